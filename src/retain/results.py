@@ -1,0 +1,217 @@
+"""The record of one run: the one schema that evaluation writes and the report reads. Plain values, no torch.
+
+`result.json` is a `Result`; `items.jsonl` beside it holds one `Item` a line, so that each figure can be looked behind.
+Every interval is a two-sided 95 % bootstrap interval, resampling items (windows for the reference text) in pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retain.errors import InputError
+
+SCHEMA = "retain.result/1"
+"""Name and major version of the record; raised when a field changes its meaning or goes."""
+
+Interval = tuple[float, float]
+Status = Literal["measured", "too few items", "base at chance"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MethodRecord(_Record):
+    """How the model was changed: the method's name and the configuration that it was trained with."""
+
+    name: str
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class Parameters(_Record):
+    """Sizes. `adapter_bytes` is what lies on disk to carry the change (adapter weights, or the full model's)."""
+
+    trainable: int
+    total: int
+    adapter_bytes: int
+
+
+class TaskScore(_Record):
+    """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base."""
+
+    name: str
+    metric: str
+    higher_is_better: bool
+    n: int
+    base: float
+    tuned: float
+    interval: Interval
+
+    @property
+    def gain(self) -> float:
+        """The improvement, positive when the tuned model is better, in the metric's own unit."""
+        return self.tuned - self.base if self.higher_is_better else self.base - self.tuned
+
+
+class KeepScore(_Record):
+    """One keep suite, paired by item.
+
+    `lost` = P(base right, tuned wrong), `gained` = P(base wrong, tuned right), `p_value` the exact two-sided McNemar
+    test of lost against gained; `interval` that of tuned − base; `retention` = (tuned − chance)/(base − chance).
+    `lost`, `gained` and `p_value` are null for a metric that is not right-or-wrong. Where `status` is "too few items"
+    no score is given; where it is "base at chance" the suite cannot show loss and retention is undefined.
+    `detectable_loss` is the smallest net loss that the exact test could call significant on n items.
+    """
+
+    name: str
+    metric: str
+    higher_is_better: bool = True
+    n: int
+    chance: float
+    status: Status
+    base: float | None = None
+    tuned: float | None = None
+    lost: float | None = None
+    gained: float | None = None
+    p_value: float | None = None
+    interval: Interval | None = None
+    retention: float | None = None
+    retention_interval: Interval | None = None
+    detectable_loss: float | None = None
+    note: str = ""
+
+
+class Drift(_Record):
+    """How far the model moved, on the reference text and in its weights; null where it was not or cannot be measured.
+
+    `kl_nats_per_token` = mean over positions of KL(base ‖ tuned); `ce_drift_nats_per_token` = CE_tuned − CE_base;
+    `churn` = P(the most likely next token differs); `update_relative_frobenius` = ‖W_eff − W0‖_F/‖W0‖_F over all
+    changed matrices together; `f_delta` = mean ‖ΔW x‖/‖x‖ over changed layers and reference tokens.
+    """
+
+    tokens: int = 0
+    ce_base_nats_per_token: float | None = None
+    kl_nats_per_token: float | None = None
+    kl_interval: Interval | None = None
+    ce_drift_nats_per_token: float | None = None
+    ce_drift_interval: Interval | None = None
+    churn: float | None = None
+    churn_interval: Interval | None = None
+    update_relative_frobenius: float | None = None
+    f_delta: float | None = None
+    note: str = ""
+
+
+class Cost(_Record):
+    """What training took on this machine; zeros where nothing was trained here. `tokens` counts trained-on tokens."""
+
+    train_seconds: float = 0.0
+    steps: int = 0
+    step_seconds_median: float = 0.0
+    tokens: int = 0
+    peak_rss_bytes: int = 0
+    final_train_loss: float | None = None
+
+
+class Provenance(_Record):
+    """What made the figures: enough to make them again."""
+
+    command: str
+    created: str
+    versions: dict[str, str]
+    data_hashes: dict[str, str]
+    model_hash: str
+    notes: tuple[str, ...] = ()
+
+
+class Result(_Record):
+    """The whole record of one run; see the module's text for the schema's rules."""
+
+    schema_: Literal["retain.result/1"] = Field(default=SCHEMA, alias="schema")
+    model: str
+    method: MethodRecord
+    seed: int | None
+    learning_rate: float | None = None
+    parameters: Parameters
+    task: tuple[TaskScore, ...] = ()
+    keep: tuple[KeepScore, ...] = ()
+    drift: Drift = Drift()
+    cost: Cost = Cost()
+    provenance: Provenance
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class Side(_Record):
+    """One model's answer to one item (null where the metric reads no answer) and its scores by metric."""
+
+    answer: str | None = None
+    scores: dict[str, float] = Field(default_factory=dict)
+
+
+class Item(_Record):
+    """One question with what both models said to it. `part` tells which table of the result it belongs to."""
+
+    part: Literal["task", "keep", "reference"]
+    suite: str
+    index: int
+    question: str
+    expected: str | None = None
+    base: Side
+    tuned: Side
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all (temporary name beside it, then rename)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_result(result: Result, path: Path) -> None:
+    """Write `result.json`, atomically."""
+    write_text(path, result.model_dump_json(by_alias=True, indent=2) + "\n")
+
+
+def read_result(path: Path) -> Result:
+    """Read a `result.json`.
+
+    Raises:
+        InputError: the file is missing, is no JSON, or is no record of a schema that this version reads.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text).get("schema")
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: no readable result record ({error}).") from error
+    if found != SCHEMA:
+        raise InputError(f"{path}: record of schema {found!r}; this version of retain reads {SCHEMA!r}.")
+    try:
+        return Result.model_validate_json(text)
+    except ValueError as error:
+        raise InputError(f"{path}: damaged result record: {error}") from error
+
+
+def write_items(items: Iterable[Item], path: Path) -> None:
+    """Write `items.jsonl`, atomically, one item a line."""
+    write_text(path, "".join(item.model_dump_json() + "\n" for item in items))
+
+
+def read_items(path: Path) -> Iterator[Item]:
+    """Read an `items.jsonl` line by line."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Item.model_validate_json(line)
