@@ -1,0 +1,114 @@
+"""Reading data: JSONL files, text files and Hugging Face data sets, with every problem collected, none raised midway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from retain.data.examples import Choice, Example, parse_choice, parse_example
+
+Item = TypeVar("Item")
+
+FILE_SUFFIXES = (".jsonl", ".json", ".txt", ".md")
+SHOWN_PROBLEMS_A_FILE = 10
+
+
+def read_examples(source: str, problems: list[str]) -> list[Example]:
+    """Read examples to learn or to test from a JSONL file or a data set id (see `rows`).
+
+    Args:
+        source: path of a JSONL file, or `owner/name[:configuration][:split]` on the hub.
+        problems: receives one sentence for each problem found.
+    """
+    return _read(source, parse_example, problems)
+
+
+def read_choices(source: str, problems: list[str]) -> list[Choice]:
+    """Read multiple-choice items to keep; see `read_examples`."""
+    return _read(source, parse_choice, problems)
+
+
+def read_text(source: str, problems: list[str]) -> str:
+    """Read reference text: a UTF-8 text file, or the `text` column of a data set (documents joined by blank lines)."""
+    if not _is_file(source):
+        documents = [row.get("text") for _, row in _hub_rows(source, problems) if isinstance(row, dict)]
+        texts = [document for document in documents if isinstance(document, str) and document.strip()]
+        if documents and not texts:
+            problems.append(f'{source}: no column "text" with text in it.')
+        return "\n\n".join(texts)
+    try:
+        text = Path(source).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{source}: cannot be read as UTF-8 text ({_reason(error)}).")
+        return ""
+    if not text.strip():
+        problems.append(f"{source}: is empty.")
+    return text
+
+
+def suite_name(source: str) -> str:
+    """The name of a suite: its file's stem, or the data set's name without its owner."""
+    return Path(source).stem if _is_file(source) else source.split(":")[0].rsplit("/", 1)[-1]
+
+
+def _read(source: str, parse: Callable[[dict[str, Any]], Item], problems: list[str]) -> list[Item]:
+    items: list[Item] = []
+    found: list[str] = []
+    before = len(problems)
+    rows = _file_rows(source, found) if _is_file(source) else _hub_rows(source, found)
+    for place, row in rows:
+        if not isinstance(row, dict):
+            found.append(f"{place}: expected a JSON object, found {type(row).__name__}.")
+            continue
+        try:
+            items.append(parse(row))
+        except ValueError as error:
+            found.append(f"{place}: {error}.")
+    problems.extend(found[:SHOWN_PROBLEMS_A_FILE])
+    if len(found) > SHOWN_PROBLEMS_A_FILE:
+        problems.append(f"{source}: and {len(found) - SHOWN_PROBLEMS_A_FILE} more such lines.")
+    if not items and len(problems) == before:
+        problems.append(f"{source}: holds no items.")
+    return items
+
+
+def _is_file(source: str) -> bool:
+    return source.endswith(FILE_SUFFIXES) or Path(source).expanduser().exists()
+
+
+def _file_rows(source: str, problems: list[str]) -> Iterator[tuple[str, Any]]:
+    try:
+        text = Path(source).expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{source}: cannot be read ({_reason(error)}).")
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{source}, line {number}"
+        try:
+            yield place, json.loads(line)
+        except ValueError as error:
+            problems.append(f"{place}: is no JSON ({error}).")
+
+
+def _hub_rows(source: str, problems: list[str]) -> Iterator[tuple[str, Any]]:
+    import datasets  # noqa: PLC0415  (slow to import; only hub data need it)
+
+    name, *rest = source.split(":")
+    configuration = rest[0] if len(rest) > 1 else None
+    split = rest[-1] if rest else "train"
+    try:
+        rows = datasets.load_dataset(name, configuration, split=split)
+    except Exception as error:  # noqa: BLE001  (whatever a hub, a cache or a loader may raise is one problem to tell)
+        reason = str(error).strip().split("\n")[0]
+        problems.append(f"{source}: neither a file here nor a data set that can be loaded ({reason}).")
+        return
+    for number, row in enumerate(rows):
+        yield f"{source}, row {number}", row
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

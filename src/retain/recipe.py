@@ -1,0 +1,229 @@
+"""The recipe: everything a run is told, as one validated value. Read from YAML, changed by flags; no torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from retain.errors import InputError
+
+LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 1e-2, "ia3": 1e-2}
+"""Where to start when no learning rate is given: VeFA and IA3 scale features one by one and want a larger one."""
+
+OTHER_LEARNING_RATE = 5e-4
+
+
+class Recipe(BaseModel):
+    """What to train, on what, how, and what to measure. Paths are relative to the folder the command is given in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(description="Base model: a folder with a Hugging Face causal language model, or a hub id.")
+    train: str = Field(
+        description="Data to learn: JSONL of {prompt, completion} or {messages}, or a data set id (owner/name[:split])."
+    )
+    test: str = Field(description="Held-out data of the task, in the same shape; nothing is trained on it.")
+    keep: tuple[str, ...] = Field(
+        (), description="What must stay: JSONL files of {question, choices, answer}; a suite is named by its file."
+    )
+    reference: str | None = Field(None, description="Plain text, not the task's, on which drift of the language is measured.")
+    output: str = Field(description="Folder for the adapter, the record and the report.")
+
+    method: dict[str, Any] = Field(
+        default_factory=lambda: {"name": "vefa"},
+        description="vefa, lorfa, lora, full, or any PEFT method by its type; its own fields as --method.FIELD VALUE.",
+    )
+    rank: int | None = Field(None, gt=0, description="Rank of the adapter, for methods that have one (their field r). [8]")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak learning rate. [a starting point for the method: vefa 1e-2, lora and lorfa 5e-4]"
+    )
+    epochs: float = Field(3.0, gt=0, description="Passes over the training data.")
+    max_steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
+    batch_size: int = Field(8, gt=0, description="Examples in one optimizer step on one device.")
+    seed: int = Field(0, ge=0, description="Seed of the adapter's start, of shuffling and of dropout.")
+    max_length: int = Field(512, gt=1, description="Longest sequence in tokens; what is cut off is counted and said.")
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="Any other field of transformers.TrainingArguments: --training.FIELD VALUE."
+    )
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Type in which the base model is loaded; auto takes the checkpoint's."
+    )
+    trust_remote_code: bool = Field(default=False, description="Run code that comes with the model. Off unless you say so.")
+
+    keep_format: Literal["plain", "chat"] = Field(
+        "plain", description="Keep questions as plain text to go on with, or through the model's chat template."
+    )
+    generate: int = Field(64, ge=0, description="Test items for which both models write an answer; 0 for none.")
+    max_new_tokens: int = Field(48, gt=0, description="Longest answer written, in tokens.")
+    reference_tokens: int = Field(8192, gt=1, description="Tokens of the reference text used at most.")
+    evaluation_batch_size: int = Field(32, gt=0, description="Sequences scored at once.")
+
+    methods: tuple[str | dict[str, Any], ...] = Field(
+        (), description="compare: the methods, by name or as {name, field: value}; on the command line a,b,c."
+    )
+    seeds: int | tuple[int, ...] = Field(1, description="compare: how many seeds, or which.")
+    learning_rates: tuple[float, ...] | dict[str, tuple[float, ...]] = Field(
+        (), description="compare: learning rates for every method, or {method: [rates]}; on the command line a,b,c."
+    )
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _method_by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _one_suite_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Recipe:
+        problems = []
+        if not isinstance(self.method.get("name"), str):
+            problems.append("method has no name")
+        problems += [f"methods: an entry has no name: {entry}" for entry in self.methods if not _name(entry)]
+        if any(rate <= 0 for rate in self._all_rates()):
+            problems.append("learning_rates: every rate must be above 0")
+        if isinstance(self.learning_rates, dict):
+            compared = {_name(entry) for entry in self.methods}
+            problems += [
+                f"learning_rates: {name!r} is not among methods" for name in self.learning_rates if name not in compared
+            ]
+        if (isinstance(self.seeds, int) and self.seeds < 1) or self.seeds == ():
+            problems.append("seeds: at least one is needed")
+        problems += [f"training.{field}: {reason}" for field, reason in RESERVED.items() if field in self.training]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def method_name(self) -> str:
+        """The method's name, in lower case."""
+        return str(self.method["name"]).lower()
+
+    @property
+    def method_fields(self) -> dict[str, Any]:
+        """The method's own fields, the rank among them when one is given."""
+        fields = {key: value for key, value in self.method.items() if key != "name"}
+        return {"r": self.rank, **fields} if self.rank is not None else fields
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: as given, or the method's starting point."""
+        return self.learning_rate or LEARNING_RATES.get(self.method_name, OTHER_LEARNING_RATE)
+
+    def runs(self) -> list[Recipe]:
+        """The single runs that `compare` is made of: every method at each of its learning rates with each seed."""
+        seeds = tuple(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else self.seeds
+        runs = []
+        for entry in self.methods or (self.method,):
+            method = {"name": entry} if isinstance(entry, str) else dict(entry)
+            rank = method.pop("rank", self.rank)
+            chosen = self.learning_rates
+            rates = chosen.get(str(method["name"]), ()) if isinstance(chosen, dict) else chosen
+            runs += [
+                self.model_copy(
+                    update={
+                        "method": method,
+                        "rank": rank if _has_rank(str(method["name"])) else None,
+                        "learning_rate": rate,
+                        "seed": seed,
+                        "methods": (),
+                        "seeds": 1,
+                        "learning_rates": (),
+                    }
+                )
+                for rate in rates or (self.learning_rate,)
+                for seed in seeds
+            ]
+        return runs
+
+    def _all_rates(self) -> tuple[float, ...]:
+        if isinstance(self.learning_rates, dict):
+            return tuple(rate for rates in self.learning_rates.values() for rate in rates)
+        return self.learning_rates
+
+
+RESERVED = {
+    "output_dir": "say --output",
+    "learning_rate": "say --learning-rate",
+    "num_train_epochs": "say --epochs",
+    "max_steps": "say --max-steps",
+    "per_device_train_batch_size": "say --batch-size",
+    "seed": "say --seed",
+    "report_to": "say --training.run_name and log from a callback; the record is result.json",
+    "remove_unused_columns": "the data are tokenised already",
+}
+"""Fields of TrainingArguments that have a flag of their own."""
+
+RANKLESS = frozenset({"vefa", "ia3", "full", "ln_tuning", "beft", "trainable_tokens", "prompt_tuning", "prefix_tuning"})
+"""Methods that have no rank; a rank given for a comparison leaves them as they are."""
+
+
+def load_recipe(path: str | None, overrides: dict[str, Any]) -> Recipe:
+    """Read a recipe and change it by the flags given; either may be missing.
+
+    A flag replaces the recipe's value; of `training` and `method` only the fields given, unless the method's name
+    changes, which drops the old method's fields.
+
+    Raises:
+        InputError: with every problem of the recipe at once.
+    """
+    values = _read_yaml(path) if path else {}
+    for key, value in overrides.items():
+        old = values.get(key)
+        if key == "method":
+            values[key] = _merged_method(old, value)
+        elif isinstance(value, dict) and isinstance(old, dict):
+            values[key] = {**old, **value}
+        else:
+            values[key] = value
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise InputError([_sentence(problem) for problem in error.errors()]) from error
+
+
+def _merged_method(old: Any, new: Any) -> Any:
+    old = {"name": old} if isinstance(old, str) else old or {}
+    new = {"name": new} if isinstance(new, str) else new
+    if not isinstance(old, dict) or new.get("name", old.get("name")) != old.get("name"):
+        return new
+    return {**old, **new}
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: the recipe cannot be read ({reason}).") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a recipe is a mapping of fields to values, found {type(values).__name__}.")
+    return values
+
+
+def _sentence(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    kind = problem["type"]
+    if kind == "missing":
+        return f"{place}: missing; give it in the recipe or as --{place.replace('_', '-')}."
+    if kind == "extra_forbidden":
+        known = ", ".join(Recipe.model_fields)
+        return f"{place}: is no field of a recipe (known: {known})."
+    if not place:
+        return f"{message}."
+    return f"{place}: {message} (found {problem['input']!r})."
+
+
+def _name(entry: str | dict[str, Any]) -> str | None:
+    return entry if isinstance(entry, str) else entry.get("name")
+
+
+def _has_rank(name: str) -> bool:
+    return name.lower() not in RANKLESS
