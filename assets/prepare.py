@@ -13,10 +13,13 @@ import time
 from pathlib import Path
 
 from retain_assets.asset import Asset, is_ready, prepare
+from retain_assets.capitals import CAPITALS
 from retain_assets.fetch import AssetError
+from retain_assets.headlines import HEADLINES
+from retain_assets.reference import REFERENCE
 from retain_assets.smollm2 import SMOLLM2
 
-ASSETS = {asset.name: asset for asset in (SMOLLM2,)}
+ASSETS = {asset.name: asset for asset in (SMOLLM2, HEADLINES, CAPITALS, REFERENCE)}
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / ".assets"
 
 
