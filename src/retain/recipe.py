@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,21 +16,66 @@ LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 1e-2, "ia3"
 OTHER_LEARNING_RATE = 5e-4
 
 
-class Recipe(BaseModel):
-    """What to train, on what, how, and what to measure. Paths are relative to the folder the command is given in."""
+class Measuring(BaseModel):
+    """What is measured, and how: the part that every verb shares. Paths are relative to the folder one stands in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(description="Base model: a folder with a Hugging Face causal language model, or a hub id.")
-    train: str = Field(
-        description="Data to learn: JSONL of {prompt, completion} or {messages}, or a data set id (owner/name[:split])."
+    test: str | None = Field(
+        None,
+        description="Held-out data of the task: JSONL of {prompt, completion} or {messages}, or a data set id "
+        "(owner/name[:split]). Nothing is trained on it.",
     )
-    test: str = Field(description="Held-out data of the task, in the same shape; nothing is trained on it.")
     keep: tuple[str, ...] = Field(
         (), description="What must stay: JSONL files of {question, choices, answer}; a suite is named by its file."
     )
-    reference: str | None = Field(None, description="Plain text, not the task's, on which drift of the language is measured.")
-    output: str = Field(description="Folder for the adapter, the record and the report.")
+    reference: str | None = Field(
+        None, description="Plain text, not the task's, on which the drift of the language is measured."
+    )
+    output: str = Field(description="Folder for the record, the report and what was trained.")
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Type in which the base model is loaded; auto takes the checkpoint's."
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="Run code that comes with the model. Off unless you say so."
+    )
+
+    keep_format: Literal["plain", "chat"] = Field(
+        "plain", description="Keep questions as plain text to go on with, or through the model's chat template."
+    )
+    keep_score: Literal["total", "token", "character"] = Field(
+        "total", description="Log-likelihood by which a choice is picked: total, or mean per token or per character."
+    )
+    generate: int = Field(64, ge=0, description="Test items for which both models write an answer; 0 for none.")
+    max_new_tokens: int = Field(48, gt=0, description="Longest answer written, in tokens.")
+    reference_tokens: int = Field(8192, gt=1, description="Tokens of the reference text used at most.")
+    evaluation_batch_size: int = Field(32, gt=0, description="Sequences scored at once.")
+    max_length: int = Field(512, gt=1, description="Longest sequence in tokens; what is cut off is counted and said.")
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _one_suite_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _something_to_measure(self) -> Self:
+        if not (self.test or self.keep or self.reference):
+            raise ValueError("nothing to measure: give at least one of test, keep and reference")
+        return self
+
+
+class MeasureRecipe(Measuring):
+    """What `retain measure` is told."""
+
+    tuned: str = Field(description="The tuned model: an adapter that PEFT loads or a whole model, by folder or hub id.")
+
+
+class Recipe(Measuring):
+    """What `retain tune` and `retain compare` are told: what to train, on what, how, and what to measure."""
+
+    train: str = Field(description="Data to learn, in the shape of the test data.")
 
     method: dict[str, Any] = Field(
         default_factory=lambda: {"name": "vefa"},
@@ -44,23 +89,9 @@ class Recipe(BaseModel):
     max_steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
     batch_size: int = Field(8, gt=0, description="Examples in one optimizer step on one device.")
     seed: int = Field(0, ge=0, description="Seed of the adapter's start, of shuffling and of dropout.")
-    max_length: int = Field(512, gt=1, description="Longest sequence in tokens; what is cut off is counted and said.")
     training: dict[str, Any] = Field(
         default_factory=dict, description="Any other field of transformers.TrainingArguments: --training.FIELD VALUE."
     )
-
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Type in which the base model is loaded; auto takes the checkpoint's."
-    )
-    trust_remote_code: bool = Field(default=False, description="Run code that comes with the model. Off unless you say so.")
-
-    keep_format: Literal["plain", "chat"] = Field(
-        "plain", description="Keep questions as plain text to go on with, or through the model's chat template."
-    )
-    generate: int = Field(64, ge=0, description="Test items for which both models write an answer; 0 for none.")
-    max_new_tokens: int = Field(48, gt=0, description="Longest answer written, in tokens.")
-    reference_tokens: int = Field(8192, gt=1, description="Tokens of the reference text used at most.")
-    evaluation_batch_size: int = Field(32, gt=0, description="Sequences scored at once.")
 
     methods: tuple[str | dict[str, Any], ...] = Field(
         (), description="compare: the methods, by name or as {name, field: value}; on the command line a,b,c."
@@ -75,13 +106,8 @@ class Recipe(BaseModel):
     def _method_by_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    @field_validator("keep", mode="before")
-    @classmethod
-    def _one_suite_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
     @model_validator(mode="after")
-    def _whole(self) -> Recipe:
+    def _whole(self) -> Self:
         problems = []
         if not isinstance(self.method.get("name"), str):
             problems.append("method has no name")
@@ -155,7 +181,6 @@ RESERVED = {
     "max_steps": "say --max-steps",
     "per_device_train_batch_size": "say --batch-size",
     "seed": "say --seed",
-    "report_to": "say --training.run_name and log from a callback; the record is result.json",
     "remove_unused_columns": "the data are tokenised already",
 }
 """Fields of TrainingArguments that have a flag of their own."""
@@ -164,7 +189,10 @@ RANKLESS = frozenset({"vefa", "ia3", "full", "ln_tuning", "beft", "trainable_tok
 """Methods that have no rank; a rank given for a comparison leaves them as they are."""
 
 
-def load_recipe(path: str | None, overrides: dict[str, Any]) -> Recipe:
+Kind = TypeVar("Kind", bound=Measuring)
+
+
+def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -> Kind:
     """Read a recipe and change it by the flags given; either may be missing.
 
     A flag replaces the recipe's value; of `training` and `method` only the fields given, unless the method's name
@@ -183,9 +211,9 @@ def load_recipe(path: str | None, overrides: dict[str, Any]) -> Recipe:
         else:
             values[key] = value
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError([_sentence(problem) for problem in error.errors()]) from error
+        raise InputError([_sentence(problem, kind) for problem in error.errors()]) from error
 
 
 def _merged_method(old: Any, new: Any) -> Any:
@@ -207,14 +235,14 @@ def _read_yaml(path: str) -> dict[str, Any]:
     return values
 
 
-def _sentence(problem: Any) -> str:
+def _sentence(problem: Any, recipe: type[Measuring]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     kind = problem["type"]
     if kind == "missing":
         return f"{place}: missing; give it in the recipe or as --{place.replace('_', '-')}."
     if kind == "extra_forbidden":
-        known = ", ".join(Recipe.model_fields)
+        known = ", ".join(recipe.model_fields)
         return f"{place}: is no field of a recipe (known: {known})."
     if not place:
         return f"{message}."

@@ -1,0 +1,51 @@
+# make demo: the main job on a real model and real data. make test: the tests. Both do their own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := $(shell grep -m1 '^torch==' constraints.txt)
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo assets install test test-slow lint types format docs clean
+
+help:
+	@echo "make demo       teach SmolLM2-135M to write headlines in three ways; see what each learned and lost"
+	@echo "make test       the tests (two cores, no model downloads)"
+	@echo "make test-slow  tests with the real packaged model"
+	@echo "make lint types ruff (strict) and mypy (strict)"
+	@echo "make clean      remove what was built here: .venv, .assets, runs"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "retain needs Python 3.11 or newer; say make PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pinned dependencies into $(VENV) (torch first)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,gguf]"
+	@touch $@
+
+install: $(STAMP)
+
+assets: $(STAMP)
+	@$(BIN)/python assets/prepare.py
+
+demo: assets
+	@$(BIN)/retain compare recipes/headlines.yaml
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-slow: assets
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .assets runs

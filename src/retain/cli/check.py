@@ -1,0 +1,34 @@
+"""`retain check`: all problems of a recipe, its data and its model, in seconds; trains nothing."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser, Namespace
+
+from retain.cli.flags import add_flags, overrides
+from retain.recipe import Recipe, load_recipe
+
+HELP = "List every problem of a recipe, its data and its model; train nothing."
+
+
+def make_parser() -> ArgumentParser:
+    """The verb's options: those of tune and compare."""
+    parser = ArgumentParser(description=HELP, epilog="Example: retain check recipes/headlines.yaml")
+    parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
+    add_flags(parser, Recipe)
+    return parser
+
+
+def run(given: Namespace) -> None:
+    """Check, and say what a run would do."""
+    recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
+    from retain.cli.screen import quiet_libraries
+    from retain.workflow.prepare import prepare
+
+    quiet_libraries()
+    data = prepare(recipe)
+    suites = data.suites
+    print(f"no problems: {len(recipe.runs())} run(s) on {len(data.train)} training examples")
+    print(f"  task {suites.task_name}: {len(suites.task)} held-out items")
+    for name, items in suites.keep.items():
+        print(f"  keep {name}: {len(items)} items")
+    print(f"  reference: {len(suites.reference):,} characters")

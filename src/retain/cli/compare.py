@@ -1,0 +1,33 @@
+"""`retain compare`: several methods, learning rates and seeds beside each other."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser, Namespace
+
+from retain.cli.flags import add_flags, overrides
+from retain.recipe import Recipe, load_recipe
+
+HELP = "Do the same work with several methods; one table, one plot of task gain against retention."
+
+
+def make_parser() -> ArgumentParser:
+    """The verb's options."""
+    parser = ArgumentParser(
+        description=HELP + " Runs that are complete are not done again; an interrupted one goes on where it stopped.",
+        epilog="Example: retain compare recipes/headlines.yaml --methods lora,vefa --seeds 3 --learning-rates 5e-4,2e-3",
+    )
+    parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
+    add_flags(parser, Recipe, leave_out=frozenset({"method", "learning_rate"}))
+    return parser
+
+
+def run(given: Namespace) -> None:
+    """Do it, print the table and where everything lies."""
+    recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
+    from retain.cli.screen import make_console, quiet_libraries, show_comparison
+    from retain.workflow.compare import compare
+
+    quiet_libraries()
+    console = make_console()
+    results, paths = compare(recipe, console)
+    show_comparison(console, results, paths)

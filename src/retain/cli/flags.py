@@ -1,0 +1,74 @@
+"""Flags from fields: a recipe's fields become a verb's options, with their descriptions as help. No torch here."""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from jsonargparse import ArgumentParser, Namespace
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+SEVERAL = {"keep": "FILE"}
+"""Fields that take several values after one flag."""
+
+COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds"})
+"""Fields given as one a,b,c on the command line."""
+
+
+def add_flags(parser: ArgumentParser, recipe: type[BaseModel], leave_out: frozenset[str] = frozenset()) -> None:
+    """Add one `--flag` for each field of the recipe. Defaults are shown, not filled in: only what is given overrides."""
+    for name, field in recipe.model_fields.items():
+        if name in leave_out:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        text = (field.description or "").replace("%", "%%")
+        if name in SEVERAL:
+            parser.add_argument(flag, type=str, nargs="+", help=text, metavar=SEVERAL[name])
+        elif name in COMMA_SEPARATED:
+            parser.add_argument(flag, type=str, help=text, metavar="A,B,…")
+        elif name in ("method", "training"):
+            parser.add_argument(flag, type=dict[str, Any], help=text, metavar="NAME" if name == "method" else "FIELDS")
+        else:
+            default = None if field.default is PydanticUndefined else field.default
+            parser.add_argument(flag, type=_flag_type(field.annotation), default=default, help=text)
+
+
+def named_method(arguments: list[str]) -> list[str]:
+    """`--method NAME` as `--method.name NAME`, so that `--method.FIELD VALUE` can stand beside it."""
+    renamed = ["--method.name" if argument == "--method" else argument for argument in arguments]
+    return [
+        argument.replace("--method=", "--method.name=", 1) if argument.startswith("--method=") else argument
+        for argument in renamed
+    ]
+
+
+def overrides(given: Namespace) -> dict[str, Any]:
+    """The values given on the command line, as a recipe takes them."""
+    values = {key: value for key, value in given.as_dict().items() if value is not None and key != "recipe"}
+    for name in COMMA_SEPARATED & values.keys():
+        values[name] = _listed(name, values[name])
+    return values
+
+
+def _listed(name: str, text: str) -> Any:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if name == "methods":
+        return parts
+    numbers = [_number(part, int if name == "seeds" else float) for part in parts]
+    return numbers[0] if name == "seeds" and "," not in text and numbers else numbers
+
+
+def _number(text: str, kind: type[int] | type[float]) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        return text  # the recipe's own check names the field and the value
+
+
+def _flag_type(annotation: Any) -> Any:
+    """The type without None: a flag that is given has a value. Names are left to the recipe's own check."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+    return Literal[get_args(annotation)] if get_origin(annotation) is Literal else annotation
+

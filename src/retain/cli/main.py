@@ -1,0 +1,53 @@
+"""`retain VERB …`: the entry point. Exit codes: 0 done, 1 failed while running, 2 bad recipe or data, 130 interrupted."""
+
+from __future__ import annotations
+
+import sys
+
+from jsonargparse import ArgumentParser
+
+from retain.cli import check, compare, measure, tune
+from retain.cli.flags import named_method
+from retain.errors import InputError, RetainError
+
+VERBS = {"tune": tune, "compare": compare, "measure": measure, "check": check}
+
+
+def make_parser() -> ArgumentParser:
+    """The parser of all verbs."""
+    parser = ArgumentParser(
+        prog="retain",
+        description="Fine-tune a pretrained model without losing what it knew, and prove it.",
+        epilog="Start with: retain check RECIPE.yaml, then retain tune RECIPE.yaml. "
+        "`retain VERB --help` explains every field.",
+    )
+    verbs = parser.add_subcommands(dest="verb", title="verbs", metavar="VERB")
+    for name, module in VERBS.items():
+        verbs.add_subcommand(name, module.make_parser(), help=module.HELP)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    given = make_parser().parse_args(named_method(sys.argv[1:] if arguments is None else arguments), defaults=False)
+    verb = given.verb
+    try:
+        VERBS[verb].run(given[verb])
+    except InputError as error:
+        count = len(error.problems)
+        heading = "one problem" if count == 1 else f"{count} problems"
+        print(f"retain {verb}: {heading}, nothing was started:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  - {problem}", file=sys.stderr)
+        return 2
+    except RetainError as error:
+        print(f"retain {verb}: failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nretain {verb}: interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""`retain measure`: the same record for something that was trained elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from retain.cli.flags import add_flags, overrides
+from retain.recipe import MeasureRecipe, load_recipe
+
+HELP = "Measure what any adapter or tuned model learned and lost against its base; trains nothing."
+
+
+def make_parser() -> ArgumentParser:
+    """The verb's options."""
+    parser = ArgumentParser(
+        description=HELP,
+        epilog="Example: retain measure --model Qwen/Qwen3-0.6B --tuned ./my-adapter --test test.jsonl "
+        "--keep capitals.jsonl --reference text.txt --output runs/measured",
+    )
+    parser.add_argument("recipe", nargs="?", type=str, help="A YAML file of the fields below.")
+    add_flags(parser, MeasureRecipe)
+    return parser
+
+
+def run(given: Namespace) -> None:
+    """Do it, print the table and where everything lies."""
+    recipe = load_recipe(MeasureRecipe, given.get("recipe"), overrides(given))
+    from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
+    from retain.workflow.measure import measure_recipe
+
+    quiet_libraries()
+    console = make_console()
+    with showing_progress(console) as progress:
+        result = measure_recipe(recipe, progress)
+    show_run(console, result, Path(recipe.output), None)

@@ -1,0 +1,47 @@
+"""What a person sees at the end of a verb, and the silence of libraries meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from retain.report.terminal import comparison_table, run_table
+from retain.results import Result
+from retain.workflow.progress import make_console, showing_progress
+
+__all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "showing_progress"]
+
+
+def quiet_libraries() -> None:
+    """Let libraries speak only of errors: what matters to the user is said by retain itself."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|accelerate|datasets)\b")
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    for name in ("peft", "accelerate", "torch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def show_run(console: Console, result: Result, output: Path, weights: Path | None) -> None:
+    """The table of one run and where its files lie."""
+    console.print(run_table(result))
+    if weights is not None:
+        console.print(f"weights  {weights}")
+    for name in ("report.html", "report.md", "plot.png", "result.json", "items.jsonl"):
+        console.print(f"{name.split('.')[-1]:<8} {output / name}")
+
+
+def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:
+    """The table of a comparison and where its files lie."""
+    console.print(comparison_table(results))
+    for path in paths:
+        console.print(f"{path.suffix[1:]:<8} {path}")

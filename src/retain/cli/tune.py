@@ -1,0 +1,40 @@
+"""`retain tune`: fine-tune once, and see what was learned and what was lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from retain.cli.flags import add_flags, overrides
+from retain.recipe import Recipe, load_recipe
+
+HELP = "Fine-tune a model, and measure what it learned and what it lost."
+COMPARISON_FIELDS = frozenset({"methods", "seeds", "learning_rates"})
+
+
+def make_parser() -> ArgumentParser:
+    """The verb's options."""
+    parser = ArgumentParser(
+        description=HELP + " Fields come from the recipe, from flags, or both; a flag replaces the recipe's value.",
+        epilog="Example: retain tune --model Qwen/Qwen3-0.6B --method vefa --train train.jsonl --test test.jsonl "
+        "--keep capitals.jsonl --reference text.txt --output runs/first",
+    )
+    parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
+    add_flags(parser, Recipe, leave_out=COMPARISON_FIELDS)
+    return parser
+
+
+def run(given: Namespace) -> None:
+    """Do it, print the table and where everything lies."""
+    recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
+    from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
+    from retain.workflow.folder import RunFolder
+    from retain.workflow.tune import tune
+
+    quiet_libraries()
+    console = make_console()
+    with showing_progress(console) as progress:
+        result = tune(recipe, progress)
+    folder = RunFolder(Path(recipe.output))
+    show_run(console, result, folder.path, folder.weights(recipe.method_name))

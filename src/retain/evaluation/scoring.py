@@ -1,0 +1,102 @@
+"""Putting sequences to a model: log-likelihoods of given text, and greedy answers. One side at a time, in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from retain.data.tokens import IGNORED, Encoded, pad
+from retain.evaluation.metrics.tokens import shifted_nll
+
+Tick = Callable[[int], None]
+"""Called with the number of sequences just done, to move a progress bar."""
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients inside; every module's own train or eval mode is given back afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def device_of(model: torch.nn.Module) -> torch.device:
+    """The device that inputs go to: that of the first parameter which holds data."""
+    return next((p.device for p in model.parameters() if p.device.type != "meta"), torch.device("cpu"))
+
+
+def score_nll(
+    model: torch.nn.Module, rows: Sequence[Encoded], pad_id: int, batch_size: int, tick: Tick = lambda _: None
+) -> list[float]:
+    """Negative log-likelihood in nats of each row's scored part, given what precedes it, summed over its tokens.
+
+    Rows are put to the model in batches of like length (less padding), the same batches for every model.
+    """
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
+    sums = [0.0] * len(rows)
+    device = device_of(model)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        ids = [rows[index].ids for index in chosen]
+        mask = torch.tensor(pad([[1] * len(row) for row in ids], 0), device=device)
+        labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
+        with evaluating(model):
+            logits = model(input_ids=torch.tensor(pad(ids, pad_id), device=device), attention_mask=mask).logits
+        nll, _ = shifted_nll(logits, labels)
+        for index, value in zip(chosen, nll.double().sum(dim=1).tolist(), strict=True):
+            sums[index] = value
+        tick(len(chosen))
+    return sums
+
+
+def write_answers(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    batch_size: int,
+    tick: Tick = lambda _: None,
+) -> list[str]:
+    """Each prompt's greedy continuation, as text without special tokens, until the model ends it or it is too long."""
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    answers = [""] * len(prompts)
+    pad_id = padding_id(tokenizer)
+    device = device_of(model)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        ids = [prompts[index] for index in chosen]
+        inputs = torch.tensor(pad(ids, pad_id, left=True), device=device)
+        mask = torch.tensor(pad([[1] * len(row) for row in ids], 0, left=True), device=device)
+        with evaluating(model):
+            whole = model.generate(
+                input_ids=inputs,
+                attention_mask=mask,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                num_beams=1,
+                pad_token_id=pad_id,
+            )
+        texts = tokenizer.batch_decode(whole[:, inputs.shape[1] :], skip_special_tokens=True)
+        for index, text in zip(chosen, texts, strict=True):
+            answers[index] = text.strip()
+        tick(len(chosen))
+    return answers
+
+
+def padding_id(tokenizer: Any) -> int:
+    """The token that fills up batches; it is masked everywhere, so any will do."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0

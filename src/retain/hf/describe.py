@@ -1,0 +1,76 @@
+"""What a model is: a hash of its base weights, its sizes, and its adapter's configuration as plain values."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import ModulesToSaveWrapper
+
+
+def model_hash(model: torch.nn.Module) -> str:
+    """SHA-256 over names, shapes, dtypes and bits of the base weights; an adapter on top does not change it.
+
+    Weights shared by several names count once under each name. Weights without data here (meta device, offloaded) enter
+    by name, shape and dtype alone.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(_base_tensors(model)):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if tensor.device.type != "meta":
+            flat = tensor.detach().to("cpu").contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
+    """Number of trainable parameters, and of all parameters, the adapter's included."""
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, trainable in counts if trainable), sum(n for n, _ in counts)
+
+
+def changed_size(model: torch.nn.Module) -> tuple[int, int]:
+    """Number and bytes of the parameters that carry the change: the adapter's, or all of a whole model."""
+    base = {tensor.data_ptr() for _, tensor in _base_tensors(model)} if isinstance(model, PeftModel) else set()
+    own = [p for p in model.parameters() if p.data_ptr() not in base]
+    return sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own)
+
+
+def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
+    """The active adapter's PEFT configuration as JSON values; empty for a model without an adapter."""
+    if not isinstance(model, PeftModel):
+        return {}
+    return {key: _plain(value) for key, value in model.active_peft_config.to_dict().items() if value is not None}
+
+
+def adapter_kind(model: torch.nn.Module) -> str | None:
+    """The active adapter's PEFT type in lower case; None for a model without an adapter."""
+    return str(model.active_peft_config.peft_type.value).lower() if isinstance(model, PeftModel) else None
+
+
+def _base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    root = model.get_base_model() if isinstance(model, PeftModel) else model
+    hidden: list[str] = []
+    for name, module in root.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            hidden += [f"{name}.{part}." for part, _ in module.named_children() if part != "base_layer"]
+        if isinstance(module, ModulesToSaveWrapper):
+            hidden.append(f"{name}.modules_to_save.")
+    return [
+        (name.replace(".base_layer.", ".").replace(".original_module.", "."), tensor)
+        for name, tensor in root.state_dict().items()
+        if not any(name.startswith(prefix) for prefix in hidden)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)

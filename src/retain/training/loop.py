@@ -1,0 +1,125 @@
+"""One fine-tune on transformers' Trainer: resumable, watched, and measured."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from retain.data.tokens import IGNORED, Encoded, pad
+from retain.errors import InputError
+from retain.recipe import Recipe
+from retain.results import Cost
+from retain.training.callbacks import ProgressBar, StepClock, StopWhenNotFinite, TimedCheckpoint
+
+
+@dataclass(frozen=True)
+class PadCollator:
+    """Pads encoded examples on the right and masks the padding, in attention and in the loss."""
+
+    pad_id: int
+
+    def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return `input_ids`, `attention_mask` and `labels`, each int64 (B, T)."""
+        ids = [row["input_ids"] for row in batch]
+        return {
+            "input_ids": torch.tensor(pad(ids, self.pad_id)),
+            "attention_mask": torch.tensor(pad([[1] * len(row) for row in ids], 0)),
+            "labels": torch.tensor(pad([row["labels"] for row in batch], IGNORED)),
+        }
+
+
+def training_arguments(recipe: Recipe, directory: Path) -> TrainingArguments:
+    """The Trainer's settings for a recipe.
+
+    Raises:
+        InputError: a field under `training` is unknown or refused by transformers.
+    """
+    settings: dict[str, Any] = {
+        "logging_steps": 5,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # TimedCheckpoint asks instead, by the clock
+        "save_total_limit": 1,
+        "weight_decay": 0.0,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "include_num_input_tokens_seen": "non_padding",
+        "report_to": "none",
+        "restore_callback_states_from_checkpoint": True,  # for StepClock
+        **recipe.training,
+    }
+    try:
+        return TrainingArguments(
+            output_dir=str(directory / "checkpoints"),
+            learning_rate=recipe.rate,
+            num_train_epochs=recipe.epochs,
+            max_steps=recipe.max_steps or -1,
+            per_device_train_batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            remove_unused_columns=False,
+            **settings,
+        )
+    except (TypeError, ValueError, ImportError) as error:
+        raise InputError(f"training: transformers refuses these settings: {error}") from error
+
+
+def train(
+    model: torch.nn.Module, rows: Sequence[Encoded], recipe: Recipe, directory: Path, pad_id: int, progress: Progress
+) -> Cost:
+    """Train the model in place on encoded examples; go on from a checkpoint under `directory` if there is one.
+
+    Args:
+        model: a causal language model, adapted or whole; on return it is in eval mode.
+        rows: encoded examples; only their `labels` are learned.
+        recipe: what to do.
+        directory: the run's folder; checkpoints lie in `checkpoints` under it.
+        pad_id: token id that fills batches up.
+        progress: display for the progress bar.
+
+    Raises:
+        InputError: the training settings are refused.
+        TrainingError: the loss or the gradient stopped being finite.
+    """
+    arguments = training_arguments(recipe, directory)
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=[{"input_ids": list(row.ids), "labels": row.labels} for row in rows],
+        data_collator=PadCollator(pad_id),
+        callbacks=[
+            StepClock(),
+            StopWhenNotFinite(),
+            TimedCheckpoint(),
+            ProgressBar(progress, f"{recipe.method_name} learns"),
+        ],
+    )
+    checkpoints = directory / "checkpoints"
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    trainer.remove_callback(PrinterCallback)  # the progress bar speaks instead
+    trainer.train(resume_from_checkpoint=last)
+    model.eval()
+    state = trainer.state
+    clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
+    losses = [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
+    return Cost(
+        train_seconds=sum(clock.seconds),
+        steps=state.global_step,
+        step_seconds_median=clock.median,
+        tokens=int(state.num_input_tokens_seen),
+        peak_rss_bytes=peak_rss_bytes(),
+        final_train_loss=losses[-1] if losses else None,
+    )
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has held so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,47 @@
+"""Many runs beside each other: every method at each learning rate with each seed, on one base, one data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from retain.recipe import Recipe
+from retain.report.write import write_comparison
+from retain.results import Result
+from retain.workflow.folder import RunFolder, run_name
+from retain.workflow.prepare import prepare
+from retain.workflow.progress import showing_progress
+from retain.workflow.tune import tune
+
+
+def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]:
+    """Do every run of a comparison that is not complete yet, then write one table, one plot and one page.
+
+    Each run lies in `runs/NAME` under the output and is an ordinary run; the base's answers are collected once.
+
+    Args:
+        recipe: a recipe with `methods`, `seeds` and `learning_rates`.
+        console: where progress is shown.
+
+    Returns:
+        The results, and the paths of report, page, plot and summary.
+
+    Raises:
+        InputError: with all problems of all runs, before any training.
+        TrainingError: a run failed; those before it are complete and are not done again.
+    """
+    data = prepare(recipe)
+    output = Path(recipe.output)
+    runs = recipe.runs()
+    single = [run.model_copy(update={"output": str(output / "runs" / run_name(run, runs))}) for run in runs]
+    results: dict[Path, Result] = {}
+    for number, run in enumerate(single, start=1):
+        name = Path(run.output).name
+        known = RunFolder(Path(run.output)).result.exists()
+        with showing_progress(console) as progress:
+            result = tune(run, progress, data, base_folder=output)
+        results[Path(run.output)] = result
+        seconds = f"trained in {result.cost.train_seconds:.0f} s"
+        console.print(f"{number}/{len(single)}  {name}: {'was complete already' if known else seconds}")
+    return list(results.values()), write_comparison(output, results)

@@ -1,0 +1,137 @@
+"""The folder of one run: what lies in it, what is done already, and what makes two runs the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from retain.errors import InputError
+from retain.recipe import Recipe
+from retain.results import Cost, Result, read_result, write_text
+
+TRAINING_FIELDS = frozenset(
+    {
+        "model", "method", "rank", "learning_rate", "epochs", "max_steps", "batch_size", "seed", "max_length",
+        "training", "dtype", "trust_remote_code",
+    }
+)  # fmt: skip
+"""Fields of a recipe that decide what is trained; the others decide what is measured."""
+
+UNCOMPARED_FIELDS = frozenset({"output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates"})
+"""Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
+
+
+class Trained(BaseModel):
+    """What is known once training is complete: its cost, the sizes, the adapter's configuration, what was cut."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cost: Cost
+    trainable: int
+    total: int
+    config: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run and its state: nothing, trained, or complete."""
+
+    path: Path
+
+    @property
+    def result(self) -> Path:
+        """The record."""
+        return self.path / "result.json"
+
+    @property
+    def items(self) -> Path:
+        """Every item with both answers."""
+        return self.path / "items.jsonl"
+
+    def weights(self, method: str) -> Path:
+        """Where the trained weights lie: an adapter, or a whole model."""
+        return self.path / ("model" if method == "full" else "adapter")
+
+    def claim(self, recipe: Recipe, hashes: dict[str, str]) -> None:
+        """Make the folder this run's own.
+
+        Raises:
+            InputError: it holds another run's work.
+        """
+        own = _identity(recipe, hashes)
+        state = self.path / "run.json"
+        if state.exists():
+            other = json.loads(state.read_text(encoding="utf-8"))
+            differing = [key for key in own["training"] if own["training"][key] != other["training"].get(key)]
+            if differing:
+                raise InputError(
+                    f"output: {self.path} holds another run (it differs in {', '.join(differing)}); give another --output, "
+                    "or remove that folder."
+                )
+            if own != other:  # trained as asked, measured otherwise: what was measured is out of date
+                self.result.unlink(missing_ok=True)
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise InputError(
+                f"output: {self.path} is not empty and holds no run of retain; give another --output, or empty it."
+            )
+        write_text(state, json.dumps(own, indent=2, default=str) + "\n")
+
+    def finished(self) -> Result | None:
+        """The record, if the run is complete."""
+        return read_result(self.result) if self.result.exists() else None
+
+    def training(self) -> Trained | None:
+        """What is known of the training, if it is complete."""
+        if not self._training.exists():
+            return None
+        return Trained.model_validate_json(self._training.read_text(encoding="utf-8"))
+
+    def save_weights(self, save: Callable[[Path], Any], method: str, trained: Trained) -> None:
+        """Save trained weights whole or not at all, note that training is complete, and drop its checkpoints."""
+        final = self.weights(method)
+        temporary = final.with_name(f".{final.name}.partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        save(temporary)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        write_text(self._training, trained.model_dump_json(indent=2) + "\n")
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+    @property
+    def _training(self) -> Path:
+        return self.path / "training.json"
+
+
+def file_bytes(folder: Path) -> int:
+    """Bytes of the weight files in a folder."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
+    """A short name for a run of a comparison: method, learning rate and seed; a hash where fields differ besides."""
+    alike = {
+        json.dumps([run.method, run.rank], sort_keys=True, default=str)
+        for run in siblings
+        if run.method_name == recipe.method_name
+    }
+    own = json.dumps([recipe.method, recipe.rank], sort_keys=True, default=str)
+    kind = f"-{hashlib.sha256(own.encode()).hexdigest()[:6]}" if len(alike) > 1 else ""
+    return f"{recipe.method_name}{kind}-lr{recipe.rate:g}-seed{recipe.seed}"
+
+
+def _identity(recipe: Recipe, hashes: dict[str, str]) -> dict[str, dict[str, Any]]:
+    values = recipe.model_dump(mode="json")
+    values["learning_rate"] = recipe.rate
+    training = {key: values[key] for key in sorted(TRAINING_FIELDS)} | {"train data": hashes.get("train")}
+    measuring = {
+        key: value for key, value in values.items() if key not in TRAINING_FIELDS and key not in UNCOMPARED_FIELDS
+    } | {key: value for key, value in hashes.items() if key != "train"}
+    return {"training": training, "measuring": measuring}

@@ -1,0 +1,73 @@
+"""Loading a base model and its tokenizer from a folder or a hub id, with errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from retain.errors import InputError
+
+
+def load_model(source: str, dtype: str = "auto", *, trust_remote_code: bool = False) -> Any:
+    """A causal language model in eval mode, on an accelerator where there is one.
+
+    Raises:
+        InputError: nothing there, no causal language model, or the hub cannot be reached.
+    """
+    path = _located(source)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise _refused(source, "model", error) from error
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    return model.eval()
+
+
+def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
+    """The tokenizer beside a model.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(_located(source), trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _refused(source, "tokenizer", error) from error
+
+
+def empty_model(source: str, *, trust_remote_code: bool = False) -> Any:
+    """The model's structure without its weights (meta device), to check targets against in a moment.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    try:
+        config = AutoConfig.from_pretrained(_located(source), trust_remote_code=trust_remote_code)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _refused(source, "model", error) from error
+
+
+def _located(source: str) -> str:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return str(path)
+    if source.startswith((".", "/", "~")) or path.exists():
+        raise InputError(
+            f"model: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
+        )
+    return source
+
+
+def _refused(source: str, what: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())
+    cure = (
+        "give a folder that transformers can load with AutoModelForCausalLM, or a hub id that can be reached "
+        "(with HF_HUB_OFFLINE=1 only what is cached)"
+    )
+    return InputError(f"model: no {what} could be loaded from {source!r} ({reason[:400]}); {cure}.")

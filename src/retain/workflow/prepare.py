@@ -1,0 +1,138 @@
+"""Everything that can be known before training: data read, model looked at, every problem found and told at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retain.data.examples import Choice, Example
+from retain.data.overlap import content_hash, find_overlaps
+from retain.data.sources import read_choices, read_examples, read_text, suite_name
+from retain.data.tokens import encode_choice, encode_example
+from retain.errors import InputError, RetainError
+from retain.evaluation.suites import Settings, Suites
+from retain.hf.adapt import attach, validate
+from retain.recipe import Measuring, Recipe
+from retain.training.loop import training_arguments
+from retain.workflow.models import empty_model, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data of a recipe, read and free of overlaps."""
+
+    train: Sequence[Example]
+    suites: Suites
+
+    def hashes(self) -> dict[str, str]:
+        """A hash of the content of each part, for the provenance."""
+        return {"train": content_hash(item.model_dump_json() for item in self.train), **suite_hashes(self.suites)}
+
+
+def suite_hashes(suites: Suites) -> dict[str, str]:
+    """A hash of the content of each part that is measured; parts that are missing are left out."""
+    parts = {"test": suites.task, **{f"keep:{name}": items for name, items in suites.keep.items()}}
+    hashes = {name: content_hash(item.model_dump_json() for item in items) for name, items in parts.items() if items}
+    return hashes | ({"reference": content_hash([suites.reference])} if suites.reference else {})
+
+
+def settings_of(recipe: Measuring) -> Settings:
+    """How a recipe wants its items put to the models."""
+    return Settings(
+        keep_format=recipe.keep_format,
+        keep_score=recipe.keep_score,
+        generate=recipe.generate,
+        max_new_tokens=recipe.max_new_tokens,
+        max_length=recipe.max_length,
+        reference_tokens=recipe.reference_tokens,
+        batch_size=recipe.evaluation_batch_size,
+    )
+
+
+def read_data(recipe: Recipe, problems: list[str]) -> Data:
+    """Read all data of a recipe, adding each problem found, overlaps included."""
+    train = read_examples(recipe.train, problems)
+    suites = read_suites(recipe.test, recipe.keep, recipe.reference, problems)
+    problems += find_overlaps(train, suites.task, suites.keep, suites.reference)
+    return Data(train, suites)
+
+
+def read_suites(test: str | None, keep: Sequence[str], reference: str | None, problems: list[str]) -> Suites:
+    """Read what is measured; each part may be missing. Two suites of one name are a problem."""
+    suites: dict[str, Sequence[Choice]] = {}
+    for source in keep:
+        name = suite_name(source)
+        if name in suites:
+            problems.append(f"{source}: there is another keep suite named {name!r}; rename one of the files.")
+        suites[name] = read_choices(source, problems)
+    return Suites(
+        task_name=suite_name(test) if test else "task",
+        task=read_examples(test, problems) if test else (),
+        keep=suites,
+        reference=read_text(reference, problems) if reference else "",
+    )
+
+
+def prepare(recipe: Recipe) -> Data:
+    """Check a recipe whole and read its data; for a comparison, every run of it.
+
+    Raises:
+        InputError: with all problems of recipe, data and model.
+    """
+    problems: list[str] = []
+    data = read_data(recipe, problems)
+    runs = recipe.runs()
+    for name, fields in {_key(run): (run.method_name, run.method_fields) for run in runs}.values():
+        if name != "full":
+            problems += validate(name, fields)
+    problems += _raised(training_arguments, runs[0], Path(recipe.output))
+    problems += _output_problem(Path(recipe.output))
+    if not problems:  # targets and templates can only be judged once methods and data can be read
+        problems += _model_problems(recipe, runs, data)
+    else:
+        problems += _raised(empty_model, recipe.model, trust_remote_code=recipe.trust_remote_code)
+    if problems:
+        raise InputError(problems)
+    return data
+
+
+def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[str]:
+    try:
+        tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
+        problems: list[str] = []
+        for run in {_key(run): run for run in runs}.values():
+            model = empty_model(recipe.model, trust_remote_code=recipe.trust_remote_code)
+            if run.method_name != "full":
+                problems += _raised(attach, model, run.method_name, run.method_fields)
+    except InputError as error:
+        return list(error.problems)
+    for example in (*data.train[:1], *data.suites.task[:1]):
+        problems += _raised(encode_example, tokenizer, example, recipe.max_length)
+    for items in data.suites.keep.values():
+        chat = recipe.keep_format == "chat"
+        problems += _raised(encode_choice, tokenizer, items[0], chat=chat, max_length=recipe.max_length)
+    return list(dict.fromkeys(problems))
+
+
+def _output_problem(output: Path) -> list[str]:
+    folder = next(parent for parent in (output, *output.absolute().parents) if parent.exists())
+    if not folder.is_dir():
+        return [f"output: {folder} is a file, not a folder."]
+    return []
+
+
+def _raised(function: Any, *arguments: Any, **options: Any) -> list[str]:
+    try:
+        function(*arguments, **options)
+    except InputError as error:
+        return list(error.problems)
+    except RetainError as error:
+        return [str(error)]
+    return []
+
+
+def _key(run: Recipe) -> str:
+    return json.dumps([run.method, run.rank], sort_keys=True, default=str)

@@ -1,0 +1,41 @@
+"""Putting a measurement on record: the result, its items and its report, written together."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from retain.evaluation.runner import Measured
+from retain.report.write import write_run_report
+from retain.results import Provenance, Result, read_items, write_items, write_result
+
+PACKAGES = ("retain", "torch", "transformers", "peft", "accelerate", "datasets", "numpy")
+
+
+def provenance(hashes: dict[str, str], model_hash: str, notes: Sequence[str]) -> Provenance:
+    """Where the figures come from: the command of this process, versions, hashes of data and base weights."""
+    program, *arguments = sys.argv or [""]
+    return Provenance(
+        command=" ".join([Path(program).name, *arguments]),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        data_hashes=hashes,
+        model_hash=model_hash,
+        notes=tuple(notes),
+    )
+
+
+def write_record(directory: Path, result: Result, measured: Measured) -> None:
+    """Write items, report and plot, and the result last: where `result.json` is, everything is."""
+    write_items(measured.items, directory / "items.jsonl")
+    write_run_report(directory, result, measured.items)
+    write_result(result, directory / "result.json")
+
+
+def rewrite_report(directory: Path, result: Result) -> None:
+    """Write report and plot of a finished run anew from its record."""
+    write_run_report(directory, result, tuple(read_items(directory / "items.jsonl")))

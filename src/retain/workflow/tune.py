@@ -1,0 +1,135 @@
+"""One run: measure the base, adapt, train, measure again, write record and report. Every finished stage is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+from transformers import set_seed
+
+from retain.data.tokens import encode_example
+from retain.evaluation.answers import Answers, collect_answers
+from retain.evaluation.pair import Pair
+from retain.evaluation.runner import measure_pair
+from retain.evaluation.scoring import padding_id
+from retain.evaluation.suites import Settings, Suites
+from retain.hf.adapt import attach
+from retain.hf.describe import adapter_config, model_hash, parameter_counts
+from retain.hf.load import load_adapter
+from retain.hf.sides import mutates_base
+from retain.recipe import Recipe
+from retain.results import MethodRecord, Parameters, Result, write_text
+from retain.training.loop import train
+from retain.workflow.folder import RunFolder, Trained, file_bytes
+from retain.workflow.models import load_model, load_tokenizer
+from retain.workflow.prepare import Data, prepare, settings_of
+from retain.workflow.record import provenance, write_record
+
+
+def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_folder: Path | None = None) -> Result:
+    """Fine-tune as the recipe says and measure what it did; go on where an interrupted run stopped.
+
+    Args:
+        recipe: a recipe for one run.
+        progress: display for progress bars.
+        data: the recipe's data, where a comparison has read and checked them already.
+        base_folder: where the base's answers are kept; runs on the same base and items share them.
+
+    Raises:
+        InputError: recipe, data or model cannot be used, with all problems; or the output holds another run.
+        TrainingError: the loss stopped being finite.
+    """
+    folder = RunFolder(Path(recipe.output))
+    if data is None:
+        data = prepare(recipe)
+    folder.claim(recipe, data.hashes())
+    finished = folder.finished()
+    if finished is not None:
+        return finished
+    settings = settings_of(recipe)
+    tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
+    base = _load_base(recipe)
+    base_hash = model_hash(base)
+    key = _answers_key(base_hash, data.suites, settings)
+    answers_file = (base_folder or folder.path) / f"base-{key[:12]}.json"
+    if answers_file.exists():
+        answers = Answers.model_validate_json(answers_file.read_text(encoding="utf-8"))
+    else:
+        answers = collect_answers(base, tokenizer, data.suites, settings, progress, "the base answers")
+        write_text(answers_file, answers.model_dump_json())
+    model, trained = _trained(base, tokenizer, recipe, data, folder, progress)
+    pair = _paired(model, recipe)
+    measured = measure_pair(pair, tokenizer, data.suites, settings, progress, answers)
+    result = Result(
+        model=recipe.model,
+        method=MethodRecord(name=recipe.method_name, config=trained.config),
+        seed=recipe.seed,
+        learning_rate=recipe.rate,
+        parameters=Parameters(
+            trainable=trained.trainable,
+            total=trained.total,
+            adapter_bytes=file_bytes(folder.weights(recipe.method_name)),
+        ),
+        task=measured.task,
+        keep=measured.keep,
+        drift=measured.drift,
+        cost=trained.cost,
+        provenance=provenance(data.hashes(), base_hash, [*trained.notes, *measured.notes]),
+    )
+    write_record(folder.path, result, measured)
+    return result
+
+
+def _trained(
+    base: Any, tokenizer: Any, recipe: Recipe, data: Data, folder: RunFolder, progress: Progress
+) -> tuple[Any, Trained]:
+    done = folder.training()
+    weights = folder.weights(recipe.method_name)
+    if done is not None:
+        model = load_model(str(weights), recipe.dtype) if recipe.method_name == "full" else load_adapter(base, weights)
+        return model.eval(), done
+    set_seed(recipe.seed)
+    model = base.requires_grad_(True) if recipe.method_name == "full" else _attached(base, recipe)  # noqa: FBT003  (torch's own signature)
+    trainable, total = parameter_counts(model)
+    rows = [encode_example(tokenizer, example, recipe.max_length) for example in data.train]
+    cut = sum(row.truncated for row in rows)
+    notes = (f"{cut} of {len(rows)} training examples were longer than {recipe.max_length} tokens and were cut.",)
+    cost = train(model, rows, recipe, folder.path, padding_id(tokenizer), progress)
+    record = Trained(
+        cost=cost, trainable=trainable, total=total, config=adapter_config(model), notes=notes if cut else ()
+    )
+    folder.save_weights(lambda path: _save(model, tokenizer, path), recipe.method_name, record)
+    return model, record
+
+
+def _attached(base: Any, recipe: Recipe) -> Any:
+    return attach(base, recipe.method_name, recipe.method_fields)
+
+
+def _save(model: Any, tokenizer: Any, path: Path) -> None:
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+
+
+def _paired(model: Any, recipe: Recipe) -> Pair:
+    """The base inside the adapted model where it is there untouched, else the base loaded anew."""
+    if recipe.method_name == "full" or mutates_base(model):
+        return Pair(model, _load_base(recipe))
+    return Pair(model)
+
+
+def _load_base(recipe: Recipe) -> Any:
+    return load_model(recipe.model, recipe.dtype, trust_remote_code=recipe.trust_remote_code)
+
+
+def _answers_key(base_hash: str, suites: Suites, settings: Settings) -> str:
+    items = {
+        "task": [item.model_dump() for item in suites.task],
+        "keep": {name: [item.model_dump() for item in items] for name, items in suites.keep.items()},
+    }
+    text = json.dumps([base_hash, items, asdict(settings)], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
