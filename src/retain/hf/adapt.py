@@ -1,0 +1,113 @@
+"""Attach any PEFT method by its name and plain fields, as a recipe or a command line gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any
+
+from peft import PeftModel, get_peft_model
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from torch import nn
+
+from retain.errors import InputError, RetainError
+
+_OWN_TARGETS = frozenset({"adaption_prompt", "beft", "ln_tuning", "shadow", "trainable_tokens"})
+"""Methods whose `target_modules` do not mean linear layers; they keep PEFT's default."""
+
+
+def known_methods() -> list[str]:
+    """The names of all methods that PEFT knows now, ours among them, in lower case."""
+    return sorted(member.lower() for member in map(_value, PEFT_TYPE_TO_CONFIG_MAPPING))
+
+
+def validate(name: str, fields: dict[str, Any]) -> list[str]:
+    """What is wrong with a method's name or fields as far as it can be told without a model.
+
+    Args:
+        name: the method, e.g. `vefa`, `lora`, `ia3`.
+        fields: fields of its PEFT config.
+
+    Returns:
+        One sentence a problem; empty if there is none.
+    """
+    try:
+        _config(name, fields)
+    except InputError as error:
+        return list(error.problems)
+    return []
+
+
+def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *, adapter: str = "default") -> PeftModel:
+    """Put a fresh adapter on a model.
+
+    Where `target_modules` is not given, all linear layers but the output head are adapted. Where `task_type` is not
+    given, that of a model with a language-modelling head is taken from its class.
+
+    Args:
+        model: the base model; its layers are replaced in place, as PEFT does.
+        name: the method, one of `known_methods()`.
+        fields: fields of its PEFT config.
+        adapter: the adapter's name.
+
+    Returns:
+        The model with the adapter, ready to train.
+
+    Raises:
+        InputError: the method or a field is unknown, or PEFT cannot make this adapter for this model.
+    """
+    given = dict(fields or {})
+    given.setdefault("task_type", _task_type(model))
+    config = _config(name, given)
+    try:
+        return get_peft_model(model, config, adapter_name=adapter)
+    except RetainError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RuntimeError, ImportError) as error:
+        raise InputError(f"method {name}: PEFT cannot make this adapter for this model: {error}") from error
+
+
+def _config(name: str, fields: dict[str, Any]) -> Any:
+    config_class = _config_class(name)
+    known = [field.name for field in dataclasses.fields(config_class) if field.init]
+    if unknown := [field for field in fields if field not in known]:
+        raise InputError([_unknown(name, field, known) for field in unknown])
+    chosen = dict(fields)
+    if "target_modules" in known and name not in _OWN_TARGETS and chosen.get("target_modules") is None:
+        replaced = chosen.get("target_parameters") or chosen.get("layers_to_transform") is not None
+        if not replaced:
+            chosen["target_modules"] = "all-linear"
+    try:
+        return config_class(**chosen)
+    except InputError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        raise InputError(f"method {name}: {error}") from error
+
+
+def _config_class(name: str) -> type:
+    for member, config_class in PEFT_TYPE_TO_CONFIG_MAPPING.items():
+        if _value(member).lower() == name:
+            found: type = config_class
+            return found
+    near = difflib.get_close_matches(name, known_methods(), n=3)
+    raise InputError(f"method {name!r} is unknown{_hint(near)}; PEFT knows {', '.join(known_methods())}.")
+
+
+def _unknown(name: str, field: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(field, known, n=3)
+    return f"method {name}: field {field!r} is unknown{_hint(near)}; its fields are {', '.join(sorted(known))}."
+
+
+def _hint(near: list[str]) -> str:
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def _value(member: Any) -> str:
+    return str(getattr(member, "value", member))
+
+
+def _task_type(model: nn.Module) -> str | None:
+    if not getattr(model, "can_generate", lambda: False)():
+        return None
+    return "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"

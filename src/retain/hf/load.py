@@ -1,0 +1,81 @@
+"""Load a saved adapter onto a base model, with errors that say what is wrong with the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from peft import PeftConfig, PeftModel
+from peft.utils import CONFIG_NAME
+from safetensors import SafetensorError
+from torch import nn
+
+from retain.errors import InputError, RetainError
+from retain.hf.adapt import known_methods
+
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    SafetensorError,
+    HFValidationError,
+    HfHubHTTPError,
+)
+
+
+def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) -> PeftModel:
+    """Put a saved adapter of any PEFT method on a base model.
+
+    Args:
+        base: the model that the adapter was trained on.
+        path: a folder with an adapter, or a hub id.
+        trainable: whether it is to be trained on.
+
+    Returns:
+        The model with the adapter, in evaluation mode unless trainable.
+
+    Raises:
+        InputError: the folder holds no adapter, its method is unknown, or it does not fit the model.
+    """
+    if Path(path).is_dir():
+        _check_config(Path(path) / CONFIG_NAME)
+    try:
+        return PeftModel.from_pretrained(base, str(path), is_trainable=trainable)
+    except RetainError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RuntimeError,
+        SafetensorError,
+        HFValidationError,
+        HfHubHTTPError,
+    ) as error:
+        raise InputError(f"{path}: this adapter cannot be loaded onto this model: {error}") from error
+
+
+def is_adapter(path: str | Path) -> bool:
+    """Whether a folder, or else a hub repository, holds a PEFT adapter rather than a whole model."""
+    if Path(path).exists():
+        return Path(path, str(CONFIG_NAME)).is_file()
+    try:
+        PeftConfig._get_peft_type(str(path))  # noqa: SLF001 -- PEFT's own look at a hub repository
+    except (OSError, ValueError, KeyError, HFValidationError, HfHubHTTPError):
+        return False
+    return True
+
+
+def _check_config(path: Path) -> None:
+    try:
+        method = str(json.loads(path.read_text(encoding="utf-8"))["peft_type"]).lower()
+    except FileNotFoundError as error:
+        raise InputError(f"{path.parent}: no adapter here ({path.name} is missing).") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not the configuration of a PEFT adapter ({error}).") from error
+    if method not in known_methods():
+        raise InputError(f"{path}: method {method!r} is unknown; PEFT knows {', '.join(known_methods())}.")

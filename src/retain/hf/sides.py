@@ -1,0 +1,92 @@
+"""See a model with adapters as its base, and know when that is not possible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import nn
+
+from retain.errors import MergeError
+
+_MUTATING = ("pissa", "corda", "olora", "loftq", "lora_ga")
+"""Values of `init_lora_weights` (or their beginnings) with which PEFT subtracts the initial adapter from W0."""
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Whether a model carries PEFT adapters, in a `PeftModel` or put there by transformers."""
+    return isinstance(model, PeftModel) or any(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
+@contextmanager
+def base_view(model: nn.Module) -> Iterator[nn.Module]:
+    """Let a model act as its base inside the context: all adapters and fully trained copies of modules are off.
+
+    Afterwards the adapters are on or off, trainable or frozen, as they were, also after an exception. A model without
+    adapters is left alone. The caller should ask `mutates_base` whether what is seen here is the base at all.
+
+    Args:
+        model: a `PeftModel`, a transformers model with adapters of its own, or any other model.
+
+    Yields:
+        The same model.
+
+    Raises:
+        MergeError: adapters are merged; taking them out again is not exact for most methods.
+    """
+    switches = [m for m in model.modules() if isinstance(m, (BaseTunerLayer, AuxiliaryTrainingWrapper))]
+    if any(isinstance(m, BaseTunerLayer) and m.merged for m in switches):
+        raise MergeError(
+            "The adapters are merged, so the model cannot act as its base; call unmerge_adapter() first, or compare "
+            "with a freshly loaded base."
+        )
+    gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    with ExitStack() as undo:
+        for parameter, wanted in gradients:
+            undo.callback(parameter.requires_grad_, wanted)  # runs last: PEFT sets these when it switches
+        if isinstance(model, PeftModel) and not _layered(model):
+            undo.enter_context(model.disable_adapter())  # prompts and the like, which only PEFT can switch
+        for module in switches:
+            undo.callback(module.enable_adapters, not module._disable_adapters)  # noqa: SLF001 -- the property inverts
+            module.enable_adapters(enabled=False)
+        yield model
+
+
+def _layered(model: Any) -> bool:
+    active = model.active_peft_config
+    return not (active.is_prompt_learning or active.is_adaption_prompt)
+
+
+def mutates_base(model: nn.Module) -> str | None:
+    """Why the model without its adapters is not the base it was made from; None if it is.
+
+    Args:
+        model: any model, with PEFT adapters or without.
+
+    Returns:
+        A sentence with the adapter's name and the reason, or None.
+    """
+    configs = getattr(model, "peft_config", None)
+    if not isinstance(configs, dict):
+        return None
+    for name, config in configs.items():
+        if reason := _mutation(config):
+            return f"adapter {name!r}: {reason}; load the base anew to compare with it."
+    return None
+
+
+def _mutation(config: Any) -> str | None:
+    initial = getattr(config, "init_lora_weights", None)
+    if isinstance(initial, str) and initial.lower().startswith(_MUTATING):
+        return f"init_lora_weights={initial!r} took the initial adapter out of the base weights"
+    if getattr(config, "kasa_config", None) is not None:
+        return "KaSA truncated the base weights"
+    if getattr(config, "layer_replication", None):
+        return "layer_replication changed the base's layers"
+    if getattr(config, "bias", "none") not in ("none", None, False, True):
+        return f"bias={config.bias!r} trains the base's biases, which stay when the adapter is off"
+    return None

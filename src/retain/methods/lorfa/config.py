@@ -1,0 +1,50 @@
+"""What a LoRFA adapter is made of: the layers it changes, its rank, scale and dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from peft.utils.other import get_pattern_key
+
+from retain.hf.config import FeatureConfig
+
+
+@dataclass
+class LoRFAConfig(FeatureConfig):
+    """Configuration of LoRFA; the fields that are not here are those of `FeatureConfig`."""
+
+    method: ClassVar[str] = "lorfa"
+
+    r: int = field(default=8, metadata={"help": "Rank: the number of directions across the input features."})
+    lorfa_alpha: float = field(default=8, metadata={"help": "The shift is scaled by lorfa_alpha / r."})
+    lorfa_dropout: float = field(default=0.0, metadata={"help": "Dropout on the input of A, in [0, 1)."})
+    rank_pattern: dict[str, int] = field(
+        default_factory=dict, metadata={"help": "Other ranks for some layers: the end of a name, or a regex, to rank."}
+    )
+    alpha_pattern: dict[str, float] = field(
+        default_factory=dict,
+        metadata={"help": "Other alphas for some layers: the end of a name, or a regex, to alpha."},
+    )
+
+    def problems(self) -> list[str]:
+        """Ranks that are not positive, and a dropout outside [0, 1)."""
+        ranks = {"r": self.r} | {f"rank_pattern[{key!r}]": rank for key, rank in (self.rank_pattern or {}).items()}
+        found = [
+            f"{name}={rank!r}: a rank is a whole number ≥ 1." for name, rank in ranks.items() if not _is_rank(rank)
+        ]
+        if not 0 <= self.lorfa_dropout < 1:
+            found.append(f"lorfa_dropout={self.lorfa_dropout!r}: a dropout lies in [0, 1).")
+        return found
+
+    def rank(self, key: str) -> int:
+        """The rank for the layer named `key`."""
+        return (self.rank_pattern or {}).get(get_pattern_key(self.rank_pattern or {}, key), self.r)
+
+    def alpha(self, key: str) -> float:
+        """The alpha for the layer named `key`."""
+        return (self.alpha_pattern or {}).get(get_pattern_key(self.alpha_pattern or {}, key), self.lorfa_alpha)
+
+
+def _is_rank(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -1,0 +1,94 @@
+"""LoRFA in a model: carries tensors to `equations` and back."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from retain.hf.layer import FeatureLayer
+from retain.hf.tuner import FeatureTuner
+from retain.methods.lorfa import equations
+
+
+class LoRFALinear(FeatureLayer):
+    """A linear layer with LoRFA adapters: y = W0(x + s·B A x) + b."""
+
+    adapter_layer_names = ("lorfa_A", "lorfa_B")
+    other_param_names = (*FeatureLayer.other_param_names, "lorfa_dropout")
+    module_names: ClassVar = (*adapter_layer_names, "lorfa_dropout")
+
+    @classmethod
+    def problems(cls, config: Any, key: str, in_features: int) -> list[str]:
+        """A rank above n: B A (n, n) cannot have it."""
+        if (rank := config.rank(key)) <= in_features:
+            return []
+        return [f"{key}: rank {rank} is larger than the layer's {in_features} inputs; lower r, or use rank_pattern."]
+
+    def parts(self, config: Any, key: str) -> dict[str, nn.Module]:
+        """A as LoRA draws it, B = 0, so that B A = 0."""
+        rank, dropout = config.rank(key), config.lorfa_dropout
+        A = nn.Linear(self.in_features, rank, bias=False)
+        B = nn.Linear(rank, self.in_features, bias=False)
+        nn.init.kaiming_uniform_(A.weight, a=math.sqrt(5))
+        nn.init.zeros_(B.weight)
+        return {"lorfa_A": A, "lorfa_B": B, "lorfa_dropout": nn.Dropout(dropout) if dropout > 0 else nn.Identity()}
+
+    def scale(self, config: Any, key: str) -> float:
+        """The scale s = α/r."""
+        return float(config.alpha(key)) / int(config.rank(key))
+
+    def shift(self, name: str, x: Tensor) -> Tensor:
+        """B A x, as `equations.shift`, but through the modules, so that one that is sharded can gather itself."""
+        shifted: Tensor = self.lorfa_B[name](self._code(name, x))
+        return shifted
+
+    def projected(self, name: str, x: Tensor, weight: Tensor) -> Tensor:
+        """(W0 B)(A x). B is read by calling its module, for the reason that `shift` gives."""
+        code = self._code(name, x)
+        B_rows = self.lorfa_B[name](torch.eye(self.lorfa_B[name].in_features, dtype=code.dtype, device=x.device))
+        return equations.projected_shift(code, B_rows, weight)
+
+    def change(self, name: str, weight: Tensor) -> Tensor:
+        """(W0 B) A."""
+        return equations.weight_change(weight, self.lorfa_A[name].weight, self.lorfa_B[name].weight)
+
+    def combine(self, name: str, adapters: dict[str, float]) -> None:
+        """A = [wᵢsᵢAᵢ], B = [Bᵢ], stacked along the rank: B A = Σᵢ wᵢsᵢ BᵢAᵢ exactly, at scale 1."""
+        A = torch.cat([w * self.scaling[a] * self.lorfa_A[a].weight.data for a, w in adapters.items()])
+        B = torch.cat([self.lorfa_B[a].weight.data for a in adapters], dim=1)
+        self.lorfa_A[name].weight.data.copy_(A)
+        self.lorfa_B[name].weight.data.copy_(B)
+
+    def supports_lora_conversion(self, adapter_name: str = "default") -> bool:  # noqa: ARG002 -- PEFT's signature
+        """W0 B A has the rank of B A, so PEFT's conversion to LoRA is exact at that rank."""
+        return True
+
+    def _code(self, name: str, x: Tensor) -> Tensor:
+        A = self.lorfa_A[name]
+        code: Tensor = A(self.lorfa_dropout[name](self._cast_input_dtype(x, A.weight.dtype)))
+        return code
+
+
+class LoRFAModel(FeatureTuner):
+    """The tuner that PEFT makes for a `LoRFAConfig`."""
+
+    prefix = "lorfa_"
+    tuner_layer_cls = LoRFALinear
+    combination = "cat"
+    refused_combinations: ClassVar = {
+        "linear": "(Σ wB)(Σ wA) is not Σ w·BA: it holds the products of each adapter's B with every other's A"
+    }
+
+    def combined_fields(self, layers: dict[str, FeatureLayer], adapters: list[str]) -> dict[str, Any]:
+        """In each layer the sum of the ranks found there, and scale 1."""
+        ranks = {
+            key: sum(layer.lorfa_A[a].out_features for a in adapters if a in layer.scaling)
+            for key, layer in layers.items()
+        }
+        r = max(ranks.values())
+        others = {re.escape(key): rank for key, rank in ranks.items() if rank != r}
+        return {"r": r, "lorfa_alpha": r, "rank_pattern": others, "alpha_pattern": dict(others)}

@@ -1,0 +1,57 @@
+"""VeFA in a model: carries tensors to `equations` and back."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from retain.hf.layer import FeatureLayer
+from retain.hf.tuner import FeatureTuner
+from retain.methods.vefa import equations
+
+
+class Amounts(nn.Module):
+    """λ (n,), zero at the start. A module, so that sharding and offloading can gather it when it is called."""
+
+    def __init__(self, in_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """T(x), (..., n) to (..., n)."""
+        return equations.shift(x, self.weight)
+
+
+class VeFALinear(FeatureLayer):
+    """A linear layer with VeFA adapters: y = W0((1 + λ) ⊙ x) + b."""
+
+    adapter_layer_names = ("vefa_lambda",)
+    module_names: ClassVar = adapter_layer_names
+
+    def parts(self, config: Any, key: str) -> dict[str, nn.Module]:  # noqa: ARG002 -- nothing depends on them
+        """One λ."""
+        return {"vefa_lambda": Amounts(self.in_features)}
+
+    def shift(self, name: str, x: Tensor) -> Tensor:
+        """λ ⊙ x."""
+        amount: Tensor = self.vefa_lambda[name](x)
+        return amount
+
+    def change(self, name: str, weight: Tensor) -> Tensor:
+        """W0·diag(λ)."""
+        return equations.weight_change(weight, self.vefa_lambda[name].weight)
+
+    def combine(self, name: str, adapters: dict[str, float]) -> None:
+        """λ = Σᵢ wᵢ λᵢ: exact."""
+        total = sum(w * self.scaling[a] * self.vefa_lambda[a].weight.data for a, w in adapters.items())
+        self.vefa_lambda[name].weight.data.copy_(total)
+
+
+class VeFAModel(FeatureTuner):
+    """The tuner that PEFT makes for a `VeFAConfig`."""
+
+    prefix = "vefa_"
+    tuner_layer_cls = VeFALinear
+    combination = "linear"
