@@ -1,0 +1,40 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retain.data.examples import Choice, Example
+from retain.data.overlap import content_hash, find_overlaps, fingerprint
+
+
+def example(prompt, completion="x"):
+    return Example(prompt=prompt, completion=completion)
+
+
+@given(st.text())
+def test_case_and_space_do_not_hide_an_overlap(text):
+    assert fingerprint(text) == fingerprint(f"  {text}\n")
+    assert fingerprint("A  B") == fingerprint("a b")
+
+
+def test_content_hash_depends_on_order_and_borders():
+    assert content_hash(["a", "b"]) != content_hash(["b", "a"]) != content_hash(["ab"])
+
+
+def test_overlaps_are_found_on_every_side():
+    paragraph = "This paragraph is long enough to be compared with what is learned."
+    train = [example("one"), example("Two  words"), example("The capital of France is", " Paris"), example(paragraph)]
+    keep = {"capitals": [Choice(question="The capital of France is", choices=("Paris", "Rome"), answer=0)]}
+    told = find_overlaps(train, [example("two words", "other")], keep, f"Intro\n\n{paragraph}\nEnd")
+    assert len(told) == 3
+    assert "train and test share 1 of 1" in told[0]
+    assert "keep suite 'capitals'" in told[1]
+    assert "reference" in told[2]
+
+
+def test_a_keep_item_learned_as_one_text_is_found():
+    train = [example("Know this: The sun is", " hot"), example("The sun is hot", " yes")]
+    keep = {"facts": [Choice(question="The sun is", choices=("hot", "cold"), answer=0)]}
+    assert len(find_overlaps(train, [], keep, "")) == 1
+
+
+def test_disjoint_data_have_no_problem():
+    assert find_overlaps([example("a")], [example("b")], {}, "short\n\nlines") == []

@@ -1,0 +1,76 @@
+import pytest
+from conftest import make_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retain.data.examples import Choice, Example, parse_example
+from retain.data.tokens import IGNORED, encode_choice, encode_example, encode_prompt, pad, reference_windows
+from retain.errors import InputError
+
+TOKENIZER = make_tokenizer()
+
+
+def test_only_the_completion_is_learned_and_it_ends():
+    row = encode_example(TOKENIZER, Example(prompt="a b", completion=" c"), 16)
+    a, b, c = TOKENIZER.convert_tokens_to_ids(["a", "b", "c"])
+    assert row.ids == (a, b, c, TOKENIZER.eos_token_id)
+    assert row.labels == [IGNORED, IGNORED, c, TOKENIZER.eos_token_id]
+    assert not row.truncated
+
+
+def test_messages_go_through_the_template():
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    row = encode_example(TOKENIZER, parse_example({"messages": turns}), 16)
+    assert TOKENIZER.decode(row.ids) == "<|user|> a <eos> <|assistant|> b <eos>"
+    assert TOKENIZER.decode(row.ids[row.start :]) == "b <eos>"
+
+
+def test_messages_without_a_template_are_refused():
+    bare = make_tokenizer()
+    bare.chat_template = None
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(InputError, match="chat template"):
+        encode_example(bare, parse_example({"messages": turns}), 16)
+
+
+def test_a_template_that_changes_the_prompt_is_refused():
+    odd = make_tokenizer()
+    odd.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }} {% endfor %}"
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    example = parse_example({"messages": turns})
+    odd.chat_template = "{% if messages | length > 1 %}z {% endif %}{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    with pytest.raises(InputError, match="differently"):
+        encode_example(odd, example, 16)
+
+
+def test_truncation_takes_the_prompts_start_first_and_is_told():
+    example = Example(prompt="a b c d e", completion=" y z")
+    row = encode_example(TOKENIZER, example, 5)
+    assert TOKENIZER.decode(row.ids) == "d e y z <eos>"
+    assert row.truncated
+    assert TOKENIZER.decode(encode_prompt(TOKENIZER, example, 2)) == "d e"
+    tiny = encode_example(TOKENIZER, example, 2)
+    assert TOKENIZER.decode(tiny.ids) == "e y"
+
+
+def test_choices_share_their_question():
+    item = Choice(question="a b ", choices=("c", "d e"), answer=0)
+    plain = encode_choice(TOKENIZER, item, chat=False, max_length=16)
+    assert [TOKENIZER.decode(row.ids[: row.start]) for row in plain] == ["a b", "a b"]
+    assert [TOKENIZER.decode(row.ids[row.start :]) for row in plain] == ["c", "d e"]
+    chat = encode_choice(TOKENIZER, item, chat=True, max_length=16)
+    assert TOKENIZER.decode(chat[1].ids) == "<|user|> a b <eos> <|assistant|> d e"
+
+
+def test_windows_cover_the_text_without_overlap():
+    windows = reference_windows(TOKENIZER, "a b c d e f g", window=3, max_tokens=100)
+    assert [TOKENIZER.decode(window) for window in windows] == ["a b c", "d e f"]
+    assert reference_windows(TOKENIZER, "a b c d", window=3, max_tokens=2) == [windows[0][:2]]
+
+
+@given(st.lists(st.lists(st.integers(1, 9), max_size=5), min_size=1, max_size=5), st.booleans())
+def test_padding_is_rectangular_and_keeps_the_sequence(rows, left):
+    padded = pad(rows, 0, left=left)
+    assert len({len(row) for row in padded}) == 1
+    for row, full in zip(rows, padded, strict=True):
+        assert (full[len(full) - len(row) :] if left else full[: len(row)]) == row

@@ -1,0 +1,96 @@
+import pytest
+import torch
+from conftest import make_llama, make_tokenizer
+from rich.progress import Progress
+from transformers import TrainerCallback
+
+from retain.data.examples import Example
+from retain.data.tokens import IGNORED, encode_example
+from retain.errors import InputError, TrainingError
+from retain.recipe import Recipe
+from retain.training import loop
+from retain.training.loop import PadCollator, train, training_arguments
+
+TOKENIZER = make_tokenizer()
+ROWS = [encode_example(TOKENIZER, Example(prompt=f"word{i} a", completion=" b c"), 32) for i in range(24)]
+
+
+def recipe(**change):
+    values = {"model": "m", "train": "t", "test": "e", "output": "o", "max_steps": 6, "batch_size": 4, **change}
+    values.setdefault("method", "full")
+    return Recipe(**{"learning_rate": 1e-2, **values})
+
+
+@pytest.fixture
+def quiet():
+    with Progress(disable=True) as progress:
+        yield progress
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_the_collator_masks_padding_in_attention_and_loss():
+    rows = [{"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7]}, {"input_ids": [8], "labels": [8]}]
+    batch = PadCollator(pad_id=0)(rows)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[IGNORED, 6, 7], [8, IGNORED, IGNORED]]
+
+
+def test_training_learns_and_says_what_it_cost(tmp_path, quiet):
+    model = make_llama()
+    cost = train(model, ROWS, recipe(max_steps=20), tmp_path, 0, quiet)
+    assert cost.steps == 20
+    assert cost.final_train_loss < 2.0
+    assert cost.tokens == 20 * 4 * len(ROWS[0].ids)
+    assert cost.train_seconds > 0
+    assert cost.step_seconds_median > 0
+    assert not model.training
+
+
+def test_the_seed_decides_the_result(tmp_path, quiet):
+    results = []
+    for seed in (0, 0, 1):
+        model = make_llama()
+        train(model, ROWS, recipe(seed=seed), tmp_path / str(len(results)), 0, quiet)
+        results.append(weights(model))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+class StopAt(TrainerCallback):
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == 4:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, quiet, monkeypatch):
+    whole = make_llama()
+    train(whole, ROWS, recipe(), tmp_path / "whole", 0, quiet)
+    monkeypatch.setattr("retain.training.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "StopWhenNotFinite", StopAt)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_llama(), ROWS, recipe(), tmp_path / "cut", 0, quiet)
+    assert list((tmp_path / "cut" / "checkpoints").glob("checkpoint-*"))
+    resumed = make_llama()
+    cost = train(resumed, ROWS, recipe(), tmp_path / "cut", 0, quiet)
+    assert cost.steps == 6
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_a_loss_that_is_not_finite_ends_with_a_clear_error(tmp_path, quiet):
+    model = make_llama()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="smaller learning rate"):
+        train(model, ROWS, recipe(), tmp_path, 0, quiet)
+
+
+def test_settings_that_transformers_refuses_are_the_users_to_mend(tmp_path):
+    with pytest.raises(InputError, match="no_such_field"):
+        training_arguments(recipe(training={"no_such_field": 1}), tmp_path)
+    with pytest.raises(InputError, match="optim"):
+        training_arguments(recipe(training={"optim": "no_such_optimizer"}), tmp_path)
