@@ -1,0 +1,109 @@
+"""From right and wrong answers to the record of one keep suite, with the rules on when no score is due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.errors import InputError
+from retain.evaluation.metrics.bootstrap import right_wrong_interval
+from retain.evaluation.metrics.paired import Right, as_right, counts, detectable_loss, mcnemar_p
+from retain.evaluation.metrics.retention import above_chance, retention, retention_interval
+from retain.results import KeepScore
+
+LARGEST_BLIND_LOSS = 0.25
+"""A suite on which a loss smaller than this could never be called significant is scored; others are too small."""
+
+MINIMUM_ITEMS = 24
+"""The fewest items for which `detectable_loss` is not above `LARGEST_BLIND_LOSS`: 6 of 24."""
+
+
+def keep_score(
+    name: str,
+    base_right: NDArray[Any],
+    tuned_right: NDArray[Any],
+    chance: float | NDArray[Any],
+    generator: np.random.Generator,
+    *,
+    metric: str = "accuracy",
+) -> KeepScore:
+    """Compare right and wrong before and after on one suite.
+
+    Status: "too few items" where the smallest loss that could show is unknown or above 25 % (n < 24), without scores;
+    "base at chance" where the base is not significantly above guessing, with scores but without retention; else
+    "measured".
+
+    Args:
+        name: of the suite.
+        base_right: (n,) booleans, whether the base is right.
+        tuned_right: (n,) booleans, the same items.
+        chance: probability of guessing right, one figure or one for each item (of which the mean is taken).
+        generator: source of the resamples; equal seeds give equal intervals.
+        metric: name of the right-or-wrong metric.
+
+    Raises:
+        InputError: the suite is empty.
+        ValueError: the arrays are not paired, or chance is not in [0, 1).
+    """
+    base, tuned = as_right(base_right), as_right(tuned_right)
+    lost, gained = counts(base, tuned)
+    n, guess = len(base), _mean_chance(chance, len(base))
+    if n == 0:
+        raise InputError(f"keep suite {name!r} holds no items: give at least {MINIMUM_ITEMS}.")
+    detectable = detectable_loss(n)
+    if detectable is None or detectable > LARGEST_BLIND_LOSS:
+        return KeepScore(
+            name=name,
+            metric=metric,
+            n=n,
+            chance=guess,
+            status="too few items",
+            detectable_loss=detectable,
+            note=_too_few(n, detectable),
+        )
+    able = above_chance(base, guess)
+    a_base, a_tuned = float(base.mean()), float(tuned.mean())
+    left = retention(a_base, a_tuned, guess) if able else None
+    left_interval = retention_interval(base, tuned, guess, generator) if able else None
+    return KeepScore(
+        name=name,
+        metric=metric,
+        n=n,
+        chance=guess,
+        status="measured" if able else "base at chance",
+        base=a_base,
+        tuned=a_tuned,
+        lost=lost / n,
+        gained=gained / n,
+        p_value=mcnemar_p(lost, gained),
+        interval=right_wrong_interval(lost, gained, n, generator),
+        retention=left,
+        retention_interval=left_interval,
+        detectable_loss=detectable,
+        note=_note(base, guess, able=able, bounded=left_interval is not None),
+    )
+
+
+def _mean_chance(chance: float | NDArray[Any], n: int) -> float:
+    values = np.asarray(chance, dtype=np.float64)
+    if values.ndim and values.shape != (n,):
+        raise ValueError(f"chance must be one figure or one for each of {n} items, got shape {values.shape}.")
+    if not ((values >= 0) & (values < 1)).all():
+        raise ValueError("chance must lie in [0, 1).")
+    return float(values.mean()) if values.size else 0.0
+
+
+def _too_few(n: int, detectable: float | None) -> str:
+    shown = "no loss at all" if detectable is None else f"no loss below {detectable:.0%}"
+    return f"{n} items could show {shown} to be more than chance; give at least {MINIMUM_ITEMS}."
+
+
+def _note(base: Right, chance: float, *, able: bool, bounded: bool) -> str:
+    if not able:
+        return (
+            f"The base is right on {int(base.sum())} of {len(base)} items, which guessing ({chance:.0%}) explains: "
+            "this suite cannot show loss."
+        )
+    return "" if bounded else "The base is too near to chance for an interval of the retention."
