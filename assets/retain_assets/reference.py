@@ -78,6 +78,6 @@ REFERENCE = Asset(
     outputs=(FILE,),
     make=make,
     edition=1,
-    source="New York Times editorials and Amazon product reviews (Hu & Liu 2004), gathered by Hutto & Gilbert (ICWSM 2014)",
+    source="New York Times editorials, Amazon product reviews (Hu & Liu 2004); gathered by Hutto & Gilbert, ICWSM 2014",
     licence="the collection MIT, the texts their authors' copyright: use it here, do not commit or pass it on",
 )
