@@ -15,7 +15,8 @@ ON_DISK |= {"model.rotary_emb": "cpu", "lm_head": "cpu"}
 
 
 @pytest.fixture
-def offloaded(llama, tmp_path):
+def offloaded(llama, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # PEFT rewrites the files on disk under the working directory: it drops the leading "/"
     llama.make().save_pretrained(tmp_path / "base")
 
     def load():

@@ -56,7 +56,13 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
         HFValidationError,
         HfHubHTTPError,
     ) as error:
-        raise InputError(f"{path}: this adapter cannot be loaded onto this model: {error}") from error
+        raise InputError(f"{path}: this adapter cannot be loaded onto this model: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    """The first of what torch lists for every layer."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(lines[:2]) + (" …" if len(lines) > 2 else "")
 
 
 def is_adapter(path: str | Path) -> bool:
