@@ -11,7 +11,9 @@ Percentile bootstrap, with two known weaknesses mended:
   therefore take the closed form of `few_changes_interval`.
 
 For right-or-wrong metrics the rule covers ≥ 95 % at n = 24 … 1000, churn 0 … 40 % and any share of losses in it; the
-tests compute that without simulation error, by summing over all outcomes.
+tests compute that for the edge without simulation error, by summing over all outcomes. For means over windows it covers
+94 % with 10 windows (plain percentiles: 90 %) and 95 % from 20 on. A metric with fractions, of which only a few items
+changed, has no closed form here: it takes the bootstrap's interval, without width where no item changed at all.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from retain.errors import InputError
 from retain.evaluation.metrics.paired import counts
@@ -84,7 +86,7 @@ def few_changes_interval(lost: int, gained: int, n: int) -> Interval:
     limits in place of Wilson's.)
     """
     loss, gain = lost / n, gained / n
-    (loss_low, loss_high), (gain_low, gain_high) = (_clopper_pearson(count, n) for count in (lost, gained))
+    (loss_low, loss_high), (gain_low, gain_high) = (clopper_pearson(count, n) for count in (lost, gained))
     inside = (1 - loss) * (1 - gain)
     correlation = -float(np.sqrt(loss * gain / inside)) if inside else 0.0
 
@@ -155,6 +157,9 @@ def _resampled_ratios(columns: Floats, denominator: Floats, generator: np.random
     return ratios
 
 
-def _clopper_pearson(count: int, n: int) -> Interval:
-    limits = stats.binomtest(count, n).proportion_ci(confidence_level=CONFIDENCE, method="exact")
-    return float(limits.low), float(limits.high)
+def clopper_pearson(count: int, n: int) -> Interval:
+    """Exact two-sided 95 % interval of a proportion (Clopper and Pearson, Biometrika 26, 1934), as beta quantiles."""
+    tail = (1 - CONFIDENCE) / 2
+    low = special.betaincinv(count, n - count + 1, tail) if count > 0 else 0.0
+    high = special.betaincinv(count + 1, n - count, 1 - tail) if count < n else 1.0
+    return float(low), float(high)

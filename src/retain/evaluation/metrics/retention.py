@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import stats
 
-from retain.evaluation.metrics.bootstrap import RESAMPLES, expanded_tail
+from retain.evaluation.metrics.bootstrap import (
+    FEW_CHANGED,
+    RESAMPLES,
+    clopper_pearson,
+    expanded_tail,
+    few_changes_interval,
+)
 from retain.evaluation.metrics.paired import SIGNIFICANCE, Right, as_right, counts
 from retain.results import Interval
 
@@ -24,13 +32,11 @@ def retention(base: float, tuned: float, chance: float) -> float | None:
 def retention_interval(
     base_right: Right, tuned_right: Right, chance: float, generator: np.random.Generator
 ) -> Interval | None:
-    """Interval of the retention by paired bootstrap over items, chance held fixed.
+    """Interval of the retention, chance held fixed, by the same rule as that of the change (see `bootstrap`).
 
-    A resample is a draw of how many of n items are right twice, lost, gained and wrong twice. To the items seen, one
-    lost and one gained are added (as Bonett and Price, J. Educ. Behav. Statist. 37, 2012, do for the
-    difference): otherwise a model that changed nothing on the items at hand would get an interval of no width.
-    A resample in which the base is not above chance leaves the retention open: it counts as −∞ for the lower end
-    and as +∞ for the upper. Where an end is then infinite (the base is not surely above chance) there is none.
+    `FEW_CHANGED` items lost or gained, or more: paired bootstrap. A resample is a draw of how many of n items are right
+    twice, lost, gained and wrong twice. A resample in which the base is not above chance leaves the retention open: it
+    counts as −∞ for the lower end and as +∞ for the upper. Fewer changed: closed form, `_few_changes`.
 
     Args:
         base_right: (n,), whether the base is right.
@@ -39,22 +45,47 @@ def retention_interval(
         generator: source of the resamples.
 
     Returns:
-        The interval, or None where the base is too near to chance for one.
+        The interval, or None where an end is infinite: the base is then not surely above chance.
     """
     base, tuned = as_right(base_right), as_right(tuned_right)
     lost, gained = counts(base, tuned)
-    both = int((base & tuned).sum())
-    cells = np.array([both, lost + 1, gained + 1, len(base) - both - lost - gained])
-    n = int(cells.sum())
+    if lost + gained < FEW_CHANGED:
+        return _few_changes(lost, gained, int(base.sum()), len(base), chance)
+    both, n = int((base & tuned).sum()), len(base)
+    cells = np.array([both, lost, gained, n - both - lost - gained])
     drawn = generator.multinomial(n, cells / n, size=RESAMPLES)
     base_above = (drawn[:, 0] + drawn[:, 1]) / n - chance
     tuned_above = (drawn[:, 0] + drawn[:, 2]) / n - chance
     known = base_above > 0
     ratio = np.divide(tuned_above, base_above, out=np.zeros(RESAMPLES), where=known)
-    tail = expanded_tail(lost + gained + 2)
+    tail = expanded_tail(lost + gained)
     low = np.quantile(np.where(known, ratio, -np.inf), tail, method="lower")
     high = np.quantile(np.where(known, ratio, np.inf), 1 - tail, method="higher")
     return (float(low), float(high)) if np.isfinite(low) and np.isfinite(high) else None
+
+
+def _few_changes(lost: int, gained: int, right: int, n: int, chance: float) -> Interval | None:
+    """Interval of 1 + δ/β, with δ = gained − lost and β = a_base − c, from the limits of δ and of β.
+
+    Square-and-add for a ratio: the ends ρ solve |δ − ρβ| = √(d² + ρ²e²), where d is the distance from δ to its limit on
+    that side and e the distance from β to the limit that moves the ratio outwards. (Donner and Zou, Statist. Methods
+    Med. Res. 21, 2012, 347–359. δ and β are taken as independent; in truth they move against each other, which makes
+    the ratio steadier than we say.) The interval holds 1 exactly where that of δ holds 0.
+    """
+    delta, beta = (gained - lost) / n, right / n - chance
+    low, high = few_changes_interval(lost, gained, n)
+    base_low, base_high = (limit - chance for limit in clopper_pearson(right, n))
+    inward, outward = beta - base_low, base_high - beta
+    if base_low <= 0 or outward >= beta:
+        return None
+
+    def end(distance: float, base_distance: float, sign: int) -> float:
+        square = beta**2 - base_distance**2
+        root = math.sqrt(max((delta * beta) ** 2 - square * (delta**2 - distance**2), 0.0))
+        return 1 + (delta * beta + sign * root) / square
+
+    lower = end(delta - low, inward if low < 0 else outward, -1)
+    return lower, end(high - delta, inward if high > 0 else outward, 1)
 
 
 def above_chance(right: Right, chance: float) -> bool:
