@@ -1,9 +1,13 @@
 """The one place that chooses how W0(x + T(x)) is computed.
 
-In exact arithmetic base(x + T(x)) and base(x) + W0·T(x) are the same. bf16 keeps 8 bits: where x is bf16, a shift
-smaller than about 0.002·|x| is rounded away when it is added to x, however well T is known. So where the base computes
-in 16 bits the second, residual, form is used. What it cannot avoid, as LoRA cannot, is that the layer's *output* is
-again rounded to 16 bits.
+In exact arithmetic base(x + T(x)) and base(x) + W0·T(x) are the same. bf16 keeps 8 bits: where x is bf16, λ ⊙ x is
+rounded away when it is added to x wherever |λ| < 0.002, however well λ is known. So where the base computes in 16 bits
+the second, residual, form is used, in which W0·T(x) is right to 0.3 % before it is added.
+
+What it cannot avoid, as LoRA cannot, is that the sum is the layer's output and is rounded to 16 bits. Of the exact
+effect this leaves, on average over outputs (512 × 512, normal x, λ of standard deviation 1e-3), 51 %, against 14 % for
+the first form; at 1e-2 both leave all of it, at 1e-4 5 % and nothing. Accumulating both products in one matrix product
+would leave all of it, but it adds up in another order, and then T = 0 is no longer the base bit for bit.
 """
 
 from __future__ import annotations
