@@ -1,0 +1,154 @@
+"""A comparison ready to be shown: its sentences, its tables and a summary of each run, for Markdown and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retain.report import numbers
+from retain.report.aggregate import Group, Run, group_runs
+from retain.report.checks import comparison_cautions
+from retain.report.comparison_tables import comparison_tables, keep_reading, task_reading
+from retain.report.pareto import pareto_front
+from retain.report.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
+from retain.report.pick import task_keys as all_task_keys
+from retain.report.tables import Table, run_tables
+from retain.report.words import headline, listing, subtitle
+
+
+@dataclass(frozen=True)
+class RunDetail:
+    """One run within a comparison; `link` leads to its own report, relative to the comparison's, where there is one."""
+
+    name: str
+    subtitle: str
+    headline: str
+    tables: tuple[Table, ...]
+    link: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that the reports of a comparison say."""
+
+    title: str
+    sentences: tuple[str, ...]
+    cautions: tuple[str, ...]
+    tables: tuple[Table, ...]
+    details: tuple[RunDetail, ...]
+    groups: tuple[Group, ...]
+
+
+def compare_runs(runs: Sequence[Run], links: Sequence[str] | None = None) -> Comparison:
+    """Put runs side by side. `links` has each run's link to its own report, empty where it has none."""
+    groups = group_runs(runs)
+    details = [
+        RunDetail(run.name, subtitle(run.result), headline(run.result), tuple(run_tables(run.result)), link)
+        for run, link in zip(runs, links or [""] * len(runs), strict=True)
+    ]
+    models = list(dict.fromkeys(model_name(run.result.model) for run in runs))
+    return Comparison(
+        title=f"{listing(list(dict.fromkeys(group.method for group in groups)))} compared on {listing(models)}",
+        sentences=tuple(_sentences(runs, groups)),
+        cautions=tuple(comparison_cautions(runs, groups)),
+        tables=tuple(comparison_tables(runs, groups)),
+        details=tuple(details),
+        groups=tuple(groups),
+    )
+
+
+def trade_off(groups: Sequence[Group], task: Key, kept: Pick, sign: float) -> list[tuple[Group | None, float, float]]:
+    """Points (task improvement, what was kept), more is better on both; the unchanged base (null) comes first."""
+    points: list[tuple[Group | None, float, float]] = [(None, 0.0, 0.0)]
+    for group in groups:
+        x, y = group.estimate(pick_task(task)), group.estimate(kept)
+        if x is not None and y is not None:
+            points.append((group, sign_of(group.results, task) * x.mean, sign * y.mean))
+    return points
+
+
+def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
+    results = [run.result for run in runs]
+    seeds = {group.seeds for group in groups}
+    each = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(*seeds)
+    counted = f"{len(runs)} run{'s' if len(runs) != 1 else ''}, {len(groups)} setting{'s' if len(groups) != 1 else ''}"
+    plural = "" if each == "1" else "s"
+    sentences = [f"{counted} (method, configuration, learning rate), {each} seed{plural} each."]
+    tasks, suites = all_task_keys(results), keep_keys(results)
+    sentences += [_most_learned(groups, key) for key in tasks]
+    sentences += [_kept(groups, key) for key in suites]
+    sentences += _drift_sentence(groups)
+    if tasks:
+        sentences += [_front(groups, tasks[0], key) for key in suites]
+    else:
+        sentences.append("No task was measured, so nothing is known about what was learned.")
+    if not suites:
+        sentences.append("No keep suite was measured, so nothing is known about what was lost.")
+    return [sentence for sentence in sentences if sentence]
+
+
+def _most_learned(groups: Sequence[Group], key: Key) -> str:
+    unit = numbers.unit_of(key[1])
+    found = [(group, group.estimate(pick_task(key))) for group in groups]
+    scored = [(group, estimate) for group, estimate in found if estimate is not None]
+    best, top = max(scored, key=lambda pair: sign_of(pair[0].results, key) * pair[1].mean)
+    change = f"{numbers.change(top.mean, top.interval, unit)} {unit.name}".rstrip()
+    text = f"{key[0]} ({numbers.metric_words(key[1])}): largest improvement with {best.title}, {change}"
+    overlapping = [
+        group.title
+        for group, estimate in scored
+        if group is not best
+        and (
+            top.interval is None
+            or estimate.interval is None
+            or (estimate.interval[0] <= top.interval[1] and top.interval[0] <= estimate.interval[1])
+        )
+    ]
+    if overlapping:
+        text += f"; its interval overlaps with {listing(overlapping)}, so it is not shown to be best"
+    failed = [group.title for group, _ in scored if task_reading(group, key) != "better"]
+    return f"{text}. No improvement shown: {listing(failed)}." if failed else f"{text}."
+
+
+def _kept(groups: Sequence[Group], key: Key) -> str:
+    by_reading: dict[str, list[str]] = {}
+    for group in groups:
+        reading = keep_reading(group, key)
+        if reading is not None:
+            by_reading.setdefault(reading, []).append(group.title)
+    wording = {
+        "worse": "loss shown for {}",
+        "borderline": "borderline for {}",
+        "no change shown": "no change shown for {}",
+        "better": "gain shown for {}",
+        "too few items": "too few items to judge",
+        "base at chance": "the base is at chance, so no loss can show",
+    }
+    total = sum(map(len, by_reading.values()))
+    parts = []
+    for told, words in wording.items():
+        titles = by_reading.get(told, [])
+        if titles:
+            parts.append(words.format("every setting" if len(titles) == total else listing(titles)))
+    return f"{key[0]} ({numbers.metric_words(key[1])}): {'; '.join(parts)}."
+
+
+def _drift_sentence(groups: Sequence[Group]) -> list[str]:
+    found = [(estimate.mean, group.title) for group in groups if (estimate := group.estimate(pick_kl)) is not None]
+    if len(found) < 2:
+        return []
+    (least, least_title), (most, most_title) = min(found), max(found)
+    low, high = numbers.plain(least, numbers.NATS), numbers.plain(most, numbers.NATS)
+    told = f"least with {least_title} ({low}), most with {most_title} ({high})"
+    return [f"Drift on reference text (KL, nats per token): {told}."]
+
+
+def _front(groups: Sequence[Group], task: Key, suite: Key) -> str:
+    scored = [group for group in groups if keep_reading(group, suite) not in {None, "too few items", "base at chance"}]
+    if len(scored) < 2:
+        return ""
+    sign = sign_of(scored[0].results, suite)
+    points = trade_off(scored, task, pick_keep(suite), sign)
+    front = [points[index][0] for index in pareto_front([(x, y) for _, x, y in points])]
+    names = ["the unchanged base" if group is None else group.title for group in front]
+    return f"Not beaten on both {task[0]} and {suite[0]} at once (by the means): {listing(names)}."

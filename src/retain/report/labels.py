@@ -1,0 +1,58 @@
+"""Names for methods: short, and unique within one comparison."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from retain.results import MethodRecord
+
+LONGEST_VALUE = 24
+
+
+def config_key(config: dict[str, Any]) -> str:
+    """A configuration as text, equal for equal configurations."""
+    return json.dumps(config, sort_keys=True, default=str, ensure_ascii=False)
+
+
+def method_labels(methods: Sequence[MethodRecord]) -> list[str]:
+    """One label a method: its name, with the configuration's distinguishing fields where a name is shared.
+
+    Equal methods get equal labels, different ones different labels.
+    """
+    keys = [(method.name, config_key(method.config)) for method in methods]
+    distinct = dict(zip(keys, methods, strict=True))
+    wanted = {key: _label(method, list(distinct.values())) for key, method in distinct.items()}
+    labels = dict(zip(wanted, unique(list(wanted.values())), strict=True))
+    return [labels[key] for key in keys]
+
+
+def unique(labels: Sequence[str]) -> list[str]:
+    """The same labels, a number added to each later one that is there already."""
+    given: set[str] = set()
+    result = []
+    reserved = Counter(labels)
+    for label in labels:
+        candidate, number = label, 1
+        while candidate in given or (number > 1 and candidate in reserved):
+            number += 1
+            candidate = f"{label} #{number}"
+        given.add(candidate)
+        result.append(candidate)
+    return result
+
+
+def _label(method: MethodRecord, methods: Sequence[MethodRecord]) -> str:
+    namesakes = [other.config for other in methods if other.name == method.name]
+    fields = sorted({field for config in namesakes for field in config})
+    differing = [field for field in fields if len({config_key({"": config.get(field)}) for config in namesakes}) > 1]
+    parts = [f"{field}={_short(method.config[field])}" for field in differing if method.config.get(field) is not None]
+    return " ".join([method.name, *parts])
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False, sort_keys=True)
+    text = " ".join(text.replace('"', "").split())
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

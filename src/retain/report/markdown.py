@@ -1,0 +1,112 @@
+"""`report.md`: words first, then tables, then examples, then how it was made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from retain.report import numbers
+from retain.report.comparison import Comparison
+from retain.report.examples import changed_items, readable, side_scores, task_items
+from retain.report.tables import Table, provenance_table, run_tables
+from retain.report.words import cautions, claims, headline, subtitle
+from retain.results import Item, Result
+
+EXAMPLES = 5
+LONGEST = 400
+
+_SPECIAL = re.compile(r"([\\`*_\[\]#|$~!])")
+_INTERVAL = re.compile(r"\\\[((?:[+−]?[\d.]+, [+−]?[\d.]+|95%|both| ))\\\](?![\[(:\\])")
+
+
+def escape(text: str) -> str:
+    """Text as it stands, whatever it holds: no Markdown, no HTML, one line."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    marked = _INTERVAL.sub(r"[\1]", _SPECIAL.sub(r"\\\1", text))
+    return " ↵ ".join(part.strip() for part in marked.splitlines())
+
+
+def markdown_table(table: Table) -> str:
+    """A table in Markdown, its caption above and its note beneath."""
+    lines = [
+        f"**{escape(table.caption)}**",
+        "",
+        _row(table.head),
+        "|" + " --- |" * len(table.head),
+        *(_row(row) for row in table.rows),
+    ]
+    return "\n".join([*lines, "", escape(table.note)] if table.note else lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(escape(readable(cell, 2000) or "") for cell in cells) + " |"
+
+
+def run_markdown(result: Result, items: Sequence[Item], plot: str | None = "plot.png") -> str:
+    """The report of one run."""
+    parts = [
+        f"# {escape(subtitle(result))}",
+        f"**{escape(headline(result))}**",
+        "\n".join(f"- {escape(claim.text)}" for claim in claims(result)),
+        "\n".join(f"*{escape(caution)}*" for caution in cautions(result)),
+        f"![Change in each suite, with its 95% interval]({plot})" if plot else "",
+        "## Figures",
+        *(markdown_table(table) for table in run_tables(result)),
+        *_examples(result, items),
+        "## How it was made",
+        markdown_table(provenance_table(result)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _examples(result: Result, items: Sequence[Item]) -> list[str]:
+    if not items:
+        return []
+    parts = ["## Examples", "Every item, with both answers and both scores, is in `items.jsonl`."]
+    for score in result.keep:
+        changed = changed_items(items, score)
+        words = ("became worse", "became better") if changed.graded else ("lost", "gained")
+        for word, of_kind in zip(words, (changed.lost, changed.gained), strict=True):
+            if of_kind:
+                shown = f", the first {EXAMPLES} shown" if len(of_kind) > EXAMPLES else ""
+                head = f"### {escape(score.name)} ({escape(numbers.metric_words(score.metric))}): "
+                parts.append(f"{head}{len(of_kind)} {word}{shown}")
+                parts.append(_item_list(of_kind[:EXAMPLES], score.metric))
+    task = task_items(items, EXAMPLES)
+    if task:
+        parts += ["### The task: the first items, not chosen", _item_list(task, None)]
+    return parts
+
+
+def _item_list(items: Sequence[Item], metric: str | None) -> str:
+    return "\n".join(_item(position, item, metric) for position, item in enumerate(items, start=1))
+
+
+def _item(position: int, item: Item, metric: str | None) -> str:
+    lines = [f"{position}. {_shown(item.question)}"]
+    if item.expected is not None:
+        lines.append(f"   - right answer: {_shown(item.expected)}")
+    for name, side in (("base", item.base), ("tuned", item.tuned)):
+        answer = "no answer is read for this metric" if side.answer is None else _shown(side.answer)
+        scores = escape(side_scores(side, metric))
+        lines.append(f"   - {name}: {answer}" + (f" ({scores})" if scores else ""))
+    return "\n".join(lines)
+
+
+def _shown(text: str) -> str:
+    return escape(readable(text, LONGEST) or "") or "(empty)"
+
+
+def comparison_markdown(comparison: Comparison, plot: str | None = "pareto.png") -> str:
+    """The report of a comparison."""
+    links = [f"- [{escape(run.name)}]({run.link})" for run in comparison.details if run.link]
+    parts = [
+        f"# {escape(comparison.title)}",
+        "\n".join(f"- {escape(sentence)}" for sentence in comparison.sentences),
+        "\n".join(f"*{escape(caution)}*  " for caution in comparison.cautions),
+        f"![What each setting gained on the task against what it kept]({plot})" if plot else "",
+        "## Figures",
+        *(markdown_table(table) for table in comparison.tables),
+        "\n".join(["## Each run's own report", "", *links]) if links else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,0 +1,101 @@
+"""The plot of a comparison: a panel for each keep suite and one for drift, over the improvement of the task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from retain.report import numbers
+from retain.report.aggregate import Group, Run, group_runs
+from retain.report.examples import readable
+from retain.report.pick import Key, keep_keys, keep_score, pick_keep, pick_kl, sign_of, task_keys
+from retain.report.plot_labels import place_labels
+from retain.report.plot_panel import FRONT_DASHES, SEEDS_FOR_BARS, Look, Measure, base_marker, draw_panel, shared_look
+from retain.report.plot_style import COLOURS, FAINT, INK, MARKERS, house_style, new_figure
+
+
+def comparison_figure(runs: Sequence[Run]) -> Figure:
+    """One panel a scored keep suite and one for KL on reference text; the first task's improvement along x."""
+    groups = group_runs(runs)
+    results = [run.result for run in runs]
+    tasks = task_keys(results)
+    measures = [*_suite_measures(groups, keep_keys(results)), *_drift_measure(groups)]
+    with house_style():
+        if not tasks or not measures:
+            figure = new_figure(8.4, 2.0)
+            missing = "keep suite or reference text" if tasks else "task"
+            figure.text(0.5, 0.45, f"No {missing} was measured: there is no trade-off to draw.", ha="center")
+            return figure
+        columns = min(len(measures), 2)
+        lines = math.ceil(len(measures) / columns)
+        figure = new_figure(5.2 * columns + 0.6, 4.2 * lines + 1.1)
+        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in grid[len(measures) :]:
+            axes.set_axis_off()
+        look = shared_look(groups, tasks[0], _styles(groups))
+        drawn = [draw_panel(axes, measure, groups, look) for axes, measure in zip(grid, measures, strict=False)]
+        _legend(figure, look, wide=columns > 1)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for axes, (labels, occupied) in zip(grid, drawn, strict=False):
+            place_labels(figure, axes, labels, occupied, size=8.5)
+    return figure
+
+
+def _styles(groups: Sequence[Group]) -> dict[str, tuple[str, str]]:
+    methods = list(dict.fromkeys(group.method for group in groups))
+    return {
+        method: (COLOURS[index % len(COLOURS)], MARKERS[(index + index // len(COLOURS)) % len(MARKERS)])
+        for index, method in enumerate(methods)
+    }
+
+
+def _suite_measures(groups: Sequence[Group], keys: Sequence[Key]) -> list[Measure]:
+    results = [result for group in groups for result in group.results]
+    found = []
+    for key in keys:
+        scores = [score for result in results if (score := keep_score(result, key)) is not None]
+        if any(score.status == "measured" and score.base is not None for score in scores):
+            unit = numbers.unit_of(key[1])
+            change = f"change in {numbers.metric_words(key[1])}, {unit.name}".rstrip(", ")
+            if sign_of(results, key) < 0:
+                change = change.replace("change", "fall", 1)
+            label = f"{change} (up: better than the base)"
+            title = f"Kept: {readable(key[0], 30)}"
+            found.append(Measure(title, label, pick_keep(key), sign_of(results, key), unit, key))
+    return found
+
+
+def _drift_measure(groups: Sequence[Group]) -> list[Measure]:
+    if all(group.estimate(pick_kl) is None for group in groups):
+        return []
+    label = "KL from the base, nats per token (up: moved less)"
+    return [Measure("Drift on reference text", label, pick_kl, -1.0, numbers.NATS, None)]
+
+
+def _legend(figure: Figure, look: Look, *, wide: bool) -> None:
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=8, markeredgecolor="white", linewidth=1.2, label=method)
+        for method, (colour, marker) in look.styles.items()
+    ]
+    base = "base, unchanged" if look.base_x == 0 else "base, unchanged: further left"
+    handles.append(Line2D([], [], color=INK, marker=base_marker(look), markersize=9, linestyle="none", label=base))
+    handles.append(Line2D([], [], color=FAINT, linestyle=FRONT_DASHES, label="Pareto front of the means"))
+    bars = (
+        f"Bars: 95% Student-t interval of the mean over seeds, from {SEEDS_FOR_BARS} seeds on. Faint points: seeds."
+        if look.over_seeds
+        else "Bars: 95% bootstrap interval over items. Faint points: seeds."
+    )
+    space = " " if wide else "\n"
+    legend = figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), 5 if wide else 2),
+        title=f"{bars}{space}Numbers beside points: learning rates.",
+        title_fontsize=9 if wide else 8,
+        fontsize=9,
+    )
+    legend.get_title().set_color(INK)

@@ -1,0 +1,89 @@
+"""The files that people read, written beside the records; each is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from retain.report.aggregate import Run
+from retain.report.comparison import Comparison, compare_runs
+from retain.report.labels import unique
+from retain.report.lost_across import LostItem, lost_across
+from retain.report.markdown import comparison_markdown, run_markdown
+from retain.report.page import comparison_page, run_page
+from retain.report.pick import keep_keys
+from retain.report.plot_comparison import comparison_figure
+from retain.report.plot_run import run_figure
+from retain.report.plot_style import save_png, svg_text
+from retain.report.summary import summary_csv, summary_json
+from retain.results import Item, Result, read_items, write_text
+
+
+def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> list[Path]:
+    """Write `report.html`, `report.md` and `plot.png` of one run.
+
+    Args:
+        directory: where `result.json` and `items.jsonl` lie, or will.
+        result: the run's record.
+        items: its items, in any number.
+
+    Returns:
+        The paths of what was written.
+    """
+    all_items = tuple(items)
+    page, text, plot = directory / "report.html", directory / "report.md", directory / "plot.png"
+    figure = run_figure(result)
+    save_png(figure, plot)
+    write_text(text, run_markdown(result, all_items, plot.name))
+    write_text(page, run_page(result, all_items, svg_text(figure)))
+    return [page, text, plot]
+
+
+def write_comparison(directory: Path, results: Mapping[Path, Result]) -> list[Path]:
+    """Write `report.html`, `report.md`, `pareto.png`, `summary.json` and `summary.csv` of a comparison.
+
+    Args:
+        directory: where to.
+        results: each run's record by the run's folder; its `items.jsonl` is read for the items lost, its `report.html`
+            is linked to, where they exist.
+
+    Returns:
+        The paths of what was written.
+    """
+    folders = list(results)
+    names = unique([folder.name for folder in folders])
+    runs = [Run(name, result) for name, result in zip(names, results.values(), strict=True)]
+    comparison = compare_runs(runs, [_link(directory, folder) for folder in folders])
+    page, text, plot = directory / "report.html", directory / "report.md", directory / "pareto.png"
+    data, rows = directory / "summary.json", directory / "summary.csv"
+    figure = comparison_figure(runs)
+    save_png(figure, plot)
+    write_text(data, summary_json(runs, comparison.groups, comparison.cautions))
+    write_text(rows, summary_csv(comparison.groups))
+    write_text(text, comparison_markdown(comparison, plot.name))
+    lost = _lost(comparison, dict(zip(names, folders, strict=True)))
+    write_text(page, comparison_page(comparison, lost, svg_text(figure)))
+    return [page, text, plot, data, rows]
+
+
+def _link(directory: Path, folder: Path) -> str:
+    """The way from the comparison's page to a run's own; empty where there is none."""
+    report = folder / "report.html"
+    if not report.exists():
+        return ""
+    try:
+        return quote(Path(os.path.relpath(report.resolve(), directory.resolve())).as_posix())
+    except ValueError:  # on another drive
+        return ""
+
+
+def _lost(comparison: Comparison, folders: Mapping[str, Path]) -> list[tuple[str, list[LostItem]]]:
+    items = {
+        name: [item for item in read_items(folder / "items.jsonl") if item.part == "keep"]
+        for name, folder in folders.items()
+        if (folder / "items.jsonl").exists()
+    }
+    results = [run.result for group in comparison.groups for run in group.runs]
+    return [(key[0], lost_across(comparison.groups, items, key)) for key in keep_keys(results)]
