@@ -22,40 +22,23 @@ if TYPE_CHECKING:
 __version__ = version("retain")
 
 _HOMES = {
-    "VeFAConfig": "retain.methods.vefa.config",
-    "VeFAModel": "retain.methods.vefa.layer",
-    "LoRFAConfig": "retain.methods.lorfa.config",
-    "LoRFAModel": "retain.methods.lorfa.layer",
-    "measure": "retain.workflow.measure",
-    "Result": "retain.results",
-    "read_result": "retain.results",
-    "RetainError": "retain.errors",
-    "InputError": "retain.errors",
-    "TargetError": "retain.errors",
-    "MergeError": "retain.errors",
-    "TrainingError": "retain.errors",
+    "retain.errors": ("InputError", "MergeError", "RetainError", "TargetError", "TrainingError"),
+    "retain.methods.lorfa.config": ("LoRFAConfig",),
+    "retain.methods.lorfa.layer": ("LoRFAModel",),
+    "retain.methods.vefa.config": ("VeFAConfig",),
+    "retain.methods.vefa.layer": ("VeFAModel",),
+    "retain.results": ("Result", "read_result"),
+    "retain.workflow.measure": ("measure",),
 }
-__all__ = [
-    "InputError",
-    "LoRFAConfig",
-    "LoRFAModel",
-    "MergeError",
-    "Result",
-    "RetainError",
-    "TargetError",
-    "TrainingError",
-    "VeFAConfig",
-    "VeFAModel",
-    "__version__",
-    "measure",
-    "read_result",
-]
+__all__ = ["InputError", "LoRFAConfig", "LoRFAModel", "MergeError", "Result", "RetainError", "TargetError"]
+__all__ += ["TrainingError", "VeFAConfig", "VeFAModel", "__version__", "measure", "read_result"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'retain' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'retain' has no attribute {name!r}")
 
 
 def _register(_peft: object) -> None:

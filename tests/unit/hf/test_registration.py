@@ -88,7 +88,7 @@ def test_importing_retain_is_light():
 
 
 def test_every_public_name_is_in_both_tables():
-    assert set(retain.__all__) == {"__version__", *retain._HOMES}
+    assert sorted(retain.__all__) == sorted(["__version__", *(n for names in retain._HOMES.values() for n in names)])
     for name in set(retain.__all__) - {"measure"}:
         assert getattr(retain, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -98,7 +98,7 @@ def test_every_public_name_is_in_both_tables():
 def test_the_table_of_contents_is_short():
     from pathlib import Path
 
-    assert len(Path(retain.__file__).read_text(encoding="utf-8").splitlines()) <= 72
+    assert len(Path(retain.__file__).read_text(encoding="utf-8").splitlines()) < 60
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
