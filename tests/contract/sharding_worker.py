@@ -23,8 +23,8 @@ warnings.filterwarnings("ignore")
 LLAMA = ARCHITECTURES["llama"]
 
 
-def fresh(method):
-    model = adapted(BY_NAME[method], LLAMA)
+def fresh(method, dtype=torch.float32):
+    model = adapted(BY_NAME[method], LLAMA, dtype)
     disturb(model)
     return model
 
@@ -40,8 +40,8 @@ def step(model):
         return model(**LLAMA.batch()).logits
 
 
-def fsdp2(method, wrap_adapters):
-    model = fresh(method)
+def fsdp2(method, wrap_adapters, dtype=torch.float32):
+    model = fresh(method, dtype)
     for layer in model.base_model.model.model.layers:
         if wrap_adapters:
             for module in layer.modules():
@@ -70,6 +70,10 @@ def compare(method, rank):
         for name, parameter in whole.named_parameters():
             if parameter.requires_grad and rank == 0:
                 close(state[name], parameter.detach())
+    sharded = step(
+        fsdp2(method, wrap_adapters=True, dtype=torch.bfloat16)
+    )  # a unit has one dtype, so adapters are apart
+    torch.testing.assert_close(sharded, step(fresh(method, torch.bfloat16)), rtol=0, atol=5e-3)
     block = type(whole.base_model.model.model.layers[0])
     by_block = functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={block})
     os.environ["FSDP_TRANSFORMER_CLS_TO_WRAP"] = block.__name__

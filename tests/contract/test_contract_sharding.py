@@ -51,6 +51,17 @@ def test_a_fresh_adapter_on_a_base_that_is_partly_on_disk(method, llama, offload
     assert torch.equal(logits(model, llama.batch()), logits(whole, llama.batch()))
 
 
+def test_merging_and_unmerging_on_a_base_that_is_partly_on_disk(method, llama, offloaded):
+    model = get_peft_model(offloaded(), make_config(method)).eval()
+    disturb(model)
+    expected = logits(model, llama.batch())
+    model.merge_adapter()
+    torch.testing.assert_close(logits(model, llama.batch()), expected, rtol=0, atol=2e-6)
+    model.unmerge_adapter()
+    assert torch.equal(logits(model, llama.batch()), expected)
+    torch.testing.assert_close(logits(model.merge_and_unload(), llama.batch()), expected, rtol=0, atol=2e-6)
+
+
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     """What two processes, which shard and train every method, leave behind, and what they say if they fail."""

@@ -4,7 +4,7 @@
 
 VeFA:  y = W0 ((1 + λ) ⊙ x) + b,        W = W0 diag(1 + λ),        dL/dλ = Σ_t x_t ⊙ (W0ᵀ g_t)
 LoRFA: y = W0 (x + s B A x) + b,        W = W0 (I + s B A),
-       dL/dA = s Bᵀ W0ᵀ G X,            dL/dB = s W0ᵀ G (A X)ᵀ     with X (n, T), G = dL/dY (m, T), L = Σ y²/2, G = Y
+       dL/dA = s Bᵀ W0ᵀ G Xᵀ,           dL/dB = s W0ᵀ G (A X)ᵀ     with X (n, N), G = dL/dY (m, N), L = Σ y²/2, G = Y
 """
 
 import json
