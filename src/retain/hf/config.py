@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from peft import PeftConfig
+from peft.utils.other import get_pattern_key
 
 from retain.errors import TargetError
 from retain.hf.registration import peft_type
+
+Value = TypeVar("Value")
+
+
+def for_layer(pattern: dict[str, Value] | None, key: str, default: Value) -> Value:
+    """What a pattern (ends of names, or regular expressions, to values) says for the layer `key`, by PEFT's rules."""
+    return (pattern or {}).get(get_pattern_key(pattern or {}, key), default)
 
 
 @dataclass

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from peft.utils.other import get_pattern_key
-
-from retain.hf.config import FeatureConfig
+from retain.hf.config import FeatureConfig, for_layer
 
 
 @dataclass
@@ -39,11 +37,11 @@ class LoRFAConfig(FeatureConfig):
 
     def rank(self, key: str) -> int:
         """The rank for the layer named `key`."""
-        return (self.rank_pattern or {}).get(get_pattern_key(self.rank_pattern or {}, key), self.r)
+        return for_layer(self.rank_pattern, key, self.r)
 
     def alpha(self, key: str) -> float:
         """The alpha for the layer named `key`."""
-        return (self.alpha_pattern or {}).get(get_pattern_key(self.alpha_pattern or {}, key), self.lorfa_alpha)
+        return for_layer(self.alpha_pattern, key, self.lorfa_alpha)
 
 
 def _is_rank(value: object) -> bool:
