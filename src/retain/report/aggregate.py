@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from retain.report.labels import config_key, method_labels, unique
 from retain.report.numbers import learning_rate as write_rate
@@ -89,7 +89,7 @@ def student_interval(values: Sequence[float]) -> Interval | None:
     if len(values) < 2:
         return None
     mean = fmean(values)
-    reach = float(student_t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    reach = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
     return (mean - reach, mean + reach)
 
 

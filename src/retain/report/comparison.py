@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retain.report import numbers
-from retain.report.aggregate import Group, Run, group_runs
+from retain.report.aggregate import Estimate, Group, Run, group_runs
 from retain.report.checks import comparison_cautions
 from retain.report.comparison_tables import comparison_tables, keep_reading, task_reading
 from retain.report.pareto import pareto_front
@@ -32,6 +32,7 @@ class Comparison:
     """All that the reports of a comparison say."""
 
     title: str
+    headline: str
     sentences: tuple[str, ...]
     cautions: tuple[str, ...]
     tables: tuple[Table, ...]
@@ -49,6 +50,7 @@ def compare_runs(runs: Sequence[Run], links: Sequence[str] | None = None) -> Com
     models = list(dict.fromkeys(model_name(run.result.model) for run in runs))
     return Comparison(
         title=f"{listing(list(dict.fromkeys(group.method for group in groups)))} compared on {listing(models)}",
+        headline=_headline(runs, groups),
         sentences=tuple(_sentences(runs, groups)),
         cautions=tuple(comparison_cautions(runs, groups)),
         tables=tuple(comparison_tables(runs, groups)),
@@ -65,6 +67,37 @@ def trade_off(groups: Sequence[Group], task: Key, kept: Pick, sign: float) -> li
         if x is not None and y is not None:
             points.append((group, sign_of(group.results, task) * x.mean, sign * y.mean))
     return points
+
+
+def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
+    """Who learned most on the first task, who lost on which suites."""
+    results = [run.result for run in runs]
+    tasks, suites = all_task_keys(results), keep_keys(results)
+    parts = []
+    if tasks:
+        best, _, overlapping = _best(groups, tasks[0])
+        doubt = ", though not shown to be better than every other" if overlapping else ""
+        parts.append(f"{best.title} improved {tasks[0][0]} most{doubt}.")
+    losers = {key: [group.title for group in groups if keep_reading(group, key) == "worse"] for key in suites}
+    losses = [f"on {key[0]} with {listing(titles)}" for key, titles in losers.items() if titles]
+    if losses:
+        parts.append(f"Loss shown {'; '.join(losses)}.")
+    elif suites:
+        parts.append("No loss shown on any keep suite, which does not prove that there was none.")
+    return " ".join(parts) or "Nothing that could be compared was measured."
+
+
+def _best(groups: Sequence[Group], key: Key) -> tuple[Group, Estimate, list[str]]:
+    """The setting with the largest mean improvement, and those whose interval overlaps with its own."""
+    scored = [(group, found) for group in groups if (found := group.estimate(pick_task(key))) is not None]
+    best, top = max(scored, key=lambda pair: sign_of(pair[0].results, key) * pair[1].mean)
+    return best, top, [group.title for group, found in scored if group is not best and _overlap(top, found)]
+
+
+def _overlap(one: Estimate, other: Estimate) -> bool:
+    if one.interval is None or other.interval is None:
+        return True
+    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
 
 
 def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
@@ -89,24 +122,12 @@ def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
 
 def _most_learned(groups: Sequence[Group], key: Key) -> str:
     unit = numbers.unit_of(key[1])
-    found = [(group, group.estimate(pick_task(key))) for group in groups]
-    scored = [(group, estimate) for group, estimate in found if estimate is not None]
-    best, top = max(scored, key=lambda pair: sign_of(pair[0].results, key) * pair[1].mean)
+    best, top, overlapping = _best(groups, key)
     change = f"{numbers.change(top.mean, top.interval, unit)} {unit.name}".rstrip()
     text = f"{key[0]} ({numbers.metric_words(key[1])}): largest improvement with {best.title}, {change}"
-    overlapping = [
-        group.title
-        for group, estimate in scored
-        if group is not best
-        and (
-            top.interval is None
-            or estimate.interval is None
-            or (estimate.interval[0] <= top.interval[1] and top.interval[0] <= estimate.interval[1])
-        )
-    ]
     if overlapping:
         text += f"; its interval overlaps with {listing(overlapping)}, so it is not shown to be best"
-    failed = [group.title for group, _ in scored if task_reading(group, key) != "better"]
+    failed = [group.title for group in groups if task_reading(group, key) not in {"better", None}]
     return f"{text}. No improvement shown: {listing(failed)}." if failed else f"{text}."
 
 

@@ -154,8 +154,8 @@ def _drift_table(groups: Sequence[Group]) -> Table:
     )
     note = (
         "On reference text, nats per token. KL: how far predictions moved from the base's. Churn: share of positions "
-        "whose most likely token changed. Update size: weight change relative to the weights. F_Δ: the same on real inputs. "
-        "[95%] covers both the interval over seeds and that over items."
+        "whose most likely token changed. Update size: weight change relative to the weights. F_Δ: the same on real "
+        "inputs. [95%] covers both the interval over seeds and that over items."
     )
     return Table("How far each moved, and what it took", head, tuple(rows), note)
 

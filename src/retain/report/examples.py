@@ -61,12 +61,17 @@ def task_items(items: Sequence[Item], most: int) -> list[Item]:
     return (answered or of_task)[:most]
 
 
+def clean(text: str) -> str:
+    """Text without characters that steer a terminal or turn the direction of writing."""
+    return _UNPRINTABLE.sub("�", text.replace("\r\n", "\n"))
+
+
 def readable(text: str | None, longest: int) -> str | None:
-    """Text fit to show: control and direction-changing characters replaced, cut after `longest` characters."""
+    """Clean text, cut after `longest` characters."""
     if text is None:
         return None
-    clean = _UNPRINTABLE.sub("�", text.replace("\r\n", "\n").strip())
-    return clean if len(clean) <= longest else clean[: longest - 1].rstrip() + "…"
+    whole = clean(text).strip()
+    return whole if len(whole) <= longest else whole[: longest - 1].rstrip() + "…"
 
 
 def side_scores(side: Side, metric: str | None) -> str:
@@ -76,5 +81,6 @@ def side_scores(side: Side, metric: str | None) -> str:
         if name == metric or metric is None:
             unit = numbers.unit_of(name)
             told = {0.0: "wrong", 1.0: "right"}.get(value) if unit == numbers.POINTS else None
-            parts.append(told or f"{numbers.metric_words(name)} {numbers.plain(value, unit)}")
+            words = f"{numbers.metric_words(name)} {told or numbers.plain(value, unit)}"
+            parts.append(told if told and metric else words)
     return ", ".join(parts)

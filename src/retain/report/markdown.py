@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from retain.report import numbers
 from retain.report.comparison import Comparison
-from retain.report.examples import changed_items, readable, side_scores, task_items
+from retain.report.examples import changed_items, clean, readable, side_scores, task_items
 from retain.report.tables import Table, provenance_table, run_tables
 from retain.report.words import cautions, claims, headline, subtitle
 from retain.results import Item, Result
@@ -21,7 +21,7 @@ _INTERVAL = re.compile(r"\\\[((?:[+−]?[\d.]+, [+−]?[\d.]+|95%|both| ))\\\](?
 
 def escape(text: str) -> str:
     """Text as it stands, whatever it holds: no Markdown, no HTML, one line."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     marked = _INTERVAL.sub(r"[\1]", _SPECIAL.sub(r"\\\1", text))
     return " ↵ ".join(part.strip() for part in marked.splitlines())
 
@@ -48,7 +48,7 @@ def run_markdown(result: Result, items: Sequence[Item], plot: str | None = "plot
         f"# {escape(subtitle(result))}",
         f"**{escape(headline(result))}**",
         "\n".join(f"- {escape(claim.text)}" for claim in claims(result)),
-        "\n".join(f"*{escape(caution)}*" for caution in cautions(result)),
+        "\n\n".join(f"*{escape(caution)}*" for caution in cautions(result)),
         f"![Change in each suite, with its 95% interval]({plot})" if plot else "",
         "## Figures",
         *(markdown_table(table) for table in run_tables(result)),
@@ -102,8 +102,9 @@ def comparison_markdown(comparison: Comparison, plot: str | None = "pareto.png")
     links = [f"- [{escape(run.name)}]({run.link})" for run in comparison.details if run.link]
     parts = [
         f"# {escape(comparison.title)}",
+        f"**{escape(comparison.headline)}**",
         "\n".join(f"- {escape(sentence)}" for sentence in comparison.sentences),
-        "\n".join(f"*{escape(caution)}*  " for caution in comparison.cautions),
+        "\n\n".join(f"*{escape(caution)}*" for caution in comparison.cautions),
         f"![What each setting gained on the task against what it kept]({plot})" if plot else "",
         "## Figures",
         *(markdown_table(table) for table in comparison.tables),

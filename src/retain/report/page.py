@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from retain.report import numbers
 from retain.report.comparison import Comparison
-from retain.report.examples import changed_items, readable, side_scores, task_items
+from retain.report.examples import changed_items, clean, readable, side_scores, task_items
 from retain.report.lost_across import LostItem
-from retain.report.tables import provenance_table, run_tables
+from retain.report.tables import Table, provenance_table, run_tables
 from retain.report.words import SYMBOLS, cautions, claims, headline, subtitle
 from retain.results import Item, Result, Side
 
@@ -70,11 +70,10 @@ def run_page(result: Result, items: Sequence[Item], svg: str) -> str:
 
 def comparison_page(comparison: Comparison, lost: Sequence[tuple[str, Sequence[LostItem]]], svg: str) -> str:
     """The page of a comparison; `lost` has, for each suite, the items that most runs lost."""
-    first, *others = comparison.sentences
     return _render(
         title=comparison.title,
-        headline="",
-        claims=[{"reading": "", "sign": "", "text": sentence} for sentence in (first, *others)],
+        headline=comparison.headline,
+        claims=[{"reading": "", "sign": "", "text": sentence} for sentence in comparison.sentences],
         cautions=comparison.cautions,
         svg=svg,
         plot_caption="What each setting gained on the task against what it kept. Right and up is better.",
@@ -128,26 +127,38 @@ def _lost_list(suite: str, items: Sequence[LostItem]) -> ItemList:
     return ItemList(f"{suite}: {len(items)} items lost by some run", tuple(shown), max(0, len(items) - MOST_LOST))
 
 
-def _tidy(text: str) -> str:
-    return readable(text, 2000) or ""
+def _tidy(value: object) -> object:
+    """Whatever the page prints, but the drawing and what macros have made already."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _slug(reading: str) -> str:
     return reading.replace(" ", "-")
 
 
-def _cell_class(cell: str) -> str:
-    reading = next((name for name, sign in SYMBOLS.items() if cell == f"{sign} {name}"), None)
-    if reading is not None:
-        return f"number {_slug(reading)}"
-    return "number" if _FIGURE.match(cell) and len(cell) < 40 else "words"
+def _reading_class(cell: str) -> str:
+    return next((_slug(name) for name, sign in SYMBOLS.items() if cell == f"{sign} {name}"), "plain")
+
+
+def _column_kinds(table: Table) -> list[str]:
+    """Columns of figures are set to the right and kept on one line, columns with words to the left."""
+    kinds = ["words"]
+    for column in list(zip(*table.rows, strict=True))[1:]:
+        figures = all((_FIGURE.match(cell) or _reading_class(cell) != "plain") and len(cell) < 40 for cell in column)
+        kinds.append("number" if figures else "words")
+    return kinds if table.rows else ["words"] * len(table.head)
 
 
 def _render(svg: str, **values: Iterable[object] | object) -> str:
     environment = Environment(
-        loader=PackageLoader("retain.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("retain.report", ""), autoescape=True, finalize=_tidy, undefined=StrictUndefined
     )
-    environment.filters |= {"tidy": _tidy, "slug": _slug, "cell_class": _cell_class}
+    environment.filters |= {
+        "tidy": _tidy,
+        "slug": _slug,
+        "reading_class": _reading_class,
+        "column_kinds": _column_kinds,
+    }
     # The drawing is ours: matplotlib escapes every name that it writes into an SVG.
     drawing = Markup(svg)  # noqa: S704
     return environment.get_template("page.html.jinja").render(svg=drawing, **values) + "\n"

@@ -175,4 +175,4 @@ def provenance_table(result: Result) -> Table:
         *((f"Version: {name}", value) for name, value in sorted(provenance.versions.items())),
         *(("Note", note) for note in provenance.notes),
     ]
-    return Table("How it was made", ("What", "Value"), tuple(rows))
+    return Table("Command, settings, data and versions", ("What", "Value"), tuple(rows))
