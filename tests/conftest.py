@@ -28,9 +28,7 @@ def make_tokenizer():
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens(special)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
     fast.chat_template = TEMPLATE
     return fast
 
@@ -77,7 +75,10 @@ def tiny_data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     letters = WORDS[:26]
     rows = [
-        {"prompt": f"word{i % 30} {letters[i % 26]} {letters[(i * 7) % 26]} word{(i * 11) % 30}", "completion": " word1 z"}
+        {
+            "prompt": f"word{i % 30} {letters[i % 26]} {letters[(i * 7) % 26]} word{(i * 11) % 30}",
+            "completion": " word1 z",
+        }
         for i in range(60)
     ]
     write_jsonl(folder / "train.jsonl", rows[:40])

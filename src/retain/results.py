@@ -1,7 +1,9 @@
 """The record of one run: the one schema that evaluation writes and the report reads. Plain values, no torch.
 
 `result.json` is a `Result`; `items.jsonl` beside it holds one `Item` a line, so that each figure can be looked behind.
-Every interval is a two-sided 95 % bootstrap interval, resampling items (windows for the reference text) in pairs.
+Every interval is two-sided, 95 %, and paired: a bootstrap that resamples items (windows for the reference text); for
+right-or-wrong metrics with fewer than 20 changed items a closed form from exact binomial limits, because a bootstrap of
+so few changes is too narrow (`retain.evaluation.metrics.bootstrap`).
 """
 
 from __future__ import annotations
@@ -175,7 +177,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

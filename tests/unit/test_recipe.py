@@ -38,7 +38,9 @@ def test_all_problems_come_at_once(tmp_path):
     with pytest.raises(InputError) as error:
         load_recipe(Recipe, path, {})
     told = "\n".join(error.value.problems)
-    assert all(word in told for word in ("train: missing", "output: missing", "epochs", "batch_size", "lerning_rate: is no"))
+    assert all(
+        word in told for word in ("train: missing", "output: missing", "epochs", "batch_size", "lerning_rate: is no")
+    )
 
 
 @pytest.mark.parametrize(

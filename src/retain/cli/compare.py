@@ -14,7 +14,8 @@ def make_parser() -> ArgumentParser:
     """The verb's options."""
     parser = ArgumentParser(
         description=HELP + " Runs that are complete are not done again; an interrupted one goes on where it stopped.",
-        epilog="Example: retain compare recipes/headlines.yaml --methods lora,vefa --seeds 3 --learning-rates 5e-4,2e-3",
+        epilog="Example: retain compare recipes/headlines.yaml --methods lora,vefa --seeds 3 "
+        "--learning-rates 5e-4,2e-3",
     )
     parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
     add_flags(parser, Recipe, leave_out=frozenset({"method", "learning_rate"}))

@@ -17,7 +17,7 @@ COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds"})
 
 
 def add_flags(parser: ArgumentParser, recipe: type[BaseModel], leave_out: frozenset[str] = frozenset()) -> None:
-    """Add one `--flag` for each field of the recipe. Defaults are shown, not filled in: only what is given overrides."""
+    """Add one `--flag` for each field of the recipe. Defaults are shown, not filled in: what is given overrides."""
     for name, field in recipe.model_fields.items():
         if name in leave_out:
             continue
@@ -59,7 +59,7 @@ def _listed(name: str, text: str) -> Any:
     return numbers[0] if name == "seeds" and "," not in text and numbers else numbers
 
 
-def _number(text: str, kind: type[int] | type[float]) -> Any:
+def _number(text: str, kind: type[int | float]) -> Any:
     try:
         return kind(text)
     except ValueError:
@@ -71,4 +71,3 @@ def _flag_type(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
     return Literal[get_args(annotation)] if get_origin(annotation) is Literal else annotation
-

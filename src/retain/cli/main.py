@@ -1,4 +1,4 @@
-"""`retain VERB …`: the entry point. Exit codes: 0 done, 1 failed while running, 2 bad recipe or data, 130 interrupted."""
+"""`retain VERB …`: the entry point. Exit codes: 0 done, 1 failed while running, 2 bad input, 130 interrupted."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-
 Row = TypeVar("Row", bound=BaseModel)
 
 
@@ -90,7 +89,9 @@ def parse_example(row: dict[str, Any]) -> Example:
     missing = [f'"{key}"' for key in ("prompt", "completion") if key not in row]
     if missing:
         found = ", ".join(f'"{key}"' for key in row) or "nothing"
-        raise ValueError(f'{" and ".join(missing)} missing (found {found}); give "prompt" and "completion", or "messages"')
+        raise ValueError(
+            f'{" and ".join(missing)} missing (found {found}); give "prompt" and "completion", or "messages"'
+        )
     return _validated(Example, {"prompt": row["prompt"], "completion": row["completion"]})
 
 

@@ -1,4 +1,4 @@
-"""Reading data: JSONL files, text files and Hugging Face data sets, with every problem collected, none raised midway."""
+"""Reading data: JSONL files, text files and Hugging Face data sets; every problem is collected, none raised midway."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_text(source: str, problems: list[str]) -> str:
 
 def suite_name(source: str) -> str:
     """The name of a suite: its file's stem, or the data set's name without its owner."""
-    return Path(source).stem if _is_file(source) else source.split(":")[0].rsplit("/", 1)[-1]
+    return Path(source).stem if _is_file(source) else source.split(":", maxsplit=1)[0].rsplit("/", 1)[-1]
 
 
 def _read(source: str, parse: Callable[[dict[str, Any]], Item], problems: list[str]) -> list[Item]:

@@ -33,9 +33,9 @@ class Encoded:
 def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded:
     """Tokens of prompt and completion, the completion ended as the tokenizer ends it.
 
-    Texts are tokenised apart and joined, so that the completion's tokens do not depend on the prompt; the end-of-sequence
-    token is added. Messages go through the chat template. A sequence longer than `max_length` loses the start of its
-    prompt first (what is nearest to the answer stays), then the end of its completion.
+    Texts are tokenised apart and joined, so that the completion's tokens do not depend on the prompt; the
+    end-of-sequence token is added. Messages go through the chat template. A sequence longer than `max_length` loses the
+    start of its prompt first (what is nearest to the answer stays), then the end of its completion.
 
     Raises:
         InputError: messages without a chat template, or a template whose rendering of the whole conversation does not

@@ -1,4 +1,4 @@
-"""One side's answers to every item: collected once for the base, once for each tuned model, and kept as plain values."""
+"""One side's answers to every item: collected once for the base and once for each tuned model; plain values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Answers(BaseModel):
         task_nll: nats of each test completion, summed over its tokens.
         task_tokens: tokens of each test completion.
         task_texts: the answers written to the first test items.
-        keep: for each suite, for each item, the log-likelihood of every choice, in nats, normalised as the settings say.
+        keep: for each suite and item, the log-likelihood of every choice, in nats, normalised as the settings say.
         truncated: test items that were longer than the longest sequence allowed.
     """
 

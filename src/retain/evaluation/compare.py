@@ -35,17 +35,17 @@ def task_scores(suites: Suites, settings: Settings, base: Answers, tuned: Answer
             generator=np.random.default_rng(settings.seed),
         )
     ]
-    for metric in WRITTEN_METRICS if base.task_texts else ():
-        scores.append(
-            task_score(
-                suites.task_name,
-                metric,
-                higher_is_better=True,
-                base=_written(suites.task, base.task_texts, metric),
-                tuned=_written(suites.task, tuned.task_texts, metric),
-                generator=np.random.default_rng(settings.seed),
-            )
+    scores += [
+        task_score(
+            suites.task_name,
+            metric,
+            higher_is_better=True,
+            base=_written(suites.task, base.task_texts, metric),
+            tuned=_written(suites.task, tuned.task_texts, metric),
+            generator=np.random.default_rng(settings.seed),
         )
+        for metric in (WRITTEN_METRICS if base.task_texts else ())
+    ]
     return tuple(scores)
 
 

@@ -29,7 +29,9 @@ class Pair:
         if tuned is not None:
             return cls(tuned, base_or_adapted)
         if not is_adapted(base_or_adapted):
-            raise InputError("one model without an adapter was given: there is nothing to compare it with; give tuned too.")
+            raise InputError(
+                "one model without an adapter was given: there is nothing to compare it with; give tuned too."
+            )
         reason = mutates_base(base_or_adapted)
         if reason:
             raise InputError(

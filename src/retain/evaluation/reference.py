@@ -67,7 +67,9 @@ def _both(pair: Pair, ids: list[Sequence[int]], pad_id: int) -> tuple[torch.Tens
 def _logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     device = device_of(model)
     with evaluating(model):
-        logits: torch.Tensor = model(input_ids=inputs.to(device), attention_mask=mask.to(device)).logits
+        logits: torch.Tensor = model(
+            input_ids=inputs.to(device), attention_mask=mask.to(device), use_cache=False
+        ).logits
     return logits
 
 

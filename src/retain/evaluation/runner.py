@@ -61,8 +61,8 @@ def measure_pair(
     notes = []
     if base_answers.truncated:
         notes.append(
-            f"{base_answers.truncated} of {len(suites.task)} test items were longer than {settings.max_length} tokens and "
-            "were cut."
+            f"{base_answers.truncated} of {len(suites.task)} test items were longer than {settings.max_length} tokens "
+            "and were cut."
         )
     return Measured(
         task=task_scores(suites, settings, base_answers, tuned_answers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -48,13 +49,26 @@ def score_nll(
         ids = [rows[index].ids for index in chosen]
         mask = torch.tensor(pad([[1] * len(row) for row in ids], 0), device=device)
         labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
+        first = max(min(rows[index].start for index in chosen) - 1, 0)  # no logits are needed before this position
         with evaluating(model):
-            logits = model(input_ids=torch.tensor(pad(ids, pad_id), device=device), attention_mask=mask).logits
-        nll, _ = shifted_nll(logits, labels)
+            logits = _tail_logits(model, torch.tensor(pad(ids, pad_id), device=device), mask, first)
+        nll, _ = shifted_nll(logits, labels[:, first:])
         for index, value in zip(chosen, nll.double().sum(dim=1).tolist(), strict=True):
             sums[index] = value
         tick(len(chosen))
     return sums
+
+
+def _tail_logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor, first: int) -> torch.Tensor:
+    """Logits (B, T − first, V) of the positions from `first` on; the output head skips the others where it can."""
+    body = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if "logits_to_keep" in inspect.signature(body.forward).parameters:
+        kept: torch.Tensor = model(
+            input_ids=inputs, attention_mask=mask, logits_to_keep=inputs.shape[1] - first, use_cache=False
+        ).logits
+        return kept
+    whole: torch.Tensor = model(input_ids=inputs, attention_mask=mask, use_cache=False).logits
+    return whole[:, first:]
 
 
 def write_answers(

@@ -56,7 +56,7 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             )
         return super()._prepare_adapter_config(peft_config, model_config)
 
-    def _create_and_replace(  # noqa: PLR0917 -- PEFT's signature
+    def _create_and_replace(
         self,
         peft_config: Any,
         adapter_name: str,

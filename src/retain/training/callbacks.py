@@ -78,9 +78,9 @@ class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]  # transformers 
             value = (logs or {}).get(name)
             if value is not None and not math.isfinite(float(value)):
                 raise TrainingError(
-                    f"the {name.replace('_', ' ')} became {value} at step {state.global_step} of {state.max_steps} with "
-                    f"learning rate {args.learning_rate:g}: try a smaller learning rate, --training.warmup_steps 10, or "
-                    "float32 (--dtype float32, no --training.fp16)."
+                    f"the {name.replace('_', ' ')} became {value} at step {state.global_step} of {state.max_steps} "
+                    f"with learning rate {args.learning_rate:g}: try a smaller learning rate, "
+                    "--training.warmup_steps 10, or float32 (--dtype float32, no --training.fp16)."
                 )
 
 

@@ -50,6 +50,7 @@ def training_arguments(recipe: Recipe, directory: Path) -> TrainingArguments:
         "save_total_limit": 1,
         "weight_decay": 0.0,
         "disable_tqdm": True,
+        "use_cpu": not torch.accelerator.is_available(),  # without it transformers refuses bf16 where there is no GPU
         "dataloader_pin_memory": torch.cuda.is_available(),
         "include_num_input_tokens_seen": "non_padding",
         "report_to": "none",

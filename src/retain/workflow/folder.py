@@ -19,7 +19,7 @@ from retain.results import Cost, Result, read_result, write_text
 TRAINING_FIELDS = frozenset(
     {
         "model", "method", "rank", "learning_rate", "epochs", "max_steps", "batch_size", "seed", "max_length",
-        "training", "dtype", "trust_remote_code",
+        "training", "dtype", "attention", "trust_remote_code",
     }
 )  # fmt: skip
 """Fields of a recipe that decide what is trained; the others decide what is measured."""
@@ -73,8 +73,8 @@ class RunFolder:
             differing = [key for key in own["training"] if own["training"][key] != other["training"].get(key)]
             if differing:
                 raise InputError(
-                    f"output: {self.path} holds another run (it differs in {', '.join(differing)}); give another --output, "
-                    "or remove that folder."
+                    f"output: {self.path} holds another run (it differs in {', '.join(differing)}); give another "
+                    "--output, or remove that folder."
                 )
             if own != other:  # trained as asked, measured otherwise: what was measured is out of date
                 self.result.unlink(missing_ok=True)

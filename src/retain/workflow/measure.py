@@ -23,8 +23,8 @@ from retain.recipe import MeasureRecipe
 from retain.results import MethodRecord, Parameters, Result
 from retain.workflow.models import load_model, load_tokenizer
 from retain.workflow.prepare import read_suites, settings_of, suite_hashes
-from retain.workflow.record import provenance, write_record
 from retain.workflow.progress import make_console, showing_progress
+from retain.workflow.record import provenance, write_record
 
 Rows = str | Path | Sequence[Mapping[str, Any]]
 """Data by path or data set id, or as rows in memory."""
@@ -95,22 +95,25 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
     suites = read_suites(recipe.test, recipe.keep, recipe.reference, problems)
     if problems:
         raise InputError(problems)
-    trust = recipe.trust_remote_code
-    tokenizer = load_tokenizer(recipe.model, trust_remote_code=trust)
-    base = load_model(recipe.model, recipe.dtype, trust_remote_code=trust)
+    tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
+    base = _load(recipe.model, recipe)
     base_hash = model_hash(base)
     settings = settings_of(recipe)
     answers = collect_answers(base, tokenizer, suites, settings, progress, "the base answers")
     if is_adapter(recipe.tuned):
         tuned = load_adapter(base, recipe.tuned)
         rewritten = mutates_base(tuned)
-        pair = Pair(tuned, load_model(recipe.model, recipe.dtype, trust_remote_code=trust) if rewritten else None)
+        pair = Pair(tuned, _load(recipe.model, recipe) if rewritten else None)
     else:
-        pair = Pair(load_model(recipe.tuned, recipe.dtype, trust_remote_code=trust), base)
+        pair = Pair(_load(recipe.tuned, recipe), base)
     measured = measure_pair(pair, tokenizer, suites, settings, progress, answers)
     result = _result(recipe.model, pair, suites, measured, base_hash)
     write_record(Path(recipe.output), result, measured)
     return result
+
+
+def _load(source: str, recipe: MeasureRecipe) -> Any:
+    return load_model(source, recipe.dtype, attention=recipe.attention, trust_remote_code=recipe.trust_remote_code)
 
 
 def _result(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str) -> Result:
@@ -118,9 +121,7 @@ def _result(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash
     _, total = parameter_counts(pair.tuned_model)
     return Result(
         model=name,
-        method=MethodRecord(
-            name=adapter_kind(pair.tuned_model) or "full", config=adapter_config(pair.tuned_model)
-        ),
+        method=MethodRecord(name=adapter_kind(pair.tuned_model) or "full", config=adapter_config(pair.tuned_model)),
         seed=None,
         parameters=Parameters(trainable=changed, total=total, adapter_bytes=changed_bytes),
         task=measured.task,

@@ -11,15 +11,25 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from retain.errors import InputError
 
 
-def load_model(source: str, dtype: str = "auto", *, trust_remote_code: bool = False) -> Any:
+def load_model(
+    source: str, dtype: str = "auto", *, attention: str | None = None, trust_remote_code: bool = False
+) -> Any:
     """A causal language model in eval mode, on an accelerator where there is one.
+
+    Args:
+        source: folder or hub id.
+        dtype: name of a torch dtype, or auto for the checkpoint's.
+        attention: transformers' `attn_implementation`; None for its choice.
+        trust_remote_code: whether code that comes with the model may run.
 
     Raises:
         InputError: nothing there, no causal language model, or the hub cannot be reached.
     """
     path = _located(source)
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, attn_implementation=attention, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _refused(source, "model", error) from error
     if torch.cuda.is_available():

@@ -90,8 +90,9 @@ def _trained(
     done = folder.training()
     weights = folder.weights(recipe.method_name)
     if done is not None:
-        model = load_model(str(weights), recipe.dtype) if recipe.method_name == "full" else load_adapter(base, weights)
-        return model.eval(), done
+        if recipe.method_name == "full":
+            return load_model(str(weights), recipe.dtype, attention=recipe.attention), done
+        return load_adapter(base, weights).eval(), done
     set_seed(recipe.seed)
     model = base.requires_grad_(True) if recipe.method_name == "full" else _attached(base, recipe)  # noqa: FBT003  (torch's own signature)
     trainable, total = parameter_counts(model)
@@ -123,7 +124,9 @@ def _paired(model: Any, recipe: Recipe) -> Pair:
 
 
 def _load_base(recipe: Recipe) -> Any:
-    return load_model(recipe.model, recipe.dtype, trust_remote_code=recipe.trust_remote_code)
+    return load_model(
+        recipe.model, recipe.dtype, attention=recipe.attention, trust_remote_code=recipe.trust_remote_code
+    )
 
 
 def _answers_key(base_hash: str, suites: Suites, settings: Settings) -> str:

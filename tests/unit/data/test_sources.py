@@ -1,5 +1,4 @@
 from conftest import write_jsonl
-
 from retain.data.sources import read_choices, read_examples, read_text, suite_name
 
 
@@ -29,10 +28,10 @@ def test_missing_empty_and_undecodable_files_are_problems(tmp_path):
     read_choices(str(tmp_path / "empty.jsonl"), problems)
     read_text(str(tmp_path / "latin.txt"), problems)
     read_text(str(tmp_path / "blank.txt"), problems)
-    assert ["No such file", "holds no items", "UTF-8", "is empty"] == [
+    assert [
         next(word for word in ("No such file", "holds no items", "UTF-8", "is empty") if word in problem)
         for problem in problems
-    ]
+    ] == ["No such file", "holds no items", "UTF-8", "is empty"]
 
 
 def test_a_byte_order_mark_and_unicode_line_separators_do_no_harm(tmp_path):

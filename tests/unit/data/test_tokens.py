@@ -1,8 +1,8 @@
 import pytest
-from conftest import make_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import make_tokenizer
 from retain.data.examples import Choice, Example, parse_example
 from retain.data.tokens import IGNORED, encode_choice, encode_example, encode_prompt, pad, reference_windows
 from retain.errors import InputError
@@ -38,7 +38,9 @@ def test_a_template_that_changes_the_prompt_is_refused():
     odd.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }} {% endfor %}"
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     example = parse_example({"messages": turns})
-    odd.chat_template = "{% if messages | length > 1 %}z {% endif %}{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    odd.chat_template = (
+        "{% if messages | length > 1 %}z {% endif %}{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    )
     with pytest.raises(InputError, match="differently"):
         encode_example(odd, example, 16)
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import make_llama, make_tokenizer
 from rich.progress import Progress
 
+from conftest import make_llama, make_tokenizer
 from retain.data.examples import Choice, Example
 from retain.data.tokens import encode_choice, encode_example, reference_windows
 from retain.errors import InputError
@@ -19,9 +19,11 @@ TOKENIZER = make_tokenizer()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SUITES = Suites(
     task_name="spelling",
-    task=[Example(prompt=f"{a} word{i} b", completion=f" c {LETTERS[i]} word1") for i, a in enumerate(LETTERS)],
+    task=[Example(prompt=f"{a} word{i} b", completion=f" c {a} word1") for i, a in enumerate(LETTERS)],
     keep={
-        "letters": [Choice(question=f"{a} then", choices=("b", "c word2", "d"), answer=i % 3) for i, a in enumerate(LETTERS)],
+        "letters": [
+            Choice(question=f"{a} then", choices=("b", "c word2", "d"), answer=i % 3) for i, a in enumerate(LETTERS)
+        ],
         "few": [Choice(question="a then", choices=("b", "c"), answer=0)] * 3,
     },
     reference=" ".join(LETTERS[i * i % 26] for i in range(200)),

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from conftest import make_llama, make_tokenizer
 from rich.progress import Progress
 from transformers import TrainerCallback
 
+from conftest import make_llama, make_tokenizer
 from retain.data.examples import Example
 from retain.data.tokens import IGNORED, encode_example
 from retain.errors import InputError, TrainingError

@@ -12,7 +12,7 @@ from retain.evaluation.metrics.bootstrap import ratio_intervals
 from retain.results import Drift, Interval
 
 
-def drift_summary(  # noqa: PLR0917 -- five columns of one table in its order, and the generator
+def drift_summary(
     base_nll_sum: NDArray[Any],
     tuned_nll_sum: NDArray[Any],
     kl_sum: NDArray[Any],

@@ -1,0 +1,245 @@
+"""The command line as a user meets it: processes, exit codes, files, messages. On a tiny model, on the CPU."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import write_jsonl
+from retain.cli.main import main
+from retain.results import read_items, read_result
+
+PARTS = ("adapter/adapter_model.safetensors", "result.json", "items.jsonl", "report.md", "report.html", "plot.png")
+
+
+@pytest.fixture
+def flags(tiny_folder, tiny_data, tmp_path):
+    """A command line without a recipe that trains a few steps."""
+
+    def make(*more, output="run"):
+        return [
+            "--model", str(tiny_folder), "--train", str(tiny_data / "train.jsonl"),
+            "--test", str(tiny_data / "test.jsonl"), "--keep", str(tiny_data / "letters.jsonl"), "--reference", str(tiny_data / "text.txt"),
+            "--output", str(tmp_path / output), "--max-steps", "4", "--generate", "4", "--max-new-tokens", "4", *more,
+        ]  # fmt: skip
+
+    return make
+
+
+def test_help_answers_at_once_and_without_torch():
+    began = time.perf_counter()
+    code = """
+import sys
+from retain.cli.main import main
+try:
+    main(["--help"])
+finally:
+    assert "torch" not in sys.modules and "peft" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tune" in done.stdout
+    assert (
+        time.perf_counter() - began < 30
+    )  # a bound against hanging; the second that we aim at is measured, not tested
+
+
+@pytest.mark.parametrize("verb", ["tune", "compare", "measure", "check"])
+def test_each_verb_explains_its_fields(verb, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert end.value.code == 0
+    assert "--keep" in capsys.readouterr().out
+
+
+def test_flags_alone_tune_and_report(flags, tmp_path, capsys):
+    assert main(["tune", *flags("--method", "vefa", "--learning-rate", "0.05")]) == 0
+    folder = tmp_path / "run"
+    assert [part for part in PARTS if not (folder / part).is_file()] == []
+    assert not list(folder.glob(".*")), "nothing temporary is left behind"
+    assert not (folder / "checkpoints").exists()
+    result = read_result(folder / "result.json")
+    assert result.method.name == "vefa"
+    assert result.learning_rate == 0.05
+    assert result.cost.steps == 4
+    assert [suite.name for suite in result.keep] == ["letters"]
+    assert result.drift.kl_nats_per_token > 0
+    assert result.parameters.trainable < result.parameters.total
+    assert result.parameters.adapter_bytes == (folder / PARTS[0]).stat().st_size
+    assert set(result.provenance.data_hashes) == {"train", "test", "keep:letters", "reference"}
+    assert {item.part for item in read_items(folder / "items.jsonl")} == {"task", "keep", "reference"}
+    out = capsys.readouterr().out
+    assert "letters" in out
+    assert "report.html" in out
+
+
+def test_the_adapter_loads_with_peft_in_a_fresh_process(flags, tiny_folder, tmp_path):
+    assert main(["tune", *flags("--method", "lorfa", "--rank", "2")]) == 0
+    code = f"""
+import retain, torch
+from peft import AutoPeftModelForCausalLM
+model = AutoPeftModelForCausalLM.from_pretrained({str(tmp_path / "run" / "adapter")!r})
+assert model.peft_config["default"].r == 2
+assert any("lorfa_B" in name and bool(p.abs().sum() > 0) for name, p in model.named_parameters())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("lora", ("--rank", "2", "--method.lora_dropout", "0.1")),
+        (
+            "ia3",
+            ("--method.feedforward_modules", '["down_proj"]', "--method.target_modules", '["k_proj", "down_proj"]'),
+        ),
+        ("full", ("--learning-rate", "1e-3")),
+    ],
+)
+def test_rivals_and_full_tuning_run_in_the_same_way(method, more, flags, tmp_path):
+    assert main(["tune", *flags("--method", method, *more)]) == 0
+    result = read_result(tmp_path / "run" / "result.json")
+    assert result.method.name == method
+    assert result.drift.update_relative_frobenius > 0
+    assert result.drift.kl_nats_per_token > 0
+    if method == "full":
+        assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+        assert result.parameters.trainable == result.parameters.total
+
+
+def test_a_comparison_is_one_table_and_one_plot_and_is_not_done_twice(flags, tmp_path, capsys):
+    command = ["compare", *flags("--methods", "lora,vefa", "--seeds", "2", "--learning-rates", "1e-2", "--rank", "2")]
+    assert main(command) == 0
+    folder = tmp_path / "run"
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == [
+        "lora-lr0.01-seed0", "lora-lr0.01-seed1", "vefa-lr0.01-seed0", "vefa-lr0.01-seed1",
+    ]  # fmt: skip
+    assert all((folder / name).is_file() for name in ("report.md", "report.html", "pareto.png", "summary.json"))
+    assert len(list(folder.glob("base-*.json"))) == 1
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/result.json")}
+    assert len(stamps) == 4
+    capsys.readouterr()
+    assert main(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/result.json")} == stamps
+    assert capsys.readouterr().out.count("complete already") == 4
+
+
+def test_an_interrupted_run_goes_on(flags, tmp_path, monkeypatch):
+    from retain.workflow import tune as job
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "measure_pair", interrupted)
+        assert main(["tune", *flags()]) == 130
+    folder = tmp_path / "run"
+    assert (folder / "adapter").is_dir()
+    assert not (folder / "result.json").exists()
+    stamp = (folder / PARTS[0]).stat().st_mtime_ns
+    assert main(["tune", *flags()]) == 0
+    assert (folder / PARTS[0]).stat().st_mtime_ns == stamp, "what was trained is not trained again"
+    assert read_result(folder / "result.json").cost.steps == 4
+
+
+def test_new_suites_are_measured_without_training_again(flags, tiny_data, tmp_path):
+    assert main(["tune", *flags()]) == 0
+    stamp = (tmp_path / "run" / PARTS[0]).stat().st_mtime_ns
+    assert main(["tune", *flags("--keep-score", "token")]) == 0
+    assert (tmp_path / "run" / PARTS[0]).stat().st_mtime_ns == stamp
+
+
+def test_another_run_does_not_overwrite_this_one(flags, tmp_path, capsys):
+    assert main(["tune", *flags()]) == 0
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    assert main(["tune", *flags("--seed", "1")]) == 2
+    assert "another run" in capsys.readouterr().err
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+
+
+def test_what_was_trained_elsewhere_is_measured_alike(flags, tiny_folder, tiny_data, tmp_path):
+    assert main(["tune", *flags("--method", "lora", "--learning-rate", "0.02")]) == 0
+    trained = read_result(tmp_path / "run" / "result.json")
+    command = [
+        "measure", "--model", str(tiny_folder), "--tuned", str(tmp_path / "run" / "adapter"),
+        "--test", str(tiny_data / "test.jsonl"), "--keep", str(tiny_data / "letters.jsonl"),
+        "--reference", str(tiny_data / "text.txt"), "--output", str(tmp_path / "measured"),
+        "--generate", "4", "--max-new-tokens", "4",
+    ]  # fmt: skip
+    assert main(command) == 0
+    measured = read_result(tmp_path / "measured" / "result.json")
+    assert (measured.task, measured.keep, measured.drift) == (trained.task, trained.keep, trained.drift)
+    assert measured.method.name == "lora"
+    assert measured.parameters.trainable == trained.parameters.trainable
+    assert measured.provenance.model_hash == trained.provenance.model_hash
+
+
+BAD = '{"prompt": "a", "completion": "b"}\nnot json\n{"prompt": "only"}\n'
+
+
+@pytest.mark.parametrize("verb", ["check", "tune", "compare"])
+def test_all_problems_are_told_at_once_and_nothing_is_written(verb, flags, tiny_data, tmp_path, capsys):
+    (tmp_path / "bad.jsonl").write_text(BAD, encoding="utf-8")
+    write_jsonl(tmp_path / "range.jsonl", [{"question": "q", "choices": ["a", "b"], "answer": 5}])
+    command = flags("--train", str(tmp_path / "bad.jsonl"), "--keep", str(tmp_path / "range.jsonl"))
+    methods = ["--methods", "lorra,vefa"] if verb == "compare" else ["--method", "lorra"]
+    assert main([verb, *command, *methods, "--reference", "missing.txt", "--training.bogus", "1"]) == 2
+    told = capsys.readouterr().err
+    for part in ("line 2", "line 3", "answer is 5", "missing.txt", "lorra", "lora", "bogus"):
+        assert part in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_overlapping_data_are_refused(flags, tiny_data, capsys):
+    assert main(["check", *flags("--test", str(tiny_data / "train.jsonl"))]) == 2
+    assert "share 40 of 40 items" in capsys.readouterr().err
+
+
+def test_targets_are_checked_on_the_empty_model(flags, capsys):
+    assert main(["check", *flags("--method", "vefa", "--method.target_modules", '["nonsense"]')]) == 2
+    assert "nonsense" in capsys.readouterr().err
+    assert main(["check", *flags("--method", "lorfa", "--rank", "64")]) == 2
+    assert "64" in capsys.readouterr().err
+
+
+def test_a_good_recipe_is_said_to_be_good(flags, tmp_path, capsys):
+    assert main(["check", *flags()]) == 0
+    assert "no problems" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("model", ["./no/such/folder", "nobody/no-such-model"])
+def test_a_model_that_is_not_there_is_one_clear_message(model, flags, capsys):
+    assert main(["tune", *flags("--model", model)]) == 2
+    told = capsys.readouterr().err
+    assert "one problem" in told
+    assert model in told
+
+
+def test_a_loss_that_explodes_is_exit_code_1(flags, tmp_path, capsys):
+    assert main(["tune", *flags("--method", "full", "--learning-rate", "1e30", "--training.logging_steps", "1")]) == 1
+    told = capsys.readouterr().err
+    assert "smaller learning rate" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_wrong_flags_are_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["tune", "--no-such-flag", "1"])
+    assert end.value.code == 2
+    assert main(["tune", "--model", "m"]) == 2
+    assert "--output" in capsys.readouterr().err
+
+
+def test_a_record_keeps_to_its_schema(flags, tmp_path):
+    assert main(["tune", *flags()]) == 0
+    record = json.loads(Path(tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert record["schema"] == "retain.result/1"
+    for field in ("model", "method", "seed", "parameters", "task", "keep", "drift", "cost", "provenance"):
+        assert field in record
