@@ -15,6 +15,8 @@ from retain.report.pick import task_keys as all_task_keys
 from retain.report.tables import Table, run_tables
 from retain.report.words import headline, listing, subtitle
 
+_UNJUDGED = {None, "too few items", "base at chance"}
+
 
 @dataclass(frozen=True)
 class RunDetail:
@@ -78,13 +80,17 @@ def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
         best, _, overlapping = _best(groups, tasks[0])
         doubt = ", though not shown to be better than every other" if overlapping else ""
         parts.append(f"{best.title} improved {tasks[0][0]} most{doubt}.")
-    losers = {key: [group.title for group in groups if keep_reading(group, key) == "worse"] for key in suites}
+    readings = {key: [(keep_reading(group, key), group.title) for group in groups] for key in suites}
+    losers = {key: [title for reading, title in found if reading == "worse"] for key, found in readings.items()}
     losses = [f"on {key[0]} with {listing(titles)}" for key, titles in losers.items() if titles]
+    judged = any(reading not in _UNJUDGED for found in readings.values() for reading, _ in found)
     if losses:
         parts.append(f"Loss shown {'; '.join(losses)}.")
-    elif suites:
+    elif judged:
         parts.append("No loss shown on any keep suite, which does not prove that there was none.")
-    return " ".join(parts) or "Nothing that could be compared was measured."
+    else:
+        parts.append("No keep suite could show a loss, so nothing is known about what was lost.")
+    return " ".join(parts)
 
 
 def _best(groups: Sequence[Group], key: Key) -> tuple[Group, Estimate, list[str]]:
@@ -165,7 +171,7 @@ def _drift_sentence(groups: Sequence[Group]) -> list[str]:
 
 
 def _front(groups: Sequence[Group], task: Key, suite: Key) -> str:
-    scored = [group for group in groups if keep_reading(group, suite) not in {None, "too few items", "base at chance"}]
+    scored = [group for group in groups if keep_reading(group, suite) not in _UNJUDGED]
     if len(scored) < 2:
         return ""
     sign = sign_of(scored[0].results, suite)

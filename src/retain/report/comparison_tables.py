@@ -27,7 +27,7 @@ from retain.report.tables import Table, metric_cell, reading_cell
 from retain.report.words import Reading, read_change, read_keep
 
 _INTERVALS = (
-    "Means over seeds. Over seeds: Student-t 95% interval of the mean. Over items: the runs' bootstrap 95% intervals, "
+    "Means over seeds. Over seeds: Student-t 95% interval of the mean. Over items: the runs' own 95% intervals, "
     "ends averaged. A change is read as shown only where both leave out zero."
 )
 

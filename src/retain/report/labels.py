@@ -10,11 +10,14 @@ from typing import Any
 from retain.results import MethodRecord
 
 LONGEST_VALUE = 24
+NO_PART_OF_A_METHOD = {"base_model_name_or_path", "peft_version", "inference_mode"}
+"""Fields of an adapter's configuration that say where it lies or who wrote it, not how the model was changed."""
 
 
 def config_key(config: dict[str, Any]) -> str:
     """A configuration as text, equal for equal configurations."""
-    return json.dumps(config, sort_keys=True, default=str, ensure_ascii=False)
+    own = {field: value for field, value in config.items() if field not in NO_PART_OF_A_METHOD}
+    return json.dumps(own, sort_keys=True, default=str, ensure_ascii=False)
 
 
 def method_labels(methods: Sequence[MethodRecord]) -> list[str]:
@@ -46,7 +49,7 @@ def unique(labels: Sequence[str]) -> list[str]:
 
 def _label(method: MethodRecord, methods: Sequence[MethodRecord]) -> str:
     namesakes = [other.config for other in methods if other.name == method.name]
-    fields = sorted({field for config in namesakes for field in config})
+    fields = sorted({field for config in namesakes for field in config} - NO_PART_OF_A_METHOD)
     differing = [field for field in fields if len({config_key({"": config.get(field)}) for config in namesakes}) > 1]
     parts = [f"{field}={_short(method.config[field])}" for field in differing if method.config.get(field) is not None]
     return " ".join([method.name, *parts])

@@ -87,7 +87,7 @@ def _legend(figure: Figure, look: Look, *, wide: bool) -> None:
     bars = (
         f"Bars: 95% Student-t interval of the mean over seeds, from {SEEDS_FOR_BARS} seeds on. Faint points: seeds."
         if look.over_seeds
-        else "Bars: 95% bootstrap interval over items. Faint points: seeds."
+        else "Bars: 95% interval over items. Faint points: seeds."
     )
     space = " " if wide else "\n"
     legend = figure.legend(

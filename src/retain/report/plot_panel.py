@@ -165,7 +165,7 @@ def _downward_scale(axes: Axes, points: Sequence[_Point]) -> None:
     axes.set_ylim(1.15 * most, 0)
     steps = [value * power for power in (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0) for value in (1, 2, 5)]
     ticks = [0.0, *(step for step in steps if 0.02 * most < step <= 1.15 * most)]
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks(ticks, [f"{tick:g}" if tick >= 1e-3 else numbers.learning_rate(tick) for tick in ticks])
 
 
 def _retention_scale(axes: Axes, suite: Key, points: Sequence[_Point], y_scale: float) -> None:

@@ -23,7 +23,7 @@ class _Row:
     improvement: float | None
     interval: Interval | None
     reading: Reading
-    n: int
+    unit: numbers.Unit
 
 
 def run_figure(result: Result) -> Figure:
@@ -48,8 +48,8 @@ def run_figure(result: Result) -> Figure:
 
 def _panels(
     title: str, scores: Sequence[TaskScore | KeepScore], readings: Sequence[Reading]
-) -> list[tuple[str, numbers.Unit, list[_Row]]]:
-    by_unit: dict[numbers.Unit, list[_Row]] = {}
+) -> list[tuple[str, str, list[_Row]]]:
+    by_unit: dict[str, list[_Row]] = {}
     for score, reading in zip(scores, readings, strict=True):
         sign = 1.0 if score.higher_is_better else -1.0
         unit = numbers.unit_of(score.metric)
@@ -57,32 +57,31 @@ def _panels(
         ends = None if score.interval is None else sorted(sign * end for end in score.interval)
         name = f"{readable(score.name, 28)}\n{numbers.metric_words(score.metric)}, n = {numbers.count(score.n)}"
         interval = None if ends is None else (ends[0], ends[1])
-        by_unit.setdefault(unit, []).append(_Row(name, improvement, interval, reading, score.n))
+        by_unit.setdefault(unit.name, []).append(_Row(name, improvement, interval, reading, unit))
     return [(title, unit, rows) for unit, rows in by_unit.items()]
 
 
-def _draw(axes: Axes, title: str, unit: numbers.Unit, rows: Sequence[_Row]) -> None:
+def _draw(axes: Axes, title: str, unit: str, rows: Sequence[_Row]) -> None:
     axes.set_title(title)
     axes.axvline(0, color=INK, linewidth=1)
     axes.grid(visible=True, axis="x")
     for position, row in enumerate(rows):
-        _draw_row(axes, position, row, unit)
+        _draw_row(axes, position, row)
     axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    ends = [end * unit.factor for row in rows for end in (row.interval or ())] + [
-        row.improvement * unit.factor for row in rows if row.improvement is not None
+    ends = [end * row.unit.factor for row in rows for end in (row.interval or ())] + [
+        row.improvement * row.unit.factor for row in rows if row.improvement is not None
     ]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     margin = 0.08 * (high - low) or 1.0
     axes.set_xlim(low - margin, high + margin)
-    axes.set_xlabel(
-        f"improvement{f', {unit.name}' if unit.name else ''} (right of 0: better than the base)", fontsize=9
-    )
+    axes.set_xlabel(f"improvement{f', {unit}' if unit else ''} (right of 0: better than the base)", fontsize=9)
 
 
-def _draw_row(axes: Axes, position: int, row: _Row, unit: numbers.Unit) -> None:
+def _draw_row(axes: Axes, position: int, row: _Row) -> None:
+    unit = row.unit
     colour = _COLOURS.get(row.reading, FAINT)
     if row.improvement is None:
         _beside(axes, position, f"not scored\n{SYMBOLS[row.reading]} {row.reading}", FAINT)

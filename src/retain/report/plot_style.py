@@ -19,6 +19,9 @@ FAINT = "#8a8d96"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6a51a3")
 """Okabe and Ito's palette without its black and its yellow (too pale on white), and two more."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+POINTS_PER_INCH = 72
+LARGEST_ON_PAGE = 1.25
+"""How far a drawing may grow with the page: further, its letters would dwarf the text."""
 BETTER, WORSE = COLOURS[0], COLOURS[1]
 
 _STYLE = {
@@ -85,4 +88,5 @@ def svg_text(figure: Figure) -> str:
     svg = re.sub(r"""\sxmlns(:\w+)?=(["']).*?\2""", "", svg)
     opening, rest = svg.split(">", 1)
     opening = re.sub(r'\s(width|height)="[^"]*"', "", opening)
-    return f"{opening}>{rest}".strip()
+    widest = figure.get_figwidth() * POINTS_PER_INCH * LARGEST_ON_PAGE
+    return f'{opening} style="max-width: {widest:.0f}pt">{rest}'.strip()

@@ -28,6 +28,12 @@ SYMBOLS: dict[str, str] = {
 }
 
 
+_UNKNOWN_LOSS = {
+    False: "No keep suite was measured, so nothing is known about what it lost.",
+    True: "So nothing is known about what it lost.",
+}
+
+
 @dataclass(frozen=True)
 class Claim:
     """One sentence or two, with what they amount to."""
@@ -76,7 +82,7 @@ def headline(result: Result) -> str:
         _phrase("Borderline on {}.", kept, "borderline"),
         _phrase("Too few items to judge: {}.", kept, "too few items"),
         _phrase("The base is at chance, so no loss can show, on {}.", kept, "base at chance"),
-        "" if result.keep else "No keep suite was measured, so nothing is known about what it lost.",
+        "" if kept.keys() - {"too few items", "base at chance"} else _UNKNOWN_LOSS[bool(result.keep)],
     ]
     return " ".join(part for part in parts if part)
 
@@ -143,15 +149,15 @@ def _keep_claim(score: KeepScore) -> Claim:
     note = f" {score.note}" if score.note else ""
     n = f"n = {numbers.count(score.n)}"
     if reading == "too few items":
-        return Claim(reading, f"{score.name} has too few items ({n}) to say anything, so it is not scored.{note}")
+        return Claim(reading, f"{score.name} has too few items ({n}) and is not scored.{note}")
     unit = numbers.unit_of(score.metric)
     if score.base is None or score.tuned is None:
         return Claim(reading, f"{score.name} was not scored ({n}).{note}")
     moved = _moved(score.base, score.tuned, score.interval, score.metric)
     if reading == "base at chance":
         chance = numbers.plain(score.chance, unit)
-        text = f"{score.name} cannot show a loss: the base is no better than chance ({chance}): {moved}, {n}."
-        return Claim(reading, text + note)
+        text = f"On {score.name} the base is no better than chance ({chance}): {moved}, {n}."
+        return Claim(reading, text + (note or " So this suite cannot show a loss."))
     opening = {
         "worse": "It lost on",
         "better": "It gained on",

@@ -148,3 +148,10 @@ def test_labels_show_only_what_differs():
 def test_unique_names(names):
     made = unique(names)
     assert len(set(made)) == len(made) == len(names)
+
+
+def test_where_a_base_lies_is_no_part_of_the_method():
+    methods = [MethodRecord(name="lora", config={"r": 8, "base_model_name_or_path": path}) for path in ("a", "/b/a")]
+    assert method_labels(methods) == ["lora", "lora"]
+    runs = [sample_run(seed=seed).model_copy(update={"method": method}) for seed, method in enumerate(methods)]
+    assert [group.seeds for group in group_runs(named(runs))] == [2]

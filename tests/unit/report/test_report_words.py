@@ -59,8 +59,12 @@ def test_no_change_is_no_proof_and_says_what_could_be_shown():
 
 def test_what_cannot_be_judged_is_said():
     said = " ".join(claim.text for claim in claims(judged()))
-    assert "poems has too few items (n = 6) to say anything" in said
-    assert "arithmetic cannot show a loss: the base is no better than chance (25.0)" in said
+    assert "poems has too few items (n = 6) and is not scored. At least 20." in said
+    assert "On arithmetic the base is no better than chance (25.0)" in said
+    assert "So this suite cannot show a loss." in said
+    assert headline(sample_run(keep=(TOO_FEW, AT_CHANCE))).endswith("So nothing is known about what it lost.")
+    comparison = compare_runs(named([sample_run(keep=(TOO_FEW, AT_CHANCE))]))
+    assert comparison.headline.endswith("No keep suite could show a loss, so nothing is known about what was lost.")
 
 
 def test_the_headline_has_every_reading_once():
