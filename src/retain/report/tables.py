@@ -149,7 +149,7 @@ def _size_table(result: Result) -> Table:
         step = numbers.seconds(cost.step_seconds_median)
         rows += [
             ("Training time", f"{numbers.seconds(cost.train_seconds)}, {numbers.count(cost.steps)} steps of {step}"),
-            ("Tokens learned from", numbers.count(cost.tokens)),
+            ("Tokens read in training", numbers.count(cost.tokens)),
             ("Memory at most", numbers.bytes_size(cost.peak_rss_bytes)),
         ]
         if cost.final_train_loss is not None:
