@@ -53,6 +53,7 @@ class Measuring(BaseModel):
     keep_score: Literal["total", "token", "character"] = Field(
         "total", description="Log-likelihood by which a choice is picked: total, or mean per token or per character."
     )
+    test_items: int | None = Field(None, gt=1, description="Held-out items used at most. [all]")
     generate: int = Field(64, ge=0, description="Test items for which both models write an answer; 0 for none.")
     max_new_tokens: int = Field(48, gt=0, description="Longest answer written, in tokens.")
     reference_tokens: int = Field(8192, gt=1, description="Tokens of the reference text used at most.")
@@ -140,9 +141,9 @@ class Recipe(Measuring):
 
     @property
     def method_fields(self) -> dict[str, Any]:
-        """The method's own fields, the rank among them when one is given."""
+        """The method's own fields, the rank among them when one is given and the method has one."""
         fields = {key: value for key, value in self.method.items() if key != "name"}
-        return {"r": self.rank, **fields} if self.rank is not None else fields
+        return {"r": self.rank, **fields} if self.rank is not None and self.method_name not in RANKLESS else fields
 
     @property
     def rate(self) -> float:
@@ -162,7 +163,7 @@ class Recipe(Measuring):
                 self.model_copy(
                     update={
                         "method": method,
-                        "rank": rank if _has_rank(str(method["name"])) else None,
+                        "rank": rank,
                         "learning_rate": rate,
                         "seed": seed,
                         "methods": (),
@@ -193,7 +194,7 @@ RESERVED = {
 """Fields of TrainingArguments that have a flag of their own."""
 
 RANKLESS = frozenset({"vefa", "ia3", "full", "ln_tuning", "beft", "trainable_tokens", "prompt_tuning", "prefix_tuning"})
-"""Methods that have no rank; a rank given for a comparison leaves them as they are."""
+"""Methods that have no rank; one given for all methods of a recipe leaves them as they are."""
 
 
 Kind = TypeVar("Kind", bound=Measuring)
@@ -258,7 +259,3 @@ def _sentence(problem: Any, recipe: type[Measuring]) -> str:
 
 def _name(entry: str | dict[str, Any]) -> str | None:
     return entry if isinstance(entry, str) else entry.get("name")
-
-
-def _has_rank(name: str) -> bool:
-    return name.lower() not in RANKLESS

@@ -92,7 +92,7 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
         InputError: with every problem of data and models.
     """
     problems: list[str] = []
-    suites = read_suites(recipe.test, recipe.keep, recipe.reference, problems)
+    suites = read_suites(recipe, problems)
     if problems:
         raise InputError(problems)
     tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)

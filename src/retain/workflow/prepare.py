@@ -55,13 +55,14 @@ def settings_of(recipe: Measuring) -> Settings:
 def read_data(recipe: Recipe, problems: list[str]) -> Data:
     """Read all data of a recipe, adding each problem found, overlaps included."""
     train = read_examples(recipe.train, problems)
-    suites = read_suites(recipe.test, recipe.keep, recipe.reference, problems)
+    suites = read_suites(recipe, problems)
     problems += find_overlaps(train, suites.task, suites.keep, suites.reference)
     return Data(train, suites)
 
 
-def read_suites(test: str | None, keep: Sequence[str], reference: str | None, problems: list[str]) -> Suites:
+def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
     """Read what is measured; each part may be missing. Two suites of one name are a problem."""
+    test, keep, reference = recipe.test, recipe.keep, recipe.reference
     suites: dict[str, Sequence[Choice]] = {}
     for source in keep:
         name = suite_name(source)
@@ -70,7 +71,7 @@ def read_suites(test: str | None, keep: Sequence[str], reference: str | None, pr
         suites[name] = read_choices(source, problems)
     return Suites(
         task_name=suite_name(test) if test else "task",
-        task=read_examples(test, problems) if test else (),
+        task=read_examples(test, problems)[: recipe.test_items] if test else (),
         keep=suites,
         reference=read_text(reference, problems) if reference else "",
     )
