@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retain.errors import InputError
 
-SCHEMA = "retain.result/1"
+SCHEMA: Literal["retain.result/1"] = "retain.result/1"
 """Name and major version of the record; raised when a field changes its meaning or goes."""
 
 Interval = tuple[float, float]
@@ -112,7 +111,10 @@ class Drift(_Record):
 
 
 class Cost(_Record):
-    """What training took on this machine; zeros where nothing was trained here. `tokens` counts trained-on tokens."""
+    """What training took on this machine; zeros where nothing was trained here.
+
+    `tokens` counts all tokens read in training but padding, prompts included.
+    """
 
     train_seconds: float = 0.0
     steps: int = 0
@@ -134,13 +136,18 @@ class Provenance(_Record):
 
 
 class Result(_Record):
-    """The whole record of one run; see the module's text for the schema's rules."""
+    """The whole record of one run; see the module's text for the schema's rules.
+
+    `training` holds the recipe's fields that decided the training, beside method, seed and learning rate; it is empty
+    for a model that was trained elsewhere.
+    """
 
     schema_: Literal["retain.result/1"] = Field(default=SCHEMA, alias="schema")
     model: str
     method: MethodRecord
     seed: int | None
     learning_rate: float | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
     parameters: Parameters
     task: tuple[TaskScore, ...] = ()
     keep: tuple[KeepScore, ...] = ()
@@ -171,15 +178,19 @@ class Item(_Record):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all (temporary name beside it, then rename)."""
+    """Write a UTF-8 file so that it is there whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all: under a temporary name beside it, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -21,9 +21,11 @@ def flags(tiny_folder, tiny_data, tmp_path):
 
     def make(*more, output="run"):
         return [
-            "--model", str(tiny_folder), "--train", str(tiny_data / "train.jsonl"),
-            "--test", str(tiny_data / "test.jsonl"), "--keep", str(tiny_data / "letters.jsonl"), "--reference", str(tiny_data / "text.txt"),
-            "--output", str(tmp_path / output), "--max-steps", "4", "--generate", "4", "--max-new-tokens", "4", *more,
+            "--model", str(tiny_folder),
+            "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
+            "--keep", str(tiny_data / "letters.jsonl"), "--reference", str(tiny_data / "text.txt"),
+            "--output", str(tmp_path / output),
+            "--max-steps", "4", "--generate", "4", "--max-new-tokens", "4", *more,
         ]  # fmt: skip
 
     return make

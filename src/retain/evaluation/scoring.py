@@ -61,9 +61,9 @@ def score_nll(
 
 def _tail_logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor, first: int) -> torch.Tensor:
     """Logits (B, T − first, V) of the positions from `first` on; the output head skips the others where it can."""
-    body = model.get_base_model() if hasattr(model, "get_base_model") else model
+    body: Any = getattr(model, "get_base_model", lambda: model)()
     if "logits_to_keep" in inspect.signature(body.forward).parameters:
-        # By index and not by number: a slice is not contiguous, and bfloat16 products of it are ten times slower on a CPU.
+        # By index and not by number: a slice is not contiguous, and bfloat16 products of it are ten times slower.
         wanted = torch.arange(first, inputs.shape[1], device=inputs.device)
         kept: torch.Tensor = model(input_ids=inputs, attention_mask=mask, logits_to_keep=wanted, use_cache=False).logits
         return kept

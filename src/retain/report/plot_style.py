@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,6 +11,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from retain.results import write_bytes
 
 INK = "#1b1c20"
 FAINT = "#8a8d96"
@@ -65,15 +65,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_png(figure: Figure, path: Path, dots_per_inch: int = 150) -> None:
     """Write the figure as PNG so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file, house_style():
-            figure.savefig(file, format="png", dpi=dots_per_inch, facecolor="white")
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    buffer = BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="png", dpi=dots_per_inch, facecolor="white")
+    write_bytes(path, buffer.getvalue())
 
 
 def svg_text(figure: Figure) -> str:

@@ -29,6 +29,9 @@ from retain.workflow.models import load_model, load_tokenizer
 from retain.workflow.prepare import Data, prepare, settings_of
 from retain.workflow.record import provenance, write_record
 
+RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training"}
+"""What the record says of the training, beside method, learning rate and seed."""
+
 
 def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_folder: Path | None = None) -> Result:
     """Fine-tune as the recipe says and measure what it did; go on where an interrupted run stopped.
@@ -69,6 +72,7 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
         method=MethodRecord(name=recipe.method_name, config=trained.config),
         seed=recipe.seed,
         learning_rate=recipe.rate,
+        training=recipe.model_dump(mode="json", include=RECORDED_FIELDS),
         parameters=Parameters(
             trainable=trained.trainable,
             total=trained.total,
