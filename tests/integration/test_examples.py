@@ -1,0 +1,30 @@
+"""The examples run as they stand, on a tiny model."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from retain.results import read_result
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_own_loop(tiny_folder, tiny_data, tmp_path):
+    data = [str(tiny_data / name) for name in ("train.jsonl", "test.jsonl", "letters.jsonl", "text.txt")]
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "own_loop.py"), str(tiny_folder), *data, str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "letters: lost" in done.stdout
+    result = read_result(tmp_path / "out" / "result.json")
+    assert result.task[0].tuned < result.task[0].base
+    assert (tmp_path / "out" / "adapter" / "adapter_config.json").is_file()
+
+
+def test_examples_are_short():
+    assert all(len(path.read_text(encoding="utf-8").splitlines()) < 80 for path in EXAMPLES.glob("*.py"))

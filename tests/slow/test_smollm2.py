@@ -1,0 +1,47 @@
+"""The packaged real model and the demo's data: what only a real model can show."""
+
+from pathlib import Path
+
+import pytest
+
+from retain.cli.main import main
+from retain.results import read_result
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    if not (ROOT / ".assets" / "smollm2-135m-instruct").is_dir():
+        pytest.skip("no packaged model here: make assets")
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_demo_recipe_is_whole(capsys):
+    assert main(["check", "recipes/headlines.yaml"]) == 0
+    assert "216 items" in capsys.readouterr().out
+
+
+def test_a_few_steps_teach_headlines_and_the_base_knows_capitals(tmp_path):
+    flags = [
+        "--method",
+        "vefa",
+        "--max-steps",
+        "6",
+        "--generate",
+        "2",
+        "--reference-tokens",
+        "512",
+        "--test-items",
+        "24",
+    ]
+    assert main(["tune", "recipes/headlines.yaml", *flags, "--output", str(tmp_path / "run")]) == 0
+    result = read_result(tmp_path / "run" / "result.json")
+    headline, capitals = result.task[0], result.keep[0]
+    assert headline.gain > 0.5
+    assert headline.interval[1] < 0
+    assert capitals.status == "measured"
+    assert 0.6 < capitals.base < 0.8
+    assert 0 < result.drift.kl_nats_per_token < 0.5
+    assert result.parameters.trainable == 30 * (576 * 6 + 1536)

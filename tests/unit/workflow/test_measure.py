@@ -1,0 +1,79 @@
+"""`retain.measure`, as people with their own training loop call it."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+import retain
+from conftest import make_llama, make_tokenizer
+from retain.errors import InputError
+from retain.results import read_items, read_result
+
+TOKENIZER = make_tokenizer()
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+TEST = [{"prompt": f"{a} word{i}", "completion": f" {LETTERS[-i]} z"} for i, a in enumerate(LETTERS)]
+KEEP = [{"question": f"{a} then", "choices": ["b", "c", "d"], "answer": i % 3} for i, a in enumerate(LETTERS)]
+
+
+def tuned_lora():
+    model = get_peft_model(make_llama(), LoraConfig(target_modules="all-linear", r=2))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def test_an_adapted_model_alone_gives_the_record_and_its_files(tmp_path, tiny_data):
+    result = retain.measure(
+        tuned_lora(),
+        tokenizer=TOKENIZER,
+        test=TEST,
+        keep={"letters": KEEP},
+        reference=tiny_data / "text.txt",
+        output=tmp_path / "measured",
+        generate=3,
+        max_new_tokens=3,
+        show_progress=False,
+    )
+    assert read_result(tmp_path / "measured" / "result.json") == result
+    assert (result.method.name, result.seed, result.cost.steps) == ("lora", None, 0)
+    assert [suite.name for suite in result.keep] == ["letters"]
+    assert result.drift.kl_nats_per_token > 0
+    assert result.parameters.trainable < result.parameters.total
+    assert len(list(read_items(tmp_path / "measured" / "items.jsonl"))) > len(TEST) + len(KEEP)
+    assert (tmp_path / "measured" / "report.html").is_file()
+
+
+def test_two_models_give_the_same_record_as_one_with_its_base_inside():
+    model = tuned_lora()
+    inside = retain.measure(model, tokenizer=TOKENIZER, test=TEST, generate=0, show_progress=False)
+    apart = retain.measure(
+        make_llama(), model.merge_and_unload(), tokenizer=TOKENIZER, test=TEST, generate=0, show_progress=False
+    )
+    assert apart.method.name == "full"
+    assert apart.task[0].tuned == pytest.approx(inside.task[0].tuned, abs=1e-5)
+    assert apart.drift.update_relative_frobenius == pytest.approx(inside.drift.update_relative_frobenius, rel=1e-4)
+    assert apart.provenance.model_hash == inside.provenance.model_hash
+
+
+def test_what_a_base_said_before_is_not_what_was_changed():
+    untouched = retain.measure(make_llama(), make_llama(), tokenizer=TOKENIZER, keep=KEEP, show_progress=False)
+    assert (untouched.keep[0].lost, untouched.keep[0].gained) == (0, 0)
+    assert untouched.drift.update_relative_frobenius == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, "nothing to measure"),
+        ({"test": [{"prompt": "a"}]}, 'row 0: "completion" missing'),
+        ({"keep": "missing.jsonl"}, "missing.jsonl"),
+        ({"keep": {"few": []}}, "few: holds no items"),
+        ({"test": TEST, "no_such_setting": 1}, "no_such_setting"),
+    ],
+)
+def test_bad_input_is_told(arguments, told):
+    with pytest.raises(InputError) as error:
+        retain.measure(tuned_lora(), tokenizer=TOKENIZER, show_progress=False, **arguments)
+    assert told in str(error.value)
