@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -65,10 +66,17 @@ class Measuring(BaseModel):
     def _one_suite_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("model", "output", "tuned", mode="after", check_fields=False)
+    @classmethod
+    def _home(cls, value: str) -> str:
+        return str(Path(value).expanduser()) if value.startswith("~") else value
+
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:
         if not (self.test or self.keep or self.reference):
             raise ValueError("nothing to measure: give at least one of test, keep and reference")
+        if self.generate == 1:
+            raise ValueError("generate: one answer has no interval; give 0 for none, or at least 2")
         return self
 
 
@@ -112,7 +120,12 @@ class Recipe(Measuring):
     @field_validator("method", mode="before")
     @classmethod
     def _method_by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        return {"name": value} if isinstance(value, str) else _numbers(value)
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _numbers_in_training(cls, value: Any) -> Any:
+        return _numbers(value)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -141,14 +154,17 @@ class Recipe(Measuring):
 
     @property
     def method_fields(self) -> dict[str, Any]:
-        """The method's own fields, the rank among them when one is given and the method has one."""
-        fields = {key: value for key, value in self.method.items() if key != "name"}
-        return {"r": self.rank, **fields} if self.rank is not None and self.method_name not in RANKLESS else fields
+        """The method's own fields; the rank stands apart, for methods that have one."""
+        return {key: value for key, value in self.method.items() if key != "name"}
 
     @property
     def rate(self) -> float:
         """The learning rate: as given, or the method's starting point."""
         return self.learning_rate or LEARNING_RATES.get(self.method_name, OTHER_LEARNING_RATE)
+
+    def single(self) -> Recipe:
+        """The one run that `tune` does, whatever the recipe says of a comparison."""
+        return self.model_copy(update={"methods": (), "seeds": 1, "learning_rates": ()})
 
     def runs(self) -> list[Recipe]:
         """The single runs that `compare` is made of: every method at each of its learning rates with each seed."""
@@ -190,12 +206,12 @@ RESERVED = {
     "per_device_train_batch_size": "say --batch-size",
     "seed": "say --seed",
     "remove_unused_columns": "the data are tokenised already",
+    "eval_strategy": "what was learned is measured after training; watch the training loss meanwhile",
+    "save_strategy": "a checkpoint is taken once a minute",
+    "push_to_hub": "upload the adapter folder yourself; the record would show the token",
+    "hub_token": "upload the adapter folder yourself; the record would show the token",
 }
 """Fields of TrainingArguments that have a flag of their own."""
-
-RANKLESS = frozenset({"vefa", "ia3", "full", "ln_tuning", "beft", "trainable_tokens", "prompt_tuning", "prefix_tuning"})
-"""Methods that have no rank; one given for all methods of a recipe leaves them as they are."""
-
 
 Kind = TypeVar("Kind", bound=Measuring)
 
@@ -210,6 +226,9 @@ def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -
         InputError: with every problem of the recipe at once.
     """
     values = _read_yaml(path) if path else {}
+    rates = values.get("learning_rates")
+    if "methods" in overrides and isinstance(rates, dict):  # the recipe's rates of methods that are not compared now
+        values["learning_rates"] = {name: rate for name, rate in rates.items() if name in overrides["methods"]}
     for key, value in overrides.items():
         old = values.get(key)
         if key == "method":
@@ -222,6 +241,17 @@ def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -
         return kind.model_validate(values)
     except ValidationError as error:
         raise InputError([_sentence(problem, kind) for problem in error.errors()]) from error
+
+
+def _numbers(values: Any) -> Any:
+    """YAML reads 1e-2 as text (it wants 1.0e-2); people mean the number."""
+    if not isinstance(values, dict):
+        return values
+    return {key: float(value) if _looks_like_float(value) else value for key, value in values.items()}
+
+
+def _looks_like_float(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) is not None
 
 
 def _merged_method(old: Any, new: Any) -> Any:

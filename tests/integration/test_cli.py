@@ -1,14 +1,16 @@
 """The command line as a user meets it: processes, exit codes, files, messages. On a tiny model, on the CPU."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
-from conftest import write_jsonl
+from conftest import make_llama, write_jsonl
 from retain.cli.main import main
 from retain.results import read_items, read_result
 
@@ -207,6 +209,56 @@ def test_targets_are_checked_on_the_empty_model(flags, capsys):
     assert "nonsense" in capsys.readouterr().err
     assert main(["check", *flags("--method", "lorfa", "--rank", "64")]) == 2
     assert "64" in capsys.readouterr().err
+
+
+def test_tune_checks_the_method_that_is_asked_for_not_the_comparison(tmp_path, tiny_folder, tiny_data, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"model: {tiny_folder}\ntrain: {tiny_data}/train.jsonl\ntest: {tiny_data}/test.jsonl\n"
+        f"output: {tmp_path}/run\nmethods: [lora]\nrank: 2\n",
+        encoding="utf-8",
+    )
+    assert main(["tune", str(recipe), "--method", "nonsense"]) == 2
+    assert "nonsense" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main(["check", str(recipe), "--method", "nonsense"]) == 2
+
+
+def test_an_occupied_folder_is_told_before_anything_is_trained(flags, tmp_path, capsys):
+    assert main(["compare", *flags("--methods", "lora", "--rank", "2", "--learning-rates", "1e-2")]) == 0
+    wider = flags("--methods", "vefa,lora", "--rank", "2", "--learning-rates", "1e-2")
+    assert main(["compare", *wider, "--epochs", "2"]) == 2
+    assert "another run" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "runs" / "vefa-lr0.01-seed0").exists()
+
+
+def test_another_base_in_the_same_folder_is_another_run(flags, tiny_folder, tmp_path, capsys):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_folder, base)
+    assert main(["tune", *flags("--model", str(base))]) == 0
+    make_llama(seed=5).save_pretrained(base)
+    assert main(["tune", *flags("--model", str(base))]) == 2
+    assert "model files" in capsys.readouterr().err
+
+
+def test_an_adapter_of_another_model_is_refused(flags, tiny_folder, tiny_data, tmp_path, capsys):
+    assert main(["tune", *flags("--method", "lora", "--rank", "2")]) == 0
+    adapter = tmp_path / "run" / "adapter" / "adapter_model.safetensors"
+    weights = load_file(adapter)
+    save_file({key.replace("model.layers", "language.layers"): value for key, value in weights.items()}, adapter)
+    command = ["measure", "--model", str(tiny_folder), "--tuned", str(adapter.parent), "--output", str(tmp_path / "m")]
+    assert main([*command, "--keep", str(tiny_data / "letters.jsonl")]) == 2
+    assert "made for another model" in capsys.readouterr().err
+    missing = [part if part != str(adapter.parent) else str(tmp_path / "none") for part in command]
+    assert main([*missing, "--keep", str(tiny_data / "letters.jsonl")]) == 2
+    assert "no folder" in capsys.readouterr().err
+
+
+def test_progress_is_told_in_lines_where_there_is_no_terminal(flags, capsys):
+    assert main(["tune", *flags()]) == 0
+    out = capsys.readouterr().out
+    assert "the base answers: 0/" in out
+    assert "vefa learns: 0/4" in out
 
 
 def test_a_good_recipe_is_said_to_be_good(flags, tmp_path, capsys):

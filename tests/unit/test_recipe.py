@@ -17,7 +17,8 @@ def write(tmp_path, text):
 def test_flags_alone_make_a_recipe():
     recipe = load_recipe(Recipe, None, {**BASIC, "method": {"name": "lora", "lora_dropout": 0.1}, "rank": 4})
     assert recipe.method_name == "lora"
-    assert recipe.method_fields == {"r": 4, "lora_dropout": 0.1}
+    assert recipe.method_fields == {"lora_dropout": 0.1}
+    assert recipe.rank == 4
     assert recipe.rate == 5e-4
 
 
@@ -52,6 +53,8 @@ def test_all_problems_come_at_once(tmp_path):
         ({"learning_rates": [0.0]}, "above 0"),
         ({"methods": ["lora"], "learning_rates": {"vefa": [1e-2]}}, "'vefa' is not among methods"),
         ({"test": None}, "nothing to measure"),
+        ({"generate": 1}, "at least 2"),
+        ({"training": {"hub_token": "x"}}, "hub_token"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(change, told):
@@ -88,7 +91,23 @@ def test_a_comparison_is_methods_times_rates_times_seeds():
         ("lora", 1e-4, 0), ("lora", 1e-4, 1), ("lora", 1e-3, 0), ("lora", 1e-3, 1),
         ("vefa", 1e-2, 0), ("vefa", 1e-2, 1), ("ia3", 1e-2, 0), ("ia3", 1e-2, 1),
     ]  # fmt: skip
-    assert [run.method_fields for run in runs[::2]] == [{"r": 4}, {"r": 4}, {}, {"feedforward_modules": ["up_proj"]}]
+    assert [run.method_fields for run in runs[::2]] == [{}, {}, {}, {"feedforward_modules": ["up_proj"]}]
+    assert all(run.rank == 4 and run.single() == run for run in runs)
+
+
+def test_a_number_that_yaml_takes_for_text_is_a_number(tmp_path):
+    text = "model: m\ntrain: t\ntest: e\noutput: ~/o\ntraining: {weight_decay: 1e-2, optim: adamw_torch}\n"
+    recipe = load_recipe(Recipe, write(tmp_path, text), {})
+    assert recipe.training == {"weight_decay": 0.01, "optim": "adamw_torch"}
+    assert recipe.output == str(Path.home() / "o")
+
+
+def test_methods_on_the_command_line_leave_the_recipes_other_rates_aside(tmp_path):
+    text = (
+        "model: m\ntrain: t\ntest: e\noutput: o\nmethods: [lora, vefa]\nlearning_rates: {lora: [1.0e-3], vefa: [0.1]}\n"
+    )
+    runs = load_recipe(Recipe, write(tmp_path, text), {"methods": ["vefa"]}).runs()
+    assert [(run.method_name, run.rate) for run in runs] == [("vefa", 0.1)]
 
 
 def test_measure_takes_its_own_fields():

@@ -25,6 +25,8 @@ def run(given: Namespace) -> None:
     from retain.workflow.prepare import prepare
 
     quiet_libraries()
+    if "method" in overrides(given):
+        prepare(recipe.single())
     data = prepare(recipe)
     suites = data.suites
     print(f"no problems: {len(recipe.runs())} run(s) on {len(data.train)} training examples")

@@ -35,12 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
         VERBS[verb].run(given[verb])
     except InputError as error:
         count = len(error.problems)
-        heading = "one problem" if count == 1 else f"{count} problems"
-        print(f"retain {verb}: {heading}, nothing was started:", file=sys.stderr)
+        print(f"retain {verb}: {'one problem' if count == 1 else f'{count} problems'}:", file=sys.stderr)
         for problem in error.problems:
             print(f"  - {problem}", file=sys.stderr)
         return 2
     except RetainError as error:
+        print(f"retain {verb}: failed: {error}", file=sys.stderr)
+        return 1
+    except (OSError, MemoryError) as error:  # a full disk, a folder without permission: nothing that a traceback helps
         print(f"retain {verb}: failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

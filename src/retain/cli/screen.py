@@ -35,13 +35,17 @@ def show_run(console: Console, result: Result, output: Path, weights: Path | Non
     """The table of one run and where its files lie."""
     console.print(run_table(result))
     if weights is not None:
-        console.print(f"weights  {weights}")
+        _show_path(console, "weights", weights)
     for name in ("report.html", "report.md", "plot.png", "result.json", "items.jsonl"):
-        console.print(f"{name.split('.')[-1]:<8} {output / name}")
+        _show_path(console, name.split(".")[-1], output / name)
 
 
 def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:
     """The table of a comparison and where its files lie."""
     console.print(comparison_table(results))
     for path in paths:
-        console.print(f"{path.suffix[1:]:<8} {path}")
+        _show_path(console, path.suffix[1:], path)
+
+
+def _show_path(console: Console, name: str, path: Path) -> None:
+    console.print(f"{name:<8} {path}", markup=False, soft_wrap=True)

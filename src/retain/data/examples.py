@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -48,6 +48,16 @@ class Example(BaseModel):
         return _plain(self.prompt)
 
     @property
+    def turns(self) -> tuple[str, ...]:
+        """The texts of prompt and completion without roles, one for each turn: what overlaps are looked for in."""
+        parts = ([part] if isinstance(part, str) else [turn.content for turn in part] for part in self._parts)
+        return tuple(text for part in parts for text in part)
+
+    @property
+    def _parts(self) -> tuple[str | tuple[Message, ...], ...]:
+        return self.prompt, self.completion
+
+    @property
     def completion_text(self) -> str:
         """The completion as plain text."""
         return _plain(self.completion)
@@ -59,7 +69,7 @@ class Choice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     question: str = Field(min_length=1)
-    choices: tuple[str, ...] = Field(min_length=2)
+    choices: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=2)
     answer: int
 
     @model_validator(mode="after")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from retain.data.examples import Choice, Example
 from retain.errors import InputError
 
@@ -33,55 +35,56 @@ class Encoded:
 def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded:
     """Tokens of prompt and completion, the completion ended as the tokenizer ends it.
 
-    Texts are tokenised apart and joined, so that the completion's tokens do not depend on the prompt; the
-    end-of-sequence token is added. Messages go through the chat template. A sequence longer than `max_length` loses the
-    start of its prompt first (what is nearest to the answer stays), then the end of its completion.
+    Text is tokenised whole and split where the prompt's own tokens end; the end-of-sequence token is added. Messages go
+    through the chat template. A sequence longer than `max_length` loses the start of its prompt first (a beginning
+    token and what is nearest to the answer stay), then the end of its completion.
 
     Raises:
-        InputError: messages without a chat template, or a template whose rendering of the whole conversation does not
-            begin with its rendering of the prompt.
+        InputError: messages without a chat template, messages that the template refuses, or a template whose rendering
+            of the whole conversation does not begin with its rendering of the prompt.
     """
     if example.is_chat:
         prompt, completion = _chat_ids(tokenizer, example)
     else:
-        prompt = _prompt_ids(tokenizer, example.prompt_text)
-        completion = tokenizer.encode(example.completion_text, add_special_tokens=False)
+        prompt, completion = _split(tokenizer, example.prompt_text, example.completion_text)
         if tokenizer.eos_token_id is not None:
             completion = [*completion, tokenizer.eos_token_id]
-    return _joined(prompt, completion, max_length)
+    return _joined(tokenizer, prompt, completion, max_length, len(completion))
 
 
 def encode_prompt(tokenizer: Any, example: Example, max_length: int) -> list[int]:
     """Tokens of the prompt alone, ready to generate from; cut at its start to `max_length`."""
     prompt = _chat_ids(tokenizer, example)[0] if example.is_chat else _prompt_ids(tokenizer, example.prompt_text)
-    return prompt[-max_length:]
+    return _cut(tokenizer, prompt, max_length)
 
 
 def encode_choice(tokenizer: Any, item: Choice, *, chat: bool, max_length: int) -> list[Encoded]:
-    """One sequence for each choice; scored is the choice's text.
+    """One sequence for each choice; scored is the choice's text. All see the same part of a question that is too long.
 
     Plain: question, a space, choice. Chat: the question as the user's message in the chat template, the choice as the
     assistant's reply (without the turn's end, which no plain form has).
+
+    Raises:
+        InputError: as `encode_example`.
     """
     if chat:
-        messages = [{"role": "user", "content": item.question}]
-        question, glue = _template(tokenizer, messages, add_generation_prompt=True), ""
+        question = _template(tokenizer, [{"role": "user", "content": item.question}], add_generation_prompt=True)
+        parts = [(question, tokenizer.encode(choice, add_special_tokens=False)) for choice in item.choices]
     else:
-        question, glue = _prompt_ids(tokenizer, item.question.rstrip()), " "
-    return [
-        _joined(question, tokenizer.encode(glue + choice, add_special_tokens=False), max_length)
-        for choice in item.choices
-    ]
+        parts = [_split(tokenizer, item.question.rstrip(), f" {choice}") for choice in item.choices]
+    longest = max(len(completion) for _, completion in parts)
+    return [_joined(tokenizer, prompt, completion, max_length, longest) for prompt, completion in parts]
 
 
 def reference_windows(tokenizer: Any, text: str, window: int, max_tokens: int) -> list[list[int]]:
     """Consecutive windows of `window` tokens of the text, without overlap, `max_tokens` tokens at most.
 
-    A last window shorter than two tokens predicts nothing and is dropped.
+    Each begins with the beginning token where the tokenizer has one of its own. A last window that predicts nothing is
+    dropped.
     """
     ids = tokenizer.encode(text, add_special_tokens=False, verbose=False)[:max_tokens]
     windows = [ids[start : start + window] for start in range(0, len(ids), window)]
-    return [part for part in windows if len(part) > 1]
+    return [_beginning(tokenizer) + part for part in windows if len(part) > 1]
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int, *, left: bool = False) -> list[list[int]]:
@@ -94,25 +97,46 @@ def pad(sequences: Sequence[Sequence[int]], value: int, *, left: bool = False) -
     ]
 
 
-def _joined(prompt: list[int], completion: list[int], max_length: int) -> Encoded:
-    room = max(max_length - len(completion), 1)
-    kept = prompt[-room:] if len(prompt) > room else prompt
+def _joined(tokenizer: Any, prompt: list[int], completion: list[int], max_length: int, longest: int) -> Encoded:
+    kept = _cut(tokenizer, prompt, max(max_length - longest, 1))
     ids = (kept + completion)[:max_length]
     return Encoded(tuple(ids), len(kept), truncated=len(ids) < len(prompt) + len(completion))
 
 
+def _cut(tokenizer: Any, prompt: list[int], room: int) -> list[int]:
+    """The end of a prompt that is too long, behind its beginning token."""
+    if len(prompt) <= room:
+        return prompt
+    first = _beginning(tokenizer)
+    if first and prompt[:1] == first and room > 1:
+        return first + prompt[len(prompt) - room + 1 :]
+    return prompt[len(prompt) - room :]
+
+
+def _split(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
+    """Tokens of prompt + completion, parted where they stop being the prompt's own."""
+    head = _prompt_ids(tokenizer, prompt)
+    if not prompt:
+        return head, tokenizer.encode(completion, add_special_tokens=False)
+    whole = _prompt_ids(tokenizer, prompt + completion)
+    same = next((i for i, (one, other) in enumerate(zip(head, whole, strict=False)) if one != other), len(head))
+    same = min(max(same, 1), len(whole) - 1)  # something stands before what is scored, and something is scored
+    return whole[:same], whole[same:]
+
+
 def _prompt_ids(tokenizer: Any, text: str) -> list[int]:
-    # A sequence must begin somewhere: an empty prompt begins with the token that the model knows as a beginning.
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if _adds_bos(tokenizer) or not ids:
-        return [first, *ids]
-    return ids
+    ids: list[int] = _beginning(tokenizer) + tokenizer.encode(text, add_special_tokens=False)
+    if ids:
+        return ids
+    # A sequence must begin somewhere: an empty prompt begins with a token that the model knows as a border.
+    borders = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return [next((token for token in borders if token is not None), 0)]
 
 
-def _adds_bos(tokenizer: Any) -> bool:
+def _beginning(tokenizer: Any) -> list[int]:
+    """The token that this tokenizer puts before every text, if it does."""
     probe = tokenizer.encode("a", add_special_tokens=True)
-    return tokenizer.bos_token_id is not None and probe[:1] == [tokenizer.bos_token_id]
+    return probe[:1] if tokenizer.bos_token_id is not None and probe[:1] == [tokenizer.bos_token_id] else []
 
 
 def _chat_ids(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
@@ -134,7 +158,10 @@ def _template(tokenizer: Any, messages: list[dict[str, Any]], *, add_generation_
             "messages need a chat template and this model's tokenizer has none: give prompt and completion as text, "
             "or use the model's instruction-tuned variant."
         )
-    ids: list[int] = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
-    )
+    try:
+        ids: list[int] = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
+        )
+    except (TemplateError, ValueError, TypeError) as error:
+        raise InputError(f"the model's chat template refuses these messages: {error}") from error
     return ids

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from retain.errors import InputError
 from retain.evaluation.pair import Pair
 from retain.evaluation.scoring import device_of, evaluating
 from retain.hf.updates import UpdatesUnavailableError, changed_layers, weight_updates
@@ -42,9 +43,13 @@ def measure_movement(pair: Pair, windows: Sequence[Sequence[int]], progress: Pro
         progress: display for the progress bar.
     """
     try:
-        names = changed_layers(pair.tuned_model, pair.separate_base)
-    except UpdatesUnavailableError as error:
+        return _measured(pair, windows, progress)
+    except (UpdatesUnavailableError, InputError) as error:
         return Movement(note=str(error))
+
+
+def _measured(pair: Pair, windows: Sequence[Sequence[int]], progress: Progress) -> Movement:
+    names = changed_layers(pair.tuned_model, pair.separate_base)
     if not names:
         return Movement(relative_frobenius=0.0, f_delta=0.0 if windows else None)
     inputs = _observed_inputs(pair, names, windows)
@@ -54,7 +59,7 @@ def measure_movement(pair: Pair, windows: Sequence[Sequence[int]], progress: Pro
         moved += float(update.double().square().sum())
         weights += float(base.double().square().sum())
         if name in inputs:
-            x = inputs[name].to(update.device, torch.float32)
+            x = inputs[name].to(update)
             ratios += float(((x @ update.T).norm(dim=1) / x.norm(dim=1).clamp_min(1e-12)).double().mean())
         progress.advance(bar)
     return Movement(

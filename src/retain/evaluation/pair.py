@@ -27,7 +27,15 @@ class Pair:
                 that the base can no longer be seen in it.
         """
         if tuned is not None:
-            return cls(tuned, base_or_adapted)
+            shared = {p.data_ptr() for p in base_or_adapted.parameters()} & {p.data_ptr() for p in tuned.parameters()}
+            if not shared - {0}:
+                return cls(tuned, base_or_adapted)
+            if not is_adapted(tuned):
+                raise InputError(
+                    "base and tuned share their weights: tuning or merging changed the base in place, so nothing could "
+                    "be seen between them. Load the base again: measure(from_pretrained(…), tuned, …)."
+                )
+            return cls.of(tuned)  # PEFT adapts in place: the base is inside
         if not is_adapted(base_or_adapted):
             raise InputError(
                 "one model without an adapter was given: there is nothing to compare it with; give tuned too."

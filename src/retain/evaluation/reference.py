@@ -12,7 +12,7 @@ from rich.progress import Progress
 from retain.data.tokens import IGNORED, pad
 from retain.evaluation.metrics.tokens import churn, kl, shifted_nll
 from retain.evaluation.pair import Pair
-from retain.evaluation.scoring import device_of, evaluating
+from retain.evaluation.scoring import device_of, read_logits
 
 WINDOWS_AT_ONCE = 2
 """Logits of both sides are held for this many windows: 2 × 256 tokens × 49,152 words × 2 sides take 0.2 GB."""
@@ -57,20 +57,11 @@ def _both(pair: Pair, ids: list[Sequence[int]], pad_id: int) -> tuple[torch.Tens
     mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))
     inputs = torch.tensor(pad(ids, pad_id))
     with pair.base() as model:
-        base = _logits(model, inputs, mask)
+        base = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
     with pair.tuned() as model:
-        tuned = _logits(model, inputs, mask)
+        tuned = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
     labels = inputs.masked_fill(mask == 0, IGNORED).to(base.device)
     return base, tuned.to(base.device), labels
-
-
-def _logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    device = device_of(model)
-    with evaluating(model):
-        logits: torch.Tensor = model(
-            input_ids=inputs.to(device), attention_mask=mask.to(device), use_cache=False
-        ).logits
-    return logits
 
 
 def _row_sums(values: torch.Tensor, mask: torch.Tensor) -> list[float]:

@@ -11,6 +11,7 @@ import torch
 
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.evaluation.metrics.tokens import shifted_nll
+from retain.hf.describe import prepends_tokens
 
 Tick = Callable[[int], None]
 """Called with the number of sequences just done, to move a progress bar."""
@@ -50,8 +51,7 @@ def score_nll(
         mask = torch.tensor(pad([[1] * len(row) for row in ids], 0), device=device)
         labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
         first = max(min(rows[index].start for index in chosen) - 1, 0)  # no logits are needed before this position
-        with evaluating(model):
-            logits = _tail_logits(model, torch.tensor(pad(ids, pad_id), device=device), mask, first)
+        logits = read_logits(model, torch.tensor(pad(ids, pad_id), device=device), mask, first)
         nll, _ = shifted_nll(logits, labels[:, first:])
         for index, value in zip(chosen, nll.double().sum(dim=1).tolist(), strict=True):
             sums[index] = value
@@ -59,16 +59,17 @@ def score_nll(
     return sums
 
 
-def _tail_logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor, first: int) -> torch.Tensor:
+def read_logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor, first: int = 0) -> torch.Tensor:
     """Logits (B, T − first, V) of the positions from `first` on; the output head skips the others where it can."""
     body: Any = getattr(model, "get_base_model", lambda: model)()
-    if "logits_to_keep" in inspect.signature(body.forward).parameters:
+    length = inputs.shape[1]
+    options: dict[str, Any] = {}
+    if first and "logits_to_keep" in inspect.signature(body.forward).parameters and not prepends_tokens(model):
         # By index and not by number: a slice is not contiguous, and bfloat16 products of it are ten times slower.
-        wanted = torch.arange(first, inputs.shape[1], device=inputs.device)
-        kept: torch.Tensor = model(input_ids=inputs, attention_mask=mask, logits_to_keep=wanted, use_cache=False).logits
-        return kept
-    whole: torch.Tensor = model(input_ids=inputs, attention_mask=mask, use_cache=False).logits
-    return whole[:, first:]
+        options["logits_to_keep"] = torch.arange(first, length, device=inputs.device)
+    with evaluating(model):
+        logits: torch.Tensor = model(input_ids=inputs, attention_mask=mask, use_cache=False, **options).logits
+    return logits[:, first - length :]  # the last ones: an adapter may have put virtual tokens before the text
 
 
 def write_answers(

@@ -21,6 +21,20 @@ def known_methods() -> list[str]:
     return sorted(member.lower() for member in map(_value, PEFT_TYPE_TO_CONFIG_MAPPING))
 
 
+def with_rank(name: str, fields: dict[str, Any], rank: int | None) -> dict[str, Any]:
+    """The fields with `r` set to the rank, where the method has one and the fields do not say it themselves.
+
+    Args:
+        name: the method; an unknown one keeps its fields, and is told of by whoever uses them.
+        fields: fields of its PEFT config.
+        rank: the rank, or None.
+    """
+    if rank is None or name not in known_methods():
+        return fields
+    has_rank = "r" in {field.name for field in dataclasses.fields(_config_class(name))}
+    return {"r": rank, **fields} if has_rank else fields
+
+
 def validate(name: str, fields: dict[str, Any]) -> list[str]:
     """What is wrong with a method's name or fields as far as it can be told without a model.
 

@@ -34,21 +34,35 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 def changed_size(model: torch.nn.Module) -> tuple[int, int]:
     """Number and bytes of the parameters that carry the change: the adapter's, or all of a whole model."""
-    base = {tensor.data_ptr() for _, tensor in _base_tensors(model)} if isinstance(model, PeftModel) else set()
+    base = {tensor.data_ptr() for _, tensor in _base_tensors(model)} if _active_config(model) is not None else set()
     own = [p for p in model.parameters() if p.data_ptr() not in base]
     return sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own)
 
 
 def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     """The active adapter's PEFT configuration as JSON values; empty for a model without an adapter."""
-    if not isinstance(model, PeftModel):
-        return {}
-    return {key: _plain(value) for key, value in model.active_peft_config.to_dict().items() if value is not None}
+    config = _active_config(model)
+    return {} if config is None else {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
 
 
 def adapter_kind(model: torch.nn.Module) -> str | None:
     """The active adapter's PEFT type in lower case; None for a model without an adapter."""
-    return str(model.active_peft_config.peft_type.value).lower() if isinstance(model, PeftModel) else None
+    config = _active_config(model)
+    return None if config is None else str(getattr(config.peft_type, "value", config.peft_type)).lower()
+
+
+def prepends_tokens(model: torch.nn.Module) -> bool:
+    """Whether an adapter puts virtual tokens before the input, so that logits are longer than the text."""
+    config = _active_config(model)
+    return bool(config is not None and config.is_prompt_learning)
+
+
+def _active_config(model: torch.nn.Module) -> Any:
+    """The configuration of a `PeftModel`'s active adapter, or of one that transformers' own `add_adapter` put on."""
+    if isinstance(model, PeftModel):
+        return model.active_peft_config
+    configs = getattr(model, "peft_config", None)
+    return next(iter(configs.values()), None) if isinstance(configs, dict) else None
 
 
 def _base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:

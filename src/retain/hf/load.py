@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -40,23 +41,25 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     Raises:
         InputError: the folder holds no adapter, its method is unknown, or it does not fit the model.
     """
-    if Path(path).is_dir():
-        _check_config(Path(path) / CONFIG_NAME)
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        _check_config(folder / CONFIG_NAME)
+    source = str(folder if folder.exists() else path)
     try:
-        return PeftModel.from_pretrained(base, str(path), is_trainable=trainable)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            model = PeftModel.from_pretrained(base, source, is_trainable=trainable)
     except RetainError:
         raise
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        RuntimeError,
-        SafetensorError,
-        HFValidationError,
-        HfHubHTTPError,
-    ) as error:
+    except _LOADING_ERRORS as error:
         raise InputError(f"{path}: this adapter cannot be loaded onto this model: {_brief(error)}") from error
+    missing = [str(warning.message) for warning in told if "missing adapter keys" in str(warning.message)]
+    if missing:  # PEFT only warns, and what is missing stays as if it had never been trained
+        raise InputError(
+            f"{path}: this adapter was made for another model: layers that it should change have no weights in it "
+            f"({missing[0][:200]}…). Give the base that it was trained on."
+        )
+    return model
 
 
 def _brief(error: Exception) -> str:
@@ -67,8 +70,9 @@ def _brief(error: Exception) -> str:
 
 def is_adapter(path: str | Path) -> bool:
     """Whether a folder, or else a hub repository, holds a PEFT adapter rather than a whole model."""
-    if Path(path).exists():
-        return Path(path, str(CONFIG_NAME)).is_file()
+    folder = Path(path).expanduser()
+    if folder.exists():
+        return Path(folder, str(CONFIG_NAME)).is_file()
     try:
         PeftConfig._get_peft_type(str(path))  # noqa: SLF001 -- PEFT's own look at a hub repository
     except (OSError, ValueError, KeyError, HFValidationError, HfHubHTTPError):

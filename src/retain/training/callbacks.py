@@ -54,12 +54,18 @@ class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]  # transformers is
         """Set `should_save` when it is time."""
         if time.monotonic() - self._last >= self.seconds and state.global_step < state.max_steps:
             control.should_save = True
-            self._last = time.monotonic()
         return control
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """Count from the end of the save: one that takes long must not follow itself."""
+        self._last = time.monotonic()
 
 
 class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Ends training with a clear error at the first logged loss or gradient norm that is not finite."""
+    """Ends training with a clear error at the first logged loss or gradient norm that is not finite.
+
+    An infinite gradient norm in float16 is no error: the scaler skips that step.
+    """
 
     def on_log(
         self,
@@ -76,7 +82,8 @@ class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]  # transformers 
         """
         for name in ("loss", "grad_norm"):
             value = (logs or {}).get(name)
-            if value is not None and not math.isfinite(float(value)):
+            skipped = name == "grad_norm" and args.fp16
+            if value is not None and not math.isfinite(float(value)) and not skipped:
                 raise TrainingError(
                     f"the {name.replace('_', ' ')} became {value} at step {state.global_step} of {state.max_steps} "
                     f"with learning rate {args.learning_rate:g}: try a smaller learning rate, "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from retain.data.tokens import IGNORED, Encoded, pad
-from retain.errors import InputError
+from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
 from retain.results import Cost
 from retain.training.callbacks import ProgressBar, StepClock, StopWhenNotFinite, TimedCheckpoint
@@ -90,23 +92,26 @@ def train(
         TrainingError: the loss or the gradient stopped being finite.
     """
     arguments = training_arguments(recipe, directory)
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=[{"input_ids": list(row.ids), "labels": row.labels} for row in rows],
-        data_collator=PadCollator(pad_id),
-        callbacks=[
-            StepClock(),
-            StopWhenNotFinite(),
-            TimedCheckpoint(),
-            ProgressBar(progress, f"{recipe.method_name} learns"),
-        ],
-    )
-    checkpoints = directory / "checkpoints"
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    _reset_peak()
+    try:
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=[{"input_ids": list(row.ids), "labels": row.labels} for row in rows],
+            data_collator=PadCollator(pad_id),
+            callbacks=[
+                StepClock(),
+                StopWhenNotFinite(),
+                TimedCheckpoint(),
+                ProgressBar(progress, f"{recipe.method_name} learns"),
+            ],
+        )
+    except (ValueError, TypeError, ImportError) as error:
+        raise InputError(f"training: transformers refuses these settings: {error}") from error
     trainer.remove_callback(PrinterCallback)  # the progress bar speaks instead
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(directory / "checkpoints"))
     model.eval()
+    _check_finite(model, recipe)
     state = trainer.state
     clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
     losses = [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
@@ -120,7 +125,36 @@ def train(
     )
 
 
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last whole checkpoint; what an interruption cut off while it was written is removed."""
+    if not folder.is_dir():
+        return None
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / "trainer_state.json").is_file():  # transformers writes this file last
+            shutil.rmtree(checkpoint)
+    last: str | None = get_last_checkpoint(str(folder))
+    return last
+
+
+def _check_finite(model: torch.nn.Module, recipe: Recipe) -> None:
+    broken = [name for name, p in model.named_parameters() if p.requires_grad and not torch.isfinite(p).all()]
+    if broken:
+        raise TrainingError(
+            f"{len(broken)} trained parameters are not finite, {broken[0]} first, with learning rate {recipe.rate:g}: "
+            "try a smaller learning rate, or --training.warmup_steps 10."
+        )
+
+
+def _reset_peak() -> None:
+    """Let the peak be this run's and not that of one before it in the same process, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_rss_bytes() -> int:
-    """The most memory this process has held so far, in bytes."""
+    """The most memory that this process held during the run, in bytes (during its life, where that cannot be reset)."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

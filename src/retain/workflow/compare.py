@@ -6,10 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from retain.errors import InputError
 from retain.recipe import Recipe
 from retain.report.write import write_comparison
 from retain.results import Result
-from retain.workflow.folder import RunFolder, run_name
+from retain.workflow.folder import RunFolder, identity_of, run_name
+from retain.workflow.models import files_fingerprint
 from retain.workflow.prepare import prepare
 from retain.workflow.progress import showing_progress
 from retain.workflow.tune import tune
@@ -35,10 +37,15 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
     output = Path(recipe.output)
     runs = recipe.runs()
     single = [run.model_copy(update={"output": str(output / "runs" / run_name(run, runs))}) for run in runs]
+    files = files_fingerprint(recipe.model)
+    identities = {run.output: identity_of(run, data.hashes(), files) for run in single}
+    conflicts = [RunFolder(Path(run.output)).conflict(identities[run.output]) for run in single]
+    if any(conflicts):
+        raise InputError([problem for problem in conflicts if problem])
     results: dict[Path, Result] = {}
     for number, run in enumerate(single, start=1):
         name = Path(run.output).name
-        known = RunFolder(Path(run.output)).result.exists()
+        known = RunFolder(Path(run.output)).is_complete(identities[run.output])
         with showing_progress(console) as progress:
             result = tune(run, progress, data, base_folder=output)
         results[Path(run.output)] = result

@@ -27,6 +27,8 @@ TRAINING_FIELDS = frozenset(
 UNCOMPARED_FIELDS = frozenset({"output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates"})
 """Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
 
+Identity = dict[str, dict[str, Any]]
+
 
 class Trained(BaseModel):
     """What is known once training is complete: its cost, the sizes, the adapter's configuration, what was cut."""
@@ -37,6 +39,7 @@ class Trained(BaseModel):
     trainable: int
     total: int
     config: dict[str, Any]
+    model_hash: str
     notes: tuple[str, ...] = ()
 
 
@@ -60,29 +63,47 @@ class RunFolder:
         """Where the trained weights lie: an adapter, or a whole model."""
         return self.path / ("model" if method == "full" else "adapter")
 
-    def claim(self, recipe: Recipe, hashes: dict[str, str]) -> None:
-        """Make the folder this run's own.
+    def conflict(self, identity: Identity) -> str | None:
+        """Why this folder cannot be that run's, or None. Writes nothing."""
+        other = self._known()
+        if other is None:
+            if self.path.exists() and any(self.path.iterdir()):
+                return (
+                    f"output: {self.path} is not empty and holds no run of retain; give another --output, or empty it."
+                )
+            return None
+        own = identity["training"]
+        differing = [key for key in own if own[key] != other["training"].get(key)]
+        if differing:
+            return (
+                f"output: {self.path} holds another run (it differs in {', '.join(differing)}); give another --output, "
+                "or remove that folder."
+            )
+        return None
+
+    def is_complete(self, identity: Identity) -> bool:
+        """Whether this very run is done."""
+        return self.result.exists() and self._known() == identity
+
+    def claim(self, identity: Identity) -> None:
+        """Make the folder this run's own; what was measured on other items is dropped, what was trained stays.
 
         Raises:
-            InputError: it holds another run's work.
+            InputError: it holds something else.
         """
-        own = _identity(recipe, hashes)
+        problem = self.conflict(identity)
+        if problem:
+            raise InputError(problem)
+        if self._known() not in (None, identity):
+            self.result.unlink(missing_ok=True)
+        write_text(self.path / "run.json", json.dumps(identity, indent=2) + "\n")
+
+    def _known(self) -> Identity | None:
         state = self.path / "run.json"
-        if state.exists():
-            other = json.loads(state.read_text(encoding="utf-8"))
-            differing = [key for key in own["training"] if own["training"][key] != other["training"].get(key)]
-            if differing:
-                raise InputError(
-                    f"output: {self.path} holds another run (it differs in {', '.join(differing)}); give another "
-                    "--output, or remove that folder."
-                )
-            if own != other:  # trained as asked, measured otherwise: what was measured is out of date
-                self.result.unlink(missing_ok=True)
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise InputError(
-                f"output: {self.path} is not empty and holds no run of retain; give another --output, or empty it."
-            )
-        write_text(state, json.dumps(own, indent=2, default=str) + "\n")
+        if not state.exists():
+            return None
+        known: Identity = json.loads(state.read_text(encoding="utf-8"))
+        return known
 
     def finished(self) -> Result | None:
         """The record, if the run is complete."""
@@ -127,11 +148,13 @@ def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
     return f"{recipe.method_name}{kind}-lr{recipe.rate:g}-seed{recipe.seed}"
 
 
-def _identity(recipe: Recipe, hashes: dict[str, str]) -> dict[str, dict[str, Any]]:
-    values = recipe.model_dump(mode="json")
+def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str) -> Identity:
+    """What makes a run this run, in two parts: what decides the training, and what decides the measuring."""
+    values = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
     values["learning_rate"] = recipe.rate
-    training = {key: values[key] for key in sorted(TRAINING_FIELDS)} | {"train data": hashes.get("train")}
-    measuring = {
-        key: value for key, value in values.items() if key not in TRAINING_FIELDS and key not in UNCOMPARED_FIELDS
-    } | {key: value for key, value in hashes.items() if key != "train"}
-    return {"training": training, "measuring": measuring}
+    training = {key: values[key] for key in sorted(TRAINING_FIELDS)}
+    measuring = {key: value for key, value in values.items() if key not in TRAINING_FIELDS | UNCOMPARED_FIELDS}
+    return {
+        "training": training | {"train data": hashes.get("train"), "model files": model_files},
+        "measuring": measuring | {key: value for key, value in hashes.items() if key != "train"},
+    }

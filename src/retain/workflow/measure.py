@@ -22,7 +22,7 @@ from retain.hf.sides import mutates_base
 from retain.recipe import MeasureRecipe
 from retain.results import MethodRecord, Parameters, Result
 from retain.workflow.models import load_model, load_tokenizer
-from retain.workflow.prepare import read_suites, settings_of, suite_hashes
+from retain.workflow.prepare import output_problem, read_suites, settings_of, suite_hashes
 from retain.workflow.progress import make_console, showing_progress
 from retain.workflow.record import provenance, write_record
 
@@ -93,6 +93,20 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
     """
     problems: list[str] = []
     suites = read_suites(recipe, problems)
+    output = Path(recipe.output)
+    problems += output_problem(output)
+    if (output / "run.json").exists():
+        problems.append(f"output: {output} holds a run of retain tune, whose record would be replaced; give another.")
+    if (
+        Path(recipe.tuned).is_dir()
+        and not is_adapter(recipe.tuned)
+        and not (Path(recipe.tuned) / "config.json").exists()
+    ):
+        problems.append(
+            f"tuned: {recipe.tuned} holds neither an adapter (adapter_config.json) nor a model (config.json)."
+        )
+    elif recipe.tuned.startswith((".", "/")) and not Path(recipe.tuned).exists():
+        problems.append(f"tuned: there is no folder {recipe.tuned}.")
     if problems:
         raise InputError(problems)
     tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from retain.errors import InputError
@@ -30,11 +32,9 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, attn_implementation=attention, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _refused(source, "model", error) from error
-    if torch.cuda.is_available():
-        model = model.to("cuda")
-    return model.eval()
 
 
 def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
@@ -61,6 +61,25 @@ def empty_model(source: str, *, trust_remote_code: bool = False) -> Any:
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _refused(source, "model", error) from error
+
+
+def files_fingerprint(source: str) -> str:
+    """What tells one state of a model folder from another without reading its weights; the id itself for a hub id.
+
+    Names, sizes and times of weight files, and the content of the small text files beside them (configuration,
+    tokenizer, chat template).
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return source
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        status = file.stat()
+        if file.suffix in {".json", ".jinja", ".txt", ".model"}:
+            digest.update(file.name.encode() + file.read_bytes())
+        elif file.suffix in {".safetensors", ".bin"}:
+            digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
 
 
 def _located(source: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from retain.data.sources import read_choices, read_examples, read_text, suite_na
 from retain.data.tokens import encode_choice, encode_example
 from retain.errors import InputError, RetainError
 from retain.evaluation.suites import Settings, Suites
-from retain.hf.adapt import attach, validate
+from retain.hf.adapt import attach, validate, with_rank
 from retain.recipe import Measuring, Recipe
 from retain.training.loop import training_arguments
 from retain.workflow.models import empty_model, load_tokenizer
@@ -86,11 +86,13 @@ def prepare(recipe: Recipe) -> Data:
     problems: list[str] = []
     data = read_data(recipe, problems)
     runs = recipe.runs()
-    for name, fields in {_key(run): (run.method_name, run.method_fields) for run in runs}.values():
-        if name != "full":
-            problems += validate(name, fields)
+    for run in {_key(run): run for run in runs}.values():
+        if run.method_name != "full":
+            problems += validate(run.method_name, with_rank(run.method_name, run.method_fields, run.rank))
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
-    problems += _output_problem(Path(recipe.output))
+    problems += output_problem(Path(recipe.output))
+    if len(data.suites.task) == 1:
+        problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     if not problems:  # targets and templates can only be judged once methods and data can be read
         problems += _model_problems(recipe, runs, data)
     else:
@@ -107,18 +109,39 @@ def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[
         for run in {_key(run): run for run in runs}.values():
             model = empty_model(recipe.model, trust_remote_code=recipe.trust_remote_code)
             if run.method_name != "full":
-                problems += _raised(attach, model, run.method_name, run.method_fields)
+                fields = with_rank(run.method_name, run.method_fields, run.rank)
+                problems += _raised(attach, model, run.method_name, fields)
     except InputError as error:
         return list(error.problems)
-    for example in (*data.train[:1], *data.suites.task[:1]):
-        problems += _raised(encode_example, tokenizer, example, recipe.max_length)
-    for items in data.suites.keep.values():
-        chat = recipe.keep_format == "chat"
-        problems += _raised(encode_choice, tokenizer, items[0], chat=chat, max_length=recipe.max_length)
+    for name, examples in (("train", data.train), ("test", data.suites.task)):
+        problems += _first_refusal(name, examples, lambda item: encode_example(tokenizer, item, recipe.max_length))
+    positions = getattr(model.config, "max_position_embeddings", None) or recipe.max_length
+    if not problems and recipe.max_length > positions:
+        rows = [encode_example(tokenizer, item, recipe.max_length) for item in (*data.train, *data.suites.task)]
+        longest = max(len(row.ids) for row in rows)
+        if longest > positions:
+            problems.append(
+                f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
+                f"say --max-length {positions}."
+            )
+    chat = recipe.keep_format == "chat"
+    for name, items in data.suites.keep.items():
+        problems += _first_refusal(
+            name, items, lambda item: encode_choice(tokenizer, item, chat=chat, max_length=recipe.max_length)
+        )
     return list(dict.fromkeys(problems))
 
 
-def _output_problem(output: Path) -> list[str]:
+def _first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any]) -> list[str]:
+    for number, item in enumerate(items, start=1):
+        found = _raised(encode, item)
+        if found:
+            return [f"{name}, item {number}: {problem}" for problem in found]
+    return []
+
+
+def output_problem(output: Path) -> list[str]:
+    """What speaks against writing into a folder: a file that stands in its place."""
     folder = next(parent for parent in (output, *output.absolute().parents) if parent.exists())
     if not folder.is_dir():
         return [f"output: {folder} is a file, not a folder."]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from retain.evaluation.runner import Measured
 from retain.report.write import write_run_report
-from retain.results import Provenance, Result, read_items, write_items, write_result
+from retain.results import Provenance, Result, write_items, write_result
 
 PACKAGES = ("retain", "torch", "transformers", "peft", "accelerate", "datasets", "numpy")
 
@@ -34,8 +34,3 @@ def write_record(directory: Path, result: Result, measured: Measured) -> None:
     write_items(measured.items, directory / "items.jsonl")
     write_run_report(directory, result, measured.items)
     write_result(result, directory / "result.json")
-
-
-def rewrite_report(directory: Path, result: Result) -> None:
-    """Write report and plot of a finished run anew from its record."""
-    write_run_report(directory, result, tuple(read_items(directory / "items.jsonl")))

@@ -12,20 +12,21 @@ from rich.progress import Progress
 from transformers import set_seed
 
 from retain.data.tokens import encode_example
+from retain.errors import InputError
 from retain.evaluation.answers import Answers, collect_answers
 from retain.evaluation.pair import Pair
 from retain.evaluation.runner import measure_pair
 from retain.evaluation.scoring import padding_id
 from retain.evaluation.suites import Settings, Suites
-from retain.hf.adapt import attach
+from retain.hf.adapt import attach, with_rank
 from retain.hf.describe import adapter_config, model_hash, parameter_counts
 from retain.hf.load import load_adapter
 from retain.hf.sides import mutates_base
 from retain.recipe import Recipe
 from retain.results import MethodRecord, Parameters, Result, write_text
 from retain.training.loop import train
-from retain.workflow.folder import RunFolder, Trained, file_bytes
-from retain.workflow.models import load_model, load_tokenizer
+from retain.workflow.folder import RunFolder, Trained, file_bytes, identity_of
+from retain.workflow.models import files_fingerprint, load_model, load_tokenizer
 from retain.workflow.prepare import Data, prepare, settings_of
 from retain.workflow.record import provenance, write_record
 
@@ -46,25 +47,30 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
         InputError: recipe, data or model cannot be used, with all problems; or the output holds another run.
         TrainingError: the loss stopped being finite.
     """
+    recipe = recipe.single()
     folder = RunFolder(Path(recipe.output))
     if data is None:
         data = prepare(recipe)
-    folder.claim(recipe, data.hashes())
+    folder.claim(identity_of(recipe, data.hashes(), files_fingerprint(recipe.model)))
     finished = folder.finished()
     if finished is not None:
         return finished
     settings = settings_of(recipe)
     tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
-    base = _load_base(recipe)
+    base = _load(recipe.model, recipe)
     base_hash = model_hash(base)
-    key = _answers_key(base_hash, data.suites, settings)
+    key = _answers_key(base, base_hash, tokenizer, data.suites, settings)
     answers_file = (base_folder or folder.path) / f"base-{key[:12]}.json"
     if answers_file.exists():
         answers = Answers.model_validate_json(answers_file.read_text(encoding="utf-8"))
     else:
         answers = collect_answers(base, tokenizer, data.suites, settings, progress, "the base answers")
         write_text(answers_file, answers.model_dump_json())
-    model, trained = _trained(base, tokenizer, recipe, data, folder, progress)
+    model, trained = _trained(base, base_hash, tokenizer, recipe, data, folder, progress)
+    if trained.model_hash != base_hash:
+        raise InputError(
+            f"model: {recipe.model} is not the model that {folder.path} was trained on; give another --output."
+        )
     pair = _paired(model, recipe)
     measured = measure_pair(pair, tokenizer, data.suites, settings, progress, answers)
     result = Result(
@@ -89,30 +95,39 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
 
 
 def _trained(
-    base: Any, tokenizer: Any, recipe: Recipe, data: Data, folder: RunFolder, progress: Progress
+    base: Any, base_hash: str, tokenizer: Any, recipe: Recipe, data: Data, folder: RunFolder, progress: Progress
 ) -> tuple[Any, Trained]:
     done = folder.training()
     weights = folder.weights(recipe.method_name)
     if done is not None:
         if recipe.method_name == "full":
-            return load_model(str(weights), recipe.dtype, attention=recipe.attention), done
+            return _load(str(weights), recipe), done
         return load_adapter(base, weights).eval(), done
+    dtype = base.dtype
     set_seed(recipe.seed)
-    model = base.requires_grad_(True) if recipe.method_name == "full" else _attached(base, recipe)  # noqa: FBT003  (torch's own signature)
+    if (
+        recipe.method_name == "full"
+    ):  # 16-bit weights would round small steps away: train in float32, give back as found
+        model = base.float().requires_grad_(True)  # noqa: FBT003  (torch's own signature)
+    else:
+        model = attach(base, recipe.method_name, with_rank(recipe.method_name, recipe.method_fields, recipe.rank))
     trainable, total = parameter_counts(model)
     rows = [encode_example(tokenizer, example, recipe.max_length) for example in data.train]
     cut = sum(row.truncated for row in rows)
     notes = (f"{cut} of {len(rows)} training examples were longer than {recipe.max_length} tokens and were cut.",)
     cost = train(model, rows, recipe, folder.path, padding_id(tokenizer), progress)
+    if recipe.method_name == "full":
+        model = model.to(dtype)
     record = Trained(
-        cost=cost, trainable=trainable, total=total, config=adapter_config(model), notes=notes if cut else ()
+        cost=cost,
+        trainable=trainable,
+        total=total,
+        config=adapter_config(model),
+        model_hash=base_hash,
+        notes=notes if cut else (),
     )
     folder.save_weights(lambda path: _save(model, tokenizer, path), recipe.method_name, record)
     return model, record
-
-
-def _attached(base: Any, recipe: Recipe) -> Any:
-    return attach(base, recipe.method_name, recipe.method_fields)
 
 
 def _save(model: Any, tokenizer: Any, path: Path) -> None:
@@ -123,20 +138,21 @@ def _save(model: Any, tokenizer: Any, path: Path) -> None:
 def _paired(model: Any, recipe: Recipe) -> Pair:
     """The base inside the adapted model where it is there untouched, else the base loaded anew."""
     if recipe.method_name == "full" or mutates_base(model):
-        return Pair(model, _load_base(recipe))
+        return Pair(model, _load(recipe.model, recipe))
     return Pair(model)
 
 
-def _load_base(recipe: Recipe) -> Any:
-    return load_model(
-        recipe.model, recipe.dtype, attention=recipe.attention, trust_remote_code=recipe.trust_remote_code
-    )
+def _load(source: str, recipe: Recipe) -> Any:
+    return load_model(source, recipe.dtype, attention=recipe.attention, trust_remote_code=recipe.trust_remote_code)
 
 
-def _answers_key(base_hash: str, suites: Suites, settings: Settings) -> str:
+def _answers_key(base: Any, base_hash: str, tokenizer: Any, suites: Suites, settings: Settings) -> str:
+    """Names all that the base's answers depend on: weights, configuration, tokenizer, items, how they are put."""
     items = {
         "task": [item.model_dump() for item in suites.task],
         "keep": {name: [item.model_dump() for item in items] for name, items in suites.keep.items()},
     }
-    text = json.dumps([base_hash, items, asdict(settings)], sort_keys=True, default=str)
+    reading = [tokenizer.chat_template, sorted(tokenizer.get_vocab().items()), tokenizer.encode("A b\n c, 12.")]
+    running = [base.config.to_json_string(), base.config._attn_implementation, str(base.dtype)]  # noqa: SLF001
+    text = json.dumps([base_hash, running, reading, items, asdict(settings)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retain.data.examples import Choice, Example
+from retain.data.examples import Choice, Example, parse_example
 from retain.data.overlap import content_hash, find_overlaps, fingerprint
 
 
@@ -34,6 +34,23 @@ def test_a_keep_item_learned_as_one_text_is_found():
     train = [example("Know this: The sun is", " hot"), example("The sun is hot", " yes")]
     keep = {"facts": [Choice(question="The sun is", choices=("hot", "cold"), answer=0)]}
     assert len(find_overlaps(train, [], keep, "")) == 1
+
+
+def test_what_was_said_in_a_conversation_is_found():
+    turns = [{"role": "user", "content": "The sun is"}, {"role": "assistant", "content": "hot"}]
+    keep = {"facts": [Choice(question="The sun is", choices=("hot", "cold"), answer=0)]}
+    assert "1 of 1" in find_overlaps([parse_example({"messages": turns})], [], keep, "")[0]
+
+
+def test_completions_are_compared_with_the_reference_text():
+    paragraph = "A paragraph that is long enough to be looked for in what is learned."
+    assert len(find_overlaps([example("a", paragraph)], [], {}, paragraph)) == 1
+
+
+def test_prompts_that_say_nothing_do_not_make_an_overlap():
+    train = [example("Write a line:", f" line {i}") for i in range(4)]
+    assert find_overlaps(train, [example("Write a line:", " another")], {}, "") == []
+    assert len(find_overlaps(train, [example("Write a line:", " line 2")], {}, "")) == 1
 
 
 def test_disjoint_data_have_no_problem():

@@ -55,6 +55,47 @@ def test_truncation_takes_the_prompts_start_first_and_is_told():
     assert TOKENIZER.decode(tiny.ids) == "e y"
 
 
+def with_beginning():
+    """The same words, with a beginning token that the tokenizer puts before every text."""
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    bos = ("<bos>", tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
+    return tokenizer
+
+
+def test_a_beginning_token_stands_before_every_text_once():
+    tokenizer = with_beginning()
+    example = Example(prompt="a b c d e", completion=" y z")
+    assert tokenizer.decode(encode_example(tokenizer, example, 64).ids) == "<bos> a b c d e y z <eos>"
+    assert tokenizer.decode(encode_example(tokenizer, example, 6).ids) == "<bos> d e y z <eos>"
+    assert tokenizer.decode(encode_prompt(tokenizer, example, 3)) == "<bos> d e"
+    windows = reference_windows(tokenizer, "a b c d", window=2, max_tokens=9)
+    assert [tokenizer.decode(window) for window in windows] == ["<bos> a b", "<bos> c d"]
+
+
+def test_all_choices_see_the_same_part_of_a_long_question():
+    item = Choice(question="a b c d e f", choices=("x", "x y z"), answer=0)
+    rows = encode_choice(TOKENIZER, item, chat=False, max_length=6)
+    assert [TOKENIZER.decode(row.ids[: row.start]) for row in rows] == ["d e f", "d e f"]
+
+
+def test_an_empty_prompt_begins_with_a_border():
+    row = encode_example(TOKENIZER, Example(prompt="", completion="a b"), 16)
+    assert TOKENIZER.decode(row.ids) == "<eos> a b <eos>"
+    assert row.start == 1
+
+
+def test_a_template_that_refuses_the_messages_is_an_input_error():
+    strict = make_tokenizer()
+    strict.chat_template = "{{ raise_exception('roles must alternate') }}"
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(InputError, match="roles must alternate"):
+        encode_example(strict, parse_example({"messages": turns}), 16)
+
+
 def test_choices_share_their_question():
     item = Choice(question="a b ", choices=("c", "d e"), answer=0)
     plain = encode_choice(TOKENIZER, item, chat=False, max_length=16)

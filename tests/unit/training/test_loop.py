@@ -89,6 +89,19 @@ def test_a_loss_that_is_not_finite_ends_with_a_clear_error(tmp_path, quiet):
         train(model, ROWS, recipe(), tmp_path, 0, quiet)
 
 
+def test_a_checkpoint_that_was_cut_off_is_not_resumed_from(tmp_path, quiet):
+    broken = tmp_path / "checkpoints" / "checkpoint-3"
+    broken.mkdir(parents=True)
+    (broken / "config.json").write_text("{}", encoding="utf-8")
+    assert train(make_llama(), ROWS, recipe(), tmp_path, 0, quiet).steps == 6
+    assert not broken.exists()
+
+
+def test_weights_that_are_not_finite_in_the_last_step_are_found(tmp_path, quiet):
+    with pytest.raises(TrainingError, match="not finite"):
+        train(make_llama(), ROWS, recipe(learning_rate=1e38, max_steps=1), tmp_path, 0, quiet)
+
+
 def test_settings_that_transformers_refuses_are_the_users_to_mend(tmp_path):
     with pytest.raises(InputError, match="no_such_field"):
         training_arguments(recipe(training={"no_such_field": 1}), tmp_path)

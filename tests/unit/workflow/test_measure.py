@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 
 import retain
 from conftest import make_llama, make_tokenizer
@@ -61,6 +61,46 @@ def test_what_a_base_said_before_is_not_what_was_changed():
     untouched = retain.measure(make_llama(), make_llama(), tokenizer=TOKENIZER, keep=KEEP, show_progress=False)
     assert (untouched.keep[0].lost, untouched.keep[0].gained) == (0, 0)
     assert untouched.drift.update_relative_frobenius == 0
+
+
+def test_a_base_that_was_changed_in_place_is_refused():
+    base = make_llama()
+    merged = get_peft_model(base, LoraConfig(target_modules="all-linear", r=2)).merge_and_unload()
+    with pytest.raises(InputError, match="changed the base in place"):
+        retain.measure(base, merged, tokenizer=TOKENIZER, test=TEST, generate=0, show_progress=False)
+
+
+def test_a_base_with_its_own_adapter_on_is_seen_without_it():
+    base = make_llama()
+    model = get_peft_model(base, LoraConfig(target_modules="all-linear", r=2, init_lora_weights=False))
+    together = retain.measure(base, model, tokenizer=TOKENIZER, test=TEST, generate=0, show_progress=False)
+    alone = retain.measure(model, tokenizer=TOKENIZER, test=TEST, generate=0, show_progress=False)
+    assert together.task == alone.task
+    assert together.task[0].base != together.task[0].tuned
+
+
+def test_virtual_tokens_of_a_prompt_method_are_not_scored(tiny_data):
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    result = retain.measure(
+        get_peft_model(make_llama(), config),
+        tokenizer=TOKENIZER,
+        test=TEST,
+        reference=tiny_data / "text.txt",
+        generate=0,
+        show_progress=False,
+    )
+    assert result.method.name == "prompt_tuning"
+    assert result.drift.kl_nats_per_token > 0
+    assert result.drift.update_relative_frobenius is None
+    assert "prompt" in result.drift.note
+
+
+def test_an_adapter_that_transformers_put_on_is_named():
+    model = make_llama()
+    model.add_adapter(LoraConfig(target_modules=["q_proj"], r=2))
+    result = retain.measure(model, tokenizer=TOKENIZER, test=TEST, generate=0, show_progress=False)
+    assert result.method.name == "lora"
+    assert result.parameters.trainable == 2 * 2 * (32 + 32)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from retain.data.tokens import IGNORED
 from retain.errors import InputError
-
-IGNORED = -100
-"""The label that marks a position as not scored: padding, or the prompt before a completion."""
 
 CHUNK_ELEMENTS = 2**22
 """Logits raised to float32 at once: 16 MiB a copy, unless a single position of the whole batch is more."""
