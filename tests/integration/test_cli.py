@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from conftest import make_llama, write_jsonl
 from retain.cli.main import main
 from retain.results import read_items, read_result
+from tiny import make_llama, write_jsonl
 
 PARTS = ("adapter/adapter_model.safetensors", "result.json", "items.jsonl", "report.md", "report.html", "plot.png")
 

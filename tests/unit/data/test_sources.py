@@ -1,5 +1,5 @@
-from conftest import write_jsonl
 from retain.data.sources import read_choices, read_examples, read_text, suite_name
+from tiny import write_jsonl
 
 
 def test_every_bad_line_is_told_with_its_number(tmp_path):

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import make_tokenizer
 from retain.data.examples import Choice, Example, parse_example
 from retain.data.tokens import IGNORED, encode_choice, encode_example, encode_prompt, pad, reference_windows
 from retain.errors import InputError
+from tiny import make_tokenizer
 
 TOKENIZER = make_tokenizer()
 

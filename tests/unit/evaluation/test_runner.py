@@ -5,7 +5,6 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from conftest import make_llama, make_tokenizer
 from retain.data.examples import Choice, Example
 from retain.data.tokens import encode_choice, encode_example, reference_windows
 from retain.errors import InputError
@@ -14,6 +13,7 @@ from retain.evaluation.runner import measure_pair
 from retain.evaluation.scoring import score_nll, write_answers
 from retain.evaluation.suites import Settings, Suites
 from retain.hf.adapt import attach
+from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -3,13 +3,13 @@ import torch
 from rich.progress import Progress
 from transformers import TrainerCallback
 
-from conftest import make_llama, make_tokenizer
 from retain.data.examples import Example
 from retain.data.tokens import IGNORED, encode_example
 from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
 from retain.training import loop
 from retain.training.loop import PadCollator, train, training_arguments
+from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 ROWS = [encode_example(TOKENIZER, Example(prompt=f"word{i} a", completion=" b c"), 32) for i in range(24)]

@@ -5,9 +5,9 @@ import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 
 import retain
-from conftest import make_llama, make_tokenizer
 from retain.errors import InputError
 from retain.results import read_items, read_result
+from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
