@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from retain.errors import InputError
 
-LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 1e-2, "ia3": 1e-2}
+LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3}
 """Where to start when no learning rate is given: VeFA and IA3 scale features one by one and want a larger one."""
 
 OTHER_LEARNING_RATE = 5e-4
@@ -99,7 +99,7 @@ class Recipe(Measuring):
         None, gt=0, description="Rank of the adapter, for methods that have one (their field r). [8]"
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak learning rate. [a starting point for the method: vefa 1e-2, lora and lorfa 5e-4]"
+        None, gt=0, description="Peak learning rate. [a starting point for the method: vefa 3e-3, lora and lorfa 5e-4]"
     )
     epochs: float = Field(3.0, gt=0, description="Passes over the training data.")
     max_steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")

@@ -89,7 +89,7 @@ def test_a_comparison_is_methods_times_rates_times_seeds():
     runs = recipe.runs()
     assert [(run.method_name, run.rate, run.seed) for run in runs] == [
         ("lora", 1e-4, 0), ("lora", 1e-4, 1), ("lora", 1e-3, 0), ("lora", 1e-3, 1),
-        ("vefa", 1e-2, 0), ("vefa", 1e-2, 1), ("ia3", 1e-2, 0), ("ia3", 1e-2, 1),
+        ("vefa", 3e-3, 0), ("vefa", 3e-3, 1), ("ia3", 3e-3, 0), ("ia3", 3e-3, 1),
     ]  # fmt: skip
     assert [run.method_fields for run in runs[::2]] == [{}, {}, {}, {"feedforward_modules": ["up_proj"]}]
     assert all(run.rank == 4 and run.single() == run for run in runs)
