@@ -211,6 +211,15 @@ def test_targets_are_checked_on_the_empty_model(flags, capsys):
     assert "64" in capsys.readouterr().err
 
 
+def test_what_is_cut_off_is_said(flags, tmp_path, capsys):
+    assert main(["check", *flags("--max-length", "5")]) == 0
+    assert "train: 40 of 40 are longer than 5 tokens" in capsys.readouterr().out
+    assert main(["tune", *flags("--max-length", "5")]) == 0
+    notes = " ".join(read_result(tmp_path / "run" / "result.json").provenance.notes)
+    assert "40 of 40 training examples" in notes
+    assert "20 items of test" in notes
+
+
 def test_tune_checks_the_method_that_is_asked_for_not_the_comparison(tmp_path, tiny_folder, tiny_data, capsys):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
@@ -263,7 +272,9 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(flags, capsys):
 
 def test_a_good_recipe_is_said_to_be_good(flags, tmp_path, capsys):
     assert main(["check", *flags()]) == 0
-    assert "no problems" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no problems" in out
+    assert "cut" not in out
     assert not (tmp_path / "run").exists()
 
 

@@ -22,7 +22,7 @@ def run(given: Namespace) -> None:
     """Check, and say what a run would do."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import quiet_libraries
-    from retain.workflow.prepare import prepare
+    from retain.workflow.prepare import prepare, truncations
 
     quiet_libraries()
     if "method" in overrides(given):
@@ -34,3 +34,5 @@ def run(given: Namespace) -> None:
     for name, items in suites.keep.items():
         print(f"  keep {name}: {len(items)} items")
     print(f"  reference: {len(suites.reference):,} characters")
+    for sentence in truncations(recipe, data):
+        print(f"  {sentence}")

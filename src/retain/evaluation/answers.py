@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
 from retain.data.tokens import Encoded, encode_choice, encode_example, encode_prompt
+from retain.evaluation.metrics.choice import units
 from retain.evaluation.scoring import padding_id, score_nll, write_answers
 from retain.evaluation.suites import Settings, Suites
 
@@ -21,7 +23,7 @@ class Answers(BaseModel):
         task_tokens: tokens of each test completion.
         task_texts: the answers written to the first test items.
         keep: for each suite and item, the log-likelihood of every choice, in nats, normalised as the settings say.
-        truncated: test items that were longer than the longest sequence allowed.
+        truncated: for the task and each suite, how many items were longer than the longest sequence allowed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,7 +32,7 @@ class Answers(BaseModel):
     task_tokens: tuple[int, ...] = ()
     task_texts: tuple[str, ...] = ()
     keep: dict[str, tuple[tuple[float, ...], ...]] = {}
-    truncated: int = 0
+    truncated: dict[str, int] = {}
 
 
 def collect_answers(
@@ -64,25 +66,23 @@ def collect_answers(
     texts = write_answers(model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size, tick)
     scores = {}
     for name, items in keep.items():
-        flat = [option for options in items for option in options]
-        nll = iter(score_nll(model, flat, pad_id, settings.batch_size, tick))
+        nll = iter(score_nll(model, [row for rows in items for row in rows], pad_id, settings.batch_size, tick))
         scores[name] = tuple(
-            tuple(
-                -next(nll) / _units(option, choice, settings)
-                for option, choice in zip(options, item.choices, strict=True)
-            )
-            for options, item in zip(items, suites.keep[name], strict=True)
+            tuple(-next(nll) / unit for unit in _units(rows, item.choices, settings))
+            for rows, item in zip(items, suites.keep[name], strict=True)
         )
     return Answers(
         task_nll=tuple(task_nll),
         task_tokens=tuple(len(row.ids) - row.start for row in task),
         task_texts=tuple(texts),
         keep=scores,
-        truncated=sum(row.truncated for row in task),
+        truncated={
+            suites.task_name: sum(row.truncated for row in task),
+            **{name: sum(any(row.truncated for row in rows) for rows in items) for name, items in keep.items()},
+        },
     )
 
 
-def _units(option: Encoded, choice: str, settings: Settings) -> int:
-    if settings.keep_score == "token":
-        return len(option.ids) - option.start
-    return len(choice) if settings.keep_score == "character" else 1
+def _units(rows: Sequence[Encoded], choices: Sequence[str], settings: Settings) -> Sequence[int]:
+    tokens = [len(row.ids) - row.start for row in rows]
+    return units(settings.keep_score, len(rows), tokens, choices)

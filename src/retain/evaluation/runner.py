@@ -58,12 +58,11 @@ def measure_pair(
     sums = read_reference(pair, windows, padding_id(tokenizer), progress) if windows else WindowSums()
     moved = measure_movement(pair, windows, progress)
     texts = [tokenizer.decode(window) for window in windows]
-    notes = []
-    if base_answers.truncated:
-        notes.append(
-            f"{base_answers.truncated} of {len(suites.task)} test items were longer than {settings.max_length} tokens "
-            "and were cut."
-        )
+    notes = [
+        f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
+        for name, cut in base_answers.truncated.items()
+        if cut
+    ]
     return Measured(
         task=task_scores(suites, settings, base_answers, tuned_answers),
         keep=keep_scores(suites, settings, base_answers, tuned_answers),

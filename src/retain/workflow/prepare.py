@@ -102,6 +102,19 @@ def prepare(recipe: Recipe) -> Data:
     return data
 
 
+def truncations(recipe: Recipe, data: Data) -> list[str]:
+    """What will be cut off because it is longer than `max_length`, one sentence each."""
+    tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
+    found = []
+    for name, examples in (("train", data.train), ("test", data.suites.task)):
+        cut = sum(encode_example(tokenizer, example, recipe.max_length).truncated for example in examples)
+        if cut:
+            found.append(
+                f"{name}: {cut} of {len(examples)} are longer than {recipe.max_length} tokens and will be cut."
+            )
+    return found
+
+
 def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[str]:
     try:
         tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)

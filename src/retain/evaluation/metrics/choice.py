@@ -43,18 +43,23 @@ def pick(
             f"the model's log-likelihood of option {broken[0]} is {values[broken[0]]}: its output is not finite, so it "
             "has no answer. Was the training stable? Try a lower learning rate, or a dtype with more range."
         )
-    units = _units(normalisation, len(values), tokens, choices)
-    return int(np.argmax(np.asarray(values) / np.asarray(units)))
+    lengths = units(normalisation, len(values), tokens, choices)
+    return int(np.argmax(np.asarray(values) / np.asarray(lengths)))
 
 
-def _units(
+def units(
     normalisation: Normalisation, options: int, tokens: Sequence[int] | None, choices: Sequence[str] | None
 ) -> Sequence[int]:
+    """What each option's log-likelihood is divided by; see `pick`.
+
+    Raises:
+        ValueError: there is no option, or the lengths are missing, not positive, or not one for each option.
+    """
     if options == 0:
         raise ValueError("a question needs at least one option.")
     if normalisation == "total":
         return [1] * options
-    units = tokens if normalisation == "token" else None if choices is None else [len(choice) for choice in choices]
-    if units is None or len(units) != options or min(units) < 1:
+    lengths = tokens if normalisation == "token" else None if choices is None else [len(choice) for choice in choices]
+    if lengths is None or len(lengths) != options or min(lengths) < 1:
         raise ValueError(f"normalisation by {normalisation!r} needs the length, above 0, of each of {options} options.")
-    return units
+    return lengths
