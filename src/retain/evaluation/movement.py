@@ -2,7 +2,7 @@
 
 Relative update size: sqrt(Σ_l ‖ΔW_l‖²_F) / sqrt(Σ_l ‖W0_l‖²_F) over the changed matrices l.
 F_Δ: mean over layers and reference tokens of ‖ΔW x‖ / ‖x‖, x the layer's input in the base model
-(the measure that explained retention best in the study described in docs/concepts).
+(docs/concepts/measures.md).
 """
 
 from __future__ import annotations
