@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo assets install test test-slow lint types format docs clean
+.PHONY: help demo assets install test test-slow lint types format clean
 
 help:
 	@echo "make demo       teach SmolLM2-135M to write headlines in three ways; see what each learned and lost"
