@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import tempfile
 from typing import Any
 
-from peft import PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import nn
 
 from retain.errors import InputError, RetainError
 
-_OWN_TARGETS = frozenset({"adaption_prompt", "beft", "ln_tuning", "shadow", "trainable_tokens"})
-"""Methods whose `target_modules` do not mean linear layers; they keep PEFT's default."""
+_OWN_TARGETS = frozenset({"adaption_prompt", "beft", "ia3", "ln_tuning", "shadow", "trainable_tokens"})
+"""Methods that keep PEFT's default for `target_modules`: theirs do not mean linear layers, or (IA3) PEFT saves an
+adapter of all linear layers in a form that it cannot load."""
 
 
 def known_methods() -> list[str]:
@@ -74,11 +76,26 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
     given.setdefault("task_type", _task_type(model))
     config = _config(name, given)
     try:
-        return get_peft_model(model, config, adapter_name=adapter)
+        adapted = get_peft_model(model, config, adapter_name=adapter)
     except RetainError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RuntimeError, ImportError) as error:
         raise InputError(f"method {name}: PEFT cannot make this adapter for this model: {error}") from error
+    _check_reloads(name, adapted.peft_config[adapter])
+    return adapted
+
+
+def _check_reloads(name: str, config: PeftConfig) -> None:
+    """Refuse before training what PEFT would save and could not load again."""
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        try:
+            PeftConfig.from_pretrained(folder)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"method {name}: an adapter with these fields can be saved but not loaded again ({error}); name the "
+                "layers in target_modules one by one."
+            ) from error
 
 
 def _config(name: str, fields: dict[str, Any]) -> Any:

@@ -21,7 +21,7 @@ def adapted(model):
     return {name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "merged_adapters")}
 
 
-@pytest.mark.parametrize("name", ["vefa", "lorfa", "lora", "ia3", "oft", "hra", "vera", "boft", "loha", "lokr"])
+@pytest.mark.parametrize("name", ["vefa", "lorfa", "lora", "oft", "hra", "vera", "boft", "loha", "lokr"])
 def test_methods_start_as_the_base_on_all_linear_layers(name):
     base = llama()
     expected = base(IDS).logits
@@ -43,8 +43,12 @@ def test_ia3_takes_its_feed_forward_layers_as_given():
     assert all(m.is_feedforward for m in model.modules() if hasattr(m, "is_feedforward"))
 
 
+def test_ia3_keeps_the_default_of_peft():
+    assert adapted(attach(llama(), "ia3", {})) == {"k_proj", "v_proj", "down_proj"}
+
+
 def test_ia3_without_a_default_says_what_is_missing():
-    with pytest.raises(InputError, match="feedforward_modules"):
+    with pytest.raises(InputError, match="target_modules"):
         attach(torch.nn.Sequential(torch.nn.Linear(4, 4)), "ia3", {})
 
 
