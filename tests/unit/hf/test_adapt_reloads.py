@@ -1,11 +1,11 @@
 """What is attached can be saved and loaded again, or is refused before anything is trained."""
 
 import pytest
-from tiny import make_llama
 
 from retain.errors import InputError
 from retain.hf.adapt import attach
 from retain.hf.load import load_adapter
+from tiny import make_llama
 
 
 @pytest.mark.parametrize("name", ["ia3", "oft", "hra", "vera", "lora", "vefa", "lorfa"])
