@@ -220,6 +220,13 @@ def test_what_is_cut_off_is_said(flags, tmp_path, capsys):
     assert "20 items of test" in notes
 
 
+def test_examples_longer_than_the_model_are_told(flags, tmp_path, capsys):
+    long = write_jsonl(tmp_path / "long.jsonl", [{"prompt": "a " * 300, "completion": " b"}])
+    assert main(["check", *flags("--train", str(long))]) == 2
+    assert "302 tokens, but this model only 256 positions" in capsys.readouterr().err
+    assert main(["check", *flags("--train", str(long), "--max-length", "256")]) == 0
+
+
 def test_tune_checks_the_method_that_is_asked_for_not_the_comparison(tmp_path, tiny_folder, tiny_data, capsys):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
-from retain.cli.flags import add_flags, overrides
+from retain.cli.flags import overrides, recipe_parser
 from retain.recipe import Recipe, load_recipe
 
 HELP = "List every problem of a recipe, its data and its model; train nothing."
@@ -12,10 +12,7 @@ HELP = "List every problem of a recipe, its data and its model; train nothing."
 
 def make_parser() -> ArgumentParser:
     """The verb's options: those of tune and compare."""
-    parser = ArgumentParser(description=HELP, epilog="Example: retain check recipes/headlines.yaml")
-    parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
-    add_flags(parser, Recipe)
-    return parser
+    return recipe_parser(Recipe, HELP, "retain check recipes/headlines.yaml")
 
 
 def run(given: Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
-from retain.cli.flags import add_flags, overrides
+from retain.cli.flags import overrides, recipe_parser
 from retain.recipe import Recipe, load_recipe
 
 HELP = "Do the same work with several methods; one table, one plot of task gain against retention."
@@ -12,14 +12,12 @@ HELP = "Do the same work with several methods; one table, one plot of task gain 
 
 def make_parser() -> ArgumentParser:
     """The verb's options."""
-    parser = ArgumentParser(
-        description=HELP + " Runs that are complete are not done again; an interrupted one goes on where it stopped.",
-        epilog="Example: retain compare recipes/headlines.yaml --methods lora,vefa --seeds 3 "
-        "--learning-rates 5e-4,2e-3",
+    return recipe_parser(
+        Recipe,
+        HELP + " Runs that are complete are not done again; an interrupted one goes on where it stopped.",
+        "retain compare recipes/headlines.yaml --methods lora,vefa --seeds 3 --learning-rates 5e-4,2e-3",
+        leave_out=frozenset({"method", "learning_rate"}),
     )
-    parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
-    add_flags(parser, Recipe, leave_out=frozenset({"method", "learning_rate"}))
-    return parser
 
 
 def run(given: Namespace) -> None:

@@ -16,7 +16,17 @@ COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds"})
 """Fields given as one a,b,c on the command line."""
 
 
-def add_flags(parser: ArgumentParser, recipe: type[BaseModel], leave_out: frozenset[str] = frozenset()) -> None:
+def recipe_parser(
+    recipe: type[BaseModel], description: str, example: str, leave_out: frozenset[str] = frozenset()
+) -> ArgumentParser:
+    """A verb's parser: a recipe file, and a flag for each field of the recipe but those left out."""
+    parser = ArgumentParser(description=description, epilog=f"Example: {example}")
+    parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
+    _add_flags(parser, recipe, leave_out)
+    return parser
+
+
+def _add_flags(parser: ArgumentParser, recipe: type[BaseModel], leave_out: frozenset[str]) -> None:
     """Add one `--flag` for each field of the recipe. Defaults are shown, not filled in: what is given overrides."""
     for name, field in recipe.model_fields.items():
         if name in leave_out:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from retain.cli.flags import add_flags, overrides
+from retain.cli.flags import overrides, recipe_parser
 from retain.recipe import MeasureRecipe, load_recipe
 
 HELP = "Measure what any adapter or tuned model learned and lost against its base; trains nothing."
@@ -14,14 +14,12 @@ HELP = "Measure what any adapter or tuned model learned and lost against its bas
 
 def make_parser() -> ArgumentParser:
     """The verb's options."""
-    parser = ArgumentParser(
-        description=HELP,
-        epilog="Example: retain measure --model Qwen/Qwen3-0.6B --tuned ./my-adapter --test test.jsonl "
+    return recipe_parser(
+        MeasureRecipe,
+        HELP,
+        "retain measure --model Qwen/Qwen3-0.6B --tuned ./my-adapter --test test.jsonl "
         "--keep capitals.jsonl --reference text.txt --output runs/measured",
     )
-    parser.add_argument("recipe", nargs="?", type=str, help="A YAML file of the fields below.")
-    add_flags(parser, MeasureRecipe)
-    return parser
 
 
 def run(given: Namespace) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from retain.cli.flags import add_flags, overrides
+from retain.cli.flags import overrides, recipe_parser
 from retain.recipe import Recipe, load_recipe
 
 HELP = "Fine-tune a model, and measure what it learned and what it lost."
@@ -15,14 +15,13 @@ COMPARISON_FIELDS = frozenset({"methods", "seeds", "learning_rates"})
 
 def make_parser() -> ArgumentParser:
     """The verb's options."""
-    parser = ArgumentParser(
-        description=HELP + " Fields come from the recipe, from flags, or both; a flag replaces the recipe's value.",
-        epilog="Example: retain tune --model Qwen/Qwen3-0.6B --method vefa --train train.jsonl --test test.jsonl "
+    return recipe_parser(
+        Recipe,
+        HELP + " Fields come from the recipe, from flags, or both; a flag replaces the recipe's value.",
+        "retain tune --model Qwen/Qwen3-0.6B --method vefa --train train.jsonl --test test.jsonl "
         "--keep capitals.jsonl --reference text.txt --output runs/first",
+        leave_out=COMPARISON_FIELDS,
     )
-    parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
-    add_flags(parser, Recipe, leave_out=COMPARISON_FIELDS)
-    return parser
 
 
 def run(given: Namespace) -> None:

@@ -159,6 +159,5 @@ def _render(svg: str, **values: Iterable[object] | object) -> str:
         "reading_class": _reading_class,
         "column_kinds": _column_kinds,
     }
-    # The drawing is ours: matplotlib escapes every name that it writes into an SVG.
-    drawing = Markup(svg)  # noqa: S704
+    drawing = Markup(svg)  # noqa: S704 -- the drawing is ours: matplotlib escapes every name that it writes into an SVG
     return environment.get_template("page.html.jinja").render(svg=drawing, **values) + "\n"

@@ -77,6 +77,11 @@ def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
     )
 
 
+def adapter_fields(run: Recipe) -> dict[str, Any]:
+    """The fields of a run's PEFT configuration, the recipe's rank among them where the method has one."""
+    return with_rank(run.method_name, run.method_fields, run.rank)
+
+
 def prepare(recipe: Recipe) -> Data:
     """Check a recipe whole and read its data; for a comparison, every run of it.
 
@@ -88,7 +93,7 @@ def prepare(recipe: Recipe) -> Data:
     runs = recipe.runs()
     for run in {_key(run): run for run in runs}.values():
         if run.method_name != "full":
-            problems += validate(run.method_name, with_rank(run.method_name, run.method_fields, run.rank))
+            problems += validate(run.method_name, adapter_fields(run))
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
     problems += output_problem(Path(recipe.output))
     if len(data.suites.task) == 1:
@@ -122,21 +127,23 @@ def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[
         for run in {_key(run): run for run in runs}.values():
             model = empty_model(recipe.model, trust_remote_code=recipe.trust_remote_code)
             if run.method_name != "full":
-                fields = with_rank(run.method_name, run.method_fields, run.rank)
-                problems += _raised(attach, model, run.method_name, fields)
+                problems += _raised(attach, model, run.method_name, adapter_fields(run))
     except InputError as error:
         return list(error.problems)
-    for name, examples in (("train", data.train), ("test", data.suites.task)):
-        problems += _first_refusal(name, examples, lambda item: encode_example(tokenizer, item, recipe.max_length))
-    positions = getattr(model.config, "max_position_embeddings", None) or recipe.max_length
-    if not problems and recipe.max_length > positions:
-        rows = [encode_example(tokenizer, item, recipe.max_length) for item in (*data.train, *data.suites.task)]
-        longest = max(len(row.ids) for row in rows)
-        if longest > positions:
-            problems.append(
-                f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
-                f"say --max-length {positions}."
-            )
+    longest = 0
+
+    def encode(item: Example) -> None:
+        nonlocal longest
+        longest = max(longest, len(encode_example(tokenizer, item, recipe.max_length).ids))
+
+    problems += _first_refusal("train", data.train, encode)
+    problems += _first_refusal("test", data.suites.task, encode)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and longest > positions:
+        problems.append(
+            f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
+            f"say --max-length {positions}."
+        )
     chat = recipe.keep_format == "chat"
     for name, items in data.suites.keep.items():
         problems += _first_refusal(

@@ -18,7 +18,7 @@ from retain.evaluation.pair import Pair
 from retain.evaluation.runner import measure_pair
 from retain.evaluation.scoring import padding_id
 from retain.evaluation.suites import Settings, Suites
-from retain.hf.adapt import attach, with_rank
+from retain.hf.adapt import attach
 from retain.hf.describe import adapter_config, model_hash, parameter_counts
 from retain.hf.load import load_adapter
 from retain.hf.sides import mutates_base
@@ -27,7 +27,7 @@ from retain.results import MethodRecord, Parameters, Result, write_text
 from retain.training.loop import train
 from retain.workflow.folder import RunFolder, Trained, file_bytes, identity_of
 from retain.workflow.models import files_fingerprint, load_model, load_tokenizer
-from retain.workflow.prepare import Data, prepare, settings_of
+from retain.workflow.prepare import Data, adapter_fields, prepare, settings_of
 from retain.workflow.record import provenance, write_record
 
 RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training"}
@@ -67,10 +67,6 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
         answers = collect_answers(base, tokenizer, data.suites, settings, progress, "the base answers")
         write_text(answers_file, answers.model_dump_json())
     model, trained = _trained(base, base_hash, tokenizer, recipe, data, folder, progress)
-    if trained.model_hash != base_hash:
-        raise InputError(
-            f"model: {recipe.model} is not the model that {folder.path} was trained on; give another --output."
-        )
     pair = _paired(model, recipe)
     measured = measure_pair(pair, tokenizer, data.suites, settings, progress, answers)
     result = Result(
@@ -100,17 +96,20 @@ def _trained(
     done = folder.training()
     weights = folder.weights(recipe.method_name)
     if done is not None:
+        if done.model_hash != base_hash:
+            raise InputError(
+                f"model: {recipe.model} is not the model that {folder.path} was trained on; give another --output."
+            )
         if recipe.method_name == "full":
             return _load(str(weights), recipe), done
         return load_adapter(base, weights).eval(), done
     dtype = base.dtype
     set_seed(recipe.seed)
-    if (
-        recipe.method_name == "full"
-    ):  # 16-bit weights would round small steps away: train in float32, give back as found
+    if recipe.method_name == "full":
+        # 16-bit weights would round small steps away: train in float32, cast back afterwards.
         model = base.float().requires_grad_(True)  # noqa: FBT003  (torch's own signature)
     else:
-        model = attach(base, recipe.method_name, with_rank(recipe.method_name, recipe.method_fields, recipe.rank))
+        model = attach(base, recipe.method_name, adapter_fields(recipe))
     trainable, total = parameter_counts(model)
     rows = [encode_example(tokenizer, example, recipe.max_length) for example in data.train]
     cut = sum(row.truncated for row in rows)
@@ -152,7 +151,8 @@ def _answers_key(base: Any, base_hash: str, tokenizer: Any, suites: Suites, sett
         "task": [item.model_dump() for item in suites.task],
         "keep": {name: [item.model_dump() for item in items] for name, items in suites.keep.items()},
     }
+    attention = base.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
     reading = [tokenizer.chat_template, sorted(tokenizer.get_vocab().items()), tokenizer.encode("A b\n c, 12.")]
-    running = [base.config.to_json_string(), base.config._attn_implementation, str(base.dtype)]  # noqa: SLF001
+    running = [base.config.to_json_string(), attention, str(base.dtype)]
     text = json.dumps([base_hash, running, reading, items, asdict(settings)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
