@@ -12,8 +12,11 @@ from wrapt import register_post_import_hook
 
 if TYPE_CHECKING:
     from retain.errors import InputError, MergeError, RetainError, TargetError, TrainingError
+    from retain.hf.load import load_adapter
     from retain.methods.lorfa.config import LoRFAConfig
     from retain.methods.lorfa.layer import LoRFAModel
+    from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
+    from retain.methods.sc_lora.config import ScLoraConfig
     from retain.methods.vefa.config import VeFAConfig
     from retain.methods.vefa.layer import VeFAModel
     from retain.results import Result, read_result
@@ -23,15 +26,19 @@ __version__ = version("retain")
 
 _HOMES = {
     "retain.errors": ("InputError", "MergeError", "RetainError", "TargetError", "TrainingError"),
+    "retain.hf.load": ("load_adapter",),
     "retain.methods.lorfa.config": ("LoRFAConfig",),
     "retain.methods.lorfa.layer": ("LoRFAModel",),
+    "retain.methods.sc_lora.attach": ("CalibrationWarning", "sc_lora"),
+    "retain.methods.sc_lora.config": ("ScLoraConfig",),
     "retain.methods.vefa.config": ("VeFAConfig",),
     "retain.methods.vefa.layer": ("VeFAModel",),
     "retain.results": ("Result", "read_result"),
     "retain.workflow.measure": ("measure",),
 }
-__all__ = ["InputError", "LoRFAConfig", "LoRFAModel", "MergeError", "Result", "RetainError", "TargetError"]
-__all__ += ["TrainingError", "VeFAConfig", "VeFAModel", "__version__", "measure", "read_result"]
+__all__ = ["CalibrationWarning", "InputError", "LoRFAConfig", "LoRFAModel", "MergeError", "Result", "RetainError"]
+__all__ += ["ScLoraConfig", "TargetError", "TrainingError", "VeFAConfig", "VeFAModel", "__version__", "load_adapter"]
+__all__ += ["measure", "read_result", "sc_lora"]
 
 
 def __getattr__(name: str) -> Any:

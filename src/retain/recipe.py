@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from retain.errors import InputError
 
-LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3}
+LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "sc-lora": 5e-4, "vefa": 3e-3, "ia3": 3e-3}
 """Where to start when no learning rate is given: VeFA and IA3 scale features one by one and want a larger one."""
 
 OTHER_LEARNING_RATE = 5e-4
@@ -86,14 +86,76 @@ class MeasureRecipe(Measuring):
     tuned: str = Field(description="The tuned model: an adapter that PEFT loads or a whole model, by folder or hub id.")
 
 
-class Recipe(Measuring):
+class Calibrating(BaseModel):
+    """Which texts show the directions that matter, for the new data and for what must stay (sc-lora, its relatives)."""
+
+    calibrate_keep: str = Field(
+        "self",
+        description="Text whose knowledge must stay: JSONL of {text}, {prompt, completion}, {messages} or {question, "
+        "choices, answer}, a text file, or a data set id; self: the base writes it itself. None of it may be measured.",
+    )
+    calibrate_learn: str | None = Field(None, description="Text to learn, likewise. [the training data]")
+    calibrate_tokens: int = Field(
+        16384, gt=0, description="Tokens of each of the two that are used, or written, at most."
+    )
+    calibrate_seed: int = Field(0, ge=0, description="Seed of what the base writes itself.")
+    calibrate_batch_size: int = Field(16, gt=0, description="Sequences read or written at once in calibration.")
+    calibrate_precision: Literal["float32", "float64"] = Field(
+        "float32", description="Type in which moments are summed."
+    )
+    memory_limit: str | None = Field(
+        None,
+        description="Memory that the sums may take at once, as 2GB or 500MB; the data are then read several times.",
+    )
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None and _bytes(value) is None:
+            raise ValueError("give a number of bytes, or a number with KB, MB, GB or TB")
+        return value
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory limit in bytes."""
+        return None if self.memory_limit is None else _bytes(self.memory_limit)
+
+
+class CalibrateRecipe(Measuring, Calibrating):
+    """What `retain calibrate` is told. What is to be measured later is named so that none of it is calibrated on."""
+
+    train: str | None = Field(None, description="Data to learn: the text to learn, if no calibrate-learn is given.")
+    target_modules: str = Field(
+        "all-linear", description="Layers, as PEFT names them: all-linear, a regular expression, or names a,b,c."
+    )
+    sample_norm: Literal["none", "max"] = Field(
+        "none", description="max: divide each sample's outputs by the largest magnitude in them."
+    )
+
+    @model_validator(mode="after")
+    def _something_to_measure(self) -> Self:
+        """Nothing needs to be measured."""
+        return self
+
+
+class Recipe(Measuring, Calibrating):
     """What `retain tune` and `retain compare` are told: what to train, on what, how, and what to measure."""
 
     train: str = Field(description="Data to learn, in the shape of the test data.")
 
     method: dict[str, Any] = Field(
         default_factory=lambda: {"name": "vefa"},
-        description="vefa, lorfa, lora, full, or any PEFT method by its type; its own fields as --method.FIELD VALUE.",
+        description="vefa, lorfa, sc-lora (and its relatives corda-kpm, lora-null, milora), lora, full, or any PEFT "
+        "method by its type; its own fields as --method.FIELD VALUE.",
+    )
+    beta: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="sc-lora: weight of what must stay against what is to be learned, 0 to 1. [0.8]",
+    )
+    statistics: str | None = Field(
+        None, description="Statistics that `retain calibrate` wrote, to be used instead of calibrating again."
     )
     rank: int | None = Field(
         None, gt=0, description="Rank of the adapter, for methods that have one (their field r). [8]"
@@ -241,6 +303,11 @@ def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -
         return kind.model_validate(values)
     except ValidationError as error:
         raise InputError([_sentence(problem, kind) for problem in error.errors()]) from error
+
+
+def _bytes(text: str) -> int | None:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
+    return None if found is None else int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
 
 
 def _numbers(values: Any) -> Any:

@@ -113,10 +113,12 @@ class Drift(_Record):
 class Cost(_Record):
     """What training took on this machine; zeros where nothing was trained here.
 
-    `tokens` counts all tokens read in training but padding, prompts included.
+    `tokens` counts all tokens read in training but padding, prompts included. `calibration_seconds` is what went before
+    it, where the method begins at what texts say: reading or writing them, unless that was done before, and solving.
     """
 
     train_seconds: float = 0.0
+    calibration_seconds: float = 0.0
     steps: int = 0
     step_seconds_median: float = 0.0
     tokens: int = 0

@@ -14,6 +14,7 @@ LEVELS = (
     {"errors"},
     {"results", "linalg", "recipe"},
     {"hf"},
+    {"statistics"},
     {"methods"},
     {"data"},
     {"training", "evaluation", "export"},

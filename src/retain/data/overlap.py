@@ -13,7 +13,7 @@ SHORTEST_PARAGRAPH = 40
 
 def fingerprint(text: str) -> str:
     """SHA-256 of the text with case folded and white space collapsed: equal for texts that a reader calls the same."""
-    return hashlib.sha256(" ".join(text.casefold().split()).encode(errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(_folded(text).encode(errors="surrogatepass")).hexdigest()
 
 
 def content_hash(texts: Iterable[str]) -> str:
@@ -53,6 +53,39 @@ def find_overlaps(
                 "what is measured must not be trained on: remove them from one side."
             )
     return problems
+
+
+def find_contained(
+    texts: Sequence[str], test: Sequence[Example], keep: Mapping[str, Sequence[Choice]], reference: str
+) -> dict[int, str]:
+    """Which of the texts hold something that is measured, and what: {index of the text: a sentence}.
+
+    Calibration data are not trained on, but directions taken from the very items that are measured would flatter the
+    result. Looked for are questions and prompts (and reference paragraphs) within the texts, case and space folded.
+    """
+    measured = {"test": [example.prompt_text for example in test], "reference": _paragraphs(reference)}
+    measured |= {f"keep suite {name!r}": [choice.question for choice in items] for name, items in keep.items()}
+    folded = [(name, item, _folded(item)) for name, items in measured.items() for item in items]
+    sought = [(name, item, needle) for name, item, needle in folded if len(needle) >= SHORTEST_NEEDLE]
+    found: dict[int, str] = {}
+    for index, text in enumerate(texts):
+        hay = _folded(text)
+        if hit := next(((name, item) for name, item, needle in sought if needle in hay), None):
+            found[index] = f"it holds {_short(hit[1])} of the {hit[0]}"
+    return found
+
+
+SHORTEST_NEEDLE = 12
+"""Shorter items are found in other text by chance."""
+
+
+def passage_text(passage: Example | str) -> str:
+    """A passage to calibrate on as one text."""
+    return passage if isinstance(passage, str) else "\n".join(passage.turns)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _example_texts(example: Example) -> list[str]:

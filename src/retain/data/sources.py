@@ -30,6 +30,35 @@ def read_choices(source: str, problems: list[str]) -> list[Choice]:
     return _read(source, parse_choice, problems)
 
 
+def read_passages(source: str, problems: list[str]) -> list[Example | str]:
+    """Read text to calibrate on: rows of {text}, {prompt, completion}, {messages} or {question, choices, answer}.
+
+    A text file is one passage a paragraph block (blocks are parted by blank lines).
+    """
+    if _is_file(source) and not source.endswith((".jsonl", ".json")):
+        return [part.strip() for part in read_text(source, problems).split("\n\n") if part.strip()]
+    return _read(source, _parse_passage, problems)
+
+
+def _parse_passage(row: dict[str, Any]) -> Example | str:
+    """Make a passage of a row.
+
+    Raises:
+        ValueError: in one sentence, what is wrong with it.
+    """
+    if "text" in row:
+        if not isinstance(row["text"], str) or not row["text"].strip():
+            raise ValueError('"text" must be text that is not empty')
+        return str(row["text"])
+    if "choices" in row:
+        choice = parse_choice(row)
+        return f"{choice.question.rstrip()} {choice.choices[choice.answer]}"
+    try:
+        return parse_example(row)
+    except ValueError as error:
+        raise ValueError(f'{error}; or give "text", or "question", "choices" and "answer"') from error
+
+
 def read_text(source: str, problems: list[str]) -> str:
     """Read reference text: a UTF-8 text file, or the `text` column of a data set (documents joined by blank lines)."""
     if not _is_file(source):

@@ -76,6 +76,25 @@ def encode_choice(tokenizer: Any, item: Choice, *, chat: bool, max_length: int) 
     return [_joined(tokenizer, prompt, completion, max_length, longest) for prompt, completion in parts]
 
 
+def encode_passage(tokenizer: Any, passage: Example | str, max_length: int) -> list[list[int]]:
+    """Tokens of a passage to calibrate on: an example as it is learned, text in windows of `max_length`, its end cut.
+
+    Raises:
+        InputError: as `encode_example`.
+    """
+    if isinstance(passage, Example):
+        return [list(encode_example(tokenizer, passage, max_length).ids)]
+    ids = tokenizer.encode(passage, add_special_tokens=False, verbose=False)
+    first = _beginning(tokenizer)
+    room = max_length - len(first)
+    return [first + ids[start : start + room] for start in range(0, len(ids), room)]
+
+
+def start_ids(tokenizer: Any) -> list[int]:
+    """What a text begins with when there is no text yet: the beginning token, or one known as a border."""
+    return _prompt_ids(tokenizer, "")
+
+
 def reference_windows(tokenizer: Any, text: str, window: int, max_tokens: int) -> list[list[int]]:
     """Consecutive windows of `window` tokens of the text, without overlap, `max_tokens` tokens at most.
 

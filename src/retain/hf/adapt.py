@@ -73,7 +73,7 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
         InputError: the method or a field is unknown, or PEFT cannot make this adapter for this model.
     """
     given = dict(fields or {})
-    given.setdefault("task_type", _task_type(model))
+    given.setdefault("task_type", task_type(model))
     config = _config(name, given)
     try:
         adapted = get_peft_model(model, config, adapter_name=adapter)
@@ -138,7 +138,8 @@ def _value(member: Any) -> str:
     return str(getattr(member, "value", member))
 
 
-def _task_type(model: nn.Module) -> str | None:
+def task_type(model: nn.Module) -> str | None:
+    """PEFT's task type of a model that generates text; None for any other."""
     if not getattr(model, "can_generate", lambda: False)():
         return None
     return "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"

@@ -26,6 +26,10 @@ def model_hash(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
+_NOT_OF_THE_RECORD = ("layers", "findings")
+"""Parts of a start's note that lie beside the adapter only: too long for the record, or said elsewhere in it."""
+
+
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     """Number of trainable parameters, and of all parameters, the adapter's included."""
     counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
@@ -42,7 +46,11 @@ def changed_size(model: torch.nn.Module) -> tuple[int, int]:
 def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     """The active adapter's PEFT configuration as JSON values; empty for a model without an adapter."""
     config = _active_config(model)
-    return {} if config is None else {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
+    if config is None:
+        return {}
+    started = getattr(config, "start_note", None)
+    note = {} if started is None else {"start": {k: v for k, v in started.items() if k not in _NOT_OF_THE_RECORD}}
+    return {k: _plain(v) for k, v in config.to_dict().items() if v is not None} | note
 
 
 def adapter_kind(model: torch.nn.Module) -> str | None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from retain.errors import InputError, RetainError
 from retain.hf.adapt import known_methods
+from retain.hf.starts import read_note, restore_started
 
 _LOADING_ERRORS = (
     OSError,
@@ -45,6 +46,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     if folder.is_dir():
         _check_config(folder / CONFIG_NAME)
     source = str(folder if folder.exists() else path)
+    note = read_note(source)
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
@@ -59,6 +61,8 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
             f"{path}: this adapter was made for another model: layers that it should change have no weights in it "
             f"({missing[0][:200]}…). Give the base that it was trained on."
         )
+    if note is not None:
+        restore_started(model, "default", note)
     return model
 
 

@@ -22,6 +22,12 @@ def is_adapted(model: nn.Module) -> bool:
     return isinstance(model, PeftModel) or any(isinstance(module, BaseTunerLayer) for module in model.modules())
 
 
+def root_of(model: nn.Module) -> nn.Module:
+    """The transformers model inside a `PeftModel`, or the model itself."""
+    root: nn.Module = model.get_base_model() if isinstance(model, PeftModel) else model
+    return root
+
+
 @contextmanager
 def base_view(model: nn.Module) -> Iterator[nn.Module]:
     """Let a model act as its base inside the context: all adapters and fully trained copies of modules are off.

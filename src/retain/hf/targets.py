@@ -6,11 +6,15 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer, LoraModel
 from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from retain.errors import TargetError
 from retain.hf.base_weight import features, is_linear, quantization_backend
+from retain.hf.sides import root_of
 
 _MAMBA = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 
@@ -34,6 +38,47 @@ def problems(tuner: Any, config: Any, model: nn.Module) -> list[str]:
             found.append(f"{key}: {reason}")
         else:
             found += tuner.tuner_layer_cls.problems(config, key, features(module)[0])
+    return found
+
+
+def lora_targets(model: nn.Module, fields: dict[str, Any] | None = None) -> dict[str, nn.Module]:
+    """The linear layers that a LoRA would adapt, by PEFT's own matching; nothing is changed.
+
+    Args:
+        model: the base, or a model with LoRA adapters on it, whose base layers are given then.
+        fields: `target_modules` and the like, as a `LoraConfig` takes them; all linear layers but the output head where
+            `target_modules` is missing.
+
+    Returns:
+        Layers by their names in the base model, in its order.
+
+    Raises:
+        TargetError: none matches, or one that is no linear layer or cannot be adapted.
+    """
+    root = root_of(model)
+    config = LoraConfig(**{"target_modules": "all-linear", **(fields or {})})
+    if config.target_modules is None:
+        kind = getattr(getattr(root, "config", None), "model_type", None)
+        config.target_modules = LoraModel.target_module_mapping.get(kind)
+    if config.target_modules is None:
+        raise TargetError(
+            f"There is no default for target_modules for models of type {kind!r}; this one's linear layers are named "
+            f"{', '.join(linear_names(root))}. Name some of them, or use 'all-linear'."
+        )
+    found: dict[str, nn.Module] = {}
+    obstacles: list[str] = []
+    for key, module in matched(LoraModel, config, root):
+        base = module.get_base_layer() if isinstance(module, LoraLayer) else module
+        if reason := unsupported(key, base, root):
+            obstacles.append(f"{key}: {reason}")
+        found[key] = base
+    if obstacles:
+        raise TargetError(obstacles)
+    if not found:
+        raise TargetError(
+            f"No layer matches target_modules={config.target_modules!r}; this model's linear layers are named "
+            f"{', '.join(linear_names(root))}."
+        )
     return found
 
 

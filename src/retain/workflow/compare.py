@@ -12,7 +12,7 @@ from retain.report.write import write_comparison
 from retain.results import Result
 from retain.workflow.folder import RunFolder, identity_of, run_name
 from retain.workflow.models import files_fingerprint
-from retain.workflow.prepare import prepare
+from retain.workflow.prepare import is_calibrated, prepare
 from retain.workflow.progress import showing_progress
 from retain.workflow.tune import tune
 
@@ -38,7 +38,7 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
     runs = recipe.runs()
     single = [run.model_copy(update={"output": str(output / "runs" / run_name(run, runs))}) for run in runs]
     files = files_fingerprint(recipe.model)
-    identities = {run.output: identity_of(run, data.hashes(), files) for run in single}
+    identities = {run.output: identity_of(run, data.hashes(), files, calibrated=is_calibrated(run)) for run in single}
     conflicts = [RunFolder(Path(run.output)).conflict(identities[run.output]) for run in single]
     if any(conflicts):
         raise InputError([problem for problem in conflicts if problem])

@@ -24,7 +24,25 @@ TRAINING_FIELDS = frozenset(
 )  # fmt: skip
 """Fields of a recipe that decide what is trained; the others decide what is measured."""
 
-UNCOMPARED_FIELDS = frozenset({"output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates"})
+CALIBRATING_FIELDS = frozenset(
+    {
+        "beta",
+        "statistics",
+        "calibrate_keep",
+        "calibrate_learn",
+        "calibrate_tokens",
+        "calibrate_seed",
+        "calibrate_precision",
+    }
+)
+"""Fields that decide what is trained where the method is calibrated."""
+
+UNCOMPARED_FIELDS = CALIBRATING_FIELDS | frozenset(
+    {
+        "output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates", "calibrate_batch_size",
+        "memory_limit",
+    }
+)  # fmt: skip
 """Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
 
 Identity = dict[str, dict[str, Any]]
@@ -139,22 +157,31 @@ def file_bytes(folder: Path) -> int:
 def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
     """A short name for a run of a comparison: method, learning rate and seed; a hash where fields differ besides."""
     alike = {
-        json.dumps([run.method, run.rank], sort_keys=True, default=str)
+        json.dumps([run.method, run.rank, run.beta], sort_keys=True, default=str)
         for run in siblings
         if run.method_name == recipe.method_name
     }
-    own = json.dumps([recipe.method, recipe.rank], sort_keys=True, default=str)
+    own = json.dumps([recipe.method, recipe.rank, recipe.beta], sort_keys=True, default=str)
     kind = f"-{hashlib.sha256(own.encode()).hexdigest()[:6]}" if len(alike) > 1 else ""
     return f"{recipe.method_name}{kind}-lr{recipe.rate:g}-seed{recipe.seed}"
 
 
-def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str) -> Identity:
-    """What makes a run this run, in two parts: what decides the training, and what decides the measuring."""
+def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str, *, calibrated: bool = False) -> Identity:
+    """What makes a run this run, in two parts: what decides the training, and what decides the measuring.
+
+    Args:
+        recipe: of one run.
+        hashes: of its data.
+        model_files: the base's fingerprint.
+        calibrated: whether the method starts from statistics of texts.
+    """
     values = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
     values["learning_rate"] = recipe.rate
-    training = {key: values[key] for key in sorted(TRAINING_FIELDS)}
+    deciding = TRAINING_FIELDS | (CALIBRATING_FIELDS if calibrated else frozenset())
+    training = {key: values[key] for key in sorted(deciding)}
+    training |= {key: value for key, value in hashes.items() if calibrated and key.startswith("calibrate:")}
     measuring = {key: value for key, value in values.items() if key not in TRAINING_FIELDS | UNCOMPARED_FIELDS}
     return {
         "training": training | {"train data": hashes.get("train"), "model files": model_files},
-        "measuring": measuring | {key: value for key, value in hashes.items() if key != "train"},
+        "measuring": measuring | {k: v for k, v in hashes.items() if k != "train" and not k.startswith("calibrate:")},
     }

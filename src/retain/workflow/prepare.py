@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from retain.data.sources import read_choices, read_examples, read_text, suite_na
 from retain.data.tokens import encode_choice, encode_example
 from retain.errors import InputError, RetainError
 from retain.evaluation.suites import Settings, Suites
-from retain.hf.adapt import attach, validate, with_rank
+from retain.methods import choose
 from retain.recipe import Measuring, Recipe
+from retain.statistics import Statistics, load
 from retain.training.loop import training_arguments
 from retain.workflow.models import empty_model, load_tokenizer
+from retain.workflow.passages import Passages, passage_hashes, read_calibration
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,12 @@ class Data:
 
     train: Sequence[Example]
     suites: Suites
+    passages: Mapping[str, Passages] = field(default_factory=dict)
 
     def hashes(self) -> dict[str, str]:
         """A hash of the content of each part, for the provenance."""
-        return {"train": content_hash(item.model_dump_json() for item in self.train), **suite_hashes(self.suites)}
+        train = {"train": content_hash(item.model_dump_json() for item in self.train)}
+        return train | passage_hashes(self.passages) | suite_hashes(self.suites)
 
 
 def suite_hashes(suites: Suites) -> dict[str, str]:
@@ -57,7 +61,20 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     train = read_examples(recipe.train, problems)
     suites = read_suites(recipe, problems)
     problems += find_overlaps(train, suites.task, suites.keep, suites.reference)
-    return Data(train, suites)
+    needed = {part for run in recipe.runs() for part in choose.calibration(run.method_name)}
+    if recipe.statistics is not None:
+        problems += _raised(given_statistics, recipe.statistics, sorted(needed))
+        needed = set()
+    return Data(train, suites, read_calibration(recipe, sorted(needed), train, suites, problems))
+
+
+def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
+    """Statistics that `retain calibrate` wrote.
+
+    Raises:
+        InputError: the folder does not hold those that are needed.
+    """
+    return {name: load(Path(folder).expanduser() / name) for name in needed}
 
 
 def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
@@ -77,9 +94,14 @@ def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
     )
 
 
+def is_calibrated(run: Recipe) -> bool:
+    """Whether the method of a run starts from statistics of texts."""
+    return bool(choose.calibration(run.method_name))
+
+
 def adapter_fields(run: Recipe) -> dict[str, Any]:
-    """The fields of a run's PEFT configuration, the recipe's rank among them where the method has one."""
-    return with_rank(run.method_name, run.method_fields, run.rank)
+    """The fields of a run's method, the recipe's rank and β among them where the method has them."""
+    return choose.with_shared(run.method_name, run.method_fields, run.rank, run.beta)
 
 
 def prepare(recipe: Recipe) -> Data:
@@ -93,7 +115,7 @@ def prepare(recipe: Recipe) -> Data:
     runs = recipe.runs()
     for run in {_key(run): run for run in runs}.values():
         if run.method_name != "full":
-            problems += validate(run.method_name, adapter_fields(run))
+            problems += choose.validate(run.method_name, adapter_fields(run))
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
     problems += output_problem(Path(recipe.output))
     if len(data.suites.task) == 1:
@@ -127,7 +149,7 @@ def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[
         for run in {_key(run): run for run in runs}.values():
             model = empty_model(recipe.model, trust_remote_code=recipe.trust_remote_code)
             if run.method_name != "full":
-                problems += _raised(attach, model, run.method_name, adapter_fields(run))
+                problems += _raised(choose.check, model, run.method_name, adapter_fields(run))
     except InputError as error:
         return list(error.problems)
     longest = 0
@@ -179,4 +201,4 @@ def _raised(function: Any, *arguments: Any, **options: Any) -> list[str]:
 
 
 def _key(run: Recipe) -> str:
-    return json.dumps([run.method, run.rank], sort_keys=True, default=str)
+    return json.dumps([run.method, run.rank, run.beta], sort_keys=True, default=str)

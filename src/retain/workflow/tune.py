@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,12 +25,16 @@ from retain.hf.adapt import attach
 from retain.hf.describe import adapter_config, model_hash, parameter_counts
 from retain.hf.load import load_adapter
 from retain.hf.sides import mutates_base
+from retain.hf.starts import note_of
+from retain.methods import choose
+from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
 from retain.recipe import Recipe
 from retain.results import MethodRecord, Parameters, Result, write_text
 from retain.training.loop import train
+from retain.workflow.calibrate import Calibration
 from retain.workflow.folder import RunFolder, Trained, file_bytes, identity_of
 from retain.workflow.models import files_fingerprint, load_model, load_tokenizer
-from retain.workflow.prepare import Data, adapter_fields, prepare, settings_of
+from retain.workflow.prepare import Data, adapter_fields, given_statistics, is_calibrated, prepare, settings_of
 from retain.workflow.record import provenance, write_record
 
 RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training"}
@@ -51,7 +58,8 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
     folder = RunFolder(Path(recipe.output))
     if data is None:
         data = prepare(recipe)
-    folder.claim(identity_of(recipe, data.hashes(), files_fingerprint(recipe.model)))
+    files = files_fingerprint(recipe.model)
+    folder.claim(identity_of(recipe, data.hashes(), files, calibrated=is_calibrated(recipe)))
     finished = folder.finished()
     if finished is not None:
         return finished
@@ -66,7 +74,7 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
     else:
         answers = collect_answers(base, tokenizer, data.suites, settings, progress, "the base answers")
         write_text(answers_file, answers.model_dump_json())
-    model, trained = _trained(base, base_hash, tokenizer, recipe, data, folder, progress)
+    model, trained = _trained(base, base_hash, tokenizer, recipe, data, (folder, base_folder or folder.path), progress)
     pair = _paired(model, recipe)
     measured = measure_pair(pair, tokenizer, data.suites, settings, progress, answers)
     result = Result(
@@ -91,8 +99,15 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
 
 
 def _trained(
-    base: Any, base_hash: str, tokenizer: Any, recipe: Recipe, data: Data, folder: RunFolder, progress: Progress
+    base: Any,
+    base_hash: str,
+    tokenizer: Any,
+    recipe: Recipe,
+    data: Data,
+    folders: tuple[RunFolder, Path],
+    progress: Progress,
 ) -> tuple[Any, Trained]:
+    folder, shared = folders
     done = folder.training()
     weights = folder.weights(recipe.method_name)
     if done is not None:
@@ -104,17 +119,27 @@ def _trained(
             return _load(str(weights), recipe), done
         return load_adapter(base, weights).eval(), done
     dtype = base.dtype
+    began = time.perf_counter()
+    start = _start(base, tokenizer, recipe, data, shared, progress)
     set_seed(recipe.seed)
     if recipe.method_name == "full":
         # 16-bit weights would round small steps away: train in float32, cast back afterwards.
         model = base.float().requires_grad_(True)  # noqa: FBT003  (torch's own signature)
+    elif start is not None:
+        model = start()
     else:
         model = attach(base, recipe.method_name, adapter_fields(recipe))
+    calibrated = time.perf_counter() - began if start is not None else 0.0
     trainable, total = parameter_counts(model)
     rows = [encode_example(tokenizer, example, recipe.max_length) for example in data.train]
     cut = sum(row.truncated for row in rows)
-    notes = (f"{cut} of {len(rows)} training examples were longer than {recipe.max_length} tokens and were cut.",)
+    notes = [str(finding) for finding in (note_of(model) or {}).get("findings", ())]
+    if cut:
+        notes.append(
+            f"{cut} of {len(rows)} training examples were longer than {recipe.max_length} tokens and were cut."
+        )
     cost = train(model, rows, recipe, folder.path, padding_id(tokenizer), progress)
+    cost = cost.model_copy(update={"calibration_seconds": calibrated})
     if recipe.method_name == "full":
         model = model.to(dtype)
     record = Trained(
@@ -123,10 +148,44 @@ def _trained(
         total=total,
         config=adapter_config(model),
         model_hash=base_hash,
-        notes=notes if cut else (),
+        notes=tuple(notes),
     )
     folder.save_weights(lambda path: _save(model, tokenizer, path), recipe.method_name, record)
     return model, record
+
+
+def _start(
+    base: Any, tokenizer: Any, recipe: Recipe, data: Data, shared: Path, progress: Progress
+) -> Callable[[], Any] | None:
+    """How to put the adapter on, for a method that begins where texts say; None for the others.
+
+    Statistics lie in `statistics` under the shared folder, so that runs with other β, ranks or seeds read them again.
+    """
+    name = recipe.method_name
+    if not choose.is_start(name):
+        return None
+    config = choose.start_config(name, adapter_fields(recipe))
+    needed = choose.calibration(name)
+    if recipe.statistics is not None:
+        made = given_statistics(recipe.statistics, needed)
+    else:
+        folder = shared / "statistics"
+        job = Calibration(base, tokenizer, recipe, recipe.max_length, data.suites, folder, progress)
+        made = job.statistics(needed, data.passages, config.targets, config.sample_norm)
+
+    def put_on() -> Any:
+        bar = progress.add_task(f"{name} looks for directions", total=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CalibrationWarning)  # they stand in the record
+            return sc_lora(
+                base,
+                config,
+                learn=made.get("learn"),
+                keep=made.get("keep"),
+                on_layer=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+
+    return put_on
 
 
 def _save(model: Any, tokenizer: Any, path: Path) -> None:

@@ -1,0 +1,159 @@
+"""Put a LoRA with a start of its own on a model, and load it again: stock PEFT adapters of rank 2r with a note beside.
+
+The note, `retain_start.json`, says that the adapter is such a one and where it came from. Who does not know the note
+(stock PEFT, a server) sees an ordinary LoRA of rank 2r; retain goes on training A and B from A0 and B0.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import onload_layer
+from torch import Tensor, nn
+
+from retain.errors import InputError
+from retain.hf.base_weight import Original, at_least_float32, quantization_backend
+from retain.hf.sides import root_of
+from retain.hf.twin import TwinDown, TwinUp, make_twin, twin_layers
+from retain.results import write_text
+
+NOTE = "retain_start.json"
+
+Start = Callable[[str, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""From a layer's name, W0 (m, n) float32 or better and its bias (m,), A0 (r, n) and B0 (m, r)."""
+
+
+@dataclass
+class StartedLoraConfig(LoraConfig):  # type: ignore[misc]  # PEFT ships no types
+    """PEFT's configuration of the LoRA of rank 2r that such an adapter is.
+
+    It differs from a `LoraConfig` in one thing: it writes the note beside itself. The note is no field, so the file is
+    one that stock PEFT knows whole.
+    """
+
+    def __post_init__(self) -> None:
+        """Check as PEFT does."""
+        super().__post_init__()
+        self.start_note: dict[str, Any] | None = None
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """Write `adapter_config.json`, and the note where there is one."""
+        super().save_pretrained(save_directory, **kwargs)
+        path = Path(save_directory) / NOTE
+        if self.start_note is not None:
+            write_text(path, json.dumps(self.start_note, indent=1) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+
+def attach_started(
+    model: nn.Module, fields: dict[str, Any], start: Start, note: dict[str, Any], adapter: str = "default"
+) -> PeftModel:
+    """Put an adapter y = W0 x + s·(B A − B0 A0) x on a model; its base weights are not touched.
+
+    Args:
+        model: the base; or a `PeftModel` of LoRA adapters, to which this one is added.
+        fields: of `LoraConfig`, with the r and `lora_alpha` that the user means.
+        start: A0 and B0 of a layer.
+        note: what is written beside the adapter.
+        adapter: its name.
+
+    Returns:
+        The model with the adapter, active and ready to train.
+
+    Raises:
+        InputError: there is an adapter of that name, or one that is no LoRA.
+    """
+    doubled = {**fields, "r": 2 * fields["r"], "lora_alpha": 2 * fields["lora_alpha"], "init_lora_weights": True}
+    config = StartedLoraConfig(**doubled)
+    if isinstance(model, PeftModel):
+        if adapter in model.peft_config:
+            raise InputError(f"there is an adapter {adapter!r} already; give another adapter_name.")
+        if odd := [name for name, other in model.peft_config.items() if not isinstance(other, LoraConfig)]:
+            raise InputError(f"adapter {odd[0]!r} is no LoRA; PEFT lets only LoRAs stand beside this one.")
+        model.add_adapter(adapter, config)
+        model.set_adapter(adapter)
+        adapted = model
+    else:
+        adapted = get_peft_model(model, config, adapter_name=adapter)
+    try:
+        for key, layer in _layers(adapted, adapter).items():
+            with onload_layer(layer):
+                A0, B0 = start(key, *weight_of(layer.get_base_layer(), root_of(adapted)))
+            make_twin(layer, adapter, (A0, None), (B0, None))
+    except BaseException:
+        _remove(adapted, adapter)
+        raise
+    adapted.peft_config[adapter].start_note = note
+    return adapted
+
+
+def _remove(model: PeftModel, adapter: str) -> None:
+    if len(model.peft_config) > 1:
+        model.delete_adapter(adapter)
+    else:
+        model.unload()
+
+
+def _layers(model: nn.Module, adapter: str) -> dict[str, Any]:
+    return {
+        key: module
+        for key, module in root_of(model).named_modules()
+        if isinstance(module, LoraLayer) and adapter in module.lora_A
+    }
+
+
+@dataclass
+class _Bare:
+    base_layer: nn.Module
+    quantization_backend: Any
+
+
+def weight_of(base: nn.Module, model: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """W0 (m, n), dequantised where it is quantised, and the bias, in float32 or better."""
+    W0 = at_least_float32(Original(_Bare(base, quantization_backend(base, model))).matrix().detach())
+    bias = getattr(base, "bias", None)
+    return W0, None if bias is None else at_least_float32(bias.detach())
+
+
+def restore_started(model: PeftModel, adapter: str, note: dict[str, Any]) -> None:
+    """Turn a LoRA of rank 2r, as it was loaded, back into one that trains on from A0 and B0; its function stays."""
+    restored = copy.copy(model.peft_config[adapter])
+    restored.__class__ = StartedLoraConfig
+    restored.start_note = note
+    for layer in _layers(model, adapter).values():
+        down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+        make_twin(layer, adapter, TwinDown.parted(down), TwinUp.parted(up))
+    model.peft_config[adapter] = restored
+
+
+def read_note(source: str | Path) -> dict[str, Any] | None:
+    """The note beside an adapter in a folder or a hub repository; None where there is none."""
+    path = Path(source).expanduser() / NOTE
+    if not path.parent.is_dir():
+        try:
+            path = Path(hf_hub_download(str(source), NOTE))
+        except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError):
+            return None
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove it to load the adapter as an ordinary LoRA.") from error
+    return found if isinstance(found, dict) else None
+
+
+def note_of(model: nn.Module, adapter: str = "default") -> Mapping[str, Any] | None:
+    """What is known of how an adapter began: method, its settings, data, and a row a layer. None for other adapters."""
+    config = getattr(model, "peft_config", {}).get(adapter)
+    return getattr(config, "start_note", None) if twin_layers(model, adapter) else None

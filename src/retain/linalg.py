@@ -1,0 +1,340 @@
+"""The leading eigenspaces of symmetric, indefinite matrices, and how two subspaces compare.
+
+The matrix meant is M = W C Wᵀ with C = (1 − β) C₊ − β C₋: the second moments of a linear layer's outputs, from those of
+its inputs. Its r eigenvectors of *largest signed* eigenvalue span the subspace Q of largest reward trace(Qᵀ M Q). Gaps
+between eigenvalues are of the order of 1 %, so single vectors are ill-determined and only the reward and the subspace
+are judged. Shifted subspace iteration fails on such matrices: the shift has to exceed the largest negative eigenvalue,
+next to which all gaps vanish. Block Lanczos needs no shift.
+
+All computation is in float64, whatever the dtype of what comes in, so devices without it (MPS) cannot be used. Equal
+inputs and seeds give equal bits on one machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+DENSE_LIMIT = 2048
+GUARD = 8
+STEPS = 8
+RESTARTS = 20
+RESIDUAL_TOLERANCE = 1e-3
+CHANGE_TOLERANCE = 1e-6
+_RANK_TOLERANCE = 1e-12
+_EPSILON = torch.finfo(torch.float64).eps
+
+Operator = Callable[[Tensor], Tensor]
+
+
+class Eigenspace(NamedTuple):
+    """Eigenvectors of the largest signed eigenvalues of a symmetric M (m, m).
+
+    Attributes:
+        vectors: Q (m, r) float64, orthonormal columns; the entry of largest magnitude of each is positive.
+        values: (r,) float64, descending, signed: the Rayleigh quotients of the vectors, so that their sum is
+            trace(Qᵀ M Q).
+        residual: ‖M Q − Q diag(values)‖_F / max(‖values‖, √ε·‖M‖₂), without dimension; 0 for M = 0. ‖M‖₂ is estimated
+            by the largest magnitude of an eigenvalue that was met, and matters only where the values nearly vanish.
+        method: "eigh" or "lanczos", whichever made this answer.
+    """
+
+    vectors: Tensor
+    values: Tensor
+    residual: float
+    method: str
+
+
+class _Krylov(NamedTuple):
+    """A search space: orthonormal basis V (m, p), images M V (m, p), and the next block (m, k), orthonormal, off V."""
+
+    basis: Tensor
+    images: Tensor
+    block: Tensor
+
+
+def top_eigenspace(
+    operator: Operator,
+    size: int,
+    r: int,
+    *,
+    seed: int = 0,
+    start: Operator | None = None,
+    device: torch.device | str | None = None,
+) -> Eigenspace:
+    """The r eigenvectors of largest signed eigenvalue, by block Lanczos with thick restart.
+
+    Where Lanczos does not converge within its restarts, the matrix is formed and decomposed (method "eigh"), which
+    takes size² numbers of memory.
+
+    Args:
+        operator: v ↦ M v, (size, k) to (size, k) float64, for a symmetric M and any k.
+        size: of M.
+        r: how many, 1 … size.
+        seed: of the start block, which is drawn on the CPU so that all devices begin alike.
+        start: maps the random block (size, k) to the start block (size, k), to search where M does not vanish.
+            Directions missing from a rank-deficient one are drawn at random. No constraint: rounding leads out of the
+            range of start in the end, where M has larger eigenvalues outside it.
+        device: where to compute; the CPU by default.
+
+    Raises:
+        ValueError: r is out of range, or the operator gave values that are not finite.
+    """
+    _check_rank(r, size)
+    target = torch.device("cpu" if device is None else device)
+    apply = _finite(operator)
+    found = _lanczos(apply, size, r, _start_block(size, r, seed, start, target))
+    if found is not None:
+        return found
+    matrix = apply(torch.eye(size, dtype=torch.float64, device=target))
+    values, vectors = _descending(matrix)
+    return _finished(apply, vectors[:, :r], float(values.abs().max()), "eigh")
+
+
+def output_eigenspace(
+    weight: Tensor, moment: Tensor, r: int, *, seed: int = 0, dense_limit: int = DENSE_LIMIT
+) -> Eigenspace:
+    """The r eigenvectors of largest signed eigenvalue of M = weight · moment · weightᵀ (m, m).
+
+    The eigenvalue 0 of the complement of weight's columns counts: it is larger than a negative one. Where fewer than r
+    eigenvalues are ≥ 0 within those columns, directions of the complement (drawn by the seed) come before negative
+    ones. The m × m matrix is never formed when m > n.
+
+    With d = min(m, n): up to dense_limit the answer is that of eigh at size d. Above, it is Lanczos's where that
+    converges to eigenvalues ≥ 0, and else that of eigh too.
+
+    Args:
+        weight: W (m, n), any floating dtype.
+        moment: C (n, n), symmetric, indefinite in general, any floating dtype; its symmetric part is used, on the
+            weight's device.
+        r: how many, 1 … m.
+        seed: of all that is drawn.
+        dense_limit: the largest d at which eigh is used outright.
+
+    Raises:
+        ValueError: shapes do not fit, r is out of range, or values are not finite.
+    """
+    if weight.ndim != 2 or 0 in weight.shape or moment.shape != (weight.shape[1], weight.shape[1]):
+        raise ValueError(
+            f"weight (m, n) and moment (n, n) expected, got {tuple(weight.shape)} and {tuple(moment.shape)}. Pass the "
+            "moment of the layer's inputs, not of its outputs."
+        )
+    rows, columns = weight.shape
+    _check_rank(r, rows)
+    W = weight.detach().to(torch.float64)
+    C = moment.detach().to(W.device, torch.float64)
+    if not (torch.isfinite(W).all() and torch.isfinite(C).all()):
+        raise ValueError("weight or moment holds values that are not finite. Check the model and the data behind them.")
+    C = (C + C.T) / 2
+    if dense_limit < min(rows, columns) and r + GUARD <= min(rows, columns):
+        found = _iterated(W, C, r, seed)
+        if found is not None:
+            return found
+    return _dense(W, C, r, seed)
+
+
+def subspace_overlap(left: Tensor, right: Tensor) -> float:
+    """‖leftᵀ right‖_F² / min(r₁, r₂): 1 where one space holds the other, 0 where they are orthogonal.
+
+    Args:
+        left: (m, r₁), orthonormal columns, any floating dtype.
+        right: (m, r₂), likewise.
+
+    Raises:
+        ValueError: the spaces are not of one m, or one has no vector.
+    """
+    if left.ndim != 2 or right.ndim != 2 or len(left) != len(right) or 0 in (left.shape[1], right.shape[1]):
+        raise ValueError(
+            f"(m, r₁) and (m, r₂) with one m and r ≥ 1 expected, got {tuple(left.shape)} and {tuple(right.shape)}."
+        )
+    shared = left.to(torch.float64).T @ right.to(right.device, torch.float64)
+    return min(1.0, float(shared.square().sum()) / min(shared.shape))
+
+
+def pack_symmetric(matrix: Tensor) -> Tensor:
+    """The upper triangle, row by row: (n, n) to (n(n+1)/2,), dtype and device kept.
+
+    Raises:
+        ValueError: the matrix is not square.
+    """
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"a square matrix expected, got shape {tuple(matrix.shape)}.")
+    rows, columns = torch.triu_indices(*matrix.shape, device=matrix.device)
+    return matrix[rows, columns]
+
+
+def unpack_symmetric(packed: Tensor) -> Tensor:
+    """The symmetric matrix of which pack_symmetric gave the upper triangle: (n(n+1)/2,) to (n, n).
+
+    Raises:
+        ValueError: the length is no n(n+1)/2.
+    """
+    size = (math.isqrt(8 * packed.numel() + 1) - 1) // 2
+    if packed.ndim != 1 or size * (size + 1) // 2 != packed.numel():
+        raise ValueError(f"a vector of n(n+1)/2 values expected, got shape {tuple(packed.shape)}.")
+    rows, columns = torch.triu_indices(size, size, device=packed.device)
+    matrix = packed.new_empty(size, size)
+    matrix[rows, columns] = packed
+    matrix[columns, rows] = packed
+    return matrix
+
+
+def _check_rank(r: int, size: int) -> None:
+    if not 1 <= r <= size:
+        raise ValueError(
+            f"{r} eigenvectors were asked of a matrix with {size} rows. Try a rank from 1 to {size}, or leave this "
+            "layer out."
+        )
+
+
+def _checked(product: Tensor) -> Tensor:
+    if not torch.isfinite(product).all():
+        raise ValueError("a product with the matrix is not finite. Try to scale down what the matrix is made of.")
+    return product
+
+
+def _finite(operator: Operator) -> Operator:
+    """The operator, refusing to give values that are not finite."""
+
+    def apply(v: Tensor) -> Tensor:
+        return _checked(operator(v))
+
+    return apply
+
+
+def _random(rows: int, columns: int, seed: int, device: torch.device) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64).to(device)
+
+
+def _start_block(size: int, r: int, seed: int, start: Operator | None, device: torch.device) -> Tensor:
+    """(size, min(r + GUARD, size)) orthonormal, within the range of start as far as that goes."""
+    width = min(r + GUARD, size)
+    drawn = _random(size, width, seed, device)
+    moved = drawn if start is None else _checked(start(drawn))
+    block = _orthonormal(moved, drawn[:, :0], _RANK_TOLERANCE * float(moved.norm()))
+    missing = width - block.shape[1]
+    if missing:
+        rest = _off(_random(size, missing, seed + 1, device), block)
+        block = torch.cat([block, rest], dim=1)
+    return block
+
+
+def _off(drawn: Tensor, basis: Tensor) -> Tensor:
+    """Orthonormal directions (m, k) off an orthonormal basis (m, p) with p + k ≤ m, from generic ones (m, k)."""
+    once: Tensor = torch.linalg.qr(drawn - basis @ (basis.T @ drawn)).Q
+    twice: Tensor = torch.linalg.qr(once - basis @ (basis.T @ once)).Q
+    return twice
+
+
+def _orthonormal(block: Tensor, basis: Tensor, smallest: float) -> Tensor:
+    """An orthonormal basis (m, ≤ k) of what block (m, k) has off the basis, directions up to `smallest` dropped."""
+    block = block - basis @ (basis.T @ block)
+    Q, R = torch.linalg.qr(block)
+    left, sizes, _ = torch.linalg.svd(R)
+    kept = Q @ left[:, : int((sizes > smallest).sum())]
+    again: Tensor = torch.linalg.qr(kept - basis @ (basis.T @ kept)).Q
+    return again
+
+
+def _descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (n,) and eigenvectors (n, n) of the symmetric part, largest signed value first."""
+    values, vectors = torch.linalg.eigh(_checked(matrix + matrix.T) / 2)
+    return values.flip(0), vectors.flip(1)
+
+
+def _lanczos(operator: Operator, size: int, r: int, block: Tensor) -> Eigenspace | None:
+    """The eigenspace by block Lanczos from an orthonormal start block (size, ≥ r), or None without convergence.
+
+    Each cycle grows the space by STEPS blocks, each made orthogonal to all before in two passes, then keeps the best
+    r + GUARD Ritz vectors and the GUARD most negative ones. Those hold the outliers that would otherwise dominate the
+    products again, cycle after cycle.
+    """
+    space = _Krylov(block[:, :0], block[:, :0], block)
+    before = math.inf
+    for _ in range(RESTARTS):
+        space = _grown(operator, space, min(size, space.basis.shape[1] + STEPS * block.shape[1]))
+        values, mix = _descending(space.basis.T @ space.images)
+        norm = float(values.abs().max())
+        top, best = values[:r], space.basis @ mix[:, :r]
+        scale = max(float(top.abs().sum()), math.sqrt(_EPSILON) * norm)
+        change = abs(float(top.sum()) - before)
+        residual = _relative(space.images @ mix[:, :r] - best * top, top, norm)
+        exhausted = not space.block.shape[1]
+        if residual <= RESIDUAL_TOLERANCE and (change <= CHANGE_TOLERANCE * scale or exhausted):
+            return _finished(operator, best, norm, "lanczos")
+        if exhausted:
+            return None
+        before = float(top.sum())
+        keep = torch.cat([mix[:, : block.shape[1]], mix[:, block.shape[1] :][:, -GUARD:]], dim=1)
+        space = _Krylov(space.basis @ keep, space.images @ keep, space.block)
+    return None
+
+
+def _grown(operator: Operator, space: _Krylov, limit: int) -> _Krylov:
+    """The space with blocks M·(last block) added until it has `limit` columns or is invariant under M."""
+    basis, images, block = space
+    while block.shape[1] and basis.shape[1] < limit:
+        image = operator(block)
+        basis, images = torch.cat([basis, block], dim=1), torch.cat([images, image], dim=1)
+        smallest = _RANK_TOLERANCE * float(images.norm(dim=0).max())
+        block = _orthonormal(image, basis, smallest)[:, : basis.shape[0] - basis.shape[1]]
+    return _Krylov(basis, images, block)
+
+
+def _product(W: Tensor, C: Tensor, W_transposed: Tensor) -> Operator:
+    """V ↦ W C Wᵀ v."""
+    return _finite(lambda v: W @ (C @ (W_transposed @ v)))
+
+
+def _iterated(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace | None:
+    """The eigenspace of W C Wᵀ by Lanczos, or None where it does not converge or might have missed a zero.
+
+    For m > n it starts in col(W), so that the many zeros outside do not hold up convergence. Those are larger than a
+    negative eigenvalue, so one of these refutes the answer; a zero from outside let in by rounding is a right one. A
+    transposed copy of W makes Wᵀ v more than twice as fast.
+    """
+    rows, columns = W.shape
+    tall = rows > columns
+    block = _start_block(rows, r, seed, (lambda v: W @ (W.T @ v)) if tall else None, W.device)
+    found = _lanczos(_product(W, C, W.T.contiguous()), rows, r, block)
+    if found is not None and tall and float(found.values[-1]) < -_EPSILON * rows * float(found.values.abs().max()):
+        return None
+    return found
+
+
+def _dense(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace:
+    """The r best eigenvectors of W C Wᵀ by eigh at size min(m, n), those of the complement of W's columns included."""
+    rows, columns = W.shape
+    operator = _product(W, C, W.T)
+    if rows <= columns:
+        values, vectors = _descending(W @ C @ W.T)
+        return _finished(operator, vectors[:, :r], float(values.abs().max()), "eigh")
+    U, R = torch.linalg.qr(W)
+    values, mix = _descending(R @ C @ R.T)
+    norm = float(values.abs().max())
+    good = min(r, int((values >= -_EPSILON * columns * norm).sum()))
+    fill = min(r - good, rows - columns)
+    outside = _off(_random(rows, fill, seed, W.device), U)
+    vectors = torch.cat([U @ mix[:, :good], outside, U @ mix[:, good : r - fill]], dim=1)
+    return _finished(operator, vectors, norm, "eigh")
+
+
+def _finished(operator: Operator, vectors: Tensor, norm: float, method: str) -> Eigenspace:
+    """Signs, Rayleigh quotients in descending order, and the residual against the operator itself."""
+    peaks = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    vectors = vectors * torch.where(peaks < 0, -1.0, 1.0)
+    images = operator(vectors)
+    values, order = (vectors * images).sum(dim=0).sort(descending=True, stable=True)
+    vectors, images = vectors[:, order].contiguous(), images[:, order]
+    return Eigenspace(vectors, values, _relative(images - vectors * values, values, norm), method)
+
+
+def _relative(residual: Tensor, values: Tensor, norm: float) -> float:
+    """‖residual‖_F over max(‖values‖, √ε·norm); 0 for no matrix at all."""
+    scale = max(float(values.norm()), math.sqrt(_EPSILON) * norm)
+    return float(residual.norm()) / scale if scale > 0 else 0.0

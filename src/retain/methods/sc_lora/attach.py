@@ -1,0 +1,214 @@
+"""Make an SC-LoRA adapter: statistics of what to learn and keep, a subspace a layer, an adapter that starts there."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from retain.errors import InputError, TargetError
+from retain.hf.adapt import task_type
+from retain.hf.base_weight import features
+from retain.hf.describe import model_hash
+from retain.hf.sides import root_of
+from retain.hf.starts import attach_started, weight_of
+from retain.hf.targets import lora_targets
+from retain.methods.sc_lora import relatives
+from retain.methods.sc_lora.config import STARTS, ScLoraConfig
+from retain.methods.sc_lora.layers import LayerFacts, sc_start
+from retain.statistics import Statistics, collect, together
+from retain.statistics.collect import Tick
+from retain.statistics.findings import alike, findings
+from retain.statistics.store import shape_of
+
+Data = Iterable[Mapping[str, Any]] | Statistics
+
+Solved = Callable[[int, int], None]
+"""Told how many layers are done, of how many."""
+
+
+class CalibrationWarning(UserWarning):
+    """The statistics may not say what they should: too few tokens, the same data twice, one sample above all others."""
+
+
+def sc_lora(
+    base: nn.Module,
+    config: ScLoraConfig,
+    *,
+    learn: Data | None = None,
+    keep: Data | None = None,
+    adapter_name: str = "default",
+    memory_limit: int | None = None,
+    on_batch: Tick | None = None,
+    on_layer: Solved | None = None,
+) -> Any:
+    """Put an SC-LoRA adapter (or a relative, `config.start`) on a model.
+
+    The base is not changed: with the adapter off it is what it was, bit for bit, and at the start also with it on.
+    `save_pretrained` writes a LoRA of rank 2r that stock PEFT loads; `retain.load_adapter` goes on training from it.
+
+    Args:
+        base: the model; or a `PeftModel` of LoRA adapters, beside which this one is put and made active.
+        config: what to make.
+        learn: batches of the text to learn: mappings of the model's inputs, with attention masks; or statistics.
+        keep: batches of the text whose knowledge must stay; or statistics.
+        adapter_name: the adapter's name.
+        memory_limit: bytes that the sums may take at once while batches are read; see `retain.statistics.collect`.
+        on_batch: told after each batch read.
+        on_layer: told after each layer solved.
+
+    Returns:
+        A `PeftModel`, ready to train.
+
+    Raises:
+        InputError: data that `config.start` needs are missing, or statistics that do not fit this model.
+        TargetError: a layer cannot be adapted, or has fewer outputs than r.
+
+    Warns:
+        CalibrationWarning: what speaks against trusting the statistics.
+    """
+    needed = STARTS[config.start]
+    given = {"learn": learn, "keep": keep}
+    if missing := [name for name in needed if given[name] is None]:
+        raise InputError(f"start={config.start!r} needs {' and '.join(missing)}: batches of text, or statistics of it.")
+    layers = check_targets(base, config)
+    with tempfile.TemporaryDirectory() as scratch:
+        found = {
+            name: _statistics(base, config, name, given[name], memory_limit, Path(scratch), on_batch) for name in needed
+        }
+        _check_fit(base, config, found, layers)
+        told = findings(found)
+        solved, facts = _solve(base, config, found, layers, on_layer)
+    told += alike([row["overlap"] for row in facts])
+    for sentence in told:
+        warnings.warn(sentence, CalibrationWarning, stacklevel=2)
+    note = _note(base, config, found, facts, told)
+    fields = config.lora_fields | {"task_type": config.task_type or task_type(root_of(base))}
+    return attach_started(base, fields, lambda key, *_: solved[key], note, adapter_name)
+
+
+def _statistics(
+    base: nn.Module,
+    config: ScLoraConfig,
+    name: str,
+    data: Any,
+    memory_limit: int | None,
+    scratch: Path,
+    on_batch: Tick | None,
+) -> Statistics:
+    if isinstance(data, Statistics):
+        return data
+    folder = None if memory_limit is None else scratch / name
+    return collect(
+        base,
+        data,
+        targets=config.targets,
+        sample_norm=config.sample_norm,
+        memory_limit=memory_limit,
+        folder=folder,
+        name=name,
+        tick=on_batch,
+    )
+
+
+def check_targets(model: nn.Module, config: ScLoraConfig) -> dict[str, nn.Module]:
+    """The layers that an adapter would change; nothing is changed.
+
+    Raises:
+        TargetError: none matches, one cannot be adapted, or one is too small for the rank.
+    """
+    layers = lora_targets(model, config.targets)
+    found = []
+    for key, layer in layers.items():
+        inputs, outputs = features(layer)
+        most = outputs if config.start == "sc-lora" else min(inputs, outputs)
+        if config.r > most:
+            found.append(f"{key}: rank {config.r} is larger than the {most} that this layer allows; lower r.")
+    if found:
+        raise TargetError(found)
+    return layers
+
+
+def _check_fit(
+    base: nn.Module, config: ScLoraConfig, found: Mapping[str, Statistics], layers: Mapping[str, nn.Module]
+) -> None:
+    shapes = {key: shape_of(layer) for key, layer in layers.items()}
+    hashed = model_hash(base) if found else ""
+    problems = [problem for statistics in found.values() for problem in statistics.misfits(hashed, shapes)]
+    for name, statistics in found.items():
+        if statistics.manifest.sample_norm != config.sample_norm:
+            problems.append(
+                f"{name}: the statistics were made with sample_norm={statistics.manifest.sample_norm!r}, asked for is "
+                f"{config.sample_norm!r}; calibrate again, or change sample_norm."
+            )
+    if problems:
+        raise InputError(problems)
+
+
+def _solve(
+    base: nn.Module,
+    config: ScLoraConfig,
+    found: Mapping[str, Statistics],
+    layers: Mapping[str, nn.Module],
+    on_layer: Solved | None,
+) -> tuple[dict[str, tuple[Tensor, Tensor]], list[dict[str, Any]]]:
+    """A0 and B0 of every layer, each solved in one of the processes; and what there is to say of each."""
+    facts: dict[str, LayerFacts] = {}
+    root = root_of(base)
+
+    def solve(key: str) -> dict[str, Tensor]:
+        W0, bias = weight_of(layers[key], root)
+        moments = {name: statistics.second_moment(key).to(W0.device) for name, statistics in found.items()}
+        if config.start == "sc-lora":
+            A0, B0, facts[key] = sc_start(key, W0, bias, moments["learn"], moments["keep"], config)
+        else:
+            A0, B0 = _relative(config, W0, moments)
+        if on_layer is not None:
+            on_layer(len(facts), len(layers))
+        return {"A0": A0.to(W0), "B0": B0.to(W0)}
+
+    solved = together.shared_out(layers, solve)
+    rows = {key: row for part in together.gathered(facts) for key, row in part.items()}
+    return {key: (part["A0"], part["B0"]) for key, part in solved.items()}, [
+        asdict(rows[key]) for key in layers if key in rows
+    ]
+
+
+def _relative(config: ScLoraConfig, W0: Tensor, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    if config.start == "milora":
+        return relatives.milora(W0, config.r, config.scale)
+    kept = moments["keep"][: W0.shape[1], : W0.shape[1]]
+    function = relatives.corda_kpm if config.start == "corda-kpm" else relatives.lora_null
+    return function(W0, kept, config.r, config.scale)
+
+
+def _note(
+    base: nn.Module,
+    config: ScLoraConfig,
+    found: Mapping[str, Statistics],
+    facts: list[dict[str, Any]],
+    told: list[str],
+) -> dict[str, Any]:
+    settings = {key: sorted(value) if isinstance(value, set) else value for key, value in asdict(config).items()}
+    data = {
+        name: {
+            "data_hash": statistics.manifest.data_hash,
+            "tokens": statistics.tokens,
+            "sequences": len(statistics.manifest.sequences),
+        }
+        for name, statistics in found.items()
+    }
+    made = next(iter(found.values())).manifest.model_hash if found else model_hash(base)
+    return {
+        "schema": "retain.start/1",
+        "config": settings,
+        "model_hash": made,
+        "data": data,
+        "findings": told,
+        "layers": facts,
+    }

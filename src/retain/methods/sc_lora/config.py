@@ -1,0 +1,106 @@
+"""What an SC-LoRA adapter, or one of its relatives, is made with."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from retain.errors import InputError
+
+StartName = Literal["sc-lora", "corda-kpm", "lora-null", "milora"]
+STARTS: dict[str, tuple[str, ...]] = {
+    "sc-lora": ("learn", "keep"),
+    "corda-kpm": ("keep",),
+    "lora-null": ("keep",),
+    "milora": (),
+}
+"""The ways to begin, and the data each needs."""
+
+_TARGETING = (
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "task_type",
+)  # fmt: skip
+_OWN = ("beta", "start", "sample_norm", "seed")
+
+
+@dataclass
+class ScLoraConfig:
+    """Configuration of SC-LoRA. One rank for all layers, so that every server takes the adapter."""
+
+    r: int = field(default=32, metadata={"help": "Rank: the number of output directions that training starts in."})
+    beta: float = field(
+        default=0.8,
+        metadata={
+            "help": "Weight of what must stay against what is to be learned, in [0, 1]: 0 takes the directions that "
+            "matter most for the new data, 1 those that matter least for the data to keep."
+        },
+    )
+    target_modules: list[str] | str | None = field(
+        default="all-linear",
+        metadata={"help": "Layers to adapt, as PEFT's LoraConfig takes them; 'all-linear' for all but the head."},
+    )
+    lora_alpha: float | None = field(
+        default=None, metadata={"help": "The update is scaled by lora_alpha / r. None: lora_alpha = r, scale 1."}
+    )
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout on the input of A, in [0, 1)."})
+    exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "Modules to leave out."})
+    layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "Indices of layers to adapt."})
+    layers_pattern: list[str] | str | None = field(default=None, metadata={"help": "Name of the model's layer list."})
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules to train in full and save with the adapter, e.g. a new head."}
+    )
+    task_type: str | None = field(default=None, metadata={"help": "PEFT's task type; found from the model where None."})
+    start: StartName = field(
+        default="sc-lora",
+        metadata={
+            "help": "How A0 and B0 are chosen: sc-lora, or a relative: corda-kpm (needs data to keep), lora-null "
+            "(likewise), milora (needs none)."
+        },
+    )
+    sample_norm: Literal["none", "max"] = field(
+        default="none",
+        metadata={"help": "max: divide each sample's outputs by the largest magnitude in them, as the authors do."},
+    )
+    seed: int = field(
+        default=0, metadata={"help": "Seed of the eigensolver, where a layer is too large for a direct one."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            InputError: with every field that is out of its range.
+        """
+        found = []
+        if isinstance(self.r, bool) or not isinstance(self.r, int) or self.r < 1:
+            found.append(f"r={self.r!r}: a rank is a whole number ≥ 1.")
+        if not 0 <= self.beta <= 1:
+            found.append(f"beta={self.beta!r}: beta lies in [0, 1].")
+        if not 0 <= self.lora_dropout < 1:
+            found.append(f"lora_dropout={self.lora_dropout!r}: a dropout lies in [0, 1).")
+        if self.lora_alpha is not None and not (math.isfinite(self.lora_alpha) and self.lora_alpha > 0):
+            found.append(f"lora_alpha={self.lora_alpha!r}: give a number above 0.")
+        if self.start not in STARTS:
+            found.append(f"start={self.start!r}: known are {', '.join(STARTS)}.")
+        if self.sample_norm not in ("none", "max"):
+            found.append(f"sample_norm={self.sample_norm!r}: give none or max.")
+        if found:
+            raise InputError(found)
+
+    @property
+    def scale(self) -> float:
+        """S = α/r."""
+        return 1.0 if self.lora_alpha is None else self.lora_alpha / self.r
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        """The fields that say which layers, as PEFT takes them."""
+        return {name: getattr(self, name) for name in _TARGETING if getattr(self, name) is not None}
+
+    @property
+    def lora_fields(self) -> dict[str, Any]:
+        """The fields of PEFT's LoraConfig, with this rank and alpha."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _OWN}
+        alpha = self.r if self.lora_alpha is None else self.lora_alpha
+        return {name: value for name, value in own.items() if value is not None} | {"lora_alpha": alpha}

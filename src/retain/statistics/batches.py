@@ -1,0 +1,64 @@
+"""Handing calibration batches to a model: what it takes, on its device, and no more of it run than is watched."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Runner:
+    """A model as calibration runs it.
+
+    Args:
+        root: the transformers model, or any module whose forward takes a batch's entries by name.
+    """
+
+    def __init__(self, root: nn.Module) -> None:
+        self._root = root
+        self._generates = bool(getattr(root, "can_generate", lambda: False)())
+        parameters = inspect.signature(root.forward).parameters
+        self._names = frozenset(parameters)
+        self._takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        inner = getattr(root, getattr(root, "base_model_prefix", "") or "-", None)
+        self._inner = inner if isinstance(inner, nn.Module) else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return next((p.device for p in self._root.parameters()), torch.device("cpu"))
+
+    def part_for(self, layers: Mapping[str, nn.Module]) -> nn.Module:
+        """The model without its head where no watched layer is in it; the model itself otherwise."""
+        if self._inner is None:
+            return self._root
+        inside = {id(module) for module in self._inner.modules()}
+        taken = frozenset(inspect.signature(self._inner.forward).parameters)
+        whole = all(id(layer) in inside for layer in layers.values())
+        return self._inner if whole and "input_ids" in taken & self._names else self._root
+
+    def inputs(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """A batch as the model takes it: on its device, without labels, positions counted from the first real token."""
+        given = {
+            key: value.to(self.device) if isinstance(value, Tensor) else value
+            for key, value in batch.items()
+            if key != "labels" and (key in self._names or self._takes_any)
+        }
+        mask = given.get("attention_mask")
+        if not isinstance(mask, Tensor) or mask.dim() != 2:
+            mask = None
+        if (
+            mask is not None
+            and not bool(mask[:, 0].all())
+            and self._generates
+            and "position_ids" in self._names
+            and "position_ids" not in given
+        ):
+            # as transformers' own generate does; the values at padding are of no matter
+            given["position_ids"] = (mask.long().cumsum(dim=-1) - 1).clamp_min(0)
+        if "use_cache" in self._names:
+            given["use_cache"] = False
+        return given

@@ -1,0 +1,172 @@
+"""Watching the inputs of linear layers while a model runs, and leaving it as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from retain.errors import InputError
+from retain.statistics import moments as sums
+from retain.statistics.moments import Moments
+
+
+class SharingChangedError(Exception):
+    """Two layers that read one tensor in one batch read different ones in another; their sums must be kept apart."""
+
+
+class _EnoughError(Exception):
+    """Raised inside a forward pass once every watched layer has run: the rest would be computed for nothing."""
+
+
+@dataclass
+class Capture:
+    """What is being summed up, and for whom.
+
+    Attributes:
+        layers: the watched linear layers by name.
+        dtype: of the sums.
+        share: whether layers that read one tensor share one sum.
+        scaled: whether a sample's tokens are divided by the largest |output| of the layer, so that nothing is shared.
+        dry: only find out who shares; sum up nothing.
+        leader: for each layer that ran, the one whose sums hold its input.
+        moments: by leader.
+        notes: what a reader of the statistics should know.
+    """
+
+    layers: Mapping[str, nn.Module]
+    dtype: torch.dtype = torch.float32
+    share: bool = True
+    scaled: bool = False
+    dry: bool = False
+    leader: dict[str, str] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+    _mask: list[Tensor] = field(default_factory=list)
+    _last: tuple[str, Tensor, int] | None = None
+    _calls: dict[str, int] = field(default_factory=dict)
+    _whole_pass_seen: bool = False
+
+    def run(self, model: Callable[..., Any], batch: Mapping[str, Any]) -> None:
+        """Put one batch through the model and sum up. Only what is needed of the forward pass is computed."""
+        self._mask = [m for key, m in batch.items() if key.endswith("attention_mask") and isinstance(m, Tensor)]
+        self._last, self._calls = None, dict.fromkeys(self.layers, 0)
+        try:
+            model(**batch)
+            self._whole_pass_seen = all(count == 1 for count in self._calls.values())
+        except _EnoughError:
+            pass
+        finally:
+            self._last, self._mask = None, []
+
+    def watch(self, name: str, x: Tensor, y: Tensor | None) -> None:
+        """Take note of one call of one layer: its input (…, n), and its output where that scales the samples."""
+        self._calls[name] += 1
+        leader = self._leader(name, x)
+        if leader == name and not self.dry:
+            tokens, samples = self._tokens(name, x)
+            held = self.moments.get(name)
+            if held is None:
+                held = self.moments[name] = sums.empty(x.shape[-1], self.dtype, x.device)
+            sums.update(held, tokens, samples, None if y is None else self._scale(name, y))
+        if self._whole_pass_seen and all(self._calls.values()):
+            raise _EnoughError
+
+    def _leader(self, name: str, x: Tensor) -> str:
+        """The layer whose sums hold this input: another one if it has just read the very same tensor."""
+        last = self._last
+        same = last is not None and self.share and not self.scaled and _same(x, last[1], last[2])
+        found = last[0] if same and last is not None else name
+        known = self.leader.setdefault(name, found)
+        if known == name:
+            found = name  # it has sums of its own from the start and goes on with them
+        if known != found:
+            raise SharingChangedError
+        if found == name:
+            self._last = (name, x, x._version)  # noqa: SLF001 -- a tensor changed in place has another version
+        return found
+
+    def _tokens(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens that count (T, n) and their samples (T,)."""
+        flat, counts = x.reshape(-1, x.shape[-1]), self._counting(name, x)
+        samples = torch.arange(x.shape[0], device=x.device) if x.dim() > 1 else torch.zeros(1, dtype=torch.long)
+        samples = samples.repeat_interleave(len(flat) // max(len(samples), 1)).to(x.device)
+        if counts is None:
+            return flat, samples
+        if x.dim() == 2 and counts.dim() == 2:  # rows and positions in one dimension
+            samples = torch.arange(len(counts), device=x.device).repeat_interleave(counts.shape[1])
+        keep = counts.reshape(-1).to(x.device).bool()
+        return flat[keep], samples[keep]
+
+    def _counting(self, name: str, x: Tensor) -> Tensor | None:
+        """The mask that belongs to x (B, T, n) or (B·T, n); None where all tokens count."""
+        for mask in self._mask:
+            if mask.dim() == 2 and (x.shape[:-1] == mask.shape or x.shape[:-1] == (mask.numel(),)):
+                return mask
+        if x.dim() > 2 and any(not mask.bool().all() for mask in self._mask):
+            self.notes[
+                f"{name}: its input {tuple(x.shape)} fits no attention mask, so padding, if there was any, was counted."
+            ] = None
+        return None
+
+    def _scale(self, name: str, y: Tensor) -> Tensor:
+        """1 / max |y| of each sample over the tokens that count (B,)."""
+        tokens, samples = self._tokens(name, y)
+        largest = torch.zeros(int(samples.max()) + 1, dtype=self.dtype, device=y.device)
+        largest.scatter_reduce_(0, samples, tokens.abs().amax(dim=1).to(self.dtype), "amax")
+        return 1 / largest.clamp_min(torch.finfo(self.dtype).tiny)
+
+
+@contextmanager
+def capturing(model: nn.Module, capture: Capture) -> Iterator[Capture]:
+    """Watch the layers inside the context, with the model in evaluation mode and without gradients.
+
+    Afterwards hooks are gone and every module's mode is what it was, also after an exception.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    with ExitStack() as undo:
+        for module, training in modes:
+            undo.callback(setattr, module, "training", training)
+        model.eval()
+        for name, layer in capture.layers.items():
+            if capture.scaled:
+                handle = layer.register_forward_hook(_after(capture, name), with_kwargs=True)
+            else:
+                handle = layer.register_forward_pre_hook(_before(capture, name), with_kwargs=True)
+            undo.callback(handle.remove)
+        with torch.no_grad():
+            yield capture
+
+
+def _before(capture: Capture, name: str) -> Callable[..., None]:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        capture.watch(name, _input(name, args, kwargs), None)
+
+    return hook
+
+
+def _after(capture: Capture, name: str) -> Callable[..., None]:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
+        capture.watch(name, _input(name, args, kwargs), y)
+
+    return hook
+
+
+def _input(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            return value
+    raise InputError(f"{name} was called without a tensor; it cannot be calibrated, so leave it out of the targets.")
+
+
+def _same(x: Tensor, last: Tensor, version: int) -> bool:
+    """Whether two tensors are one: storage, shape and strides, and unchanged since.
+
+    `last` is held, so that its memory cannot have been given to another tensor meanwhile.
+    """
+    places = [(t.data_ptr(), t.shape, t.stride(), t.dtype) for t in (x, last)]
+    return places[0] == places[1] and last._version == version  # noqa: SLF001 -- as above
