@@ -12,6 +12,7 @@ from wrapt import register_post_import_hook
 
 if TYPE_CHECKING:
     from retain.errors import InputError, MergeError, RetainError, TargetError, TrainingError
+    from retain.export.to_lora import Exported, export_lora
     from retain.hf.load import load_adapter
     from retain.methods.lorfa.config import LoRFAConfig
     from retain.methods.lorfa.layer import LoRFAModel
@@ -26,6 +27,7 @@ __version__ = version("retain")
 
 _HOMES = {
     "retain.errors": ("InputError", "MergeError", "RetainError", "TargetError", "TrainingError"),
+    "retain.export.to_lora": ("Exported", "export_lora"),
     "retain.hf.load": ("load_adapter",),
     "retain.methods.lorfa.config": ("LoRFAConfig",),
     "retain.methods.lorfa.layer": ("LoRFAModel",),
@@ -36,9 +38,9 @@ _HOMES = {
     "retain.results": ("Result", "read_result"),
     "retain.workflow.measure": ("measure",),
 }
-__all__ = ["CalibrationWarning", "InputError", "LoRFAConfig", "LoRFAModel", "MergeError", "Result", "RetainError"]
-__all__ += ["ScLoraConfig", "TargetError", "TrainingError", "VeFAConfig", "VeFAModel", "__version__", "load_adapter"]
-__all__ += ["measure", "read_result", "sc_lora"]
+__all__ = ["CalibrationWarning", "Exported", "InputError", "LoRFAConfig", "LoRFAModel", "MergeError", "Result"]
+__all__ += ["RetainError", "ScLoraConfig", "TargetError", "TrainingError", "VeFAConfig", "VeFAModel", "__version__"]
+__all__ += ["export_lora", "load_adapter", "measure", "read_result", "sc_lora"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,11 +6,18 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from retain.cli import check, compare, measure, tune
+from retain.cli import calibrate, check, compare, inspect, measure, tune
 from retain.cli.flags import named_method
 from retain.errors import InputError, RetainError
 
-VERBS = {"tune": tune, "compare": compare, "measure": measure, "check": check}
+VERBS = {
+    "tune": tune,
+    "compare": compare,
+    "measure": measure,
+    "check": check,
+    "calibrate": calibrate,
+    "inspect": inspect,
+}
 
 
 def make_parser() -> ArgumentParser:

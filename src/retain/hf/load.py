@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from peft import PeftConfig, PeftModel
@@ -50,7 +51,8 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            model = PeftModel.from_pretrained(base, source, is_trainable=trainable)
+            places = {} if note is None else _places(base)
+            model = PeftModel.from_pretrained(base, source, is_trainable=trainable, **places)
     except RetainError:
         raise
     except _LOADING_ERRORS as error:
@@ -64,6 +66,14 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     if note is not None:
         restore_started(model, "default", note)
     return model
+
+
+def _places(base: nn.Module) -> dict[str, Any]:
+    """Where the parts of a base lie that is spread over devices and disk, so that PEFT leaves them there."""
+    places = getattr(base, "hf_device_map", None)
+    if places is None:
+        return {}
+    return {"device_map": {f"base_model.model.{name}".removesuffix("."): place for name, place in places.items()}}
 
 
 def _brief(error: Exception) -> str:

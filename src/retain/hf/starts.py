@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import align_module_device  # type: ignore[import-untyped]
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
-from peft.tuners.tuners_utils import onload_layer
 from torch import Tensor, nn
 
 from retain.errors import InputError
@@ -75,6 +75,7 @@ def attach_started(
     """
     doubled = {**fields, "r": 2 * fields["r"], "lora_alpha": 2 * fields["lora_alpha"], "init_lora_weights": True}
     config = StartedLoraConfig(**doubled)
+    undo = _Undo(model)
     if isinstance(model, PeftModel):
         if adapter in model.peft_config:
             raise InputError(f"there is an adapter {adapter!r} already; give another adapter_name.")
@@ -87,21 +88,31 @@ def attach_started(
         adapted = get_peft_model(model, config, adapter_name=adapter)
     try:
         for key, layer in _layers(adapted, adapter).items():
-            with onload_layer(layer):
-                A0, B0 = start(key, *weight_of(layer.get_base_layer(), root_of(adapted)))
+            A0, B0 = start(key, *weight_of(layer.get_base_layer(), root_of(adapted)))
             make_twin(layer, adapter, (A0, None), (B0, None))
     except BaseException:
-        _remove(adapted, adapter)
+        undo(adapted, adapter)
         raise
     adapted.peft_config[adapter].start_note = note
     return adapted
 
 
-def _remove(model: PeftModel, adapter: str) -> None:
-    if len(model.peft_config) > 1:
-        model.delete_adapter(adapter)
-    else:
-        model.unload()
+class _Undo:
+    """What a model was like before an adapter was put on it, to be that again: which adapters act, and what trains."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._trains = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        self._active = (model.active_adapter, model.active_adapters) if isinstance(model, PeftModel) else None
+
+    def __call__(self, adapted: PeftModel, adapter: str) -> None:
+        if self._active is None:
+            adapted.unload()
+        else:
+            adapted.active_adapter, active = self._active
+            adapted.base_model.set_adapter(active)
+            adapted.delete_adapter(adapter)
+        for parameter, trains in self._trains:
+            parameter.requires_grad_(trains)
 
 
 def _layers(model: nn.Module, adapter: str) -> dict[str, Any]:
@@ -119,21 +130,37 @@ class _Bare:
 
 
 def weight_of(base: nn.Module, model: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """W0 (m, n), dequantised where it is quantised, and the bias, in float32 or better."""
-    W0 = at_least_float32(Original(_Bare(base, quantization_backend(base, model))).matrix().detach())
-    bias = getattr(base, "bias", None)
-    return W0, None if bias is None else at_least_float32(bias.detach())
+    """W0 (m, n) and the bias in float32 or better; dequantised where they are quantised, fetched where offloaded."""
+    with align_module_device(base):
+        W0 = at_least_float32(Original(_Bare(base, quantization_backend(base, model))).matrix().detach())
+        bias = getattr(base, "bias", None)
+        return W0, None if bias is None else at_least_float32(bias.detach())
 
 
 def restore_started(model: PeftModel, adapter: str, note: dict[str, Any]) -> None:
-    """Turn a LoRA of rank 2r, as it was loaded, back into one that trains on from A0 and B0; its function stays."""
+    """Turn a LoRA of rank 2r, as it was loaded, back into one that trains on from A0 and B0; its function stays.
+
+    Raises:
+        InputError: the note is of an adapter of another rank, one that was in the folder before.
+    """
     restored = copy.copy(model.peft_config[adapter])
+    if restored.r != 2 * (rank := note.get("config", {}).get("r", restored.r / 2)):
+        raise InputError(
+            f"{NOTE} is of another adapter, one of rank {rank}, and here is one of rank {restored.r}; remove it to "
+            "load this one as an ordinary LoRA."
+        )
     restored.__class__ = StartedLoraConfig
     restored.start_note = note
     for layer in _layers(model, adapter).values():
-        down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+        down, up = (_fetched(part[adapter]) for part in (layer.lora_A, layer.lora_B))
         make_twin(layer, adapter, TwinDown.parted(down), TwinUp.parted(up))
     model.peft_config[adapter] = restored
+
+
+def _fetched(part: Any) -> Tensor:
+    with align_module_device(part):
+        weight: Tensor = part.weight.detach()
+        return weight
 
 
 def read_note(source: str | Path) -> dict[str, Any] | None:

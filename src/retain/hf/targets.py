@@ -9,6 +9,7 @@ from typing import Any
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer, LoraModel
 from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 from torch.distributed.tensor import DTensor
 
@@ -41,13 +42,16 @@ def problems(tuner: Any, config: Any, model: nn.Module) -> list[str]:
     return found
 
 
-def lora_targets(model: nn.Module, fields: dict[str, Any] | None = None) -> dict[str, nn.Module]:
+def lora_targets(
+    model: nn.Module, fields: dict[str, Any] | None = None, *, under_any: bool = False
+) -> dict[str, nn.Module]:
     """The linear layers that a LoRA would adapt, by PEFT's own matching; nothing is changed.
 
     Args:
         model: the base, or a model with LoRA adapters on it, whose base layers are given then.
         fields: `target_modules` and the like, as a `LoraConfig` takes them; all linear layers but the output head where
             `target_modules` is missing.
+        under_any: adapters of any method may be on a layer already; else only LoRAs.
 
     Returns:
         Layers by their names in the base model, in its order.
@@ -67,8 +71,12 @@ def lora_targets(model: nn.Module, fields: dict[str, Any] | None = None) -> dict
         )
     found: dict[str, nn.Module] = {}
     obstacles: list[str] = []
+    carriers = BaseTunerLayer if under_any else LoraLayer
+    copies = tuple(f"{key}." for key, module in root.named_modules() if isinstance(module, AuxiliaryTrainingWrapper))
     for key, module in matched(LoraModel, config, root):
-        base = module.get_base_layer() if isinstance(module, LoraLayer) else module
+        if key.startswith(copies):
+            continue
+        base: Any = module.get_base_layer() if isinstance(module, carriers) else module
         if reason := unsupported(key, base, root):
             obstacles.append(f"{key}: {reason}")
         found[key] = base

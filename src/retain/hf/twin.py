@@ -72,10 +72,7 @@ class _Half(nn.Module):
         """(start, delta) from the LoRA's factor."""
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        start: Tensor = self.start
-        if isinstance(self.delta, DTensor):
-            start = distribute_tensor(start, self.delta.device_mesh, self.delta.placements)
-        weight = self._joined(start)
+        weight = self._joined(_in_pieces_like(self.delta, self.start))
         destination[prefix + "weight"] = weight if keep_vars else weight.detach()
 
     def _load_from_state_dict(
@@ -101,8 +98,15 @@ class _Half(nn.Module):
             )
             return
         with torch.no_grad():
-            self.delta.copy_(delta)
-            self.start.copy_(start.full_tensor() if isinstance(start, DTensor) else start)
+            self.delta.copy_(_in_pieces_like(self.delta, delta))
+            self.start.copy_(_in_pieces_like(self.start, start))
+
+
+def _in_pieces_like(held: Tensor, given: Tensor) -> Tensor:
+    """A tensor, divided among processes as another one is, or whole as that is."""
+    if isinstance(held, DTensor):
+        return given if isinstance(given, DTensor) else distribute_tensor(given, held.device_mesh, held.placements)
+    return given.full_tensor() if isinstance(given, DTensor) else given
 
 
 class TwinDown(_Half):
@@ -117,10 +121,11 @@ class TwinDown(_Half):
 
     @staticmethod
     def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
-        """A0 = A − ΔA, rounded once, so that A itself comes back; and ΔA."""
+        """A0 and ΔA, so that A0 + ΔA is A to the bit: A − ΔA, or its neighbour where rounding asks for that."""
         rank = weight.shape[0] // 2
         delta, whole = weight[:rank], weight[rank:]
-        return whole - delta, delta.clone()
+        start = whole - delta
+        return start + 2 * (whole - (start + delta)), delta.clone()
 
 
 class TwinUp(_Half):
@@ -160,7 +165,8 @@ class Twin(LoraVariant):  # type: ignore[misc]  # PEFT ships no types
     def merge_safe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:
         """W + s·(B A − B0 A0), summed in float32 or better and rounded once, in the layer's own layout."""
         weight = getattr(module.get_base_layer(), "weight", None)
-        self._before = weight.data if weight is not None and weight.shape == orig_weight.shape else None
+        plain = weight is not None and (weight.shape, weight.dtype) == (orig_weight.shape, orig_weight.dtype)
+        self._before = weight.data if weight is not None and plain else None
         change = as_matrix(module.get_base_layer(), _change(module, active_adapter))
         return (at_least_float32(orig_weight) + change.to(orig_weight.device)).to(orig_weight.dtype).contiguous()
 
@@ -203,9 +209,11 @@ def make_twin(layer: Any, adapter: str, down: tuple[Tensor, Tensor | None], up: 
         up: B0 (m, r) and ΔB.
     """
     like = layer.lora_A[adapter].weight
-    trained, training = like.requires_grad, layer.training
+    trained, training, device = like.requires_grad, layer.training, like.device
+    if device.type == "meta":  # PEFT sends a LoRA after its base, also to the disk
+        device = getattr(getattr(layer.get_base_layer(), "_hf_hook", None), "execution_device", None) or "cpu"
     for container, kind, factors in ((layer.lora_A, TwinDown, down), (layer.lora_B, TwinUp, up)):
-        start, delta = factors[0].detach().to(like), factors[1]
-        moved = None if delta is None else delta.detach().to(like).contiguous()
+        start, delta = factors[0].detach().to(device, like.dtype), factors[1]
+        moved = None if delta is None else delta.detach().to(device, like.dtype).contiguous()
         container[adapter] = kind(start.contiguous(), moved).requires_grad_(trained).train(training)
     layer.lora_variant[adapter] = Twin()

@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from retain.errors import InputError
 
 
 class Runner:
@@ -29,7 +32,8 @@ class Runner:
     @property
     def device(self) -> torch.device:
         """Where the model lies."""
-        return next((p.device for p in self._root.parameters()), torch.device("cpu"))
+        places = (p.device for p in self._root.parameters())
+        return next((place for place in places if place.type != "meta"), torch.device("cpu"))  # meta: it lies on disk
 
     def part_for(self, layers: Mapping[str, nn.Module]) -> nn.Module:
         """The model without its head where no watched layer is in it; the model itself otherwise."""
@@ -47,6 +51,12 @@ class Runner:
             for key, value in batch.items()
             if key != "labels" and (key in self._names or self._takes_any)
         }
+        if getattr(getattr(self._root, "config", None), "is_encoder_decoder", False) and not any(
+            key.startswith("decoder_input") for key in given
+        ):
+            raise InputError("an encoder-decoder reads two texts; give decoder_input_ids beside input_ids.")
+        if isinstance(given.get("decoder_input_ids"), Tensor):
+            _keep_streams_apart(given)
         mask = given.get("attention_mask")
         if not isinstance(mask, Tensor) or mask.dim() != 2:
             mask = None
@@ -62,3 +72,13 @@ class Runner:
         if "use_cache" in self._names:
             given["use_cache"] = False
         return given
+
+
+def _keep_streams_apart(given: dict[str, Any]) -> None:
+    """Give the decoder's tokens a mask, and another width than the encoder's, so that it is known which mask counts."""
+    ids, mask = given["decoder_input_ids"], given.get("decoder_attention_mask")
+    mask = torch.ones_like(ids) if mask is None else mask
+    other = given.get("attention_mask")
+    if isinstance(other, Tensor) and other.shape == mask.shape:
+        ids, mask = (pad(tensor, (0, 1)) for tensor in (ids, mask))
+    given |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}

@@ -33,6 +33,8 @@ class Capture:
         share: whether layers that read one tensor share one sum.
         scaled: whether a sample's tokens are divided by the largest |output| of the layer, so that nothing is shared.
         dry: only find out who shares; sum up nothing.
+        stops: whether a forward pass may be broken off once every watched layer has run, in a model that runs each of
+            them as often in every pass.
         leader: for each layer that ran, the one whose sums hold its input.
         moments: by leader.
         notes: what a reader of the statistics should know.
@@ -43,12 +45,14 @@ class Capture:
     share: bool = True
     scaled: bool = False
     dry: bool = False
+    stops: bool = False
     leader: dict[str, str] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     _mask: list[Tensor] = field(default_factory=list)
     _last: tuple[str, Tensor, int] | None = None
     _calls: dict[str, int] = field(default_factory=dict)
+    _reads: dict[str, int] = field(default_factory=dict)
     _whole_pass_seen: bool = False
 
     def run(self, model: Callable[..., Any], batch: Mapping[str, Any]) -> None:
@@ -57,11 +61,17 @@ class Capture:
         self._last, self._calls = None, dict.fromkeys(self.layers, 0)
         try:
             model(**batch)
-            self._whole_pass_seen = all(count == 1 for count in self._calls.values())
+            self._whole_pass_seen = self.stops and all(count == 1 for count in self._calls.values())
         except _EnoughError:
             pass
         finally:
             self._last, self._mask = None, []
+        if any(self._reads[name] != self._reads[leader] for name, leader in self.leader.items()):
+            raise SharingChangedError
+
+    def resumed(self) -> None:
+        """Sums and leaders were given to this capture: nobody may join a leader that has read something already."""
+        self._reads = dict.fromkeys(self.leader, 1)
 
     def watch(self, name: str, x: Tensor, y: Tensor | None) -> None:
         """Take note of one call of one layer: its input (…, n), and its output where that scales the samples."""
@@ -80,15 +90,16 @@ class Capture:
         """The layer whose sums hold this input: another one if it has just read the very same tensor."""
         last = self._last
         same = last is not None and self.share and not self.scaled and _same(x, last[1], last[2])
-        found = last[0] if same and last is not None else name
-        known = self.leader.setdefault(name, found)
-        if known == name:
-            found = name  # it has sums of its own from the start and goes on with them
-        if known != found:
-            raise SharingChangedError
-        if found == name:
+        read = last[0] if same and last is not None else name
+        if name not in self.leader:  # who follows must have read all that its leader has
+            self.leader[name] = read if self._reads.get(read, 0) == 1 else name
+        leader = self.leader[name]
+        self._reads[name] = self._reads.get(name, 0) + 1
+        if leader == name:
             self._last = (name, x, x._version)  # noqa: SLF001 -- a tensor changed in place has another version
-        return found
+        elif leader != read or self._reads[name] != self._reads[leader]:
+            raise SharingChangedError
+        return leader
 
     def _tokens(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens that count (T, n) and their samples (T,)."""
@@ -107,7 +118,8 @@ class Capture:
         for mask in self._mask:
             if mask.dim() == 2 and (x.shape[:-1] == mask.shape or x.shape[:-1] == (mask.numel(),)):
                 return mask
-        if x.dim() > 2 and any(not mask.bool().all() for mask in self._mask):
+        pooled = x.dim() == 2 and any(len(x) == len(mask) for mask in self._mask)
+        if not pooled and any(not mask.bool().all() for mask in self._mask):
             self.notes[
                 f"{name}: its input {tuple(x.shape)} fits no attention mask, so padding, if there was any, was counted."
             ] = None
@@ -116,9 +128,9 @@ class Capture:
     def _scale(self, name: str, y: Tensor) -> Tensor:
         """1 / max |y| of each sample over the tokens that count (B,)."""
         tokens, samples = self._tokens(name, y)
-        largest = torch.zeros(int(samples.max()) + 1, dtype=self.dtype, device=y.device)
+        largest = torch.zeros(int(samples.max()) + 1 if len(samples) else 1, dtype=self.dtype, device=y.device)
         largest.scatter_reduce_(0, samples, tokens.abs().amax(dim=1).to(self.dtype), "amax")
-        return 1 / largest.clamp_min(torch.finfo(self.dtype).tiny)
+        return torch.where(largest > 0, 1 / largest.clamp_min(torch.finfo(self.dtype).tiny), 1)
 
 
 @contextmanager
@@ -138,7 +150,7 @@ def capturing(model: nn.Module, capture: Capture) -> Iterator[Capture]:
             else:
                 handle = layer.register_forward_pre_hook(_before(capture, name), with_kwargs=True)
             undo.callback(handle.remove)
-        with torch.no_grad():
+        with torch.inference_mode(mode=False), torch.no_grad():  # tensors of inference mode have no version
             yield capture
 
 

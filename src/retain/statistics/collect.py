@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +13,14 @@ import torch
 from torch import nn
 
 from retain.errors import InputError
-from retain.hf.base_weight import features
 from retain.hf.describe import model_hash
-from retain.hf.sides import base_view, root_of
+from retain.hf.sides import root_of
 from retain.hf.targets import lora_targets
 from retain.statistics import together
 from retain.statistics.batches import Runner
-from retain.statistics.capture import Capture, SharingChangedError, capturing
+from retain.statistics.capture import Capture, SharingChangedError
 from retain.statistics.moments import Moments
+from retain.statistics.plan import Batches, Plan, Tick, parts_of, watching
 from retain.statistics.sequences import Sequences
 from retain.statistics.store import (
     MANIFEST,
@@ -40,37 +38,6 @@ from retain.statistics.store import (
 from retain.statistics.unfinished import Part, Unfinished
 
 SECONDS_BETWEEN_SAVES = 60.0
-
-Batches = Iterable[Mapping[str, Any]]
-Tick = Callable[[int, int, int], None]
-"""Told after each batch: which pass over the data (from 0), of how many, and how many batches of it are done."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is collected of what, and how."""
-
-    model: nn.Module
-    batches: Batches
-    layers: Mapping[str, nn.Module]
-    model_hash: str
-    dtype: torch.dtype
-    sample_norm: Literal["none", "max"]
-    memory_limit: int | None
-    share: bool
-    name: str
-    tick: Tick | None
-
-    @property
-    def identity(self) -> str:
-        """Names all that must be the same when an interrupted collection goes on."""
-        named = [self.model_hash, str(self.dtype), self.sample_norm, self.memory_limit, self.share, list(self.layers)]
-        return json.dumps([*named, together.processes()])
-
-    def capture(self, part: Iterable[str], *, dry: bool = False) -> Capture:
-        """An empty capture of some of the layers."""
-        chosen = {key: self.layers[key] for key in part}
-        return Capture(chosen, self.dtype, self.share, scaled=self.sample_norm == "max", dry=dry)
 
 
 def collect(
@@ -121,7 +88,7 @@ def collect(
         raise InputError(
             "memory_limit needs a folder, and batches that can be gone through again (a list, a DataLoader)."
         )
-    layers = lora_targets(model, dict(targets or {}))
+    layers = lora_targets(model, dict(targets or {}), under_any=True)
     kind = dtype_named(dtype)
     plan = Plan(model, batches, layers, model_hash(model), kind, sample_norm, memory_limit, share_inputs, name, tick)
     target = None if folder is None else Path(folder).expanduser()
@@ -136,8 +103,8 @@ def collect(
                 "batches that can be gone through again."
             ) from error
         if target is not None:
-            Unfinished(target, together.rank(), plan.identity).remove()
-        return _collect(Plan(**{**plan.__dict__, "share": False}), target)
+            Unfinished(target, together.rank(), plan.identity, plan.share).remove()
+        return _collect(replace(plan, share=False), target)
 
 
 def _finished(folder: Path, plan: Plan) -> Statistics:
@@ -157,36 +124,57 @@ def _finished(folder: Path, plan: Plan) -> Statistics:
 
 
 def _collect(plan: Plan, folder: Path | None) -> Statistics:
-    unfinished = None if folder is None else Unfinished(folder, together.rank(), plan.identity)
+    unfinished = None if folder is None else Unfinished(folder, together.rank(), plan.identity, plan.share)
+    done: list[Part] = []
+    if unfinished:
+        plan = replace(plan, share=all(together.gathered(unfinished.share)))
+        unfinished.share = plan.share
+        done = unfinished.parts[: min(together.gathered(len(unfinished.parts)))]
+        unfinished.parts = list(done)
+    before = len(done)
     runner = Runner(root_of(plan.model))
-    parts = list(_parts(plan, runner))
-    done: list[Part] = unfinished.parts[: min(together.gathered(len(unfinished.parts)))] if unfinished else []
+    parts = list(parts_of(plan, runner))
     held: dict[str, Moments] = {}
     sequences: Sequences | None = None
     for number in range(len(done), len(parts)):
         capture = plan.capture(parts[number])
-        seen = _pass(plan, runner, capture, unfinished, (number, len(parts)))
-        if sequences is not None and seen.data_hash != sequences.data_hash:
-            raise InputError("the batches were others in the second pass; give batches that stay the same.")
-        sequences = seen
+        sequences = _pass(plan, runner, capture, unfinished, (number, len(parts)))
+        _check_same(sequences, done, before, unfinished)
         together.reduce_capture(capture)
         if folder is None or unfinished is None:
             held |= capture.moments
-            done.append(Part(capture.leader, _sources(capture), list(capture.notes)))
+            done.append(Part(capture.leader, _sources(capture), list(capture.notes), sequences.data_hash))
         else:
-            done.append(_write_part(folder, number, capture))
+            done.append(_write_part(folder, number, capture, sequences.data_hash))
             unfinished.end_part(done[-1])
     if sequences is None:  # every part was done before
         sequences = Sequences()
         for batch in plan.batches:
             sequences.add(batch)
-    manifest = _manifest(plan, done, together.reduce_sequences(sequences))
+        _check_same(sequences, done, before, unfinished)
+    try:
+        manifest = _manifest(plan, done, together.reduce_sequences(sequences))
+    except InputError:
+        if unfinished:
+            unfinished.remove()
+        raise
     if folder is not None and unfinished is not None:
-        if together.rank() == 0:
+        if _writes(folder):
             write_manifest(folder, manifest)
         together.wait()
         unfinished.remove()
     return Statistics(manifest, folder, held)
+
+
+def _check_same(sequences: Sequences, done: list[Part], before: int, unfinished: Unfinished | None) -> None:
+    """Refuse, in all processes, data that are others than in the pass before."""
+    if not together.anywhere(bool(done) and done[-1].data_hash != sequences.data_hash):
+        return
+    if unfinished:
+        unfinished.remove_sums()
+    if unfinished and len(done) == before:
+        raise InputError(f"{unfinished.folder}: holds a part of the statistics of other data; give another folder.")
+    raise InputError("the batches were others in the second pass; give batches that stay the same.")
 
 
 def _pass(
@@ -194,19 +182,25 @@ def _pass(
 ) -> Sequences:
     """One pass over the data for one part of the layers; goes on after the batches that are summed up already."""
     skipped, expected = unfinished.resume(capture, runner.device) if unfinished else (0, "")
-    sequences, saved, index = Sequences(), time.monotonic(), 0
-    with _watching(plan, capture):
+    sequences, saved, index, changed = Sequences(), time.monotonic(), 0, False
+    with watching(plan, capture):
         for index, batch in enumerate(plan.batches, start=1):
             sequences.add(batch)
             if index == skipped and sequences.data_hash != expected:
                 break
             if index > skipped:
-                capture.run(runner.part_for(capture.layers), runner.inputs(batch))
+                try:
+                    capture.run(runner.part_for(capture.layers), runner.inputs(batch))
+                except SharingChangedError:
+                    changed = True
+                    break
             if unfinished and index > skipped and time.monotonic() - saved >= SECONDS_BETWEEN_SAVES:
                 unfinished.save(capture, sequences, index)
                 saved = time.monotonic()
             if plan.tick is not None:
                 plan.tick(*place, index)
+    if together.anywhere(changed):
+        raise SharingChangedError
     if index <= skipped and skipped and sequences.data_hash != expected:
         raise InputError(
             f"{plan.name or 'calibration'}: the first {skipped} batches are not those that the interrupted calibration "
@@ -215,54 +209,22 @@ def _pass(
     return sequences
 
 
-def _watching(plan: Plan, capture: Capture) -> ExitStack:
-    stack = ExitStack()
-    stack.enter_context(base_view(plan.model))
-    stack.enter_context(capturing(root_of(plan.model), capture))
-    return stack
+def _writes(folder: Path) -> bool:
+    """Whether this process is the first of those whose folder is this one."""
+    return str(folder.resolve()) not in together.gathered(str(folder.resolve()))[: together.rank()]
 
 
-def _parts(plan: Plan, runner: Runner) -> Iterator[list[str]]:
-    """Layers in the model's order, so divided that each part's sums fit into the limit; sharers stay together."""
-    limit = plan.memory_limit
-    if limit is None:
-        yield list(plan.layers)
-        return
-    probe = plan.capture(plan.layers, dry=True)
-    first = next(iter(plan.batches), None)
-    if first is not None:
-        with _watching(plan, probe):
-            probe.run(runner.part_for(plan.layers), runner.inputs(first))
-    groups: dict[str, list[str]] = {}
-    for key in plan.layers:
-        groups.setdefault(probe.leader.get(key, key), []).append(key)
-    part: list[str] = []
-    used = 0
-    for leader, group in groups.items():
-        size = features(plan.layers[leader])[0]
-        needed = (size * size + size) * plan.dtype.itemsize
-        if needed > limit:
-            raise InputError(
-                f"memory_limit={limit:,} bytes: the sums of {leader} alone take {needed:,}; give that much."
-            )
-        if used + needed > limit:
-            yield part
-            part, used = [], 0
-        part += group
-        used += needed
-    yield part
-
-
-def _write_part(folder: Path, number: int, capture: Capture) -> Part:
+def _write_part(folder: Path, number: int, capture: Capture, data_hash: str) -> Part:
     file = f"moments-{number:05d}.safetensors"
-    if together.rank() == 0:
-        write_moments(folder / file, capture.moments)
-    together.wait()
-    return Part(capture.leader, _sources(capture, file), list(capture.notes))
+    place, digests = str(folder.resolve()), None
+    if _writes(folder):
+        digests = write_moments(folder / file, capture.moments)
+    written = dict(reversed([pair for pair in together.gathered((place, digests)) if pair[1] is not None]))
+    return Part(capture.leader, _sources(capture, file, written[place]), list(capture.notes), data_hash)
 
 
-def _sources(capture: Capture, file: str = "") -> dict[str, Source]:
-    return {key: source_of(value, file) for key, value in capture.moments.items()}
+def _sources(capture: Capture, file: str = "", digests: Mapping[str, str] | None = None) -> dict[str, Source]:
+    return {key: source_of(value, file, (digests or {}).get(key, "")) for key, value in capture.moments.items()}
 
 
 def _manifest(plan: Plan, parts: list[Part], sequences: Sequences) -> Manifest:

@@ -50,8 +50,7 @@ def _of_one(name: str, statistics: Statistics) -> list[str]:
         )
     samples = len(manifest.sequences)
     for leader, source in manifest.sources.items():
-        total = float(statistics.moments(leader).gram.diagonal().sum())
-        share = source.energy / total if total > 0 else 0.0
+        share = source.energy / source.square if source.square > 0 else 0.0
         if share > OUTLIER_SHARE and share * samples > OUTLIER_RATIO:
             found.append(
                 f"{name}: one of {samples} samples holds {share:.0%} of the energy at {leader}; look at the data, or "

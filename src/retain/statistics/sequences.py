@@ -16,6 +16,9 @@ from retain.statistics.store import HASHES
 CONTENT = ("input_ids", "pixel_values", "input_features", "input_values", "inputs_embeds")
 """Names under which transformers' models take their main input."""
 
+MORE = ("decoder_input_ids", "decoder_inputs_embeds", "token_type_ids")
+"""Further inputs that statistics depend on."""
+
 SHORT = 16
 """Hexadecimal digits of a sequence's hash that are kept."""
 
@@ -38,20 +41,44 @@ class Sequences:
         Raises:
             InputError: it holds nothing that a model reads, or a mask that does not fit.
         """
-        content = next((batch[name] for name in CONTENT if isinstance(batch.get(name), Tensor)), None)
-        if content is None:
+        keys = list(batch) if isinstance(batch, Mapping) else [type(batch).__name__]
+        content = {name: batch[name] for name in (*CONTENT, *MORE) if name in keys and isinstance(batch[name], Tensor)}
+        if not any(name in CONTENT for name in content):
             raise InputError(
-                f"a batch with {', '.join(map(str, batch)) or 'nothing'} in it: a calibration batch is a mapping of a "
+                f"a batch with {', '.join(map(str, keys)) or 'nothing'} in it: a calibration batch is a mapping of a "
                 f"model's inputs, with one of {', '.join(CONTENT)} as tensors (B, …)."
             )
-        mask = batch.get("attention_mask")
-        if mask is not None and (mask.dim() != 2 or len(mask) != len(content)):
-            raise InputError(
-                f"attention_mask of shape {tuple(mask.shape)}: a mask of (batch, tokens), 1 for what counts, is needed."
-            )
-        for row, values in enumerate(content):
-            kept = values if mask is None or values.shape[:1] != mask.shape[1:] else values[mask[row].bool()]
-            digest = hashlib.sha256(f"{tuple(kept.shape)[1:]} {kept.dtype}".encode())
-            digest.update(kept.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        first = next(iter(content.values()))
+        masks = {
+            name: batch[name] for name in ("attention_mask", "decoder_attention_mask") if batch.get(name) is not None
+        }
+        for name, mask in masks.items():
+            ids = batch.get(name.replace("attention_mask", "input_ids"))
+            if (
+                not isinstance(mask, Tensor)
+                or mask.dim() != 2
+                or len(mask) != len(first)
+                or (isinstance(ids, Tensor) and ids.shape != mask.shape)
+            ):
+                raise InputError(
+                    f"{name} of shape {tuple(getattr(mask, 'shape', ()))}: a tensor (batch, tokens), 1 for what "
+                    "counts, is needed."
+                )
+        rows = [hashlib.sha256() for _ in first]
+        for name, values in content.items():
+            mask = masks.get("decoder_attention_mask" if name.startswith("decoder_") else "attention_mask")
+            if len(values) != len(rows):  # patches of images, whose rows are not told: the batch as a whole
+                self.total = (self.total + int(_digest(name, values).hexdigest(), 16)) % HASHES
+                continue
+            for row, (value, digest) in enumerate(zip(values, rows, strict=True)):
+                kept = value if mask is None or value.shape[:1] != mask.shape[1:] else value[mask[row].bool()]
+                digest.update(_digest(name, kept).digest())
+        for digest in rows:
             self.total = (self.total + int(digest.hexdigest(), 16)) % HASHES
             self.hashes.append(digest.hexdigest()[:SHORT])
+
+
+def _digest(name: str, values: Tensor) -> Any:
+    digest = hashlib.sha256(f"{name} {tuple(values.shape)[1:]} {values.dtype}".encode())
+    digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest

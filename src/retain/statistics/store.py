@@ -5,6 +5,7 @@ A folder of statistics is `manifest.json` and one or more `moments-*.safetensors
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,12 +42,14 @@ class Layer(_Value):
 
 
 class Source(_Value):
-    """Sums under one leader: Σ w, tokens, the largest energy of one sample, and the file (empty while in memory)."""
+    """Sums under one leader: Σ w, tokens, Σ w‖x‖² and the most of it from one sample; the file and its hash, if any."""
 
     weight: float
     tokens: int
+    square: float
     energy: float
     file: str = ""
+    digest: str = ""
 
 
 class Manifest(_Value):
@@ -78,6 +81,7 @@ class Statistics:
     manifest: Manifest
     folder: Path | None = None
     held: dict[str, Moments] = field(default_factory=dict)
+    _recent: tuple[tuple[str, bool], Tensor] | None = field(default=None, repr=False, compare=False)
 
     @property
     def tokens(self) -> int:
@@ -90,27 +94,38 @@ class Statistics:
         Raises:
             InputError: there are none for that layer, or the file is damaged.
         """
-        if layer not in self.manifest.layers:
-            raise InputError(f"{self._name}: no statistics of layer {layer}; they are of {self._few_layers()}.")
-        leader = self.manifest.layers[layer].leader
+        leader = self._layer(layer).leader
         if leader not in self.held and self.folder is not None:
             return _read(self.folder, leader, self.manifest.sources[leader])
         return self.held[leader]
 
     def second_moment(self, layer: str) -> Tensor:
         """E[x̃ x̃ᵀ] a token of a layer's input, float64; x̃ = (x, 1) where the layer has a bias, else x."""
-        return sums.second_moment(self.moments(layer), bias=self.manifest.layers[layer].bias)
+        key = (self._layer(layer).leader, self._layer(layer).bias)
+        if self._recent is None or self._recent[0] != key:  # neighbours read one tensor: q, k, v; gate, up
+            self._recent = (key, sums.second_moment(self.moments(layer), bias=key[1]))
+        return self._recent[1]
+
+    def _layer(self, name: str) -> Layer:
+        if name not in self.manifest.layers:
+            raise InputError(f"{self._name}: no statistics of layer {name}; they are of {self._few_layers()}.")
+        return self.manifest.layers[name]
 
     def save(self, folder: str | Path) -> None:
         """Write a folder of statistics; the manifest last, so that a folder with a manifest is whole."""
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
+        if self.folder is not None and folder.resolve() == self.folder.resolve():
+            return  # here it lies
+        (folder / MANIFEST).unlink(missing_ok=True)  # what it tells of is overwritten
         leaders = list(self.manifest.sources)
         sources = dict(self.manifest.sources)
         for start in range(0, len(leaders), LEADERS_A_FILE):
             part = leaders[start : start + LEADERS_A_FILE]
             file = f"moments-{start // LEADERS_A_FILE:05d}.safetensors"
-            write_moments(folder / file, {leader: self._source(leader) for leader in part})
-            sources |= {leader: sources[leader].model_copy(update={"file": file}) for leader in part}
+            digest = write_moments(folder / file, {leader: self._source(leader) for leader in part})
+            sources |= {
+                leader: sources[leader].model_copy(update={"file": file, "digest": digest[leader]}) for leader in part
+            }
         write_manifest(folder, self.manifest.model_copy(update={"sources": sources}))
 
     def _source(self, leader: str) -> Moments:
@@ -171,6 +186,8 @@ def load(folder: str | Path) -> Statistics:
         manifest = Manifest.model_validate(found)
     except ValidationError as error:
         raise InputError(f"{path}: damaged ({error.error_count()} problems); calibrate again.") from error
+    if odd := [key for key, layer in manifest.layers.items() if layer.leader not in manifest.sources]:
+        raise InputError(f"{path}: damaged (no sums of {odd[0]}); calibrate again.")
     files = {source.file for source in manifest.sources.values()}
     if missing := sorted(file for file in files if not _inside(folder, file)):
         raise InputError(f"{folder}: {missing[0]} is missing; calibrate again.")
@@ -205,16 +222,28 @@ HASHES = 2**256
 """Sequence hashes are summed modulo this number: the hash of a set, whatever its order."""
 
 
-def source_of(moments: Moments, file: str = "") -> Source:
+def source_of(moments: Moments, file: str = "", digest: str = "") -> Source:
     """What the manifest says of sums."""
-    return Source(weight=moments.weight, tokens=moments.tokens, energy=moments.energy, file=file)
+    square = float(moments.gram.diagonal().sum(dtype=torch.float64))
+    return Source(
+        weight=moments.weight, tokens=moments.tokens, square=square, energy=moments.energy, file=file,
+        digest=digest,
+    )  # fmt: skip
 
 
-def write_moments(path: Path, held: dict[str, Moments]) -> None:
-    """Write sums, the symmetric ones as their upper triangle."""
+def write_moments(path: Path, held: dict[str, Moments]) -> dict[str, str]:
+    """Write sums, the symmetric ones as their upper triangle; what `Source` says of them, SHA-256 by leader."""
     tensors = {f"{leader}.gram": pack_symmetric(m.gram).cpu().contiguous() for leader, m in held.items()}
     tensors |= {f"{leader}.total": m.total.cpu().contiguous() for leader, m in held.items()}
     write_bytes(path, save(tensors, metadata={"format": "pt"}))
+    return {leader: _digest(tensors[f"{leader}.gram"], tensors[f"{leader}.total"]) for leader in held}
+
+
+def _digest(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -228,6 +257,8 @@ def _read(folder: Path, leader: str, source: Source) -> Moments:
             gram, total = file.get_tensor(f"{leader}.gram"), file.get_tensor(f"{leader}.total")
     except (OSError, SafetensorError) as error:
         raise InputError(f"{folder / source.file}: damaged ({error}); calibrate again.") from error
+    if _digest(gram, total) != source.digest:
+        raise InputError(f"{folder / source.file}: damaged (not what the manifest tells of); calibrate again.")
     return Moments(unpack_symmetric(gram), total, source.weight, source.tokens, source.energy)
 
 

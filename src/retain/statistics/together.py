@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from retain.statistics import moments as sums
-from retain.statistics.capture import Capture
+from retain.statistics.capture import Capture, SharingChangedError
 from retain.statistics.sequences import Sequences
 from retain.statistics.store import HASHES
 
@@ -42,13 +42,27 @@ def gathered(value: Value) -> list[Value]:
     return [value for value in found if value is not None]
 
 
+def anywhere(happened: bool) -> bool:
+    """Whether it happened in any of the processes."""
+    return any(gathered(happened))
+
+
 def reduce_capture(capture: Capture) -> None:
-    """Replace one process's sums by those of all; also of layers that ran elsewhere only."""
+    """Replace one process's sums by those of all; also of layers that ran elsewhere only.
+
+    Raises:
+        SharingChangedError: in all processes, where two layers read one tensor in some of them only.
+    """
     if processes() == 1:
         return
+    everywhere = gathered(capture.leader)
+    for leaders in everywhere:
+        for key, leader in leaders.items():
+            if any(other.get(key, None if leader in other else leader) != leader for other in everywhere):
+                raise SharingChangedError
     sizes = {key: len(held.total) for key, held in capture.moments.items()}
     device = next(iter(capture.moments.values())).gram.device if capture.moments else "cpu"
-    for leaders in gathered(capture.leader):
+    for leaders in everywhere:
         capture.leader |= leaders
     for notes in gathered(capture.notes):
         capture.notes |= notes

@@ -25,11 +25,12 @@ from retain.statistics.store import Source
 
 @dataclass
 class Part:
-    """One part of the layers that is done."""
+    """One part of the layers that is done, and the hash of this process's data that it was done over."""
 
     leaders: dict[str, str]
     sources: dict[str, Source]
     notes: list[str]
+    data_hash: str
 
 
 @dataclass
@@ -40,12 +41,14 @@ class Unfinished:
         folder: of the statistics.
         rank: this process's number.
         plan: names what is collected; a state of another plan is refused.
+        share: whether layers share sums; the state says it where there is one.
         parts: those that are done.
     """
 
     folder: Path
     rank: int
     plan: str
+    share: bool
     parts: list[Part] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -56,16 +59,20 @@ class Unfinished:
         """
         if not self._state.exists():
             return
-        found = json.loads(self._state.read_text(encoding="utf-8"))
-        if found["plan"] != self.plan:
+        try:
+            found = json.loads(self._state.read_text(encoding="utf-8"))
+            plan, self.share = found["plan"], found["share"]
+            self.parts = [
+                Part(p["leaders"], {k: Source(**v) for k, v in p["sources"].items()}, p["notes"], p["data_hash"])
+                for p in found["parts"]
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self._state}: damaged ({error}); remove {self.folder} to begin anew.") from error
+        if plan != self.plan:
             raise InputError(
                 f"{self.folder}: holds an interrupted calibration of another model or with other settings; give "
                 "another folder, or remove that one."
             )
-        self.parts = [
-            Part(part["leaders"], {k: Source(**v) for k, v in part["sources"].items()}, part["notes"])
-            for part in found["parts"]
-        ]
 
     def end_part(self, part: Part) -> None:
         """Note that one more part is done and lies in its final file."""
@@ -105,18 +112,23 @@ class Unfinished:
             raise InputError(f"{self._sums}: damaged ({error}); remove it to begin this part anew.") from error
         capture.leader |= what["leader"]
         capture.notes |= dict.fromkeys(what["notes"])
+        capture.resumed()
         return int(what["batches"]), str(what["data_hash"])
 
     def remove(self) -> None:
         """Forget the state; what is done stays."""
         self._state.unlink(missing_ok=True)
+        self.remove_sums()
+
+    def remove_sums(self) -> None:
+        """Forget the sums of the part in hand."""
         self._sums.unlink(missing_ok=True)
 
     def _write_state(self) -> None:
         parts = [
             asdict(part) | {"sources": {k: v.model_dump() for k, v in part.sources.items()}} for part in self.parts
         ]
-        write_text(self._state, json.dumps({"plan": self.plan, "parts": parts}))
+        write_text(self._state, json.dumps({"plan": self.plan, "share": self.share, "parts": parts}))
 
     @property
     def _state(self) -> Path:

@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from retain.errors import InputError, TargetError
 from retain.hf.adapt import task_type
 from retain.hf.base_weight import features
 from retain.hf.describe import model_hash
-from retain.hf.sides import root_of
+from retain.hf.sides import is_adapted, root_of
 from retain.hf.starts import attach_started, weight_of
 from retain.hf.targets import lora_targets
 from retain.methods.sc_lora import relatives
 from retain.methods.sc_lora.config import STARTS, ScLoraConfig
 from retain.methods.sc_lora.layers import LayerFacts, sc_start
 from retain.statistics import Statistics, collect, together
-from retain.statistics.collect import Tick
 from retain.statistics.findings import alike, findings
+from retain.statistics.plan import Tick
 from retain.statistics.store import shape_of
 
 Data = Iterable[Mapping[str, Any]] | Statistics
@@ -84,11 +85,13 @@ def sc_lora(
         _check_fit(base, config, found, layers)
         told = findings(found)
         solved, facts = _solve(base, config, found, layers, on_layer)
-    told += alike([row["overlap"] for row in facts])
+    told += alike(_beyond_chance(facts, layers, config.r))
     for sentence in told:
         warnings.warn(sentence, CalibrationWarning, stacklevel=2)
     note = _note(base, config, found, facts, told)
     fields = config.lora_fields | {"task_type": config.task_type or task_type(root_of(base))}
+    if is_adapted(base) and config.target_modules == "all-linear":
+        fields["target_modules"] = list(layers)  # PEFT would take a trained copy of the head for a layer
     return attach_started(base, fields, lambda key, *_: solved[key], note, adapter_name)
 
 
@@ -159,7 +162,7 @@ def _solve(
 ) -> tuple[dict[str, tuple[Tensor, Tensor]], list[dict[str, Any]]]:
     """A0 and B0 of every layer, each solved in one of the processes; and what there is to say of each."""
     facts: dict[str, LayerFacts] = {}
-    root = root_of(base)
+    root, done = root_of(base), count(1)
 
     def solve(key: str) -> dict[str, Tensor]:
         W0, bias = weight_of(layers[key], root)
@@ -169,13 +172,24 @@ def _solve(
         else:
             A0, B0 = _relative(config, W0, moments)
         if on_layer is not None:
-            on_layer(len(facts), len(layers))
+            on_layer(next(done), len(layers))
         return {"A0": A0.to(W0), "B0": B0.to(W0)}
 
     solved = together.shared_out(layers, solve)
     rows = {key: row for part in together.gathered(facts) for key, row in part.items()}
     return {key: (part["A0"], part["B0"]) for key, part in solved.items()}, [
         asdict(rows[key]) for key in layers if key in rows
+    ]
+
+
+def _beyond_chance(facts: list[dict[str, Any]], layers: Mapping[str, nn.Module], r: int) -> list[float]:
+    """Each layer's overlap, 0 where it is that of any two subspaces of that rank; none where the rank takes it all."""
+    shapes = {key: shape_of(layer) for key, layer in layers.items()}
+    chances = {key: r / min(inputs + bias, outputs) for key, (inputs, outputs, bias) in shapes.items()}
+    return [
+        (row["overlap"] - chances[row["layer"]]) / (1 - chances[row["layer"]])
+        for row in facts
+        if chances[row["layer"]] < 1
     ]
 
 

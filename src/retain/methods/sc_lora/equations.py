@@ -53,5 +53,5 @@ def reward(Q: Tensor, weight: Tensor, moment: Tensor) -> float:
 
 def trace(weight: Tensor, moment: Tensor) -> float:
     """tr(W C Wᵀ) = E‖h‖², the mean squared length of a layer's output."""
-    W = weight.to(moment)
-    return float((W * (W @ moment)).sum())
+    W = weight.float()
+    return float((W * (W @ moment.to(W))).sum(dtype=torch.float64))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from retain.linalg import output_eigenspace, subspace_overlap
+from retain.linalg import leading_subspace, subspace_overlap
 from retain.methods.sc_lora import equations
 from retain.methods.sc_lora.config import ScLoraConfig
 
@@ -25,7 +25,7 @@ class LayerFacts:
         reward: tr(Qᵀ ΔCov Q) of the subspace taken.
         share_learn: E₊‖Qᵀh‖²/E₊‖h‖², how much of the output on the text to learn lies in it.
         share_keep: the same of the text to keep.
-        overlap: of the r leading directions of Cov+ with those of Cov−, 0 to 1.
+        overlap: of about the r leading directions of Cov+ with those of Cov−, 0 to 1.
         residual: of the eigenproblem, relative.
         solver: "eigh" or "lanczos".
     """
@@ -65,7 +65,7 @@ def sc_start(
         equations.reward(Q, W, moment) / total if total > 0 else 0.0
         for moment, total in zip((plus, minus), traces, strict=True)
     ]
-    leading = [output_eigenspace(W, moment, config.r, seed=config.seed).vectors for moment in (plus, minus)]
+    leading = [leading_subspace(W, moment, config.r, seed=config.seed) for moment in (plus, minus)]
     A0, B0 = equations.start(Q, W0)
     return (
         A0,

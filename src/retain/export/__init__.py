@@ -1,0 +1,1 @@
+"""Trained adapters in the forms that others serve."""

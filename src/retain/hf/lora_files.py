@@ -1,0 +1,92 @@
+"""Low-rank updates of a model's layers, and the files of an ordinary LoRA that carries them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from retain.errors import InputError
+from retain.hf.base_weight import at_least_float32
+from retain.hf.layer import FeatureLayer
+from retain.hf.sides import root_of
+from retain.hf.starts import weight_of
+
+
+@torch.no_grad()
+def lora_factors(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each adapted layer's name and its update as B (m, k) and A (k, n), scale included, in float32 or better.
+
+    Raises:
+        InputError: there is no such adapter, or its update is not of low rank.
+    """
+    config = getattr(model, "peft_config", {}).get(adapter)
+    if config is None:
+        raise InputError(f"there is no adapter {adapter!r}; there are {', '.join(getattr(model, 'peft_config', {}))}.")
+    if getattr(config, "modules_to_save", None):
+        raise InputError(f"adapter {adapter!r} trains {config.modules_to_save} in full, which a LoRA cannot carry.")
+    found = False
+    for name, layer in root_of(model).named_modules():
+        if isinstance(layer, LoraLayer) and adapter in layer.lora_A:
+            if layer.use_dora.get(adapter):
+                raise InputError(f"adapter {adapter!r} is a DoRA, whose update is not of low rank; merge it instead.")
+            B, A = (at_least_float32(part[adapter].weight) for part in (layer.lora_B, layer.lora_A))
+            yield name, B * layer.scaling[adapter], A
+            found = True
+        elif isinstance(layer, FeatureLayer) and "lorfa_A" in layer.module_names and adapter in layer.scaling:
+            W0, _ = weight_of(layer.base_layer, root_of(model))
+            A, B = (at_least_float32(part[adapter].weight) for part in (layer.lorfa_A, layer.lorfa_B))
+            yield name, (W0 @ B.to(W0)) * layer.scaling[adapter], A
+            found = True
+    if not found:
+        kind = str(getattr(config.peft_type, "value", config.peft_type)).lower()
+        raise InputError(f"adapter {adapter!r} is a {kind}, whose update is not of low rank; merge it instead.")
+
+
+def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Tensor]], rank: int, folder: Path) -> Path:
+    """Write a LoRA of one rank at scale 1; the folder is there whole or as it was.
+
+    Args:
+        model: whose adapter it is.
+        adapter: whose configuration names base and task.
+        factors: B (m, k ≤ rank) and A (k, n) by layer; filled up with zeros.
+        rank: of every layer.
+        folder: where to write.
+    """
+    old = model.peft_config[adapter]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        target_modules=sorted(factors),
+        task_type=old.task_type,
+        base_model_name_or_path=old.base_model_name_or_path
+        or getattr(getattr(root_of(model), "config", None), "name_or_path", None),
+        inference_mode=True,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in root_of(model).modules()),
+    )
+    weights = {}
+    for name, (B, A) in factors.items():
+        missing = rank - A.shape[0]
+        weights[f"base_model.model.{name}.lora_A.weight"] = nn.functional.pad(A, (0, 0, 0, missing))
+        weights[f"base_model.model.{name}.lora_B.weight"] = nn.functional.pad(B, (0, missing))
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(
+        {key: value.float().cpu().contiguous() for key, value in weights.items()},
+        temporary / SAFETENSORS_WEIGHTS_NAME,
+        metadata={"format": "pt"},
+    )
+    config.save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+    return folder

@@ -1,0 +1,97 @@
+"""What is collected, of what, and how; and in which parts, where memory is short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from retain.errors import InputError
+from retain.hf.base_weight import features
+from retain.hf.sides import base_view, root_of
+from retain.statistics import together
+from retain.statistics.batches import Runner
+from retain.statistics.capture import Capture, SharingChangedError, capturing
+
+Batches = Iterable[Mapping[str, Any]]
+Tick = Callable[[int, int, int], None]
+"""Told after each batch: which pass over the data (from 0), of how many, and how many batches of it are done."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is collected of what, and how."""
+
+    model: nn.Module
+    batches: Batches
+    layers: Mapping[str, nn.Module]
+    model_hash: str
+    dtype: torch.dtype
+    sample_norm: Literal["none", "max"]
+    memory_limit: int | None
+    share: bool
+    name: str
+    tick: Tick | None
+
+    @property
+    def identity(self) -> str:
+        """Names all that must be the same when an interrupted collection goes on."""
+        named = [self.model_hash, str(self.dtype), self.sample_norm, self.memory_limit, list(self.layers)]
+        return json.dumps([*named, together.processes()])
+
+    def capture(self, part: Iterable[str], *, dry: bool = False) -> Capture:
+        """An empty capture of some of the layers."""
+        chosen = {key: self.layers[key] for key in part}
+        regular = isinstance(root_of(self.model), PreTrainedModel)
+        return Capture(chosen, self.dtype, self.share, scaled=self.sample_norm == "max", dry=dry, stops=regular)
+
+
+def watching(plan: Plan, capture: Capture) -> ExitStack:
+    """The context in which a capture sees what the base reads."""
+    stack = ExitStack()
+    stack.enter_context(base_view(plan.model))
+    stack.enter_context(capturing(root_of(plan.model), capture))
+    return stack
+
+
+def parts_of(plan: Plan, runner: Runner) -> Iterator[list[str]]:
+    """Layers in the model's order, so divided that each part's sums fit into the limit; sharers stay together."""
+    limit = plan.memory_limit
+    if limit is None:
+        yield list(plan.layers)
+        return
+    probe, changed = plan.capture(plan.layers, dry=True), False
+    first = next(iter(plan.batches), None)
+    if first is not None:
+        with watching(plan, probe):
+            try:
+                probe.run(runner.part_for(plan.layers), runner.inputs(first))
+            except SharingChangedError:
+                changed = True
+    if together.anywhere(changed):
+        raise SharingChangedError
+    leaders = next(filter(None, together.gathered(probe.leader)), {})  # the parts must be the same in all processes
+    groups: dict[str, list[str]] = {}
+    for key in plan.layers:
+        groups.setdefault(leaders.get(key, key), []).append(key)
+    part: list[str] = []
+    used = 0
+    for leader, group in groups.items():
+        size = features(plan.layers[leader])[0]
+        needed = (size * size + size) * plan.dtype.itemsize
+        if needed > limit:
+            raise InputError(
+                f"memory_limit={limit:,} bytes: the sums of {leader} alone take {needed:,}; give that much."
+            )
+        if used + needed > limit:
+            yield part
+            part, used = [], 0
+        part += group
+        used += needed
+    yield part
