@@ -145,8 +145,8 @@ class Recipe(Measuring, Calibrating):
 
     method: dict[str, Any] = Field(
         default_factory=lambda: {"name": "vefa"},
-        description="vefa, lorfa, sc-lora (and its relatives corda-kpm, lora-null, milora), lora, full, or any PEFT "
-        "method by its type; its own fields as --method.FIELD VALUE.",
+        description="vefa, lorfa, sc-lora (its relatives corda-kpm, lora-null, milora; random-start), lora, full, or "
+        "any PEFT method by its type; its own fields as --method.FIELD VALUE.",
     )
     beta: float | None = Field(
         None,

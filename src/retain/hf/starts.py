@@ -75,12 +75,12 @@ def attach_started(
     """
     doubled = {**fields, "r": 2 * fields["r"], "lora_alpha": 2 * fields["lora_alpha"], "init_lora_weights": True}
     config = StartedLoraConfig(**doubled)
-    undo = _Undo(model)
+    undo, present = _Undo(model), getattr(model, "peft_config", {})
+    if adapter in present:
+        raise InputError(f"there is an adapter {adapter!r} already; give another adapter_name.")
+    if odd := [name for name, other in present.items() if not isinstance(other, LoraConfig)]:
+        raise InputError(f"adapter {odd[0]!r} is no LoRA; PEFT lets only LoRAs stand beside this one.")
     if isinstance(model, PeftModel):
-        if adapter in model.peft_config:
-            raise InputError(f"there is an adapter {adapter!r} already; give another adapter_name.")
-        if odd := [name for name, other in model.peft_config.items() if not isinstance(other, LoraConfig)]:
-            raise InputError(f"adapter {odd[0]!r} is no LoRA; PEFT lets only LoRAs stand beside this one.")
         model.add_adapter(adapter, config)
         model.set_adapter(adapter)
         adapted = model
@@ -177,7 +177,9 @@ def read_note(source: str | Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); remove it to load the adapter as an ordinary LoRA.") from error
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: damaged (no JSON object); remove it to load the adapter as an ordinary LoRA.")
+    return found
 
 
 def note_of(model: nn.Module, adapter: str = "default") -> Mapping[str, Any] | None:

@@ -90,7 +90,7 @@ class _Half(nn.Module):
                 missing_keys.append(prefix + "weight")
             return
         unexpected_keys += [key for key in state_dict if strict and key.startswith(prefix) and key != prefix + "weight"]
-        start, delta = self.parted(weight)
+        start, delta = self.parted(weight.to(self.delta.dtype))
         if start.shape != self.start.shape:
             error_msgs.append(
                 f"size mismatch for {prefix}weight: a file of shape {tuple(weight.shape)} for a factor of shape "

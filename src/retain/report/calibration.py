@@ -22,6 +22,7 @@ from retain.report.terminal import WIDTH
 from retain.results import write_text
 
 MOST_KINDS = 12
+LONGEST_CELL = 22
 NOTHING_FOUND = (
     "The checks found nothing that speaks against these statistics: there are tokens enough, no sequence outweighs all "
     "others, and none is in both sets."
@@ -48,13 +49,14 @@ def inspection_table(view: View) -> RenderableType:
             overflow="fold",
             justify="left" if words else "right",
             no_wrap=not words,
-            min_width=16 if words else None,
+            min_width=14 if words else None,
         )
     kinds = -1
     for row in table.rows:
         kinds += bool(row[0])
         if kinds < MOST_KINDS:
-            shown.add_row(*(_text(cell, longest=2000 if place == 0 else 24) for place, cell in enumerate(row)))
+            name, *cells = (" ".join(cell.split()) for cell in row)
+            shown.add_row(_text(name), *(_text(cell, longest=LONGEST_CELL) for cell in cells))
     parts: list[RenderableType] = [_text(title(view), "bold"), *(_text(sentence) for sentence in headline(view)), shown]
     if kinds >= MOST_KINDS:
         parts.append(_text(f"{kinds + 1 - MOST_KINDS} more kinds of layer are in {PAGE}."))
@@ -174,7 +176,7 @@ def _start_captions(view: StartView) -> list[tuple[str, str]]:
     rank = view.rank
     overlap = (
         f"{_LINES}How much of the {rank} strongest directions of the output on text to learn lies within those on text "
-        "to keep. At 1 they are the same, and what is learned cannot be kept away from what must stay."
+        "to keep (estimated). At 1 they are the same, and what is learned cannot be kept away from what must stay."
     )
     dotted = (
         "The dotted lines are what as many random directions would hold: lower for layers with more outputs. "

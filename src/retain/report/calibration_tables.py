@@ -7,7 +7,10 @@ from statistics import median
 
 from retain.report import numbers
 from retain.report.calibration_rows import InputFacts, InputRow, StartRow, StartView, StatisticsView, View
+from retain.report.examples import readable
 from retain.report.tables import Table
+
+LONGEST_NAME = 12
 
 Write = Callable[[float | None], str]
 
@@ -76,7 +79,7 @@ def kind_table(view: View) -> Table:
         for place, name in enumerate(name for name in view.sets if any(name in row.sets for row in inputs)):
             facts = [row.sets[name] for row in inputs if name in row.sets]
             first = (kind, f"{len(inputs)} of {sizes}") if place == 0 else ("", "")
-            rows.append((*first, name, *_measures(facts), *_overlaps(inputs, place)))
+            rows.append((*first, readable(name, LONGEST_NAME) or "", *_measures(facts), *_overlaps(inputs, place)))
     both = any(row.overlap is not None for row in view.rows)
     head: tuple[str, ...] = (
         "Input of",

@@ -134,7 +134,7 @@ def _label(axes: Axes, title: str, unit: str, write: Callable[[float], str] | No
         axes.text(0.5, 0.5, "no layer has a number in its name", ha="center", transform=axes.transAxes, color=INK)
     elif write is None:
         axes.set_ylim(0, 1.02)
-    elif any(value > 0 for line in axes.lines for value in line.get_ydata()):
+    elif math.isfinite(axes.dataLim.minposy):  # there is something to take the logarithm of
         axes.set_yscale("log")
         _ticks(axes.yaxis, write)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -233,6 +234,11 @@ def _manifest(plan: Plan, parts: list[Part], sequences: Sequences) -> Manifest:
     tokens = max((source.tokens for source in sources.values()), default=0)
     if not tokens:
         raise InputError(f"{plan.name or 'calibration'}: no tokens; give at least one batch with something in it.")
+    if broken := [key for key, source in sources.items() if not math.isfinite(source.square)]:
+        raise InputError(
+            f"{plan.name or 'calibration'}: the input of {broken[0]} is not finite on these data ({len(broken)} of "
+            f"{len(sources)} inputs are not); look at the model, or load it in float32 or bfloat16."
+        )
     notes = [note for part in parts for note in part.notes]
     if idle := [key for key in plan.layers if key not in leaders]:
         notes.append(f"{len(idle)} layers never ran and have no statistics, {idle[0]} first.")

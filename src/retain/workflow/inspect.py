@@ -231,7 +231,7 @@ def _start_view(adapter: Path) -> StartView:
             rows=tuple(_start_row(row, kinds, outputs) for row in rows),
             findings=tuple(note["findings"]),
         )
-    except (ValidationError, KeyError, TypeError, ValueError) as error:
+    except (ValidationError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{adapter / NOTE}: damaged ({_short(error)}); make the adapter again.") from error
 
 

@@ -95,3 +95,10 @@ def test_positions_that_are_given_are_used():
     plain, other = (collect(llama(), given, dtype="float64") for given in (one, moved))
     name = "model.layers.0.self_attn.o_proj"
     assert not torch.allclose(plain.second_moment(name), other.second_moment(name))
+
+
+def test_activations_that_are_not_finite_are_refused():
+    model = llama()
+    model.model.embed_tokens.weight.data[5] = float("inf")
+    with pytest.raises(InputError, match="is not finite on these data"):
+        collect(model, batches([[4, 5, 6], [7, 8, 9]]))

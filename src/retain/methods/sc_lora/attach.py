@@ -19,7 +19,7 @@ from retain.hf.describe import model_hash
 from retain.hf.sides import is_adapted, root_of
 from retain.hf.starts import attach_started, weight_of
 from retain.hf.targets import lora_targets
-from retain.methods.sc_lora import relatives
+from retain.methods.sc_lora import equations, relatives
 from retain.methods.sc_lora.config import STARTS, ScLoraConfig
 from retain.methods.sc_lora.layers import LayerFacts, sc_start
 from retain.statistics import Statistics, collect, together
@@ -129,7 +129,7 @@ def check_targets(model: nn.Module, config: ScLoraConfig) -> dict[str, nn.Module
     found = []
     for key, layer in layers.items():
         inputs, outputs = features(layer)
-        most = outputs if config.start == "sc-lora" else min(inputs, outputs)
+        most = outputs if config.start in ("sc-lora", "random-start") else min(inputs, outputs)
         if config.r > most:
             found.append(f"{key}: rank {config.r} is larger than the {most} that this layer allows; lower r.")
     if found:
@@ -170,7 +170,7 @@ def _solve(
         if config.start == "sc-lora":
             A0, B0, facts[key] = sc_start(key, W0, bias, moments["learn"], moments["keep"], config)
         else:
-            A0, B0 = _relative(config, W0, moments)
+            A0, B0 = _relative(key, config, W0, moments)
         if on_layer is not None:
             on_layer(next(done), len(layers))
         return {"A0": A0.to(W0), "B0": B0.to(W0)}
@@ -193,7 +193,9 @@ def _beyond_chance(facts: list[dict[str, Any]], layers: Mapping[str, nn.Module],
     ]
 
 
-def _relative(config: ScLoraConfig, W0: Tensor, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _relative(key: str, config: ScLoraConfig, W0: Tensor, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    if config.start == "random-start":
+        return equations.start(relatives.random_directions(W0, config.r, config.seed + sum(key.encode())), W0)
     if config.start == "milora":
         return relatives.milora(W0, config.r, config.scale)
     kept = moments["keep"][: W0.shape[1], : W0.shape[1]]

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from retain.errors import InputError
 
-StartName = Literal["sc-lora", "corda-kpm", "lora-null", "milora"]
+StartName = Literal["sc-lora", "corda-kpm", "lora-null", "milora", "random-start"]
 STARTS: dict[str, tuple[str, ...]] = {
     "sc-lora": ("learn", "keep"),
     "corda-kpm": ("keep",),
     "lora-null": ("keep",),
     "milora": (),
+    "random-start": (),
 }
 """The ways to begin, and the data each needs."""
 
@@ -55,7 +56,7 @@ class ScLoraConfig:
         default="sc-lora",
         metadata={
             "help": "How A0 and B0 are chosen: sc-lora, or a relative: corda-kpm (needs data to keep), lora-null "
-            "(likewise), milora (needs none)."
+            "(likewise), milora (needs none); random-start is the control: SC-LoRA with directions drawn at random."
         },
     )
     sample_norm: Literal["none", "max"] = field(

@@ -47,6 +47,20 @@ def lora_null(weight: Tensor, keep: Tensor, r: int, scale: float = 1.0) -> tuple
     return _split(U[:, :r], S[:r], Vh[:r] @ null.T, scale)
 
 
+def random_directions(weight: Tensor, r: int, seed: int) -> Tensor:
+    """Q (m, r) float64, orthonormal, uniformly drawn: a control for SC-LoRA, which differs from it in Q alone.
+
+    Args:
+        weight: W0 (m, n), for its shape and device.
+        r: how many, r ≤ m.
+        seed: of the draw, which is made on the CPU.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(weight.shape[0], r, generator=generator, dtype=torch.float64)
+    Q: Tensor = torch.linalg.qr(drawn).Q
+    return Q.to(weight.device)
+
+
 def _split(U: Tensor, S: Tensor, Vh: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     root = (S / scale).sqrt()
     return root[:, None] * Vh, U * root
