@@ -180,7 +180,7 @@ def _status(field: str) -> int:
 
 def layer(threads: int, rows: int = 11008, columns: int = 4096) -> list[dict[str, Any]]:
     """One layer's start from given moments: ours (block Lanczos), a full eigh, and CorDA's decomposition."""
-    from retain import linalg
+    from retain.linalg import eigenspace
     from retain.methods.sc_lora import relatives
 
     torch.set_num_threads(threads)
@@ -191,8 +191,8 @@ def layer(threads: int, rows: int = 11008, columns: int = 4096) -> list[dict[str
     plus, minus = ((x.T @ x).double() / len(x) for x in sets)
     contrast = 0.2 * plus - 0.8 * minus
     work: dict[str, Callable[[], Any]] = {
-        "sc-lora": lambda: linalg.output_eigenspace(W, contrast, RANK),
-        "eigh": lambda: linalg.output_eigenspace(W, contrast, RANK, dense_limit=columns),
+        "sc-lora": lambda: eigenspace.output_eigenspace(W, contrast, RANK),
+        "eigh": lambda: eigenspace.output_eigenspace(W, contrast, RANK, dense_limit=columns),
         "corda": lambda: relatives.corda_kpm(W.double(), minus, RANK),
     }
     found = []

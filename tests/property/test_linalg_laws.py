@@ -5,7 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retain.linalg import output_eigenspace, pack_symmetric, subspace_overlap, unpack_symmetric
+from retain.linalg.eigenspace import output_eigenspace
+from retain.linalg.matrices import pack_symmetric, unpack_symmetric
+from retain.linalg.subspaces import subspace_overlap
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 limits = st.sampled_from([2, 2048])

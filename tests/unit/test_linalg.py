@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from retain import linalg
-from retain.linalg import (
-    DENSE_LIMIT,
-    output_eigenspace,
-    pack_symmetric,
-    subspace_overlap,
-    top_eigenspace,
-    unpack_symmetric,
-)
+from retain.linalg import eigenspace
+from retain.linalg.eigenspace import DENSE_LIMIT, output_eigenspace, top_eigenspace
+from retain.linalg.matrices import pack_symmetric, unpack_symmetric
+from retain.linalg.subspaces import leading_subspace, subspace_overlap
 
 OUTLIER = 1e5
 SHAPES = [(64, 64), (256, 256), (600, 600), (700, 300), (300, 700)]
@@ -80,7 +75,7 @@ def test_lanczos_reaches_the_optimum(shape, beta, r):
     W, C = randn(*shape), moments(shape[1], beta)
     found = output_eigenspace(W, C, r, dense_limit=32)
     assert_best(found, formed(W, C), r)
-    assert found.residual <= linalg.RESIDUAL_TOLERANCE
+    assert found.residual <= eigenspace.RESIDUAL_TOLERANCE
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -186,8 +181,8 @@ def test_only_the_symmetric_part_counts():
 @pytest.mark.parametrize(("restarts", "steps"), [(0, 8), (1, 1), (2, 1)])
 @pytest.mark.parametrize("shape", [(300, 300), (400, 200), (200, 400)])
 def test_without_convergence_eigh_answers(monkeypatch, shape, restarts, steps):
-    monkeypatch.setattr(linalg, "RESTARTS", restarts)
-    monkeypatch.setattr(linalg, "STEPS", steps)
+    monkeypatch.setattr(eigenspace, "RESTARTS", restarts)
+    monkeypatch.setattr(eigenspace, "STEPS", steps)
     W, C = randn(*shape), moments(shape[1], 0.8)
     found = output_eigenspace(W, C, 8, dense_limit=32)
     assert found.method == "eigh"
@@ -195,7 +190,7 @@ def test_without_convergence_eigh_answers(monkeypatch, shape, restarts, steps):
 
 
 def test_without_convergence_an_operator_is_formed(monkeypatch):
-    monkeypatch.setattr(linalg, "RESTARTS", 1)
+    monkeypatch.setattr(eigenspace, "RESTARTS", 1)
     M = moments(150, 0.8)
     found = top_eigenspace(lambda v: M @ v, 150, 8)
     assert found.method == "eigh"
@@ -282,3 +277,14 @@ def test_packing_takes_the_upper_triangle_row_by_row():
 def test_what_cannot_be_meant_is_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (96, 32), (32, 96)])
+def test_the_rough_leading_subspace_is_close_to_the_exact_one(shape):
+    m, n = shape
+    W = randn(m, n, seed=1)
+    C = rotated(0.8 ** torch.arange(n, dtype=torch.float64), seed=2)
+    rough = leading_subspace(W, C, 8)
+    assert rough.shape == (m, 8)
+    torch.testing.assert_close(rough.T @ rough, torch.eye(8), rtol=0, atol=1e-5)
+    assert subspace_overlap(rough, output_eigenspace(W, C, 8).vectors) > 0.95

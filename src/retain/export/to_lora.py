@@ -10,7 +10,7 @@ from torch import nn
 
 from retain.errors import InputError
 from retain.hf.lora_files import lora_factors, write_lora
-from retain.linalg import truncated
+from retain.linalg.matrices import truncated
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ def model_hash(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(_base_tensors(model)):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if tensor.device.type != "meta":
-            flat = tensor.detach().to("cpu").contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+        for part in _plain_parts(tensor.detach()):
+            if part.device.type != "meta":
+                flat = part.to("cpu").contiguous().reshape(-1)
+                digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
     return digest.hexdigest()
 
 
-_NOT_OF_THE_RECORD = ("layers", "findings")
+_NOT_OF_THE_RECORD = ("layers", "findings", "B0_norms")
 """Parts of a start's note that lie beside the adapter only: too long for the record, or said elsewhere in it."""
 
 
@@ -86,6 +87,14 @@ def _base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
         for name, tensor in root.state_dict().items()
         if not any(name.startswith(prefix) for prefix in hidden)
     ]
+
+
+def _plain_parts(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The plain tensors that a quantised one (torchao's) is made of; a plain tensor itself."""
+    if type(tensor) in (torch.Tensor, torch.nn.Parameter) or not hasattr(tensor, "__tensor_flatten__"):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()
+    return [part for name in names for part in _plain_parts(getattr(tensor, name))]
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ from retain.results import write_text
 
 NOTE = "retain_start.json"
 
-Start = Callable[[str, Tensor, Tensor | None], tuple[Tensor, Tensor]]
-"""From a layer's name, W0 (m, n) float32 or better and its bias (m,), A0 (r, n) and B0 (m, r)."""
+Starts = Mapping[str, tuple[Tensor, Tensor]]
+"""A0 (r, n) and B0 (m, r) by layer."""
 
 
 @dataclass
@@ -56,14 +57,14 @@ class StartedLoraConfig(LoraConfig):  # type: ignore[misc]  # PEFT ships no type
 
 
 def attach_started(
-    model: nn.Module, fields: dict[str, Any], start: Start, note: dict[str, Any], adapter: str = "default"
+    model: nn.Module, fields: dict[str, Any], starts: Starts, note: dict[str, Any], adapter: str = "default"
 ) -> PeftModel:
     """Put an adapter y = W0 x + s·(B A − B0 A0) x on a model; its base weights are not touched.
 
     Args:
         model: the base; or a `PeftModel` of LoRA adapters, to which this one is added.
         fields: of `LoraConfig`, with the r and `lora_alpha` that the user means.
-        start: A0 and B0 of a layer.
+        starts: A0 (r, n) and B0 (m, r) by the layers' names in the base.
         note: what is written beside the adapter.
         adapter: its name.
 
@@ -71,15 +72,12 @@ def attach_started(
         The model with the adapter, active and ready to train.
 
     Raises:
-        InputError: there is an adapter of that name, or one that is no LoRA.
+        InputError: as `check_free`.
     """
+    check_free(model, adapter)
     doubled = {**fields, "r": 2 * fields["r"], "lora_alpha": 2 * fields["lora_alpha"], "init_lora_weights": True}
     config = StartedLoraConfig(**doubled)
-    undo, present = _Undo(model), getattr(model, "peft_config", {})
-    if adapter in present:
-        raise InputError(f"there is an adapter {adapter!r} already; give another adapter_name.")
-    if odd := [name for name, other in present.items() if not isinstance(other, LoraConfig)]:
-        raise InputError(f"adapter {odd[0]!r} is no LoRA; PEFT lets only LoRAs stand beside this one.")
+    undo = _Undo(model)
     if isinstance(model, PeftModel):
         model.add_adapter(adapter, config)
         model.set_adapter(adapter)
@@ -88,13 +86,27 @@ def attach_started(
         adapted = get_peft_model(model, config, adapter_name=adapter)
     try:
         for key, layer in _layers(adapted, adapter).items():
-            A0, B0 = start(key, *weight_of(layer.get_base_layer(), root_of(adapted)))
+            A0, B0 = starts[key]
             make_twin(layer, adapter, (A0, None), (B0, None))
     except BaseException:
         undo(adapted, adapter)
         raise
-    adapted.peft_config[adapter].start_note = note
+    norms = {key: float(B0.norm()) for key, (_, B0) in starts.items()}
+    adapted.peft_config[adapter].start_note = note | {"B0_norms": norms}
     return adapted
+
+
+def check_free(model: nn.Module, adapter: str) -> None:
+    """Whether an adapter of that name can be put on a model.
+
+    Raises:
+        InputError: there is one already, or one beside it that is no LoRA.
+    """
+    present = getattr(model, "peft_config", {})
+    if adapter in present:
+        raise InputError(f"there is an adapter {adapter!r} already; give another adapter_name.")
+    if odd := [name for name, other in present.items() if not isinstance(other, LoraConfig)]:
+        raise InputError(f"adapter {odd[0]!r} is no LoRA; PEFT lets only LoRAs stand beside this one.")
 
 
 class _Undo:
@@ -141,13 +153,12 @@ def restore_started(model: PeftModel, adapter: str, note: dict[str, Any]) -> Non
     """Turn a LoRA of rank 2r, as it was loaded, back into one that trains on from A0 and B0; its function stays.
 
     Raises:
-        InputError: the note is of an adapter of another rank, one that was in the folder before.
+        InputError: the note is of another adapter, one that was in the folder before.
     """
     restored = copy.copy(model.peft_config[adapter])
-    if restored.r != 2 * (rank := note.get("config", {}).get("r", restored.r / 2)):
+    if not _is_of(note, model, adapter):
         raise InputError(
-            f"{NOTE} is of another adapter, one of rank {rank}, and here is one of rank {restored.r}; remove it to "
-            "load this one as an ordinary LoRA."
+            f"{NOTE} is of another adapter than the one beside it; remove it to load this one as an ordinary LoRA."
         )
     restored.__class__ = StartedLoraConfig
     restored.start_note = note
@@ -155,6 +166,18 @@ def restore_started(model: PeftModel, adapter: str, note: dict[str, Any]) -> Non
         down, up = (_fetched(part[adapter]) for part in (layer.lora_A, layer.lora_B))
         make_twin(layer, adapter, TwinDown.parted(down), TwinUp.parted(up))
     model.peft_config[adapter] = restored
+
+
+def _is_of(note: Mapping[str, Any], model: PeftModel, adapter: str) -> bool:
+    """Whether an adapter has the rank and, in every layer, the B0 of which the note tells the length."""
+    layers, norms = _layers(model, adapter), note.get("B0_norms")
+    if not isinstance(norms, dict) or norms.keys() != layers.keys():
+        return False
+    for key, layer in layers.items():
+        up = _fetched(layer.lora_B[adapter])
+        if up.shape[1] % 2 or not math.isclose(float(TwinUp.parted(up)[0].norm()), norms[key], rel_tol=1e-2):
+            return False
+    return True
 
 
 def _fetched(part: Any) -> Tensor:

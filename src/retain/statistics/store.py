@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.base_weight import features
-from retain.linalg import pack_symmetric, unpack_symmetric
+from retain.linalg.matrices import pack_symmetric, unpack_symmetric
 from retain.results import write_bytes, write_text
 from retain.statistics import moments as sums
 from retain.statistics.moments import Moments

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from retain.errors import InputError
 from retain.hf.starts import NOTE, read_note
-from retain.linalg import DENSE_LIMIT, subspace_overlap, top_eigenspace
+from retain.linalg.eigenspace import DENSE_LIMIT, top_eigenspace
+from retain.linalg.subspaces import subspace_overlap
 from retain.report.calibration_rows import (
     InputFacts,
     InputRow,

@@ -17,7 +17,7 @@ from retain.hf.adapt import task_type
 from retain.hf.base_weight import features
 from retain.hf.describe import model_hash
 from retain.hf.sides import is_adapted, root_of
-from retain.hf.starts import attach_started, weight_of
+from retain.hf.starts import attach_started, check_free, weight_of
 from retain.hf.targets import lora_targets
 from retain.methods.sc_lora import equations, relatives
 from retain.methods.sc_lora.config import STARTS, ScLoraConfig
@@ -67,7 +67,8 @@ def sc_lora(
         A `PeftModel`, ready to train.
 
     Raises:
-        InputError: data that `config.start` needs are missing, or statistics that do not fit this model.
+        InputError: data that `config.start` needs are missing, statistics do not fit this model, or there is an adapter
+            of that name or beside it one that is no LoRA.
         TargetError: a layer cannot be adapted, or has fewer outputs than r.
 
     Warns:
@@ -77,6 +78,7 @@ def sc_lora(
     given = {"learn": learn, "keep": keep}
     if missing := [name for name in needed if given[name] is None]:
         raise InputError(f"start={config.start!r} needs {' and '.join(missing)}: batches of text, or statistics of it.")
+    check_free(base, adapter_name)
     layers = check_targets(base, config)
     with tempfile.TemporaryDirectory() as scratch:
         found = {
@@ -92,7 +94,7 @@ def sc_lora(
     fields = config.lora_fields | {"task_type": config.task_type or task_type(root_of(base))}
     if is_adapted(base) and config.target_modules == "all-linear":
         fields["target_modules"] = list(layers)  # PEFT would take a trained copy of the head for a layer
-    return attach_started(base, fields, lambda key, *_: solved[key], note, adapter_name)
+    return attach_started(base, fields, solved, note, adapter_name)
 
 
 def _statistics(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from retain.linalg import Eigenspace, output_eigenspace
+from retain.linalg.eigenspace import Eigenspace, output_eigenspace
 
 
 def with_bias(weight: Tensor, bias: Tensor | None) -> Tensor:

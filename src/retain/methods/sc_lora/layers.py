@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from retain.linalg import leading_subspace, subspace_overlap
+from retain.linalg.subspaces import leading_subspace, subspace_overlap
 from retain.methods.sc_lora import equations
 from retain.methods.sc_lora.config import ScLoraConfig
 

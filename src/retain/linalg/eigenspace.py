@@ -26,7 +26,6 @@ STEPS = 8
 RESTARTS = 20
 RESIDUAL_TOLERANCE = 1e-3
 CHANGE_TOLERANCE = 1e-6
-POWER_ITERATIONS = 2
 _RANK_TOLERANCE = 1e-12
 _EPSILON = torch.finfo(torch.float64).eps
 
@@ -93,7 +92,7 @@ def top_eigenspace(
     if found is not None:
         return found
     matrix = apply(torch.eye(size, dtype=torch.float64, device=target))
-    values, vectors = _descending(matrix)
+    values, vectors = descending(matrix)
     return _finished(apply, vectors[:, :r], float(values.abs().max()), "eigh")
 
 
@@ -139,94 +138,6 @@ def output_eigenspace(
     return _dense(W, C, r, seed)
 
 
-def leading_subspace(weight: Tensor, moment: Tensor, r: int, *, seed: int = 0) -> Tensor:
-    """About the r leading directions of weight · moment · weightᵀ (m, m) for a positive moment: (m, r), orthonormal.
-
-    By two power iterations on a random block, in float32: cheap, and close enough for a report on how two sets compare;
-    not for anything that is trained.
-
-    Args:
-        weight: W (m, n).
-        moment: C (n, n), positive semidefinite.
-        r: how many, 1 … m.
-        seed: of the random block.
-    """
-    W, C = weight.float(), moment.to(weight.device).float()
-    block = _random(len(W), min(r + GUARD, len(W)), seed, W.device).float()
-    for _ in range(POWER_ITERATIONS):
-        block = torch.linalg.qr(W @ (C @ (W.T @ block))).Q
-    values, mix = _descending(block.T @ (W @ (C @ (W.T @ block))))
-    return block @ mix[:, :r].to(values.dtype)
-
-
-def subspace_overlap(left: Tensor, right: Tensor) -> float:
-    """‖leftᵀ right‖_F² / min(r₁, r₂): 1 where one space holds the other, 0 where they are orthogonal.
-
-    Args:
-        left: (m, r₁), orthonormal columns, any floating dtype.
-        right: (m, r₂), likewise.
-
-    Raises:
-        ValueError: the spaces are not of one m, or one has no vector.
-    """
-    if left.ndim != 2 or right.ndim != 2 or len(left) != len(right) or 0 in (left.shape[1], right.shape[1]):
-        raise ValueError(
-            f"(m, r₁) and (m, r₂) with one m and r ≥ 1 expected, got {tuple(left.shape)} and {tuple(right.shape)}."
-        )
-    shared = left.to(torch.float64).T @ right.to(right.device, torch.float64)
-    return min(1.0, float(shared.square().sum()) / min(shared.shape))
-
-
-def truncated(B: Tensor, A: Tensor, r: int) -> tuple[Tensor, Tensor, float, float]:
-    """The best approximation of rank r to B A, its singular values split evenly; and what is lost and was there.
-
-    The product is never formed: thin QR of both factors, and an SVD of the k × k middle.
-
-    Args:
-        B: (m, k) float64.
-        A: (k, n) float64.
-        r: the rank; where it is at least k, nothing is lost.
-
-    Returns:
-        B' (m, r') and A' (r', n) with r' = min(r, k), ‖B A − B' A'‖_F, and ‖B A‖_F.
-    """
-    if r >= A.shape[0]:
-        return B, A, 0.0, float(torch.linalg.norm(torch.linalg.qr(B).R @ torch.linalg.qr(A.T).R.T))
-    Qb, Rb = torch.linalg.qr(B)
-    Qa, Ra = torch.linalg.qr(A.T)
-    U, S, Vh = torch.linalg.svd(Rb @ Ra.T)
-    root = S[:r].sqrt()
-    return Qb @ (U[:, :r] * root), (root[:, None] * Vh[:r]) @ Qa.T, float(S[r:].norm()), float(S.norm())
-
-
-def pack_symmetric(matrix: Tensor) -> Tensor:
-    """The upper triangle, row by row: (n, n) to (n(n+1)/2,), dtype and device kept.
-
-    Raises:
-        ValueError: the matrix is not square.
-    """
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"a square matrix expected, got shape {tuple(matrix.shape)}.")
-    rows, columns = torch.triu_indices(*matrix.shape, device=matrix.device)
-    return matrix[rows, columns]
-
-
-def unpack_symmetric(packed: Tensor) -> Tensor:
-    """The symmetric matrix of which pack_symmetric gave the upper triangle: (n(n+1)/2,) to (n, n).
-
-    Raises:
-        ValueError: the length is no n(n+1)/2.
-    """
-    size = (math.isqrt(8 * packed.numel() + 1) - 1) // 2
-    if packed.ndim != 1 or size * (size + 1) // 2 != packed.numel():
-        raise ValueError(f"a vector of n(n+1)/2 values expected, got shape {tuple(packed.shape)}.")
-    rows, columns = torch.triu_indices(size, size, device=packed.device)
-    matrix = packed.new_empty(size, size)
-    matrix[rows, columns] = packed
-    matrix[columns, rows] = packed
-    return matrix
-
-
 def _check_rank(r: int, size: int) -> None:
     if not 1 <= r <= size:
         raise ValueError(
@@ -250,7 +161,8 @@ def _finite(operator: Operator) -> Operator:
     return apply
 
 
-def _random(rows: int, columns: int, seed: int, device: torch.device) -> Tensor:
+def random_block(rows: int, columns: int, seed: int, device: torch.device) -> Tensor:
+    """Normal numbers (rows, columns) float64, drawn on the CPU so that all devices begin alike."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64).to(device)
 
@@ -258,12 +170,12 @@ def _random(rows: int, columns: int, seed: int, device: torch.device) -> Tensor:
 def _start_block(size: int, r: int, seed: int, start: Operator | None, device: torch.device) -> Tensor:
     """(size, min(r + GUARD, size)) orthonormal, within the range of start as far as that goes."""
     width = min(r + GUARD, size)
-    drawn = _random(size, width, seed, device)
+    drawn = random_block(size, width, seed, device)
     moved = drawn if start is None else _checked(start(drawn))
     block = _orthonormal(moved, drawn[:, :0], _RANK_TOLERANCE * float(moved.norm()))
     missing = width - block.shape[1]
     if missing:
-        rest = _off(_random(size, missing, seed + 1, device), block)
+        rest = _off(random_block(size, missing, seed + 1, device), block)
         block = torch.cat([block, rest], dim=1)
     return block
 
@@ -285,7 +197,7 @@ def _orthonormal(block: Tensor, basis: Tensor, smallest: float) -> Tensor:
     return again
 
 
-def _descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (n,) and eigenvectors (n, n) of the symmetric part, largest signed value first."""
     values, vectors = torch.linalg.eigh(_checked(matrix + matrix.T) / 2)
     return values.flip(0), vectors.flip(1)
@@ -298,7 +210,7 @@ def _leading(matrix: Tensor, r: int) -> tuple[Tensor, Tensor]:
     """
     size = len(matrix)
     if matrix.device.type != "cpu" or r > size // 2:
-        values, vectors = _descending(matrix)
+        values, vectors = descending(matrix)
         return values[:r], vectors[:, :r]
     symmetric = (_checked(matrix + matrix.T) / 2).numpy()
     some, chosen = scipy.linalg.eigh(symmetric, subset_by_index=[size - r, size - 1], driver="evr", check_finite=False)
@@ -316,7 +228,7 @@ def _lanczos(operator: Operator, size: int, r: int, block: Tensor) -> Eigenspace
     before = math.inf
     for _ in range(RESTARTS):
         space = _grown(operator, space, min(size, space.basis.shape[1] + STEPS * block.shape[1]))
-        values, mix = _descending(space.basis.T @ space.images)
+        values, mix = descending(space.basis.T @ space.images)
         norm = float(values.abs().max())
         top, best = values[:r], space.basis @ mix[:, :r]
         scale = max(float(top.abs().sum()), math.sqrt(_EPSILON) * norm)
@@ -378,7 +290,7 @@ def _dense(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace:
     values, mix = _leading(matrix, min(r, columns))
     good = int((values >= -_EPSILON * columns * norm).sum())
     fill = min(r - good, rows - columns)
-    outside = _off(_random(rows, fill, seed, W.device), U)
+    outside = _off(random_block(rows, fill, seed, W.device), U)
     vectors = torch.cat([U @ mix[:, :good], outside, U @ mix[:, good : r - fill]], dim=1)
     return _finished(operator, vectors, norm, "eigh")
 

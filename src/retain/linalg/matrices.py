@@ -1,0 +1,58 @@
+"""Symmetric matrices as their upper triangle, and products of thin factors cut to a smaller rank."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def pack_symmetric(matrix: Tensor) -> Tensor:
+    """The upper triangle, row by row: (n, n) to (n(n+1)/2,), dtype and device kept.
+
+    Raises:
+        ValueError: the matrix is not square.
+    """
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"a square matrix expected, got shape {tuple(matrix.shape)}.")
+    rows, columns = torch.triu_indices(*matrix.shape, device=matrix.device)
+    return matrix[rows, columns]
+
+
+def unpack_symmetric(packed: Tensor) -> Tensor:
+    """The symmetric matrix of which pack_symmetric gave the upper triangle: (n(n+1)/2,) to (n, n).
+
+    Raises:
+        ValueError: the length is no n(n+1)/2.
+    """
+    size = (math.isqrt(8 * packed.numel() + 1) - 1) // 2
+    if packed.ndim != 1 or size * (size + 1) // 2 != packed.numel():
+        raise ValueError(f"a vector of n(n+1)/2 values expected, got shape {tuple(packed.shape)}.")
+    rows, columns = torch.triu_indices(size, size, device=packed.device)
+    matrix = packed.new_empty(size, size)
+    matrix[rows, columns] = packed
+    matrix[columns, rows] = packed
+    return matrix
+
+
+def truncated(B: Tensor, A: Tensor, r: int) -> tuple[Tensor, Tensor, float, float]:
+    """The best approximation of rank r to B A, its singular values split evenly; and what is lost and was there.
+
+    The product is never formed: thin QR of both factors, and an SVD of the k × k middle.
+
+    Args:
+        B: (m, k) float64.
+        A: (k, n) float64.
+        r: the rank; where it is at least k, nothing is lost.
+
+    Returns:
+        B' (m, r') and A' (r', n) with r' = min(r, k), ‖B A − B' A'‖_F, and ‖B A‖_F.
+    """
+    if r >= A.shape[0]:
+        return B, A, 0.0, float(torch.linalg.norm(torch.linalg.qr(B).R @ torch.linalg.qr(A.T).R.T))
+    Qb, Rb = torch.linalg.qr(B)
+    Qa, Ra = torch.linalg.qr(A.T)
+    U, S, Vh = torch.linalg.svd(Rb @ Ra.T)
+    root = S[:r].sqrt()
+    return Qb @ (U[:, :r] * root), (root[:, None] * Vh[:r]) @ Qa.T, float(S[r:].norm()), float(S.norm())
