@@ -4,9 +4,9 @@
     python benchmarks/initialisation.py sc-lora corda-peft # some
     python benchmarks/initialisation.py --layer            # one layer 4096 → 11008, statistics given
 
-Each case loads the model, notes the memory held, then does its work; `seconds` is this process's CPU time on `--threads`
-threads (so that other work on the machine counts little), `memory` the most held beyond the loaded model, `stored` what
-must be kept to begin again without the data. `forward` is the model reading the same batches and nothing else; CorDA
+Each case loads the model, notes the memory held, then does its work; `seconds` is this process's CPU time (so that
+other work on the machine counts little), `memory` the most held beyond the loaded model, `stored` what must be kept to begin
+again without the data. `forward` is the model reading the same batches and nothing else; CorDA
 takes one sequence at a time, because batches make it fail, so it has a forward of its own.
 """
 

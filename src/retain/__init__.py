@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from retain.methods.vefa.layer import VeFAModel
     from retain.results import Result, read_result
     from retain.workflow.measure import measure
+    from retain.workflow.self_written import self_written
 
 __version__ = version("retain")
 
@@ -37,10 +38,11 @@ _HOMES = {
     "retain.methods.vefa.layer": ("VeFAModel",),
     "retain.results": ("Result", "read_result"),
     "retain.workflow.measure": ("measure",),
+    "retain.workflow.self_written": ("self_written",),
 }
 __all__ = ["CalibrationWarning", "Exported", "InputError", "LoRFAConfig", "LoRFAModel", "MergeError", "Result"]
 __all__ += ["RetainError", "ScLoraConfig", "TargetError", "TrainingError", "VeFAConfig", "VeFAModel", "__version__"]
-__all__ += ["export_lora", "load_adapter", "measure", "read_result", "sc_lora"]
+__all__ += ["export_lora", "load_adapter", "measure", "read_result", "sc_lora", "self_written"]
 
 
 def __getattr__(name: str) -> Any:

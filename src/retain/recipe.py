@@ -11,8 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from retain.errors import InputError
 
-LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "sc-lora": 5e-4, "vefa": 3e-3, "ia3": 3e-3}
-"""Where to start when no learning rate is given: VeFA and IA3 scale features one by one and want a larger one."""
+LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3} | dict.fromkeys(
+    ("sc-lora", "corda-kpm", "lora-null", "milora", "random-start"), 1e-4
+)
+"""Where to start when no learning rate is given: VeFA and IA3 scale features one by one and want a larger one; a LoRA
+that starts with both factors away from 0 learns as much as LoRA at about a tenth of its rate."""
 
 OTHER_LEARNING_RATE = 5e-4
 
@@ -116,6 +119,11 @@ class Calibrating(BaseModel):
         return value
 
     @property
+    def writes_itself(self) -> bool:
+        """Whether the base is to write what is kept."""
+        return self.calibrate_keep == "self" and getattr(self, "statistics", None) is None
+
+    @property
     def memory_bytes(self) -> int | None:
         """The memory limit in bytes."""
         return None if self.memory_limit is None else _bytes(self.memory_limit)
@@ -158,10 +166,12 @@ class Recipe(Measuring, Calibrating):
         None, description="Statistics that `retain calibrate` wrote, to be used instead of calibrating again."
     )
     rank: int | None = Field(
-        None, gt=0, description="Rank of the adapter, for methods that have one (their field r). [8]"
+        None, gt=0, description="Rank of the adapter, for methods that have one (their field r). [8; sc-lora 32]"
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak learning rate. [a starting point for the method: vefa 3e-3, lora and lorfa 5e-4]"
+        None,
+        gt=0,
+        description="Peak learning rate. [a starting point for the method: vefa 3e-3, lora, lorfa 5e-4, sc-lora 1e-4]",
     )
     epochs: float = Field(3.0, gt=0, description="Passes over the training data.")
     max_steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")

@@ -60,9 +60,9 @@ def test_the_base_writes_what_to_keep_and_stock_peft_loads_the_result(flags, tin
     folder = tmp_path / "run"
     result = read_result(folder / "result.json")
     assert result.method.name == "sc-lora"
-    start = result.method.config["start"]
-    assert (start["config"]["beta"], start["config"]["r"]) == (0.6, 4)
-    assert start["data"]["keep"]["tokens"] == 200
+    config = result.method.config
+    assert (config["beta"], config["r"], config["saved_r"], config["keep_tokens"]) == (0.6, 4, 8, 200)
+    assert result.training["calibrate_keep"] == "self"
     assert result.cost.calibration_seconds > 0
     written = [json.loads(line) for path in folder.glob("statistics/self-*.jsonl") for line in path.open()]
     assert sum(len(row["ids"]) for row in written) >= 200
@@ -105,9 +105,28 @@ def test_calibrate_writes_what_tune_then_uses(flags, kept, tmp_path, capsys):
     assert keep.tokens == 200
     command = ["tune", *flags("--method", "sc-lora", "--statistics", str(tmp_path / "statistics"), *SHORT)]
     assert main(command) == 0
-    start = read_result(tmp_path / "run" / "result.json").method.config["start"]
-    assert start["data"]["keep"]["data_hash"] == keep.manifest.data_hash
+    result = read_result(tmp_path / "run" / "result.json")
+    assert result.method.config["keep_data_hash"] == keep.manifest.data_hash
+    assert not any("kept apart" in note for note in result.provenance.notes)
     assert not (tmp_path / "run" / "statistics").exists()
+
+
+def test_statistics_that_know_nothing_of_what_is_measured_are_told_of(flags, kept, tiny_folder, tiny_data, tmp_path):
+    folder = str(tmp_path / "statistics")
+    source = ["--model", str(tiny_folder), "--train", str(tiny_data / "train.jsonl"), "--calibrate-keep", kept]
+    assert main(["calibrate", *source, "--calibrate-tokens", "200", "--output", folder]) == 0
+    assert main(["tune", *flags("--method", "sc-lora", "--statistics", folder, *SHORT)]) == 0
+    notes = read_result(tmp_path / "run" / "result.json").provenance.notes
+    assert any("were not kept apart from keep:letters" in note for note in notes)
+
+
+def test_another_suite_makes_the_base_write_anew(flags, tmp_path, capsys):
+    command = ["tune", *flags("--method", "sc-lora", *SHORT)]
+    assert main(command) == 0
+    more = write_jsonl(tmp_path / "more.jsonl", [{"question": "x y then what", "choices": ["a", "b"], "answer": 0}] * 1)
+    at = command.index("--keep") + 2
+    assert main([*command[:at], str(more), *command[at:]]) == 2
+    assert "another run (it differs in apart from keep:more)" in capsys.readouterr().err
 
 
 def test_the_same_statistics_give_the_same_adapter(flags, kept, tmp_path):
@@ -142,7 +161,7 @@ def test_text_that_is_measured_may_not_be_calibrated_on(flags, tiny_data, tmp_pa
     path = write_jsonl(tmp_path / "leak.jsonl", [{"text": "a b c"}, {"text": f"before {question * 4} after"}])
     assert main(["tune", *flags("--method", "sc-lora", "--calibrate-keep", str(path), *SHORT)]) == 2
     found = capsys.readouterr().err
-    assert "1 of 2 passages hold what is measured, number 2 first" in found
+    assert "1 of 2 passages hold what is measured" in found
 
 
 def test_statistics_of_another_model_are_refused(flags, kept, tmp_path, capsys):

@@ -10,10 +10,10 @@ from retain.results import read_result
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_own_loop(tiny_folder, tiny_data, tmp_path):
+def run(name, tiny_folder, tiny_data, tmp_path):
     data = [str(tiny_data / name) for name in ("train.jsonl", "test.jsonl", "letters.jsonl", "text.txt")]
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "own_loop.py"), str(tiny_folder), *data, str(tmp_path / "out")],
+        [sys.executable, str(EXAMPLES / name), str(tiny_folder), *data, str(tmp_path / "out")],
         capture_output=True,
         text=True,
         check=False,
@@ -21,9 +21,20 @@ def test_own_loop(tiny_folder, tiny_data, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "letters: lost" in done.stdout
-    result = read_result(tmp_path / "out" / "result.json")
-    assert result.task[0].tuned < result.task[0].base
     assert (tmp_path / "out" / "adapter" / "adapter_config.json").is_file()
+    return read_result(tmp_path / "out" / "result.json"), done.stdout
+
+
+def test_own_loop(tiny_folder, tiny_data, tmp_path):
+    result, _ = run("own_loop.py", tiny_folder, tiny_data, tmp_path)
+    assert result.task[0].tuned < result.task[0].base
+
+
+def test_sc_lora(tiny_folder, tiny_data, tmp_path):
+    result, said = run("sc_lora.py", tiny_folder, tiny_data, tmp_path)
+    assert result.task[0].tuned < result.task[0].base
+    assert result.method.config["beta"] == 0.8
+    assert "cut to rank 4" in said
 
 
 def test_examples_are_short():

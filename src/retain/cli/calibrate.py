@@ -12,12 +12,28 @@ from retain.recipe import CalibrateRecipe, load_recipe
 HELP = "Collect statistics of texts to learn and to keep, for sc-lora and its relatives; trains nothing."
 
 
+MEASURING_ONLY = frozenset(
+    {
+        "keep_format",
+        "keep_score",
+        "test_items",
+        "generate",
+        "max_new_tokens",
+        "reference_tokens",
+        "evaluation_batch_size",
+    }
+)
+"""Fields that decide how something is measured, which is not done here."""
+
+
 def make_parser() -> ArgumentParser:
     """The verb's options."""
     return recipe_parser(
         CalibrateRecipe,
         HELP + " Interrupted, it goes on where it stopped. Use them with `retain tune --statistics FOLDER`.",
-        "retain calibrate --model Qwen/Qwen3-0.6B --train train.jsonl --calibrate-keep self --output runs/statistics",
+        "retain calibrate --model Qwen/Qwen3-0.6B --train train.jsonl --calibrate-keep self --test test.jsonl "
+        "--keep capitals.jsonl --reference text.txt --output runs/statistics",
+        leave_out=MEASURING_ONLY,
     )
 
 

@@ -49,7 +49,7 @@ def find_overlaps(
         shared = [texts for texts in items if any(fingerprint(text) in learned for text in texts)]
         if shared:
             problems.append(
-                f"train and {name} share {len(shared)} of {len(items)} items, for instance {_short(shared[0][0])}; "
+                f"train and {name} share {len(shared)} of {len(items)} items, for instance {quoted(shared[0][0])}; "
                 "what is measured must not be trained on: remove them from one side."
             )
     return problems
@@ -63,7 +63,7 @@ def find_contained(
     Calibration data are not trained on, but directions taken from the very items that are measured would flatter the
     result. Looked for are questions and prompts (and reference paragraphs) within the texts, case and space folded.
     """
-    measured = {"test": [example.prompt_text for example in test], "reference": _paragraphs(reference)}
+    measured = {"test": [turn for example in test for turn in _asked(example)], "reference": _paragraphs(reference)}
     measured |= {f"keep suite {name!r}": [choice.question for choice in items] for name, items in keep.items()}
     folded = [(name, item, _folded(item)) for name, items in measured.items() for item in items]
     sought = [(name, item, needle) for name, item, needle in folded if len(needle) >= SHORTEST_NEEDLE]
@@ -71,12 +71,19 @@ def find_contained(
     for index, text in enumerate(texts):
         hay = _folded(text)
         if hit := next(((name, item) for name, item, needle in sought if needle in hay), None):
-            found[index] = f"it holds {_short(hit[1])} of the {hit[0]}"
+            found[index] = f"it holds {quoted(hit[1])} of the {hit[0]}"
     return found
 
 
 SHORTEST_NEEDLE = 12
 """Shorter items are found in other text by chance."""
+
+
+def _asked(example: Example) -> list[str]:
+    """What a test item asks, without roles: a prompt, or what users say in a conversation."""
+    if isinstance(example.prompt, str):
+        return [example.prompt]
+    return [turn.content for turn in example.prompt if turn.role == "user"]
 
 
 def passage_text(passage: Example | str) -> str:
@@ -105,6 +112,7 @@ def _paragraphs(text: str) -> list[str]:
     return [part for part in text.split("\n") if len(part.strip()) >= SHORTEST_PARAGRAPH]
 
 
-def _short(text: str, length: int = 60) -> str:
+def quoted(text: str, length: int = 60) -> str:
+    """The beginning of a text, in quotes, on one line."""
     flat = " ".join(text.split())
     return repr(flat if len(flat) <= length else flat[: length - 1] + "…")

@@ -58,6 +58,16 @@ def encode_prompt(tokenizer: Any, example: Example, max_length: int) -> list[int
     return _cut(tokenizer, prompt, max_length)
 
 
+def encode_question(tokenizer: Any, question: str, max_length: int) -> list[int]:
+    """Tokens of one user's message in the chat template, ready to be answered; cut at its start to `max_length`.
+
+    Raises:
+        InputError: there is no chat template, or it refuses.
+    """
+    ids = _template(tokenizer, [{"role": "user", "content": question}], add_generation_prompt=True)
+    return _cut(tokenizer, ids, max_length)
+
+
 def encode_choice(tokenizer: Any, item: Choice, *, chat: bool, max_length: int) -> list[Encoded]:
     """One sequence for each choice; scored is the choice's text. All see the same part of a question that is too long.
 

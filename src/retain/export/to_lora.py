@@ -39,7 +39,7 @@ def export_lora(
 
     Args:
         model: a `PeftModel` with a LoRA, SC-LoRA or LoRFA adapter.
-        folder: where to write; what is there is replaced.
+        folder: where to write; an adapter that is there is replaced.
         rank: of the export. None: the adapter's own, which loses nothing (2r for SC-LoRA).
         adapter_name: which adapter.
 
@@ -47,14 +47,16 @@ def export_lora(
         Where it lies, and the error.
 
     Raises:
-        InputError: the adapter has no low-rank update, trains modules in full, or the rank is none.
+        InputError: the adapter has no low-rank update or changes what a LoRA cannot carry (biases, embeddings, whole
+            modules, a rewritten base), the rank is none, or the folder holds something else.
     """
     if rank is not None and rank < 1:
         raise InputError(f"rank={rank}: give a whole number ≥ 1, or None for the adapter's own.")
-    found = {name: (B.detach().double(), A.detach().double()) for name, B, A in lora_factors(model, adapter_name)}
+    found = {name: (B.detach().cpu(), A.detach().cpu()) for name, B, A in lora_factors(model, adapter_name)}
     chosen = rank or max(A.shape[0] for _, A in found.values())
-    cut = {name: truncated(B, A, chosen) for name, (B, A) in found.items()}
-    path = write_lora(model, adapter_name, {name: (B, A) for name, (B, A, _, _) in cut.items()}, chosen, Path(folder))
+    cut = {name: truncated(B.double(), A.double(), chosen) for name, (B, A) in found.items()}
+    factors = {name: (B, A) for name, (B, A, _, _) in cut.items()}
+    path = write_lora(model, adapter_name, factors, chosen, Path(folder))
     lost, whole = (math.fsum(part[index] ** 2 for part in cut.values()) for index in (2, 3))
     errors = {name: lost / size if size > 0 else 0.0 for name, (_, _, lost, size) in cut.items()}
     return Exported(path, chosen, math.sqrt(lost / whole) if whole > 0 else 0.0, errors)

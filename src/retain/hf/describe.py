@@ -27,10 +27,6 @@ def model_hash(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-_NOT_OF_THE_RECORD = ("layers", "findings", "B0_norms")
-"""Parts of a start's note that lie beside the adapter only: too long for the record, or said elsewhere in it."""
-
-
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
     """Number of trainable parameters, and of all parameters, the adapter's included."""
     counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
@@ -45,13 +41,20 @@ def changed_size(model: torch.nn.Module) -> tuple[int, int]:
 
 
 def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
-    """The active adapter's PEFT configuration as JSON values; empty for a model without an adapter."""
+    """The active adapter's PEFT configuration as JSON values; empty for a model without an adapter.
+
+    Of an adapter with a start of its own, the rank and alpha that were asked for, with what it began from.
+    """
     config = _active_config(model)
     if config is None:
         return {}
+    own = {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
     started = getattr(config, "start_note", None)
-    note = {} if started is None else {"start": {k: v for k, v in started.items() if k not in _NOT_OF_THE_RECORD}}
-    return {k: _plain(v) for k, v in config.to_dict().items() if v is not None} | note
+    if started is None:
+        return own
+    chosen = {k: v for k, v in started.get("config", {}).items() if v is not None}
+    data = {f"{name}_{k}": v for name, part in started.get("data", {}).items() for k, v in part.items()}
+    return own | {"saved_r": own["r"], "saved_alpha": own["lora_alpha"]} | chosen | data
 
 
 def adapter_kind(model: torch.nn.Module) -> str | None:

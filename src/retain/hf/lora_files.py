@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
@@ -18,8 +18,9 @@ from transformers.pytorch_utils import Conv1D
 from retain.errors import InputError
 from retain.hf.base_weight import at_least_float32
 from retain.hf.layer import FeatureLayer
-from retain.hf.sides import root_of
+from retain.hf.sides import mutates_base, root_of
 from retain.hf.starts import weight_of
+from retain.hf.twin import Twin
 
 
 @torch.no_grad()
@@ -32,13 +33,11 @@ def lora_factors(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor, 
     config = getattr(model, "peft_config", {}).get(adapter)
     if config is None:
         raise InputError(f"there is no adapter {adapter!r}; there are {', '.join(getattr(model, 'peft_config', {}))}.")
-    if getattr(config, "modules_to_save", None):
-        raise InputError(f"adapter {adapter!r} trains {config.modules_to_save} in full, which a LoRA cannot carry.")
+    if reason := _not_carried(model, adapter, config):
+        raise InputError(f"adapter {adapter!r} {reason}.")
     found = False
     for name, layer in root_of(model).named_modules():
         if isinstance(layer, LoraLayer) and adapter in layer.lora_A:
-            if layer.use_dora.get(adapter):
-                raise InputError(f"adapter {adapter!r} is a DoRA, whose update is not of low rank; merge it instead.")
             B, A = (at_least_float32(part[adapter].weight) for part in (layer.lora_B, layer.lora_A))
             yield name, B * layer.scaling[adapter], A
             found = True
@@ -50,6 +49,31 @@ def lora_factors(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor, 
     if not found:
         kind = str(getattr(config.peft_type, "value", config.peft_type)).lower()
         raise InputError(f"adapter {adapter!r} is a {kind}, whose update is not of low rank; merge it instead.")
+
+
+def _not_carried(model: nn.Module, adapter: str, config: Any) -> str | None:
+    """Why an ordinary LoRA of linear layers on the untouched base cannot be what an adapter is; None if it can."""
+    if getattr(config, "modules_to_save", None):
+        return f"trains {config.modules_to_save} in full, which a LoRA cannot carry; merge it instead"
+    if mutates_base(model):
+        return "lives on a base that its start rewrote, so alone it is not what was trained; merge it instead"
+    if getattr(config, "lora_bias", False) or getattr(config, "trainable_token_indices", None):
+        return "trains biases or tokens too, which a LoRA cannot carry; merge it instead"
+    for name, layer in root_of(model).named_modules():
+        if not isinstance(layer, LoraLayer):
+            continue
+        variant = layer.lora_variant.get(adapter)
+        if variant is not None and not isinstance(variant, Twin):
+            kind = type(variant).__name__.removesuffix("Variant").removesuffix("Linear")
+            return f"is a {kind}, whose update is not of low rank; merge it instead"
+        if adapter in layer.lora_embedding_A or (adapter in layer.lora_A and not _is_linear(layer)):
+            return f"changes {name}, which is no linear layer; merge it instead"
+    return None
+
+
+def _is_linear(layer: Any) -> bool:
+    down, up = layer.lora_A, layer.lora_B
+    return all(part.weight.dim() == 2 for container in (down, up) for part in container.values())
 
 
 def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Tensor]], rank: int, folder: Path) -> Path:
@@ -78,6 +102,9 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
         missing = rank - A.shape[0]
         weights[f"base_model.model.{name}.lora_A.weight"] = nn.functional.pad(A, (0, 0, 0, missing))
         weights[f"base_model.model.{name}.lora_B.weight"] = nn.functional.pad(B, (0, missing))
+    folder = folder.expanduser().absolute()
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_NAME).is_file():
+        raise InputError(f"{folder}: holds something else than an adapter; give another folder, or empty it.")
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -87,6 +114,10 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
         metadata={"format": "pt"},
     )
     config.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
+    former = folder.with_name(f".{folder.name}.former")
+    shutil.rmtree(former, ignore_errors=True)
+    if folder.exists():
+        folder.rename(former)
     temporary.rename(folder)
+    shutil.rmtree(former, ignore_errors=True)
     return folder

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils import align_module_device  # type: ignore[import-untyped]
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
@@ -91,8 +92,8 @@ def attach_started(
     except BaseException:
         undo(adapted, adapter)
         raise
-    norms = {key: float(B0.norm()) for key, (_, B0) in starts.items()}
-    adapted.peft_config[adapter].start_note = note | {"B0_norms": norms}
+    marks = {key: _mark(B0) for key, (_, B0) in starts.items()}
+    adapted.peft_config[adapter].start_note = note | {"B0_marks": marks}
     return adapted
 
 
@@ -168,14 +169,21 @@ def restore_started(model: PeftModel, adapter: str, note: dict[str, Any]) -> Non
     model.peft_config[adapter] = restored
 
 
+def _mark(B0: Tensor) -> float:
+    """One number by which a B0 (m, r) is known again: its mean product with a fixed wave, in units of its size."""
+    flat = B0.detach().double().flatten().cpu()
+    wave = torch.cos(torch.arange(len(flat), dtype=torch.float64) ** 1.5)
+    return float(flat @ wave / flat.norm().clamp_min(torch.finfo(torch.float64).tiny))
+
+
 def _is_of(note: Mapping[str, Any], model: PeftModel, adapter: str) -> bool:
-    """Whether an adapter has the rank and, in every layer, the B0 of which the note tells the length."""
-    layers, norms = _layers(model, adapter), note.get("B0_norms")
-    if not isinstance(norms, dict) or norms.keys() != layers.keys():
+    """Whether an adapter has the rank and, in every layer, the B0 that the note tells of."""
+    layers, marks = _layers(model, adapter), note.get("B0_marks")
+    if not isinstance(marks, dict) or marks.keys() != layers.keys():
         return False
     for key, layer in layers.items():
         up = _fetched(layer.lora_B[adapter])
-        if up.shape[1] % 2 or not math.isclose(float(TwinUp.parted(up)[0].norm()), norms[key], rel_tol=1e-2):
+        if up.shape[1] % 2 or not math.isclose(_mark(TwinUp.parted(up)[0]), marks[key], abs_tol=1e-2):
             return False
     return True
 
@@ -192,8 +200,12 @@ def read_note(source: str | Path) -> dict[str, Any] | None:
     if not path.parent.is_dir():
         try:
             path = Path(hf_hub_download(str(source), NOTE))
-        except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError):
+        except (EntryNotFoundError, HFValidationError):  # there is none, or this is no repository at all
             return None
+        except (OSError, HfHubHTTPError) as error:
+            raise InputError(
+                f"{source}: whether {NOTE} lies beside this adapter could not be read ({error})."
+            ) from error
     if not path.is_file():
         return None
     try:

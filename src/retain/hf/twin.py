@@ -19,8 +19,8 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import LoraVariant
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.nn.functional import linear
 
+from retain.hf import twin_product
 from retain.hf.base_weight import as_matrix, at_least_float32
 
 
@@ -114,7 +114,7 @@ class TwinDown(_Half):
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes [ΔA x | A x]: (…, n) to (…, 2r)."""
-        return torch.cat([linear(x, self.delta), linear(x, self.start + self.delta)], dim=-1)
+        return twin_product.down(x, self.delta, self.start)
 
     def _joined(self, start: Tensor) -> Tensor:
         return torch.cat([self.delta, start + self.delta])
@@ -133,8 +133,7 @@ class TwinUp(_Half):
 
     def forward(self, codes: Tensor) -> Tensor:
         """B0 ΔA x + ΔB A x: (…, 2r) to (…, m)."""
-        moved, whole = codes.chunk(2, dim=-1)
-        return linear(moved, self.start) + linear(whole, self.delta)
+        return twin_product.up(codes, self.start, self.delta)
 
     def _joined(self, start: Tensor) -> Tensor:
         return torch.cat([start, self.delta], dim=1)

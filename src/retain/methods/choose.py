@@ -11,7 +11,7 @@ from torch import nn
 from retain.errors import InputError
 from retain.hf import adapt
 from retain.methods.sc_lora.attach import check_targets
-from retain.methods.sc_lora.config import STARTS, ScLoraConfig
+from retain.methods.sc_lora.config import STARTS, ScLoraConfig, without_effect
 
 
 def known_methods() -> list[str]:
@@ -29,11 +29,15 @@ def calibration(name: str) -> tuple[str, ...]:
     return STARTS.get(name, ())
 
 
-def with_shared(name: str, fields: dict[str, Any], rank: int | None, beta: float | None) -> dict[str, Any]:
-    """The fields of a method with the rank and β of a recipe, where it has them and does not say them itself."""
+def with_shared(name: str, fields: dict[str, Any], rank: int | None, beta: float | None, seed: int) -> dict[str, Any]:
+    """The fields of a method with a recipe's rank, β and seed, where it has them and does not say them itself."""
     if name not in STARTS:
         return adapt.with_rank(name, fields, rank)
-    shared = {"r": rank, "beta": beta if name == "sc-lora" else None}
+    shared = {
+        "r": rank,
+        "beta": beta if name == "sc-lora" else None,
+        "seed": seed if name == "random-start" else None,
+    }
     return {key: value for key, value in shared.items() if value is not None} | fields
 
 
@@ -57,7 +61,8 @@ def start_config(name: str, fields: dict[str, Any]) -> ScLoraConfig:
     Raises:
         InputError: a field is unknown or out of its range.
     """
-    known = [field.name for field in dataclasses.fields(ScLoraConfig) if field.name != "start"]
+    hidden = {"start", *without_effect(name)}
+    known = [field.name for field in dataclasses.fields(ScLoraConfig) if field.name not in hidden]
     if unknown := [field for field in fields if field not in known]:
         raise InputError(
             [

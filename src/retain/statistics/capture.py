@@ -82,6 +82,8 @@ class Capture:
             held = self.moments.get(name)
             if held is None:
                 held = self.moments[name] = sums.empty(x.shape[-1], self.dtype, x.device)
+            elif held.gram.device != x.device:  # resumed, in a model that is spread over devices
+                held.gram, held.total = held.gram.to(x.device), held.total.to(x.device)
             sums.update(held, tokens, samples, None if y is None else self._scale(name, y))
         if self._whole_pass_seen and all(self._calls.values()):
             raise _EnoughError

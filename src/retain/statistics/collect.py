@@ -104,7 +104,7 @@ def collect(
                 "batches that can be gone through again."
             ) from error
         if target is not None:
-            Unfinished(target, together.rank(), plan.identity, plan.share).remove()
+            Unfinished(target, together.rank(), plan.identity, plan.division, plan.share).remove()
         return _collect(replace(plan, share=False), target)
 
 
@@ -125,7 +125,9 @@ def _finished(folder: Path, plan: Plan) -> Statistics:
 
 
 def _collect(plan: Plan, folder: Path | None) -> Statistics:
-    unfinished = None if folder is None else Unfinished(folder, together.rank(), plan.identity, plan.share)
+    unfinished = (
+        None if folder is None else Unfinished(folder, together.rank(), plan.identity, plan.division, plan.share)
+    )
     done: list[Part] = []
     if unfinished:
         plan = replace(plan, share=all(together.gathered(unfinished.share)))
@@ -141,7 +143,7 @@ def _collect(plan: Plan, folder: Path | None) -> Statistics:
         capture = plan.capture(parts[number])
         sequences = _pass(plan, runner, capture, unfinished, (number, len(parts)))
         _check_same(sequences, done, before, unfinished)
-        together.reduce_capture(capture)
+        together.reduce_capture(capture, runner.device)
         if folder is None or unfinished is None:
             held |= capture.moments
             done.append(Part(capture.leader, _sources(capture), list(capture.notes), sequences.data_hash))
@@ -202,7 +204,7 @@ def _pass(
                 plan.tick(*place, index)
     if together.anywhere(changed):
         raise SharingChangedError
-    if index <= skipped and skipped and sequences.data_hash != expected:
+    if together.anywhere(index <= skipped and skipped > 0 and sequences.data_hash != expected):
         raise InputError(
             f"{plan.name or 'calibration'}: the first {skipped} batches are not those that the interrupted calibration "
             "had read; remove its folder to begin anew."

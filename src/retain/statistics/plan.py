@@ -42,8 +42,12 @@ class Plan:
     @property
     def identity(self) -> str:
         """Names all that must be the same when an interrupted collection goes on."""
-        named = [self.model_hash, str(self.dtype), self.sample_norm, self.memory_limit, list(self.layers)]
-        return json.dumps([*named, together.processes()])
+        return json.dumps([self.model_hash, str(self.dtype), self.sample_norm, list(self.layers)])
+
+    @property
+    def division(self) -> str:
+        """What the division of the work depends on; where that changes, it is begun anew."""
+        return json.dumps([self.memory_limit, together.processes()])
 
     def capture(self, part: Iterable[str], *, dry: bool = False) -> Capture:
         """An empty capture of some of the layers."""

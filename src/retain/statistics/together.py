@@ -47,7 +47,7 @@ def anywhere(happened: bool) -> bool:
     return any(gathered(happened))
 
 
-def reduce_capture(capture: Capture) -> None:
+def reduce_capture(capture: Capture, device: torch.device) -> None:
     """Replace one process's sums by those of all; also of layers that ran elsewhere only.
 
     Raises:
@@ -61,7 +61,6 @@ def reduce_capture(capture: Capture) -> None:
             if any(other.get(key, None if leader in other else leader) != leader for other in everywhere):
                 raise SharingChangedError
     sizes = {key: len(held.total) for key, held in capture.moments.items()}
-    device = next(iter(capture.moments.values())).gram.device if capture.moments else "cpu"
     for leaders in everywhere:
         capture.leader |= leaders
     for notes in gathered(capture.notes):

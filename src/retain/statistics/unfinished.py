@@ -41,6 +41,7 @@ class Unfinished:
         folder: of the statistics.
         rank: this process's number.
         plan: names what is collected; a state of another plan is refused.
+        division: names how the work is divided; where that has changed, it is begun anew.
         share: whether layers share sums; the state says it where there is one.
         parts: those that are done.
     """
@@ -48,6 +49,7 @@ class Unfinished:
     folder: Path
     rank: int
     plan: str
+    division: str
     share: bool
     parts: list[Part] = field(default_factory=list)
 
@@ -61,8 +63,8 @@ class Unfinished:
             return
         try:
             found = json.loads(self._state.read_text(encoding="utf-8"))
-            plan, self.share = found["plan"], found["share"]
-            self.parts = [
+            plan, division, share = found["plan"], found["division"], found["share"]
+            parts = [
                 Part(p["leaders"], {k: Source(**v) for k, v in p["sources"].items()}, p["notes"], p["data_hash"])
                 for p in found["parts"]
             ]
@@ -73,6 +75,10 @@ class Unfinished:
                 f"{self.folder}: holds an interrupted calibration of another model or with other settings; give "
                 "another folder, or remove that one."
             )
+        if division != self.division:  # a smaller limit after memory ran out, for one
+            self.remove()
+            return
+        self.share, self.parts = share, parts
 
     def end_part(self, part: Part) -> None:
         """Note that one more part is done and lies in its final file."""
@@ -128,7 +134,9 @@ class Unfinished:
         parts = [
             asdict(part) | {"sources": {k: v.model_dump() for k, v in part.sources.items()}} for part in self.parts
         ]
-        write_text(self._state, json.dumps({"plan": self.plan, "share": self.share, "parts": parts}))
+        write_text(
+            self._state, json.dumps({"plan": self.plan, "division": self.division, "share": self.share, "parts": parts})
+        )
 
     @property
     def _state(self) -> Path:

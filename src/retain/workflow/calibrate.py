@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import Progress
 
 from retain.data.overlap import find_contained
 from retain.data.sources import read_passages
-from retain.data.tokens import encode_passage, pad
+from retain.data.tokens import encode_passage
 from retain.errors import InputError
 from retain.evaluation.scoring import padding_id
 from retain.evaluation.suites import Suites
 from retain.hf.describe import model_hash
 from retain.recipe import CalibrateRecipe, Calibrating
+from retain.results import write_text
 from retain.statistics import Statistics, collect
 from retain.statistics.findings import findings
 from retain.workflow.models import load_model, load_tokenizer
 from retain.workflow.passages import PARTS, Passages, read_calibration
-from retain.workflow.prepare import output_problem, read_suites
-from retain.workflow.self_written import cut_to, write_self
+from retain.workflow.prepare import APART, output_problem, read_suites, suite_hashes
+from retain.workflow.self_written import VERSION, batched, cut_to, write_self
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Calibration:
     suites: Suites
     folder: Path
     progress: Progress
+    notes: list[str] = field(default_factory=list)
 
     def statistics(
         self,
@@ -59,7 +59,7 @@ class Calibration:
             sample_norm: as in `retain.statistics.collect`.
             named: call the folders by their set's name alone, not by what they hold.
         """
-        hashed = model_hash(self.model)
+        hashed = self._model_key()
         made = {}
         for name in needed:
             rows = self._rows(passages[name]) if name in passages else self._written(hashed)
@@ -70,15 +70,21 @@ class Calibration:
             )
         return made
 
+    def _model_key(self) -> str:
+        """Names the model as it computes: weights, configuration, attention, code for generation."""
+        config = self.model.config
+        generation = getattr(self.model, "generation_config", None)
+        parts = [config.to_json_string(), config._attn_implementation, str(generation), str(self.model.dtype)]  # noqa: SLF001 -- transformers has no public name for it
+        return hashlib.sha256(json.dumps([model_hash(self.model), *parts]).encode()).hexdigest()
+
     def _rows(self, passages: Passages) -> list[list[int]]:
-        order = list(passages)
-        random.Random(0).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
-        rows = [row for part in order for row in encode_passage(self.tokenizer, part, self.max_length)]
+        rows = [row for part in passages for row in encode_passage(self.tokenizer, part, self.max_length)]
         return cut_to(rows, self.recipe.calibrate_tokens)
 
     def _written(self, hashed: str) -> list[list[int]]:
         """What the base writes, without what is measured."""
-        reading = [self.tokenizer.chat_template, self.tokenizer.encode("A b\n c, 12."), str(self.model.dtype)]
+        words = sorted(self.tokenizer.get_vocab().items())
+        reading = [VERSION, self.tokenizer.chat_template, self.tokenizer.encode("A b\n c, 12."), words]
         made_of = [hashed, reading, self.recipe.calibrate_seed, self.recipe.calibrate_batch_size, self.max_length]
         key = hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
         rows = write_self(
@@ -93,12 +99,17 @@ class Calibration:
         )
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         measured = find_contained(texts, self.suites.task, self.suites.keep, self.suites.reference)
+        if measured:
+            self.notes.append(
+                f"keep: {len(measured)} of {len(rows)} passages that the base wrote held what is measured; they were "
+                "left out."
+            )
         return [row for index, row in enumerate(rows) if index not in measured]
 
     def _collect(
         self, name: str, rows: list[list[int]], folder: Path, targets: Mapping[str, Any], sample_norm: Any
     ) -> Statistics:
-        batches = _batches(rows, self.recipe.calibrate_batch_size, padding_id(self.tokenizer))
+        batches = batched(rows, self.recipe.calibrate_batch_size, padding_id(self.tokenizer))
         bar = self.progress.add_task(f"the base reads what to {name}", total=len(batches))
 
         def tick(part: int, parts: int, done: int) -> None:
@@ -115,17 +126,6 @@ class Calibration:
             name=name,
             tick=tick,
         )
-
-
-def _batches(rows: Sequence[Sequence[int]], size: int, pad_id: int) -> list[dict[str, torch.Tensor]]:
-    ordered = sorted(rows, key=len)
-    return [
-        {
-            "input_ids": torch.tensor(pad(part, pad_id)),
-            "attention_mask": torch.tensor(pad([[1] * len(row) for row in part], 0)),
-        }
-        for part in (ordered[start : start + size] for start in range(0, len(ordered), size))
-    ]
 
 
 def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, Statistics], list[str]]:
@@ -152,7 +152,8 @@ def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, St
     job = Calibration(model, tokenizer, recipe, recipe.max_length, suites, Path(recipe.output), progress)
     targets = {"target_modules": _named(recipe.target_modules)}
     made = job.statistics(needed, passages, targets, recipe.sample_norm, named=True)
-    return made, findings(made)
+    write_text(Path(recipe.output) / APART, json.dumps(suite_hashes(suites), indent=1) + "\n")
+    return made, [*job.notes, *findings(made)]
 
 
 def _named(text: str) -> str | list[str]:

@@ -24,23 +24,13 @@ TRAINING_FIELDS = frozenset(
 )  # fmt: skip
 """Fields of a recipe that decide what is trained; the others decide what is measured."""
 
-CALIBRATING_FIELDS = frozenset(
-    {
-        "beta",
-        "statistics",
-        "calibrate_keep",
-        "calibrate_learn",
-        "calibrate_tokens",
-        "calibrate_seed",
-        "calibrate_precision",
-    }
-)
+CALIBRATING_FIELDS = frozenset({"beta", "calibrate_tokens", "calibrate_seed", "calibrate_precision"})
 """Fields that decide what is trained where the method is calibrated."""
 
 UNCOMPARED_FIELDS = CALIBRATING_FIELDS | frozenset(
     {
-        "output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates", "calibrate_batch_size",
-        "memory_limit",
+        "output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates", "calibrate_keep",
+        "calibrate_learn", "calibrate_batch_size", "memory_limit", "statistics",
     }
 )  # fmt: skip
 """Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
@@ -179,9 +169,16 @@ def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str, *, cal
     values["learning_rate"] = recipe.rate
     deciding = TRAINING_FIELDS | (CALIBRATING_FIELDS if calibrated else frozenset())
     training = {key: values[key] for key in sorted(deciding)}
-    training |= {key: value for key, value in hashes.items() if calibrated and key.startswith("calibrate:")}
+    if calibrated:
+        training |= {key: value for key, value in hashes.items() if key.startswith("calibrate:")}
+        if recipe.writes_itself:  # without what is measured, so that it depends on that
+            training |= {f"apart from {key}": value for key, value in hashes.items() if _is_measured(key)}
     measuring = {key: value for key, value in values.items() if key not in TRAINING_FIELDS | UNCOMPARED_FIELDS}
     return {
         "training": training | {"train data": hashes.get("train"), "model files": model_files},
-        "measuring": measuring | {k: v for k, v in hashes.items() if k != "train" and not k.startswith("calibrate:")},
+        "measuring": measuring | {key: value for key, value in hashes.items() if _is_measured(key)},
     }
+
+
+def _is_measured(name: str) -> bool:
+    return name != "train" and not name.startswith("calibrate:")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 
 from retain.data.examples import Example
-from retain.data.overlap import content_hash, find_contained, passage_text
+from retain.data.overlap import content_hash, find_contained, passage_text, quoted
 from retain.data.sources import read_passages
 from retain.evaluation.suites import Suites
 from retain.recipe import Calibrating
@@ -34,10 +35,26 @@ def read_calibration(
         source = sources[name]
         if source == SELF:
             continue
-        found[name] = read_passages(source, problems) if source is not None else train
-        if source is not None:
-            problems += _measured(f"calibrate_{name}", found[name], suites)
+        passages = read_passages(source, problems) if source is not None else train
+        found[name] = considered(passages, recipe.calibrate_tokens)
+        problems += _measured(f"calibrate_{name}" if source is not None else "train", found[name], suites)
     return found
+
+
+def considered(passages: Passages, tokens: int) -> Passages:
+    """The passages that `tokens` tokens can be taken from: in a drawn order, about as many as that needs."""
+    order = list(passages)
+    random.Random(0).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
+    room = CHARACTERS_A_TOKEN * tokens
+    for number, passage in enumerate(order, start=1):
+        room -= len(passage_text(passage))
+        if room <= 0:
+            return order[:number]
+    return order
+
+
+CHARACTERS_A_TOKEN = 20
+"""More than any tokenizer has on average, so that enough passages are considered."""
 
 
 def _measured(name: str, passages: Passages, suites: Suites) -> list[str]:
@@ -46,7 +63,8 @@ def _measured(name: str, passages: Passages, suites: Suites) -> list[str]:
         return []
     index, reason = next(iter(held.items()))
     sentence = (
-        f"{name}: {len(held)} of {len(passages)} passages hold what is measured, number {index + 1} first ({reason}); "
+        f"{name}: {len(held)} of {len(passages)} passages hold what is measured, for one "
+        f"{quoted(passage_text(passages[index]))} ({reason}); "
         "remove them, so that what is measured was not calibrated on."
     )
     return [sentence]

@@ -29,11 +29,13 @@ class Data:
     train: Sequence[Example]
     suites: Suites
     passages: Mapping[str, Passages] = field(default_factory=dict)
+    statistics: Mapping[str, str] = field(default_factory=dict)
 
     def hashes(self) -> dict[str, str]:
-        """A hash of the content of each part, for the provenance."""
+        """A hash of the content of each part, for the provenance; of statistics that are given, that of their data."""
         train = {"train": content_hash(item.model_dump_json() for item in self.train)}
-        return train | passage_hashes(self.passages) | suite_hashes(self.suites)
+        given = {f"calibrate:{name}": value for name, value in self.statistics.items()}
+        return train | passage_hashes(self.passages) | given | suite_hashes(self.suites)
 
 
 def suite_hashes(suites: Suites) -> dict[str, str]:
@@ -62,10 +64,14 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     suites = read_suites(recipe, problems)
     problems += find_overlaps(train, suites.task, suites.keep, suites.reference)
     needed = {part for run in recipe.runs() for part in choose.calibration(run.method_name)}
-    if recipe.statistics is not None:
-        problems += _raised(given_statistics, recipe.statistics, sorted(needed))
-        needed = set()
-    return Data(train, suites, read_calibration(recipe, sorted(needed), train, suites, problems))
+    if recipe.statistics is None:
+        return Data(train, suites, read_calibration(recipe, sorted(needed), train, suites, problems))
+    try:
+        given = given_statistics(recipe.statistics, sorted(needed))
+    except InputError as error:
+        problems += error.problems
+        given = {}
+    return Data(train, suites, statistics={name: part.manifest.data_hash for name, part in given.items()})
 
 
 def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
@@ -75,6 +81,21 @@ def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics
         InputError: the folder does not hold those that are needed.
     """
     return {name: load(Path(folder).expanduser() / name) for name in needed}
+
+
+APART = "apart.json"
+"""Beside statistics: hashes of what is measured that was kept out of them."""
+
+
+def not_apart(folder: str, suites: Suites) -> list[str]:
+    """A note for each suite from which given statistics were not kept apart, as far as their folder tells."""
+    path = Path(folder).expanduser() / APART
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [
+        f"the statistics in {folder} were not kept apart from {name}: what is measured may have been calibrated on."
+        for name, value in suite_hashes(suites).items()
+        if known.get(name) != value
+    ]
 
 
 def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
@@ -101,7 +122,7 @@ def is_calibrated(run: Recipe) -> bool:
 
 def adapter_fields(run: Recipe) -> dict[str, Any]:
     """The fields of a run's method, the recipe's rank and β among them where the method has them."""
-    return choose.with_shared(run.method_name, run.method_fields, run.rank, run.beta)
+    return choose.with_shared(run.method_name, run.method_fields, run.rank, run.beta, run.seed)
 
 
 def prepare(recipe: Recipe) -> Data:

@@ -7,6 +7,8 @@ other half are answers to varied prompts (`data/self_prompts.txt`), with the pro
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,14 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
-from retain.data.examples import Example, Message
-from retain.data.tokens import encode_prompt, pad, start_ids
+from retain.data.tokens import encode_question, pad, start_ids
+from retain.errors import InputError
 from retain.evaluation.scoring import device_of, evaluating, padding_id
+from retain.hf.sides import base_view
 from retain.results import write_text
+
+VERSION = 1
+"""Raised whenever the same model and seed would write something else than before."""
 
 NEW_TOKENS = 128
 SHORTEST = 8
@@ -68,6 +74,48 @@ def write_self(
     return cut_to([row["ids"] for row in rows], tokens)
 
 
+def self_written(
+    model: Any, tokenizer: Any, tokens: int = 16384, *, seed: int = 0, batch_size: int = 16, max_length: int = 512
+) -> list[dict[str, torch.Tensor]]:
+    """Batches of text that a model writes itself, ready for `sc_lora(…, keep=…)`: for those who have no old data.
+
+    Args:
+        model: a causal language model; adapters on it are switched off meanwhile.
+        tokenizer: its tokenizer.
+        tokens: how many, prompts included.
+        seed: of the sampling.
+        batch_size: sequences in a batch.
+        max_length: longest sequence.
+
+    Returns:
+        `input_ids` and `attention_mask`, each int64 (B, T).
+    """
+    with tempfile.TemporaryDirectory() as folder, base_view(model), Progress(disable=True) as progress:
+        rows = write_self(
+            model,
+            tokenizer,
+            tokens,
+            seed=seed,
+            batch_size=batch_size,
+            max_length=max_length,
+            file=Path(folder) / "written.jsonl",
+            progress=progress,
+        )
+    return batched(rows, batch_size, padding_id(tokenizer))
+
+
+def batched(rows: Sequence[Sequence[int]], size: int, pad_id: int) -> list[dict[str, torch.Tensor]]:
+    """Sequences of like length together, padded on the right: `input_ids` and `attention_mask`, int64 (B, T)."""
+    ordered = sorted(rows, key=len)
+    return [
+        {
+            "input_ids": torch.tensor(pad(part, pad_id)),
+            "attention_mask": torch.tensor(pad([[1] * len(row) for row in part], 0)),
+        }
+        for part in (ordered[start : start + size] for start in range(0, len(ordered), size))
+    ]
+
+
 def cut_to(sequences: list[list[int]], tokens: int) -> list[list[int]]:
     """The first sequences, up to `tokens` tokens; the last one is cut."""
     kept: list[list[int]] = []
@@ -94,9 +142,10 @@ def _chat_prompts(tokenizer: Any, max_length: int) -> list[list[int]]:
     if not getattr(tokenizer, "chat_template", None):
         return []
     lines = files("retain.data").joinpath("self_prompts.txt").read_text(encoding="utf-8").splitlines()
-    completion = (Message(role="assistant", content="."),)
-    examples = [Example(prompt=(Message(role="user", content=line),), completion=completion) for line in lines]
-    return [encode_prompt(tokenizer, example, max_length) for example in examples]
+    try:
+        return [encode_question(tokenizer, line, max_length) for line in lines]
+    except InputError:  # a template for something else than one message: then all is written freely
+        return []
 
 
 def _starts(tokenizer: Any, prompts: list[list[int]], number: int, batch_size: int) -> list[list[int]]:

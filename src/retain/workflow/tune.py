@@ -34,11 +34,22 @@ from retain.training.loop import train
 from retain.workflow.calibrate import Calibration
 from retain.workflow.folder import RunFolder, Trained, file_bytes, identity_of
 from retain.workflow.models import files_fingerprint, load_model, load_tokenizer
-from retain.workflow.prepare import Data, adapter_fields, given_statistics, is_calibrated, prepare, settings_of
+from retain.workflow.prepare import (
+    Data,
+    adapter_fields,
+    given_statistics,
+    is_calibrated,
+    not_apart,
+    prepare,
+    settings_of,
+)
 from retain.workflow.record import provenance, write_record
 
 RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training"}
 """What the record says of the training, beside method, learning rate and seed."""
+
+CALIBRATION = {"calibrate_keep", "calibrate_learn", "calibrate_tokens", "calibrate_seed", "statistics"}
+"""What it says besides of a method that begins where texts say."""
 
 
 def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_folder: Path | None = None) -> Result:
@@ -77,12 +88,14 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
     model, trained = _trained(base, base_hash, tokenizer, recipe, data, (folder, base_folder or folder.path), progress)
     pair = _paired(model, recipe)
     measured = measure_pair(pair, tokenizer, data.suites, settings, progress, answers)
+    calibrated = is_calibrated(recipe)
+    hashes = {key: value for key, value in data.hashes().items() if calibrated or not key.startswith("calibrate:")}
     result = Result(
         model=recipe.model,
         method=MethodRecord(name=recipe.method_name, config=trained.config),
         seed=recipe.seed,
         learning_rate=recipe.rate,
-        training=recipe.model_dump(mode="json", include=RECORDED_FIELDS),
+        training=recipe.model_dump(mode="json", include=RECORDED_FIELDS | (CALIBRATION if calibrated else set())),
         parameters=Parameters(
             trainable=trained.trainable,
             total=trained.total,
@@ -92,7 +105,7 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
         keep=measured.keep,
         drift=measured.drift,
         cost=trained.cost,
-        provenance=provenance(data.hashes(), base_hash, [*trained.notes, *measured.notes]),
+        provenance=provenance(hashes, base_hash, [*trained.notes, *measured.notes]),
     )
     write_record(folder.path, result, measured)
     return result
@@ -120,7 +133,7 @@ def _trained(
         return load_adapter(base, weights).eval(), done
     dtype = base.dtype
     began = time.perf_counter()
-    start = _start(base, tokenizer, recipe, data, shared, progress)
+    start, told = _start(base, tokenizer, recipe, data, shared, progress)
     set_seed(recipe.seed)
     if recipe.method_name == "full":
         # 16-bit weights would round small steps away: train in float32, cast back afterwards.
@@ -133,7 +146,7 @@ def _trained(
     trainable, total = parameter_counts(model)
     rows = [encode_example(tokenizer, example, recipe.max_length) for example in data.train]
     cut = sum(row.truncated for row in rows)
-    notes = [str(finding) for finding in (note_of(model) or {}).get("findings", ())]
+    notes = [*told, *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     if cut:
         notes.append(
             f"{cut} of {len(rows)} training examples were longer than {recipe.max_length} tokens and were cut."
@@ -156,22 +169,22 @@ def _trained(
 
 def _start(
     base: Any, tokenizer: Any, recipe: Recipe, data: Data, shared: Path, progress: Progress
-) -> Callable[[], Any] | None:
-    """How to put the adapter on, for a method that begins where texts say; None for the others.
+) -> tuple[Callable[[], Any] | None, list[str]]:
+    """How to put the adapter on, for a method that begins where texts say (None for the others), and notes.
 
     Statistics lie in `statistics` under the shared folder, so that runs with other β, ranks or seeds read them again.
     """
     name = recipe.method_name
     if not choose.is_start(name):
-        return None
+        return None, []
     config = choose.start_config(name, adapter_fields(recipe))
     needed = choose.calibration(name)
     if recipe.statistics is not None:
-        made = given_statistics(recipe.statistics, needed)
+        made, told = given_statistics(recipe.statistics, needed), not_apart(recipe.statistics, data.suites)
     else:
         folder = shared / "statistics"
         job = Calibration(base, tokenizer, recipe, recipe.max_length, data.suites, folder, progress)
-        made = job.statistics(needed, data.passages, config.targets, config.sample_norm)
+        made, told = job.statistics(needed, data.passages, config.targets, config.sample_norm), job.notes
 
     def put_on() -> Any:
         bar = progress.add_task(f"{name} looks for directions", total=None)
@@ -185,7 +198,7 @@ def _start(
                 on_layer=lambda done, total: progress.update(bar, completed=done, total=total),
             )
 
-    return put_on
+    return put_on, told if needed else []
 
 
 def _save(model: Any, tokenizer: Any, path: Path) -> None:

@@ -88,11 +88,16 @@ def test_a_larger_rank_is_filled_up(tmp_path):
     assert loaded.peft_config["default"].r == 16
 
 
-def test_what_was_there_is_replaced_whole(tmp_path):
+def test_an_adapter_that_was_there_is_replaced_whole_and_anything_else_is_left_alone(tmp_path):
     model = trained(MAKERS["lora"], make_llama())
-    (tmp_path / "lora").mkdir()
-    (tmp_path / "lora" / "old.txt").write_text("old")
     export_lora(model, tmp_path / "lora")
+    (tmp_path / "lora" / "old.txt").write_text("old")
+    export_lora(model, tmp_path / "lora", rank=1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "work").write_text("mine")
+    with pytest.raises(InputError, match="holds something else than an adapter"):
+        export_lora(model, tmp_path / "other")
+    assert (tmp_path / "other" / "work").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["adapter_config.json", "adapter_model.safetensors"]
 
 
@@ -101,8 +106,12 @@ def test_what_was_there_is_replaced_whole(tmp_path):
     [
         (VeFAConfig(target_modules="all-linear"), "is a vefa, whose update is not of low rank; merge it"),
         (IA3Config(target_modules=["k_proj"], feedforward_modules=[]), "is a ia3"),
-        (LoraConfig(target_modules=["q_proj"], use_dora=True), "is a DoRA"),
+        (LoraConfig(target_modules=["q_proj"], use_dora=True), "is a Dora, whose update"),
         (LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"]), "in full, which a LoRA cannot carry"),
+        (LoraConfig(target_modules=["q_proj"], init_lora_weights="pissa"), "a base that its start rewrote"),
+        (LoraConfig(target_modules=["q_proj"], lora_bias=True), "trains biases"),
+        (LoraConfig(target_modules=["q_proj"], bias="lora_only"), "a base that its start rewrote"),
+        (LoraConfig(target_modules=["q_proj", "embed_tokens"]), "embed_tokens, which is no linear layer"),
     ],
 )
 def test_what_a_lora_cannot_carry_is_refused(config, reason, tmp_path):

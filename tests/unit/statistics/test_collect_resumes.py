@@ -127,7 +127,6 @@ def test_other_data_are_refused_after_some_passes(tmp_path, after):
         {"model": gpt2()},
         {"dtype": "float32"},
         {"sample_norm": "max"},
-        {"memory_limit": LIMIT},
         {"targets": {"target_modules": ["q_proj"]}},
     ],
 )
@@ -166,3 +165,11 @@ def test_a_damaged_state_is_told_of(tmp_path, name):
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-20])
     with pytest.raises(InputError, match=f"{name}.*(damaged|remove)"):
         run(tmp_path)
+
+
+def test_a_smaller_limit_after_memory_ran_out_begins_anew(tmp_path):
+    interrupt(tmp_path, 3)
+    found = run(tmp_path, memory_limit=LIMIT)
+    expected = collect(llama(), BATCHES, dtype="float64")
+    for layer in expected.manifest.layers:
+        assert torch.equal(found.second_moment(layer), expected.second_moment(layer))

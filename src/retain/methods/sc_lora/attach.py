@@ -20,7 +20,7 @@ from retain.hf.sides import is_adapted, root_of
 from retain.hf.starts import attach_started, check_free, weight_of
 from retain.hf.targets import lora_targets
 from retain.methods.sc_lora import equations, relatives
-from retain.methods.sc_lora.config import STARTS, ScLoraConfig
+from retain.methods.sc_lora.config import STARTS, ScLoraConfig, without_effect
 from retain.methods.sc_lora.layers import LayerFacts, sc_start
 from retain.statistics import Statistics, collect, together
 from retain.statistics.findings import alike, findings
@@ -197,7 +197,7 @@ def _beyond_chance(facts: list[dict[str, Any]], layers: Mapping[str, nn.Module],
 
 def _relative(key: str, config: ScLoraConfig, W0: Tensor, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     if config.start == "random-start":
-        return equations.start(relatives.random_directions(W0, config.r, config.seed + sum(key.encode())), W0)
+        return equations.start(relatives.random_directions(W0, config.r, config.seed, key), W0)
     if config.start == "milora":
         return relatives.milora(W0, config.r, config.scale)
     kept = moments["keep"][: W0.shape[1], : W0.shape[1]]
@@ -212,7 +212,11 @@ def _note(
     facts: list[dict[str, Any]],
     told: list[str],
 ) -> dict[str, Any]:
-    settings = {key: sorted(value) if isinstance(value, set) else value for key, value in asdict(config).items()}
+    settings = {
+        key: sorted(value) if isinstance(value, set) else value
+        for key, value in asdict(config).items()
+        if key not in without_effect(config.start)
+    }
     data = {
         name: {
             "data_hash": statistics.manifest.data_hash,

@@ -19,6 +19,18 @@ STARTS: dict[str, tuple[str, ...]] = {
 }
 """The ways to begin, and the data each needs."""
 
+_ACTS_ON = {
+    "beta": ("sc-lora",),
+    "sample_norm": ("sc-lora", "corda-kpm", "lora-null"),
+    "seed": ("sc-lora", "random-start"),
+}
+
+
+def without_effect(start: str) -> list[str]:
+    """Fields of `ScLoraConfig` that mean nothing for a way to begin."""
+    return [name for name, starts in _ACTS_ON.items() if start not in starts]
+
+
 _TARGETING = (
     "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "task_type",
 )  # fmt: skip

@@ -5,9 +5,9 @@ Cov− over text to keep. Q (m, r) holds the eigenvectors of the r largest signe
 ΔCov = (1 − β) Cov+ − β Cov−; it maximises the reward R(Q) = tr(Qᵀ ΔCov Q) = (1 − β) E₊‖Qᵀh‖² − β E₋‖Qᵀh‖².
 Training starts at B0 = Q, A0 = Qᵀ W0, and the layer computes W0 x + s (B A − B0 A0) x, s = α/r.
 
-Where we differ: each set is normalised by its tokens (the authors divide by samples, after dividing each sample by the
-largest magnitude in it: `sample_norm="max"`), the moments of the outputs are computed from those of the inputs, and W0
-is not changed (the authors subtract s B0 A0 from it).
+Where we differ: each set is normalised by its tokens (the authors divide by samples, after dividing each sample by
+|max y|, the magnitude of its largest element; `sample_norm="max"` divides by max |y|), the moments of the outputs are
+computed from those of the inputs, and W0 is not changed (the authors subtract s B0 A0 from it).
 """
 
 from __future__ import annotations

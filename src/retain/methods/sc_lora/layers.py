@@ -65,7 +65,7 @@ def sc_start(
         equations.reward(Q, W, moment) / total if total > 0 else 0.0
         for moment, total in zip((plus, minus), traces, strict=True)
     ]
-    leading = [leading_subspace(W, moment, config.r, seed=config.seed) for moment in (plus, minus)]
+    leading = [leading_subspace(W, C, config.r, seed=config.seed + i) for i, C in enumerate((plus, minus))]
     A0, B0 = equations.start(Q, W0)
     return (
         A0,

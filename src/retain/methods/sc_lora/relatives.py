@@ -6,6 +6,8 @@ trains, split evenly between the factors.
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor
 
@@ -47,15 +49,17 @@ def lora_null(weight: Tensor, keep: Tensor, r: int, scale: float = 1.0) -> tuple
     return _split(U[:, :r], S[:r], Vh[:r] @ null.T, scale)
 
 
-def random_directions(weight: Tensor, r: int, seed: int) -> Tensor:
+def random_directions(weight: Tensor, r: int, seed: int, name: str) -> Tensor:
     """Q (m, r) float64, orthonormal, uniformly drawn: a control for SC-LoRA, which differs from it in Q alone.
 
     Args:
         weight: W0 (m, n), for its shape and device.
         r: how many, r ≤ m.
         seed: of the draw, which is made on the CPU.
+        name: the layer's; every layer has a draw of its own.
     """
-    generator = torch.Generator().manual_seed(seed)
+    own = int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:6])
+    generator = torch.Generator().manual_seed(own)
     drawn = torch.randn(weight.shape[0], r, generator=generator, dtype=torch.float64)
     Q: Tensor = torch.linalg.qr(drawn).Q
     return Q.to(weight.device)

@@ -1,0 +1,90 @@
+"""The two thin products of an adapter that starts at A0, B0, with no more work backward than is needed.
+
+Written as one product each. Autograd would take the gradient of the whole factor of rank 2r, of which half is that of
+what is frozen; here only the trained half is computed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn.functional import linear
+
+
+def down(x: Tensor, delta: Tensor, start: Tensor) -> Tensor:
+    """Codes [ΔA x | A x] with A = A0 + ΔA.
+
+    Args:
+        x: (…, n).
+        delta: ΔA (r, n), trained.
+        start: A0 (r, n), frozen.
+
+    Returns:
+        (…, 2r).
+    """
+    if torch.is_autocast_enabled(x.device.type):  # which casts operands in a way of its own
+        return linear(x, torch.cat([delta, start + delta]))
+    codes: Tensor = _Down.apply(x, delta, start)  # type: ignore[no-untyped-call]  # torch's
+    return codes
+
+
+def up(codes: Tensor, start: Tensor, delta: Tensor) -> Tensor:
+    """B0 ΔA x + ΔB A x from codes.
+
+    Args:
+        codes: [ΔA x | A x] (…, 2r).
+        start: B0 (m, r), frozen.
+        delta: ΔB (m, r), trained.
+
+    Returns:
+        (…, m).
+    """
+    if torch.is_autocast_enabled(codes.device.type):
+        return linear(codes, torch.cat([start, delta], dim=1))
+    y: Tensor = _Up.apply(codes, start, delta)  # type: ignore[no-untyped-call]  # torch's
+    return y
+
+
+class _Down(Function):
+    @staticmethod
+    def forward(x: Tensor, delta: Tensor, start: Tensor) -> Tensor:
+        return linear(x, torch.cat([delta, start + delta]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 -- torch's
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, delta, start = ctx.saved_tensors
+        (g,) = grads
+        into_x = g @ torch.cat([delta, start + delta]) if ctx.needs_input_grad[0] else None
+        into_delta = None
+        if ctx.needs_input_grad[1]:
+            moved, whole = g.reshape(-1, g.shape[-1]).chunk(2, dim=-1)
+            into_delta = (moved + whole).T @ x.reshape(-1, x.shape[-1])
+        return into_x, into_delta, None
+
+
+class _Up(Function):
+    @staticmethod
+    def forward(codes: Tensor, start: Tensor, delta: Tensor) -> Tensor:
+        return linear(codes, torch.cat([start, delta], dim=1))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 -- torch's
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        codes, start, delta = ctx.saved_tensors
+        (g,) = grads
+        into_codes = g @ torch.cat([start, delta], dim=1) if ctx.needs_input_grad[0] else None
+        into_delta = None
+        if ctx.needs_input_grad[2]:
+            whole = codes.reshape(-1, codes.shape[-1])[:, delta.shape[1] :]
+            into_delta = g.reshape(-1, g.shape[-1]).T @ whole
+        return into_codes, None, into_delta
