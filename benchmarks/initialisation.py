@@ -4,10 +4,10 @@
     python benchmarks/initialisation.py sc-lora corda-peft # some
     python benchmarks/initialisation.py --layer            # one layer 4096 → 11008, statistics given
 
-Each case loads the model, notes the memory held, then does its work; `seconds` is this process's CPU time (so that
-other work on the machine counts little), `memory` the most held beyond the loaded model, `stored` what must be kept to begin
-again without the data. `forward` is the model reading the same batches and nothing else; CorDA
-takes one sequence at a time, because batches make it fail, so it has a forward of its own.
+Each case loads the model, notes the memory held, then does its work. `seconds` is CPU time, so that other work on the
+machine counts little; `memory` the most held beyond the loaded model; `stored` what must be kept to begin again without
+the data. `forward` is the model reading the same batches and nothing else; CorDA takes one sequence at a time, because
+batches make it fail, so it has a forward of its own. CorDA needs `pip install attrs`, which PEFT does not ask for.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def sc_lora_stored(model: Any, learn: Batches, keep: Batches) -> int:
 
 
 def corda_ours(model: Any, learn: Batches, keep: Batches) -> int:
-    """CorDA's knowledge-preserved start by retain: the same start as PEFT's, the base untouched."""
+    """CorDA's knowledge-preserved start by retain: the same product B0 A0 as its paper's, the base untouched."""
     from retain import ScLoraConfig, sc_lora
 
     del learn

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
 from retain import ScLoraConfig, sc_lora
@@ -57,6 +58,14 @@ def step(model: Any, ids: torch.Tensor) -> float:
     return spent
 
 
+def flops(model: Any, ids: torch.Tensor) -> int:
+    """Floating-point operations of one forward and backward pass, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    model.zero_grad()
+    return int(counter.get_total_flops())
+
+
 def main() -> None:
     """Measure both precisions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -78,14 +87,19 @@ def main() -> None:
             raise SystemExit("the adapter changes the base at its start; what it costs is of no matter")
         rounds = [{name: step(model, ids) for name, model in models.items()} for _ in range(asked.rounds + 1)][1:]
         first = next(iter(models))
+        work = {name: flops(model, ids) for name, model in models.items()}
         for name in models:
             ratios = [one[name] / one[first] for one in rounds]
             seconds = statistics.median(one[name] for one in rounds)
             rows.append(
                 {"base": str(dtype), "case": name, "seconds": seconds, "ratio": statistics.median(ratios),
-                 "least": min(ratios)}
+                 "least": min(ratios), "flops": work[name], "flops_ratio": work[name] / work[first]}
             )  # fmt: skip
-            print(f"{dtype}  {name:<14} {seconds:6.2f} s  {rows[-1]['ratio']:.3f} of LoRA r {asked.rank}", flush=True)
+            print(
+                f"{dtype}  {name:<14} {seconds:6.2f} s  {rows[-1]['ratio']:.3f} of LoRA r {asked.rank}, "
+                f"operations {rows[-1]['flops_ratio']:.3f}",
+                flush=True,
+            )
     versions = {package: version(package) for package in ("retain", "torch", "transformers", "peft")}
     folder = Path(__file__).with_name("results")
     folder.mkdir(exist_ok=True)
