@@ -106,7 +106,7 @@ def test_calibrate_writes_what_tune_then_uses(flags, kept, tmp_path, capsys):
     command = ["tune", *flags("--method", "sc-lora", "--statistics", str(tmp_path / "statistics"), *SHORT)]
     assert main(command) == 0
     result = read_result(tmp_path / "run" / "result.json")
-    assert result.method.config["keep_data_hash"] == keep.manifest.data_hash
+    assert result.method.config["keep_data"] == keep.manifest.data_hash[:8]
     assert not any("kept apart" in note for note in result.provenance.notes)
     assert not (tmp_path / "run" / "statistics").exists()
 

@@ -53,7 +53,8 @@ def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     if started is None:
         return own
     chosen = {k: v for k, v in started.get("config", {}).items() if v is not None}
-    data = {f"{name}_{k}": v for name, part in started.get("data", {}).items() for k, v in part.items()}
+    data = {f"{name}_tokens": part["tokens"] for name, part in started.get("data", {}).items()}
+    data |= {f"{name}_data": part["data_hash"][:8] for name, part in started.get("data", {}).items()}
     return own | {"saved_r": own["r"], "saved_alpha": own["lora_alpha"]} | chosen | data
 
 
