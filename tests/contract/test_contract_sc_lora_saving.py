@@ -219,9 +219,19 @@ def test_a_note_that_another_adapter_was_saved_over_is_told_of(saved, architectu
     other = plain(architecture)
     disturb(other)
     other.save_pretrained(saved[0])
-    with pytest.raises(InputError, match=r"of rank 2, and here is one of rank 3; remove it"):
+    with pytest.raises(InputError, match="is of another adapter than the one beside it; remove it"):
         load_adapter(architecture.make(), saved[0], trainable=True)
     (saved[0] / "retain_start.json").unlink()
     loaded = load_adapter(architecture.make(), saved[0], trainable=True).eval()
     assert note_of(loaded) is None
     assert same_bits(loaded.state_dict(), other.state_dict())
+
+
+def test_a_note_of_another_start_of_the_same_rank_is_told_of(saved, architecture):
+    folder = saved[0]
+    other = started(architecture, start="random-start")
+    other.save_pretrained(folder.parent / "other")
+    note = (folder.parent / "other" / "retain_start.json").read_text()
+    (folder / "retain_start.json").write_text(note)
+    with pytest.raises(InputError, match="is of another adapter"):
+        load_adapter(architecture.make(), folder, trainable=True)

@@ -53,6 +53,7 @@ def collect(
     share_inputs: bool = True,
     name: str = "",
     tick: Tick | None = None,
+    known_hash: str | None = None,
 ) -> Statistics:
     """Second moments of the inputs of a model's linear layers over a data set.
 
@@ -74,6 +75,7 @@ def collect(
         share_inputs: let layers that read one tensor (q, k, v; gate, up) share its sums.
         name: of the data set, for messages.
         tick: called after each batch.
+        known_hash: the model's `hf.describe.model_hash`, where that is known: it takes a second a gigabyte.
 
     Returns:
         The statistics; in memory, or in their folder.
@@ -91,7 +93,8 @@ def collect(
         )
     layers = lora_targets(model, dict(targets or {}), under_any=True)
     kind = dtype_named(dtype)
-    plan = Plan(model, batches, layers, model_hash(model), kind, sample_norm, memory_limit, share_inputs, name, tick)
+    hashed = known_hash or model_hash(model)
+    plan = Plan(model, batches, layers, hashed, kind, sample_norm, memory_limit, share_inputs, name, tick)
     target = None if folder is None else Path(folder).expanduser()
     if target is not None and (target / MANIFEST).exists():
         return _finished(target, plan)

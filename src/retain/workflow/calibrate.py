@@ -39,6 +39,7 @@ class Calibration:
     suites: Suites
     folder: Path
     progress: Progress
+    weights: str
     notes: list[str] = field(default_factory=list)
 
     def statistics(
@@ -75,7 +76,7 @@ class Calibration:
         config = self.model.config
         generation = getattr(self.model, "generation_config", None)
         parts = [config.to_json_string(), config._attn_implementation, str(generation), str(self.model.dtype)]  # noqa: SLF001 -- transformers has no public name for it
-        return hashlib.sha256(json.dumps([model_hash(self.model), *parts]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.weights, *parts]).encode()).hexdigest()
 
     def _rows(self, passages: Passages) -> list[list[int]]:
         rows = [row for part in passages for row in encode_passage(self.tokenizer, part, self.max_length)]
@@ -125,6 +126,7 @@ class Calibration:
             folder=folder,
             name=name,
             tick=tick,
+            known_hash=self.weights,
         )
 
 
@@ -149,7 +151,9 @@ def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, St
     model = load_model(
         recipe.model, recipe.dtype, attention=recipe.attention, trust_remote_code=recipe.trust_remote_code
     )
-    job = Calibration(model, tokenizer, recipe, recipe.max_length, suites, Path(recipe.output), progress)
+    job = Calibration(
+        model, tokenizer, recipe, recipe.max_length, suites, Path(recipe.output), progress, model_hash(model)
+    )
     targets = {"target_modules": _named(recipe.target_modules)}
     made = job.statistics(needed, passages, targets, recipe.sample_norm, named=True)
     write_text(Path(recipe.output) / APART, json.dumps(suite_hashes(suites), indent=1) + "\n")

@@ -133,7 +133,7 @@ def _trained(
         return load_adapter(base, weights).eval(), done
     dtype = base.dtype
     began = time.perf_counter()
-    start, told = _start(base, tokenizer, recipe, data, shared, progress)
+    start, told = _start((base, base_hash), tokenizer, recipe, data, shared, progress)
     set_seed(recipe.seed)
     if recipe.method_name == "full":
         # 16-bit weights would round small steps away: train in float32, cast back afterwards.
@@ -168,13 +168,13 @@ def _trained(
 
 
 def _start(
-    base: Any, tokenizer: Any, recipe: Recipe, data: Data, shared: Path, progress: Progress
+    model: tuple[Any, str], tokenizer: Any, recipe: Recipe, data: Data, shared: Path, progress: Progress
 ) -> tuple[Callable[[], Any] | None, list[str]]:
     """How to put the adapter on, for a method that begins where texts say (None for the others), and notes.
 
     Statistics lie in `statistics` under the shared folder, so that runs with other β, ranks or seeds read them again.
     """
-    name = recipe.method_name
+    (base, base_hash), name = model, recipe.method_name
     if not choose.is_start(name):
         return None, []
     config = choose.start_config(name, adapter_fields(recipe))
@@ -183,7 +183,7 @@ def _start(
         made, told = given_statistics(recipe.statistics, needed), not_apart(recipe.statistics, data.suites)
     else:
         folder = shared / "statistics"
-        job = Calibration(base, tokenizer, recipe, recipe.max_length, data.suites, folder, progress)
+        job = Calibration(base, tokenizer, recipe, recipe.max_length, data.suites, folder, progress, base_hash)
         made, told = job.statistics(needed, data.passages, config.targets, config.sample_norm), job.notes
 
     def put_on() -> Any:

@@ -80,17 +80,17 @@ def sc_lora(
         raise InputError(f"start={config.start!r} needs {' and '.join(missing)}: batches of text, or statistics of it.")
     check_free(base, adapter_name)
     layers = check_targets(base, config)
+    hashed = model_hash(base)
     with tempfile.TemporaryDirectory() as scratch:
-        found = {
-            name: _statistics(base, config, name, given[name], memory_limit, Path(scratch), on_batch) for name in needed
-        }
-        _check_fit(base, config, found, layers)
+        collecting = {"memory_limit": memory_limit, "tick": on_batch, "known_hash": hashed}
+        found = {name: _statistics(base, config, name, given[name], Path(scratch), collecting) for name in needed}
+        _check_fit(hashed, config, found, layers)
         told = findings(found)
         solved, facts = _solve(base, config, found, layers, on_layer)
     told += alike(_beyond_chance(facts, layers, config.r))
     for sentence in told:
         warnings.warn(sentence, CalibrationWarning, stacklevel=2)
-    note = _note(base, config, found, facts, told)
+    note = _note(hashed, config, found, facts, told)
     fields = config.lora_fields | {"task_type": config.task_type or task_type(root_of(base))}
     if is_adapted(base) and config.target_modules == "all-linear":
         fields["target_modules"] = list(layers)  # PEFT would take a trained copy of the head for a layer
@@ -98,26 +98,13 @@ def sc_lora(
 
 
 def _statistics(
-    base: nn.Module,
-    config: ScLoraConfig,
-    name: str,
-    data: Any,
-    memory_limit: int | None,
-    scratch: Path,
-    on_batch: Tick | None,
+    base: nn.Module, config: ScLoraConfig, name: str, data: Any, scratch: Path, collecting: dict[str, Any]
 ) -> Statistics:
     if isinstance(data, Statistics):
         return data
-    folder = None if memory_limit is None else scratch / name
+    folder = None if collecting["memory_limit"] is None else scratch / name
     return collect(
-        base,
-        data,
-        targets=config.targets,
-        sample_norm=config.sample_norm,
-        memory_limit=memory_limit,
-        folder=folder,
-        name=name,
-        tick=on_batch,
+        base, data, targets=config.targets, sample_norm=config.sample_norm, folder=folder, name=name, **collecting
     )
 
 
@@ -140,10 +127,9 @@ def check_targets(model: nn.Module, config: ScLoraConfig) -> dict[str, nn.Module
 
 
 def _check_fit(
-    base: nn.Module, config: ScLoraConfig, found: Mapping[str, Statistics], layers: Mapping[str, nn.Module]
+    hashed: str, config: ScLoraConfig, found: Mapping[str, Statistics], layers: Mapping[str, nn.Module]
 ) -> None:
     shapes = {key: shape_of(layer) for key, layer in layers.items()}
-    hashed = model_hash(base) if found else ""
     problems = [problem for statistics in found.values() for problem in statistics.misfits(hashed, shapes)]
     for name, statistics in found.items():
         if statistics.manifest.sample_norm != config.sample_norm:
@@ -206,7 +192,7 @@ def _relative(key: str, config: ScLoraConfig, W0: Tensor, moments: Mapping[str, 
 
 
 def _note(
-    base: nn.Module,
+    hashed: str,
     config: ScLoraConfig,
     found: Mapping[str, Statistics],
     facts: list[dict[str, Any]],
@@ -225,11 +211,10 @@ def _note(
         }
         for name, statistics in found.items()
     }
-    made = next(iter(found.values())).manifest.model_hash if found else model_hash(base)
     return {
         "schema": "retain.start/1",
         "config": settings,
-        "model_hash": made,
+        "model_hash": hashed,
         "data": data,
         "findings": told,
         "layers": facts,
