@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import align_module_device  # type: ignore[import-untyped]
+from accelerate.utils import align_module_device  # type: ignore[import-untyped]  # accelerate ships no types
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 from peft import LoraConfig, PeftModel, get_peft_model

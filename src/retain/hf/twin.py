@@ -117,7 +117,7 @@ class TwinDown(_Half):
         return twin_product.down(x, self.delta, self.start)
 
     def _joined(self, start: Tensor) -> Tensor:
-        return torch.cat([self.delta, start + self.delta])
+        return twin_product.down_weight(self.delta, start)
 
     @staticmethod
     def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +136,7 @@ class TwinUp(_Half):
         return twin_product.up(codes, self.start, self.delta)
 
     def _joined(self, start: Tensor) -> Tensor:
-        return torch.cat([start, self.delta], dim=1)
+        return twin_product.up_weight(start, self.delta)
 
     @staticmethod
     def parted(weight: Tensor) -> tuple[Tensor, Tensor]:

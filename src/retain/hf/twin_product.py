@@ -14,6 +14,16 @@ from torch.autograd import Function
 from torch.nn.functional import linear
 
 
+def down_weight(delta: Tensor, start: Tensor) -> Tensor:
+    """[ΔA ; A] (2r, n) with A = A0 + ΔA, from ΔA and A0 (r, n) each."""
+    return torch.cat([delta, start + delta])
+
+
+def up_weight(start: Tensor, delta: Tensor) -> Tensor:
+    """[B0 | ΔB] (m, 2r), from B0 and ΔB (m, r) each."""
+    return torch.cat([start, delta], dim=1)
+
+
 def down(x: Tensor, delta: Tensor, start: Tensor) -> Tensor:
     """Codes [ΔA x | A x] with A = A0 + ΔA.
 
@@ -26,7 +36,7 @@ def down(x: Tensor, delta: Tensor, start: Tensor) -> Tensor:
         (…, 2r).
     """
     if torch.is_autocast_enabled(x.device.type):  # which casts operands in a way of its own
-        return linear(x, torch.cat([delta, start + delta]))
+        return linear(x, down_weight(delta, start))
     codes: Tensor = _Down.apply(x, delta, start)  # type: ignore[no-untyped-call]  # torch's
     return codes
 
@@ -43,7 +53,7 @@ def up(codes: Tensor, start: Tensor, delta: Tensor) -> Tensor:
         (…, m).
     """
     if torch.is_autocast_enabled(codes.device.type):
-        return linear(codes, torch.cat([start, delta], dim=1))
+        return linear(codes, up_weight(start, delta))
     y: Tensor = _Up.apply(codes, start, delta)  # type: ignore[no-untyped-call]  # torch's
     return y
 
@@ -51,7 +61,7 @@ def up(codes: Tensor, start: Tensor, delta: Tensor) -> Tensor:
 class _Down(Function):
     @staticmethod
     def forward(x: Tensor, delta: Tensor, start: Tensor) -> Tensor:
-        return linear(x, torch.cat([delta, start + delta]))
+        return linear(x, down_weight(delta, start))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 -- torch's
@@ -61,7 +71,7 @@ class _Down(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, delta, start = ctx.saved_tensors
         (g,) = grads
-        into_x = g @ torch.cat([delta, start + delta]) if ctx.needs_input_grad[0] else None
+        into_x = g @ down_weight(delta, start) if ctx.needs_input_grad[0] else None
         into_delta = None
         if ctx.needs_input_grad[1]:
             moved, whole = g.reshape(-1, g.shape[-1]).chunk(2, dim=-1)
@@ -72,7 +82,7 @@ class _Down(Function):
 class _Up(Function):
     @staticmethod
     def forward(codes: Tensor, start: Tensor, delta: Tensor) -> Tensor:
-        return linear(codes, torch.cat([start, delta], dim=1))
+        return linear(codes, up_weight(start, delta))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 -- torch's
@@ -82,7 +92,7 @@ class _Up(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         codes, start, delta = ctx.saved_tensors
         (g,) = grads
-        into_codes = g @ torch.cat([start, delta], dim=1) if ctx.needs_input_grad[0] else None
+        into_codes = g @ up_weight(start, delta) if ctx.needs_input_grad[0] else None
         into_delta = None
         if ctx.needs_input_grad[2]:
             whole = codes.reshape(-1, codes.shape[-1])[:, delta.shape[1] :]
