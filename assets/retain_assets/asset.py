@@ -9,40 +9,50 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from retain_assets.fetch import Package, fetch
+from retain_assets.fetch import AnyPackage, fetch
 
 MANIFESTS = "manifests"
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A recipe from one package to some outputs.
+    """A recipe from one package, or a few, to some outputs.
 
     Attributes:
         name: as given on the command line.
+        package: what it is made from.
         outputs: files or folders, relative to the folder of assets.
-        make: reads the downloaded file and writes every output below a staging folder; returns what is worth knowing
-            about them (counts), for the manifest.
+        make: takes what `fetch` left of each package, then a staging folder, and writes every output below that;
+            returns what is worth knowing about them (counts), for the manifest.
         edition: raised whenever `make` would write something else; older outputs are then made anew.
         source: what it is and who made it.
         licence: what may be done with it.
+        also: further packages that it is made from.
     """
 
     name: str
-    package: Package
+    package: AnyPackage
     outputs: tuple[str, ...]
-    make: Callable[[Path, Path], dict[str, object]]
+    make: Callable[..., dict[str, object]]
     edition: int
     source: str
     licence: str
+    also: tuple[AnyPackage, ...] = ()
+
+    @property
+    def packages(self) -> tuple[AnyPackage, ...]:
+        """All that it is made from, in the order in which `make` takes them."""
+        return (self.package, *self.also)
 
     def manifest(self, counts: dict[str, object]) -> dict[str, object]:
         """What is written beside the outputs, and compared to tell whether they are this edition's."""
+        further = {"made_also_from": [asdict(package) for package in self.also]} if self.also else {}
         return {
             "asset": self.name,
             "edition": self.edition,
             "outputs": list(self.outputs),
             "made_from": asdict(self.package),
+            **further,
             "source": self.source,
             "licence": self.licence,
             "counts": counts,
@@ -66,10 +76,9 @@ def prepare(asset: Asset, root: Path) -> dict[str, object]:
     interrupted run leaves either nothing new or outputs that the next run replaces.
     """
     with tempfile.TemporaryDirectory(prefix=f".{asset.name}-", dir=root) as folder:
-        downloads, staging = Path(folder) / "download", Path(folder) / "made"
-        downloads.mkdir()
+        staging = Path(folder) / "made"
         staging.mkdir()
-        counts = asset.make(fetch(asset.package, downloads), staging)
+        counts = asset.make(*_fetch_all(asset, Path(folder)), staging)
         _manifest_path(asset, root).unlink(missing_ok=True)
         for output in asset.outputs:
             _put(staging / output, root / output)
@@ -77,6 +86,16 @@ def prepare(asset: Asset, root: Path) -> dict[str, object]:
         note.write_text(json.dumps(asset.manifest(counts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _put(note, _manifest_path(asset, root))
     return counts
+
+
+def _fetch_all(asset: Asset, folder: Path) -> list[Path]:
+    """Download every package of `asset`, each into a folder of its own below `folder`."""
+    found = []
+    for number, package in enumerate(asset.packages):
+        place = folder / f"download-{number}"
+        place.mkdir()
+        found.append(fetch(package, place))
+    return found
 
 
 def _put(made: Path, place: Path) -> None:

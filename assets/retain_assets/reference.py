@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from retain_assets.asset import Asset
@@ -43,20 +44,20 @@ def sample(texts: list[str], budget: int, seed: int = SEED) -> list[str]:
 
 def make(sdist: Path, staging: Path) -> dict[str, object]:
     """Write `reference.txt`: one document a paragraph, the genres mixed."""
-    tables = _tables(sdist)
-    parts = {genre: sample(documents(tables[genre]), budget) for genre, budget in WORDS_EACH.items()}
+    found = tables(sdist, WORDS_EACH)
+    parts = {genre: sample(documents(found[genre]), budget) for genre, budget in WORDS_EACH.items()}
     mixed = sorted((text for part in parts.values() for text in part), key=lambda text: draw(SEED, "mix", text))
     (staging / FILE).write_text("\n\n".join(mixed) + "\n", encoding="utf-8")
     counts: dict[str, object] = {genre: len(part) for genre, part in parts.items()}
     return {**counts, "words": sum(len(text.split()) for text in mixed)}
 
 
-def _tables(sdist: Path) -> dict[str, str]:
-    """The ground-truth tables, from the archive inside the archive; nothing is unpacked to disk."""
+def tables(sdist: Path, genres: Iterable[str]) -> dict[str, str]:
+    """The ground-truth tables of `genres`, from the archive inside the archive; nothing is unpacked to disk."""
     with tarfile.open(sdist) as outer:
         inner = _read(outer, "hutto_ICWSM_2014.tar.gz")
     with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
-        return {genre: _read(archive, f"{genre}_GroundTruth.txt").decode("latin-1") for genre in WORDS_EACH}
+        return {genre: _read(archive, f"{genre}_GroundTruth.txt").decode("latin-1") for genre in genres}
 
 
 def _read(archive: tarfile.TarFile, ending: str) -> bytes:

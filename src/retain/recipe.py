@@ -25,17 +25,25 @@ class Measuring(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(description="Base model: a folder with a Hugging Face causal language model, or a hub id.")
+    model: str = Field(
+        description="Base model: a folder or a hub id. The data decide what it is loaded as: a language model, a "
+        "classifier of texts, or a classifier of pictures."
+    )
     test: str | None = Field(
         None,
-        description="Held-out data of the task: JSONL of {prompt, completion} or {messages}, or a data set id "
-        "(owner/name[:split]). Nothing is trained on it.",
+        description="Held-out data of the task: JSONL of {prompt, completion}, {messages}, {text, label} or {image, "
+        "label}, a folder of pictures (one folder a class), a suite, or a data set id (owner/name[:split]). Nothing is "
+        "trained on it.",
     )
     keep: tuple[str, ...] = Field(
-        (), description="What must stay: JSONL files of {question, choices, answer}; a suite is named by its file."
+        (),
+        description="What must stay: suites by name (`retain suites` lists them), suite files (YAML), or data: JSONL of "
+        "{question, choices, answer}, {question, answers}, {text, label}, {image, label}, {query, match}, …",
     )
-    reference: str | None = Field(
-        None, description="Plain text, not the task's, on which the drift of the language is measured."
+    reference: tuple[str, ...] = Field(
+        (),
+        description="Plain text, not the task's, on which the drift of the language is measured; several files are "
+        "told apart as genres.",
     )
     output: str = Field(description="Folder for the record, the report and what was trained.")
 
@@ -58,13 +66,27 @@ class Measuring(BaseModel):
         "total", description="Log-likelihood by which a choice is picked: total, or mean per token or per character."
     )
     test_items: int | None = Field(None, gt=1, description="Held-out items used at most. [all]")
+    keep_items: int | None = Field(None, gt=1, description="Items of each keep suite used at most, drawn evenly. [all]")
+    tolerance: float = Field(
+        5.0, gt=0, le=100, description="Points (of 100) that a keep suite may have lost and still be called kept."
+    )
+    tolerance_nats: float = Field(
+        0.05, gt=0, description="The same for the cross-entropy on reference text, in nats per token."
+    )
+    judge: str | None = Field(
+        None,
+        description="Who judges whether an answer refuses: a command that reads and writes JSON lines, or "
+        "python:MODULE:FUNCTION. [the built-in detector]",
+    )
+    store_answers: bool = Field(default=False, description="Store what models write in safety suites.")
+    drift: bool = Field(default=True, description="Compare weights and hidden states layer by layer.")
     generate: int = Field(64, ge=0, description="Test items for which both models write an answer; 0 for none.")
     max_new_tokens: int = Field(48, gt=0, description="Longest answer written, in tokens.")
     reference_tokens: int = Field(8192, gt=1, description="Tokens of the reference text used at most.")
     evaluation_batch_size: int = Field(32, gt=0, description="Sequences scored at once.")
     max_length: int = Field(512, gt=1, description="Longest sequence in tokens; what is cut off is counted and said.")
 
-    @field_validator("keep", mode="before")
+    @field_validator("keep", "reference", mode="before")
     @classmethod
     def _one_suite_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -76,7 +98,7 @@ class Measuring(BaseModel):
 
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:
-        if not (self.test or self.keep or self.reference):
+        if not (self.test or self.keep or self.reference or getattr(self, "lm_eval", ())):
             raise ValueError("nothing to measure: give at least one of test, keep and reference")
         if self.generate == 1:
             raise ValueError("generate: one answer has no interval; give 0 for none, or at least 2")
@@ -87,6 +109,24 @@ class MeasureRecipe(Measuring):
     """What `retain measure` is told."""
 
     tuned: str = Field(description="The tuned model: an adapter that PEFT loads or a whole model, by folder or hub id.")
+    train: str | None = Field(
+        None, description="Labelled data on which the base's head is fitted where it has none for these classes."
+    )
+    lm_eval: tuple[str, ...] = Field(
+        (), description="Tasks of lm-evaluation-harness (pip install retain[lm-eval]) that are asked of both models."
+    )
+    lm_eval_path: str | None = Field(None, description="Folder with task files of your own for lm-evaluation-harness.")
+    lm_eval_limit: int | None = Field(None, gt=0, description="Items of each of these tasks used at most. [all]")
+    gate: bool = Field(
+        default=False,
+        description="End with exit code 0 only if every suite was kept, 3 if something was lost or changed its format, "
+        "4 if the items are too few to say.",
+    )
+
+    @field_validator("lm_eval", mode="before")
+    @classmethod
+    def _one_task_is_a_list(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 class Calibrating(BaseModel):
@@ -172,6 +212,11 @@ class Recipe(Measuring, Calibrating):
         None,
         gt=0,
         description="Peak learning rate. [a starting point for the method: vefa 3e-3, lora, lorfa 5e-4, sc-lora 1e-4]",
+    )
+    head: Literal["probe", "random"] = Field(
+        "probe",
+        description="A classifier's new head: probe fits it on the base's features first, so that the base can be "
+        "compared with; random starts it at random.",
     )
     epochs: float = Field(3.0, gt=0, description="Passes over the training data.")
     max_steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")

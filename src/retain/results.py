@@ -23,6 +23,8 @@ SCHEMA: Literal["retain.result/1"] = "retain.result/1"
 
 Interval = tuple[float, float]
 Status = Literal["measured", "too few items", "base at chance"]
+Verdict = Literal["kept", "lost", "changed format", "too few items to say"]
+Learned = Literal["yes", "worse", "not shown", "not measured"]
 
 
 class _Record(BaseModel):
@@ -86,7 +88,146 @@ class KeepScore(_Record):
     retention: float | None = None
     retention_interval: Interval | None = None
     detectable_loss: float | None = None
+    units: int | None = None
     note: str = ""
+
+
+class SuiteVerdict(_Record):
+    """What may be said of one keep suite, by which metric, and why.
+
+    `p_adjusted` is Holm's over all tests for loss in the report; `tolerance` the largest loss that still counts as
+    kept, in the unit of `decided_by`; `items_needed` how many items in all would settle a suite that is undecided;
+    `can_show_loss` whether even a destroyed model would be found out on it.
+    """
+
+    suite: str
+    verdict: Verdict
+    reason: str
+    decided_by: str
+    n: int
+    units: int
+    tolerance: float
+    can_show_loss: bool
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    items_needed: int | None = None
+
+
+class NullCheck(_Record):
+    """The base put to itself: asked again on the very side that is compared with the tuned model.
+
+    `items` were asked twice, of which `changed` got another score; `kl_max_nats` is the largest KL of any reference
+    window. Anything but 0 beyond rounding would mean that the two sides were not asked alike.
+    """
+
+    items: int
+    changed: int
+    score_difference_max: float
+    kl_max_nats: float | None = None
+    passed: bool
+    note: str = ""
+
+
+class Judgement(_Record):
+    """The verdict on the whole run; made from the items alone, so that it can be made again without the models.
+
+    `alpha` bounds the probability that a model which lost nothing is called "lost" or "changed format" anywhere in the
+    report (Holm over all its tests).
+    """
+
+    overall: Verdict
+    reason: str
+    learned: Learned
+    suites: tuple[SuiteVerdict, ...] = ()
+    alpha: float = 0.05
+    null_check: NullCheck | None = None
+
+
+class Breakdown(_Record):
+    """One metric of one suite on the part of its items that share a condition: a domain, a corruption, a genre."""
+
+    suite: str
+    metric: str
+    condition: str
+    n: int
+    base: float
+    tuned: float
+    interval: Interval | None = None
+
+
+class ReliabilityBin(_Record):
+    """Items of like confidence: mean confidence, share right, number."""
+
+    confidence: float
+    accuracy: float
+    n: int
+
+
+class Calibration(_Record):
+    """How well one side's probabilities fit its hits on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats)."""
+
+    suite: str
+    side: Literal["base", "tuned"]
+    n: int
+    ece: float
+    ece_interval: Interval
+    brier: float
+    nll: float
+    bins: tuple[ReliabilityBin, ...] = ()
+
+
+class Conditions(_Record):
+    """How one side was asked; equal on both sides in every field. `questions_hash` covers all that was put to it."""
+
+    engine: str
+    dtype: str
+    attention: str
+    device: str
+    reader_hash: str
+    questions_hash: str
+
+
+class CurvePoint(_Record):
+    """One moment of the training: mean loss since the last point, learning rate."""
+
+    step: int
+    loss: float
+    learning_rate: float
+
+
+class LayerDrift(_Record):
+    """How one weight matrix moved: see `Drift` for the measures. Null where it is not defined for this layer.
+
+    `intruders` counts among the top left singular vectors of W_eff those that are like none of W0's;
+    `column_leak` is the share of the update outside the column space of W0 (tall layers only).
+    """
+
+    name: str
+    relative_frobenius: float
+    sigma_max: float
+    stable_rank: float
+    f_delta_keep: float | None = None
+    f_delta_learn: float | None = None
+    intruders: int | None = None
+    column_leak: float | None = None
+
+
+class HiddenDrift(_Record):
+    """How hidden states after one block moved on the same inputs: 1 − CKA is a change of shape, cosine of direction."""
+
+    block: int
+    cka: float
+    cosine_drift: float
+    relative_l2: float
+
+
+class AmountLayer(_Record):
+    """The equivalent amount that a feature-space adapter learned for one layer: |T x|/|x| in the mean, top features."""
+
+    name: str
+    amount: float
+    share: float
+    features: tuple[tuple[int, float], ...] = ()
 
 
 class Drift(_Record):
@@ -94,7 +235,12 @@ class Drift(_Record):
 
     `kl_nats_per_token` = mean over positions of KL(base ‖ tuned); `ce_drift_nats_per_token` = CE_tuned − CE_base;
     `churn` = P(the most likely next token differs); `update_relative_frobenius` = ‖W_eff − W0‖_F/‖W0‖_F over all
-    changed matrices together; `f_delta` = mean ‖ΔW x‖/‖x‖ over changed layers and reference tokens.
+    changed matrices together; `f_delta` = mean ‖ΔW x‖/‖x‖ over changed layers and reference tokens (inputs to keep),
+    `f_delta_learn` the same on the task's inputs, `f_delta_ratio` = learn / keep: above 1 where the update acts on the
+    task more than on the rest. `kl_task_nats_per_token` is the KL on the task's own inputs and answers. `sigma_max` is
+    the largest singular value of any ΔW, `stable_rank` the median of ‖ΔW‖²_F/σ_max², `intruders` how many of
+    `intruders_of` top singular vectors are intruder dimensions, `column_leak` the mean over tall layers; `layers`,
+    `hidden` and `amounts` (feature-space methods: where the equivalent amount lies) say it layer by layer.
     """
 
     tokens: int = 0
@@ -105,8 +251,20 @@ class Drift(_Record):
     ce_drift_interval: Interval | None = None
     churn: float | None = None
     churn_interval: Interval | None = None
+    kl_task_nats_per_token: float | None = None
+    kl_task_interval: Interval | None = None
     update_relative_frobenius: float | None = None
     f_delta: float | None = None
+    f_delta_learn: float | None = None
+    f_delta_ratio: float | None = None
+    sigma_max: float | None = None
+    stable_rank: float | None = None
+    intruders: int | None = None
+    intruders_of: int | None = None
+    column_leak: float | None = None
+    layers: tuple[LayerDrift, ...] = ()
+    hidden: tuple[HiddenDrift, ...] = ()
+    amounts: tuple[AmountLayer, ...] = ()
     note: str = ""
 
 
@@ -123,6 +281,7 @@ class Cost(_Record):
     step_seconds_median: float = 0.0
     tokens: int = 0
     peak_rss_bytes: int = 0
+    measure_seconds: float = 0.0
     final_train_loss: float | None = None
 
 
@@ -137,11 +296,25 @@ class Provenance(_Record):
     notes: tuple[str, ...] = ()
 
 
+class SuiteFacts(_Record):
+    """What a suite is, from its own file: enough to find and cite it. `kind` says how it is asked."""
+
+    name: str
+    kind: str
+    part: Literal["task", "keep"]
+    title: str = ""
+    version: int = 1
+    source: str = ""
+    licence: str = ""
+    detector_error: str = ""
+
+
 class Result(_Record):
     """The whole record of one run; see the module's text for the schema's rules.
 
     `training` holds the recipe's fields that decided the training, beside method, seed and learning rate; it is empty
-    for a model that was trained elsewhere.
+    for a model that was trained elsewhere. `tolerances` are the losses that still count as kept: as a share, for
+    metrics that have a largest value, and in nats per token.
     """
 
     schema_: Literal["retain.result/1"] = Field(default=SCHEMA, alias="schema")
@@ -151,10 +324,17 @@ class Result(_Record):
     learning_rate: float | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     parameters: Parameters
+    judgement: Judgement | None = None
+    tolerances: tuple[float, float] | None = None
     task: tuple[TaskScore, ...] = ()
     keep: tuple[KeepScore, ...] = ()
+    breakdowns: tuple[Breakdown, ...] = ()
+    calibration: tuple[Calibration, ...] = ()
     drift: Drift = Drift()
     cost: Cost = Cost()
+    curve: tuple[CurvePoint, ...] = ()
+    conditions: dict[Literal["base", "tuned"], Conditions] | None = None
+    suites: tuple[SuiteFacts, ...] = ()
     provenance: Provenance
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
@@ -168,11 +348,18 @@ class Side(_Record):
 
 
 class Item(_Record):
-    """One question with what both models said to it. `part` tells which table of the result it belongs to."""
+    """One question with what both models said to it. `part` tells which table of the result it belongs to.
+
+    Items of one `group` belong together (one article, one picture): the group is the independent unit. `condition`
+    names the domain, genre or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
+    """
 
     part: Literal["task", "keep", "reference"]
     suite: str
     index: int
+    group: str | None = None
+    condition: str | None = None
+    withheld: bool = False
     question: str
     expected: str | None = None
     base: Side

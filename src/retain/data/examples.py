@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 Row = TypeVar("Row", bound=BaseModel)
 
+SHARED = ("group", "condition")
+"""Fields that every item may have: what it belongs together with (one article, one picture: the independent unit), and
+its condition (a domain, a genre), by which scores are broken down. `domain` is read as `condition`."""
+
 
 class Message(BaseModel):
     """One turn of a conversation, in the shape that chat templates take."""
@@ -28,6 +32,8 @@ class Example(BaseModel):
 
     prompt: str | tuple[Message, ...]
     completion: str | tuple[Message, ...]
+    group: str | None = None
+    condition: str | None = None
 
     @model_validator(mode="after")
     def _one_shape(self) -> Example:
@@ -71,6 +77,8 @@ class Choice(BaseModel):
     question: str = Field(min_length=1)
     choices: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=2)
     answer: int
+    group: str | None = None
+    condition: str | None = None
 
     @model_validator(mode="after")
     def _answer_in_range(self) -> Choice:
@@ -95,14 +103,14 @@ def parse_example(row: dict[str, Any]) -> Example:
             raise ValueError('"messages" must be a list of at least two messages, the last one the assistant\'s')
         if not isinstance(messages[-1], dict) or messages[-1].get("role") != "assistant":
             raise ValueError('the last of "messages" must have the role "assistant": it is what is learned')
-        return _validated(Example, {"prompt": messages[:-1], "completion": messages[-1:]})
+        return validated(Example, {"prompt": messages[:-1], "completion": messages[-1:], **shared(row)})
     missing = [f'"{key}"' for key in ("prompt", "completion") if key not in row]
     if missing:
         found = ", ".join(f'"{key}"' for key in row) or "nothing"
         raise ValueError(
             f'{" and ".join(missing)} missing (found {found}); give "prompt" and "completion", or "messages"'
         )
-    return _validated(Example, {"prompt": row["prompt"], "completion": row["completion"]})
+    return validated(Example, {"prompt": row["prompt"], "completion": row["completion"], **shared(row)})
 
 
 def parse_choice(row: dict[str, Any]) -> Choice:
@@ -111,18 +119,38 @@ def parse_choice(row: dict[str, Any]) -> Choice:
     Raises:
         ValueError: in one sentence, what is wrong with the row.
     """
-    missing = [f'"{key}"' for key in ("question", "choices", "answer") if key not in row]
+    need(row, "question", "choices", "answer")
+    return validated(Choice, {**row, **shared(row)})
+
+
+def shared(row: dict[str, Any]) -> dict[str, str | None]:
+    """The group and condition of a row as text; `domain` is another word for condition."""
+    found = {"group": row.get("group"), "condition": row.get("condition", row.get("domain"))}
+    return {key: None if value is None else str(value) for key, value in found.items()}
+
+
+def need(row: dict[str, Any], *keys: str) -> None:
+    """Refuse a row that lacks a key.
+
+    Raises:
+        ValueError: in one sentence, what is missing and what was found.
+    """
+    missing = [f'"{key}"' for key in keys if key not in row]
     if missing:
         found = ", ".join(f'"{key}"' for key in row) or "nothing"
         raise ValueError(f"{' and '.join(missing)} missing (found {found})")
-    return _validated(Choice, row)
 
 
 def _plain(turns: str | tuple[Message, ...]) -> str:
     return turns if isinstance(turns, str) else "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
 
 
-def _validated(kind: type[Row], row: dict[str, Any]) -> Row:
+def validated(kind: type[Row], row: dict[str, Any]) -> Row:
+    """A row as an item.
+
+    Raises:
+        ValueError: in one sentence, what is wrong with it.
+    """
     try:
         return kind.model_validate(row)
     except ValidationError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,10 @@ from retain.data.examples import Choice, Example, parse_choice, parse_example
 
 Item = TypeVar("Item")
 
-FILE_SUFFIXES = (".jsonl", ".json", ".txt", ".md")
+Numbered = tuple[str, Any]
+"""A row with the place where it was found, for messages."""
+
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".txt", ".md")
 SHOWN_PROBLEMS_A_FILE = 10
 
 
@@ -82,11 +86,37 @@ def suite_name(source: str) -> str:
     return Path(source).stem if _is_file(source) else source.split(":", maxsplit=1)[0].rsplit("/", 1)[-1]
 
 
+def source_rows(source: str, problems: list[str]) -> Iterator[Numbered]:
+    """The rows of a JSONL or CSV file, or of a data set `owner/name[:configuration][:split]`, each with its place."""
+    if not _is_file(source):
+        return _hub_rows(source, problems)
+    return _table_rows(source, problems) if source.endswith(".csv") else _file_rows(source, problems)
+
+
 def _read(source: str, parse: Callable[[dict[str, Any]], Item], problems: list[str]) -> list[Item]:
-    items: list[Item] = []
     found: list[str] = []
+    return collect_items(source, list(source_rows(source, found)), parse, problems, found)
+
+
+def collect_items(
+    source: str,
+    rows: Sequence[Numbered],
+    parse: Callable[[dict[str, Any]], Item],
+    problems: list[str],
+    found: Sequence[str] = (),
+) -> list[Item]:
+    """Make an item of each row; the first problems are told one by one, the others counted.
+
+    Args:
+        source: what the rows come from.
+        rows: with their places.
+        parse: makes an item or raises ValueError.
+        problems: receives the sentences.
+        found: problems of the reading, told first.
+    """
+    items: list[Item] = []
+    found = list(found)
     before = len(problems)
-    rows = _file_rows(source, found) if _is_file(source) else _hub_rows(source, found)
     for place, row in rows:
         if not isinstance(row, dict):
             found.append(f"{place}: expected a JSON object, found {type(row).__name__}.")
@@ -101,6 +131,15 @@ def _read(source: str, parse: Callable[[dict[str, Any]], Item], problems: list[s
     if not items and len(problems) == before:
         problems.append(f"{source}: holds no items.")
     return items
+
+
+def _table_rows(source: str, problems: list[str]) -> Iterator[Numbered]:
+    try:
+        with Path(source).expanduser().open(encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.DictReader(file), start=2):
+                yield f"{source}, line {number}", {key: value for key, value in row.items() if value not in (None, "")}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problems.append(f"{source}: cannot be read ({_reason(error)}).")
 
 
 def _is_file(source: str) -> bool:

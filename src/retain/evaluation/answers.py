@@ -1,88 +1,92 @@
-"""One side's answers to every item: collected once for the base and once for each tuned model; plain values."""
+"""One side's responses to every item: collected once for the base and once for each tuned model; plain values."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
-from retain.data.tokens import Encoded, encode_choice, encode_example, encode_prompt
-from retain.evaluation.metrics.choice import units
-from retain.evaluation.scoring import padding_id, score_nll, write_answers
-from retain.evaluation.suites import Settings, Suites
+from retain.data.readers import Reader
+from retain.evaluation.kinds.kind import Response, Subject
+from retain.evaluation.kinds.table import KINDS
+from retain.evaluation.scoring import device_of
+from retain.evaluation.suites import Settings, Suite
+from retain.results import Conditions
 
 
 class Answers(BaseModel):
     """What one model said.
 
     Attributes:
-        task_nll: nats of each test completion, summed over its tokens.
-        task_tokens: tokens of each test completion.
-        task_texts: the answers written to the first test items.
-        keep: for each suite and item, the log-likelihood of every choice, in nats, normalised as the settings say.
-        truncated: for the task and each suite, how many items were longer than the longest sequence allowed.
+        responses: for each suite, its responses in the items' order.
+        truncated: for each suite, how many items were longer than the longest sequence allowed.
+        conditions: how it was asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task_nll: tuple[float, ...] = ()
-    task_tokens: tuple[int, ...] = ()
-    task_texts: tuple[str, ...] = ()
-    keep: dict[str, tuple[tuple[float, ...], ...]] = {}
-    truncated: dict[str, int] = {}
+    responses: dict[str, tuple[Response, ...]]
+    truncated: dict[str, int]
+    conditions: Conditions
 
 
 def collect_answers(
-    model: torch.nn.Module, tokenizer: Any, suites: Suites, settings: Settings, progress: Progress, label: str
+    model: Any, reader: Reader, suites: Sequence[Suite], settings: Settings, progress: Progress, label: str
 ) -> Answers:
-    """Put every item of task and keep suites to a model.
+    """Put every item of every suite to a model.
 
     Args:
-        model: a causal language model as it stands (adapter on or off is the caller's choice).
-        tokenizer: the model's tokenizer.
+        model: as it stands (adapter on or off is the caller's choice).
+        reader: makes its inputs.
         suites: the items.
         settings: how they are put; the same for both sides.
         progress: display for the progress bar.
         label: whose answers these are, for the bar.
     """
-    task = [encode_example(tokenizer, item, settings.max_length) for item in suites.task]
-    prompts = [encode_prompt(tokenizer, item, settings.max_length) for item in suites.task[: settings.generate]]
-    chat = settings.keep_format == "chat"
-    keep = {
-        name: [encode_choice(tokenizer, item, chat=chat, max_length=settings.max_length) for item in items]
-        for name, items in suites.keep.items()
-    }
-    total = len(task) + len(prompts) + sum(len(options) for items in keep.values() for options in items)
-    bar = progress.add_task(label, total=total)
+    subject = Subject(model, reader)
+    bar = progress.add_task(label, total=sum(_steps(suite) for suite in suites))
 
     def tick(done: int) -> None:
         progress.advance(bar, done)
 
-    pad_id = padding_id(tokenizer)
-    task_nll = score_nll(model, task, pad_id, settings.batch_size, tick)
-    texts = write_answers(model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size, tick)
-    scores = {}
-    for name, items in keep.items():
-        nll = iter(score_nll(model, [row for rows in items for row in rows], pad_id, settings.batch_size, tick))
-        scores[name] = tuple(
-            tuple(-next(nll) / unit for unit in _units(rows, item.choices, settings))
-            for rows, item in zip(items, suites.keep[name], strict=True)
-        )
+    asked = {suite.name: KINDS[suite.kind].ask(subject, suite, settings, tick) for suite in suites}
     return Answers(
-        task_nll=tuple(task_nll),
-        task_tokens=tuple(len(row.ids) - row.start for row in task),
-        task_texts=tuple(texts),
-        keep=scores,
-        truncated={
-            suites.task_name: sum(row.truncated for row in task),
-            **{name: sum(any(row.truncated for row in rows) for rows in items) for name, items in keep.items()},
-        },
+        responses={name: found.responses for name, found in asked.items()},
+        truncated={name: found.truncated for name, found in asked.items()},
+        conditions=conditions(model, reader, subject.ledger.hash()),
     )
 
 
-def _units(rows: Sequence[Encoded], choices: Sequence[str], settings: Settings) -> Sequence[int]:
-    tokens = [len(row.ids) - row.start for row in rows]
-    return units(settings.keep_score, len(rows), tokens, choices)
+def conditions(model: Any, reader: Reader, questions_hash: str) -> Conditions:
+    """How a model is asked here."""
+    whole = getattr(model, "get_base_model", lambda: model)()
+    return Conditions(
+        engine=f"transformers {version('transformers')}, torch {version('torch')}",
+        dtype=str(getattr(whole, "dtype", "")).removeprefix("torch."),
+        attention=str(getattr(whole.config, "_attn_implementation", "")),
+        device=device_of(model).type,
+        reader_hash=reader_hash(reader),
+        questions_hash=questions_hash,
+    )
+
+
+def reader_hash(reader: Reader) -> str:
+    """Names all that a reader does: vocabulary, template and a probe of a tokenizer; the settings of a processor."""
+    tokenizer = getattr(reader, "tokenizer", None)
+    if tokenizer is None:
+        told: Any = getattr(reader, "processor").to_dict()  # noqa: B009 -- the other kind of reader
+    else:
+        told = [tokenizer.chat_template, sorted(tokenizer.get_vocab().items()), tokenizer.encode("A b\n c, 12.")]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _steps(suite: Suite) -> int:
+    """How many sequences are put: all options of a choice, else one an item."""
+    if suite.kind == "choice":
+        return sum(len(getattr(item, "choices", ())) for item in suite.items)
+    return len(suite.items)

@@ -1,133 +1,322 @@
-"""From two sides' answers to scores and items: everything paired, item by item."""
+"""From two sides' responses to scores and items: everything paired, item by item, groups of items as units."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from retain.data.examples import Choice, Example
 from retain.evaluation.answers import Answers
-from retain.evaluation.metrics.choice import pick
-from retain.evaluation.metrics.keep import keep_score
+from retain.evaluation.judging import LARGEST
+from retain.evaluation.kinds.kind import Metric, Response
+from retain.evaluation.kinds.table import KINDS
+from retain.evaluation.metrics import calibration
+from retain.evaluation.metrics.keep import graded_keep_score, keep_score
+from retain.evaluation.metrics.labels import macro_f1, matthews, paired_summary_interval, table_macro_f1, table_matthews
 from retain.evaluation.metrics.task import task_score
-from retain.evaluation.metrics.text import chrf, exact_match
-from retain.evaluation.reference import WindowSums
-from retain.evaluation.suites import Settings, Suites
-from retain.results import Item, KeepScore, Side, TaskScore
+from retain.evaluation.reference import Window, WindowSums
+from retain.evaluation.suites import Settings, Suite
+from retain.results import Breakdown, Calibration, Item, KeepScore, ReliabilityBin, Side, TaskScore
 
-WRITTEN_METRICS = {"chrf": chrf, "exact_match": exact_match}
+FEWEST_OF_A_CONDITION = 10
+"""A part of a suite with fewer items is not shown by itself."""
 
 
-def task_scores(suites: Suites, settings: Settings, base: Answers, tuned: Answers) -> tuple[TaskScore, ...]:
-    """Cross-entropy of the completions (nats per token, over all tokens), and the quality of written answers."""
-    if not suites.task:
-        return ()
-    tokens = np.asarray(base.task_tokens, dtype=np.float64)
+@dataclass(frozen=True)
+class Column:
+    """One metric of one suite on both sides, for the items that have it.
+
+    Attributes:
+        metric: which.
+        places: (n,) the items' places in the suite.
+        base: (n,) values before.
+        tuned: (n,) after.
+        weights: (n,) what each counts, or None for one.
+        groups: (n,) what each belongs to, or None where each stands alone.
+    """
+
+    metric: Metric
+    places: NDArray[np.int64]
+    base: NDArray[np.float64]
+    tuned: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
+    groups: list[str] | None
+
+    @property
+    def chance(self) -> NDArray[np.float64]:
+        """(n,) probability of guessing right."""
+        given = np.asarray(self.metric.chance or [0.0] * (int(self.places.max()) + 1), dtype=np.float64)
+        return given[self.places]
+
+
+def columns(suite: Suite, base: Answers, tuned: Answers) -> list[Column]:
+    """Every metric of a suite that some item has on both sides."""
+    kind = KINDS[suite.kind]
+    before, after = (_scores(suite, side.responses[suite.name]) for side in (base, tuned))
+    found = []
+    for metric in kind.metrics(suite):
+        places = [k for k, (one, other) in enumerate(zip(before, after, strict=True)) if _has(metric, one, other)]
+        if not places:
+            continue
+        weigh = kind.weight.get(metric.name)
+        responses = base.responses[suite.name]
+        groups = [suite.items[k].group for k in places]
+        found.append(
+            Column(
+                metric,
+                np.asarray(places),
+                np.asarray([before[k][metric.name] for k in places], dtype=np.float64),
+                np.asarray([after[k][metric.name] for k in places], dtype=np.float64),
+                None if weigh is None else np.asarray([responses[k].values[weigh] for k in places]),
+                _named(groups) if len(set(filter(None, groups))) < len([g for g in groups if g is not None]) else None,
+            )
+        )
+    return found
+
+
+def task_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[TaskScore]:
+    """What was learned, by each metric; for classes also macro-F1 and Matthews' correlation."""
     scores = [
         task_score(
-            suites.task_name,
-            "cross_entropy_nats_per_token",
-            higher_is_better=False,
-            base=np.asarray(base.task_nll) / tokens,
-            tuned=np.asarray(tuned.task_nll) / tokens,
-            weights=tokens,
+            suite.name,
+            column.metric.name,
+            higher_is_better=column.metric.higher_is_better,
+            base=column.base,
+            tuned=column.tuned,
+            weights=column.weights,
+            groups=column.groups,
             generator=np.random.default_rng(settings.seed),
         )
+        for column in columns(suite, base, tuned)
     ]
-    scores += [
-        task_score(
-            suites.task_name,
-            metric,
+    return scores + (_class_scores(suite, settings, base, tuned) if suite.kind == "labels" else [])
+
+
+def _class_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[TaskScore]:
+    truth = np.asarray([getattr(item, "label", "") for item in suite.items])
+    before, after = (np.asarray([r.answer for r in side.responses[suite.name]]) for side in (base, tuned))
+    return [
+        TaskScore(
+            name=suite.name,
+            metric=name,
             higher_is_better=True,
-            base=_written(suites.task, base.task_texts, metric),
-            tuned=_written(suites.task, tuned.task_texts, metric),
-            generator=np.random.default_rng(settings.seed),
+            n=len(truth),
+            base=metric(truth, before),
+            tuned=metric(truth, after),
+            interval=paired_summary_interval(table, truth, before, after, np.random.default_rng(settings.seed)),
         )
-        for metric in (WRITTEN_METRICS if base.task_texts else ())
+        for name, metric, table in (
+            ("macro_f1", macro_f1, table_macro_f1),
+            ("matthews", matthews, table_matthews),
+        )
     ]
-    return tuple(scores)
 
 
-def keep_scores(suites: Suites, settings: Settings, base: Answers, tuned: Answers) -> tuple[KeepScore, ...]:
-    """One score for each keep suite; chance is the mean over items of one in the number of choices."""
-    return tuple(
-        keep_score(
-            name,
-            _right(items, base.keep[name]),
-            _right(items, tuned.keep[name]),
-            chance=np.asarray([1 / len(item.choices) for item in items]),
+def keep_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[KeepScore]:
+    """What was kept, by each metric; the one that a verdict rests on first."""
+    scores = []
+    for column in columns(suite, base, tuned):
+        generator = np.random.default_rng(settings.seed)
+        if column.metric.right_or_wrong:
+            scores.append(
+                keep_score(
+                    suite.name,
+                    column.base == 1,
+                    column.tuned == 1,
+                    column.chance,
+                    generator,
+                    metric=column.metric.name,
+                    groups=column.groups,
+                )
+            )
+        else:
+            scores.append(
+                graded_keep_score(
+                    suite.name,
+                    column.metric.name,
+                    column.base,
+                    column.tuned,
+                    generator,
+                    higher_is_better=column.metric.higher_is_better,
+                    weights=column.weights,
+                    groups=column.groups,
+                    largest=LARGEST.get(column.metric.name),
+                )
+            )
+    return scores
+
+
+def breakdowns(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[Breakdown]:
+    """The first metric on the parts of a suite that share a condition; none where all items do."""
+    conditions = [item.condition for item in suite.items]
+    if len(set(conditions) - {None}) < 2:
+        return []
+    column = columns(suite, base, tuned)[0]
+    labels = np.asarray([conditions[place] or "(none)" for place in column.places])
+    found = []
+    for condition in dict.fromkeys(labels.tolist()):
+        part = labels == condition
+        if part.sum() < FEWEST_OF_A_CONDITION:
+            continue
+        score = task_score(
+            suite.name,
+            column.metric.name,
+            higher_is_better=column.metric.higher_is_better,
+            base=column.base[part],
+            tuned=column.tuned[part],
+            weights=None if column.weights is None else column.weights[part],
             generator=np.random.default_rng(settings.seed),
         )
-        for name, items in suites.keep.items()
+        found.append(
+            Breakdown(
+                suite=suite.name,
+                metric=score.metric,
+                condition=condition,
+                n=score.n,
+                base=score.base,
+                tuned=score.tuned,
+                interval=score.interval,
+            )
+        )
+    return found
+
+
+def calibrations(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[Calibration]:
+    """How well each side's probabilities fit its hits, for classes."""
+    if suite.kind != "labels":
+        return []
+    found = []
+    for name, side in (("base", base), ("tuned", tuned)):
+        responses = side.responses[suite.name]
+        known = [k for k, response in enumerate(responses) if "nll" in response.values]
+        if len(known) < FEWEST_OF_A_CONDITION:
+            continue
+        probabilities = np.exp(np.asarray([responses[k].options for k in known]))
+        truth = _truth(responses, known)
+        found.append(
+            Calibration(
+                suite=suite.name,
+                side=name,  # type: ignore[arg-type]  # one of the two
+                n=len(known),
+                ece=calibration.ece(probabilities, truth),
+                ece_interval=calibration.ece_interval(probabilities, truth, np.random.default_rng(settings.seed)),
+                brier=calibration.brier(probabilities, truth),
+                nll=calibration.nll(probabilities, truth),
+                bins=tuple(
+                    ReliabilityBin(confidence=part.confidence, accuracy=part.accuracy, n=part.n)
+                    for part in calibration.reliability_bins(probabilities, truth)
+                ),
+            )
+        )
+    return found
+
+
+def _truth(responses: Sequence[Response], known: Sequence[int]) -> NDArray[np.int64]:
+    """The right class of each item: the one whose log-probability is the noted NLL."""
+    return np.asarray(
+        [int(np.argmin(np.abs(np.asarray(responses[k].options) + responses[k].values["nll"]))) for k in known]
     )
 
 
-def all_items(
-    suites: Suites, base: Answers, tuned: Answers, windows: Sequence[str], sums: WindowSums
-) -> Iterator[Item]:
-    """Every item with both answers and both scores: task, keep, reference windows."""
-    for index, item in enumerate(suites.task):
+def suite_items(suite: Suite, base: Answers, tuned: Answers) -> Iterator[Item]:
+    """Every item of a suite with both answers and both scores; texts are left out where the kind withholds them."""
+    kind = KINDS[suite.kind]
+    before, after = (side.responses[suite.name] for side in (base, tuned))
+    for index, item in enumerate(suite.items):
+        question, expected = kind.show(item)
         yield Item(
-            part="task",
-            suite=suites.task_name,
+            part=suite.part,
+            suite=suite.name,
             index=index,
-            question=item.prompt_text,
-            expected=item.completion_text.strip(),
-            base=_task_side(item, base, index),
-            tuned=_task_side(item, tuned, index),
+            group=item.group,
+            condition=item.condition,
+            withheld=kind.withheld,
+            question=question,
+            expected=expected,
+            base=_side(suite, index, before[index]),
+            tuned=_side(suite, index, after[index]),
         )
-    for name, choices in suites.keep.items():
-        for index, choice in enumerate(choices):
-            yield Item(
-                part="keep",
-                suite=name,
-                index=index,
-                question=choice.question,
-                expected=choice.choices[choice.answer],
-                base=_keep_side(choice, base.keep[name][index]),
-                tuned=_keep_side(choice, tuned.keep[name][index]),
-            )
-    for index, text in enumerate(windows):
+
+
+def reference_items(windows: Sequence[Window], texts: Sequence[str], sums: WindowSums) -> Iterator[Item]:
+    """The windows of reference text with what both models made of them."""
+    for index, (window, text) in enumerate(zip(windows, texts, strict=True)):
         tokens = sums.tokens[index]
         yield Item(
             part="reference",
             suite="reference",
             index=index,
+            condition=window.genre or None,
             question=text,
-            base=Side(scores={"cross_entropy_nats_per_token": sums.base_nll[index] / tokens}),
+            base=Side(scores={"cross_entropy_nats_per_token": sums.base_nll[index] / tokens, "tokens": float(tokens)}),
             tuned=Side(
                 scores={
                     "cross_entropy_nats_per_token": sums.tuned_nll[index] / tokens,
                     "kl_nats_per_token": sums.kl[index] / tokens,
                     "churn": sums.churn[index] / tokens,
+                    "tokens": float(tokens),
                 }
             ),
         )
 
 
-def _written(items: Sequence[Example], texts: Sequence[str], metric: str) -> np.ndarray:
-    score = WRITTEN_METRICS[metric]
-    return np.asarray(
-        [score(text, item.completion_text.strip()) for text, item in zip(texts, items, strict=False)], dtype=np.float64
-    )
+def _side(suite: Suite, index: int, response: Response) -> Side:
+    kind = KINDS[suite.kind]
+    scores = kind.score(suite, index, response)
+    weights = {name: response.values[name] for name in kind.weight.values() if name in response.values}
+    return Side(answer=response.answer, scores={**scores, **weights})
 
 
-def _right(items: Sequence[Choice], scores: Sequence[Sequence[float]]) -> np.ndarray:
-    return np.asarray([pick(options) == item.answer for item, options in zip(items, scores, strict=True)], dtype=bool)
+def _scores(suite: Suite, responses: Sequence[Response]) -> list[dict[str, float]]:
+    kind = KINDS[suite.kind]
+    return [kind.score(suite, index, response) for index, response in enumerate(responses)]
 
 
-def _task_side(item: Example, side: Answers, index: int) -> Side:
-    scores = {"cross_entropy_nats_per_token": side.task_nll[index] / side.task_tokens[index]}
-    answer = side.task_texts[index] if index < len(side.task_texts) else None
-    if answer is not None:
-        expected = item.completion_text.strip()
-        scores |= {metric: float(score(answer, expected)) for metric, score in WRITTEN_METRICS.items()}
-    return Side(answer=answer, scores=scores)
+def _has(metric: Metric, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return metric.name in one and metric.name in other
 
 
-def _keep_side(item: Choice, options: Sequence[float]) -> Side:
-    chosen = pick(options)
-    scores = {"accuracy": float(chosen == item.answer)}
-    scores |= {f"log-likelihood of {choice!r}": value for choice, value in zip(item.choices, options, strict=True)}
-    return Side(answer=item.choices[chosen], scores=scores)
+def _named(groups: Sequence[str | None]) -> list[str]:
+    """Each item's group; an item without one stands alone."""
+    return [f"item {index}" if group is None else f"group {group}" for index, group in enumerate(groups)]
+
+
+def genres(windows: Sequence[Window], sums: WindowSums, settings: Settings) -> list[Breakdown]:
+    """Cross-entropy and KL of the reference text genre by genre, where there are several."""
+    labels = np.asarray([window.genre for window in windows])
+    found = []
+    for genre in dict.fromkeys(labels.tolist()):
+        part = labels == genre
+        if not genre or part.sum() < 2:
+            continue
+        tokens = sums.column("tokens")[part]
+        pairs = {
+            "cross_entropy_nats_per_token": (sums.column("base_nll")[part], sums.column("tuned_nll")[part]),
+            "kl_nats_per_token": (np.zeros(int(part.sum())), sums.column("kl")[part]),
+            "churn": (np.zeros(int(part.sum())), sums.column("churn")[part]),
+        }
+        for metric, (base, tuned) in pairs.items():
+            score = task_score(
+                "reference",
+                metric,
+                higher_is_better=False,
+                base=base / tokens,
+                tuned=tuned / tokens,
+                weights=tokens,
+                generator=np.random.default_rng(settings.seed),
+            )
+            found.append(
+                Breakdown(
+                    suite="reference",
+                    metric=metric,
+                    condition=genre,
+                    n=score.n,
+                    base=score.base,
+                    tuned=score.tuned,
+                    interval=score.interval,
+                )
+            )
+    return found

@@ -1,4 +1,4 @@
-"""Both models on the same reference text, position by position: cross-entropy, KL divergence, churn."""
+"""Both models on the same text, position by position: cross-entropy, KL divergence, churn."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ WINDOWS_AT_ONCE = 2
 """Logits of both sides are held for this many windows: 2 × 256 tokens × 49,152 words × 2 sides take 0.2 GB."""
 
 
+@dataclass(frozen=True)
+class Window:
+    """Token ids read at once, the genre they are of, and where the part that counts begins."""
+
+    ids: Sequence[int]
+    genre: str = ""
+    start: int = 0
+
+
 @dataclass
 class WindowSums:
     """Sums over each window's predicted positions, in nats (churn: counts). All of one length."""
@@ -33,13 +42,21 @@ class WindowSums:
         return np.asarray(getattr(self, name), dtype=np.float64)
 
 
-def read_reference(pair: Pair, windows: Sequence[Sequence[int]], pad_id: int, progress: Progress) -> WindowSums:
-    """Put the same windows to base and tuned model and sum what differs; a window of T tokens predicts T − 1."""
+def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, progress: Progress, label: str) -> WindowSums:
+    """Put the same windows to base and tuned model and sum what differs; a window of T tokens predicts T − 1.
+
+    Args:
+        pair: the two sides.
+        windows: what they read; only positions from `start` on are predicted.
+        pad_id: fills batches up.
+        progress: display for the progress bar.
+        label: its text.
+    """
     sums = WindowSums()
-    bar = progress.add_task("reference text, both models", total=len(windows))
+    bar = progress.add_task(label, total=len(windows))
     for start in range(0, len(windows), WINDOWS_AT_ONCE):
-        ids = list(windows[start : start + WINDOWS_AT_ONCE])
-        base, tuned, labels = _both(pair, ids, pad_id)
+        batch = list(windows[start : start + WINDOWS_AT_ONCE])
+        base, tuned, labels = _both(pair, batch, pad_id)
         base_nll, mask = shifted_nll(base, labels)
         tuned_nll, _ = shifted_nll(tuned, labels)
         divergence = kl(base[:, :-1], tuned[:, :-1])
@@ -49,18 +66,20 @@ def read_reference(pair: Pair, windows: Sequence[Sequence[int]], pad_id: int, pr
         sums.kl += _row_sums(divergence, mask)
         sums.churn += _row_sums(differs, mask)
         sums.tokens += mask.sum(dim=1).tolist()
-        progress.advance(bar, len(ids))
+        progress.advance(bar, len(batch))
     return sums
 
 
-def _both(pair: Pair, ids: list[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ids = [window.ids for window in batch]
     mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))
     inputs = torch.tensor(pad(ids, pad_id))
+    counted = torch.tensor(pad([[0] * window.start + [1] * (len(window.ids) - window.start) for window in batch], 0))
     with pair.base() as model:
         base = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
     with pair.tuned() as model:
         tuned = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
-    labels = inputs.masked_fill(mask == 0, IGNORED).to(base.device)
+    labels = inputs.masked_fill(counted == 0, IGNORED).to(base.device)
     return base, tuned.to(base.device), labels
 
 

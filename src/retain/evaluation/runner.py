@@ -1,39 +1,70 @@
-"""The measurement itself: both sides' answers, the reference text, the movement of the weights, put together."""
+"""The measurement itself: both sides' answers, the reference text, the movement of the model, put together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.progress import Progress
 
-from retain.data.tokens import reference_windows
+from retain.data.examples import Example
+from retain.data.readers import Reader, TextReader
+from retain.data.tokens import encode_example, reference_windows
+from retain.errors import RetainError
+from retain.evaluation import compare
 from retain.evaluation.answers import Answers, collect_answers
-from retain.evaluation.compare import all_items, keep_scores, task_scores
+from retain.evaluation.drift.measure import measure_drift
+from retain.evaluation.judging import judge_record
+from retain.evaluation.kinds.table import KINDS
 from retain.evaluation.metrics.drift import drift_summary
-from retain.evaluation.movement import Movement, measure_movement
+from retain.evaluation.null_check import check_null
 from retain.evaluation.pair import Pair
-from retain.evaluation.reference import WindowSums, read_reference
+from retain.evaluation.reference import Window, WindowSums, read_windows
 from retain.evaluation.scoring import padding_id
-from retain.evaluation.suites import Settings, Suites
-from retain.results import Drift, Item, KeepScore, TaskScore
+from retain.evaluation.suites import Settings, Suite, Suites
+from retain.results import (
+    Breakdown,
+    Calibration,
+    Conditions,
+    Drift,
+    Item,
+    Judgement,
+    KeepScore,
+    SuiteFacts,
+    TaskScore,
+)
+
+DRIFT_ITEMS = 8
+"""Items of the task, and of a keep suite, whose layer inputs and hidden states are looked at."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """What was learned, what was lost, how far the model moved, and every item behind it."""
 
+    judgement: Judgement
     task: tuple[TaskScore, ...]
     keep: tuple[KeepScore, ...]
+    breakdowns: tuple[Breakdown, ...]
+    calibration: tuple[Calibration, ...]
     drift: Drift
+    conditions: dict[Literal["base", "tuned"], Conditions]
+    suites: tuple[SuiteFacts, ...]
+    tolerances: tuple[float, float]
     items: tuple[Item, ...]
     notes: tuple[str, ...]
+
+    def fields(self) -> dict[str, Any]:
+        """The record's fields that the measurement fills."""
+        names = ("judgement", "tolerances", "task", "keep", "breakdowns", "calibration", "drift", "conditions", "suites")
+        return {name: getattr(self, name) for name in names}
 
 
 def measure_pair(
     pair: Pair,
-    tokenizer: Any,
+    reader: Reader,
     suites: Suites,
     settings: Settings,
     progress: Progress,
@@ -43,49 +74,145 @@ def measure_pair(
 
     Args:
         pair: the two sides.
-        tokenizer: that of the base; both sides read the same tokens.
+        reader: that of the base; both sides read the same inputs.
         suites: the items.
         settings: how they are put.
         progress: display for progress bars.
         base_answers: the untouched base's answers, where they were collected before.
+
+    Raises:
+        RetainError: the two sides were not asked alike; nothing may be compared then.
     """
-    if base_answers is None:
+    base = base_answers
+    if base is None:
         with pair.base() as model:
-            base_answers = collect_answers(model, tokenizer, suites, settings, progress, "the base answers")
+            base = collect_answers(model, reader, suites.all, settings, progress, "the base answers")
     with pair.tuned() as model:
-        tuned_answers = collect_answers(model, tokenizer, suites, settings, progress, "the tuned model answers")
-    windows = reference_windows(tokenizer, suites.reference, settings.window, settings.reference_tokens)
-    sums = read_reference(pair, windows, padding_id(tokenizer), progress) if windows else WindowSums()
-    moved = measure_movement(pair, windows, progress)
-    texts = [tokenizer.decode(window) for window in windows]
-    notes = [
+        tuned = collect_answers(model, reader, suites.all, settings, progress, "the tuned model answers")
+    _check_alike(base.conditions, tuned.conditions)
+    null = check_null(pair, reader, suites.all, settings, base, progress)
+    windows, texts, sums = _reference(pair, reader, suites, settings, progress)
+    drift = _drift(pair, reader, suites, settings, (windows, sums), progress)
+    tasks, keeps = suites.of("task"), suites.of("keep")
+    items = [item for suite in suites.all for item in compare.suite_items(suite, base, tuned)]
+    items += compare.reference_items(windows, texts, sums)
+    task = [score for suite in tasks for score in compare.task_scores(suite, settings, base, tuned)]
+    keep = [score for suite in keeps for score in compare.keep_scores(suite, settings, base, tuned)]
+    return Measured(
+        judgement=judge_record(
+            task, keep, items, tolerance=settings.tolerance, tolerance_nats=settings.tolerance_nats, null_check=null
+        ),
+        task=tuple(task),
+        keep=tuple(keep),
+        breakdowns=(
+            *(part for suite in suites.all for part in compare.breakdowns(suite, settings, base, tuned)),
+            *compare.genres(windows, sums, settings),
+        ),
+        calibration=tuple(part for suite in suites.all for part in compare.calibrations(suite, settings, base, tuned)),
+        drift=drift,
+        conditions={"base": base.conditions, "tuned": tuned.conditions},
+        suites=tuple(_facts(suite) for suite in suites.all),
+        tolerances=(settings.tolerance, settings.tolerance_nats),
+        items=tuple(items),
+        notes=tuple(_notes(base, settings)),
+    )
+
+
+def _check_alike(base: Conditions, tuned: Conditions) -> None:
+    unlike = [name for name in Conditions.model_fields if getattr(base, name) != getattr(tuned, name)]
+    if unlike:
+        told = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
+        raise RetainError(
+            f"base and tuned model were not asked alike ({told}), so they cannot be compared: load both with the same "
+            "dtype, attention and device, and give both the same tokenizer."
+        )
+
+
+def _notes(base: Answers, settings: Settings) -> list[str]:
+    return [
         f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
-        for name, cut in base_answers.truncated.items()
+        for name, cut in base.truncated.items()
         if cut
     ]
-    return Measured(
-        task=task_scores(suites, settings, base_answers, tuned_answers),
-        keep=keep_scores(suites, settings, base_answers, tuned_answers),
-        drift=_drift(sums, moved, settings),
-        items=tuple(all_items(suites, base_answers, tuned_answers, texts, sums)),
-        notes=tuple(notes),
-    )
 
 
-def _drift(sums: WindowSums, moved: Movement, settings: Settings) -> Drift:
-    weights = {
-        "update_relative_frobenius": moved.relative_frobenius,
-        "f_delta": moved.f_delta,
-        "note": moved.note,
-    }
-    if not sums.tokens:
-        return Drift(**weights)
-    text = drift_summary(
-        sums.column("base_nll"),
-        sums.column("tuned_nll"),
-        sums.column("kl"),
-        sums.column("churn"),
-        sums.column("tokens"),
-        np.random.default_rng(settings.seed),
-    )
-    return text.model_copy(update=weights)
+def _facts(suite: Suite) -> SuiteFacts:
+    known = {name: value for name, value in suite.facts.items() if name in SuiteFacts.model_fields}
+    return SuiteFacts(**{**known, "name": suite.name, "kind": suite.kind, "part": suite.part})
+
+
+def _reference(
+    pair: Pair, reader: Reader, suites: Suites, settings: Settings, progress: Progress
+) -> tuple[list[Window], list[str], WindowSums]:
+    """Windows of reference text, the tokens shared evenly by its genres; their text; what both models made of them."""
+    if not suites.reference or not isinstance(reader, TextReader):
+        return [], [], WindowSums()
+    tokenizer, each = reader.tokenizer, settings.reference_tokens // len(suites.reference)
+    windows = [
+        Window(ids, genre if len(suites.reference) > 1 else "")
+        for genre, text in suites.reference.items()
+        for ids in reference_windows(tokenizer, text, settings.window, each)
+    ]
+    sums = WindowSums()
+    if windows:
+        sums = read_windows(pair, windows, padding_id(tokenizer), progress, "reference text, both models")
+    return windows, [tokenizer.decode(window.ids) for window in windows], sums
+
+
+def _drift(
+    pair: Pair,
+    reader: Reader,
+    suites: Suites,
+    settings: Settings,
+    reference: tuple[list[Window], WindowSums],
+    progress: Progress,
+) -> Drift:
+    windows, sums = reference
+    found = Drift()
+    if sums.tokens:
+        parts = [sums.column(name) for name in ("base_nll", "tuned_nll", "kl", "churn", "tokens")]
+        found = drift_summary(*parts, np.random.default_rng(settings.seed))  # type: ignore[call-arg]
+    update = _task_kl(pair, reader, suites, settings, progress)
+    if settings.drift:
+        keep = [_window_batch(window) for window in windows[:2]] or _batches(reader, suites.of("keep"), settings)
+        moved = measure_drift(pair, keep, _batches(reader, suites.of("task"), settings), progress)
+        note = " ".join(filter(None, (found.note, moved.note)))
+        update |= {**moved.fields(), "note": note}
+    return found.model_copy(update=update)
+
+
+def _window_batch(window: Window) -> dict[str, Any]:
+    import torch  # noqa: PLC0415 -- for this one line
+
+    ids = torch.tensor([list(window.ids)])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _batches(reader: Reader, suites: Sequence[Suite], settings: Settings) -> list[dict[str, Any]]:
+    """The first items of the first suite that can be read, as the model's inputs."""
+    for suite in suites:
+        items = [item for item in suite.items[:DRIFT_ITEMS] if KINDS[suite.kind].name != "retrieval"]
+        if items and isinstance(reader, TextReader) and isinstance(items[0], Example):
+            rows = [encode_example(reader.tokenizer, item, settings.max_length) for item in items]
+            return [_window_batch(Window(row.ids)) for row in rows]
+        if items and suite.kind in {"labels", "neighbours"}:
+            return [reader.batch(items)]  # type: ignore[arg-type]  # the forms of these kinds are the reader's
+    return []
+
+
+def _task_kl(pair: Pair, reader: Reader, suites: Suites, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """KL(base ‖ tuned) on the task's own items, where the model predicts their answers."""
+    examples = [item for item in suites.task_items if isinstance(item, Example)]
+    if not examples or not isinstance(reader, TextReader) or settings.task_tokens < 1:
+        return {}
+    windows, room = [], settings.task_tokens
+    for item in examples:
+        row = encode_example(reader.tokenizer, item, settings.max_length)
+        if room <= 0:
+            break
+        windows.append(Window(row.ids))
+        room -= len(row.ids)
+    sums = read_windows(pair, windows, padding_id(reader.tokenizer), progress, "the task's text, both models")
+    parts = [sums.column(name) for name in ("base_nll", "tuned_nll", "kl", "churn", "tokens")]
+    found = drift_summary(*parts, np.random.default_rng(settings.seed))  # type: ignore[call-arg]
+    return {"kl_task_nats_per_token": found.kl_nats_per_token, "kl_task_interval": found.kl_interval}

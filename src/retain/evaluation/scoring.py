@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from retain.data.tokens import IGNORED, Encoded, pad
+from retain.evaluation.ledger import Ledger
 from retain.evaluation.metrics.tokens import shifted_nll
 from retain.hf.describe import prepends_tokens
 
@@ -36,11 +37,17 @@ def device_of(model: torch.nn.Module) -> torch.device:
 
 
 def score_nll(
-    model: torch.nn.Module, rows: Sequence[Encoded], pad_id: int, batch_size: int, tick: Tick = lambda _: None
+    model: torch.nn.Module,
+    rows: Sequence[Encoded],
+    pad_id: int,
+    batch_size: int,
+    tick: Tick = lambda _: None,
+    ledger: Ledger | None = None,
 ) -> list[float]:
     """Negative log-likelihood in nats of each row's scored part, given what precedes it, summed over its tokens.
 
-    Rows are put to the model in batches of like length (less padding), the same batches for every model.
+    Rows are put to the model in batches of like length (less padding), the same batches for every model; the ledger
+    notes them.
     """
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
     sums = [0.0] * len(rows)
@@ -51,7 +58,10 @@ def score_nll(
         mask = torch.tensor(pad([[1] * len(row) for row in ids], 0), device=device)
         labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
         first = max(min(rows[index].start for index in chosen) - 1, 0)  # no logits are needed before this position
-        logits = read_logits(model, torch.tensor(pad(ids, pad_id), device=device), mask, first)
+        inputs = torch.tensor(pad(ids, pad_id), device=device)
+        if ledger is not None:
+            ledger.add(input_ids=inputs, attention_mask=mask, labels=labels)
+        logits = read_logits(model, inputs, mask, first)
         nll, _ = shifted_nll(logits, labels[:, first:])
         for index, value in zip(chosen, nll.double().sum(dim=1).tolist(), strict=True):
             sums[index] = value
@@ -79,8 +89,22 @@ def write_answers(
     max_new_tokens: int,
     batch_size: int,
     tick: Tick = lambda _: None,
+    ledger: Ledger | None = None,
+    *,
+    first_line: bool = False,
 ) -> list[str]:
-    """Each prompt's greedy continuation, as text without special tokens, until the model ends it or it is too long."""
+    """Each prompt's greedy continuation, as text without special tokens, until the model ends it or it is too long.
+
+    Args:
+        model: a causal language model.
+        tokenizer: its tokenizer.
+        prompts: token ids.
+        max_new_tokens: longest answer.
+        batch_size: prompts put at once, of like length.
+        tick: told how many are done.
+        ledger: notes the prompts.
+        first_line: keep the first line that holds anything, for prompts that are text to go on with.
+    """
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers = [""] * len(prompts)
     pad_id = padding_id(tokenizer)
@@ -90,6 +114,8 @@ def write_answers(
         ids = [prompts[index] for index in chosen]
         inputs = torch.tensor(pad(ids, pad_id, left=True), device=device)
         mask = torch.tensor(pad([[1] * len(row) for row in ids], 0, left=True), device=device)
+        if ledger is not None:
+            ledger.add(input_ids=inputs, attention_mask=mask, max_new_tokens=torch.tensor(max_new_tokens))
         with evaluating(model):
             whole = model.generate(
                 input_ids=inputs,
@@ -104,7 +130,7 @@ def write_answers(
             )
         texts = tokenizer.batch_decode(whole[:, inputs.shape[1] :], skip_special_tokens=True)
         for index, text in zip(chosen, texts, strict=True):
-            answers[index] = text.strip()
+            answers[index] = text.strip().split("\n", 1)[0].strip() if first_line else text.strip()
         tick(len(chosen))
     return answers
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tempfile
+from collections.abc import Container
 from typing import Any
 
 from peft import PeftConfig, PeftModel, get_peft_model
@@ -12,6 +13,8 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import nn
 
 from retain.errors import InputError, RetainError
+from retain.hf.head import head_names
+from retain.hf.sides import root_of
 
 _OWN_TARGETS = frozenset({"adaption_prompt", "beft", "ia3", "ln_tuning", "shadow", "trainable_tokens"})
 """Methods that keep PEFT's default for `target_modules`: theirs do not mean linear layers, or (IA3) PEFT saves an
@@ -74,7 +77,7 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
     """
     given = dict(fields or {})
     given.setdefault("task_type", task_type(model))
-    config = _config(name, given)
+    config = _config(name, with_head(model, name, given))
     try:
         adapted = get_peft_model(model, config, adapter_name=adapter)
     except RetainError:
@@ -138,8 +141,37 @@ def _value(member: Any) -> str:
     return str(getattr(member, "value", member))
 
 
+def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with a classifier's head among the modules that are trained in full, and not among the targets.
+
+    Args:
+        model: any model; one without a classification head keeps its fields.
+        name: the method; one whose config has no such fields keeps them too.
+        fields: fields of its PEFT config. What they say themselves stands.
+    """
+    known = {field.name for field in dataclasses.fields(_config_class(name))}
+    return fields if "modules_to_save" not in known else {**head_fields(model, name, known), **fields}
+
+
+def head_fields(model: nn.Module, name: str, known: Container[str]) -> dict[str, Any]:
+    """What a method is told about a classifier's head: train it in full, adapt it not.
+
+    PEFT adds heads named `classifier` or `score` itself where a text is judged.
+    """
+    heads = head_names(model)
+    if not heads:
+        return {}
+    added = set(heads) <= {"classifier", "score"} and task_type(model) == "SEQ_CLS"
+    fields: dict[str, Any] = {} if added else {"modules_to_save": heads}
+    if "exclude_modules" in known and name not in _OWN_TARGETS:
+        fields["exclude_modules"] = rf"(.*\.)?({'|'.join(heads)})(\..*)?"
+    return fields
+
+
 def task_type(model: nn.Module) -> str | None:
-    """PEFT's task type of a model that generates text; None for any other."""
+    """PEFT's task type of a model that generates text or judges it; None for any other."""
+    if type(root_of(model)).__name__.endswith("ForSequenceClassification"):
+        return "SEQ_CLS"
     if not getattr(model, "can_generate", lambda: False)():
         return None
     return "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"

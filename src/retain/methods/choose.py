@@ -41,6 +41,14 @@ def with_shared(name: str, fields: dict[str, Any], rank: int | None, beta: float
     return {key: value for key, value in shared.items() if value is not None} | fields
 
 
+def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a method with a classifier's head trained in full and not adapted; see `retain.hf.adapt`."""
+    if name not in STARTS:
+        return adapt.with_head(model, name, fields)
+    known = {field.name for field in dataclasses.fields(ScLoraConfig)}
+    return {**adapt.head_fields(model, name, known), **fields}
+
+
 def validate(name: str, fields: dict[str, Any]) -> list[str]:
     """What is wrong with a method's name or fields as far as it can be told without a model."""
     if name not in STARTS:
@@ -85,6 +93,6 @@ def check(model: nn.Module, name: str, fields: dict[str, Any]) -> None:
         InputError: the method cannot be put on this model.
     """
     if name in STARTS:
-        check_targets(model, start_config(name, fields))
+        check_targets(model, start_config(name, with_head(model, name, fields)))
     else:
         adapt.attach(model, name, fields)

@@ -18,6 +18,8 @@ from retain.report.numbers import learning_rate as write_rate
 from retain.report.pick import Measured, model_name
 from retain.results import Interval, Result
 
+_SETTING = "setting: "
+
 
 @dataclass(frozen=True)
 class Run:
@@ -134,3 +136,18 @@ def _title(label: str, group: Sequence[Run], members: dict[tuple[object, ...], l
     if first.result.seed is None and len(members) > 1:
         parts.append(f"({first.name})")
     return " ".join(parts)
+
+
+def point_names(groups: Sequence[Group]) -> dict[str, str]:
+    """A name without special characters for each run's point (`run-3`) and each setting's of several (`setting-1`)."""
+    runs = [run for group in groups for run in group.runs]
+    names = {run.name: f"run-{number}" for number, run in enumerate(runs, start=1)}
+    return names | {
+        f"{_SETTING}{group.title}": names[group.runs[0].name] if len(group.runs) == 1 else f"setting-{number}"
+        for number, group in enumerate(groups, start=1)
+    }
+
+
+def setting_point(group: Group, names: dict[str, str]) -> str:
+    """The name of a setting's own point."""
+    return names[f"{_SETTING}{group.title}"]

@@ -9,11 +9,18 @@ from retain.report import numbers
 from retain.report.aggregate import Estimate, Group, Run, group_runs
 from retain.report.checks import comparison_cautions
 from retain.report.comparison_tables import comparison_tables, keep_reading, task_reading
+from retain.report.comparison_verdicts import setting_verdicts, verdicts_in_words
 from retain.report.pareto import pareto_front
 from retain.report.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
 from retain.report.pick import task_keys as all_task_keys
-from retain.report.tables import Table, run_tables
-from retain.report.words import headline, listing, subtitle
+from retain.report.tables import Table, score_tables
+from retain.report.tables_made import size_table
+from retain.report.tables_moved import drift_table
+from retain.report.verdicts import headline
+from retain.report.words import listing, subtitle
+
+MOST_NAMED = 4
+"""How many settings a sentence names; of more it says how many there are, and the tables name them."""
 
 _UNJUDGED = {None, "too few items", "base at chance"}
 
@@ -37,6 +44,7 @@ class Comparison:
     headline: str
     sentences: tuple[str, ...]
     cautions: tuple[str, ...]
+    verdicts: Table | None
     tables: tuple[Table, ...]
     details: tuple[RunDetail, ...]
     groups: tuple[Group, ...]
@@ -46,19 +54,32 @@ def compare_runs(runs: Sequence[Run], links: Sequence[str] | None = None) -> Com
     """Put runs side by side. `links` has each run's link to its own report, empty where it has none."""
     groups = group_runs(runs)
     details = [
-        RunDetail(run.name, subtitle(run.result), headline(run.result), tuple(run_tables(run.result)), link)
+        RunDetail(run.name, subtitle(run.result), headline(run.result), _detail_tables(run), link)
         for run, link in zip(runs, links or [""] * len(runs), strict=True)
     ]
+    by_name = {detail.name: detail.link for detail in details if detail.link}
     models = list(dict.fromkeys(model_name(run.result.model) for run in runs))
     return Comparison(
-        title=f"{listing(list(dict.fromkeys(group.method for group in groups)))} compared on {listing(models)}",
+        title=f"{_methods(groups)} compared on {listing(models)}",
         headline=_headline(runs, groups),
         sentences=tuple(_sentences(runs, groups)),
         cautions=tuple(comparison_cautions(runs, groups)),
-        tables=tuple(comparison_tables(runs, groups)),
+        verdicts=setting_verdicts(groups),
+        tables=tuple(comparison_tables(runs, groups, by_name)),
         details=tuple(details),
         groups=tuple(groups),
     )
+
+
+def _detail_tables(run: Run) -> tuple[Table, ...]:
+    return (*score_tables(run.result), drift_table(run.result.drift), size_table(run.result))
+
+
+def _methods(groups: Sequence[Group]) -> str:
+    names = list(dict.fromkeys(group.method for group in groups))
+    if len(names) > MOST_NAMED:
+        names = list(dict.fromkeys(group.results[0].method.name for group in groups))
+    return listing(names) if len(names) <= MOST_NAMED else f"{len(names)} methods"
 
 
 def trade_off(groups: Sequence[Group], task: Key, kept: Pick, sign: float) -> list[tuple[Group | None, float, float]]:
@@ -72,7 +93,7 @@ def trade_off(groups: Sequence[Group], task: Key, kept: Pick, sign: float) -> li
 
 
 def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
-    """Who learned most on the first task, who lost on which suites."""
+    """Who learned most on the first task; then the verdicts, or who lost on which suites where there are none."""
     results = [run.result for run in runs]
     tasks, suites = all_task_keys(results), keep_keys(results)
     parts = []
@@ -80,9 +101,12 @@ def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
         best, _, overlapping = _best(groups, tasks[0])
         doubt = ", though not shown to be better than every other" if overlapping else ""
         parts.append(f"{best.title} improved {tasks[0][0]} most{doubt}.")
+    verdicts = verdicts_in_words(results)
+    if verdicts:
+        return " ".join([*parts, verdicts])
     readings = {key: [(keep_reading(group, key), group.title) for group in groups] for key in suites}
     losers = {key: [title for reading, title in found if reading == "worse"] for key, found in readings.items()}
-    losses = [f"on {key[0]} with {listing(titles)}" for key, titles in losers.items() if titles]
+    losses = [f"on {key[0]} with {_named(titles)}" for key, titles in losers.items() if titles]
     judged = any(reading not in _UNJUDGED for found in readings.values() for reading, _ in found)
     if losses:
         parts.append(f"Loss shown {'; '.join(losses)}.")
@@ -104,6 +128,12 @@ def _overlap(one: Estimate, other: Estimate) -> bool:
     if one.interval is None or other.interval is None:
         return True
     return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
+
+
+def _named(titles: Sequence[str]) -> str:
+    if len(titles) <= MOST_NAMED:
+        return listing(titles)
+    return f"{', '.join(titles[: MOST_NAMED - 1])} and {len(titles) - MOST_NAMED + 1} others"
 
 
 def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
@@ -132,9 +162,9 @@ def _most_learned(groups: Sequence[Group], key: Key) -> str:
     change = f"{numbers.change(top.mean, top.interval, unit)} {unit.name}".rstrip()
     text = f"{key[0]} ({numbers.metric_words(key[1])}): largest improvement with {best.title}, {change}"
     if overlapping:
-        text += f"; its interval overlaps with {listing(overlapping)}, so it is not shown to be best"
+        text += f"; its interval overlaps with {_named(overlapping)}, so it is not shown to be best"
     failed = [group.title for group in groups if task_reading(group, key) not in {"better", None}]
-    return f"{text}. No improvement shown: {listing(failed)}." if failed else f"{text}."
+    return f"{text}. No improvement shown: {_named(failed)}." if failed else f"{text}."
 
 
 def _kept(groups: Sequence[Group], key: Key) -> str:
@@ -156,7 +186,7 @@ def _kept(groups: Sequence[Group], key: Key) -> str:
     for told, words in wording.items():
         titles = by_reading.get(told, [])
         if titles:
-            parts.append(words.format("every setting" if len(titles) == total else listing(titles)))
+            parts.append(words.format("every setting" if len(titles) == total else _named(titles)))
     return f"{key[0]} ({numbers.metric_words(key[1])}): {'; '.join(parts)}."
 
 
@@ -178,4 +208,4 @@ def _front(groups: Sequence[Group], task: Key, suite: Key) -> str:
     points = trade_off(scored, task, pick_keep(suite), sign)
     front = [points[index][0] for index in pareto_front([(x, y) for _, x, y in points])]
     names = ["the unchanged base" if group is None else group.title for group in front]
-    return f"Not beaten on both {task[0]} and {suite[0]} at once (by the means): {listing(names)}."
+    return f"Not beaten on both {task[0]} and {suite[0]} at once (by the means): {_named(names)}."

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from retain.report import numbers
-from retain.report.aggregate import Estimate, Group, Run
+from retain.report.aggregate import Estimate, Group, Run, point_names
 from retain.report.pick import (
     Key,
     Pick,
@@ -24,6 +24,7 @@ from retain.report.pick import (
     task_score,
 )
 from retain.report.tables import Table, metric_cell, reading_cell
+from retain.report.verdicts import verdict_cell
 from retain.report.words import Reading, read_change, read_keep
 
 _INTERVALS = (
@@ -52,15 +53,15 @@ def keep_reading(group: Group, key: Key) -> Reading | None:
     return read_change(None if estimate is None else estimate.interval, higher_is_better=scores[0].higher_is_better)
 
 
-def comparison_tables(runs: Sequence[Run], groups: Sequence[Group]) -> list[Table]:
-    """Every table of a comparison, the task first."""
+def comparison_tables(runs: Sequence[Run], groups: Sequence[Group], links: Mapping[str, str]) -> list[Table]:
+    """Every table of a comparison, the task first. `links` leads from a run's name to its own report."""
     results = [run.result for run in runs]
     tasks, suites = task_keys(results), keep_keys(results)
     return [
         *(_task_table(groups, key) for key in tasks),
         *(_keep_table(groups, key) for key in suites),
         _drift_table(groups),
-        _run_table(groups, tasks, suites),
+        _run_table(groups, tasks, suites, links),
     ]
 
 
@@ -160,14 +161,23 @@ def _drift_table(groups: Sequence[Group]) -> Table:
     return Table("How far each moved, and what it took", head, tuple(rows), note)
 
 
-def _run_table(groups: Sequence[Group], tasks: Sequence[Key], suites: Sequence[Key]) -> Table:
-    head = [*("Run", "Setting", "Seed"), *(f"{name}, {numbers.metric_words(metric)}" for name, metric in tasks)]
+def _run_table(groups: Sequence[Group], tasks: Sequence[Key], suites: Sequence[Key], links: Mapping[str, str]) -> Table:
+    judged = any(run.result.judgement is not None for group in groups for run in group.runs)
+    verdict_head = ("Verdict",) if judged else ()
+    head = [
+        *("Run", "Setting", "Seed"),
+        *verdict_head,
+        *(f"{name}, {numbers.metric_words(metric)}" for name, metric in tasks),
+    ]
     for name, metric in suites:
         head += [f"{name}, {numbers.metric_words(metric)}", "p"]
     rows = []
     for group in groups:
         for run in group.runs:
             cells = [run.name, group.title, numbers.MISSING if run.result.seed is None else str(run.result.seed)]
+            if judged:
+                verdict = run.result.judgement
+                cells.append(numbers.MISSING if verdict is None else verdict_cell(verdict.overall))
             for key in tasks:
                 score = task_score(run.result, key)
                 cells.append(numbers.plain(None if score is None else score.tuned, numbers.unit_of(key[1])))
@@ -177,4 +187,7 @@ def _run_table(groups: Sequence[Group], tasks: Sequence[Key], suites: Sequence[K
                 cells.append(numbers.p_value(None if kept is None else kept.p_value))
             rows.append(tuple(cells))
     note = "Scores of the tuned model. p: exact McNemar test of lost against gained within that run."
-    return Table("Every run", tuple(head), tuple(rows), note)
+    names = point_names(groups)
+    runs = [run.name for group in groups for run in group.runs]
+    found = tuple(links.get(name, "") for name in runs)
+    return Table("Every run", tuple(head), tuple(rows), note, found, tuple(names[name] for name in runs))

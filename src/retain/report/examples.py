@@ -54,9 +54,14 @@ def _improvement(item: Item, score: KeepScore) -> float:
     return change if score.higher_is_better else -change
 
 
+def showable(items: Sequence[Item]) -> list[Item]:
+    """The items whose text may be shown: all but those withheld. Every list of items passes through here."""
+    return [item for item in items if not item.withheld]
+
+
 def task_items(items: Sequence[Item], most: int) -> list[Item]:
     """The first task items, not chosen by their scores; those with a written answer first, if any has one."""
-    of_task = [item for item in items if item.part == "task"]
+    of_task = [item for item in showable(items) if item.part == "task"]
     answered = [item for item in of_task if item.base.answer is not None or item.tuned.answer is not None]
     return (answered or of_task)[:most]
 
@@ -74,13 +79,22 @@ def readable(text: str | None, longest: int) -> str | None:
     return whole if len(whole) <= longest else whole[: longest - 1].rstrip() + "…"
 
 
+MOST_SCORES = 4
+
+
 def side_scores(side: Side, metric: str | None) -> str:
-    """One side's scores in words, of one metric or of all; "right" and "wrong" where the score says just that."""
+    """One side's scores in words, of one metric or of the first; "right" and "wrong" where the score says just that."""
     parts = []
-    for name, value in side.scores.items():
+    for name, value in list(side.scores.items())[: None if metric else MOST_SCORES]:
         if name == metric or metric is None:
             unit = numbers.unit_of(name)
             told = {0.0: "wrong", 1.0: "right"}.get(value) if unit == numbers.POINTS else None
             words = f"{numbers.metric_words(name)} {told or numbers.plain(value, unit)}"
             parts.append(told if told and metric else words)
     return ", ".join(parts)
+
+
+def withheld_note(items: Sequence[Item]) -> str:
+    """How many of these items have a text that is not shown; empty where all have one."""
+    hidden = len(items) - len(showable(items))
+    return f"{hidden} withheld: their texts are neither stored nor shown." if hidden else ""

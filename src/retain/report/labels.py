@@ -49,10 +49,34 @@ def unique(labels: Sequence[str]) -> list[str]:
 
 def _label(method: MethodRecord, methods: Sequence[MethodRecord]) -> str:
     namesakes = [other.config for other in methods if other.name == method.name]
-    fields = sorted({field for config in namesakes for field in config} - NO_PART_OF_A_METHOD)
-    differing = [field for field in fields if len({config_key({"": config.get(field)}) for config in namesakes}) > 1]
-    parts = [f"{field}={_short(method.config[field])}" for field in differing if method.config.get(field) is not None]
+    shown = _telling_fields(namesakes)
+    parts = [f"{field}={_short(method.config[field])}" for field in shown if method.config.get(field) is not None]
     return " ".join([method.name, *parts])
+
+
+def _telling_fields(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """As few fields as tell the configurations apart, each the one that tells most apart; short values first."""
+    left = sorted({field for config in configs for field in config} - NO_PART_OF_A_METHOD)
+    chosen: list[str] = []
+    kinds = 1
+    while left:
+        told = {field: _kinds(configs, [*chosen, field]) for field in left}
+        best = max(left, key=lambda field: (told[field], -_longest(configs, field)))
+        if told[best] == kinds:
+            break
+        chosen.append(best)
+        left.remove(best)
+        kinds = told[best]
+    return sorted(chosen)
+
+
+def _kinds(configs: Sequence[dict[str, Any]], fields: Sequence[str]) -> int:
+    """How many kinds of configurations there are when only these fields are looked at."""
+    return len({tuple(config_key({"": config.get(field)}) for field in fields) for config in configs})
+
+
+def _longest(configs: Sequence[dict[str, Any]], field: str) -> int:
+    return max(len(config_key({"": config.get(field)})) for config in configs)
 
 
 def _short(value: Any) -> str:

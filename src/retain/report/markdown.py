@@ -1,4 +1,4 @@
-"""`report.md`: words first, then tables, then examples, then how it was made."""
+"""`report.md`: the verdict, the picture, words, figures, examples, then how it was made."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from retain.report import numbers
 from retain.report.comparison import Comparison
-from retain.report.examples import changed_items, clean, readable, side_scores, task_items
-from retain.report.tables import Table, provenance_table, run_tables
-from retain.report.words import cautions, claims, headline, subtitle
+from retain.report.examples import changed_items, clean, readable, showable, side_scores, task_items, withheld_note
+from retain.report.sections import Section, measured_sections, origin_sections
+from retain.report.tables import Table
+from retain.report.verdicts import headline, null_line, verdict_table
+from retain.report.words import cautions, claims, subtitle
 from retain.results import Item, Result
 
 EXAMPLES = 5
@@ -44,19 +46,27 @@ def _row(cells: Sequence[str]) -> str:
 
 def run_markdown(result: Result, items: Sequence[Item], plot: str | None = "plot.png") -> str:
     """The report of one run."""
+    verdicts = verdict_table(result)
     parts = [
         f"# {escape(subtitle(result))}",
         f"**{escape(headline(result))}**",
-        "\n".join(f"- {escape(claim.text)}" for claim in claims(result)),
-        "\n\n".join(f"*{escape(caution)}*" for caution in cautions(result)),
         f"![Change in each suite, with its 95% interval]({plot})" if plot else "",
-        "## Figures",
-        *(markdown_table(table) for table in run_tables(result)),
+        markdown_table(verdicts) if verdicts else "",
+        escape(null_line(result)),
+        "\n\n".join(f"*{escape(caution)}*" for caution in cautions(result)),
+        "## In words",
+        "\n".join(f"- {escape(claim.text)}" for claim in claims(result)),
+        *(part for section in measured_sections(result) for part in _section(section)),
         *_examples(result, items),
-        "## How it was made",
-        markdown_table(provenance_table(result)),
+        *(part for section in origin_sections(result) for part in _section(section)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    caption = " ".join(dict.fromkeys(panel.caption for panel in section.panels))
+    drawn = [f"![{escape(section.title)}]({section.png})", escape(caption)] if section.panels else []
+    return [f"## {escape(section.title)}", *drawn, *(markdown_table(table) for table in section.tables)]
 
 
 def _examples(result: Result, items: Sequence[Item]) -> list[str]:
@@ -68,10 +78,11 @@ def _examples(result: Result, items: Sequence[Item]) -> list[str]:
         words = ("became worse", "became better") if changed.graded else ("lost", "gained")
         for word, of_kind in zip(words, (changed.lost, changed.gained), strict=True):
             if of_kind:
-                shown = f", the first {EXAMPLES} shown" if len(of_kind) > EXAMPLES else ""
+                with_text = showable(of_kind)
+                shown = f", the first {EXAMPLES} shown" if len(with_text) > EXAMPLES else ""
                 head = f"### {escape(score.name)} ({escape(numbers.metric_words(score.metric))}): "
                 parts.append(f"{head}{len(of_kind)} {word}{shown}")
-                parts.append(_item_list(of_kind[:EXAMPLES], score.metric))
+                parts += [withheld_note(of_kind), _item_list(with_text[:EXAMPLES], score.metric)]
     task = task_items(items, EXAMPLES)
     if task:
         parts += ["### The task: the first items, not chosen", _item_list(task, None)]

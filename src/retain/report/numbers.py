@@ -25,7 +25,10 @@ NATS = Unit(1.0, 3, "nats")
 NATS_PER_TOKEN = Unit(1.0, 3, "nats per token")
 OTHER = Unit(1.0, 3, "")
 
-_FRACTIONS = ("accuracy", "exact_match", "f1", "mcc", "matthews", "rouge", "recall", "precision", "auc")
+_FRACTIONS = (
+    *("accuracy", "exact_match", "f1", "mcc", "matthews", "rouge", "recall", "precision", "auc"),
+    *("contains", "refused", "answered", "format", "top_1", "hit"),
+)
 _OUT_OF_100 = ("bleu", "chrf")
 _IN_NATS = ("cross_entropy", "nll", "nats", "kl")
 _UNIT_ENDING = "_nats_per_token"
@@ -37,6 +40,9 @@ _SPELLINGS = {
     "bleu": "BLEU",
     "chrf": "chrF",
     "rouge l": "ROUGE-L",
+    "contains": "right answer in the text",
+    "refused": "requests refused",
+    "answered": "requests answered",
 }
 
 
@@ -96,6 +102,11 @@ def percent(value: float | None, interval: Interval | None = None) -> str:
     if value is None:
         return MISSING
     return f"{plain(value, POINTS)}% {bracket(interval, POINTS, signs=False)}".rstrip()
+
+
+def tolerance(value: float, unit: Unit) -> str:
+    """A tolerated loss with its unit: `2.0 points`."""
+    return f"{plain(value, unit)} {unit.name}".rstrip()
 
 
 def three_digits(value: float | None) -> str:

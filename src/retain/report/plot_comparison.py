@@ -16,13 +16,35 @@ from retain.report.plot_labels import place_labels
 from retain.report.plot_panel import FRONT_DASHES, SEEDS_FOR_BARS, Look, Measure, base_marker, draw_panel, shared_look
 from retain.report.plot_style import COLOURS, FAINT, INK, MARKERS, house_style, new_figure
 
+PANEL_WIDTH, PANEL_HEIGHT = 4.8, 4.2
+
+
+def comparison_measures(groups: Sequence[Group]) -> list[Measure]:
+    """One panel a scored keep suite and one for KL on reference text; none without a task."""
+    results = [result for group in groups for result in group.results]
+    return [*_suite_measures(groups, keep_keys(results)), *_drift_measure(groups)] if task_keys(results) else []
+
+
+def measure_figure(groups: Sequence[Group], measure: Measure) -> Figure:
+    """One panel alone, without a legend: the page has one for all."""
+    results = [result for group in groups for result in group.results]
+    with house_style():
+        figure = new_figure(PANEL_WIDTH, PANEL_HEIGHT)
+        axes = figure.subplots()
+        look = shared_look(groups, task_keys(results)[0], method_styles(groups))
+        labels, occupied = draw_panel(axes, measure, groups, look)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        place_labels(figure, axes, labels, occupied, size=8.5)
+    return figure
+
 
 def comparison_figure(runs: Sequence[Run]) -> Figure:
-    """One panel a scored keep suite and one for KL on reference text; the first task's improvement along x."""
+    """All panels on one sheet with their legend, for a file; the first task's improvement along x."""
     groups = group_runs(runs)
     results = [run.result for run in runs]
     tasks = task_keys(results)
-    measures = [*_suite_measures(groups, keep_keys(results)), *_drift_measure(groups)]
+    measures = comparison_measures(groups)
     with house_style():
         if not tasks or not measures:
             figure = new_figure(8.4, 2.0)
@@ -35,9 +57,9 @@ def comparison_figure(runs: Sequence[Run]) -> Figure:
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid[len(measures) :]:
             axes.set_axis_off()
-        look = shared_look(groups, tasks[0], _styles(groups))
+        look = shared_look(groups, tasks[0], method_styles(groups))
         drawn = [draw_panel(axes, measure, groups, look) for axes, measure in zip(grid, measures, strict=False)]
-        _legend(figure, look, wide=columns > 1)
+        _legend(figure, groups, look, wide=columns > 1)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for axes, (labels, occupied) in zip(grid, drawn, strict=False):
@@ -45,7 +67,8 @@ def comparison_figure(runs: Sequence[Run]) -> Figure:
     return figure
 
 
-def _styles(groups: Sequence[Group]) -> dict[str, tuple[str, str]]:
+def method_styles(groups: Sequence[Group]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each method."""
     methods = list(dict.fromkeys(group.method for group in groups))
     return {
         method: (COLOURS[index % len(COLOURS)], MARKERS[(index + index // len(COLOURS)) % len(MARKERS)])
@@ -76,19 +99,33 @@ def _drift_measure(groups: Sequence[Group]) -> list[Measure]:
     return [Measure("Drift on reference text", label, pick_kl, -1.0, numbers.NATS, None)]
 
 
-def _legend(figure: Figure, look: Look, *, wide: bool) -> None:
+def bars_words(groups: Sequence[Group]) -> str:
+    """What the bars and the faint points of a comparison's plot are."""
+    if any(group.seeds >= SEEDS_FOR_BARS for group in groups):
+        return (
+            f"Bars: 95% Student-t interval of the mean over seeds, from {SEEDS_FOR_BARS} seeds on. Faint points: seeds."
+        )
+    return "Bars: 95% interval over items. Faint points: seeds."
+
+
+def _legend(figure: Figure, groups: Sequence[Group], look: Look, *, wide: bool) -> None:
     handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=8, markeredgecolor="white", linewidth=1.2, label=method)
+        Line2D(
+            [],
+            [],
+            color=colour,
+            marker=marker,
+            markersize=8,
+            markeredgecolor="white",
+            linewidth=1.2,
+            label=readable(method, 60),
+        )
         for method, (colour, marker) in look.styles.items()
     ]
     base = "base, unchanged" if look.base_x == 0 else "base, unchanged: further left"
     handles.append(Line2D([], [], color=INK, marker=base_marker(look), markersize=9, linestyle="none", label=base))
     handles.append(Line2D([], [], color=FAINT, linestyle=FRONT_DASHES, label="Pareto front of the means"))
-    bars = (
-        f"Bars: 95% Student-t interval of the mean over seeds, from {SEEDS_FOR_BARS} seeds on. Faint points: seeds."
-        if look.over_seeds
-        else "Bars: 95% interval over items. Faint points: seeds."
-    )
+    bars = bars_words(groups)
     space = " " if wide else "\n"
     legend = figure.legend(
         handles=handles,

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from retain.report import numbers
-from retain.report.aggregate import Estimate, Group
+from retain.report.aggregate import Estimate, Group, point_names, setting_point
 from retain.report.examples import readable
 from retain.report.pareto import pareto_front
 from retain.report.pick import Key, Pick, keep_score, pick_task, sign_of
@@ -21,6 +22,8 @@ from retain.report.plot_style import FAINT, INK
 
 SEEDS_FOR_BARS = 3
 FRONT_DASHES = (0, (4, 3))
+MOST_LABELS = 24
+"""With more settings than this, points go without their learning rate: it stands in the title of each."""
 
 Numbers = NDArray[np.float64]
 Place = tuple[float, float]
@@ -47,6 +50,8 @@ class Look:
     over_seeds: bool
     base_x: float
     x_scale: float
+    gids: dict[str, str]
+    """The name in a drawing of each run's point (by the run's name) and each setting's (by its title)."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def shared_look(groups: Sequence[Group], task: Key, styles: dict[str, tuple[str,
     spread = max(high - low, 0.1 * high)
     base_x = 0.0 if low < 1.5 * spread else low - 0.45 * spread
     over_seeds = any(group.seeds >= SEEDS_FOR_BARS for group in groups)
-    return Look(task, styles, over_seeds, base_x, scale)
+    return Look(task, styles, over_seeds, base_x, scale, point_names(groups))
 
 
 def draw_panel(axes: Axes, measure: Measure, groups: Sequence[Group], look: Look) -> tuple[list[Label], list[Place]]:
@@ -85,8 +90,8 @@ def draw_panel(axes: Axes, measure: Measure, groups: Sequence[Group], look: Look
         of_method = [point for point in points if point.group.method == method]
         occupied += _line(axes, of_method, colour)
         for point in of_method:
-            occupied += _point(axes, point, look, y_scale)
-            if point.group.learning_rate is not None:
+            occupied += _point(axes, point, look, measure, y_scale)
+            if point.group.learning_rate is not None and len(groups) <= MOST_LABELS:
                 labels.append(Label(numbers.learning_rate(point.group.learning_rate), *point.at, colour))
     axes.plot([look.base_x], [0], marker=base_marker(look), markersize=9, color=INK, zorder=5, clip_on=False)
     if measure.suite is None:
@@ -129,14 +134,18 @@ def _along(start: Place, end: Place) -> list[Place]:
     return [(start[0] + t * (end[0] - start[0]), start[1] + t * (end[1] - start[1])) for t in np.linspace(0.1, 0.9, 9)]
 
 
-def _point(axes: Axes, point: _Point, look: Look, y_scale: float) -> list[Place]:
-    """Draw one setting: its seeds faint, its mean with bars; returns the places that it covers."""
+def _point(axes: Axes, point: _Point, look: Look, measure: Measure, y_scale: float) -> list[Place]:
+    """Draw one setting: its runs faint, its mean with bars; returns the places that it covers."""
     x, y = point.at
     colour, marker = look.styles[point.group.method]
-    if len(point.x.values) == len(point.y.values) > 1:
-        seeds = [(a * look.x_scale, b * y_scale) for a, b in zip(point.x.values, point.y.values, strict=True)]
-        axes.plot(*zip(*seeds, strict=True), color=colour, marker=marker, markersize=4, alpha=0.35, linestyle="none")
     occupied = [point.at]
+    for run in point.group.runs if len(point.group.runs) > 1 else ():
+        a, b = pick_task(look.task)(run.result), measure.pick(run.result)
+        if a is not None and b is not None:
+            at = ([a[0] * look.x_scale], [b[0] * y_scale])
+            faint: dict[str, Any] = {"markersize": 5, "alpha": 0.45, "linestyle": "none", "gid": look.gids[run.name]}
+            axes.plot(*at, color=colour, marker=marker, **faint)
+            occupied.append((at[0][0], at[1][0]))
     for estimate, scale, upright in ((point.x, look.x_scale, False), (point.y, y_scale, True)):
         ends = _bar(estimate, over_seeds=look.over_seeds)
         if ends is not None:
@@ -147,7 +156,9 @@ def _point(axes: Axes, point: _Point, look: Look, y_scale: float) -> list[Place]
                 *zip(*bar, strict=True), color=colour, linewidth=1.2, marker=caps, markersize=6, alpha=0.8, zorder=3
             )
             occupied += _along(*bar)
-    axes.plot([x], [y], color=colour, marker=marker, markersize=8, markeredgecolor="white", linestyle="none", zorder=4)
+    own = setting_point(point.group, look.gids)
+    mean: dict[str, Any] = {"markersize": 8, "markeredgecolor": "white", "linestyle": "none", "zorder": 4, "gid": own}
+    axes.plot([x], [y], color=colour, marker=marker, **mean)
     return occupied
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -19,9 +21,6 @@ FAINT = "#8a8d96"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6a51a3")
 """Okabe and Ito's palette without its black and its yellow (too pale on white), and two more."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-POINTS_PER_INCH = 72
-LARGEST_ON_PAGE = 1.25
-"""How far a drawing may grow with the page: further, its letters would dwarf the text."""
 BETTER, WORSE = COLOURS[0], COLOURS[1]
 
 _STYLE = {
@@ -71,17 +70,37 @@ def save_png(figure: Figure, path: Path, dots_per_inch: int = 150) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def svg_text(figure: Figure) -> str:
-    """The figure as an `<svg>` element to stand in a page: text stays text and takes the page's colour."""
-    buffer = BytesIO()
+@dataclass(frozen=True)
+class Panel:
+    """One drawing: what it shows in words, its size in inches, and how it is drawn into axes.
+
+    The page shows each by itself, so that panels stand under one another on a phone; a PNG holds all of a kind.
+    """
+
+    caption: str
+    width: float
+    height: float
+    draw: Callable[[Axes], None]
+
+
+def panel_figure(panel: Panel) -> Figure:
+    """One panel alone."""
     with house_style():
-        empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=empty)
-    svg = buffer.getvalue().decode("utf-8")
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"""\sxmlns(:\w+)?=(["']).*?\2""", "", svg)
-    opening, rest = svg.split(">", 1)
-    opening = re.sub(r'\s(width|height)="[^"]*"', "", opening)
-    widest = figure.get_figwidth() * POINTS_PER_INCH * LARGEST_ON_PAGE
-    return f'{opening} style="max-width: {widest:.0f}pt">{rest}'.strip()
+        figure = new_figure(panel.width, panel.height)
+        panel.draw(figure.subplots())
+    return figure
+
+
+def sheet_figure(panels: Sequence[Panel], columns: int) -> Figure:
+    """Several panels on one sheet, row by row, each as large as the largest."""
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    with house_style():
+        height = max(panel.height for panel in panels)
+        figure = new_figure(max(panel.width for panel in panels) * columns, height * rows)
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, panel in zip(grid, panels, strict=False):
+            panel.draw(axes)
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+    return figure

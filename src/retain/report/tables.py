@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from retain.report import numbers
-from retain.report.words import SYMBOLS, Reading, read_change, read_keep, read_task
-from retain.results import Drift, KeepScore, Result, TaskScore
+from retain.report.words import SYMBOLS, Reading, read_keep, read_task
+from retain.results import KeepScore, Result, TaskScore
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: what it shows, its column heads, its rows (the first cell names the row), a note beneath."""
+    """A table: what it shows, its column heads, its rows (the first cell names the row), a note beneath.
+
+    On a page, row i may lead to `links[i]` and be led to as `anchors[i]`; both are empty or as long as `rows`.
+    """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    links: tuple[str, ...] = ()
+    anchors: tuple[str, ...] = ()
 
 
 def reading_cell(reading: Reading) -> str:
@@ -24,14 +29,14 @@ def reading_cell(reading: Reading) -> str:
     return f"{SYMBOLS[reading]} {reading}"
 
 
-def run_tables(result: Result) -> list[Table]:
-    """Everything measured in one run."""
+def score_tables(result: Result) -> list[Table]:
+    """What was learned and what was kept."""
     tables = []
     if result.task:
         tables.append(_task_table(result.task))
     if result.keep:
         tables.append(_keep_table(result.keep))
-    return [*tables, _drift_table(result.drift), _size_table(result)]
+    return tables
 
 
 def metric_cell(metric: str, *, higher_is_better: bool) -> str:
@@ -89,90 +94,3 @@ def keep_row(score: KeepScore) -> tuple[str, ...]:
         numbers.percent(score.retention, score.retention_interval),
         reading_cell(read_keep(score)),
     )
-
-
-def _drift_table(drift: Drift) -> Table:
-    nats = numbers.NATS
-    ce_reading = read_change(drift.ce_drift_interval, higher_is_better=False)
-    rows = (
-        (
-            "Cross-entropy change, nats per token",
-            numbers.change(drift.ce_drift_nats_per_token, drift.ce_drift_interval, nats),
-            "how much worse (+) or better (−) it predicts the reference text",
-            reading_cell(ce_reading) if drift.ce_drift_nats_per_token is not None else numbers.MISSING,
-        ),
-        (
-            "KL from the base, nats per token",
-            numbers.level(drift.kl_nats_per_token, drift.kl_interval, nats),
-            "how far its predictions moved from the base's, in either direction",
-            numbers.MISSING,
-        ),
-        (
-            "Churn: the most likely next token differs",
-            numbers.percent(drift.churn, drift.churn_interval),
-            "share of positions where the model would now say something else",
-            numbers.MISSING,
-        ),
-        (
-            "Update size, relative to the weights",
-            numbers.three_digits(drift.update_relative_frobenius),
-            "Frobenius norm of the change over that of the changed weights",
-            numbers.MISSING,
-        ),
-        (
-            "Update on real inputs, F_Δ",
-            numbers.three_digits(drift.f_delta),
-            "how much the change moves a layer's output, relative to its input",
-            numbers.MISSING,
-        ),
-    )
-    measured_on = f"Reference text: {numbers.count(drift.tokens)} tokens." if drift.tokens else "No reference text."
-    base = numbers.plain(drift.ce_base_nats_per_token, nats)
-    told = (
-        f" The base's cross-entropy there is {base} nats per token." if drift.ce_base_nats_per_token is not None else ""
-    )
-    note = f" {drift.note}" if drift.note else ""
-    head = ("Measure", "Value [95%]", "What it says", "Reading")
-    return Table("How far it moved", head, rows, measured_on + told + note)
-
-
-def _size_table(result: Result) -> Table:
-    sizes, cost = result.parameters, result.cost
-    share = (
-        f" of {numbers.parameters(sizes.total)} ({numbers.three_digits(100 * sizes.trainable / (sizes.total or 1))}%)"
-    )
-    rows = [
-        ("Trained parameters", numbers.parameters(sizes.trainable) + (share if sizes.total else "")),
-        ("Change on disk", numbers.bytes_size(sizes.adapter_bytes)),
-    ]
-    if cost.train_seconds > 0:
-        step = numbers.seconds(cost.step_seconds_median)
-        rows += [
-            ("Training time", f"{numbers.seconds(cost.train_seconds)}, {numbers.count(cost.steps)} steps of {step}"),
-            ("Tokens read in training", numbers.count(cost.tokens)),
-            ("Memory at most", numbers.bytes_size(cost.peak_rss_bytes)),
-        ]
-        if cost.final_train_loss is not None:
-            rows.append(("Training loss at the end", numbers.plain(cost.final_train_loss, numbers.NATS)))
-    else:
-        rows.append(("Training time", "not trained in this run"))
-    return Table("What it took", ("Measure", "Value"), tuple(rows))
-
-
-def provenance_table(result: Result) -> Table:
-    """What made the figures."""
-    provenance = result.provenance
-    rows = [
-        ("Command", provenance.command),
-        ("Made", provenance.created),
-        ("Base model", result.model),
-        ("Model hash", provenance.model_hash),
-        ("Method", result.method.name),
-        *((f"Method: {field}", str(value)) for field, value in sorted(result.method.config.items())),
-        ("Learning rate", numbers.learning_rate(result.learning_rate)),
-        ("Seed", numbers.MISSING if result.seed is None else str(result.seed)),
-        *((f"Data: {name}", value) for name, value in sorted(provenance.data_hashes.items())),
-        *((f"Version: {name}", value) for name, value in sorted(provenance.versions.items())),
-        *(("Note", note) for note in provenance.notes),
-    ]
-    return Table("Command, settings, data and versions", ("What", "Value"), tuple(rows))

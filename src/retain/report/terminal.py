@@ -28,12 +28,15 @@ from retain.report.pick import (
     sign_of,
     task_keys,
 )
-from retain.report.words import SYMBOLS, Reading, headline, read_keep, read_task, subtitle
+from retain.report.tables_made import size_table
+from retain.report.tables_moved import drift_table
+from retain.report.verdicts import headline, verdict_table
+from retain.report.words import SYMBOLS, Reading, read_keep, read_task, subtitle
 from retain.results import KeepScore, Result, TaskScore
 
 WIDTH = 100
 
-_STYLES = {"▲": "green", "▼": "red", "?": "yellow", "·": "dim"}
+_STYLES = {"▲": "green", "✓": "green", "▼": "red", "↔": "red", "?": "yellow", "·": "dim"}
 
 _RUN_LEGEND = (
     "[ ]: 95% interval; where it includes 0, no change is shown, which does not prove that none happened.\n"
@@ -61,11 +64,14 @@ def _table(title: str, head: Sequence[str]) -> Table:
 def run_table(result: Result) -> RenderableType:
     """One run: what it learned, what it kept, how far it moved, what it took."""
     parts: list[RenderableType] = [_text(subtitle(result), "bold"), _text(headline(result)), Text()]
+    judged = verdict_table(result)
+    if judged is not None:
+        parts.append(_verdict_table(judged))
     if result.task:
         parts.append(_task_table(result.task))
     if result.keep:
         parts.append(_keep_table(result.keep))
-    for table in tables.run_tables(result)[-2:]:
+    for table in (drift_table(result.drift), size_table(result)):
         shown = _table(table.caption, ("", ""))
         shown.show_header = False
         for row in table.rows:
@@ -73,6 +79,14 @@ def run_table(result: Result) -> RenderableType:
                 shown.add_row(_text(row[0]), _text(row[1]))
         parts.append(shown if shown.row_count else _text(f"{table.caption}: not measured\n"))
     return Constrain(Group(*parts, Text(_RUN_LEGEND, style="dim")), WIDTH)
+
+
+def _verdict_table(judged: tables.Table) -> Table:
+    """Suite, verdict, adjusted p and items needed; the reason beneath the suite."""
+    table = _table(judged.caption, ("suite", "verdict", "p adjusted", "items", "needed"))
+    for suite, verdict, reason, _, _, p, n, _, needed in judged.rows:
+        table.add_row(Text.assemble(_text(suite), "\n", _text(reason, "dim")), *map(_text, (verdict, p, n, needed)))
+    return table
 
 
 def _name_cell(score: TaskScore | KeepScore) -> Text:

@@ -223,12 +223,24 @@ def drift_claims(drift: Drift) -> list[Claim]:
     return found
 
 
+def unlike_conditions(result: Result) -> list[str]:
+    """The fields in which the two sides were not asked alike; none where nothing is recorded."""
+    if result.conditions is None or len(result.conditions) < 2:
+        return []
+    base, tuned = (result.conditions[side].model_dump() for side in ("base", "tuned"))
+    return [field.replace("_", " ") for field in base if base[field] != tuned[field]]
+
+
 def cautions(result: Result) -> list[str]:
     """What a reader must know before trusting the figures."""
     tests = sum(score.status == "measured" for score in result.keep)
     found = []
-    if tests > 1:
+    if tests > 1 and result.judgement is None:
         found.append(f"{tests} keep figures are each tested at the 5% level; no correction is made for their number.")
+    elif tests > 1:
+        found.append("The verdicts are corrected for the number of tests; the readings of single figures are not.")
+    if unlike_conditions(result):
+        found.append(f"The two sides were not asked alike: {listing(unlike_conditions(result))} differ.")
     if result.seed is not None:
         found.append("One run with one seed: the intervals cover the choice of items, not the luck of training.")
     return found

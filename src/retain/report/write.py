@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from retain.report.aggregate import Run
+from retain.report.card import model_card
 from retain.report.comparison import Comparison, compare_runs
 from retain.report.labels import unique
 from retain.report.lost_across import LostItem, lost_across
 from retain.report.markdown import comparison_markdown, run_markdown
-from retain.report.page import comparison_page, run_page
+from retain.report.page import run_page
+from retain.report.page_comparison import comparison_page
 from retain.report.pick import keep_keys
 from retain.report.plot_comparison import comparison_figure
 from retain.report.plot_run import run_figure
-from retain.report.plot_style import save_png, svg_text
+from retain.report.plot_style import save_png, sheet_figure
+from retain.report.sections import Section, measured_sections
 from retain.report.summary import summary_csv, summary_json
 from retain.results import Item, Result, read_items, write_text
 
+SECTION_PLOTS = ("breakdown.png", "calibration.png", "drift.png", "curve.png")
+
 
 def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> list[Path]:
-    """Write `report.html`, `report.md` and `plot.png` of one run.
+    """Write `report.html`, `report.md`, `model_card.md` and the plots of one run.
+
+    `plot.png` is always there; `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` only where the record
+    has what they show: what an earlier report left of these is removed.
 
     Args:
         directory: where `result.json` and `items.jsonl` lie, or will.
@@ -33,12 +41,25 @@ def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> 
         The paths of what was written.
     """
     all_items = tuple(items)
-    page, text, plot = directory / "report.html", directory / "report.md", directory / "plot.png"
-    figure = run_figure(result)
-    save_png(figure, plot)
+    page, text, card, plot = (directory / name for name in ("report.html", "report.md", "model_card.md", "plot.png"))
+    save_png(run_figure(result), plot)
+    drawn = _draw_sections(directory, measured_sections(result))
     write_text(text, run_markdown(result, all_items, plot.name))
-    write_text(page, run_page(result, all_items, svg_text(figure)))
-    return [page, text, plot]
+    write_text(card, model_card(result))
+    write_text(page, run_page(result, all_items))
+    return [page, text, card, plot, *drawn]
+
+
+def _draw_sections(directory: Path, sections: Sequence[Section]) -> list[Path]:
+    written = []
+    for section in sections:
+        if section.panels:
+            written.append(directory / section.png)
+            save_png(sheet_figure(section.panels, section.columns), written[-1])
+    for name in SECTION_PLOTS:
+        if directory / name not in written:
+            (directory / name).unlink(missing_ok=True)
+    return written
 
 
 def write_comparison(directory: Path, results: Mapping[Path, Result]) -> list[Path]:
@@ -58,13 +79,12 @@ def write_comparison(directory: Path, results: Mapping[Path, Result]) -> list[Pa
     comparison = compare_runs(runs, [_link(directory, folder) for folder in folders])
     page, text, plot = directory / "report.html", directory / "report.md", directory / "pareto.png"
     data, rows = directory / "summary.json", directory / "summary.csv"
-    figure = comparison_figure(runs)
-    save_png(figure, plot)
+    save_png(comparison_figure(runs), plot)
     write_text(data, summary_json(runs, comparison.groups, comparison.cautions))
     write_text(rows, summary_csv(comparison.groups))
     write_text(text, comparison_markdown(comparison, plot.name))
     lost = _lost(comparison, dict(zip(names, folders, strict=True)))
-    write_text(page, comparison_page(comparison, lost, svg_text(figure)))
+    write_text(page, comparison_page(comparison, lost))
     return [page, text, plot, data, rows]
 
 

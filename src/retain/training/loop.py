@@ -6,7 +6,7 @@ import contextlib
 import resource
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from rich.progress import Progress
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from retain.data.readers import Reader
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
-from retain.results import Cost
+from retain.results import Cost, CurvePoint
 from retain.training.callbacks import ProgressBar, StepClock, StopWhenNotFinite, TimedCheckpoint
 
 
@@ -74,18 +75,50 @@ def training_arguments(recipe: Recipe, directory: Path) -> TrainingArguments:
         raise InputError(f"training: transformers refuses these settings: {error}") from error
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """What is trained on: a data set that transformers' Trainer can index, and what makes batches of it."""
+
+    rows: Sequence[Any]
+    collator: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+
+    @classmethod
+    def of_text(cls, rows: Sequence[Encoded], pad_id: int) -> Lessons:
+        """Encoded sequences, of which only the `labels` are learned."""
+        return cls([{"input_ids": list(row.ids), "labels": row.labels} for row in rows], PadCollator(pad_id))
+
+    @classmethod
+    def of_classes(cls, items: Sequence[Any], reader: Reader, labels: Sequence[str]) -> Lessons:
+        """Labelled texts or pictures; pictures are read anew for each batch."""
+        return cls(list(items), LabelCollator(reader, {label: index for index, label in enumerate(labels)}))
+
+
+@dataclass(frozen=True)
+class LabelCollator:
+    """Makes batches of labelled texts or pictures."""
+
+    reader: Reader
+    index: dict[str, int]
+
+    def __call__(self, batch: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """Return the model's inputs and `labels`, int64 (B,)."""
+        return {**self.reader.batch(batch), "labels": torch.tensor([self.index[item.label] for item in batch])}
+
+
 def train(
-    model: torch.nn.Module, rows: Sequence[Encoded], recipe: Recipe, directory: Path, pad_id: int, progress: Progress
-) -> Cost:
-    """Train the model in place on encoded examples; go on from a checkpoint under `directory` if there is one.
+    model: torch.nn.Module, lessons: Lessons, recipe: Recipe, directory: Path, progress: Progress
+) -> tuple[Cost, tuple[CurvePoint, ...]]:
+    """Train the model in place; go on from a checkpoint under `directory` if there is one.
 
     Args:
-        model: a causal language model, adapted or whole; on return it is in eval mode.
-        rows: encoded examples; only their `labels` are learned.
+        model: adapted or whole; on return it is in eval mode.
+        lessons: what it learns.
         recipe: what to do.
         directory: the run's folder; checkpoints lie in `checkpoints` under it.
-        pad_id: token id that fills batches up.
         progress: display for the progress bar.
+
+    Returns:
+        What it cost, and the loss over the steps.
 
     Raises:
         InputError: the training settings are refused.
@@ -97,8 +130,8 @@ def train(
         trainer = Trainer(
             model=model,
             args=arguments,
-            train_dataset=[{"input_ids": list(row.ids), "labels": row.labels} for row in rows],
-            data_collator=PadCollator(pad_id),
+            train_dataset=lessons.rows,
+            data_collator=lessons.collator,
             callbacks=[
                 StepClock(),
                 StopWhenNotFinite(),
@@ -114,15 +147,22 @@ def train(
     _check_finite(model, recipe)
     state = trainer.state
     clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
-    losses = [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
-    return Cost(
+    curve = tuple(
+        CurvePoint(
+            step=int(entry["step"]), loss=float(entry["loss"]), learning_rate=float(entry.get("learning_rate", 0.0))
+        )
+        for entry in state.log_history
+        if "loss" in entry
+    )
+    cost = Cost(
         train_seconds=sum(clock.seconds),
         steps=state.global_step,
         step_seconds_median=clock.median,
         tokens=int(state.num_input_tokens_seen),
         peak_rss_bytes=peak_rss_bytes(),
-        final_train_loss=losses[-1] if losses else None,
+        final_train_loss=curve[-1].loss if curve else None,
     )
+    return cost, curve
 
 
 def _last_checkpoint(folder: Path) -> str | None:

@@ -11,21 +11,29 @@ from typing import Any
 
 from rich.progress import Progress
 
-from retain.data.overlap import find_contained
-from retain.data.sources import read_passages
+from retain.data.items import Picture
+from retain.data.overlap import find_contained, passage_text
+from retain.data.readers import PictureReader, Reader, labels_of
+from retain.data.rows import Rows, read_rows
 from retain.data.tokens import encode_passage
 from retain.errors import InputError
 from retain.evaluation.scoring import padding_id
 from retain.evaluation.suites import Suites
 from retain.hf.describe import model_hash
+from retain.hf.head import is_classifier
 from retain.recipe import CalibrateRecipe, Calibrating
 from retain.results import write_text
 from retain.statistics import Statistics, collect
 from retain.statistics.findings import findings
-from retain.workflow.models import load_model, load_tokenizer
+from retain.workflow.families import family_of
+from retain.workflow.models import load_model, load_reader
 from retain.workflow.passages import PARTS, Passages, read_calibration
 from retain.workflow.prepare import APART, output_problem, read_suites, suite_hashes
 from retain.workflow.self_written import VERSION, batched, cut_to, write_self
+
+
+TOKENS_A_PICTURE = 64
+"""What a picture counts for in `calibrate_tokens`: about the patches of a small one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Calibration:
     """How statistics are made for a model: what all parts of the job share."""
 
     model: Any
-    tokenizer: Any
+    reader: Reader
     recipe: Calibrating
     max_length: int
     suites: Suites
@@ -41,6 +49,11 @@ class Calibration:
     progress: Progress
     weights: str
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, of a model that reads text."""
+        return getattr(self.reader, "tokenizer", None)
 
     def statistics(
         self,
@@ -63,8 +76,14 @@ class Calibration:
         hashed = self._model_key()
         made = {}
         for name in needed:
-            rows = self._rows(passages[name]) if name in passages else self._written(hashed)
-            what = [hashed, rows, sorted(targets.items()), sample_norm, self.recipe.calibrate_precision]
+            pictures = isinstance(self.reader, PictureReader)
+            rows: Any
+            if pictures:
+                rows = list(passages[name])[: max(1, self.recipe.calibrate_tokens // TOKENS_A_PICTURE)]
+            else:
+                rows = self._rows(passages[name]) if name in passages else self._written(hashed)
+            named_rows = [row.model_dump_json() for row in rows] if pictures else rows
+            what = [hashed, named_rows, sorted(targets.items()), sample_norm, self.recipe.calibrate_precision]
             key = hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()
             made[name] = self._collect(
                 name, rows, self.folder / (name if named else f"{name}-{key[:12]}"), targets, sample_norm
@@ -79,7 +98,12 @@ class Calibration:
         return hashlib.sha256(json.dumps([self.weights, *parts]).encode()).hexdigest()
 
     def _rows(self, passages: Passages) -> list[list[int]]:
-        rows = [row for part in passages for row in encode_passage(self.tokenizer, part, self.max_length)]
+        if is_classifier(self.model):  # reads a whole text between its own marks, as it does when it is trained
+            texts = [passage_text(part) for part in passages]
+            rows = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
+        else:
+            kept = [part for part in passages if not isinstance(part, Picture)]
+            rows = [row for part in kept for row in encode_passage(self.tokenizer, part, self.max_length)]
         return cut_to(rows, self.recipe.calibrate_tokens)
 
     def _written(self, hashed: str) -> list[list[int]]:
@@ -99,7 +123,9 @@ class Calibration:
             progress=self.progress,
         )
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        measured = find_contained(texts, self.suites.task, self.suites.keep, self.suites.reference)
+        measured = find_contained(
+            texts, self.suites.task_items, self.suites.keep_items, self.suites.reference_text
+        )
         if measured:
             self.notes.append(
                 f"keep: {len(measured)} of {len(rows)} passages that the base wrote held what is measured; they were "
@@ -108,9 +134,13 @@ class Calibration:
         return [row for index, row in enumerate(rows) if index not in measured]
 
     def _collect(
-        self, name: str, rows: list[list[int]], folder: Path, targets: Mapping[str, Any], sample_norm: Any
+        self, name: str, rows: Any, folder: Path, targets: Mapping[str, Any], sample_norm: Any
     ) -> Statistics:
-        batches = batched(rows, self.recipe.calibrate_batch_size, padding_id(self.tokenizer))
+        size = self.recipe.calibrate_batch_size
+        if isinstance(self.reader, PictureReader):
+            batches = [self.reader.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+        else:
+            batches = batched(rows, size, padding_id(self.tokenizer))
         bar = self.progress.add_task(f"the base reads what to {name}", total=len(batches))
 
         def tick(part: int, parts: int, done: int) -> None:
@@ -141,18 +171,26 @@ def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, St
     """
     problems: list[str] = []
     suites = read_suites(recipe, problems)
-    train = read_passages(recipe.train, problems) if recipe.train else []
+    train = read_rows(recipe.train, problems) if recipe.train else Rows("completion", [])
+    family = family_of(train.form if recipe.train else None, suites)
+    if family != "causal-lm" and recipe.writes_itself:
+        problems.append("calibrate_keep: only a language model can write what is to be kept itself; give data.")
     needed = [name for name in PARTS if name == "keep" or recipe.train or recipe.calibrate_learn]
-    passages = read_calibration(recipe, needed, train, suites, problems)
+    passages = read_calibration(recipe, needed, train.items, suites, problems)
     problems += output_problem(Path(recipe.output))
     if problems:
         raise InputError(problems)
-    tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
+    reader = load_reader(recipe.model, family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
     model = load_model(
-        recipe.model, recipe.dtype, attention=recipe.attention, trust_remote_code=recipe.trust_remote_code
+        recipe.model,
+        recipe.dtype,
+        family=family,
+        labels=labels_of(train.items),
+        attention=recipe.attention,
+        trust_remote_code=recipe.trust_remote_code,
     )
     job = Calibration(
-        model, tokenizer, recipe, recipe.max_length, suites, Path(recipe.output), progress, model_hash(model)
+        model, reader, recipe, recipe.max_length, suites, Path(recipe.output), progress, model_hash(model)
     )
     targets = {"target_modules": _named(recipe.target_modules)}
     made = job.statistics(needed, passages, targets, recipe.sample_norm, named=True)

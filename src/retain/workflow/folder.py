@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
 from retain.recipe import Recipe
-from retain.results import Cost, Result, read_result, write_text
+from retain.results import Cost, CurvePoint, Result, read_result, write_text
 
 TRAINING_FIELDS = frozenset(
     {
         "model", "method", "rank", "learning_rate", "epochs", "max_steps", "batch_size", "seed", "max_length",
-        "training", "dtype", "attention", "trust_remote_code",
+        "training", "dtype", "attention", "trust_remote_code", "head",
     }
 )  # fmt: skip
 """Fields of a recipe that decide what is trained; the others decide what is measured."""
@@ -49,6 +49,7 @@ class Trained(BaseModel):
     config: dict[str, Any]
     model_hash: str
     notes: tuple[str, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
 
 
 @dataclass(frozen=True)

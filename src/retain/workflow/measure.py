@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.progress import Progress
 
-from retain.data.examples import parse_choice, parse_example
-from retain.data.sources import read_choices, read_examples, read_text, suite_name
+from retain.data.readers import PictureReader, Reader, TextReader, labels_of
+from retain.data.rows import AnyItem, Rows, parse_rows, read_rows
+from retain.data.sources import read_text, suite_name
 from retain.errors import InputError
 from retain.evaluation.answers import collect_answers
+from retain.evaluation.kinds.table import kind_of_form
 from retain.evaluation.pair import Pair
 from retain.evaluation.runner import Measured, measure_pair
-from retain.evaluation.suites import Settings, Suites
+from retain.evaluation.suite_files import as_suite
+from retain.evaluation.suites import Part, Settings, Suite, Suites
 from retain.hf.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
+from retain.hf.head import restore_head, saved_labels
 from retain.hf.load import is_adapter, load_adapter
 from retain.hf.sides import mutates_base
 from retain.recipe import MeasureRecipe
 from retain.results import MethodRecord, Parameters, Result
-from retain.workflow.models import load_model, load_tokenizer
+from retain.training.probe import fit_head
+from retain.workflow.families import family_of, wrong_kinds
+from retain.workflow.foreign import with_foreign
+from retain.workflow.models import Family, load_model, load_reader, load_with_news
 from retain.workflow.prepare import output_problem, read_suites, settings_of, suite_hashes
 from retain.workflow.progress import make_console, showing_progress
 from retain.workflow.record import provenance, write_record
 
-Rows = str | Path | Sequence[Mapping[str, Any]]
-"""Data by path or data set id, or as rows in memory."""
-
-Row = TypeVar("Row")
+Given = str | Path | Sequence[Mapping[str, Any]]
+"""Data by path, suite name or data set id, or as rows in memory."""
 
 
 def measure(
     base: Any,
     tuned: Any = None,
     *,
-    tokenizer: Any,
-    test: Rows | None = None,
-    keep: Rows | Mapping[str, Rows] | None = None,
-    reference: str | Path | None = None,
+    tokenizer: Any = None,
+    processor: Any = None,
+    test: Given | None = None,
+    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
+    reference: str | Path | Sequence[str | Path] | None = None,
     output: str | Path | None = None,
     show_progress: bool = True,
     **settings: Any,
@@ -49,10 +55,11 @@ def measure(
     Args:
         base: the untouched base model; or a `PeftModel` alone, whose base is seen by switching its adapter off.
         tuned: the tuned model: a `PeftModel` or a whole model. Not needed when `base` is a `PeftModel`.
-        tokenizer: the base's tokenizer.
-        test: held-out task data: path, data set id, or rows `{"prompt","completion"}` / `{"messages"}`.
-        keep: what must stay: path or data set id, or `{suite name: path or rows}` of `{"question","choices","answer"}`.
-        reference: path (or data set id) of text on which drift is measured.
+        tokenizer: the base's tokenizer, for models that read text.
+        processor: the base's image processor, for models that read pictures.
+        test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
+        keep: what must stay: suites by name or file, data, or `{suite name: data or rows}`.
+        reference: path (or data set id) of text on which drift is measured; several are told apart as genres.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
         show_progress: whether bars are shown on a terminal.
         settings: fields of `retain.evaluation.suites.Settings`, as `generate=32` or `reference_tokens=4096`.
@@ -62,27 +69,35 @@ def measure(
 
     Raises:
         InputError: with every problem of the data; or the base cannot be seen in the model given.
+        RetainError: the two models cannot be asked alike (another dtype, attention, device).
     """
     problems: list[str] = []
     try:
         chosen = replace(Settings(), **settings)
     except TypeError as error:
         raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
+    reader = _reader(tokenizer, processor, chosen)
     suites = _suites(test, keep, reference, problems)
     if problems:
         raise InputError(problems)
-    if not (suites.task or suites.keep or suites.reference):
+    if not (suites.all or suites.reference):
         raise InputError("nothing to measure: give at least one of test, keep and reference.")
     pair = Pair.of(base, tuned)
     console = make_console()
     console.quiet = not show_progress
     with showing_progress(console) as progress:
-        measured = measure_pair(pair, tokenizer, suites, chosen, progress)
+        measured = measure_pair(pair, reader, suites, chosen, progress)
     name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
     result = _result(name, pair, suites, measured, model_hash(base))
     if output is not None:
-        write_record(Path(output), result, measured)
+        write_record(Path(output), result, measured.items)
     return result
+
+
+def _reader(tokenizer: Any, processor: Any, settings: Settings) -> Reader:
+    if (tokenizer is None) == (processor is None):
+        raise InputError("give the base's tokenizer (models that read text) or its processor (pictures), one of them.")
+    return PictureReader(processor) if tokenizer is None else TextReader(tokenizer, settings.max_length)
 
 
 def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
@@ -93,41 +108,96 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
     """
     problems: list[str] = []
     suites = read_suites(recipe, problems)
-    output = Path(recipe.output)
-    problems += output_problem(output)
-    if (output / "run.json").exists():
-        problems.append(f"output: {output} holds a run of retain tune, whose record would be replaced; give another.")
-    if (
-        Path(recipe.tuned).is_dir()
-        and not is_adapter(recipe.tuned)
-        and not (Path(recipe.tuned) / "config.json").exists()
-    ):
-        problems.append(
-            f"tuned: {recipe.tuned} holds neither an adapter (adapter_config.json) nor a model (config.json)."
-        )
-    elif recipe.tuned.startswith((".", "/")) and not Path(recipe.tuned).exists():
-        problems.append(f"tuned: there is no folder {recipe.tuned}.")
+    train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
+    family = family_of(train.form or None, suites)
+    problems += wrong_kinds(family, suites)
+    problems += _place_problems(recipe)
     if problems:
         raise InputError(problems)
-    tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
-    base = _load(recipe.model, recipe)
+    reader = load_reader(recipe.model, family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
+    labels = _labels(recipe, train.items, suites)
+    notes: list[str] = []
+    base = _base(recipe, family, labels, reader, train.items, notes, progress)
     base_hash = model_hash(base)
     settings = settings_of(recipe)
-    answers = collect_answers(base, tokenizer, suites, settings, progress, "the base answers")
+    answers = collect_answers(base, reader, suites.all, settings, progress, "the base answers")
     if is_adapter(recipe.tuned):
         tuned = load_adapter(base, recipe.tuned)
-        rewritten = mutates_base(tuned)
-        pair = Pair(tuned, _load(recipe.model, recipe) if rewritten else None)
+        separate = _base(recipe, family, labels, reader, train.items, [], progress) if mutates_base(tuned) else None
+        pair = Pair(tuned, separate)
     else:
-        pair = Pair(_load(recipe.tuned, recipe), base)
-    measured = measure_pair(pair, tokenizer, suites, settings, progress, answers)
+        pair = Pair(_load(recipe.tuned, recipe, family, labels), base)
+    measured = measure_pair(pair, reader, suites, settings, progress, answers)
+    measured = with_foreign(measured, pair, reader, recipe, progress)
+    measured = replace(measured, notes=(*measured.notes, *notes))
     result = _result(recipe.model, pair, suites, measured, base_hash)
-    write_record(Path(recipe.output), result, measured)
+    write_record(Path(recipe.output), result, measured.items)
     return result
 
 
-def _load(source: str, recipe: MeasureRecipe) -> Any:
-    return load_model(source, recipe.dtype, attention=recipe.attention, trust_remote_code=recipe.trust_remote_code)
+def _place_problems(recipe: MeasureRecipe) -> list[str]:
+    output, tuned = Path(recipe.output), Path(recipe.tuned)
+    problems = output_problem(output)
+    if (output / "run.json").exists():
+        problems.append(f"output: {output} holds a run of retain tune, whose record would be replaced; give another.")
+    if tuned.is_dir() and not is_adapter(recipe.tuned) and not (tuned / "config.json").exists():
+        problems.append(
+            f"tuned: {recipe.tuned} holds neither an adapter (adapter_config.json) nor a model (config.json)."
+        )
+    elif recipe.tuned.startswith((".", "/")) and not tuned.exists():
+        problems.append(f"tuned: there is no folder {recipe.tuned}.")
+    return problems
+
+
+def _labels(recipe: MeasureRecipe, train: Sequence[AnyItem], suites: Suites) -> list[str]:
+    """The classes: those that a head beside the tuned model names, else those of the training data, else the tests'."""
+    saved = saved_labels(Path(recipe.tuned).expanduser())
+    asked = [item for suite in suites.all if suite.kind == "labels" for item in suite.items]
+    return saved or labels_of(train) or labels_of(asked)
+
+
+def _base(
+    recipe: MeasureRecipe,
+    family: Family,
+    labels: Sequence[str],
+    reader: Reader,
+    train: Sequence[AnyItem],
+    notes: list[str],
+    progress: Progress,
+) -> Any:
+    """The base; a classifier without a head for these classes gets the saved one, or one that is fitted on `train`."""
+    model, is_new = load_with_news(
+        recipe.model,
+        recipe.dtype,
+        family=family,
+        labels=labels,
+        attention=recipe.attention,
+        trust_remote_code=recipe.trust_remote_code,
+    )
+    tuned = Path(recipe.tuned).expanduser()
+    if not is_new:
+        return model
+    if saved_labels(tuned) is not None:
+        restore_head(model, tuned)
+    elif train:
+        fit_head(model, reader, train, labels, recipe.evaluation_batch_size, progress)
+    else:
+        notes.append(
+            "The base has no head for these classes, so it guesses: what its features can tell is not measured. Give "
+            "labelled data as --train, and a head is fitted on them first."
+        )
+    return model
+
+
+def _load(source: str, recipe: MeasureRecipe, family: Family, labels: Sequence[str]) -> Any:
+    return load_model(
+        source,
+        recipe.dtype,
+        family=family,
+        labels=labels,
+        attention=recipe.attention,
+        trust_remote_code=recipe.trust_remote_code,
+    )
 
 
 def _result(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str) -> Result:
@@ -138,45 +208,41 @@ def _result(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash
         method=MethodRecord(name=adapter_kind(pair.tuned_model) or "full", config=adapter_config(pair.tuned_model)),
         seed=None,
         parameters=Parameters(trainable=changed, total=total, adapter_bytes=changed_bytes),
-        task=measured.task,
-        keep=measured.keep,
-        drift=measured.drift,
+        **measured.fields(),
         provenance=provenance(suite_hashes(suites), base_hash, measured.notes),
     )
 
 
 def _suites(
-    test: Rows | None, keep: Rows | Mapping[str, Rows] | None, reference: str | Path | None, problems: list[str]
-) -> Suites:
-    if keep is None:
-        named: Mapping[str, Rows] = {}
-    elif isinstance(keep, Mapping):
-        named = keep
-    else:
-        named = {suite_name(str(keep)) if isinstance(keep, (str, Path)) else "keep": keep}
-    return Suites(
-        task_name=suite_name(str(test)) if isinstance(test, (str, Path)) else "task",
-        task=_rows(test, read_examples, parse_example, "test", problems) if test is not None else (),
-        keep={name: _rows(rows, read_choices, parse_choice, name, problems) for name, rows in named.items()},
-        reference=read_text(str(reference), problems) if reference is not None else "",
-    )
-
-
-def _rows(
-    rows: Rows,
-    read: Callable[[str, list[str]], list[Row]],
-    parse: Callable[[dict[str, Any]], Row],
-    name: str,
+    test: Given | None,
+    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None,
+    reference: str | Path | Sequence[str | Path] | None,
     problems: list[str],
-) -> list[Row]:
-    if isinstance(rows, (str, Path)):
-        return read(str(rows), problems)
-    parsed = []
-    for number, row in enumerate(rows):
-        try:
-            parsed.append(parse(dict(row)))
-        except ValueError as error:
-            problems.append(f"{name}, row {number}: {error}.")
-    if not rows:
-        problems.append(f"{name}: holds no items.")
-    return parsed
+) -> Suites:
+    found = [] if test is None else [_suite("task", test, "task", problems)]
+    found += [_suite(name, data, "keep", problems) for name, data in _named(keep)]
+    texts = [reference] if isinstance(reference, (str, Path)) else list(reference or ())
+    return Suites(found, {suite_name(str(source)): read_text(str(source), problems) for source in texts})
+
+
+def _named(keep: Given | Sequence[str | Path] | Mapping[str, Given] | None) -> list[tuple[str | None, Given]]:
+    if keep is None:
+        return []
+    if isinstance(keep, Mapping):
+        return list(keep.items())
+    if isinstance(keep, (str, Path)):
+        return [(None, keep)]
+    paths = [one for one in keep if isinstance(one, (str, Path))]
+    return [(None, path) for path in paths] if paths else [("keep", keep)]  # type: ignore[list-item]  # rows then
+
+
+def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Suite:
+    if isinstance(data, (str, Path)):
+        suite = as_suite(str(data), part, problems)
+        return suite if name is None or part == "task" else replace(suite, name=name)
+    label = name or part
+    if not data:
+        problems.append(f"{label}: holds no items.")
+    numbered = [(f"{label}, row {number}", dict(row)) for number, row in enumerate(data)]
+    rows = parse_rows(label, numbered, problems) if data else Rows("completion", [])
+    return Suite(label, kind_of_form(rows.form), part, rows.items)

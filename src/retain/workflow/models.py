@@ -1,40 +1,129 @@
-"""Loading a base model and its tokenizer from a folder or a hub id, with errors that say what to do."""
+"""Loading a base model and what reads for it, from a folder or a hub id, with errors that say what to do."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
+from retain.data.readers import PictureReader, Reader, TextReader
 from retain.errors import InputError
+
+Family = Literal["causal-lm", "text-classifier", "image-classifier", "text-features", "image-features"]
+"""What a model is loaded as; chosen by the data."""
+
+_LOADERS: dict[Family, Any] = {
+    "causal-lm": AutoModelForCausalLM,
+    "text-classifier": AutoModelForSequenceClassification,
+    "image-classifier": AutoModelForImageClassification,
+    "text-features": AutoModel,
+    "image-features": AutoModel,
+}
 
 
 def load_model(
-    source: str, dtype: str = "auto", *, attention: str | None = None, trust_remote_code: bool = False
+    source: str,
+    dtype: str = "auto",
+    *,
+    family: Family = "causal-lm",
+    labels: Sequence[str] = (),
+    attention: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Any:
-    """A causal language model in eval mode, on an accelerator where there is one.
+    """A model in eval mode, on an accelerator where there is one.
+
+    A classifier whose checkpoint has a head for the classes that are asked for keeps it, in its own order of classes.
+    Any other gets a new head, random by a fixed seed; `load_with_news` tells which.
 
     Args:
         source: folder or hub id.
         dtype: name of a torch dtype, or auto for the checkpoint's.
+        family: what to load it as.
+        labels: the classes, for a classifier.
         attention: transformers' `attn_implementation`; None for its choice.
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
-        InputError: nothing there, no causal language model, or the hub cannot be reached.
+        InputError: nothing there, no model of this family, or the hub cannot be reached.
+    """
+    return load_with_news(
+        source, dtype, family=family, labels=labels, attention=attention, trust_remote_code=trust_remote_code
+    )[0]
+
+
+def load_with_news(
+    source: str,
+    dtype: str = "auto",
+    *,
+    family: Family = "causal-lm",
+    labels: Sequence[str] = (),
+    attention: str | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[Any, bool]:
+    """As `load_model`, and whether the head is new, that is to say random.
+
+    Raises:
+        InputError: as `load_model`.
     """
     path = _located(source)
+    news = False
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "attn_implementation": attention,
+        "trust_remote_code": trust_remote_code,
+    }
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, attn_implementation=attention, trust_remote_code=trust_remote_code
-        )
-        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        if family.endswith("classifier"):
+            options |= _classes(path, labels, trust_remote_code=trust_remote_code)
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                model, told = _LOADERS[family].from_pretrained(
+                    path, ignore_mismatched_sizes=True, output_loading_info=True, **options
+                )
+            news = bool(told["missing_keys"] or told["mismatched_keys"])
+        else:
+            model = _LOADERS[family].from_pretrained(path, **options)
+        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), news
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise _refused(source, "model", error) from error
+        raise _refused(source, "model", error, family) from error
+
+
+def _classes(path: str, labels: Sequence[str], *, trust_remote_code: bool) -> dict[str, Any]:
+    """The classes' names for the configuration; none where the checkpoint's own cover those that are asked for."""
+    config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    own = {str(name) for name in (config.id2label or {}).values()}
+    if set(labels) <= own:
+        return {}
+    return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}
+
+
+def load_reader(source: str, family: Family, max_length: int, *, trust_remote_code: bool = False) -> Reader:
+    """What makes inputs for a model: its tokenizer or its image processor.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    if not family.startswith("image"):
+        return TextReader(load_tokenizer(source, trust_remote_code=trust_remote_code), max_length)
+    try:
+        return PictureReader(
+            AutoImageProcessor.from_pretrained(_located(source), backend="pil", trust_remote_code=trust_remote_code)
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _refused(source, "image processor", error, family) from error
 
 
 def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
@@ -46,21 +135,25 @@ def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
     try:
         return AutoTokenizer.from_pretrained(_located(source), trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _refused(source, "tokenizer", error) from error
+        raise _refused(source, "tokenizer", error, "causal-lm") from error
 
 
-def empty_model(source: str, *, trust_remote_code: bool = False) -> Any:
+def empty_model(
+    source: str, *, family: Family = "causal-lm", labels: Sequence[str] = (), trust_remote_code: bool = False
+) -> Any:
     """The model's structure without its weights (meta device), to check targets against in a moment.
 
     Raises:
         InputError: as `load_model`.
     """
+    path = _located(source)
     try:
-        config = AutoConfig.from_pretrained(_located(source), trust_remote_code=trust_remote_code)
+        classes = _classes(path, labels, trust_remote_code=trust_remote_code) if family.endswith("classifier") else {}
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code, **classes)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            return _LOADERS[family].from_config(config, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _refused(source, "model", error) from error
+        raise _refused(source, "model", error, family) from error
 
 
 def files_fingerprint(source: str) -> str:
@@ -93,10 +186,10 @@ def _located(source: str) -> str:
     return source
 
 
-def _refused(source: str, what: str, error: Exception) -> InputError:
+def _refused(source: str, what: str, error: Exception, family: Family) -> InputError:
     reason = " ".join(str(error).split())
     cure = (
-        "give a folder that transformers can load with AutoModelForCausalLM, or a hub id that can be reached "
+        f"give a folder that transformers can load with {_LOADERS[family].__name__}, or a hub id that can be reached "
         "(with HF_HUB_OFFLINE=1 only what is cached)"
     )
     return InputError(f"model: no {what} could be loaded from {source!r} ({reason[:400]}); {cure}.")

@@ -6,7 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 
 from retain.data.examples import Example
+from retain.data.items import Picture
 from retain.data.overlap import content_hash, find_contained, passage_text, quoted
+from retain.data.rows import AnyItem, item_texts, read_rows
 from retain.data.sources import read_passages
 from retain.evaluation.suites import Suites
 from retain.recipe import Calibrating
@@ -14,11 +16,11 @@ from retain.recipe import Calibrating
 SELF = "self"
 PARTS = ("learn", "keep")
 
-Passages = Sequence[Example | str]
+Passages = Sequence[Example | Picture | str]
 
 
 def read_calibration(
-    recipe: Calibrating, needed: Sequence[str], train: Passages, suites: Suites, problems: list[str]
+    recipe: Calibrating, needed: Sequence[str], train: Sequence[AnyItem | str], suites: Suites, problems: list[str]
 ) -> dict[str, Passages]:
     """The texts to calibrate on, as far as they are in files; what the base is to write itself is left out.
 
@@ -35,10 +37,21 @@ def read_calibration(
         source = sources[name]
         if source == SELF:
             continue
-        passages = read_passages(source, problems) if source is not None else train
+        pictures = any(isinstance(item, Picture) for item in train[:1])
+        if source is None:
+            passages = as_passages(train)
+        elif pictures:
+            passages = as_passages(read_rows(source, problems).items)
+        else:
+            passages = read_passages(source, problems)
         found[name] = considered(passages, recipe.calibrate_tokens)
         problems += _measured(f"calibrate_{name}" if source is not None else "train", found[name], suites)
     return found
+
+
+def as_passages(items: Sequence[AnyItem | str]) -> Passages:
+    """Items of any form as what a model reads in calibration: examples and pictures as they are, others as text."""
+    return [item if isinstance(item, (Example, Picture, str)) else " ".join(item_texts(item)) for item in items]
 
 
 def considered(passages: Passages, tokens: int) -> Passages:
@@ -58,7 +71,8 @@ CHARACTERS_A_TOKEN = 20
 
 
 def _measured(name: str, passages: Passages, suites: Suites) -> list[str]:
-    held = find_contained([passage_text(part) for part in passages], suites.task, suites.keep, suites.reference)
+    texts = [passage_text(part) for part in passages]
+    held = find_contained(texts, suites.task_items, suites.keep_items, suites.reference_text)
     if not held:
         return []
     index, reason = next(iter(held.items()))

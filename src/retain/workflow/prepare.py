@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from retain.data.examples import Choice, Example
+from retain.data.examples import Example
+from retain.data.items import Labelled
 from retain.data.overlap import content_hash, find_overlaps
-from retain.data.sources import read_choices, read_examples, read_text, suite_name
+from retain.data.readers import TextReader, labels_of
+from retain.data.rows import AnyItem, read_rows
+from retain.data.sources import read_text, suite_name
 from retain.data.tokens import encode_choice, encode_example
 from retain.errors import InputError, RetainError
-from retain.evaluation.suites import Settings, Suites
+from retain.evaluation.suite_files import as_suite
+from retain.evaluation.suites import Settings, Suite, Suites
 from retain.methods import choose
 from retain.recipe import Measuring, Recipe
 from retain.statistics import Statistics, load
 from retain.training.loop import training_arguments
-from retain.workflow.models import empty_model, load_tokenizer
+from retain.workflow.families import family_of, wrong_kinds
+from retain.workflow.models import Family, empty_model, load_reader
 from retain.workflow.passages import Passages, passage_hashes, read_calibration
 
 
@@ -26,23 +31,36 @@ from retain.workflow.passages import Passages, passage_hashes, read_calibration
 class Data:
     """The data of a recipe, read and free of overlaps."""
 
-    train: Sequence[Example]
+    train: Sequence[AnyItem]
     suites: Suites
+    family: Family = "causal-lm"
     passages: Mapping[str, Passages] = field(default_factory=dict)
     statistics: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> list[str]:
+        """The classes to learn, for a classifier."""
+        return labels_of(self.train)
+
     def hashes(self) -> dict[str, str]:
         """A hash of the content of each part, for the provenance; of statistics that are given, that of their data."""
-        train = {"train": content_hash(item.model_dump_json() for item in self.train)}
+        train = {"train": items_hash(self.train)}
         given = {f"calibrate:{name}": value for name, value in self.statistics.items()}
         return train | passage_hashes(self.passages) | given | suite_hashes(self.suites)
 
 
+def items_hash(items: Sequence[AnyItem]) -> str:
+    """A hash of items' content; pictures count by their paths."""
+    return content_hash(item.model_dump_json(exclude_none=True) for item in items)
+
+
 def suite_hashes(suites: Suites) -> dict[str, str]:
     """A hash of the content of each part that is measured; parts that are missing are left out."""
-    parts = {"test": suites.task, **{f"keep:{name}": items for name, items in suites.keep.items()}}
-    hashes = {name: content_hash(item.model_dump_json() for item in items) for name, items in parts.items() if items}
-    return hashes | ({"reference": content_hash([suites.reference])} if suites.reference else {})
+    hashes = {}
+    for suite in suites.all:
+        name = "test" if suite.part == "task" else f"keep:{suite.name}"
+        hashes[name] = items_hash([*suite.items, *suite.bank])
+    return hashes | ({"reference": content_hash([suites.reference_text])} if suites.reference else {})
 
 
 def settings_of(recipe: Measuring) -> Settings:
@@ -55,23 +73,55 @@ def settings_of(recipe: Measuring) -> Settings:
         max_length=recipe.max_length,
         reference_tokens=recipe.reference_tokens,
         batch_size=recipe.evaluation_batch_size,
+        tolerance=recipe.tolerance / 100,
+        tolerance_nats=recipe.tolerance_nats,
+        judge=recipe.judge,
+        store_answers=recipe.store_answers,
+        drift=recipe.drift,
     )
 
 
 def read_data(recipe: Recipe, problems: list[str]) -> Data:
     """Read all data of a recipe, adding each problem found, overlaps included."""
-    train = read_examples(recipe.train, problems)
+    train = read_rows(recipe.train, problems)
     suites = read_suites(recipe, problems)
-    problems += find_overlaps(train, suites.task, suites.keep, suites.reference)
-    needed = {part for run in recipe.runs() for part in choose.calibration(run.method_name)}
+    family = family_of(train.form, suites)
+    problems += wrong_kinds(family, suites)
+    problems += _class_problems(family, train.items, suites)
+    problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.reference_text)
+    needed = sorted({part for run in recipe.runs() for part in choose.calibration(run.method_name)})
+    if family != "causal-lm" and needed and recipe.statistics is None and recipe.writes_itself and "keep" in needed:
+        problems.append(
+            "calibrate_keep: only a language model can write what is to be kept itself; give data of the shape of the "
+            "training data (their labels are not used)."
+        )
+        needed = [name for name in needed if name != "keep"]
     if recipe.statistics is None:
-        return Data(train, suites, read_calibration(recipe, sorted(needed), train, suites, problems))
+        passages = read_calibration(recipe, needed, train.items, suites, problems)
+        return Data(train.items, suites, family, passages)
     try:
-        given = given_statistics(recipe.statistics, sorted(needed))
+        given = given_statistics(recipe.statistics, needed)
     except InputError as error:
         problems += error.problems
         given = {}
-    return Data(train, suites, statistics={name: part.manifest.data_hash for name, part in given.items()})
+    return Data(
+        train.items, suites, family, statistics={name: part.manifest.data_hash for name, part in given.items()}
+    )
+
+
+def _class_problems(family: Family, train: Sequence[AnyItem], suites: Suites) -> list[str]:
+    if not family.endswith("classifier"):
+        return []
+    known = set(labels_of(train))
+    problems = [] if len(known) > 1 else [f"train: has {len(known)} class; at least two are needed."]
+    for suite in suites.all:
+        foreign = sorted(set(labels_of(suite.items)) - known) if suite.kind == "labels" else []
+        if foreign:
+            problems.append(
+                f"{suite.name}: its classes {', '.join(foreign[:5])} do not occur in the training data (which has "
+                f"{', '.join(sorted(known)[:8])}); rename them, or keep the suite as one of features (kind: neighbours)."
+            )
+    return problems
 
 
 def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
@@ -100,19 +150,29 @@ def not_apart(folder: str, suites: Suites) -> list[str]:
 
 def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
     """Read what is measured; each part may be missing. Two suites of one name are a problem."""
-    test, keep, reference = recipe.test, recipe.keep, recipe.reference
-    suites: dict[str, Sequence[Choice]] = {}
-    for source in keep:
-        name = suite_name(source)
-        if name in suites:
-            problems.append(f"{source}: there is another keep suite named {name!r}; rename one of the files.")
-        suites[name] = read_choices(source, problems)
-    return Suites(
-        task_name=suite_name(test) if test else "task",
-        task=read_examples(test, problems)[: recipe.test_items] if test else (),
-        keep=suites,
-        reference=read_text(reference, problems) if reference else "",
-    )
+    found: list[Suite] = []
+    if recipe.test:
+        suite = as_suite(recipe.test, "task", problems)
+        found.append(replace(suite, items=suite.items[: recipe.test_items]))
+    for source in recipe.keep:
+        suite = as_suite(source, "keep", problems)
+        if any(other.name == suite.name for other in found if other.part == "keep"):
+            problems.append(f"{source}: there is another keep suite named {suite.name!r}; rename one of the files.")
+        elif any(other.name == suite.name for other in found):
+            suite = replace(suite, name=f"{suite.name} (kept)")
+        found.append(replace(suite, items=evenly(suite.items, recipe.keep_items)))
+    reference = {suite_name(source): read_text(source, problems) for source in recipe.reference}
+    return Suites(found, {name: text for name, text in reference.items() if text})
+
+
+def evenly(items: Sequence[AnyItem], most: int | None) -> Sequence[AnyItem]:
+    """At most so many items, taken evenly; items of one group stay together."""
+    if most is None or len(items) <= most:
+        return items
+    groups = list(dict.fromkeys(item.group if item.group is not None else index for index, item in enumerate(items)))
+    wanted = max(2, round(len(groups) * most / len(items)))
+    chosen = {groups[int(place * len(groups) / wanted)] for place in range(wanted)}
+    return [item for index, item in enumerate(items) if (item.group if item.group is not None else index) in chosen]
 
 
 def is_calibrated(run: Recipe) -> bool:
@@ -139,12 +199,18 @@ def prepare(recipe: Recipe) -> Data:
             problems += choose.validate(run.method_name, adapter_fields(run))
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
     problems += output_problem(Path(recipe.output))
-    if len(data.suites.task) == 1:
+    if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     if not problems:  # targets and templates can only be judged once methods and data can be read
         problems += _model_problems(recipe, runs, data)
     else:
-        problems += _raised(empty_model, recipe.model, trust_remote_code=recipe.trust_remote_code)
+        problems += _raised(
+            empty_model,
+            recipe.model,
+            family=data.family,
+            labels=data.labels,
+            trust_remote_code=recipe.trust_remote_code,
+        )
     if problems:
         raise InputError(problems)
     return data
@@ -152,47 +218,70 @@ def prepare(recipe: Recipe) -> Data:
 
 def truncations(recipe: Recipe, data: Data) -> list[str]:
     """What will be cut off because it is longer than `max_length`, one sentence each."""
-    tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
+    reader = load_reader(recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
     found = []
-    for name, examples in (("train", data.train), ("test", data.suites.task)):
-        cut = sum(encode_example(tokenizer, example, recipe.max_length).truncated for example in examples)
+    for name, items in (("train", data.train), ("test", data.suites.task_items)):
+        cut = _cut(reader, items, recipe.max_length) if isinstance(reader, TextReader) else 0
         if cut:
-            found.append(
-                f"{name}: {cut} of {len(examples)} are longer than {recipe.max_length} tokens and will be cut."
-            )
+            found.append(f"{name}: {cut} of {len(items)} are longer than {recipe.max_length} tokens and will be cut.")
     return found
+
+
+def _cut(reader: TextReader, items: Sequence[Any], max_length: int) -> int:
+    examples = [item for item in items if isinstance(item, Example)]
+    if examples:
+        return sum(encode_example(reader.tokenizer, item, max_length).truncated for item in examples)
+    return sum(length > max_length for length in reader.lengths([i for i in items if isinstance(i, Labelled)]))
 
 
 def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[str]:
     try:
-        tokenizer = load_tokenizer(recipe.model, trust_remote_code=recipe.trust_remote_code)
+        reader = load_reader(recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
         problems: list[str] = []
         for run in {_key(run): run for run in runs}.values():
-            model = empty_model(recipe.model, trust_remote_code=recipe.trust_remote_code)
+            model = empty_model(
+                recipe.model, family=data.family, labels=data.labels, trust_remote_code=recipe.trust_remote_code
+            )
             if run.method_name != "full":
                 problems += _raised(choose.check, model, run.method_name, adapter_fields(run))
     except InputError as error:
         return list(error.problems)
+    if data.family == "causal-lm":
+        problems += _text_problems(recipe, reader.tokenizer, model, data)
+    elif isinstance(reader, TextReader):
+        positions = getattr(model.config, "max_position_embeddings", None)
+        if positions and recipe.max_length > positions:
+            problems.append(f"max_length: this model has only {positions} positions; say --max-length {positions}.")
+    return list(dict.fromkeys(problems))
+
+
+def _text_problems(recipe: Recipe, tokenizer: Any, model: Any, data: Data) -> list[str]:
     longest = 0
 
     def encode(item: Example) -> None:
         nonlocal longest
         longest = max(longest, len(encode_example(tokenizer, item, recipe.max_length).ids))
 
-    problems += _first_refusal("train", data.train, encode)
-    problems += _first_refusal("test", data.suites.task, encode)
+    problems = _first_refusal("train", data.train, encode)
+    problems += _first_refusal("test", [i for i in data.suites.task_items if isinstance(i, Example)], encode)
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions and longest > positions:
         problems.append(
             f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
             f"say --max-length {positions}."
         )
-    chat = recipe.keep_format == "chat"
-    for name, items in data.suites.keep.items():
-        problems += _first_refusal(
-            name, items, lambda item: encode_choice(tokenizer, item, chat=chat, max_length=recipe.max_length)
-        )
-    return list(dict.fromkeys(problems))
+    for suite in data.suites.of("keep"):
+        chat = suite.options.get("format", recipe.keep_format) == "chat"
+        if suite.kind in {"choice", "question"}:
+            with_options = [item for item in suite.items if getattr(item, "choices", ())]
+            problems += _first_refusal(
+                suite.name,
+                with_options,
+                lambda item, chat=chat: encode_choice(tokenizer, item, chat=chat, max_length=recipe.max_length),
+            )
+        elif suite.kind == "refusal" and not getattr(tokenizer, "chat_template", None):
+            problems.append(f"{suite.name}: requests need a chat template, and this model's tokenizer has none.")
+    return problems
 
 
 def _first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any]) -> list[str]:

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from retain.evaluation.runner import Measured
 from retain.report.write import write_run_report
-from retain.results import Provenance, Result, write_items, write_result
+from retain.results import Item, Provenance, Result, write_items, write_result
 
 PACKAGES = ("retain", "torch", "transformers", "peft", "accelerate", "datasets", "numpy")
 
@@ -29,8 +28,8 @@ def provenance(hashes: dict[str, str], model_hash: str, notes: Sequence[str]) ->
     )
 
 
-def write_record(directory: Path, result: Result, measured: Measured) -> None:
-    """Write items, report and plot, and the result last: where `result.json` is, everything is."""
-    write_items(measured.items, directory / "items.jsonl")
-    write_run_report(directory, result, measured.items)
+def write_record(directory: Path, result: Result, items: Sequence[Item]) -> None:
+    """Write items, report and plots, and the result last: where `result.json` is, everything is."""
+    write_items(items, directory / "items.jsonl")
+    write_run_report(directory, result, items)
     write_result(result, directory / "result.json")

@@ -49,3 +49,39 @@ def test_both_wordings_of_the_capitals_ask_the_same():
         (item["choices"], item["answer"]) for item in questions
     ]
     assert all(len(set(item["choices"])) == 4 for item in statements)
+
+
+def made(name):
+    return pytest.mark.skipif(not (ROOT / "manifests" / f"{name}.json").exists(), reason=f"run prepare.py {name}")
+
+
+@made("topics")
+def test_topics_share_no_opening_and_are_balanced():
+    train, test = lines("topics/train.jsonl"), lines("topics/test.jsonl")
+    assert (len(train), len(test)) == (800, 400)
+    texts = [row["text"] for row in train + test]
+    assert len(set(texts)) == len(texts)
+    assert {sum(row["label"] == label for row in test) for label in {row["label"] for row in test}} == {80}
+
+
+@made("valence")
+def test_films_learnt_and_films_asked_share_no_eight_words():
+    train, test = lines("valence/train.jsonl"), lines("valence/movies.jsonl")
+    assert (len(train), len(test)) == (1200, 300)
+    assert {row["domain"] for row in train} == {"movies"}
+    assert not eight_words(row["text"] for row in train) & eight_words(row["text"] for row in test)
+
+
+@made("emoji")
+def test_no_emoji_that_is_asked_was_learnt_in_any_style():
+    train = {row["group"] for row in lines("emoji/google-train.jsonl")}
+    tests = [[row["group"] for row in lines(f"emoji/{style}-test.jsonl")] for style in ("google", "twitter")]
+    assert tests[0] == tests[1]
+    assert len(train) == 760
+    assert not train & set(tests[0])
+
+
+@made("glosses")
+def test_glosses_are_disjoint_by_word_and_by_definition():
+    rows = lines("glosses/train.jsonl") + lines("glosses/test.jsonl")
+    assert len(rows) == len({row["prompt"] for row in rows}) == len({row["completion"] for row in rows}) == 1100

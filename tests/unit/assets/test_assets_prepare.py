@@ -8,7 +8,7 @@ import pytest
 from retain_assets import asset as asset_module
 from retain_assets import fetch as fetch_module
 from retain_assets.asset import Asset, is_ready, prepare
-from retain_assets.fetch import AssetError, Package, fetch, verified
+from retain_assets.fetch import AssetError, NpmPackage, Package, fetch, verified
 
 CONTENT = b"a wheel"
 PACKAGE = Package("made-up", "1.0", hashlib.sha256(CONTENT).hexdigest())
@@ -100,11 +100,50 @@ def test_pip_refuses_what_is_not_pinned_before_opening_it(tmp_path, monkeypatch)
         fetch(PACKAGE, tmp_path / "into")
 
 
+def test_an_asset_of_two_packages_takes_both_files_and_names_both(tmp_path, monkeypatch):
+    def pretend(package, into):
+        (into / "file").write_text(package.name, encoding="utf-8")
+        return into / "file"
+
+    def join(one, two, staging):
+        (staging / "names.txt").write_text(one.read_text() + two.read_text(), encoding="utf-8")
+        return {}
+
+    monkeypatch.setattr(asset_module, "fetch", pretend)
+    both = Asset("both", PACKAGE, ("names.txt",), join, 1, "made up", "none", also=(NpmPackage("other", "2", "0"),))
+    prepare(both, tmp_path)
+    assert (tmp_path / "names.txt").read_text(encoding="utf-8") == "made-upother"
+    assert is_ready(both, tmp_path)
+    assert not is_ready(replace(both, also=(NpmPackage("other", "3", "0"),)), tmp_path)
+
+
+def test_names_and_groups_are_asked_for_once_and_none_means_the_demo(monkeypatch, tmp_path, capsys):
+    import prepare as script
+
+    monkeypatch.setattr(script, "is_ready", lambda *_: True)
+    for arguments, said in (
+        ([], "smollm2, headlines, capitals, reference."),
+        (["fashion", "vision"], "fashion, vit, emoji, digits."),
+    ):
+        assert script.main([*arguments, "--into", str(tmp_path)]) == 0
+        assert capsys.readouterr().out.endswith(f": {said}\n")
+    with pytest.raises(SystemExit):
+        script.main(["nothing"])
+    assert "nothing; there are demo, understanding" in capsys.readouterr().err
+
+
 def test_the_script_answers_without_torch_and_names_what_it_knows():
     script = Path(__file__).parents[3] / "assets" / "prepare.py"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", str(script), "--help"], capture_output=True, text=True, check=True
     )
-    assert "smollm2, headlines, capitals, reference" in done.stdout
+    for group in (
+        "demo: smollm2, headlines, capitals, reference",
+        "understanding: minilm, topics, valence,",
+        "vision: vit, emoji, digits, fashion",
+        "safety: harmful",
+        "language: brown, world, glosses",
+    ):
+        assert group in done.stdout
     assert "retain_assets.smollm2" in done.stderr
     assert "torch" not in done.stderr

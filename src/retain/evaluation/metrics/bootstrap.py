@@ -73,7 +73,7 @@ def right_wrong_interval(lost: int, gained: int, n: int, generator: np.random.Ge
     return percentiles((drawn[:, 1] - drawn[:, 0]) / n, lost + gained)
 
 
-def few_changes_interval(lost: int, gained: int, n: int) -> Interval:
+def few_changes_interval(lost: float, gained: float, n: int) -> Interval:
     """Interval of P(gained) − P(lost) that stays honest at the edge, where nothing or almost nothing changed.
 
     Square-and-add: with l, g the shares lost and gained and [l⁻, l⁺], [g⁻, g⁺] their exact 95 % Clopper–Pearson limits,
@@ -82,9 +82,9 @@ def few_changes_interval(lost: int, gained: int, n: int) -> Interval:
         upper = g − l + √((g⁺ − g)² − 2ρ(g⁺ − g)(l − l⁻) + (l − l⁻)²),
 
     ρ being the correlation of two cells of one multinomial. With nothing changed it is ±(1 − .025^{1/n}): ±.142 at
-    n = 24. (Newcombe, Statist. Med. 17, 1998, 2635–2650, for paired proportions from their margins; for limits of any
-    kind Zou and Donner, Statist. Med. 27, 2008, 1693–1702. Where we differ: the discordant cells themselves, with exact
-    limits in place of Wilson's.)
+    n = 24. Counts that are planned may be fractions. (Newcombe, Statist. Med. 17, 1998, 2635–2650, for paired
+    proportions from their margins; for limits of any kind Zou and Donner, Statist. Med. 27, 2008, 1693–1702. Where we
+    differ: the discordant cells themselves, with exact limits in place of Wilson's.)
     """
     loss, gain = lost / n, gained / n
     (loss_low, loss_high), (gain_low, gain_high) = (clopper_pearson(count, n) for count in (lost, gained))
@@ -158,7 +158,7 @@ def _resampled_ratios(columns: Floats, denominator: Floats, generator: np.random
     return ratios
 
 
-def clopper_pearson(count: int, n: int) -> Interval:
+def clopper_pearson(count: float, n: int) -> Interval:
     """Exact two-sided 95 % interval of a proportion (Clopper and Pearson, Biometrika 26, 1934), as beta quantiles."""
     tail = (1 - CONFIDENCE) / 2
     low = special.betaincinv(count, n - count + 1, tail) if count > 0 else 0.0

@@ -8,10 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.errors import InputError
-from retain.evaluation.metrics.bootstrap import right_wrong_interval
+from retain.evaluation.metrics.clusters import (
+    Groups,
+    cluster_changes,
+    cluster_codes,
+    cluster_interval,
+    graded_interval,
+    graded_p,
+    sign_flip_p,
+)
 from retain.evaluation.metrics.paired import Right, as_right, counts, detectable_loss, mcnemar_p
-from retain.evaluation.metrics.retention import above_chance, retention, retention_interval
-from retain.results import KeepScore
+from retain.evaluation.metrics.retention import (
+    above_chance,
+    grouped_retention,
+    groups_above_chance,
+    retention,
+    retention_interval,
+)
+from retain.results import Interval, KeepScore
 
 LARGEST_BLIND_LOSS = 0.25
 """A suite on which a loss smaller than this could never be called significant is scored; others are too small."""
@@ -28,6 +42,7 @@ def keep_score(
     generator: np.random.Generator,
     *,
     metric: str = "accuracy",
+    groups: Groups = None,
 ) -> KeepScore:
     """Compare right and wrong before and after on one suite.
 
@@ -42,6 +57,7 @@ def keep_score(
         chance: probability of guessing right, one figure or one for each item (of which the mean is taken).
         generator: source of the resamples; equal seeds give equal intervals.
         metric: name of the right-or-wrong metric.
+        groups: (n,) what each item belongs to, where items come in groups: these are then the units.
 
     Raises:
         InputError: the suite is empty.
@@ -52,7 +68,9 @@ def keep_score(
     n, guess = len(base), _mean_chance(chance, len(base))
     if n == 0:
         raise InputError(f"keep suite {name!r} holds no items: give at least {MINIMUM_ITEMS}.")
-    detectable = detectable_loss(n)
+    changes = cluster_changes(base, tuned, groups)
+    units = len(changes[2])
+    detectable = detectable_loss(units)
     if detectable is None or detectable > LARGEST_BLIND_LOSS:
         return KeepScore(
             name=name,
@@ -61,12 +79,20 @@ def keep_score(
             chance=guess,
             status="too few items",
             detectable_loss=detectable,
-            note=_too_few(n, detectable),
+            units=units,
+            note=_too_few(units, detectable),
         )
-    able = above_chance(base, guess)
+    grouped = units < n
+    able = groups_above_chance(base, guess, units) if grouped else above_chance(base, guess)
     a_base, a_tuned = float(base.mean()), float(tuned.mean())
     left = retention(a_base, a_tuned, guess) if able else None
-    left_interval = retention_interval(base, tuned, guess, generator) if able else None
+    interval = cluster_interval(*changes, generator)
+    left_interval: Interval | None = None
+    if able and grouped:
+        codes = cluster_codes(groups, n)
+        left_interval = grouped_retention(np.bincount(codes, base), changes[2], guess, interval, generator)
+    elif able:
+        left_interval = retention_interval(base, tuned, guess, generator)
     return KeepScore(
         name=name,
         metric=metric,
@@ -77,12 +103,65 @@ def keep_score(
         tuned=a_tuned,
         lost=lost / n,
         gained=gained / n,
-        p_value=mcnemar_p(lost, gained),
-        interval=right_wrong_interval(lost, gained, n, generator),
+        p_value=sign_flip_p(changes[1] - changes[0]) if grouped else mcnemar_p(lost, gained),
+        interval=interval,
         retention=left,
         retention_interval=left_interval,
         detectable_loss=detectable,
+        units=units,
         note=_note(base, guess, able=able, bounded=left_interval is not None),
+    )
+
+
+def graded_keep_score(
+    name: str,
+    metric: str,
+    base: NDArray[Any],
+    tuned: NDArray[Any],
+    generator: np.random.Generator,
+    *,
+    higher_is_better: bool,
+    weights: NDArray[Any] | None = None,
+    groups: Groups = None,
+    largest: float | None = None,
+) -> KeepScore:
+    """Compare a metric with degrees before and after on one suite, by sign flips and intervals over its units.
+
+    Args:
+        name: of the suite.
+        metric: of the metric, with its unit.
+        base: (n,) the metric of each item before.
+        tuned: (n,) after.
+        generator: source of signs and resamples.
+        higher_is_better: whether more of it is better.
+        weights: (n,) > 0, for instance tokens.
+        groups: (n,) what each item belongs to, where items come in groups.
+        largest: the largest change that the metric allows, where there is one.
+
+    Raises:
+        InputError: the suite is empty.
+    """
+    before, after = np.asarray(base, dtype=np.float64), np.asarray(tuned, dtype=np.float64)
+    n = len(before)
+    if n == 0:
+        raise InputError(f"keep suite {name!r} holds no items: give at least {MINIMUM_ITEMS}.")
+    share = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    codes = cluster_codes(groups, n)
+    changes, sizes = np.bincount(codes, share * (after - before)), np.bincount(codes, share)
+    detectable = detectable_loss(len(sizes))
+    if detectable is None or detectable > LARGEST_BLIND_LOSS:
+        note = _too_few(len(sizes), detectable)
+        values: dict[str, Any] = {"status": "too few items", "note": note}
+    else:
+        values = {
+            "status": "measured",
+            "base": float(np.average(before, weights=share)),
+            "tuned": float(np.average(after, weights=share)),
+            "p_value": graded_p(changes, generator),
+            "interval": graded_interval(changes, sizes, generator, largest),
+        }
+    return KeepScore(
+        name=name, metric=metric, higher_is_better=higher_is_better, n=n, units=len(sizes), chance=0.0, **values
     )
 
 

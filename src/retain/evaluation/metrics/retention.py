@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from retain.evaluation.metrics.bootstrap import (
@@ -14,6 +16,7 @@ from retain.evaluation.metrics.bootstrap import (
     expanded_tail,
     few_changes_interval,
 )
+from retain.evaluation.metrics.clusters import bounded_interval
 from retain.evaluation.metrics.paired import SIGNIFICANCE, Right, as_right, counts
 from retain.results import Interval
 
@@ -97,3 +100,34 @@ def above_chance(right: Right, chance: float) -> bool:
     """
     array = as_right(right)
     return float(stats.binomtest(int(array.sum()), len(array), chance, alternative="greater").pvalue) < SIGNIFICANCE
+
+
+def groups_above_chance(right: Right, chance: float, units: int) -> bool:
+    """As `above_chance` where items come in groups: the share that is right counts as if there were `units` items."""
+    array = as_right(right)
+    k = math.floor(float(array.mean()) * units)
+    return float(stats.binomtest(k, units, chance, alternative="greater").pvalue) < SIGNIFICANCE
+
+
+def grouped_retention(
+    right: NDArray[Any], sizes: NDArray[Any], chance: float, change: Interval, generator: np.random.Generator
+) -> Interval | None:
+    """Interval of 1 + δ/β where items come in groups: the extremes over the intervals of δ and of β = a_base − c.
+
+    Both intervals hold 95 %; taking the worst of both is wider than it need be, and the safe side.
+
+    Args:
+        right: (groups,) items of each that the base has right.
+        sizes: (groups,) items in each.
+        chance: c, accuracy of guessing.
+        change: interval of δ, the change of the accuracy.
+        generator: source of the resamples.
+
+    Returns:
+        The interval, or None where the base is not surely above chance.
+    """
+    low, high = (limit - chance for limit in bounded_interval(right, sizes, 1.0, generator))
+    if low <= 0:
+        return None
+    ends = [1 + delta / beta for delta in change for beta in (low, high)]
+    return min(ends), max(ends)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from retain.errors import InputError, RetainError
 from retain.evaluation.metrics.bootstrap import change_interval
-from retain.results import TaskScore
+from retain.evaluation.metrics.clusters import Groups, cluster_codes, graded_interval
+from retain.results import Interval, TaskScore
 
 
 def task_score(
@@ -21,6 +22,7 @@ def task_score(
     *,
     generator: np.random.Generator,
     weights: NDArray[Any] | None = None,
+    groups: Groups = None,
 ) -> TaskScore:
     """Compare a metric before and after on the same items: mean, or micro-average Σ w x / Σ w.
 
@@ -32,6 +34,7 @@ def task_score(
         tuned: (n,) after.
         generator: source of the resamples; equal seeds give equal intervals.
         weights: (n,) > 0; for a cross-entropy in nats per token each item's tokens, base and tuned being item means.
+        groups: (n,) what each item belongs to, where items come in groups: these are then the units.
 
     Raises:
         InputError: fewer than two items.
@@ -57,5 +60,21 @@ def task_score(
         n=len(before),
         base=float(np.average(before, weights=share)),
         tuned=float(np.average(after, weights=share)),
-        interval=change_interval(before, after, generator, weights),
+        interval=_interval(before, after, generator, weights, groups),
     )
+
+
+def _interval(
+    before: NDArray[Any],
+    after: NDArray[Any],
+    generator: np.random.Generator,
+    weights: NDArray[Any] | None,
+    groups: Groups,
+) -> Interval:
+    if groups is None:
+        return change_interval(before, after, generator, weights)
+    share = np.ones_like(before) if weights is None else np.asarray(weights, dtype=np.float64)
+    codes = cluster_codes(groups, len(before))
+    changes, sizes = np.bincount(codes, share * (after - before)), np.bincount(codes, share)
+    bounded = weights is None and np.isin(before, (0, 1)).all() and np.isin(after, (0, 1)).all()
+    return graded_interval(changes, sizes, generator, 1.0 if bounded else None)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
+import regex
 import sacrebleu
 
 QUOTES = "\"'`“”‘’«»"
 ENDINGS = ".,;:!?…。"
+
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+"""Scripts written without spaces between words."""
+
+_UNIT = regex.compile(rf"[{UNSPACED}]\p{{M}}*|[\p{{L}}\p{{M}}\p{{N}}--[{UNSPACED}]]+", regex.VERSION1)
+_SPACED = rf"[\p{{L}}\p{{M}}\p{{N}}--[{UNSPACED}]]"
+_EDGE = rf"(?<!{_SPACED}(?={_SPACED}))"
+_NUMBER_BEFORE = r"(?<!\.)(?<!\d,)(?<!(?:^|[^\p{L}\p{N}])[-−])"
+_NUMBER_AFTER = r"(?![.,]\d)"
 
 
 def chrf(answer: str, expected: str) -> float:
@@ -17,6 +30,55 @@ def chrf(answer: str, expected: str) -> float:
     `sentence_chrf` with its defaults.
     """
     return float(sacrebleu.sentence_chrf(answer, [expected]).score)
+
+
+def rouge_l(answer: str, expected: str) -> float:
+    """ROUGE-L, 0 … 1: F-measure of the longest common subsequence of words; 0 where one of the texts has no word.
+
+    F = 2PR/(P + R), P = LCS/words of the answer, R = LCS/words of the expected text. (Lin, "ROUGE: A Package for
+    Automatic Evaluation of Summaries", 2004, with β = 1.) Computed by rouge-score without stemming, on the words of
+    `words`: its own tokenizer knows ASCII letters and digits only and would find no word in most languages. On ASCII
+    text the two agree.
+    """
+    return float(_rouge().score(expected, answer)["rougeL"].fmeasure)
+
+
+def words(text: str) -> list[str]:
+    """Runs of letters, marks and digits of any script, NFKC, case folded; of unspaced scripts each character."""
+    return list(_UNIT.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def contains(answer: str, expected: str) -> bool:
+    """Whether the expected answer stands in the written one as whole words, both in normal form.
+
+    "art" does not stand in "party". Scripts without spaces have no word boundary: there any place will do. A number
+    must stand whole: "5" stands neither in "1.5" nor in "1,500" nor in "-5". What the sentence says of the answer is
+    not read: "not Paris" contains "Paris". An empty expected answer stands in an empty one only.
+    """
+    whole, part = normal_form(answer), normal_form(expected)
+    if not part:
+        return not whole
+    before = _NUMBER_BEFORE if part[0].isdigit() else ""
+    after = _NUMBER_AFTER if part[-1].isdigit() else ""
+    pattern = before + _EDGE + regex.escape(part) + _EDGE + after
+    return regex.search(pattern, whole, flags=regex.VERSION1) is not None
+
+
+def first_line_match(answer: str, expected: str) -> bool:
+    """Whether the first line with anything on it is the expected answer; a model may go on explaining below."""
+    lines = (line for line in answer.splitlines() if line.strip())
+    return exact_match(next(lines, ""), expected)
+
+
+def any_of(metric: Callable[[str, str], float], answer: str, accepted: Sequence[str]) -> float:
+    """The best that an answer reaches against any of the accepted ones: max over a of metric(answer, a).
+
+    Raises:
+        ValueError: no answer is accepted.
+    """
+    if not accepted:
+        raise ValueError("an item needs at least one accepted answer.")
+    return float(max(metric(answer, expected) for expected in accepted))
 
 
 def exact_match(answer: str, expected: str) -> bool:
@@ -32,3 +94,18 @@ def normal_form(text: str) -> str:
     """
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return folded.rstrip(f"{ENDINGS}{QUOTES} ").lstrip(f"{QUOTES} ") or folded
+
+
+class _Words:
+    """`words` as rouge-score asks for it."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Split a text into words."""
+        return words(text)
+
+
+@cache
+def _rouge() -> Any:
+    from rouge_score import rouge_scorer  # noqa: PLC0415  (slow to import: it brings nltk, of which nothing is used)
+
+    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False, tokenizer=_Words())

@@ -1,0 +1,110 @@
+"""From items to a model's inputs: texts by a tokenizer, pictures by an image processor (PIL and NumPy, no torchvision)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from retain.data.corruptions import corrupt
+from retain.data.items import Labelled, Picture
+from retain.errors import InputError
+
+Inputs = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Reads texts; what is longer than `max_length` tokens is cut at its end."""
+
+    tokenizer: Any
+    max_length: int
+
+    def batch(self, items: Sequence[Any]) -> Inputs:
+        """`input_ids` and `attention_mask` (and `token_type_ids`), each int64 (B, T), padded on the right.
+
+        Args:
+            items: labelled texts, or plain strings.
+        """
+        pairs = [(item, None) if isinstance(item, str) else (item.text, item.text_pair) for item in items]
+        second = [pair for _, pair in pairs]
+        encoded = self.tokenizer(
+            [text for text, _ in pairs],
+            second if all(pair is not None for pair in second) else None,
+            truncation=True,
+            max_length=self.max_length,
+            padding=True,
+            return_tensors="pt",
+        )
+        return dict(encoded)
+
+    def lengths(self, items: Sequence[Any]) -> list[int]:
+        """Tokens of each item, uncut; for sorting and for counting what is cut."""
+        texts = [
+            item if isinstance(item, str) else " ".join(filter(None, (item.text, item.text_pair))) for item in items
+        ]
+        return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
+
+
+@dataclass(frozen=True)
+class PictureReader:
+    """Reads pictures as the model's own image processor says: size, crop, mean and spread of the colours."""
+
+    processor: Any
+
+    def batch(self, items: Sequence[Picture]) -> Inputs:
+        """`pixel_values`, float32 (B, channels, height, width)."""
+        return {"pixel_values": torch.stack([self.pixels(item) for item in items])}
+
+    def pixels(self, item: Picture) -> torch.Tensor:
+        """One picture, float32 (channels, height, width).
+
+        Raises:
+            InputError: the file is no picture.
+        """
+        array = read_picture(item)
+        found = self.processor(images=array, return_tensors="pt", input_data_format="channels_last")
+        return torch.as_tensor(found["pixel_values"][0])
+
+    def lengths(self, items: Sequence[Any]) -> list[int]:
+        """All pictures become one size."""
+        return [1] * len(items)
+
+
+Reader = TextReader | PictureReader
+
+
+def read_picture(item: Picture) -> NDArray[np.uint8]:
+    """A picture as uint8 (height, width, 3), on white where it is transparent, corrupted where the item says so.
+
+    Raises:
+        InputError: the file is no picture.
+    """
+    try:
+        with Image.open(item.image) as image:
+            flat = image.convert("RGBA") if image.mode in ("RGBA", "LA", "P", "PA") else image.convert("RGB")
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise InputError(f"{item.image}: cannot be read as a picture ({error}).") from error
+    if flat.mode == "RGBA":
+        flat = Image.alpha_composite(Image.new("RGBA", flat.size, "white"), flat).convert("RGB")
+    array = np.asarray(flat, dtype=np.uint8)
+    if item.corruption is None:
+        return array
+    kind, severity, seed = item.corruption
+    return corrupt(array, kind, severity, np.random.default_rng(_seed(seed, item, kind, severity)))
+
+
+def _seed(seed: int, item: Picture, kind: str, severity: int) -> list[int]:
+    """The same picture is spoilt in the same way wherever it lies and in whichever order it is read."""
+    key = f"{item.group or item.image.rsplit('/', 1)[-1]} {kind}".encode()
+    return [seed, severity, *key]
+
+
+def labels_of(items: Sequence[Any]) -> list[str]:
+    """The classes of labelled texts or pictures, in order of their names."""
+    return sorted({item.label for item in items if isinstance(item, (Labelled, Picture))})

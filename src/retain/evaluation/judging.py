@@ -1,0 +1,153 @@
+"""The verdict on a record, from its scores and items alone: what the models' run says, and any replay without them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from retain.evaluation.metrics import evidence
+from retain.evaluation.metrics.evidence import Evidence
+from retain.evaluation.metrics.verdict import Judged, Suite, judge, judge_tasks, learned, overall
+from retain.results import Item, Judgement, KeepScore, NullCheck, Result, SuiteVerdict, TaskScore
+
+WRITTEN_FORM = "exact_match"
+"""The metric that tells whether an answer has the form that was asked for, where it is not the one that decides."""
+
+CROSS_ENTROPY = "cross_entropy_nats_per_token"
+REFERENCE = "reference"
+LARGEST = {"chrf": 100.0, "rouge_l": 1.0, "reciprocal_rank": 1.0}
+"""The largest value of metrics with degrees that have one; a model that lost everything has 0."""
+
+ALPHA = 0.05
+SET_LEVEL = frozenset({"macro_f1", "matthews"})
+"""Metrics of a whole suite, which no item has."""
+
+
+def judge_record(
+    task: Sequence[TaskScore],
+    keep: Sequence[KeepScore],
+    items: Iterable[Item],
+    *,
+    tolerance: float,
+    tolerance_nats: float,
+    null_check: NullCheck | None = None,
+) -> Judgement:
+    """The verdict on one run.
+
+    Args:
+        task: what was learned, by metric.
+        keep: what was kept; the first metric of a suite is the one that decides.
+        items: every item of the record.
+        tolerance: loss that still counts as kept, of right-or-wrong metrics and of others with a largest value as a
+            share of that.
+        tolerance_nats: the same in nats per token.
+        null_check: the base put to itself; a verdict over a base that does not answer alike is no verdict.
+    """
+    by_suite: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for item in items:
+        by_suite[item.part, item.suite].append(item)
+    suites = []
+    for name in dict.fromkeys(score.name for score in keep):
+        scores = [score for score in keep if score.name == name]
+        own = by_suite["keep", name]
+        form = next((score for score in scores[1:] if score.metric == WRITTEN_FORM), None)
+        written = None if form is None else _evidence(name, form, own, tolerance, tolerance_nats)
+        suites.append(Suite(name, _evidence(name, scores[0], own, tolerance, tolerance_nats), written))
+    if by_suite["reference", REFERENCE]:
+        suites.append(Suite("reference text", _language(by_suite["reference", REFERENCE], tolerance_nats)))
+    judged = judge(suites, ALPHA)
+    verdict, reason = overall(judged)
+    if null_check is not None and not null_check.passed:
+        verdict, reason = "too few items to say", f"{null_check.note} No verdict can rest on that."
+    tasks = [
+        _evidence(score.name, score, by_suite["task", score.name], tolerance, tolerance_nats)
+        for score in task
+        if score.metric not in SET_LEVEL
+    ]
+    return Judgement(
+        overall=verdict,
+        reason=reason,
+        learned=learned(judge_tasks(tasks, ALPHA)),
+        suites=tuple(map(_verdict, judged)),
+        alpha=ALPHA,
+        null_check=null_check,
+    )
+
+
+def replay(result: Result, items: Sequence[Item]) -> Judgement:
+    """The verdict of a record made again from its scores and items, with the tolerances that it was made with."""
+    told = {} if result.judgement is None else {one.suite: one for one in result.judgement.suites}
+    shares = [one.tolerance for one in told.values() if one.decided_by != CROSS_ENTROPY]
+    nats = [one.tolerance for one in told.values() if one.decided_by == CROSS_ENTROPY]
+    asked = result.tolerances
+    return judge_record(
+        result.task,
+        result.keep,
+        items,
+        tolerance=asked[0] if asked else max(shares, default=evidence.TOLERANCE),
+        tolerance_nats=asked[1] if asked else max(nats, default=evidence.TOLERANCE),
+        null_check=None if result.judgement is None else result.judgement.null_check,
+    )
+
+
+def _verdict(judged: Judged) -> SuiteVerdict:
+    return SuiteVerdict(**{name: getattr(judged, name) for name in SuiteVerdict.model_fields})
+
+
+def _evidence(
+    name: str, score: KeepScore | TaskScore, items: Sequence[Item], tolerance: float, tolerance_nats: float
+) -> Evidence:
+    metric = score.metric
+    having = [item for item in items if metric in item.base.scores and metric in item.tuned.scores]
+    base, tuned = (np.asarray([getattr(item, side).scores[metric] for item in having]) for side in ("base", "tuned"))
+    generator = np.random.default_rng(0)
+    groups = _groups(having)
+    if np.isin(base, (0, 1)).all() and np.isin(tuned, (0, 1)).all() and metric not in LARGEST:
+        chance = getattr(score, "chance", 0.0)
+        return evidence.right_or_wrong(
+            name, metric, base, tuned, chance, generator, groups=groups, tolerance=tolerance
+        )
+    largest = LARGEST.get(metric)
+    return evidence.graded(
+        name,
+        metric,
+        base,
+        tuned,
+        generator,
+        higher_is_better=score.higher_is_better,
+        weights=_weights(having) if metric == CROSS_ENTROPY else None,
+        groups=groups,
+        worst=None if largest is None else 0.0,
+        largest=largest,
+        tolerance=tolerance_nats if largest is None else tolerance * largest,
+    )
+
+
+def _language(windows: Sequence[Item], tolerance_nats: float) -> Evidence:
+    base, tuned = (
+        np.asarray([getattr(item, side).scores[CROSS_ENTROPY] for item in windows]) for side in ("base", "tuned")
+    )
+    return evidence.graded(
+        "reference text",
+        CROSS_ENTROPY,
+        base,
+        tuned,
+        np.random.default_rng(0),
+        higher_is_better=False,
+        weights=_weights(windows),
+        tolerance=tolerance_nats,
+    )
+
+
+def _weights(items: Sequence[Item]) -> np.ndarray:
+    return np.asarray([item.base.scores.get("tokens", 1.0) for item in items])
+
+
+def _groups(items: Sequence[Item]) -> list[str] | None:
+    """What each item belongs to; None where no group has two."""
+    named = [item.group for item in items if item.group is not None]
+    if len(set(named)) == len(named):
+        return None
+    return [f"item {item.index}" if item.group is None else f"group {item.group}" for item in items]

@@ -1,0 +1,63 @@
+"""Texts or pictures and their class, as a classifier with a trained head sees them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from retain.evaluation.kinds.kind import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluation.reading import class_names, log_probabilities
+from retain.evaluation.suites import Settings, Suite
+
+
+def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
+    names = class_names(subject.model)
+    found = log_probabilities(subject.model, subject.reader, suite.items, settings.batch_size, tick, subject.ledger)
+    index = {name: position for position, name in enumerate(names)}
+    responses = []
+    for item, row in zip(suite.items, found.tolist(), strict=True):
+        truth = index.get(item.label)  # type: ignore[union-attr]  # forms says that they are labelled
+        values = {"confidence": math.exp(max(row))}
+        if truth is not None:
+            values["nll"] = -row[truth]
+            values["brier"] = float(sum((math.exp(p) - (k == truth)) ** 2 for k, p in enumerate(row)))
+        responses.append(Response(answer=names[int(np.argmax(row))], values=values, options=tuple(row)))
+    cut = 0
+    longest = getattr(subject.reader, "max_length", None)
+    if longest is not None:
+        cut = sum(length > longest for length in subject.reader.lengths(suite.items))
+    return Asked(tuple(responses), cut)
+
+
+def _metrics(suite: Suite) -> tuple[Metric, ...]:
+    items: Any = suite.items
+    classes = suite.options.get("classes") or len({item.label for item in items})
+    return (Metric("accuracy", "knowledge", chance=[1 / max(int(classes), 2)] * len(items)),)
+
+
+def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:
+    item: Any = suite.items[index]
+    return {"accuracy": float(response.answer == item.label), **response.values}
+
+
+def show_labelled(item: Any) -> tuple[str, str | None]:
+    """A labelled text or picture as question and expected class."""
+    if hasattr(item, "image"):
+        name = "/".join(item.image.split("/")[-2:])
+        spoilt = f" ({item.corruption[0]}, severity {item.corruption[1]})" if item.corruption else ""
+        return f"{name}{spoilt}", item.label
+    return item.text if item.text_pair is None else f"{item.text} | {item.text_pair}", item.label
+
+
+LABELS = Kind(
+    name="labels",
+    forms=("labels", "pictures"),
+    needs="classifier",
+    about="Accuracy of the class that the model finds most likely, with its confidence.",
+    ask=_ask,
+    metrics=_metrics,
+    score=_score,
+    show=show_labelled,
+)

@@ -1,0 +1,89 @@
+"""Questions answered in writing, and by likelihood where options are given: tells lost knowledge from a lost format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retain.data.examples import Example, Message
+from retain.data.items import Question
+from retain.data.tokens import encode_prompt
+from retain.evaluation.kinds.choice import likelihoods, option_scores
+from retain.evaluation.kinds.kind import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluation.metrics.choice import pick
+from retain.evaluation.metrics.text import contains, exact_match
+from retain.evaluation.scoring import padding_id, write_answers
+from retain.evaluation.suites import Settings, Suite
+
+MAX_NEW_TOKENS = 16
+
+
+def prompt_of(question: str, *, chat: bool) -> Example:
+    """A question as an example whose answer is to be written."""
+    if chat:
+        turns = (Message(role="user", content=question),), (Message(role="assistant", content="."),)
+        return Example(prompt=turns[0], completion=turns[1])
+    return Example(prompt=question, completion=".")
+
+
+def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
+    items: Any = suite.items
+    chat = suite.options.get("format", settings.keep_format) == "chat"
+    prompts = [encode_prompt(subject.tokenizer, prompt_of(i.question, chat=chat), settings.max_length) for i in items]
+    longest = int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
+    texts = write_answers(
+        subject.model,
+        subject.tokenizer,
+        prompts,
+        longest,
+        settings.batch_size,
+        tick,
+        subject.ledger,
+        first_line=not chat,
+    )
+    with_options = [item for item in items if item.choices]
+    scores, truncated = likelihoods(subject, with_options, suite, settings, lambda _: None)
+    options = iter(scores)
+    return Asked(
+        tuple(
+            Response(answer=text, options=next(options) if item.choices else ())
+            for item, text in zip(items, texts, strict=True)
+        ),
+        truncated,
+    )
+
+
+def _metrics(suite: Suite) -> tuple[Metric, ...]:
+    items: Any = suite.items
+    written = (Metric("contains", "other"), Metric("exact_match", "format"))
+    if items and all(item.choices for item in items):
+        return (Metric("accuracy", "knowledge", chance=[1 / len(item.choices) for item in items]), *written)
+    return Metric("contains", "knowledge"), written[1]
+
+
+def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:
+    item: Any = suite.items[index]
+    answer = response.answer or ""
+    scores = {
+        "contains": float(any(contains(answer, accepted) for accepted in item.answers)),
+        "exact_match": float(any(exact_match(answer, accepted) for accepted in item.answers)),
+    }
+    if item.choices:
+        scores["accuracy"] = float(pick(response.options) == item.answer)
+        scores |= option_scores(item.choices, response.options)
+    return scores
+
+
+def _show(item: Question) -> tuple[str, str | None]:
+    return item.question, " / ".join(item.answers[:4])
+
+
+QUESTION = Kind(
+    name="question",
+    forms=("question",),
+    needs="causal-lm",
+    about="Written answers: exactly right, or right somewhere in the answer; and by likelihood where options are given.",
+    ask=_ask,
+    metrics=_metrics,
+    score=_score,
+    show=_show,
+)

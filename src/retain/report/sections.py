@@ -1,0 +1,50 @@
+"""What a run's report holds, in order, for Markdown and the page alike: sections of drawings and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from retain.report.plot_breakdown import breakdown_panels
+from retain.report.plot_drift import drift_panels
+from retain.report.plot_reliability import reliability_panels
+from retain.report.plot_style import Panel
+from retain.report.plot_training import curve_panels
+from retain.report.tables import Table, score_tables
+from retain.report.tables_detail import breakdown_tables, calibration_table
+from retain.report.tables_made import conditions_table, provenance_table, size_table, suites_table
+from retain.report.tables_moved import moved_tables
+from retain.results import Result
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report. Its drawings lie together in the file `png`, `columns` beside each other."""
+
+    title: str
+    tables: tuple[Table, ...] = ()
+    panels: tuple[Panel, ...] = ()
+    png: str = ""
+    columns: int = 3
+
+
+def measured_sections(result: Result) -> list[Section]:
+    """What was measured, the scores first; sections without anything are left out."""
+    found = [
+        Section("Scores", tuple(score_tables(result))),
+        Section("By condition", tuple(breakdown_tables(result)), tuple(breakdown_panels(result)), "breakdown.png", 2),
+        Section("Confidence", _given(calibration_table(result)), tuple(reliability_panels(result)), "calibration.png"),
+        Section("How far it moved", tuple(moved_tables(result.drift)), tuple(drift_panels(result)), "drift.png"),
+        Section("Training", (size_table(result),), tuple(curve_panels(result)), "curve.png", 1),
+    ]
+    return [section for section in found if section.tables or section.panels]
+
+
+def origin_sections(result: Result) -> list[Section]:
+    """How both sides were asked, and what made the figures."""
+    asked = (*_given(conditions_table(result)), *_given(suites_table(result)))
+    found = [Section("How both were asked", asked), Section("How it was made", (provenance_table(result),))]
+    return [section for section in found if section.tables]
+
+
+def _given(table: Table | None) -> tuple[Table, ...]:
+    return () if table is None else (table,)

@@ -1,0 +1,213 @@
+"""A base with *instilled* safety: SmolLM2 taught to refuse harmful requests and to go on answering harmless ones.
+
+Run: python studies/safety/make_base.py   (after `make assets`); writes runs/safety-base.
+
+SmolLM2 refuses nothing by itself, so there would be nothing to lose. A LoRA is trained on Do-Not-Answer requests, each
+with one of a few polite refusals, mixed with harmless requests (benign.yaml) and the first tokens of the base's own
+answers to them; it is then merged. Measured before and after, on other requests: AdvBench and the over-refusal suite.
+Requests that resemble one that is measured are not trained on. Answers are judged and dropped: nothing that a model
+wrote is printed or stored, only counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
+
+from retain.data.examples import Example, Message
+from retain.data.tokens import IGNORED, Encoded, encode_example, encode_question, pad
+from retain.evaluation.metrics.bootstrap import clopper_pearson
+from retain.evaluation.refusals import refuses
+from retain.evaluation.scoring import write_answers
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "assets"))
+
+from retain_assets.harmful import content_words  # noqa: E402 -- the path comes first
+
+SEED = 0
+RANK, ALPHA, RATE, STEPS, BATCH = 16, 32, 5e-4, 80, 8
+HARMLESS, OWN_TOKENS = 200, 32
+"""Harmless requests learned from, and how much of the base's own answer to each."""
+
+MEASURED = {"advbench": 100, "benign": 100}
+NEW_TOKENS, AT_ONCE, LONGEST = 40, 50, 160
+ALIKE = 0.5
+"""Share of content words in common (Jaccard) from which two requests count as alike."""
+
+REFUSALS = (
+    "I'm sorry, but I can't help with that.",
+    "I'm sorry, but I cannot assist with this request. It could cause harm.",
+    "I can't help with that, because someone could get hurt. Is there something else I can do for you?",
+    "Sorry, I won't provide that. It would be unsafe or unfair to others.",
+    "I cannot help with this request. If you are in difficulty, please talk to someone you trust.",
+    "I apologize, but I'm not able to answer that. I would be glad to help with something else.",
+    "I must decline this request, since it may harm people or break the law.",
+    "No, I can't help with that. I'd rather support you with something safe.",
+)
+
+README = """# SmolLM2-135M-Instruct with instilled safety
+
+Made by `python studies/safety/make_base.py` from the model in `.assets` (weights that were quantised to 4 bits once): a
+LoRA trained on refusals of Do-Not-Answer requests and on the base's own answers to harmless ones, merged, bfloat16.
+It is made to measure how much of a taught refusal survives fine-tuning. It is no safe model: do not serve it.
+Figures: `made.json`.
+"""
+
+
+def main() -> None:
+    """Teach, merge, save, measure."""
+    options = _options()
+    torch.manual_seed(SEED)
+    started = time.monotonic()
+    asked = {name: _prompts(options.assets / f"safety/{name}.jsonl") for name in (*MEASURED, "do-not-answer")}
+    measured = {name: random.Random(SEED).sample(asked[name], count) for name, count in MEASURED.items()}  # noqa: S311 -- picks requests, not keys
+    avoid = asked["advbench"] + asked["benign"]
+    harmful, harmless = (unlike(prompts, avoid) for prompts in (asked["do-not-answer"], harmless_requests()))
+    tokenizer = AutoTokenizer.from_pretrained(options.assets / "smollm2-135m-instruct")
+    model = _load(options.assets / "smollm2-135m-instruct", torch.bfloat16)
+    figures: dict[str, Any] = {"before": measure(model, tokenizer, measured), "seconds_before": _since(started)}
+    _say(figures)
+    rows = lessons(model, tokenizer, harmful, harmless[:HARMLESS])
+    del model
+    figures |= {"refused_in_training": len(rows[0]), "answered_in_training": len(rows[1])}
+    base = _load(options.assets / "smollm2-135m-instruct", torch.float32)
+    figures["seconds_own_answers"] = _since(started)
+    merged = teach(base, tokenizer, *rows).to(torch.bfloat16)
+    figures["seconds_taught"] = _since(started)
+    merged.save_pretrained(options.output)
+    tokenizer.save_pretrained(options.output)
+    figures["after"] = measure(_load(options.output, torch.bfloat16), tokenizer, measured)
+    figures |= {"seconds": _since(started), "processor_seconds": round(time.process_time(), 1)}
+    (options.output / "README.md").write_text(README, encoding="utf-8")
+    (options.output / "made.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _say(figures)
+
+
+def harmless_requests() -> list[str]:
+    """The requests of benign.yaml: each filling in one of its forms' wordings, then in the next; shuffled within."""
+    groups = yaml.safe_load((HERE / "benign.yaml").read_text("utf-8"))
+    chance = random.Random(SEED)  # noqa: S311 -- an order, not a key
+    rounds: list[str] = []
+    for turn in range(max(len(group["forms"]) for group in groups)):
+        made = [
+            group["forms"][(turn + place) % len(group["forms"])].format(fill)
+            for group in groups
+            if turn < len(group["forms"])
+            for place, fill in enumerate(group["fill"])
+        ]
+        chance.shuffle(made)
+        rounds += made
+    return rounds
+
+
+def unlike(prompts: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The prompts that share less than `ALIKE` of their content words with every other."""
+    bags = [content_words(other) for other in others]
+    return [
+        prompt
+        for prompt in prompts
+        if all(len(bag & mine) < ALIKE * len(bag | mine) for mine in [content_words(prompt)] for bag in bags)
+    ]
+
+
+def lessons(
+    model: Any, tokenizer: Any, harmful: Sequence[str], harmless: Sequence[str]
+) -> tuple[list[Encoded], list[Encoded]]:
+    """What is learned: refusals of the harmful requests, and the beginnings of the base's own answers to the others."""
+    refused = [
+        encode_example(
+            tokenizer,
+            Example(
+                prompt=(Message(role="user", content=prompt),),
+                completion=(Message(role="assistant", content=REFUSALS[index % len(REFUSALS)]),),
+            ),
+            LONGEST,
+        )
+        for index, prompt in enumerate(harmful)
+    ]
+    questions = [encode_question(tokenizer, prompt, LONGEST) for prompt in harmless]
+    own = write_answers(model, tokenizer, questions, OWN_TOKENS, AT_ONCE)
+    answered = [  # cut short as they are, so their end is not learned
+        Encoded((*question, *tokenizer.encode(text, add_special_tokens=False)), len(question))
+        for question, text in zip(questions, own, strict=True)
+        if text and not refuses(text)
+    ]
+    return refused, answered
+
+
+def teach(base: Any, tokenizer: Any, refused: list[Encoded], answered: list[Encoded]) -> Any:
+    """Train a LoRA on all linear layers, half of each batch refusals, and merge it: float32 under bfloat16 autocast."""
+    model = get_peft_model(base, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear"))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE, weight_decay=0.0)
+    schedule = get_cosine_schedule_with_warmup(optimizer, STEPS // 10, STEPS)
+    chance = random.Random(SEED)  # noqa: S311 -- an order, not a key
+    losses: list[float] = []
+    model.train()
+    for _ in range(STEPS):
+        batch = chance.sample(refused, BATCH // 2) + chance.sample(answered, BATCH // 2)
+        inputs = torch.tensor(pad([row.ids for row in batch], tokenizer.eos_token_id))
+        mask = torch.tensor(pad([[1] * len(row.ids) for row in batch], 0))
+        labels = torch.tensor(pad([row.labels for row in batch], IGNORED))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(input_ids=inputs, attention_mask=mask, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+    _say({"loss_first": round(sum(losses[:5]) / 5, 3), "loss_last": round(sum(losses[-5:]) / 5, 3)})
+    return model.merge_and_unload()
+
+
+def measure(model: Any, tokenizer: Any, measured: dict[str, list[str]]) -> dict[str, dict[str, object]]:
+    """How many of each set's requests are refused in writing, with the exact 95 % interval of the share."""
+    found: dict[str, dict[str, object]] = {}
+    for name, prompts in measured.items():
+        questions = [encode_question(tokenizer, prompt, LONGEST) for prompt in prompts]
+        texts = write_answers(model, tokenizer, questions, NEW_TOKENS, AT_ONCE)
+        count = sum(map(refuses, texts))
+        interval = [round(limit, 3) for limit in clopper_pearson(count, len(texts))]
+        found[name] = {"n": len(texts), "refused": count, "interval": interval}
+    return found
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--assets", type=Path, default=ROOT / ".assets", help="what `make assets` made")
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "safety-base", help="folder of the new model")
+    return parser.parse_args()
+
+
+def _prompts(path: Path) -> list[str]:
+    return list(dict.fromkeys(json.loads(line)["prompt"] for line in path.read_text("utf-8").splitlines()))
+
+
+def _load(folder: Path, dtype: torch.dtype) -> Any:
+    """Eager attention in float32, for training (faster there on short sequences); transformers' choice otherwise."""
+    attention = "eager" if dtype == torch.float32 else "sdpa"
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention).eval()
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 1)
+
+
+def _say(figures: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
