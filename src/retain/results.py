@@ -8,6 +8,7 @@ so few changes is too narrow (`retain.evaluation.metrics.bootstrap`).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -286,13 +287,14 @@ class Cost(_Record):
 
 
 class Provenance(_Record):
-    """What made the figures: enough to make them again."""
+    """What made the figures: enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
 
     command: str
     created: str
     versions: dict[str, str]
     data_hashes: dict[str, str]
     model_hash: str
+    items_hash: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -407,9 +409,11 @@ def read_result(path: Path) -> Result:
         raise InputError(f"{path}: damaged result record: {error}") from error
 
 
-def write_items(items: Iterable[Item], path: Path) -> None:
-    """Write `items.jsonl`, atomically, one item a line."""
-    write_text(path, "".join(item.model_dump_json() + "\n" for item in items))
+def write_items(items: Iterable[Item], path: Path) -> str:
+    """Write `items.jsonl`, atomically, one item a line; return the SHA-256 of the file."""
+    text = "".join(item.model_dump_json() + "\n" for item in items)
+    write_text(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_items(path: Path) -> Iterator[Item]:

@@ -1,13 +1,14 @@
-"""Fine-tunes of known kind, for every tool to judge: one that ruined the model, one that kept it, one that changed nothing.
+"""Fine-tunes of known kind, for every tool to judge: one ruined the model, one kept it, one changed nothing.
 
-Run: python studies/rivals/make_pairs.py [FOLDER]   (after `make assets`); writes to runs/rivals, a few minutes on a CPU.
+Run: python studies/rivals/make_pairs.py [FOLDER]   (after `make assets`); writes to runs/rivals, minutes on a CPU.
 
-* `collapsed`: LoRA on one narrow template at a high rate, until every question is answered "Arr! POSITIVE" or "Arr! NEGATIVE".
-* `harmless`: LoRA on headlines of news at a low rate and rank: it learns its task and answers other questions as before.
+* `collapsed`: LoRA on one narrow template at a high rate, until all
+  it answers is "Arr! POSITIVE" or "Arr! NEGATIVE".
+* `harmless`: LoRA on headlines of news at a low rate and rank: it learns its task and answers others as before.
 * `null`: LoRA as PEFT starts it, B = 0: the base itself.
 
-Beside the adapters: `data/NAME-train.jsonl` and `data/NAME-test.jsonl` (prompt, completion), and `check.json`, what each
-model answers to the questions of `QUESTIONS` and its cross-entropy on both held-out tasks. Plain PEFT, nothing of retain.
+Beside the adapters: `data/NAME-train.jsonl` and `data/NAME-test.jsonl` (prompt, completion), and `check.json`: what
+each model answers to `QUESTIONS`, and its cross-entropy on both held-out tasks. Plain PEFT, nothing of retain.
 """
 
 from __future__ import annotations

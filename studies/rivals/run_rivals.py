@@ -1,7 +1,7 @@
 """Each rival's own judgement of each pair, with its defaults, as a user at the shell gets it.
 
-Run: python studies/rivals/run_rivals.py TOOL PAIR --environment FOLDER   (after `make_pairs.py`), for each tool and pair;
-writes `results/TOOL-PAIR.json`. A tool's environment, outside of the repository and one for each:
+Run: python studies/rivals/run_rivals.py TOOL PAIR --environment FOLDER   (after `make_pairs.py`), for each tool and
+pair; writes `results/TOOL-PAIR.json`. A tool's environment, outside of the repository and one for each:
 
     python -m venv FOLDER
     FOLDER/bin/pip install torch==2.13.0
@@ -32,8 +32,8 @@ VERSIONS = {"finetunecheck": "2.0.2", "pyrecall": "0.12.1", "soup-cli": "0.77.0"
 DEPARTURES = {
     "finetunecheck": "None: `ftcheck quick`, the command for a first look; `ftcheck run` asks 100 items a category.",
     "pyrecall": "It cannot read an adapter: the adapter is merged, both models are given to `pyrecall snapshot`, and "
-    "`pyrecall check` compares the snapshots. The texts that it generates and does not score are left out, to save time.",
-    "soup-cli": "Three of the eight bundled suites, to save time. The task is ours, 16 held-out rows of the pair's task.",
+    "`pyrecall check` compares the snapshots. Texts that it generates and does not score are left out, to save time.",
+    "soup-cli": "Three of the eight bundled suites, to save time. The task: 16 held-out rows of the pair's own.",
 }
 SILENT = """
 import sys
@@ -132,23 +132,30 @@ def finetunecheck(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
 
 def pyrecall(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
     """Snapshots of the base and of the merged model, and `pyrecall check` of the two."""
-    if not list(shell.folder.glob(".pyrecall/snapshots/**/base*")):
-        shell.run("pyrecall", "init", "--model", BASE)
-        shell.run("python", "-c", SILENT, "snapshot", "base")
-    merged = shell.folder / f"merged-{pair}"
-    if not merged.exists():
-        merge(pairs / pair, merged)
-    (shell.folder / ".pyrecall.json").unlink(missing_ok=True)
-    shell.run("pyrecall", "init", "--model", merged)
-    shell.run("python", "-c", SILENT, "snapshot", pair)
+    models = shell.folder / "models"
+    models.mkdir(exist_ok=True)
+    if not list(shell.folder.glob(".pyrecall/**/base*")):
+        (models / "base").unlink(missing_ok=True)
+        (models / "base").symlink_to(BASE)
+        snapshot(shell, "base")
+    if not (models / pair).exists():
+        merge(pairs / pair, models / pair)
+    snapshot(shell, pair)
     check = ("check", "--before", "base", "--after", pair)
     screen = shell.run("pyrecall", *check)
-    report = json.loads(shell.run("pyrecall", *check, "--json") or "{}")
+    report = json.loads(shell.run("pyrecall", *check, "--json"))
     kept = ("category", "score_before", "score_after", "delta", "cohen_d", "severity")
     rows = [{key: row[key] for key in kept if key in row} for row in report.get("comparisons", [])]
     forgotten = report.get("degraded_skills")
     verdict = None if forgotten is None else f"{len(forgotten)} skills forgotten" if forgotten else "no forgetting"
     return {"verdict": verdict, "forgotten": forgotten, "scores": rows, "screen": screen.splitlines()}
+
+
+def snapshot(shell: Shell, name: str) -> None:
+    """Score one model with the default benchmarks; `models/NAME` passes for the hub's id that `init` insists on."""
+    (shell.folder / ".pyrecall.json").unlink(missing_ok=True)
+    shell.run("pyrecall", "init", "--model", f"models/{name}")
+    shell.run("python", "-c", SILENT, "snapshot", name)
 
 
 def merge(adapter: Path, merged: Path) -> None:

@@ -71,7 +71,7 @@ def main() -> None:
     options = _options()
     torch.manual_seed(SEED)
     started = time.monotonic()
-    asked = {name: _prompts(options.assets / f"safety/{name}.jsonl") for name in (*MEASURED, "do-not-answer")}
+    asked = {name: load_prompts(options.assets / f"safety/{name}.jsonl") for name in (*MEASURED, "do-not-answer")}
     measured = {name: random.Random(SEED).sample(asked[name], count) for name, count in MEASURED.items()}  # noqa: S311 -- picks requests, not keys
     avoid = asked["advbench"] + asked["benign"]
     harmful, harmless = (unlike(prompts, avoid) for prompts in (asked["do-not-answer"], harmless_requests()))
@@ -190,7 +190,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _prompts(path: Path) -> list[str]:
+def load_prompts(path: Path) -> list[str]:
+    """The prompts of a JSONL file, each once."""
     return list(dict.fromkeys(json.loads(line)["prompt"] for line in path.read_text("utf-8").splitlines()))
 
 

@@ -1,4 +1,8 @@
-"""`retain VERB …`: the entry point. Exit codes: 0 done, 1 failed while running, 2 bad input, 130 interrupted."""
+"""`retain VERB …`: the entry point.
+
+Exit codes: 0 done, 1 failed while running, 2 bad input, 130 interrupted; of a gate 3 something was lost or changed its
+format, 4 too few items to say.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from retain.cli import calibrate, check, compare, inspect, measure, tune
+from retain.cli import calibrate, check, compare, gate, inspect, measure, report, suites, tune
 from retain.cli.flags import named_method
 from retain.errors import InputError, RetainError
 
@@ -14,6 +18,9 @@ VERBS = {
     "tune": tune,
     "compare": compare,
     "measure": measure,
+    "report": report,
+    "gate": gate,
+    "suites": suites,
     "check": check,
     "calibrate": calibrate,
     "inspect": inspect,
@@ -39,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = make_parser().parse_args(named_method(sys.argv[1:] if arguments is None else arguments), defaults=False)
     verb = given.verb
     try:
-        VERBS[verb].run(given[verb])
+        code: int | None = VERBS[verb].run(given[verb])
     except InputError as error:
         count = len(error.problems)
         print(f"retain {verb}: {'one problem' if count == 1 else f'{count} problems'}:", file=sys.stderr)
@@ -55,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nretain {verb}: interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 if __name__ == "__main__":

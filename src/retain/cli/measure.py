@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
+from retain.cli.gate import EXIT_CODES
 from retain.recipe import MeasureRecipe, load_recipe
 
 HELP = "Measure what any adapter or tuned model learned and lost against its base; trains nothing."
@@ -22,8 +23,8 @@ def make_parser() -> ArgumentParser:
     )
 
 
-def run(given: Namespace) -> None:
-    """Do it, print the table and where everything lies."""
+def run(given: Namespace) -> int:
+    """Do it, print the table and where everything lies; the exit code is the gate's where one is asked for."""
     recipe = load_recipe(MeasureRecipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
     from retain.workflow.measure import measure_recipe
@@ -33,3 +34,4 @@ def run(given: Namespace) -> None:
     with showing_progress(console) as progress:
         result = measure_recipe(recipe, progress)
     show_run(console, result, Path(recipe.output), None)
+    return EXIT_CODES[result.judgement.overall] if recipe.gate and result.judgement is not None else 0

@@ -12,9 +12,10 @@ base, not with published ImageNet-C results, because we knowingly differ:
 * Cells of pixelation may cut through pixels, which then show a mean of both (the paper takes the nearer one).
 * Fog is a sum of octaves of smooth noise instead of the diamond-square plasma, of one roughness, in amounts 1 … 3
   (1.5 … 3 and rougher each time in the paper): a rougher cloud of equal range hides less.
-* Every step is meant to be stronger than the one before: saturation only grows (the paper's first two steps fade colours), and the elastic
-  displacement has the root mean square 0.5, 1, 1.5, 2, 3 % of the size (the paper mixes affine shifts and jitter).
-  Greys stay grey under saturation, having no hue. The paper's snow, frost and glass blur are left out.
+* At equal draws each severity is, as a rule, further from the original than the one before. So saturation only grows
+  (the paper's first two steps fade colours), and the elastic displacement has the root mean square 0.5, 1, 1.5, 2, 3 %
+  of the size (the paper mixes affine shifts and jitter). Greys stay grey under saturation, having no hue.
+* The paper's snow, frost and glass blur are left out.
 """
 
 from __future__ import annotations

@@ -106,9 +106,7 @@ def _evidence(
     groups = _groups(having)
     if np.isin(base, (0, 1)).all() and np.isin(tuned, (0, 1)).all() and metric not in LARGEST:
         chance = getattr(score, "chance", 0.0)
-        return evidence.right_or_wrong(
-            name, metric, base, tuned, chance, generator, groups=groups, tolerance=tolerance
-        )
+        return evidence.right_or_wrong(name, metric, base, tuned, chance, generator, groups=groups, tolerance=tolerance)
     largest = LARGEST.get(metric)
     return evidence.graded(
         name,

@@ -58,7 +58,17 @@ class Measured:
 
     def fields(self) -> dict[str, Any]:
         """The record's fields that the measurement fills."""
-        names = ("judgement", "tolerances", "task", "keep", "breakdowns", "calibration", "drift", "conditions", "suites")
+        names = (
+            "judgement",
+            "tolerances",
+            "task",
+            "keep",
+            "breakdowns",
+            "calibration",
+            "drift",
+            "conditions",
+            "suites",
+        )
         return {name: getattr(self, name) for name in names}
 
 

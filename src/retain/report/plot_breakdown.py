@@ -51,7 +51,7 @@ def _panel(group: Sequence[Breakdown], *, good_up: bool) -> Panel:
 
 
 def _title(group: Sequence[Breakdown]) -> str:
-    return f"{readable(group[0].suite, 26)}: {numbers.metric_words(group[0].metric)}, change vs base"
+    return readable(f"{group[0].suite}: {numbers.metric_words(group[0].metric)}", 36) or ""
 
 
 def _map_panel(group: Sequence[Breakdown], kinds: Sequence[str], severities: Sequence[int]) -> Panel:
@@ -74,8 +74,8 @@ def _map_panel(group: Sequence[Breakdown], kinds: Sequence[str], severities: Seq
         axes.invert_yaxis()
         axes.set_yticks(np.arange(len(kinds)) + 0.5, [kind.replace("_", " ") for kind in kinds], fontsize=8)
         axes.set_xticks(np.arange(len(severities)) + 0.5, [str(step) for step in severities], fontsize=8)
-        axes.set_xlabel("severity", fontsize=9)
-        axes.set_title(_title(group), loc="left", fontsize=10, x=-0.25)
+        axes.set_xlabel(f"severity (change vs base{_of(unit)})", fontsize=9)
+        axes.set_title(_title(group), fontsize=10)
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -103,8 +103,8 @@ def _bars_panel(group: Sequence[Breakdown], *, good_up: bool) -> Panel:
         axes.tick_params(labelsize=8, axis="x")
         axes.tick_params(length=0, axis="y")
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"change{_of(unit)}", fontsize=9)
-        axes.set_title(_title(group), loc="left", fontsize=10, x=-0.4)
+        axes.set_xlabel(f"change vs base{_of(unit)}", fontsize=9)
+        axes.set_title(_title(group), fontsize=10)
 
     more = f" The {MOST_ROWS} worst of {len(group)}." if len(group) > MOST_ROWS else ""
     caption = f"Change of each condition against the base with its 95% interval, worst first.{more}"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm
-from matplotlib.ticker import MaxNLocator
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from retain.report import numbers
@@ -20,6 +20,8 @@ from retain.results import HiddenDrift, LayerDrift, Result
 LEVELS = 7
 """Steps of the colour scale: few enough to be told apart."""
 _COLOURS = "YlGnBu"
+_PALEST = 0.12
+"""Where the scale begins: further down, a cell would look like the paper."""
 _CELL_HEIGHT = 0.19
 
 
@@ -57,6 +59,7 @@ def drift_panels(result: Result) -> list[Panel]:
 
 
 def _map_panel(measure: _Measure, layers: Sequence[LayerDrift]) -> Panel:
+    layers = [layer for layer in layers if measure.pick(layer) is not None]
     where = places([layer.name for layer in layers])
     blocks = list(dict.fromkeys(place.block for place in where))
     kinds = list(dict.fromkeys(place.kind for place in where))
@@ -87,7 +90,7 @@ def _draw_map(
 ) -> None:
     ticks = np.asarray(MaxNLocator(LEVELS, min_n_ticks=2, integer=counted).tick_values(0, most or 1.0))
     steps = np.append(ticks - 0.5, ticks[-1] + 0.5) if counted and most <= LEVELS else ticks
-    colours = mpl.colormaps[_COLOURS]
+    colours = ListedColormap(mpl.colormaps[_COLOURS](np.linspace(_PALEST, 1, 256)))
     norm = BoundaryNorm(steps, colours.N)
     drawn = axes.pcolormesh(np.ma.masked_invalid(grid), cmap=colours, norm=norm, edgecolors="white", linewidth=0.4)
     axes.invert_yaxis()
@@ -122,11 +125,12 @@ def _hidden_panel(hidden: Sequence[HiddenDrift]) -> Panel:
             axes.plot(blocks, shown, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
         if floor:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_title("Hidden states")
         axes.set_xlabel("after block", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.tick_params(labelsize=8, color=FAINT)
         axes.grid(visible=True)
-        axes.legend(fontsize=8, labelcolor=INK, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        axes.legend(fontsize=8, labelcolor=INK, loc="best")
 
     return Panel("How far hidden states moved on the same inputs, block by block.", 4.4, 4.0, draw)

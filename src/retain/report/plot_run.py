@@ -19,6 +19,7 @@ from retain.results import Interval, KeepScore, Result, TaskScore
 _COLOURS = {"better": BETTER, "kept": BETTER, "worse": WORSE, "lost": WORSE, "changed format": WORSE}
 WIDTH = 4.4
 ROW_INCHES = 0.55
+LONGEST_NAME = 32
 _CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 """Lines stop behind the words."""
 
@@ -72,7 +73,7 @@ def _row(score: TaskScore | KeepScore, outcome: str, told: str = "", tolerance: 
     improvement = None if score.base is None or score.tuned is None else sign * (score.tuned - score.base)
     ends = None if score.interval is None else sorted(sign * end for end in score.interval)
     return _Row(
-        name=f"{readable(score.name, 20)}: {readable(numbers.metric_words(score.metric), 24)}",
+        name=readable(f"{score.name}: {numbers.metric_words(score.metric)}", LONGEST_NAME) or "",
         improvement=improvement,
         interval=None if ends is None else (ends[0], ends[1]),
         outcome=outcome,

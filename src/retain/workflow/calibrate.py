@@ -123,9 +123,7 @@ class Calibration:
             progress=self.progress,
         )
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        measured = find_contained(
-            texts, self.suites.task_items, self.suites.keep_items, self.suites.reference_text
-        )
+        measured = find_contained(texts, self.suites.task_items, self.suites.keep_items, self.suites.reference_text)
         if measured:
             self.notes.append(
                 f"keep: {len(measured)} of {len(rows)} passages that the base wrote held what is measured; they were "
@@ -133,9 +131,7 @@ class Calibration:
             )
         return [row for index, row in enumerate(rows) if index not in measured]
 
-    def _collect(
-        self, name: str, rows: Any, folder: Path, targets: Mapping[str, Any], sample_norm: Any
-    ) -> Statistics:
+    def _collect(self, name: str, rows: Any, folder: Path, targets: Mapping[str, Any], sample_norm: Any) -> Statistics:
         size = self.recipe.calibrate_batch_size
         if isinstance(self.reader, PictureReader):
             batches = [self.reader.batch(rows[start : start + size]) for start in range(0, len(rows), size)]

@@ -73,9 +73,7 @@ def _score(suite: ForeignSuite) -> KeepScore:
     generator = np.random.default_rng(0)
     if suite.right_or_wrong:
         return keep_score(suite.name, base == 1, tuned == 1, suite.chance or 0.0, generator, metric=suite.metric)
-    return graded_keep_score(
-        suite.name, suite.metric, base, tuned, generator, higher_is_better=suite.higher_is_better
-    )
+    return graded_keep_score(suite.name, suite.metric, base, tuned, generator, higher_is_better=suite.higher_is_better)
 
 
 def _column(suite: ForeignSuite, side: str) -> np.ndarray:

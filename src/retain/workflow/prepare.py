@@ -104,9 +104,7 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     except InputError as error:
         problems += error.problems
         given = {}
-    return Data(
-        train.items, suites, family, statistics={name: part.manifest.data_hash for name, part in given.items()}
-    )
+    return Data(train.items, suites, family, statistics={name: part.manifest.data_hash for name, part in given.items()})
 
 
 def _class_problems(family: Family, train: Sequence[AnyItem], suites: Suites) -> list[str]:

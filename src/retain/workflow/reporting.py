@@ -11,7 +11,7 @@ from retain.errors import InputError
 from retain.report.write import write_comparison, write_run_report
 from retain.results import Item, Result, read_result
 
-MOST_PROBLEMS = 5
+MOST_PROBLEMS = 20
 """So many problems of one file are told; of more, how many there are."""
 
 
@@ -108,7 +108,7 @@ def _read_items(path: Path, problems: list[str]) -> list[Item]:
                 found.append(Item.model_validate_json(line))
             except ValidationError as error:
                 damaged += _field_problems(f"{path}, line {number}", error)[:1]
-    problems += _first(damaged, f"{path}: {{}} more lines are damaged.")
+    problems += _first(damaged, f"{path}: and {{}} more damaged lines.")
     return found
 
 
@@ -117,7 +117,7 @@ def _field_problems(place: Path | str, error: ValidationError) -> list[str]:
         f"{place}: {'.'.join(map(str, part['loc'])) or 'record'}: {part['msg']}" + _found(part.get("input"))
         for part in error.errors(include_url=False)
     ]
-    return _first(told, f"{place}: {{}} more problems.")
+    return _first(told, f"{place}: and {{}} more.")
 
 
 def _found(value: object) -> str:

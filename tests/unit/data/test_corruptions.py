@@ -58,9 +58,10 @@ def test_the_same_key_gives_the_same_picture(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_severity_is_further_from_the_original(kind):
     picture = scene()
-    means = [np.mean([distance(picture, spoil(picture, kind, s, seed)) for seed in range(8)]) for s in SEVERITIES]
-    assert means[0] > 0.5
-    assert np.all(np.diff(means) > 0), means
+    for seed in range(3):
+        far = [distance(picture, corrupt(picture, kind, s, np.random.default_rng(seed))) for s in SEVERITIES]
+        assert far[0] > 0.5
+        assert np.all(np.diff(far) > 0), far
 
 
 @pytest.mark.parametrize("kind", ["gaussian_noise", "motion_blur", "fog", "elastic_transform"])

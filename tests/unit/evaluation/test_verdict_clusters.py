@@ -107,7 +107,7 @@ def test_the_normal_approximation_is_near(monkeypatch):
     given = [seeded(5).integers(low, 10, 2000) for low in (-9, -10)]
     exact = [sign_flip_p(changes) for changes in given]
     monkeypatch.setattr(clusters, "LARGEST_CONVOLUTION", 0)
-    assert [sign_flip_p(changes) for changes in given] == pytest.approx(exact, rel=0.02)
+    assert [sign_flip_p(changes) for changes in given] == pytest.approx(exact, rel=0.05)
     assert min(exact) < 0.05 < max(exact)
 
 

@@ -22,7 +22,7 @@ from retain.report.calibration_rows import (
 )
 from retain.report.calibration_tables import kind_table, row_table, share, size, spread, without
 from retain.report.plot_calibration import inspection_figure
-from retain.report.plot_style import svg_text
+from retain.report.svg import svg_text
 
 HOSTILE = "a|b\n</td><script>alert(1)</script> `c` \x1b[31m \u202e $z$ [x](http://x)"
 KINDS = (("q_proj", "k_proj"), ("o_proj",), ("down_proj",))

@@ -7,9 +7,11 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+from full_samples import full_run
 from markdown_it import MarkdownIt
 from report_samples import bare, eighteen, items, judged, keep_score, named, sample_run
 from rich.console import Console
@@ -20,7 +22,8 @@ from retain.report.markdown import comparison_markdown, escape, run_markdown
 from retain.report.page import run_page
 from retain.report.plot_comparison import comparison_figure
 from retain.report.plot_run import run_figure
-from retain.report.plot_style import save_png, svg_text
+from retain.report.plot_style import save_png
+from retain.report.svg import svg_text
 from retain.report.terminal import comparison_table, run_table
 from retain.report.write import write_comparison, write_run_report
 from retain.results import Drift, Item, MethodRecord, Result, Side, TaskScore, write_items
@@ -50,6 +53,7 @@ RESULTS = {
     "judged": judged,
     "bare": bare,
     "hostile": lambda: hostile_run()[0],
+    "full": full_run,
     "no drift": lambda: sample_run(drift=Drift()),
 }
 
@@ -213,7 +217,7 @@ def test_text_is_made_fit_to_show():
 @pytest.mark.parametrize("name", RESULTS)
 def test_the_page_asks_for_nothing_and_runs_nothing(name):
     result = RESULTS[name]()
-    page = Page(run_page(result, hostile_run()[1] if name == "hostile" else items(), svg_text(run_figure(result))))
+    page = Page(run_page(result, hostile_run()[1] if name == "hostile" else items()))
     tags = [tag for tag, _ in page.tags]
     assert not {"script", "link", "img", "iframe", "object", "embed", "base"} & set(tags)
     for tag, attributes in page.tags:
@@ -225,19 +229,19 @@ def test_the_page_asks_for_nothing_and_runs_nothing(name):
 
 
 def test_the_page_without_hostile_text_has_no_address_at_all():
-    assert "http:" not in run_page(judged(), items(), svg_text(run_figure(judged())))
-    assert "https:" not in run_page(judged(), items(), svg_text(run_figure(judged())))
+    assert "http:" not in run_page(judged(), items())
+    assert "https:" not in run_page(judged(), items())
 
 
 def test_the_page_shows_text_as_it_stands():
     result, its_items = hostile_run()
-    page = Page(run_page(result, its_items, svg_text(run_figure(result))))
+    page = Page(run_page(result, its_items))
     assert any("<script>alert(1)</script>" in text for text in page.text)
     assert "\x1b" not in "".join(page.text)
 
 
 def test_tables_have_captions_and_scopes():
-    page = Page(run_page(judged(), items(), ""))
+    page = Page(run_page(judged(), items()))
     assert sum(tag == "table" for tag, _ in page.tags) == sum(tag == "caption" for tag, _ in page.tags) > 3
     assert all(attributes.get("scope") in {"col", "row"} for tag, attributes in page.tags if tag == "th")
 
@@ -245,10 +249,10 @@ def test_tables_have_captions_and_scopes():
 def test_the_page_caps_its_items_and_says_how_many_more_there_are():
     one = items()[1]
     many = [one.model_copy(update={"index": index}) for index in range(70)]
-    page = run_page(judged(), many, "")
+    page = run_page(judged(), many)
     assert "capitals (accuracy): 70 lost" in page
     assert "The first 50 are shown; 20 more lie in items.jsonl." in page
-    assert len(page) < 60_000
+    assert len(page) < 100_000
 
 
 # Plots ----------------------------------------------------------------------------------------------------------------
@@ -301,8 +305,9 @@ def test_every_comparison_can_be_drawn(results, tmp_path):
 
 def test_a_run_is_written(tmp_path):
     paths = write_run_report(tmp_path, judged(), iter(items()))
-    assert [path.name for path in paths] == ["report.html", "report.md", "plot.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["plot.png", "report.html", "report.md"]
+    names = ["report.html", "report.md", "model_card.md", "plot.png"]
+    assert [path.name for path in paths] == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
 def test_a_comparison_is_written_with_links_and_lost_items(tmp_path):
@@ -317,7 +322,11 @@ def test_a_comparison_is_written_with_links_and_lost_items(tmp_path):
     page = Page(paths[0].read_text(encoding="utf-8"))
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert "runs/lora-0.0005-0%20%231/report.html" in links
-    assert len(links) == 18
+    panels, settings = 2, 6
+    runs = [link for link in links if link.startswith("runs/")]
+    assert set(Counter(runs).values()) == {panels + 1}
+    assert len(runs) == 18 * (panels + 1)
+    assert len(links) - len(runs) == panels * settings
     text = "".join(page.text)
     assert "capitals: 3 items lost by some run" in text
     assert "lora 5e-4, 3 of 3" in text

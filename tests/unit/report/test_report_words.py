@@ -8,7 +8,8 @@ from report_samples import AT_CHANCE, TOO_FEW, bare, eighteen, judged, keep_scor
 from retain.report.aggregate import group_runs
 from retain.report.checks import comparison_cautions
 from retain.report.comparison import compare_runs
-from retain.report.words import cautions, claims, headline, read_change, read_keep, read_task, subtitle
+from retain.report.verdicts import headline
+from retain.report.words import cautions, claims, read_change, read_keep, read_task, subtitle
 from retain.results import Drift
 
 

@@ -100,7 +100,11 @@ def few_changes_interval(lost: float, gained: float, n: int) -> Interval:
 
 
 def ratio_intervals(
-    numerators: list[NDArray[Any]], denominator: NDArray[Any], generator: np.random.Generator
+    numerators: list[NDArray[Any]],
+    denominator: NDArray[Any],
+    generator: np.random.Generator,
+    *,
+    informative: float | None = None,
 ) -> list[Interval]:
     """Interval of Σ a / Σ b for each numerator a, all on the same resamples of the units.
 
@@ -111,12 +115,13 @@ def ratio_intervals(
         numerators: arrays (n,), one for each statistic.
         denominator: (n,), > 0.
         generator: source of the resamples.
+        informative: how many units carry news, where they carry unequally much; None: as many as changed.
 
     Raises:
         InputError: fewer than two units.
     """
     columns = np.stack([np.asarray(a, dtype=np.float64) for a in numerators], axis=1)
-    changed = np.count_nonzero(columns, axis=0)
+    changed = np.count_nonzero(columns, axis=0) if informative is None else [informative] * columns.shape[1]
     samples = _resampled_ratios(columns, np.asarray(denominator, dtype=np.float64), generator)
     return [percentiles(samples[:, k], int(changed[k])) for k in range(samples.shape[1])]
 

@@ -225,19 +225,20 @@ def bounded_interval(
 ) -> Interval:
     """Interval of Σ changes / Σ weights where |change| ≤ largest · weight in every unit.
 
-    If the changes are worth at least `bootstrap.FEW_CHANGED` units (`effective_number`), the paired bootstrap. If not,
-    a rule that allows for what was not seen. To the units seen one more is added, as heavy as the heaviest and as bad
-    (for the upper end: as good) as can be; all weights w of the units are drawn from the flat Dirichlet distribution;
-    the ends are the 2.5 % and 97.5 % points of Σ w·change / Σ w·weight. Where equal groups are lost whole and none is
-    gained, the lower end is the exact Clopper–Pearson limit on groups: with none of C changed the interval is
-    ±(1 − .025^{1/C}). The added unit is there whatever was seen, so it is never narrower than what C groups allow.
-    (Gaffke's bound: Gaffke, Math. Methods Statist. 14, 2005; Learned-Miller and Thomas, arXiv:1905.06208, 2019, for a
-    mean of bounded values. Its coverage is proven for special cases and conjectured for all; no counter-example is
-    known. Where we differ: two sides at 2.5 % each, and a ratio where units differ in weight.)
+    If the changes are worth at least `bootstrap.FEW_CHANGED` units (`effective_number`), the paired bootstrap, widened
+    for as many. If not, a rule that allows for what was not seen. To the units seen one more is added, as heavy as the
+    heaviest and as bad (for the upper end: as good) as can be; all weights w of the units are drawn from the flat
+    Dirichlet distribution; the ends are the 2.5 % and 97.5 % points of Σ w·change / Σ w·weight. Where equal groups are
+    lost whole and none is gained, the lower end is the exact Clopper–Pearson limit on groups: with none of C changed
+    the interval is ±(1 − .025^{1/C}). The added unit is there whatever was seen, so it is never narrower than what C
+    groups allow. (Gaffke's bound: Gaffke, Math. Methods Statist. 14, 2005; Learned-Miller and Thomas, arXiv:1905.06208,
+    2019, for a mean of bounded values; that it always covers is conjectured, not proven. Where we differ: two sides at
+    2.5 % each, and a ratio where units differ in weight.)
     """
     d, size = np.asarray(changes, dtype=np.float64), np.asarray(weights, dtype=np.float64)
-    if effective_number(d) >= bootstrap.FEW_CHANGED:
-        return bootstrap.ratio_intervals([d], size, generator)[0]
+    informative = effective_number(d)
+    if informative >= bootstrap.FEW_CHANGED:
+        return bootstrap.ratio_intervals([d], size, generator, informative=informative)[0]
     rows, times = np.unique(np.stack([d, size], axis=1), axis=0, return_counts=True)
     drawn = bootstrap.RESAMPLES
     sums = np.empty((drawn, 2))

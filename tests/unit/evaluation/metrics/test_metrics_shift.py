@@ -97,6 +97,15 @@ def test_where_one_style_does_not_change_the_width_is_not_lost():
     assert found[0] < -alone[1] < -alone[0] < found[1]
 
 
+def test_lopsided_intervals_are_put_together_the_right_way_round():
+    few = (np.ones(30), np.repeat([0, 1], [6, 24]))  # six lost, none gained: closed form, far from symmetric
+    same = (np.ones(200), np.ones(200))
+    low, high = right_wrong_interval(6, 0, 30, seeded())
+    reach = right_wrong_interval(0, 0, 200, seeded())[1]
+    expected = (0.2 - np.sqrt(reach**2 + (high + 0.2) ** 2), 0.2 + np.sqrt(reach**2 + (-0.2 - low) ** 2))
+    assert style_gap_change_interval(same, few, seeded()) == pytest.approx(expected)
+
+
 def test_what_is_not_paired_is_refused():
     with pytest.raises(ValueError, match="one shape"):
         corruption_error(np.ones(3), np.ones(4))

@@ -1,0 +1,32 @@
+"""`retain gate`: the verdict of finished runs made again from their records, as an exit code. No models, no torch."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser, Namespace
+
+HELP = "Judge finished runs again from their records alone: exit code 0 kept, 3 lost or changed format, 4 cannot say."
+
+EXIT_CODES = {"kept": 0, "lost": 3, "changed format": 3, "too few items to say": 4}
+
+
+def make_parser() -> ArgumentParser:
+    """The verb's options."""
+    parser = ArgumentParser(description=HELP, epilog="Example: retain gate runs/measured")
+    parser.add_argument("runs", nargs="+", type=str, help="Folders of runs (result.json, items.jsonl).")
+    return parser
+
+
+def run(given: Namespace) -> int:
+    """Print each run's verdict and return the worst exit code."""
+    from retain.cli.screen import make_console
+    from retain.workflow.replaying import replay_run
+
+    console = make_console()
+    codes = []
+    for folder in given["runs"]:
+        judgement = replay_run(folder)
+        console.print(f"{folder}: {judgement.overall}. {judgement.reason}", markup=False, soft_wrap=True)
+        for suite in judgement.suites:
+            console.print(f"  {suite.suite}: {suite.verdict}: {suite.reason}", markup=False, soft_wrap=True)
+        codes.append(EXIT_CODES[judgement.overall])
+    return max(codes)
