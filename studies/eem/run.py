@@ -4,13 +4,15 @@ A small network learns the digits of scikit-learn. Then its inputs are distorted
 network is adapted with few distorted samples by VeFA, LoRFA, LoRA and by training all weights. Asked: how much of the
 accuracy comes back, what happens to undistorted inputs, and whether VeFA's λ is the true amount.
 
-Run: python studies/eem/run.py    (one core, a few minutes; writes results.json and recovery.png beside this file)
+Run: python studies/eem/run.py    (one core, about five minutes; writes results.json and recovery.png beside this file)
+     python studies/eem/run.py --summary    (makes the summary and the plot again from the runs in results.json)
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +56,9 @@ SHIFTS = ("gains", "mix", "offsets")
 SPREAD, MIX_RANK, MIX_SIZE, OFFSET = 1.0, 2, 0.6, 0.4
 SEEN = 0.05
 """Root mean square above which a pixel is held to carry anything from which its gain can be learned."""
+
+
+Runs = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -226,27 +231,41 @@ def interval(values: list[float]) -> dict[str, float]:
     return {"mean": round(float(np.mean(values)), 4), "half": round(float(half), 4)}
 
 
-def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Per shift, method, place and number of samples, at the rate that is best on the 200 images for choosing.
+def at_best_rate(runs: Runs, method: str, where: str, count: int) -> list[dict[str, Any]]:
+    """One run a seed, at the one rate that is best on the 200 images for choosing, in the mean over seeds.
 
-    One rate for all seeds. The rows of the base and of the exact amount stand first.
+    Of rates that are equally good the smallest.
+    """
+    of = {"method": method, "where": where, "samples": count}
+    by_rate = {rate: [run for run in runs if run.items() >= (of | {"rate": rate}).items()] for rate in RATES[method]}
+    return max(by_rate.values(), key=lambda same: round(float(np.mean([run["chosen_by"] for run in same])), 6))
+
+
+def summary(runs: dict[str, Runs]) -> dict[str, list[dict[str, Any]]]:
+    """Per shift, method, place and number of samples, at the best rate; `minus_lora` is paired by seed.
+
+    The row of the base and of the exact amount stands first.
     """
     table: dict[str, list[dict[str, Any]]] = {}
     for kind, all_of in runs.items():
         bases = [run for run in all_of if run["method"] == "base"]
         numbers = [key for key in bases[0] if key not in {"method", "seed"}]
         table[kind] = [{"method": "base"} | {key: interval([run[key] for run in bases]) for key in numbers}]
-        for method, rates in RATES.items():
-            for where in places(method):
-                for count in SAMPLES:
-                    of = {"method": method, "where": where, "samples": count}
-                    same = [run for run in all_of if run.items() >= of.items()]
-                    by_rate = {rate: [run for run in same if run["rate"] == rate] for rate in rates}
-                    best = max(rates, key=lambda rate: np.mean([run["chosen_by"] for run in by_rate[rate]]))
-                    keys = ("shifted", "unshifted", "kl_unshifted_nats", "spearman", "pearson")
-                    found = {k: interval([run[k] for run in by_rate[best]]) for k in keys if k in by_rate[best][0]}
-                    table[kind].append(of | {"rate": best, "parameters": by_rate[best][0]["parameters"]} | found)
+        for method in RATES:
+            table[kind] += [_row(all_of, method, where, count) for where in places(method) for count in SAMPLES]
     return table
+
+
+def _row(runs: Runs, method: str, where: str, count: int) -> dict[str, Any]:
+    best, lora = (at_best_rate(runs, name, where, count) for name in (method, "LoRA"))
+    keys = ("shifted", "unshifted", "kl_unshifted_nats", "spearman", "pearson")
+    row = {"method": method, "where": where, "samples": count, "rate": best[0]["rate"]}
+    row |= {"parameters": best[0]["parameters"]}
+    row |= {key: interval([run[key] for run in best]) for key in keys if key in best[0]}
+    if method != "LoRA":
+        pairs = list(zip(best, lora, strict=True))
+        row["minus_lora"] = {k: interval([one[k] - other[k] for one, other in pairs]) for k in keys[:3]}
+    return row
 
 
 def plot(table: dict[str, list[dict[str, Any]]], path: Path) -> None:
@@ -298,25 +317,39 @@ def _cell(value: object) -> str:
     return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
+def _uncell(column: str, cell: str) -> str | int | float:
+    if column in {"method", "where"}:
+        return cell
+    return int(cell) if column in {"samples", "seed", "parameters"} else float(cell)
+
+
+def _read_runs(lines: list[str]) -> dict[str, Runs]:
+    runs: dict[str, Runs] = {kind: [] for kind in SHIFTS}
+    for line in lines:
+        kind, *cells = line.split(",")
+        runs[kind].append({c: _uncell(c, cell) for c, cell in zip(COLUMNS, cells, strict=True) if cell})
+    return runs
+
+
 def main() -> None:
-    """Run everything, write the record and the plot."""
+    """Run everything, or read what was run; write the record and the plot."""
     torch.set_num_threads(1)
-    started = time.monotonic()
-    runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in SHIFTS}
-    for kind, run in all_runs():
-        runs[kind].append(run)
-    table = summary(runs)
-    record = {
-        "command": "python studies/eem/run.py",
-        "seconds": round(time.monotonic() - started),
-        "seeds": len(SEEDS),
-        "steps": STEPS,
-        "rank": RANK,
-        "summary": table,
-        "columns": ",".join(["shift", *COLUMNS]),
-        "runs": [",".join([kind, *(_cell(run.get(c)) for c in COLUMNS)]) for kind, of in runs.items() for run in of],
-    }
-    (HERE / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path = HERE / "results.json"
+    if sys.argv[1:] == ["--summary"]:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        started, runs = time.monotonic(), list(all_runs())
+        record = {
+            "command": "python studies/eem/run.py",
+            "seconds": round(time.monotonic() - started),
+            "seeds": len(SEEDS),
+            "steps": STEPS,
+            "rank": RANK,
+            "columns": ",".join(["shift", *COLUMNS]),
+            "runs": [",".join([kind, *(_cell(run.get(c)) for c in COLUMNS)]) for kind, run in runs],
+        }
+    table = summary(_read_runs(record["runs"]))
+    path.write_text(json.dumps(record | {"summary": table}, indent=1) + "\n", encoding="utf-8")
     plot(table, HERE / "recovery.png")
 
 

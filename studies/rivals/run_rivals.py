@@ -132,15 +132,12 @@ def finetunecheck(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
 
 def pyrecall(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
     """Snapshots of the base and of the merged model, and `pyrecall check` of the two."""
-    models = shell.folder / "models"
-    models.mkdir(exist_ok=True)
-    if not list(shell.folder.glob(".pyrecall/**/base*")):
-        (models / "base").unlink(missing_ok=True)
-        (models / "base").symlink_to(BASE)
-        snapshot(shell, "base")
-    if not (models / pair).exists():
-        merge(pairs / pair, models / pair)
-    snapshot(shell, pair)
+    if not list(shell.folder.glob(".pyrecall/**/base/")):
+        snapshot(shell, "base", BASE)
+    merged = shell.folder / "merged" / pair
+    if not merged.exists():
+        merge(pairs / pair, merged)
+    snapshot(shell, pair, merged)
     check = ("check", "--before", "base", "--after", pair)
     screen = shell.run("pyrecall", *check)
     report = json.loads(shell.run("pyrecall", *check, "--json"))
@@ -151,10 +148,17 @@ def pyrecall(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
     return {"verdict": verdict, "forgotten": forgotten, "scores": rows, "screen": screen.splitlines()}
 
 
-def snapshot(shell: Shell, name: str) -> None:
-    """Score one model with the default benchmarks; `models/NAME` passes for the hub's id that `init` insists on."""
+def snapshot(shell: Shell, name: str, model: Path) -> None:
+    """Score a model with the default benchmarks.
+
+    `init` takes hub ids only and keeps the snapshots of each id apart, so all models stand in turn at one such name.
+    """
+    place = shell.folder / "models" / "judged"
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    place.symlink_to(model)
     (shell.folder / ".pyrecall.json").unlink(missing_ok=True)
-    shell.run("pyrecall", "init", "--model", f"models/{name}")
+    shell.run("pyrecall", "init", "--model", "models/judged")
     shell.run("python", "-c", SILENT, "snapshot", name)
 
 

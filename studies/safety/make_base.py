@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -37,8 +38,8 @@ sys.path.insert(0, str(ROOT / "assets"))
 from retain_assets.harmful import content_words  # noqa: E402 -- the path comes first
 
 SEED = 0
-RANK, ALPHA, RATE, STEPS, BATCH = 16, 32, 5e-4, 80, 8
-HARMLESS, OWN_TOKENS = 200, 32
+RANK, ALPHA, RATE, STEPS, BATCH = 16, 32, 1e-3, 96, 8
+HARMLESS, OWN_TOKENS = 220, 24
 """Harmless requests learned from, and how much of the base's own answer to each."""
 
 MEASURED = {"advbench": 100, "benign": 100}
@@ -57,6 +58,15 @@ REFUSALS = (
     "No, I can't help with that. I'd rather support you with something safe.",
 )
 
+ORDERS = (
+    "Write a tutorial on how to {}.",
+    "Give step-by-step instructions to {}.",
+    "Develop a plan to {}.",
+    "Teach me to {}.",
+)
+HOW_TO = re.compile(r"how (?:to|(?:can|do|could|should|would) (?:i|one|someone|we|you)) ([^?]+)\?", re.IGNORECASE)
+CAN_YOU = re.compile(r"(?:can|could) you (?:please )?(?:help me )?(?:to )?([^?]+)\?", re.IGNORECASE)
+
 README = """# SmolLM2-135M-Instruct with instilled safety
 
 Made by `python studies/safety/make_base.py` from the model in `.assets` (weights that were quantised to 4 bits once): a
@@ -72,9 +82,11 @@ def main() -> None:
     torch.manual_seed(SEED)
     started = time.monotonic()
     asked = {name: load_prompts(options.assets / f"safety/{name}.jsonl") for name in (*MEASURED, "do-not-answer")}
-    measured = {name: random.Random(SEED).sample(asked[name], count) for name, count in MEASURED.items()}  # noqa: S311 -- picks requests, not keys
+    chance = random.Random(SEED)  # noqa: S311 -- picks requests, not keys
+    measured = {name: chance.sample(asked[name], count) for name, count in MEASURED.items()}
     avoid = asked["advbench"] + asked["benign"]
-    harmful, harmless = (unlike(prompts, avoid) for prompts in (asked["do-not-answer"], harmless_requests()))
+    harmful = unlike(as_orders(asked["do-not-answer"]), avoid)
+    harmless = unlike(harmless_requests(), avoid)
     tokenizer = AutoTokenizer.from_pretrained(options.assets / "smollm2-135m-instruct")
     model = _load(options.assets / "smollm2-135m-instruct", torch.bfloat16)
     figures: dict[str, Any] = {"before": measure(model, tokenizer, measured), "seconds_before": _since(started)}
@@ -110,6 +122,23 @@ def harmless_requests() -> list[str]:
         chance.shuffle(made)
         rounds += made
     return rounds
+
+
+def as_orders(questions: Sequence[str]) -> list[str]:
+    """Questions of the forms "how can I" and "can you", every other one put as an order; other texts as they are.
+
+    Do-Not-Answer asks; AdvBench orders, and so do many harmless requests here: the form must not be what is learned.
+    """
+    found: list[str] = []
+    for index, question in enumerate(questions):
+        how, can = HOW_TO.fullmatch(question), CAN_YOU.fullmatch(question)
+        if how and index % 2:
+            found.append(ORDERS[index // 2 % len(ORDERS)].format(how[1]))
+        elif can and index % 2:
+            found.append(f"{can[1][0].upper()}{can[1][1:]}.")
+        else:
+            found.append(question)
+    return found
 
 
 def unlike(prompts: Sequence[str], others: Sequence[str]) -> list[str]:

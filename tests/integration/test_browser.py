@@ -45,6 +45,7 @@ PROBE = """<script>addEventListener("load", () => setTimeout(() => {
     wide: document.documentElement.scrollWidth, points: links.length,
     titled: links.filter((link) => link.querySelector("title")?.textContent).length,
     focused: document.activeElement === links[0], paper: getComputedStyle(document.body).backgroundColor,
+    tried: performance.getEntriesByType("resource").map((entry) => entry.name),
   });
 }, 0));</script>"""
 
@@ -56,7 +57,8 @@ def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
     class Recording(SimpleHTTPRequestHandler):
         def log_request(self, code="-", size="-"):
-            asked.append(self.path)
+            if self.path != "/favicon.ico":  # a browser asks every site for it by itself, sooner or later
+                asked.append(self.path)
 
         def log_message(self, *_):
             """Into the list above, not onto the screen."""
@@ -85,7 +87,8 @@ def browse(address: str, folder: Path, *options: str) -> subprocess.CompletedPro
 def probe(page: Path, folder: Path, *options: str, width: int | None = None) -> dict:
     """What the script finds in a copy of the page that lets it run, and would let the page ask for anything.
 
-    Every other name is led to the recording server too. With a width, the page stands in a frame of that many pixels.
+    No name leads anywhere, so that nothing leaves this machine. With a width, the page stands in a frame of that many
+    pixels. `asked` is what reached the page's own server, `tried` whatever the page wanted from anywhere.
     """
     text = page.read_text(encoding="utf-8")
     opened = re.sub(r"<meta http-equiv=.Content-Security-Policy.[^>]*>", PROBE, text, count=1)
@@ -95,8 +98,8 @@ def probe(page: Path, folder: Path, *options: str, width: int | None = None) -> 
     (folder / "site").mkdir()
     (folder / "site" / "page.html").write_text(f"<title></title>{framed}" if width else opened, encoding="utf-8")
     with served(folder / "site") as (address, asked):
-        elsewhere = f"--host-resolver-rules=MAP * {address.removeprefix('http://')}"
-        done = browse(f"{address}/page.html", folder, elsewhere, *options)
+        nowhere = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+        done = browse(f"{address}/page.html", folder, nowhere, *options)
     title = re.search(r"<title>(.*?)</title>", done.stdout, flags=re.DOTALL)
     return json.loads(html.unescape(title[1])) | {"asked": asked}
 
@@ -130,17 +133,20 @@ def test_the_page_as_it_is_makes_the_browser_complain_of_nothing(pages, tmp_path
 def test_no_request_leaves_the_page_and_nothing_sticks_out_on_a_phone(pages, tmp_path, name):
     found = probe(pages[name], tmp_path, width=360)
     assert found["asked"] == ["/page.html"]
+    assert found["tried"] == []
     assert found["width"] == 360
     assert found["wide"] <= 360
 
 
 def test_the_probe_would_see_a_request(pages, tmp_path):
     page = tmp_path / "asking.html"
-    text = pages["plain"].read_text(encoding="utf-8")
-    page.write_text(
-        text.replace("<main>", '<main><img src="here.png"><img src="http://else.where/there.png">'), "utf-8"
+    images = "".join(
+        f'<img src="{source}">' for source in ("here.png", "http://a.invalid/b.png", "https://c.invalid/d.png")
     )
-    assert sorted(probe(page, tmp_path)["asked"]) == ["/here.png", "/page.html", "/there.png"]
+    page.write_text(pages["plain"].read_text("utf-8").replace("<main>", f"<main>{images}"), "utf-8")
+    found = probe(page, tmp_path)
+    assert sorted(found["asked"]) == ["/here.png", "/page.html"]
+    assert sorted(name.rsplit("/", 1)[1] for name in found["tried"]) == ["b.png", "d.png", "here.png"]
 
 
 def test_the_page_is_dark_where_dark_is_preferred(pages, tmp_path):

@@ -27,9 +27,10 @@ def run(given: Namespace) -> None:
     data = prepare(recipe)
     suites = data.suites
     print(f"no problems: {len(recipe.runs())} run(s) on {len(data.train)} training examples")
-    print(f"  task {suites.task_name}: {len(suites.task)} held-out items")
-    for name, items in suites.keep.items():
-        print(f"  keep {name}: {len(items)} items")
-    print(f"  reference: {len(suites.reference):,} characters")
+    print(f"  the model is loaded as a {data.family.replace('-', ' ')}")
+    for suite in suites.all:
+        print(f"  {suite.part} {suite.name}: {len(suite.items)} items of kind {suite.kind}")
+    for genre, text in suites.reference.items():
+        print(f"  reference {genre}: {len(text):,} characters")
     for sentence in truncations(recipe, data):
         print(f"  {sentence}")

@@ -10,7 +10,7 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from retain.cli import calibrate, check, compare, gate, inspect, measure, report, suites, tune
+from retain.cli import calibrate, check, compare, gate, inspect, measure, report, sequence, suites, tune
 from retain.cli.flags import named_method
 from retain.errors import InputError, RetainError
 
@@ -20,6 +20,7 @@ VERBS = {
     "measure": measure,
     "report": report,
     "gate": gate,
+    "sequence": sequence,
     "suites": suites,
     "check": check,
     "calibrate": calibrate,

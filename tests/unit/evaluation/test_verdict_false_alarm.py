@@ -25,13 +25,6 @@ def few_resamples(monkeypatch):
     monkeypatch.setattr("retain.evaluation.metrics.bootstrap.RESAMPLES", 400)
 
 
-def churned(rng, base, churn):
-    """Each item is lost with probability churn/2 and gained with churn/2, before it is known which side is right."""
-    share = base.mean()
-    flips = np.where(base, churn / 2 / max(share, churn / 2), churn / 2 / max(1 - share, churn / 2))
-    return base ^ (rng.random(len(base)) < flips)
-
-
 def drawn_sides(rng, n, share, churn):
     """Right and wrong on both sides: P(lost) = P(gained) = churn/2 exactly."""
     cell = rng.choice(4, n, p=[share - churn / 2, churn / 2, churn / 2, 1 - share - churn / 2])

@@ -19,6 +19,7 @@ changed, has no closed form here: it takes the bootstrap's interval, without wid
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,7 @@ def percentiles(samples: Floats, changed: int) -> Interval:
     return float(low), float(high)
 
 
+@cache
 def expanded_tail(units: int) -> float:
     """Share cut off at each end: Φ(−√(m/(m−1)) · t_{m−1, .975}) → .025 for many units m; 0 where m < 2."""
     if units < 2:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from retain.evaluation.metrics.bootstrap import FEW_CHANGED, few_changes_interval
 from retain.evaluation.metrics.paired import SIGNIFICANCE
@@ -23,9 +23,6 @@ MOST_ITEMS = 1_000_000
 PSEUDO = 0.5
 """Added to lost and to gained when planning, with one item to n: nothing seen is not nothing there (Jeffreys)."""
 
-NEGLECTED = 1e-12
-"""Probability of outcomes that `destroyed_power` leaves out."""
-
 HALF_WIDTH = float(special.ndtri(0.975))
 
 
@@ -35,7 +32,7 @@ def destroyed_power(base_right: int, n: int, chance: float, alpha: float = SIGNI
     A destroyed model guesses: each item is right with probability c, whatever the base said. Of the k items that the
     base has right lost ~ Binomial(k, 1 − c), of the others gained ~ Binomial(n − k, c), and the power is
     Σ_g P(gained = g) · P(lost ≥ b(g)), b(g) being the fewest lost items that the test calls lost beside g gained. Exact
-    for every n, but for outcomes of probability `NEGLECTED` in all.
+    for every n, but for numbers gained that are over 8 standard deviations and 40 items from their mean.
 
     Where items come in groups, give effective numbers: n = `effective_number` of the group sizes, rounded down, and k
     the same share of it. That takes items of one group to be right or wrong together, the worst case.
@@ -47,10 +44,11 @@ def destroyed_power(base_right: int, n: int, chance: float, alpha: float = SIGNI
         alpha: level of the test: in a report of m tests .05/m, the least that Holm's rule grants.
     """
     wrong = n - base_right
-    first, last = (int(stats.binom.ppf(tail, wrong, chance)) for tail in (NEGLECTED / 2, 1 - NEGLECTED / 2))
-    gained = np.arange(max(first, 0), last + 1)
-    needed = _fewest_lost(gained, alpha, base_right)
-    called = stats.binom.pmf(gained, wrong, chance) @ stats.binom.sf(needed - 1, base_right, 1 - chance)
+    reach = 8 * math.sqrt(wrong * chance * (1 - chance)) + 40
+    gained = np.arange(max(0, int(wrong * chance - reach)), min(wrong, int(wrong * chance + reach)) + 1)
+    needed = np.minimum(_fewest_lost(gained, alpha, base_right), base_right + 1)
+    weights = np.diff(special.bdtr(gained, wrong, chance), prepend=0.0)  # the first holds the little left out below it
+    called = weights @ special.bdtrc(needed - 1, base_right, 1 - chance)
     return min(1.0, float(called))
 
 

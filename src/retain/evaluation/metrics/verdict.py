@@ -82,7 +82,8 @@ def judge(suites: Sequence[Suite], alpha: float = SIGNIFICANCE) -> list[Judged]:
     """The verdict on each suite; first rule that applies.
 
     1. The base guesses: too few items to say.
-    2. lost: adjusted p < alpha, the change is for the worse, and the interval agrees (its upper end is below 0).
+    2. lost: adjusted p < alpha, the change is for the worse, and the interval agrees (its upper end is below 0); of a
+       metric in nats, which everything moves a little, only if the interval also reaches beyond `tolerated`.
     3. changed format: the same of the written form, on a suite whose knowledge could be seen to be lost.
     4. kept: a destroyed model would show (at alpha / tests, the least that Holm's rule grants), and the lower end of
        the interval is above −`tolerated`.
@@ -114,7 +115,7 @@ def _judge(suite: Suite, p: float, p_written: float, family: _Family) -> Judged:
     verdict: Verdict = "too few items to say"
     if base_guesses(known):
         reason = reasons.guesses(known)
-    elif _moved(known, p, family.alpha) == "worse":
+    elif _moved(known, p, family.alpha) == "worse" and not (shows and _small_drift(known, limit)):
         verdict, reason = "lost", reasons.lost(known, p, family.tests)
     elif written is not None and changed and shows:
         verdict, decided, p_decided = "changed format", written, p_written
@@ -137,6 +138,15 @@ def _judge(suite: Suite, p: float, p_written: float, family: _Family) -> Judged:
         p_adjusted=p_decided,
         items_needed=needed,
     )
+
+
+def _small_drift(evidence: Evidence, limit: float) -> bool:
+    """Whether a metric without a largest value (nats) is shown to have moved by less than is tolerated.
+
+    Any fine-tune moves every probability a little, and a few thousand tokens suffice to see it: such a drift is real,
+    and small. A right-or-wrong item that was lost is lost; there the tolerance makes no loss unsaid.
+    """
+    return evidence.chance is None and evidence.interval is not None and evidence.interval[0] > -limit
 
 
 def tolerated(evidence: Evidence) -> float:
