@@ -1,4 +1,4 @@
-"""A tiny Llama and its tokenizer, made on the spot."""
+"""Tiny models of several kinds with what reads for them, made on the spot."""
 
 from __future__ import annotations
 
@@ -47,6 +47,99 @@ def make_llama(seed: int = 0, vocabulary: int = 70):
         tie_word_embeddings=False,
     )
     return LlamaForCausalLM(config).eval()
+
+
+def make_text_tokenizer():
+    """A tokenizer as BERT's: [CLS] text [SEP], pairs with a second [SEP] and token types."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: index for index, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+def make_bert(seed: int = 0, **fields):
+    """The body of a BERT of two layers, float32, without a head."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.4,
+        **fields,
+    )
+    return BertModel(config).eval()
+
+
+def make_vit(seed: int = 0, **fields):
+    """The body of a ViT of two layers for pictures of 16 x 16, float32, without a head."""
+    import torch
+    from transformers import ViTConfig, ViTModel
+
+    torch.manual_seed(seed)
+    config = ViTConfig(
+        hidden_size=24,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.2,
+        **fields,
+    )
+    return ViTModel(config, add_pooling_layer=False).eval()
+
+
+def make_picture_processor():
+    """What scales pictures to 16 x 16 and their colours to -1 ... 1, by PIL."""
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    return ViTImageProcessorPil(
+        size={"height": 16, "width": 16}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_resize=True, do_normalize=True
+    )
+
+
+COLOURS = {"blue": (40, 60, 210), "green": (40, 190, 70), "red": (210, 50, 40)}
+
+
+def write_pictures(folder: Path, each: int, seed: int = 0, classes=tuple(COLOURS), size: int = 16) -> Path:
+    """A folder of folders with `each` noisy PNG pictures a class, every one another."""
+    import numpy as np
+    from PIL import Image
+
+    generator = np.random.default_rng(seed)
+    for name in classes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(each):
+            noise = generator.normal(0, 45, (size, size, 3))
+            array = np.clip(np.asarray(COLOURS.get(name, (128, 128, 128))) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(array).save(folder / name / f"{seed}-{number:03d}.png")
+    return folder
 
 
 def write_jsonl(path: Path, rows) -> Path:

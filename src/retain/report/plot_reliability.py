@@ -48,4 +48,4 @@ def _panel(suite: str, sides: list[Calibration]) -> Panel:
         axes.legend(fontsize=8, labelcolor=INK, loc="upper center", bbox_to_anchor=(0.5, -0.17))
 
     caption = f"{suite}: on the dotted line, the model is right as often as it is sure. Below it, it is too sure."
-    return Panel(caption, 3.8, 4.3, draw)
+    return Panel(caption, 3.8, 4.7, draw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ MOST_ITEMS = 1_000_000
 
 PSEUDO = 0.5
 """Added to lost and to gained when planning, with one item to n: nothing seen is not nothing there (Jeffreys)."""
+
+BLOCK = 256
+"""Critical values are found for so many numbers of gained items at once, and remembered."""
 
 HALF_WIDTH = float(special.ndtri(0.975))
 
@@ -45,19 +49,25 @@ def destroyed_power(base_right: int, n: int, chance: float, alpha: float = SIGNI
     """
     wrong = n - base_right
     reach = 8 * math.sqrt(wrong * chance * (1 - chance)) + 40
-    gained = np.arange(max(0, int(wrong * chance - reach)), min(wrong, int(wrong * chance + reach)) + 1)
-    needed = np.minimum(_fewest_lost(gained, alpha, base_right), base_right + 1)
+    first, last = max(0, int(wrong * chance - reach)), min(wrong, int(wrong * chance + reach))
+    gained = np.arange(first, last + 1)
+    start, stop = first // BLOCK * BLOCK, (last // BLOCK + 1) * BLOCK
+    needed = np.minimum(_fewest_lost(alpha, start, stop)[gained - start], base_right + 1)
     weights = np.diff(special.bdtr(gained, wrong, chance), prepend=0.0)  # the first holds the little left out below it
     called = weights @ special.bdtrc(needed - 1, base_right, 1 - chance)
     return min(1.0, float(called))
 
 
-def _fewest_lost(gained: NDArray[np.int64], alpha: float, most: int) -> NDArray[np.int64]:
-    """The fewest lost items b > g for which the exact two-sided p is below alpha, for each g; most + 1 if none is.
+@lru_cache(maxsize=128)
+def _fewest_lost(alpha: float, start: int, stop: int) -> NDArray[np.int64]:
+    """The fewest lost items b for which the exact two-sided p is below alpha, beside g = start … stop − 1 gained.
 
-    p = 2 · P(X ≤ g), X ~ Binomial(b + g, ½), which is 2 · I_½(b, g + 1) and falls as b rises: found by halving.
+    p = 2 · P(X ≤ g), X ~ Binomial(b + g, ½), which is 2 · I_½(b, g + 1) and falls as b rises: found by halving, up to
+    g + 2z√(2g) + 2z² + 40 with the normal quantile z of alpha/2, which is always enough.
     """
-    low, high = gained.copy(), np.maximum(gained, most) + 1
+    gained = np.arange(start, stop)
+    z = -float(special.ndtri(alpha / 2))
+    low, high = gained, (gained + 2 * z * np.sqrt(2 * gained) + 2 * z**2 + 40).astype(np.int64)
     while (high - low > 1).any():
         middle = (low + high) // 2
         enough = _mcnemar(middle, gained) < alpha
