@@ -105,9 +105,7 @@ def test_the_order_of_items_changes_nothing(data, random):
     random.shuffle(order)
     base, tuned, groups = data
     there = right_or_wrong("s", "accuracy", base, tuned, 0.25, seeded(), groups=groups)
-    back = right_or_wrong(
-        "s", "accuracy", base[order], tuned[order], 0.25, seeded(), groups=[groups[k] for k in order]
-    )
+    back = right_or_wrong("s", "accuracy", base[order], tuned[order], 0.25, seeded(), groups=[groups[k] for k in order])
     assert back.p_value == pytest.approx(there.p_value, abs=1e-12)
     assert back.interval == pytest.approx(there.interval, abs=1e-12)
     assert (back.units, back.lost, back.gained, back.change) == (there.units, there.lost, there.gained, there.change)

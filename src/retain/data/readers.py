@@ -1,4 +1,4 @@
-"""From items to a model's inputs: texts by a tokenizer, pictures by an image processor (PIL and NumPy, no torchvision)."""
+"""From items to a model's inputs: texts by a tokenizer, pictures by an image processor (PIL and NumPy alone)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from retain.errors import InputError
 
 Inputs = dict[str, torch.Tensor]
 
+SHOWN_PICTURES = 10
+
 
 @dataclass(frozen=True)
 class TextReader:
@@ -32,16 +34,8 @@ class TextReader:
             items: labelled texts, or plain strings.
         """
         pairs = [(item, None) if isinstance(item, str) else (item.text, item.text_pair) for item in items]
-        second = [pair for _, pair in pairs]
-        encoded = self.tokenizer(
-            [text for text, _ in pairs],
-            second if all(pair is not None for pair in second) else None,
-            truncation=True,
-            max_length=self.max_length,
-            padding=True,
-            return_tensors="pt",
-        )
-        return dict(encoded)
+        rows = [self.tokenizer(text, pair, truncation=True, max_length=self.max_length) for text, pair in pairs]
+        return dict(self.tokenizer.pad(rows, padding_side="right", return_tensors="pt"))
 
     def lengths(self, items: Sequence[Any]) -> list[int]:
         """Tokens of each item, uncut; for sorting and for counting what is cut."""
@@ -97,6 +91,19 @@ def read_picture(item: Picture) -> NDArray[np.uint8]:
         return array
     kind, severity, seed = item.corruption
     return corrupt(array, kind, severity, np.random.default_rng(_seed(seed, item, kind, severity)))
+
+
+def broken_pictures(items: Sequence[Any]) -> list[str]:
+    """A sentence for each picture whose file cannot be opened as one, ten at most; only the header is read."""
+    found = []
+    for path in dict.fromkeys(item.image for item in items if isinstance(item, Picture)):
+        try:
+            with Image.open(path):
+                pass
+        except (OSError, UnidentifiedImageError, ValueError) as error:
+            found.append(f"{path}: cannot be read as a picture ({error}).")
+    more = [f"and {len(found) - SHOWN_PICTURES} more pictures cannot be read."] if len(found) > SHOWN_PICTURES else []
+    return found[:SHOWN_PICTURES] + more
 
 
 def _seed(seed: int, item: Picture, kind: str, severity: int) -> list[int]:

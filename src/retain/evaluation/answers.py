@@ -66,13 +66,18 @@ def conditions(model: Any, reader: Reader, questions_hash: str) -> Conditions:
     """How a model is asked here."""
     whole = getattr(model, "get_base_model", lambda: model)()
     return Conditions(
-        engine=f"transformers {version('transformers')}, torch {version('torch')}",
+        engine=engine(),
         dtype=str(getattr(whole, "dtype", "")).removeprefix("torch."),
         attention=str(getattr(whole.config, "_attn_implementation", "")),
         device=device_of(model).type,
         reader_hash=reader_hash(reader),
         questions_hash=questions_hash,
     )
+
+
+def engine() -> str:
+    """What runs the models."""
+    return f"transformers {version('transformers')}, torch {version('torch')}"
 
 
 def reader_hash(reader: Reader) -> str:

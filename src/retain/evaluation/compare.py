@@ -168,6 +168,7 @@ def breakdowns(suite: Suite, settings: Settings, base: Answers, tuned: Answers) 
             base=column.base[part],
             tuned=column.tuned[part],
             weights=None if column.weights is None else column.weights[part],
+            groups=None if column.groups is None else [column.groups[place] for place in np.flatnonzero(part)],
             generator=np.random.default_rng(settings.seed),
         )
         found.append(

@@ -12,8 +12,8 @@ from retain.evaluation.metrics.evidence import Evidence
 from retain.evaluation.metrics.verdict import Judged, Suite, judge, judge_tasks, learned, overall
 from retain.results import Item, Judgement, KeepScore, NullCheck, Result, SuiteVerdict, TaskScore
 
-WRITTEN_FORM = "exact_match"
-"""The metric that tells whether an answer has the form that was asked for, where it is not the one that decides."""
+EXACT, ANYWHERE = "exact_match", "contains"
+"""The metrics that tell how an answer is written, where they are not the one that decides."""
 
 CROSS_ENTROPY = "cross_entropy_nats_per_token"
 REFERENCE = "reference"
@@ -52,7 +52,7 @@ def judge_record(
     for name in dict.fromkeys(score.name for score in keep):
         scores = [score for score in keep if score.name == name]
         own = by_suite["keep", name]
-        form = next((score for score in scores[1:] if score.metric == WRITTEN_FORM), None)
+        form = _written_form(scores)
         written = None if form is None else _evidence(name, form, own, tolerance, tolerance_nats)
         suites.append(Suite(name, _evidence(name, scores[0], own, tolerance, tolerance_nats), written))
     if by_suite["reference", REFERENCE]:
@@ -76,6 +76,19 @@ def judge_record(
     )
 
 
+def _written_form(scores: Sequence[KeepScore]) -> KeepScore | None:
+    """The metric of the answer's form: exact match where the base mostly answers so, else whether it is there at all.
+
+    A base that answers in sentences has no exact form to lose; that the right answer stands in them no longer is then
+    what shows another form.
+    """
+    forms = {score.metric: score for score in scores[1:]}
+    exact, anywhere = forms.get(EXACT), forms.get(ANYWHERE)
+    if exact is None or anywhere is None:
+        return exact or anywhere
+    return exact if (exact.base or 0.0) >= (anywhere.base or 0.0) / 2 else anywhere
+
+
 def replay(result: Result, items: Sequence[Item]) -> Judgement:
     """The verdict of a record made again from its scores and items, with the tolerances that it was made with."""
     told = {} if result.judgement is None else {one.suite: one for one in result.judgement.suites}
@@ -90,6 +103,29 @@ def replay(result: Result, items: Sequence[Item]) -> Judgement:
         tolerance_nats=asked[1] if asked else max(nats, default=evidence.TOLERANCE),
         null_check=None if result.judgement is None else result.judgement.null_check,
     )
+
+
+def disagreements(result: Result, items: Sequence[Item]) -> list[str]:
+    """Where the means that a record states are not those of its items, or items have no score in it."""
+    scores: list[tuple[str, KeepScore | TaskScore]] = [("task", one) for one in result.task]
+    scores += [("keep", one) for one in result.keep]
+    parted: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for item in items:
+        parted[item.part, item.suite].append(item)
+    unscored = {key for key in parted if key[0] != "reference"} - {(part, score.name) for part, score in scores}
+    found = [f"its items of {name} have no score in the record." for _, name in sorted(unscored)]
+    for part, score in scores:
+        if score.metric in SET_LEVEL:
+            continue
+        metric = score.metric
+        having = [i for i in parted[part, score.name] if metric in i.base.scores and metric in i.tuned.scores]
+        weights = _weights(having) if metric == CROSS_ENTROPY else None
+        for side in ("base", "tuned"):
+            mean = getattr(score, side)
+            values = [getattr(item, side).scores[metric] for item in having]
+            if mean is not None and not (values and np.isclose(np.average(values, weights=weights), mean)):
+                found.append(f"the record's {metric} of {score.name}, {side}, is not that of its items.")
+    return found
 
 
 def _verdict(judged: Judged) -> SuiteVerdict:

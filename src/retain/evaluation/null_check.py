@@ -24,6 +24,10 @@ ASKED_ALONE = frozenset({"completion", "choice", "question", "labels", "refusal"
 CHANGED_AT_MOST = 0.02
 """Share of right-or-wrong scores that rounding may turn: batches are made of other items than the first time."""
 
+ROUNDING = {"float32": 1e-3, "float64": 1e-3}
+ROUNDING_OF_16_BITS = 0.05
+"""Mean difference of scores with degrees, relative to a score's size where that is above 1, that rounding may make."""
+
 
 def check_null(
     pair: Pair, reader: Reader, suites: Sequence[Suite], settings: Settings, answers: Answers, progress: Progress
@@ -50,6 +54,7 @@ def check_null(
         again = collect_answers(model, reader, few, settings, progress, "the base is asked again")
     changed = asked = 0
     largest = 0.0
+    moved: list[float] = []
     for suite in few:
         kind = KINDS[suite.kind]
         for place, (k, response) in enumerate(zip(chosen[suite.name], again.responses[suite.name], strict=True)):
@@ -60,7 +65,9 @@ def check_null(
             asked += 1
             changed += any(now[name] != first[name] for name in binary)
             largest = max([largest, *(abs(now[name] - first[name]) for name in shared)])
-    passed = changed <= max(1, CHANGED_AT_MOST * asked)
+            moved += [abs(now[name] - first[name]) / max(1.0, abs(first[name])) for name in shared]
+    rounding = ROUNDING.get(again.conditions.dtype, ROUNDING_OF_16_BITS)
+    passed = changed <= max(1, CHANGED_AT_MOST * asked) and sum(moved) <= rounding * len(moved)
     note = "" if passed else "The base answered otherwise than before: the two sides were not asked alike."
     return NullCheck(items=asked, changed=changed, score_difference_max=largest, passed=passed, note=note)
 

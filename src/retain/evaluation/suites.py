@@ -61,6 +61,11 @@ class Suites:
         return {suite.name: [*suite.items, *suite.bank] for suite in self.of("keep")}
 
     @property
+    def measured_items(self) -> list[AnyItem]:
+        """The items of all suites, and neighbours' banks."""
+        return [item for suite in self.all for item in (*suite.items, *suite.bank)]
+
+    @property
     def reference_text(self) -> str:
         """The reference text of all genres."""
         return "\n\n".join(self.reference.values())

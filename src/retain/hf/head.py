@@ -1,7 +1,7 @@
 """The head of a classifier: which modules it is made of, its last layer, what that layer reads, and its files.
 
-A new head is saved twice: as trained, inside the adapter or model; and as it was before, beside it, so that the base can
-be measured again with the very head that it was compared with.
+A new head is saved twice: as trained, inside the adapter or model; and as it was before, beside it, so that the base
+can be measured again with the very head that it was compared with.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def output_layer(model: nn.Module) -> nn.Linear:
     ]
     if not found:
         raise InputError(
-            f"{type(root).__name__} has no linear output layer for its {root.config.num_labels} classes, so no head can "
-            "be fitted on its features; say --head random."
+            f"{type(root).__name__} has no linear output layer for its {root.config.num_labels} classes, so no head "
+            "can be fitted on its features; say --head random."
         )
     return found[-1]
 
@@ -96,6 +96,15 @@ def set_output_layer(model: nn.Module, weight: Tensor, bias: Tensor) -> None:
         layer.bias.copy_(bias)
 
 
+@torch.no_grad()
+def renew_output_layer(model: nn.Module) -> None:
+    """Draw the output layer anew from torch's default generator, as transformers starts a head: its classes changed."""
+    layer = output_layer(model)
+    layer.weight.normal_(std=float(getattr(root_of(model).config, "initializer_range", 0.02)))
+    if layer.bias is not None:
+        layer.bias.zero_()
+
+
 def save_head(model: nn.Module, labels: Sequence[str], folder: Path) -> None:
     """Write the head as it now is, with the names of its classes, beside an adapter or model."""
     tensors = {f"{name}.{key}": tensor.contiguous() for name, key, tensor in _state(model)}
@@ -133,5 +142,11 @@ def restore_head(model: nn.Module, folder: Path) -> None:
 
 
 def _state(model: nn.Module) -> list[tuple[str, str, Tensor]]:
+    """The head's tensors under the names that they have in the base; of a head that PEFT trains, the original."""
     root = root_of(model)
-    return [(name, key, t) for name in head_names(root) for key, t in root.get_submodule(name).state_dict().items()]
+    return [
+        (name, key.replace("original_module.", "").replace("base_layer.", ""), tensor)
+        for name in head_names(root)
+        for key, tensor in root.get_submodule(name).state_dict().items()
+        if "modules_to_save." not in key
+    ]

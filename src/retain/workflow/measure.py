@@ -9,13 +9,14 @@ from typing import Any
 
 from rich.progress import Progress
 
-from retain.data.readers import PictureReader, Reader, TextReader, labels_of
+from retain.data.readers import PictureReader, Reader, TextReader, broken_pictures, labels_of
 from retain.data.rows import AnyItem, Rows, parse_rows, read_rows
 from retain.data.sources import read_text, suite_name
 from retain.errors import InputError
 from retain.evaluation.answers import collect_answers
 from retain.evaluation.kinds.table import kind_of_form
 from retain.evaluation.pair import Pair
+from retain.evaluation.reading import class_names
 from retain.evaluation.runner import Measured, measure_pair
 from retain.evaluation.suite_files import as_suite
 from retain.evaluation.suites import Part, Settings, Suite, Suites
@@ -26,9 +27,9 @@ from retain.hf.sides import mutates_base
 from retain.recipe import MeasureRecipe
 from retain.results import MethodRecord, Parameters, Result
 from retain.training.probe import fit_head
-from retain.workflow.families import family_of, wrong_kinds
+from retain.workflow.families import family_of, foreign_classes, wrong_kinds
 from retain.workflow.foreign import with_foreign
-from retain.workflow.models import Family, load_model, load_reader, load_with_news
+from retain.workflow.models import Family, load_reader, load_with_news
 from retain.workflow.prepare import output_problem, read_suites, settings_of, suite_hashes
 from retain.workflow.progress import make_console, showing_progress
 from retain.workflow.record import provenance, write_record
@@ -109,15 +110,18 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
     problems: list[str] = []
     suites = read_suites(recipe, problems)
     train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
-    family = family_of(train.form or None, suites)
+    family = _family(recipe, train.form or None, suites)
     problems += wrong_kinds(family, suites)
     problems += _place_problems(recipe)
+    problems += broken_pictures([*train.items, *suites.measured_items])
     if problems:
         raise InputError(problems)
     reader = load_reader(recipe.model, family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
     labels = _labels(recipe, train.items, suites)
     notes: list[str] = []
     base = _base(recipe, family, labels, reader, train.items, notes, progress)
+    if foreign := foreign_classes(class_names(base) if family.endswith("classifier") else [], suites):
+        raise InputError(foreign)
     base_hash = model_hash(base)
     settings = settings_of(recipe)
     answers = collect_answers(base, reader, suites.all, settings, progress, "the base answers")
@@ -126,13 +130,22 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
         separate = _base(recipe, family, labels, reader, train.items, [], progress) if mutates_base(tuned) else None
         pair = Pair(tuned, separate)
     else:
-        pair = Pair(_load(recipe.tuned, recipe, family, labels), base)
+        pair = Pair(_tuned(recipe, family, labels), base)
     measured = measure_pair(pair, reader, suites, settings, progress, answers)
     measured = with_foreign(measured, pair, reader, recipe, progress)
     measured = replace(measured, notes=(*measured.notes, *notes))
     result = _result(recipe.model, pair, suites, measured, base_hash)
     write_record(Path(recipe.output), result, measured.items)
     return result
+
+
+def _family(recipe: MeasureRecipe, form: str | None, suites: Suites) -> Family:
+    """As the data say; features of an adapter that was trained as a classifier are those of the classifier's body."""
+    family = family_of(form, suites)
+    if saved_labels(Path(recipe.tuned).expanduser()) is None:
+        return family
+    classifiers: dict[Family, Family] = {"text-features": "text-classifier", "image-features": "image-classifier"}
+    return classifiers.get(family, family)
 
 
 def _place_problems(recipe: MeasureRecipe) -> list[str]:
@@ -189,15 +202,26 @@ def _base(
     return model
 
 
-def _load(source: str, recipe: MeasureRecipe, family: Family, labels: Sequence[str]) -> Any:
-    return load_model(
-        source,
+def _tuned(recipe: MeasureRecipe, family: Family, labels: Sequence[str]) -> Any:
+    """A whole tuned model.
+
+    Raises:
+        InputError: it cannot be loaded, or it is to judge classes that it has no head for.
+    """
+    model, is_new = load_with_news(
+        recipe.tuned,
         recipe.dtype,
         family=family,
         labels=labels,
         attention=recipe.attention,
         trust_remote_code=recipe.trust_remote_code,
     )
+    if is_new:
+        raise InputError(
+            f"tuned: {recipe.tuned} has no trained head for the classes {', '.join(labels[:8])}; name them in the data "
+            "as in its config.json (id2label)."
+        )
+    return model
 
 
 def _result(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str) -> Result:

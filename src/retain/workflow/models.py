@@ -21,6 +21,7 @@ from transformers import (
 
 from retain.data.readers import PictureReader, Reader, TextReader
 from retain.errors import InputError
+from retain.hf.head import renew_output_layer
 
 Family = Literal["causal-lm", "text-classifier", "image-classifier", "text-features", "image-features"]
 """What a model is loaded as; chosen by the data."""
@@ -46,7 +47,8 @@ def load_model(
     """A model in eval mode, on an accelerator where there is one.
 
     A classifier whose checkpoint has a head for the classes that are asked for keeps it, in its own order of classes.
-    Any other gets a new head, random by a fixed seed; `load_with_news` tells which.
+    Any other gets a new head, random by a fixed seed, also where its head has as many classes of other names;
+    `load_with_news` tells which. What the checkpoint lacks besides is random by the same seed.
 
     Args:
         source: folder or hub id.
@@ -86,16 +88,20 @@ def load_with_news(
         "trust_remote_code": trust_remote_code,
     }
     try:
-        if family.endswith("classifier"):
-            options |= _classes(path, labels, trust_remote_code=trust_remote_code)
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            if family.endswith("classifier"):
+                named = _classes(path, labels, trust_remote_code=trust_remote_code)
                 model, told = _LOADERS[family].from_pretrained(
-                    path, ignore_mismatched_sizes=True, output_loading_info=True, **options
+                    path, ignore_mismatched_sizes=True, output_loading_info=True, **options, **named
                 )
-            news = bool(told["missing_keys"] or told["mismatched_keys"])
-        else:
-            model = _LOADERS[family].from_pretrained(path, **options)
+                news = bool(told["missing_keys"] or told["mismatched_keys"])
+                if named and not news:
+                    renew_output_layer(model)
+                    news = True
+                _with_padding(model, source, trust_remote_code=trust_remote_code)
+            else:
+                model = _LOADERS[family].from_pretrained(path, **options)
         return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), news
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _refused(source, "model", error, family) from error
@@ -108,6 +114,12 @@ def _classes(path: str, labels: Sequence[str], *, trust_remote_code: bool) -> di
     if set(labels) <= own:
         return {}
     return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}
+
+
+def _with_padding(model: Any, source: str, *, trust_remote_code: bool) -> None:
+    """Tell a decoder that judges texts which token is padding: it reads its logits from the last one that is none."""
+    if type(model).__name__.endswith("ForSequenceClassification") and model.config.pad_token_id is None:
+        model.config.pad_token_id = load_tokenizer(source, trust_remote_code=trust_remote_code).pad_token_id
 
 
 def load_reader(source: str, family: Family, max_length: int, *, trust_remote_code: bool = False) -> Reader:
@@ -127,15 +139,18 @@ def load_reader(source: str, family: Family, max_length: int, *, trust_remote_co
 
 
 def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
-    """The tokenizer beside a model.
+    """The tokenizer beside a model; one without a padding token pads with its end token.
 
     Raises:
         InputError: as `load_model`.
     """
     try:
-        return AutoTokenizer.from_pretrained(_located(source), trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(_located(source), trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _refused(source, "tokenizer", error, "causal-lm") from error
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def empty_model(

@@ -11,7 +11,7 @@ from typing import Any
 from retain.data.examples import Example
 from retain.data.items import Labelled
 from retain.data.overlap import content_hash, find_overlaps
-from retain.data.readers import TextReader, labels_of
+from retain.data.readers import TextReader, broken_pictures, labels_of
 from retain.data.rows import AnyItem, read_rows
 from retain.data.sources import read_text, suite_name
 from retain.data.tokens import encode_choice, encode_example
@@ -22,7 +22,7 @@ from retain.methods import choose
 from retain.recipe import Measuring, Recipe
 from retain.statistics import Statistics, load
 from retain.training.loop import training_arguments
-from retain.workflow.families import family_of, wrong_kinds
+from retain.workflow.families import family_of, learning_problems
 from retain.workflow.models import Family, empty_model, load_reader
 from retain.workflow.passages import Passages, passage_hashes, read_calibration
 
@@ -86,8 +86,8 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     train = read_rows(recipe.train, problems)
     suites = read_suites(recipe, problems)
     family = family_of(train.form, suites)
-    problems += wrong_kinds(family, suites)
-    problems += _class_problems(family, train.items, suites)
+    problems += learning_problems(train, family, suites)
+    problems += broken_pictures([*train.items, *suites.measured_items])
     problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.reference_text)
     needed = sorted({part for run in recipe.runs() for part in choose.calibration(run.method_name)})
     if family != "causal-lm" and needed and recipe.statistics is None and recipe.writes_itself and "keep" in needed:
@@ -105,21 +105,6 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
         problems += error.problems
         given = {}
     return Data(train.items, suites, family, statistics={name: part.manifest.data_hash for name, part in given.items()})
-
-
-def _class_problems(family: Family, train: Sequence[AnyItem], suites: Suites) -> list[str]:
-    if not family.endswith("classifier"):
-        return []
-    known = set(labels_of(train))
-    problems = [] if len(known) > 1 else [f"train: has {len(known)} class; at least two are needed."]
-    for suite in suites.all:
-        foreign = sorted(set(labels_of(suite.items)) - known) if suite.kind == "labels" else []
-        if foreign:
-            problems.append(
-                f"{suite.name}: its classes {', '.join(foreign[:5])} do not occur in the training data (which has "
-                f"{', '.join(sorted(known)[:8])}); rename them, or keep the suite as one of features (kind: neighbours)."
-            )
-    return problems
 
 
 def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:

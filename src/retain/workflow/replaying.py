@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from retain.errors import InputError
-from retain.evaluation.judging import replay
+from retain.evaluation.judging import disagreements, replay
 from retain.results import Judgement, read_items, read_result
 
 
@@ -32,6 +32,9 @@ def replay_run(folder: str | Path) -> Judgement:
         items = list(read_items(path))
     except ValueError as error:
         raise InputError(f"{path}: damaged items: {error}") from error
+    unlike = disagreements(result, items)
+    if unlike:
+        raise InputError([f"{place}: {sentence}" for sentence in unlike])
     judgement = replay(result, items)
     if result.judgement is not None and judgement != result.judgement:
         raise InputError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,15 +20,15 @@ from retain.data.examples import Example
 from retain.data.readers import Reader, TextReader
 from retain.data.tokens import encode_example
 from retain.errors import InputError
-from retain.evaluation.answers import Answers, collect_answers, reader_hash
+from retain.evaluation.answers import Answers, collect_answers, engine, reader_hash
 from retain.evaluation.pair import Pair
 from retain.evaluation.reading import class_names
 from retain.evaluation.runner import measure_pair
-from retain.evaluation.scoring import padding_id
+from retain.evaluation.scoring import device_of, padding_id
 from retain.evaluation.suites import Settings, Suites
 from retain.hf.adapt import attach
 from retain.hf.describe import adapter_config, model_hash, parameter_counts
-from retain.hf.head import is_classifier, restore_head, save_head, saved_labels
+from retain.hf.head import BASE_HEAD, is_classifier, restore_head, save_head, saved_labels
 from retain.hf.load import load_adapter
 from retain.hf.sides import base_view, is_adapted, mutates_base
 from retain.hf.starts import note_of
@@ -127,13 +129,17 @@ def base_of(recipe: Recipe, data: Data, reader: Reader, shared: Path, progress: 
     )
     if not is_new or recipe.head == "random":
         return model
-    folder = shared / f"head-{items_hash(data.train)[:12]}"
+    folder = _head_folder(data, shared)
     if saved_labels(folder) is None:
         fit_head(model, reader, data.train, data.labels, recipe.evaluation_batch_size, progress)
         folder.mkdir(parents=True, exist_ok=True)
         save_head(model, data.labels, folder)
     restore_head(model, folder)
     return model
+
+
+def _head_folder(data: Data, shared: Path) -> Path:
+    return shared / f"head-{items_hash(data.train)[:12]}"
 
 
 def _base_answers(
@@ -149,7 +155,8 @@ def _base_answers(
     key = _answers_key(base, base_hash, reader, suites, settings)
     file = shared / f"base-{key[:12]}.json"
     if file.exists():
-        return Answers.model_validate_json(file.read_text(encoding="utf-8"))
+        with contextlib.suppress(ValueError):  # a damaged file is made anew
+            return Answers.model_validate_json(file.read_text(encoding="utf-8"))
     answers = collect_answers(base, reader, suites.all, settings, progress, "the base answers")
     write_text(file, answers.model_dump_json())
     return answers
@@ -208,7 +215,8 @@ def _trained(
         notes=tuple(notes),
         curve=curve,
     )
-    folder.save_weights(lambda path: _save(model, reader, path, heads), recipe.method_name, record)
+    fitted = _head_folder(data, shared) / BASE_HEAD
+    folder.save_weights(lambda path: _save(model, reader, path, heads, fitted), recipe.method_name, record)
     return model, record
 
 
@@ -256,13 +264,15 @@ def _start(
     return put_on, told if needed else []
 
 
-def _save(model: Any, reader: Reader, path: Path, labels: Sequence[str]) -> None:
+def _save(model: Any, reader: Reader, path: Path, labels: Sequence[str], fitted: Path) -> None:
     """Write what was trained; beside a classifier's, the head that the base was measured with."""
     model.save_pretrained(path)
     (reader.tokenizer if isinstance(reader, TextReader) else reader.processor).save_pretrained(path)
     if labels and is_adapted(model):
         with base_view(model):
             save_head(model, class_names(model), path)
+    elif labels and fitted.is_file():  # a whole model no longer holds the head that its base was measured with
+        shutil.copyfile(fitted, path / BASE_HEAD)
 
 
 def _paired(model: Any, recipe: Recipe, data: Data, reader: Reader, shared: Path, progress: Progress) -> Pair:
@@ -289,6 +299,6 @@ def _answers_key(base: Any, base_hash: str, reader: Reader, suites: Suites, sett
         suite.name: [suite.kind, dict(suite.options), items_hash([*suite.items, *suite.bank])] for suite in suites.all
     }
     attention = base.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
-    running = [base.config.to_json_string(), attention, str(base.dtype)]
+    running = [base.config.to_json_string(), attention, str(base.dtype), engine(), device_of(base).type]
     text = json.dumps([base_hash, running, reader_hash(reader), items, asdict(settings)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

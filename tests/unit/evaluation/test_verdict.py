@@ -191,6 +191,15 @@ def test_language():
     assert judge([Suite("few", windows("few", 0.5, n=4))])[0].verdict == "too few items to say"
 
 
+def test_a_small_drift_in_nats_is_kept_though_it_is_seen_and_a_small_loss_of_items_is_not():
+    (drift,) = judge([Suite("s", windows("s", 0.02))])
+    assert drift.p_adjusted < 0.05
+    assert drift.verdict == "kept"
+    (few,) = judge([suite("s", (1900, 10, 0, 90))])
+    assert few.p_adjusted < 0.05
+    assert few.verdict == "lost"
+
+
 def test_a_metric_with_degrees_that_scores_nothing_cannot_fall():
     zero = np.zeros(40)
     known = graded("s", "chrf", zero, zero, seeded(), higher_is_better=True, worst=0, largest=100, tolerance=5)

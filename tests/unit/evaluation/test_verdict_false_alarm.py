@@ -55,7 +55,9 @@ def unchanged_report(rng):
     suites = []
     for k in range(6):
         n, share, churn = figures(rng)
-        suites.append(Suite(f"s{k}", right_or_wrong(f"s{k}", "accuracy", *drawn_sides(rng, n, share, churn), CHANCE, rng)))
+        suites.append(
+            Suite(f"s{k}", right_or_wrong(f"s{k}", "accuracy", *drawn_sides(rng, n, share, churn), CHANCE, rng))
+        )
     n, share, churn = figures(rng)
     groups = max(8, n // 5)
     sides = grouped_sides(rng, groups, 5, share, churn)
@@ -74,7 +76,7 @@ def test_false_alarms_in_whole_reports(capsys):
     for _ in range(REPORTS):
         alarms += any(one.verdict in {"lost", "changed format"} for one in judge(unchanged_report(rng)))
     with capsys.disabled():
-        print(f"\nfalse alarms: {alarms} of {REPORTS} reports ({alarms / REPORTS:.1%})")
+        print(f"\nfalse alarms: {alarms} of {REPORTS} reports")  # noqa: T201  # the rate is what we want to know
     assert stats.binomtest(alarms, REPORTS, 0.05, alternative="greater").pvalue > 0.05
 
 
@@ -92,12 +94,12 @@ def test_a_destroyed_model_is_found_wherever_it_can_be():
         groups = (np.arange(300) // 5).tolist()
         guessed = rng.random(300) < CHANCE
         suites.append(Suite("grouped", right_or_wrong("g", "accuracy", spread, guessed, CHANCE, rng, groups=groups)))
-        for one in judge([*suites, *(language(rng, genre, shift=2.0) for genre in GENRES)]):
+        for one in judge([*suites, language(rng, "prose", shift=2.0)]):
             able[one.suite] = able.get(one.suite, 0) + one.can_show_loss
             found[one.suite] = found.get(one.suite, 0) + (one.verdict == "lost")
     showing = [name for name, count in able.items() if count == reports]
-    assert set(showing) >= {"s100", "s200", "s300", "grouped", *GENRES}
-    assert able["s60"] == reports * can_show_loss(42, 60, CHANCE, 0.05 / 8)
+    assert set(showing) >= {"s100", "s200", "s300", "grouped", "prose"}
+    assert able["s60"] == reports * can_show_loss(42, 60, CHANCE, 0.05 / 6)
     assert all(found[name] >= 0.95 * reports for name in showing), found
 
 

@@ -79,7 +79,8 @@ def test_fewest_units_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("lost", "gained", "n", "right"), [(0, 0, 24, 20), (2, 3, 60, 40), (9, 5, 60, 45), (1, 0, 10, 8), (30, 30, 200, 120)]
+    ("lost", "gained", "n", "right"),
+    [(0, 0, 24, 20), (2, 3, 60, 40), (9, 5, 60, 45), (1, 0, 10, 8), (30, 30, 200, 120)],
 )
 @pytest.mark.parametrize("tests", [1, 10])
 def test_the_plan_settles_the_suite(lost, gained, n, right, tests):

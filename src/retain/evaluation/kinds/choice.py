@@ -15,10 +15,9 @@ from retain.evaluation.suites import Settings, Suite
 
 
 def likelihoods(
-    subject: Subject, items: Sequence[Choice | Question], suite: Suite, settings: Settings, tick: Tick
+    subject: Subject, items: Sequence[Choice | Question], chat: bool, settings: Settings, tick: Tick
 ) -> tuple[list[tuple[float, ...]], int]:
     """Log-likelihood of every option of every item in nats, normalised as the settings say; and how many were cut."""
-    chat = suite.options.get("format", settings.keep_format) == "chat"
     tokenizer = subject.tokenizer
     rows = [encode_choice(tokenizer, item, chat=chat, max_length=settings.max_length) for item in items]
     flat = [row for options in rows for row in options]
@@ -33,7 +32,8 @@ def likelihoods(
 
 def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
     items: Any = suite.items
-    scores, truncated = likelihoods(subject, items, suite, settings, tick)
+    chat = suite.options.get("format", settings.keep_format) == "chat"
+    scores, truncated = likelihoods(subject, items, chat, settings, tick)
     return Asked(
         tuple(
             Response(answer=item.choices[pick(options)], options=options)

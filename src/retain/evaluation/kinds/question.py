@@ -11,10 +11,19 @@ from retain.evaluation.kinds.choice import likelihoods, option_scores
 from retain.evaluation.kinds.kind import Asked, Kind, Metric, Response, Subject, Tick
 from retain.evaluation.metrics.choice import pick
 from retain.evaluation.metrics.text import contains, exact_match
-from retain.evaluation.scoring import padding_id, write_answers
+from retain.evaluation.scoring import write_answers
 from retain.evaluation.suites import Settings, Suite
 
 MAX_NEW_TOKENS = 16
+
+
+def asked_in_chat(suite: Suite, settings: Settings, tokenizer: Any) -> bool:
+    """Whether questions go through the chat template: as the suite or the settings say, else if there is one.
+
+    A chat model that is given plain text to go on with often writes nothing; that would look like a lost format.
+    """
+    said = suite.options.get("format", "chat" if settings.keep_format == "chat" else None)
+    return said == "chat" if said is not None else bool(getattr(tokenizer, "chat_template", None))
 
 
 def prompt_of(question: str, *, chat: bool) -> Example:
@@ -27,7 +36,7 @@ def prompt_of(question: str, *, chat: bool) -> Example:
 
 def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
     items: Any = suite.items
-    chat = suite.options.get("format", settings.keep_format) == "chat"
+    chat = asked_in_chat(suite, settings, subject.tokenizer)
     prompts = [encode_prompt(subject.tokenizer, prompt_of(i.question, chat=chat), settings.max_length) for i in items]
     longest = int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
     texts = write_answers(
@@ -41,7 +50,7 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
         first_line=not chat,
     )
     with_options = [item for item in items if item.choices]
-    scores, truncated = likelihoods(subject, with_options, suite, settings, lambda _: None)
+    scores, truncated = likelihoods(subject, with_options, chat, settings, lambda _: None)
     options = iter(scores)
     return Asked(
         tuple(
@@ -54,7 +63,7 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
 
 def _metrics(suite: Suite) -> tuple[Metric, ...]:
     items: Any = suite.items
-    written = (Metric("contains", "other"), Metric("exact_match", "format"))
+    written = (Metric("contains", "format"), Metric("exact_match", "format"))
     if items and all(item.choices for item in items):
         return (Metric("accuracy", "knowledge", chance=[1 / len(item.choices) for item in items]), *written)
     return Metric("contains", "knowledge"), written[1]
@@ -81,7 +90,7 @@ QUESTION = Kind(
     name="question",
     forms=("question",),
     needs="causal-lm",
-    about="Written answers: exactly right, or right somewhere in the answer; and by likelihood where options are given.",
+    about="Written answers: exactly right, or somewhere in the answer; and by likelihood where options are given.",
     ask=_ask,
     metrics=_metrics,
     score=_score,

@@ -53,6 +53,7 @@ class Judged:
         p_value: of the deciding metric.
         p_adjusted: the same by Holm's rule over the report.
         items_needed: items in all that would settle an undecided suite; None if not undecided, or no number would.
+        guesses: whether the base itself guesses, so that there was nothing to lose.
     """
 
     suite: str
@@ -66,6 +67,7 @@ class Judged:
     p_value: float
     p_adjusted: float
     items_needed: int | None = None
+    guesses: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def _judge(suite: Suite, p: float, p_written: float, family: _Family) -> Judged:
         p_value=decided.p_value,
         p_adjusted=p_decided,
         items_needed=needed,
+        guesses=base_guesses(known),
     )
 
 
@@ -192,7 +195,7 @@ def overall(judged: Sequence[Judged]) -> tuple[Verdict, str]:
     )
     verdict, text = next(row for row in order if any(one.verdict == row[0] for one in judged))
     names = [one.suite for one in judged if one.verdict == verdict]
-    return verdict, f"{text} {', '.join(names)} ({len(names)} of {len(judged)})."
+    return verdict, f"{text} {', '.join(names)} ({len(names)} of {len(judged)}).{told}"
 
 
 def judge_tasks(evidences: Sequence[Evidence], alpha: float = SIGNIFICANCE) -> list[JudgedTask]:
