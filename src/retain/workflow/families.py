@@ -70,8 +70,8 @@ def learning_problems(train: Rows, family: Family, suites: Suites) -> list[str]:
         return []
     if train.form not in _BY_FORM:
         keys = ", ".join(FORMS[train.form])
-        known = "prompt, completion; messages; text, label; image, label"
-        return [f"train: rows of {keys} are measured, not learned. What can be learned are rows of {known}."]
+        learned = "prompt, completion; messages; text, label; image, label"
+        return [f"train: rows of {keys} are measured, not learned. What can be learned are rows of {learned}."]
     problems = wrong_kinds(family, suites)
     if not family.endswith("classifier"):
         return problems

@@ -183,10 +183,13 @@ def overall(judged: Sequence[Judged]) -> tuple[Verdict, str]:
     """The verdict on the whole and one sentence that names the suites: the worst of what was found.
 
     Lost if any suite is; else changed format if any is; else too few items to say if any is undecided or there is no
-    suite; else kept.
+    suite; else kept. Suites on which the base itself guesses had nothing to lose; they are named and left out.
     """
+    idle = [one.suite for one in judged if one.guesses]
+    told = f" The base itself guesses on {', '.join(idle)}, which can show no loss." if idle else ""
+    judged = [one for one in judged if not one.guesses]
     if not judged:
-        return "too few items to say", "There is no suite of what should be kept."
+        return "too few items to say", f"There is no suite of what should be kept that could show a loss.{told}"
     order: tuple[tuple[Verdict, str], ...] = (
         ("lost", "Lost on"),
         ("changed format", "The written form changed on"),
