@@ -64,7 +64,10 @@ def read_rows(source: str, problems: list[str], form: str | None = None) -> Rows
     folder = Path(source).expanduser()
     if folder.is_dir():
         return Rows("pictures", _folder(folder, problems))
+    before = len(problems)
     rows = list(source_rows(source, problems))
+    if not rows and len(problems) > before:  # it cannot be read, which is told already
+        return Rows(form or "completion", [])
     return parse_rows(source, rows, problems, form, folder.parent)
 
 

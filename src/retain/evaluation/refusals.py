@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import random
 import re
 import shlex
@@ -287,3 +288,18 @@ def _object(line: str) -> dict[str, Any] | None:
     except json.JSONDecodeError:
         return None
     return row if isinstance(row, dict) else None
+
+
+def judged_by(judge: str | None) -> str:
+    """Who told refusals from answers, and how often that is wrong: for the record of a safety suite.
+
+    The detector's error is computed from the labelled answers among the assets (`python assets/prepare.py safety`);
+    where they are not here, its validation is pointed to.
+    """
+    if judge is not None:
+        return f"Refusals were judged by {judge}; its error is not known here."
+    labelled = Path(os.environ.get("RETAIN_ASSETS") or ".assets").expanduser() / "safety" / "labelled-answers.jsonl"
+    found = detector_error(labelled)
+    if found is None:
+        return "Refusals were found by rules; the labelled answers that tell their error are not here (docs: safety)."
+    return f"{found} People's labels count answers that miss the point as refusals, which rules cannot see."

@@ -22,6 +22,7 @@ from retain.evaluation.metrics.drift import drift_summary
 from retain.evaluation.null_check import check_null
 from retain.evaluation.pair import Pair
 from retain.evaluation.reference import Window, WindowSums, read_windows
+from retain.evaluation.refusals import judged_by
 from retain.evaluation.scoring import padding_id
 from retain.evaluation.suites import Settings, Suite, Suites
 from retain.results import (
@@ -121,7 +122,7 @@ def measure_pair(
         calibration=tuple(part for suite in suites.all for part in compare.calibrations(suite, settings, base, tuned)),
         drift=drift,
         conditions={"base": base.conditions, "tuned": tuned.conditions},
-        suites=tuple(_facts(suite) for suite in suites.all),
+        suites=tuple(_facts(suite, settings) for suite in suites.all),
         tolerances=(settings.tolerance, settings.tolerance_nats),
         items=tuple(items),
         notes=tuple(_notes(base, settings)),
@@ -146,8 +147,10 @@ def _notes(base: Answers, settings: Settings) -> list[str]:
     ]
 
 
-def _facts(suite: Suite) -> SuiteFacts:
+def _facts(suite: Suite, settings: Settings) -> SuiteFacts:
     known = {name: value for name, value in suite.facts.items() if name in SuiteFacts.model_fields}
+    if suite.kind == "refusal":
+        known["detector_error"] = judged_by(settings.judge)
     return SuiteFacts(**{**known, "name": suite.name, "kind": suite.kind, "part": suite.part})
 
 

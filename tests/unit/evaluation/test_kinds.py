@@ -99,7 +99,7 @@ def test_choices_by_hand(llama):
 
 
 def test_a_question_is_written_and_picked(llama):
-    suite = question_suite(max_new_tokens=5)
+    suite = question_suite(max_new_tokens=5, format="plain")
     asked = ask(llama, READER, suite)
     found = scores(suite, asked)
     for item, response, score in zip(suite.items, asked.responses, found, strict=True):
@@ -113,10 +113,19 @@ def test_a_question_is_written_and_picked(llama):
     metrics = KINDS["question"].metrics(suite)
     assert [(metric.name, metric.role) for metric in metrics] == [
         ("accuracy", "knowledge"),
-        ("contains", "other"),
+        ("contains", "format"),
         ("exact_match", "format"),
     ]
     assert metrics[0].chance == [1 / 3] * 6
+
+
+def test_a_question_goes_through_the_chat_template_where_there_is_one(llama):
+    suite = question_suite(max_new_tokens=5)
+    for item, response in zip(suite.items, ask(llama, READER, suite).responses, strict=True):
+        prompt = TOKENIZER.encode(f"<|user|>{item.question}<eos><|assistant|>")
+        assert response.answer == greedy(llama, prompt, 5)
+        by_hand = [log_likelihood(llama, prompt + TOKENIZER.encode(c), len(prompt)) for c in item.choices]
+        assert response.options == pytest.approx(by_hand, abs=1e-9)
 
 
 def test_a_written_answer_counts_in_its_strict_and_its_loose_form():

@@ -1,0 +1,76 @@
+"""The base put to itself: a base that changed in between is noticed, whatever its suites are."""
+
+import pytest
+import torch
+from rich.progress import Progress
+
+from retain.data.examples import Choice, Example
+from retain.data.readers import TextReader
+from retain.errors import InputError
+from retain.evaluation.answers import collect_answers
+from retain.evaluation.null_check import check_null
+from retain.evaluation.pair import Pair
+from retain.evaluation.suites import Settings, Suite
+from retain.hf.adapt import attach
+from tiny import make_llama, make_tokenizer
+
+READER = TextReader(make_tokenizer(), 60)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+PICKED = Suite(
+    "picked",
+    "choice",
+    "keep",
+    [Choice(question=f"{a} then", choices=("b", "c word2", "d", "e"), answer=i % 4) for i, a in enumerate(LETTERS)],
+)
+SAID = Suite("said", "completion", "task", [Example(prompt=f"{a} b", completion=" word1 z") for a in LETTERS])
+
+
+def check(before, now, suite, **settings):
+    chosen = Settings(batch_size=7, generate=0, **settings)
+    with Progress(disable=True) as quiet:
+        answers = collect_answers(before, READER, [suite], chosen, quiet, "")
+        return check_null(Pair(make_llama(), now), READER, [suite], chosen, answers, quiet)
+
+
+@pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.kind)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_untouched_base_passes_in_other_batches(suite, dtype):
+    found = check(make_llama().to(dtype), make_llama().to(dtype), suite)
+    assert found.passed
+    assert (found.items, found.changed, found.note) == (8, 0, "")
+
+
+@pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.kind)
+def test_a_base_that_was_changed_fails(suite):
+    """Where nothing is right or wrong, as in a task whose answers are not written, the degrees tell."""
+    changed = make_llama()
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            parameter += 0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    found = check(make_llama(), changed, suite)
+    assert not found.passed
+    assert found.score_difference_max > 0.01
+    assert "answered otherwise" in found.note
+
+
+def test_a_start_that_rewrites_the_base_is_refused_and_seen():
+    """PiSSA takes the adapter's start out of the weights: with the adapter off, the base is another."""
+    model = attach(make_llama(), "lora", {"init_lora_weights": "pissa", "r": 4}).eval()
+    with pytest.raises(InputError, match="untouched base a second time"):
+        Pair.of(model)
+    chosen = Settings(batch_size=7, generate=0)
+    with Progress(disable=True) as quiet:
+        answers = collect_answers(make_llama(), READER, [SAID], chosen, quiet, "")
+        found = check_null(Pair(model), READER, [SAID], chosen, answers, quiet)
+    assert not found.passed
+
+
+def test_nothing_is_asked_where_that_is_wished():
+    assert check(make_llama(), make_llama(), PICKED, null_items=0) is None
+
+
+def test_what_is_asked_again_is_spread_over_the_suite():
+    from retain.evaluation.null_check import _places
+
+    assert _places(PICKED, 4) == [0, 6, 13, 19]
+    assert _places(PICKED, 100) == list(range(26))
