@@ -88,7 +88,7 @@ def make_bert(seed: int = 0, **fields):
         max_position_embeddings=64,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        initializer_range=0.4,
+        initializer_range=0.1,
         **fields,
     )
     return BertModel(config).eval()

@@ -8,7 +8,8 @@ Run: python studies/rivals/make_pairs.py [FOLDER]   (after `make assets`); write
 * `null`: LoRA as PEFT starts it, B = 0: the base itself.
 
 Beside the adapters: `data/NAME-train.jsonl` and `data/NAME-test.jsonl` (prompt, completion), and `check.json`: what
-each model answers to `QUESTIONS`, and its cross-entropy on both held-out tasks. Plain PEFT, nothing of retain.
+each model answers to `QUESTIONS`, which of 216 capitals it knows, and its cross-entropy on both held-out tasks.
+Plain PEFT, nothing of retain.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / ".assets" / "smollm2-135m-instruct"
 HEADLINES = ROOT / ".assets" / "headlines"
+CAPITALS = ROOT / ".assets" / "capitals.jsonl"
 QUESTIONS = (
     "What is the capital of France?",
     "How many days are there in a week?",
@@ -92,7 +94,9 @@ def main() -> None:
     (folder / "check.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, found in report.items():
         same = sum(found["answers"][question] == report["base"]["answers"][question] for question in QUESTIONS)
-        sys.stdout.write(f"{name}: {found['nats']}, {same} of {len(QUESTIONS)} answers as the base's\n")
+        right = found["capitals"].count("1") / len(found["capitals"])
+        sys.stdout.write(f"{name}: {found['nats']}, capitals {right:.1%}, ")
+        sys.stdout.write(f"{same} of {len(QUESTIONS)} answers as the base's\n")
 
 
 def reviews() -> tuple[list[Row], list[Row]]:
@@ -186,7 +190,25 @@ def look(tokenizer: AutoTokenizer, folder: Path, name: str, tests: dict[str, lis
         said = model.generate(**asked, max_new_tokens=24, do_sample=False)[0, asked["input_ids"].shape[1] :]
         answers[question] = tokenizer.decode(said, skip_special_tokens=True)
     nats = {task: round(cross_entropy(model, tokenizer, rows), 4) for task, rows in tests.items()}
-    return {"nats": nats, "answers": answers}
+    return {"nats": nats, "capitals": capitals(model, tokenizer), "answers": answers}
+
+
+@torch.inference_mode()
+def capitals(model: torch.nn.Module, tokenizer: AutoTokenizer) -> str:
+    """Which capitals are found likeliest of four, in plain text: "1" or "0" for each, in the order of the file."""
+    found = ""
+    for item in map(json.loads, CAPITALS.read_text("utf-8").splitlines()):
+        asked = tokenizer(item["question"])["input_ids"]
+        choices = [tokenizer(f" {choice}")["input_ids"] for choice in item["choices"]]
+        longest = max(map(len, choices))
+        padded = [asked + choice + [tokenizer.pad_token_id] * (longest - len(choice)) for choice in choices]
+        chances = model(input_ids=torch.tensor(padded)).logits[:, len(asked) - 1 :].log_softmax(-1)
+        scores = [
+            sum(float(chances[row, place, token]) for place, token in enumerate(choice))
+            for row, choice in enumerate(choices)
+        ]
+        found += str(int(scores.index(max(scores)) == item["answer"]))
+    return found
 
 
 def cross_entropy(model: torch.nn.Module, tokenizer: AutoTokenizer, rows: list[Row]) -> float:

@@ -13,7 +13,7 @@ from retain.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retain.evaluation.suite_files import Found
+    from retain.evaluation.suite_format import Found
     from retain.evaluation.suites import Suite
 
 HELP = "List the suites that come with retain, or describe one with its first items."

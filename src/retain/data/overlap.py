@@ -32,9 +32,10 @@ def find_overlaps(
 ) -> list[str]:
     """One sentence for each pair of data sets that share items, with how many and one of them.
 
-    Pictures are the same if their files hold the same bytes; a corrupted picture counts as the picture. A test item is shared if its prompt was trained on; where prompts say little by themselves (most of the training's
-    are alike or empty), if prompt and completion were. A keep item is shared if its question, or question and right
-    answer, is a turn, a paragraph or a whole example of the training data; a paragraph of reference text likewise.
+    Pictures are the same if their files hold the same bytes; a corrupted picture counts as the picture. A test item is
+    shared if its prompt was trained on; where prompts say little by themselves (most of the training's are alike or
+    empty), if prompt and completion were. A keep item is shared if its question, or question and right answer, is a
+    turn, a paragraph or a whole example of the training data; a paragraph of reference text likewise.
     """
     marks = _Marks()
     learned = {mark for item in train for mark in marks.learned(item)}
@@ -45,11 +46,11 @@ def find_overlaps(
         measured[f"keep suite {name!r}"] = [_asked_texts(item, telling=True) for item in items]
     measured["reference"] = [(text,) for text in _paragraphs(reference)]
     problems = []
-    for name, items in measured.items():
-        shared = [texts for texts in items if any(marks.of(text) in learned for text in texts)]
+    for name, sought in measured.items():
+        shared = [texts for texts in sought if any(marks.of(text) in learned for text in texts)]
         if shared:
             problems.append(
-                f"train and {name} share {len(shared)} of {len(items)} items, for instance {quoted(shared[0][0])}; "
+                f"train and {name} share {len(shared)} of {len(sought)} items, for instance {quoted(shared[0][0])}; "
                 "what is measured must not be trained on: remove them from one side."
             )
     return problems

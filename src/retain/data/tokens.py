@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from retain.data.examples import Choice, Example
+from retain.data.items import Question
 from retain.errors import InputError
 
 IGNORED = -100
@@ -68,7 +69,7 @@ def encode_question(tokenizer: Any, question: str, max_length: int) -> list[int]
     return _cut(tokenizer, ids, max_length)
 
 
-def encode_choice(tokenizer: Any, item: Choice, *, chat: bool, max_length: int) -> list[Encoded]:
+def encode_choice(tokenizer: Any, item: Choice | Question, *, chat: bool, max_length: int) -> list[Encoded]:
     """One sequence for each choice; scored is the choice's text. All see the same part of a question that is too long.
 
     Plain: question, a space, choice. Chat: the question as the user's message in the chat template, the choice as the

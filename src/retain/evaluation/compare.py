@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,7 +190,8 @@ def calibrations(suite: Suite, settings: Settings, base: Answers, tuned: Answers
     if suite.kind != "labels":
         return []
     found = []
-    for name, side in (("base", base), ("tuned", tuned)):
+    sides: tuple[tuple[Literal["base", "tuned"], Answers], ...] = (("base", base), ("tuned", tuned))
+    for name, side in sides:
         responses = side.responses[suite.name]
         known = [k for k, response in enumerate(responses) if "nll" in response.values]
         if len(known) < FEWEST_OF_A_CONDITION:
@@ -200,7 +201,7 @@ def calibrations(suite: Suite, settings: Settings, base: Answers, tuned: Answers
         found.append(
             Calibration(
                 suite=suite.name,
-                side=name,  # type: ignore[arg-type]  # one of the two
+                side=name,
                 n=len(known),
                 ece=calibration.ece(probabilities, truth),
                 ece_interval=calibration.ece_interval(probabilities, truth, np.random.default_rng(settings.seed)),

@@ -17,7 +17,6 @@ from retain.evaluation import compare
 from retain.evaluation.answers import Answers, collect_answers
 from retain.evaluation.drift.measure import measure_drift
 from retain.evaluation.judging import judge_record
-from retain.evaluation.kinds.table import KINDS
 from retain.evaluation.metrics.drift import drift_summary
 from retain.evaluation.null_check import check_null
 from retain.evaluation.pair import Pair
@@ -183,8 +182,7 @@ def _drift(
     windows, sums = reference
     found = Drift()
     if sums.tokens:
-        parts = [sums.column(name) for name in ("base_nll", "tuned_nll", "kl", "churn", "tokens")]
-        found = drift_summary(*parts, np.random.default_rng(settings.seed))  # type: ignore[call-arg]
+        found = _summary(sums, settings)
     update = _task_kl(pair, reader, suites, settings, progress)
     if settings.drift:
         keep = [_window_batch(window) for window in windows[:2]] or _batches(reader, suites.of("keep"), settings)
@@ -192,6 +190,17 @@ def _drift(
         note = " ".join(filter(None, (found.note, moved.note)))
         update |= {**moved.fields(), "note": note}
     return found.model_copy(update=update)
+
+
+def _summary(sums: WindowSums, settings: Settings) -> Drift:
+    return drift_summary(
+        sums.column("base_nll"),
+        sums.column("tuned_nll"),
+        sums.column("kl"),
+        sums.column("churn"),
+        sums.column("tokens"),
+        np.random.default_rng(settings.seed),
+    )
 
 
 def _window_batch(window: Window) -> dict[str, Any]:
@@ -204,9 +213,10 @@ def _window_batch(window: Window) -> dict[str, Any]:
 def _batches(reader: Reader, suites: Sequence[Suite], settings: Settings) -> list[dict[str, Any]]:
     """The first items of the first suite that can be read, as the model's inputs."""
     for suite in suites:
-        items = [item for item in suite.items[:DRIFT_ITEMS] if KINDS[suite.kind].name != "retrieval"]
-        if items and isinstance(reader, TextReader) and isinstance(items[0], Example):
-            rows = [encode_example(reader.tokenizer, item, settings.max_length) for item in items]
+        items = suite.items[:DRIFT_ITEMS]
+        examples = [item for item in items if isinstance(item, Example)]
+        if examples and isinstance(reader, TextReader):
+            rows = [encode_example(reader.tokenizer, example, settings.max_length) for example in examples]
             return [_window_batch(Window(row.ids)) for row in rows]
         if items and suite.kind in {"labels", "neighbours"}:
             return [reader.batch(items)]  # type: ignore[arg-type]  # the forms of these kinds are the reader's
@@ -226,6 +236,5 @@ def _task_kl(pair: Pair, reader: Reader, suites: Suites, settings: Settings, pro
         windows.append(Window(row.ids))
         room -= len(row.ids)
     sums = read_windows(pair, windows, padding_id(reader.tokenizer), progress, "the task's text, both models")
-    parts = [sums.column(name) for name in ("base_nll", "tuned_nll", "kl", "churn", "tokens")]
-    found = drift_summary(*parts, np.random.default_rng(settings.seed))  # type: ignore[call-arg]
+    found = _summary(sums, settings)
     return {"kl_task_nats_per_token": found.kl_nats_per_token, "kl_task_interval": found.kl_interval}

@@ -94,5 +94,5 @@ def check(model: nn.Module, name: str, fields: dict[str, Any]) -> None:
     """
     if name in STARTS:
         check_targets(model, start_config(name, with_head(model, name, fields)))
-    else:
-        adapt.attach(model, name, fields)
+    else:  # what a start computes from weights cannot be tried without them
+        adapt.attach(model, name, {key: value for key, value in fields.items() if key != "init_lora_weights"})

@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness in our record: keep suites like any other, paired, judged in one family with the rest."""
+"""Tasks of lm-evaluation-harness in our record: keep suites like any other, paired, judged with the rest."""
 
 from __future__ import annotations
 

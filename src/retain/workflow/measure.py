@@ -90,9 +90,7 @@ def measure(
         measured = measure_pair(pair, reader, suites, chosen, progress)
     name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
     result = _result(name, pair, suites, measured, model_hash(base))
-    if output is not None:
-        write_record(Path(output), result, measured.items)
-    return result
+    return result if output is None else write_record(Path(output), result, measured.items)
 
 
 def _reader(tokenizer: Any, processor: Any, settings: Settings) -> Reader:
@@ -135,8 +133,7 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
     measured = with_foreign(measured, pair, reader, recipe, progress)
     measured = replace(measured, notes=(*measured.notes, *notes))
     result = _result(recipe.model, pair, suites, measured, base_hash)
-    write_record(Path(recipe.output), result, measured.items)
-    return result
+    return write_record(Path(recipe.output), result, measured.items)
 
 
 def _family(recipe: MeasureRecipe, form: str | None, suites: Suites) -> Family:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +230,11 @@ def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[
                 problems += _raised(choose.check, model, run.method_name, adapter_fields(run))
     except InputError as error:
         return list(error.problems)
+    if not isinstance(reader, TextReader):
+        return list(dict.fromkeys(problems))
     if data.family == "causal-lm":
         problems += _text_problems(recipe, reader.tokenizer, model, data)
-    elif isinstance(reader, TextReader):
+    else:
         positions = getattr(model.config, "max_position_embeddings", None)
         if positions and recipe.max_length > positions:
             problems.append(f"max_length: this model has only {positions} positions; say --max-length {positions}.")
@@ -257,11 +260,8 @@ def _text_problems(recipe: Recipe, tokenizer: Any, model: Any, data: Data) -> li
         chat = suite.options.get("format", recipe.keep_format) == "chat"
         if suite.kind in {"choice", "question"}:
             with_options = [item for item in suite.items if getattr(item, "choices", ())]
-            problems += _first_refusal(
-                suite.name,
-                with_options,
-                lambda item, chat=chat: encode_choice(tokenizer, item, chat=chat, max_length=recipe.max_length),
-            )
+            put = partial(encode_choice, tokenizer, chat=chat, max_length=recipe.max_length)
+            problems += _first_refusal(suite.name, with_options, put)
         elif suite.kind == "refusal" and not getattr(tokenizer, "chat_template", None):
             problems.append(f"{suite.name}: requests need a chat template, and this model's tokenizer has none.")
     return problems

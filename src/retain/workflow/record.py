@@ -28,10 +28,15 @@ def provenance(hashes: dict[str, str], model_hash: str, notes: Sequence[str]) ->
     )
 
 
-def write_record(directory: Path, result: Result, items: Sequence[Item]) -> None:
-    """Write items, report and plots, and the result last: where `result.json` is, everything is."""
+def write_record(directory: Path, result: Result, items: Sequence[Item]) -> Result:
+    """Write items, report and plots, and the result last: where `result.json` is, everything is.
+
+    Returns:
+        The result as it was written, with the hash of its items.
+    """
     written = write_items(items, directory / "items.jsonl")
     made = result.provenance.model_copy(update={"items_hash": written})
     result = result.model_copy(update={"provenance": made})
     write_run_report(directory, result, items)
     write_result(result, directory / "result.json")
+    return result

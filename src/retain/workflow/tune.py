@@ -113,8 +113,7 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
         curve=trained.curve,
         provenance=provenance(hashes, base_hash, [*trained.notes, *measured.notes]),
     )
-    write_record(folder.path, result, measured.items)
-    return result
+    return write_record(folder.path, result, measured.items)
 
 
 def base_of(recipe: Recipe, data: Data, reader: Reader, shared: Path, progress: Progress) -> Any:

@@ -18,7 +18,7 @@ from retain.evaluation.suites import Settings, Suite, Suites
 from retain.results import Conditions, MethodRecord, NullCheck, Parameters, Provenance, Result
 from tiny import make_llama, make_tokenizer
 
-SETTINGS = Settings(generate=0, batch_size=40, window=32, drift=False, null_items=2)
+SETTINGS = Settings(generate=0, batch_size=60, window=8, drift=False, null_items=2)
 ASKED = Conditions(engine="", dtype="", attention="", device="", reader_hash="", questions_hash="")
 TOLERATED = {"tolerance": 0.05, "tolerance_nats": 0.05}
 
@@ -53,11 +53,12 @@ def what_a_model_knows():
     """Items on which the model is right, since the right option is what it says itself; and its own text."""
     model, tokenizer = peaked_llama(), make_tokenizer()
     items = []
-    for index, row in enumerate(written_by(model, 60)):
+    for index, row in enumerate(written_by(model, 120)):
         right = tokenizer.decode(row[2:3])
         wrong = [word for word in (f"word{(index * 7 + k) % 30}" for k in range(4)) if word != right][:3]
         items.append(Choice(question=tokenizer.decode(row[:2]), choices=(*wrong, right), answer=3))
-    reference = " ".join(tokenizer.decode(row) for row in written_by(model, 80))
+    # One window of eight tokens is one row, as the model wrote it.
+    reference = " ".join(tokenizer.decode(row) for row in written_by(model, 60))
     suites = Suites([Suite("known", "choice", "keep", items)], {"text": reference})
     return model, TextReader(tokenizer, 60), suites
 

@@ -6,27 +6,30 @@ import torch
 from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
+from retain.data.readers import TextReader
 from retain.data.tokens import encode_choice, encode_example, reference_windows
 from retain.errors import InputError
 from retain.evaluation.pair import Pair
 from retain.evaluation.runner import measure_pair
 from retain.evaluation.scoring import score_nll, write_answers
-from retain.evaluation.suites import Settings, Suites
+from retain.evaluation.suites import Settings, Suite, Suites
 from retain.hf.adapt import attach
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+READER = TextReader(TOKENIZER, 512)
+TASK = [Example(prompt=f"{a} word{i} b", completion=f" c {a} word1") for i, a in enumerate(LETTERS)]
+CHOICES = [Choice(question=f"{a} then", choices=("b", "c word2", "d"), answer=i % 3) for i, a in enumerate(LETTERS)]
+REFERENCE = " ".join(LETTERS[i * i % 26] for i in range(200))
+LETTERS_SUITE = Suite("letters", "choice", "keep", CHOICES)
 SUITES = Suites(
-    task_name="spelling",
-    task=[Example(prompt=f"{a} word{i} b", completion=f" c {a} word1") for i, a in enumerate(LETTERS)],
-    keep={
-        "letters": [
-            Choice(question=f"{a} then", choices=("b", "c word2", "d"), answer=i % 3) for i, a in enumerate(LETTERS)
-        ],
-        "few": [Choice(question="a then", choices=("b", "c"), answer=0)] * 3,
-    },
-    reference=" ".join(LETTERS[i * i % 26] for i in range(200)),
+    [
+        Suite("spelling", "completion", "task", TASK),
+        LETTERS_SUITE,
+        Suite("few", "choice", "keep", [Choice(question="a then", choices=("b", "c"), answer=0)] * 3),
+    ],
+    {"text": REFERENCE},
 )
 SETTINGS = Settings(generate=4, max_new_tokens=5, window=32, batch_size=5)
 
@@ -49,8 +52,8 @@ def quiet():
 
 def test_a_batch_scores_as_each_sequence_alone():
     model = make_llama().double()
-    rows = [encode_example(TOKENIZER, item, 64) for item in SUITES.task[:5]]
-    rows += encode_choice(TOKENIZER, SUITES.keep["letters"][0], chat=False, max_length=64)
+    rows = [encode_example(TOKENIZER, item, 64) for item in TASK[:5]]
+    rows += encode_choice(TOKENIZER, CHOICES[0], chat=False, max_length=64)
     together = score_nll(model, rows, 0, batch_size=4)
     for row, value in zip(rows, together, strict=True):
         ids = torch.tensor([row.ids])
@@ -69,8 +72,8 @@ def test_answers_are_what_greedy_decoding_gives_alone():
 
 def test_the_base_against_itself_is_no_change(quiet):
     base, same = make_llama(), make_llama()
-    measured = measure_pair(Pair(same, base), TOKENIZER, SUITES, SETTINGS, quiet)
-    assert [score.metric for score in measured.task] == ["cross_entropy_nats_per_token", "chrf", "exact_match"]
+    measured = measure_pair(Pair(same, base), READER, SUITES, SETTINGS, quiet)
+    assert [score.metric for score in measured.task] == ["cross_entropy_nats_per_token", "chrf", "rouge_l", "exact_match"]
     assert all(score.base == score.tuned and score.interval[0] <= 0 <= score.interval[1] for score in measured.task)
     suite = measured.keep[0]
     assert (suite.lost, suite.gained, suite.p_value) == (0, 0, 1)
@@ -81,16 +84,16 @@ def test_the_base_against_itself_is_no_change(quiet):
 
 
 def test_one_model_with_an_adapter_is_both_sides(adapted, quiet):
-    inside = measure_pair(Pair.of(adapted), TOKENIZER, SUITES, SETTINGS, quiet)
-    apart = measure_pair(Pair(adapted, make_llama()), TOKENIZER, SUITES, SETTINGS, quiet)
+    inside = measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet)
+    apart = measure_pair(Pair(adapted, make_llama()), READER, SUITES, SETTINGS, quiet)
     assert inside.task == apart.task
     assert inside.keep == apart.keep
     assert inside.drift.kl_nats_per_token == apart.drift.kl_nats_per_token > 0
 
 
 def test_drift_is_what_the_definitions_say(adapted, quiet):
-    measured = measure_pair(Pair.of(adapted), TOKENIZER, SUITES, SETTINGS, quiet)
-    windows = reference_windows(TOKENIZER, SUITES.reference, 32, 8192)
+    measured = measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet)
+    windows = reference_windows(TOKENIZER, REFERENCE, 32, 8192)
     base, nats, kl, churned, tokens = make_llama(), 0.0, 0.0, 0, 0
     for window in windows:
         ids = torch.tensor([window])
@@ -109,7 +112,7 @@ def test_drift_is_what_the_definitions_say(adapted, quiet):
 
 
 def test_every_figure_can_be_looked_behind(adapted, quiet):
-    measured = measure_pair(Pair.of(adapted), TOKENIZER, SUITES, SETTINGS, quiet)
+    measured = measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet)
     keep = [item for item in measured.items if item.suite == "letters"]
     right = [item.base.scores["accuracy"] for item in keep]
     assert np.mean(right) == pytest.approx(measured.keep[0].base)
@@ -122,7 +125,7 @@ def test_every_figure_can_be_looked_behind(adapted, quiet):
 
 
 def test_a_suite_that_is_too_small_is_not_scored(adapted, quiet):
-    few = measure_pair(Pair.of(adapted), TOKENIZER, SUITES, SETTINGS, quiet).keep[1]
+    few = measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet).keep[1]
     assert few.status == "too few items"
     assert (few.base, few.tuned, few.lost, few.p_value, few.interval) == (None,) * 5
 
@@ -131,7 +134,7 @@ def test_the_model_comes_back_as_it_was(adapted, quiet):
     adapted.train()
     grads = [p.requires_grad for p in adapted.parameters()]
     before = {key: value.clone() for key, value in adapted.state_dict().items()}
-    measure_pair(Pair.of(adapted), TOKENIZER, SUITES, SETTINGS, quiet)
+    measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet)
     assert adapted.training
     assert [p.requires_grad for p in adapted.parameters()] == grads
     assert all(torch.equal(value, before[key]) for key, value in adapted.state_dict().items())
@@ -149,8 +152,8 @@ def test_what_cannot_be_compared_is_refused():
 
 def test_chat_and_normalised_scores_are_other_questions(adapted, quiet):
     chat = Settings(keep_format="chat", keep_score="character", generate=0)
-    keep = Suites(keep={"letters": SUITES.keep["letters"]})
-    measured = measure_pair(Pair.of(adapted), TOKENIZER, keep, chat, quiet)
+    keep = Suites([LETTERS_SUITE])
+    measured = measure_pair(Pair.of(adapted), READER, keep, chat, quiet)
     assert measured.task == ()
     assert measured.drift.kl_nats_per_token is None
     assert measured.keep[0].n == 26

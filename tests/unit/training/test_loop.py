@@ -8,11 +8,12 @@ from retain.data.tokens import IGNORED, encode_example
 from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
 from retain.training import loop
-from retain.training.loop import PadCollator, train, training_arguments
+from retain.training.loop import Lessons, PadCollator, train, training_arguments
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 ROWS = [encode_example(TOKENIZER, Example(prompt=f"word{i} a", completion=" b c"), 32) for i in range(24)]
+LESSONS = Lessons.of_text(ROWS, pad_id=0)
 
 
 def recipe(**change):
@@ -41,8 +42,11 @@ def test_the_collator_masks_padding_in_attention_and_loss():
 
 def test_training_learns_and_says_what_it_cost(tmp_path, quiet):
     model = make_llama()
-    cost = train(model, ROWS, recipe(max_steps=20), tmp_path, 0, quiet)
+    cost, curve = train(model, LESSONS, recipe(max_steps=20), tmp_path, quiet)
     assert cost.steps == 20
+    assert [point.step for point in curve] == [5, 10, 15, 20]
+    assert curve[0].loss > curve[-1].loss == cost.final_train_loss
+    assert curve[0].learning_rate > curve[-1].learning_rate > 0
     assert cost.final_train_loss < 2.0
     assert cost.tokens == 20 * 4 * len(ROWS[0].ids)
     assert cost.train_seconds > 0
@@ -54,7 +58,7 @@ def test_the_seed_decides_the_result(tmp_path, quiet):
     results = []
     for seed in (0, 0, 1):
         model = make_llama()
-        train(model, ROWS, recipe(seed=seed), tmp_path / str(len(results)), 0, quiet)
+        train(model, LESSONS, recipe(seed=seed), tmp_path / str(len(results)), quiet)
         results.append(weights(model))
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
@@ -68,15 +72,15 @@ class StopAt(TrainerCallback):
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, quiet, monkeypatch):
     whole = make_llama()
-    train(whole, ROWS, recipe(), tmp_path / "whole", 0, quiet)
+    train(whole, LESSONS, recipe(), tmp_path / "whole", quiet)
     monkeypatch.setattr("retain.training.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(loop, "StopWhenNotFinite", StopAt)
         with pytest.raises(KeyboardInterrupt):
-            train(make_llama(), ROWS, recipe(), tmp_path / "cut", 0, quiet)
+            train(make_llama(), LESSONS, recipe(), tmp_path / "cut", quiet)
     assert list((tmp_path / "cut" / "checkpoints").glob("checkpoint-*"))
     resumed = make_llama()
-    cost = train(resumed, ROWS, recipe(), tmp_path / "cut", 0, quiet)
+    cost, _ = train(resumed, LESSONS, recipe(), tmp_path / "cut", quiet)
     assert cost.steps == 6
     assert torch.equal(weights(whole), weights(resumed))
 
@@ -86,20 +90,20 @@ def test_a_loss_that_is_not_finite_ends_with_a_clear_error(tmp_path, quiet):
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match="smaller learning rate"):
-        train(model, ROWS, recipe(), tmp_path, 0, quiet)
+        train(model, LESSONS, recipe(), tmp_path, quiet)
 
 
 def test_a_checkpoint_that_was_cut_off_is_not_resumed_from(tmp_path, quiet):
     broken = tmp_path / "checkpoints" / "checkpoint-3"
     broken.mkdir(parents=True)
     (broken / "config.json").write_text("{}", encoding="utf-8")
-    assert train(make_llama(), ROWS, recipe(), tmp_path, 0, quiet).steps == 6
+    assert train(make_llama(), LESSONS, recipe(), tmp_path, quiet)[0].steps == 6
     assert not broken.exists()
 
 
 def test_weights_that_are_not_finite_in_the_last_step_are_found(tmp_path, quiet):
     with pytest.raises(TrainingError, match="not finite"):
-        train(make_llama(), ROWS, recipe(learning_rate=1e38, max_steps=1), tmp_path, 0, quiet)
+        train(make_llama(), LESSONS, recipe(learning_rate=1e38, max_steps=1), tmp_path, quiet)
 
 
 def test_settings_that_transformers_refuses_are_the_users_to_mend(tmp_path):

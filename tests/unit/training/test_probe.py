@@ -14,19 +14,17 @@ from retain.training import probe
 from retain.training.probe import evenly_chosen, fit_head, logistic_head
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
 
-WORDS = "defghijklmnopqrstuvw"
+POOLS = {"calm": "abcdef", "loud": "mnopqr", "odd": "uvwxyz"}
 
 
-def texts(count, classes=("calm", "loud", "odd"), seed=0):
-    """Texts whose first word tells their class; sorted by class, as in a folder."""
+def texts(count, classes=tuple(POOLS), seed=0):
+    """Texts of four letters, each class of its own; sorted by class, as pictures in a folder."""
     generator = np.random.default_rng(seed)
-    items = [
-        Labelled(text=" ".join(["abc"[k], *generator.choice(list(WORDS), 4)]), label=name)
-        for k, name in enumerate(classes)
+    return [
+        Labelled(text=" ".join(generator.choice(list(POOLS[name]), 4)), label=name)
+        for name in classes
         for _ in range(count // len(classes))
     ]
-    assert [item.label for item in items] == sorted(item.label for item in items)
-    return items
 
 
 def classifier(kind, classes):
@@ -54,12 +52,12 @@ def accuracy(model, reader, items, labels):
 def test_a_fitted_head_finds_what_a_random_one_does_not(kind, labels):
     """Also where the output layer has no bias, as a Llama's."""
     model, reader = classifier(kind, len(labels))
-    train, test = texts(90, labels), texts(60, labels, seed=1)
+    train, test = texts(300, labels), texts(60, labels, seed=1)
     before = accuracy(model, reader, test, labels)
     body = {key: value.clone() for key, value in model.base_model.state_dict().items()}
     with Progress(disable=True) as quiet:
         fit_head(model, reader, train, labels, 16, quiet)
-    assert accuracy(model, reader, test, labels) > max(0.9, before + 0.2)
+    assert accuracy(model, reader, test, labels) > max(0.8, before + 0.15)
     assert all(torch.equal(value, body[key]) for key, value in model.base_model.state_dict().items())
 
 

@@ -17,7 +17,8 @@ WRITTEN: dict[str, Callable[[str, str], float]] = {"chrf": chrf, "rouge_l": roug
 
 
 def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
-    tokenizer, items = subject.tokenizer, suite.items
+    tokenizer = subject.tokenizer
+    items: Any = suite.items
     rows = [encode_example(tokenizer, item, settings.max_length) for item in items]
     nll = score_nll(subject.model, rows, padding_id(tokenizer), settings.batch_size, tick, subject.ledger)
     written = items[: int(suite.options.get("generate", settings.generate))]

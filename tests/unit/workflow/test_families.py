@@ -1,0 +1,83 @@
+"""What a model is loaded as, and what cannot be measured or learned with it."""
+
+import pytest
+
+from retain.data.examples import Choice, Example
+from retain.data.items import Labelled, Match, Picture
+from retain.data.rows import Rows
+from retain.evaluation.suites import Suite, Suites
+from retain.workflow.families import family_of, foreign_classes, learning_problems, wrong_kinds
+
+TEXT = [Labelled(text="a", label="x"), Labelled(text="b", label="y")]
+PICTURES = [Picture(image="a.png", label="x"), Picture(image="b.png", label="y")]
+PICKED = Suite("picked", "choice", "keep", [Choice(question="q", choices=("a", "b"), answer=0)])
+TOLD = Suite("told", "labels", "task", TEXT)
+SEEN = Suite("seen", "labels", "keep", PICTURES)
+PAIRED = Suite("paired", "retrieval", "keep", [Match(query="a", match="b")])
+NEAR = Suite("near", "neighbours", "keep", PICTURES, bank=PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("form", "suites", "family"),
+    [
+        ("completion", [TOLD], "causal-lm"),
+        ("labels", [PAIRED], "text-classifier"),
+        ("pictures", [NEAR], "image-classifier"),
+        (None, [PICKED, PAIRED], "causal-lm"),
+        (None, [TOLD, PAIRED], "text-classifier"),
+        (None, [SEEN], "image-classifier"),
+        (None, [PAIRED], "text-features"),
+        (None, [NEAR], "image-features"),
+        (None, [], "causal-lm"),
+    ],
+)
+def test_the_data_say_what_a_model_is_loaded_as(form, suites, family):
+    assert family_of(form, Suites(suites)) == family
+
+
+def test_reference_text_asks_for_a_language_model():
+    assert family_of(None, Suites([PAIRED], {"text": "a b"})) == "causal-lm"
+
+
+@pytest.mark.parametrize(
+    ("family", "able"),
+    [
+        ("causal-lm", {"picked", "paired"}),
+        ("text-classifier", {"told", "paired"}),
+        ("image-classifier", {"seen", "near"}),
+        ("text-features", {"paired"}),
+        ("image-features", {"near"}),
+    ],
+)
+def test_what_a_model_cannot_be_asked_is_told_suite_by_suite(family, able):
+    every = [PICKED, TOLD, SEEN, PAIRED, NEAR]
+    told = wrong_kinds(family, Suites(every))
+    assert [problem.split(":")[0] for problem in told] == [one.name for one in every if one.name not in able]
+
+
+def test_a_suite_without_items_is_not_told_of_twice():
+    assert wrong_kinds("image-classifier", Suites([Suite("none", "labels", "task", [])])) == []
+
+
+def test_only_a_language_model_reads_reference_text():
+    assert "token by token" in wrong_kinds("text-classifier", Suites([], {"text": "a b"}))[0]
+
+
+def test_what_is_only_measured_cannot_be_learned():
+    told = learning_problems(Rows("choice", PICKED.items), "causal-lm", Suites([PICKED]))
+    assert len(told) == 1
+    assert told[0].startswith("train: rows of question, choices, answer are measured, not learned")
+    example = Example(prompt="a", completion="b")
+    assert learning_problems(Rows("completion", [example]), "causal-lm", Suites([PICKED])) == []
+
+
+def test_nothing_is_said_of_data_that_could_not_be_read():
+    assert learning_problems(Rows("completion", []), "causal-lm", Suites([TOLD])) == []
+
+
+def test_one_class_is_nothing_to_learn_and_other_classes_nothing_to_measure():
+    told = learning_problems(Rows("labels", TEXT[:1]), "text-classifier", Suites([TOLD, PAIRED]))
+    assert len(told) == 2
+    assert "at least two" in told[0]
+    assert told[1].startswith("told: its classes y are not among those that the model knows or learns (x)")
+    assert foreign_classes(["x", "y", "z"], Suites([TOLD, SEEN, NEAR])) == []
