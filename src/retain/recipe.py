@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -37,8 +38,8 @@ class Measuring(BaseModel):
     )
     keep: tuple[str, ...] = Field(
         (),
-        description="What must stay: suites by name (`retain suites` lists them), suite files (YAML), or data: JSONL of "
-        "{question, choices, answer}, {question, answers}, {text, label}, {image, label}, {query, match}, …",
+        description="What must stay: suites by name (`retain suites` lists them), suite files (YAML), or data: JSONL "
+        "of {question, choices, answer}, {question, answers}, {text, label}, {image, label}, {query, match}, …",
     )
     reference: tuple[str, ...] = Field(
         (),
@@ -60,7 +61,9 @@ class Measuring(BaseModel):
     )
 
     keep_format: Literal["plain", "chat"] = Field(
-        "plain", description="Keep questions as plain text to go on with, or through the model's chat template."
+        "plain",
+        description="Keep questions as plain text to go on with, or through the model's chat template. Questions "
+        "answered in writing go through the chat template where there is one, unless the suite says format: plain.",
     )
     keep_score: Literal["total", "token", "character"] = Field(
         "total", description="Log-likelihood by which a choice is picked: total, or mean per token or per character."
@@ -71,7 +74,10 @@ class Measuring(BaseModel):
         5.0, gt=0, le=100, description="Points (of 100) that a keep suite may have lost and still be called kept."
     )
     tolerance_nats: float = Field(
-        0.05, gt=0, description="The same for the cross-entropy on reference text, in nats per token."
+        0.05,
+        gt=0,
+        description="The same for cross-entropy, on reference text and in keep suites of completions, in nats per "
+        "token.",
     )
     judge: str | None = Field(
         None,
@@ -80,7 +86,12 @@ class Measuring(BaseModel):
     )
     store_answers: bool = Field(default=False, description="Store what models write in safety suites.")
     drift: bool = Field(default=True, description="Compare weights and hidden states layer by layer.")
-    generate: int = Field(64, ge=0, description="Test items for which both models write an answer; 0 for none.")
+    generate: int = Field(
+        64,
+        ge=0,
+        description="Items of the test data, and of each keep suite of completions, for which both models write an "
+        "answer; 0 for none.",
+    )
     max_new_tokens: int = Field(48, gt=0, description="Longest answer written, in tokens.")
     reference_tokens: int = Field(8192, gt=1, description="Tokens of the reference text used at most.")
     evaluation_batch_size: int = Field(32, gt=0, description="Sequences scored at once.")
@@ -112,6 +123,9 @@ class MeasureRecipe(Measuring):
     train: str | None = Field(
         None, description="Labelled data on which the base's head is fitted where it has none for these classes."
     )
+    labels: tuple[str, ...] = Field(
+        (), description="Classes in the order of the tuned model's outputs, where nothing beside it tells."
+    )
     lm_eval: tuple[str, ...] = Field(
         (), description="Tasks of lm-evaluation-harness (pip install retain[lm-eval]) that are asked of both models."
     )
@@ -123,10 +137,13 @@ class MeasureRecipe(Measuring):
         "4 if the items are too few to say.",
     )
 
-    @field_validator("lm_eval", mode="before")
+    @field_validator("lm_eval", "labels", mode="before")
     @classmethod
-    def _one_task_is_a_list(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    def _by_commas(cls, value: Any) -> Any:
+        given = (value,) if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(entry, str) for entry in given):
+            return value  # the check of the type names what is wrong
+        return tuple(part.strip() for entry in given for part in entry.split(",") if part.strip())
 
 
 class Calibrating(BaseModel):
@@ -358,6 +375,13 @@ def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -
         return kind.model_validate(values)
     except ValidationError as error:
         raise InputError([_sentence(problem, kind) for problem in error.errors()]) from error
+
+
+def redacted(judge: str) -> str:
+    """A judge's command without its arguments, which may hold a key: its program, and a hash that tells it apart."""
+    digest = hashlib.sha256(judge.encode()).hexdigest()[:12]
+    words = judge.split()
+    return f"{Path(words[0]).name if words else 'nothing'} (sha256 {digest})"
 
 
 def _bytes(text: str) -> int | None:

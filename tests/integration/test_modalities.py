@@ -78,7 +78,12 @@ def no_report(monkeypatch):
 
 
 def recipe(place, modality, output, **fields):
-    texts = {"train": "train.jsonl", "test": "test.jsonl", "keep": ("pairs.jsonl",), "calibrate_keep": "calibrate.jsonl"}
+    texts = {
+        "train": "train.jsonl",
+        "test": "test.jsonl",
+        "keep": ("pairs.jsonl",),
+        "calibrate_keep": "calibrate.jsonl",
+    }
     pictures = {"train": "pictures/train", "test": "pictures/test", "calibrate_keep": "pictures/calibrate"}
     chosen = texts if modality == "text" else pictures
     paths = {
@@ -124,7 +129,9 @@ def right(model, modality, items):
 
 
 def said(folder, side):
-    return [getattr(item, side).scores["accuracy"] for item in read_items(folder / "items.jsonl") if item.part == "task"]
+    return [
+        getattr(item, side).scores["accuracy"] for item in read_items(folder / "items.jsonl") if item.part == "task"
+    ]
 
 
 @pytest.mark.parametrize("modality", ["text", "pictures"])
@@ -151,7 +158,12 @@ def test_a_run_is_what_others_can_load_and_measure_again(place, tmp_path, modali
     assert said(tmp_path / "run", "tuned") == right(tuned, modality, items)
 
     again = measured(
-        model=given.model, tuned=str(weights), test=given.test, keep=given.keep, output=str(tmp_path / "m"), max_length=60
+        model=given.model,
+        tuned=str(weights),
+        test=given.test,
+        keep=given.keep,
+        output=str(tmp_path / "m"),
+        max_length=60,
     )
     assert [(s.metric, s.base, s.tuned) for s in again.task] == [(s.metric, s.base, s.tuned) for s in result.task]
     assert [(s.metric, s.base, s.tuned) for s in again.keep] == [(s.metric, s.base, s.tuned) for s in result.keep]
@@ -308,7 +320,9 @@ def test_what_a_text_model_cannot_be_asked_or_taught_is_told(place, tmp_path):
 
 def test_a_whole_model_without_a_head_for_the_classes_is_refused(place, tmp_path):
     with pytest.raises(InputError, match="tuned:.*has no trained head for the classes calm, loud"):
-        measured(model=str(place / "bert"), tuned=str(place / "bert"), test=str(place / "test.jsonl"), output=str(tmp_path))
+        measured(
+            model=str(place / "bert"), tuned=str(place / "bert"), test=str(place / "test.jsonl"), output=str(tmp_path)
+        )
 
 
 def test_classes_that_the_head_beside_an_adapter_does_not_know_are_refused(place, tmp_path):

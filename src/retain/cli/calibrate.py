@@ -16,14 +16,19 @@ MEASURING_ONLY = frozenset(
     {
         "keep_format",
         "keep_score",
-        "test_items",
+        "tolerance",
+        "tolerance_nats",
+        "judge",
+        "store_answers",
+        "drift",
         "generate",
         "max_new_tokens",
         "reference_tokens",
         "evaluation_batch_size",
     }
 )
-"""Fields that decide how something is measured, which is not done here."""
+"""Fields that decide how something is measured, which is not done here. Which items are measured does matter here: none of
+them may be calibrated on."""
 
 
 def make_parser() -> ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterable
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
@@ -14,6 +15,9 @@ SEVERAL = {"keep": "SUITE", "reference": "FILE", "lm_eval": "TASK"}
 
 COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds"})
 """Fields given as one a,b,c on the command line."""
+
+TRUTHS = frozenset({"true", "false", "yes", "no"})
+"""What may follow a flag that is true or false; alone it means true."""
 
 
 def recipe_parser(
@@ -50,6 +54,17 @@ def named_method(arguments: list[str]) -> list[str]:
     return [
         argument.replace("--method=", "--method.name=", 1) if argument.startswith("--method=") else argument
         for argument in renamed
+    ]
+
+
+def bare_switches(arguments: list[str], recipes: Iterable[type[BaseModel]]) -> list[str]:
+    """`--gate` as `--gate=true`, for each field of the recipes that is true or false; `--gate false` stays as it is."""
+    fields = {name for recipe in recipes for name, field in recipe.model_fields.items() if field.annotation is bool}
+    switches = {f"--{name.replace('_', '-')}" for name in fields}
+    said = [*arguments[1:], ""]
+    return [
+        f"{argument}=true" if argument in switches and following.lower() not in TRUTHS else argument
+        for argument, following in zip(arguments, said, strict=True)
     ]
 
 

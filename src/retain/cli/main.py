@@ -11,8 +11,9 @@ import sys
 from jsonargparse import ArgumentParser
 
 from retain.cli import calibrate, check, compare, gate, inspect, measure, report, sequence, suites, tune
-from retain.cli.flags import named_method
+from retain.cli.flags import bare_switches, named_method
 from retain.errors import InputError, RetainError
+from retain.recipe import CalibrateRecipe, MeasureRecipe, Recipe
 
 VERBS = {
     "tune": tune,
@@ -44,7 +45,8 @@ def make_parser() -> ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    given = make_parser().parse_args(named_method(sys.argv[1:] if arguments is None else arguments), defaults=False)
+    words = bare_switches(sys.argv[1:] if arguments is None else arguments, (Recipe, MeasureRecipe, CalibrateRecipe))
+    given = make_parser().parse_args(named_method(words), defaults=False)
     verb = given.verb
     try:
         code: int | None = VERBS[verb].run(given[verb])

@@ -38,6 +38,7 @@ def show_run(console: Console, result: Result, output: Path, weights: Path | Non
         _show_path(console, "weights", weights)
     for name in ("report.html", "report.md", "plot.png", "result.json", "items.jsonl"):
         _show_path(console, name.split(".")[-1], output / name)
+    _show_path(console, "card", output / "model_card.md")
 
 
 def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:

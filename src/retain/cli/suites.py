@@ -100,6 +100,7 @@ def _describe(console: Console, reference: str, items: int) -> None:
         InputError: there is no such suite, or its file is wrong.
     """
     from retain.evaluation.suite_files import find_suite, load_suite
+    from retain.evaluation.suite_format import SHIPPED
 
     problems: list[str] = []
     found = find_suite(reference.partition("=")[0], problems)
@@ -120,6 +121,9 @@ def _describe(console: Console, reference: str, items: int) -> None:
     for name, value in facts.items():
         if value:
             console.print(f"  {name:<14} {value}", markup=False, highlight=False, soft_wrap=True)
+    if file.code and found.path.parent != SHIPPED:
+        console.print(f"  {'items':<14} has code of its own; not run here", highlight=False)
+        return
     suite = load_suite(reference, problems)
     for problem in problems:
         console.print(f"  {'not here':<14} {problem}", markup=False, highlight=False, soft_wrap=True)

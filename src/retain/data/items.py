@@ -121,7 +121,7 @@ def parse_request(row: dict[str, Any]) -> Request:
     """
     need(row, "prompt", "harmful")
     if not isinstance(row["harmful"], bool):
-        raise ValueError('"harmful" must be true or false')
+        raise ValueError('"harmful" must be true or false')  # noqa: TRY004  (what is wrong with a row is a ValueError)
     return validated(Request, {**row, **shared(row)})
 
 

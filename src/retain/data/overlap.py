@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from retain.data.examples import Choice, Example
-from retain.data.items import Picture, Question
+from retain.data.items import Picture, Question, Request
 from retain.data.rows import AnyItem, item_texts
 
 SHORTEST_PARAGRAPH = 40
@@ -27,6 +28,34 @@ def content_hash(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def file_hash(path: str) -> str:
+    """SHA-256 of a file's bytes, wherever it lies, read once while it stays as it is; no such file: its path."""
+    try:
+        status = Path(path).stat()
+        return _file_digest(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return path
+
+
+@lru_cache(maxsize=1 << 17)
+def _file_digest(path: str, size: int, changed: int) -> str:
+    del size, changed  # they tell one state of a file from another
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def item_content(item: AnyItem) -> str:
+    """An item as JSON; of a picture the hash of its file instead of its path."""
+    if isinstance(item, Picture):
+        item = item.model_copy(update={"image": file_hash(item.image)})
+    return item.model_dump_json(exclude_none=True)
+
+
+def items_hash(items: Sequence[AnyItem]) -> str:
+    """A hash of items' content, the same wherever their pictures lie."""
+    return content_hash(map(item_content, items))
+
+
 def find_overlaps(
     train: Sequence[AnyItem], test: Sequence[AnyItem], keep: Mapping[str, Sequence[AnyItem]], reference: str
 ) -> list[str]:
@@ -37,53 +66,38 @@ def find_overlaps(
     empty), if prompt and completion were. A keep item is shared if its question, or question and right answer, is a
     turn, a paragraph or a whole example of the training data; a paragraph of reference text likewise.
     """
-    marks = _Marks()
-    learned = {mark for item in train for mark in marks.learned(item)}
+    learned = {_mark(sought) for item in train for sought in _learned(item)}
     prompts = {fingerprint(item.prompt_text) for item in train if isinstance(item, Example)}
     telling = len(prompts) > len(train) / 2
-    measured: dict[str, list[tuple[str, ...]]] = {"test": [_asked_texts(item, telling=telling) for item in test]}
+    measured = {"test": _numbered(test, telling=telling)}
     for name, items in keep.items():
-        measured[f"keep suite {name!r}"] = [_asked_texts(item, telling=True) for item in items]
-    measured["reference"] = [(text,) for text in _paragraphs(reference)]
+        measured[f"keep suite {name!r}"] = _numbered(items, telling=True)
+    measured["reference"] = [(quoted(text), (text,)) for text in _paragraphs(reference)]
     problems = []
     for name, sought in measured.items():
-        shared = [texts for texts in sought if any(marks.of(text) in learned for text in texts)]
+        shared = [shown for shown, parts in sought if any(_mark(part) in learned for part in parts)]
         if shared:
             problems.append(
-                f"train and {name} share {len(shared)} of {len(sought)} items, for instance {quoted(shared[0][0])}; "
+                f"train and {name} share {len(shared)} of {len(sought)} items, for instance {shared[0]}; "
                 "what is measured must not be trained on: remove them from one side."
             )
     return problems
 
 
-class _Marks:
-    """Fingerprints of texts, and of pictures by their content, each file read once."""
-
-    def __init__(self) -> None:
-        self._files: dict[str, str] = {}
-
-    def of(self, text: str) -> str:
-        """A text's fingerprint; a picture's is that of its file."""
-        path = text.removeprefix(_PICTURE)
-        if path == text:
-            return fingerprint(text)
-        if path not in self._files:
-            try:
-                self._files[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-            except OSError:
-                self._files[path] = path
-        return self._files[path]
-
-    def learned(self, item: AnyItem) -> list[str]:
-        """All that counts as seen once an item is trained on."""
-        texts = _example_texts(item) if isinstance(item, Example) else _asked_texts(item, telling=True)
-        return [self.of(text) for text in texts]
+Sought = str | Picture
+"""What is looked for on both sides: a text, or a picture by its file."""
 
 
-_PICTURE = "picture:"
+def _mark(sought: Sought) -> str:
+    return file_hash(sought.image) if isinstance(sought, Picture) else fingerprint(sought)
 
 
-def _asked_texts(item: AnyItem, *, telling: bool) -> tuple[str, ...]:
+def _learned(item: AnyItem) -> Sequence[Sought]:
+    """All that counts as seen once an item is trained on."""
+    return _example_texts(item) if isinstance(item, Example) else _asked_parts(item, telling=True)
+
+
+def _asked_parts(item: AnyItem, *, telling: bool) -> tuple[Sought, ...]:
     """What must not have been trained on, if an item is to be measured."""
     if isinstance(item, Example):
         return (item.prompt_text if telling and item.prompt_text.strip() else _joined(item),)
@@ -91,28 +105,58 @@ def _asked_texts(item: AnyItem, *, telling: bool) -> tuple[str, ...]:
         return _choice_texts(item)
     if isinstance(item, Question):
         return (item.question, *(f"{item.question} {answer}" for answer in item.answers))
-    return (f"{_PICTURE}{item.image}",) if isinstance(item, Picture) else item_texts(item)
+    return (item,) if isinstance(item, Picture) else item_texts(item)
+
+
+def _numbered(items: Sequence[AnyItem], *, telling: bool) -> list[tuple[str, tuple[Sought, ...]]]:
+    """What is looked for of each item, and how the item is shown."""
+    parts = [_asked_parts(item, telling=telling) for item in items]
+    return [(_shown(n, item, part[0]), part) for n, (item, part) in enumerate(zip(items, parts, strict=True), 1)]
+
+
+def _shown(number: int, item: AnyItem, part: Sought) -> str:
+    """An item for people. What safety suites ask may be harmful and stands in no message: they get the number alone."""
+    if isinstance(item, Request):
+        return f"item {number}"
+    return quoted(part.image if isinstance(part, Picture) else part)
 
 
 def find_contained(
-    texts: Sequence[str], test: Sequence[AnyItem], keep: Mapping[str, Sequence[AnyItem]], reference: str
+    passages: Sequence[Example | Sought],
+    test: Sequence[AnyItem],
+    keep: Mapping[str, Sequence[AnyItem]],
+    reference: str,
 ) -> dict[int, str]:
-    """Which of the texts hold something that is measured, and what: {index of the text: a sentence}.
+    """Which of the passages hold something that is measured, and what: {index of the passage: a sentence}.
 
     Calibration data are not trained on, but directions taken from the very items that are measured would flatter the
-    result. Looked for are questions and prompts (and reference paragraphs) within the texts, case and space folded.
+    result. Looked for are questions and prompts (and reference paragraphs) within the texts, case and space folded;
+    pictures are the same if their files hold the same bytes.
     """
-    measured = {"test": [turn for item in test for turn in _asked(item)], "reference": _paragraphs(reference)}
-    measured |= {
-        f"keep suite {name!r}": [text for item in items for text in _asked(item)] for name, items in keep.items()
+    measured = {"test": test} | {f"keep suite {name!r}": items for name, items in keep.items()}
+    asked = [
+        (f"{_shown(number, item, text)} of the {name}", text)
+        for name, items in measured.items()
+        for number, item in enumerate(items, 1)
+        for text in _asked(item)
+    ]
+    asked += [(f"{quoted(text)} of the reference", text) for text in _paragraphs(reference)]
+    sought = [(told, needle) for told, text in asked if len(needle := _folded(text)) >= SHORTEST_NEEDLE]
+    pictures = {
+        file_hash(item.image): f"{quoted(item.image)} of the {name}"
+        for name, items in measured.items()
+        for item in items
+        if isinstance(item, Picture)
     }
-    folded = [(name, item, _folded(item)) for name, items in measured.items() for item in items]
-    sought = [(name, item, needle) for name, item, needle in folded if len(needle) >= SHORTEST_NEEDLE]
     found: dict[int, str] = {}
-    for index, text in enumerate(texts):
-        hay = _folded(text)
-        if hit := next(((name, item) for name, item, needle in sought if needle in hay), None):
-            found[index] = f"it holds {quoted(hit[1])} of the {hit[0]}"
+    for index, passage in enumerate(passages):
+        if isinstance(passage, Picture):
+            hit = pictures.get(file_hash(passage.image))
+        else:
+            hay = _folded(passage_text(passage))
+            hit = next((told for told, needle in sought if needle in hay), None)
+        if hit is not None:
+            found[index] = f"it holds {hit}"
     return found
 
 
@@ -132,9 +176,9 @@ def _asked(item: AnyItem) -> list[str]:
 
 
 def passage_text(passage: Example | Picture | str) -> str:
-    """A passage to calibrate on as one text; a picture is its path."""
+    """A passage to calibrate on as one text; a picture is the hash of its file."""
     if isinstance(passage, Picture):
-        return passage.image
+        return file_hash(passage.image)
     return passage if isinstance(passage, str) else "\n".join(passage.turns)
 
 

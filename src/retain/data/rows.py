@@ -115,6 +115,21 @@ def _pictures(folder: Path) -> Iterator[Path]:
         yield from sorted(path for path in inner.iterdir() if path.suffix.lower() in PICTURES)
 
 
+def evenly(items: Sequence[AnyItem], most: int | None) -> Sequence[AnyItem]:
+    """At most so many items, taken evenly; items of one group stay together, unless two groups are too many already."""
+    if most is None or len(items) <= most:
+        return items
+    named = [item.group if item.group is not None else index for index, item in enumerate(items)]
+    groups = list(dict.fromkeys(named))
+    found = list(items)
+    for wanted in range(max(2, round(len(groups) * most / len(items))), 1, -1):
+        chosen = {groups[place * len(groups) // wanted] for place in range(wanted)}
+        found = [item for item, group in zip(items, named, strict=True) if group in chosen]
+        if len(found) <= most:
+            return found
+    return [found[place * len(found) // most] for place in range(most)]
+
+
 def item_texts(item: AnyItem) -> tuple[str, ...]:
     """What an item asks or shows as text: what overlaps between data sets are looked for in. A picture is its path."""
     if isinstance(item, Example):

@@ -37,9 +37,11 @@ def read_choices(source: str, problems: list[str]) -> list[Choice]:
 def read_passages(source: str, problems: list[str]) -> list[Example | str]:
     """Read text to calibrate on: rows of {text}, {prompt, completion}, {messages} or {question, choices, answer}.
 
+    The two texts of a pair (`text_pair`) are one passage.
+
     A text file is one passage a paragraph block (blocks are parted by blank lines).
     """
-    if _is_file(source) and not source.endswith((".jsonl", ".json")):
+    if _is_file(source) and not source.endswith((".jsonl", ".json", ".csv")):
         return [part.strip() for part in read_text(source, problems).split("\n\n") if part.strip()]
     return _read(source, _parse_passage, problems)
 
@@ -53,7 +55,8 @@ def _parse_passage(row: dict[str, Any]) -> Example | str:
     if "text" in row:
         if not isinstance(row["text"], str) or not row["text"].strip():
             raise ValueError('"text" must be text that is not empty')
-        return str(row["text"])
+        pair = row.get("text_pair")
+        return f"{row['text']} {pair}" if isinstance(pair, str) else str(row["text"])
     if "choices" in row:
         choice = parse_choice(row)
         return f"{choice.question.rstrip()} {choice.choices[choice.answer]}"

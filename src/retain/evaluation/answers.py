@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
 from retain.data.readers import Reader
+from retain.errors import InputError
 from retain.evaluation.kinds.kind import Response, Subject
 from retain.evaluation.kinds.table import KINDS
 from retain.evaluation.scoring import device_of
-from retain.evaluation.suites import Settings, Suite
+from retain.evaluation.suites import Settings, Suite, problems_of
 from retain.results import Conditions
 
 
@@ -47,7 +48,13 @@ def collect_answers(
         settings: how they are put; the same for both sides.
         progress: display for the progress bar.
         label: whose answers these are, for the bar.
+
+    Raises:
+        InputError: the items of a suite cannot be asked together, see `problems_of`.
     """
+    problems = [problem for suite in suites for problem in problems_of(suite)]
+    if problems:
+        raise InputError(problems)
     subject = Subject(model, reader)
     bar = progress.add_task(label, total=sum(_steps(suite) for suite in suites))
 

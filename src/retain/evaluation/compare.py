@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.evaluation.answers import Answers
-from retain.evaluation.judging import LARGEST
+from retain.evaluation.judging import largest_of
 from retain.evaluation.kinds.kind import Metric, Response
 from retain.evaluation.kinds.table import KINDS
 from retain.evaluation.metrics import calibration
@@ -143,7 +143,7 @@ def keep_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers)
                     higher_is_better=column.metric.higher_is_better,
                     weights=column.weights,
                     groups=column.groups,
-                    largest=LARGEST.get(column.metric.name),
+                    largest=largest_of(column.metric.name, column.base, column.tuned),
                 )
             )
     return scores

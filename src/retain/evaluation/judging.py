@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from retain.evaluation.metrics import evidence
 from retain.evaluation.metrics.evidence import Evidence
 from retain.evaluation.metrics.verdict import Judged, Suite, judge, judge_tasks, learned, overall
-from retain.results import Item, Judgement, KeepScore, NullCheck, Result, SuiteVerdict, TaskScore
+from retain.results import Item, Judgement, KeepScore, NullCheck, Result, SuiteVerdict, TaskScore, Verdict
 
 EXACT, ANYWHERE = "exact_match", "contains"
 """The metrics that tell how an answer is written, where they are not the one that decides."""
 
 CROSS_ENTROPY = "cross_entropy_nats_per_token"
 REFERENCE = "reference"
+LANGUAGE = "reference text"
+UNDECIDED: Verdict = "too few items to say"
 LARGEST = {"chrf": 100.0, "rouge_l": 1.0, "reciprocal_rank": 1.0}
-"""The largest value of metrics with degrees that have one; a model that lost everything has 0."""
+"""The largest value of our metrics with degrees that have one; a model that lost everything has 0."""
+
+SHARES = frozenset(
+    "acc acc_norm accuracy bleu contains em exact exact_match f1 mrr precision recall rouge1 rouge2 rougel rougelsum".split()
+)
+"""Metrics of other programs that are a share, in ones or in per cent; of a model that lost everything it is 0."""
 
 ALPHA = 0.05
 SET_LEVEL = frozenset({"macro_f1", "matthews"})
@@ -55,12 +63,11 @@ def judge_record(
         form = _written_form(scores)
         written = None if form is None else _evidence(name, form, own, tolerance, tolerance_nats)
         suites.append(Suite(name, _evidence(name, scores[0], own, tolerance, tolerance_nats), written))
-    if by_suite["reference", REFERENCE]:
-        suites.append(Suite("reference text", _language(by_suite["reference", REFERENCE], tolerance_nats)))
-    judged = judge(suites, ALPHA)
+    suites += [Suite(one.name, one) for one in _languages(by_suite["reference", REFERENCE], tolerance_nats)]
+    judged = _scored(judge(suites, ALPHA), suites, keep)
     verdict, reason = overall(judged)
     if null_check is not None and not null_check.passed:
-        verdict, reason = "too few items to say", f"{null_check.note} No verdict can rest on that."
+        verdict, reason = UNDECIDED, f"{null_check.note} No verdict can rest on that."
     tasks = [
         _evidence(score.name, score, by_suite["task", score.name], tolerance, tolerance_nats)
         for score in task
@@ -82,11 +89,49 @@ def _written_form(scores: Sequence[KeepScore]) -> KeepScore | None:
     A base that answers in sentences has no exact form to lose; that the right answer stands in them no longer is then
     what shows another form.
     """
-    forms = {score.metric: score for score in scores[1:]}
+    forms = {score.metric: score for score in scores[1:] if score.status != "too few items"}
     exact, anywhere = forms.get(EXACT), forms.get(ANYWHERE)
     if exact is None or anywhere is None:
         return exact or anywhere
     return exact if (exact.base or 0.0) >= (anywhere.base or 0.0) / 2 else anywhere
+
+
+def _scored(judged: Sequence[Judged], suites: Sequence[Suite], keep: Sequence[KeepScore]) -> list[Judged]:
+    """The verdicts, where those without a score, and those of a metric without a scale, say so.
+
+    A suite too small for a score is too small for any verdict. Of a metric whose range is not known a loss can be
+    shown, but none can be called small.
+    """
+    deciding = {score.name: score for score in reversed(keep)}
+    found = []
+    for one, suite in zip(judged, suites, strict=True):
+        score = deciding.get(one.suite)
+        if score is not None and score.status == "too few items" and one.verdict != UNDECIDED:
+            one = replace(one, verdict=UNDECIDED, reason=score.note, can_show_loss=False)  # noqa: PLW2901
+        elif one.verdict == UNDECIDED and _unscaled(suite.knowledge):
+            reason = f"the range of {one.decided_by} is not known, so no loss can be called small."
+            one = replace(one, reason=reason)  # noqa: PLW2901
+        found.append(one)
+    return found
+
+
+def _unscaled(evidence: Evidence) -> bool:
+    return evidence.chance is None and not evidence.drifts
+
+
+def largest_of(metric: str, *values: np.ndarray) -> float | None:
+    """The largest value that a metric with degrees can have; None for nats, and where it is not known.
+
+    Args:
+        metric: its name, as in the record.
+        values: what was seen of it: a share is in per cent where one is above 1.
+    """
+    name = metric.partition(",")[0].lower().removesuffix("_max")
+    seen = np.concatenate([*values, [0.0]])
+    scale = LARGEST.get(name)
+    if scale is None and name in SHARES:
+        scale = 1.0 if seen.max() <= 1 else 100.0
+    return scale if scale is not None and 0 <= seen.min() and seen.max() <= scale * (1 + 1e-9) else None
 
 
 def replay(result: Result, items: Sequence[Item]) -> Judgement:
@@ -143,8 +188,8 @@ def _evidence(
     if np.isin(base, (0, 1)).all() and np.isin(tuned, (0, 1)).all() and metric not in LARGEST:
         chance = getattr(score, "chance", 0.0)
         return evidence.right_or_wrong(name, metric, base, tuned, chance, generator, groups=groups, tolerance=tolerance)
-    largest = LARGEST.get(metric)
-    return evidence.graded(
+    largest = largest_of(metric, base, tuned)
+    found = evidence.graded(
         name,
         metric,
         base,
@@ -157,14 +202,24 @@ def _evidence(
         largest=largest,
         tolerance=tolerance_nats if largest is None else tolerance * largest,
     )
+    return replace(found, can_fall=0) if _unscaled(found) else found  # it could not show a destroyed model
 
 
-def _language(windows: Sequence[Item], tolerance_nats: float) -> Evidence:
+def _languages(windows: Sequence[Item], tolerance_nats: float) -> list[Evidence]:
+    """The reference text, each genre by itself where there are several."""
+    genres: dict[str | None, list[Item]] = defaultdict(list)
+    for window in windows:
+        genres[window.condition].append(window)
+    names = {genre: f"{LANGUAGE}: {genre or 'other'}" if len(genres) > 1 else LANGUAGE for genre in genres}
+    return [_language(names[genre], part, tolerance_nats) for genre, part in genres.items()]
+
+
+def _language(name: str, windows: Sequence[Item], tolerance_nats: float) -> Evidence:
     base, tuned = (
         np.asarray([getattr(item, side).scores[CROSS_ENTROPY] for item in windows]) for side in ("base", "tuned")
     )
     return evidence.graded(
-        "reference text",
+        name,
         CROSS_ENTROPY,
         base,
         tuned,

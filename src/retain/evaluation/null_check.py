@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from rich.progress import Progress
 
-from retain.data.readers import Reader
+from retain.data.readers import Reader, TextReader
 from retain.evaluation.answers import Answers, collect_answers
 from retain.evaluation.kinds.table import KINDS
 from retain.evaluation.pair import Pair
+from retain.evaluation.reference import Window, base_twice
+from retain.evaluation.scoring import padding_id
 from retain.evaluation.suites import Settings, Suite
 from retain.results import NullCheck
 
@@ -29,10 +31,19 @@ ROUNDING_OF_16_BITS = 0.05
 """Mean difference of scores with degrees, relative to a score's size where that is above 1, that rounding may make."""
 
 
+CHANGED = "The base answered otherwise than before: the two sides were not asked alike."
+
+
 def check_null(
-    pair: Pair, reader: Reader, suites: Sequence[Suite], settings: Settings, answers: Answers, progress: Progress
+    pair: Pair,
+    reader: Reader,
+    suites: Sequence[Suite],
+    settings: Settings,
+    answers: Answers,
+    progress: Progress,
+    windows: Sequence[Window] = (),
 ) -> NullCheck | None:
-    """Ask the base again and compare; None where there is nothing to ask.
+    """Ask the base again and compare; None where that is not wished (`null_items` 0).
 
     Args:
         pair: base and tuned model.
@@ -41,15 +52,32 @@ def check_null(
         settings: how it was asked.
         answers: what the base answered first.
         progress: display.
+        windows: reference text, of which the base reads a little twice.
     """
-    chosen = {suite.name: _places(suite, settings.null_items) for suite in suites if suite.kind in ASKED_ALONE}
+    if not settings.null_items:
+        return None
+    divergence = None
+    if windows and isinstance(reader, TextReader):
+        divergence = base_twice(pair, windows[:WINDOWS], padding_id(reader.tokenizer))
+    found = _ask_again(pair, reader, suites, settings, answers, progress)
+    same = divergence is None or divergence <= KL_AT_MOST
+    note = found.note if same else CHANGED
+    if divergence is None and not found.items:
+        note = "Nothing could be asked again."
+    return found.model_copy(update={"kl_max_nats": divergence, "passed": found.passed and same, "note": note})
+
+
+def _ask_again(
+    pair: Pair, reader: Reader, suites: Sequence[Suite], settings: Settings, answers: Answers, progress: Progress
+) -> NullCheck:
+    chosen = {suite.name: _places(suite, settings.null_items) for suite in suites}
     few = [
         replace(suite, items=[suite.items[k] for k in chosen[suite.name]], options={**suite.options, "generate": 0})
         for suite in suites
         if chosen.get(suite.name)
     ]
     if not few:
-        return None
+        return NullCheck(items=0, changed=0, score_difference_max=0.0, passed=True)
     with pair.base() as model:
         again = collect_answers(model, reader, few, settings, progress, "the base is asked again")
     changed = asked = 0
@@ -68,10 +96,13 @@ def check_null(
             moved += [abs(now[name] - first[name]) / max(1.0, abs(first[name])) for name in shared]
     rounding = ROUNDING.get(again.conditions.dtype, ROUNDING_OF_16_BITS)
     passed = changed <= max(1, CHANGED_AT_MOST * asked) and sum(moved) <= rounding * len(moved)
-    note = "" if passed else "The base answered otherwise than before: the two sides were not asked alike."
+    note = "" if passed else CHANGED
     return NullCheck(items=asked, changed=changed, score_difference_max=largest, passed=passed, note=note)
 
 
 def _places(suite: Suite, count: int) -> list[int]:
+    """Which items are asked again: some, spread over the suite; all or none where they depend on one another."""
     n = len(suite.items)
+    if suite.kind not in ASKED_ALONE:
+        return list(range(n)) if count and n <= ASKED_WHOLE else []
     return sorted({int(place * n / min(count, n)) for place in range(min(count, n))}) if n and count else []

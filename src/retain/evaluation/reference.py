@@ -70,6 +70,19 @@ def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, progress: P
     return sums
 
 
+def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
+    """Largest KL of a window, mean over its positions in nats, between two readings by the base.
+
+    Between them the pair is turned to the tuned model and back; anything but 0 is a base that does not come back.
+    """
+    batch = list(windows)
+    first, _, labels = _both(pair, batch, pad_id)
+    again, _, _ = _both(pair, batch, pad_id)
+    mask = labels[:, 1:] != IGNORED
+    means = (kl(first[:, :-1], again[:, :-1]).double() * mask).sum(dim=1) / mask.sum(dim=1)
+    return float(means.max())
+
+
 def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     ids = [window.ids for window in batch]
     mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))

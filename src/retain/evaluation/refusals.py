@@ -21,6 +21,7 @@ from typing import Any
 
 from retain.errors import InputError
 from retain.evaluation.metrics.bootstrap import clopper_pearson
+from retain.recipe import redacted
 from retain.results import Interval
 
 OPENING = 240
@@ -297,7 +298,7 @@ def judged_by(judge: str | None) -> str:
     where they are not here, its validation is pointed to.
     """
     if judge is not None:
-        return f"Refusals were judged by {judge}; its error is not known here."
+        return f"Refusals were judged by {redacted(judge)}; its error is not known here."
     labelled = Path(os.environ.get("RETAIN_ASSETS") or ".assets").expanduser() / "safety" / "labelled-answers.jsonl"
     found = detector_error(labelled)
     if found is None:

@@ -100,8 +100,8 @@ def measure_pair(
     with pair.tuned() as model:
         tuned = collect_answers(model, reader, suites.all, settings, progress, "the tuned model answers")
     _check_alike(base.conditions, tuned.conditions)
-    null = check_null(pair, reader, suites.all, settings, base, progress)
     windows, texts, sums = _reference(pair, reader, suites, settings, progress)
+    null = check_null(pair, reader, suites.all, settings, base, progress, windows)
     drift = _drift(pair, reader, suites, settings, (windows, sums), progress)
     tasks, keeps = suites.of("task"), suites.of("keep")
     items = [item for suite in suites.all for item in compare.suite_items(suite, base, tuned)]
@@ -134,7 +134,8 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
         told = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
         raise RetainError(
             f"base and tuned model were not asked alike ({told}), so they cannot be compared: load both with the same "
-            "dtype, attention and device, and give both the same tokenizer."
+            "dtype, attention and device, and give both the same tokenizer. Where only questions_hash differs, see that "
+            "both name the same eos_token_id in their generation_config."
         )
 
 

@@ -14,6 +14,26 @@ from retain.evaluation.ledger import Ledger
 from retain.evaluation.metrics.tokens import shifted_nll
 from retain.hf.describe import prepends_tokens
 
+NEUTRAL: dict[str, Any] = {
+    "do_sample": False,
+    "temperature": None,
+    "top_p": None,
+    "top_k": None,
+    "num_beams": 1,
+    "min_length": 0,
+    "min_new_tokens": None,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "sequence_bias": None,
+    "guidance_scale": None,
+}
+"""Greedy decoding and nothing else, whatever a model's own generation settings say."""
+
 Tick = Callable[[int], None]
 """Called with the number of sequences just done, to move a progress bar."""
 
@@ -102,37 +122,43 @@ def write_answers(
         max_new_tokens: longest answer.
         batch_size: prompts put at once, of like length.
         tick: told how many are done.
-        ledger: notes the prompts.
+        ledger: notes the prompts, and the tokens that end an answer: these may differ from model to model.
         first_line: keep the first line that holds anything, for prompts that are text to go on with.
     """
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers = [""] * len(prompts)
     pad_id = padding_id(tokenizer)
-    device = device_of(model)
+    device, ends = device_of(model), _ends(model, tokenizer)
+    if ledger is not None and prompts:
+        ledger.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         ids = [prompts[index] for index in chosen]
         inputs = torch.tensor(pad(ids, pad_id, left=True), device=device)
         mask = torch.tensor(pad([[1] * len(row) for row in ids], 0, left=True), device=device)
         if ledger is not None:
-            ledger.add(input_ids=inputs, attention_mask=mask, max_new_tokens=torch.tensor(max_new_tokens))
+            ledger.add(input_ids=inputs, attention_mask=mask)
         with evaluating(model):
             whole = model.generate(
                 input_ids=inputs,
                 attention_mask=mask,
                 max_new_tokens=max_new_tokens,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                num_beams=1,
                 pad_token_id=pad_id,
+                eos_token_id=ends or None,
+                **NEUTRAL,
             )
         texts = tokenizer.batch_decode(whole[:, inputs.shape[1] :], skip_special_tokens=True)
         for index, text in zip(chosen, texts, strict=True):
             answers[index] = text.strip().split("\n", 1)[0].strip() if first_line else text.strip()
         tick(len(chosen))
     return answers
+
+
+def _ends(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end an answer: the tokenizer's, and those of the model's own settings (as a chat template's)."""
+    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    given = own if isinstance(own, (list, tuple)) else [own]
+    return sorted({int(token) for token in (*given, tokenizer.eos_token_id) if token is not None})
 
 
 def padding_id(tokenizer: Any) -> int:

@@ -28,7 +28,7 @@ from retain.evaluation.suite_format import (
     sentence_of,
 )
 from retain.evaluation.suite_rows import Raw, adapted_rows, dataset_rows, local_rows, source_raw
-from retain.evaluation.suites import Part, Suite
+from retain.evaluation.suites import Part, Suite, problems_of
 
 PROBED_ROWS = 20
 
@@ -105,7 +105,11 @@ def load_suite(reference: str, problems: list[str], part: Part | None = None) ->
         "licence": file.licence,
     }
     options = file.options.model_dump(exclude_none=True, exclude={"corruptions"})
-    return Suite(file.name, file.kind, part or file.part, items, bank, options, facts)
+    if file.chance is not None:
+        options["chance"] = file.chance
+    suite = Suite(file.name, file.kind, part or file.part, items, bank, options, facts)
+    problems += problems_of(suite) if len(problems) == before else []
+    return suite
 
 
 def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
@@ -119,7 +123,9 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
     rows = read_rows(source, problems)
     name = suite_name(source)
     kind = "labels" if rows.form == "pictures" else rows.form
-    return Suite(name, kind, part, rows.items, facts={"title": name, "source": Path(source).name or source})
+    suite = Suite(name, kind, part, rows.items, facts={"title": name, "source": Path(source).name or source})
+    problems += problems_of(suite)
+    return suite
 
 
 def is_suite(source: str) -> bool:

@@ -34,6 +34,20 @@ class Suite:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+def problems_of(suite: Suite) -> list[str]:
+    """Why a suite's items cannot be asked together, one sentence for each reason."""
+    items: Any = suite.items
+    found = []
+    if suite.kind == "refusal" and len({item.harmful for item in items}) > 1:
+        found.append("harmful and harmless requests are in one suite; they are scored apart, so split it in two files")
+    if suite.kind == "retrieval" and len(items) == 1:
+        found.append("there is one pair, among which any model finds the match; give at least two")
+    alone = sum(len(item.choices) == 1 for item in items) if suite.kind == "question" else 0
+    if alone:
+        found.append(f"{alone} questions have one choice, which any model picks; give at least two, or none")
+    return [f"{suite.name}: {problem}." for problem in found]
+
+
 @dataclass(frozen=True)
 class Suites:
     """All that is measured. All parts may be empty; what is empty is not measured.

@@ -117,6 +117,7 @@ def comparison_markdown(comparison: Comparison, plot: str | None = "pareto.png")
         "\n".join(f"- {escape(sentence)}" for sentence in comparison.sentences),
         "\n\n".join(f"*{escape(caution)}*" for caution in comparison.cautions),
         f"![What each setting gained on the task against what it kept]({plot})" if plot else "",
+        markdown_table(comparison.verdicts) if comparison.verdicts else "",
         "## Figures",
         *(markdown_table(table) for table in comparison.tables),
         "\n".join(["## Each run's own report", "", *links]) if links else "",

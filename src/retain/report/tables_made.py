@@ -66,7 +66,7 @@ def size_table(result: Result) -> Table:
         step = numbers.seconds(cost.step_seconds_median)
         rows += [
             ("Training time", f"{numbers.seconds(cost.train_seconds)}, {numbers.count(cost.steps)} steps of {step}"),
-            ("Tokens read in training", numbers.count(cost.tokens)),
+            *([("Tokens read in training", numbers.count(cost.tokens))] if cost.tokens else []),
             ("Memory at most", numbers.bytes_size(cost.peak_rss_bytes)),
         ]
         if cost.final_train_loss is not None:

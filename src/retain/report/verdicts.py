@@ -18,6 +18,9 @@ MEANING = (
     "Kept: shown to have lost less than the tolerance. Lost: a loss is shown. Changed format: the knowledge is still "
     "there, but the answers are given in another form. Too few items to say: neither a loss nor its absence is shown."
 )
+REFERENCE_TEXT = "reference text"
+"""How a judgement calls what was measured on reference text; its change stands in the record's drift, not in a score."""
+
 _LEARNED = {
     "yes": "It learned the task",
     "worse": "It got worse at the task",
@@ -57,7 +60,7 @@ def verdict_table(result: Result) -> Table | None:
     if result.judgement is None or not result.judgement.suites:
         return None
     head = ("Suite", "Verdict", "Why", "Change [95%]", "Tolerance", "p adjusted", "Items", "Units", "Items needed")
-    rows = tuple(_verdict_row(verdict, deciding_score(result.keep, verdict)) for verdict in result.judgement.suites)
+    rows = tuple(_verdict_row(verdict, result) for verdict in result.judgement.suites)
     return Table("Verdict on each suite", head, rows, f"{MEANING} {_method_note(result.judgement)}")
 
 
@@ -67,10 +70,16 @@ def deciding_score(scores: Sequence[KeepScore], verdict: SuiteVerdict) -> KeepSc
     return found[0] if found else None
 
 
-def _verdict_row(verdict: SuiteVerdict, score: KeepScore | None) -> tuple[str, ...]:
+def _verdict_row(verdict: SuiteVerdict, result: Result) -> tuple[str, ...]:
     unit = numbers.unit_of(verdict.decided_by)
-    change = None if score is None or score.base is None or score.tuned is None else score.tuned - score.base
-    interval = None if score is None else score.interval
+    score = deciding_score(result.keep, verdict)
+    items = numbers.count(verdict.n)
+    if score is None and verdict.suite == REFERENCE_TEXT:
+        change, interval = result.drift.ce_drift_nats_per_token, result.drift.ce_drift_interval
+        items += " windows"
+    else:
+        change = None if score is None or score.base is None or score.tuned is None else score.tuned - score.base
+        interval = None if score is None else score.interval
     return (
         verdict.suite,
         verdict_cell(verdict.verdict),
@@ -78,7 +87,7 @@ def _verdict_row(verdict: SuiteVerdict, score: KeepScore | None) -> tuple[str, .
         numbers.change(change, interval, unit),
         numbers.tolerance(verdict.tolerance, unit),
         numbers.p_value(verdict.p_adjusted),
-        numbers.count(verdict.n),
+        items,
         numbers.count(verdict.units),
         numbers.MISSING if verdict.items_needed is None else numbers.count(verdict.items_needed),
     )

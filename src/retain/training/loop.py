@@ -16,7 +16,7 @@ from rich.progress import Progress
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from retain.data.readers import Reader
+from retain.data.readers import PictureReader, Reader
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
@@ -40,8 +40,8 @@ class PadCollator:
         }
 
 
-def training_arguments(recipe: Recipe, directory: Path) -> TrainingArguments:
-    """The Trainer's settings for a recipe.
+def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = False) -> TrainingArguments:
+    """The Trainer's settings for a recipe. Tokens are not counted in pictures: transformers would count their pixels.
 
     Raises:
         InputError: a field under `training` is unknown or refused by transformers.
@@ -55,7 +55,7 @@ def training_arguments(recipe: Recipe, directory: Path) -> TrainingArguments:
         "disable_tqdm": True,
         "use_cpu": not torch.accelerator.is_available(),  # without it transformers refuses bf16 where there is no GPU
         "dataloader_pin_memory": torch.cuda.is_available(),
-        "include_num_input_tokens_seen": "non_padding",
+        "include_num_input_tokens_seen": "no" if pictures else "non_padding",
         "report_to": "none",
         "restore_callback_states_from_checkpoint": True,  # for StepClock
         **recipe.training,
@@ -92,6 +92,11 @@ class Lessons:
         """Labelled texts or pictures; pictures are read anew for each batch."""
         return cls(list(items), LabelCollator(reader, {label: index for index, label in enumerate(labels)}))
 
+    @property
+    def of_pictures(self) -> bool:
+        """Whether what is read are pictures, which have no tokens."""
+        return isinstance(self.collator, LabelCollator) and isinstance(self.collator.reader, PictureReader)
+
 
 @dataclass(frozen=True)
 class LabelCollator:
@@ -124,7 +129,7 @@ def train(
         InputError: the training settings are refused.
         TrainingError: the loss or the gradient stopped being finite.
     """
-    arguments = training_arguments(recipe, directory)
+    arguments = training_arguments(recipe, directory, pictures=lessons.of_pictures)
     _reset_peak()
     try:
         trainer = Trainer(
@@ -158,7 +163,7 @@ def train(
         train_seconds=sum(clock.seconds),
         steps=state.global_step,
         step_seconds_median=clock.median,
-        tokens=int(state.num_input_tokens_seen),
+        tokens=0 if lessons.of_pictures else int(state.num_input_tokens_seen),
         peak_rss_bytes=peak_rss_bytes(),
         final_train_loss=curve[-1].loss if curve else None,
     )

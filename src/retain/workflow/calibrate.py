@@ -12,7 +12,7 @@ from typing import Any
 from rich.progress import Progress
 
 from retain.data.items import Picture
-from retain.data.overlap import find_contained, passage_text
+from retain.data.overlap import find_contained, item_content, passage_text
 from retain.data.readers import PictureReader, Reader, labels_of
 from retain.data.rows import Rows, read_rows
 from retain.data.tokens import encode_passage
@@ -26,14 +26,11 @@ from retain.results import write_text
 from retain.statistics import Statistics, collect
 from retain.statistics.findings import findings
 from retain.workflow.families import family_of
+from retain.workflow.folder import output_problem
 from retain.workflow.models import load_model, load_reader
-from retain.workflow.passages import PARTS, Passages, read_calibration
-from retain.workflow.prepare import APART, output_problem, read_suites, suite_hashes
+from retain.workflow.passages import PARTS, TOKENS_A_PICTURE, Passages, read_calibration
+from retain.workflow.prepare import APART, apart_hashes, read_suites
 from retain.workflow.self_written import VERSION, batched, cut_to, write_self
-
-
-TOKENS_A_PICTURE = 64
-"""What a picture counts for in `calibrate_tokens`: about the patches of a small one."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class Calibration:
                 rows = list(passages[name])[: max(1, self.recipe.calibrate_tokens // TOKENS_A_PICTURE)]
             else:
                 rows = self._rows(passages[name]) if name in passages else self._written(hashed)
-            named_rows = [row.model_dump_json() for row in rows] if pictures else rows
+            named_rows = [item_content(row) for row in rows] if pictures else rows
             what = [hashed, named_rows, sorted(targets.items()), sample_norm, self.recipe.calibrate_precision]
             key = hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()
             made[name] = self._collect(
@@ -190,7 +187,7 @@ def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, St
     )
     targets = {"target_modules": _named(recipe.target_modules)}
     made = job.statistics(needed, passages, targets, recipe.sample_norm, named=True)
-    write_text(Path(recipe.output) / APART, json.dumps(suite_hashes(suites), indent=1) + "\n")
+    write_text(Path(recipe.output) / APART, json.dumps(apart_hashes(suites), indent=1) + "\n")
     return made, [*job.notes, *findings(made)]
 
 

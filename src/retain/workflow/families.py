@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import shlex
+import shutil
 from collections.abc import Sequence
+from typing import Any
 
 from retain.data.items import Picture
-from retain.data.readers import labels_of
+from retain.data.readers import PictureReader, Reader, labels_of
 from retain.data.rows import FORMS, Rows
+from retain.evaluation.kinds.neighbours import NEIGHBOURS
 from retain.evaluation.kinds.table import KINDS
-from retain.evaluation.suites import Suites
+from retain.evaluation.refusals import PYTHON
+from retain.evaluation.suites import Suite, Suites
+from retain.hf.head import is_classifier
+from retain.hf.sides import root_of
+from retain.recipe import redacted
+from retain.workflow.lm_eval import INSTALL
 from retain.workflow.models import Family
 
 _BY_FORM: dict[str, Family] = {
@@ -37,6 +48,18 @@ def family_of(form: str | None, suites: Suites) -> Family:
     return "image-features" if pictures else "text-features"
 
 
+def family_of_model(model: Any, reader: Reader) -> Family:
+    """What a model is loaded as already: a classifier by its class, a language model if it can predict tokens."""
+    root: Any = root_of(model)
+    pictures = isinstance(reader, PictureReader)
+    if is_classifier(root):
+        return "image-classifier" if pictures else "text-classifier"
+    if pictures:
+        return "image-features"
+    able = getattr(root, "can_generate", lambda: True)() or root.get_output_embeddings() is not None
+    return "causal-lm" if able else "text-features"
+
+
 def wrong_kinds(family: Family, suites: Suites) -> list[str]:
     """What cannot be measured on a model of this family, one sentence each."""
     problems = []
@@ -54,14 +77,66 @@ def wrong_kinds(family: Family, suites: Suites) -> list[str]:
         if not able or not readable:
             problems.append(
                 f"{suite.name}: a suite of {'pictures' if pictures else 'texts'} of kind {kind.name} cannot be put to "
-                f"a {family.replace('-', ' ')}, which the data ask for; leave it out."
+                f"a {family.replace('-', ' ')}, which is what the model is here; leave it out."
             )
+        problems += _narrow_bank(suite)
     if suites.reference and family != "causal-lm":
         problems.append(
             f"reference: text is predicted token by token, which a {family.replace('-', ' ')} cannot do; leave it out, "
             "and keep its features by a suite of kind retrieval or neighbours."
         )
     return problems
+
+
+def _narrow_bank(suite: Suite) -> list[str]:
+    asked = int(suite.options.get("k", NEIGHBOURS))
+    if suite.kind != "neighbours" or asked <= len(suite.bank):
+        return []
+    told = f"{asked} nearest neighbours are asked, but its bank holds {len(suite.bank)} items"
+    return [f"{suite.name}: {told}; give a larger bank, or a smaller k under options of the suite file."]
+
+
+def harness_problems(tasks: Sequence[str], family: Family, suites: Suites) -> list[str]:
+    """What speaks against asking tasks of lm-evaluation-harness, known before any model is loaded."""
+    if not tasks:
+        return []
+    problems = []
+    if family != "causal-lm":
+        problems.append(
+            f"lm_eval: its tasks are put to language models, and this is a {family.replace('-', ' ')}; leave them out."
+        )
+    if importlib.util.find_spec("lm_eval") is None:
+        problems.append(f"lm_eval: lm-evaluation-harness is not installed; {INSTALL}")
+    taken = [suite.name for suite in suites.of("keep") if suite.name in tasks]
+    return problems + [f"lm_eval: {name} is the name of a keep suite too; rename that suite." for name in taken]
+
+
+def judge_problems(judge: str | None) -> list[str]:
+    """Why a judge of answers cannot be had, before anything is asked of it: no such function or program."""
+    if judge is None:
+        return []
+    reason = _no_function(judge.removeprefix(PYTHON)) if judge.startswith(PYTHON) else _no_program(judge)
+    return [f"judge {redacted(judge)}: {reason}."] if reason else []
+
+
+def _no_function(place: str) -> str:
+    module, _, name = place.partition(":")
+    if not module or not name:
+        return "a Python judge is named as python:MODULE:FUNCTION"
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # noqa: BLE001 -- the user's module may raise anything as it is imported
+        told = f"{type(error).__name__}: {error}"
+        return f"{module}:{name} cannot be imported ({told}); its folder must be on Python's path (PYTHONPATH)"
+    return "" if callable(found) else f"{module}:{name} is no function but a {type(found).__name__}"
+
+
+def _no_program(command: str) -> str:
+    try:
+        program = next(iter(shlex.split(command)), "")
+    except ValueError as error:
+        return f"cannot be read as a command ({error})"
+    return "" if shutil.which(program) else f"there is no program {program!r} that can be run; give its path"
 
 
 def learning_problems(train: Rows, family: Family, suites: Suites) -> list[str]:

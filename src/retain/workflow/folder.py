@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.recipe import Recipe
+from retain.recipe import Recipe, redacted
 from retain.results import Cost, CurvePoint, Result, read_result, write_text
 
 TRAINING_FIELDS = frozenset(
@@ -140,6 +140,19 @@ class RunFolder:
         return self.path / "training.json"
 
 
+def output_problem(output: Path) -> list[str]:
+    """What speaks against writing into a folder: a file that stands in its place."""
+    folder = next(parent for parent in (output, *output.absolute().parents) if parent.exists())
+    if not folder.is_dir():
+        return [f"output: {folder} is a file, not a folder."]
+    return []
+
+
+def key_of(*parts: Any) -> str:
+    """The first 12 digits of the SHA-256 of what a file was made of, for its name. Lists count in their order."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
 def file_bytes(folder: Path) -> int:
     """Bytes of the weight files in a folder."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
@@ -168,6 +181,8 @@ def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str, *, cal
     """
     values = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
     values["learning_rate"] = recipe.rate
+    if recipe.judge is not None:  # its command may hold a key
+        values["judge"] = redacted(recipe.judge)
     deciding = TRAINING_FIELDS | (CALIBRATING_FIELDS if calibrated else frozenset())
     training = {key: values[key] for key in sorted(deciding)}
     if calibrated:

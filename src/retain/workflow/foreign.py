@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from retain.data.readers import Reader, TextReader
 from retain.errors import InputError
-from retain.evaluation.judging import judge_record
+from retain.evaluation.judging import judge_record, largest_of
 from retain.evaluation.metrics.keep import graded_keep_score, keep_score
 from retain.evaluation.pair import Pair
 from retain.evaluation.runner import Measured
@@ -72,8 +72,16 @@ def _score(suite: ForeignSuite) -> KeepScore:
     base, tuned = (_column(suite, side) for side in ("base", "tuned"))
     generator = np.random.default_rng(0)
     if suite.right_or_wrong:
-        return keep_score(suite.name, base == 1, tuned == 1, suite.chance or 0.0, generator, metric=suite.metric)
-    return graded_keep_score(suite.name, suite.metric, base, tuned, generator, higher_is_better=suite.higher_is_better)
+        return keep_score(suite.name, base == 1, tuned == 1, suite.chance, generator, metric=suite.metric)
+    return graded_keep_score(
+        suite.name,
+        suite.metric,
+        base,
+        tuned,
+        generator,
+        higher_is_better=suite.higher_is_better,
+        largest=largest_of(suite.metric, base, tuned),
+    )
 
 
 def _column(suite: ForeignSuite, side: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 from retain.errors import InputError, RetainError
+from retain.evaluation.kinds.labels import ALMOST_SURE
 from retain.evaluation.pair import Pair
 from retain.results import Side
 
@@ -43,7 +45,7 @@ class ForeignSuite:
         metric: the one that the task names first.
         right_or_wrong: whether this metric was 0 or 1 on every item of both sides.
         higher_is_better: which way is good.
-        chance: share that guessing gets right, where the task gives choices.
+        chance: share that guessing gets right, or one same answer to everything, whichever is more.
         items: in the task's own order.
         base: the base's answers, with its scores by metric.
         tuned: the tuned model's, likewise.
@@ -54,7 +56,7 @@ class ForeignSuite:
     metric: str
     right_or_wrong: bool
     higher_is_better: bool
-    chance: float | None
+    chance: float
     items: tuple[ForeignItem, ...]
     base: tuple[Side, ...]
     tuned: tuple[Side, ...]
@@ -216,17 +218,34 @@ def _scores(sample: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 
+def _requests(sample: Mapping[str, Any]) -> list[Any]:
+    """What was put to the model; of options that were also put without their question, only those with it."""
+    requests = list(sample["arguments"])
+    return [request for request in requests if request[0]] or requests
+
+
 def _options(sample: Mapping[str, Any]) -> list[str]:
     """The options of a multiple choice that share one context; nothing for other tasks."""
-    requests = sample["arguments"]
+    requests = _requests(sample)
     contexts = {request[0] for request in requests}
     texts = [request[1] for request in requests if isinstance(request[1], str)]
     return texts if len(texts) == len(requests) > 1 and len(contexts) == 1 else []
 
 
-def _chance(samples: Sequence[Mapping[str, Any]]) -> float | None:
-    options = [len(_options(sample)) for sample in samples]
-    return float(np.mean([1 / count for count in options])) if all(options) else None
+def _chance(samples: Sequence[Mapping[str, Any]]) -> float:
+    """Mean of 1 / options, whether they share their context or not; at least the share of the commonest right answer.
+
+    The second is what a model has that always says the same, as "A" or "yes": a task may ask for it in writing.
+    """
+    guessed = np.mean([_guessed(_requests(sample)) for sample in samples])
+    commonest = max(Counter(str(_expected(sample)) for sample in samples).values()) / len(samples)
+    return min(max(float(guessed), commonest), ALMOST_SURE)
+
+
+def _guessed(requests: Sequence[Any]) -> float:
+    """Probability of guessing right: 1 / options of a multiple choice, 0 for what is written or has one option."""
+    several = len(requests) > 1 and all(isinstance(request[1], str) for request in requests)
+    return 1 / len(requests) if several else 0.0
 
 
 def _question(sample: Mapping[str, Any]) -> str:

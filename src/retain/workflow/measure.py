@@ -11,7 +11,6 @@ from rich.progress import Progress
 
 from retain.data.readers import PictureReader, Reader, TextReader, broken_pictures, labels_of
 from retain.data.rows import AnyItem, Rows, parse_rows, read_rows
-from retain.data.sources import read_text, suite_name
 from retain.errors import InputError
 from retain.evaluation.answers import collect_answers
 from retain.evaluation.kinds.table import kind_of_form
@@ -23,14 +22,22 @@ from retain.evaluation.suites import Part, Settings, Suite, Suites
 from retain.hf.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
 from retain.hf.head import restore_head, saved_labels
 from retain.hf.load import is_adapter, load_adapter
-from retain.hf.sides import mutates_base
+from retain.hf.sides import mutates_base, root_of
 from retain.recipe import MeasureRecipe
 from retain.results import MethodRecord, Parameters, Result
 from retain.training.probe import fit_head
-from retain.workflow.families import family_of, foreign_classes, wrong_kinds
+from retain.workflow.families import (
+    family_of,
+    family_of_model,
+    foreign_classes,
+    harness_problems,
+    judge_problems,
+    wrong_kinds,
+)
+from retain.workflow.folder import output_problem
 from retain.workflow.foreign import with_foreign
-from retain.workflow.models import Family, load_reader, load_with_news
-from retain.workflow.prepare import output_problem, read_suites, settings_of, suite_hashes
+from retain.workflow.models import Family, brings_head, classes_beside, load_reader, load_with_news
+from retain.workflow.prepare import read_reference, read_suites, settings_of, suite_hashes, told_apart
 from retain.workflow.progress import make_console, showing_progress
 from retain.workflow.record import provenance, write_record
 
@@ -79,6 +86,11 @@ def measure(
         raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
     reader = _reader(tokenizer, processor, chosen)
     suites = _suites(test, keep, reference, problems)
+    family = family_of_model(base, reader)
+    problems += wrong_kinds(family, suites)
+    problems += foreign_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
+    problems += broken_pictures(suites.measured_items)
+    problems += judge_problems(chosen.judge)
     if problems:
         raise InputError(problems)
     if not (suites.all or suites.reference):
@@ -110,6 +122,8 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
     train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
     family = _family(recipe, train.form or None, suites)
     problems += wrong_kinds(family, suites)
+    problems += judge_problems(recipe.judge)
+    problems += harness_problems(recipe.lm_eval, family, suites)
     problems += _place_problems(recipe)
     problems += broken_pictures([*train.items, *suites.measured_items])
     if problems:
@@ -159,11 +173,16 @@ def _place_problems(recipe: MeasureRecipe) -> list[str]:
     return problems
 
 
+def _told_labels(recipe: MeasureRecipe) -> list[str]:
+    """The classes in the order of the tuned model's outputs, as far as its files or the recipe tell."""
+    tuned = Path(recipe.tuned).expanduser()
+    return saved_labels(tuned) or classes_beside(tuned) or list(recipe.labels)
+
+
 def _labels(recipe: MeasureRecipe, train: Sequence[AnyItem], suites: Suites) -> list[str]:
-    """The classes: those that a head beside the tuned model names, else those of the training data, else the tests'."""
-    saved = saved_labels(Path(recipe.tuned).expanduser())
+    """The classes: those that the tuned model's files or the recipe name, else the training data's, else the tests'."""
     asked = [item for suite in suites.all if suite.kind == "labels" for item in suite.items]
-    return saved or labels_of(train) or labels_of(asked)
+    return _told_labels(recipe) or labels_of(train) or labels_of(asked)
 
 
 def _base(
@@ -175,7 +194,11 @@ def _base(
     notes: list[str],
     progress: Progress,
 ) -> Any:
-    """The base; a classifier without a head for these classes gets the saved one, or one that is fitted on `train`."""
+    """The base; a classifier without a head for these classes gets the saved one, or one that is fitted on `train`.
+
+    Raises:
+        InputError: it cannot be loaded; or the tuned model's head has classes whose order nothing tells.
+    """
     model, is_new = load_with_news(
         recipe.model,
         recipe.dtype,
@@ -187,6 +210,12 @@ def _base(
     tuned = Path(recipe.tuned).expanduser()
     if not is_new:
         return model
+    if not _told_labels(recipe) and is_adapter(recipe.tuned) and brings_head(recipe.tuned):
+        raise InputError(
+            f"labels: {recipe.tuned} brings a trained head, and nothing beside it tells which output is which class; "
+            f"give the classes in the order of its outputs, as labels: {','.join(labels[:8])}; or put the config.json "
+            "of the model that it was trained on beside it (id2label)."
+        )
     if saved_labels(tuned) is not None:
         restore_head(model, tuned)
     elif train:
@@ -243,7 +272,7 @@ def _suites(
     found = [] if test is None else [_suite("task", test, "task", problems)]
     found += [_suite(name, data, "keep", problems) for name, data in _named(keep)]
     texts = [reference] if isinstance(reference, (str, Path)) else list(reference or ())
-    return Suites(found, {suite_name(str(source)): read_text(str(source), problems) for source in texts})
+    return Suites(told_apart(found, problems), read_reference([str(source) for source in texts], problems))
 
 
 def _named(keep: Given | Sequence[str | Path] | Mapping[str, Given] | None) -> list[tuple[str | None, Given]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -114,6 +115,24 @@ def _classes(path: str, labels: Sequence[str], *, trust_remote_code: bool) -> di
     if set(labels) <= own:
         return {}
     return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}
+
+
+def classes_beside(folder: Path) -> list[str] | None:
+    """The classes that a config.json beside an adapter names, in the order of outputs; None where none are named."""
+    path = folder / "config.json"
+    try:
+        named = json.loads(path.read_text(encoding="utf-8"))["id2label"]
+        classes = [str(name) for _, name in sorted(named.items(), key=lambda pair: int(pair[0]))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    unnamed = [f"LABEL_{index}" for index in range(len(classes))]  # what transformers writes where nothing was said
+    return None if classes == unnamed else classes
+
+
+def brings_head(tuned: str) -> bool:
+    """Whether an adapter brings a trained head of its own, as far as its folder tells."""
+    path = Path(tuned).expanduser() / "adapter_config.json"
+    return not path.is_file() or bool(json.loads(path.read_text(encoding="utf-8")).get("modules_to_save"))
 
 
 def _with_padding(model: Any, source: str, *, trust_remote_code: bool) -> None:

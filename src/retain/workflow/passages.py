@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from retain.data.examples import Example
 from retain.data.items import Picture
-from retain.data.overlap import content_hash, find_contained, passage_text, quoted
+from retain.data.overlap import content_hash, find_contained, passage_text
 from retain.data.rows import AnyItem, item_texts, read_rows
 from retain.data.sources import read_passages
 from retain.evaluation.suites import Suites
 from retain.recipe import Calibrating
+from retain.statistics import Statistics, load
 
 SELF = "self"
 PARTS = ("learn", "keep")
@@ -60,7 +62,7 @@ def considered(passages: Passages, tokens: int) -> Passages:
     random.Random(0).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
     room = CHARACTERS_A_TOKEN * tokens
     for number, passage in enumerate(order, start=1):
-        room -= len(passage_text(passage))
+        room -= CHARACTERS_A_TOKEN * TOKENS_A_PICTURE if isinstance(passage, Picture) else len(passage_text(passage))
         if room <= 0:
             return order[:number]
     return order
@@ -69,19 +71,25 @@ def considered(passages: Passages, tokens: int) -> Passages:
 CHARACTERS_A_TOKEN = 20
 """More than any tokenizer has on average, so that enough passages are considered."""
 
+TOKENS_A_PICTURE = 64
+"""What a picture counts for in `calibrate_tokens`: about the patches of a small one."""
+
 
 def _measured(name: str, passages: Passages, suites: Suites) -> list[str]:
-    texts = [passage_text(part) for part in passages]
-    held = find_contained(texts, suites.task_items, suites.keep_items, suites.reference_text)
+    held = find_contained(passages, suites.task_items, suites.keep_items, suites.reference_text)
     if not held:
         return []
-    index, reason = next(iter(held.items()))
-    sentence = (
-        f"{name}: {len(held)} of {len(passages)} passages hold what is measured, for one "
-        f"{quoted(passage_text(passages[index]))} ({reason}); "
-        "remove them, so that what is measured was not calibrated on."
-    )
-    return [sentence]
+    told = f"{len(held)} of {len(passages)} passages hold what is measured (of one: {next(iter(held.values()))})"
+    return [f"{name}: {told}; remove them, so that what is measured was not calibrated on."]
+
+
+def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
+    """Statistics that `retain calibrate` wrote.
+
+    Raises:
+        InputError: the folder does not hold those that are needed.
+    """
+    return {name: load(Path(folder).expanduser() / name) for name in needed}
 
 
 def passage_hashes(passages: Mapping[str, Passages]) -> dict[str, str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from retain.data.examples import Example
-from retain.data.items import Labelled
-from retain.data.overlap import content_hash, find_overlaps
+from retain.data.items import Labelled, Picture
+from retain.data.overlap import content_hash, find_overlaps, items_hash
 from retain.data.readers import TextReader, broken_pictures, labels_of
-from retain.data.rows import AnyItem, read_rows
+from retain.data.rows import AnyItem, evenly, read_rows
 from retain.data.sources import read_text, suite_name
 from retain.data.tokens import encode_choice, encode_example
 from retain.errors import InputError, RetainError
@@ -21,11 +21,11 @@ from retain.evaluation.suite_files import as_suite
 from retain.evaluation.suites import Settings, Suite, Suites
 from retain.methods import choose
 from retain.recipe import Measuring, Recipe
-from retain.statistics import Statistics, load
 from retain.training.loop import training_arguments
-from retain.workflow.families import family_of, learning_problems
+from retain.workflow.families import family_of, judge_problems, learning_problems
+from retain.workflow.folder import output_problem
 from retain.workflow.models import Family, empty_model, load_reader
-from retain.workflow.passages import Passages, passage_hashes, read_calibration
+from retain.workflow.passages import Passages, given_statistics, passage_hashes, read_calibration
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,21 @@ class Data:
         return train | passage_hashes(self.passages) | given | suite_hashes(self.suites)
 
 
-def items_hash(items: Sequence[AnyItem]) -> str:
-    """A hash of items' content; pictures count by their paths."""
-    return content_hash(item.model_dump_json(exclude_none=True) for item in items)
+def suite_hash(suite: Suite) -> str:
+    """A hash of all that a suite measures by: its kind, what the kind was told, items and bank."""
+    options = json.dumps(dict(suite.options), sort_keys=True, default=str)
+    return content_hash([suite.kind, options, items_hash(suite.items), items_hash(suite.bank)])
 
 
-def suite_hashes(suites: Suites) -> dict[str, str]:
-    """A hash of the content of each part that is measured; parts that are missing are left out."""
-    hashes = {}
-    for suite in suites.all:
-        name = "test" if suite.part == "task" else f"keep:{suite.name}"
-        hashes[name] = items_hash([*suite.items, *suite.bank])
+def suite_hashes(suites: Suites, of: Callable[[Suite], str] = suite_hash) -> dict[str, str]:
+    """A hash of each part that is measured; parts that are missing are left out."""
+    hashes = {"test" if suite.part == "task" else f"keep:{suite.name}": of(suite) for suite in suites.all}
     return hashes | ({"reference": content_hash([suites.reference_text])} if suites.reference else {})
+
+
+def apart_hashes(suites: Suites) -> dict[str, str]:
+    """A hash of the items of each part alone, however they are put: what calibration data are kept apart from."""
+    return suite_hashes(suites, lambda suite: items_hash([*suite.items, *suite.bank]))
 
 
 def settings_of(recipe: Measuring) -> Settings:
@@ -89,6 +92,7 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     family = family_of(train.form, suites)
     problems += learning_problems(train, family, suites)
     problems += broken_pictures([*train.items, *suites.measured_items])
+    problems += judge_problems(recipe.judge)
     problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.reference_text)
     needed = sorted({part for run in recipe.runs() for part in choose.calibration(run.method_name)})
     if family != "causal-lm" and needed and recipe.statistics is None and recipe.writes_itself and "keep" in needed:
@@ -108,15 +112,6 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     return Data(train.items, suites, family, statistics={name: part.manifest.data_hash for name, part in given.items()})
 
 
-def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
-    """Statistics that `retain calibrate` wrote.
-
-    Raises:
-        InputError: the folder does not hold those that are needed.
-    """
-    return {name: load(Path(folder).expanduser() / name) for name in needed}
-
-
 APART = "apart.json"
 """Beside statistics: hashes of what is measured that was kept out of them."""
 
@@ -127,36 +122,46 @@ def not_apart(folder: str, suites: Suites) -> list[str]:
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return [
         f"the statistics in {folder} were not kept apart from {name}: what is measured may have been calibrated on."
-        for name, value in suite_hashes(suites).items()
+        for name, value in apart_hashes(suites).items()
         if known.get(name) != value
     ]
 
 
 def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
-    """Read what is measured; each part may be missing. Two suites of one name are a problem."""
+    """Read what is measured; each part may be missing. Of completions the first are tested, of classes evenly many."""
     found: list[Suite] = []
     if recipe.test:
         suite = as_suite(recipe.test, "task", problems)
-        found.append(replace(suite, items=suite.items[: recipe.test_items]))
+        classed = isinstance(next(iter(suite.items), None), (Labelled, Picture))
+        few = evenly(suite.items, recipe.test_items) if classed else suite.items[: recipe.test_items]
+        found.append(replace(suite, items=few))
     for source in recipe.keep:
         suite = as_suite(source, "keep", problems)
-        if any(other.name == suite.name for other in found if other.part == "keep"):
-            problems.append(f"{source}: there is another keep suite named {suite.name!r}; rename one of the files.")
-        elif any(other.name == suite.name for other in found):
-            suite = replace(suite, name=f"{suite.name} (kept)")
         found.append(replace(suite, items=evenly(suite.items, recipe.keep_items)))
-    reference = {suite_name(source): read_text(source, problems) for source in recipe.reference}
-    return Suites(found, {name: text for name, text in reference.items() if text})
+    return Suites(told_apart(found, problems), read_reference(recipe.reference, problems))
 
 
-def evenly(items: Sequence[AnyItem], most: int | None) -> Sequence[AnyItem]:
-    """At most so many items, taken evenly; items of one group stay together."""
-    if most is None or len(items) <= most:
-        return items
-    groups = list(dict.fromkeys(item.group if item.group is not None else index for index, item in enumerate(items)))
-    wanted = max(2, round(len(groups) * most / len(items)))
-    chosen = {groups[int(place * len(groups) / wanted)] for place in range(wanted)}
-    return [item for index, item in enumerate(items) if (item.group if item.group is not None else index) in chosen]
+def told_apart(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
+    """Task and keep suites, each name once: a keep suite named as the task gets another, two of one name are told."""
+    found: dict[str, Suite] = {}
+    for suite in sorted(suites, key=lambda one: one.part == "keep"):
+        taken = suite.part == "keep" and suite.name in found and found[suite.name].part == "task"
+        name = f"{suite.name} (kept)" if taken else suite.name
+        if name in found:
+            problems.append(f"keep: there is another keep suite named {suite.name!r}; rename one of them.")
+        found[name] = replace(suite, name=name)
+    return list(found.values())
+
+
+def read_reference(sources: Sequence[str], problems: list[str]) -> dict[str, str]:
+    """Reference texts by genre, which is the file's name without its ending; two of one name are told."""
+    found: dict[str, str] = {}
+    for source in sources:
+        name, text = suite_name(source), read_text(source, problems)
+        if name in found:
+            problems.append(f"reference: {source}: there is another text named {name!r}; rename one of the files.")
+        found |= {name: text} if text else {}
+    return found
 
 
 def is_calibrated(run: Recipe) -> bool:
@@ -272,14 +277,6 @@ def _first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any]
         found = _raised(encode, item)
         if found:
             return [f"{name}, item {number}: {problem}" for problem in found]
-    return []
-
-
-def output_problem(output: Path) -> list[str]:
-    """What speaks against writing into a folder: a file that stands in its place."""
-    folder = next(parent for parent in (output, *output.absolute().parents) if parent.exists())
-    if not folder.is_dir():
-        return [f"output: {folder} is a file, not a folder."]
     return []
 
 

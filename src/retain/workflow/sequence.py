@@ -113,13 +113,18 @@ def _stage(folder: Path, tasks: Sequence[str], problems: list[str]) -> tuple[str
 
 
 def _metric(items: Sequence[Item]) -> str | None:
-    known = ("accuracy", "top_1", "contains", "exact_match", "refused", "answered")
-    return next((name for name in known if all(name in item.tuned.scores for item in items)), None)
+    known = ("accuracy", "top_1", "contains", "exact_match", "refused", "answered", "acc")
+    return next((name for name in known if all(item.tuned.scores.get(name) in {0, 1} for item in items)), None)
+
+
+def _asked(item: Item) -> tuple[object, ...]:
+    """What tells one item from another: its text, or its place and group where the text is withheld."""
+    return (item.index, item.group) if item.withheld else (item.question, item.expected)
 
 
 def _rows(task: str, stages: Sequence[Sequence[Item]]) -> Right:
     """Right or wrong of each item (stages + 1, items), row 0 the base."""
-    questions = {tuple((item.question, item.expected) for item in items) for items in stages}
+    questions = {tuple(map(_asked, items)) for items in stages}
     if len(questions) > 1:
         raise InputError(f"{task}: the stages were asked different items; measure all with the same data.")
     metric = _metric(stages[0])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import shutil
 import time
 import warnings
@@ -17,6 +15,7 @@ from rich.progress import Progress
 from transformers import set_seed
 
 from retain.data.examples import Example
+from retain.data.overlap import items_hash
 from retain.data.readers import Reader, TextReader
 from retain.data.tokens import encode_example
 from retain.errors import InputError
@@ -39,18 +38,10 @@ from retain.results import MethodRecord, Parameters, Result, write_text
 from retain.training.loop import Lessons, train
 from retain.training.probe import fit_head
 from retain.workflow.calibrate import Calibration
-from retain.workflow.folder import RunFolder, Trained, file_bytes, identity_of
+from retain.workflow.folder import RunFolder, Trained, file_bytes, identity_of, key_of
 from retain.workflow.models import files_fingerprint, load_model, load_reader, load_with_news
-from retain.workflow.prepare import (
-    Data,
-    adapter_fields,
-    given_statistics,
-    is_calibrated,
-    items_hash,
-    not_apart,
-    prepare,
-    settings_of,
-)
+from retain.workflow.passages import given_statistics
+from retain.workflow.prepare import Data, adapter_fields, is_calibrated, not_apart, prepare, settings_of, suite_hash
 from retain.workflow.record import provenance, write_record
 
 RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training", "head"}
@@ -58,6 +49,11 @@ RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "
 
 CALIBRATION = {"calibrate_keep", "calibrate_learn", "calibrate_tokens", "calibrate_seed", "statistics"}
 """What it says besides of a method that begins where texts say."""
+
+NOT_OF_ANSWERS = {
+    "tolerance", "tolerance_nats", "drift", "null_items", "seed", "reference_tokens", "task_tokens", "window",
+}  # fmt: skip
+"""Settings that leave the base's answers as they are."""
 
 
 def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_folder: Path | None = None) -> Result:
@@ -128,7 +124,7 @@ def base_of(recipe: Recipe, data: Data, reader: Reader, shared: Path, progress: 
     )
     if not is_new or recipe.head == "random":
         return model
-    folder = _head_folder(data, shared)
+    folder = _head_folder(recipe, data, shared)
     if saved_labels(folder) is None:
         fit_head(model, reader, data.train, data.labels, recipe.evaluation_batch_size, progress)
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,8 +133,10 @@ def base_of(recipe: Recipe, data: Data, reader: Reader, shared: Path, progress: 
     return model
 
 
-def _head_folder(data: Data, shared: Path) -> Path:
-    return shared / f"head-{items_hash(data.train)[:12]}"
+def _head_folder(recipe: Recipe, data: Data, shared: Path) -> Path:
+    """Named by all that a fitted head depends on."""
+    base = [files_fingerprint(recipe.model), recipe.dtype]
+    return shared / f"head-{key_of(base, items_hash(data.train), data.labels, recipe.max_length)}"
 
 
 def _base_answers(
@@ -152,7 +150,7 @@ def _base_answers(
 ) -> Answers:
     """The base's answers, from the file that another run on the same base and items left, or asked for now."""
     key = _answers_key(base, base_hash, reader, suites, settings)
-    file = shared / f"base-{key[:12]}.json"
+    file = shared / f"base-{key}.json"
     if file.exists():
         with contextlib.suppress(ValueError):  # a damaged file is made anew
             return Answers.model_validate_json(file.read_text(encoding="utf-8"))
@@ -214,7 +212,7 @@ def _trained(
         notes=tuple(notes),
         curve=curve,
     )
-    fitted = _head_folder(data, shared) / BASE_HEAD
+    fitted = _head_folder(recipe, data, shared) / BASE_HEAD
     folder.save_weights(lambda path: _save(model, reader, path, heads, fitted), recipe.method_name, record)
     return model, record
 
@@ -293,11 +291,9 @@ def _load(source: str, recipe: Recipe, data: Data) -> Any:
 
 
 def _answers_key(base: Any, base_hash: str, reader: Reader, suites: Suites, settings: Settings) -> str:
-    """Names all that the base's answers depend on: weights, configuration, reader, items, how they are put."""
-    items = {
-        suite.name: [suite.kind, dict(suite.options), items_hash([*suite.items, *suite.bank])] for suite in suites.all
-    }
+    """Names all that the base's answers depend on: weights, configuration, reader, suites in order, settings."""
+    asked = [[suite.name, suite_hash(suite)] for suite in suites.all]
+    put = {name: value for name, value in asdict(settings).items() if name not in NOT_OF_ANSWERS}
     attention = base.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
     running = [base.config.to_json_string(), attention, str(base.dtype), engine(), device_of(base).type]
-    text = json.dumps([base_hash, running, reader_hash(reader), items, asdict(settings)], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return key_of(base_hash, running, reader_hash(reader), asked, put)

@@ -89,7 +89,10 @@ def test_completions_by_hand(llama):
 
 
 def test_choices_by_hand(llama):
-    items = [Choice(question=f"{a} then" + " b" * i, choices=("c", "d word1", "e"), answer=i % 3) for i, a in enumerate("uvwxy")]
+    items = [
+        Choice(question=f"{a} then" + " b" * i, choices=("c", "d word1", "e"), answer=i % 3)
+        for i, a in enumerate("uvwxy")
+    ]
     suite = Suite("picked", "choice", "keep", items)
     for score, item in zip(scores(suite, ask(llama, READER, suite)), items, strict=True):
         question = TOKENIZER.encode(item.question)
@@ -176,8 +179,14 @@ def test_pairs_by_hand(judge):
 
 
 def test_neighbours_by_hand(judge):
-    bank = [Labelled(text=f"{a} {'b' if i % 2 else 'c'} d", label=("odd" if i % 2 else "even")) for i, a in enumerate(LETTERS[:10])]
-    items = [Labelled(text=f"{a} {'b' if i % 2 else 'c'}", label=("odd" if i % 2 else "even")) for i, a in enumerate(LETTERS[10:18])]
+    bank = [
+        Labelled(text=f"{a} {'b' if i % 2 else 'c'} d", label=("odd" if i % 2 else "even"))
+        for i, a in enumerate(LETTERS[:10])
+    ]
+    items = [
+        Labelled(text=f"{a} {'b' if i % 2 else 'c'}", label=("odd" if i % 2 else "even"))
+        for i, a in enumerate(LETTERS[10:18])
+    ]
     suite = Suite("near", "neighbours", "keep", items, bank=bank, options={"k": 3})
     found = [score["accuracy"] for score in scores(suite, ask(judge, TEXTS, suite))]
     known, asked = (by_hand_features(judge, [item.text for item in part]) for part in (bank, items))
@@ -188,7 +197,9 @@ def test_neighbours_by_hand(judge):
 
 
 def test_batches_change_nothing_and_order_stays(llama, judge):
-    told = Suite("told", "labels", "task", [Labelled(text=" ".join(LETTERS[: 1 + (7 * i) % 9]), label="low") for i in range(7)])
+    told = Suite(
+        "told", "labels", "task", [Labelled(text=" ".join(LETTERS[: 1 + (7 * i) % 9]), label="low") for i in range(7)]
+    )
     cases = [(llama, READER, question_suite()), (judge, TEXTS, told)]
     for model, reader, suite in cases:
         one, many = (ask(model, reader, suite, Settings(batch_size=size, max_length=60)) for size in (1, 5))
@@ -227,13 +238,17 @@ def test_answers_to_requests_are_stored_where_asked_for_and_requests_never():
 
 
 def test_items_of_a_group_are_one_unit():
-    items = [Choice(question=f"{a} then", choices=("b", "c"), answer=0, group=f"g{i // 4}") for i, a in enumerate(LETTERS)]
+    items = [
+        Choice(question=f"{a} then", choices=("b", "c"), answer=0, group=f"g{i // 4}") for i, a in enumerate(LETTERS)
+    ]
     suite = Suite("grouped", "choice", "keep", items)
     with Progress(disable=True) as quiet:
         base = collect_answers(make_llama(), READER, [suite], SETTINGS, quiet, "")
     column = compare.columns(suite, base, base)[0]
     assert len(set(column.groups)) == 7
-    alone = Suite("grouped", "choice", "keep", [item.model_copy(update={"group": str(i)}) for i, item in enumerate(items)])
+    alone = Suite(
+        "grouped", "choice", "keep", [item.model_copy(update={"group": str(i)}) for i, item in enumerate(items)]
+    )
     assert compare.columns(alone, base, base)[0].groups is None
 
 

@@ -15,7 +15,15 @@ from retain.evaluation.reading import class_names, features, pooled
 from retain.evaluation.runner import measure_pair
 from retain.evaluation.suites import Settings, Suite, Suites
 from retain.hf.adapt import attach
-from tiny import make_bert, make_llama, make_picture_processor, make_text_tokenizer, make_tokenizer, make_vit, write_pictures
+from tiny import (
+    make_bert,
+    make_llama,
+    make_picture_processor,
+    make_text_tokenizer,
+    make_tokenizer,
+    make_vit,
+    write_pictures,
+)
 
 
 def quiet(_):
@@ -84,7 +92,9 @@ def test_equal_questions_have_one_hash_and_a_changed_template_or_prompt_another(
     tokenizer, other = make_tokenizer(), make_tokenizer()
     other.chat_template = other.chat_template.replace("<eos>", "<eos>a")
     suite = Suite("asked", "refusal", "keep", [Request(prompt="a b", harmful=True), Request(prompt="c", harmful=True)])
-    changed = Suite("asked", "refusal", "keep", [Request(prompt="a c", harmful=True), Request(prompt="c", harmful=True)])
+    changed = Suite(
+        "asked", "refusal", "keep", [Request(prompt="a c", harmful=True), Request(prompt="c", harmful=True)]
+    )
     first = questions_hash(suite, TextReader(tokenizer, 60), make_llama())
     assert first == questions_hash(suite, TextReader(tokenizer, 60), make_llama(seed=5))
     told = {
@@ -121,6 +131,8 @@ def test_sides_that_are_asked_otherwise_are_refused(change):
     else:
         other.set_attn_implementation("eager")
         assert model.config._attn_implementation != "eager"
-    suite = Suite("told", "labels", "task", [Labelled(text="a b", label="LABEL_0"), Labelled(text="c", label="LABEL_1")])
+    suite = Suite(
+        "told", "labels", "task", [Labelled(text="a b", label="LABEL_0"), Labelled(text="c", label="LABEL_1")]
+    )
     with Progress(disable=True) as bars, pytest.raises(RetainError, match=f"not asked alike.*{change}"):
         measure_pair(Pair(other, model), TextReader(make_text_tokenizer(), 60), Suites([suite]), Settings(), bars)

@@ -14,7 +14,7 @@ PICKED = Suite("picked", "choice", "keep", [Choice(question="q", choices=("a", "
 TOLD = Suite("told", "labels", "task", TEXT)
 SEEN = Suite("seen", "labels", "keep", PICTURES)
 PAIRED = Suite("paired", "retrieval", "keep", [Match(query="a", match="b")])
-NEAR = Suite("near", "neighbours", "keep", PICTURES, bank=PICTURES)
+NEAR = Suite("near", "neighbours", "keep", PICTURES, bank=PICTURES, options={"k": 2})
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,8 @@ def test_an_adapter_that_transformers_put_on_is_named():
     ("arguments", "told"),
     [
         ({}, "nothing to measure"),
-        ({"test": [{"prompt": "a"}]}, 'row 0: "completion" missing'),
+        ({"test": [{"prompt": "a"}]}, "task: its rows have prompt. Known are: prompt, harmful; prompt, completion;"),
+        ({"test": [*TEST, {"prompt": "a"}]}, 'row 26: "completion" missing'),
         ({"keep": "missing.jsonl"}, "missing.jsonl"),
         ({"keep": {"few": []}}, "few: holds no items"),
         ({"test": TEST, "no_such_setting": 1}, "no_such_setting"),

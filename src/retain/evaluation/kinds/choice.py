@@ -45,7 +45,9 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
 
 def _metrics(suite: Suite) -> tuple[Metric, ...]:
     items: Any = suite.items
-    return (Metric("accuracy", "knowledge", chance=[1 / len(item.choices) for item in items]),)
+    given = suite.options.get("chance")
+    chance = [1 / len(item.choices) if given is None else float(given) for item in items]
+    return (Metric("accuracy", "knowledge", chance=chance),)
 
 
 def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:

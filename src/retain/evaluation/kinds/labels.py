@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,23 @@ import numpy as np
 from retain.evaluation.kinds.kind import Asked, Kind, Metric, Response, Subject, Tick
 from retain.evaluation.reading import class_names, log_probabilities
 from retain.evaluation.suites import Settings, Suite
+
+
+ALMOST_SURE = 1 - 1e-6
+"""Chance where all items are of one class: a suite that shows nothing, and no division by zero."""
+
+
+def chance_of_classes(suite: Suite, classes: int) -> list[float]:
+    """Share that guessing gets right, for each item: 1 / classes, or what the suite says.
+
+    It is at least the share of the largest class among the items, which a model has that always says this class.
+    """
+    items: Any = suite.items
+    if not items:
+        return []
+    largest = max(Counter(item.label for item in items).values()) / len(items)
+    given = float(suite.options.get("chance", 1 / max(classes, 2)))
+    return [min(max(given, largest), ALMOST_SURE)] * len(items)
 
 
 def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
@@ -34,7 +52,7 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
 def _metrics(suite: Suite) -> tuple[Metric, ...]:
     items: Any = suite.items
     classes = suite.options.get("classes") or len({item.label for item in items})
-    return (Metric("accuracy", "knowledge", chance=[1 / max(int(classes), 2)] * len(items)),)
+    return (Metric("accuracy", "knowledge", chance=chance_of_classes(suite, int(classes))),)
 
 
 def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from retain.evaluation.kinds.kind import Asked, Kind, Metric, Response, Subject, Tick
-from retain.evaluation.kinds.labels import show_labelled
+from retain.evaluation.kinds.labels import chance_of_classes, show_labelled
 from retain.evaluation.metrics.features import neighbours_right
 from retain.evaluation.reading import features
 from retain.evaluation.suites import Settings, Suite
@@ -31,7 +31,7 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
 def _metrics(suite: Suite) -> tuple[Metric, ...]:
     bank: Any = suite.bank
     classes = len({item.label for item in bank})
-    return (Metric("accuracy", "knowledge", chance=[1 / max(classes, 2)] * len(suite.items)),)
+    return (Metric("accuracy", "knowledge", chance=chance_of_classes(suite, classes)),)
 
 
 def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:

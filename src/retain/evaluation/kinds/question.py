@@ -63,10 +63,11 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
 
 def _metrics(suite: Suite) -> tuple[Metric, ...]:
     items: Any = suite.items
-    written = (Metric("contains", "format"), Metric("exact_match", "format"))
+    chance = [float(suite.options.get("chance", 0.0))] * len(items)  # of writing the right answer by luck
+    written = Metric("contains", "format", chance=chance), Metric("exact_match", "format", chance=chance)
     if items and all(item.choices for item in items):
         return (Metric("accuracy", "knowledge", chance=[1 / len(item.choices) for item in items]), *written)
-    return Metric("contains", "knowledge"), written[1]
+    return Metric("contains", "knowledge", chance=chance), written[1]
 
 
 def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:

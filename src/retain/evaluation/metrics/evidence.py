@@ -27,6 +27,10 @@ TOLERANCE = 0.05
 """Largest loss that counts as kept: five points of a right-or-wrong metric, .05 nats per token of a language."""
 
 
+NATS_PER_TOKEN = "nats_per_token"
+"""How the names of metrics end that every training moves a little."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """One metric on one suite before and after; more is better, so a negative change is for the worse.
@@ -46,6 +50,7 @@ class Evidence:
         tolerance: largest loss that counts as kept, in the metric's unit, > 0.
         lost: items right before and wrong now; None for a metric with degrees.
         gained: items wrong before and right now; likewise.
+        drifts: whether any training moves it a little, as nats per token, so that a small loss is no loss yet.
     """
 
     name: str
@@ -62,6 +67,7 @@ class Evidence:
     can_fall: int = 0
     lost: int | None = None
     gained: int | None = None
+    drifts: bool = False
 
 
 def right_or_wrong(
@@ -172,6 +178,7 @@ def graded(
         interval=graded_interval(changes, sizes, generator, largest) if known else None,
         tolerance=tolerance,
         can_fall=len(sizes) if worst is None else int((high > 0).sum()),
+        drifts=metric.endswith(NATS_PER_TOKEN),
     )
 
 

@@ -144,12 +144,12 @@ def _judge(suite: Suite, p: float, p_written: float, family: _Family) -> Judged:
 
 
 def _small_drift(evidence: Evidence, limit: float) -> bool:
-    """Whether a metric without a largest value (nats) is shown to have moved by less than is tolerated.
+    """Whether a metric in nats per token is shown to have moved by less than is tolerated.
 
     Any fine-tune moves every probability a little, and a few thousand tokens suffice to see it: such a drift is real,
     and small. A right-or-wrong item that was lost is lost; there the tolerance makes no loss unsaid.
     """
-    return evidence.chance is None and evidence.interval is not None and evidence.interval[0] > -limit
+    return evidence.drifts and evidence.interval is not None and evidence.interval[0] > -limit
 
 
 def tolerated(evidence: Evidence) -> float:
@@ -240,7 +240,7 @@ def _needed(evidence: Evidence, limit: float, family: _Family) -> int | None:
             tests=tests,
             units=evidence.units,
         )
-    if evidence.interval is None:
+    if evidence.interval is None or not evidence.can_fall:
         return None
     able = evidence.can_fall / evidence.n
     return units_needed(evidence.change, evidence.interval, evidence.n, limit, alpha, tests=tests, able=able)
