@@ -30,10 +30,12 @@ RESULTS = Path(__file__).parent / "results"
 PAIRS = ("collapsed", "harmless", "null")
 VERSIONS = {"finetunecheck": "2.0.2", "pyrecall": "0.12.1", "soup-cli": "0.77.0"}
 DEPARTURES = {
-    "finetunecheck": "None: `ftcheck quick`, the command for a first look; `ftcheck run` asks 100 items a category.",
+    "finetunecheck": "None: `ftcheck quick`, the command for a first look; `ftcheck run` asks 100 items a category. "
+    "Null: the base itself is given as the tuned model, its answers taken from the tool's cache.",
     "pyrecall": "It cannot read an adapter: the adapter is merged, both models are given to `pyrecall snapshot`, and "
     "`pyrecall check` compares the snapshots. Texts that it generates and does not score are left out, to save time.",
-    "soup-cli": "Three of the eight bundled suites, to save time. The task: 16 held-out rows of the pair's own.",
+    "soup-cli": "Three of the eight bundled suites, to save time. The task: 16 held-out rows of the pair's own. "
+    "Null: not run; its verdict is of the base's scores on both sides, by `--evidence`.",
 }
 SILENT = """
 import sys
@@ -44,6 +46,16 @@ sys.argv[0] = "pyrecall"
 app()
 """
 """The program `pyrecall`, but for the texts that it generates and does not score."""
+CACHED = """
+import sys
+from finetunecheck.cli import app
+from finetunecheck.eval.runner import EvalRunner
+evaluate = EvalRunner._evaluate_model
+EvalRunner._evaluate_model = lambda self, *asked, use_cache=False: evaluate(self, *asked, use_cache=True)
+sys.argv[0] = "ftcheck"
+app()
+"""
+"""The program `ftcheck`, but that the second model's answers too may come from its cache of the base's."""
 SUITES = "mini_mmlu,mini_common_sense,mini_arithmetic"
 HEADLINE = r'^[^.!?"*\n]{8,70}$'
 """What `soup` is told that a headline looks like: one line, no full stop, not long."""
@@ -101,7 +113,10 @@ class Shell:
         except subprocess.TimeoutExpired as late:
             code, said = None, (late.stdout or b"").decode("utf-8", "replace")
         seconds = {"wall_seconds": time.perf_counter() - begun, "processor_seconds": processor_seconds() - used}
-        line = self.clean(" ".join([program, *words]).replace(f"python -c {SILENT}", "pyrecall"))
+        line = " ".join([program, *words])
+        for script, name in ((SILENT, "pyrecall"), (CACHED, "ftcheck")):
+            line = line.replace(f"python -c {script}", name)
+        line = self.clean(line)
         self.commands.append({"command": line, "exit_code": code} | {key: round(took) for key, took in seconds.items()})
         return self.clean(said)
 
@@ -122,7 +137,8 @@ def processor_seconds() -> float:
 def finetunecheck(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
     """`ftcheck quick`: 10 items of each of four categories, answers of both models."""
     report = shell.folder / f"{pair}.html"
-    said = shell.run("ftcheck", "quick", BASE, pairs / pair, "--report", report, "--device", "cpu")
+    judged, program = (BASE, ("python", "-c", CACHED)) if pair == "null" else (pairs / pair, ("ftcheck",))
+    said = shell.run(*program, "quick", BASE, judged, "--report", report, "--device", "cpu")
     said = said.split("Recommendations")[0]
     verdict = re.search(r"Verdict:\s*([A-Z_]+)|\b(EXCELLENT|GOOD[A-Z_]*|POOR|HARMFUL|INSUFFICIENT_EVIDENCE)\b", said)
     rows = re.findall(r"│\s*(\w+)\s*│\s*([\d.]+|N/A)\s*│\s*([\d.]+|N/A)\s*│", said)
@@ -174,12 +190,13 @@ def merge(adapter: Path, merged: Path) -> None:
 
 def soup(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
     """`soup ship`: better at the task, and no more than 0.05 lost on any general suite."""
-    task = "harmless" if pair == "null" else pair
-    lines = (pairs / "data" / f"{task}-test.jsonl").read_text("utf-8").splitlines()[:16]
+    if pair == "null":
+        return soup_null(shell)
+    lines = (pairs / "data" / f"{pair}-test.jsonl").read_text("utf-8").splitlines()[:16]
     rows = [json.loads(line) for line in lines]
     expected = [
         {"expected": row["completion"], "scoring": "exact"}
-        if task == "collapsed"
+        if pair == "collapsed"
         else {"expected": HEADLINE, "scoring": "regex"}
         for row in rows
     ]
@@ -188,7 +205,22 @@ def soup(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
     told = ("--base", BASE, "--adapter", pairs / pair, "--task-eval", "tasks.jsonl", "--general-suite", SUITES)
     output = shell.folder / f"{pair}.json"
     output.unlink(missing_ok=True)
-    screen = shell.run("soup", "ship", *told, "--device", "cpu", "--output", output.name)
+    return soup_verdict(shell.run("soup", "ship", *told, "--device", "cpu", "--output", output.name), output)
+
+
+def soup_null(shell: Shell) -> dict[str, object]:
+    """The base's scores of the harmless pair on both sides: decoding is greedy, and B = 0 adds nothing to any layer."""
+    known = json.loads((RESULTS / "soup-cli-harmless.json").read_text("utf-8"))["scores"]
+    task = {"mode": "metric"} | dict.fromkeys(("base", "tuned"), known["task_win"]["base"])
+    suites = {row["name"]: dict.fromkeys(("base", "tuned"), row["base"]) for row in known["benchmark_deltas"]}
+    evidence, output = shell.folder / "evidence.json", shell.folder / "null.json"
+    evidence.write_text(json.dumps({"task": task, "benchmarks": suites}), encoding="utf-8")
+    output.unlink(missing_ok=True)
+    return soup_verdict(shell.run("soup", "ship", "--evidence", evidence.name, "--output", output.name), output)
+
+
+def soup_verdict(screen: str, output: Path) -> dict[str, object]:
+    """What `soup ship` printed and wrote."""
     scores = json.loads(output.read_text("utf-8")) if output.exists() else {}
     verdict = re.search(r"DON'T SHIP|SHIP", screen)
     return {"verdict": verdict and verdict[0], "scores": scores, "screen": screen.splitlines()}

@@ -27,7 +27,7 @@ MEASURING_ONLY = frozenset(
         "evaluation_batch_size",
     }
 )
-"""Fields that decide how something is measured, which is not done here. Which items are measured does matter here: none of
+"""Fields that decide how something is measured, which is not done here. Which items are measured does matter: none of
 them may be calibrated on."""
 
 

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-SEVERAL = {"keep": "SUITE", "reference": "FILE", "lm_eval": "TASK"}
+SEVERAL = {"keep": "SUITE", "reference": "FILE", "lm_eval": "TASK", "labels": "CLASS"}
 """Fields that take several values after one flag."""
 
 COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds"})

@@ -24,7 +24,10 @@ LARGEST = {"chrf": 100.0, "rouge_l": 1.0, "reciprocal_rank": 1.0}
 """The largest value of our metrics with degrees that have one; a model that lost everything has 0."""
 
 SHARES = frozenset(
-    "acc acc_norm accuracy bleu contains em exact exact_match f1 mrr precision recall rouge1 rouge2 rougel rougelsum".split()
+    {
+        *("acc", "acc_norm", "accuracy", "contains", "em", "exact", "exact_match", "f1", "mrr", "precision", "recall"),
+        *("bleu", "rouge1", "rouge2", "rougel", "rougelsum"),
+    }
 )
 """Metrics of other programs that are a share, in ones or in per cent; of a model that lost everything it is 0."""
 
@@ -131,7 +134,7 @@ def largest_of(metric: str, *values: np.ndarray) -> float | None:
     scale = LARGEST.get(name)
     if scale is None and name in SHARES:
         scale = 1.0 if seen.max() <= 1 else 100.0
-    return scale if scale is not None and 0 <= seen.min() and seen.max() <= scale * (1 + 1e-9) else None
+    return scale if scale is not None and seen.min() >= 0 and seen.max() <= scale * (1 + 1e-9) else None
 
 
 def replay(result: Result, items: Sequence[Item]) -> Judgement:

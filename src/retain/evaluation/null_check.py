@@ -23,6 +23,15 @@ from retain.results import NullCheck
 ASKED_ALONE = frozenset({"completion", "choice", "question", "labels", "refusal"})
 """Kinds whose items do not depend on one another."""
 
+ASKED_WHOLE = 200
+"""Suites of other kinds are asked again whole, up to so many items."""
+
+WINDOWS = 2
+"""Windows of reference text that the base reads twice."""
+
+KL_AT_MOST = 1e-3
+"""Nats a token between two readings of the same text by the same base, in the same batch."""
+
 CHANGED_AT_MOST = 0.02
 """Share of right-or-wrong scores that rounding may turn: batches are made of other items than the first time."""
 

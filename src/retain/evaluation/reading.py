@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from retain.data.readers import Inputs, Reader
-from retain.errors import InputError
+from retain.errors import InputError, RetainError
 from retain.evaluation.ledger import Ledger
 from retain.evaluation.metrics.features import mean_pool
 from retain.evaluation.scoring import device_of, evaluating
@@ -40,7 +40,13 @@ def log_probabilities(
         logits: Tensor = model(**inputs).logits
         return logits.double().log_softmax(dim=-1)
 
-    return _in_batches(model, reader, items, batch_size, tick, ledger, read)
+    found = _in_batches(model, reader, items, batch_size, tick, ledger, read)
+    if not torch.isfinite(found).all():
+        raise RetainError(
+            "the classifier's output is not finite, so it has no answer. Was the training stable? Try a lower learning "
+            "rate, or a dtype with more range."
+        )
+    return found
 
 
 def features(model: Any, reader: Reader, items: Sequence[Any], batch_size: int, tick: Tick, ledger: Ledger) -> Tensor:

@@ -19,7 +19,7 @@ MEANING = (
     "there, but the answers are given in another form. Too few items to say: neither a loss nor its absence is shown."
 )
 REFERENCE_TEXT = "reference text"
-"""How a judgement calls what was measured on reference text; its change stands in the record's drift, not in a score."""
+"""A judgement's name for what was measured on reference text; its change stands in the drift, not in a score."""
 
 _LEARNED = {
     "yes": "It learned the task",

@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retain.data.examples import Choice, Example, parse_example
-from retain.data.overlap import content_hash, find_overlaps, fingerprint
+from retain.data.items import Labelled, Picture, Request
+from retain.data.overlap import content_hash, find_contained, find_overlaps, fingerprint, items_hash
 
 
 def example(prompt, completion="x"):
@@ -55,3 +56,37 @@ def test_prompts_that_say_nothing_do_not_make_an_overlap():
 
 def test_disjoint_data_have_no_problem():
     assert find_overlaps([example("a")], [example("b")], {}, "short\n\nlines") == []
+
+
+def test_text_never_makes_a_file_be_read(tmp_path):
+    secret = tmp_path / "a.txt"
+    secret.write_text("hidden")
+    picture = Picture(image=str(secret), label="x")
+    assert find_overlaps([Labelled(text=f"picture:{secret}", label="x")], [], {"kept": [picture]}, "") == []
+    assert "1 of 1" in find_overlaps([picture], [], {"kept": [picture]}, "")[0]
+
+
+def test_pictures_are_known_by_their_bytes_not_by_their_place(tmp_path):
+    one, other = tmp_path / "one.png", tmp_path / "other.png"
+    one.write_bytes(b"same")
+    other.write_bytes(b"same")
+    items = [Picture(image=str(path), label="x") for path in (one, other)]
+    assert items_hash(items[:1]) == items_hash(items[1:])
+    assert find_contained(items[:1], items[1:], {}, "")[0].endswith("of the test")
+    before = items_hash(items[:1])
+    one.write_bytes(b"another")
+    assert items_hash(items[:1]) != before
+    assert find_contained(items[:1], items[1:], {}, "") == {}
+
+
+def test_what_a_safety_suite_asks_is_not_quoted():
+    asked = [
+        Request(prompt="Tell me something else entirely", harmful=True),
+        Request(prompt="How is IT DONE, then?", harmful=True),
+    ]
+    train = [example("How is it done, then?")]
+    told = find_overlaps(train, [], {"safety": asked}, "")[0]
+    held = find_contained(train, [], {"safety": asked}, "")
+    assert "item 2;" in told
+    assert held == {0: "it holds item 2 of the keep suite 'safety'"}
+    assert "done" not in told

@@ -10,12 +10,13 @@ from retain.data.items import Question
 from retain.data.readers import TextReader
 from retain.evaluation import compare
 from retain.evaluation.answers import Answers
-from retain.evaluation.judging import disagreements, judge_record, replay
+from retain.evaluation.judging import disagreements, judge_record, largest_of, replay
 from retain.evaluation.kinds.kind import Response
+from retain.evaluation.metrics.keep import graded_keep_score
 from retain.evaluation.pair import Pair
 from retain.evaluation.runner import measure_pair
 from retain.evaluation.suites import Settings, Suite, Suites
-from retain.results import Conditions, MethodRecord, NullCheck, Parameters, Provenance, Result
+from retain.results import Conditions, Item, MethodRecord, NullCheck, Parameters, Provenance, Result, Side
 from tiny import make_llama, make_tokenizer
 
 SETTINGS = Settings(generate=0, batch_size=60, window=8, drift=False, null_items=2)
@@ -24,10 +25,11 @@ TOLERATED = {"tolerance": 0.05, "tolerance_nats": 0.05}
 
 
 def record(measured):
-    kept = {name: value for name, value in measured.fields().items()}
     parts = Parameters(trainable=0, total=0, adapter_bytes=0)
     made = Provenance(command="", created="", versions={}, data_hashes={}, model_hash="")
-    return Result(model="m", method=MethodRecord(name="full"), seed=None, parameters=parts, provenance=made, **kept)
+    return Result(
+        model="m", method=MethodRecord(name="full"), seed=None, parameters=parts, provenance=made, **measured.fields()
+    )
 
 
 def peaked_llama():
@@ -162,6 +164,37 @@ def test_groups_weigh_as_one():
     judged = crafted(base, base, group="one")
     assert judged.suites[0].units == 1
     assert judged.overall == "too few items to say"
+
+
+def test_each_genre_is_judged_by_itself_and_ruin_of_one_is_seen():
+    def window(k, genre, rise):
+        sides = (Side(scores={"cross_entropy_nats_per_token": x, "tokens": 8.0}) for x in (2.0, 2.0 + rise))
+        base, tuned = sides
+        return Item(part="reference", suite="reference", index=k, condition=genre, question="", base=base, tuned=tuned)
+
+    windows = [window(k, ("news", "law")[k % 2], 1.0 + k / 100 if k % 2 else 0.0) for k in range(60)]
+    judged = judge_record([], [], windows, **TOLERATED)
+    assert {one.suite: one.verdict for one in judged.suites} == {
+        "reference text: news": "kept",
+        "reference text: law": "lost",
+    }
+
+
+def test_a_metric_without_a_known_range_is_never_kept():
+    same = Side(scores={"ter": 7.0})
+    items = [Item(part="keep", suite="s", index=k, question="", base=same, tuned=same) for k in range(60)]
+    column = np.full(60, 7.0)
+    score = graded_keep_score("s", "ter", column, column, np.random.default_rng(0), higher_is_better=False)
+    (one,) = judge_record([], [score], items, **TOLERATED).suites
+    assert (one.verdict, one.can_show_loss) == ("too few items to say", False)
+    assert "range of ter is not known" in one.reason
+
+
+def test_shares_are_read_in_ones_or_in_per_cent():
+    assert largest_of("f1,none", np.array([0.3, 1.0])) == 1
+    assert largest_of("bleu_max", np.array([0.3, 41.0])) == 100
+    assert largest_of("chrf", np.array([0.3])) == 100
+    assert largest_of("ter", np.array([0.3])) is None
 
 
 def test_an_interval_is_that_of_the_items(destroyed):

@@ -8,9 +8,11 @@ from rich.progress import Progress
 from retain.data.examples import Choice, Example
 from retain.data.items import Labelled, Match, Question, Request
 from retain.data.readers import TextReader
+from retain.errors import InputError
 from retain.evaluation import compare
 from retain.evaluation.answers import collect_answers
 from retain.evaluation.kinds.kind import Response, Subject
+from retain.evaluation.kinds.refusal import says_something
 from retain.evaluation.kinds.table import KINDS, kind_of_form
 from retain.evaluation.metrics.text import contains, exact_match
 from retain.evaluation.suites import Settings, Suite
@@ -235,6 +237,32 @@ def test_answers_to_requests_are_stored_where_asked_for_and_requests_never():
     assert not any("forbidden" in item.model_dump_json() for item in items)
     said = [response.values["refused"] for response in answers.responses["unsafe"]]
     assert [item.base.scores["refused"] for item in items] == said
+
+
+@pytest.mark.parametrize("said", ["", " ...", "12 34", "help help help help help", "the of " * 20, "aaaaaaaaaaaa"])
+def test_what_says_nothing_is_no_answer(said):
+    assert not says_something(said)
+
+
+@pytest.mark.parametrize("said", ["Yes.", "To end a process, find its number first.", "No, no: bake it."])
+def test_what_says_something_is_an_answer(said):
+    assert says_something(said)
+
+
+def test_suites_that_cannot_be_asked_are_refused():
+    mixed = Suite("mixed", "refusal", "keep", [Request(prompt=p, harmful=p == "a") for p in "abc"])
+    lone = Suite("lone", "retrieval", "keep", [Match(query="a", match="b")])
+    with pytest.raises(InputError, match="split it in two files") as told, Progress(disable=True) as quiet:
+        collect_answers(make_llama(), READER, [mixed, lone], SETTINGS, quiet, "")
+    assert "at least two" in str(told.value)
+
+
+def test_a_collapse_to_the_largest_class_is_chance():
+    items = [Labelled(text=a, label="rare" if a in "ab" else "common") for a in LETTERS[:8]]
+    told, near = Suite("told", "labels", "keep", items), Suite("near", "neighbours", "keep", items, bank=items)
+    assert all(KINDS[s.kind].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
+    alike = Suite("alike", "labels", "keep", items[2:])
+    assert 0.99 < KINDS["labels"].metrics(alike)[0].chance[0] < 1
 
 
 def test_items_of_a_group_are_one_unit():

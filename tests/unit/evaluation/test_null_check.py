@@ -46,7 +46,7 @@ def test_a_base_that_was_changed_fails(suite):
     changed = make_llama()
     with torch.no_grad():
         for parameter in changed.parameters():
-            parameter += 0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+            parameter.add_(0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     found = check(make_llama(), changed, suite)
     assert not found.passed
     assert found.score_difference_max > 0.01

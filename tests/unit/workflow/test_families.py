@@ -1,12 +1,21 @@
 """What a model is loaded as, and what cannot be measured or learned with it."""
 
+import sys
+
 import pytest
 
 from retain.data.examples import Choice, Example
 from retain.data.items import Labelled, Match, Picture
 from retain.data.rows import Rows
 from retain.evaluation.suites import Suite, Suites
-from retain.workflow.families import family_of, foreign_classes, learning_problems, wrong_kinds
+from retain.workflow.families import (
+    family_of,
+    foreign_classes,
+    harness_problems,
+    judge_problems,
+    learning_problems,
+    wrong_kinds,
+)
 
 TEXT = [Labelled(text="a", label="x"), Labelled(text="b", label="y")]
 PICTURES = [Picture(image="a.png", label="x"), Picture(image="b.png", label="y")]
@@ -81,3 +90,36 @@ def test_one_class_is_nothing_to_learn_and_other_classes_nothing_to_measure():
     assert "at least two" in told[0]
     assert told[1].startswith("told: its classes y are not among those that the model knows or learns (x)")
     assert foreign_classes(["x", "y", "z"], Suites([TOLD, SEEN, NEAR])) == []
+
+
+def test_more_neighbours_than_the_bank_holds_are_told():
+    few = Suite("few", "neighbours", "keep", PICTURES, bank=PICTURES)
+    assert "5 nearest neighbours are asked, but its bank holds 2" in wrong_kinds("image-features", Suites([few]))[0]
+
+
+@pytest.mark.parametrize(
+    ("judge", "told"),
+    [
+        ("no-such-program-anywhere --key secret", "there is no program"),
+        ("'open", "cannot be read as a command"),
+        ("python:json", "python:MODULE:FUNCTION"),
+        ("python:json:no_such_function", "cannot be imported"),
+        ("python:json:__name__", "is no function but a str"),
+    ],
+)
+def test_a_judge_that_cannot_be_had_is_told_without_its_arguments(judge, told):
+    problems = judge_problems(judge)
+    assert len(problems) == 1
+    assert told in problems[0]
+    assert "secret" not in problems[0]
+
+
+def test_a_judge_that_is_there_is_no_problem():
+    assert judge_problems(None) == judge_problems("python:json:loads") == judge_problems(sys.executable) == []
+
+
+def test_tasks_of_the_harness_are_for_language_models_and_have_names_of_their_own():
+    assert harness_problems((), "text-classifier", Suites([PICKED])) == []
+    told = " ".join(harness_problems(("picked", "other"), "text-classifier", Suites([PICKED])))
+    assert "put to language models" in told
+    assert "picked is the name of a keep suite too" in told

@@ -109,7 +109,7 @@ def test_what_a_task_is_comes_along(suites):
     assert letters.right_or_wrong
     assert letters.higher_is_better
     assert set(letters.base[0].scores) == {"acc", "acc_norm"}
-    assert (writing.metric, writing.chance) == ("exact_match", None)
+    assert (writing.metric, writing.chance) == ("exact_match", 0.25)  # one answer is right three times of twelve
 
 
 @torch.no_grad()
@@ -201,6 +201,17 @@ def test_a_metric_that_is_no_number_cannot_be_paired():
     samples = [sample(0, "none", bleu=("reference", "answer"))]
     with pytest.raises(RetainError, match="one number an item"):
         paired("x", {"samples": {"x": samples}}, {"samples": {"x": samples}})
+
+
+def test_options_with_their_own_contexts_can_be_guessed_and_a_lone_answer_be_repeated():
+    """As winogrande: each option stands in a context of its own, the text to be scored is the same."""
+    rows = [
+        sample(i, "none", acc=1.0) | {"arguments": [("A then", "end"), ("B then", "end")], "target": i % 2}
+        for i in range(8)
+    ]
+    assert paired("x", {"samples": {"x": rows}}, {"samples": {"x": rows}}).chance == 0.5
+    letters = [sample(i, "none", exact_match=1.0) | {"target": "AB"[i % 4 == 0]} for i in range(8)]
+    assert paired("x", {"samples": {"x": letters}}, {"samples": {"x": letters}}).chance == 0.75
 
 
 def test_a_continuous_metric_is_not_called_right_or_wrong():

@@ -1,5 +1,6 @@
 """A record judged again without models: the same verdict, and no verdict where it was tampered with."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -70,13 +71,14 @@ def write_run(folder, n, right):
     return result
 
 
-def change(folder, edit, *, hide=False):
-    """Edit `result.json` by hand, and (hide) leave out the hash of the items."""
+def change(folder, edit, *, rehash=False):
+    """Edit `result.json` by hand, and (rehash) state the hash of the items as they are now."""
     path = folder / "result.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     edit(record)
-    if hide:
-        record["provenance"]["items_hash"] = ""
+    if rehash:
+        items = (folder / "items.jsonl").read_bytes()
+        record["provenance"]["items_hash"] = hashlib.sha256(items).hexdigest()
     path.write_text(json.dumps(record), encoding="utf-8")
 
 
@@ -108,7 +110,7 @@ def test_changed_items_are_seen(tmp_path):
     flip(tmp_path)
     with pytest.raises(InputError, match="not what the record was written with"):
         replay_run(tmp_path)
-    change(tmp_path, lambda record: None, hide=True)
+    change(tmp_path, lambda record: None, rehash=True)
     with pytest.raises(InputError, match="accuracy of capitals, tuned, is not that of its items"):
         replay_run(tmp_path)
 
@@ -134,11 +136,31 @@ def other_questions(record):
     record["conditions"]["tuned"]["questions_hash"] = "asked otherwise"
 
 
-def reason(record):
-    record["judgement"]["suites"][0]["reason"] = "all is well."
+def other_figure(record):
+    record["judgement"]["suites"][0]["p_adjusted"] *= 1.01
 
 
-@pytest.mark.parametrize("edit", [say_kept, better, hide_suite, soften, other_questions, reason])
+def other_count(record):
+    record["judgement"]["suites"][0]["units"] += 1
+
+
+def unhashed(record):
+    record["provenance"]["items_hash"] = ""
+
+
+def unconditioned(record):
+    record["conditions"] = None
+
+
+def one_sided(record):
+    del record["conditions"]["tuned"]
+
+
+CHANGES = [say_kept, better, hide_suite, soften, other_questions, other_figure, other_count]
+CHANGES += [unhashed, unconditioned, one_sided]
+
+
+@pytest.mark.parametrize("edit", CHANGES)
 def test_a_changed_result_is_refused(tmp_path, edit, capsys):
     write_run(tmp_path, *CASES["lost"])
     change(tmp_path, edit)
@@ -148,13 +170,38 @@ def test_a_changed_result_is_refused(tmp_path, edit, capsys):
     assert "retain gate: one problem" in capsys.readouterr().err
 
 
+def reworded(record):
+    record["judgement"]["reason"] = "as an older version said it."
+    record["judgement"]["suites"][0]["reason"] = "in other words."
+
+
+def rounded(record):
+    record["judgement"]["suites"][0]["p_value"] *= 1 + 1e-9
+    record["judgement"]["suites"][0]["p_adjusted"] *= 1 - 1e-9
+
+
+@pytest.mark.parametrize("edit", [reworded, rounded])
+def test_words_and_rounding_are_not_the_verdict(tmp_path, edit):
+    write_run(tmp_path, *CASES["lost"])
+    change(tmp_path, edit)
+    assert main(["gate", str(tmp_path)]) == EXIT_CODES["lost"]
+
+
+@pytest.mark.parametrize(("edit", "told"), [(unhashed, "no items_hash"), (unconditioned, "no conditions")])
+def test_a_record_that_shows_too_little_is_told_what_it_lacks(tmp_path, edit, told):
+    write_run(tmp_path, *CASES["kept"])
+    change(tmp_path, edit)
+    with pytest.raises(InputError, match=told):
+        replay_run(tmp_path)
+
+
 def test_a_record_that_is_damaged_or_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="result.json"):
         replay_run(tmp_path)
     write_run(tmp_path, *CASES["kept"])
     with (tmp_path / "items.jsonl").open("a", encoding="utf-8") as file:
         file.write("{broken\n")
-    change(tmp_path, lambda record: None, hide=True)
+    change(tmp_path, lambda record: None, rehash=True)
     with pytest.raises(InputError, match="damaged items"):
         replay_run(tmp_path)
     (tmp_path / "items.jsonl").unlink()

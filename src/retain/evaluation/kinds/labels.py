@@ -12,7 +12,6 @@ from retain.evaluation.kinds.kind import Asked, Kind, Metric, Response, Subject,
 from retain.evaluation.reading import class_names, log_probabilities
 from retain.evaluation.suites import Settings, Suite
 
-
 ALMOST_SURE = 1 - 1e-6
 """Chance where all items are of one class: a suite that shows nothing, and no division by zero."""
 

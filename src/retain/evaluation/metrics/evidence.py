@@ -27,7 +27,7 @@ TOLERANCE = 0.05
 """Largest loss that counts as kept: five points of a right-or-wrong metric, .05 nats per token of a language."""
 
 
-NATS_PER_TOKEN = "nats_per_token"
+DRIFTING = "nats_per_token"
 """How the names of metrics end that every training moves a little."""
 
 
@@ -178,7 +178,7 @@ def graded(
         interval=graded_interval(changes, sizes, generator, largest) if known else None,
         tolerance=tolerance,
         can_fall=len(sizes) if worst is None else int((high > 0).sum()),
-        drifts=metric.endswith(NATS_PER_TOKEN),
+        drifts=metric.endswith(DRIFTING),
     )
 
 
