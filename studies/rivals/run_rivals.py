@@ -140,10 +140,10 @@ def finetunecheck(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:
     judged, program = (BASE, ("python", "-c", CACHED)) if pair == "null" else (pairs / pair, ("ftcheck",))
     said = shell.run(*program, "quick", BASE, judged, "--report", report, "--device", "cpu")
     said = said.split("Recommendations")[0]
-    verdict = re.search(r"Verdict:\s*([A-Z_]+)|\b(EXCELLENT|GOOD[A-Z_]*|POOR|HARMFUL|INSUFFICIENT_EVIDENCE)\b", said)
+    verdict = re.search(r"Verdict: ([A-Z ]+?) +\|", said)
     rows = re.findall(r"│\s*(\w+)\s*│\s*([\d.]+|N/A)\s*│\s*([\d.]+|N/A)\s*│", said)
     scores = {name: {"base": before, "tuned": after} for name, before, after in rows}
-    return {"verdict": verdict and (verdict[1] or verdict[2]), "scores": scores, "screen": said.splitlines()}
+    return {"verdict": verdict and verdict[1], "scores": scores, "screen": said.splitlines()}
 
 
 def pyrecall(shell: Shell, pairs: Path, pair: str) -> dict[str, object]:

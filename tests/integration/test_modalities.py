@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from retain.data.readers import PictureReader, TextReader
 from retain.data.rows import read_rows
 from retain.errors import InputError
 from retain.hf.head import BASE_HEAD, saved_labels
+from retain.hf.load import load_adapter
 from retain.recipe import MeasureRecipe, Recipe
 from retain.results import read_items, read_result
 from retain.training import callbacks, loop
@@ -34,7 +36,9 @@ from tiny import (
     write_pictures,
 )
 
-METHODS = {"lora": 2, "vefa": None, "lorfa": 2, "sc-lora": 2, "full": None}
+RANKS = {"lora": 2, "lorfa": 2, "sc-lora": 2}
+CASES = [("text", method) for method in ("lora", "vefa", "lorfa", "sc-lora", "full")]
+CASES += [("pictures", method) for method in ("lora", "sc-lora", "full")]
 POOLS = {"calm": WORDS[:9], "loud": WORDS[9:18]}
 
 
@@ -71,10 +75,19 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def no_report():
     """Reports are tested elsewhere; drawing one takes longer than such a run."""
-    monkeypatch.setattr(record, "write_run_report", lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "write_run_report", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(place, no_report):
+    """A finished run: a text classifier with a LoRA."""
+    given = recipe(place, "text", place / "trained", method="lora", rank=2)
+    return given, run(given)
 
 
 def recipe(place, modality, output, **fields):
@@ -91,7 +104,8 @@ def recipe(place, modality, output, **fields):
         for key, value in chosen.items()
     }
     model = str(place / ("bert" if modality == "text" else "vit"))
-    settled = {"model": model, "max_steps": 3, "batch_size": 8, "max_length": 60, "learning_rate": 1e-2, **paths}
+    settled = {"model": model, "max_steps": 4, "batch_size": 8, "max_length": 60, "learning_rate": 1e-2, "drift": False}
+    settled |= paths
     return Recipe(**{**settled, "output": str(output), **fields})
 
 
@@ -102,7 +116,7 @@ def run(given):
 
 def measured(**fields):
     with Progress(disable=True) as quiet:
-        return measure_recipe(MeasureRecipe(**fields), quiet)
+        return measure_recipe(MeasureRecipe(drift=False, **fields), quiet)
 
 
 def fresh(place, modality, labels):
@@ -134,20 +148,23 @@ def said(folder, side):
     ]
 
 
-@pytest.mark.parametrize("modality", ["text", "pictures"])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_run_is_what_others_can_load_and_measure_again(place, tmp_path, modality, method):
-    given = recipe(place, modality, tmp_path / "run", method=method, rank=METHODS[method])
-    result = run(given)
+@pytest.mark.parametrize(("modality", "method"), CASES)
+def test_a_run_is_what_others_can_load_and_measure_again(place, trained, tmp_path, modality, method):
+    if (modality, method) == ("text", "lora"):
+        given, result = trained
+    else:
+        given = recipe(place, modality, tmp_path / "run", method=method, rank=RANKS.get(method), drift=method == "vefa")
+        result = run(given)
+    folder = Path(given.output)
     items = read_rows(given.test, []).items
-    weights = RunFolder(tmp_path / "run").weights(method)
+    weights = RunFolder(folder).weights(method)
     labels = saved_labels(weights)
     assert labels == sorted({item.label for item in items})
 
     base = fresh(place, modality, labels)
     for name, tensor in load_file(weights / BASE_HEAD).items():
         base.get_parameter(name).data.copy_(tensor)
-    assert said(tmp_path / "run", "base") == right(base, modality, items)
+    assert said(folder, "base") == right(base, modality, items)
     assert result.task[0].base > 1.2 / len(labels)  # the head was fitted, so the base does not guess
 
     if method == "full":
@@ -155,7 +172,7 @@ def test_a_run_is_what_others_can_load_and_measure_again(place, tmp_path, modali
         tuned = loader.from_pretrained(weights).eval()
     else:
         tuned = PeftModel.from_pretrained(fresh(place, modality, labels), weights).eval()
-    assert said(tmp_path / "run", "tuned") == right(tuned, modality, items)
+    assert said(folder, "tuned") == right(tuned, modality, items)
 
     again = measured(
         model=given.model,
@@ -167,7 +184,7 @@ def test_a_run_is_what_others_can_load_and_measure_again(place, tmp_path, modali
     )
     assert [(s.metric, s.base, s.tuned) for s in again.task] == [(s.metric, s.base, s.tuned) for s in result.task]
     assert [(s.metric, s.base, s.tuned) for s in again.keep] == [(s.metric, s.base, s.tuned) for s in result.keep]
-    first, second = (list(read_items(tmp_path / name / "items.jsonl")) for name in ("run", "m"))
+    first, second = (list(read_items(place / "items.jsonl")) for place in (folder, tmp_path / "m"))
     for one, other in zip(first, second, strict=True):
         assert one.base.scores == pytest.approx(other.base.scores, abs=1e-5)
         assert one.tuned.scores == pytest.approx(other.tuned.scores, abs=1e-5)
@@ -175,11 +192,8 @@ def test_a_run_is_what_others_can_load_and_measure_again(place, tmp_path, modali
     assert result.judgement.null_check.passed
 
 
-def test_the_reloaded_adapter_has_the_very_logits_of_stock_peft(place, tmp_path):
-    from retain.hf.load import load_adapter
-
-    run(recipe(place, "text", tmp_path / "run", method="lora", rank=2))
-    weights = tmp_path / "run" / "adapter"
+def test_the_reloaded_adapter_has_the_very_logits_of_stock_peft(place, trained):
+    weights = Path(trained[0].output) / "adapter"
     labels = saved_labels(weights)
     batch = reader("text").batch(["a b word3", "c"])
     stock = PeftModel.from_pretrained(fresh(place, "text", labels), weights).eval()
@@ -197,7 +211,6 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
     assert run(given) == result
     assert all(path.stat().st_mtime_ns == changed for path, changed in files.items())
     monkeypatch.undo()
-    monkeypatch.setattr(record, "write_run_report", lambda *_: None)
     tables = {"train": str(place / "pictures/train.csv"), "test": str(place / "pictures/test.csv")}
     table = run(recipe(place, "pictures", tmp_path / "table", method="vefa", **tables))
     assert table.task == result.task
@@ -206,55 +219,55 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
     assert all(torch.equal(value, two[key]) for key, value in one.items())
 
 
-def test_a_csv_of_texts_trains_as_json_lines_do(place, tmp_path):
-    lines, table = (
-        run(recipe(place, "text", tmp_path / name, method="vefa", train=str(place / name), keep=()))
-        for name in ("train.jsonl", "train.csv")
-    )
-    assert table.task == lines.task
-    assert table.provenance.data_hashes == lines.provenance.data_hashes
+def test_a_csv_of_texts_is_the_same_data_as_json_lines(place, trained):
+    table = prepare(recipe(place, "text", place / "none", method="vefa", train=str(place / "train.csv")))
+    lines = read_rows(trained[0].train, [])
+    assert (table.train, table.labels) == (lines.items, list(POOLS))
+    assert table.hashes()["train"] == trained[1].provenance.data_hashes["train"]
 
 
-def test_an_interrupted_training_goes_on_where_it_was(place, tmp_path, monkeypatch):
-    whole = run(recipe(place, "text", tmp_path / "whole", method="lora", rank=2, max_steps=5))
+def test_an_interrupted_training_goes_on_where_it_was(place, trained, tmp_path, monkeypatch):
     plain, seen = loop.LabelCollator.__call__, []
 
     def breaking(self, batch):
         seen.append(1)
-        if len(seen) == 4:
+        if len(seen) == 3:
             raise KeyboardInterrupt
         return plain(self, batch)
 
     monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(loop.LabelCollator, "__call__", breaking)
-    given = recipe(place, "text", tmp_path / "broken", method="lora", rank=2, max_steps=5)
+    given = recipe(place, "text", tmp_path / "broken", method="lora", rank=2)
     with pytest.raises(KeyboardInterrupt):
         run(given)
     assert list((tmp_path / "broken" / "checkpoints").glob("checkpoint-*"))
     count = len(seen)
     result = run(given)
-    assert len(seen) - count < 5  # it did not begin again
-    assert result.cost.steps == 5
-    assert result.task == whole.task
-    one, two = (load_file(tmp_path / name / "adapter/adapter_model.safetensors") for name in ("whole", "broken"))
-    assert all(torch.equal(value, two[key]) for key, value in one.items())
+    assert len(seen) - count < 5  # four steps and the batch read ahead: it did not begin again
+    assert result.cost.steps == 4
+    assert result.task == trained[1].task
+    whole, broken = (
+        load_file(folder / "adapter" / "adapter_model.safetensors")
+        for folder in (place / "trained", tmp_path / "broken")
+    )
+    assert all(torch.equal(value, broken[key]) for key, value in whole.items())
 
 
-def test_a_damaged_cache_of_answers_is_made_anew(place, tmp_path):
-    given = recipe(place, "text", tmp_path / "run", method="vefa", keep=())
-    result = run(given)
-    (tmp_path / "run" / "result.json").unlink()
-    cache = next((tmp_path / "run").glob("base-*.json"))
-    cache.write_text("{half", encoding="utf-8")
-    assert run(given).task == result.task
+def test_a_damaged_cache_of_answers_is_made_anew(trained, tmp_path):
+    given, result = trained
+    copy = shutil.copytree(given.output, tmp_path / "copy")
+    (copy / "result.json").unlink()
+    next(copy.glob("base-*.json")).write_text("{half", encoding="utf-8")
+    assert run(given.model_copy(update={"output": str(copy)})).task == result.task
 
 
-def test_a_start_that_rewrites_the_base_is_measured_against_the_untouched_one(place, tmp_path):
-    plain = run(recipe(place, "text", tmp_path / "lora", method="lora", rank=2))
-    method = {"name": "lora", "init_lora_weights": "pissa"}
-    found = run(recipe(place, "text", tmp_path / "pissa", method=method, rank=2))
+def test_a_start_that_rewrites_the_base_is_measured_against_the_untouched_one(place, trained, tmp_path):
+    plain = trained[1]
+    found = run(
+        recipe(place, "text", tmp_path / "pissa", method={"name": "lora", "init_lora_weights": "pissa"}, rank=2)
+    )
     assert found.judgement.null_check.passed
-    assert said(tmp_path / "pissa", "base") == said(tmp_path / "lora", "base")
+    assert said(tmp_path / "pissa", "base") == said(place / "trained", "base")
     assert [score.base for score in found.keep] == [score.base for score in plain.keep]
     assert found.provenance.model_hash == plain.provenance.model_hash
 
@@ -277,10 +290,9 @@ def test_a_checkpoint_with_its_own_head_is_the_base_as_it_is(place, tmp_path):
     assert saved_labels(weights) == ["loud", "calm"]
 
 
-def test_features_of_a_tuned_classifier_can_be_measured_without_its_task(place, tmp_path):
-    given = recipe(place, "text", tmp_path / "run", method="lora", rank=2)
-    result = run(given)
-    weights = str(tmp_path / "run" / "adapter")
+def test_features_of_a_tuned_classifier_can_be_measured_without_its_task(trained, tmp_path):
+    given, result = trained
+    weights = f"{given.output}/adapter"
     alone = measured(model=given.model, tuned=weights, keep=given.keep, output=str(tmp_path / "m"), max_length=60)
     assert [(s.base, s.tuned) for s in alone.keep] == [(s.base, s.tuned) for s in result.keep]
 
@@ -325,19 +337,18 @@ def test_a_whole_model_without_a_head_for_the_classes_is_refused(place, tmp_path
         )
 
 
-def test_classes_that_the_head_beside_an_adapter_does_not_know_are_refused(place, tmp_path):
-    run(recipe(place, "text", tmp_path / "run", method="lora", rank=2, keep=()))
+def test_classes_that_the_head_beside_an_adapter_does_not_know_are_refused(place, trained, tmp_path):
     other = write_jsonl(tmp_path / "other.jsonl", [{"text": "a b", "label": "calm"}, {"text": "c", "label": "odd"}])
-    weights = str(tmp_path / "run" / "adapter")
+    weights = f"{trained[0].output}/adapter"
     with pytest.raises(InputError, match="other: its classes odd are not among"):
         measured(model=str(place / "bert"), tuned=weights, test=str(other), output=str(tmp_path / "m"))
 
 
-def test_measure_ends_with_the_gates_code(place, tmp_path, capsys):
-    run(recipe(place, "text", tmp_path / "run", method="lora", rank=2))
-    flags = ["--model", place / "bert", "--tuned", tmp_path / "run/adapter", "--keep", place / "pairs.jsonl"]
+def test_measure_ends_with_the_gates_code(place, trained, tmp_path, capsys):
+    weights = f"{trained[0].output}/adapter"
+    flags = ["--model", place / "bert", "--tuned", weights, "--keep", place / "pairs.jsonl"]
     output = tmp_path / "m"
-    arguments = ["measure", *map(str, flags), "--max-length", "60", "--output", str(output)]
+    arguments = ["measure", *map(str, flags), "--max-length", "60", "--drift", "false", "--output", str(output)]
     code = main([*arguments, "--gate", "true"])
     verdict = read_result(output / "result.json").judgement.overall
     assert code == EXIT_CODES[verdict] != 0

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from retain.errors import InputError
-from retain.recipe import MeasureRecipe, Recipe, load_recipe
+from retain.recipe import MeasureRecipe, Recipe, load_recipe, redacted
 
 BASIC = {"model": "m", "train": "t.jsonl", "test": "e.jsonl", "output": "o"}
 
@@ -120,3 +120,16 @@ def test_measure_takes_its_own_fields():
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("recipes/*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_whole(path):
     assert load_recipe(Recipe, str(path), {}).runs()
+
+
+def test_tasks_are_parted_by_commas_and_by_blanks():
+    told = {"model": "m", "tuned": "t", "output": "o"}
+    for given in ("a,b,c", ["a,b", "c"], ["a", " b, c"]):
+        assert load_recipe(MeasureRecipe, None, {**told, "lm_eval": given}).lm_eval == ("a", "b", "c")
+
+
+def test_a_judge_is_shown_without_its_arguments_and_told_from_others():
+    shown = redacted("/opt/bin/judge --key SECRET")
+    assert shown.startswith("judge (sha256 ")
+    assert "SECRET" not in shown
+    assert shown != redacted("/opt/bin/judge --key OTHER")

@@ -245,7 +245,7 @@ def test_neighbours_read_bank_and_items_from_ones_own_folder(tmp_path):
     suite = loaded(f"digits-neighbours={folder}")
     assert [item.label for item in suite.items] == ["dog"]
     assert [item.label for item in suite.bank] == ["cat", "dog"]
-    assert suite.options == {"k": 5}
+    assert suite.options == {"k": 5, "chance": 0.1}
     (problem,) = problems_of(f"digits-neighbours={write_pictures(tmp_path / 'wrong', ['cat/a.png'])}")
     assert "bank and test" in problem
 
@@ -483,5 +483,5 @@ def test_the_example_of_the_guide_works_as_it_stands(tmp_path):
     assert item.question == "Question: Into which sea does the Rhine flow?\nAnswer:"
     assert item.answers == ("North Sea", "the North Sea")
     assert item.condition == "Europe"
-    assert suite.options == {"max_new_tokens": 12}
+    assert suite.options == {"max_new_tokens": 12, "chance": 0.05}
     assert json.dumps(suite.facts)
