@@ -59,7 +59,7 @@ app()
 SUITES = "mini_mmlu,mini_common_sense,mini_arithmetic"
 HEADLINE = r'^[^.!?"*\n]{8,70}$'
 """What `soup` is told that a headline looks like: one line, no full stop, not long."""
-LONGEST = 3000
+LONGEST = 6000
 """Seconds that one command of a tool may take."""
 
 

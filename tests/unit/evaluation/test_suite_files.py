@@ -448,9 +448,9 @@ def test_the_recipe_decides_the_part_and_the_file_where_nothing_is_said(tmp_path
 )
 def test_plain_data_are_a_suite_named_by_their_file(row, kind, tmp_path):
     problems: list[str] = []
-    suite = as_suite(str(write_jsonl(tmp_path / "my-data.jsonl", [row])), "task", problems)
+    suite = as_suite(str(write_jsonl(tmp_path / "my-data.jsonl", [row, row])), "task", problems)
     assert problems == []
-    assert (suite.name, suite.kind, suite.part, len(suite.items)) == ("my-data", kind, "task", 1)
+    assert (suite.name, suite.kind, suite.part, len(suite.items)) == ("my-data", kind, "task", 2)
     assert suite.kind in KINDS
     assert suite.facts["source"] == "my-data.jsonl"
 
