@@ -75,9 +75,9 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
     Raises:
         InputError: the method or a field is unknown, or PEFT cannot make this adapter for this model.
     """
-    given = dict(fields or {})
+    given = with_head(model, name, dict(fields or {}))
     given.setdefault("task_type", task_type(model))
-    config = _config(name, with_head(model, name, given))
+    config = _config(name, given)
     try:
         adapted = get_peft_model(model, config, adapter_name=adapter)
     except RetainError:
@@ -161,17 +161,18 @@ def head_fields(model: nn.Module, name: str, known: Container[str]) -> dict[str,
     heads = head_names(model)
     if not heads:
         return {}
-    added = set(heads) <= {"classifier", "score"} and task_type(model) == "SEQ_CLS"
+    judges_text = type(root_of(model)).__name__.endswith("ForSequenceClassification")
+    added = judges_text and set(heads) <= {"classifier", "score"}
     fields: dict[str, Any] = {} if added else {"modules_to_save": heads}
+    if judges_text:
+        fields["task_type"] = "SEQ_CLS"
     if "exclude_modules" in known and name not in _OWN_TARGETS:
         fields["exclude_modules"] = rf"(.*\.)?({'|'.join(heads)})(\..*)?"
     return fields
 
 
 def task_type(model: nn.Module) -> str | None:
-    """PEFT's task type of a model that generates text or judges it; None for any other."""
-    if type(root_of(model)).__name__.endswith("ForSequenceClassification"):
-        return "SEQ_CLS"
+    """PEFT's task type of a model that generates text; None for any other."""
     if not getattr(model, "can_generate", lambda: False)():
         return None
     return "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"

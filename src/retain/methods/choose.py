@@ -45,8 +45,8 @@ def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, 
     """The fields of a method with a classifier's head trained in full and not adapted; see `retain.hf.adapt`."""
     if name not in STARTS:
         return adapt.with_head(model, name, fields)
-    known = {field.name for field in dataclasses.fields(ScLoraConfig)}
-    return {**adapt.head_fields(model, name, known), **fields}
+    heads = adapt.head_fields(model, name, {field.name for field in dataclasses.fields(ScLoraConfig)})
+    return {**({"task_type": adapt.task_type(model)} if heads else {}), **heads, **fields}
 
 
 def validate(name: str, fields: dict[str, Any]) -> list[str]:

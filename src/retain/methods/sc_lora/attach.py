@@ -16,6 +16,7 @@ from retain.errors import InputError, TargetError
 from retain.hf.adapt import task_type
 from retain.hf.base_weight import features
 from retain.hf.describe import model_hash
+from retain.hf.head import is_classifier
 from retain.hf.sides import is_adapted, root_of
 from retain.hf.starts import attach_started, check_free, weight_of
 from retain.hf.targets import lora_targets
@@ -91,7 +92,9 @@ def sc_lora(
     for sentence in told:
         warnings.warn(sentence, CalibrationWarning, stacklevel=2)
     note = _note(hashed, config, found, facts, told)
-    fields = config.lora_fields | {"task_type": config.task_type or task_type(root_of(base))}
+    # A classifier's type is not added here: PEFT would train its head in full, which was just solved for as a layer.
+    found_type = None if is_classifier(base) else task_type(root_of(base))
+    fields = config.lora_fields | {"task_type": config.task_type or found_type}
     if is_adapted(base) and config.target_modules == "all-linear":
         fields["target_modules"] = list(layers)  # PEFT would take a trained copy of the head for a layer
     return attach_started(base, fields, solved, note, adapter_name)

@@ -63,7 +63,9 @@ class ScLoraConfig:
     modules_to_save: list[str] | None = field(
         default=None, metadata={"help": "Modules to train in full and save with the adapter, e.g. a new head."}
     )
-    task_type: str | None = field(default=None, metadata={"help": "PEFT's task type; found from the model where None."})
+    task_type: str | None = field(
+        default=None, metadata={"help": "PEFT's task type; found from a language model where None."}
+    )
     start: StartName = field(
         default="sc-lora",
         metadata={
