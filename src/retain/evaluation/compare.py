@@ -14,6 +14,7 @@ from retain.evaluation.judging import largest_of
 from retain.evaluation.kinds.kind import Metric, Response
 from retain.evaluation.kinds.table import KINDS
 from retain.evaluation.metrics import calibration
+from retain.evaluation.metrics.clusters import named_groups
 from retain.evaluation.metrics.keep import graded_keep_score, keep_score
 from retain.evaluation.metrics.labels import macro_f1, matthews, paired_summary_interval, table_macro_f1, table_matthews
 from retain.evaluation.metrics.task import task_score
@@ -71,7 +72,7 @@ def columns(suite: Suite, base: Answers, tuned: Answers) -> list[Column]:
                 np.asarray([before[k][metric.name] for k in places], dtype=np.float64),
                 np.asarray([after[k][metric.name] for k in places], dtype=np.float64),
                 None if weigh is None else np.asarray([responses[k].values[weigh] for k in places]),
-                _named(groups) if len(set(filter(None, groups))) < len([g for g in groups if g is not None]) else None,
+                named_groups(groups),
             )
         )
     return found
@@ -279,11 +280,6 @@ def _scores(suite: Suite, responses: Sequence[Response]) -> list[dict[str, float
 
 def _has(metric: Metric, one: dict[str, Any], other: dict[str, Any]) -> bool:
     return metric.name in one and metric.name in other
-
-
-def _named(groups: Sequence[str | None]) -> list[str]:
-    """Each item's group; an item without one stands alone."""
-    return [f"item {index}" if group is None else f"group {group}" for index, group in enumerate(groups)]
 
 
 def genres(windows: Sequence[Window], sums: WindowSums, settings: Settings) -> list[Breakdown]:

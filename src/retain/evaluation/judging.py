@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from retain.evaluation.metrics import evidence
+from retain.evaluation.metrics.clusters import named_groups
 from retain.evaluation.metrics.evidence import Evidence
 from retain.evaluation.metrics.verdict import Judged, Suite, judge, judge_tasks, learned, overall
 from retain.results import Item, Judgement, KeepScore, NullCheck, Result, SuiteVerdict, TaskScore, Verdict
@@ -187,7 +188,7 @@ def _evidence(
     having = [item for item in items if metric in item.base.scores and metric in item.tuned.scores]
     base, tuned = (np.asarray([getattr(item, side).scores[metric] for item in having]) for side in ("base", "tuned"))
     generator = np.random.default_rng(0)
-    groups = _groups(having)
+    groups = named_groups([item.group for item in having])
     if np.isin(base, (0, 1)).all() and np.isin(tuned, (0, 1)).all() and metric not in LARGEST:
         chance = getattr(score, "chance", 0.0)
         return evidence.right_or_wrong(name, metric, base, tuned, chance, generator, groups=groups, tolerance=tolerance)
@@ -235,11 +236,3 @@ def _language(name: str, windows: Sequence[Item], tolerance_nats: float) -> Evid
 
 def _weights(items: Sequence[Item]) -> np.ndarray:
     return np.asarray([item.base.scores.get("tokens", 1.0) for item in items])
-
-
-def _groups(items: Sequence[Item]) -> list[str] | None:
-    """What each item belongs to; None where no group has two."""
-    named = [item.group for item in items if item.group is not None]
-    if len(set(named)) == len(named):
-        return None
-    return [f"item {item.index}" if item.group is None else f"group {item.group}" for item in items]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from rich.progress import Progress
 
 from retain.data.examples import Example
@@ -205,8 +206,6 @@ def _summary(sums: WindowSums, settings: Settings) -> Drift:
 
 
 def _window_batch(window: Window) -> dict[str, Any]:
-    import torch  # noqa: PLC0415 -- for this one line
-
     ids = torch.tensor([list(window.ids)])
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 

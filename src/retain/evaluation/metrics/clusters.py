@@ -53,6 +53,14 @@ def cluster_codes(groups: Groups, n: int) -> Counts:
     return np.array([number[group] for group in groups], dtype=np.int64)
 
 
+def named_groups(groups: Sequence[str | None]) -> list[str] | None:
+    """What each item belongs to, an item without a group standing alone; None where no group has two items."""
+    named = [group for group in groups if group is not None]
+    if len(set(named)) == len(named):
+        return None
+    return [f"item {index}" if group is None else f"group {group}" for index, group in enumerate(groups)]
+
+
 def cluster_changes(
     base_right: NDArray[Any], tuned_right: NDArray[Any], groups: Groups = None
 ) -> tuple[Counts, Counts, Counts]:
