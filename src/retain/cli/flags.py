@@ -10,10 +10,19 @@ from jsonargparse import ArgumentParser, Namespace
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-SEVERAL = {"keep": "SUITE", "reference": "FILE", "lm_eval": "TASK", "labels": "CLASS"}
+SEVERAL = {
+    "keep": "SUITE", "reference": "FILE", "lm_eval": "TASK", "labels": "CLASS", "budget": "NAME:LIMIT",
+    "groups": "PATTERN:SHARE",
+}  # fmt: skip
 """Fields that take several values after one flag."""
 
-COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds"})
+REPEATED = frozenset({"budget", "groups"})
+"""Those of them whose flag may stand several times, too."""
+
+FLAGS = {"from_run": "--from"}
+"""Flags that are not called as their field."""
+
+COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds", "alphas"})
 """Fields given as one a,b,c on the command line."""
 
 TRUTHS = frozenset({"true", "false", "yes", "no"})
@@ -35,9 +44,11 @@ def _add_flags(parser: ArgumentParser, recipe: type[BaseModel], leave_out: froze
     for name, field in recipe.model_fields.items():
         if name in leave_out:
             continue
-        flag = f"--{name.replace('_', '-')}"
+        flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
         text = (field.description or "").replace("%", "%%")
-        if name in SEVERAL:
+        if name in REPEATED:
+            parser.add_argument(flag, type=str, nargs="+", action="append", help=text, metavar=SEVERAL[name])
+        elif name in SEVERAL:
             parser.add_argument(flag, type=str, nargs="+", help=text, metavar=SEVERAL[name])
         elif name in COMMA_SEPARATED:
             parser.add_argument(flag, type=str, help=text, metavar="A,B,…")
@@ -73,6 +84,8 @@ def overrides(given: Namespace) -> dict[str, Any]:
     values = {key: value for key, value in given.as_dict().items() if value is not None and key != "recipe"}
     for name in COMMA_SEPARATED & values.keys():
         values[name] = _listed(name, values[name])
+    for name in REPEATED & values.keys():
+        values[name] = [entry for entries in values[name] for entry in entries]
     return values
 
 
@@ -94,5 +107,6 @@ def _number(text: str, kind: type[int | float]) -> Any:
 def _flag_type(annotation: Any) -> Any:
     """The type without None: a flag that is given has a value. Names are left to the recipe's own check."""
     if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(part for part in get_args(annotation) if part is not type(None))
+        parts = [part for part in get_args(annotation) if part is not type(None)]
+        annotation = parts[0] if len(parts) == 1 else str  # the recipe's own check reads it
     return Literal[get_args(annotation)] if get_origin(annotation) is Literal else annotation
