@@ -156,6 +156,28 @@ class Breakdown(_Record):
     interval: Interval | None = None
 
 
+class Shift(_Record):
+    """What tuning cost on one suite of inputs that differ from the usual ones: corrupted pictures, another style.
+
+    "corruption error": `base` and `tuned` are the shares wrong over all corruptions, `value` the mean over kinds of
+    errors after / errors before (mCE vs base, 1 for no change), `by_kind` each kind's, null where the base makes no
+    error. "style gap": `base` and `tuned` are accuracy on the task `against` minus accuracy on `suite`, `value` is
+    tuned − base, above 0 where the gap widened. `interval` is that of `value`; null where too little changed for one.
+    """
+
+    suite: str
+    measure: Literal["corruption error", "style gap"]
+    against: str = ""
+    n: int
+    units: int
+    base: float
+    tuned: float
+    value: float | None
+    interval: Interval | None = None
+    by_kind: dict[str, float | None] = Field(default_factory=dict)
+    note: str = ""
+
+
 class ReliabilityBin(_Record):
     """Items of like confidence: mean confidence, share right, number."""
 
@@ -189,11 +211,77 @@ class Conditions(_Record):
 
 
 class CurvePoint(_Record):
-    """One moment of the training: mean loss since the last point, learning rate."""
+    """One moment of the training: mean loss since the last point, learning rate; what was watched, or null.
+
+    `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts; `kl_weight` the anchor's weight; `update_size` the
+    update's size in the unit that was limited, after limiting.
+    """
 
     step: int
     loss: float
     learning_rate: float
+    kl_nats_per_token: float | None = None
+    kl_weight: float | None = None
+    update_size: float | None = None
+
+
+class BudgetRecord(_Record):
+    """One limit that was stated, and what control data say of the delivered model.
+
+    `limit`, `observed` and `bound` are in `unit`: points (of 100) or nats per token. `bound` is the upper confidence
+    bound on the loss at `confidence`, from `n` independent units of control data that neither training nor calibration
+    saw; `kept` whether the limit is certified; `method` the test. `clipped` counts units whose loss was cut off above
+    (nats have no largest value). `items_needed`: how many units would certify the limit if rates stayed; null where
+    none would, or the limit is kept. `told` says it in a sentence.
+    """
+
+    name: str
+    limit: float
+    unit: Literal["points", "nats"]
+    confidence: float
+    n: int
+    observed: float
+    bound: float
+    p_value: float
+    kept: bool
+    method: str
+    clipped: int = 0
+    items_needed: int | None = None
+    told: str = ""
+
+
+class DialPoint(_Record):
+    """One score at one setting of the dial, W0 + α (W_eff − W0); `loss` is positive where it is worse than the base.
+
+    `interval` is the two-sided 95 % interval of `loss`; `bound` and `kept` are there where it has a limit.
+    """
+
+    alpha: float
+    part: Literal["task", "keep", "reference"]
+    name: str
+    metric: str
+    n: int
+    base: float
+    tuned: float
+    loss: float
+    interval: Interval | None = None
+    bound: float | None = None
+    kept: bool | None = None
+
+
+class Dial(_Record):
+    """The dial: how much of the update is delivered, and what was measured along it, on control data.
+
+    `alpha` is 1 for all that was trained and 0 for the base: then no adapter was delivered. `alphas` are those that
+    were to be tried, in the order of the test; `curve` holds those that were. `groups` tells the part of the dial of
+    layers whose names match a pattern, where they differ.
+    """
+
+    alpha: float
+    alphas: tuple[float, ...] = ()
+    groups: dict[str, float] = Field(default_factory=dict)
+    curve: tuple[DialPoint, ...] = ()
+    note: str = ""
 
 
 class LayerDrift(_Record):
@@ -274,6 +362,7 @@ class Cost(_Record):
 
     `tokens` counts all tokens read in training but padding, prompts included. `calibration_seconds` is what went before
     it, where the method begins at what texts say: reading or writing them, unless that was done before, and solving.
+    `dial_seconds` is what certifying a budget along the dial took.
     """
 
     train_seconds: float = 0.0
@@ -283,6 +372,7 @@ class Cost(_Record):
     tokens: int = 0
     peak_rss_bytes: int = 0
     measure_seconds: float = 0.0
+    dial_seconds: float = 0.0
     final_train_loss: float | None = None
 
 
@@ -331,8 +421,11 @@ class Result(_Record):
     task: tuple[TaskScore, ...] = ()
     keep: tuple[KeepScore, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
+    shifts: tuple[Shift, ...] = ()
     calibration: tuple[Calibration, ...] = ()
     drift: Drift = Drift()
+    budget: tuple[BudgetRecord, ...] = ()
+    dial: Dial | None = None
     cost: Cost = Cost()
     curve: tuple[CurvePoint, ...] = ()
     conditions: dict[Literal["base", "tuned"], Conditions] | None = None

@@ -24,6 +24,7 @@ from retain.evaluation.pair import Pair
 from retain.evaluation.reference import Window, WindowSums, read_windows
 from retain.evaluation.refusals import judged_by
 from retain.evaluation.scoring import padding_id
+from retain.evaluation.shifts import measured_shifts
 from retain.evaluation.suites import Settings, Suite, Suites
 from retain.results import (
     Breakdown,
@@ -33,6 +34,7 @@ from retain.results import (
     Item,
     Judgement,
     KeepScore,
+    Shift,
     SuiteFacts,
     TaskScore,
 )
@@ -49,6 +51,7 @@ class Measured:
     task: tuple[TaskScore, ...]
     keep: tuple[KeepScore, ...]
     breakdowns: tuple[Breakdown, ...]
+    shifts: tuple[Shift, ...]
     calibration: tuple[Calibration, ...]
     drift: Drift
     conditions: dict[Literal["base", "tuned"], Conditions]
@@ -65,6 +68,7 @@ class Measured:
             "task",
             "keep",
             "breakdowns",
+            "shifts",
             "calibration",
             "drift",
             "conditions",
@@ -109,6 +113,7 @@ def measure_pair(
     items += compare.reference_items(windows, texts, sums)
     task = [score for suite in tasks for score in compare.task_scores(suite, settings, base, tuned)]
     keep = [score for suite in keeps for score in compare.keep_scores(suite, settings, base, tuned)]
+    facts = tuple(_facts(suite, settings) for suite in suites.all)
     return Measured(
         judgement=judge_record(
             task, keep, items, tolerance=settings.tolerance, tolerance_nats=settings.tolerance_nats, null_check=null
@@ -119,10 +124,11 @@ def measure_pair(
             *(part for suite in suites.all for part in compare.breakdowns(suite, settings, base, tuned)),
             *compare.genres(windows, sums, settings),
         ),
+        shifts=tuple(measured_shifts(items, facts, settings.seed)),
         calibration=tuple(part for suite in suites.all for part in compare.calibrations(suite, settings, base, tuned)),
         drift=drift,
         conditions={"base": base.conditions, "tuned": tuned.conditions},
-        suites=tuple(_facts(suite, settings) for suite in suites.all),
+        suites=facts,
         tolerances=(settings.tolerance, settings.tolerance_nats),
         items=tuple(items),
         notes=tuple(_notes(base, settings)),

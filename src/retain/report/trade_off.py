@@ -17,6 +17,9 @@ from retain.report.pareto import pareto_front
 
 Point = tuple[float, float]
 
+Place = tuple[int, float]
+"""Between a setting of a curve (counted from 0) and the next: the share of the way, 0 for the setting itself."""
+
 TOLERANCE = 0.02
 """Retention may fall this far, two points, and still count as safe."""
 
@@ -45,6 +48,29 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     return area
 
 
+def place_at_matched_task(curve: Sequence[Point], task: float) -> Place | None:
+    """Where along its curve a method has its best retention among the places where its task score is `task`.
+
+    See `retention_at_matched_task`; with the place, `interpolated` reads other figures of the same settings.
+
+    Raises:
+        ValueError: a figure is not finite.
+    """
+    _check_finite([*curve, (task, 0.0)])
+    met: list[Place] = [(index, 0.0) for index, (x, _) in enumerate(curve) if x == task]
+    for index, ((x0, _), (x1, _)) in enumerate(pairwise(curve)):
+        if min(x0, x1) < task < max(x0, x1):
+            met.append((index, (task - x0) / (x1 - x0)))
+    retention = [y for _, y in curve]
+    return max(met, key=lambda place: interpolated(retention, place), default=None)
+
+
+def interpolated(values: Sequence[float], place: Place) -> float:
+    """A figure of each setting of a curve, read at a place between two of them, on a straight line."""
+    index, share = place
+    return values[index] if share == 0 else values[index] + (values[index + 1] - values[index]) * share
+
+
 def retention_at_matched_task(curve: Sequence[Point], task: float) -> float | None:
     """The best retention of a method where its task score is `task`, interpolated along its curve.
 
@@ -60,12 +86,8 @@ def retention_at_matched_task(curve: Sequence[Point], task: float) -> float | No
     Raises:
         ValueError: a figure is not finite.
     """
-    _check_finite([*curve, (task, 0.0)])
-    met = [y for x, y in curve if x == task]
-    for (x0, y0), (x1, y1) in pairwise(curve):
-        if min(x0, x1) < task < max(x0, x1):
-            met.append(y0 + (y1 - y0) * (task - x0) / (x1 - x0))
-    return max(met, default=None)
+    place = place_at_matched_task(curve, task)
+    return None if place is None else interpolated([y for _, y in curve], place)
 
 
 def task_at_matched_retention(curve: Sequence[Point], retention: float) -> float | None:
