@@ -18,6 +18,7 @@ LEVELS = (
     {"methods"},
     {"data"},
     {"training", "evaluation", "export"},
+    {"control"},
     {"report"},
     {"workflow"},
     {"cli", "__main__"},
