@@ -20,8 +20,8 @@ def make_parser() -> ArgumentParser:
     )
 
 
-def run(given: Namespace) -> None:
-    """Do it, print the table and where everything lies."""
+def run(given: Namespace) -> int:
+    """Do it, print the table and where everything lies; 3 if no run could keep its budget."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, show_comparison
     from retain.workflow.compare import compare
@@ -30,3 +30,4 @@ def run(given: Namespace) -> None:
     console = make_console()
     results, paths = compare(recipe, console)
     show_comparison(console, results, paths)
+    return 0 if any(all(one.kept for one in result.budget) for result in results) else 3

@@ -1,7 +1,7 @@
 """`retain VERB …`: the entry point.
 
 Exit codes: 0 done, 1 failed while running, 2 bad input, 130 interrupted; of a gate 3 something was lost or changed its
-format, 4 too few items to say.
+format, 4 too few items to say; with a budget 3 it could not be kept.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from retain.cli import calibrate, check, compare, gate, inspect, measure, report, sequence, suites, tune
+from retain.cli import calibrate, check, compare, dial, gate, inspect, measure, report, sequence, suites, tune
 from retain.cli.flags import bare_switches, named_method
 from retain.errors import InputError, RetainError
-from retain.recipe import CalibrateRecipe, MeasureRecipe, Recipe
+from retain.recipe import CalibrateRecipe, DialRecipe, MeasureRecipe, Recipe
 
 VERBS = {
     "tune": tune,
     "compare": compare,
     "measure": measure,
+    "dial": dial,
     "report": report,
     "gate": gate,
     "sequence": sequence,
@@ -45,7 +46,9 @@ def make_parser() -> ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    words = bare_switches(sys.argv[1:] if arguments is None else arguments, (Recipe, MeasureRecipe, CalibrateRecipe))
+    words = bare_switches(
+        sys.argv[1:] if arguments is None else arguments, (Recipe, MeasureRecipe, CalibrateRecipe, DialRecipe)
+    )
     given = make_parser().parse_args(named_method(words), defaults=False)
     verb = given.verb
     try:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from retain.report.terminal import comparison_table, run_table
+from retain.report.budget import kept_sentence
+from retain.report.terminal import comparison_table, dial_view, run_table
 from retain.results import Result
+from retain.workflow.dialing import Outcome
 from retain.workflow.progress import make_console, showing_progress
 
-__all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "showing_progress"]
+__all__ = ["make_console", "quiet_libraries", "show_comparison", "show_dial", "show_run", "showing_progress"]
 
 
 def quiet_libraries() -> None:
@@ -39,6 +41,15 @@ def show_run(console: Console, result: Result, output: Path, weights: Path | Non
     for name in ("report.html", "report.md", "plot.png", "result.json", "items.jsonl"):
         _show_path(console, name.split(".")[-1], output / name)
     _show_path(console, "card", output / "model_card.md")
+
+
+def show_dial(console: Console, outcome: Outcome, paths: Sequence[Path]) -> None:
+    """The limits, the curve and where the files lie."""
+    if outcome.budget:
+        console.print(kept_sentence(outcome.budget, outcome.dial), markup=False, soft_wrap=True)
+    console.print(dial_view(outcome.budget, outcome.dial))
+    for path in paths:
+        _show_path(console, path.name, path)
 
 
 def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:

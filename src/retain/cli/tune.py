@@ -24,8 +24,8 @@ def make_parser() -> ArgumentParser:
     )
 
 
-def run(given: Namespace) -> None:
-    """Do it, print the table and where everything lies."""
+def run(given: Namespace) -> int:
+    """Do it, print the table and where everything lies; 3 if a budget could not be kept."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
     from retain.workflow.folder import RunFolder
@@ -36,4 +36,5 @@ def run(given: Namespace) -> None:
     with showing_progress(console) as progress:
         result = tune(recipe, progress)
     folder = RunFolder(Path(recipe.output))
-    show_run(console, result, folder.path, folder.weights(recipe.method_name))
+    show_run(console, result, folder.path, folder.delivered(recipe.method_name))
+    return 0 if all(one.kept for one in result.budget) else 3

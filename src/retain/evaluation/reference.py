@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import Progress
 
-from retain.data.tokens import IGNORED, pad
+from retain.data.tokens import IGNORED, pad, reference_windows
 from retain.evaluation.metrics.tokens import churn, kl, shifted_nll
 from retain.evaluation.pair import Pair
 from retain.evaluation.scoring import device_of, read_logits
+from retain.evaluation.suites import Settings
 
 WINDOWS_AT_ONCE = 2
 """Logits of both sides are held for this many windows: 2 × 256 tokens × 49,152 words × 2 sides take 0.2 GB."""
@@ -40,6 +42,16 @@ class WindowSums:
     def column(self, name: str) -> np.ndarray:
         """One of the columns as float64."""
         return np.asarray(getattr(self, name), dtype=np.float64)
+
+
+def windows_of(tokenizer: Any, texts: Mapping[str, str], settings: Settings) -> list[Window]:
+    """Windows of reference texts, the tokens shared evenly by their genres, which are named where there are several."""
+    each = settings.reference_tokens // max(len(texts), 1)
+    return [
+        Window(ids, genre if len(texts) > 1 else "")
+        for genre, text in texts.items()
+        for ids in reference_windows(tokenizer, text, settings.window, each)
+    ]
 
 
 def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, progress: Progress, label: str) -> WindowSums:

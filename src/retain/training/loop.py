@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from retain.data.readers import PictureReader, Reader
@@ -111,7 +111,12 @@ class LabelCollator:
 
 
 def train(
-    model: torch.nn.Module, lessons: Lessons, recipe: Recipe, directory: Path, progress: Progress
+    model: torch.nn.Module,
+    lessons: Lessons,
+    recipe: Recipe,
+    directory: Path,
+    progress: Progress,
+    means: Sequence[TrainerCallback] = (),
 ) -> tuple[Cost, tuple[CurvePoint, ...]]:
     """Train the model in place; go on from a checkpoint under `directory` if there is one.
 
@@ -121,6 +126,7 @@ def train(
         recipe: what to do.
         directory: the run's folder; checkpoints lie in `checkpoints` under it.
         progress: display for the progress bar.
+        means: callbacks that act on the training itself; what they log as `retain_…` stands in the curve.
 
     Returns:
         What it cost, and the loss over the steps.
@@ -138,6 +144,7 @@ def train(
             train_dataset=lessons.rows,
             data_collator=lessons.collator,
             callbacks=[
+                *means,
                 StepClock(),
                 StopWhenNotFinite(),
                 TimedCheckpoint(),
@@ -152,13 +159,7 @@ def train(
     _check_finite(model, recipe)
     state = trainer.state
     clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
-    curve = tuple(
-        CurvePoint(
-            step=int(entry["step"]), loss=float(entry["loss"]), learning_rate=float(entry.get("learning_rate", 0.0))
-        )
-        for entry in state.log_history
-        if "loss" in entry
-    )
+    curve = _curve(state.log_history)
     cost = Cost(
         train_seconds=sum(clock.seconds),
         steps=state.global_step,
@@ -168,6 +169,27 @@ def train(
         final_train_loss=curve[-1].loss if curve else None,
     )
     return cost, curve
+
+
+def _curve(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
+    """The logged points with a loss; what was watched at a step of its own joins the next of them."""
+    found: list[CurvePoint] = []
+    seen: dict[str, float] = {}
+    for entry in history:
+        seen |= {name: float(entry[key]) for name, keys in WATCHED.items() for key in keys if key in entry}
+        if "loss" in entry:
+            rate = float(entry.get("learning_rate", 0.0))
+            found.append(CurvePoint(step=int(entry["step"]), loss=float(entry["loss"]), learning_rate=rate, **seen))
+            seen = {}
+    return tuple(found)
+
+
+WATCHED = {
+    "kl_nats_per_token": ("retain_anchor_kl", "retain_kl"),
+    "kl_weight": ("retain_kl_weight",),
+    "update_size": ("retain_update_size",),
+}
+"""Fields of the curve, and the names under which callbacks log them; of several the last counts."""
 
 
 def _last_checkpoint(folder: Path) -> str | None:

@@ -73,19 +73,22 @@ class Calibration:
         hashed = self._model_key()
         made = {}
         for name in needed:
-            pictures = isinstance(self.reader, PictureReader)
-            rows: Any
-            if pictures:
-                rows = list(passages[name])[: max(1, self.recipe.calibrate_tokens // TOKENS_A_PICTURE)]
-            else:
-                rows = self._rows(passages[name]) if name in passages else self._written(hashed)
-            named_rows = [item_content(row) for row in rows] if pictures else rows
+            rows = self.rows(passages.get(name))
+            named_rows = [item_content(row) if isinstance(row, Picture) else row for row in rows]
             what = [hashed, named_rows, sorted(targets.items()), sample_norm, self.recipe.calibrate_precision]
             key = hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()
             made[name] = self._collect(
                 name, rows, self.folder / (name if named else f"{name}-{key[:12]}"), targets, sample_norm
             )
         return made
+
+    def rows(self, passages: Passages | None) -> list[Any]:
+        """Token ids of each passage, or the pictures; None: what the base writes itself."""
+        if passages is None:
+            return self._written(self._model_key())
+        if isinstance(self.reader, PictureReader):
+            return list(passages)[: max(1, self.recipe.calibrate_tokens // TOKENS_A_PICTURE)]
+        return self._rows(passages)
 
     def _model_key(self) -> str:
         """Names the model as it computes: weights, configuration, attention, code for generation."""

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.recipe import Recipe, redacted
+from retain.recipe import KL, Recipe, redacted
 from retain.results import Cost, CurvePoint, Result, read_result, write_text
 
 TRAINING_FIELDS = frozenset(
@@ -30,7 +30,8 @@ CALIBRATING_FIELDS = frozenset({"beta", "calibrate_tokens", "calibrate_seed", "c
 UNCOMPARED_FIELDS = CALIBRATING_FIELDS | frozenset(
     {
         "output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates", "calibrate_keep",
-        "calibrate_learn", "calibrate_batch_size", "memory_limit", "statistics",
+        "calibrate_learn", "calibrate_batch_size", "memory_limit", "statistics", "budget", "confidence", "alphas",
+        "control_share", "anchor", "replay", "update_limit", "update_unit", "watch", "from_run",
     }
 )  # fmt: skip
 """Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
@@ -72,6 +73,34 @@ class RunFolder:
         """Where the trained weights lie: an adapter, or a whole model."""
         return self.path / ("model" if method == "full" else "adapter")
 
+    def delivered(self, method: str) -> Path | None:
+        """Where what the run delivered lies; None where a budget could not be kept."""
+        return next((place for place in (self.weights(method), self.path / "model") if place.exists()), None)
+
+    @property
+    def whole(self) -> Path:
+        """All that was trained, where only a part of it was delivered."""
+        return self.path / "trained"
+
+    def restore(self, method: str) -> None:
+        """Put all that was trained where the weights lie, in place of what was delivered of it."""
+        if self.whole.exists():
+            shutil.rmtree(self.weights(method), ignore_errors=True)
+            shutil.rmtree(self.path / "model", ignore_errors=True)
+            self.whole.rename(self.weights(method))
+
+    def deliver(self, method: str, write: Callable[[], Any] | None) -> None:
+        """Set all that was trained aside and write what is delivered of it; None: nothing is."""
+        self.restore(method)
+        self.weights(method).rename(self.whole)
+        if write is not None:
+            write()
+
+    @property
+    def dialed(self) -> Path:
+        """What was measured along the dial, and how far it was turned."""
+        return self.path / "dial.json"
+
     def conflict(self, identity: Identity) -> str | None:
         """Why this folder cannot be that run's, or None. Writes nothing."""
         other = self._known()
@@ -81,8 +110,8 @@ class RunFolder:
                     f"output: {self.path} is not empty and holds no run of retain; give another --output, or empty it."
                 )
             return None
-        own = identity["training"]
-        differing = [key for key in own if own[key] != other["training"].get(key)]
+        own, theirs = identity["training"], other["training"]
+        differing = [key for key in dict.fromkeys([*own, *theirs]) if own.get(key) != theirs.get(key)]
         if differing:
             return (
                 f"output: {self.path} holds another run (it differs in {', '.join(differing)}); give another --output, "
@@ -105,6 +134,7 @@ class RunFolder:
             raise InputError(problem)
         if self._known() not in (None, identity):
             self.result.unlink(missing_ok=True)
+            self.dialed.unlink(missing_ok=True)
         write_text(self.path / "run.json", json.dumps(identity, indent=2) + "\n")
 
     def _known(self) -> Identity | None:
@@ -185,15 +215,32 @@ def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str, *, cal
         values["judge"] = redacted(recipe.judge)
     deciding = TRAINING_FIELDS | (CALIBRATING_FIELDS if calibrated else frozenset())
     training = {key: values[key] for key in sorted(deciding)}
-    if calibrated:
+    training |= _means(recipe)
+    if calibrated or recipe.needs_keep_text:
         training |= {key: value for key, value in hashes.items() if key.startswith("calibrate:")}
         if recipe.writes_itself:  # without what is measured, so that it depends on that
             training |= {f"apart from {key}": value for key, value in hashes.items() if _is_measured(key)}
     measuring = {key: value for key, value in values.items() if key not in TRAINING_FIELDS | UNCOMPARED_FIELDS}
+    if recipe.budget:
+        measuring |= {key: values[key] for key in ("budget", "confidence", "alphas", "control_share")}
     return {
         "training": training | {"train data": hashes.get("train"), "model files": model_files},
         "measuring": measuring | {key: value for key, value in hashes.items() if _is_measured(key)},
     }
+
+
+def _means(recipe: Recipe) -> dict[str, Any]:
+    """The means that act on the training, those that are used alone; runs without them stay what they were."""
+    found = {name: getattr(recipe, name) for name in ("anchor", "replay", "update_limit") if getattr(recipe, name)}
+    if recipe.update_limit:
+        found["update_unit"] = recipe.update_unit
+    if recipe.watch:
+        found["watch"] = True
+    if recipe.limits_training:
+        found["kl limit"] = recipe.budget.get(KL)
+    if recipe.needs_keep_text:
+        found |= {name: getattr(recipe, name) for name in ("calibrate_tokens", "calibrate_seed")}
+    return found
 
 
 def _is_measured(name: str) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from retain.control.split import limit_problems, split
 from retain.data.examples import Example
 from retain.data.items import Labelled, Picture
 from retain.data.overlap import content_hash, find_overlaps, items_hash
@@ -20,7 +21,7 @@ from retain.errors import InputError, RetainError
 from retain.evaluation.suite_files import as_suite
 from retain.evaluation.suites import Settings, Suite, Suites
 from retain.methods import choose
-from retain.recipe import Measuring, Recipe
+from retain.recipe import KL, Measuring, Recipe
 from retain.training.loop import training_arguments
 from retain.workflow.families import family_of, judge_problems, learning_problems
 from retain.workflow.folder import output_problem
@@ -30,13 +31,23 @@ from retain.workflow.passages import Passages, given_statistics, passage_hashes,
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a recipe, read and free of overlaps."""
+    """The data of a recipe, read and free of overlaps.
+
+    Attributes:
+        train: what is learned.
+        suites: what is measured and reported.
+        family: what the model is loaded as.
+        passages: texts to calibrate on, and to keep while training, by "learn" and "keep".
+        statistics: hashes of the data of statistics that are given.
+        control: the part of suites and reference text that certifies a budget; none of it is in `suites`.
+    """
 
     train: Sequence[AnyItem]
     suites: Suites
     family: Family = "causal-lm"
     passages: Mapping[str, Passages] = field(default_factory=dict)
     statistics: Mapping[str, str] = field(default_factory=dict)
+    control: Suites = field(default_factory=Suites)
 
     @property
     def labels(self) -> list[str]:
@@ -47,7 +58,15 @@ class Data:
         """A hash of the content of each part, for the provenance; of statistics that are given, that of their data."""
         train = {"train": items_hash(self.train)}
         given = {f"calibrate:{name}": value for name, value in self.statistics.items()}
-        return train | passage_hashes(self.passages) | given | suite_hashes(self.suites)
+        control = {f"control:{name}": value for name, value in suite_hashes(self.control).items()}
+        return train | passage_hashes(self.passages) | given | suite_hashes(self.suites) | control
+
+    @property
+    def everything(self) -> Suites:
+        """What is measured and what certifies: all that no text to calibrate on may hold."""
+        parts = [replace(suite, name=f"{suite.name} (control)") for suite in self.control.all]
+        texts = {f"{genre} (control)": text for genre, text in self.control.reference.items()}
+        return Suites([*self.suites.all, *parts], {**self.suites.reference, **texts})
 
 
 def suite_hash(suite: Suite) -> str:
@@ -94,7 +113,12 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     problems += broken_pictures([*train.items, *suites.measured_items])
     problems += judge_problems(recipe.judge)
     problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.reference_text)
-    needed = sorted({part for run in recipe.runs() for part in choose.calibration(run.method_name)})
+    asked = {part for run in recipe.runs() for part in choose.calibration(run.method_name)}
+    problems += means_problems(recipe, family, suites)
+    if recipe.statistics is not None and recipe.needs_keep_text:
+        problems.append("statistics: anchor, replay and watch need the text to keep itself; leave --statistics out.")
+    needed = sorted(asked | ({"keep"} if recipe.needs_keep_text else set()))
+    parts = split(suites, recipe.budget, recipe.control_share)
     if family != "causal-lm" and needed and recipe.statistics is None and recipe.writes_itself and "keep" in needed:
         problems.append(
             "calibrate_keep: only a language model can write what is to be kept itself; give data of the shape of the "
@@ -103,13 +127,29 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
         needed = [name for name in needed if name != "keep"]
     if recipe.statistics is None:
         passages = read_calibration(recipe, needed, train.items, suites, problems)
-        return Data(train.items, suites, family, passages)
+        return Data(train.items, parts.evaluation, family, passages, control=parts.control)
     try:
         given = given_statistics(recipe.statistics, needed)
     except InputError as error:
         problems += error.problems
         given = {}
-    return Data(train.items, suites, family, statistics={name: part.manifest.data_hash for name, part in given.items()})
+    hashes = {name: part.manifest.data_hash for name, part in given.items()}
+    return Data(train.items, parts.evaluation, family, statistics=hashes, control=parts.control)
+
+
+def means_problems(recipe: Recipe, family: Family, suites: Suites) -> list[str]:
+    """What speaks against the budget and the means of a recipe, one sentence each."""
+    problems = limit_problems(suites, recipe.budget, recipe.confidence, recipe.control_share)
+    if recipe.replay and family != "causal-lm":
+        problems.append(
+            "replay: a classifier's head has no answer to text or pictures of other kinds; use --anchor, which keeps "
+            "what the base makes of them."
+        )
+    if family.endswith("classifier") and KL in recipe.budget:
+        problems.append(
+            f"budget: {KL} is measured on reference text, which a classifier does not predict; limit suites."
+        )
+    return problems
 
 
 APART = "apart.json"

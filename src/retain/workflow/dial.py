@@ -1,0 +1,182 @@
+"""`retain dial`, by path or in Python: measure along the dial, keep a budget, write the adapter at a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from retain.control.split import limit_problems, split
+from retain.data.readers import Reader, TextReader
+from retain.errors import InputError
+from retain.evaluation.pair import Pair
+from retain.evaluation.suites import Settings, Suites
+from retain.hf.dial import keeps_its_form, merged_at, write_at
+from retain.hf.head import BASE_HEAD
+from retain.hf.sides import is_adapted, mutates_base
+from retain.recipe import Budget, DialRecipe
+from retain.recipe.controlling import ALPHAS
+from retain.report.dial import write_dial
+from retain.results import write_text
+from retain.workflow.dialing import Dialing, Outcome, turn
+from retain.workflow.given import Given, given_reader, given_suites
+from retain.workflow.opening import Opening, read_materials
+from retain.workflow.prepare import settings_of
+from retain.workflow.progress import make_console, showing_progress
+
+Write = Callable[[Path], Any]
+
+
+def dial(
+    base: Any,
+    tuned: Any = None,
+    *,
+    tokenizer: Any = None,
+    processor: Any = None,
+    budget: Budget | None = None,
+    test: Given | None = None,
+    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
+    reference: str | Path | Sequence[str | Path] | None = None,
+    output: str | Path | None = None,
+    alphas: Sequence[float] = ALPHAS,
+    groups: Mapping[str, float] | None = None,
+    show_progress: bool = True,
+    **settings: Any,
+) -> Outcome:
+    """Measure what is learned and lost as an update is scaled from the base to all of it; with a budget, keep it.
+
+    All data given are control data: none of it may have been trained or calibrated on, nor be reported later as
+    evaluation.
+
+    Args:
+        base: as in `retain.measure`.
+        tuned: likewise.
+        tokenizer: the base's tokenizer, for models that read text.
+        processor: the base's image processor, for models that read pictures.
+        budget: limits by the names of keep suites and `kl`; None measures the curve only.
+        test: held-out task data, for the curve.
+        keep: what must stay.
+        reference: text on which KL is measured.
+        output: folder for `adapter` at the certified setting, `dial.json` and plot; None writes nothing.
+        alphas: settings to try, rising, in (0, 1].
+        groups: part of each setting that layers take whose names match a pattern.
+        show_progress: whether bars are shown on a terminal.
+        settings: fields of `retain.evaluation.suites.Settings`.
+
+    Returns:
+        The certificates and the curve; the models come back as they were.
+
+    Raises:
+        InputError: with every problem of the data; or the update cannot be scaled.
+    """
+    problems: list[str] = []
+    try:
+        chosen = replace(Settings(), **settings)
+    except TypeError as error:
+        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
+    reader = given_reader(tokenizer, processor, chosen)
+    suites = given_suites(test, keep, reference, problems)
+    limits = {} if budget is None else budget.limits
+    problems += limit_problems(suites, limits, 0.95 if budget is None else budget.confidence)
+    if problems:
+        raise InputError(problems)
+    pair = Pair.of(base, tuned)
+    _check_scalable(pair)
+    put = replace(chosen, generate=0, drift=False)
+    confidence = 0.95 if budget is None else budget.confidence
+    job = Dialing.among(
+        reader,
+        Suites(suites.of("keep"), suites.reference),
+        suites.of("task"),
+        put,
+        limits=limits,
+        confidence=confidence,
+        alphas=alphas,
+        groups=groups or {},
+    )
+    console = make_console()
+    console.quiet = not show_progress
+    with showing_progress(console) as progress:
+        outcome, _ = turn(pair, job, progress)
+    if output is not None:
+        _write(outcome, pair, job, outcome.dial.alpha if limits else None, Path(output))
+    return outcome
+
+
+def dial_recipe(recipe: DialRecipe, progress: Progress) -> tuple[Outcome, list[Path]]:
+    """Do what `retain dial` is told.
+
+    Returns:
+        What became of it, and the paths of what was written.
+
+    Raises:
+        InputError: with every problem of data and models.
+    """
+    problems: list[str] = []
+    materials = read_materials(recipe, problems)
+    problems += limit_problems(materials.suites, recipe.budget, recipe.confidence, recipe.control_share)
+    if problems:
+        raise InputError(problems)
+    parts = split(materials.suites, recipe.budget, recipe.control_share)
+    control = parts.control if recipe.budget else materials.suites
+    opened = Opening(recipe, materials, progress)
+    pair = opened.pair()
+    _check_scalable(pair)
+    job = Dialing.of(
+        recipe,
+        opened.reader,
+        Suites([suite for suite in control.all if suite.part == "keep"], control.reference),
+        materials.suites.of("task"),
+        settings_of(recipe),
+    )
+    if recipe.alpha is not None and not recipe.budget:
+        job = replace(job, alphas=[recipe.alpha] if recipe.alpha else [])
+    outcome, _ = turn(pair, job, progress) if job.alphas else (Outcome.of_base(job), None)
+    chosen = recipe.alpha if recipe.alpha is not None else (outcome.dial.alpha if recipe.budget else None)
+    return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), Path(recipe.tuned).expanduser())
+
+
+def _check_scalable(pair: Pair) -> None:
+    reason = mutates_base(pair.tuned_model) if is_adapted(pair.tuned_model) else None
+    if reason:
+        raise InputError(f"this adapter cannot be scaled back to the base: {reason}")
+
+
+def _write(
+    outcome: Outcome, pair: Pair, job: Dialing, alpha: float | None, output: Path, beside: Path | None = None
+) -> list[Path]:
+    """The adapter at a setting (None: none was chosen), then what was measured and its plot."""
+    written = []
+    if alpha:
+        written.append(write_setting(pair, job.at(alpha), job.reader, output, beside))
+    record = output / "dial.json"
+    write_text(record, outcome.model_dump_json(indent=2) + "\n")
+    return [*written, record, *write_dial(output, outcome.dial, outcome.budget)]
+
+
+def write_setting(
+    pair: Pair, alpha: float | dict[str, float], reader: Reader, output: Path, beside: Path | None = None
+) -> Path:
+    """Write what a setting of the dial delivers: `adapter`, or the whole `model` where no adapter of its form can.
+
+    Args:
+        pair: base and all that was trained.
+        alpha: the setting.
+        reader: its tokenizer or processor is saved too.
+        output: the folder to write into.
+        beside: where all that was trained lies; the head that the base was measured with is copied from there.
+
+    Raises:
+        InputError: the update cannot be written.
+    """
+    whole = not is_adapted(pair.tuned_model) or keeps_its_form(pair.tuned_model) is not None
+    target = output / ("model" if whole else "adapter")
+    put = merged_at if whole and is_adapted(pair.tuned_model) else write_at
+    put(pair.tuned_model, alpha, target, base=pair.separate_base)
+    (reader.tokenizer if isinstance(reader, TextReader) else reader.processor).save_pretrained(target)
+    if beside is not None and (beside / BASE_HEAD).is_file():
+        (target / BASE_HEAD).write_bytes((beside / BASE_HEAD).read_bytes())
+    return target

@@ -1,0 +1,182 @@
+"""A forgetting budget from the command line: certified, delivered, refused, resumed, gone on from. On a tiny model."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+
+from retain.cli.main import main
+from retain.results import read_result
+from tiny import make_llama, write_jsonl
+
+
+@pytest.fixture
+def questions(tmp_path):
+    """Enough four-way questions that half of them can certify a loose limit."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    rows = [
+        {"question": f"{a} {b}", "choices": [letters[(i + k) % 26] for k in (1, 5, 9, 13)], "answer": 0}
+        for i, a in enumerate(letters)
+        for b in letters[:8]
+    ]
+    return write_jsonl(tmp_path / "pairs.jsonl", rows)
+
+
+@pytest.fixture
+def text(tmp_path):
+    """Reference text in paragraphs enough to be parted."""
+    path = tmp_path / "long.txt"
+    words = [f"word{n % 30} {'abcdefghijklmnopqrstuvwxyz'[n % 26]}" for n in range(4000)]
+    path.write_text("\n\n".join(" ".join(words[i : i + 60]) for i in range(0, 4000, 60)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def flags(tiny_folder, tiny_data, questions, text, tmp_path):
+    """A command line that trains a few steps, with a suite that is large enough for a budget."""
+
+    def make(*more, output="run", method="lora", rate="0.01"):
+        return [
+            "--model", str(tiny_folder), "--method", method, "--learning-rate", rate,
+            "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
+            "--keep", str(questions), "--reference", str(text), "--output", str(tmp_path / output),
+            "--max-steps", "4", "--generate", "0", "--drift", "false", "--max-length", "64",
+            "--reference-tokens", "4096", *more,
+        ]  # fmt: skip
+
+    return make
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def test_a_loose_budget_delivers_all_that_was_trained(flags, tmp_path):
+    assert main(["tune", *flags("--budget", "pairs:60", "--budget", "kl:5")]) == 0
+    result = read_result(tmp_path / "run" / "result.json")
+    assert result.dial.alpha == 1
+    assert {one.name: one.kept for one in result.budget} == {"pairs": True, "kl": True}
+    assert all(one.bound <= one.limit for one in result.budget)
+    assert result.cost.dial_seconds > 0
+    assert not (tmp_path / "run" / "trained").exists()
+    control = next(one.n for one in result.budget if one.name == "pairs")
+    reported = next(score.n for score in result.keep if score.name == "pairs")
+    assert control == reported == 104
+    assert "Budget kept" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("method", ["lora", "vefa", "sc-lora"])
+def test_a_tight_budget_scales_the_adapter_back(flags, tmp_path, method, tiny_folder):
+    rate = {"lora": "0.03", "vefa": "0.9", "sc-lora": "0.03"}[method]
+    more = ("--rank", "4") if method == "sc-lora" else ()
+    assert main(["tune", *flags("--alphas", "0.05,1", "--budget", "kl:0.005", *more, method=method, rate=rate)]) == 0
+    folder = tmp_path / "run"
+    result = read_result(folder / "result.json")
+    assert result.dial.alpha == 0.05
+    assert result.budget[0].bound <= 0.005
+    assert [point.kept for point in result.dial.curve if point.part == "reference"] == [True, False]
+    whole, part = weights(folder / "trained"), weights(folder / "adapter")
+    assert whole.keys() == part.keys()
+    assert any(not torch.equal(whole[name], part[name]) for name in whole)
+    if method == "lora":
+        import retain
+
+        model = retain.load_adapter(make_llama(), folder / "adapter")
+        assert isinstance(model, PeftModel)
+    assert result.drift.kl_nats_per_token < 0.005
+    assert "5 % of the update" in (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_an_impossible_budget_delivers_nothing_and_says_so(flags, tmp_path, capsys):
+    assert main(["tune", *flags("--alphas", "0.5,1", "--budget", "kl:0.000001", rate="0.05")]) == 3
+    folder = tmp_path / "run"
+    assert not (folder / "adapter").exists()
+    assert (folder / "trained" / "adapter_model.safetensors").exists()
+    result = read_result(folder / "result.json")
+    assert result.dial.alpha == 0
+    assert not result.budget[0].kept
+    assert any("no adapter was delivered" in note for note in result.provenance.notes)
+    assert "Budget not kept" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_another_budget_trains_nothing_anew(flags, tmp_path):
+    main(["tune", *flags("--alphas", "0.05,1", "--budget", "kl:0.005", rate="0.03")])
+    folder = tmp_path / "run"
+    first, began = weights(folder / "trained"), (folder / "training.json").stat().st_mtime_ns
+    assert main(["tune", *flags("--alphas", "0.05,1", "--budget", "kl:50", rate="0.03")]) == 0
+    assert (folder / "training.json").stat().st_mtime_ns == began
+    now = weights(folder / "adapter")
+    assert all(torch.equal(first[name], now[name]) for name in first)
+    assert read_result(folder / "result.json").dial.alpha == 1
+
+
+def test_problems_of_a_budget_are_told_before_training(flags, tmp_path, capsys):
+    assert main(["tune", *flags("--budget", "pairs:1", "cats:3", "--anchor", "budget")]) == 2
+    told = capsys.readouterr().err
+    assert "anchor: budget needs a limit of kl" in told
+    assert main(["tune", *flags("--budget", "pairs:1", "cats:3")]) == 2
+    told = capsys.readouterr().err
+    assert "there is no keep suite 'cats'" in told
+    assert "not even a model that lost nothing could be certified" in told
+    assert main(["tune", *flags("--budget", "pairs")]) == 2
+    assert "NAME:NUMBER" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_means_act_on_the_training(flags, tmp_path):
+    words = [f"word{(7 * n) % 30} {'abcdefghijklmnopqrstuvwxyz'[(11 * n) % 26]}" for n in range(1200)]
+    kept = [{"text": " ".join(words[i : i + 20])} for i in range(0, 1200, 20)]
+    common = ("--calibrate-keep", str(write_jsonl(tmp_path / "kept.jsonl", kept)), "--watch", "--max-steps", "10")
+    main(["tune", *flags(*common, output="free", rate="0.05")])
+    main(["tune", *flags("--anchor", "100", *common, output="anchored", rate="0.05")])
+    main(["tune", *flags("--update-limit", "0.001", *common, output="small", rate="0.05")])
+    main(["tune", *flags("--replay", "0.5", *common, output="replayed", rate="0.05")])
+    found = {name: read_result(tmp_path / name / "result.json") for name in ("free", "anchored", "small", "replayed")}
+    kl = {name: result.drift.kl_nats_per_token for name, result in found.items()}
+    assert kl["anchored"] < 0.8 * kl["free"]
+    assert kl["small"] < 0.7 * kl["free"]
+    assert found["replayed"].training["replay"] == 0.5
+    assert any(point.kl_nats_per_token is not None for point in found["anchored"].curve)
+
+
+def test_dial_of_a_run_measures_and_writes(flags, tmp_path, capsys):
+    assert main(["tune", *flags(rate="0.02")]) == 0
+    run = tmp_path / "run"
+    assert main(["dial", str(run), "--alphas", "0.5,1"]) == 0
+    record = json.loads((run / "dial" / "dial.json").read_text(encoding="utf-8"))
+    assert {point["alpha"] for point in record["dial"]["curve"]} == {0.5, 1}
+    assert {point["part"] for point in record["dial"]["curve"]} == {"task", "keep", "reference"}
+    assert (run / "dial" / "dial.png").is_file()
+    assert not (run / "dial" / "adapter").exists()
+    assert main(["dial", str(run), "--alpha", "0.25", "--output", str(tmp_path / "quarter")]) == 0
+    whole, part = weights(run / "adapter"), weights(tmp_path / "quarter" / "adapter")
+    product = {name: whole[name] for name in whole if "lora_B" in name}
+    assert all(torch.allclose(part[name], 0.25 * value, rtol=1e-6) for name, value in product.items())
+    assert main(["dial", str(run), "--budget", "kl:0.000001", "--alphas", "0.5,1"]) == 3
+    assert "Budget not kept" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_second_task_keeps_the_first(flags, tmp_path, tiny_data, questions, text):
+    tests = [{"prompt": f"x {a} {b} =", "completion": f" {a}"} for a in "abcdefghij" for b in "abcdefgh"]
+    learned = str(write_jsonl(tmp_path / "learned.jsonl", tests))
+    assert main(["tune", *flags("--test", learned, "--budget", "pairs:60", "--budget", "kl:5", output="first")]) == 0
+    second = write_jsonl(
+        tmp_path / "second.jsonl", [{"prompt": f"z {a} =", "completion": f" {a}"} for a in "abcdefghijklmnop"]
+    )
+    held = write_jsonl(tmp_path / "held.jsonl", [{"prompt": f"y {a} =", "completion": f" {a}"} for a in "abcdefghijkl"])
+    said = [
+        "--from", str(tmp_path / "first"), "--train", str(second), "--test", str(held), "--method", "lora",
+        "--learning-rate", "0.01", "--max-steps", "4", "--generate", "0", "--drift", "false", "--max-length", "64",
+        "--budget", "learned:9", "--output", str(tmp_path / "second"),
+    ]  # fmt: skip
+    assert main(["tune", *said]) == 0
+    result = read_result(tmp_path / "second" / "result.json")
+    assert {one.name for one in result.budget} == {"pairs", "kl", "learned"}
+    assert {score.name for score in result.keep} == {"pairs", "learned"}
+    assert (tmp_path / "first" / "merged" / "model.safetensors").is_file()
+    origin = json.loads((tmp_path / "second" / "control-base.json").read_text(encoding="utf-8"))
+    before = json.loads((tmp_path / "first" / "control-base.json").read_text(encoding="utf-8"))
+    assert origin["answers"]["responses"]["pairs"] == before["answers"]["responses"]["pairs"]
