@@ -1,0 +1,76 @@
+"""Measure tuned models along the dial, unit by unit, so that any budget can be tried on any split of the data.
+
+Run: python studies/control/curves.py studies/control/language.yaml
+Each adapter named there becomes one file beside it: for each α the loss of every item and every window of text.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from retain.control.evidence import unit_losses
+from retain.data.readers import TextReader
+from retain.evaluation.answers import collect_answers
+from retain.evaluation.compare import columns
+from retain.evaluation.reference import read_windows, windows_of
+from retain.evaluation.scoring import padding_id
+from retain.hf.dial import scaled
+from retain.recipe import DialRecipe
+from retain.results import write_text
+from retain.workflow.dialing import Dialing
+from retain.workflow.opening import Opening, read_materials
+from retain.workflow.prepare import settings_of
+from retain.workflow.progress import make_console, showing_progress
+
+
+def measured(recipe: DialRecipe) -> dict[str, Any]:
+    """For each α and suite the loss of each unit (base − tuned, positive is lost), and KL by window."""
+    problems: list[str] = []
+    materials = read_materials(recipe, problems)
+    if problems:
+        raise SystemExit("\n".join(problems))
+    with showing_progress(make_console()) as progress:
+        opened = Opening(recipe, materials, progress)
+        reader, suites = opened.reader, materials.suites
+        job = Dialing.of(recipe, reader, suites, [], settings_of(recipe))
+        base = collect_answers(opened.base, reader, suites.all, job.settings, progress, "the base answers")
+        pair = opened.pair()
+        windows = windows_of(reader.tokenizer, suites.reference, job.settings) if suites.reference else []
+        found: dict[str, Any] = {}
+        for alpha in recipe.alphas:
+            with scaled(pair.tuned_model, alpha, base=pair.separate_base):
+                tuned = collect_answers(pair.tuned_model, reader, suites.all, job.settings, progress, f"α = {alpha:g}")
+                one = {suite.name: _rounded(unit_losses(columns(suite, base, tuned)[0])[0]) for suite in suites.all}
+                if windows and isinstance(reader, TextReader):
+                    sums = read_windows(pair, windows, padding_id(reader.tokenizer), progress, f"α = {alpha:g}, text")
+                    one["kl"] = _rounded(sums.column("kl") / sums.column("tokens"))
+            found[f"{alpha:g}"] = one
+    metrics = {suite.name: columns(suite, base, base)[0].metric.name for suite in suites.all}
+    return {"task": [suite.name for suite in suites.of("task")], "metrics": metrics, "alphas": found}
+
+
+def _rounded(losses: np.ndarray) -> list[float]:
+    return [round(float(loss), 5) for loss in losses]
+
+
+def main(path: Path) -> None:
+    """Measure every adapter of a study that has no file yet."""
+    study = yaml.safe_load(path.read_text(encoding="utf-8"))
+    folder = path.with_suffix("")
+    for name, tuned in study.pop("adapters").items():
+        target = folder / f"{name}.json"
+        if target.exists() or not Path(tuned).exists():
+            continue
+        recipe = DialRecipe.model_validate({**study, "tuned": tuned, "output": str(folder)})
+        write_text(target, json.dumps(measured(recipe)) + "\n")
+        print(name, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
