@@ -37,5 +37,12 @@ def test_sc_lora(tiny_folder, tiny_data, tmp_path):
     assert "cut to rank 4" in said
 
 
+def test_anchor(tiny_folder, tiny_data, tmp_path):
+    result, said = run("anchor.py", tiny_folder, tiny_data, tmp_path)
+    assert result.task[0].tuned < result.task[0].base
+    assert "KL to the base by step" in said
+    assert float(said.partition("the anchor weighs ")[2].split()[0]) > 0
+
+
 def test_examples_are_short():
     assert all(len(path.read_text(encoding="utf-8").splitlines()) < 80 for path in EXAMPLES.glob("*.py"))

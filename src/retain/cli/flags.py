@@ -22,7 +22,7 @@ REPEATED = frozenset({"budget", "groups"})
 FLAGS = {"from_run": "--from"}
 """Flags that are not called as their field."""
 
-COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds", "alphas"})
+COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds", "alphas", "replays"})
 """Fields given as one a,b,c on the command line."""
 
 TRUTHS = frozenset({"true", "false", "yes", "no"})

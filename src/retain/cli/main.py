@@ -10,10 +10,10 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from retain.cli import calibrate, check, compare, dial, gate, inspect, measure, report, sequence, suites, tune
+from retain.cli import advise, calibrate, check, compare, dial, gate, inspect, measure, report, sequence, suites, tune
 from retain.cli.flags import bare_switches, named_method
 from retain.errors import InputError, RetainError
-from retain.recipe import CalibrateRecipe, DialRecipe, MeasureRecipe, Recipe
+from retain.recipe import AdviseRecipe, CalibrateRecipe, DialRecipe, MeasureRecipe, Recipe
 
 VERBS = {
     "tune": tune,
@@ -25,6 +25,7 @@ VERBS = {
     "sequence": sequence,
     "suites": suites,
     "check": check,
+    "advise": advise,
     "calibrate": calibrate,
     "inspect": inspect,
 }
@@ -47,7 +48,8 @@ def make_parser() -> ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     words = bare_switches(
-        sys.argv[1:] if arguments is None else arguments, (Recipe, MeasureRecipe, CalibrateRecipe, DialRecipe)
+        sys.argv[1:] if arguments is None else arguments,
+        (Recipe, AdviseRecipe, MeasureRecipe, CalibrateRecipe, DialRecipe),
     )
     given = make_parser().parse_args(named_method(words), defaults=False)
     verb = given.verb

@@ -1,5 +1,6 @@
 """The recipe: everything a run is told, as one validated value. Read from YAML, changed by flags; no torch here."""
 
+from retain.recipe.advising import AdviseRecipe
 from retain.recipe.calibrating import CalibrateRecipe, Calibrating
 from retain.recipe.controlling import KL, Budget, Controlling, DialRecipe, Means
 from retain.recipe.judge import redacted
@@ -8,5 +9,14 @@ from retain.recipe.reading import load_recipe
 from retain.recipe.tuning import LEARNING_RATES, OTHER_LEARNING_RATE, RESERVED, Recipe
 
 __all__ = ["KL", "LEARNING_RATES", "OTHER_LEARNING_RATE", "RESERVED", "Budget", "CalibrateRecipe", "Calibrating"]
-__all__ += ["Controlling", "DialRecipe", "Means", "MeasureRecipe", "Measuring", "MeasuringTuned", "Recipe"]
+__all__ += [
+    "AdviseRecipe",
+    "Controlling",
+    "DialRecipe",
+    "Means",
+    "MeasureRecipe",
+    "Measuring",
+    "MeasuringTuned",
+    "Recipe",
+]
 __all__ += ["load_recipe", "redacted"]

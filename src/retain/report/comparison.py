@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from retain.report import numbers
 from retain.report.aggregate import Estimate, Group, Run, group_runs
 from retain.report.checks import comparison_cautions
+from retain.report.comparison_budgets import budgets_table
 from retain.report.comparison_tables import comparison_tables, keep_reading, task_reading
 from retain.report.comparison_verdicts import setting_verdicts, verdicts_in_words
 from retain.report.pareto import pareto_front
@@ -17,6 +18,7 @@ from retain.report.tables import Table, score_tables
 from retain.report.tables_made import size_table
 from retain.report.tables_moved import drift_table
 from retain.report.verdicts import headline
+from retain.report.whole import Whole, wholes
 from retain.report.words import listing, subtitle
 
 MOST_NAMED = 4
@@ -45,6 +47,8 @@ class Comparison:
     sentences: tuple[str, ...]
     cautions: tuple[str, ...]
     verdicts: Table | None
+    budgets: Table | None
+    wholes: tuple[Whole, ...]
     tables: tuple[Table, ...]
     details: tuple[RunDetail, ...]
     groups: tuple[Group, ...]
@@ -65,6 +69,8 @@ def compare_runs(runs: Sequence[Run], links: Sequence[str] | None = None) -> Com
         sentences=tuple(_sentences(runs, groups)),
         cautions=tuple(comparison_cautions(runs, groups)),
         verdicts=setting_verdicts(groups),
+        budgets=budgets_table((run.name, run.result) for run in runs),
+        wholes=tuple(wholes(groups)),
         tables=tuple(comparison_tables(runs, groups, by_name)),
         details=tuple(details),
         groups=tuple(groups),

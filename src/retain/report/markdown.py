@@ -10,6 +10,7 @@ from retain.report.comparison import Comparison
 from retain.report.examples import changed_items, clean, readable, showable, side_scores, task_items, withheld_note
 from retain.report.sections import Section, measured_sections, origin_sections
 from retain.report.tables import Table
+from retain.report.tables_whole import EXPLAINED, whole_tables
 from retain.report.verdicts import headline, null_line, verdict_table
 from retain.report.words import cautions, claims, subtitle
 from retain.results import Item, Result
@@ -118,8 +119,15 @@ def comparison_markdown(comparison: Comparison, plot: str | None = "pareto.png")
         "\n\n".join(f"*{escape(caution)}*" for caution in comparison.cautions),
         f"![What each setting gained on the task against what it kept]({plot})" if plot else "",
         markdown_table(comparison.verdicts) if comparison.verdicts else "",
+        markdown_table(comparison.budgets) if comparison.budgets else "",
+        *_wholes(comparison),
         "## Figures",
         *(markdown_table(table) for table in comparison.tables),
         "\n".join(["## Each run's own report", "", *links]) if links else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _wholes(comparison: Comparison) -> list[str]:
+    tables = [markdown_table(table) for table in whole_tables(comparison.wholes)]
+    return ["## Methods as a whole", *tables, escape(EXPLAINED)] if tables else []

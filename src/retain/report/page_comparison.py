@@ -15,6 +15,7 @@ from retain.report.plot_comparison import bars_words, comparison_measures, measu
 from retain.report.plot_panel import Measure
 from retain.report.render import Drawing, render
 from retain.report.svg import PAGE_COLOURS, Link, svg_text
+from retain.report.tables_whole import EXPLAINED, whole_tables
 
 _SIGNS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "*": "★"}
 """The letters that look like matplotlib's markers."""
@@ -46,8 +47,11 @@ def comparison_page(comparison: Comparison, lost: Sequence[tuple[str, Sequence[L
         if drawings
         else "There is no trade-off to draw.",
         verdicts=comparison.verdicts,
+        budgets=comparison.budgets,
         cautions=comparison.cautions,
         sentences=comparison.sentences,
+        wholes=whole_tables(comparison.wholes),
+        explained=EXPLAINED,
         tables=comparison.tables,
         item_lists=[lost_list(suite, items) for suite, items in lost if items],
         details=[detail for detail in comparison.details if not detail.link],

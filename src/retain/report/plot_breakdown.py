@@ -16,7 +16,7 @@ from retain.report.words import read_change
 from retain.results import Breakdown, KeepScore, Result, TaskScore
 
 MOST_PANELS, MOST_ROWS = 8, 40
-LOWER_IS_BETTER = ("cross_entropy", "nll", "brier", "loss", "error")
+LOWER_IS_BETTER = ("cross_entropy", "nll", "brier", "loss", "error", "kl_nats", "churn")
 _GRADED = re.compile(r"^(?P<kind>.+)/(?P<severity>\d+)$")
 
 

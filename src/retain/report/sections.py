@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from retain.report.budget import budget_tables
 from retain.report.plot_breakdown import breakdown_panels
+from retain.report.plot_dial import dial_panels
 from retain.report.plot_drift import drift_panels
 from retain.report.plot_reliability import reliability_panels
 from retain.report.plot_style import Panel
@@ -13,6 +15,7 @@ from retain.report.tables import Table, score_tables
 from retain.report.tables_detail import breakdown_tables, calibration_table
 from retain.report.tables_made import conditions_table, provenance_table, size_table, suites_table
 from retain.report.tables_moved import moved_tables
+from retain.report.tables_shift import shift_tables, worst_table
 from retain.results import Result
 
 
@@ -30,11 +33,13 @@ class Section:
 def measured_sections(result: Result) -> list[Section]:
     """What was measured, the scores first; sections without anything are left out."""
     found = [
+        Section("Budget", tuple(budget_tables(result)), tuple(dial_panels(result.dial, result.budget)), "dial.png"),
         Section("Scores", tuple(score_tables(result))),
-        Section("By condition", tuple(breakdown_tables(result)), tuple(breakdown_panels(result)), "breakdown.png", 2),
+        Section("Where inputs differ", tuple(shift_tables(result))),
+        Section("By condition", _conditions(result), tuple(breakdown_panels(result)), "breakdown.png", 2),
         Section("Confidence", _given(calibration_table(result)), tuple(reliability_panels(result)), "calibration.png"),
         Section("How far it moved", tuple(moved_tables(result.drift)), tuple(drift_panels(result)), "drift.png"),
-        Section("Training", (size_table(result),), tuple(curve_panels(result)), "curve.png", 1),
+        Section("Training", (size_table(result),), tuple(curve_panels(result)), "curve.png", 2),
     ]
     return [section for section in found if section.tables or section.panels]
 
@@ -44,6 +49,10 @@ def origin_sections(result: Result) -> list[Section]:
     asked = (*_given(conditions_table(result)), *_given(suites_table(result)))
     found = [Section("How both were asked", asked), Section("How it was made", (provenance_table(result),))]
     return [section for section in found if section.tables]
+
+
+def _conditions(result: Result) -> tuple[Table, ...]:
+    return (*_given(worst_table(result)), *breakdown_tables(result))
 
 
 def _given(table: Table | None) -> tuple[Table, ...]:

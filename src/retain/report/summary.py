@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from retain.report.aggregate import Estimate, Group, Run
+from retain.report.comparison_budgets import budgets_data
 from retain.report.pick import (
     keep_keys,
     pick_ce_drift,
@@ -21,12 +22,16 @@ from retain.report.pick import (
     pick_task_field,
     task_keys,
 )
+from retain.report.tables_whole import whole_data
+from retain.report.whole import Whole
 
 SCHEMA = "retain.summary/1"
 
 
-def summary_json(runs: Sequence[Run], groups: Sequence[Group], cautions: Sequence[str]) -> str:
-    """Every setting's means and intervals, tuned − base where it is a change."""
+def summary_json(
+    runs: Sequence[Run], groups: Sequence[Group], cautions: Sequence[str], found: Sequence[Whole] = ()
+) -> str:
+    """Every setting's means and intervals, tuned − base where it is a change; the budgets; the methods as a whole."""
     results = [run.result for run in runs]
     tasks, suites = task_keys(results), keep_keys(results)
     settings = [
@@ -70,7 +75,13 @@ def summary_json(runs: Sequence[Run], groups: Sequence[Group], cautions: Sequenc
         }
         for group in groups
     ]
-    record = {"schema": SCHEMA, "cautions": list(cautions), "settings": settings}
+    record = {
+        "schema": SCHEMA,
+        "cautions": list(cautions),
+        "settings": settings,
+        "budgets": budgets_data((run.name, run.result) for run in runs),
+        "wholes": whole_data(found),
+    }
     return json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
@@ -118,4 +129,9 @@ def _row(group: Group, run: Run) -> dict[str, Any]:
         row[f"keep.{kept.name}.{kept.metric}.low"], row[f"keep.{kept.name}.{kept.metric}.high"] = low, high
     for field in ("kl_nats_per_token", "ce_drift_nats_per_token", "churn", "update_relative_frobenius", "f_delta"):
         row[f"drift.{field}"] = getattr(result.drift, field)
+    if result.dial is not None:
+        row["dial.alpha"] = result.dial.alpha
+    for one in result.budget:
+        for field in ("unit", "limit", "bound", "kept"):
+            row[f"budget.{one.name}.{field}"] = getattr(one, field)
     return row

@@ -13,6 +13,8 @@ from rich.text import Text
 from retain.report import numbers, tables
 from retain.report.aggregate import Group as Setting
 from retain.report.aggregate import Run, group_runs
+from retain.report.budget import dial_tables
+from retain.report.comparison_budgets import budgets_table
 from retain.report.comparison_tables import keep_reading, mean, task_reading
 from retain.report.examples import readable
 from retain.report.pick import (
@@ -30,11 +32,19 @@ from retain.report.pick import (
 )
 from retain.report.tables_made import size_table
 from retain.report.tables_moved import drift_table
+from retain.report.tables_whole import whole_tables
 from retain.report.verdicts import headline, verdict_table
+from retain.report.whole import Whole, wholes
 from retain.report.words import SYMBOLS, Reading, read_keep, read_task, subtitle
-from retain.results import KeepScore, Result, TaskScore
+from retain.results import BudgetRecord, Dial, KeepScore, Result, TaskScore
 
 WIDTH = 100
+
+_LEFT_OUT = frozenset({"Metric", "Test", "Items", "Units needed"})
+"""Columns of the dial's tables for which the terminal is too narrow; the report has them."""
+
+MOST_LIMITS = 2
+"""Limits of a budget for which a comparison has room."""
 
 _STYLES = {"▲": "green", "✓": "green", "▼": "red", "↔": "red", "?": "yellow", "·": "dim"}
 
@@ -67,6 +77,8 @@ def run_table(result: Result) -> RenderableType:
     judged = verdict_table(result)
     if judged is not None:
         parts.append(_verdict_table(judged))
+    if result.budget:
+        parts.append(dial_view(result.budget, None))
     if result.task:
         parts.append(_task_table(result.task))
     if result.keep:
@@ -79,6 +91,17 @@ def run_table(result: Result) -> RenderableType:
                 shown.add_row(_text(row[0]), _text(row[1]))
         parts.append(shown if shown.row_count else _text(f"{table.caption}: not measured\n"))
     return Constrain(Group(*parts, Text(_RUN_LEGEND, style="dim")), WIDTH)
+
+
+def dial_view(budget: Sequence[BudgetRecord], dial: Dial | None) -> RenderableType:
+    """The limits with their certificates, and the curve along the dial."""
+    parts = []
+    for table in dial_tables(budget, dial):
+        shown = [index for index, name in enumerate(table.head) if name not in _LEFT_OUT]
+        parts.append(_table(table.caption, [table.head[index] for index in shown]))
+        for row in table.rows:
+            parts[-1].add_row(*(_text(row[index]) for index in shown))
+    return Constrain(Group(*parts), WIDTH)
 
 
 def _verdict_table(judged: tables.Table) -> Table:
@@ -144,11 +167,33 @@ def comparison_table(results: Sequence[Result]) -> RenderableType:
         row += [_task_cell(group, key) for key in shown_tasks]
         row += [_keep_cell(group, key) for key in shown_suites]
         table.add_row(*row, *map(_text, _rest(group, shown_suites[0] if with_lost else None)))
-    parts: list[RenderableType] = [table, Text(_COMPARISON_LEGEND, style="dim")]
+    parts: list[RenderableType] = [table, Text(_COMPARISON_LEGEND, style="dim"), *_budgets_table(results)]
+    parts += [_whole_table(whole) for whole in wholes(groups) if whole.axis.suite in shown_suites[:1]]
     hidden = [f"{name} ({numbers.metric_words(metric)})" for name, metric in (*tasks[1:], *suites[len(shown_suites) :])]
     if hidden:
         parts.append(_text(f"In the report only: {', '.join(hidden)}.", "dim"))
     return Constrain(Group(*parts), WIDTH)
+
+
+def _whole_table(whole: Whole) -> Table:
+    """The methods as a whole, on the suite that lost most; without the notes, which the report has."""
+    judged = whole_tables([whole])[0]
+    *start, matched, last = judged.head
+    table = _table(f"Methods as a whole: {judged.caption}", [*start, matched.replace(" at ", "\nat "), last])
+    for method, *cells in judged.rows:
+        table.add_row(_text(_cut(method, 24)), *map(_text, cells))
+    return table
+
+
+def _budgets_table(results: Sequence[Result]) -> list[Table]:
+    """How much of each run with a budget was delivered, and the first limits; the report has them all."""
+    budgets = budgets_table((subtitle(result).rpartition(", on ")[0], result) for result in results)
+    if budgets is None:
+        return []
+    table = _table(budgets.caption, [_cut(name, 24) for name in budgets.head[: 2 + MOST_LIMITS]])
+    for row in budgets.rows:
+        table.add_row(*map(_text, row[: 2 + MOST_LIMITS]))
+    return [table]
 
 
 def _cut(text: str, longest: int) -> str:

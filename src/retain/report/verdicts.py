@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from retain.report import numbers, words
+from retain.report.budget import budget_sentence
 from retain.report.tables import Table
 from retain.results import Judgement, KeepScore, Result, SuiteVerdict, Verdict
 
@@ -41,7 +42,11 @@ def verdict_cell(verdict: str) -> str:
 
 
 def headline(result: Result) -> str:
-    """What was learned and what was lost: the verdict in one sentence; without one, the readings of each score."""
+    """What was learned and lost: the verdict in one sentence, or the readings of each score; then the budget."""
+    return f"{_judged_headline(result)} {budget_sentence(result)}".strip()
+
+
+def _judged_headline(result: Result) -> str:
     judged = result.judgement
     if judged is None:
         return words.headline(result)

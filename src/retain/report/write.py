@@ -23,14 +23,14 @@ from retain.report.sections import Section, measured_sections
 from retain.report.summary import summary_csv, summary_json
 from retain.results import Item, Result, read_items, write_text
 
-SECTION_PLOTS = ("breakdown.png", "calibration.png", "drift.png", "curve.png")
+SECTION_PLOTS = ("dial.png", "breakdown.png", "calibration.png", "drift.png", "curve.png")
 
 
 def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> list[Path]:
     """Write `report.html`, `report.md`, `model_card.md` and the plots of one run.
 
-    `plot.png` is always there; `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` only where the record
-    has what they show: what an earlier report left of these is removed.
+    `plot.png` is always there; `dial.png`, `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` only where
+    the record has what they show: what an earlier report left of these is removed.
 
     Args:
         directory: where `result.json` and `items.jsonl` lie, or will.
@@ -80,7 +80,7 @@ def write_comparison(directory: Path, results: Mapping[Path, Result]) -> list[Pa
     page, text, plot = directory / "report.html", directory / "report.md", directory / "pareto.png"
     data, rows = directory / "summary.json", directory / "summary.csv"
     save_png(comparison_figure(runs), plot)
-    write_text(data, summary_json(runs, comparison.groups, comparison.cautions))
+    write_text(data, summary_json(runs, comparison.groups, comparison.cautions, comparison.wholes))
     write_text(rows, summary_csv(comparison.groups))
     write_text(text, comparison_markdown(comparison, plot.name))
     lost = _lost(comparison, dict(zip(names, folders, strict=True)))

@@ -104,7 +104,7 @@ def train_or_load(
         raise InputError(f"budget: what {recipe.method_name} trains cannot be scaled back to the base: {reason}")
     calibrated = time.perf_counter() - began if start is not None else 0.0
     trainable, total = parameter_counts(model)
-    lessons, cut = _lessons(model, reader, data, recipe)
+    lessons, cut = lessons_of(model, reader, data, recipe)
     rows, written = _keep_rows(model, base_hash, reader, recipe, data, shared, progress)
     lessons, means = with_means(lessons, rows, recipe, reader, _teacher(model, recipe, data, reader, shared, progress))
     notes = [*told, *written, *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
@@ -149,7 +149,7 @@ def _teacher(model: Any, recipe: Recipe, data: Data, reader: Reader, shared: Pat
     return base_of(recipe, data, reader, shared, progress)
 
 
-def _lessons(model: Any, reader: Reader, data: Data, recipe: Recipe) -> tuple[Lessons, int]:
+def lessons_of(model: Any, reader: Reader, data: Data, recipe: Recipe) -> tuple[Lessons, int]:
     """What the model is trained on, and how many examples were cut."""
     if data.family == "causal-lm" and isinstance(reader, TextReader):
         examples = [item for item in data.train if isinstance(item, Example)]

@@ -26,8 +26,8 @@ AIM = 0.7
 PROBES = 8
 """Sequences (or pictures) to keep that are watched, and not anchored or replayed."""
 
-LONGEST = 256
-"""Tokens of a sequence to keep that are anchored or watched at most."""
+LONGEST = 128
+"""Tokens of a sequence to keep that are anchored or watched at most: an anchored batch should cost less than a step."""
 
 
 def with_means(
@@ -51,7 +51,7 @@ def with_means(
     callbacks: list[TrainerCallback] = []
     limit = recipe.budget.get(KL)
     if recipe.anchor:
-        batches = _batches(kept, recipe.batch_size, reader)
+        batches = _batches(kept, max(1, recipe.batch_size // 2), reader)
         if recipe.anchor == "budget":
             callbacks.append(Anchor(batches, limit=AIM * (limit or 0.0), teacher=teacher, seed=recipe.seed))
         else:

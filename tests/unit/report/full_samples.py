@@ -11,9 +11,12 @@ from report_samples import PROVENANCE, keep_score, sample_run, task_score
 from retain.results import (
     AmountLayer,
     Breakdown,
+    BudgetRecord,
     Calibration,
     Conditions,
     CurvePoint,
+    Dial,
+    DialPoint,
     Drift,
     HiddenDrift,
     Item,
@@ -133,6 +136,35 @@ def breakdowns() -> tuple[Breakdown, ...]:
     return tuple(found)
 
 
+def limit(name: str = "capitals", bound: float = 1.7, **changes: Any) -> BudgetRecord:
+    """A limit of two points, or .1 nats of `kl`, kept or not as the bound says."""
+    of_kl = name == "kl"
+    fields: dict[str, Any] = {
+        "name": name, "limit": 0.1 if of_kl else 2.0, "unit": "nats" if of_kl else "points", "confidence": 0.95,
+        "n": 412, "observed": bound / 3, "bound": bound, "p_value": 0.02, "method": "exact test of lost against gained",
+    }  # fmt: skip
+    fields["kept"] = bound <= changes.get("limit", fields["limit"])
+    return BudgetRecord(**{**fields, **changes})
+
+
+def dial(alpha: float = 0.4, alphas: tuple[float, ...] = (0.2, 0.4, 0.6)) -> Dial:
+    """The task, a suite and reference text along the dial, up to the first setting that breaks a limit."""
+    points = []
+    for setting in alphas:
+        gain, lost, kl = 2.3 * setting**0.5, 0.03 * setting, 0.3 * setting**2
+        kept = setting <= alpha
+        points += [
+            DialPoint(alpha=setting, part="task", name="headlines", metric="cross_entropy_nats_per_token", n=48,
+                      base=5.38, tuned=5.38 - gain, loss=-gain, interval=(-gain - 0.1, -gain + 0.1)),
+            DialPoint(alpha=setting, part="keep", name="capitals", metric="accuracy", n=412, base=0.727,
+                      tuned=0.727 - lost, loss=lost, interval=(lost - 0.006, lost + 0.006),
+                      bound=0.017 * setting / 0.4, kept=kept),
+            DialPoint(alpha=setting, part="reference", name="kl", metric="kl_nats_per_token", n=60, base=0.0, tuned=kl,
+                      loss=kl, interval=(0.9 * kl, 1.1 * kl), bound=1.3 * kl, kept=kept),
+        ]  # fmt: skip
+    return Dial(alpha=alpha, alphas=(0.2, 0.4, 0.6, 0.8, 1.0), curve=tuple(points))
+
+
 def full_run(**changes: Any) -> Result:
     """Every field of the schema filled."""
     asked = Conditions(
@@ -164,9 +196,18 @@ def full_run(**changes: Any) -> Result:
         ),
         "drift": drift(),
         "curve": tuple(
-            CurvePoint(step=step, loss=2.6 * math.exp(-step / 25) + 2.9, learning_rate=5e-4 * (1 - step / 80))
+            CurvePoint(
+                step=step,
+                loss=2.6 * math.exp(-step / 25) + 2.9,
+                learning_rate=5e-4 * (1 - step / 80),
+                kl_nats_per_token=0.002 * step if step % 10 == 0 else None,
+                kl_weight=0.3,
+                update_size=0.01,
+            )
             for step in range(1, 81)
         ),
+        "budget": (limit(), limit("kl", 0.062, clipped=2)),
+        "dial": dial(),
         "conditions": {"base": asked, "tuned": asked},
         "suites": facts,
         "training": {"max_steps": 80, "batch_size": 8},

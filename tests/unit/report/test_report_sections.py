@@ -117,6 +117,15 @@ def test_the_curve_is_the_recorded_loss():
     assert curve_panels(sample_run()) == []
 
 
+def test_the_curve_of_what_was_watched_is_drawn_where_it_was():
+    record = full_run()
+    axes = panel_figure(curve_panels(record)[1]).axes[0]
+    watched = {point.step: point.kl_nats_per_token for point in record.curve if point.step % 10 == 0}
+    assert dict(zip(axes.lines[0].get_xdata(), axes.lines[0].get_ydata(), strict=True)) == watched
+    unwatched = tuple(point.model_copy(update={"kl_nats_per_token": None}) for point in record.curve)
+    assert len(curve_panels(full_run(curve=unwatched))) == 1
+
+
 def test_the_largest_amounts_come_first_and_the_rest_is_counted():
     amounts = tuple(AmountLayer(name=f"l{i}", amount=i / 10, share=0.1, features=((i, 0.5),)) for i in range(15))
     table = moved_tables(Drift(amounts=amounts))[1]
@@ -127,7 +136,7 @@ def test_the_largest_amounts_come_first_and_the_rest_is_counted():
 
 def test_a_full_record_has_every_section_and_an_old_one_none_that_is_empty():
     assert [section.title for section in measured_sections(full_run())] == [
-        "Scores", "By condition", "Confidence", "How far it moved", "Training",
+        "Budget", "Scores", "By condition", "Confidence", "How far it moved", "Training",
     ]  # fmt: skip
     assert [section.title for section in origin_sections(full_run())] == ["How both were asked", "How it was made"]
     assert [section.title for section in measured_sections(bare())] == ["How far it moved", "Training"]

@@ -41,6 +41,7 @@ def test_an_adapted_model_alone_gives_the_record_and_its_files(tmp_path, tiny_da
     assert [suite.name for suite in result.keep] == ["letters"]
     assert result.drift.kl_nats_per_token > 0
     assert result.parameters.trainable < result.parameters.total
+    assert result.cost.measure_seconds > 0
     assert len(list(read_items(tmp_path / "measured" / "items.jsonl"))) > len(TEST) + len(KEEP)
     assert (tmp_path / "measured" / "report.html").is_file()
 

@@ -1,0 +1,190 @@
+"""A pilot from the command line: chooses within the limit, leaves the base alone, resumes, is bounded. Tiny models."""
+
+import random
+
+import pytest
+import torch
+import yaml
+
+from retain.cli.main import main
+from retain.recipe import AdviseRecipe, Recipe, load_recipe
+from retain.report.pilot import Pilot
+from retain.workflow import advise as advising
+from retain.workflow import pilot
+from retain.workflow.seal import Seal
+from tiny import WORDS, make_bert, make_llama, make_text_tokenizer, write_jsonl
+
+
+@pytest.fixture
+def flags(tiny_folder, tiny_data, tmp_path):
+    """A command line that pilots LoRA for a few steps."""
+    draw = random.Random(0)  # noqa: S311 -- words drawn, not a secret
+    kept = [{"text": " ".join(draw.choices(WORDS, k=20))} for _ in range(24)]
+    path = write_jsonl(tmp_path / "kept.jsonl", kept)
+
+    def make(*more, output="advice"):
+        return [
+            "advise", "--model", str(tiny_folder), "--train", str(tiny_data / "train.jsonl"),
+            "--test", str(tiny_data / "test.jsonl"), "--calibrate-keep", str(path), "--output", str(tmp_path / output),
+            "--methods", "lora", "--learning-rates", "0.003,0.03", "--pilot-steps", "4", "--pilot-items", "8",
+            "--max-length", "64", "--generate", "0", "--drift", "false", *more,
+        ]  # fmt: skip
+
+    return make
+
+
+def read(folder):
+    return Pilot.model_validate_json((folder / "advice.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often a candidate is trained, and whether the base was bit-equal when each was done."""
+    done, seals = [], []
+    made, train = pilot.Seal, pilot.train
+
+    def sealed(base):
+        seals.append(made(base))
+        return seals[-1]
+
+    def learn(model, lessons, run, *rest):
+        found = train(model, lessons, run, *rest)
+        done.append((run.method_name, run.rate, run.replay or 0.0, seals[-1].holds()))
+        return found
+
+    monkeypatch.setattr(pilot, "Seal", sealed)
+    monkeypatch.setattr(pilot, "train", learn)
+    return done
+
+
+def test_chooses_within_the_limit_and_writes_a_recipe(flags, tmp_path, counted, capsys):
+    assert main(flags()) == 0
+    found = read(tmp_path / "advice")
+    assert [one[:3] for one in counted[:2]] == [("lora", 0.03, 0.0), ("lora", 0.003, 0.0)]
+    assert [one[2] for one in counted[2:]] == [0.25]
+    assert all(one[3] for one in counted)
+    free = [(point.gain, trial, point) for trial in found.trials for point in trial.points if point.kl <= 0.1]
+    assert found.best_point.gain == max(gain for gain, _, _ in free)
+    assert not found.limit_stated
+    assert found.base_loss - found.best_point.loss == pytest.approx(found.best_point.gain)
+    for trial in found.trials:
+        half, whole = trial.points
+        assert 0 < half.kl < whole.kl
+        assert trial.step_seconds > 0
+    told = (tmp_path / "advice" / "advice.md").read_text(encoding="utf-8")
+    assert "a start and not evidence" in told
+    assert "default of 0.1 nats was used" in told
+    assert "next: retain tune" in capsys.readouterr().out
+
+
+def test_a_limit_of_the_budget_counts(flags, tmp_path, monkeypatch):
+    main(flags("--replays", "0"))
+    first = read(tmp_path / "advice")
+    by_rate = {trial.learning_rate: trial for trial in first.trials}
+    low, high = by_rate[0.003].points[1], by_rate[0.03].points[0]
+    assert low.kl < high.kl
+    assert low.gain < high.gain
+    monkeypatch.setattr(advising, "limit_of", lambda _: (low.kl + high.kl) / 2)
+    main(flags("--replays", "0"))
+    second = read(tmp_path / "advice")
+    assert second.best.learning_rate == 0.003
+    assert second.trials == first.trials  # read again, not trained again: even the times are equal
+    advice = yaml.safe_load((tmp_path / "advice" / "advice.yaml").read_text(encoding="utf-8"))
+    assert (advice["method"], advice["learning_rate"]) == ({"name": "lora"}, 0.003)
+    assert not advice.keys() & {"pilot_steps", "methods", "learning_rates", "replays", "replay"}
+    recipe = load_recipe(Recipe, str(tmp_path / "advice" / "advice.yaml"), {})
+    assert recipe.max_length == 64
+
+
+def test_the_bound_of_time_holds_and_the_same_command_goes_on(flags, tmp_path, counted, capsys):
+    little = flags("--pilot-minutes", "0.000001", "--replays", "0")
+    assert main(little) == 0
+    assert len(counted) == 1
+    first = read(tmp_path / "advice")
+    assert first.untried == ("lora at 3e-3",)
+    assert "Not tried: lora at 3e-3" in capsys.readouterr().out.replace("\n", " ")
+    assert main(little) == 0
+    assert [one[1] for one in counted] == [0.03, 0.003]
+    second = read(tmp_path / "advice")
+    assert second.trials[0] == first.trials[0]
+    assert not second.untried
+
+
+def test_an_adapter_used_again_is_a_fresh_one(flags, tmp_path):
+    """The second rate of a method gives the very numbers that it gives alone, on a base of its own."""
+    main(flags("--replays", "0", "--pilot-steps", "3"))
+    both = {trial.learning_rate: trial for trial in read(tmp_path / "advice").trials}
+    alone = flags("--replays", "0", "--pilot-steps", "3", output="alone")
+    alone[alone.index("--learning-rates") + 1] = "0.003,0.9"
+    main(alone)
+    again = next(t for t in read(tmp_path / "alone").trials if t.learning_rate == 0.003)
+    assert again.points == both[0.003].points
+
+
+def test_a_classifier(tmp_path):
+    make_bert().save_pretrained(tmp_path / "bert")
+    make_text_tokenizer().save_pretrained(tmp_path / "bert")
+    draw = random.Random(1)  # noqa: S311 -- words drawn, not a secret
+    pools = {"calm": WORDS[:9], "loud": WORDS[9:18]}
+    rows = [
+        {"text": " ".join(draw.choices(pools[label], k=4) + draw.choices(WORDS[18:], k=3)), "label": label}
+        for label in ("calm", "loud") * 40
+    ]
+    for name, part in (("train", rows[:40]), ("test", rows[40:60]), ("keep", rows[60:])):
+        write_jsonl(tmp_path / f"{name}.jsonl", part)
+    said = [
+        "advise", "--model", str(tmp_path / "bert"), "--train", str(tmp_path / "train.jsonl"),
+        "--test", str(tmp_path / "test.jsonl"), "--calibrate-keep", str(tmp_path / "keep.jsonl"),
+        "--output", str(tmp_path / "out"), "--methods", "lora,sc-lora", "--rank", "2", "--learning-rates", "0.001,0.01",
+        "--pilot-steps", "3", "--pilot-items", "8", "--max-length", "60", "--drift", "false",
+    ]  # fmt: skip
+    assert main(said) == 0
+    found = read(tmp_path / "out")
+    assert found.unit == "nats per item"
+    assert [trial.method for trial in found.trials] == ["lora", "sc-lora", "lora", "sc-lora"]
+    assert all(0 <= point.accuracy <= 1 and point.kl > 0 for trial in found.trials for point in trial.points)
+    assert any("only language models can replay" in note for note in found.notes)
+    assert load_recipe(Recipe, str(tmp_path / "out" / "advice.yaml"), {}).method_name == found.best.method
+
+
+def test_problems_are_told_at_once_before_anything_is_trained(flags, tmp_path, capsys, counted):
+    assert main(flags("--methods", "lora,lorra", "--train", str(tmp_path / "nothing.jsonl"))) == 2
+    told = capsys.readouterr().err
+    assert "lorra" in told
+    assert "nothing.jsonl" in told
+    assert main(flags("--methods", "full")) == 2
+    assert "name an adapter" in capsys.readouterr().err
+    assert not counted
+    assert not (tmp_path / "advice").exists()
+
+
+def test_a_seal_sees_any_bit():
+    model = make_llama()
+    seal = Seal(model)
+    assert seal.holds(model)
+    weight = model.model.layers[0].mlp.up_proj.weight
+    with torch.no_grad():
+        weight.view(torch.int32)[3, 4] ^= 1
+    assert not seal.holds()
+    with torch.no_grad():
+        weight.view(torch.int32)[3, 4] ^= 1
+    assert seal.holds(model)
+    model.model.layers[0].mlp.up_proj.weight = torch.nn.Parameter(weight.detach().clone())
+    assert not seal.holds(model)
+
+
+def test_which_candidates_a_recipe_makes():
+    base = {"model": "m", "train": "t", "test": "s", "output": "o"}
+    usual = AdviseRecipe(**base)
+    assert [(run.method_name, run.rate) for run in usual.runs()] == [
+        ("lora", 5e-4), ("sc-lora", 1e-4), ("vefa", 3e-3), ("lora", 1.7e-4), ("lora", 1.5e-3),
+        ("sc-lora", 3.3e-5), ("sc-lora", 3e-4), ("vefa", 1e-3), ("vefa", 9e-3),
+    ]  # fmt: skip
+    own = AdviseRecipe(**base, method={"name": "lora", "lora_alpha": 4}, learning_rate=6e-3)
+    assert own.runs()[0].method_fields == {"lora_alpha": 4}
+    assert own.rates_of("lora") == [2e-3, 6e-3, 1.8e-2]
+    assert own.rates_of("vefa") == [1e-3, 3e-3, 9e-3]
+    other = AdviseRecipe(**base, method="ia3")
+    assert [entry["name"] for entry in other.piloted] == ["lora", "sc-lora", "vefa", "ia3"]
+    listed = AdviseRecipe(**base, methods=("lora", "full"), learning_rates={"lora": [1e-2, 1e-3], "full": [1e-5]})
+    assert [(run.method_name, run.rate) for run in listed.runs()] == [("lora", 1e-2), ("lora", 1e-3)]
