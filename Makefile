@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help demo assets install test test-slow lint types format clean
 
 help:
-	@echo "make demo       teach SmolLM2-135M to write headlines in three ways; see what each learned and lost"
+	@echo "make demo       teach SmolLM2-135M to write headlines in two ways; see what each learned and lost"
 	@echo "make test       the tests (two cores, no model downloads)"
 	@echo "make test-slow  tests with the real packaged model"
 	@echo "make lint types ruff (strict) and mypy (strict)"

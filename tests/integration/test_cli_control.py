@@ -27,8 +27,8 @@ def questions(tmp_path):
 def text(tmp_path):
     """Reference text in paragraphs enough to be parted."""
     path = tmp_path / "long.txt"
-    words = [f"word{n % 30} {'abcdefghijklmnopqrstuvwxyz'[n % 26]}" for n in range(4000)]
-    path.write_text("\n\n".join(" ".join(words[i : i + 60]) for i in range(0, 4000, 60)), encoding="utf-8")
+    words = [f"word{n % 30} {'abcdefghijklmnopqrstuvwxyz'[n % 26]}" for n in range(7000)]
+    path.write_text("\n\n".join(" ".join(words[i : i + 60]) for i in range(0, 7000, 60)), encoding="utf-8")
     return path
 
 
@@ -170,13 +170,44 @@ def test_a_second_task_keeps_the_first(flags, tmp_path, tiny_data, questions, te
     said = [
         "--from", str(tmp_path / "first"), "--train", str(second), "--test", str(held), "--method", "lora",
         "--learning-rate", "0.01", "--max-steps", "4", "--generate", "0", "--drift", "false", "--max-length", "64",
-        "--budget", "learned:9", "--output", str(tmp_path / "second"),
+        "--budget", "first:9", "--output", str(tmp_path / "second"),
     ]  # fmt: skip
     assert main(["tune", *said]) == 0
     result = read_result(tmp_path / "second" / "result.json")
-    assert {one.name for one in result.budget} == {"pairs", "kl", "learned"}
-    assert {score.name for score in result.keep} == {"pairs", "learned"}
+    assert {one.name for one in result.budget} == {"pairs", "kl", "first"}
+    assert {score.name for score in result.keep} == {"pairs", "first"}
     assert (tmp_path / "first" / "merged" / "model.safetensors").is_file()
     origin = json.loads((tmp_path / "second" / "control-base.json").read_text(encoding="utf-8"))
     before = json.loads((tmp_path / "first" / "control-base.json").read_text(encoding="utf-8"))
     assert origin["answers"]["responses"]["pairs"] == before["answers"]["responses"]["pairs"]
+
+    again = flags("--test", learned, "--budget", "pairs:60", "--budget", "kl:4", output="first")
+    assert main(["tune", *again]) == 0
+    assert not (tmp_path / "first" / "merged").exists(), "what another budget delivered is not gone on from"
+    several = [word for word in said if word not in {"--method", "lora", "--learning-rate", "0.01"}]
+    third = [*several[:-1], str(tmp_path / "third"), "--methods", "lora", "--learning-rates", "0.01"]
+    assert main(["compare", *third]) == 0
+    assert (tmp_path / "first" / "merged" / "config.json").is_file()
+
+
+def test_a_recipe_that_goes_on_can_be_checked_first(flags, tmp_path, capsys):
+    assert main(["tune", *flags("--budget", "kl:5", output="first")]) == 0
+    said = flags("--from", str(tmp_path / "first"), output="second")[2:]
+    assert main(["check", *said]) == 0
+    assert (tmp_path / "first" / "merged" / "config.json").is_file()
+    assert main(["check", *said, "--model", "elsewhere"]) == 2
+    assert "leave --model out" in capsys.readouterr().err
+    assert main(["check", *said, "--budget", "pairs"]) == 2
+    assert "NAME:NUMBER" in capsys.readouterr().err
+
+
+def test_a_setting_that_was_asked_for_is_not_called_kept(flags, tmp_path):
+    assert main(["tune", *flags("--budget", "kl:5", rate="0.02")]) == 0
+    run = tmp_path / "run"
+    assert main(["dial", str(run), "--alpha", "0.9"]) == 0
+    record = json.loads((run / "dial" / "dial.json").read_text(encoding="utf-8"))
+    assert record["dial"]["alpha"] == 0.9
+    assert record["budget"] == []
+    assert (run / "dial" / "adapter").is_dir()
+    assert main(["dial", str(run), "--budget", "kl:0.000001"]) == 3
+    assert not (run / "dial" / "adapter").exists(), "an adapter of an earlier call would be taken for the kept one"

@@ -18,10 +18,14 @@ def make_parser() -> ArgumentParser:
 def run(given: Namespace) -> None:
     """Check, and say what a run would do."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
-    from retain.cli.screen import quiet_libraries
+    from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.workflow.prepare import prepare, truncations
+    from retain.workflow.tune import make_ready
 
     quiet_libraries()
+    if recipe.from_run is not None:
+        with showing_progress(make_console()) as progress:
+            make_ready(recipe, progress)
     if "method" in overrides(given):
         prepare(recipe.single())
     data = prepare(recipe)

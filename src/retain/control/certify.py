@@ -38,6 +38,7 @@ class Evidence:
         smallest: no loss can be smaller.
         largest: no loss can be larger.
         clipped: units whose loss was cut to this range.
+        uncut: mean loss before anything was cut; None where nothing is.
 
     Raises:
         InputError: no losses, losses that are not finite or leave the range, a limit that cannot be meant.
@@ -51,6 +52,7 @@ class Evidence:
     smallest: float = -1.0
     largest: float = 1.0
     clipped: int = 0
+    uncut: float | None = None
 
     def __post_init__(self) -> None:
         values = np.asarray(self.losses, dtype=np.float64)
@@ -92,7 +94,17 @@ def nats_evidence(name: str, limit: float, losses: Floats, *, signed: bool = Fal
     values = np.asarray(losses, dtype=np.float64)
     clipped = int((values > top).sum()) + (int((values < low).sum()) if signed else 0)
     cut = np.clip(values, low, top)
-    return Evidence(name, "nats", limit, cut, right_or_wrong=False, smallest=low, largest=top, clipped=clipped)
+    return Evidence(
+        name,
+        "nats",
+        limit,
+        cut,
+        right_or_wrong=False,
+        smallest=low,
+        largest=top,
+        clipped=clipped,
+        uncut=float(values.mean()) if len(values) else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -105,10 +117,11 @@ class Certificate:
         limit: the mean loss that is allowed.
         confidence: probability with which a loss of limit or more is not called kept.
         n: independent units.
-        observed: mean loss (of losses as cut), in the unit.
-        bound: upper confidence bound of the mean loss, in the unit; at most limit where kept.
-        p_value: of "the mean loss is limit or more".
-        kept: p ≤ 1 − confidence.
+        observed: mean loss, in the unit; nothing is cut from it.
+        bound: upper confidence bound of the mean loss (as cut), in the unit; at most limit where kept, and never below
+            what is observed.
+        p_value: of "the mean loss (as cut) is limit or more".
+        kept: p ≤ 1 − confidence, and the loss observed, with nothing cut, is within the limit.
         method: which test, in words.
         clipped: units whose loss was cut.
         items_needed: units in all that would settle it if it went on as observed; None where it is kept, where the
@@ -148,20 +161,22 @@ def certify(evidence: Evidence, confidence: float) -> Certificate:
     losses, limit = np.asarray(evidence.losses, dtype=np.float64), evidence.limit
     find = _exact if evidence.right_or_wrong else _betting
     p_value, bound, needed, fewest = find(evidence, losses, confidence)
-    kept = p_value <= 1 - confidence
+    observed = float(losses.mean()) if evidence.uncut is None else evidence.uncut
+    kept = p_value <= 1 - confidence and observed <= limit
+    bound = min(bound, limit) if kept else max(bound, limit)  # they differ by rounding only
     return Certificate(
         name=evidence.name,
         unit=evidence.unit,
         limit=limit,
         confidence=confidence,
         n=len(losses),
-        observed=float(losses.mean()),
-        bound=min(bound, limit) if kept else max(bound, limit),  # they differ by rounding only
+        observed=observed,
+        bound=max(bound, observed),
         p_value=p_value,
         kept=kept,
         method=EXACT if evidence.right_or_wrong else BETTING,
         clipped=evidence.clipped,
-        items_needed=None if kept or needed is None else max(needed, len(losses) + 1),
+        items_needed=None if kept or needed is None or observed >= limit else max(needed, len(losses) + 1),
         fewest=fewest,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,19 +53,34 @@ def suite_evidence(suite: Suite, base: Answers, tuned: Answers, limit: float) ->
 
 
 def unit_losses(column: Column) -> tuple[NDArray[np.float64], float]:
-    """Loss of each unit, scaled so that their mean is the mean over items; and the largest share a unit can have.
+    """Loss of each unit, scaled so that their mean is that of the report; and the largest share a unit can have.
 
-    A group of g_i of N items in G groups has the loss Σ (its items' losses)·G/N, at most g_i·G/N times an item's.
+    A group of g_i of N items in G groups has the loss Σ (its items' losses)·G/N, at most g_i·G/N times an item's. Where
+    the metric weighs its items (a cross-entropy, by tokens), so do the losses.
     """
     sign = 1.0 if column.metric.higher_is_better else -1.0
-    losses = sign * (column.base - column.tuned)
+    weights = np.ones(len(column.base)) if column.weights is None else column.weights / column.weights.mean()
+    losses = sign * (column.base - column.tuned) * weights
     codes = cluster_codes(column.groups, len(losses))
-    sizes = np.bincount(codes)
+    sizes = np.bincount(codes, weights=weights)
     scale = len(sizes) / len(losses)
     summed = np.bincount(codes, weights=losses).astype(np.float64)
     return summed * scale, float(sizes.max() * scale)
 
 
-def kl_evidence(sums: WindowSums, limit: float) -> Evidence:
-    """KL(base ‖ tuned) of each window of reference text, nats per token."""
-    return nats_evidence(KL, limit, sums.column("kl") / sums.column("tokens"))
+def kl_evidence(sums: WindowSums, blocks: Sequence[str], limit: float) -> Evidence:
+    """KL(base ‖ tuned) of each block of reference text; their mean is that over all tokens, nats per token.
+
+    Args:
+        sums: of the windows.
+        blocks: (windows,) what each belongs to; windows of one block are one unit.
+        limit: nats per token.
+
+    Raises:
+        InputError: there is no text.
+    """
+    if not blocks:
+        raise InputError(f"budget: {KL}: the control text holds no window of two tokens; give more reference text.")
+    codes = cluster_codes(blocks, len(blocks))
+    summed = np.bincount(codes, weights=sums.column("kl")).astype(np.float64)
+    return nats_evidence(KL, limit, summed * (len(summed) / sums.column("tokens").sum()))

@@ -1,7 +1,7 @@
 """Control data: the part of each suite with a limit that certifies it, and that neither training nor the report sees.
 
-Groups of items stay together, and reference text is parted by blocks of paragraphs. Which part an item falls into
-depends on its content alone, so it is the same in every run, whatever the order of the file.
+Groups of items stay together, and reference text is parted by blocks of paragraphs. The parts are drawn by hashes of
+the content, so they are the same in every run on the same data, whatever the order of the items.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from retain.control.planning import fewest_items
+from retain.control.certify import CLIP_FACTOR
+from retain.control.planning import fewest_items, fewest_units
 from retain.data.overlap import item_content
 from retain.data.rows import AnyItem
 from retain.evaluation.suites import Suite, Suites
@@ -25,8 +26,8 @@ COMPLETION = "completion"
 SALT = "retain control data, 1"
 """Hashed with each item; raised if items should fall into other parts than before."""
 
-BLOCK_CHARACTERS = 2000
-"""Least length of a block of reference text: some 500 tokens, so that few windows lie in two blocks."""
+BLOCK_CHARACTERS = 600
+"""Least length of a block of reference text, some 150 tokens: the unit of what is promised of KL."""
 
 
 class Parts(NamedTuple):
@@ -82,8 +83,7 @@ def limit_problems(
     problems = []
     for name in limits:
         if name == KL:
-            if not suites.reference:
-                problems.append(f"budget: {KL} is measured on reference text; give --reference.")
+            problems += _too_little_text(suites, limits[name], confidence, share)
         elif name not in known:
             problems.append(f"budget: there is no keep suite {name!r}; a limit can be set for {told}.")
         elif known[name].kind != COMPLETION:
@@ -104,6 +104,27 @@ def _too_few(suite: Suite, limit: float, confidence: float, share: float | None)
     told = f"with {control} control items{parted} not even a model that lost nothing could be certified"
     cure = f"at {100 * confidence:g} % confidence; give at least {fewest} of them, or allow more."
     return [f"budget: {suite.name}:{limit:g}: {told} {cure}"]
+
+
+def _too_little_text(suites: Suites, limit: float, confidence: float, share: float | None) -> list[str]:
+    if not suites.reference:
+        return [f"budget: {KL} is measured on reference text; give --reference."]
+    counts = [len(blocks(text)) for text in suites.reference.values()]
+    control = sum(count if share is None else _count(count, share) for count in counts)
+    fewest = fewest_units(limit, confidence, CLIP_FACTOR * limit) if limit else None
+    if fewest is None or control >= fewest:
+        return []
+    told = f"with {control} control blocks of reference text not even a model that did not move could be certified"
+    length = f"at least {fewest} are needed, {fewest * BLOCK_CHARACTERS} characters of control text"
+    return [f"budget: {KL}:{limit:g}: {told} at {100 * confidence:g} % confidence; {length}."]
+
+
+def blocked(texts: Mapping[str, str], most: int) -> dict[str, str]:
+    """Reference texts as their blocks, each under a name of its own; evenly chosen where there are more than `most`."""
+    found = {f"{genre}, block {k}": block for genre, text in texts.items() for k, block in enumerate(blocks(text), 1)}
+    names = list(found)
+    chosen = names if len(names) <= most else [names[k * len(names) // most] for k in range(most)]
+    return {name: found[name] for name in chosen}
 
 
 def _count(units: int, share: float) -> int:
@@ -130,28 +151,26 @@ def _drawn(units: Sequence[str], share: float) -> set[str]:
 
 def _split_text(text: str, share: float) -> tuple[str, str]:
     """What is evaluated, and what is control data; each in the text's order."""
-    blocks = _blocks(text)
-    named = [f"{index} {block}" for index, block in enumerate(blocks)]
-    drawn = _drawn(named, share) if len(blocks) > 1 else set()
+    found = blocks(text)
+    named = [f"{index} {block}" for index, block in enumerate(found)]
+    drawn = _drawn(named, share) if len(found) > 1 else set()
     parts: tuple[list[str], list[str]] = ([], [])
-    for name, block in zip(named, blocks, strict=True):
+    for name, block in zip(named, found, strict=True):
         parts[name in drawn].append(block)
     return "\n\n".join(parts[0]), "\n\n".join(parts[1])
 
 
-def _blocks(text: str) -> list[str]:
+def blocks(text: str) -> list[str]:
     """Paragraphs put together to blocks; where a text has none, its lines; where it has no lines either, its words."""
     parts = next((found for pattern in (r"\n\s*\n", r"\n", r"\s+") if len(found := _pieces(text, pattern)) > 3), [text])
     joint = "\n\n" if "\n\n" in text else " "
-    blocks, current = [], ""
+    found, current = [], ""
     for part in parts:
         current = f"{current}{joint}{part}" if current else part
         if len(current) >= BLOCK_CHARACTERS:
-            blocks.append(current)
+            found.append(current)
             current = ""
-    if current:
-        blocks.append(current)
-    return blocks
+    return found or [current]
 
 
 def _pieces(text: str, pattern: str) -> list[str]:

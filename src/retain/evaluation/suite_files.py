@@ -32,6 +32,9 @@ from retain.evaluation.suites import Part, Suite, problems_of
 
 PROBED_ROWS = 20
 
+NAMED = ":="
+"""Between a name of one's own and a source."""
+
 
 def shipped_names() -> list[str]:
     """The names of the suites that come with retain."""
@@ -116,8 +119,11 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
     """The suite that a recipe's `keep` or `test` names: a suite (see `load_suite`), or plain data of one kind.
 
     Plain data are a JSONL or CSV file, a folder of pictures (one folder a class) or a data set id; their kind is told
-    by their columns, their name by the file.
+    by their columns, their name by the file; `NAME:=SOURCE` gives either a name of one's own.
     """
+    named, mark, other = source.partition(NAMED)
+    if mark:
+        return replace(as_suite(other, part, problems), name=named)
     if is_suite(source):
         return load_suite(source, problems, part)
     rows = read_rows(source, problems)

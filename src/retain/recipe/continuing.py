@@ -14,6 +14,12 @@ RECIPE = "recipe.json"
 MERGED = "merged"
 """The whole model that a run delivered, in its folder; made when another run goes on from it."""
 
+TAKEN = (
+    "dtype", "attention", "trust_remote_code", "keep_format", "keep_score", "keep_items", "max_length",
+    "max_new_tokens", "confidence", "control_share", "alphas",
+)  # fmt: skip
+"""Fields that are as in the earlier run unless they are said: its control data and the way they are put among them."""
+
 TASK_POINTS, TASK_NATS = 5.0, 0.05
 """How much of what the earlier run learned may be lost where nothing is said: the verdict's own tolerances."""
 
@@ -21,9 +27,9 @@ TASK_POINTS, TASK_NATS = 5.0, 0.05
 def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
     """Fill a recipe's values from the run named by `from_run`: all that was kept or learned there is kept here.
 
-    The model is what that run delivered. Its keep suites, its reference text and its test data are kept, besides what
-    the recipe names; a limit of its budget holds here too unless the recipe states another, and what it learned may be
-    lost by the verdict's tolerance where any budget is stated.
+    The model is what that run delivered. Its keep suites, its reference text and its test data (as a suite of the name
+    of its folder) are kept, besides what the recipe names. A limit of its budget holds here too unless the recipe
+    states another, and what it learned may be lost by the verdict's tolerance where any budget is stated.
 
     Raises:
         InputError: the folder holds no complete run of `retain tune`.
@@ -34,21 +40,18 @@ def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
             f"from: {folder} holds no complete run of retain tune (result.json, {RECIPE}); give the folder of one run."
         )
     earlier = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    learned = [earlier["test"]] if earlier.get("test") else []
+    learned = [f"{folder.resolve().name}:={earlier['test'].rpartition(':=')[2]}"] if earlier.get("test") else []
     budget = dict(earlier.get("budget") or {})
     if learned and (budget or values.get("budget")):
-        name = _name(learned[0])
-        kept = f"{name} (kept)" if values.get("test") and _name(values["test"]) == name else name
-        budget[kept] = _tolerated(folder)
+        budget[folder.resolve().name] = _tolerated(folder)
     stated = values.get("budget") or {}
     return {
+        **{name: earlier[name] for name in TAKEN if name in earlier},
         **values,
         "model": str(folder / MERGED),
         "keep": list(dict.fromkeys([*earlier.get("keep", ()), *learned, *_listed(values.get("keep"))])),
         "reference": list(dict.fromkeys([*earlier.get("reference", ()), *_listed(values.get("reference"))])),
         "budget": {**budget, **(stated if isinstance(stated, dict) else {})},
-        "dtype": values.get("dtype", earlier.get("dtype", "auto")),
-        "attention": values.get("attention", earlier.get("attention")),
     }
 
 
@@ -70,6 +73,8 @@ def dial_values(source: str | None, said: dict[str, Any]) -> tuple[str | None, d
     if tuned is None:
         raise InputError(f"{folder} has no trained weights yet; finish the run with retain tune.")
     taken = {name: earlier[name] for name in DIAL_FIELDS if name in earlier}
+    if earlier.get("from_run"):
+        taken["origin"] = earlier["from_run"]
     return None, {**taken, "tuned": str(tuned), "output": str(folder / "dial"), **said}
 
 
@@ -85,10 +90,6 @@ def _tolerated(folder: Path) -> float:
     """Points, or nats where the task's first metric is a cross-entropy."""
     task = json.loads((folder / "result.json").read_text(encoding="utf-8")).get("task") or [{}]
     return TASK_NATS if "nats" in task[0].get("metric", "") else TASK_POINTS
-
-
-def _name(source: str) -> str:
-    return Path(source.split(":", 1)[0] if not Path(source).exists() else source).stem
 
 
 def _listed(value: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -75,13 +75,7 @@ class Controlling(BaseModel):
 
     @model_validator(mode="after")
     def _possible_limits(self) -> Self:
-        problems = limit_problems(self.budget)
-        if (
-            list(self.alphas) != sorted(set(self.alphas))
-            or not self.alphas
-            or not 0 < self.alphas[0] <= self.alphas[-1] <= 1
-        ):
-            problems.append("alphas: give numbers above 0 and up to 1 in rising order")
+        problems = [*limit_problems(self.budget), *alpha_problems(self.alphas)]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -132,6 +126,9 @@ class DialRecipe(MeasuringTuned, Controlling):
     alpha: float | None = Field(
         None, ge=0, le=1, description="Write the adapter at this setting of the dial, whatever the budget says."
     )
+    origin: str | None = Field(
+        None, description="Run whose base the limits of keep suites count from, where it asked the same control data."
+    )
     groups: dict[str, float] = Field(
         default_factory=dict,
         description="Layers apart: PATTERN:SHARE; a layer whose name matches takes this share of the dial.",
@@ -175,3 +172,11 @@ def limit_problems(limits: Mapping[str, float]) -> list[str]:
         for name, limit in limits.items()
         if not 0 <= limit <= (float("inf") if name == KL else 100)
     ]
+
+
+def alpha_problems(alphas: Sequence[float]) -> list[str]:
+    """Why settings of the dial cannot be tried in this order."""
+    rising = list(alphas) == sorted(set(alphas))
+    if alphas and rising and 0 < alphas[0] <= alphas[-1] <= 1:
+        return []
+    return ["alphas: give numbers above 0 and up to 1 in rising order"]

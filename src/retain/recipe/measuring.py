@@ -26,7 +26,8 @@ class Measuring(BaseModel):
     keep: tuple[str, ...] = Field(
         (),
         description="What must stay: suites by name (`retain suites` lists them), suite files (YAML), or data: JSONL "
-        "of {question, choices, answer}, {question, answers}, {text, label}, {image, label}, {query, match}, …",
+        "of {question, choices, answer}, {question, answers}, {text, label}, {image, label}, {query, match}, …; "
+        "NAME:=SOURCE gives one a name of your own.",
     )
     reference: tuple[str, ...] = Field(
         (),

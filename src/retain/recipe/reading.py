@@ -40,7 +40,12 @@ def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -
     if "from" in values:
         values["from_run"] = values.pop("from")
     if values.get("from_run") and "from_run" in kind.model_fields:
-        values["budget"] = parsed_limits(values.get("budget") or {})
+        try:
+            values["budget"] = parsed_limits(values.get("budget") or {})
+        except ValueError as error:
+            raise InputError(f"budget: {error}.") from error
+        if "model" in overrides:
+            raise InputError("from: the model is what that run delivered; leave --model out.")
         values = with_earlier(values)
     try:
         return kind.model_validate(values)

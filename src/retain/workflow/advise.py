@@ -27,7 +27,6 @@ from retain.report.pilot import Choice, Pilot, Trial
 from retain.results import write_text
 from retain.workflow.adapting import base_of
 from retain.workflow.calibrate import Calibration
-from retain.workflow.continuing import ensure_merged
 from retain.workflow.folder import CALIBRATING_FIELDS, TRAINING_FIELDS, key_of
 from retain.workflow.models import load_reader
 from retain.workflow.pilot import Bench
@@ -35,7 +34,7 @@ from retain.workflow.pilot_choice import DEFAULT_LIMIT, choose
 from retain.workflow.pilot_material import KEEP_TOKENS, Material, parted, read_material
 from retain.workflow.prepare import Data, prepare
 from retain.workflow.progress import showing_progress
-from retain.workflow.tune import whole_base
+from retain.workflow.tune import make_ready
 
 ADVICE = "advice.yaml"
 PILOT_ONLY = frozenset({"pilot_steps", "pilot_items", "pilot_minutes", "replays", "methods", "learning_rates", "seeds"})
@@ -63,7 +62,7 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[Pilot, list[Path]]:
     """
     until = time.monotonic() + 60 * recipe.pilot_minutes
     with showing_progress(console) as progress:
-        ensure_merged(recipe, lambda earlier, known: whole_base(earlier, known, progress))
+        make_ready(recipe, progress)
         data = prepare(recipe)
         learn, held = parted(data.train, recipe.pilot_items)
         session = _opened(recipe, replace(data, train=learn), held, console, progress)

@@ -12,9 +12,9 @@ from retain.report.write import write_comparison
 from retain.results import Result
 from retain.workflow.folder import RunFolder, identity_of, run_name
 from retain.workflow.models import files_fingerprint
-from retain.workflow.prepare import is_calibrated, prepare
+from retain.workflow.prepare import is_calibrated, prepare, suite_hashes
 from retain.workflow.progress import showing_progress
-from retain.workflow.tune import tune
+from retain.workflow.tune import make_ready, tune
 
 
 def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]:
@@ -33,12 +33,17 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
         InputError: with all problems of all runs, before any training.
         TrainingError: a run failed; those before it are complete and are not done again.
     """
+    with showing_progress(console) as progress:
+        make_ready(recipe, progress)
     data = prepare(recipe)
     output = Path(recipe.output)
     runs = recipe.runs()
     single = [run.model_copy(update={"output": str(output / "runs" / run_name(run, runs))}) for run in runs]
     files = files_fingerprint(recipe.model)
-    identities = {run.output: identity_of(run, data.hashes(), files, calibrated=is_calibrated(run)) for run in single}
+    apart = suite_hashes(data.everything)
+    identities = {
+        run.output: identity_of(run, data.hashes(), files, calibrated=is_calibrated(run), apart=apart) for run in single
+    }
     conflicts = [RunFolder(Path(run.output)).conflict(identities[run.output]) for run in single]
     if any(conflicts):
         raise InputError([problem for problem in conflicts if problem])

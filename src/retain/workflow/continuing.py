@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,15 @@ from pydantic import ValidationError
 from retain.data.readers import TextReader
 from retain.errors import InputError
 from retain.evaluation.answers import Answers
-from retain.evaluation.suites import Suite, Suites
+from retain.evaluation.suites import Settings
 from retain.hf.load import load_adapter
-from retain.recipe import Recipe
+from retain.recipe import Recipe, redacted
 from retain.recipe.continuing import MERGED, RECIPE
 from retain.results import write_text
-from retain.workflow.folder import RunFolder
+from retain.workflow.dialing import Dialing
+from retain.workflow.folder import ORIGIN, RunFolder
 from retain.workflow.models import load_reader
 from retain.workflow.prepare import Data, read_data, suite_hash
-
-ORIGIN = "control-base.json"
-"""In a run's folder: what the base of its budget answered on control data. Later runs are compared with it."""
 
 
 def note_recipe(recipe: Recipe) -> None:
@@ -31,12 +29,12 @@ def note_recipe(recipe: Recipe) -> None:
     write_text(Path(recipe.output) / RECIPE, recipe.model_dump_json(indent=2, exclude={"judge"}) + "\n")
 
 
-def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data], Any]) -> None:
+def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data, Path], Any]) -> None:
     """Make the whole model of the run that a recipe goes on from, if it is not there yet.
 
     Args:
         recipe: with `from_run`; others are left alone.
-        load_base: loads the base of a run, with its head.
+        load_base: loads the base of a run, with its head, which lies in that folder.
 
     Raises:
         InputError: that run delivered nothing, or its data are no longer there.
@@ -60,7 +58,7 @@ def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data], Any]) -> N
         data = read_data(earlier, problems)
         if problems:
             raise InputError(problems)
-        model = load_adapter(load_base(earlier, data), delivered)
+        model = load_adapter(load_base(earlier, data, folder.path), delivered)
         model.merge_and_unload().save_pretrained(temporary)
         reader = load_reader(
             earlier.model, data.family, earlier.max_length, trust_remote_code=earlier.trust_remote_code
@@ -70,24 +68,51 @@ def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data], Any]) -> N
     temporary.rename(target)
 
 
-def note_origin(folder: Path, control: Suites, answers: Answers) -> None:
-    """Keep what the base answered on control data, with the hash of each suite that it was asked."""
-    hashes = {suite.name: suite_hash(suite) for suite in control.all}
-    write_text(folder / ORIGIN, json.dumps({"suites": hashes, "answers": json.loads(answers.model_dump_json())}))
+def note_origin(folder: Path, job: Dialing, answers: Answers) -> None:
+    """Keep what the base answered on control data, with the hash of each suite and how it was put."""
+    hashes = {suite.name: suite_hash(suite) for suite in job.control.all}
+    told = {"suites": hashes, "put": _put(job.settings), "answers": json.loads(answers.model_dump_json())}
+    write_text(folder / ORIGIN, json.dumps(told))
 
 
-def origin_answers(recipe: Recipe, control: Suites) -> Mapping[str, Any]:
-    """Of each control suite that an earlier run asked too: the first base's responses. Empty without such a run."""
-    path = Path(recipe.from_run).expanduser() / ORIGIN if recipe.from_run else None
+def origin_answers(earlier: str | None, job: Dialing) -> tuple[dict[str, Any], list[str]]:
+    """Of each control suite that an earlier run asked too, the first base's responses; and notes on those it did not.
+
+    Args:
+        earlier: the earlier run's folder, or None.
+        job: what is asked now.
+
+    Raises:
+        InputError: its answers are damaged, or were asked in another way.
+    """
+    path = Path(earlier).expanduser() / ORIGIN if earlier else None
     if path is None or not path.is_file():
-        return {}
+        return {}, []
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         answers = Answers.model_validate(told["answers"])
-    except (ValueError, KeyError, ValidationError) as error:
+        put, hashes = told["put"], told["suites"]
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"from: {path} is damaged ({error}); run the earlier task again.") from error
-    return {suite.name: answers.responses[suite.name] for suite in control.all if _same(suite, told["suites"])}
+    now = _put(job.settings)
+    if unlike := [name for name in now if now[name] != put.get(name)]:
+        raise InputError(
+            f"from: the earlier run put its control data with another {', '.join(unlike)}, so losses cannot be added "
+            "to; use the same here."
+        )
+    limited = [suite for suite in job.control.all if suite.name in job.limits and suite.name in hashes]
+    same = {suite.name: answers.responses[suite.name] for suite in limited if hashes[suite.name] == suite_hash(suite)}
+    notes = [
+        f"{suite.name}: its control data are not those of the earlier run (another --control-share or other items), so "
+        "its limit counts from that run's model, not from the first base."
+        for suite in limited
+        if suite.name not in same
+    ]
+    return same, notes
 
 
-def _same(suite: Suite, hashes: Mapping[str, str]) -> bool:
-    return hashes.get(suite.name) == suite_hash(suite)
+def _put(settings: Settings) -> dict[str, Any]:
+    """How items are put, as far as answers depend on it."""
+    names = ("keep_format", "keep_score", "max_new_tokens", "max_length", "judge")
+    found = {name: getattr(settings, name) for name in names}
+    return found | {"judge": None if settings.judge is None else redacted(settings.judge)}

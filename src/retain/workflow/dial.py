@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +11,19 @@ from typing import Any
 from rich.progress import Progress
 
 from retain.control.split import limit_problems, split
+from retain.data.overlap import find_overlaps
 from retain.data.readers import Reader, TextReader
 from retain.errors import InputError
 from retain.evaluation.pair import Pair
 from retain.evaluation.suites import Settings, Suites
-from retain.hf.dial import keeps_its_form, merged_at, write_at
+from retain.hf.dial import keeps_its_form, merged_at, scaled, write_at
 from retain.hf.head import BASE_HEAD
 from retain.hf.sides import is_adapted, mutates_base
 from retain.recipe import Budget, DialRecipe
-from retain.recipe.controlling import ALPHAS
+from retain.recipe.controlling import ALPHAS, alpha_problems
 from retain.report.dial import write_dial
 from retain.results import write_text
+from retain.workflow.continuing import origin_answers
 from retain.workflow.dialing import Dialing, Outcome, turn
 from retain.workflow.given import Given, given_reader, given_suites
 from retain.workflow.opening import Opening, read_materials
@@ -80,11 +83,13 @@ def dial(
     reader = given_reader(tokenizer, processor, chosen)
     suites = given_suites(test, keep, reference, problems)
     limits = {} if budget is None else budget.limits
+    problems += alpha_problems(alphas)
     problems += limit_problems(suites, limits, 0.95 if budget is None else budget.confidence)
     if problems:
         raise InputError(problems)
-    pair = Pair.of(base, tuned)
-    _check_scalable(pair)
+    alone = tuned is not None and is_adapted(tuned) and not mutates_base(tuned)
+    pair = Pair(tuned) if alone else Pair.of(base, tuned)
+    check_scalable(pair)
     put = replace(chosen, generate=0, drift=False)
     confidence = 0.95 if budget is None else budget.confidence
     job = Dialing.among(
@@ -117,32 +122,46 @@ def dial_recipe(recipe: DialRecipe, progress: Progress) -> tuple[Outcome, list[P
     """
     problems: list[str] = []
     materials = read_materials(recipe, problems)
-    problems += limit_problems(materials.suites, recipe.budget, recipe.confidence, recipe.control_share)
+    limits = {} if recipe.alpha is not None else recipe.budget
+    suites = materials.suites
+    problems += limit_problems(suites, limits, recipe.confidence, recipe.control_share)
+    problems += find_overlaps(materials.train, suites.task_items, suites.keep_items, suites.reference_text)
     if problems:
         raise InputError(problems)
-    parts = split(materials.suites, recipe.budget, recipe.control_share)
-    control = parts.control if recipe.budget else materials.suites
+    control = split(suites, limits, recipe.control_share).control if limits else suites
     opened = Opening(recipe, materials, progress)
     pair = opened.pair()
-    _check_scalable(pair)
+    check_scalable(pair)
     job = Dialing.of(
-        recipe,
+        recipe.model_copy(update={"budget": limits}),
         opened.reader,
         Suites([suite for suite in control.all if suite.part == "keep"], control.reference),
-        materials.suites.of("task"),
+        suites.of("task"),
         settings_of(recipe),
     )
-    if recipe.alpha is not None and not recipe.budget:
+    if recipe.alpha is not None:
         job = replace(job, alphas=[recipe.alpha] if recipe.alpha else [])
-    outcome, _ = turn(pair, job, progress) if job.alphas else (Outcome.of_base(job), None)
-    chosen = recipe.alpha if recipe.alpha is not None else (outcome.dial.alpha if recipe.budget else None)
+    origin, notes = origin_answers(recipe.origin, job) if limits else ({}, [])
+    outcome = turn(pair, job, progress, origin)[0] if job.alphas else Outcome.of_base(job)
+    chosen = recipe.alpha if recipe.alpha is not None else (outcome.dial.alpha if limits else None)
+    if recipe.alpha is not None:
+        asked = f"The setting α = {recipe.alpha:g} was asked for; nothing is promised of it."
+        outcome = Outcome(dial=outcome.dial.model_copy(update={"alpha": recipe.alpha})).noted([asked])
+    outcome = outcome.noted(notes)
     return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), Path(recipe.tuned).expanduser())
 
 
-def _check_scalable(pair: Pair) -> None:
+def check_scalable(pair: Pair) -> None:
+    """See that an update can be scaled back to its base at all, before anything is measured.
+
+    Raises:
+        InputError: it rewrote the base, lives in prompts, or is merged.
+    """
     reason = mutates_base(pair.tuned_model) if is_adapted(pair.tuned_model) else None
     if reason:
         raise InputError(f"this adapter cannot be scaled back to the base: {reason}")
+    with scaled(pair.tuned_model, 0.5, base=pair.separate_base):
+        pass
 
 
 def _write(
@@ -150,6 +169,8 @@ def _write(
 ) -> list[Path]:
     """The adapter at a setting (None: none was chosen), then what was measured and its plot."""
     written = []
+    for old in ("adapter", "model"):
+        shutil.rmtree(output / old, ignore_errors=True)
     if alpha:
         written.append(write_setting(pair, job.at(alpha), job.reader, output, beside))
     record = output / "dial.json"

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from retain.control.certify import Certificate, certify, fixed_sequence, plain
 from retain.control.evidence import kl_evidence, suite_evidence
+from retain.control.split import blocked
 from retain.data.readers import Reader, TextReader
 from retain.data.rows import evenly
 from retain.evaluation.answers import Answers, collect_answers
@@ -28,7 +29,7 @@ from retain.recipe import KL, Controlling
 from retain.results import BudgetRecord, Dial, DialPoint
 
 WINDOW = 128
-"""Tokens of a window of control text: shorter than those of the report, so that there are more units."""
+"""Tokens of a window of control text: shorter than those of the report: a block of text has about one."""
 
 TASK_ITEMS = 48
 """Items of each task suite that are asked at each setting of the dial."""
@@ -79,7 +80,8 @@ class Dialing:
         """With few items of the task. No answers are written to completions: their limit is of the cross-entropy."""
         few = [replace(suite, items=evenly(suite.items, TASK_ITEMS)) for suite in task]
         put = replace(settings, generate=0, window=min(WINDOW, settings.window), drift=False)
-        return cls(reader, control, few, put, **told)
+        apart = blocked(control.reference, max(put.reference_tokens // WINDOW, 1))
+        return cls(reader, replace(control, reference=apart), few, put, **told)
 
     def at(self, alpha: float) -> float | dict[str, float]:
         """What `scaled` is told for a setting: layers of no group take it whole."""
@@ -100,6 +102,11 @@ class Outcome(BaseModel):
     def of_base(cls, job: Dialing) -> Outcome:
         """The dial at 0: the base, of which nothing needs to be measured."""
         return cls(dial=Dial(alpha=0.0, alphas=tuple(job.alphas), groups=dict(job.groups)))
+
+    def noted(self, notes: Sequence[str]) -> Outcome:
+        """The same with notes beside the dial."""
+        note = " ".join([self.dial.note, *notes]).strip()
+        return self.model_copy(update={"dial": self.dial.model_copy(update={"note": note})})
 
     @property
     def kept(self) -> bool:
@@ -140,7 +147,7 @@ def turn(
             with pair.tuned() as model:
                 tuned = collect_answers(model, job.reader, asked, job.settings, progress, told)
             sums = _sums(pair, job, windows, progress, told)
-        certificates = _certificates(job, base, tuned, sums)
+        certificates = _certificates(job, base, tuned, windows, sums)
         curve += _points(job, alpha, base, tuned, sums, {one.name: one for one in certificates})
         found.append(certificates)
         if not all(one.kept for one in certificates):
@@ -167,11 +174,15 @@ def _sums(pair: Pair, job: Dialing, windows: Sequence[Window], progress: Progres
     return read_windows(pair, windows, padding_id(job.reader.tokenizer), progress, f"{told}, reference text")
 
 
-def _certificates(job: Dialing, base: Answers, tuned: Answers, sums: WindowSums) -> list[Certificate]:
+def _certificates(
+    job: Dialing, base: Answers, tuned: Answers, windows: Sequence[Window], sums: WindowSums
+) -> list[Certificate]:
     suites = {suite.name: suite for suite in job.control.all}
     return [
         certify(
-            kl_evidence(sums, limit) if name == KL else suite_evidence(suites[name], base, tuned, limit),
+            kl_evidence(sums, [window.genre for window in windows], limit)
+            if name == KL
+            else suite_evidence(suites[name], base, tuned, limit),
             job.confidence,
         )
         for name, limit in job.limits.items()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
 from retain.recipe import KL, Recipe, redacted
+from retain.recipe.continuing import MERGED
 from retain.results import Cost, CurvePoint, Result, read_result, write_text
 
 TRAINING_FIELDS = frozenset(
@@ -35,6 +36,9 @@ UNCOMPARED_FIELDS = CALIBRATING_FIELDS | frozenset(
     }
 )  # fmt: skip
 """Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
+
+ORIGIN = "control-base.json"
+"""What the base of a budget answered on control data. Later runs that go on from this one are compared with it."""
 
 Identity = dict[str, dict[str, Any]]
 
@@ -135,6 +139,8 @@ class RunFolder:
         if self._known() not in (None, identity):
             self.result.unlink(missing_ok=True)
             self.dialed.unlink(missing_ok=True)
+            (self.path / ORIGIN).unlink(missing_ok=True)
+            shutil.rmtree(self.path / MERGED, ignore_errors=True)
         write_text(self.path / "run.json", json.dumps(identity, indent=2) + "\n")
 
     def _known(self) -> Identity | None:
@@ -200,7 +206,14 @@ def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
     return f"{recipe.method_name}{kind}-lr{recipe.rate:g}-seed{recipe.seed}"
 
 
-def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str, *, calibrated: bool = False) -> Identity:
+def identity_of(
+    recipe: Recipe,
+    hashes: dict[str, str],
+    model_files: str,
+    *,
+    calibrated: bool = False,
+    apart: dict[str, str] | None = None,
+) -> Identity:
     """What makes a run this run, in two parts: what decides the training, and what decides the measuring.
 
     Args:
@@ -208,6 +221,7 @@ def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str, *, cal
         hashes: of its data.
         model_files: the base's fingerprint.
         calibrated: whether the method starts from statistics of texts.
+        apart: hashes of what texts that the base writes are kept apart from, control data among it. [what is measured]
     """
     values = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
     values["learning_rate"] = recipe.rate
@@ -219,7 +233,8 @@ def identity_of(recipe: Recipe, hashes: dict[str, str], model_files: str, *, cal
     if calibrated or recipe.needs_keep_text:
         training |= {key: value for key, value in hashes.items() if key.startswith("calibrate:")}
         if recipe.writes_itself:  # without what is measured, so that it depends on that
-            training |= {f"apart from {key}": value for key, value in hashes.items() if _is_measured(key)}
+            measured = {key: value for key, value in hashes.items() if _is_measured(key)} if apart is None else apart
+            training |= {f"apart from {key}": value for key, value in measured.items()}
     measuring = {key: value for key, value in values.items() if key not in TRAINING_FIELDS | UNCOMPARED_FIELDS}
     if recipe.budget:
         measuring |= {key: values[key] for key in ("budget", "confidence", "alphas", "control_share")}

@@ -40,6 +40,7 @@ class Data:
         passages: texts to calibrate on, and to keep while training, by "learn" and "keep".
         statistics: hashes of the data of statistics that are given.
         control: the part of suites and reference text that certifies a budget; none of it is in `suites`.
+        whole: both together, as they were read; None where they were not parted.
     """
 
     train: Sequence[AnyItem]
@@ -48,6 +49,7 @@ class Data:
     passages: Mapping[str, Passages] = field(default_factory=dict)
     statistics: Mapping[str, str] = field(default_factory=dict)
     control: Suites = field(default_factory=Suites)
+    whole: Suites | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -64,9 +66,7 @@ class Data:
     @property
     def everything(self) -> Suites:
         """What is measured and what certifies: all that no text to calibrate on may hold."""
-        parts = [replace(suite, name=f"{suite.name} (control)") for suite in self.control.all]
-        texts = {f"{genre} (control)": text for genre, text in self.control.reference.items()}
-        return Suites([*self.suites.all, *parts], {**self.suites.reference, **texts})
+        return self.suites if self.whole is None else self.whole
 
 
 def suite_hash(suite: Suite) -> str:
@@ -127,14 +127,14 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
         needed = [name for name in needed if name != "keep"]
     if recipe.statistics is None:
         passages = read_calibration(recipe, needed, train.items, suites, problems)
-        return Data(train.items, parts.evaluation, family, passages, control=parts.control)
+        return Data(train.items, parts.evaluation, family, passages, control=parts.control, whole=suites)
     try:
         given = given_statistics(recipe.statistics, needed)
     except InputError as error:
         problems += error.problems
         given = {}
     hashes = {name: part.manifest.data_hash for name, part in given.items()}
-    return Data(train.items, parts.evaluation, family, statistics=hashes, control=parts.control)
+    return Data(train.items, parts.evaluation, family, statistics=hashes, control=parts.control, whole=suites)
 
 
 def means_problems(recipe: Recipe, family: Family, suites: Suites) -> list[str]:
@@ -301,7 +301,7 @@ def _text_problems(recipe: Recipe, tokenizer: Any, model: Any, data: Data) -> li
             f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
             f"say --max-length {positions}."
         )
-    for suite in data.suites.of("keep"):
+    for suite in data.everything.of("keep"):
         chat = suite.options.get("format", recipe.keep_format) == "chat"
         if suite.kind in {"choice", "question"}:
             with_options = [item for item in suite.items if getattr(item, "choices", ())]

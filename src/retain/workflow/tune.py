@@ -28,7 +28,7 @@ from retain.workflow.dial import write_setting
 from retain.workflow.dialing import Dialing, Outcome, turn
 from retain.workflow.folder import RunFolder, file_bytes, identity_of, key_of
 from retain.workflow.models import files_fingerprint, load_reader
-from retain.workflow.prepare import Data, is_calibrated, prepare, settings_of, suite_hash
+from retain.workflow.prepare import Data, is_calibrated, prepare, settings_of, suite_hash, suite_hashes
 from retain.workflow.record import provenance, write_record
 
 RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training", "head"}
@@ -59,11 +59,12 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
     """
     recipe = recipe.single()
     folder = RunFolder(Path(recipe.output))
-    ensure_merged(recipe, lambda earlier, known: whole_base(earlier, known, progress))
+    make_ready(recipe, progress)
     if data is None:
         data = prepare(recipe)
     files = files_fingerprint(recipe.model)
-    folder.claim(identity_of(recipe, data.hashes(), files, calibrated=is_calibrated(recipe)))
+    apart = suite_hashes(data.everything)
+    folder.claim(identity_of(recipe, data.hashes(), files, calibrated=is_calibrated(recipe), apart=apart))
     note_recipe(recipe)
     finished = folder.finished()
     if finished is not None:
@@ -113,10 +114,15 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
     return write_record(folder.path, result, measured.items)
 
 
-def whole_base(recipe: Recipe, data: Data, progress: Progress) -> Any:
-    """The base of a finished run, as it was measured there."""
-    reader = load_reader(recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
-    return base_of(recipe, data, reader, Path(recipe.output), progress)
+def make_ready(recipe: Recipe, progress: Progress) -> None:
+    """Make the model of the run that a recipe goes on from, if it does and it is not there yet; see `ensure_merged`."""
+
+    def load_base(earlier: Recipe, data: Data, folder: Path) -> Any:
+        trusting = earlier.trust_remote_code
+        reader = load_reader(earlier.model, data.family, earlier.max_length, trust_remote_code=trusting)
+        return base_of(earlier, data, reader, folder, progress)
+
+    ensure_merged(recipe, load_base)
 
 
 def _turned(
@@ -127,8 +133,10 @@ def _turned(
         with contextlib.suppress(ValueError):  # a damaged file is made anew
             return Outcome.model_validate_json(folder.dialed.read_text(encoding="utf-8"))
     job = Dialing.of(recipe, reader, data.control, data.suites.of("task"), settings)
-    outcome, answers = turn(pair, job, progress, origin_answers(recipe, data.control))
-    note_origin(folder.path, data.control, answers)
+    origin, notes = origin_answers(recipe.from_run, job)
+    outcome, answers = turn(pair, job, progress, origin)
+    outcome = outcome.noted(notes)
+    note_origin(folder.path, job, answers)
     write_text(folder.dialed, outcome.model_dump_json(indent=2) + "\n")
     return outcome
 

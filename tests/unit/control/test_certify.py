@@ -65,7 +65,7 @@ def test_a_clear_gain_keeps_a_limit_of_zero():
 
 def test_nats_are_cut_and_counted():
     rng = np.random.default_rng(0)
-    losses = np.append(rng.lognormal(-5, 1, 300), [4.0, 9.0])
+    losses = np.append(rng.lognormal(-5, 1, 300), [1.0, 2.0])
     evidence = nats_evidence("KL", 0.05, losses)
     assert (evidence.clipped, evidence.largest, evidence.smallest) == ((losses > 0.25).sum(), 0.05 * CLIP_FACTOR, 0.0)
     assert evidence.losses.max() == 0.25
@@ -74,6 +74,15 @@ def test_nats_are_cut_and_counted():
     assert found.clipped == evidence.clipped >= 2
     assert "nats lost" in plain(found)
     assert "of the losses cut" in plain(found)
+
+
+def test_what_is_cut_off_is_not_hidden():
+    losses = np.append(np.zeros(180), np.full(20, 3.0))
+    found = certify(nats_evidence("text", 0.1, losses, signed=True), 0.95)
+    assert not found.kept, "the loss observed is three times the limit, though little of it is left once it is cut"
+    assert found.observed == pytest.approx(0.3)
+    assert found.bound >= 0.3
+    assert found.items_needed is None
 
 
 def test_a_signed_loss_is_cut_at_both_ends():
