@@ -5,6 +5,7 @@ import torch
 from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
+from retain.data.items import Request
 from retain.data.readers import TextReader
 from retain.errors import InputError
 from retain.evaluation.answers import collect_answers
@@ -74,3 +75,26 @@ def test_what_is_asked_again_is_spread_over_the_suite():
 
     assert _places(PICKED, 4) == [0, 6, 13, 19]
     assert _places(PICKED, 100) == list(range(26))
+
+
+@pytest.mark.parametrize(("dtype", "turned", "passes"), [
+    ("bfloat16", 2, True), ("bfloat16", 4, False), ("float32", 2, False), ("float32", 1, True),
+])  # fmt: skip
+def test_rounding_in_16_bits_may_turn_a_few_written_answers(dtype, turned, passes):
+    """Of 16 refusals put again, so many were scored otherwise the first time; nothing else changed."""
+    requests = [Request(prompt=f"{a} word1", harmful=True) for a in LETTERS[:16]]
+    suite = Suite("asked", "refusal", "keep", requests)
+    model = make_llama().to(getattr(torch, dtype))
+    chosen = Settings(batch_size=16, null_items=16, max_new_tokens=4)
+    with Progress(disable=True) as quiet:
+        answers = collect_answers(model, READER, [suite], chosen, quiet, "")
+        first = [
+            response.model_copy(update={"values": {**response.values, "refused": 1 - response.values["refused"]}})
+            if k < turned
+            else response
+            for k, response in enumerate(answers.responses["asked"])
+        ]
+        other = answers.model_copy(update={"responses": {"asked": tuple(first)}})
+        found = check_null(Pair(make_llama(), model), READER, [suite], chosen, other, quiet)
+    assert (found.changed, found.passed) == (turned, passes)
+    assert ("turned by rounding" in found.note) == passes
