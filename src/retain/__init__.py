@@ -52,17 +52,9 @@ _HOMES = {
     "retain.workflow.measure": ("measure",),
     "retain.workflow.self_written": ("self_written",),
 }
-__all__ = [
-    "Anchor",
-    "Budget",
-    "CalibrationWarning",
-    "Exported",
-    "InputError",
-    "LoRFAConfig",
-    "LoRFAModel",
-    "MergeError",
-]
-__all__ += ["Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError", "UpdateLimit"]
+__all__ = ["Anchor", "Budget", "CalibrationWarning", "Exported", "InputError", "LoRFAConfig", "LoRFAModel"]
+__all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError"]
+__all__ += ["UpdateLimit"]
 __all__ += ["VeFAConfig", "VeFAModel", "Watch", "__version__", "dial", "export_lora", "load_adapter", "measure", "mix"]
 __all__ += ["read_result", "sc_lora", "self_written", "text_batches"]
 

@@ -1,5 +1,6 @@
 """Four tiny models made on the spot, each with a batch and a loss, and how the contract makes adapters for them."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class Architecture:
 
     def make(self, dtype: torch.dtype = torch.float32) -> nn.Module:
         torch.manual_seed(0)
-        return self.model(self.config).to(dtype).eval()
+        return self.model(deepcopy(self.config)).to(dtype).eval()  # PEFT writes into configurations
 
     def batch(self, rows: int = 4, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(1)

@@ -207,7 +207,7 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
     result = run(given)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
     del files[tmp_path / "run" / "run.json"]
-    monkeypatch.setattr("retain.workflow.tune.load_with_news", None)  # no model is needed any more
+    monkeypatch.setattr("retain.workflow.adapting.load_with_news", None)  # no model is needed any more
     assert run(given) == result
     assert all(path.stat().st_mtime_ns == changed for path, changed in files.items())
     monkeypatch.undo()

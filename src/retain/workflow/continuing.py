@@ -26,7 +26,9 @@ from retain.workflow.prepare import Data, read_data, suite_hash
 
 def note_recipe(recipe: Recipe) -> None:
     """Write a run's recipe into its folder, without the judge's command, which may hold a key."""
-    write_text(Path(recipe.output) / RECIPE, recipe.model_dump_json(indent=2, exclude={"judge"}) + "\n")
+    path, text = Path(recipe.output) / RECIPE, recipe.model_dump_json(indent=2, exclude={"judge"}) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data, Path], Any]) -> None:

@@ -20,7 +20,7 @@ from retain.evaluation.drift.spectrum import TOP, Against, against_base, largest
 from retain.hf.updates import Update
 from retain.results import LayerDrift
 
-LAYERS_DECOMPOSED = 6
+LAYERS_DECOMPOSED = 12
 """Layers whose singular vectors are computed: all of them would take longer than everything else together."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _PREFIX = "base_model.model."
