@@ -1,34 +1,15 @@
 """retain fine-tunes a pretrained model without losing what it knew, and proves it.
 
 A table of contents. Importing it loads neither torch nor PEFT (`retain --help` must answer at once); it only asks to be
-told when PEFT is imported, by whomever, so that our tuners are registered before anyone can use it.
+told when PEFT is imported, by whomever, so that our tuners are registered before anyone can use it. What type checkers
+read is `__init__.pyi`.
 """
 
 from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wrapt import register_post_import_hook
-
-if TYPE_CHECKING:
-    from retain.control.anchor import Anchor, text_batches
-    from retain.control.limit_size import UpdateLimit
-    from retain.control.replay import mix
-    from retain.control.watch import RetentionWarning, Watch
-    from retain.errors import InputError, MergeError, RetainError, TargetError, TrainingError
-    from retain.export.to_lora import Exported, export_lora
-    from retain.hf.load import load_adapter
-    from retain.methods.lorfa.config import LoRFAConfig
-    from retain.methods.lorfa.layer import LoRFAModel
-    from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
-    from retain.methods.sc_lora.config import ScLoraConfig
-    from retain.methods.vefa.config import VeFAConfig
-    from retain.methods.vefa.layer import VeFAModel
-    from retain.recipe import Budget
-    from retain.results import Result, read_result
-    from retain.workflow.dial import dial
-    from retain.workflow.measure import measure
-    from retain.workflow.self_written import self_written
 
 __version__ = version("retain")
 

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from retain.data.examples import Example
 from retain.data.readers import Reader, TextReader
-from retain.data.tokens import encode_example, reference_windows
+from retain.data.tokens import encode_example
 from retain.errors import RetainError
 from retain.evaluation import compare
 from retain.evaluation.answers import Answers, collect_answers
@@ -21,7 +21,7 @@ from retain.evaluation.judging import judge_record
 from retain.evaluation.metrics.drift import drift_summary
 from retain.evaluation.null_check import check_null
 from retain.evaluation.pair import Pair
-from retain.evaluation.reference import Window, WindowSums, read_windows
+from retain.evaluation.reference import Window, WindowSums, read_windows, windows_of
 from retain.evaluation.refusals import judged_by
 from retain.evaluation.scoring import padding_id
 from retain.evaluation.shifts import measured_shifts
@@ -167,12 +167,8 @@ def _reference(
     """Windows of reference text, the tokens shared evenly by its genres; their text; what both models made of them."""
     if not suites.reference or not isinstance(reader, TextReader):
         return [], [], WindowSums()
-    tokenizer, each = reader.tokenizer, settings.reference_tokens // len(suites.reference)
-    windows = [
-        Window(ids, genre if len(suites.reference) > 1 else "")
-        for genre, text in suites.reference.items()
-        for ids in reference_windows(tokenizer, text, settings.window, each)
-    ]
+    tokenizer = reader.tokenizer
+    windows = windows_of(tokenizer, suites.reference, settings)
     sums = WindowSums()
     if windows:
         sums = read_windows(pair, windows, padding_id(tokenizer), progress, "reference text, both models")
