@@ -2,6 +2,7 @@
 
 Run: python studies/control/curves.py studies/control/language.yaml
 Each adapter named there becomes one file beside it: for each α the loss of every item and every window of text.
+An adapter is a path, or a path with the share of α that groups of layers take.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def measured(recipe: DialRecipe) -> dict[str, Any]:
         windows = windows_of(reader.tokenizer, suites.reference, job.settings) if suites.reference else []
         found: dict[str, Any] = {}
         for alpha in recipe.alphas:
-            with scaled(pair.tuned_model, alpha, base=pair.separate_base):
+            with scaled(pair.tuned_model, job.at(alpha), base=pair.separate_base):
                 tuned = collect_answers(pair.tuned_model, reader, suites.all, job.settings, progress, f"α = {alpha:g}")
                 one = {suite.name: _rounded(unit_losses(columns(suite, base, tuned)[0])[0]) for suite in suites.all}
                 if windows and isinstance(reader, TextReader):
@@ -63,11 +64,12 @@ def main(path: Path) -> None:
     """Measure every adapter of a study that has no file yet."""
     study = yaml.safe_load(path.read_text(encoding="utf-8"))
     folder = path.with_suffix("")
-    for name, tuned in study.pop("adapters").items():
+    for name, told in study.pop("adapters").items():
+        turned = told if isinstance(told, dict) else {"tuned": told}
         target = folder / f"{name}.json"
-        if target.exists() or not Path(tuned).exists():
+        if target.exists() or not Path(turned["tuned"]).exists():
             continue
-        recipe = DialRecipe.model_validate({**study, "tuned": tuned, "output": str(folder)})
+        recipe = DialRecipe.model_validate({**study, **turned, "output": str(folder)})
         write_text(target, json.dumps(measured(recipe)) + "\n")
         print(name, flush=True)
 

@@ -18,7 +18,8 @@ def make_parser() -> ArgumentParser:
         HELP + " Give the folder of a run of `retain tune`, or a recipe, or model and tuned. With --alpha the adapter "
         "at that setting is written; with --budget the one at the largest setting that is certified; exit code 3 where "
         "none is. With neither the curve is measured.",
-        "retain dial runs/first --budget capitals:2 kl:0.1 --output runs/first-dialed",
+        "retain dial runs/first --budget capitals:5 kl:0.1 --output runs/first-dialed",
+        given="RUN or RECIPE.yaml",
     )
 
 

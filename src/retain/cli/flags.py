@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable
+from inspect import get_annotations
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 SEVERAL = {
@@ -29,34 +31,75 @@ TRUTHS = frozenset({"true", "false", "yes", "no"})
 """What may follow a flag that is true or false; alone it means true."""
 
 
+ESSENTIAL = (
+    *("model", "tuned", "method", "train", "test", "keep", "reference", "budget", "output"),
+    *("from_run", "learning_rate", "learning_rates", "max_steps"),
+)
+"""What most calls say: it stands first in the help."""
+
+TOPICS = {
+    "Recipe": "how it is trained",
+    "CompareRecipe": "what is compared",
+    "AdviseRecipe": "the pilot",
+    "DialRecipe": "the dial",
+    "CalibrateRecipe": "which layers",
+    "Means": "losing less while training",
+    "Controlling": "the budget in detail",
+    "Calibrating": "text that shows what to keep",
+    "Measuring": "how it is measured",
+}
+"""What the other fields are about, by the class that holds them."""
+
+
 def recipe_parser(
-    recipe: type[BaseModel], description: str, example: str, leave_out: frozenset[str] = frozenset()
+    recipe: type[BaseModel],
+    description: str,
+    example: str,
+    leave_out: frozenset[str] = frozenset(),
+    *,
+    given: str = "RECIPE.yaml",
 ) -> ArgumentParser:
-    """A verb's parser: a recipe file, and a flag for each field of the recipe but those left out."""
-    parser = ArgumentParser(description=description, epilog=f"Example: {example}")
-    parser.add_argument("recipe", nargs="?", type=str, help="Recipe: a YAML file of the fields below.")
+    """A verb's parser: what is given (a recipe file), and a flag for each field of the recipe but those left out."""
+    verb = example.split()[1]
+    usage = f"retain {verb} [{given}] [--FLAG VALUE …]"
+    parser = ArgumentParser(usage=usage, description=description, epilog=f"Example: {example}")
+    parser.add_argument("recipe", nargs="?", type=str, help=f"{given}: a recipe is a YAML file of the fields below.")
     _add_flags(parser, recipe, leave_out)
     return parser
 
 
 def _add_flags(parser: ArgumentParser, recipe: type[BaseModel], leave_out: frozenset[str]) -> None:
     """Add one `--flag` for each field of the recipe. Defaults are shown, not filled in: what is given overrides."""
-    for name, field in recipe.model_fields.items():
-        if name in leave_out:
-            continue
-        flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
-        text = (field.description or "").replace("%", "%%")
-        if name in REPEATED:
-            parser.add_argument(flag, type=str, nargs="+", action="append", help=text, metavar=SEVERAL[name])
-        elif name in SEVERAL:
-            parser.add_argument(flag, type=str, nargs="+", help=text, metavar=SEVERAL[name])
-        elif name in COMMA_SEPARATED:
-            parser.add_argument(flag, type=str, help=text, metavar="A,B,…")
-        elif name in ("method", "training"):
-            parser.add_argument(flag, type=dict[str, Any], help=text, metavar="NAME" if name == "method" else "FIELDS")
-        else:
-            default = None if field.default is PydanticUndefined else field.default
-            parser.add_argument(flag, type=_flag_type(field.annotation), default=default, help=text)
+    topics = {name: _topic(recipe, name) for name in recipe.model_fields if name not in leave_out}
+    titles = ["", *(title for title in TOPICS.values() if title in topics.values())]
+    groups = {title: parser.add_argument_group(title or "what most calls say") for title in titles}
+    first = [name for name in ESSENTIAL if name in topics]
+    for name in dict.fromkeys([*first, *topics]):
+        _add_flag(groups[topics[name]], name, recipe.model_fields[name])
+
+
+def _topic(recipe: type[BaseModel], name: str) -> str:
+    """What a field is about; empty for what most calls say."""
+    if name in ESSENTIAL:
+        return ""
+    holders = [kind.__name__ for kind in recipe.__mro__ if name in get_annotations(kind)]
+    return next((TOPICS[holder] for holder in holders if holder in TOPICS), TOPICS["Measuring"])
+
+
+def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
+    flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
+    text = (field.description or "").replace("%", "%%")
+    if name in REPEATED:
+        group.add_argument(flag, type=str, nargs="+", action="append", help=text, metavar=SEVERAL[name])
+    elif name in SEVERAL:
+        group.add_argument(flag, type=str, nargs="+", help=text, metavar=SEVERAL[name])
+    elif name in COMMA_SEPARATED:
+        group.add_argument(flag, type=str, help=text, metavar="A,B,…")
+    elif name in ("method", "training"):
+        group.add_argument(flag, type=dict[str, Any], help=text, metavar="NAME" if name == "method" else "FIELDS")
+    else:
+        default = None if field.default is PydanticUndefined else field.default
+        group.add_argument(flag, type=_flag_type(field.annotation), default=default, help=text)
 
 
 def named_method(arguments: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from retain.report.budget import kept_sentence
+from retain.report.examples import clean
 from retain.report.terminal import comparison_table, dial_view, run_table
 from retain.results import Result
 from retain.workflow.dialing import Outcome
@@ -46,7 +47,7 @@ def show_run(console: Console, result: Result, output: Path, weights: Path | Non
 def show_dial(console: Console, outcome: Outcome, paths: Sequence[Path]) -> None:
     """The limits, the curve and where the files lie."""
     if outcome.budget:
-        console.print(kept_sentence(outcome.budget, outcome.dial), markup=False, soft_wrap=True)
+        console.print(clean(kept_sentence(outcome.budget, outcome.dial)), markup=False, soft_wrap=True)
     console.print(dial_view(outcome.budget, outcome.dial))
     for path in paths:
         _show_path(console, path.name, path)

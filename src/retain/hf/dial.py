@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from retain.hf.dial_files import merged_at, write_at
 from retain.hf.dial_parts import Alpha, keeps_its_form, scales_exactly
-from retain.hf.dial_scale import scaled
+from retain.hf.dial_scale import ensure_scalable, scaled
 from retain.hf.dial_shrink import shrink
 
-__all__ = ["Alpha", "keeps_its_form", "merged_at", "scaled", "scales_exactly", "shrink", "write_at"]
+__all__ = ["Alpha", "ensure_scalable", "keeps_its_form", "merged_at", "scaled", "scales_exactly", "shrink", "write_at"]

@@ -147,6 +147,8 @@ def _renewed(folder: Path, mark: str) -> Iterator[Path]:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
         raise InputError(f"{folder}: holds something else ({mark} is missing); give another folder, or empty it.")
     temporary, former = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "former"))
+    if former.exists() and not folder.exists():  # an earlier write ended between the two renames
+        former.rename(folder)
     for left in (temporary, former):
         shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -155,9 +157,9 @@ def _renewed(folder: Path, mark: str) -> Iterator[Path]:
         if folder.exists():
             folder.rename(former)
         temporary.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
 
 
 def _packed(model: nn.Module, module: Any) -> bool:

@@ -57,6 +57,21 @@ def scaled(model: nn.Module, alpha: Alpha, *, base: nn.Module | None = None) -> 
         yield model
 
 
+def ensure_scalable(model: nn.Module, base: nn.Module | None = None) -> None:
+    """See that an update can be scaled back to its base at all, before much is done with it.
+
+    Args:
+        model: a model with PEFT adapters, or one that was trained in full.
+        base: what a fully trained model came from; not read for adapters, which have their base inside.
+
+    Raises:
+        InputError: its start rewrote the base, it is no update of layers, or its tensors are not the base's by name.
+        MergeError: adapters are merged.
+    """
+    with scaled(model, 0.5, base=None if is_adapted(model) else base):
+        pass
+
+
 def whole(model: nn.Module, base: nn.Module, alpha: Alpha) -> list[tuple[Factor, float]]:
     """All floating-point tensors of a fully trained model, each with the base's as its start and its α.
 

@@ -16,7 +16,7 @@ from retain.data.readers import Reader, TextReader
 from retain.errors import InputError
 from retain.evaluation.pair import Pair
 from retain.evaluation.suites import Settings, Suites
-from retain.hf.dial import keeps_its_form, merged_at, scaled, write_at
+from retain.hf.dial import ensure_scalable, keeps_its_form, merged_at, write_at
 from retain.hf.head import BASE_HEAD
 from retain.hf.sides import is_adapted, mutates_base
 from retain.recipe import Budget, DialRecipe
@@ -89,7 +89,7 @@ def dial(
         raise InputError(problems)
     alone = tuned is not None and is_adapted(tuned) and not mutates_base(tuned)
     pair = Pair(tuned) if alone else Pair.of(base, tuned)
-    check_scalable(pair)
+    ensure_scalable(pair.tuned_model, pair.separate_base)
     put = replace(chosen, generate=0, drift=False)
     confidence = 0.95 if budget is None else budget.confidence
     job = Dialing.among(
@@ -131,7 +131,7 @@ def dial_recipe(recipe: DialRecipe, progress: Progress) -> tuple[Outcome, list[P
     control = split(suites, limits, recipe.control_share).control if limits else suites
     opened = Opening(recipe, materials, progress)
     pair = opened.pair()
-    check_scalable(pair)
+    ensure_scalable(pair.tuned_model, pair.separate_base)
     job = Dialing.of(
         recipe.model_copy(update={"budget": limits}),
         opened.reader,
@@ -149,19 +149,6 @@ def dial_recipe(recipe: DialRecipe, progress: Progress) -> tuple[Outcome, list[P
         outcome = Outcome(dial=outcome.dial.model_copy(update={"alpha": recipe.alpha})).noted([asked])
     outcome = outcome.noted(notes)
     return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), Path(recipe.tuned).expanduser())
-
-
-def check_scalable(pair: Pair) -> None:
-    """See that an update can be scaled back to its base at all, before anything is measured.
-
-    Raises:
-        InputError: it rewrote the base, lives in prompts, or is merged.
-    """
-    reason = mutates_base(pair.tuned_model) if is_adapted(pair.tuned_model) else None
-    if reason:
-        raise InputError(f"this adapter cannot be scaled back to the base: {reason}")
-    with scaled(pair.tuned_model, 0.5, base=pair.separate_base):
-        pass
 
 
 def _write(

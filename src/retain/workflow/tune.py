@@ -102,7 +102,7 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
         parameters=Parameters(
             trainable=trained.trainable,
             total=trained.total,
-            adapter_bytes=file_bytes(folder.weights(recipe.method_name)),
+            adapter_bytes=file_bytes(delivered) if (delivered := folder.delivered(recipe.method_name)) else 0,
         ),
         **measured.fields(),
         budget=() if outcome is None else outcome.budget,

@@ -216,6 +216,24 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
 
 
+def test_a_write_that_ended_between_its_two_renames_loses_nothing(tmp_path, monkeypatch):
+    model, folder = trained(), tmp_path / "at"
+    write_at(model, 0.5, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    folder.rename(tmp_path / ".at.former")  # as if the process had been killed there
+
+    def broken(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PeftModel, "save_pretrained", broken)
+        with pytest.raises(OSError, match="disk full"):
+            write_at(model, 0.1, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    write_at(model, 0.1, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["at"]
+
+
 def test_folders_with_other_things_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="holds something else"):

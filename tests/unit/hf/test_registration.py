@@ -95,6 +95,26 @@ def test_every_public_name_is_in_both_tables():
         _ = retain.nothing
 
 
+def test_type_checkers_read_the_same_table():
+    import ast
+    from pathlib import Path
+
+    stub = ast.parse(Path(retain.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    homes = {
+        node.module: tuple(sorted(alias.name for alias in node.names))
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert homes == {home: tuple(sorted(names)) for home, names in retain._HOMES.items()}
+    listed = [
+        name
+        for node in stub.body
+        if isinstance(node, ast.Assign | ast.AugAssign)
+        for name in ast.literal_eval(node.value)
+    ]
+    assert sorted(listed) == sorted(retain.__all__)
+
+
 def test_the_table_of_contents_is_short():
     from pathlib import Path
 
