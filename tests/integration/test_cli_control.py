@@ -126,6 +126,15 @@ def test_problems_of_a_budget_are_told_before_training(flags, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_check_says_what_a_promise_takes(flags, capsys):
+    assert main(["check", *flags("--budget", "pairs:5", "kl:0.1")]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "budget pairs:5: 104 control items; a model that loses nothing needs 80, one that loses and gains one" in told
+    )
+    assert "control blocks of text; one that does not move needs 19" in told
+
+
 def test_means_act_on_the_training(flags, tmp_path):
     words = [f"word{(7 * n) % 30} {'abcdefghijklmnopqrstuvwxyz'[(11 * n) % 26]}" for n in range(1200)]
     kept = [{"text": " ".join(words[i : i + 20])} for i in range(0, 1200, 20)]

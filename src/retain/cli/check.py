@@ -19,6 +19,7 @@ def run(given: Namespace) -> None:
     """Check, and say what a run would do."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.control.split import limit_words
     from retain.workflow.prepare import prepare, truncations
     from retain.workflow.tune import make_ready
 
@@ -36,5 +37,7 @@ def run(given: Namespace) -> None:
         print(f"  {suite.part} {suite.name}: {len(suite.items)} items of kind {suite.kind}")
     for genre, text in suites.reference.items():
         print(f"  reference {genre}: {len(text):,} characters")
+    for sentence in limit_words(data.control, recipe.budget, recipe.confidence):
+        print(f"  {sentence}")
     for sentence in truncations(recipe, data):
         print(f"  {sentence}")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from retain.control.certify import CLIP_FACTOR
-from retain.control.planning import fewest_items, fewest_units
+from retain.control.planning import fewest_items, fewest_units, items_needed
 from retain.data.overlap import item_content
 from retain.data.rows import AnyItem
 from retain.evaluation.suites import Suite, Suites
@@ -89,6 +89,30 @@ def limit_problems(
         elif known[name].kind != COMPLETION:
             problems += _too_few(known[name], limits[name], confidence, share)
     return problems
+
+
+def limit_words(control: Suites, limits: Mapping[str, float], confidence: float) -> list[str]:
+    """A sentence for each limit: the control data there are, and how many a promise takes.
+
+    Args:
+        control: the control data, as `split` gives them.
+        limits: points of keep suites, nats of `kl`.
+        confidence: of the promise.
+    """
+    found = {suite.name: len(set(_units(suite.items))) for suite in control.of("keep") if suite.kind != COMPLETION}
+    told = []
+    for name, limit in limits.items():
+        if name == KL:
+            blocks_there = sum(len(blocks(text)) for text in control.reference.values())
+            fewest = fewest_units(limit, confidence, CLIP_FACTOR * limit)
+            need = f"; one that does not move needs {fewest}" if fewest else ""
+            told.append(f"budget {name}:{limit:g}: {blocks_there} control blocks of text{need}")
+        elif name in found:
+            fewest, likely = fewest_items(limit / 100, confidence), items_needed(1, 1, 200, limit / 100, confidence)
+            need = f"; a model that loses nothing needs {fewest}" if fewest else "; shown only where it gains"
+            more = f", one that loses and gains one in 200 some {likely}" if fewest and likely else ""
+            told.append(f"budget {name}:{limit:g}: {found[name]} control items{need}{more}")
+    return told
 
 
 def _too_few(suite: Suite, limit: float, confidence: float, share: float | None) -> list[str]:
