@@ -11,6 +11,7 @@ import numpy as np
 from retain.control import bounds, planning
 from retain.control.bounds import NUISANCE_SHARE, Floats
 from retain.errors import InputError
+from retain.recipe import KL
 
 Unit = Literal["points", "nats"]
 
@@ -235,7 +236,9 @@ def fixed_sequence(certificates_by_step: Sequence[Sequence[Certificate]]) -> int
 def plain(certificate: Certificate) -> str:
     """One sentence for people: what was shown, or could not be, and how many items would settle it."""
     c = certificate
-    data = f"{100 * c.confidence:g} % confidence, {c.n} control items; limit {_amount(c.limit, c.unit, word=False)}"
+    data = (
+        f"{100 * c.confidence:g}% confidence, {c.n} control {_units(c)}; limit {_amount(c.limit, c.unit, word=False)}"
+    )
     if c.clipped:
         data += f"; {c.clipped} of the losses cut"
     if c.kept:
@@ -248,12 +251,16 @@ def _advice(c: Certificate) -> str:
     if c.fewest is None:
         return "no number of items shows a loss of exactly 0, only the base itself keeps that; allow a little"
     if c.n < c.fewest:
-        return f"with {c.n} items not even a model that lost nothing could be certified; give at least {c.fewest}"
+        return f"with {c.n} {_units(c)} not even a model that lost nothing could be certified; give at least {c.fewest}"
     if c.items_needed is not None:
-        return f"about {c.items_needed} items would settle it"
+        return f"about {c.items_needed} {_units(c)} would settle it"
     if c.observed >= c.limit:
-        return "the observed loss is not below the limit, so more items of this kind would not help"
-    return "the observed loss is so near the limit that over a million items would be needed"
+        return "the observed loss is not below the limit, so more of the same kind would not help"
+    return f"the observed loss is so near the limit that over a million {_units(c)} would be needed"
+
+
+def _units(c: Certificate) -> str:
+    return "blocks of text" if c.name == KL else "items"
 
 
 def _amount(value: float, unit: Unit, *, word: bool = True, up: bool = False) -> str:

@@ -124,9 +124,9 @@ def _too_few(suite: Suite, limit: float, confidence: float, share: float | None)
         return [f"budget: {suite.name} has one item or group, which cannot be parted; give more."]
     if fewest is None or control >= fewest:
         return []
-    parted = "" if share is None else f" ({100 * share:g} % of {units}, see --control-share)"
+    parted = "" if share is None else f" ({100 * share:g}% of {units}, see --control-share)"
     told = f"with {control} control items{parted} not even a model that lost nothing could be certified"
-    cure = f"at {100 * confidence:g} % confidence; give at least {fewest} of them, or allow more."
+    cure = f"at {100 * confidence:g}% confidence; give at least {fewest} of them, or allow more."
     return [f"budget: {suite.name}:{limit:g}: {told} {cure}"]
 
 
@@ -140,7 +140,7 @@ def _too_little_text(suites: Suites, limit: float, confidence: float, share: flo
         return []
     told = f"with {control} control blocks of reference text not even a model that did not move could be certified"
     length = f"at least {fewest} are needed, {fewest * BLOCK_CHARACTERS} characters of control text"
-    return [f"budget: {KL}:{limit:g}: {told} at {100 * confidence:g} % confidence; {length}."]
+    return [f"budget: {KL}:{limit:g}: {told} at {100 * confidence:g}% confidence; {length}."]
 
 
 def blocked(texts: Mapping[str, str], most: int) -> dict[str, str]:

@@ -43,7 +43,7 @@ def _row(pilot: Pilot, place: int, alphas: list[float]) -> tuple[str, ...]:
     found = {point.alpha: point for point in trial.points}
     classes = pilot.base_accuracy is not None
     cells = [trial.method, numbers.learning_rate(trial.learning_rate)]
-    cells += [] if classes else [f"{100 * trial.replay:g} %"]
+    cells += [] if classes else [f"{100 * trial.replay:g}%"]
     for alpha in alphas:
         cells += _cells(found.get(alpha), classes=classes)
     chosen = f"◀ α={pilot.chosen.alpha:g}" if place == pilot.chosen.trial else ""
@@ -66,7 +66,7 @@ def _chosen(pilot: Pilot) -> list[str]:
     best, point = pilot.best, pilot.best_point
     gain = f"{numbers.signed(point.gain, numbers.NATS)} ± {point.gain_error:.3f} {pilot.unit}"
     setting = f"{best.method} at learning rate {numbers.learning_rate(best.learning_rate)}"
-    setting += f" with {100 * best.replay:g} % replay" if best.replay else ""
+    setting += f" with {100 * best.replay:g}% replay" if best.replay else ""
     limit = f"{pilot.limit:g} nats of KL"
     if pilot.chosen.within:
         why = f"it gained most ({gain}) of all that stayed within {limit} ({_nats(point.kl)})"

@@ -17,9 +17,9 @@ def budget_sentence(result: Result) -> str:
 def kept_sentence(budget: Sequence[BudgetRecord], dial: Dial) -> str:
     """The promise as kept at the setting delivered, or by how much it was missed."""
     if dial.alpha > 0:
-        sure = f"{100 * budget[0].confidence:g} % confidence"
+        sure = f"{100 * budget[0].confidence:g}% confidence"
         limits = ", ".join(f"{one.name} ≤ {amount(one.limit, one)}" for one in budget)
-        part = "all that was trained" if dial.alpha == 1 else f"{100 * dial.alpha:g} % of the update"
+        part = "all that was trained" if dial.alpha == 1 else f"{100 * dial.alpha:g}% of the update"
         return f"Budget kept ({sure}): {limits}, with {part}."
     first = f"α = {dial.alphas[0]:g}, the safest tried" if dial.alphas else "any setting"
     missed = "; ".join(_missed(one) for one in budget if not one.kept)
@@ -43,10 +43,11 @@ def budget_tables(result: Result) -> list[Table]:
 
 def dial_tables(budget: Sequence[BudgetRecord], dial: Dial | None) -> list[Table]:
     """As `budget_tables`, of `retain dial`."""
-    return [*([_limits(budget)] if budget else []), *([_curve(dial)] if dial is not None and dial.curve else [])]
+    limits = [_limits(budget, "" if dial is None else dial.note)] if budget else []
+    return limits + ([_curve(dial, noted=not budget)] if dial is not None and dial.curve else [])
 
 
-def _limits(budget: Sequence[BudgetRecord]) -> Table:
+def _limits(budget: Sequence[BudgetRecord], told: str) -> Table:
     head = ("Limit on", "Limit", "Lost at most", "Observed", "Control units", "Kept", "Units needed", "Test")
     rows = tuple(
         (
@@ -62,20 +63,20 @@ def _limits(budget: Sequence[BudgetRecord]) -> Table:
         for one in budget
     )
     note = (
-        f"Lost at most: the upper bound at {100 * budget[0].confidence:g} % confidence, from control data that neither "
+        f"Lost at most: the upper bound at {100 * budget[0].confidence:g}% confidence, from control data that neither "
         "training nor calibration nor the scores of this report saw. It holds for data like these."
     )
-    return Table("Budget", head, rows, note)
+    return Table("Budget", head, rows, f"{note} {told}".strip())
 
 
-def _curve(dial: Dial) -> Table:
+def _curve(dial: Dial, *, noted: bool) -> Table:
     head = ("Setting α", "Measured on", "Metric", "Items", "Base", "There", "Loss [95%]", "Lost at most", "Kept")
     rows = tuple(_curve_row(point) for point in dial.curve)
     note = (
         "α scales the update: 0 is the base, 1 all that was trained. Loss: how much worse than the base. Drawn: grey "
         "the 95% intervals, orange the bounds (lost at most) and the limits, green the setting delivered."
     )
-    return Table("Along the dial", head, rows, f"{note} {dial.note}".strip())
+    return Table("Along the dial", head, rows, f"{note} {dial.note if noted else ''}".strip())
 
 
 def _curve_row(point: DialPoint) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def _limit_cell(budget: Iterable[BudgetRecord], name: str) -> str:
 
 def _note(results: list[Result]) -> str:
     sure = " or ".join(
-        f"{100 * value:g} %" for value in sorted({one.confidence for result in results for one in result.budget})
+        f"{100 * value:g}%" for value in sorted({one.confidence for result in results for one in result.budget})
     )
     told = (
         f"Lost at most: the upper bound at {sure} confidence, from each run's control data, at the setting delivered; "

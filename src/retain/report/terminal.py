@@ -78,7 +78,7 @@ def run_table(result: Result) -> RenderableType:
     if judged is not None:
         parts.append(_verdict_table(judged))
     if result.budget:
-        parts.append(dial_view(result.budget, None))
+        parts.append(dial_view(result.budget, result.dial, curve=False))
     if result.task:
         parts.append(_task_table(result.task))
     if result.keep:
@@ -93,14 +93,17 @@ def run_table(result: Result) -> RenderableType:
     return Constrain(Group(*parts, Text(_RUN_LEGEND, style="dim")), WIDTH)
 
 
-def dial_view(budget: Sequence[BudgetRecord], dial: Dial | None) -> RenderableType:
-    """The limits with their certificates, and the curve along the dial."""
-    parts = []
-    for table in dial_tables(budget, dial):
+def dial_view(budget: Sequence[BudgetRecord], dial: Dial | None, *, curve: bool = True) -> RenderableType:
+    """The limits with their certificates, what stood in the way of more, and the curve along the dial."""
+    parts: list[RenderableType] = []
+    for table in dial_tables(budget, dial if curve else None):
         shown = [index for index, name in enumerate(table.head) if name not in _LEFT_OUT]
-        parts.append(_table(table.caption, [table.head[index] for index in shown]))
+        drawn = _table(table.caption, [table.head[index] for index in shown])
         for row in table.rows:
-            parts[-1].add_row(*(_text(row[index]) for index in shown))
+            drawn.add_row(*(_text(row[index]) for index in shown))
+        parts.append(drawn)
+    if dial is not None and dial.note:
+        parts.append(_text(dial.note, "dim"))
     return Constrain(Group(*parts), WIDTH)
 
 

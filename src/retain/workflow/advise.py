@@ -246,7 +246,7 @@ def advised(recipe: AdviseRecipe, run: Recipe, chosen: Choice) -> str:
 
 
 def _told(run: Recipe) -> str:
-    replay = f" with {100 * run.replay:g} % replay" if run.replay else ""
+    replay = f" with {100 * run.replay:g}% replay" if run.replay else ""
     return f"{run.method_name} at {numbers.learning_rate(run.rate)}{replay}"
 
 

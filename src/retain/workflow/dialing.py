@@ -159,7 +159,15 @@ def turn(
         budget=tuple(map(_record, shown)),
         dial=Dial(alpha=alpha, alphas=tuple(job.alphas), groups=dict(job.groups), curve=tuple(curve)),
     )
+    if 0 < passed < len(found):
+        outcome = outcome.noted([_in_the_way(job.alphas[passed], found[passed])])
     return outcome, base
+
+
+def _in_the_way(alpha: float, certificates: Sequence[Certificate]) -> str:
+    """Which limits the next setting could not be shown to keep, and what would settle it."""
+    missed = " ".join(plain(one) for one in certificates if not one.kept)
+    return f"More of the update, α = {alpha:g}, was not delivered. {missed}"
 
 
 def _windows(job: Dialing) -> list[Window]:

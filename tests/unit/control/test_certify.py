@@ -35,13 +35,13 @@ def test_the_exact_test_needs_fewer_items_than_the_other():
 def test_sentences():
     kept = plain(certify(items(1, 3, 600), 0.95))
     assert kept.startswith("capitals: at most ")
-    assert "points lost (95 % confidence, 600 control items; limit 2): kept." in kept
+    assert "points lost (95% confidence, 600 control items; limit 2): kept." in kept
     few = plain(certify(items(0, 0, 40), 0.95))
     assert "with 40 items not even a model that lost nothing could be certified; give at least" in few
     near = plain(certify(items(4, 0, 400), 0.95))
     assert "could not be shown: observed 1, bound " in near
     assert "items would settle it" in near
-    assert "more items of this kind would not help" in plain(certify(items(12, 0, 400), 0.95))
+    assert "more of the same kind would not help" in plain(certify(items(12, 0, 400), 0.95))
 
 
 def test_a_bound_is_never_rounded_down_to_look_better():

@@ -42,7 +42,7 @@ def terminal(view):
 
 def test_a_kept_budget_names_each_limit_and_the_part_delivered():
     told = kept_sentence(BUDGET, dial(0.4))
-    assert told == "Budget kept (95 % confidence): capitals ≤ 2.0 points, kl ≤ 0.100 nats, with 40 % of the update."
+    assert told == "Budget kept (95% confidence): capitals ≤ 2.0 points, kl ≤ 0.100 nats, with 40% of the update."
 
 
 def test_at_one_all_that_was_trained_is_delivered():
@@ -207,7 +207,7 @@ def test_each_run_with_a_budget_has_a_row():
         ("▼ nothing", "▼ 3.1 of 2.0 points", "✓ 0.050 of 0.100 nats", "—"),
         ("✓ all", "—", "—", "✓ 0.2 of 2.0 points"),
     ]
-    assert "95 % confidence" in table.note
+    assert "95% confidence" in table.note
     assert "weaker than stated" in table.note
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from retain.evaluation.metrics.evidence import Evidence
 from retain.evaluation.metrics.power import MOST_ITEMS, SURE_TO_SHOW, destroyed_power, fewest_units
 
+NATS = "_nats_per_token"
+"""How the names of metrics end that are counted in nats."""
+
 
 def lost(evidence: Evidence, p_adjusted: float, tests: int) -> str:
     """What was lost, and why chance does not explain it."""
@@ -74,11 +77,12 @@ def change(evidence: Evidence) -> str:
     if evidence.interval is None:
         return text
     low, high = (amount(evidence, end, sign="+", unit=False) for end in evidence.interval)
-    return f"{text}, 95 % interval {low} to {high}"
+    return f"{text}, 95% interval {low} to {high}"
 
 
 def amount(evidence: Evidence, value: float, *, sign: str = "", unit: bool = True) -> str:
     """A change in points where items are right or wrong; else in the metric's own unit."""
     if not evidence.right_or_wrong:
-        return f"{value:{sign}.3g}" + (f" in {evidence.metric.replace('_', ' ')}" if unit else "")
+        named = "nats per token" if evidence.metric.endswith(NATS) else f"in {evidence.metric.replace('_', ' ')}"
+        return f"{value:{sign}.3g}" + (f" {named}" if unit else "")
     return f"{100 * value:{sign}.1f}" + (" points" if unit else "")
