@@ -20,6 +20,7 @@ _HOMES = {
     "retain.control.watch": ("RetentionWarning", "Watch"),
     "retain.errors": ("InputError", "MergeError", "RetainError", "TargetError", "TrainingError"),
     "retain.export.to_lora": ("Exported", "export_lora"),
+    "retain.hf.accelerate": ("accelerate", "decelerate"),
     "retain.hf.load": ("load_adapter",),
     "retain.methods.lorfa.config": ("LoRFAConfig",),
     "retain.methods.lorfa.layer": ("LoRFAModel",),
@@ -35,7 +36,7 @@ _HOMES = {
 }
 __all__ = ["Anchor", "Budget", "CalibrationWarning", "Exported", "InputError", "LoRFAConfig", "LoRFAModel"]
 __all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError"]
-__all__ += ["UpdateLimit"]
+__all__ += ["UpdateLimit", "accelerate", "decelerate"]
 __all__ += ["VeFAConfig", "VeFAModel", "Watch", "__version__", "dial", "export_lora", "load_adapter", "measure", "mix"]
 __all__ += ["read_result", "sc_lora", "self_written", "text_batches"]
 

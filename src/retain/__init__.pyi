@@ -4,6 +4,7 @@ from retain.control.replay import mix
 from retain.control.watch import RetentionWarning, Watch
 from retain.errors import InputError, MergeError, RetainError, TargetError, TrainingError
 from retain.export.to_lora import Exported, export_lora
+from retain.hf.accelerate import accelerate, decelerate
 from retain.hf.load import load_adapter
 from retain.methods.lorfa.config import LoRFAConfig
 from retain.methods.lorfa.layer import LoRFAModel
@@ -19,7 +20,7 @@ from retain.workflow.self_written import self_written
 
 __all__ = ["Anchor", "Budget", "CalibrationWarning", "Exported", "InputError", "LoRFAConfig", "LoRFAModel"]
 __all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError"]
-__all__ += ["UpdateLimit"]
+__all__ += ["UpdateLimit", "accelerate", "decelerate"]
 __all__ += ["VeFAConfig", "VeFAModel", "Watch", "__version__", "dial", "export_lora", "load_adapter", "measure", "mix"]
 __all__ += ["read_result", "sc_lora", "self_written", "text_batches"]
 

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 LEVELS = (
     {"errors"},
-    {"results", "linalg", "recipe"},
+    {"results", "linalg", "recipe", "fast"},
     {"hf"},
     {"statistics"},
     {"methods"},

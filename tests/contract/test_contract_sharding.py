@@ -10,6 +10,8 @@ from contract_models import adapted, disturb, logits, make_config
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from retain.fast import plain
+
 ON_DISK = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
 ON_DISK |= {"model.rotary_emb": "cpu", "lm_head": "cpu"}
 
@@ -31,7 +33,9 @@ def offloaded(llama, tmp_path, monkeypatch):
 def test_loading_onto_a_base_that_is_partly_on_disk(method, llama, offloaded, tmp_path, low):
     model = adapted(method, llama)
     disturb(model)
-    expected = logits(model, llama.batch())
+    with plain():  # weights that come from the disk are not read by the fused forms
+        expected = logits(model, llama.batch())
+    torch.testing.assert_close(logits(model, llama.batch()), expected, rtol=0, atol=2e-6)
     model.save_pretrained(tmp_path / "adapter")
     places = {f"base_model.model.{name}": place for name, place in ON_DISK.items()}
     loaded = PeftModel.from_pretrained(
@@ -48,7 +52,8 @@ def test_a_fresh_adapter_on_a_base_that_is_partly_on_disk(method, llama, offload
     disturb(model)
     whole = adapted(method, llama)
     disturb(whole)
-    assert torch.equal(logits(model, llama.batch()), logits(whole, llama.batch()))
+    with plain():
+        assert torch.equal(logits(model, llama.batch()), logits(whole, llama.batch()))
 
 
 def test_merging_and_unmerging_on_a_base_that_is_partly_on_disk(method, llama, offloaded):

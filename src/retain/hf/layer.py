@@ -17,12 +17,18 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from retain.errors import InputError, MergeError
-from retain.hf import precision
+from retain.fast import rule
+from retain.fast.rounding import CUT_BITS, sum_by_odds
+from retain.hf import forms
 from retain.hf.base_weight import Original, as_matrix, at_least_float32, features
 from retain.hf.config import FeatureConfig
+from retain.hf.forms import FrozenMatrix
 
 BASE = "__base__"
 """The name that stands for no adapter in a mixed batch; PEFT's convention."""
+
+MIXED_DIMENSIONS = 2
+"""Dimensions that an input has at least that is a batch of rows."""
 
 Group = tuple[Sequence[str], Tensor | None]
 """Adapters, and the rows of the batch that they act on (None: all rows)."""
@@ -66,6 +72,9 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
 
         def __getattr__(self, name: str) -> Any: ...  # submodules by name, and what PEFT's untyped base has
 
+    part_types: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Identity, nn.Dropout)
+    """What an adapter's modules are; a fused form reads no others, as one that is wrapped to be sharded."""
+
     # What a method says.
 
     @classmethod
@@ -100,6 +109,18 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         """
         return linear(self.shift(name, x).to(weight.dtype), weight)
 
+    def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor | None:  # noqa: ARG002 -- likewise
+        """The whole layer with these adapters in one function, (..., n) to (..., m); None where it cannot be."""
+        return None
+
+    def shift_rows(self, names: Sequence[str | None], x: Tensor) -> Tensor | None:  # noqa: ARG002 -- likewise
+        """s·T(x) with an adapter for each row of x (None: none), in at least the adapter's precision.
+
+        Returns:
+            (rows, ..., n); None where it has to be done adapter by adapter.
+        """
+        return None
+
     # Adapters.
 
     def update_layer(self, adapter_name: str, *, config: FeatureConfig, key: str = "", **_: Any) -> None:
@@ -121,7 +142,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         target = device or found
         if target is None or target.type == "meta":
             target = getattr(getattr(self.base_layer, "_hf_hook", None), "execution_device", None) or "cpu"
-        dtype = precision.adapter_dtype(self.base_layer)
+        dtype = forms.adapter_dtype(self.base_layer)
         for name in self.module_names:
             if adapter_name in (modules := getattr(self, name)):
                 on_meta = any(p.device.type == "meta" for p in modules[adapter_name].parameters())
@@ -146,18 +167,60 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
                 self.unmerge()
             return self._base(x, *args, **kwargs)
         if adapter_names is not None:
-            return self._adapted(x, self._rows(x, adapter_names), *args, **kwargs)
+            self._check_rows(x, adapter_names)
+            mixed = None if args or kwargs else self._mixed(x, adapter_names)
+            return self._adapted(x, self._rows(x, adapter_names), *args, **kwargs) if mixed is None else mixed
         present = [name for name in self.active_adapters if name in self.scaling]
         if self.merged or not present:
             return self._base(x, *args, **kwargs)
-        return self._adapted(x, [(present, None)], *args, **kwargs)
+        fused = None if args or kwargs else self._fused(present, x)
+        return self._adapted(x, [(present, None)], *args, **kwargs) if fused is None else fused
 
     def _base(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         y: Tensor = self.base_layer(x, *args, **kwargs)
         return y
 
+    def _fused(self, names: Sequence[str], x: Tensor) -> Tensor | None:
+        """The fused form, where the rule allows one."""
+        if torch.compiler.is_compiling() or not self._may_fuse(names, x):  # asked first: the rest cannot be traced
+            return None
+        base = forms.frozen_matrix(self.base_layer, x)
+        if base is None or not self._open(names) or not rule.usable(x, *base, *self._tensors_of(names)):
+            return None
+        return self.fused(names, x, base)
+
+    def _may_fuse(self, names: Sequence[str], x: Tensor) -> bool:
+        return x.dim() > 0 and (x.dtype not in CUT_BITS or all(self.precise[name] for name in names))
+
+    def _open(self, names: Sequence[str]) -> bool:
+        """Whether the adapters' parts may be read instead of being called."""
+        modules = self._modules_of(names)
+        return all(type(module) in self.part_types and not forms.is_watched(module) for module in modules)
+
+    def _modules_of(self, names: Sequence[str]) -> list[nn.Module]:
+        return [getattr(self, kind)[name] for kind in self.module_names for name in names]
+
+    def _tensors_of(self, names: Sequence[str]) -> list[Tensor]:
+        return [tensor for module in self._modules_of(names) for tensor in module.parameters()]
+
+    def _mixed(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
+        """All rows at once, each with its own adapter, where the rule allows it."""
+        if torch.compiler.is_compiling():
+            return None
+        names = [name if name in self.scaling else None for name in adapter_names]
+        present = list(dict.fromkeys(name for name in names if name is not None))
+        if not present or not self._may_fuse(present, x) or x.dim() < MIXED_DIMENSIONS:
+            return None
+        if not self._open(present) or not rule.usable(x, *self._tensors_of(present)):
+            return None
+        added = self.shift_rows(names, x)
+        if added is None:
+            return None
+        odd = x.dtype in CUT_BITS and added.dtype == torch.float32
+        return self._base(sum_by_odds(x, added) if odd else (x + added).to(x.dtype))
+
     def _adapted(self, x: Tensor, groups: list[Group], *args: Any, **kwargs: Any) -> Tensor:
-        weight = precision.residual_weight(self.base_layer, x)
+        weight = forms.residual_weight(self.base_layer, x)
         if weight is None or not all(self.precise[name] for names, _ in groups for name in names):
             return self._base(self._add(x, x, groups, None).to(x.dtype), *args, **kwargs)
         y = self._base(x, *args, **kwargs)
@@ -174,7 +237,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
                 total = total + added if rows is None else total.index_add(0, rows, added.to(total.dtype))
         return total
 
-    def _rows(self, x: Tensor, adapter_names: list[str]) -> list[Group]:
+    def _check_rows(self, x: Tensor, adapter_names: Sequence[str]) -> None:
         if len(x) != len(adapter_names):
             raise InputError(
                 f"adapter_names has {len(adapter_names)} entries for a batch of {len(x)}; give one for each row, "
@@ -182,6 +245,8 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
             )
         if self.merged:
             raise InputError("adapter_names cannot be used while adapters are merged; call unmerge_adapter() first.")
+
+    def _rows(self, x: Tensor, adapter_names: list[str]) -> list[Group]:
         rows: dict[str, list[int]] = {}
         for row, name in enumerate(adapter_names):
             rows.setdefault(name, []).append(row)

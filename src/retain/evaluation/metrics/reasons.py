@@ -72,8 +72,9 @@ def _blind(evidence: Evidence, alpha: float) -> str:
 
 
 def change(evidence: Evidence) -> str:
-    """The change and its interval."""
-    text = f"change {amount(evidence, evidence.change, sign='+')}"
+    """The change and its interval; of graded items, where less may be better, as the improvement that it is."""
+    word = "change" if evidence.right_or_wrong else "improvement"
+    text = f"{word} {amount(evidence, evidence.change, sign='+')}"
     if evidence.interval is None:
         return text
     low, high = (amount(evidence, end, sign="+", unit=False) for end in evidence.interval)

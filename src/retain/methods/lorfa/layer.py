@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from retain.fast.low_rank import low_rank_inside
+from retain.hf.forms import FrozenMatrix
 from retain.hf.layer import FeatureLayer
 from retain.hf.tuner import FeatureTuner
 from retain.methods.lorfa import equations
@@ -51,6 +54,38 @@ class LoRFALinear(FeatureLayer):
         code = self._code(name, x)
         B_rows = self.lorfa_B[name](torch.eye(self.lorfa_B[name].in_features, dtype=code.dtype, device=x.device))
         return equations.projected_shift(code, B_rows, weight)
+
+    def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor | None:
+        """W0 x + b + Σᵢ sᵢ (W0 Bᵢ)(Aᵢ x): a LoRA with W0 B for its second factor; several adapters as one."""
+        if any(self._drops(name) for name in names):
+            return None
+        if len(names) == 1:
+            A, B = self.lorfa_A[names[0]].weight, self.lorfa_B[names[0]].weight
+            return low_rank_inside(x, base.weight, base.bias, A, B, self.scaling[names[0]])
+        A = torch.cat([self.lorfa_A[name].weight for name in names])
+        return low_rank_inside(x, base.weight, base.bias, A, torch.cat([self._second(name) for name in names], dim=1))
+
+    def shift_rows(self, names: Sequence[str | None], x: Tensor) -> Tensor | None:
+        """B A of each row's adapter times that row, as two products of batches; of one rank only."""
+        present = list(dict.fromkeys(name for name in names if name is not None))
+        ranks = {self.lorfa_A[name].out_features for name in present}
+        if len(ranks) != 1 or any(self._drops(name) for name in present):
+            return None
+        nothing = torch.zeros_like(self.lorfa_A[present[0]].weight)
+        rows = torch.tensor([len(present) if name is None else present.index(name) for name in names], device=x.device)
+        A = torch.stack([*(self.lorfa_A[name].weight for name in present), nothing]).index_select(0, rows)
+        B = torch.stack([*(self._second(name) for name in present), nothing.T]).index_select(0, rows)
+        flat = x.reshape(len(x), -1, self.in_features)
+        code = torch.bmm(flat, A.to(x.dtype).transpose(1, 2))
+        return torch.bmm(code.to(B.dtype), B.transpose(1, 2)).view(x.shape)
+
+    def _second(self, name: str) -> Tensor:
+        B: Tensor = self.lorfa_B[name].weight
+        return B if self.scaling[name] == 1.0 else self.scaling[name] * B
+
+    def _drops(self, name: str) -> bool:
+        dropout = self.lorfa_dropout[name]
+        return isinstance(dropout, nn.Dropout) and dropout.training and dropout.p > 0
 
     def change(self, name: str, weight: Tensor) -> Tensor:
         """(W0 B) A."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from retain.fast.amounts import amounts
+from retain.hf.forms import FrozenMatrix
 from retain.hf.layer import FeatureLayer
 from retain.hf.tuner import FeatureTuner
 from retain.methods.vefa import equations
@@ -29,6 +32,7 @@ class VeFALinear(FeatureLayer):
 
     adapter_layer_names = ("vefa_lambda",)
     module_names: ClassVar = adapter_layer_names
+    part_types: ClassVar = (Amounts,)
 
     def parts(self, config: Any, key: str) -> dict[str, nn.Module]:  # noqa: ARG002 -- nothing depends on them
         """One λ."""
@@ -38,6 +42,24 @@ class VeFALinear(FeatureLayer):
         """λ ⊙ x."""
         amount: Tensor = self.vefa_lambda[name](x)
         return amount
+
+    def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor:
+        """W0((1 + Σᵢ sᵢ λᵢ) ⊙ x) + b."""
+        total = sum(self._scaled(name) for name in names[1:])
+        first = self._scaled(names[0])
+        return amounts(x, base.weight, base.bias, first + total if names[1:] else first)
+
+    def shift_rows(self, names: Sequence[str | None], x: Tensor) -> Tensor:
+        """The λ of each row's adapter ⊙ that row."""
+        present = list(dict.fromkeys(name for name in names if name is not None))
+        table = torch.stack([*(self._scaled(name) for name in present), torch.zeros(self.in_features, device=x.device)])
+        rows = torch.tensor([len(present) if name is None else present.index(name) for name in names], device=x.device)
+        lam = table.index_select(0, rows)
+        return x * lam.view(len(x), *[1] * (x.dim() - 2), self.in_features)
+
+    def _scaled(self, name: str) -> Tensor:
+        lam: Tensor = self.vefa_lambda[name].weight
+        return lam if self.scaling[name] == 1.0 else self.scaling[name] * lam
 
     def change(self, name: str, weight: Tensor) -> Tensor:
         """W0·diag(λ)."""

@@ -1,0 +1,50 @@
+"""When the fast forms may be used: one rule and one switch for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor, nn
+
+_PLAIN: ContextVar[bool] = ContextVar("retain_plain", default=False)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Use the plain forms inside the context: the same equations in ordinary operations, several times differentiable.
+
+    A forward pass belongs to the form that it was made with, whatever is switched when its backward pass runs.
+    """
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
+def usable(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether a fast form may compute on these tensors.
+
+    Not where the plain forms were asked for; not while torch.compile traces, which fuses plain operations by itself;
+    not under transforms of functions (vmap, jvp, …); not under autocast, which chooses types in a way of its own; and
+    only with ordinary dense tensors of floating-point numbers on one device.
+
+    Args:
+        x: the input of a layer.
+        others: weights and adapters; None is passed over.
+    """
+    if _PLAIN.get() or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+        return False
+    if torch._C._are_functorch_transforms_active():  # noqa: SLF001 -- torch has no public question for it
+        return False
+    given = [x, *(other for other in others if other is not None)]
+    return all(
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout == torch.strided
+        and tensor.is_floating_point()
+        and tensor.device == x.device
+        for tensor in given
+    )
