@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from retain.control.kl import chunked_kl, logits_kl
 from retain.errors import InputError
 from retain.evaluation.scoring import device_of, evaluating
-from retain.hf.describe import prepends_tokens
-from retain.hf.sides import base_view, is_adapted, mutates_base, root_of
+from retain.hf.lm_head import eval_mode, head_of, head_stands_apart, hidden_states, logits_of
+from retain.hf.sides import base_view, is_adapted, mutates_base
 
 Batch = Mapping[str, Tensor]
 """What a model is called with: `input_ids` and `attention_mask`, or `pixel_values`, …; `labels` are left out."""
@@ -87,10 +86,10 @@ class Divergence:
     def _by_hidden(self, model: nn.Module, inputs: Batch) -> Tensor:
         with self._base(model) as base:
             before = hidden_states(base, placed(base, inputs))
-        with _eval_mode(model):
+        with eval_mode(model):
             after = hidden_states(model, placed(model, inputs))
-        head = _head(model)
-        own = None if self.teacher is None else _head(self.teacher)
+        head = head_of(model)
+        own = None if self.teacher is None else head_of(self.teacher)
         device = head.weight.device
         return chunked_kl(
             before.to(device),
@@ -104,46 +103,13 @@ class Divergence:
 
     def _by_logits(self, model: nn.Module, inputs: Batch) -> Tensor:
         with self._base(model) as base:
-            before = _logits(base, placed(base, inputs))
-        with _eval_mode(model):
-            after = _logits(model, placed(model, inputs))
+            before = logits_of(base, placed(base, inputs))
+        with eval_mode(model):
+            after = logits_of(model, placed(model, inputs))
         if before.ndim == 2:
             return logits_kl(before, after)
         length = min(before.shape[1], after.shape[1])  # virtual tokens, which only one side may have, stand in front
         return logits_kl(before[:, -length:], after[:, -length:], _mask(inputs, after[:, -length:]))
-
-
-def head_stands_apart(model: nn.Module, inputs: Batch) -> bool:
-    """Whether the model's logits are its body's last hidden states times a plain matrix, and nothing else.
-
-    Not so with an adapter on the head, a quantised head, and a head before or after which the model scales or caps
-    (Gemma 2, Cohere, Granite, T5). Found by running the model once: what its head reads must be what its body
-    gives, what its head gives must be the product, and the model's own logits must be just that.
-
-    Args:
-        model: with adapters or without.
-        inputs: one batch on the model's device.
-    """
-    head = _head(model)
-    plain = type(head) is nn.Linear and type(head.weight.data) is Tensor and head.weight.device.type != "meta"
-    if not plain or prepends_tokens(model):
-        return False
-    seen: list[tuple[Tensor, Tensor]] = []
-    watcher = head.register_forward_hook(lambda _, given, made: seen.append((given[0], made)))
-    try:
-        with evaluating(model):
-            logits = _logits(model, inputs)
-            hidden = hidden_states(model, inputs)
-    finally:
-        watcher.remove()
-    if len(seen) != 1 or seen[0][0].shape != hidden.shape or seen[0][1].shape != logits.shape:
-        return False
-    read, made = seen[0]
-    return (
-        bool(torch.equal(logits.to(made.device).float(), made.float()))
-        and _close(hidden, read)
-        and _close(nn.functional.linear(read.to(head.weight.dtype), head.weight, head.bias), made)
-    )
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -152,33 +118,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = model.module
     inner: nn.Module = getattr(model, "_orig_mod", model)
     return inner
-
-
-def hidden_states(model: nn.Module, inputs: Batch) -> Tensor:
-    """The body's last hidden states (B, T, d)."""
-    root: Any = root_of(model)
-    states: Tensor = root.base_model(**inputs, **_uncached(root)).last_hidden_state
-    return states
-
-
-def _logits(model: nn.Module, inputs: Batch) -> Tensor:
-    logits: Tensor | None = getattr(model(**inputs, **_uncached(root_of(model))), "logits", None)
-    if logits is None or logits.ndim not in {2, 3}:
-        raise InputError(
-            f"{type(root_of(model)).__name__} gives no logits of the form (items, classes) or (items, tokens, "
-            "vocabulary), so base and tuned predictions cannot be compared; use a causal language model or a "
-            "classifier."
-        )
-    return logits
-
-
-def _uncached(root: Any) -> dict[str, bool]:
-    return {"use_cache": False} if getattr(root, "can_generate", lambda: False)() else {}
-
-
-def _head(model: nn.Module) -> Any:
-    root: Any = root_of(model)
-    return root.get_output_embeddings() if hasattr(root, "get_output_embeddings") else None
 
 
 def _mask(inputs: Batch, states: Tensor) -> Tensor:
@@ -198,22 +137,3 @@ def placed(model: nn.Module, inputs: Batch) -> dict[str, Tensor]:
     """The inputs on the model's device."""
     device = device_of(model)
     return {name: value.to(device) for name, value in inputs.items()}
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside, gradients as they are outside; every module's own mode is given back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    """Equal but for rounding, which is coarse under 16 bits."""
-    coarse = torch.is_autocast_enabled(one.device.type) or other.dtype.itemsize < 4
-    one, other = one.float(), other.float().to(one.device)
-    return bool((one - other).norm() <= (1e-2 if coarse else 1e-5) * other.norm())

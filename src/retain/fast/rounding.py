@@ -11,6 +11,7 @@ whatever else is in the batch, in the forward pass and where it is computed agai
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -31,21 +32,19 @@ def odds(features: int, bits: int, device: torch.device) -> Tensor:
     return drawn.to(device)
 
 
-def round_by_odds(values: Tensor, odds_there: Tensor, bits: int) -> Tensor:
-    """Cut `bits` bits off float32 numbers, up or down by odds; the numbers given are overwritten.
+def round_by_odds(values: Tensor, odds_there: Tensor, out: Tensor) -> None:
+    """Write float32 numbers to a 16-bit tensor, up or down by odds; the numbers given are overwritten.
 
     Args:
-        values: float32 (…, n); infinities stay.
+        values: float32 (…, n), contiguous; infinities stay.
         odds_there: integers below 2^bits, int32, broadcast against values.
-        bits: how many to cut off.
-
-    Returns:
-        The same tensor; what it holds is exact in the shorter type (but for that type's subnormal numbers).
+        out: bfloat16 or float16 (…, n). Each number is one of the two neighbours there (but among float16's subnormal
+            numbers, where it is rounded to the nearest).
     """
     raw = values.view(torch.int32)
     raw += odds_there
-    raw &= -(1 << bits)
-    return values
+    raw &= -(1 << CUT_BITS[out.dtype])
+    out.copy_(values)
 
 
 def scaled_by_odds(x: Tensor, factor: Tensor) -> Tensor:
@@ -53,28 +52,43 @@ def scaled_by_odds(x: Tensor, factor: Tensor) -> Tensor:
 
     Args:
         x: (…, S, n) in bfloat16 or float16; S is the position.
-        factor: (n,), or anything that broadcasts against (…, S, n) in its last dimensions but S, float32.
+        factor: (n,) in float32.
 
     Returns:
         The shape and type of x; where factor is 1, x bit for bit.
     """
-    bits, n = CUT_BITS[x.dtype], x.shape[-1]
-    table = odds(n, bits, x.device)
-    whole = x if x.dim() > 1 else x.unsqueeze(0)
-    length = whole.shape[-2]
-    out = torch.empty_like(whole, memory_format=torch.contiguous_format)
-    step = ROWS if x.device.type == "cpu" else max(length, 1)
-    for start in range(0, length, step):
-        piece = slice(start, start + step)
-        rows = torch.arange(start, min(start + step, length), device=x.device) % ROWS
-        values = whole[..., piece, :].float() * factor
-        out[..., piece, :] = round_by_odds(values, table[rows], bits)
-    return out.view(x.shape)
+    return _by_blocks(x, lambda values, _: values.mul_(factor))
 
 
 def sum_by_odds(x: Tensor, added: Tensor) -> Tensor:
-    """X + added, rounded to the 16-bit type of x by odds: (…, S, n); where `added` is 0, x bit for bit."""
-    bits, n = CUT_BITS[x.dtype], x.shape[-1]
-    rows = torch.arange(x.shape[-2], device=x.device) % ROWS
-    total = round_by_odds(x.float() + added.float(), odds(n, bits, x.device)[rows], bits)
-    return total.to(x.dtype)
+    """X + added, rounded to the 16-bit type of x by odds; where `added` is 0, x bit for bit.
+
+    Args:
+        x: (…, S, n) in bfloat16 or float16.
+        added: of the same shape, in float32.
+    """
+    parts = _with_positions(added)
+    return _by_blocks(x, lambda values, piece: values.add_(parts[..., piece, :]))
+
+
+def _with_positions(x: Tensor) -> Tensor:
+    """The same with a dimension for the position, also where there is one vector only."""
+    return x if x.dim() > 1 else x.unsqueeze(0)
+
+
+def _by_blocks(x: Tensor, change: Callable[[Tensor, slice], object]) -> Tensor:
+    """X in float32, changed in place and rounded: on a CPU some positions at once, within its cache."""
+    table, whole = odds(x.shape[-1], CUT_BITS[x.dtype], x.device), _with_positions(x)
+    out = torch.empty_like(whole, memory_format=torch.contiguous_format)
+    length = whole.shape[-2]
+    step = ROWS if x.device.type == "cpu" else max(length, 1)
+    values = torch.empty((*whole.shape[:-2], min(step, length), whole.shape[-1]), device=x.device)
+    for start in range(0, length, step):
+        piece = slice(start, min(start + step, length))
+        rows = piece.stop - start
+        if rows != values.shape[-2]:
+            values = values.new_empty((*whole.shape[:-2], rows, whole.shape[-1]))
+        change(values.copy_(whole[..., piece, :]), piece)
+        there = table[:rows] if rows <= ROWS else table.repeat(-(-rows // ROWS), 1)[:rows]
+        round_by_odds(values, there, out[..., piece, :])
+    return out.view(x.shape)

@@ -50,6 +50,11 @@ class FastLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
         return matrices and up.bias is None and not drops
 
 
+def has_lora(model: nn.Module) -> bool:
+    """Whether a model has LoRA layers of PEFT on linear layers."""
+    return any(type(module) in (lora.Linear, FastLora) for module in model.modules())
+
+
 def accelerate(model: nn.Module) -> int:
     """Let the LoRA layers of a PEFT model compute with less time and memory; `decelerate` takes it back.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from retain.data.readers import PictureReader, Reader
@@ -22,6 +22,7 @@ from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
 from retain.results import Cost, CurvePoint
 from retain.training.callbacks import ProgressBar, StepClock, StopWhenNotFinite, TimedCheckpoint
+from retain.training.loss import LeanTrainer
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def train(
     arguments = training_arguments(recipe, directory, pictures=lessons.of_pictures)
     _reset_peak()
     try:
-        trainer = Trainer(
+        trainer = LeanTrainer(
             model=model,
             args=arguments,
             train_dataset=lessons.rows,

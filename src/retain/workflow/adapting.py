@@ -20,6 +20,7 @@ from retain.data.tokens import encode_example
 from retain.errors import InputError
 from retain.evaluation.reading import class_names
 from retain.evaluation.scoring import padding_id
+from retain.hf.accelerate import accelerate, has_lora
 from retain.hf.adapt import attach
 from retain.hf.describe import adapter_config, parameter_counts
 from retain.hf.dial import ensure_scalable
@@ -94,13 +95,7 @@ def train_or_load(
     start, told = _start((base, base_hash), reader, recipe, data, shared, progress)
     heads = data.labels if is_classifier(base) else []
     set_seed(recipe.seed)
-    if recipe.method_name == "full":
-        # 16-bit weights would round small steps away: train in float32, cast back afterwards.
-        model = base.float().requires_grad_(True)  # noqa: FBT003  (torch's own signature)
-    elif start is not None:
-        model = start()
-    else:
-        model = attach(base, recipe.method_name, adapter_fields(recipe))
+    model = _attached(base, recipe, start)
     if recipe.budget and recipe.method_name != "full":
         ensure_scalable(model)
     calibrated = time.perf_counter() - began if start is not None else 0.0
@@ -130,6 +125,17 @@ def train_or_load(
     fitted = _head_folder(recipe, data, shared) / BASE_HEAD
     folder.save_weights(lambda path: _save(model, reader, path, heads, fitted), recipe.method_name, record)
     return model, record
+
+
+def _attached(base: Any, recipe: Recipe, start: Callable[[], Any] | None) -> Any:
+    """The model as it is trained: with the method's adapter, or whole."""
+    if recipe.method_name == "full":
+        # 16-bit weights would round small steps away: train in float32, cast back afterwards.
+        return base.float().requires_grad_(True)  # noqa: FBT003  (torch's own signature)
+    model = attach(base, recipe.method_name, adapter_fields(recipe)) if start is None else start()
+    if recipe.accelerate and has_lora(model):
+        accelerate(model)
+    return model
 
 
 def _keep_rows(

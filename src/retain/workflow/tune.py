@@ -32,7 +32,7 @@ from retain.workflow.prepare import Data, is_calibrated, prepare, settings_of, s
 from retain.workflow.record import provenance, write_record
 
 RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training", "head"}
-MEANS = {"anchor", "replay", "update_limit", "update_unit", "watch"}
+MEANS = {"anchor", "replay", "update_limit", "update_unit", "watch", "accelerate"}
 """What the record says of the training, beside method, learning rate and seed."""
 
 CALIBRATION = {"calibrate_keep", "calibrate_learn", "calibrate_tokens", "calibrate_seed", "statistics"}

@@ -16,9 +16,10 @@ from transformers import (
 
 from retain import VeFAConfig
 from retain.control.anchor import Anchor, text_batches
-from retain.control.divergence import Divergence, head_stands_apart
+from retain.control.divergence import Divergence
 from retain.errors import InputError, TrainingError
 from retain.evaluation.metrics.tokens import kl
+from retain.hf.lm_head import head_stands_apart
 from tiny import make_bert, make_llama, make_tokenizer, make_vit
 
 SMALL = {
