@@ -32,7 +32,7 @@ UNCOMPARED_FIELDS = CALIBRATING_FIELDS | frozenset(
     {
         "output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates", "calibrate_keep",
         "calibrate_learn", "calibrate_batch_size", "memory_limit", "statistics", "budget", "confidence", "alphas",
-        "control_share", "anchor", "replay", "update_limit", "update_unit", "watch", "from_run",
+        "control_share", "anchor", "replay", "update_limit", "update_unit", "watch", "accelerate", "from_run",
     }
 )  # fmt: skip
 """Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
@@ -249,8 +249,7 @@ def _means(recipe: Recipe) -> dict[str, Any]:
     found = {name: getattr(recipe, name) for name in ("anchor", "replay", "update_limit") if getattr(recipe, name)}
     if recipe.update_limit:
         found["update_unit"] = recipe.update_unit
-    if recipe.watch:
-        found["watch"] = True
+    found |= {name: True for name in ("watch", "accelerate") if getattr(recipe, name)}
     if recipe.limits_training:
         found["kl limit"] = recipe.budget.get(KL)
     if recipe.needs_keep_text:
