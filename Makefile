@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo assets install test test-slow lint types format clean
+.PHONY: help demo assets install test test-slow bench lint types format clean
 
 help:
 	@echo "make demo       teach SmolLM2-135M to write headlines in two ways; see what each learned and lost"
 	@echo "make test       the tests (two cores, no model downloads)"
 	@echo "make test-slow  tests with the real packaged model"
+	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some ten minutes)"
 	@echo "make lint types ruff (strict) and mypy (strict)"
 	@echo "make clean      remove what was built here: .venv, .assets, runs"
 
@@ -35,6 +36,9 @@ test: $(STAMP)
 
 test-slow: assets
 	$(BIN)/python -m pytest -m slow
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run_all.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ _HOMES = {
     "retain.export.to_lora": ("Exported", "export_lora"),
     "retain.hf.accelerate": ("accelerate", "decelerate"),
     "retain.hf.load": ("load_adapter",),
+    "retain.hf.swap": ("swap_adapter",),
     "retain.methods.lorfa.config": ("LoRFAConfig",),
     "retain.methods.lorfa.layer": ("LoRFAModel",),
     "retain.methods.sc_lora.attach": ("CalibrationWarning", "sc_lora"),
@@ -38,7 +39,7 @@ __all__ = ["Anchor", "Budget", "CalibrationWarning", "Exported", "InputError", "
 __all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError"]
 __all__ += ["UpdateLimit", "accelerate", "decelerate"]
 __all__ += ["VeFAConfig", "VeFAModel", "Watch", "__version__", "dial", "export_lora", "load_adapter", "measure", "mix"]
-__all__ += ["read_result", "sc_lora", "self_written", "text_batches"]
+__all__ += ["read_result", "sc_lora", "self_written", "swap_adapter", "text_batches"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ from retain.errors import InputError, MergeError, RetainError, TargetError, Trai
 from retain.export.to_lora import Exported, export_lora
 from retain.hf.accelerate import accelerate, decelerate
 from retain.hf.load import load_adapter
+from retain.hf.swap import swap_adapter
 from retain.methods.lorfa.config import LoRFAConfig
 from retain.methods.lorfa.layer import LoRFAModel
 from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
@@ -22,6 +23,6 @@ __all__ = ["Anchor", "Budget", "CalibrationWarning", "Exported", "InputError", "
 __all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError"]
 __all__ += ["UpdateLimit", "accelerate", "decelerate"]
 __all__ += ["VeFAConfig", "VeFAModel", "Watch", "__version__", "dial", "export_lora", "load_adapter", "measure", "mix"]
-__all__ += ["read_result", "sc_lora", "self_written", "text_batches"]
+__all__ += ["read_result", "sc_lora", "self_written", "swap_adapter", "text_batches"]
 
 __version__: str
