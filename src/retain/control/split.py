@@ -110,8 +110,10 @@ def limit_words(control: Suites, limits: Mapping[str, float], confidence: float)
         elif name in found:
             fewest, likely = fewest_items(limit / 100, confidence), items_needed(1, 1, 200, limit / 100, confidence)
             need = f"; a model that loses nothing needs {fewest}" if fewest else "; shown only where it gains"
-            more = f", one that loses and gains one in 200 some {likely}" if fewest and likely else ""
-            told.append(f"budget {name}:{limit:g}: {found[name]} control items{need}{more}")
+            more = (
+                f", one that loses and gains one in 200 some {likely} for an even chance" if fewest and likely else ""
+            )
+            told.append(f"budget {name}:{limit:g}: {found[name]} control items (or groups){need}{more}")
     return told
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -48,14 +49,31 @@ def low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tenso
     Returns:
         (…, m), in the type of x. It can be differentiated once; gradients have the types of A and B.
     """
-    y: Tensor = _LowRank.apply(x, weight, bias, A, B, (scale, False))  # type: ignore[no-untyped-call]  # torch's
-    return y
+    return _applied(x, weight, bias, A, B, (scale, False))
 
 
 def low_rank_inside(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float = 1.0) -> Tensor:
     """Compute y = W0(x + s·B A x) + b: as `low_rank`, with B (n, r)."""
-    y: Tensor = _LowRank.apply(x, weight, bias, A, B, (scale, True))  # type: ignore[no-untyped-call]  # torch's
+    return _applied(x, weight, bias, A, B, (scale, True))
+
+
+def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, how: tuple[float, bool]) -> Tensor:
+    """With a graph only where a gradient is asked for."""
+    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, A, B))):
+        return _forward(x, weight, bias, A, B, how)[0]
+    y: Tensor = _LowRank.apply(x, weight, bias, A, B, how)  # type: ignore[no-untyped-call]  # torch's
     return y
+
+
+def _forward(
+    x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, how: tuple[float, bool]
+) -> tuple[Tensor, Tensor]:
+    """The layer's output (…, m) and the codes (tokens, r)."""
+    scale, inside = how
+    flat = x.reshape(-1, x.shape[-1])
+    code = flat @ A.to(x.dtype).T
+    y = linear(flat, weight, bias).addmm_(code, _up(weight, B, inside=inside).T, alpha=scale)
+    return y.view(*x.shape[:-1], len(weight)), code
 
 
 def _up(weight: Tensor, B: Tensor, *, inside: bool) -> Tensor:
@@ -69,13 +87,11 @@ class _LowRank(Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, how: tuple[float, bool]
     ) -> Tensor:
         ctx.scale, ctx.inside = how
-        flat = x.reshape(-1, x.shape[-1])
-        code = flat @ A.to(x.dtype).T
-        y = linear(flat, weight, bias).addmm_(code, _up(weight, B, inside=ctx.inside).T, alpha=ctx.scale)
+        y, code = _forward(x, weight, bias, A, B, how)
         kept = keep(x) if ctx.needs_input_grad[3] else Kept()
         ctx.again = kept.again
         ctx.save_for_backward(weight, A, B, code if ctx.needs_input_grad[4] else None, *kept.tensors)
-        return y.view(*x.shape[:-1], len(weight))
+        return y
 
     @staticmethod
     @once_differentiable
@@ -83,13 +99,14 @@ class _LowRank(Function):
         weight, A, B, code, *kept = ctx.saved_tensors
         needs_x, _, _, needs_A, needs_B, _ = ctx.needs_input_grad
         g = gradient.reshape(-1, gradient.shape[-1])
-        d_code = (g @ _up(weight, B, inside=ctx.inside)).mul_(ctx.scale) if needs_x or needs_A else None
-        d_x = d_A = d_B = None
-        if needs_B:
-            d_up = (code.T @ g).mul_(ctx.scale)
-            d_B = (d_up @ weight if ctx.inside else d_up).T.to(B.dtype)
-        if d_code is not None and needs_A:
-            d_A = (d_code.T @ ctx.again(*kept).reshape(-1, A.shape[1])).to(A.dtype)
-        if d_code is not None and needs_x:
-            d_x = (g @ weight).addmm_(d_code, A.to(g.dtype)).view(*gradient.shape[:-1], A.shape[1])
+        with torch.autocast(g.device.type, enabled=False):
+            d_code = (g @ _up(weight, B, inside=ctx.inside)).mul_(ctx.scale) if needs_x or needs_A else None
+            d_x = d_A = d_B = None
+            if needs_B:
+                d_up = (code.T @ g).mul_(ctx.scale)
+                d_B = (d_up @ weight if ctx.inside else d_up).T.to(B.dtype)
+            if d_code is not None and needs_A:
+                d_A = (d_code.T @ ctx.again(*kept).reshape(-1, A.shape[1])).to(A.dtype)
+            if d_code is not None and needs_x:
+                d_x = (g @ weight).addmm_(d_code, A.to(g.dtype)).view(*gradient.shape[:-1], A.shape[1])
         return d_x, None, None, d_A, d_B, None

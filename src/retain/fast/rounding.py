@@ -5,8 +5,8 @@ Rounded up with a probability of the part that is cut off, the mean is right at 
 left alone, bit for bit (stochastic rounding: Croci et al., "Stochastic rounding: implementation, error analysis and
 applications", Royal Society Open Science 9, 2022).
 
-The odds come from a fixed table, by feature and by position in the sequence, so the same input gives the same bits,
-whatever else is in the batch, in the forward pass and where it is computed again.
+The odds come from a fixed table, by feature and by a hash of the token's own numbers: the same token gives the same
+bits, whatever stands around it, in the forward pass and where it is computed again, and tokens differ from each other.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-ROWS = 64
-"""Positions after which the table of odds repeats; on a CPU also those that are rounded at once, within its cache."""
+ROWS = 128
+"""Rows of the table of odds, a power of two."""
+
+BLOCK = 64
+"""Positions that are rounded at once on a CPU, within its cache."""
+
+SAMPLED = 16
+"""Features of a token, evenly spread, that choose its row."""
 
 CUT_BITS = {torch.bfloat16: 16, torch.float16: 13}
 """Bits of a float32's mantissa that a type has no room for."""
@@ -32,7 +38,25 @@ def odds(features: int, bits: int, device: torch.device) -> Tensor:
     return drawn.to(device)
 
 
-def round_by_odds(values: Tensor, odds_there: Tensor, out: Tensor) -> None:
+@lru_cache(maxsize=8)
+def _multipliers(count: int, device: torch.device) -> Tensor:
+    generator = torch.Generator().manual_seed(count)
+    return torch.randint(-(2**31), 2**31, (count,), generator=generator).bitwise_or(1).to(torch.int32).to(device)
+
+
+def row_of(x: Tensor) -> Tensor:
+    """The row of the table for each token, int64 (…): a multiply-shift hash of the bits of some of its features.
+
+    Args:
+        x: (…, n), 16 bits, n ≥ 1.
+    """
+    step = max(x.shape[-1] // SAMPLED, 1)
+    bits = x[..., ::step].view(torch.int16).to(torch.int32)
+    mixed = (bits * _multipliers(bits.shape[-1], x.device)).sum(-1, dtype=torch.int32)
+    return (mixed >> (32 - ROWS.bit_length())).bitwise_and(ROWS - 1).long()
+
+
+def round_by_odds(values: Tensor, odds_there: Tensor, out: Tensor, *, guard: bool | None = None) -> None:
     """Write float32 numbers to a 16-bit tensor, up or down by odds; the numbers given are overwritten.
 
     Args:
@@ -40,19 +64,24 @@ def round_by_odds(values: Tensor, odds_there: Tensor, out: Tensor) -> None:
         odds_there: integers below 2^bits, int32, broadcast against values.
         out: bfloat16 or float16 (…, n). Each number is one of the two neighbours there (but among float16's subnormal
             numbers, where it is rounded to the nearest).
+        guard: look for numbers that are none, whose bits may run over; by default not on a CPU, which makes none of
+            those bits.
     """
+    broken = values.isnan() if (values.device.type != "cpu" if guard is None else guard) else None
     raw = values.view(torch.int32)
     raw += odds_there
     raw &= -(1 << CUT_BITS[out.dtype])
     out.copy_(values)
+    if broken is not None:
+        out.masked_fill_(broken, float("nan"))
 
 
 def scaled_by_odds(x: Tensor, factor: Tensor) -> Tensor:
     """X ⊙ factor, rounded to the 16-bit type of x by odds.
 
     Args:
-        x: (…, S, n) in bfloat16 or float16; S is the position.
-        factor: (n,) in float32.
+        x: (…, n) in bfloat16 or float16.
+        factor: (n,), or (…, 1, n) where it is not the same for all, in float32.
 
     Returns:
         The shape and type of x; where factor is 1, x bit for bit.
@@ -60,12 +89,17 @@ def scaled_by_odds(x: Tensor, factor: Tensor) -> Tensor:
     return _by_blocks(x, lambda values, _: values.mul_(factor))
 
 
+def scaled_to_nearest(x: Tensor, factor: Tensor) -> Tensor:
+    """X ⊙ factor computed in float32 and rounded once to the nearest, as `scaled_by_odds` otherwise."""
+    return _by_blocks(x, lambda values, _: values.mul_(factor), by_odds=False)
+
+
 def sum_by_odds(x: Tensor, added: Tensor) -> Tensor:
     """X + added, rounded to the 16-bit type of x by odds; where `added` is 0, x bit for bit.
 
     Args:
-        x: (…, S, n) in bfloat16 or float16.
-        added: of the same shape, in float32.
+        x: (…, n) in bfloat16 or float16.
+        added: of the same shape, in float32 or the type of x.
     """
     parts = _with_positions(added)
     return _by_blocks(x, lambda values, piece: values.add_(parts[..., piece, :]))
@@ -76,19 +110,20 @@ def _with_positions(x: Tensor) -> Tensor:
     return x if x.dim() > 1 else x.unsqueeze(0)
 
 
-def _by_blocks(x: Tensor, change: Callable[[Tensor, slice], object]) -> Tensor:
+def _by_blocks(x: Tensor, change: Callable[[Tensor, slice], object], *, by_odds: bool = True) -> Tensor:
     """X in float32, changed in place and rounded: on a CPU some positions at once, within its cache."""
     table, whole = odds(x.shape[-1], CUT_BITS[x.dtype], x.device), _with_positions(x)
+    rows = row_of(whole) if by_odds else None
     out = torch.empty_like(whole, memory_format=torch.contiguous_format)
     length = whole.shape[-2]
-    step = ROWS if x.device.type == "cpu" else max(length, 1)
-    values = torch.empty((*whole.shape[:-2], min(step, length), whole.shape[-1]), device=x.device)
+    step = BLOCK if x.device.type == "cpu" else max(length, 1)
     for start in range(0, length, step):
-        piece = slice(start, min(start + step, length))
-        rows = piece.stop - start
-        if rows != values.shape[-2]:
-            values = values.new_empty((*whole.shape[:-2], rows, whole.shape[-1]))
-        change(values.copy_(whole[..., piece, :]), piece)
-        there = table[:rows] if rows <= ROWS else table.repeat(-(-rows // ROWS), 1)[:rows]
-        round_by_odds(values, there, out[..., piece, :])
+        piece = slice(start, start + step)
+        values = whole[..., piece, :].float().contiguous()
+        change(values, piece)
+        if rows is None:
+            out[..., piece, :] = values
+        else:
+            there = table.index_select(0, rows[..., piece].reshape(-1)).view(values.shape)
+            round_by_odds(values, there, out[..., piece, :])
     return out.view(x.shape)

@@ -11,6 +11,7 @@ model is called. What is not known here is kept as it is.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import gelu
 from torch.utils.weak import WeakTensorKeyDictionary
 
+FULL = torch.float32.itemsize
 MOST_STEPS = 4
 """Operations that are followed back at most."""
 
@@ -51,24 +53,24 @@ def keep(x: Tensor) -> Kept:
     """
     if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001, FBT003 -- no public one
         return Kept((x,))  # whoever moves or counts saved tensors gets the plain one
-    known: Kept | None = _KNOWN.get(x)  # type: ignore[no-untyped-call]  # torch's
-    if known is None:
-        found = _made_of(x.grad_fn, x.dtype, MOST_STEPS)
+    version, known = _KNOWN.get(x, (None, None))  # type: ignore[no-untyped-call]  # torch's
+    if known is None or version != x._version:  # noqa: SLF001 -- x was written over since
+        found = _made_of(x.grad_fn, MOST_STEPS)
         if found is None or any(tensor.device != x.device for tensor in found.tensors):
             return Kept((x,))
         tensors = tuple(tensor.detach() for tensor in found.tensors)
-        known = _KNOWN[x] = Kept(tensors, Again(found.again, x.shape))
-    if isinstance(known.again, Again):
-        known.again.readers += 1
-    return known
+        known = Kept(tensors, Again(found.again, x.shape))
+        _KNOWN[x] = (x._version, known)  # noqa: SLF001 -- as above
+    known.again.readers += 1
+    return known  # type: ignore[no-any-return]  # torch's
 
 
 _KNOWN = WeakTensorKeyDictionary()
-"""Inputs alive that were seen already: q, k and v read one, and it is made again once for all of them."""
+"""Inputs alive that were seen already, by their version: q, k and v read one, and it is made again once for all."""
 
 
 class Again:
-    """Makes x again for the first of its readers, and lets go of it after the last.
+    """Makes x again for the first of its readers, and lets go of it after the last, or when the backward pass ends.
 
     Args:
         make: makes x of what was kept.
@@ -82,22 +84,37 @@ class Again:
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         """x, which readers must not write to."""
-        x = self.make(*tensors).view(self.shape) if self.made is None else self.made
-        self.served = (self.served + 1) % self.readers
-        self.made = x if self.served else None
+        x = self.made
+        if x is None:
+            x = self.made = self.make(*tensors).view(self.shape)
+            self.served = 0
+            with suppress(RuntimeError):  # not in a backward pass
+                torch.autograd.Variable._execution_engine.queue_callback(self._forget)  # noqa: SLF001 -- no public one
+        self.served += 1
+        if self.served >= self.readers:
+            self._forget()
         return x
 
+    def _forget(self) -> None:
+        self.made = None
 
-def _made_of(node: Any, dtype: torch.dtype, steps: int) -> Kept | None:
+
+def _made_of(node: Any, steps: int) -> Kept | None:
     """The rule for the operation that made x, by its name in the graph; None where there is none."""
     rule = _RULES.get("" if node is None or steps == 0 else node.name())
     try:
-        return None if rule is None else rule(node, dtype, steps)
-    except RuntimeError:  # what was kept is gone, or was written over since
+        return None if rule is None or _handled(node) else rule(node, steps)
+    except (RuntimeError, AttributeError):  # what was kept is gone or written over, or this torch names it otherwise
         return None
 
 
-def _product(node: Any, dtype: torch.dtype, steps: int) -> Kept | None:
+def _handled(node: Any) -> bool:
+    """Whether somebody handles what an operation keeps (checkpointing, offloading): then it is not there already."""
+    kept = [getattr(node, name) for name in dir(node) if name.startswith("_raw_saved_")]
+    return any(getattr(one, "unpack_hook", _handled) is not None for one in kept)  # an older torch cannot tell
+
+
+def _product(node: Any, steps: int) -> Kept | None:
     """A gate, a ⊙ b with both kept; or a norm's last step, its frozen weight times what is normalised."""
     a, b = node._saved_self, node._saved_other  # noqa: SLF001 -- autograd's own names for what it keeps
     if a is not None and b is not None:
@@ -105,7 +122,7 @@ def _product(node: Any, dtype: torch.dtype, steps: int) -> Kept | None:
     factor, place = (a, 1) if a is not None else (b, 0)
     if factor is None or factor.requires_grad:
         return None
-    inner = _made_of(node.next_functions[place][0], dtype, steps - 1)
+    inner = _made_of(node.next_functions[place][0], steps - 1)
     return None if inner is None else Kept((factor, *inner.tensors), _times(inner.again))
 
 
@@ -113,17 +130,21 @@ def _times(again: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda factor, *rest: factor * again(*rest)
 
 
-def _cast(node: Any, dtype: torch.dtype, steps: int) -> Kept | None:
-    inner = _made_of(node.next_functions[0][0], dtype, steps - 1)
+def _cast(node: Any, steps: int) -> Kept | None:
+    inner, dtype = _made_of(node.next_functions[0][0], steps - 1), node._input_metadata[0].dtype  # noqa: SLF001 -- as above
     return None if inner is None else Kept(inner.tensors, lambda *tensors: inner.again(*tensors).to(dtype))
 
 
-def _layer_norm(node: Any, dtype: torch.dtype, _: int) -> Kept | None:
-    """(h − mean)·(1/deviation)·w + b, with the mean and deviation of the forward pass: right to its last digits."""
+def _layer_norm(node: Any, _: int) -> Kept | None:
+    """(h − mean)·(1/deviation)·w + b, with the mean and deviation of the forward pass: right to its last digits.
+
+    Not where these are kept in 16 bits, as on a CPU: x would be right to a few percent only.
+    """
     h, mean, deviation = node._saved_input, node._saved_result1, node._saved_result2  # noqa: SLF001 -- as above
     weight, bias = node._saved_weight, node._saved_bias  # noqa: SLF001 -- as above
-    if weight is None or bias is None:
+    if weight is None or bias is None or mean.dtype.itemsize < FULL:
         return None
+    dtype = h.dtype
 
     def again(h: Tensor, mean: Tensor, deviation: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.addcmul(bias.to(mean.dtype), (h - mean).mul_(deviation), weight.to(mean.dtype)).to(dtype)
@@ -131,16 +152,16 @@ def _layer_norm(node: Any, dtype: torch.dtype, _: int) -> Kept | None:
     return Kept((h, mean, deviation, weight, bias), again)
 
 
-def _gelu(node: Any, _: torch.dtype, __: int) -> Kept:
+def _gelu(node: Any, _: int) -> Kept:
     shape = str(node._saved_approximate)  # noqa: SLF001 -- as above
     return Kept((node._saved_self,), lambda h: gelu(h, approximate=shape))  # noqa: SLF001 -- as above
 
 
-def _silu(node: Any, _: torch.dtype, __: int) -> Kept:
+def _silu(node: Any, _: int) -> Kept:
     return Kept((node._saved_self,), torch.nn.functional.silu)  # noqa: SLF001 -- as above
 
 
-_RULES: dict[str, Callable[[Any, torch.dtype, int], Kept | None]] = {
+_RULES: dict[str, Callable[[Any, int], Kept | None]] = {
     "MulBackward0": _product,
     "ToCopyBackward0": _cast,
     "NativeLayerNormBackward0": _layer_norm,

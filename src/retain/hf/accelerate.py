@@ -31,6 +31,8 @@ class FastLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
         names = [name for name in self.active_adapters if name in self.lora_A]
         if self.disable_adapters or self.merged or not names or x.dim() == 0:
             return None
+        if x.dtype == torch.float16:  # in which small gradients of the adapters would vanish
+            return None
         if any(name in self.lora_variant or not self._plain(name) for name in names):
             return None
         base = forms.frozen_matrix(self.get_base_layer(), x)
@@ -47,7 +49,7 @@ class FastLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
         down, up, dropout = self.lora_A[name], self.lora_B[name], self.lora_dropout[name]
         drops = not isinstance(dropout, nn.Identity) and dropout.training and getattr(dropout, "p", 1.0) > 0
         matrices = all(type(one) is nn.Linear and not forms.is_watched(one) for one in (down, up))
-        return matrices and up.bias is None and not drops
+        return matrices and up.bias is None and not drops and not forms.is_watched(dropout)
 
 
 def has_lora(model: nn.Module) -> bool:
@@ -59,14 +61,15 @@ def accelerate(model: nn.Module) -> int:
     """Let the LoRA layers of a PEFT model compute with less time and memory; `decelerate` takes it back.
 
     The results are those of PEFT to rounding. Over a 16-bit base with float32 adapters, PEFT copies each input up to
-    float32; here the adapters are rounded down to 16 bits instead (gradients right to some .3 %, kept in float32).
+    float32; here the adapters are rounded down to bfloat16 instead (gradients right to some .3 %, kept in float32).
     Inputs that autograd keeps already in another form are not kept again (`retain.fast.source`).
 
     Args:
-        model: any model with LoRA layers of PEFT; adapters added later act likewise.
+        model: any model with LoRA layers of PEFT. Call it again after an adapter was added that changes more layers.
 
     Returns:
-        Layers that changed; those of a model that was accelerated before are not counted again.
+        Layers that changed; those of a model that was accelerated before are not counted again, nor those whose
+        forward somebody replaced.
 
     Raises:
         InputError: the model has no LoRA layer on a linear layer.
@@ -77,7 +80,7 @@ def accelerate(model: nn.Module) -> int:
             "This model has no LoRA layer of PEFT on a linear layer, so there is nothing to accelerate; retain's own "
             "methods are fast by themselves."
         )
-    changed = [layer for layer in layers if type(layer) is lora.Linear]
+    changed = [layer for layer in layers if type(layer) is lora.Linear and "forward" not in vars(layer)]
     for layer in changed:
         layer.__class__ = FastLora
     return len(changed)

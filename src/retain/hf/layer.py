@@ -18,7 +18,6 @@ from torch.nn.functional import linear
 
 from retain.errors import InputError, MergeError
 from retain.fast import rule
-from retain.fast.rounding import CUT_BITS, sum_by_odds
 from retain.hf import forms
 from retain.hf.base_weight import Original, as_matrix, at_least_float32, features
 from retain.hf.config import FeatureConfig
@@ -113,8 +112,14 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         """The whole layer with these adapters in one function, (..., n) to (..., m); None where it cannot be."""
         return None
 
-    def shift_rows(self, names: Sequence[str | None], x: Tensor) -> Tensor | None:  # noqa: ARG002 -- likewise
-        """s·T(x) with an adapter for each row of x (None: none), in at least the adapter's precision.
+    def shifted_rows(
+        self,
+        names: Sequence[str | None],  # noqa: ARG002 -- likewise
+        x: Tensor,  # noqa: ARG002 -- likewise
+        *,
+        by_odds: bool,  # noqa: ARG002 -- likewise
+    ) -> Tensor | None:
+        """X + s·T(x) with an adapter for each row of x (None: none), in the type of x.
 
         Returns:
             (rows, ..., n); None where it has to be done adapter by adapter.
@@ -182,15 +187,12 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
 
     def _fused(self, names: Sequence[str], x: Tensor) -> Tensor | None:
         """The fused form, where the rule allows one."""
-        if torch.compiler.is_compiling() or not self._may_fuse(names, x):  # asked first: the rest cannot be traced
+        if torch.compiler.is_compiling() or x.dim() == 0:  # asked first: the rest cannot be traced
             return None
         base = forms.frozen_matrix(self.base_layer, x)
         if base is None or not self._open(names) or not rule.usable(x, *base, *self._tensors_of(names)):
             return None
         return self.fused(names, x, base)
-
-    def _may_fuse(self, names: Sequence[str], x: Tensor) -> bool:
-        return x.dim() > 0 and (x.dtype not in CUT_BITS or all(self.precise[name] for name in names))
 
     def _open(self, names: Sequence[str]) -> bool:
         """Whether the adapters' parts may be read instead of being called."""
@@ -209,15 +211,14 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
             return None
         names = [name if name in self.scaling else None for name in adapter_names]
         present = list(dict.fromkeys(name for name in names if name is not None))
-        if not present or not self._may_fuse(present, x) or x.dim() < MIXED_DIMENSIONS:
+        if not present or x.dim() < MIXED_DIMENSIONS:
             return None
         if not self._open(present) or not rule.usable(x, *self._tensors_of(present)):
             return None
-        added = self.shift_rows(names, x)
-        if added is None:
-            return None
-        odd = x.dtype in CUT_BITS and added.dtype == torch.float32
-        return self._base(sum_by_odds(x, added) if odd else (x + added).to(x.dtype))
+        by_odds = all(self.precise[name] for name in present)
+        flat = x.reshape(len(x), -1, self.in_features)
+        shifted = self.shifted_rows(names, flat, by_odds=by_odds)
+        return None if shifted is None else self._base(shifted.view(x.shape))
 
     def _adapted(self, x: Tensor, groups: list[Group], *args: Any, **kwargs: Any) -> Tensor:
         weight = forms.residual_weight(self.base_layer, x)

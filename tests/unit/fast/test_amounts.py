@@ -85,3 +85,20 @@ def test_column_dot(rows, n):
     torch.manual_seed(rows)
     a, b = torch.randn(2, rows, n, dtype=torch.float64)
     torch.testing.assert_close(column_dot(a, b), (a * b).sum(0))
+
+
+def test_float16_does_not_overflow_in_its_gradient():
+    x = torch.full((4, 8), 200.0).half().requires_grad_()
+    lam = torch.zeros(8, requires_grad=True)
+    (found,) = torch.autograd.grad(amounts(x, torch.eye(8).half(), None, lam), lam, torch.full((4, 8), 200.0).half())
+    assert torch.equal(found, torch.full((8,), 4 * 200.0 * 200.0))
+
+
+def test_a_backward_pass_under_autocast():
+    x, weight, b, lam = problem((3,), 4, 3, dtype=torch.float32)
+    y = amounts(x, weight, b, lam)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(y.square().sum(), (x, lam))
+    expected = torch.autograd.grad(reference(x, weight, b, lam).square().sum(), (x, lam))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

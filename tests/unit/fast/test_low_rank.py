@@ -110,3 +110,13 @@ def test_the_input_is_not_written_to():
     before = [t.detach().clone() for t in (x, weight, b, A, B)]
     low_rank(x, weight, b, A, B).sum().backward()
     assert all(torch.equal(t.detach(), old) for t, old in zip((x, weight, b, A, B), before, strict=True))
+
+
+def test_a_backward_pass_under_autocast():
+    x, weight, b, A, B = problem((3,), 4, 3, 2, dtype=torch.float32)
+    y = low_rank(x, weight, b, A, B)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(y.square().sum(), (x, A, B))
+    expected = torch.autograd.grad(reference(x, weight, b, A, B, 1.0).square().sum(), (x, A, B))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from retain.fast.rounding import CUT_BITS, ROWS, odds, round_by_odds, scaled_by_odds, sum_by_odds
+from retain.fast.rounding import (
+    CUT_BITS,
+    ROWS,
+    odds,
+    round_by_odds,
+    row_of,
+    scaled_by_odds,
+    scaled_to_nearest,
+    sum_by_odds,
+)
 
 LOW = sorted(CUT_BITS, key=str)
 
@@ -39,26 +48,56 @@ def test_what_is_no_number_stays_none():
     assert scaled_by_odds(x, torch.tensor([1.3, 1.3])).isnan().tolist() == [[True, False]]
 
 
-def test_the_same_sequence_gives_the_same_bits_in_any_batch():
+def test_the_same_token_gives_the_same_bits_wherever_it_stands():
+    """In any batch, at any position (padding on the left), one at a time (decoding), and as a row of its own."""
     torch.manual_seed(0)
     x, factor = torch.randn(5, 150, 16).bfloat16(), 1 + 1e-3 * torch.randn(16)
     together = scaled_by_odds(x, factor)
     for row in range(5):
-        assert torch.equal(scaled_by_odds(x[row : row + 1], factor)[0], together[row])
         assert torch.equal(scaled_by_odds(x[row], factor), together[row])
-        assert torch.equal(scaled_by_odds(x[row, :70], factor), together[row, :70])
+        assert torch.equal(scaled_by_odds(x[row, 70:], factor), together[row, 70:])
+    assert torch.equal(scaled_by_odds(x[:, 33:34], factor), together[:, 33:34])
+    assert torch.equal(scaled_by_odds(x[2, 9], factor), together[2, 9])
+    assert torch.equal(scaled_by_odds(x.transpose(0, 1), factor), together.transpose(0, 1))
 
 
-def test_in_one_go_as_by_blocks(monkeypatch):
-    """A GPU takes all positions at once."""
-    from retain.fast import rounding
-
+def test_tokens_have_rows_of_their_own():
+    """4,000 tokens one at a time: over rows the effect on a feature is right to some 1/√128 of one rounding's noise."""
     torch.manual_seed(0)
-    x, factor = torch.randn(2, 150, 16).bfloat16(), 1 + 1e-3 * torch.randn(16)
-    by_blocks = scaled_by_odds(x, factor)
-    whole = sum_by_odds(x, x.float() * (factor - 1))
-    assert (by_blocks != whole).float().mean() < 0.01  # x·f and x + x(f − 1) differ in the last digit of float32
-    assert rounding.ROWS == ROWS
+    x = torch.randn(4000, 1, 32).bfloat16()
+    rows = row_of(x).flatten().bincount(minlength=ROWS)
+    assert len(rows) == ROWS
+    assert rows.min() > 4
+    assert rows.max() < 80
+    factor = torch.full((32,), 1 + 1e-3)
+    effect = (scaled_by_odds(x, factor).double() - x.double()).mul(x.double()).sum((0, 1)) / x.double().square().sum(
+        (0, 1)
+    )
+    assert (effect - 1e-3).abs().max() < 1e-3
+    assert (effect - 1e-3).square().mean().sqrt() < 0.4e-3
+
+
+def test_several_positions_at_once_are_those_of_each_block():
+    torch.manual_seed(0)
+    x, added = torch.randn(2, 150, 16).bfloat16(), 1e-3 * torch.randn(2, 150, 16)
+    whole = sum_by_odds(x, added)
+    pieces = [sum_by_odds(x[:, i : i + 50], added[:, i : i + 50]) for i in range(0, 150, 50)]
+    assert torch.equal(whole, torch.cat(pieces, dim=1))
+
+
+@pytest.mark.parametrize("bits", [0x7FFFFFFF, -1, 0x7FC00000])
+def test_no_number_of_any_bits_becomes_a_number(bits):
+    """0x7FFFFFFF is what GPUs of NVIDIA give."""
+    values = torch.full((1, 4), bits, dtype=torch.int32).view(torch.float32)
+    out = torch.empty(1, 4, dtype=torch.bfloat16)
+    round_by_odds(values, torch.full((1, 4), 65535, dtype=torch.int32), out, guard=True)
+    assert out.isnan().all()
+
+
+def test_to_the_nearest():
+    torch.manual_seed(0)
+    x, factor = torch.randn(3, 70, 16).bfloat16(), 1 + 1e-2 * torch.randn(16)
+    assert torch.equal(scaled_to_nearest(x, factor), (x.float() * factor).bfloat16())
 
 
 @pytest.mark.parametrize("shape", [(16,), (0, 16), (3, 0, 16), (2, 3, 4, 16)])

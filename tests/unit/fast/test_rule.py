@@ -45,3 +45,12 @@ def test_transforms_of_functions():
     seen = []
     torch.vmap(lambda x: seen.append(usable(x)) or x)(X)
     assert seen == [False]
+
+
+def test_forward_derivatives_and_tracing():
+    with torch.autograd.forward_ad.dual_level():
+        assert not usable(X)
+    seen = []
+    torch.jit.trace(lambda x: seen.append(usable(x)) or x * 2, (X,))
+    assert seen[0] is False
+    assert usable(X)

@@ -62,7 +62,7 @@ def effects(method, **switched):
     return found, exact
 
 
-@pytest.mark.parametrize(("method", "switched"), [("vefa", {"plain": True}), ("lorfa", {}), ("lorfa", {"plain": True})])
+@pytest.mark.parametrize(("method", "switched"), [("vefa", {"plain": True}), ("lorfa", {"plain": True})])
 def test_less_is_lost_and_less_noise_added_than_by_shifting_the_input(method, switched):
     """What the residual form still lacks is lost when the sum is rounded to 16 bits; LoRA's sum is rounded likewise."""
     found, exact = effects(method, **switched)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from retain.fast.low_rank import low_rank_inside
+from retain.fast.rounding import CUT_BITS, sum_by_odds
 from retain.hf.forms import FrozenMatrix
 from retain.hf.layer import FeatureLayer
 from retain.hf.tuner import FeatureTuner
@@ -57,7 +58,7 @@ class LoRFALinear(FeatureLayer):
 
     def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor | None:
         """W0 x + b + Σᵢ sᵢ (W0 Bᵢ)(Aᵢ x): a LoRA with W0 B for its second factor; several adapters as one."""
-        if any(self._drops(name) for name in names):
+        if x.dtype == torch.float16 or any(map(self._drops, names)):  # small gradients would vanish in float16
             return None
         if len(names) == 1:
             A, B = self.lorfa_A[names[0]].weight, self.lorfa_B[names[0]].weight
@@ -65,19 +66,19 @@ class LoRFALinear(FeatureLayer):
         A = torch.cat([self.lorfa_A[name].weight for name in names])
         return low_rank_inside(x, base.weight, base.bias, A, torch.cat([self._second(name) for name in names], dim=1))
 
-    def shift_rows(self, names: Sequence[str | None], x: Tensor) -> Tensor | None:
-        """B A of each row's adapter times that row, as two products of batches; of one rank only."""
+    def shifted_rows(self, names: Sequence[str | None], x: Tensor, *, by_odds: bool) -> Tensor | None:
+        """X + s·B A x with each row's A and B, x (rows, S, n), as two products of batches; of one rank only."""
         present = list(dict.fromkeys(name for name in names if name is not None))
-        ranks = {self.lorfa_A[name].out_features for name in present}
-        if len(ranks) != 1 or any(self._drops(name) for name in present):
+        if len({self.lorfa_A[name].out_features for name in present}) != 1 or any(map(self._drops, present)):
             return None
         nothing = torch.zeros_like(self.lorfa_A[present[0]].weight)
         rows = torch.tensor([len(present) if name is None else present.index(name) for name in names], device=x.device)
-        A = torch.stack([*(self.lorfa_A[name].weight for name in present), nothing]).index_select(0, rows)
-        B = torch.stack([*(self._second(name) for name in present), nothing.T]).index_select(0, rows)
-        flat = x.reshape(len(x), -1, self.in_features)
-        code = torch.bmm(flat, A.to(x.dtype).transpose(1, 2))
-        return torch.bmm(code.to(B.dtype), B.transpose(1, 2)).view(x.shape)
+        A = torch.stack([*(self.lorfa_A[name].weight for name in present), nothing]).to(x.dtype).index_select(0, rows)
+        B = torch.stack([*(self._second(name) for name in present), nothing.T]).to(x.dtype).index_select(0, rows)
+        code = torch.bmm(x, A.transpose(1, 2))
+        if by_odds and x.dtype in CUT_BITS:
+            return sum_by_odds(x, torch.bmm(code, B.transpose(1, 2)))
+        return torch.baddbmm(x, code, B.transpose(1, 2))
 
     def _second(self, name: str) -> Tensor:
         B: Tensor = self.lorfa_B[name].weight

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from retain.fast.amounts import amounts
+from retain.fast.amounts import amounts, scaled
 from retain.hf.forms import FrozenMatrix
 from retain.hf.layer import FeatureLayer
 from retain.hf.tuner import FeatureTuner
@@ -47,15 +47,15 @@ class VeFALinear(FeatureLayer):
         """W0((1 + Σᵢ sᵢ λᵢ) ⊙ x) + b."""
         total = sum(self._scaled(name) for name in names[1:])
         first = self._scaled(names[0])
-        return amounts(x, base.weight, base.bias, first + total if names[1:] else first)
+        lam = first + total if names[1:] else first
+        return amounts(x, base.weight, base.bias, lam, by_odds=all(self.precise[name] for name in names))
 
-    def shift_rows(self, names: Sequence[str | None], x: Tensor) -> Tensor:
-        """The λ of each row's adapter ⊙ that row."""
+    def shifted_rows(self, names: Sequence[str | None], x: Tensor, *, by_odds: bool) -> Tensor:
+        """Each row of x (rows, S, n) scaled by its adapter's 1 + λ."""
         present = list(dict.fromkeys(name for name in names if name is not None))
         table = torch.stack([*(self._scaled(name) for name in present), torch.zeros(self.in_features, device=x.device)])
         rows = torch.tensor([len(present) if name is None else present.index(name) for name in names], device=x.device)
-        lam = table.index_select(0, rows)
-        return x * lam.view(len(x), *[1] * (x.dim() - 2), self.in_features)
+        return scaled(x, table.index_select(0, rows).unsqueeze(1), by_odds=by_odds)
 
     def _scaled(self, name: str) -> Tensor:
         lam: Tensor = self.vefa_lambda[name].weight
