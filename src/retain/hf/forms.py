@@ -8,9 +8,9 @@ right to 0.3 % before it is added.
 
 What that form cannot avoid, as LoRA cannot, is that the sum is the layer's output and is rounded to 16 bits. Of the
 exact effect this leaves, on average over outputs (512 × 512, normal x, λ of standard deviation 1e-3), 51 %, against
-14 % for the first form; at 1e-2 both leave all of it, at 1e-4 6 % and nothing. VeFA's fused form rounds its input by
-odds (`retain.fast.rounding`) and leaves 100 to 104 % at each of them, in the mean, with one matrix product instead of
-two. Its price is noise: at 1e-3 2.8 times the effect in a single output, where the others have .8 and 1.6.
+14 % for the first form; at 1e-2 both leave all of it, at 1e-4 5 % and nothing. VeFA's fused form rounds its input by
+odds (`retain.fast.rounding`) and leaves 98 to 100 % at each of them, in the mean, with one matrix product instead of
+two. Its price is noise: at 1e-3 2.7 times the effect in a single output, where the others have .8 and 1.6.
 """
 
 from __future__ import annotations

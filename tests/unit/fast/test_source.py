@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from retain.fast import low_rank as module
+from retain.fast import source
 from retain.fast.source import keep
 
 
@@ -37,6 +38,19 @@ MAKERS = {
     "silu": nn.SiLU,
 }
 MAKES = pytest.mark.parametrize("kind", MAKERS)
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch):
+    """Activations are made again, too."""
+    monkeypatch.setattr(source, "DEAR_ON_A_CPU", frozenset())
+
+
+def test_activations_are_kept_on_a_cpu(monkeypatch):
+    monkeypatch.undo()
+    for kind in ("gelu", "gelu-tanh", "silu"):
+        x = made(kind)
+        assert keep(x).tensors[0] is x
 
 
 def made(kind, dtype=torch.float32):
