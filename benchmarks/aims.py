@@ -75,8 +75,8 @@ AIMS = (
         for name in (LORFA, VEFA)
     ),
     *(_mixed(name, base, limit) for name, limit in ((VEFA, 1.05), (LORFA, 1.2)) for base in ("float32", "bfloat16")),
-    Aim("loading a VeFA adapter beside others (PEFT's load_adapter), ms", "files", {"method": VEFA}, _figure("load_ms"), 5),
-    Aim("loading a VeFA adapter in another's place (swap_adapter), ms", "files", {"method": VEFA}, _figure("swap_ms"), 5),
+    Aim("loading VeFA beside others (PEFT's load_adapter), ms", "files", {"method": VEFA}, _figure("load_ms"), 5),
+    Aim("loading VeFA in another's place (swap_adapter), ms", "files", {"method": VEFA}, _figure("swap_ms"), 5),
     Aim("switching to a VeFA adapter, ms", "files", {"method": VEFA}, _figure("switch_ms"), 5),
     Aim("VeFA's file: bytes beyond 4 a number and the header", "files", {"method": VEFA}, _bytes_too_many, 0),
 )  # fmt: skip

@@ -3,8 +3,8 @@
     python benchmarks/files.py                   # 1,000 VeFA, 100 LoRFA, 100 LoRA (PEFT) on a small Llama, float32
 
 Each adapter is saved with values of its own by `save_pretrained` and loaded by PEFT's `load_adapter` into a model that
-already holds some; the oldest is then deleted, so that their number stays. Swapping is `retain.swap_adapter`, which puts a file's
-values into an adapter that is there; switching is `set_adapter` among those held.
+already holds some; the oldest is then deleted, so that their number stays. Swapping is `retain.swap_adapter`, which
+puts a file's values into an adapter that is there; switching is `set_adapter` among those held.
 Merging and export are measured a few times. Milliseconds of CPU time of this process; what the disk takes is not in it.
 Before, a loaded adapter must give what the saved one gave, unmerging must give back the base's bits, and VeFA's file
 must hold 4 bytes for each number and its header, nothing else.
@@ -31,7 +31,8 @@ from retain import InputError, export_lora, swap_adapter
 COLUMNS = {
     "method": "method", "adapters": "adapters", "save, ms": "save_ms", "load, ms": "load_ms",
     "load beside one, ms": "load_beside_one_ms", "swap, ms": "swap_ms", "switch, ms": "switch_ms",
-    "merge, ms": "merge_ms", "unmerge, ms": "unmerge_ms", "export as LoRA, ms": "export_ms", "numbers": "numbers", "file, bytes": "file_bytes",
+    "merge, ms": "merge_ms", "unmerge, ms": "unmerge_ms", "export as LoRA, ms": "export_ms", "numbers": "numbers",
+    "file, bytes": "file_bytes",
     "4 · numbers, bytes": "number_bytes", "header, bytes": "header_bytes", "whole folder, bytes": "folder_bytes",
 }  # fmt: skip
 WEIGHTS = "adapter_model.safetensors"
