@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from retain.control.kl import chunked_kl, logits_kl
 from retain.errors import InputError
 from retain.evaluation.scoring import device_of, evaluating
-from retain.hf.lm_head import eval_mode, head_of, head_stands_apart, hidden_states, logits_of
-from retain.hf.sides import base_view, is_adapted, mutates_base
+from retain.hf.lm_head import head_of, head_stands_apart, hidden_states, logits_of
+from retain.hf.sides import base_view, eval_mode, is_adapted, mutates_base
 
 Batch = Mapping[str, Tensor]
 """What a model is called with: `input_ids` and `attention_mask`, or `pixel_values`, …; `labels` are left out."""

@@ -13,6 +13,7 @@ from retain.data.tokens import IGNORED, Encoded, pad
 from retain.evaluation.ledger import Ledger
 from retain.evaluation.metrics.tokens import shifted_nll
 from retain.hf.describe import prepends_tokens
+from retain.hf.sides import eval_mode
 
 NEUTRAL: dict[str, Any] = {
     "do_sample": False,
@@ -41,14 +42,8 @@ Tick = Callable[[int], None]
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode and no gradients inside; every module's own train or eval mode is given back afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with torch.no_grad(), eval_mode(model):
+        yield
 
 
 def device_of(model: torch.nn.Module) -> torch.device:

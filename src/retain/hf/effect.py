@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.base_weight import at_least_float32, features, is_linear, quantization_backend
-from retain.hf.sides import root_of
+from retain.hf.sides import eval_mode, root_of
 from retain.hf.starts import weight_of
 
 _NOTHING: tuple[str, ...] = ("\0",)
@@ -122,7 +121,7 @@ def update_size(model: nn.Module, probes: int = 8, *, generator: torch.Generator
         W0, _ = weight_of(base, root_of(model))
         g = torch.randn(probes, features(base)[0], generator=generator, dtype=torch.float64).to(W0)
         layer = _precise(module, W0, root_of(model))
-        with _evaluating(layer):
+        with eval_mode(layer):
             changed += float(_change(layer, g, layer(g)).double().square().sum()) / probes
         whole += float(W0.double().square().sum())
     return math.sqrt(changed / whole) if whole > 0 else 0.0
@@ -141,17 +140,6 @@ def _precise(layer: Any, weight: Tensor, model: nn.Module) -> Any:
         memo[id(base)] = plain
         memo[id(getattr(layer, "quantization_backend", None))] = None
     return copy.deepcopy(layer, memo).float()
-
-
-@contextmanager
-def _evaluating(layer: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in layer.modules()]
-    layer.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _adapted(model: nn.Module) -> dict[str, Any]:

@@ -5,8 +5,7 @@ Where they are, a loss can be computed from what the head reads, without logits 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from transformers.loss.loss_utils import ForCausalLMLoss
 
 from retain.errors import InputError
 from retain.hf.describe import prepends_tokens
-from retain.hf.sides import root_of
+from retain.hf.sides import eval_mode, root_of
 
 ReadHead = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Makes one value of what the head reads (B, T, d), its weight (V, d) and its bias (V,)."""
@@ -137,18 +136,6 @@ def logits_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
             "classifier."
         )
     return logits
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside, gradients as they are outside; every module's own mode is given back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _uncached(root: Any) -> dict[str, bool]:

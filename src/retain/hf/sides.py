@@ -67,6 +67,18 @@ def _layered(model: Any) -> bool:
     return not (active.is_prompt_learning or active.is_adaption_prompt)
 
 
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside, gradients as they are outside; every module's own mode is given back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def mutates_base(model: nn.Module) -> str | None:
     """Why the model without its adapters is not the base it was made from; None if it is.
 
