@@ -185,14 +185,15 @@ def test_weight_decay_draws_to_the_base(method, llama):
     assert distances[1] < 0.1 * distances[0]
 
 
-def test_gradient_checkpointing_gives_the_same_gradients(method, llama):
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_gives_the_same_gradients(method, llama, reentrant):
     gradients = []
     for checkpointing in (False, True):
         model = adapted(method, llama)
         disturb(model)
         if checkpointing:
             model.enable_input_require_grads()
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.gradient_checkpointing_enable({"use_reentrant": reentrant})
         model.train()(**llama.batch()).loss.backward()
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
     for name, gradient in gradients[0].items():

@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from retain.cli.main import main
+from retain.fast import low_rank
 from retain.results import read_items, read_result
 from tiny import make_llama, write_jsonl
 
@@ -78,6 +81,23 @@ def test_flags_alone_tune_and_report(flags, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "letters" in out
     assert "report.html" in out
+
+
+def test_an_accelerated_lora_is_pefts_to_rounding(flags, tmp_path):
+    found = {}
+    for name, switch in (("own", []), ("fast", ["--accelerate"])):
+        common = ["--method", "lora", "--learning-rate", "0.02", "--training.logging_steps", "1", "--dtype", "float32"]
+        with mock.patch.object(low_rank, "_forward", wraps=low_rank._forward) as fused:
+            assert main(["tune", *flags(*common, *switch, output=name)]) == 0
+        assert bool(fused.call_count) == (name == "fast")
+        found[name] = read_result(tmp_path / name / "result.json")
+    assert found["fast"].training["accelerate"] is True
+    assert "accelerate" not in found["own"].training
+    for one, other in zip(found["fast"].curve, found["own"].curve, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+    own, fast = (load_file(tmp_path / name / PARTS[0]) for name in found)
+    assert own.keys() == fast.keys()
+    assert all(torch.allclose(own[key], fast[key], atol=1e-3) for key in own)
 
 
 def test_the_adapter_loads_with_peft_in_a_fresh_process(flags, tiny_folder, tmp_path):
