@@ -117,13 +117,17 @@ def _by_blocks(x: Tensor, change: Callable[[Tensor, slice], object], *, by_odds:
     out = torch.empty_like(whole, memory_format=torch.contiguous_format)
     length = whole.shape[-2]
     step = BLOCK if x.device.type == "cpu" else max(length, 1)
+    values = there = torch.empty(0, device=x.device)
     for start in range(0, length, step):
         piece = slice(start, start + step)
-        values = whole[..., piece, :].float().contiguous()
-        change(values, piece)
+        part = whole[..., piece, :]
+        if values.shape != part.shape:  # the same memory for each block but the last: it stays in the cache
+            values = torch.empty(part.shape, device=x.device)
+            there = torch.empty(part.shape, dtype=torch.int32, device=x.device)
+        change(values.copy_(part), piece)
         if rows is None:
             out[..., piece, :] = values
         else:
-            there = table.index_select(0, rows[..., piece].reshape(-1)).view(values.shape)
+            torch.index_select(table, 0, rows[..., piece].reshape(-1), out=there.view(-1, x.shape[-1]))
             round_by_odds(values, there, out[..., piece, :])
     return out.view(x.shape)
