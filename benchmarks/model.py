@@ -133,9 +133,10 @@ def measure(asked: argparse.Namespace, kind: str, base_name: str) -> tuple[list[
     jobs = {name: (lambda model=model: step(model, kind, inputs)) for name, model in models.items()}
     times = in_turn({name: job for name, job in jobs.items() if name not in SLOW}, asked.rounds)
     beside = {name: ([jobs[name]()], [jobs[FROZEN]()]) for name in jobs if name in SLOW}
-    saved = {
+    saved = {  # with checkpointing, reading what is kept would compute it again; the peaks tell there
         name: sum(saved_storages(lambda model=model: bases.loss(model, kind, inputs), model).values())
         for name, model in models.items()
+        if not asked.checkpointing
     }
     most = peaks(asked, kind, base_name, [name for name in models if name not in SLOW]) if asked.peaks else {}
     rows = []
@@ -147,8 +148,9 @@ def measure(asked: argparse.Namespace, kind: str, base_name: str) -> tuple[list[
         rows.append({
             "kind": kind, "base": base_name, "case": name, "ratio": ratio, "ratio_least": least, "ratio_lora": lora,
             "seconds": seconds, "tokens_per_second": tokens / seconds, "tokens": tokens, "rounds": len(mine),
-            "seconds_each_round": mine, "saved_bytes": saved[name], "saved_mib": saved[name] / MIB,
-            "saved_ratio": saved[name] / saved[FROZEN], "peak_bytes": most.get(name),
+            "seconds_each_round": mine, "saved_bytes": saved.get(name),
+            "saved_mib": saved[name] / MIB if saved else None,
+            "saved_ratio": saved[name] / saved[FROZEN] if saved else None, "peak_bytes": most.get(name),
             "peak_mib": most[name] / MIB if name in most else None, "trainable": trainable(model),
         })  # fmt: skip
     return rows, left_out
