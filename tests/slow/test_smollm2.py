@@ -55,7 +55,12 @@ def test_a_real_fine_tune_ends_in_the_same_curve_with_and_without_the_fast_forms
     common = [
         *("recipes/headlines.yaml", "--method", method, "--dtype", "float32", "--max-steps", "6", "--drift", "false"),
         *("--generate", "0", "--reference-tokens", "512", "--test-items", "8", "--keep-items", "8"),
-        *("--training.logging_steps", "1"),
+        *(
+            "--training.logging_steps",
+            "1",
+            "--learning-rate",
+            {"vefa": "3e-3", "lorfa": "5e-4", "lora": "3e-3"}[method],
+        ),
     ]
     for name, how in (("fast", contextlib.nullcontext()), ("plain", plain())):
         switch = ["--accelerate", "true"] if method == "lora" and name == "fast" else []
