@@ -28,7 +28,7 @@ def reference(x: Tensor, weight: Tensor, bias: Tensor | None, lam: Tensor) -> Te
 
 
 def amounts(x: Tensor, weight: Tensor, bias: Tensor | None, lam: Tensor, *, by_odds: bool = True) -> Tensor:
-    """Y = W0((1 + λ) ⊙ x) + b.
+    """Compute y = W0((1 + λ) ⊙ x) + b.
 
     Args:
         x: (…, n), in the type of W0.

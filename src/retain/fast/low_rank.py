@@ -36,7 +36,7 @@ def reference_inside(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, 
 
 
 def low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float = 1.0) -> Tensor:
-    """Y = W0 x + b + s·B A x.
+    """Compute y = W0 x + b + s·B A x.
 
     Args:
         x: (…, n), in the type of W0.

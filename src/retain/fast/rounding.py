@@ -77,7 +77,7 @@ def round_by_odds(values: Tensor, odds_there: Tensor, out: Tensor, *, guard: boo
 
 
 def scaled_by_odds(x: Tensor, factor: Tensor) -> Tensor:
-    """X ⊙ factor, rounded to the 16-bit type of x by odds.
+    """Give x ⊙ factor, rounded to the 16-bit type of x by odds.
 
     Args:
         x: (…, n) in bfloat16 or float16.
@@ -90,12 +90,12 @@ def scaled_by_odds(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def scaled_to_nearest(x: Tensor, factor: Tensor) -> Tensor:
-    """X ⊙ factor computed in float32 and rounded once to the nearest, as `scaled_by_odds` otherwise."""
+    """Give x ⊙ factor, computed in float32 and rounded once to the nearest, as `scaled_by_odds` otherwise."""
     return _by_blocks(x, lambda values, _: values.mul_(factor), by_odds=False)
 
 
 def sum_by_odds(x: Tensor, added: Tensor) -> Tensor:
-    """X + added, rounded to the 16-bit type of x by odds; where `added` is 0, x bit for bit.
+    """Give x + added, rounded to the 16-bit type of x by odds; where `added` is 0, x bit for bit.
 
     Args:
         x: (…, n) in bfloat16 or float16.
@@ -111,7 +111,7 @@ def _with_positions(x: Tensor) -> Tensor:
 
 
 def _by_blocks(x: Tensor, change: Callable[[Tensor, slice], object], *, by_odds: bool = True) -> Tensor:
-    """X in float32, changed in place and rounded: on a CPU some positions at once, within its cache."""
+    """Take x to float32, changed in place and rounded: on a CPU some positions at once, within its cache."""
     table, whole = odds(x.shape[-1], CUT_BITS[x.dtype], x.device), _with_positions(x)
     rows = row_of(whole) if by_odds else None
     out = torch.empty_like(whole, memory_format=torch.contiguous_format)

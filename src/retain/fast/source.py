@@ -21,6 +21,8 @@ from torch.nn.functional import gelu
 from torch.utils.weak import WeakTensorKeyDictionary
 
 FULL = torch.float32.itemsize
+"""Bytes of a number that is not rounded to 16 bits."""
+
 DEAR_ON_A_CPU = frozenset({"GeluBackward0", "SiluBackward0"})
 """Activations are kept on a CPU: made again they took 5 % of a BERT's step there, where memory is cheap."""
 
@@ -56,9 +58,9 @@ def keep(x: Tensor) -> Kept:
     """
     if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001, FBT003 -- no public one
         return Kept((x,))  # whoever moves or counts saved tensors gets the plain one
-    version, known = _KNOWN.get(x, (None, None))  # type: ignore[no-untyped-call]  # torch's
     if x.grad_fn is not None and x.device.type == "cpu" and x.grad_fn.name() in DEAR_ON_A_CPU:
         return Kept((x,))
+    version, known = _KNOWN.get(x, (None, None))  # type: ignore[no-untyped-call]  # torch's
     if known is None or version != x._version:  # noqa: SLF001 -- x was written over since
         found = _made_of(x.grad_fn, MOST_STEPS)
         if found is None or any(tensor.device != x.device for tensor in found.tensors):

@@ -114,15 +114,22 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
 
     def shifted_rows(
         self,
-        names: Sequence[str | None],  # noqa: ARG002 -- likewise
+        names: Sequence[str],  # noqa: ARG002 -- likewise
+        rows: Tensor,  # noqa: ARG002 -- likewise
         x: Tensor,  # noqa: ARG002 -- likewise
         *,
         by_odds: bool,  # noqa: ARG002 -- likewise
     ) -> Tensor | None:
-        """X + s·T(x) with an adapter for each row of x (None: none), in the type of x.
+        """The input x + s·T(x) with an adapter for each row of x, in the type of x.
+
+        Args:
+            names: the adapters that there are, each once.
+            rows: int64 (rows,): which of them each row has; their number for none.
+            x: (rows, S, n).
+            by_odds: over 16 bits, how to round.
 
         Returns:
-            (rows, ..., n); None where it has to be done adapter by adapter.
+            (rows, S, n); None where it has to be done adapter by adapter.
         """
         return None
 
@@ -209,15 +216,15 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         """All rows at once, each with its own adapter, where the rule allows it."""
         if torch.compiler.is_compiling():
             return None
-        names = [name if name in self.scaling else None for name in adapter_names]
-        present = list(dict.fromkeys(name for name in names if name is not None))
+        present = list(dict.fromkeys(name for name in adapter_names if name in self.scaling))
         if not present or x.dim() < MIXED_DIMENSIONS:
             return None
         if not self._open(present) or not rule.usable(x, *self._tensors_of(present)):
             return None
+        place = {name: index for index, name in enumerate(present)}
+        rows = torch.tensor([place.get(name, len(present)) for name in adapter_names], device=x.device)
         by_odds = all(self.precise[name] for name in present)
-        flat = x.reshape(len(x), -1, self.in_features)
-        shifted = self.shifted_rows(names, flat, by_odds=by_odds)
+        shifted = self.shifted_rows(present, rows, x.reshape(len(x), -1, self.in_features), by_odds=by_odds)
         return None if shifted is None else self._base(shifted.view(x.shape))
 
     def _adapted(self, x: Tensor, groups: list[Group], *args: Any, **kwargs: Any) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -45,16 +46,13 @@ class VeFALinear(FeatureLayer):
 
     def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor:
         """W0((1 + Σᵢ sᵢ λᵢ) ⊙ x) + b."""
-        total = sum(self._scaled(name) for name in names[1:])
-        first = self._scaled(names[0])
-        lam = first + total if names[1:] else first
+        lam = reduce(torch.add, map(self._scaled, names))
         return amounts(x, base.weight, base.bias, lam, by_odds=all(self.precise[name] for name in names))
 
-    def shifted_rows(self, names: Sequence[str | None], x: Tensor, *, by_odds: bool) -> Tensor:
-        """Each row of x (rows, S, n) scaled by its adapter's 1 + λ."""
-        present = list(dict.fromkeys(name for name in names if name is not None))
-        table = torch.stack([*(self._scaled(name) for name in present), torch.zeros(self.in_features, device=x.device)])
-        rows = torch.tensor([len(present) if name is None else present.index(name) for name in names], device=x.device)
+    def shifted_rows(self, names: Sequence[str], rows: Tensor, x: Tensor, *, by_odds: bool) -> Tensor:
+        """Each row scaled by its adapter's 1 + λ."""
+        amounts_there = [self._scaled(name) for name in names]
+        table = torch.stack([*amounts_there, torch.zeros_like(amounts_there[0])])
         return scaled(x, table.index_select(0, rows).unsqueeze(1), by_odds=by_odds)
 
     def _scaled(self, name: str) -> Tensor:
