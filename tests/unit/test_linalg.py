@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from retain.linalg import eigenspace
-from retain.linalg.eigenspace import DENSE_LIMIT, output_eigenspace, top_eigenspace
-from retain.linalg.matrices import pack_symmetric, unpack_symmetric
+from retain.linalg.eigenspace import DENSE_LIMIT, Outputs, output_eigenspace, top_eigenspace
+from retain.linalg.matrices import add_gram, mirrored, pack_symmetric, unpack_symmetric
 from retain.linalg.subspaces import leading_subspace, subspace_overlap
 
 OUTLIER = 1e5
@@ -284,7 +284,53 @@ def test_the_rough_leading_subspace_is_close_to_the_exact_one(shape):
     m, n = shape
     W = randn(m, n, seed=1)
     C = rotated(0.8 ** torch.arange(n, dtype=torch.float64), seed=2)
-    rough = leading_subspace(W, C, 8)
+    rough = leading_subspace(lambda v: W.float() @ (C.float() @ (W.float().T @ v)), m, 8, device=W.device)
     assert rough.shape == (m, 8)
     torch.testing.assert_close(rough.T @ rough, torch.eye(8), rtol=0, atol=1e-5)
     assert subspace_overlap(rough, output_eigenspace(W, C, 8).vectors) > 0.95
+
+
+def tall(kind):
+    """W (70, 30): well-conditioned, nearly singular, of less than full rank, and nothing at all."""
+    W = randn(70, 30, seed=4)
+    if kind == "nearly singular":
+        W[:, -1] = W[:, 0] + 1e-9 * W[:, 1]
+    if kind == "of rank 20":
+        W = randn(70, 20, seed=4) @ randn(20, 30, seed=5)
+    return 0 * W if kind == "zero" else W
+
+
+@pytest.mark.parametrize("kind", ["well-conditioned", "nearly singular", "of rank 20", "zero"])
+def test_the_outputs_of_a_tall_layer_by_fewer_coordinates(kind):
+    W, C, other = tall(kind), moments(30, 0.6), moments(30, 0.0)
+    outputs = Outputs(W)
+    M = outputs.moment(C)
+    assert M.shape == (30, 30)
+    scale = 1e-10 * formed(W, C).abs().max().item() + 1e-300
+    assert M.trace().item() == pytest.approx(formed(W, C).trace().item(), rel=1e-9, abs=scale)
+    found = outputs.top(M, 8, seed=1)
+    assert_best(found, formed(W, C), 8)
+    expected = torch.einsum("ir,ij,jr->", found.vectors, formed(W, other), found.vectors).item()
+    size = formed(W, other).abs().max().item()
+    assert outputs.captured(outputs.moment(other), found.vectors) == pytest.approx(expected, rel=1e-6, abs=1e-7 * size)
+
+
+def test_the_formed_moments_of_a_wide_layer_are_solved_by_lanczos_where_they_are_large(monkeypatch):
+    monkeypatch.setattr(eigenspace, "DENSE_LIMIT", 40)
+    W, C = randn(90, 120), moments(120, 0.5)
+    outputs = Outputs(W)
+    found = outputs.top(outputs.moment(C), 8)
+    assert found.method == "lanczos"
+    assert_best(found, formed(W, C), 8)
+
+
+@pytest.mark.parametrize("size", [1, 7, 192, 193, 500, 1600])
+def test_products_made_by_half_are_whole_when_mirrored(size):
+    x = randn(30, size)
+    gram = torch.zeros(size, size, dtype=torch.float64)
+    add_gram(gram, x[:11])
+    add_gram(gram, x[11:])
+    whole = mirrored(gram)
+    torch.testing.assert_close(whole, x.T @ x, rtol=0, atol=1e-12)
+    assert torch.equal(whole, whole.T)
+    assert torch.equal(mirrored(gram.float(), torch.float64), mirrored(gram.float()).double())

@@ -28,6 +28,8 @@ RESIDUAL_TOLERANCE = 1e-3
 CHANGE_TOLERANCE = 1e-6
 _RANK_TOLERANCE = 1e-12
 _EPSILON = torch.finfo(torch.float64).eps
+_CONDITION_LIMIT = 2e4
+_NOT_FINITE = "values that are not finite. Check the model and the data behind them."
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -128,14 +130,110 @@ def output_eigenspace(
     _check_rank(r, rows)
     W = weight.detach().to(torch.float64)
     C = moment.detach().to(W.device, torch.float64)
-    if not (torch.isfinite(W).all() and torch.isfinite(C).all()):
-        raise ValueError("weight or moment holds values that are not finite. Check the model and the data behind them.")
-    C = (C + C.T) / 2
     if dense_limit < min(rows, columns) and r + GUARD <= min(rows, columns):
+        if not (torch.isfinite(W).all() and torch.isfinite(C).all()):
+            raise ValueError(f"weight or moment holds {_NOT_FINITE}")
+        C = (C + C.T) / 2
         found = _iterated(W, C, r, seed)
         if found is not None:
             return found
-    return _dense(W, C, r, seed)
+    outputs = Outputs(W)
+    return outputs.top(outputs.moment(C), r, seed=seed)
+
+
+class Outputs:
+    """The outputs h = W x of a linear layer, by coordinates in the space of W's columns: W = U E, UᵀU = 1, z = E x.
+
+    E is (d, n) and U (m, d), d = min(m, n): where m ≤ n, E = W and U = 1. So second moments of outputs are formed once,
+    at size d, and whatever is asked of them is asked of these. Where m > n, E comes from WᵀW = EᵀE (Cholesky), and
+    U = W E⁻¹, which takes half the time of a QR decomposition; that one serves where W is ill-conditioned, at which
+    U would not be orthonormal to 10⁻⁷.
+
+    Args:
+        weight: W (m, n) float64.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight
+        self._inverse: Tensor | None = None
+        self._basis: Tensor | None = None
+        self._factor = weight
+        if weight.shape[0] > weight.shape[1]:
+            self._factor_tall()
+
+    def _factor_tall(self) -> None:
+        lower, failed = torch.linalg.cholesky_ex(self._weight.T @ self._weight)
+        if not int(failed):
+            one = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
+            inverse = torch.linalg.solve_triangular(lower.T, one, upper=True)
+            if float(lower.norm() * inverse.norm()) < _CONDITION_LIMIT:  # also refuses what is not finite
+                self._factor, self._inverse = lower.T, inverse
+                return
+        self._basis, self._factor = torch.linalg.qr(self._weight)
+
+    def moment(self, moment: Tensor) -> Tensor:
+        """E C Eᵀ (d, d), symmetric, float64: the second moment of z, of which W C Wᵀ = U (E C Eᵀ) Uᵀ.
+
+        Args:
+            moment: C (n, n); its symmetric part is used.
+
+        Raises:
+            ValueError: weight or moment holds values that are not finite.
+        """
+        factor = self._factor
+        found = factor @ moment.to(factor) @ factor.T
+        if not torch.isfinite(found).all():
+            raise ValueError(f"weight, moment or their product holds {_NOT_FINITE}")
+        return (found + found.T) / 2
+
+    def captured(self, moment: Tensor, Q: Tensor) -> float:
+        """tr(Qᵀ (U M Uᵀ) Q) of M (d, d): the mean squared length of the outputs within a subspace Q (m, r)."""
+        z = self._coordinates(Q)
+        return float((z * (moment @ z)).sum())
+
+    def _lifted(self, z: Tensor) -> Tensor:
+        """U z: (d, k) to (m, k)."""
+        if self._basis is not None:
+            return self._basis @ z
+        return z if self._inverse is None else self._weight @ (self._inverse @ z)
+
+    def _coordinates(self, v: Tensor) -> Tensor:
+        """Uᵀ v: (m, k) to (d, k)."""
+        if self._basis is not None:
+            return self._basis.T @ v
+        return v if self._inverse is None else self._inverse.T @ (self._weight.T @ v)
+
+    def top(self, moment: Tensor, r: int, *, seed: int = 0) -> Eigenspace:
+        """The r eigenvectors of largest signed eigenvalue of U M Uᵀ (m, m), by eigh at size d.
+
+        Where m = d is large, by Lanczos. The eigenvalue 0 of the complement of W's columns counts, as in
+        `output_eigenspace`.
+
+        Args:
+            moment: M (d, d), symmetric, such as a difference of two of `moment`'s.
+            r: how many, 1 … m.
+            seed: of directions of the complement.
+        """
+        rows, size = len(self._weight), len(moment)
+        if rows == size > DENSE_LIMIT and r + GUARD <= rows:
+            return top_eigenspace(moment.matmul, rows, r, seed=seed, device=moment.device)
+        norm = float(moment.norm())
+        values, mix = _leading(moment, min(r, size))
+        good = int((values >= -_EPSILON * size * norm).sum()) if rows > size else len(values)
+        fill = min(r - good, rows - size)
+        vectors = self._lifted(mix[:, : r - fill])
+        if rows > size:
+            vectors = torch.linalg.qr(vectors).Q  # to the last bit; the spans of leading columns stay
+            outside = self._outside(fill, seed)
+            vectors = torch.cat([vectors[:, :good], outside, vectors[:, good:]], dim=1)
+        return _finished(lambda v: self._lifted(moment @ self._coordinates(v)), vectors, norm, "eigh")
+
+    def _outside(self, count: int, seed: int) -> Tensor:
+        """Directions (m, count) off the columns of W, drawn by the seed."""
+        if not count:
+            return self._weight[:, :0]
+        basis = torch.linalg.qr(self._weight).Q if self._basis is None else self._basis
+        return _off(random_block(len(self._weight), count, seed, self._weight.device), basis)
 
 
 def _check_rank(r: int, size: int) -> None:
@@ -275,24 +373,6 @@ def _iterated(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace | None:
     if found is not None and tall and float(found.values[-1]) < -_EPSILON * rows * float(found.values.abs().max()):
         return None
     return found
-
-
-def _dense(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace:
-    """The r best eigenvectors of W C Wᵀ by eigh at size min(m, n), those of the complement of W's columns included."""
-    rows, columns = W.shape
-    operator = _product(W, C, W.T)
-    if rows <= columns:
-        matrix = W @ C @ W.T
-        return _finished(operator, _leading(matrix, r)[1], float(matrix.norm()), "eigh")
-    U, R = torch.linalg.qr(W)
-    matrix = R @ C @ R.T
-    norm = float(matrix.norm())
-    values, mix = _leading(matrix, min(r, columns))
-    good = int((values >= -_EPSILON * columns * norm).sum())
-    fill = min(r - good, rows - columns)
-    outside = _off(random_block(rows, fill, seed, W.device), U)
-    vectors = torch.cat([U @ mix[:, :good], outside, U @ mix[:, good : r - fill]], dim=1)
-    return _finished(operator, vectors, norm, "eigh")
 
 
 def _finished(operator: Operator, vectors: Tensor, norm: float, method: str) -> Eigenspace:

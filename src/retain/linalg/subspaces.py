@@ -5,28 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from retain.linalg.eigenspace import GUARD, descending, random_block
+from retain.linalg.eigenspace import GUARD, Operator, descending, random_block
 
 POWER_ITERATIONS = 4
 
 
-def leading_subspace(weight: Tensor, moment: Tensor, r: int, *, seed: int = 0) -> Tensor:
-    """About the r leading directions of weight · moment · weightᵀ (m, m) for a positive moment: (m, r), orthonormal.
+def leading_subspace(operator: Operator, size: int, r: int, *, seed: int = 0, device: torch.device) -> Tensor:
+    """About the r leading directions of a positive semidefinite matrix: (size, r) float32, orthonormal.
 
-    By four power iterations on a random block, in float32: cheap, and close enough for a report on how two sets
-    compare; not for anything that is trained.
+    By four power iterations on a random block: cheap, and close enough for a report on how two sets compare; not for
+    anything that is trained.
 
     Args:
-        weight: W (m, n).
-        moment: C (n, n), positive semidefinite.
-        r: how many, 1 … m.
+        operator: v ↦ M v, (size, k) to (size, k) float32.
+        size: of M.
+        r: how many, 1 … size.
         seed: of the random block.
+        device: where to compute.
     """
-    W, C = weight.float(), moment.to(weight.device).float()
-    block = random_block(len(W), min(r + GUARD, len(W)), seed, W.device).float()
+    block = random_block(size, min(r + GUARD, size), seed, device).float()
     for _ in range(POWER_ITERATIONS):
-        block = torch.linalg.qr(W @ (C @ (W.T @ block))).Q
-    values, mix = descending(block.T @ (W @ (C @ (W.T @ block))))
+        block = torch.linalg.qr(operator(block)).Q
+    values, mix = descending(block.T @ operator(block))
     return block @ mix[:, :r].to(values.dtype)
 
 

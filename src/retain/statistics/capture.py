@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class Capture:
         dtype: of the sums.
         share: whether layers that read one tensor share one sum.
         scaled: whether a sample's tokens are divided by the largest |output| of the layer, so that nothing is shared.
+        outputs: layers whose outputs are summed up instead of their inputs; they share with none.
         dry: only find out who shares; sum up nothing.
         stops: whether a forward pass may be broken off once every watched layer has run, in a model that runs each of
             them as often in every pass.
@@ -44,6 +45,7 @@ class Capture:
     dtype: torch.dtype = torch.float32
     share: bool = True
     scaled: bool = False
+    outputs: frozenset[str] = frozenset()
     dry: bool = False
     stops: bool = False
     leader: dict[str, str] = field(default_factory=dict)
@@ -78,30 +80,34 @@ class Capture:
         self._calls[name] += 1
         leader = self._leader(name, x)
         if leader == name and not self.dry:
-            tokens, samples = self._tokens(name, x)
+            tokens, samples = self._tokens(name, y if y is not None and name in self.outputs else x)
             held = self.moments.get(name)
             if held is None:
-                held = self.moments[name] = sums.empty(x.shape[-1], self.dtype, x.device)
+                held = self.moments[name] = sums.empty(tokens.shape[-1], self.dtype, x.device)
             elif held.gram.device != x.device:  # resumed, in a model that is spread over devices
                 held.gram, held.total = held.gram.to(x.device), held.total.to(x.device)
-            sums.update(held, tokens, samples, None if y is None else self._scale(name, y))
+            sums.update(held, tokens, samples, self._scale(name, y) if y is not None and self.scaled else None)
         if self._whole_pass_seen and all(self._calls.values()):
             raise _EnoughError
 
     def _leader(self, name: str, x: Tensor) -> str:
         """The layer whose sums hold this input: another one if it has just read the very same tensor."""
-        last = self._last
-        same = last is not None and self.share and not self.scaled and _same(x, last[1], last[2])
-        read = last[0] if same and last is not None else name
+        read = self._reading(name, x)
         if name not in self.leader:  # who follows must have read all that its leader has
             self.leader[name] = read if self._reads.get(read, 0) == 1 else name
         leader = self.leader[name]
         self._reads[name] = self._reads.get(name, 0) + 1
-        if leader == name:
+        if leader == name and name not in self.outputs:
             self._last = (name, x, x._version)  # noqa: SLF001 -- a tensor changed in place has another version
         elif leader != read or self._reads[name] != self._reads[leader]:
             raise SharingChangedError
         return leader
+
+    def _reading(self, name: str, x: Tensor) -> str:
+        """The layer that has just read this very tensor, where sums may be shared; else this one."""
+        apart = not self.share or self.scaled or name in self.outputs
+        same = not apart and self._last is not None and _same(x, self._last[1], self._last[2])
+        return self._last[0] if same and self._last is not None else name
 
     def _tokens(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens that count (T, n) and their samples (T,)."""
@@ -113,7 +119,7 @@ class Capture:
         if x.dim() == 2 and counts.dim() == 2:  # rows and positions in one dimension
             samples = torch.arange(len(counts), device=x.device).repeat_interleave(counts.shape[1])
         keep = counts.reshape(-1).to(x.device).bool()
-        return flat[keep], samples[keep]
+        return (flat, samples) if bool(keep.all()) else (flat[keep], samples[keep])
 
     def _counting(self, name: str, x: Tensor) -> Tensor | None:
         """The mask that belongs to x (B, T, n) or (B·T, n); None where all tokens count."""
@@ -135,8 +141,31 @@ class Capture:
         return torch.where(largest > 0, 1 / largest.clamp_min(torch.finfo(self.dtype).tiny), 1)
 
 
+class Watcher(Protocol):
+    """What is told of each call of a layer; the fields are those of `Capture`."""
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """The watched layers by name."""
+        ...
+
+    @property
+    def scaled(self) -> bool:
+        """Whether outputs are needed of all of them."""
+        ...
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """The layers of which outputs are needed."""
+        ...
+
+    def watch(self, name: str, x: Tensor, y: Tensor | None) -> None:
+        """Take note of one call."""
+        ...
+
+
 @contextmanager
-def capturing(model: nn.Module, capture: Capture) -> Iterator[Capture]:
+def capturing(model: nn.Module, capture: Watcher) -> Iterator[None]:
     """Watch the layers inside the context, with the model in evaluation mode and without gradients.
 
     Afterwards hooks are gone and every module's mode is what it was, also after an exception.
@@ -147,23 +176,23 @@ def capturing(model: nn.Module, capture: Capture) -> Iterator[Capture]:
             undo.callback(setattr, module, "training", training)
         model.eval()
         for name, layer in capture.layers.items():
-            if capture.scaled:
+            if capture.scaled or name in capture.outputs:
                 handle = layer.register_forward_hook(_after(capture, name), with_kwargs=True)
             else:
                 handle = layer.register_forward_pre_hook(_before(capture, name), with_kwargs=True)
             undo.callback(handle.remove)
         with torch.inference_mode(mode=False), torch.no_grad():  # tensors of inference mode have no version
-            yield capture
+            yield
 
 
-def _before(capture: Capture, name: str) -> Callable[..., None]:
+def _before(capture: Watcher, name: str) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         capture.watch(name, _input(name, args, kwargs), None)
 
     return hook
 
 
-def _after(capture: Capture, name: str) -> Callable[..., None]:
+def _after(capture: Watcher, name: str) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
         capture.watch(name, _input(name, args, kwargs), y)
 

@@ -149,7 +149,7 @@ def _collect(plan: Plan, folder: Path | None) -> Statistics:
         together.reduce_capture(capture, runner.device)
         if folder is None or unfinished is None:
             held |= capture.moments
-            done.append(Part(capture.leader, _sources(capture), list(capture.notes), sequences.data_hash))
+            done.append(Part(capture.leader, sources_of(capture), list(capture.notes), sequences.data_hash))
         else:
             done.append(_write_part(folder, number, capture, sequences.data_hash))
             unfinished.end_part(done[-1])
@@ -159,7 +159,7 @@ def _collect(plan: Plan, folder: Path | None) -> Statistics:
             sequences.add(batch)
         _check_same(sequences, done, before, unfinished)
     try:
-        manifest = _manifest(plan, done, together.reduce_sequences(sequences))
+        manifest = manifest_of(plan, done, together.reduce_sequences(sequences))
     except InputError:
         if unfinished:
             unfinished.remove()
@@ -226,24 +226,39 @@ def _write_part(folder: Path, number: int, capture: Capture, data_hash: str) -> 
     if _writes(folder):
         digests = write_moments(folder / file, capture.moments)
     written = dict(reversed([pair for pair in together.gathered((place, digests)) if pair[1] is not None]))
-    return Part(capture.leader, _sources(capture, file, written[place]), list(capture.notes), data_hash)
+    return Part(capture.leader, sources_of(capture, file, written[place]), list(capture.notes), data_hash)
 
 
-def _sources(capture: Capture, file: str = "", digests: Mapping[str, str] | None = None) -> dict[str, Source]:
+def sources_of(capture: Capture, file: str = "", digests: Mapping[str, str] | None = None) -> dict[str, Source]:
+    """What a manifest says of the sums that a capture holds."""
     return {key: source_of(value, file, (digests or {}).get(key, "")) for key, value in capture.moments.items()}
 
 
-def _manifest(plan: Plan, parts: list[Part], sequences: Sequences) -> Manifest:
+def refuse_broken(name: str, sources: Mapping[str, Source]) -> None:
+    """Refuse sums that are not finite.
+
+    Raises:
+        InputError: of the data set `name`, with the first layer.
+    """
+    if broken := [key for key, source in sources.items() if not math.isfinite(source.square)]:
+        raise InputError(
+            f"{name or 'calibration'}: what {broken[0]} reads or gives is not finite on these data ({len(broken)} of "
+            f"{len(sources)} sums are not); look at the model, or load it in float32 or bfloat16."
+        )
+
+
+def manifest_of(plan: Plan, parts: list[Part], sequences: Sequences) -> Manifest:
+    """What is said of statistics.
+
+    Raises:
+        InputError: no tokens, or sums that are not finite.
+    """
     leaders = {key: leader for part in parts for key, leader in part.leaders.items()}
     sources = {key: source for part in parts for key, source in part.sources.items()}
     tokens = max((source.tokens for source in sources.values()), default=0)
     if not tokens:
         raise InputError(f"{plan.name or 'calibration'}: no tokens; give at least one batch with something in it.")
-    if broken := [key for key, source in sources.items() if not math.isfinite(source.square)]:
-        raise InputError(
-            f"{plan.name or 'calibration'}: the input of {broken[0]} is not finite on these data ({len(broken)} of "
-            f"{len(sources)} inputs are not); look at the model, or load it in float32 or bfloat16."
-        )
+    refuse_broken(plan.name, sources)
     notes = [note for part in parts for note in part.notes]
     if idle := [key for key in plan.layers if key not in leaders]:
         notes.append(f"{len(idle)} layers never ran and have no statistics, {idle[0]} first.")

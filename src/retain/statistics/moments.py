@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from retain.linalg.matrices import add_gram, mirrored
+
 
 @dataclass
 class Moments:
     """What has been summed up of one tensor.
 
     Attributes:
-        gram: Σ w_t x_t x_tᵀ (n, n).
+        gram: Σ w_t x_t x_tᵀ (n, n), of which only the upper triangle counts: what lies below it is not kept up.
         total: Σ w_t x_t (n,).
         weight: Σ w_t; the number of tokens where nothing scales the samples.
         tokens: how many tokens.
@@ -62,12 +64,12 @@ def update(moments: Moments, x: Tensor, samples: Tensor, scale: Tensor | None = 
         weight = float(factor.square().sum())
     else:
         moments.total += x.sum(dim=0)
-    moments.gram.addmm_(x.T, x)
+    add_gram(moments.gram, x)
     moments.weight += weight
     moments.tokens += len(x)
     if len(x):
         energies = torch.zeros(int(samples.max()) + 1, dtype=x.dtype, device=x.device)
-        energies.index_add_(0, samples, x.square().sum(dim=1))
+        energies.index_add_(0, samples, torch.linalg.vector_norm(x, dim=1).square_())
         moments.energy = max(moments.energy, float(energies.max()))
 
 
@@ -89,10 +91,9 @@ def second_moment(moments: Moments, *, bias: bool) -> Tensor:
         moments: sums; the set is normalised by its number of tokens.
         bias: whether the layer adds one.
     """
-    gram = moments.gram.double()
-    gram = (gram + gram.T) / 2
+    gram = mirrored(moments.gram, torch.float64)
     if bias:
         total = moments.total.double()[:, None]
         corner = torch.full((1, 1), moments.weight, dtype=torch.float64, device=gram.device)
         gram = torch.cat([torch.cat([gram, total], dim=1), torch.cat([total.T, corner], dim=1)])
-    return gram / max(moments.tokens, 1)
+    return gram.div_(max(moments.tokens, 1))

@@ -34,10 +34,10 @@ class Plan:
     model_hash: str
     dtype: torch.dtype
     sample_norm: Literal["none", "max"]
-    memory_limit: int | None
-    share: bool
-    name: str
-    tick: Tick | None
+    memory_limit: int | None = None
+    share: bool = True
+    name: str = ""
+    tick: Tick | None = None
 
     @property
     def identity(self) -> str:
@@ -49,11 +49,20 @@ class Plan:
         """What the division of the work depends on; where that changes, it is begun anew."""
         return json.dumps([self.memory_limit, together.processes()])
 
+    @property
+    def scaled(self) -> bool:
+        """Whether each sample is divided by its largest |output|."""
+        return self.sample_norm == "max"
+
+    @property
+    def regular(self) -> bool:
+        """Whether every pass runs each layer as often as the first did, so that it may be broken off."""
+        return isinstance(root_of(self.model), PreTrainedModel)
+
     def capture(self, part: Iterable[str], *, dry: bool = False) -> Capture:
         """An empty capture of some of the layers."""
         chosen = {key: self.layers[key] for key in part}
-        regular = isinstance(root_of(self.model), PreTrainedModel)
-        return Capture(chosen, self.dtype, self.share, scaled=self.sample_norm == "max", dry=dry, stops=regular)
+        return Capture(chosen, self.dtype, self.share, scaled=self.scaled, dry=dry, stops=self.regular)
 
 
 def watching(plan: Plan, capture: Capture) -> ExitStack:

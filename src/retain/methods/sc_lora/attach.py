@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
-from itertools import count
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from retain.errors import InputError, TargetError
@@ -24,9 +24,11 @@ from retain.methods.sc_lora import equations, relatives
 from retain.methods.sc_lora.config import STARTS, ScLoraConfig, without_effect
 from retain.methods.sc_lora.layers import LayerFacts, sc_start
 from retain.statistics import Statistics, collect, together
+from retain.statistics.capture import SharingChangedError
 from retain.statistics.findings import alike, findings
-from retain.statistics.plan import Tick
+from retain.statistics.plan import Plan, Tick
 from retain.statistics.store import shape_of
+from retain.statistics.stream import OutOfOrderError, Streamed, stream
 
 Data = Iterable[Mapping[str, Any]] | Statistics
 
@@ -60,7 +62,10 @@ def sc_lora(
         learn: batches of the text to learn: mappings of the model's inputs, with attention masks; or statistics.
         keep: batches of the text whose knowledge must stay; or statistics.
         adapter_name: the adapter's name.
-        memory_limit: bytes that the sums may take at once while batches are read; see `retain.statistics.collect`.
+        memory_limit: bytes that the sums may take at once while batches are read. Where `start` is "sc-lora" and both
+            texts are batches that can be gone through again (a list, a DataLoader), they are read once, and layers are
+            solved while they are read, in as little memory as is sensible, with or without a limit; see
+            `retain.statistics.stream`. Else see `retain.statistics.collect`.
         on_batch: told after each batch read.
         on_layer: told after each layer solved.
 
@@ -82,12 +87,19 @@ def sc_lora(
     check_free(base, adapter_name)
     layers = check_targets(base, config)
     hashed = model_hash(base)
-    with tempfile.TemporaryDirectory() as scratch:
-        collecting = {"memory_limit": memory_limit, "tick": on_batch, "known_hash": hashed}
-        found = {name: _statistics(base, config, name, given[name], Path(scratch), collecting) for name in needed}
+    solving = _Solving(base, config, layers, on_layer)
+    collecting = {"memory_limit": memory_limit, "tick": on_batch, "known_hash": hashed}
+    found = _streamed(solving, given, collecting)
+    if found is not None:
         _check_fit(hashed, config, found, layers)
         told = findings(found)
-        solved, facts = _solve(base, config, found, layers, on_layer)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            found = {name: _statistics(base, config, name, given[name], Path(scratch), collecting) for name in needed}
+            _check_fit(hashed, config, found, layers)
+            told = findings(found)
+            solving.solve_all(found)
+    solved, facts = solving.together()
     told += alike(_beyond_chance(facts, layers, config.r))
     for sentence in told:
         warnings.warn(sentence, CalibrationWarning, stacklevel=2)
@@ -109,6 +121,30 @@ def _statistics(
     return collect(
         base, data, targets=config.targets, sample_norm=config.sample_norm, folder=folder, name=name, **collecting
     )
+
+
+def _streamed(
+    solving: _Solving, given: Mapping[str, Data | None], collecting: dict[str, Any]
+) -> dict[str, Statistics] | None:
+    """Solve all layers while both texts are read, once; what their manifests say. None where that cannot be done."""
+    config, ready = solving.config, {name: data for name, data in given.items() if data is not None}
+    if config.start != "sc-lora" or together.processes() > 1:
+        return None
+    if any(isinstance(data, Statistics) or iter(data) is data for data in ready.values()):
+        return None
+    plans = {
+        name: Plan(
+            solving.base, data, lora_targets(solving.base, config.targets, under_any=True), collecting["known_hash"],
+            torch.float32, config.sample_norm, collecting["memory_limit"], name=name, tick=collecting["tick"],
+        )
+        for name, data in ready.items()
+        if not isinstance(data, Statistics)
+    }  # fmt: skip
+    try:
+        return stream(plans, solving.solve_part)
+    except (OutOfOrderError, SharingChangedError):
+        solving.forget()
+        return None
 
 
 def check_targets(model: nn.Module, config: ScLoraConfig) -> dict[str, nn.Module]:
@@ -144,33 +180,55 @@ def _check_fit(
         raise InputError(problems)
 
 
-def _solve(
-    base: nn.Module,
-    config: ScLoraConfig,
-    found: Mapping[str, Statistics],
-    layers: Mapping[str, nn.Module],
-    on_layer: Solved | None,
-) -> tuple[dict[str, tuple[Tensor, Tensor]], list[dict[str, Any]]]:
-    """A0 and B0 of every layer, each solved in one of the processes; and what there is to say of each."""
-    facts: dict[str, LayerFacts] = {}
-    root, done = root_of(base), count(1)
+@dataclass
+class _Solving:
+    """A0 and B0 of every layer as they are solved, and what there is to say of each."""
 
-    def solve(key: str) -> dict[str, Tensor]:
-        W0, bias = weight_of(layers[key], root)
-        moments = {name: statistics.second_moment(key).to(W0.device) for name, statistics in found.items()}
-        if config.start == "sc-lora":
-            A0, B0, facts[key] = sc_start(key, W0, bias, moments["learn"], moments["keep"], config)
+    base: nn.Module
+    config: ScLoraConfig
+    layers: Mapping[str, nn.Module]
+    on_layer: Solved | None
+    _done: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    _facts: dict[str, LayerFacts] = field(default_factory=dict)
+    _count: int = 0
+
+    def solve_part(self, part: Streamed) -> None:
+        """Solve the layers of which both texts' moments are at hand."""
+        for key in part.layers:
+            if key in self.layers:
+                moments = {name: part.of(name, key) for name in STARTS["sc-lora"]}
+                self._done[key] = self._solve(key, moments, of_outputs=key in part.outputs)
+
+    def solve_all(self, found: Mapping[str, Statistics]) -> None:
+        """Solve all layers from statistics, each in one of the processes."""
+
+        def solve(key: str) -> dict[str, Tensor]:
+            return self._solve(key, {name: statistics.second_moment(key) for name, statistics in found.items()})
+
+        self._done = together.shared_out(self.layers, solve)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._done, self._facts, self._count = {}, {}, 0
+
+    def together(self) -> tuple[dict[str, tuple[Tensor, Tensor]], list[dict[str, Any]]]:
+        """A0 and B0 of every layer, and the facts of every process."""
+        rows = {key: row for part in together.gathered(self._facts) for key, row in part.items()}
+        solved = {key: (self._done[key]["A0"], self._done[key]["B0"]) for key in self.layers}
+        return solved, [asdict(rows[key]) for key in self.layers if key in rows]
+
+    def _solve(self, key: str, found: Mapping[str, Tensor], *, of_outputs: bool = False) -> dict[str, Tensor]:
+        W0, bias = weight_of(self.layers[key], root_of(self.base))
+        moments = {name: moment.to(W0.device) for name, moment in found.items()}
+        if self.config.start == "sc-lora":
+            both = moments["learn"], moments["keep"]
+            A0, B0, self._facts[key] = sc_start(key, W0, bias, both, self.config, of_outputs=of_outputs)
         else:
-            A0, B0 = _relative(key, config, W0, moments)
-        if on_layer is not None:
-            on_layer(next(done), len(layers))
+            A0, B0 = _relative(key, self.config, W0, moments)
+        if self.on_layer is not None:
+            self._count += 1
+            self.on_layer(self._count, len(self.layers))
         return {"A0": A0.to(W0), "B0": B0.to(W0)}
-
-    solved = together.shared_out(layers, solve)
-    rows = {key: row for part in together.gathered(facts) for key, row in part.items()}
-    return {key: (part["A0"], part["B0"]) for key, part in solved.items()}, [
-        asdict(rows[key]) for key in layers if key in rows
-    ]
 
 
 def _beyond_chance(facts: list[dict[str, Any]], layers: Mapping[str, nn.Module], r: int) -> list[float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from retain.linalg.eigenspace import DENSE_LIMIT, Eigenspace, Outputs
 from retain.linalg.subspaces import leading_subspace, subspace_overlap
 from retain.methods.sc_lora import equations
 from retain.methods.sc_lora.config import ScLoraConfig
@@ -43,7 +44,13 @@ class LayerFacts:
 
 
 def sc_start(
-    name: str, W0: Tensor, bias: Tensor | None, plus: Tensor, minus: Tensor, config: ScLoraConfig
+    name: str,
+    W0: Tensor,
+    bias: Tensor | None,
+    moments: tuple[Tensor, Tensor],
+    config: ScLoraConfig,
+    *,
+    of_outputs: bool = False,
 ) -> tuple[Tensor, Tensor, LayerFacts]:
     """A0 (r, n) and B0 (m, r), float64, and the facts.
 
@@ -53,20 +60,20 @@ def sc_start(
         name: the layer's.
         W0: (m, n).
         bias: (m,) or None.
-        plus: second moment of its input (with 1 appended where there is a bias) over the text to learn, float64.
-        minus: over the text to keep.
+        moments: second moments of its input (with 1 appended where there is a bias) over the text to learn and the text
+            to keep, float64; or of its output.
         config: r, beta, seed.
+        of_outputs: whether they are of its output.
     """
     W = equations.with_bias(W0, bias).double()
-    found = equations.subspace(W, equations.contrast(plus, minus, config.beta), config.r, config.seed)
-    Q = found.vectors
-    traces = equations.trace(W, plus), equations.trace(W, minus)
-    shares = [
-        equations.reward(Q, W, moment) / total if total > 0 else 0.0
-        for moment, total in zip((plus, minus), traces, strict=True)
-    ]
-    leading = [leading_subspace(W, C, config.r, seed=config.seed + i) for i, C in enumerate((plus, minus))]
-    A0, B0 = equations.start(Q, W0)
+    if of_outputs or min(W.shape) <= DENSE_LIMIT:
+        outputs = Outputs(W[:, : W0.shape[1]] if of_outputs else W)
+        formed = moments if of_outputs else (outputs.moment(moments[0]), outputs.moment(moments[1]))
+        found, traces, captured, overlap = _formed(outputs, formed, config)
+    else:
+        found, traces, captured, overlap = _unformed(W, moments, config)
+    shares = [part / whole if whole > 0 else 0.0 for part, whole in zip(captured, traces, strict=True)]
+    A0, B0 = equations.start(found.vectors, W0)
     return (
         A0,
         B0,
@@ -78,8 +85,37 @@ def sc_start(
             reward=float(found.values.sum()),
             share_learn=shares[0],
             share_keep=shares[1],
-            overlap=subspace_overlap(*leading),
+            overlap=overlap,
             residual=found.residual,
             solver=found.method,
         ),
     )
+
+
+_Solved = tuple[Eigenspace, list[float], list[float], float]
+"""Q; E‖h‖² and E‖Qᵀh‖² on both texts; the overlap of the leading directions of both."""
+
+
+def _formed(outputs: Outputs, M: tuple[Tensor, Tensor], config: ScLoraConfig) -> _Solved:
+    """From both outputs' moments, formed once, at the smaller size of W; all that is asked is asked of them."""
+    found = outputs.top(equations.contrast(*M, config.beta), config.r, seed=config.seed)
+    rank = min(config.r, len(M[0]))
+    leading = []
+    for number, rough in enumerate(part.float() for part in M):
+        leading.append(leading_subspace(rough.matmul, len(rough), rank, seed=config.seed + number, device=rough.device))
+    traces = [float(part.trace()) for part in M]
+    return found, traces, [outputs.captured(part, found.vectors) for part in M], subspace_overlap(*leading)
+
+
+def _unformed(W: Tensor, moments: tuple[Tensor, Tensor], config: ScLoraConfig) -> _Solved:
+    """Layers too wide for a matrix of their outputs: products with thin blocks only."""
+    found = equations.subspace(W, equations.contrast(*moments, config.beta), config.r, config.seed)
+    leading = [_leading(W.float(), C.float(), config.r, config.seed + i) for i, C in enumerate(moments)]
+    traces = [equations.trace(W, C) for C in moments]
+    captured = [equations.reward(found.vectors, W, C) for C in moments]
+    return found, traces, captured, subspace_overlap(*leading)
+
+
+def _leading(W: Tensor, C: Tensor, r: int, seed: int) -> Tensor:
+    transposed = W.T.contiguous()  # makes Wᵀ v more than twice as fast
+    return leading_subspace(lambda v: W @ (C @ (transposed @ v)), len(W), r, seed=seed, device=W.device)
