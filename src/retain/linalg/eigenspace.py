@@ -1,4 +1,4 @@
-"""The leading eigenspaces of symmetric, indefinite matrices, and how two subspaces compare.
+"""The leading eigenspaces of symmetric, indefinite matrices.
 
 The matrix meant is M = W C Wᵀ with C = (1 − β) C₊ − β C₋: the second moments of a linear layer's outputs, from those of
 its inputs. Its r eigenvectors of *largest signed* eigenvalue span the subspace Q of largest reward trace(Qᵀ M Q). Gaps
@@ -12,26 +12,28 @@ inputs and seeds give equal bits on one machine.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import scipy.linalg
 import torch
 from torch import Tensor
 
+from retain.linalg.lanczos import (
+    EPSILON,
+    GUARD,
+    Operator,
+    checked,
+    descending,
+    lanczos,
+    off,
+    random_block,
+    relative,
+    start_block,
+)
+
 DENSE_LIMIT = 2048
-GUARD = 8
-STEPS = 8
-RESTARTS = 20
-RESIDUAL_TOLERANCE = 1e-3
-CHANGE_TOLERANCE = 1e-6
-_RANK_TOLERANCE = 1e-12
-_EPSILON = torch.finfo(torch.float64).eps
 _CONDITION_LIMIT = 2e4
 _NOT_FINITE = "values that are not finite. Check the model and the data behind them."
-
-Operator = Callable[[Tensor], Tensor]
 
 
 class Eigenspace(NamedTuple):
@@ -50,14 +52,6 @@ class Eigenspace(NamedTuple):
     values: Tensor
     residual: float
     method: str
-
-
-class _Krylov(NamedTuple):
-    """A search space: orthonormal basis V (m, p), images M V (m, p), and the next block (m, k), orthonormal, off V."""
-
-    basis: Tensor
-    images: Tensor
-    block: Tensor
 
 
 def top_eigenspace(
@@ -90,9 +84,9 @@ def top_eigenspace(
     _check_rank(r, size)
     target = torch.device("cpu" if device is None else device)
     apply = _finite(operator)
-    found = _lanczos(apply, size, r, _start_block(size, r, seed, start, target))
+    found = lanczos(apply, size, r, start_block(size, r, seed, start, target))
     if found is not None:
-        return found
+        return _finished(apply, *found, "lanczos")
     matrix = apply(torch.eye(size, dtype=torch.float64, device=target))
     values, vectors = descending(matrix)
     return _finished(apply, vectors[:, :r], float(values.abs().max()), "eigh")
@@ -219,7 +213,7 @@ class Outputs:
             return top_eigenspace(moment.matmul, rows, r, seed=seed, device=moment.device)
         norm = float(moment.norm())
         values, mix = _leading(moment, min(r, size))
-        good = int((values >= -_EPSILON * size * norm).sum()) if rows > size else len(values)
+        good = int((values >= -EPSILON * size * norm).sum()) if rows > size else len(values)
         fill = min(r - good, rows - size)
         vectors = self._lifted(mix[:, : r - fill])
         if rows > size:
@@ -233,7 +227,7 @@ class Outputs:
         if not count:
             return self._weight[:, :0]
         basis = torch.linalg.qr(self._weight).Q if self._basis is None else self._basis
-        return _off(random_block(len(self._weight), count, seed, self._weight.device), basis)
+        return off(random_block(len(self._weight), count, seed, self._weight.device), basis)
 
 
 def _check_rank(r: int, size: int) -> None:
@@ -244,61 +238,13 @@ def _check_rank(r: int, size: int) -> None:
         )
 
 
-def _checked(product: Tensor) -> Tensor:
-    if not torch.isfinite(product).all():
-        raise ValueError("a product with the matrix is not finite. Try to scale down what the matrix is made of.")
-    return product
-
-
 def _finite(operator: Operator) -> Operator:
     """The operator, refusing to give values that are not finite."""
 
     def apply(v: Tensor) -> Tensor:
-        return _checked(operator(v))
+        return checked(operator(v))
 
     return apply
-
-
-def random_block(rows: int, columns: int, seed: int, device: torch.device) -> Tensor:
-    """Normal numbers (rows, columns) float64, drawn on the CPU so that all devices begin alike."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(rows, columns, generator=generator, dtype=torch.float64).to(device)
-
-
-def _start_block(size: int, r: int, seed: int, start: Operator | None, device: torch.device) -> Tensor:
-    """(size, min(r + GUARD, size)) orthonormal, within the range of start as far as that goes."""
-    width = min(r + GUARD, size)
-    drawn = random_block(size, width, seed, device)
-    moved = drawn if start is None else _checked(start(drawn))
-    block = _orthonormal(moved, drawn[:, :0], _RANK_TOLERANCE * float(moved.norm()))
-    missing = width - block.shape[1]
-    if missing:
-        rest = _off(random_block(size, missing, seed + 1, device), block)
-        block = torch.cat([block, rest], dim=1)
-    return block
-
-
-def _off(drawn: Tensor, basis: Tensor) -> Tensor:
-    """Orthonormal directions (m, k) off an orthonormal basis (m, p) with p + k ≤ m, from generic ones (m, k)."""
-    once: Tensor = torch.linalg.qr(drawn - basis @ (basis.T @ drawn)).Q
-    twice: Tensor = torch.linalg.qr(once - basis @ (basis.T @ once)).Q
-    return twice
-
-
-def _orthonormal(block: Tensor, basis: Tensor, smallest: float) -> Tensor:
-    """An orthonormal basis (m, ≤ k) of what block (m, k) has off the basis, directions up to `smallest` dropped."""
-    block = block - basis @ (basis.T @ block)
-    Q, R = torch.linalg.qr(block)
-    left, sizes, _ = torch.linalg.svd(R)
-    kept = Q @ left[:, : int((sizes > smallest).sum())]
-    again: Tensor = torch.linalg.qr(kept - basis @ (basis.T @ kept)).Q
-    return again
-
-
-def descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (n,) and eigenvectors (n, n) of the symmetric part, largest signed value first."""
-    values, vectors = torch.linalg.eigh(_checked(matrix + matrix.T) / 2)
-    return values.flip(0), vectors.flip(1)
 
 
 def _leading(matrix: Tensor, r: int) -> tuple[Tensor, Tensor]:
@@ -310,48 +256,9 @@ def _leading(matrix: Tensor, r: int) -> tuple[Tensor, Tensor]:
     if matrix.device.type != "cpu" or r > size // 2:
         values, vectors = descending(matrix)
         return values[:r], vectors[:, :r]
-    symmetric = (_checked(matrix + matrix.T) / 2).numpy()
+    symmetric = (checked(matrix + matrix.T) / 2).numpy()
     some, chosen = scipy.linalg.eigh(symmetric, subset_by_index=[size - r, size - 1], driver="evr", check_finite=False)
     return torch.from_numpy(some[::-1].copy()), torch.from_numpy(chosen[:, ::-1].copy())
-
-
-def _lanczos(operator: Operator, size: int, r: int, block: Tensor) -> Eigenspace | None:
-    """The eigenspace by block Lanczos from an orthonormal start block (size, ≥ r), or None without convergence.
-
-    Each cycle grows the space by STEPS blocks, each made orthogonal to all before in two passes, then keeps the best
-    r + GUARD Ritz vectors and the GUARD most negative ones. Those hold the outliers that would otherwise dominate the
-    products again, cycle after cycle.
-    """
-    space = _Krylov(block[:, :0], block[:, :0], block)
-    before = math.inf
-    for _ in range(RESTARTS):
-        space = _grown(operator, space, min(size, space.basis.shape[1] + STEPS * block.shape[1]))
-        values, mix = descending(space.basis.T @ space.images)
-        norm = float(values.abs().max())
-        top, best = values[:r], space.basis @ mix[:, :r]
-        scale = max(float(top.abs().sum()), math.sqrt(_EPSILON) * norm)
-        change = abs(float(top.sum()) - before)
-        residual = _relative(space.images @ mix[:, :r] - best * top, top, norm)
-        exhausted = not space.block.shape[1]
-        if residual <= RESIDUAL_TOLERANCE and (change <= CHANGE_TOLERANCE * scale or exhausted):
-            return _finished(operator, best, norm, "lanczos")
-        if exhausted:
-            return None
-        before = float(top.sum())
-        keep = torch.cat([mix[:, : block.shape[1]], mix[:, block.shape[1] :][:, -GUARD:]], dim=1)
-        space = _Krylov(space.basis @ keep, space.images @ keep, space.block)
-    return None
-
-
-def _grown(operator: Operator, space: _Krylov, limit: int) -> _Krylov:
-    """The space with blocks M·(last block) added until it has `limit` columns or is invariant under M."""
-    basis, images, block = space
-    while block.shape[1] and basis.shape[1] < limit:
-        image = operator(block)
-        basis, images = torch.cat([basis, block], dim=1), torch.cat([images, image], dim=1)
-        smallest = _RANK_TOLERANCE * float(images.norm(dim=0).max())
-        block = _orthonormal(image, basis, smallest)[:, : basis.shape[0] - basis.shape[1]]
-    return _Krylov(basis, images, block)
 
 
 def _product(W: Tensor, C: Tensor, W_transposed: Tensor) -> Operator:
@@ -368,11 +275,14 @@ def _iterated(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace | None:
     """
     rows, columns = W.shape
     tall = rows > columns
-    block = _start_block(rows, r, seed, (lambda v: W @ (W.T @ v)) if tall else None, W.device)
-    found = _lanczos(_product(W, C, W.T.contiguous()), rows, r, block)
-    if found is not None and tall and float(found.values[-1]) < -_EPSILON * rows * float(found.values.abs().max()):
+    block = start_block(rows, r, seed, (lambda v: W @ (W.T @ v)) if tall else None, W.device)
+    operator = _product(W, C, W.T.contiguous())
+    vectors = lanczos(operator, rows, r, block)
+    if vectors is None:
         return None
-    return found
+    found = _finished(operator, *vectors, "lanczos")
+    negative = float(found.values[-1]) < -EPSILON * rows * float(found.values.abs().max())
+    return None if tall and negative else found
 
 
 def _finished(operator: Operator, vectors: Tensor, norm: float, method: str) -> Eigenspace:
@@ -382,10 +292,4 @@ def _finished(operator: Operator, vectors: Tensor, norm: float, method: str) -> 
     images = operator(vectors)
     values, order = (vectors * images).sum(dim=0).sort(descending=True, stable=True)
     vectors, images = vectors[:, order].contiguous(), images[:, order]
-    return Eigenspace(vectors, values, _relative(images - vectors * values, values, norm), method)
-
-
-def _relative(residual: Tensor, values: Tensor, norm: float) -> float:
-    """‖residual‖_F over max(‖values‖, √ε·norm); 0 for no matrix at all."""
-    scale = max(float(values.norm()), math.sqrt(_EPSILON) * norm)
-    return float(residual.norm()) / scale if scale > 0 else 0.0
+    return Eigenspace(vectors, values, relative(images - vectors * values, values, norm), method)

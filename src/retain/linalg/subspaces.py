@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from retain.linalg.eigenspace import GUARD, Operator, descending, random_block
+from retain.linalg.lanczos import GUARD, Operator, descending, random_block
 
 POWER_ITERATIONS = 4
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from retain.linalg.eigenspace import descending, output_eigenspace, random_block
+from retain.linalg.eigenspace import output_eigenspace
+from retain.linalg.lanczos import descending, random_block
 
 EXACT_LIMIT = 128
 """Up to this smaller side σ_max comes from all singular values; above it from Lanczos."""
