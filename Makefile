@@ -11,7 +11,7 @@ help:
 	@echo "make demo       teach SmolLM2-135M to write headlines in two ways; see what each learned and lost"
 	@echo "make test       the tests (two cores, no model downloads)"
 	@echo "make test-slow  tests with the real packaged model"
-	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some ten minutes)"
+	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some twenty minutes)"
 	@echo "make lint types ruff (strict) and mypy (strict)"
 	@echo "make clean      remove what was built here: .venv, .assets, runs"
 
@@ -37,7 +37,7 @@ test: $(STAMP)
 test-slow: assets
 	$(BIN)/python -m pytest -m slow
 
-bench: $(STAMP)
+bench: assets
 	$(BIN)/python benchmarks/run_all.py
 
 lint: $(STAMP)

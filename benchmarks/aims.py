@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from cases import LORA, LORFA, VEFA
+from initialisation import SC_LORA
 from serving import MIXED
 
 Row = dict[str, Any]
@@ -60,6 +61,12 @@ def _saved(name: str, base: str) -> Aim:
     return Aim(text, "model", {"kind": "llama", "base": base, "case": name}, _saved_beyond_frozen, 0.02)
 
 
+def _start(text: str, figure: str, limit: float) -> Aim:
+    return Aim(
+        f"SC-LoRA's start / CorDA's, same tokens: {text}", "initialisation", {"case": SC_LORA}, _figure(figure), limit
+    )
+
+
 def _mixed(name: str, base: str, limit: float) -> Aim:
     text = f"mixed batch of 64, {base}: forward with {name} / base"
     return Aim(text, "serving", {"base": base, "method": name, "case": MIXED}, _figure("ratio"), limit, "ratio_least")
@@ -75,6 +82,8 @@ AIMS = (
         for name in (LORFA, VEFA)
     ),
     *(_mixed(name, base, limit) for name, limit in ((VEFA, 1.05), (LORFA, 1.2)) for base in ("float32", "bfloat16")),
+    _start("time", "ratio", 1 / 3), _start("time beyond the forward pass", "beyond_ratio", 0.1),
+    _start("memory", "memory_ratio", 0.25),
     Aim("loading VeFA beside others (PEFT's load_adapter), ms", "files", {"method": VEFA}, _figure("load_ms"), 5),
     Aim("loading VeFA in another's place (swap_adapter), ms", "files", {"method": VEFA}, _figure("swap_ms"), 5),
     Aim("switching to a VeFA adapter, ms", "files", {"method": VEFA}, _figure("switch_ms"), 5),

@@ -1,13 +1,17 @@
 """What it takes to start SC-LoRA, beside PEFT's CorDA and EVA, on the same tokens of the same model.
 
-    python benchmarks/initialisation.py                    # all, one process each; writes results/
-    python benchmarks/initialisation.py sc-lora corda-peft # some
-    python benchmarks/initialisation.py --layer            # one layer 4096 → 11008, statistics given
+    python benchmarks/initialisation.py                          # all, one process each: 10 minutes, up to 5 for EVA
+    python benchmarks/initialisation.py --cases SC-LoRA "CorDA (PEFT)"
+    python benchmarks/initialisation.py --layer                  # one layer 4096 → 11008, its statistics given
 
-Each case loads the model, notes the memory held, then does its work. `seconds` is CPU time, so that other work on the
-machine counts little; `memory` the most held beyond the loaded model; `stored` what must be kept to begin again without
-the data. `forward` is the model reading the same batches and nothing else; CorDA takes one sequence at a time, because
-batches make it fail, so it has a forward of its own. CorDA needs `pip install attrs`, which PEFT does not ask for.
+Each case loads SmolLM2-135M (`make assets`), notes the memory held, then does its work. Time is CPU time; memory the
+most held beyond the loaded model; stored, what must be kept to begin again without the data. All read the same tokens:
+half of them are SC-LoRA's text to learn, half its text to keep; all of them are CorDA's text to keep, the only one it
+has. CorDA takes one sequence at a time, because batches make it fail, so it has a forward pass of its own; it needs
+`pip install attrs`, which PEFT does not ask for. EVA goes over its text until directions settle, and is stopped after
+`--patience` seconds.
+Before, a start must leave the model as it was, and SC-LoRA's, solved while the texts are read, must be worth as much as
+that from statistics kept on disk.
 """
 
 from __future__ import annotations
@@ -15,66 +19,88 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import bases
 import torch
+from common import RESULTS, finish, markdown, memory, prepare, timed
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / ".assets" / "smollm2-135m-instruct"
-RESULTS = Path(__file__).with_name("results")
 NAMES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-RANK, LENGTH, BATCH = 32, 128, 16
+BATCH = 16
+TINY = "tiny"
+SC_LORA, STORED, CORDA = "SC-LoRA", "SC-LoRA, statistics kept", "CorDA (PEFT)"
+FORWARD, FORWARD_ONE = "forward pass", "forward pass, one sequence at a time"
+COLUMNS = {
+    "case": "case", "tokens": "tokens", "CPU seconds": "seconds", "beyond the forward pass, s": "beyond",
+    "memory beyond the model, MB": "memory_mb", "stored, MB": "stored_mb", "time / CorDA": "ratio",
+    "beyond / CorDA": "beyond_ratio", "memory / CorDA": "memory_ratio", "": "note",
+}  # fmt: skip
+NEAR = 1e-3
+"""How far apart the rewards of the same subspaces may be, relatively, by two ways of summing in float32."""
 
-Batches = list[dict[str, torch.Tensor]]
+Batches = list[dict[str, Tensor]]
 
 
-def read(tokens: int, batch: int) -> tuple[Batches, Batches]:
-    """The same sequences of 128 tokens, without padding, to learn and to keep, in batches."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+def read(model: str, tokens: int, batch: int) -> tuple[Batches, Batches]:
+    """Sequences of 128 tokens (8 of the tiny model), without padding, to learn and to keep, in batches."""
+    length = 8 if model == TINY else 128
     found = []
-    for name in ("headlines/train.jsonl", "reference.txt"):
-        text = (ROOT / ".assets" / name).read_text(encoding="utf-8")
-        ids = torch.tensor(tokenizer.encode(text)[:tokens])
-        rows = ids[: len(ids) // LENGTH * LENGTH].view(-1, LENGTH)
+    for number, name in enumerate(("headlines/train.jsonl", "reference.txt")):
+        if model == TINY:
+            ids = torch.randint(2, 60, (tokens,), generator=torch.Generator().manual_seed(number))
+        else:
+            from transformers import AutoTokenizer
+
+            text = (ROOT / ".assets" / name).read_text(encoding="utf-8")
+            ids = torch.tensor(AutoTokenizer.from_pretrained(model).encode(text)[:tokens])
+        rows = ids[: len(ids) // length * length].view(-1, length)
         found.append([{"input_ids": part, "attention_mask": torch.ones_like(part)} for part in rows.split(batch)])
     return found[0], found[1]
 
 
-def forward(model: Any, learn: Batches, keep: Batches) -> int:
-    """Both sets through the model without its head, and nothing else."""
+def load(model: str) -> Any:
+    """The model in float32."""
+    if model == TINY:
+        return bases.make("llama", 64, 2, torch.float32).eval()
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+
+
+def forward(model: Any, learn: Batches, keep: Batches, _rank: int) -> dict[str, Any]:
+    """Both texts through the model without its head, and nothing else."""
     with torch.no_grad():
         for batch in (*learn, *keep):
             model.model(**batch, use_cache=False)
-    return 0
+    return {}
 
 
-def forward_keep(model: Any, learn: Batches, keep: Batches) -> int:
-    """What CorDA reads: the text to keep."""
-    del learn
-    return forward(model, [], keep)
+def worth(adapted: Any) -> float:
+    """The rewards of all layers, as the start's own note has them."""
+    with tempfile.TemporaryDirectory() as folder:
+        adapted.save_pretrained(folder)
+        note = json.loads((Path(folder) / "retain_start.json").read_text(encoding="utf-8"))
+    return float(sum(row["reward"] for row in note["layers"]))
 
 
-def sc_lora_start(model: Any, learn: Batches, keep: Batches, memory_limit: int | None = None) -> int:
-    """SC-LoRA, statistics included."""
+def sc_lora_start(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
+    """SC-LoRA from both texts."""
     from retain import ScLoraConfig, sc_lora
 
-    sc_lora(model, ScLoraConfig(r=RANK, beta=0.8), learn=learn, keep=keep, memory_limit=memory_limit)
-    return 0
+    return {"adapted": sc_lora(model, ScLoraConfig(r=rank, beta=0.8), learn=learn, keep=keep)}
 
 
-def sc_lora_stored(model: Any, learn: Batches, keep: Batches) -> int:
-    """SC-LoRA with its statistics kept on disk, from which any β and rank can be started."""
+def sc_lora_stored(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
+    """SC-LoRA with its statistics kept on disk, from which any β, rank and seed can be started."""
     from retain import ScLoraConfig, sc_lora
     from retain.statistics import collect
 
@@ -83,193 +109,220 @@ def sc_lora_stored(model: Any, learn: Batches, keep: Batches) -> int:
             name: collect(model, data, folder=Path(folder) / name, memory_limit=10**9)
             for name, data in (("learn", learn), ("keep", keep))
         }
-        sc_lora(model, ScLoraConfig(r=RANK, beta=0.8), **made)
-        return sum(file.stat().st_size for file in Path(folder).rglob("*.*"))
+        adapted = sc_lora(model, ScLoraConfig(r=rank, beta=0.8), **made)
+        stored = sum(file.stat().st_size for file in Path(folder).rglob("*.*"))
+    return {"adapted": adapted, "stored_bytes": stored}
 
 
-def corda_ours(model: Any, learn: Batches, keep: Batches) -> int:
+def corda_ours(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
     """CorDA's knowledge-preserved start by retain: the same product B0 A0 as its paper's, the base untouched."""
     from retain import ScLoraConfig, sc_lora
 
-    del learn
-    sc_lora(model, ScLoraConfig(r=RANK, start="corda-kpm"), keep=keep)
-    return 0
+    return {"adapted": sc_lora(model, ScLoraConfig(r=rank, start="corda-kpm"), keep=[*learn, *keep])}
 
 
-def corda_peft(model: Any, learn: Batches, keep: Batches) -> int:
+def corda_peft(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
     """PEFT's CorDA as its manual has it: one sequence at a time, float32 moments."""
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora.config import CordaConfig
     from peft.tuners.lora.corda import preprocess_corda
 
-    del learn
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache" / "eigens.pt"
         config = LoraConfig(
             init_lora_weights="corda",
             target_modules=NAMES,
-            r=RANK,
-            lora_alpha=RANK,
+            r=rank,
+            lora_alpha=rank,
             corda_config=CordaConfig(corda_method="kpm", cache_file=str(cache)),
         )
 
         def run() -> None:
             with torch.no_grad():
-                for batch in keep:
+                for batch in (*learn, *keep):
                     model(**batch, use_cache=False)
 
         preprocess_corda(model, config, run_model=run)
-        get_peft_model(model, config)
-        return cache.stat().st_size
+        return {"adapted": get_peft_model(model, config), "stored_bytes": cache.stat().st_size}
 
 
-def eva_peft(model: Any, learn: Batches, keep: Batches) -> int:
-    """PEFT's EVA on the text to learn."""
+def eva_peft(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
+    """PEFT's EVA on all of the text."""
     from peft import EvaConfig, LoraConfig, get_peft_model, initialize_lora_eva_weights
 
-    del keep
     config = LoraConfig(
-        init_lora_weights="eva", target_modules=NAMES, r=RANK, lora_alpha=RANK, eva_config=EvaConfig(rho=1.0)
+        init_lora_weights="eva", target_modules=NAMES, r=rank, lora_alpha=rank, eva_config=EvaConfig(rho=1.0)
     )
     adapted = get_peft_model(model, config, low_cpu_mem_usage=True)
-    initialize_lora_eva_weights(adapted, learn)
-    return 0
+    initialize_lora_eva_weights(adapted, [*learn, *keep])
+    return {"adapted": adapted}
 
 
-CASES: dict[str, tuple[Callable[..., int], int]] = {
-    "forward": (forward, BATCH),
-    "forward-keep": (forward_keep, BATCH),
-    "forward-keep-one": (forward_keep, 1),
-    "sc-lora": (sc_lora_start, BATCH),
-    "sc-lora-100MB": (lambda *data: sc_lora_start(*data, memory_limit=100_000_000), BATCH),
-    "sc-lora-stored": (sc_lora_stored, BATCH),
-    "corda-retain": (corda_ours, BATCH),
-    "corda-peft": (corda_peft, 1),
-    "eva-peft": (eva_peft, BATCH),
+CASES: dict[str, tuple[Callable[..., dict[str, Any]], int, str | None]] = {
+    FORWARD: (forward, BATCH, None),
+    FORWARD_ONE: (forward, 1, None),
+    SC_LORA: (sc_lora_start, BATCH, FORWARD),
+    STORED: (sc_lora_stored, BATCH, FORWARD),
+    "CorDA (retain)": (corda_ours, BATCH, FORWARD),
+    CORDA: (corda_peft, 1, FORWARD_ONE),
+    "EVA (PEFT)": (eva_peft, BATCH, FORWARD),
 }
+"""The work, the sequences in a batch, and the forward pass that is in it."""
 
 
-def measure(name: str, tokens: int, threads: int) -> dict[str, Any]:
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """One case, in this process."""
-    from transformers import AutoModelForCausalLM
-
-    torch.set_num_threads(threads)
-    warnings.simplefilter("ignore")
-    work, batch = CASES[name]
-    learn, keep = read(tokens, batch)
-    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32).eval()
-    forward(model, learn[:1], [])  # everything that is set up once
-    before = _status("VmRSS")
+    prepare(asked.threads)
+    work, batch, _ = CASES[asked.only]
+    learn, keep = read(asked.model, asked.tokens, batch)
+    model = load(asked.model)
+    forward(model, learn[:1], [], 0)  # everything that is set up once
+    probe = learn[0]["input_ids"][:1]
+    with torch.no_grad():
+        expected = model(input_ids=probe, use_cache=False).logits
+    before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    wall, began = time.perf_counter(), time.process_time()
-    stored = work(model, learn, keep)
-    return {
-        "case": name,
-        "seconds": time.process_time() - began,
-        "wall_seconds": time.perf_counter() - wall,
-        "memory_bytes": _status("VmHWM") - before,
-        "stored_bytes": stored,
-        "tokens": sum(part["input_ids"].numel() for part in keep),
+    began = time.perf_counter()
+    seconds, made = timed(lambda: work(model, learn, keep, asked.rank))
+    row = {
+        "case": asked.only,
+        "tokens": sum(part["input_ids"].numel() for part in (*learn, *keep)),
+        "seconds": seconds,
+        "wall_seconds": time.perf_counter() - began,
+        "memory_mb": (memory("VmHWM") - before) / 1e6,
+        "stored_mb": made["stored_bytes"] / 1e6 if "stored_bytes" in made else None,
     }
+    if "adapted" in made:
+        with torch.no_grad():
+            found = made["adapted"](input_ids=probe, use_cache=False).logits
+        row["moved"] = float((found - expected).norm() / expected.norm())
+        row["worth"] = worth(made["adapted"]) if asked.only in (SC_LORA, STORED) else None
+    return row
 
 
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+def attempt(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """One case's row."""
+    if asked.here:
+        return measure(argparse.Namespace(**{**vars(asked), "only": name}))
+    return in_a_process(name, asked)
 
 
-def layer(threads: int, rows: int = 11008, columns: int = 4096) -> list[dict[str, Any]]:
-    """One layer's start from given moments: ours (block Lanczos), a full eigh, and CorDA's decomposition."""
-    from retain.linalg import eigenspace
-    from retain.methods.sc_lora import relatives
+def in_a_process(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """One case in a fresh process; where it takes longer than there is patience for, or fails, a row that says so."""
+    words = ["--only", name, "--tokens", asked.tokens, "--threads", asked.threads, "--rank", asked.rank]
+    command = [sys.executable, __file__, *map(str, words), "--model", str(asked.model)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(asked.threads)}
+    try:
+        done = subprocess.run(  # noqa: S603 -- this file
+            command, capture_output=True, text=True, check=False, env=environment, timeout=asked.patience
+        )
+    except subprocess.TimeoutExpired:
+        return {"case": name, "note": f"stopped after {asked.patience} s"}
+    if done.returncode:
+        return {"case": name, "note": f"failed: {done.stderr.strip().splitlines()[-1]}"}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
-    torch.set_num_threads(threads)
+
+def compared(rows: list[dict[str, Any]]) -> None:
+    """Add to each row what it takes beyond its forward pass, and the ratios to PEFT's CorDA."""
+    by_name = {row["case"]: row for row in rows}
+    for row in rows:
+        front = by_name.get(CASES[row["case"]][2] or "", {}).get("seconds")
+        if front is not None and "seconds" in row:
+            row["beyond"] = row["seconds"] - front
+    corda = by_name.get(CORDA, {})
+    for row in rows:
+        for key, ratio in (("seconds", "ratio"), ("beyond", "beyond_ratio"), ("memory_mb", "memory_ratio")):
+            if key in row and corda.get(key):
+                row[ratio] = row[key] / corda[key]
+
+
+def gate(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """No start moves the model, and both ways to SC-LoRA's are worth the same."""
+    found = [
+        {"check": f"{row['case']}: the model is as before", "difference": row["moved"], "passed": row["moved"] < NEAR}
+        for row in rows
+        if "moved" in row
+    ]
+    worths = [row["worth"] for row in rows if row.get("worth") is not None]
+    if len(worths) == 2:
+        apart = abs(worths[0] - worths[1]) / abs(worths[1])
+        found.append({"check": "SC-LoRA: both ways are worth the same", "difference": apart, "passed": apart < NEAR})
+    return found
+
+
+def layer(asked: argparse.Namespace, rows: int = 11008, columns: int = 4096) -> list[dict[str, Any]]:
+    """One layer's start from given moments: ours (block Lanczos), a full eigh, and CorDA's decomposition in float32."""
+    from peft.tuners.lora.corda import collect_eigens_for_layer
+
+    from retain.linalg.eigenspace import output_eigenspace
+
+    prepare(asked.threads)
     generator = torch.Generator().manual_seed(0)
+    linear = torch.nn.Linear(columns, rows, bias=False)
     W = torch.randn(rows, columns, generator=generator) / columns**0.5
+    linear.weight.data = W
     scale = torch.arange(1, columns + 1).float().rsqrt()
     sets = [torch.randn(2 * columns, columns, generator=generator) * scale for _ in range(2)]
     plus, minus = ((x.T @ x).double() / len(x) for x in sets)
     contrast = 0.2 * plus - 0.8 * minus
+    linear.covariance_matrix = minus.float()
     work: dict[str, Callable[[], Any]] = {
-        "sc-lora": lambda: eigenspace.output_eigenspace(W, contrast, RANK),
-        "eigh": lambda: eigenspace.output_eigenspace(W, contrast, RANK, dense_limit=columns),
-        "corda": lambda: relatives.corda_kpm(W.double(), minus, RANK),
+        "SC-LoRA": lambda: output_eigenspace(W, contrast, asked.rank),
+        "SC-LoRA by a full eigh": lambda: output_eigenspace(W, contrast, asked.rank, dense_limit=columns),
+        CORDA: lambda: collect_eigens_for_layer(linear, None),
     }
     found = []
     for name, job in work.items():
-        began = time.process_time()
-        result = job()
-        reward = float(result.values.sum()) if hasattr(result, "values") and name != "corda" else None
-        found.append(
-            {"case": f"layer {columns} → {rows}, {name}", "seconds": time.process_time() - began, "reward": reward}
-        )
+        seconds, result = timed(job)
+        found.append({"case": name, "seconds": seconds})
+        if hasattr(result, "values") and hasattr(result, "residual"):
+            found[-1]["worth"] = float(result.values.sum())
+        print(f"{name}: {seconds:.1f} s", flush=True)
+    for row in found:
+        row["ratio"] = row["seconds"] / found[-1]["seconds"]
     return found
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The cases side by side; ratios are to PEFT's CorDA."""
-    by_name = {row["case"]: row for row in rows}
-    lines = [
-        "| case | CPU seconds | beyond the forward pass | memory beyond the model, MB | stored, MB |",
-        "|---|---|---|---|---|",
-    ]
-    fronts = {"corda-peft": "forward-keep-one", "corda-retain": "forward-keep", "eva-peft": "forward-keep"}
-    for name, row in by_name.items():
-        front = by_name.get(fronts.get(name, "forward"), {}).get("seconds")
-        beyond = "" if front is None or name.startswith("forward") else f"{row['seconds'] - front:.1f}"
-        lines.append(
-            f"| {name} | {row['seconds']:.1f} | {beyond} | {row['memory_bytes'] / 1e6:.0f} | "
-            f"{row['stored_bytes'] / 1e6:.0f} |"
-        )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Run the cases asked for, each in a fresh process."""
+def options() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)} (all)")
-    parser.add_argument("--tokens", type=int, default=16384, help="of each set (default: %(default)s)")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE", help="which")
+    parser.add_argument("--model", default=str(MODEL), help="its folder, or 'tiny' (default: SmolLM2-135M's)")
+    parser.add_argument("--tokens", type=int, default=4096, help="of each text (default: %(default)s)")
+    parser.add_argument("--rank", type=int, default=32, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--patience", type=int, default=300, help="seconds that one case may take (%(default)s)")
+    parser.add_argument("--here", action="store_true", help="all in this process: memory then means nothing")
     parser.add_argument("--layer", action="store_true", help="one large layer instead")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     parser.add_argument("--only", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the cases asked for, each in a fresh process."""
+    asked = options().parse_args(arguments)
+    if asked.model != TINY and not asked.layer and not Path(asked.model).is_dir():
+        raise SystemExit(f"{asked.model}: no model there; `make assets` puts SmolLM2-135M into its place.")
     if asked.only:
-        print(json.dumps(measure(asked.only, asked.tokens, asked.threads)))
+        print(json.dumps(measure(asked)))
         return
     if asked.layer:
-        rows = layer(asked.threads)
-        print("\n".join(f"{row['case']}: {row['seconds']:.1f} s, reward {row['reward']}" for row in rows))
-        _write("initialisation-layer", rows, asked.threads)
+        rows = layer(asked)
+        columns = {"case": "case", "CPU seconds": "seconds", "reward": "worth", "time / CorDA": "ratio"}
+        print(markdown(rows, columns))
+        finish("initialisation-layer", asked, {"gate": [], "columns": columns, "rows": rows}, passed=True)
         return
     rows = []
-    for name in asked.cases or CASES:
-        command = [
-            sys.executable,
-            __file__,
-            "--only",
-            name,
-            "--tokens",
-            str(asked.tokens),
-            "--threads",
-            str(asked.threads),
-        ]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(asked.threads)}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 -- this file
-        if done.returncode:
-            print(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
-            continue
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
-        print(f"{name}: {rows[-1]['seconds']:.1f} s", flush=True)
-    print(table(rows))
-    _write("initialisation", rows, asked.threads)
-
-
-def _write(name: str, rows: list[dict[str, Any]], threads: int) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    machine = {"threads": threads, "python": platform.python_version(), "load": os.getloadavg()}
-    versions = {package: version(package) for package in ("retain", "torch", "transformers", "peft")}
-    text = json.dumps({"versions": versions, "machine": machine, "rows": rows}, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    for name in asked.cases:
+        rows.append(attempt(name, asked))
+        print(f"{name}: {rows[-1].get('note') or format(rows[-1]['seconds'], '.1f') + ' s'}", flush=True)
+    compared(rows)
+    checks = gate(rows)
+    print(markdown(rows, COLUMNS))
+    passed = all(check["passed"] for check in checks)
+    finish("initialisation", asked, {"gate": checks, "columns": COLUMNS, "rows": rows}, passed=passed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """All benchmarks of adapters, each in a process of its own, and one page of tables made from their JSON files.
 
-    python benchmarks/run_all.py                 # quick: some 8 minutes of CPU time
+    python benchmarks/run_all.py                 # quick: some 20 minutes of CPU time
     python benchmarks/run_all.py --full          # more rounds, and whole models with gradient checkpointing too
     python benchmarks/run_all.py --tables        # the page again from the JSON files that are there
 
@@ -20,15 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import aims
+import initialisation
 from common import RESULTS, markdown
 
 HERE = Path(__file__).parent
 LOAD_LIMIT, STEAL_LIMIT = 1.5, 0.10
+STARTS = [name for name in initialisation.CASES if name != "CorDA (retain)"]
 QUICK = {
     "layer": ["layer.py", "--rounds", "9"],
     "model": ["model.py", "--rounds", "3"],
     "serving": ["serving.py", "--rounds", "3"],
     "files": ["files.py"],
+    "initialisation": ["initialisation.py", "--patience", "200", "--cases", *STARTS],
 }
 FULL = {
     "layer": ["layer.py", "--rounds", "15"],
@@ -36,6 +39,8 @@ FULL = {
     "model-checkpointing": ["model.py", "--rounds", "5", "--checkpointing", "--name", "model-checkpointing"],
     "serving": ["serving.py", "--rounds", "15"],
     "files": ["files.py"],
+    "initialisation": ["initialisation.py", "--patience", "600"],
+    "initialisation-layer": ["initialisation.py", "--layer"],
 }
 TINY = {
     "layer": ["layer.py", "--rounds", "1", "--tokens", "16", "--width", "64"],
@@ -56,6 +61,7 @@ TINY = {
     ],
     "serving": ["serving.py", "--rounds", "1", "--hidden", "64", "--layers", "1", "--rows", "4", "--length", "4"],
     "files": ["files.py", "--adapters", "4", "--hidden", "64", "--layers", "1"],
+    "initialisation": ["initialisation.py", "--here", "--model", "tiny", "--tokens", "64", "--rank", "4"],
 }
 HEADINGS = {
     "layer": "One layer",
@@ -63,6 +69,8 @@ HEADINGS = {
     "model-checkpointing": "A training step with gradient checkpointing",
     "serving": "Mixed batches",
     "files": "Files: one adapter each",
+    "initialisation": "Starting SC-LoRA, on the same tokens of SmolLM2-135M",
+    "initialisation-layer": "Starting one layer 4096 → 11008, its statistics given",
 }
 
 
