@@ -21,8 +21,8 @@ from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
 from retain.results import Cost, CurvePoint
+from retain.training.ahead import AheadTrainer, reading_threads
 from retain.training.callbacks import ProgressBar, StepClock, StopWhenNotFinite, TimedCheckpoint
-from retain.training.loss import LeanTrainer
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,11 @@ class Lessons:
         return cls(list(items), LabelCollator(reader, {label: index for index, label in enumerate(labels)}))
 
     @property
+    def are_read(self) -> bool:
+        """Whether making a batch is work, tokenising or decoding; sequences that are encoded are only padded."""
+        return isinstance(self.collator, LabelCollator)
+
+    @property
     def of_pictures(self) -> bool:
         """Whether what is read are pictures, which have no tokens."""
         return isinstance(self.collator, LabelCollator) and isinstance(self.collator.reader, PictureReader)
@@ -139,11 +144,12 @@ def train(
     arguments = training_arguments(recipe, directory, pictures=lessons.of_pictures)
     _reset_peak()
     try:
-        trainer = LeanTrainer(
+        trainer = AheadTrainer(
             model=model,
             args=arguments,
             train_dataset=lessons.rows,
             data_collator=lessons.collator,
+            threads=reading_threads(recipe.training, pictures=lessons.of_pictures) if lessons.are_read else 0,
             callbacks=[
                 *means,
                 StepClock(),

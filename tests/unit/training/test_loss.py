@@ -26,6 +26,7 @@ from retain.data.examples import Example
 from retain.data.tokens import encode_example
 from retain.recipe import Recipe
 from retain.training import loop
+from retain.training.ahead import AheadTrainer
 from retain.training.loop import Lessons, PadCollator, train
 from retain.training.loss import LeanTrainer, agrees, lean_loss, may_be_lean, next_tokens, piece_of
 from tiny import make_bert, make_llama, make_tokenizer
@@ -281,12 +282,12 @@ def test_labels_are_shifted_and_the_piece_holds_one():
 def test_the_loop_of_retain_takes_it(tmp_path, monkeypatch):
     seen = []
 
-    class Seen(LeanTrainer):
+    class Seen(AheadTrainer):
         def train(self, *args, **kwargs):
             super().train(*args, **kwargs)
             seen.append(self.lean)
 
-    monkeypatch.setattr(loop, "LeanTrainer", Seen)
+    monkeypatch.setattr(loop, "AheadTrainer", Seen)
     recipe = Recipe(
         model="m", train="t", test="e", output="o", method="full", learning_rate=1e-2, max_steps=2, batch_size=4
     )
@@ -301,7 +302,7 @@ def test_anchor_limit_and_watch_see_the_same_training(tmp_path, monkeypatch):
     kept = [{name: value for name, value in batch().items() if name != "labels"}]
     curves = []
     for plain in (True, False):
-        monkeypatch.setattr(loop, "LeanTrainer", partial(LeanTrainer, plain=plain))
+        monkeypatch.setattr(loop, "AheadTrainer", partial(AheadTrainer, plain=plain))
         watch = Watch(kept, every=2)
         means = [Anchor(kept, weight=0.5), UpdateLimit(0.05), watch]
         with Progress(disable=True) as progress:
