@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer
 
 from retain.data.tokens import IGNORED
 from retain.errors import InputError
 from retain.fast.cross_entropy import chunked_cross_entropy
 from retain.hf.forms import is_watched
 from retain.hf.lm_head import head_of, head_stands_apart, is_compiled, shifts_labels, without_logits
+from retain.training.checkpoints import WholeTrainer
 
 PIECE = 64
 """Tokens of the first batch on which the two losses are compared."""
@@ -31,8 +31,8 @@ KNOWN = {"input_ids", "attention_mask", "labels"}
 """Inputs of a batch; with any other, the model may do what is not known here."""
 
 
-class LeanTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
-    """transformers' Trainer, with the chunked loss in training where it agrees with the model's own.
+class LeanTrainer(WholeTrainer):
+    """`WholeTrainer`, with the chunked loss in training where it agrees with the model's own.
 
     Not with label smoothing or a loss function of the user's, several processes, a wrapped, compiled or sharded
     model, prompts before the text, an adapter on the head, a head that is quantised, watched or followed by anything,
