@@ -17,7 +17,10 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
 class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers is untyped here
-    """Measures each optimizer step's wall time in seconds; its memory travels with the checkpoints."""
+    """Measures each optimizer step's wall time in seconds, with what it waits for its batch, without checkpoints.
+
+    What was measured travels with the checkpoints.
+    """
 
     def __init__(self, seconds: list[float] | None = None) -> None:
         self.seconds = list(seconds or [])
@@ -27,13 +30,19 @@ class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # tran
         """What a checkpoint stores, in the form that transformers restores callbacks from."""
         return {"args": {"seconds": self.seconds}, "attributes": {}}
 
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock."""
         self._began = time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Stop the clock."""
-        self.seconds.append(time.perf_counter() - self._began)
+        """One step is done, the next begins with waiting for its batch."""
+        now = time.perf_counter()
+        self.seconds.append(now - self._began)
+        self._began = now
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """A checkpoint is no part of a step."""
+        self._began = time.perf_counter()
 
     @property
     def median(self) -> float:

@@ -8,6 +8,7 @@ from retain.data.tokens import IGNORED, encode_example
 from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
 from retain.training import loop
+from retain.training.callbacks import StepClock
 from retain.training.loop import Lessons, PadCollator, train, training_arguments
 from tiny import make_llama, make_tokenizer
 
@@ -111,3 +112,16 @@ def test_settings_that_transformers_refuses_are_the_users_to_mend(tmp_path):
         training_arguments(recipe(training={"no_such_field": 1}), tmp_path)
     with pytest.raises(InputError, match="optim"):
         training_arguments(recipe(training={"optim": "no_such_optimizer"}), tmp_path)
+
+
+def test_a_step_takes_what_it_waits_for_its_batch_and_no_checkpoint(monkeypatch):
+    times = iter([0.0, 3.0, 7.0, 20.0, 22.0])
+    monkeypatch.setattr("retain.training.callbacks.time.perf_counter", lambda: next(times))
+    clock = StepClock()
+    clock.on_train_begin()
+    clock.on_step_end()
+    clock.on_step_end()
+    clock.on_save()
+    clock.on_step_end()
+    assert clock.seconds == [3.0, 4.0, 2.0]
+    assert clock.median == 3.0
