@@ -31,7 +31,7 @@ QUICK = {
     "model": ["model.py", "--rounds", "3"],
     "serving": ["serving.py", "--rounds", "3"],
     "files": ["files.py"],
-    "initialisation": ["initialisation.py", "--patience", "200", "--cases", *STARTS],
+    "initialisation": ["initialisation.py", "--patience", "300", "--cases", *STARTS],
 }
 FULL = {
     "layer": ["layer.py", "--rounds", "15"],

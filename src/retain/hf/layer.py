@@ -210,7 +210,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         return [getattr(self, kind)[name] for kind in self.module_names for name in names]
 
     def _tensors_of(self, names: Sequence[str]) -> list[Tensor]:
-        return [tensor for module in self._modules_of(names) for tensor in module.parameters()]
+        return [tensor for module in self._modules_of(names) for tensor in module.parameters(recurse=False)]  # no parts
 
     def _mixed(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
         """All rows at once, each with its own adapter, where the rule allows it."""
