@@ -257,7 +257,13 @@ def _leading(matrix: Tensor, r: int) -> tuple[Tensor, Tensor]:
         values, vectors = descending(matrix)
         return values[:r], vectors[:, :r]
     symmetric = (checked(matrix + matrix.T) / 2).numpy()
-    some, chosen = scipy.linalg.eigh(symmetric, subset_by_index=[size - r, size - 1], driver="evr", check_finite=False)
+    try:
+        some, chosen = scipy.linalg.eigh(
+            symmetric, subset_by_index=[size - r, size - 1], driver="evr", check_finite=False
+        )
+    except scipy.linalg.LinAlgError:  # rare; all of them are found another way
+        values, vectors = descending(matrix)
+        return values[:r], vectors[:, :r]
     return torch.from_numpy(some[::-1].copy()), torch.from_numpy(chosen[:, ::-1].copy())
 
 

@@ -83,9 +83,9 @@ class Capture:
             tokens, samples = self._tokens(name, y if y is not None and name in self.outputs else x)
             held = self.moments.get(name)
             if held is None:
-                held = self.moments[name] = sums.empty(tokens.shape[-1], self.dtype, x.device)
-            elif held.gram.device != x.device:  # resumed, in a model that is spread over devices
-                held.gram, held.total = held.gram.to(x.device), held.total.to(x.device)
+                held = self.moments[name] = sums.empty(tokens.shape[-1], self.dtype, tokens.device)
+            elif held.gram.device != tokens.device:  # resumed, in a model that is spread over devices
+                held.gram, held.total = held.gram.to(tokens.device), held.total.to(tokens.device)
             sums.update(held, tokens, samples, self._scale(name, y) if y is not None and self.scaled else None)
         if self._whole_pass_seen and all(self._calls.values()):
             raise _EnoughError
@@ -129,7 +129,7 @@ class Capture:
         pooled = x.dim() == 2 and any(len(x) == len(mask) for mask in self._mask)
         if not pooled and any(not mask.bool().all() for mask in self._mask):
             self.notes[
-                f"{name}: its input {tuple(x.shape)} fits no attention mask, so padding, if there was any, was counted."
+                f"{name}: {tuple(x.shape)} fits no attention mask, so padding, if there was any, was counted."
             ] = None
         return None
 
@@ -181,6 +181,7 @@ def capturing(model: nn.Module, capture: Watcher) -> Iterator[None]:
             else:
                 handle = layer.register_forward_pre_hook(_before(capture, name), with_kwargs=True)
             undo.callback(handle.remove)
+        undo.enter_context(torch.compiler.set_stance("force_eager"))  # hooks cannot be traced
         with torch.inference_mode(mode=False), torch.no_grad():  # tensors of inference mode have no version
             yield
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextvars
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from greenlet import getcurrent, greenlet
+from torch import Tensor, nn
 
 
 class Pass:
     """Work that waits where it says `wait()`, in the same thread: its frames, and what they hold, stay.
 
-    Not threads, since each would have torch's pool of workers for itself, and none of the caller's modes.
+    Not threads, since each would have torch's pool of workers for itself. Modes of torch (grad, autocast) belong to the
+    thread, so work must not wait in other ones than it began in: those would be everybody's.
 
     Args:
         work: what to do. What it raises is raised where it was told to go on.
@@ -18,6 +22,17 @@ class Pass:
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._inner = greenlet(work)
+        self._inner.gr_context = contextvars.copy_context()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors that its frames hold while it waits; parameters are the model's."""
+        held: dict[int, int] = {}
+        frame = self._inner.gr_frame
+        while frame is not None:
+            _note(tuple(frame.f_locals.values()), held)
+            frame = frame.f_back
+        return sum(held.values())
 
     def go_on(self) -> bool:
         """Run until it waits or ends; whether it has ended."""
@@ -30,6 +45,17 @@ class Pass:
         if self._inner:
             self._inner.parent = getcurrent()
             self._inner.throw()
+
+
+def _note(value: Any, held: dict[int, int], depth: int = 5) -> None:
+    if isinstance(value, Tensor):
+        if not isinstance(value, nn.Parameter):
+            held[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+    elif depth and isinstance(value, tuple | list):
+        for part in value:
+            _note(part, held, depth - 1)
+    elif depth and isinstance(value, Mapping):
+        _note(tuple(value.values()), held, depth - 1)
 
 
 def wait() -> None:

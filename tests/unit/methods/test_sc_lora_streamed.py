@@ -55,7 +55,7 @@ def streams(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("memory_limit", [None, 5_000])
+@pytest.mark.parametrize("memory_limit", [None, 2_000_000])
 @pytest.mark.parametrize("sample_norm", ["none", "max"])
 @pytest.mark.parametrize("make", [llama, gpt2, lambda: llama(attention_bias=True, mlp_bias=True)])
 def test_both_ways_start_in_one_subspace(make, sample_norm, memory_limit, streams):
@@ -88,6 +88,19 @@ def test_the_note_says_the_same(tmp_path):
         for key in ("trace_learn", "trace_keep", "reward", "share_learn", "share_keep"):
             assert one[key] == pytest.approx(other[key], rel=1e-4, abs=1e-6), (one["layer"], key)
         assert one["overlap"] == pytest.approx(other["overlap"], abs=2e-2)
+
+
+def test_a_limit_that_waiting_passes_exceed_is_kept_by_reading_more_often(streams):
+    config, told = ScLoraConfig(r=3, beta=0.7), []
+    arguments = {"learn": batches(LEARN), "keep": batches(KEEP), "on_batch": lambda *count: told.append(count)}
+    model = sc_lora(llama(), config, memory_limit=2_500, **arguments)
+    assert streams == [False]
+    assert max(passes for _, passes, _ in told) > 1
+    expected = starts(by_statistics(llama, config))
+    for key, value in starts(model).items():
+        if "lora_B" in key:
+            Q, R = (torch.linalg.qr(part[:, :3].double()).Q for part in (value, expected[key]))
+            assert subspace_overlap(Q, R) > 1 - 1e-4, key
 
 
 def test_a_block_that_runs_twice_is_started_from_statistics(streams):

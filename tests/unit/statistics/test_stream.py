@@ -1,5 +1,6 @@
 """Sums handed over a few layers at a time, in one pass, are those that are collected at once; or nothing is done."""
 
+import contextvars
 import weakref
 
 import pytest
@@ -14,14 +15,27 @@ from retain.hf.base_weight import features
 from retain.hf.describe import model_hash
 from retain.hf.targets import lora_targets
 from retain.statistics import collect
+from retain.statistics import stream as module
 from retain.statistics.capture import SharingChangedError
 from retain.statistics.paused import Pass, wait
 from retain.statistics.plan import Plan
-from retain.statistics.stream import OutOfOrderError, block_of, stream, summed_at_outputs
+from retain.statistics.stream import CannotStreamError, block_of, stream, summed_at_outputs
 
 LEARN, KEEP = sentences(14, seed=5), sentences(9, seed=6)
 TARGETS = {"target_modules": "all-linear"}
 LIMITS = [None, 4_400, 12_000, 10**9]
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """Limits of some thousand bytes are for the sums only; passes of the smallest models hold more."""
+    monkeypatch.setattr(module._Parts, "waits", lambda *_: None)
+
+
+@pytest.fixture
+def impatient(_patient, monkeypatch):
+    """As it is."""
+    monkeypatch.undo()
 
 
 class Once:
@@ -136,6 +150,7 @@ def test_a_block_is_named_by_the_first_number():
     assert block_of("body.q") == "body.q"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_where_more_would_wait_than_the_sums_take_all_is_done_at_once():
     model = llama()
     many = batches(sentences(400, seed=8), 8)
@@ -160,7 +175,7 @@ def test_models_that_run_their_layers_in_odd_ways_are_summed_up_rightly_or_not_a
     given = plans(model, targets, learn=learn, keep=keep, memory_limit=limit)
     try:
         _, found, _ = streamed(given)
-    except (SharingChangedError, OutOfOrderError):
+    except (SharingChangedError, CannotStreamError):
         assert kind not in (Two, ChangedInPlace, FreedInBetween, UsedTwice)  # those are what models do
         return
     expected = collect(model, keep, targets=targets, dtype="float64", share_inputs=False)
@@ -173,7 +188,7 @@ def test_models_that_run_their_layers_in_odd_ways_are_summed_up_rightly_or_not_a
 def test_a_block_that_runs_again_after_its_sums_are_gone_is_out_of_order():
     model = llama()
     model.model.layers[1] = model.model.layers[0]
-    with pytest.raises(OutOfOrderError):
+    with pytest.raises(CannotStreamError):
         streamed(plans(model, memory_limit=4_400))
     _, found, _ = streamed(plans(model, memory_limit=10**9))
     key = "model.layers.0.mlp.gate_proj"
@@ -229,9 +244,141 @@ def test_values_that_are_not_finite_are_named_before_anything_is_solved():
     assert "model.layers.1.mlp.down_proj" not in taken
 
 
-def test_a_limit_below_the_largest_layer_is_refused():
-    with pytest.raises(InputError, match=r"memory_limit=4,000 bytes: the sums of \S+ alone take 4,352"):
+def test_a_limit_below_the_largest_layer_is_none_to_stream_with():
+    with pytest.raises(CannotStreamError, match="largest layer take 4,352 bytes"):
         streamed(plans(llama(), memory_limit=4_000))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_waits_is_held_to_the_limit_too():
+    with pytest.raises(CannotStreamError, match="passes that wait hold"):
+        streamed(plans(llama(), memory_limit=40_000, learn=batches(sentences(200), 8)))
+
+
+def test_what_a_waiting_pass_holds_is_counted():
+    mine, model = torch.zeros(1000), nn.Linear(50, 50)
+
+    def work():
+        one, parts, again = torch.zeros(300), {"a": [torch.zeros(20), mine]}, mine[:10]
+        weight = model.weight
+        wait()
+        assert one.numel() + len(parts) + again.numel() + weight.numel()
+
+    one = Pass(work)
+    one.go_on()
+    assert one.nbytes == 4 * (300 + 20 + 1000)
+    one.drop()
+    assert one.nbytes == 0
+
+
+class Reused(Once):
+    """Fills the same two tensors with every batch, as some data sets do."""
+
+    def __iter__(self):
+        ids, mask = torch.zeros(4, 9, dtype=torch.long), torch.zeros(4, 9, dtype=torch.long)
+        for batch in super().__iter__():
+            rows, width = batch["input_ids"].shape
+            ids.zero_()[:rows, :width] = batch["input_ids"]
+            mask.zero_()[:rows, :width] = batch["attention_mask"]
+            yield {"input_ids": ids[:rows], "attention_mask": mask[:rows]}
+
+
+def test_data_that_reuse_their_tensors_are_summed_up_rightly():
+    model = llama()
+    _, found, _ = streamed(plans(model, learn=Reused(batches(LEARN)), memory_limit=4_400))
+    expected = collect(model, batches(LEARN), targets=TARGETS, dtype="float64")
+    for key in ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.up_proj"):
+        torch.testing.assert_close(found[key]["learn"], expected.second_moment(key), rtol=0, atol=1e-10)
+
+
+class InModes(nn.Module):
+    """The second layer runs in a mode of its own."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.a, self.b, self.mode = nn.Linear(6, 7), nn.Linear(7, 8), mode
+
+    def forward(self, x):
+        x = self.a(x)
+        with self.mode():
+            return self.b(x)
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_no_pass_waits_in_a_mode_that_all_would_get(mode):
+    model = embedded(lambda: InModes(mode)).float()
+    before = marks(model)
+    given = plans(model, {"target_modules": ["body.a", "body.b"]}, memory_limit=900)
+    with pytest.raises(CannotStreamError, match=r"body\.b runs in modes of its own"):
+        streamed(given)
+    unchanged(model, before)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+class SharesInOddBatches(Two):
+    def run(self, x, odd):
+        return self.q(x) + self.k(x if odd else x.clone())
+
+
+def test_layers_that_share_in_the_second_set_only_are_no_loss_of_sums():
+    def make():
+        body = SharesInOddBatches()
+        body.q, body.k = nn.Linear(6, 7), nn.Linear(6, 7)
+        return body
+
+    rows = {4: [[5, 6, 7, 8]], 3: [[5, 6, 7]]}
+    given = plans(
+        embedded(make), {"target_modules": ["body.q", "body.k"]}, learn=batches(rows[4]), keep=batches(rows[3]),
+        memory_limit=900,
+    )  # fmt: skip
+    with pytest.raises(SharingChangedError):
+        streamed(given)
+
+
+def test_a_compiled_block_is_watched_as_it_is():
+    model = llama()
+    expected = collect(model, batches(KEEP), targets=TARGETS, dtype="float64")
+    model.model.layers[0].compile(backend="eager")
+    _, found, _ = streamed(plans(model, memory_limit=4_400))
+    key = "model.layers.0.mlp.gate_proj"
+    torch.testing.assert_close(found[key]["keep"], expected.second_moment(key), rtol=0, atol=1e-10)
+
+
+def test_outputs_that_a_bias_rounds_in_16_bits_are_not_summed_up():
+    model = llama(attention_bias=True)
+    ends = {key.rpartition(".")[2] for key in summed_at_outputs(plans(model)["keep"].layers)}
+    assert ends == {"k_proj", "v_proj", "down_proj"}
+    model.bfloat16()
+    ends = {key.rpartition(".")[2] for key in summed_at_outputs(plans(model)["keep"].layers)}
+    assert ends == {"down_proj"}
+
+
+def test_who_is_told_of_progress_may_run_the_model():
+    model = llama()
+    ids = torch.tensor([[5, 6, 7]])
+
+    def runs(*_):
+        model(ids)
+
+    given = plans(model, memory_limit=4_400, tick=runs)
+    found = {}
+
+    def take(part):
+        runs()
+        found.update({key: part.of("keep", key) for key in part.layers})
+
+    stream(given, take)
+    expected = collect(model, batches(KEEP), targets=TARGETS, dtype="float64")
+    key = "model.layers.1.mlp.up_proj"
+    torch.testing.assert_close(found[key], expected.second_moment(key), rtol=0, atol=1e-10)
+
+
+def test_a_pass_has_the_context_variables_of_who_began_it():
+    mine = contextvars.ContextVar("mine", default="nobody")
+    mine.set("caller")
+    seen = []
+    Pass(lambda: seen.append(mine.get())).go_on()
+    assert seen == ["caller"]
 
 
 def test_no_batches_at_all_are_refused():

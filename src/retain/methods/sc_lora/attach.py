@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from retain.statistics.capture import SharingChangedError
 from retain.statistics.findings import alike, findings
 from retain.statistics.plan import Plan, Tick
 from retain.statistics.store import shape_of
-from retain.statistics.stream import OutOfOrderError, Streamed, stream
+from retain.statistics.stream import CannotStreamError, Streamed, stream
 
 Data = Iterable[Mapping[str, Any]] | Statistics
 
@@ -64,8 +64,9 @@ def sc_lora(
         adapter_name: the adapter's name.
         memory_limit: bytes that the sums may take at once while batches are read. Where `start` is "sc-lora" and both
             texts are batches that can be gone through again (a list, a DataLoader), they are read once, and layers are
-            solved while they are read, in as little memory as is sensible, with or without a limit; see
-            `retain.statistics.stream`. Else see `retain.statistics.collect`.
+            solved while they are read (`retain.statistics.stream`); sums of both texts, and what waits meanwhile, are
+            held to the limit. Where that cannot be done, or not within the limit, `retain.statistics.collect` sums up
+            one text after the other, in as many passes as the limit needs; `on_batch` and `on_layer` then begin anew.
         on_batch: told after each batch read.
         on_layer: told after each layer solved.
 
@@ -130,7 +131,7 @@ def _streamed(
     config, ready = solving.config, {name: data for name, data in given.items() if data is not None}
     if config.start != "sc-lora" or together.processes() > 1:
         return None
-    if any(isinstance(data, Statistics) or iter(data) is data for data in ready.values()):
+    if any(isinstance(data, (Statistics, Iterator)) for data in ready.values()):
         return None
     plans = {
         name: Plan(
@@ -142,7 +143,7 @@ def _streamed(
     }  # fmt: skip
     try:
         return stream(plans, solving.solve_part)
-    except (OutOfOrderError, SharingChangedError):
+    except (CannotStreamError, SharingChangedError):
         solving.forget()
         return None
 

@@ -7,7 +7,7 @@ Training starts at B0 = Q, A0 = Qáµ€ W0, and the layer computes W0 x + s (B A âˆ
 
 Where we differ: each set is normalised by its tokens (the authors divide by samples, after dividing each sample by
 |max y|, the magnitude of its largest element; `sample_norm="max"` divides by max |y|), the moments of the outputs are
-computed from those of the inputs, and W0 is not changed (the authors subtract s B0 A0 from it).
+computed from those of the inputs where that is less work, and W0 is not changed (the authors subtract s B0 A0 from it).
 """
 
 from __future__ import annotations
