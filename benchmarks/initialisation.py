@@ -322,6 +322,7 @@ def main(arguments: list[str] | None = None) -> None:
     checks = gate(rows)
     print(markdown(rows, COLUMNS))
     passed = all(check["passed"] for check in checks)
+    asked.model = Path(asked.model).name
     finish("initialisation", asked, {"gate": checks, "columns": COLUMNS, "rows": rows}, passed=passed)
 
 
