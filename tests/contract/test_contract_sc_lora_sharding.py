@@ -85,7 +85,7 @@ def test_a_fresh_adapter_on_a_base_that_is_partly_on_disk(llama, offloaded):
     assert torch.equal(logits(model, llama.batch()), logits(llama.make(), llama.batch()))
     assert not any(parameter.is_meta for parameter in trained(model).values())
     assert model.base_model.model.model.layers[1].self_attn.q_proj.weight.is_meta
-    whole = started(llama)
+    whole = sc_lora(llama.make(), ScLoraConfig(r=2), **batches).eval()
     disturb(model)
     disturb(whole)
     assert torch.equal(logits(model, llama.batch()), logits(whole, llama.batch()))
