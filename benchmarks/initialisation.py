@@ -7,8 +7,8 @@
 Each case loads SmolLM2-135M (`make assets`), notes the memory held, then does its work. Time is CPU time; memory the
 most held beyond the loaded model; stored, what must be kept to begin again without the data. All read the same tokens:
 half of them are SC-LoRA's text to learn, half its text to keep; all of them are CorDA's text to keep, the only one it
-has. CorDA takes one sequence at a time, because batches make it fail, so it has a forward pass of its own. EVA goes over
-its text until directions settle, and is stopped after `--patience` seconds.
+has. CorDA takes one sequence at a time, because batches make it fail, so it has a forward pass of its own. EVA goes
+over its text until directions settle, and is stopped after `--patience` seconds.
 Before, a start must leave the model as it was, and SC-LoRA's, solved while the texts are read, must be worth as much as
 that from statistics kept on disk.
 """
