@@ -35,6 +35,16 @@ def starts(model):
     return {key: value for key, value in model.state_dict().items() if "lora_" in key}
 
 
+def assert_alike(model, other):
+    """Both start in one subspace in every layer."""
+    expected, found = starts(other), starts(model)
+    assert expected.keys() == found.keys()
+    for key, value in found.items():
+        if "lora_B" in key:
+            Q, R = (torch.linalg.qr(part[:, :3].double()).Q for part in (value, expected[key]))
+            assert subspace_overlap(Q, R) > 1 - 1e-4, key
+
+
 def note_of(model, folder):
     model.save_pretrained(folder)
     return json.loads((folder / "retain_start.json").read_text())
@@ -69,12 +79,7 @@ def test_both_ways_start_in_one_subspace(make, sample_norm, memory_limit, stream
     assert streams == [True, False]
     layers = len(told)
     assert told == [(i + 1, layers) for i in range(layers)]
-    expected, found = starts(other), starts(model)
-    assert expected.keys() == found.keys()
-    for key, value in found.items():
-        if "lora_B" in key:
-            Q, R = (torch.linalg.qr(part[:, :3].double()).Q for part in (value, expected[key]))
-            assert subspace_overlap(Q, R) > 1 - 1e-4, key
+    assert_alike(model, other)
 
 
 def test_the_note_says_the_same(tmp_path):
@@ -96,32 +101,21 @@ def test_a_limit_that_waiting_passes_exceed_is_kept_by_reading_more_often(stream
     model = sc_lora(llama(), config, memory_limit=2_500, **arguments)
     assert streams == [False]
     assert max(passes for _, passes, _ in told) > 1
-    expected = starts(by_statistics(llama, config))
-    for key, value in starts(model).items():
-        if "lora_B" in key:
-            Q, R = (torch.linalg.qr(part[:, :3].double()).Q for part in (value, expected[key]))
-            assert subspace_overlap(Q, R) > 1 - 1e-4, key
+    assert_alike(model, by_statistics(llama, config))
 
 
 def test_a_block_that_runs_twice_is_started_from_statistics(streams):
     config = ScLoraConfig(r=3, beta=0.7)
     model = sc_lora(shared_block(), config, learn=batches(LEARN), keep=batches(KEEP), memory_limit=2_500)
     assert streams == [False]
-    expected = starts(by_statistics(shared_block, config))
-    for key, value in starts(model).items():
-        if "lora_B" in key:
-            Q, R = (torch.linalg.qr(part[:, :3].double()).Q for part in (value, expected[key]))
-            assert subspace_overlap(Q, R) > 1 - 1e-4, key
+    assert_alike(model, by_statistics(shared_block, config))
 
 
 def test_batches_that_can_be_read_once_only_are_summed_up_at_once(streams):
     model = sc_lora(llama(), ScLoraConfig(r=3), learn=iter(batches(LEARN)), keep=iter(batches(KEEP)))
     assert streams == [False]
     other = sc_lora(llama(), ScLoraConfig(r=3), learn=batches(LEARN), keep=batches(KEEP))
-    for (key, value), right in zip(starts(model).items(), starts(other).values(), strict=True):
-        if "lora_B" in key:
-            Q, R = (torch.linalg.qr(part[:, :3].double()).Q for part in (value, right))
-            assert subspace_overlap(Q, R) > 1 - 1e-4, key
+    assert_alike(model, other)
 
 
 @pytest.mark.parametrize("start", ["corda-kpm", "lora-null"])
