@@ -251,10 +251,20 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_text(folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
 
 
+def own_tensor(file: Any, name: str) -> Tensor:
+    """A tensor of an open safetensors file, in memory that torch allocated.
+
+    What safetensors hands out lies wherever the file has it. BLAS rounds differently at another alignment on some
+    processors, so sums that go on from there would not have the bits of sums that were never interrupted.
+    """
+    tensor: Tensor = file.get_tensor(name)
+    return tensor.clone()
+
+
 def _read(folder: Path, leader: str, source: Source) -> Moments:
     try:
         with safe_open(str(folder / source.file), framework="pt") as file:
-            gram, total = file.get_tensor(f"{leader}.gram"), file.get_tensor(f"{leader}.total")
+            gram, total = own_tensor(file, f"{leader}.gram"), own_tensor(file, f"{leader}.total")
     except (OSError, SafetensorError) as error:
         raise InputError(f"{folder / source.file}: damaged ({error}); calibrate again.") from error
     if _digest(gram, total) != source.digest:

@@ -20,7 +20,7 @@ from retain.results import write_bytes, write_text
 from retain.statistics.capture import Capture
 from retain.statistics.moments import Moments
 from retain.statistics.sequences import Sequences
-from retain.statistics.store import Source
+from retain.statistics.store import Source, own_tensor
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Unfinished:
                 if what["part"] != len(self.parts):
                     return 0, ""
                 for key, (weight, tokens, energy) in what["numbers"].items():
-                    gram, total = file.get_tensor(f"{key}.gram"), file.get_tensor(f"{key}.total")
+                    gram, total = own_tensor(file, f"{key}.gram"), own_tensor(file, f"{key}.total")
                     capture.moments[key] = Moments(gram, total, weight, tokens, energy)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise InputError(f"{self._sums}: damaged ({error}); remove it to begin this part anew.") from error

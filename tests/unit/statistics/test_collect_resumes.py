@@ -4,11 +4,14 @@ import sys
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from calibration import batches, embedded, gpt2, llama, sentences
 from retain.errors import InputError
 from retain.statistics import collect, load
+from retain.statistics.store import own_tensor
 
 ROWS, OTHERS = sentences(12), sentences(12, seed=5)
 BATCHES = batches(ROWS, 2)
@@ -173,3 +176,15 @@ def test_a_smaller_limit_after_memory_ran_out_begins_anew(tmp_path):
     expected = collect(llama(), BATCHES, dtype="float64")
     for layer in expected.manifest.layers:
         assert torch.equal(found.second_moment(layer), expected.second_moment(layer))
+
+
+@pytest.mark.parametrize("pad", [0, 1, 3])
+def test_what_is_read_back_lies_where_torch_allocates(tmp_path, pad):
+    """At whatever place of the file a tensor lies, it is computed with as one that was never saved."""
+    tensors = {"a": torch.zeros(pad, dtype=torch.uint8), "b": torch.randn(33, 33), "c": torch.randn(7)}
+    save_file(tensors, tmp_path / "sums.safetensors")
+    with safe_open(str(tmp_path / "sums.safetensors"), framework="pt") as file:
+        for name in ("b", "c"):
+            found = own_tensor(file, name)
+            assert found.data_ptr() % 64 == torch.empty(1).data_ptr() % 64
+            assert torch.equal(found, tensors[name])
