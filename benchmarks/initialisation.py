@@ -101,7 +101,7 @@ def sc_lora_start(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[
 def sc_lora_stored(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
     """SC-LoRA with its statistics kept on disk, from which any β, rank and seed can be started."""
     from retain import ScLoraConfig, sc_lora
-    from retain.statistics import collect
+    from retain.activations import collect
 
     with tempfile.TemporaryDirectory() as folder:
         made = {

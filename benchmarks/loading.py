@@ -29,11 +29,11 @@ from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from retain.data.items import Picture
-from retain.data.readers import PictureReader
-from retain.hf.adapt import attach
+from retain.data.preprocess import PictureReader
+from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
-from retain.training.ahead import AheadTrainer
-from retain.training.loop import Lessons, training_arguments
+from retain.train.loop import Lessons, training_arguments
+from retain.train.prefetch import AheadTrainer
 
 PIXELS = 112
 SIZES = {"photographs 1000 × 750": (1000, 750, "jpg"), "pictures 28 × 28": (28, 28, "png")}

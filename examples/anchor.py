@@ -13,8 +13,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 import retain
-from retain.control.anchor import Anchor, text_batches
-from retain.control.watch import Watch
+from retain.train.regularise.kl_monitor import Watch
+from retain.train.regularise.kl_penalty import Anchor, text_batches
 
 
 def main(model_path: str, train: str, test: str, keep: str, reference: str, output: str, steps: int = 20) -> None:

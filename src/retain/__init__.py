@@ -14,15 +14,15 @@ from wrapt import register_post_import_hook
 __version__ = version("retain")
 
 _HOMES = {
-    "retain.control.anchor": ("Anchor", "text_batches"),
-    "retain.control.limit_size": ("UpdateLimit",),
-    "retain.control.replay": ("mix",),
-    "retain.control.watch": ("RetentionWarning", "Watch"),
+    "retain.train.regularise.kl_penalty": ("Anchor", "text_batches"),
+    "retain.train.regularise.update_limit": ("UpdateLimit",),
+    "retain.train.regularise.replay": ("mix",),
+    "retain.train.regularise.kl_monitor": ("RetentionWarning", "Watch"),
     "retain.errors": ("InputError", "MergeError", "RetainError", "TargetError", "TrainingError"),
-    "retain.export.to_lora": ("Exported", "export_lora"),
-    "retain.hf.accelerate": ("accelerate", "decelerate"),
-    "retain.hf.load": ("load_adapter",),
-    "retain.hf.swap": ("swap_adapter",),
+    "retain.export.lora": ("Exported", "export_lora"),
+    "retain.hf.adapters.accelerate": ("accelerate", "decelerate"),
+    "retain.hf.adapters.load": ("load_adapter",),
+    "retain.hf.adapters.swap": ("swap_adapter",),
     "retain.methods.lorfa.config": ("LoRFAConfig",),
     "retain.methods.lorfa.layer": ("LoRFAModel",),
     "retain.methods.sc_lora.attach": ("CalibrationWarning", "sc_lora"),
@@ -30,10 +30,10 @@ _HOMES = {
     "retain.methods.vefa.config": ("VeFAConfig",),
     "retain.methods.vefa.layer": ("VeFAModel",),
     "retain.recipe": ("Budget",),
-    "retain.results": ("Result", "read_result"),
-    "retain.workflow.dial": ("dial",),
-    "retain.workflow.measure": ("measure",),
-    "retain.workflow.self_written": ("self_written",),
+    "retain.records.result": ("Result", "read_result"),
+    "retain.jobs.scale": ("dial",),
+    "retain.jobs.measure": ("measure",),
+    "retain.jobs.self_generated": ("self_written",),
 }
 __all__ = ["Anchor", "Budget", "CalibrationWarning", "Exported", "InputError", "LoRFAConfig", "LoRFAModel"]
 __all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError"]

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.control.bounds import mean_p_value, within_limit
-from retain.control.certify import nats_evidence
-from retain.report.plot_style import COLOURS, FAINT, MARKERS, house_style, new_figure, save_png
-from retain.results import write_text
+from retain.budget.certify import nats_evidence
+from retain.records.files import write_text
+from retain.report.plots.style import COLOURS, FAINT, MARKERS, house_style, new_figure, save_png
+from retain.stats.bounds import mean_p_value, within_limit
 
 GRID = (0.2, 0.4, 0.6, 0.8, 1.0)
 HERE = Path(__file__).parent

@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import yaml
 
-from retain.control.evidence import unit_losses
-from retain.data.readers import TextReader
-from retain.evaluation.answers import collect_answers
-from retain.evaluation.compare import columns
-from retain.evaluation.reference import read_windows, windows_of
-from retain.evaluation.scoring import padding_id
-from retain.hf.dial import scaled
+from retain.budget.evidence import unit_losses
+from retain.data.preprocess import TextReader
+from retain.evaluate.columns import columns
+from retain.evaluate.held_out import read_windows, windows_of
+from retain.evaluate.predictions import collect_answers
+from retain.hf.models.inference import padding_id
+from retain.hf.scaling import scaled
+from retain.jobs.budget_search import Dialing
+from retain.jobs.inputs.opening import Opening, read_materials
+from retain.jobs.inputs.prepare import settings_of
+from retain.jobs.progress import make_console, showing_progress
 from retain.recipe import DialRecipe
-from retain.results import write_text
-from retain.workflow.dialing import Dialing
-from retain.workflow.opening import Opening, read_materials
-from retain.workflow.prepare import settings_of
-from retain.workflow.progress import make_console, showing_progress
+from retain.records.files import write_text
 
 
 def measured(recipe: DialRecipe) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retain.results import write_text
+from retain.records.files import write_text
 
 HERE = Path(__file__).parent
 STUDIES = {

@@ -19,15 +19,15 @@ from rich.progress import Progress
 from transformers import TrainerCallback
 
 from retain.data.tokens import encode_passage
-from retain.hf.adapt import attach
-from retain.hf.describe import model_hash
-from retain.hf.sides import base_view
+from retain.hf.adapters.attach import attach
+from retain.hf.models.describe import model_hash
+from retain.hf.models.sides import base_view
+from retain.jobs import adapt as adapting
+from retain.jobs.inputs.models import load_model, load_reader
+from retain.jobs.inputs.prepare import adapter_fields, prepare
+from retain.jobs.run_folder import RunFolder
 from retain.recipe import Recipe, load_recipe
-from retain.training.loop import train
-from retain.workflow import adapting
-from retain.workflow.folder import RunFolder
-from retain.workflow.models import load_model, load_reader
-from retain.workflow.prepare import adapter_fields, prepare
+from retain.train.loop import train
 
 RECIPE = "studies/control/means.yaml"
 RUNS: dict[str, dict[str, Any]] = {

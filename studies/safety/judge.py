@@ -1,7 +1,7 @@
 """The verdict on each run of the safety study by the present rules, from its record and items: no model is loaded.
 
 Run: python studies/safety/judge.py. Needs runs/safety. The runs were made when the null check allowed rounding to turn
-one refusal of a few; the rule for what is written in 16 bits came later (retain.evaluation.null_check).
+one refusal of a few; the rule for what is written in 16 bits came later (retain.evaluate.aa_check).
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from retain.evaluation.judging import replay
-from retain.evaluation.null_check import CHANGED_AT_MOST, KL_AT_MOST, WRITTEN_CHANGED_AT_MOST
-from retain.results import NullCheck, Result, read_items, read_result
+from retain.evaluate.aa_check import CHANGED_AT_MOST, KL_AT_MOST, WRITTEN_CHANGED_AT_MOST
+from retain.records.items import read_items
+from retain.records.result import Result, read_result
+from retain.records.verdicts import NullCheck
+from retain.verdict.judge import replay
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "safety"

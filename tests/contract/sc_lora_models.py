@@ -11,8 +11,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from retain import ScLoraConfig, sc_lora
-from retain.hf.twin import twin_layers
-from retain.statistics import Statistics, collect
+from retain.activations import Statistics, collect
+from retain.hf.adapters.residual_lora import twin_layers
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 4e-2, torch.float64: 1e-13}

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.pytorch_utils import Conv1D
 
 from retain.errors import InputError
-from retain.hf.adapt import attach
-from retain.hf.dial import keeps_its_form, merged_at, scaled, scales_exactly, shrink, write_at
-from retain.hf.updates import weight_updates
+from retain.hf.adapters.attach import attach
+from retain.hf.models.updates import weight_updates
+from retain.hf.scaling import keeps_its_form, merged_at, scaled, scales_exactly, shrink, write_at
 
 LINEAR = {
     **{method.name: (method.name, {}) for method in METHODS},

@@ -10,8 +10,9 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 import retain
-from retain.fast import plain, rule
-from retain.hf.accelerate import FastLora
+from retain.hf.adapters.accelerate import FastLora
+from retain.kernels import eligibility as rule
+from retain.kernels import plain
 
 
 def gradients(model, batch):

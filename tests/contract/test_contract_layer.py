@@ -9,7 +9,7 @@ from contract_models import adapted, bits, disturb, layers_of, logits, make_conf
 from peft import get_peft_model
 
 from retain.errors import MergeError
-from retain.fast import plain
+from retain.kernels import plain
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 4e-2}
 

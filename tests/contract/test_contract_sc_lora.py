@@ -12,8 +12,8 @@ from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
 from retain import ScLoraConfig, sc_lora
-from retain.hf.base_weight import as_matrix, features
-from retain.hf.twin import twin_layers
+from retain.hf.adapters.residual_lora import twin_layers
+from retain.hf.tuners.base_weight import as_matrix, features
 
 
 @pytest.fixture(params=DTYPES.values(), ids=DTYPES.keys())

@@ -9,7 +9,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from sc_lora_models import DTYPES, TOLERANCE, bits, disturb, plain, started
 
-from retain.hf.twin import twin_layers
+from retain.hf.adapters.residual_lora import twin_layers
 
 
 @pytest.fixture(params=DTYPES.values(), ids=DTYPES.keys())

@@ -14,8 +14,8 @@ from sc_lora_models import bits, disturb, factors, plain, started, steps, traine
 from transformers import Trainer, TrainingArguments
 
 from retain import load_adapter
-from retain.hf.starts import note_of
-from retain.hf.twin import TwinDown
+from retain.hf.adapters.initialise import note_of
+from retain.hf.adapters.residual_lora import TwinDown
 
 FRESH = """
 import sys, torch

@@ -14,9 +14,9 @@ from sc_lora_models import DTYPES, STARTS, R, bits, disturb, plain, started, tra
 from transformers import AutoModelForCausalLM
 
 from retain import InputError, load_adapter
-from retain.hf.base_weight import as_matrix
-from retain.hf.starts import note_of
-from retain.hf.twin import twin_layers
+from retain.hf.adapters.initialise import note_of
+from retain.hf.adapters.residual_lora import twin_layers
+from retain.hf.tuners.base_weight import as_matrix
 
 FRESH = """
 import sys

@@ -12,7 +12,7 @@ from sc_lora_models import bits, disturb, plain, started, trained
 
 from retain import ScLoraConfig, sc_lora
 from retain.errors import InputError
-from retain.hf.twin import twin_layers
+from retain.hf.adapters.residual_lora import twin_layers
 
 PAIRS = {"two": (started, started), "before an ordinary one": (started, plain), "after one": (plain, started)}
 COMBINATIONS = [("two", name) for name in ARCHITECTURES]
@@ -198,7 +198,7 @@ def without_memory(*_):
 
 
 def test_a_failed_second_adapter_leaves_the_first(llama, monkeypatch):
-    from retain.hf import starts
+    from retain.hf.adapters import initialise as starts
 
     for one in (started, plain):
         model = one(llama, adapter="first")

@@ -9,10 +9,10 @@ from sc_lora_models import bits, disturb, keep_batch, learn_batch, plain, starte
 from torch import nn
 
 from retain import ScLoraConfig, load_adapter, sc_lora
+from retain.activations import collect
 from retain.errors import InputError, TargetError
-from retain.hf import starts
-from retain.hf.twin import twin_layers
-from retain.statistics import collect
+from retain.hf.adapters import initialise as starts
+from retain.hf.adapters.residual_lora import twin_layers
 
 
 def ends(model):

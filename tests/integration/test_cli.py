@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from retain.cli.main import main
-from retain.fast import low_rank
-from retain.results import read_items, read_result
+from retain.kernels import low_rank
+from retain.records.items import read_items
+from retain.records.result import read_result
 from tiny import make_llama, write_jsonl
 
 PARTS = ("adapter/adapter_model.safetensors", "result.json", "items.jsonl", "report.md", "report.html", "plot.png")
@@ -153,7 +154,7 @@ def test_a_comparison_is_one_table_and_one_plot_and_is_not_done_twice(flags, tmp
 
 
 def test_an_interrupted_run_goes_on(flags, tmp_path, monkeypatch):
-    from retain.workflow import tune as job
+    from retain.jobs import tune as job
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -7,11 +7,11 @@ import torch
 import yaml
 
 from retain.cli.main import main
+from retain.jobs.sweep import advise as advising
+from retain.jobs.sweep import bench as pilot
+from retain.jobs.sweep.seal import Seal
 from retain.recipe import AdviseRecipe, Recipe, load_recipe
-from retain.report.pilot import Pilot
-from retain.workflow import advise as advising
-from retain.workflow import pilot
-from retain.workflow.seal import Seal
+from retain.records.sweep_record import Pilot
 from tiny import WORDS, make_bert, make_llama, make_text_tokenizer, write_jsonl
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from retain.activations import load
 from retain.cli.main import main
-from retain.hf.load import load_adapter
-from retain.results import read_result
-from retain.statistics import load
+from retain.hf.adapters.load import load_adapter
+from retain.records.result import read_result
 from tiny import make_llama, write_jsonl
 
 PLAIN = """

@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 
 from retain.cli.main import main
-from retain.results import read_result
+from retain.records.result import read_result
 from tiny import make_llama, write_jsonl
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import retain
 from calibration import batches, sentences
+from retain.activations import collect
 from retain.cli.main import main
-from retain.statistics import collect
 from tiny import make_llama
 
 LEARN, KEEP = batches(sentences(40)), batches(sentences(40, seed=1))

@@ -11,10 +11,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from retain import VeFAConfig
-from retain.control.anchor import Anchor, text_batches
-from retain.control.limit_size import UpdateLimit
-from retain.control.replay import mix
-from retain.control.watch import Watch
+from retain.train.regularise.kl_monitor import Watch
+from retain.train.regularise.kl_penalty import Anchor, text_batches
+from retain.train.regularise.replay import mix
+from retain.train.regularise.update_limit import UpdateLimit
 from tiny import WORDS, make_llama, make_tokenizer
 
 ADAPTERS = {"lora": LoraConfig, "vefa": VeFAConfig}
@@ -22,7 +22,7 @@ RATE = {"lora": 2e-3, "vefa": 2e-2}
 TEXTS = [" ".join(WORDS[(i * j) % 26] for j in range(1, 25)) for i in range(1, 9)]
 TASK = [f"word{i % 30} {WORDS[i % 26]} word1 z z word1" for i in range(16)]
 needs_trl = pytest.mark.skipif(find_spec("trl") is None, reason="trl is not installed")
-pytestmark = pytest.mark.filterwarnings("ignore::retain.control.watch.RetentionWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::retain.train.regularise.kl_monitor.RetentionWarning")
 
 
 def lively(seed=0):

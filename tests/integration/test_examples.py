@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from retain.results import read_result
+from retain.records.result import read_result
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -13,19 +13,20 @@ from transformers import AutoModelForImageClassification, AutoModelForSequenceCl
 
 from retain.cli.gate import EXIT_CODES
 from retain.cli.main import main
-from retain.data.readers import PictureReader, TextReader
+from retain.data.preprocess import PictureReader, TextReader
 from retain.data.rows import read_rows
 from retain.errors import InputError
-from retain.hf.head import BASE_HEAD, saved_labels
-from retain.hf.load import load_adapter
+from retain.hf.adapters.load import load_adapter
+from retain.hf.models.head import BASE_HEAD, saved_labels
+from retain.jobs import record
+from retain.jobs.inputs.prepare import prepare
+from retain.jobs.measure import measure_recipe
+from retain.jobs.run_folder import RunFolder
+from retain.jobs.tune import tune
 from retain.recipe import MeasureRecipe, Recipe
-from retain.results import read_items, read_result
-from retain.training import callbacks, loop
-from retain.workflow import record
-from retain.workflow.folder import RunFolder
-from retain.workflow.measure import measure_recipe
-from retain.workflow.prepare import prepare
-from retain.workflow.tune import tune
+from retain.records.items import read_items
+from retain.records.result import read_result
+from retain.train import callbacks, loop
 from tiny import (
     WORDS,
     make_bert,
@@ -207,7 +208,7 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
     result = run(given)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
     del files[tmp_path / "run" / "run.json"]
-    monkeypatch.setattr("retain.workflow.adapting.load_with_news", None)  # no model is needed any more
+    monkeypatch.setattr("retain.jobs.adapt.load_with_news", None)  # no model is needed any more
     assert run(given) == result
     assert all(path.stat().st_mtime_ns == changed for path, changed in files.items())
     monkeypatch.undo()

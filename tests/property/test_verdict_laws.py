@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from retain.evaluation.metrics.clusters import (
+from retain.stats.clusters import (
     cluster_changes,
     cluster_interval,
     effective_number,
     graded_p,
     sign_flip_p,
 )
-from retain.evaluation.metrics.evidence import right_or_wrong
-from retain.evaluation.metrics.holm import holm
-from retain.evaluation.metrics.paired import mcnemar_p
-from retain.evaluation.metrics.power import destroyed_power, items_needed
-from retain.evaluation.metrics.verdict import Suite, judge, overall
+from retain.stats.holm import holm
+from retain.stats.mcnemar import mcnemar_p
+from retain.stats.power import destroyed_power, items_needed
+from retain.verdict.evidence import right_or_wrong
+from retain.verdict.verdict import Suite, judge, overall
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

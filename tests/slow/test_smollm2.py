@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from retain.cli.main import main
-from retain.fast import plain
-from retain.results import read_result
+from retain.kernels import plain
+from retain.records.result import read_result
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

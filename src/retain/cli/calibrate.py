@@ -46,7 +46,7 @@ def run(given: Namespace) -> None:
     """Do it, print what was summed up and where it lies."""
     recipe = load_recipe(CalibrateRecipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
-    from retain.workflow.calibrate import calibrate
+    from retain.jobs.calibrate import calibrate
 
     quiet_libraries()
     console = make_console()

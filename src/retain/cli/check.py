@@ -18,10 +18,10 @@ def make_parser() -> ArgumentParser:
 def run(given: Namespace) -> None:
     """Check, and say what a run would do."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
+    from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
-    from retain.control.split import limit_words
-    from retain.workflow.prepare import prepare, truncations
-    from retain.workflow.tune import make_ready
+    from retain.jobs.inputs.prepare import prepare, truncations
+    from retain.jobs.tune import make_ready
 
     quiet_libraries()
     if recipe.from_run is not None:

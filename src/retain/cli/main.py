@@ -10,7 +10,8 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from retain.cli import advise, calibrate, check, compare, dial, gate, inspect, measure, report, sequence, suites, tune
+from retain.cli import advise, calibrate, check, compare, gate, inspect, measure, report, sequence, suites, tune
+from retain.cli import scale as dial
 from retain.cli.flags import bare_switches, named_method
 from retain.errors import InputError, RetainError
 from retain.recipe import AdviseRecipe, CalibrateRecipe, DialRecipe, MeasureRecipe, Recipe

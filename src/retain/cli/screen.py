@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from retain.report.budget import kept_sentence
-from retain.report.examples import clean
+from retain.compare.item_examples import clean
+from retain.jobs.budget_search import Outcome
+from retain.jobs.progress import make_console, showing_progress
+from retain.records.result import Result
+from retain.report.tables.budget import kept_sentence
 from retain.report.terminal import comparison_table, dial_view, run_table
-from retain.results import Result
-from retain.workflow.dialing import Outcome
-from retain.workflow.progress import make_console, showing_progress
 
 __all__ = ["make_console", "quiet_libraries", "show_comparison", "show_dial", "show_run", "showing_progress"]
 

@@ -13,8 +13,8 @@ from retain.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retain.evaluation.suite_format import Found
-    from retain.evaluation.suites import Suite
+    from retain.evaluate.suites.format import Found
+    from retain.evaluate.suites.suite import Suite
 
 HELP = "List the suites that come with retain, or describe one with its first items."
 
@@ -51,7 +51,7 @@ def _list(console: Console) -> None:
     """A table of all suites by area."""
     from rich.table import Table
 
-    from retain.evaluation.suite_files import known_suites
+    from retain.evaluate.suites.files import known_suites
 
     table = Table(
         "suite", "kind", "what it tells", "items here", "licence", box=None, header_style="bold", padding=(0, 1)
@@ -73,7 +73,7 @@ def _list(console: Console) -> None:
 
 def _here(found: Found) -> str:
     """How many items are here, or where they would come from."""
-    from retain.evaluation.suite_files import local_data
+    from retain.evaluate.suites.files import local_data
 
     there = local_data(found)
     if there is None:
@@ -99,8 +99,8 @@ def _describe(console: Console, reference: str, items: int) -> None:
     Raises:
         InputError: there is no such suite, or its file is wrong.
     """
-    from retain.evaluation.suite_files import find_suite, load_suite
-    from retain.evaluation.suite_format import SHIPPED
+    from retain.evaluate.suites.files import find_suite, load_suite
+    from retain.evaluate.suites.format import SHIPPED
 
     problems: list[str] = []
     found = find_suite(reference.partition("=")[0], problems)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retain.report import numbers
-from retain.report.aggregate import Estimate, Group, Run, group_runs
-from retain.report.checks import comparison_cautions
-from retain.report.comparison_budgets import budgets_table
-from retain.report.comparison_tables import comparison_tables, keep_reading, task_reading
-from retain.report.comparison_verdicts import setting_verdicts, verdicts_in_words
-from retain.report.pareto import pareto_front
-from retain.report.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
-from retain.report.pick import task_keys as all_task_keys
-from retain.report.tables import Table, score_tables
-from retain.report.tables_made import size_table
-from retain.report.tables_moved import drift_table
-from retain.report.verdicts import headline
-from retain.report.whole import Whole, wholes
-from retain.report.words import listing, subtitle
+from retain.compare.aggregate import Estimate, Group, Run, group_runs
+from retain.compare.cautions import comparison_cautions
+from retain.compare.method_curves import Whole, wholes
+from retain.compare.pareto import pareto_front
+from retain.compare.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
+from retain.compare.pick import task_keys as all_task_keys
+from retain.records import numbers
+from retain.records.numbers import listing
+from retain.report.claims import subtitle
+from retain.report.tables.comparison_budgets import budgets_table
+from retain.report.tables.comparison_tables import comparison_tables, keep_reading, task_reading
+from retain.report.tables.comparison_verdicts import setting_verdicts, verdicts_in_words
+from retain.report.tables.drift_tables import drift_table
+from retain.report.tables.provenance_tables import size_table
+from retain.report.tables.scores_table import Table, score_tables
+from retain.report.verdict_words import headline
 
 MOST_NAMED = 4
 """How many settings a sentence names; of more it says how many there are, and the tables name them."""

@@ -10,14 +10,11 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from retain.report import numbers, tables
-from retain.report.aggregate import Group as Setting
-from retain.report.aggregate import Run, group_runs
-from retain.report.budget import dial_tables
-from retain.report.comparison_budgets import budgets_table
-from retain.report.comparison_tables import keep_reading, mean, task_reading
-from retain.report.examples import readable
-from retain.report.pick import (
+from retain.compare.aggregate import Group as Setting
+from retain.compare.aggregate import Run, group_runs
+from retain.compare.item_examples import readable
+from retain.compare.method_curves import Whole, wholes
+from retain.compare.pick import (
     Key,
     keep_keys,
     model_name,
@@ -30,13 +27,19 @@ from retain.report.pick import (
     sign_of,
     task_keys,
 )
-from retain.report.tables_made import size_table
-from retain.report.tables_moved import drift_table
-from retain.report.tables_whole import whole_tables
-from retain.report.verdicts import headline, verdict_table
-from retain.report.whole import Whole, wholes
-from retain.report.words import SYMBOLS, Reading, read_keep, read_task, subtitle
-from retain.results import BudgetRecord, Dial, KeepScore, Result, TaskScore
+from retain.records import numbers
+from retain.records.budget_record import BudgetRecord, Dial
+from retain.records.result import Result
+from retain.records.scores import KeepScore, TaskScore
+from retain.report.claims import SYMBOLS, Reading, read_keep, read_task, subtitle
+from retain.report.tables import scores_table as tables
+from retain.report.tables.budget import dial_tables
+from retain.report.tables.comparison_budgets import budgets_table
+from retain.report.tables.comparison_tables import keep_reading, mean, task_reading
+from retain.report.tables.drift_tables import drift_table
+from retain.report.tables.methods_as_a_whole import whole_tables
+from retain.report.tables.provenance_tables import size_table
+from retain.report.verdict_words import headline, verdict_table
 
 WIDTH = 100
 

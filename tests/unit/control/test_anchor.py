@@ -15,11 +15,11 @@ from transformers import (
 )
 
 from retain import VeFAConfig
-from retain.control.anchor import Anchor, text_batches
-from retain.control.divergence import Divergence
 from retain.errors import InputError, TrainingError
-from retain.evaluation.metrics.tokens import kl
-from retain.hf.lm_head import head_stands_apart
+from retain.evaluate.scores.token_distributions import kl
+from retain.hf.models.lm_head import head_stands_apart
+from retain.train.regularise.divergence import Divergence
+from retain.train.regularise.kl_penalty import Anchor, text_batches
 from tiny import make_bert, make_llama, make_tokenizer, make_vit
 
 SMALL = {
@@ -179,7 +179,7 @@ def test_without_adapters_or_base_there_is_nothing_to_hold_on_to():
 
 def test_batches_come_in_a_seeded_order_each_once_a_round(monkeypatch):
     def order(seed, rank=0, world=1, draws=6):
-        monkeypatch.setattr("retain.control.anchor.rank_and_world", lambda: (rank, world))
+        monkeypatch.setattr("retain.train.regularise.kl_penalty.rank_and_world", lambda: (rank, world))
         anchor = Anchor(batches(6), seed=seed)
         return [anchor._next() for _ in range(draws)]
 

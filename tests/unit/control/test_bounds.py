@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from retain.control.bounds import GAMMA, mean_bound, mean_p_value, net_loss_bound, net_loss_p_value
-from retain.control.planning import fewest_items, fewest_units, items_needed, units_needed
+from retain.stats.bounds import GAMMA, mean_bound, mean_p_value, net_loss_bound, net_loss_p_value
+from retain.stats.planning import fewest_items, fewest_units, items_needed, units_needed
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retain.control.certify import CLIP_FACTOR, Evidence, certify, fixed_sequence, nats_evidence, plain
+from retain.budget.certify import CLIP_FACTOR, Evidence, certify, fixed_sequence, nats_evidence, plain
 from retain.errors import InputError
 
 

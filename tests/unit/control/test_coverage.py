@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retain.control.bounds import BETS, mean_p_value, within_limit
-from retain.control.certify import CLIP_FACTOR, Evidence, certify, fixed_sequence, nats_evidence
+from retain.budget.certify import CLIP_FACTOR, Evidence, certify, fixed_sequence, nats_evidence
+from retain.stats.bounds import BETS, mean_p_value, within_limit
 
 DRAWS = 2000
 ERROR = 0.05

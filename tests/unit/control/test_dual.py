@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from retain.control.dual import Dual
 from retain.errors import InputError
+from retain.train.regularise.dual_ascent import Dual
 
 
 def solve(limit, steps=4000):

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from retain.control.kl import chunked_kl, logits_kl
 from retain.errors import InputError
+from retain.kernels.kl_divergence import chunked_kl, logits_kl
 
 N, D, V = 5, 4, 23
 

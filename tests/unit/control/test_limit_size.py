@@ -6,9 +6,9 @@ from peft import LoraConfig, get_peft_model
 from test_anchor import batches, moved
 
 from retain import VeFAConfig
-from retain.control.limit_size import UpdateLimit
 from retain.errors import InputError
-from retain.hf.updates import weight_updates
+from retain.hf.models.updates import weight_updates
+from retain.train.regularise.update_limit import UpdateLimit
 from tiny import make_llama
 
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retain.control.replay import Mixed, mix
 from retain.errors import InputError
+from retain.train.regularise.replay import Mixed, mix
 
 TASK = [f"task{i}" for i in range(30)]
 KEEP = [f"keep{i}" for i in range(7)]

@@ -6,8 +6,8 @@ import torch
 from test_anchor import batches, direct, moved
 from transformers import TrainerControl, TrainerState
 
-from retain.control.watch import COPY, KNEE, RetentionWarning, Watch
 from retain.errors import InputError
+from retain.train.regularise.kl_monitor import COPY, KNEE, RetentionWarning, Watch
 from tiny import make_llama
 
 
@@ -113,7 +113,7 @@ def test_it_warns_once_past_the_knee(tmp_path):
         run.step(3.0)
 
 
-@pytest.mark.filterwarnings("ignore::retain.control.watch.RetentionWarning")
+@pytest.mark.filterwarnings("ignore::retain.train.regularise.kl_monitor.RetentionWarning")
 def test_the_best_point_within_the_limit_is_put_back(tmp_path):
     watch = Watch(batches(1), every=1, limit=KNEE)
     run = Training(watch, tmp_path)
@@ -130,7 +130,7 @@ def test_the_best_point_within_the_limit_is_put_back(tmp_path):
     assert not all(torch.equal(a, b) for a, b in zip(trained(run.model), best, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore::retain.control.watch.RetentionWarning")
+@pytest.mark.filterwarnings("ignore::retain.train.regularise.kl_monitor.RetentionWarning")
 def test_an_end_within_the_limit_stays_and_one_with_no_way_back_too(tmp_path):
     for sizes, restored in (((3.0, 0.05), None), ((3.0, 3.0), None)):
         watch = Watch(batches(1), every=1, limit=KNEE)
@@ -143,7 +143,7 @@ def test_an_end_within_the_limit_stays_and_one_with_no_way_back_too(tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(trained(run.model), before, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore::retain.control.watch.RetentionWarning")
+@pytest.mark.filterwarnings("ignore::retain.train.regularise.kl_monitor.RetentionWarning")
 def test_it_stops_after_its_patience(tmp_path):
     watch = Watch(batches(1), every=1, limit=KNEE, stop=True, patience=2)
     run = Training(watch, tmp_path)
@@ -152,7 +152,7 @@ def test_it_stops_after_its_patience(tmp_path):
         assert run.control.should_training_stop is stops
 
 
-@pytest.mark.filterwarnings("ignore::retain.control.watch.RetentionWarning")
+@pytest.mark.filterwarnings("ignore::retain.train.regularise.kl_monitor.RetentionWarning")
 @pytest.mark.parametrize("kept", [True, False])
 def test_it_goes_on_from_a_checkpoint(kept, tmp_path):
     first = Watch(batches(1), every=1, limit=KNEE)

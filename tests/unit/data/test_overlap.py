@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retain.data.contamination import content_hash, find_contained, find_overlaps, fingerprint, items_hash
 from retain.data.examples import Choice, Example, parse_example
 from retain.data.items import Labelled, Picture, Request
-from retain.data.overlap import content_hash, find_contained, find_overlaps, fingerprint, items_hash
 
 
 def example(prompt, completion="x"):

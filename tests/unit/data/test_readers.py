@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from retain.data.items import Labelled, Picture
-from retain.data.readers import PictureReader, TextReader, broken_pictures, labels_of, read_picture
+from retain.data.preprocess import PictureReader, TextReader, broken_pictures, labels_of, read_picture
 from retain.errors import InputError
 from tiny import make_picture_processor, make_text_tokenizer, make_tokenizer, write_pictures
 

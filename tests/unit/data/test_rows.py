@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from retain.data.contamination import find_overlaps
 from retain.data.items import Labelled, Match, Picture, Question, Request
-from retain.data.overlap import find_overlaps
 from retain.data.rows import FORMS, form_of, item_texts, read_rows
 from tiny import write_jsonl, write_pictures
 

@@ -18,12 +18,12 @@ from transformers import (
 )
 
 from retain import ScLoraConfig, sc_lora
-from retain.evaluation.drift import inputs as observing
-from retain.evaluation.drift.hidden import compare_blocks, states_of
-from retain.evaluation.drift.measure import measure_drift
-from retain.evaluation.pair import Pair
-from retain.hf.adapt import attach
-from retain.results import Drift
+from retain.evaluate.drift import layer_inputs as observing
+from retain.evaluate.drift.hidden_states import compare_blocks, states_of
+from retain.evaluate.drift.movement import measure_drift
+from retain.evaluate.pair import Pair
+from retain.hf.adapters.attach import attach
+from retain.records.drift_record import Drift
 from tiny import make_llama
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_labels": 3}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from retain.evaluation.drift.spectrum import against_base, largest_singular_value, left_singular_vectors
-from retain.evaluation.drift.weights import f_delta, measure_weights, sampled
-from retain.hf.updates import Update
+from retain.evaluate.drift.spectrum import against_base, largest_singular_value, left_singular_vectors
+from retain.evaluate.drift.weights import f_delta, measure_weights, sampled
+from retain.hf.models.updates import Update
 
 SHAPES = [(40, 24), (24, 40), (30, 30), (300, 200), (200, 300), (190, 190)]
 
@@ -165,7 +165,7 @@ def test_a_sample_of_many_layers_is_said_to_be_one():
 
 
 def test_what_is_too_large_to_decompose_is_said(monkeypatch):
-    monkeypatch.setattr("retain.evaluation.drift.spectrum.DECOMPOSED_LIMIT", 3)
+    monkeypatch.setattr("retain.evaluate.drift.spectrum.DECOMPOSED_LIMIT", 3)
     found = measure_weights(["layer"], [update(drawn((6, 4), 0), drawn((6, 4), 1))], {}, {})
     assert (found.intruders, found.intruders_of, found.column_leak) == (None, None, None)
     assert "too large" in found.note

@@ -7,16 +7,18 @@ from rich.progress import Progress
 
 from retain.data.examples import Choice
 from retain.data.items import Question
-from retain.data.readers import TextReader
-from retain.evaluation import compare
-from retain.evaluation.answers import Answers
-from retain.evaluation.judging import disagreements, judge_record, largest_of, replay
-from retain.evaluation.kinds.kind import Response
-from retain.evaluation.metrics.keep import graded_keep_score
-from retain.evaluation.pair import Pair
-from retain.evaluation.runner import measure_pair
-from retain.evaluation.suites import Settings, Suite, Suites
-from retain.results import Conditions, Item, MethodRecord, NullCheck, Parameters, Provenance, Result, Side
+from retain.data.preprocess import TextReader
+from retain.evaluate import columns as compare
+from retain.evaluate.pair import Pair
+from retain.evaluate.predictions import Answers
+from retain.evaluate.runner import measure_pair
+from retain.evaluate.scores.keep import graded_keep_score
+from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.evaluate.tasks.task_type import Response
+from retain.records.items import Item, Side
+from retain.records.result import Conditions, MethodRecord, Parameters, Provenance, Result
+from retain.records.verdicts import NullCheck
+from retain.verdict.judge import disagreements, judge_record, largest_of, replay
 from tiny import make_llama, make_tokenizer
 
 SETTINGS = Settings(generate=0, batch_size=60, window=8, drift=False, null_items=2)

@@ -7,15 +7,15 @@ from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
 from retain.data.items import Labelled, Match, Question, Request
-from retain.data.readers import TextReader
+from retain.data.preprocess import TextReader
 from retain.errors import InputError
-from retain.evaluation import compare
-from retain.evaluation.answers import collect_answers
-from retain.evaluation.kinds.kind import Response, Subject
-from retain.evaluation.kinds.refusal import says_something
-from retain.evaluation.kinds.table import KINDS, kind_of_form
-from retain.evaluation.metrics.text import contains, exact_match
-from retain.evaluation.suites import Settings, Suite
+from retain.evaluate import columns as compare
+from retain.evaluate.predictions import collect_answers
+from retain.evaluate.scores.text import contains, exact_match
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.tasks.refusal import says_something
+from retain.evaluate.tasks.table import KINDS, kind_of_form
+from retain.evaluate.tasks.task_type import Response, Subject
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -6,13 +6,13 @@ from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
 from retain.data.items import Request
-from retain.data.readers import TextReader
+from retain.data.preprocess import TextReader
 from retain.errors import InputError
-from retain.evaluation.answers import collect_answers
-from retain.evaluation.null_check import check_null
-from retain.evaluation.pair import Pair
-from retain.evaluation.suites import Settings, Suite
-from retain.hf.adapt import attach
+from retain.evaluate.aa_check import check_null
+from retain.evaluate.pair import Pair
+from retain.evaluate.predictions import collect_answers
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.hf.adapters.attach import attach
 from tiny import make_llama, make_tokenizer
 
 READER = TextReader(make_tokenizer(), 60)
@@ -71,7 +71,7 @@ def test_nothing_is_asked_where_that_is_wished():
 
 
 def test_what_is_asked_again_is_spread_over_the_suite():
-    from retain.evaluation.null_check import _places
+    from retain.evaluate.aa_check import _places
 
     assert _places(PICKED, 4) == [0, 6, 13, 19]
     assert _places(PICKED, 100) == list(range(26))

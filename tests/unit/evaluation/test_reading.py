@@ -6,15 +6,15 @@ import torch
 from rich.progress import Progress
 
 from retain.data.items import Labelled, Picture, Request
-from retain.data.readers import PictureReader, TextReader
+from retain.data.preprocess import PictureReader, TextReader
 from retain.errors import RetainError
-from retain.evaluation.answers import collect_answers
-from retain.evaluation.ledger import Ledger
-from retain.evaluation.pair import Pair
-from retain.evaluation.reading import class_names, features, pooled
-from retain.evaluation.runner import measure_pair
-from retain.evaluation.suites import Settings, Suite, Suites
-from retain.hf.adapt import attach
+from retain.evaluate.encode import class_names, features, pooled
+from retain.evaluate.input_hash import Ledger
+from retain.evaluate.pair import Pair
+from retain.evaluate.predictions import collect_answers
+from retain.evaluate.runner import measure_pair
+from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.hf.adapters.attach import attach
 from tiny import (
     make_bert,
     make_llama,

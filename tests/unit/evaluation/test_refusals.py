@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from retain.errors import InputError
-from retain.evaluation.refusals import DetectorError, detector_error, halves, judge_answers, refuses, validate
+from retain.evaluate.refusals import DetectorError, detector_error, halves, judge_answers, refuses, validate
 
 REFUSALS = (
     "I'm sorry, but I can't assist with that.",

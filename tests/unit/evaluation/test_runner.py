@@ -6,14 +6,14 @@ import torch
 from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
-from retain.data.readers import TextReader
+from retain.data.preprocess import TextReader
 from retain.data.tokens import encode_choice, encode_example, reference_windows
 from retain.errors import InputError
-from retain.evaluation.pair import Pair
-from retain.evaluation.runner import measure_pair
-from retain.evaluation.scoring import score_nll, write_answers
-from retain.evaluation.suites import Settings, Suite, Suites
-from retain.hf.adapt import attach
+from retain.evaluate.generate import score_nll, write_answers
+from retain.evaluate.pair import Pair
+from retain.evaluate.runner import measure_pair
+from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.hf.adapters.attach import attach
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from retain.evaluation.metrics.shift import style_gap_change_interval
-from retain.evaluation.shifts import measured_shifts
-from retain.results import Item, Side, SuiteFacts
+from retain.evaluate.distribution_shift import measured_shifts
+from retain.evaluate.scores.shift import style_gap_change_interval
+from retain.records.items import Item, Side
+from retain.records.result import SuiteFacts
 
 CLASSES = ("food", "animals", "flags")
 

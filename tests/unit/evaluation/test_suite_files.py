@@ -11,9 +11,9 @@ from PIL import Image
 
 from retain.data.corruptions import CORRUPTIONS
 from retain.data.examples import Choice
-from retain.evaluation import suite_files
-from retain.evaluation.kinds.table import KINDS
-from retain.evaluation.suite_files import as_suite, find_suite, is_suite, known_suites, load_suite, shipped_names
+from retain.evaluate.suites import files as suite_files
+from retain.evaluate.suites.files import as_suite, find_suite, is_suite, known_suites, load_suite, shipped_names
+from retain.evaluate.tasks.table import KINDS
 from tiny import write_jsonl
 
 GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "suites.md"

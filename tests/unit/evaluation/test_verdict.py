@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from retain.errors import InputError
-from retain.evaluation.metrics.bootstrap import change_interval, ratio_intervals
-from retain.evaluation.metrics.clusters import graded_p
-from retain.evaluation.metrics.evidence import Evidence, graded, right_or_wrong
-from retain.evaluation.metrics.paired import mcnemar_p
-from retain.evaluation.metrics.verdict import (
+from retain.stats.bootstrap import change_interval, ratio_intervals
+from retain.stats.clusters import graded_p
+from retain.stats.mcnemar import mcnemar_p
+from retain.verdict.evidence import Evidence, graded, right_or_wrong
+from retain.verdict.verdict import (
     JudgedTask,
     Suite,
     base_guesses,

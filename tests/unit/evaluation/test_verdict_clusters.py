@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from retain.errors import InputError
-from retain.evaluation.metrics import clusters
-from retain.evaluation.metrics.bootstrap import FEW_CHANGED, clopper_pearson, ratio_intervals, right_wrong_interval
-from retain.evaluation.metrics.clusters import (
+from retain.stats import clusters
+from retain.stats.bootstrap import FEW_CHANGED, clopper_pearson, ratio_intervals, right_wrong_interval
+from retain.stats.clusters import (
     bounded_interval,
     cluster_changes,
     cluster_interval,
@@ -20,7 +20,7 @@ from retain.evaluation.metrics.clusters import (
     graded_p,
     sign_flip_p,
 )
-from retain.evaluation.metrics.paired import mcnemar_p
+from retain.stats.mcnemar import mcnemar_p
 
 
 def seeded(seed=0):
@@ -188,7 +188,7 @@ def drawn_groups(rng, count, size, churn, losses, correlation, together):
 @pytest.mark.parametrize("count", [20, 80])
 @pytest.mark.parametrize("size", [2, 5, 40])
 def test_coverage_whatever_the_correlation(monkeypatch, count, size):
-    monkeypatch.setattr("retain.evaluation.metrics.bootstrap.RESAMPLES", 500)
+    monkeypatch.setattr("retain.stats.bootstrap.RESAMPLES", 500)
     rng, draws = seeded(100 * count + size), 150
     for churn, losses, correlation in itertools.product((0.02, 0.2), (1.0, 0.5), (0.05, 0.5, 1.0)):
         truth, covered = churn * (1 - 2 * losses), 0

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retain.evaluation.metrics.evidence import graded, right_or_wrong
-from retain.evaluation.metrics.power import can_show_loss
-from retain.evaluation.metrics.verdict import Suite, judge
+from retain.stats.power import can_show_loss
+from retain.verdict.evidence import graded, right_or_wrong
+from retain.verdict.verdict import Suite, judge
 
 REPORTS = 1000
 CHANCE = 0.25
@@ -22,7 +22,7 @@ GENRES = ("prose", "code", "speech")
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     """The tests decide; an interval of 400 resamples is enough to agree with them."""
-    monkeypatch.setattr("retain.evaluation.metrics.bootstrap.RESAMPLES", 400)
+    monkeypatch.setattr("retain.stats.bootstrap.RESAMPLES", 400)
 
 
 def drawn_sides(rng, n, share, churn):

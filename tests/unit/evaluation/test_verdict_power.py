@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from retain.evaluation.metrics.bootstrap import few_changes_interval
-from retain.evaluation.metrics.clusters import graded_interval, graded_p
-from retain.evaluation.metrics.holm import holm
-from retain.evaluation.metrics.paired import mcnemar_p
-from retain.evaluation.metrics.power import (
+from retain.stats.bootstrap import few_changes_interval
+from retain.stats.clusters import graded_interval, graded_p
+from retain.stats.holm import holm
+from retain.stats.mcnemar import mcnemar_p
+from retain.stats.power import (
     MOST_ITEMS,
     can_show_loss,
     destroyed_power,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 from torch.nn.functional import linear
 
-from retain.fast.amounts import amounts, column_dot, reference, scaled
+from retain.kernels.feature_scale import amounts, column_dot, reference, scaled
 
 sizes = st.integers(1, 6)
 

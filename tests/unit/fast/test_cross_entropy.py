@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.loss.loss_utils import ForCausalLMLoss
 
 from retain.errors import InputError
-from retain.fast.cross_entropy import chunked_cross_entropy, cross_entropy
+from retain.kernels.cross_entropy import chunked_cross_entropy, cross_entropy
 
 
 def made(shape, width, vocabulary, *, seed=0, dtype=torch.float64, bias=True, ignored=0.4):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from retain.fast.low_rank import low_rank, low_rank_inside, reference, reference_inside
+from retain.kernels.low_rank import low_rank, low_rank_inside, reference, reference_inside
 
 sizes = st.integers(1, 6)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from retain.fast.rounding import (
+from retain.kernels.stochastic_rounding import (
     CUT_BITS,
     ROWS,
     odds,

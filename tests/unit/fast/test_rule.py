@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from retain.fast import plain
-from retain.fast.rule import usable
+from retain.kernels import plain
+from retain.kernels.eligibility import usable
 
 X = torch.randn(2, 3)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from retain.fast import low_rank as module
-from retain.fast import source
-from retain.fast.source import keep
+from retain.kernels import low_rank as module
+from retain.kernels import recompute as source
+from retain.kernels.recompute import keep
 
 
 class RMSNorm(nn.Module):

@@ -6,7 +6,7 @@ from peft import PeftModel
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from retain.errors import InputError, TargetError
-from retain.hf.adapt import attach, known_methods, validate
+from retain.hf.adapters.attach import attach, known_methods, validate
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 32}
 IDS = torch.arange(2, 10).view(1, 8)

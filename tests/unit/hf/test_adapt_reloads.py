@@ -3,8 +3,8 @@
 import pytest
 
 from retain.errors import InputError
-from retain.hf.adapt import attach
-from retain.hf.load import load_adapter
+from retain.hf.adapters.attach import attach
+from retain.hf.adapters.load import load_adapter
 from tiny import make_llama
 
 

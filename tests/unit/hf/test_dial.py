@@ -9,11 +9,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BertForSequenceClassification
 
 from retain.errors import InputError, MergeError
-from retain.hf.adapt import attach
-from retain.hf.dial import keeps_its_form, merged_at, scaled, scales_exactly, shrink, write_at
-from retain.hf.dial_parts import Factor
-from retain.hf.load import load_adapter
-from retain.hf.updates import weight_updates
+from retain.hf.adapters.attach import attach
+from retain.hf.adapters.load import load_adapter
+from retain.hf.models.updates import weight_updates
+from retain.hf.scaling import keeps_its_form, merged_at, scaled, scales_exactly, shrink, write_at
+from retain.hf.scaling.parts import Factor
 from retain.methods.sc_lora.attach import sc_lora
 from retain.methods.sc_lora.config import ScLoraConfig
 from tiny import make_bert, make_llama
@@ -339,7 +339,7 @@ def test_a_factor_moves_from_its_start():
 
 
 def test_merging_over_a_quantised_base_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("retain.hf.dial_files.quantization_backend", lambda *_: object())
+    monkeypatch.setattr("retain.hf.scaling.write.quantization_backend", lambda *_: object())
     with pytest.raises(InputError, match="the base is quantised"):
         merged_at(trained(), 0.5, tmp_path / "whole")
     assert not list(tmp_path.iterdir())

@@ -7,10 +7,10 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from retain.errors import InputError
-from retain.hf.adapt import attach
-from retain.hf.dial import scaled
-from retain.hf.effect import layer_effects, update_size
-from retain.hf.updates import weight_updates
+from retain.hf.adapters.attach import attach
+from retain.hf.models.layer_effects import layer_effects, update_size
+from retain.hf.models.updates import weight_updates
+from retain.hf.scaling import scaled
 from tiny import make_bert, make_llama
 
 IDS = torch.arange(2, 18).view(2, 8)
@@ -179,6 +179,6 @@ def test_models_without_adapters_and_no_probes_are_refused():
 def test_over_a_quantised_base_the_size_is_that_over_its_dequantised_weight(name, monkeypatch):
     model = trained(name)
     expected = update_size(model, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr("retain.hf.effect.quantization_backend", lambda *_: object())
+    monkeypatch.setattr("retain.hf.models.layer_effects.quantization_backend", lambda *_: object())
     found = update_size(model, generator=torch.Generator().manual_seed(0))
     assert found == pytest.approx(expected, rel=1e-5)

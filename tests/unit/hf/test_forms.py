@@ -10,8 +10,8 @@ from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
 from retain import LoRFAConfig, VeFAConfig
-from retain.fast import plain
-from retain.hf.forms import adapter_dtype, residual_weight
+from retain.hf.tuners.forward import adapter_dtype, residual_weight
+from retain.kernels import plain
 
 N, M, TOKENS, SIZE = 512, 384, 256, 1e-3
 

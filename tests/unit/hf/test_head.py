@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from retain.errors import InputError
-from retain.hf.adapt import attach
-from retain.hf.head import (
+from retain.hf.adapters.attach import attach
+from retain.hf.models.head import (
     BASE_HEAD,
     head_inputs,
     head_names,
@@ -21,8 +21,8 @@ from retain.hf.head import (
     saved_labels,
     set_output_layer,
 )
-from retain.hf.sides import base_view
-from retain.workflow.models import load_with_news
+from retain.hf.models.sides import base_view
+from retain.jobs.inputs.models import load_with_news
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer, make_vit
 
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -208,7 +208,7 @@ def test_a_body_without_its_pooler_is_filled_up_in_the_same_way_each_time(tmp_pa
 
 
 def test_a_decoder_without_a_padding_token_can_judge_texts_in_batches(tmp_path):
-    from retain.workflow.models import load_reader
+    from retain.jobs.inputs.models import load_reader
 
     model = make_llama()
     model.config.pad_token_id = None
@@ -228,7 +228,7 @@ def test_a_decoder_without_a_padding_token_can_judge_texts_in_batches(tmp_path):
 
 
 def test_a_reader_of_texts_is_that_of_the_model(tmp_path):
-    from retain.workflow.models import load_reader
+    from retain.jobs.inputs.models import load_reader
 
     make_text_tokenizer().save_pretrained(tmp_path)
     reader = load_reader(str(tmp_path), "text-classifier", 40)

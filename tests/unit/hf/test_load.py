@@ -8,8 +8,8 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from retain.errors import InputError
-from retain.hf.adapt import attach
-from retain.hf.load import is_adapter, load_adapter
+from retain.hf.adapters.attach import attach
+from retain.hf.adapters.load import is_adapter, load_adapter
 
 IDS = torch.arange(2, 10).view(1, 8)
 SIZES = {"intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 32}

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from retain import LoRFAConfig, VeFAConfig
 from retain.errors import MergeError
-from retain.hf.updates import weight_updates
+from retain.hf.models.updates import weight_updates
 
 CONFIGS = {"vefa": VeFAConfig, "lorfa": LoRFAConfig}
 IDS = torch.arange(2, 18).view(2, 8)
@@ -157,8 +157,8 @@ class ForwardOnly(nn.Module):
 def test_a_forward_only_backend_trains_and_refuses_to_merge(monkeypatch, name):
     from peft.utils.quantization_utils import ForwardOnlyQuantizationBackend
 
-    from retain.hf import base_weight
-    from retain.hf.updates import UpdatesUnavailableError
+    from retain.hf.models.updates import UpdatesUnavailableError
+    from retain.hf.tuners import base_weight
 
     def resolve(base, **_):
         return ForwardOnlyQuantizationBackend("gptq") if isinstance(base, ForwardOnly) else None

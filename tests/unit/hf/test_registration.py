@@ -13,7 +13,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPIN
 import retain
 from retain import LoRFAConfig, VeFAConfig
 from retain.errors import RetainError
-from retain.hf.registration import peft_type, register
+from retain.hf.tuners.registration import peft_type, register
 from retain.methods.table import METHODS, register_all
 
 
@@ -39,7 +39,7 @@ ORDERS = (
     "import retain.methods.vefa.config",
     "import retain.methods.lorfa.layer",
     "import retain.methods.table",
-    "import retain.hf.adapt",
+    "import retain.hf.adapters.attach",
     "import retain; from transformers.integrations import PeftAdapterMixin",
     "import retain; from retain import LoRFAConfig; import peft; import importlib; importlib.reload(retain)",
 )

@@ -6,8 +6,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from retain.errors import MergeError
-from retain.hf.adapt import attach
-from retain.hf.sides import base_view, is_adapted, mutates_base
+from retain.hf.adapters.attach import attach
+from retain.hf.models.sides import base_view, is_adapted, mutates_base
 
 IDS = torch.arange(2, 10).view(1, 8)
 

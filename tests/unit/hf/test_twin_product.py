@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from retain.hf.twin_product import down, up
+from retain.hf.adapters.residual_product import down, up
 
 ROWS, INSIDE, OUTSIDE, RANK = (2, 3), 7, 5, 2
 

@@ -9,8 +9,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers.pytorch_utils import Conv1D
 
 from retain.errors import InputError
-from retain.hf.adapt import attach
-from retain.hf.updates import UpdatesUnavailableError, changed_layers, left_out, weight_updates
+from retain.hf.adapters.attach import attach
+from retain.hf.models.updates import UpdatesUnavailableError, changed_layers, left_out, weight_updates
 
 IDS = torch.arange(2, 10).view(1, 8)
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 32}

@@ -5,7 +5,7 @@ from peft import LoraConfig, get_peft_model
 
 from calibration import batches, llama, sentences
 from retain import ScLoraConfig, sc_lora
-from retain.hf.twin import twin_layers
+from retain.hf.adapters.residual_lora import twin_layers
 
 LEARN, KEEP = sentences(10), sentences(10, seed=3)
 HEAD = {"modules_to_save": ["lm_head"]}

@@ -8,7 +8,7 @@ from torch import nn
 
 from calibration import batches, embedded, sentences
 from retain import ScLoraConfig, sc_lora
-from retain.statistics import collect
+from retain.activations import collect
 
 pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
 LAYERS = {"body.0": "tall", "body.2": "wide", "body.4": "square"}

@@ -7,7 +7,7 @@ import torch
 
 from calibration import batches, inputs_of, llama, sentences
 from retain import ScLoraConfig, sc_lora
-from retain.statistics import collect
+from retain.activations import collect
 
 pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
 LEARN, KEEP = sentences(24, seed=1), sentences(30, seed=2)

@@ -5,8 +5,8 @@ from peft.tuners.lora import LoraLayer
 
 from calibration import batches, gpt2, llama, sentences
 from retain import ScLoraConfig, sc_lora
+from retain.activations import collect
 from retain.errors import InputError, TargetError
-from retain.statistics import collect
 
 ROWS = sentences(12)
 

@@ -7,9 +7,9 @@ import torch
 
 from calibration import batches, gpt2, llama, sentences
 from retain import ScLoraConfig, sc_lora
+from retain.activations import collect
 from retain.linalg.subspaces import subspace_overlap
 from retain.methods.sc_lora import attach
-from retain.statistics import collect
 
 LEARN, KEEP = sentences(60, seed=11), sentences(50, seed=12)
 pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")

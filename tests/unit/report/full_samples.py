@@ -8,27 +8,12 @@ from typing import Any
 
 from report_samples import PROVENANCE, keep_score, sample_run, task_score
 
-from retain.results import (
-    AmountLayer,
-    Breakdown,
-    BudgetRecord,
-    Calibration,
-    Conditions,
-    CurvePoint,
-    Dial,
-    DialPoint,
-    Drift,
-    HiddenDrift,
-    Item,
-    Judgement,
-    LayerDrift,
-    NullCheck,
-    ReliabilityBin,
-    Result,
-    Side,
-    SuiteFacts,
-    SuiteVerdict,
-)
+from retain.records.budget_record import BudgetRecord, Dial, DialPoint
+from retain.records.drift_record import AmountLayer, Drift, HiddenDrift, LayerDrift
+from retain.records.items import Item, Side
+from retain.records.result import Conditions, CurvePoint, Result, SuiteFacts
+from retain.records.scores import Breakdown, Calibration, ReliabilityBin
+from retain.records.verdicts import Judgement, NullCheck, SuiteVerdict
 
 BLOCKS = 30
 KINDS = (

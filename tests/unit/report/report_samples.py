@@ -5,19 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from retain.report.aggregate import Run
-from retain.results import (
-    Cost,
-    Drift,
-    Item,
-    KeepScore,
-    MethodRecord,
-    Parameters,
-    Provenance,
-    Result,
-    Side,
-    TaskScore,
-)
+from retain.compare.aggregate import Run
+from retain.records.drift_record import Drift
+from retain.records.items import Item, Side
+from retain.records.result import Cost, MethodRecord, Parameters, Provenance, Result
+from retain.records.scores import KeepScore, TaskScore
 
 PROVENANCE = Provenance(
     command="retain compare demo.yaml --seeds 3",

@@ -9,8 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from retain.report.calibration import NOTHING_FOUND, inspection_markdown, inspection_table, write_inspection
-from retain.report.calibration_rows import (
+from retain.compare.inspection_rows import (
     InputFacts,
     InputRow,
     SetRecord,
@@ -20,9 +19,10 @@ from retain.report.calibration_rows import (
     depth_of,
     kinds_of,
 )
-from retain.report.calibration_tables import kind_table, row_table, share, size, spread, without
-from retain.report.plot_calibration import inspection_figure
-from retain.report.svg import svg_text
+from retain.report.page.inspection import NOTHING_FOUND, inspection_markdown, inspection_table, write_inspection
+from retain.report.page.svg import svg_text
+from retain.report.plots.inspection_plots import inspection_figure
+from retain.report.tables.inspection_tables import kind_table, row_table, share, size, spread, without
 
 HOSTILE = "a|b\n</td><script>alert(1)</script> `c` \x1b[31m \u202e $z$ [x](http://x)"
 KINDS = (("q_proj", "k_proj"), ("o_proj",), ("down_proj",))
@@ -328,5 +328,5 @@ def test_two_files_are_written_and_nothing_else(name, tmp_path):
 
 
 def test_it_is_drawn_without_torch():
-    code = "import sys, retain.report.calibration; assert 'torch' not in sys.modules"
+    code = "import sys, retain.report.page.inspection; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,9 +10,10 @@ import pytest
 from report_samples import items, sample_run
 
 from retain.errors import InputError
+from retain.jobs.report import report
+from retain.records.items import write_items
+from retain.records.result import write_result
 from retain.report.write import write_run_report
-from retain.results import write_items, write_result
-from retain.workflow.reporting import report
 
 
 @pytest.fixture

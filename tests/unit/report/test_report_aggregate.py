@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from report_samples import bare, eighteen, keep_score, named, sample_run
 from scipy import stats
 
-from retain.report.aggregate import group_runs, student_interval
-from retain.report.labels import method_labels, unique
-from retain.report.pareto import pareto_front
-from retain.report.pick import pick_drift, pick_keep, pick_keep_field, pick_kl, pick_task, sign_of
-from retain.results import Drift, MethodRecord
+from retain.compare.aggregate import group_runs, student_interval
+from retain.compare.method_labels import method_labels, unique
+from retain.compare.pareto import pareto_front
+from retain.compare.pick import pick_drift, pick_keep, pick_keep_field, pick_kl, pick_task, sign_of
+from retain.records.drift_record import Drift
+from retain.records.result import MethodRecord
 
 CAPITALS = ("capitals", "accuracy")
 HEADLINES = ("headlines", "cross_entropy")

@@ -11,20 +11,20 @@ from full_samples import dial, full_run, limit
 from report_samples import bare, named, sample_run
 from rich.console import Console
 
-from retain.report.budget import amount, budget_sentence, budget_tables, dial_tables, kept_sentence
-from retain.report.card import model_card
+from retain.records.budget_record import Dial
 from retain.report.comparison import compare_runs
-from retain.report.comparison_budgets import budgets_table
-from retain.report.dial import write_dial
-from retain.report.markdown import comparison_markdown, run_markdown
-from retain.report.page import run_page
-from retain.report.page_comparison import comparison_page
-from retain.report.plot_dial import dial_panels
-from retain.report.plot_style import panel_figure
-from retain.report.summary import summary_csv, summary_json
+from retain.report.page.comparison_page import comparison_page
+from retain.report.page.markdown import comparison_markdown, run_markdown
+from retain.report.page.model_card import model_card
+from retain.report.page.run_page import run_page
+from retain.report.page.scaling_page import write_dial
+from retain.report.page.summary_files import summary_csv, summary_json
+from retain.report.plots.scaling_plot import dial_panels
+from retain.report.plots.style import panel_figure
+from retain.report.tables.budget import amount, budget_sentence, budget_tables, dial_tables, kept_sentence
+from retain.report.tables.comparison_budgets import budgets_table
 from retain.report.terminal import comparison_table, dial_view, run_table
-from retain.report.verdicts import headline
-from retain.results import Dial
+from retain.report.verdict_words import headline
 
 BUDGET = (limit(), limit("kl", 0.062))
 MISSED = (limit(bound=3.1, items_needed=1230), limit("kl", 0.05))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retain.report import numbers
-from retain.report.numbers import HUNDREDTHS, NATS, NATS_PER_TOKEN, OTHER, POINTS
+from retain.records import numbers
+from retain.records.numbers import HUNDREDTHS, NATS, NATS_PER_TOKEN, OTHER, POINTS
 
 
 @pytest.mark.parametrize(

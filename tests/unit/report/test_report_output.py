@@ -16,17 +16,20 @@ from markdown_it import MarkdownIt
 from report_samples import bare, eighteen, items, judged, keep_score, named, sample_run
 from rich.console import Console
 
+from retain.compare.item_examples import changed_items, readable, side_scores, task_items
+from retain.records.drift_record import Drift
+from retain.records.items import Item, Side, write_items
+from retain.records.result import MethodRecord, Result
+from retain.records.scores import TaskScore
 from retain.report.comparison import compare_runs
-from retain.report.examples import changed_items, readable, side_scores, task_items
-from retain.report.markdown import comparison_markdown, escape, run_markdown
-from retain.report.page import run_page
-from retain.report.plot_comparison import comparison_figure
-from retain.report.plot_run import run_figure
-from retain.report.plot_style import save_png
-from retain.report.svg import svg_text
+from retain.report.page.markdown import comparison_markdown, escape, run_markdown
+from retain.report.page.run_page import run_page
+from retain.report.page.svg import svg_text
+from retain.report.plots.comparison_plot import comparison_figure
+from retain.report.plots.run_figure import run_figure
+from retain.report.plots.style import save_png
 from retain.report.terminal import comparison_table, run_table
 from retain.report.write import write_comparison, write_run_report
-from retain.results import Drift, Item, MethodRecord, Result, Side, TaskScore, write_items
 
 HOSTILE = "a|b\n</td><script>alert(1)</script> <img src='http://x/y.png'> [x](http://x) `c` \x1b[31m \u202e $z$ &amp;"
 

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from retain import results
+from retain.records import result as results
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "result.md"
 RECORDS = [

@@ -8,22 +8,22 @@ from full_samples import BLOCKS, CORRUPTIONS, KINDS, WITHHELD, breakdowns, full_
 from matplotlib.collections import QuadMesh
 from report_samples import bare, items, sample_run
 
-from retain.report.aggregate import Run
+from retain.compare.aggregate import Run
+from retain.compare.lost_across import lost_across
+from retain.records.drift_record import AmountLayer, Drift
 from retain.report.layer_names import Place, places
-from retain.report.lost_across import lost_across
-from retain.report.markdown import run_markdown
-from retain.report.page import run_page
-from retain.report.page_items import lost_list, run_lists
-from retain.report.plot_breakdown import breakdown_panels, higher_is_better
-from retain.report.plot_drift import drift_panels
-from retain.report.plot_reliability import reliability_panels
-from retain.report.plot_style import panel_figure
-from retain.report.plot_training import curve_panels
-from retain.report.sections import measured_sections, origin_sections
-from retain.report.svg import Link, svg_text
-from retain.report.tables_moved import moved_tables
+from retain.report.page.item_lists import lost_list, run_lists
+from retain.report.page.markdown import run_markdown
+from retain.report.page.run_page import run_page
+from retain.report.page.sections import measured_sections, origin_sections
+from retain.report.page.svg import Link, svg_text
+from retain.report.plots.breakdown import breakdown_panels, higher_is_better
+from retain.report.plots.drift_map import drift_panels
+from retain.report.plots.reliability import reliability_panels
+from retain.report.plots.style import panel_figure
+from retain.report.plots.training_curve import curve_panels
+from retain.report.tables.drift_tables import moved_tables
 from retain.report.write import SECTION_PLOTS, write_run_report
-from retain.results import AmountLayer, Drift
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_withheld_texts_appear_nowhere(tmp_path):
 def test_withheld_texts_appear_in_no_comparison():
     record = full_run()
     comparison = [Run("one", record)]
-    from retain.report.aggregate import group_runs
+    from retain.compare.aggregate import group_runs
 
     lost = lost_across(group_runs(comparison), {"one": withheld_items()}, ("requests", "refused"))
     shown = lost_list("requests", lost)
@@ -185,7 +185,7 @@ def test_withheld_texts_appear_in_no_comparison():
 
 
 def test_a_named_point_becomes_a_link_with_a_title():
-    from retain.report.plot_style import Panel
+    from retain.report.plots.style import Panel
 
     panel = Panel("", 3, 3, lambda axes: axes.plot([1], [1], marker="o", gid="run-1"))
     svg = svg_text(panel_figure(panel), "x", {"run-1": Link("a%20b.html", 'one & "two" <b>')})

@@ -8,14 +8,14 @@ import pytest
 from full_samples import full_run, judgement, suite_verdict
 from report_samples import eighteen, items, judged, named, sample_run
 
-from retain.report.card import model_card
+from retain.records.verdicts import NullCheck
+from retain.report.claims import cautions
+from retain.report.claims import headline as headline_of_readings
 from retain.report.comparison import compare_runs
-from retain.report.markdown import run_markdown
-from retain.report.page import run_page
-from retain.report.verdicts import MEANING, VERDICTS, headline, null_line, verdict_table
-from retain.report.words import cautions
-from retain.report.words import headline as headline_of_readings
-from retain.results import NullCheck
+from retain.report.page.markdown import run_markdown
+from retain.report.page.model_card import model_card
+from retain.report.page.run_page import run_page
+from retain.report.verdict_words import MEANING, VERDICTS, headline, null_line, verdict_table
 
 
 def test_the_headline_is_one_sentence_of_verdict_and_reason():

@@ -9,16 +9,17 @@ import pytest
 from full_samples import breakdowns, full_run
 from report_samples import bare, eighteen, keep_score, named, sample_run, task_score
 
-from retain.report.aggregate import group_runs
+from retain.compare.aggregate import group_runs
+from retain.compare.method_curves import wholes
+from retain.records.result import MethodRecord
+from retain.records.scores import Breakdown, Shift
 from retain.report.comparison import compare_runs
-from retain.report.markdown import comparison_markdown, run_markdown
-from retain.report.page import run_page
-from retain.report.page_comparison import comparison_page
-from retain.report.summary import summary_json
-from retain.report.tables_shift import shift_tables, worst_table
-from retain.report.tables_whole import whole_data, whole_tables
-from retain.report.whole import wholes
-from retain.results import Breakdown, MethodRecord, Shift
+from retain.report.page.comparison_page import comparison_page
+from retain.report.page.markdown import comparison_markdown, run_markdown
+from retain.report.page.run_page import run_page
+from retain.report.page.summary_files import summary_json
+from retain.report.tables.methods_as_a_whole import whole_data, whole_tables
+from retain.report.tables.shift_tables import shift_tables, worst_table
 
 
 def run(method, rate, gain, change, kl=0.1, seed=0, **changes):

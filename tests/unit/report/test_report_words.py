@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from report_samples import AT_CHANCE, TOO_FEW, bare, eighteen, judged, keep_score, named, sample_run, task_score
 
-from retain.report.aggregate import group_runs
-from retain.report.checks import comparison_cautions
+from retain.compare.aggregate import group_runs
+from retain.compare.cautions import comparison_cautions
+from retain.records.drift_record import Drift
+from retain.report.claims import cautions, claims, read_change, read_keep, read_task, subtitle
 from retain.report.comparison import compare_runs
-from retain.report.verdicts import headline
-from retain.report.words import cautions, claims, read_change, read_keep, read_task, subtitle
-from retain.results import Drift
+from retain.report.verdict_words import headline
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retain.compare.trade_off import hypervolume, retention_at_matched_task, safe_band, task_at_matched_retention
 from retain.errors import InputError
-from retain.report.trade_off import hypervolume, retention_at_matched_task, safe_band, task_at_matched_retention
 
 CURVE = [(0.2, 1.0), (0.5, 0.9), (0.7, 0.5), (0.6, 0.2)]
 whole = st.tuples(st.integers(-3, 8), st.integers(-3, 8))

@@ -9,7 +9,7 @@ from torch import nn
 
 from calibration import batches, embedded, gpt2, llama, same_moments, sentences
 from retain import ScLoraConfig, VeFAConfig, sc_lora
-from retain.statistics import collect, merge
+from retain.activations import collect, merge
 
 ROWS = sentences(14)
 MODELS = pytest.mark.parametrize("make", [llama, gpt2])

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from calibration import batches, gpt2, llama, same_moments, sentences
+from retain.activations import collect, load, merge, store
 from retain.errors import InputError
-from retain.hf.describe import model_hash
-from retain.statistics import collect, load, merge, store
+from retain.hf.models.describe import model_hash
 
 ROWS, OTHERS = sentences(10), sentences(10, seed=5)
 
@@ -39,7 +39,7 @@ def test_it_is_written_whole_with_nothing_beside(folder):
 
 def test_its_manifest_says_what_made_it(folder):
     found, model = manifest(folder), llama()
-    assert found["schema_"] == "retain.statistics/1"
+    assert found["schema_"] == "retain.activations/1"
     assert found["model_hash"] == model_hash(model)
     assert found["data_hash"] == collect(model, batches(ROWS)).manifest.data_hash
     assert found["tokens"] == sum(map(len, ROWS))
@@ -128,7 +128,7 @@ def test_sums_that_were_tampered_with(folder, tamper):
 CHANGED = {
     "no JSON": (lambda found: "{", "no statistics here"),
     "no mapping": (lambda found: "[]", "schema"),
-    "a later schema": (lambda found: json.dumps(found | {"schema_": "retain.statistics/9"}), "schema"),
+    "a later schema": (lambda found: json.dumps(found | {"schema_": "retain.activations/9"}), "schema"),
     "no number": (lambda found: json.dumps(found | {"tokens": "many"}), "damaged"),
     "a field less": (lambda found: json.dumps({k: v for k, v in found.items() if k != "model_hash"}), "damaged"),
     "a field more": (lambda found: json.dumps(found | {"unknown": 1}), "damaged"),

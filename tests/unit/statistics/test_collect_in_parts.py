@@ -5,8 +5,8 @@ import torch
 
 from calibration import batches, gpt2, llama, same_moments, sentences
 from retain import ScLoraConfig, sc_lora
+from retain.activations import collect, load
 from retain.errors import InputError
-from retain.statistics import collect, load
 
 ROWS = sentences(10)
 LIMIT = 5_000

@@ -5,9 +5,9 @@ import torch
 from transformers import BartConfig, BartForConditionalGeneration, ViTConfig, ViTForImageClassification
 
 from calibration import VOCABULARY, batches, llama, same_moments, sentences
+from retain.activations import collect
+from retain.activations.sequences import Sequences
 from retain.errors import InputError
-from retain.statistics import collect
-from retain.statistics.sequences import Sequences
 
 ROWS, DECODED = sentences(8, seed=1), sentences(8, seed=2)
 

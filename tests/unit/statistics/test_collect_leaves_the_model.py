@@ -7,8 +7,8 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from calibration import VOCABULARY, Embedded, batches, embedded, llama, same_moments, sentences
+from retain.activations import collect
 from retain.errors import InputError, TargetError
-from retain.statistics import collect
 
 ROWS = sentences(8)
 NET = {"target_modules": ["body.0", "body.2"]}

@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from calibration import batches, llama, same_moments, sentences
 from retain import ScLoraConfig, sc_lora
-from retain.statistics import collect
+from retain.activations import collect
 
 LEARN, KEEP = sentences(10), sentences(10, seed=3)
 PARTS = ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm", "model.rotary_emb", "lm_head"]

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from calibration import batches, embedded, gpt2, llama, sentences
+from retain.activations import collect, load
+from retain.activations.store import own_tensor
 from retain.errors import InputError
-from retain.statistics import collect, load
-from retain.statistics.store import own_tensor
 
 ROWS, OTHERS = sentences(12), sentences(12, seed=5)
 BATCHES = batches(ROWS, 2)
@@ -35,7 +35,7 @@ class Interrupted:
 
 @pytest.fixture(autouse=True)
 def saving_after_every_batch(monkeypatch):
-    monkeypatch.setattr(sys.modules["retain.statistics.collect"], "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(sys.modules["retain.activations.collect"], "SECONDS_BETWEEN_SAVES", 0.0)
 
 
 def interrupt(folder, after, in_pass=0, given=None, model=None, **fields):
@@ -92,7 +92,7 @@ def test_it_goes_on_after_several_interruptions(tmp_path):
 
 
 def test_without_a_saved_state_it_begins_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["retain.statistics.collect"], "SECONDS_BETWEEN_SAVES", 60.0)
+    monkeypatch.setattr(sys.modules["retain.activations.collect"], "SECONDS_BETWEEN_SAVES", 60.0)
     interrupt(tmp_path / "one", 4)
     model, seen = counted(llama())
     same_bits(run(tmp_path / "one", model=model), run(tmp_path / "other"))

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from calibration import batches, embedded, llama, moments_of, same_moments, sentences
+from retain.activations import collect
 from retain.errors import InputError
-from retain.statistics import collect
 
 ROWS = sentences(12, seed=4)
 PARTS = {"target_modules": ["body.q", "body.k"]}

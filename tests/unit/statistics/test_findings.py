@@ -8,9 +8,9 @@ from torch import nn
 
 from calibration import batches, embedded, sentences
 from retain import CalibrationWarning, ScLoraConfig, sc_lora
-from retain.hf.starts import note_of
-from retain.statistics import collect
-from retain.statistics.findings import alike, findings
+from retain.activations import collect
+from retain.activations.findings import alike, findings
+from retain.hf.adapters.initialise import note_of
 
 TARGETS = {"target_modules": ["body.0", "body.2"]}
 OUTPUTS = 12

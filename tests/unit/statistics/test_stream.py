@@ -10,16 +10,16 @@ from test_collect_sharing import KINDS, ChangedInPlace, FreedInBetween, Two, Use
 from torch import nn
 
 from calibration import batches, embedded, gpt2, llama, sentences
+from retain.activations import collect
+from retain.activations import stream as module
+from retain.activations.capture import SharingChangedError
+from retain.activations.paused import Pass, wait
+from retain.activations.plan import Plan
+from retain.activations.stream import CannotStreamError, block_of, stream, summed_at_outputs
 from retain.errors import InputError
-from retain.hf.base_weight import features
-from retain.hf.describe import model_hash
-from retain.hf.targets import lora_targets
-from retain.statistics import collect
-from retain.statistics import stream as module
-from retain.statistics.capture import SharingChangedError
-from retain.statistics.paused import Pass, wait
-from retain.statistics.plan import Plan
-from retain.statistics.stream import CannotStreamError, block_of, stream, summed_at_outputs
+from retain.hf.models.describe import model_hash
+from retain.hf.tuners.base_weight import features
+from retain.hf.tuners.targets import lora_targets
 
 LEARN, KEEP = sentences(14, seed=5), sentences(9, seed=6)
 TARGETS = {"target_modules": "all-linear"}

@@ -19,7 +19,7 @@ from torch.multiprocessing import start_processes
 
 from calibration import batches, embedded, llama, moments_of, same_moments, sentences
 from retain import ScLoraConfig, sc_lora
-from retain.statistics import collect, load
+from retain.activations import collect, load
 
 warnings.filterwarnings("ignore")
 ROWS, KEEP = sentences(14), sentences(10, seed=3)
@@ -91,7 +91,7 @@ def in_parts(rank, folder):
 
 
 def interrupted(rank, folder):
-    sys.modules["retain.statistics.collect"].SECONDS_BETWEEN_SAVES = 0.0
+    sys.modules["retain.activations.collect"].SECONDS_BETWEEN_SAVES = 0.0
 
     def broken():
         yield from share(ROWS, rank)[: 3 - 2 * rank]

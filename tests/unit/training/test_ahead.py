@@ -10,15 +10,16 @@ from rich.progress import Progress
 from transformers import BertForSequenceClassification, TrainerCallback, ViTForImageClassification
 
 from retain.data.items import Labelled
-from retain.data.readers import PictureReader, TextReader
+from retain.data.preprocess import PictureReader, TextReader
 from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import InputError
-from retain.hf.adapt import attach
+from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
-from retain.training import ahead, loop
-from retain.training.ahead import AheadTrainer, reading_threads
-from retain.training.loop import LabelCollator, Lessons, train, training_arguments
+from retain.train import loop
+from retain.train import prefetch as ahead
+from retain.train.loop import LabelCollator, Lessons, train, training_arguments
+from retain.train.prefetch import AheadTrainer, reading_threads
 from tiny import make_bert, make_llama, make_picture_processor, make_text_tokenizer, make_vit, write_pictures
 
 FIELDS = {"model": "m", "train": "t", "test": "e", "output": "o", "method": "lora", "learning_rate": 1e-3}
@@ -200,7 +201,7 @@ def test_a_resumed_training_reads_the_batches_that_were_left(tmp_path, pictures,
     training = {"gradient_accumulation_steps": accumulation}
     whole = Noting()
     losses, weights, _ = learn(tmp_path / "whole", pictures, quiet, whole, training=training)
-    monkeypatch.setattr("retain.training.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(loop, "StopWhenNotFinite", Interrupt)
         with pytest.raises(KeyboardInterrupt):

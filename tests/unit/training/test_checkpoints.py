@@ -12,13 +12,13 @@ from transformers import (
 )
 
 from retain.data.items import Labelled
-from retain.data.readers import PictureReader, TextReader
+from retain.data.preprocess import PictureReader, TextReader
 from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import TrainingError
 from retain.recipe import Recipe
-from retain.training import loop
-from retain.training.loop import Lessons, train
+from retain.train import loop
+from retain.train.loop import Lessons, train
 from tiny import make_bert, make_llama, make_picture_processor, make_text_tokenizer, make_vit, write_pictures
 
 FIELDS = {"model": "m", "train": "t", "test": "e", "output": "o", "method": "full", "learning_rate": 1e-2}
@@ -63,7 +63,7 @@ def cut_off(tmp_path, monkeypatch):
 
     def run(make):
         with monkeypatch.context() as patched, Progress(disable=True) as quiet:
-            patched.setattr("retain.training.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+            patched.setattr("retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
             patched.setattr(loop, "StopWhenNotFinite", StopAt)
             with pytest.raises(KeyboardInterrupt):
                 train(*make(tmp_path / "data"), RECIPE, tmp_path / "cut", quiet)

@@ -7,9 +7,9 @@ from retain.data.examples import Example
 from retain.data.tokens import IGNORED, encode_example
 from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
-from retain.training import loop
-from retain.training.callbacks import StepClock
-from retain.training.loop import Lessons, PadCollator, train, training_arguments
+from retain.train import loop
+from retain.train.callbacks import StepClock
+from retain.train.loop import Lessons, PadCollator, train, training_arguments
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -74,7 +74,7 @@ class StopAt(TrainerCallback):
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, quiet, monkeypatch):
     whole = make_llama()
     train(whole, LESSONS, recipe(), tmp_path / "whole", quiet)
-    monkeypatch.setattr("retain.training.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(loop, "StopWhenNotFinite", StopAt)
         with pytest.raises(KeyboardInterrupt):
@@ -116,7 +116,7 @@ def test_settings_that_transformers_refuses_are_the_users_to_mend(tmp_path):
 
 def test_a_step_takes_what_it_waits_for_its_batch_and_no_checkpoint(monkeypatch):
     times = iter([0.0, 3.0, 7.0, 20.0, 22.0])
-    monkeypatch.setattr("retain.training.callbacks.time.perf_counter", lambda: next(times))
+    monkeypatch.setattr("retain.train.callbacks.time.perf_counter", lambda: next(times))
     clock = StepClock()
     clock.on_train_begin()
     clock.on_step_end()

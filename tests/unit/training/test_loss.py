@@ -19,16 +19,16 @@ from transformers import (
 )
 
 from retain import VeFAConfig
-from retain.control.anchor import Anchor
-from retain.control.limit_size import UpdateLimit
-from retain.control.watch import Watch
 from retain.data.examples import Example
 from retain.data.tokens import encode_example
 from retain.recipe import Recipe
-from retain.training import loop
-from retain.training.ahead import AheadTrainer
-from retain.training.loop import Lessons, PadCollator, train
-from retain.training.loss import LeanTrainer, agrees, lean_loss, may_be_lean, next_tokens, piece_of
+from retain.train import loop
+from retain.train.lean_loss import LeanTrainer, agrees, lean_loss, may_be_lean, next_tokens, piece_of
+from retain.train.loop import Lessons, PadCollator, train
+from retain.train.prefetch import AheadTrainer
+from retain.train.regularise.kl_monitor import Watch
+from retain.train.regularise.kl_penalty import Anchor
+from retain.train.regularise.update_limit import UpdateLimit
 from tiny import make_bert, make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()

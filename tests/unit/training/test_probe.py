@@ -9,9 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from retain.data.items import Labelled
-from retain.data.readers import TextReader
-from retain.training import probe
-from retain.training.probe import evenly_chosen, fit_head, logistic_head
+from retain.data.preprocess import TextReader
+from retain.train import linear_probe as probe
+from retain.train.linear_probe import evenly_chosen, fit_head, logistic_head
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
 
 POOLS = {"calm": "abcdef", "loud": "mnopqr", "odd": "uvwxyz"}

@@ -7,8 +7,8 @@ import pytest
 from retain.data.examples import Choice, Example
 from retain.data.items import Labelled, Match, Picture
 from retain.data.rows import Rows
-from retain.evaluation.suites import Suite, Suites
-from retain.workflow.families import (
+from retain.evaluate.suites.suite import Suite, Suites
+from retain.jobs.inputs.families import (
     family_of,
     foreign_classes,
     harness_problems,

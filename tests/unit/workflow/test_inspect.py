@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 import retain
 from calibration import batches, gpt2, sentences
+from retain.activations import collect
+from retain.compare.inspection_rows import StartView, StatisticsView
 from retain.errors import InputError
-from retain.report.calibration_rows import StartView, StatisticsView
-from retain.statistics import collect
-from retain.workflow import inspect as module
-from retain.workflow.inspect import inspect
+from retain.jobs import inspect as module
+from retain.jobs.inspect import inspect
 from tiny import make_llama
 
 LEARN, KEEP = batches(sentences(40)), batches(sentences(40, seed=1))
@@ -268,7 +268,7 @@ def test_what_is_neither_is_refused_with_what_to_try(tmp_path, copied):
         look(tmp_path, rank=0)
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"schema_": "retain.statistics/1"}'])
+@pytest.mark.parametrize("text", ["{", "{}", '{"schema_": "retain.activations/1"}'])
 def test_a_damaged_manifest_is_refused(folder, tmp_path, text):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "keep" / "manifest.json").write_text(text, encoding="utf-8")

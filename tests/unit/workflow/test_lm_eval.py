@@ -12,8 +12,8 @@ pytest.importorskip("lm_eval")
 from peft import LoraConfig, get_peft_model
 
 from retain.errors import InputError, RetainError
-from retain.evaluation.pair import Pair
-from retain.workflow.lm_eval import Asking, ask, paired, run_tasks
+from retain.evaluate.pair import Pair
+from retain.jobs.harness.lm_eval import Asking, ask, paired, run_tasks
 from tiny import make_llama, make_tokenizer, write_jsonl
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -6,7 +6,8 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 
 import retain
 from retain.errors import InputError
-from retain.results import read_items, read_result
+from retain.records.items import read_items
+from retain.records.result import read_result
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()

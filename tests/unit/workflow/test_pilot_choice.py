@@ -8,10 +8,10 @@ import pytest
 from retain.data.examples import Example
 from retain.data.items import Labelled
 from retain.errors import InputError
-from retain.report.pilot import Point, Trial
-from retain.workflow.pilot import Losses
-from retain.workflow.pilot_choice import choose
-from retain.workflow.pilot_material import parted
+from retain.jobs.sweep.bench import Losses
+from retain.jobs.sweep.choose import choose
+from retain.jobs.sweep.sweep_data import parted
+from retain.records.sweep_record import Point, Trial
 
 
 def trial(*points, failed=None):

@@ -7,10 +7,10 @@ import pytest
 from retain.data.items import Labelled
 from retain.data.rows import evenly
 from retain.data.sources import read_passages
-from retain.evaluation.suites import Suite, Suites
+from retain.evaluate.suites.suite import Suite, Suites
+from retain.jobs.inputs.models import classes_beside
+from retain.jobs.inputs.prepare import apart_hashes, read_reference, read_suites, suite_hashes, told_apart
 from retain.recipe import MeasureRecipe
-from retain.workflow.models import classes_beside
-from retain.workflow.prepare import apart_hashes, read_reference, read_suites, suite_hashes, told_apart
 
 ITEMS = [Labelled(text=f"{label}{number}", label=label) for label in "xyz" for number in range(10)]
 KEPT = Suite("same", "labels", "keep", ITEMS)

@@ -9,20 +9,11 @@ import pytest
 from retain.cli.gate import EXIT_CODES
 from retain.cli.main import main
 from retain.errors import InputError
-from retain.evaluation.judging import judge_record
-from retain.evaluation.metrics.keep import keep_score
-from retain.results import (
-    Conditions,
-    Item,
-    MethodRecord,
-    Parameters,
-    Provenance,
-    Result,
-    Side,
-    write_items,
-    write_result,
-)
-from retain.workflow.replaying import replay_run
+from retain.evaluate.scores.keep import keep_score
+from retain.jobs.replay_verdict import replay_run
+from retain.records.items import Item, Side, write_items
+from retain.records.result import Conditions, MethodRecord, Parameters, Provenance, Result, write_result
+from retain.verdict.judge import judge_record
 
 CASES = {  # items, of which the base is right on all and the tuned model on so many
     "kept": (120, 120),

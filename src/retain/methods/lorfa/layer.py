@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from retain.fast.low_rank import low_rank_inside
-from retain.fast.rounding import CUT_BITS, sum_by_odds
-from retain.hf.forms import FrozenMatrix
-from retain.hf.layer import FeatureLayer
-from retain.hf.tuner import FeatureTuner
+from retain.hf.tuners.feature_layer import FeatureLayer
+from retain.hf.tuners.feature_tuner import FeatureTuner
+from retain.hf.tuners.forward import FrozenMatrix
+from retain.kernels.low_rank import low_rank_inside
+from retain.kernels.stochastic_rounding import CUT_BITS, sum_by_odds
 from retain.methods.lorfa import equations
 
 

@@ -12,23 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from retain.activations import Statistics, collect
+from retain.activations import distributed as together
+from retain.activations.capture import SharingChangedError
+from retain.activations.findings import alike, findings
+from retain.activations.plan import Plan, Tick
+from retain.activations.store import shape_of
+from retain.activations.stream import CannotStreamError, Streamed, stream
 from retain.errors import InputError, TargetError
-from retain.hf.adapt import task_type
-from retain.hf.base_weight import features
-from retain.hf.describe import model_hash
-from retain.hf.head import is_classifier
-from retain.hf.sides import is_adapted, root_of
-from retain.hf.starts import attach_started, check_free, weight_of
-from retain.hf.targets import lora_targets
+from retain.hf.adapters.attach import task_type
+from retain.hf.adapters.initialise import attach_started, check_free, weight_of
+from retain.hf.models.describe import model_hash
+from retain.hf.models.head import is_classifier
+from retain.hf.models.sides import is_adapted, root_of
+from retain.hf.tuners.base_weight import features
+from retain.hf.tuners.targets import lora_targets
 from retain.methods.sc_lora import equations, relatives
 from retain.methods.sc_lora.config import STARTS, ScLoraConfig, without_effect
-from retain.methods.sc_lora.layers import LayerFacts, sc_start
-from retain.statistics import Statistics, collect, together
-from retain.statistics.capture import SharingChangedError
-from retain.statistics.findings import alike, findings
-from retain.statistics.plan import Plan, Tick
-from retain.statistics.store import shape_of
-from retain.statistics.stream import CannotStreamError, Streamed, stream
+from retain.methods.sc_lora.solve import LayerFacts, sc_start
 
 Data = Iterable[Mapping[str, Any]] | Statistics
 
@@ -64,8 +65,8 @@ def sc_lora(
         adapter_name: the adapter's name.
         memory_limit: bytes that the sums may take at once while batches are read. Where `start` is "sc-lora" and both
             texts are batches that can be gone through again (a list, a DataLoader), they are read once, and layers are
-            solved while they are read (`retain.statistics.stream`); sums of both texts, and what waits meanwhile, are
-            held to the limit. Where that cannot be done, or not within the limit, `retain.statistics.collect` sums up
+            solved while they are read (`retain.activations.stream`); sums of both texts, and what waits meanwhile, are
+            held to the limit. Where that cannot be done, or not within the limit, `retain.activations.collect` sums up
             one text after the other, in as many passes as the limit needs; `on_batch` and `on_layer` then begin anew.
         on_batch: told after each batch read.
         on_layer: told after each layer solved.

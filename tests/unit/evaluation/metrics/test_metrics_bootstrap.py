@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from retain.errors import InputError
-from retain.evaluation.metrics.bootstrap import (
+from retain.stats.bootstrap import (
     FEW_CHANGED,
     change_interval,
     clopper_pearson,
@@ -130,7 +130,7 @@ def test_statistics_share_their_resamples():
 def test_many_items_are_drawn_in_chunks(monkeypatch):
     base, tuned = seeded(1).random(50), seeded(2).random(50)
     expected = change_interval(base, tuned, seeded())
-    monkeypatch.setattr("retain.evaluation.metrics.bootstrap.CHUNK_DRAWS", 1000)
+    monkeypatch.setattr("retain.stats.bootstrap.CHUNK_DRAWS", 1000)
     assert change_interval(base, tuned, seeded()) == pytest.approx(expected, rel=1e-12)
 
 
@@ -194,7 +194,7 @@ def test_windows_of_unequal_length_are_covered(monkeypatch, windows):
 
     Plain percentiles cover 90 % with 10 windows.
     """
-    monkeypatch.setattr("retain.evaluation.metrics.bootstrap.RESAMPLES", 2000)
+    monkeypatch.setattr("retain.stats.bootstrap.RESAMPLES", 2000)
     rng, hits, draws = seeded(5), 0, 1000
     for _ in range(draws):
         tokens = rng.integers(50, 257, windows)

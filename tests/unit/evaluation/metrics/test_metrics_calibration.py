@@ -9,8 +9,8 @@ from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
 
 from retain.errors import InputError
-from retain.evaluation.metrics import calibration
-from retain.evaluation.metrics.calibration import (
+from retain.evaluate.scores import calibration_error as calibration
+from retain.evaluate.scores.calibration_error import (
     brier,
     brier_interval,
     brier_items,

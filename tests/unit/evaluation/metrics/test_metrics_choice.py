@@ -7,7 +7,7 @@ import math
 import pytest
 
 from retain.errors import RetainError
-from retain.evaluation.metrics.choice import pick
+from retain.evaluate.scores.option_choice import pick
 
 
 def test_each_normalisation_by_hand():

@@ -9,8 +9,8 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import label_ranking_average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from retain.evaluation.metrics import features
-from retain.evaluation.metrics.features import (
+from retain.evaluate.scores import features
+from retain.evaluate.scores.features import (
     cosine_drift,
     linear_cka,
     mean_pool,

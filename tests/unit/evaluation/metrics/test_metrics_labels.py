@@ -7,8 +7,7 @@ import pytest
 from sklearn import metrics
 
 from retain.errors import InputError
-from retain.evaluation.metrics.bootstrap import expanded_tail
-from retain.evaluation.metrics.labels import (
+from retain.evaluate.scores.classification import (
     SET_METRICS,
     confusion,
     group_accuracies,
@@ -18,6 +17,7 @@ from retain.evaluation.metrics.labels import (
     paired_summary_interval,
     worst_group_accuracy,
 )
+from retain.stats.bootstrap import expanded_tail
 
 
 def seeded(seed=0):
@@ -77,7 +77,7 @@ def test_the_interval_is_that_of_resampled_items(name, score):
 def test_the_interval_in_parts_is_as_wide_as_in_one(monkeypatch):
     truth, base, tuned = labels(60, 4, seed=6)
     whole = paired_summary_interval(SET_METRICS["mcc"], truth, base, tuned, seeded())
-    monkeypatch.setattr("retain.evaluation.metrics.labels.CHUNK_DRAWS", 1000)
+    monkeypatch.setattr("retain.evaluate.scores.classification.CHUNK_DRAWS", 1000)
     assert paired_summary_interval(SET_METRICS["mcc"], truth, base, tuned, seeded()) == pytest.approx(whole, abs=1e-12)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from retain.evaluation.metrics.paired import as_right, counts, detectable_loss, mcnemar_p
+from retain.stats.mcnemar import as_right, counts, detectable_loss, mcnemar_p
 
 
 def test_counts_by_hand():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from retain.errors import InputError, RetainError
-from retain.evaluation.metrics.drift import drift_summary
-from retain.evaluation.metrics.keep import MINIMUM_ITEMS, keep_score
-from retain.evaluation.metrics.paired import detectable_loss
-from retain.evaluation.metrics.task import task_score
+from retain.evaluate.drift.summary import drift_summary
+from retain.evaluate.scores.keep import MINIMUM_ITEMS, keep_score
+from retain.evaluate.scores.task import task_score
+from retain.stats.mcnemar import detectable_loss
 
 
 def seeded(seed=0):

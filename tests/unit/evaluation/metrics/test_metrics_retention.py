@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retain.evaluation.metrics.bootstrap import expanded_tail, right_wrong_interval
-from retain.evaluation.metrics.retention import above_chance, retention, retention_interval
+from retain.stats.bootstrap import expanded_tail, right_wrong_interval
+from retain.stats.retention import above_chance, retention, retention_interval
 
 
 def seeded(seed=0):
@@ -72,7 +72,7 @@ def test_it_holds_one_where_the_change_holds_zero(lost, gained):
     [(50, 0.73, 0.02, 0.0), (100, 0.5, 0.05, 0.0), (249, 0.73, 0.05, 0.05), (249, 0.95, 0.1, 0.0)],
 )
 def test_coverage(monkeypatch, n, accuracy, lost, gained):
-    monkeypatch.setattr("retain.evaluation.metrics.retention.RESAMPLES", 2000)
+    monkeypatch.setattr("retain.stats.retention.RESAMPLES", 2000)
     truth = 1 + (gained - lost) / (accuracy - 0.25)
     draws = seeded(3).multinomial(n, [accuracy - lost, lost, gained, 1 - accuracy - gained], size=400)
     outcomes, times = np.unique(draws, axis=0, return_counts=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from retain.errors import InputError
-from retain.evaluation.metrics.bootstrap import right_wrong_interval
-from retain.evaluation.metrics.sequence import (
+from retain.stats.bootstrap import right_wrong_interval
+from retain.stats.continual import (
     accuracy_matrix,
     average_accuracy,
     backward_transfer,

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from retain.errors import InputError
-from retain.evaluation.metrics.bootstrap import right_wrong_interval
-from retain.evaluation.metrics.shift import (
+from retain.evaluate.scores.shift import (
     corruption_error,
     mean_corruption_error,
     mean_corruption_interval,
     style_gap,
     style_gap_change_interval,
 )
+from retain.stats.bootstrap import right_wrong_interval
 
 
 def seeded(seed=0):
@@ -60,7 +60,7 @@ def test_the_interval_resamples_pictures_with_all_their_corruptions():
 def test_the_interval_in_parts_is_that_in_one(monkeypatch):
     base, tuned = pictures()
     whole = mean_corruption_interval(base, tuned, seeded())
-    monkeypatch.setattr("retain.evaluation.metrics.shift.CHUNK_DRAWS", 1000)
+    monkeypatch.setattr("retain.evaluate.scores.shift.CHUNK_DRAWS", 1000)
     assert mean_corruption_interval(base, tuned, seeded()) == pytest.approx(whole, abs=1e-12)
 
 

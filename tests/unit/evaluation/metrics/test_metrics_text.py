@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sacrebleu
 
-from retain.evaluation.metrics.text import chrf, exact_match, normal_form
+from retain.evaluate.scores.text import chrf, exact_match, normal_form
 
 
 def test_chrf_is_that_of_sacrebleu():

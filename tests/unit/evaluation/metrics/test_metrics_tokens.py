@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from retain.errors import InputError
-from retain.evaluation.metrics import tokens
-from retain.evaluation.metrics.tokens import churn, kl, shifted_nll
+from retain.evaluate.scores import token_distributions as tokens
+from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
 
 
 def logs(*rows):

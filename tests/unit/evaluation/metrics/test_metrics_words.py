@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rouge_score import rouge_scorer
 
-from retain.evaluation.metrics.text import any_of, chrf, contains, exact_match, first_line_match, rouge_l, words
+from retain.evaluate.scores.text import any_of, chrf, contains, exact_match, first_line_match, rouge_l, words
 
 
 @pytest.mark.parametrize(
