@@ -148,7 +148,7 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(each)
 
 
-def twins(base: nn.Module, rank: int) -> Iterator[tuple[str, Any, Any]]:
+def residuals(base: nn.Module, rank: int) -> Iterator[tuple[str, Any, Any]]:
     """Pairs of adapters of different methods that have equal mathematics, given equal values."""
     vefa, ia3 = made(VEFA, base, rank), made(IA3, base, rank)
     lorfa, lora = made(LORFA, base, rank), made(LORA, base, rank)
@@ -175,7 +175,7 @@ def equal_mathematics(base: nn.Module, rank: int, run: Run) -> list[dict[str, An
         run: gives outputs and gradients; those whose name begins with "input" or "output" are compared.
     """
     found = []
-    for name, ours, theirs in twins(base, rank):
+    for name, ours, theirs in residuals(base, rank):
         one, other = (
             {key: value for key, value in run(model).items() if key.startswith(("input", "output"))}
             for model in (ours, theirs)

@@ -14,10 +14,10 @@ from wrapt import register_post_import_hook
 __version__ = version("retain")
 
 _HOMES = {
-    "retain.train.regularise.kl_penalty": ("Anchor", "text_batches"),
+    "retain.train.regularise.kl_penalty": ("KLPenalty", "text_batches"),
     "retain.train.regularise.update_limit": ("UpdateLimit",),
-    "retain.train.regularise.replay": ("mix",),
-    "retain.train.regularise.kl_monitor": ("RetentionWarning", "Watch"),
+    "retain.train.regularise.replay": ("mix_replay",),
+    "retain.train.regularise.kl_monitor": ("RetentionWarning", "KLMonitor"),
     "retain.errors": ("InputError", "MergeError", "RetainError", "TargetError", "TrainingError"),
     "retain.export.lora": ("Exported", "export_lora"),
     "retain.hf.adapters.accelerate": ("accelerate", "decelerate"),
@@ -26,20 +26,30 @@ _HOMES = {
     "retain.methods.lorfa.config": ("LoRFAConfig",),
     "retain.methods.lorfa.layer": ("LoRFAModel",),
     "retain.methods.sc_lora.attach": ("CalibrationWarning", "sc_lora"),
-    "retain.methods.sc_lora.config": ("ScLoraConfig",),
+    "retain.methods.sc_lora.config": ("SCLoRAConfig",),
     "retain.methods.vefa.config": ("VeFAConfig",),
     "retain.methods.vefa.layer": ("VeFAModel",),
     "retain.recipe": ("Budget",),
     "retain.records.result": ("Result", "read_result"),
-    "retain.jobs.scale": ("dial",),
+    "retain.jobs.scale": ("scale",),
     "retain.jobs.measure": ("measure",),
-    "retain.jobs.self_generated": ("self_written",),
+    "retain.jobs.self_generated": ("self_generated",),
 }
-__all__ = ["Anchor", "Budget", "CalibrationWarning", "Exported", "InputError", "LoRFAConfig", "LoRFAModel"]
-__all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError"]
+__all__ = ["Budget", "CalibrationWarning", "Exported", "InputError", "KLPenalty", "LoRFAConfig", "LoRFAModel"]
+__all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "SCLoRAConfig", "TargetError", "TrainingError"]
 __all__ += ["UpdateLimit", "accelerate", "decelerate"]
-__all__ += ["VeFAConfig", "VeFAModel", "Watch", "__version__", "dial", "export_lora", "load_adapter", "measure", "mix"]
-__all__ += ["read_result", "sc_lora", "self_written", "swap_adapter", "text_batches"]
+__all__ += [
+    "KLMonitor",
+    "VeFAConfig",
+    "VeFAModel",
+    "__version__",
+    "export_lora",
+    "load_adapter",
+    "measure",
+    "mix_replay",
+    "scale",
+]
+__all__ += ["read_result", "sc_lora", "self_generated", "swap_adapter", "text_batches"]
 
 
 def __getattr__(name: str) -> Any:

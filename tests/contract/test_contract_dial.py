@@ -1,4 +1,4 @@
-"""What the dial promises, for every method of the table, for SC-LoRA, and for PEFT's own methods."""
+"""What the update scaling promises, for every method of the table, for SC-LoRA, and for PEFT's own methods."""
 
 import copy
 

@@ -156,9 +156,9 @@ def test_deepcopy_is_independent(method, llama):
     model, batch = adapted(method, llama), llama.batch()
     disturb(model)
     expected = logits(model, batch)
-    twin = copy.deepcopy(model)
+    residual = copy.deepcopy(model)
     disturb(model, seed=9)
-    assert torch.equal(logits(twin, batch), expected)
+    assert torch.equal(logits(residual, batch), expected)
 
 
 def test_status_is_regular(method, llama):

@@ -39,7 +39,7 @@ def flags(tiny_folder, tiny_data, tmp_path):
         return [
             "--model", str(tiny_folder),
             "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
-            "--keep", str(tiny_data / "letters.jsonl"), "--reference", str(tiny_data / "text.txt"),
+            "--keep", str(tiny_data / "letters.jsonl"), "--held-out-text", str(tiny_data / "text.txt"),
             "--output", str(tmp_path / output), "--calibrate-tokens", "200", "--calibrate-batch-size", "4", *more,
         ]  # fmt: skip
 

@@ -41,7 +41,7 @@ def test_anchor(tiny_folder, tiny_data, tmp_path):
     result, said = run("anchor.py", tiny_folder, tiny_data, tmp_path)
     assert result.task[0].tuned < result.task[0].base
     assert "KL to the base by step" in said
-    assert float(said.partition("the anchor weighs ")[2].split()[0]) > 0
+    assert float(said.partition("the KL penalty weighs ")[2].split()[0]) > 0
 
 
 def test_examples_are_short():

@@ -75,7 +75,7 @@ class Capture:
         """Sums and leaders were given to this capture: nobody may join a leader that has read something already."""
         self._reads = dict.fromkeys(self.leader, 1)
 
-    def watch(self, name: str, x: Tensor, y: Tensor | None) -> None:
+    def kl_monitor(self, name: str, x: Tensor, y: Tensor | None) -> None:
         """Take note of one call of one layer: its input (…, n), and its output where that scales the samples."""
         self._calls[name] += 1
         leader = self._leader(name, x)
@@ -159,7 +159,7 @@ class Watcher(Protocol):
         """The layers of which outputs are needed."""
         ...
 
-    def watch(self, name: str, x: Tensor, y: Tensor | None) -> None:
+    def kl_monitor(self, name: str, x: Tensor, y: Tensor | None) -> None:
         """Take note of one call."""
         ...
 
@@ -188,14 +188,14 @@ def capturing(model: nn.Module, capture: Watcher) -> Iterator[None]:
 
 def _before(capture: Watcher, name: str) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        capture.watch(name, _input(name, args, kwargs), None)
+        capture.kl_monitor(name, _input(name, args, kwargs), None)
 
     return hook
 
 
 def _after(capture: Watcher, name: str) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
-        capture.watch(name, _input(name, args, kwargs), y)
+        capture.kl_monitor(name, _input(name, args, kwargs), y)
 
     return hook
 

@@ -208,7 +208,7 @@ class _Waiting(Capture):
     parts: _Parts = field(kw_only=True)
     modes: tuple[Any, ...] = ()
 
-    def watch(self, name: str, x: Tensor, y: Tensor | None) -> None:
+    def kl_monitor(self, name: str, x: Tensor, y: Tensor | None) -> None:
         """As `Capture`, in this layer's turn."""
         read = self._reading(name, x)
         if name not in self.parts.number:
@@ -223,7 +223,7 @@ class _Waiting(Capture):
             raise CannotStreamError(f"{name} ran again after its sums had been handed over")
         if self.parts.number.get(read) != self.parts.current:
             raise SharingChangedError
-        super().watch(name, x, y)
+        super().kl_monitor(name, x, y)
 
 
 def modes() -> tuple[Any, ...]:
@@ -248,10 +248,10 @@ class _Run:
         self._active = next(iter(captures.values()))
         self._runs = False
 
-    def watch(self, name: str, x: Tensor, y: Tensor | None) -> None:
+    def kl_monitor(self, name: str, x: Tensor, y: Tensor | None) -> None:
         """One call of a layer by the pass that runs; where none does, who is told of progress runs the model."""
         if self._runs:
-            self._active.watch(name, x, y)
+            self._active.kl_monitor(name, x, y)
 
     @contextmanager
     def watching(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What control data say of one setting of the dial: the loss of each independent unit, against its limit."""
+"""What control data say of one interpolation coefficient: the loss of each independent unit, against its limit."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from retain.budget.certify import Evidence, nats_evidence
 from retain.errors import InputError
 from retain.evaluate.columns import Column, columns
 from retain.evaluate.held_out import WindowSums
-from retain.evaluate.predictions import Answers
+from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Suite
 from retain.recipe import KL
 from retain.stats.clusters import cluster_codes
 from retain.verdict.judge import CROSS_ENTROPY, largest_of
 
 
-def suite_evidence(suite: Suite, base: Answers, tuned: Answers, limit: float) -> Evidence:
-    """The loss of a keep suite by the metric that its verdict rests on; groups of items are the units.
+def suite_evidence(suite: Suite, base: Predictions, tuned: Predictions, limit: float) -> Evidence:
+    """The loss of a retention suite by the metric that its verdict rests on; groups of items are the units.
 
     Args:
         suite: control items.
@@ -69,7 +69,7 @@ def unit_losses(column: Column) -> tuple[NDArray[np.float64], float]:
 
 
 def kl_evidence(sums: WindowSums, blocks: Sequence[str], limit: float) -> Evidence:
-    """KL(base ‖ tuned) of each block of reference text; their mean is that over all tokens, nats per token.
+    """KL(base ‖ tuned) of each block of held-out text; their mean is that over all tokens, nats per token.
 
     Args:
         sums: of the windows.
@@ -80,7 +80,7 @@ def kl_evidence(sums: WindowSums, blocks: Sequence[str], limit: float) -> Eviden
         InputError: there is no text.
     """
     if not blocks:
-        raise InputError(f"budget: {KL}: the control text holds no window of two tokens; give more reference text.")
+        raise InputError(f"budget: {KL}: the control text holds no window of two tokens; give more held-out text.")
     codes = cluster_codes(blocks, len(blocks))
     summed = np.bincount(codes, weights=sums.column("kl")).astype(np.float64)
     return nats_evidence(KL, limit, summed * (len(summed) / sums.column("tokens").sum()))

@@ -1,6 +1,6 @@
 """Control data: the part of each suite with a limit that certifies it, and that neither training nor the report sees.
 
-Groups of items stay together, and reference text is parted by blocks of paragraphs. The parts are drawn by hashes of
+Groups of items stay together, and held-out text is parted by blocks of paragraphs. The parts are drawn by hashes of
 the content, so they are the same in every run on the same data, whatever the order of the items.
 """
 
@@ -27,7 +27,7 @@ SALT = "retain control data, 1"
 """Hashed with each item; raised if items should fall into other parts than before."""
 
 BLOCK_CHARACTERS = 600
-"""Least length of a block of reference text, some 150 tokens: the unit of what is promised of KL."""
+"""Least length of a block of held-out text, some 150 tokens: the unit of what is promised of KL."""
 
 
 class Parts(NamedTuple):
@@ -38,11 +38,11 @@ class Parts(NamedTuple):
 
 
 def split(suites: Suites, limits: Iterable[str], share: float) -> Parts:
-    """Part the keep suites that have a limit, and the reference text where `kl` has one; others are evaluated whole.
+    """Part the retention suites that have a limit, and the held-out text where `kl` has one; others are evaluated whole.
 
     Args:
         suites: all that is measured.
-        limits: names of keep suites, or `kl`.
+        limits: names of retention suites, or `kl`.
         share: of the units (items, groups, blocks of text) that becomes control data; at least one unit stays on
             each side where there are two.
 
@@ -59,8 +59,8 @@ def split(suites: Suites, limits: Iterable[str], share: float) -> Parts:
         else:
             evaluation.append(suite)
     if KL not in names:
-        return Parts(Suites(evaluation, suites.reference), Suites(control))
-    texts = {genre: _split_text(text, share) for genre, text in suites.reference.items()}
+        return Parts(Suites(evaluation, suites.held_out_text), Suites(control))
+    texts = {domain: _split_text(text, share) for domain, text in suites.held_out_text.items()}
     return Parts(
         Suites(evaluation, _filled(texts, 0)),
         Suites(control, _filled(texts, 1)),
@@ -74,19 +74,19 @@ def limit_problems(
 
     Args:
         suites: all that is measured.
-        limits: points of keep suites, nats of `kl`.
+        limits: points of retention suites, nats of `kl`.
         confidence: of the promise.
         share: of the units that becomes control data; None where all are.
     """
     known = {suite.name: suite for suite in suites.of("keep")}
-    told = ", ".join([*known, *([KL] if suites.reference else [])]) or "nothing"
+    told = ", ".join([*known, *([KL] if suites.held_out_text else [])]) or "nothing"
     problems = []
     for name in limits:
         if name == KL:
             problems += _too_little_text(suites, limits[name], confidence, share)
         elif name not in known:
-            problems.append(f"budget: there is no keep suite {name!r}; a limit can be set for {told}.")
-        elif known[name].kind != COMPLETION:
+            problems.append(f"budget: there is no retention suite {name!r}; a limit can be set for {told}.")
+        elif known[name].task_type != COMPLETION:
             problems += _too_few(known[name], limits[name], confidence, share)
     return problems
 
@@ -96,14 +96,14 @@ def limit_words(control: Suites, limits: Mapping[str, float], confidence: float)
 
     Args:
         control: the control data, as `split` gives them.
-        limits: points of keep suites, nats of `kl`.
+        limits: points of retention suites, nats of `kl`.
         confidence: of the promise.
     """
-    found = {suite.name: len(set(_units(suite.items))) for suite in control.of("keep") if suite.kind != COMPLETION}
+    found = {suite.name: len(set(_units(suite.items))) for suite in control.of("keep") if suite.task_type != COMPLETION}
     told = []
     for name, limit in limits.items():
         if name == KL:
-            blocks_there = sum(len(blocks(text)) for text in control.reference.values())
+            blocks_there = sum(len(blocks(text)) for text in control.held_out_text.values())
             fewest = fewest_units(limit, confidence, CLIP_FACTOR * limit)
             need = f"; one that does not move needs {fewest}" if fewest else ""
             told.append(f"budget {name}:{limit:g}: {blocks_there} control blocks of text{need}")
@@ -133,21 +133,21 @@ def _too_few(suite: Suite, limit: float, confidence: float, share: float | None)
 
 
 def _too_little_text(suites: Suites, limit: float, confidence: float, share: float | None) -> list[str]:
-    if not suites.reference:
-        return [f"budget: {KL} is measured on reference text; give --reference."]
-    counts = [len(blocks(text)) for text in suites.reference.values()]
+    if not suites.held_out_text:
+        return [f"budget: {KL} is measured on held-out text; give --held-out-text."]
+    counts = [len(blocks(text)) for text in suites.held_out_text.values()]
     control = sum(count if share is None else _count(count, share) for count in counts)
     fewest = fewest_units(limit, confidence, CLIP_FACTOR * limit) if limit else None
     if fewest is None or control >= fewest:
         return []
-    told = f"with {control} control blocks of reference text not even a model that did not move could be certified"
+    told = f"with {control} control blocks of held-out text not even a model that did not move could be certified"
     length = f"at least {fewest} are needed, {fewest * BLOCK_CHARACTERS} characters of control text"
     return [f"budget: {KL}:{limit:g}: {told} at {100 * confidence:g}% confidence; {length}."]
 
 
 def blocked(texts: Mapping[str, str], most: int) -> dict[str, str]:
-    """Reference texts as their blocks, each under a name of its own; evenly chosen where there are more than `most`."""
-    found = {f"{genre}, block {k}": block for genre, text in texts.items() for k, block in enumerate(blocks(text), 1)}
+    """Held-out texts as their blocks, each under a name of its own; evenly chosen where there are more than `most`."""
+    found = {f"{domain}, block {k}": block for domain, text in texts.items() for k, block in enumerate(blocks(text), 1)}
     names = list(found)
     chosen = names if len(names) <= most else [names[k * len(names) // most] for k in range(most)]
     return {name: found[name] for name in chosen}
@@ -204,4 +204,4 @@ def _pieces(text: str, pattern: str) -> list[str]:
 
 
 def _filled(texts: Mapping[str, tuple[str, str]], side: int) -> dict[str, str]:
-    return {genre: parts[side] for genre, parts in texts.items() if parts[side]}
+    return {domain: parts[side] for domain, parts in texts.items() if parts[side]}

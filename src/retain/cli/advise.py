@@ -1,4 +1,4 @@
-"""`retain advise`: a short pilot that says which method, learning rate and replay to start with."""
+"""`retain advise`: a short sweep that says which method, learning rate and replay to start with."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def run(given: Namespace) -> int:
 
     quiet_libraries()
     console = make_console()
-    pilot, paths = advise(recipe, console)
-    console.print(advice_view(pilot))
+    sweep, paths = advise(recipe, console)
+    console.print(advice_view(sweep))
     for path in paths:
         console.print(f"{path.name:<12} {path}", markup=False, soft_wrap=True)
     console.print(f"next: retain tune {paths[0]}", markup=False, soft_wrap=True)

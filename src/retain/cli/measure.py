@@ -19,7 +19,7 @@ def make_parser() -> ArgumentParser:
         MeasureRecipe,
         HELP,
         "retain measure --model Qwen/Qwen3-0.6B --tuned ./my-adapter --test test.jsonl "
-        "--keep capitals.jsonl --reference text.txt --output runs/measured",
+        "--keep capitals.jsonl --held-out-text text.txt --output runs/measured",
     )
 
 

@@ -19,7 +19,7 @@ def make_parser() -> ArgumentParser:
         Recipe,
         HELP + " Fields come from the recipe, from flags, or both; a flag replaces the recipe's value.",
         "retain tune --model Qwen/Qwen3-0.6B --method vefa --train train.jsonl --test test.jsonl "
-        "--keep capitals.jsonl --reference text.txt --output runs/first",
+        "--keep capitals.jsonl --held-out-text text.txt --output runs/first",
         leave_out=COMPARISON_FIELDS,
     )
 

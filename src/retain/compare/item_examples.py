@@ -31,7 +31,7 @@ class Changed:
 
 
 def changed_items(items: Sequence[Item], score: KeepScore) -> Changed:
-    """The items lost and gained in one keep suite; none where the suite was not scored."""
+    """The items lost and gained in one retention suite; none where the suite was not scored."""
     if score.status == "too few items":
         return Changed(score, (), ())
     of_suite = [item for item in items if item.part == "keep" and item.suite == score.name]

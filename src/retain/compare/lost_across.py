@@ -24,7 +24,7 @@ class LostItem:
 
 
 def lost_across(groups: Sequence[Group], items: Mapping[str, Sequence[Item]], key: Key) -> list[LostItem]:
-    """The items of a right-or-wrong keep suite that any run lost, those of most runs first.
+    """The items of a right-or-wrong retention suite that any run lost, those of most runs first.
 
     Args:
         groups: the settings of a comparison.

@@ -1,7 +1,7 @@
 """Methods as a whole: each method's swept learning rates as one curve, put beside the others' along the same axes.
 
 The axes are those of the trade-off's drawing: what was gained on the first task against what was kept of one suite, as
-retention; or, for reference text, against the KL, of which less is better.
+retention; or, for held-out text, against the KL, of which less is better.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FEWEST_RATES = 2
 
 @dataclass(frozen=True)
 class Axis:
-    """What is kept: retention of a suite's first metric, or (no suite) the KL on reference text.
+    """What is kept: retention of a suite's first metric, or (no suite) the KL on held-out text.
 
     `lost` is the change that the safe band bounds, as a share, or in nats per token: `sign` turns losses downwards.
     """
@@ -102,7 +102,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Whole:
-    """All methods along one pair of axes. `reference` is (gain 0, retention 0), or (gain 0, the largest KL).
+    """All methods along one pair of axes. `held_out_text` is (gain 0, retention 0), or (gain 0, the largest KL).
 
     `level` is the gain at which the methods are matched; None where no method with a curve gained anything. `base` is
     the task score of the unchanged base, None where the runs' bases differ; `sign` is −1 where less of it is better.
@@ -112,13 +112,13 @@ class Whole:
     sign: float
     base: float | None
     axis: Axis
-    reference: Point
+    held_out_text: Point
     level: float | None
     lines: tuple[Line, ...]
 
 
 def wholes(groups: Sequence[Group]) -> list[Whole]:
-    """The methods as a whole on each scored suite and on reference text; none where no method was swept."""
+    """The methods as a whole on each scored suite and on held-out text; none where no method was swept."""
     results = [result for group in groups for result in group.results]
     tasks = task_keys(results)
     if not tasks:
@@ -128,7 +128,7 @@ def wholes(groups: Sequence[Group]) -> list[Whole]:
 
 
 def _axes(results: Sequence[Result]) -> list[Axis]:
-    """The first metric of each suite that has a retention, then reference text."""
+    """The first metric of each suite that has a retention, then held-out text."""
     first: dict[str, Key] = {}
     for key in keep_keys(results):
         scores = [score for result in results if (score := keep_score(result, key)) is not None]
@@ -156,10 +156,10 @@ def _whole(groups: Sequence[Group], task: Key, axis: Axis) -> Whole | None:
     reached = [best for stops in swept if (best := max(stop.gain for stop in stops)) > 0]
     level = min(reached, default=None)
     worst = 0.0 if axis.suite else max(stop.kept for stops in curves.values() for stop in stops)
-    reference = (0.0, worst)
+    held_out_text = (0.0, worst)
     bases = {base[0] for result in results if (base := pick_task_field(task, "base")(result)) is not None}
-    lines = tuple(_line(title, stops, axis, reference, level) for title, stops in curves.items())
-    return Whole(task, sign, bases.pop() if len(bases) == 1 else None, axis, reference, level, lines)
+    lines = tuple(_line(title, stops, axis, held_out_text, level) for title, stops in curves.items())
+    return Whole(task, sign, bases.pop() if len(bases) == 1 else None, axis, held_out_text, level, lines)
 
 
 def _methods(groups: Sequence[Group]) -> dict[str, list[Group]]:
@@ -205,9 +205,9 @@ def _merged(stops: Sequence[Stop]) -> Stop:
     )
 
 
-def _line(title: str, stops: tuple[Stop, ...], axis: Axis, reference: Point, level: float | None) -> Line:
+def _line(title: str, stops: tuple[Stop, ...], axis: Axis, held_out_text: Point, level: float | None) -> Line:
     points = [(stop.gain, axis.up * stop.kept) for stop in stops]
-    area = hypervolume(points, (reference[0], axis.up * reference[1]))
+    area = hypervolume(points, (held_out_text[0], axis.up * held_out_text[1]))
     place = None if level is None else place_at_matched_task(points, level)
     kept, interval = None, None
     if place is not None:

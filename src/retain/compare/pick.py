@@ -71,7 +71,7 @@ def sign_of(results: Sequence[Result], key: Key) -> float:
 
 
 def pick_keep(key: Key) -> Pick:
-    """The change of a keep suite's metric, tuned − base; null where the suite was not scored."""
+    """The change of a retention suite's metric, tuned − base; null where the suite was not scored."""
 
     def pick(result: Result) -> Measured | None:
         score = keep_score(result, key)
@@ -83,7 +83,7 @@ def pick_keep(key: Key) -> Pick:
 
 
 def pick_keep_field(key: Key, field: str) -> Pick:
-    """Another figure of a keep suite: `base`, `tuned`, `lost`, `gained`, `retention`."""
+    """Another figure of a retention suite: `base`, `tuned`, `lost`, `gained`, `retention`."""
 
     def pick(result: Result) -> Measured | None:
         score = keep_score(result, key)

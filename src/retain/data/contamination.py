@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from retain.data.examples import Choice, Example
-from retain.data.items import Picture, Question, Request
+from retain.data.items import LabelledImage, Question, Request
 from retain.data.rows import AnyItem, item_texts
 
 SHORTEST_PARAGRAPH = 40
-"""Paragraphs of reference text with fewer characters are not compared: headings recur by chance."""
+"""Paragraphs of held-out text with fewer characters are not compared: headings recur by chance."""
 
 
 def fingerprint(text: str) -> str:
@@ -45,34 +45,34 @@ def _file_digest(path: str, size: int, changed: int) -> str:
 
 
 def item_content(item: AnyItem) -> str:
-    """An item as JSON; of a picture the hash of its file instead of its path."""
-    if isinstance(item, Picture):
+    """An item as JSON; of a image the hash of its file instead of its path."""
+    if isinstance(item, LabelledImage):
         item = item.model_copy(update={"image": file_hash(item.image)})
     return item.model_dump_json(exclude_none=True)
 
 
 def items_hash(items: Sequence[AnyItem]) -> str:
-    """A hash of items' content, the same wherever their pictures lie."""
+    """A hash of items' content, the same wherever their images lie."""
     return content_hash(map(item_content, items))
 
 
 def find_overlaps(
-    train: Sequence[AnyItem], test: Sequence[AnyItem], keep: Mapping[str, Sequence[AnyItem]], reference: str
+    train: Sequence[AnyItem], test: Sequence[AnyItem], keep: Mapping[str, Sequence[AnyItem]], held_out_text: str
 ) -> list[str]:
     """One sentence for each pair of data sets that share items, with how many and one of them.
 
-    Pictures are the same if their files hold the same bytes; a corrupted picture counts as the picture. A test item is
+    Images are the same if their files hold the same bytes; a corrupted image counts as the image. A test item is
     shared if its prompt was trained on; where prompts say little by themselves (most of the training's are alike or
     empty), if prompt and completion were. A keep item is shared if its question, or question and right answer, is a
-    turn, a paragraph or a whole example of the training data; a paragraph of reference text likewise.
+    turn, a paragraph or a whole example of the training data; a paragraph of held-out text likewise.
     """
     learned = {_mark(sought) for item in train for sought in _learned(item)}
     prompts = {fingerprint(item.prompt_text) for item in train if isinstance(item, Example)}
     telling = len(prompts) > len(train) / 2
     measured = {"test": _numbered(test, telling=telling)}
     for name, items in keep.items():
-        measured[f"keep suite {name!r}"] = _numbered(items, telling=True)
-    measured["reference"] = [(quoted(text), (text,)) for text in _paragraphs(reference)]
+        measured[f"retention suite {name!r}"] = _numbered(items, telling=True)
+    measured["held_out_text"] = [(quoted(text), (text,)) for text in _paragraphs(held_out_text)]
     problems = []
     for name, sought in measured.items():
         shared = [shown for shown, parts in sought if any(_mark(part) in learned for part in parts)]
@@ -84,12 +84,12 @@ def find_overlaps(
     return problems
 
 
-Sought = str | Picture
-"""What is looked for on both sides: a text, or a picture by its file."""
+Sought = str | LabelledImage
+"""What is looked for on both sides: a text, or a image by its file."""
 
 
 def _mark(sought: Sought) -> str:
-    return file_hash(sought.image) if isinstance(sought, Picture) else fingerprint(sought)
+    return file_hash(sought.image) if isinstance(sought, LabelledImage) else fingerprint(sought)
 
 
 def _learned(item: AnyItem) -> Sequence[Sought]:
@@ -105,7 +105,7 @@ def _asked_parts(item: AnyItem, *, telling: bool) -> tuple[Sought, ...]:
         return _choice_texts(item)
     if isinstance(item, Question):
         return (item.question, *(f"{item.question} {answer}" for answer in item.answers))
-    return (item,) if isinstance(item, Picture) else item_texts(item)
+    return (item,) if isinstance(item, LabelledImage) else item_texts(item)
 
 
 def _numbered(items: Sequence[AnyItem], *, telling: bool) -> list[tuple[str, tuple[Sought, ...]]]:
@@ -118,39 +118,39 @@ def _shown(number: int, item: AnyItem, part: Sought) -> str:
     """An item for people. What safety suites ask may be harmful and stands in no message: they get the number alone."""
     if isinstance(item, Request):
         return f"item {number}"
-    return quoted(part.image if isinstance(part, Picture) else part)
+    return quoted(part.image if isinstance(part, LabelledImage) else part)
 
 
 def find_contained(
     passages: Sequence[Example | Sought],
     test: Sequence[AnyItem],
     keep: Mapping[str, Sequence[AnyItem]],
-    reference: str,
+    held_out_text: str,
 ) -> dict[int, str]:
     """Which of the passages hold something that is measured, and what: {index of the passage: a sentence}.
 
     Calibration data are not trained on, but directions taken from the very items that are measured would flatter the
     result. Looked for are questions and prompts (and reference paragraphs) within the texts, case and space folded;
-    pictures are the same if their files hold the same bytes.
+    images are the same if their files hold the same bytes.
     """
-    measured = {"test": test} | {f"keep suite {name!r}": items for name, items in keep.items()}
+    measured = {"test": test} | {f"retention suite {name!r}": items for name, items in keep.items()}
     asked = [
         (f"{_shown(number, item, text)} of the {name}", text)
         for name, items in measured.items()
         for number, item in enumerate(items, 1)
         for text in _asked(item)
     ]
-    asked += [(f"{quoted(text)} of the reference", text) for text in _paragraphs(reference)]
+    asked += [(f"{quoted(text)} of the reference", text) for text in _paragraphs(held_out_text)]
     sought = [(told, needle) for told, text in asked if len(needle := _folded(text)) >= SHORTEST_NEEDLE]
     pictures = {
         file_hash(item.image): f"{quoted(item.image)} of the {name}"
         for name, items in measured.items()
         for item in items
-        if isinstance(item, Picture)
+        if isinstance(item, LabelledImage)
     }
     found: dict[int, str] = {}
     for index, passage in enumerate(passages):
-        if isinstance(passage, Picture):
+        if isinstance(passage, LabelledImage):
             hit = pictures.get(file_hash(passage.image))
         else:
             hay = _folded(passage_text(passage))
@@ -166,7 +166,7 @@ SHORTEST_NEEDLE = 12
 
 def _asked(item: AnyItem) -> list[str]:
     """What an item asks, without roles: a prompt, what users say in a conversation, a text to be judged."""
-    if isinstance(item, Picture):
+    if isinstance(item, LabelledImage):
         return []
     if not isinstance(item, Example):
         return list(item_texts(item))
@@ -175,9 +175,9 @@ def _asked(item: AnyItem) -> list[str]:
     return [turn.content for turn in item.prompt if turn.role == "user"]
 
 
-def passage_text(passage: Example | Picture | str) -> str:
-    """A passage to calibrate on as one text; a picture is the hash of its file."""
-    if isinstance(passage, Picture):
+def passage_text(passage: Example | LabelledImage | str) -> str:
+    """A passage to calibrate on as one text; a image is the hash of its file."""
+    if isinstance(passage, LabelledImage):
         return file_hash(passage.image)
     return passage if isinstance(passage, str) else "\n".join(passage.turns)
 

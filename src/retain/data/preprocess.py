@@ -1,4 +1,4 @@
-"""From items to a model's inputs: texts by a tokenizer, pictures by an image processor (PIL and NumPy alone)."""
+"""From items to a model's inputs: texts by a tokenizer, images by an image processor (PIL and NumPy alone)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from retain.data.corruptions import corrupt
-from retain.data.items import Labelled, Picture
+from retain.data.items import LabelledImage, LabelledText
 from retain.errors import InputError
 
 Inputs = dict[str, torch.Tensor]
 
-SHOWN_PICTURES = 10
+SHOWN_IMAGES = 10
 
 
 @dataclass(frozen=True)
-class TextReader:
+class TextPreprocessor:
     """Reads texts; what is longer than `max_length` tokens is cut at its end."""
 
     tokenizer: Any
@@ -46,44 +46,44 @@ class TextReader:
 
 
 @dataclass(frozen=True)
-class PictureReader:
-    """Reads pictures as the model's own image processor says: size, crop, mean and spread of the colours."""
+class ImagePreprocessor:
+    """Reads images as the model's own image processor says: size, crop, mean and spread of the colours."""
 
     processor: Any
 
-    def batch(self, items: Sequence[Picture]) -> Inputs:
+    def batch(self, items: Sequence[LabelledImage]) -> Inputs:
         """`pixel_values`, float32 (B, channels, height, width)."""
         return {"pixel_values": torch.stack([self.pixels(item) for item in items])}
 
-    def pixels(self, item: Picture) -> torch.Tensor:
-        """One picture, float32 (channels, height, width).
+    def pixels(self, item: LabelledImage) -> torch.Tensor:
+        """One image, float32 (channels, height, width).
 
         Raises:
-            InputError: the file is no picture.
+            InputError: the file is no image.
         """
-        array = read_picture(item)
+        array = read_image(item)
         found = self.processor(images=array, return_tensors="pt", input_data_format="channels_last")
         return torch.as_tensor(found["pixel_values"][0])
 
     def lengths(self, items: Sequence[Any]) -> list[int]:
-        """All pictures become one size."""
+        """All images become one size."""
         return [1] * len(items)
 
 
-Reader = TextReader | PictureReader
+Preprocessor = TextPreprocessor | ImagePreprocessor
 
 
-def read_picture(item: Picture) -> NDArray[np.uint8]:
-    """A picture as uint8 (height, width, 3), on white where it is transparent, corrupted where the item says so.
+def read_image(item: LabelledImage) -> NDArray[np.uint8]:
+    """A image as uint8 (height, width, 3), on white where it is transparent, corrupted where the item says so.
 
     Raises:
-        InputError: the file is no picture.
+        InputError: the file is no image.
     """
     try:
         with Image.open(item.image) as image:
             flat = image.convert("RGBA") if image.mode in ("RGBA", "LA", "P", "PA") else image.convert("RGB")
     except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise InputError(f"{item.image}: cannot be read as a picture ({error}).") from error
+        raise InputError(f"{item.image}: cannot be read as a image ({error}).") from error
     if flat.mode == "RGBA":
         flat = Image.alpha_composite(Image.new("RGBA", flat.size, "white"), flat).convert("RGB")
     array = np.asarray(flat, dtype=np.uint8)
@@ -93,25 +93,25 @@ def read_picture(item: Picture) -> NDArray[np.uint8]:
     return corrupt(array, kind, severity, np.random.default_rng(_seed(seed, item, kind, severity)))
 
 
-def broken_pictures(items: Sequence[Any]) -> list[str]:
-    """A sentence for each picture whose file cannot be opened as one, ten at most; only the header is read."""
+def broken_images(items: Sequence[Any]) -> list[str]:
+    """A sentence for each image whose file cannot be opened as one, ten at most; only the header is read."""
     found = []
-    for path in dict.fromkeys(item.image for item in items if isinstance(item, Picture)):
+    for path in dict.fromkeys(item.image for item in items if isinstance(item, LabelledImage)):
         try:
             with Image.open(path):
                 pass
         except (OSError, UnidentifiedImageError, ValueError) as error:
-            found.append(f"{path}: cannot be read as a picture ({error}).")
-    more = [f"and {len(found) - SHOWN_PICTURES} more pictures cannot be read."] if len(found) > SHOWN_PICTURES else []
-    return found[:SHOWN_PICTURES] + more
+            found.append(f"{path}: cannot be read as a image ({error}).")
+    more = [f"and {len(found) - SHOWN_IMAGES} more images cannot be read."] if len(found) > SHOWN_IMAGES else []
+    return found[:SHOWN_IMAGES] + more
 
 
-def _seed(seed: int, item: Picture, kind: str, severity: int) -> list[int]:
-    """The same picture is spoilt in the same way wherever it lies and in whichever order it is read."""
+def _seed(seed: int, item: LabelledImage, kind: str, severity: int) -> list[int]:
+    """The same image is corrupted in the same way wherever it lies and in whichever order it is read."""
     key = f"{item.group or item.image.rsplit('/', 1)[-1]} {kind}".encode()
     return [seed, severity, *key]
 
 
 def labels_of(items: Sequence[Any]) -> list[str]:
-    """The classes of labelled texts or pictures, in order of their names."""
-    return sorted({item.label for item in items if isinstance(item, (Labelled, Picture))})
+    """The classes of labelled texts or images, in order of their names."""
+    return sorted({item.label for item in items if isinstance(item, (LabelledText, LabelledImage))})

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from rich.progress import Progress
 
-from retain.data.preprocess import Reader, TextReader
+from retain.data.preprocess import Preprocessor, TextPreprocessor
 from retain.evaluate.held_out import Window, base_twice
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Answers, collect_answers
+from retain.evaluate.predictions import Predictions, collect_predictions
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.table import KINDS
+from retain.evaluate.tasks.table import TASK_TYPES
 from retain.hf.models.inference import padding_id
-from retain.records.verdicts import NullCheck
+from retain.records.verdicts import AACheck
 
 ASKED_ALONE = frozenset({"completion", "choice", "question", "labels", "refusal"})
 """Kinds whose items do not depend on one another."""
@@ -27,7 +27,7 @@ ASKED_WHOLE = 200
 """Suites of other kinds are asked again whole, up to so many items."""
 
 WINDOWS = 2
-"""Windows of reference text that the base reads twice."""
+"""Windows of held-out text that the base reads twice."""
 
 KL_AT_MOST = 1e-3
 """Nats a token between two readings of the same text by the same base, in the same batch."""
@@ -49,32 +49,32 @@ ROUNDING_OF_16_BITS = 0.05
 CHANGED = "The base answered otherwise than before: the two sides were not asked alike."
 
 
-def check_null(
+def run_aa_check(
     pair: Pair,
-    reader: Reader,
+    preprocessor: Preprocessor,
     suites: Sequence[Suite],
     settings: Settings,
-    answers: Answers,
+    answers: Predictions,
     progress: Progress,
     windows: Sequence[Window] = (),
-) -> NullCheck | None:
-    """Ask the base again and compare; None where that is not wished (`null_items` 0).
+) -> AACheck | None:
+    """Ask the base again and compare; None where that is not wished (`aa_items` 0).
 
     Args:
         pair: base and tuned model.
-        reader: makes inputs.
+        preprocessor: makes inputs.
         suites: what was asked.
         settings: how it was asked.
         answers: what the base answered first.
         progress: display.
-        windows: reference text, of which the base reads a little twice.
+        windows: held-out text, of which the base reads a little twice.
     """
-    if not settings.null_items:
+    if not settings.aa_items:
         return None
     divergence = None
-    if windows and isinstance(reader, TextReader):
-        divergence = base_twice(pair, windows[:WINDOWS], padding_id(reader.tokenizer))
-    found = _ask_again(pair, reader, suites, settings, answers, progress)
+    if windows and isinstance(preprocessor, TextPreprocessor):
+        divergence = base_twice(pair, windows[:WINDOWS], padding_id(preprocessor.tokenizer))
+    found = _ask_again(pair, preprocessor, suites, settings, answers, progress)
     same = divergence is None or divergence <= KL_AT_MOST
     note = found.note if same else CHANGED
     if divergence is None and not found.items:
@@ -83,29 +83,38 @@ def check_null(
 
 
 def _ask_again(
-    pair: Pair, reader: Reader, suites: Sequence[Suite], settings: Settings, answers: Answers, progress: Progress
-) -> NullCheck:
-    chosen = {suite.name: _places(suite, settings.null_items) for suite in suites}
+    pair: Pair,
+    preprocessor: Preprocessor,
+    suites: Sequence[Suite],
+    settings: Settings,
+    answers: Predictions,
+    progress: Progress,
+) -> AACheck:
+    chosen = {suite.name: _places(suite, settings.aa_items) for suite in suites}
     few = [
         replace(suite, items=[suite.items[k] for k in chosen[suite.name]], options={**suite.options, "generate": 0})
         for suite in suites
         if chosen.get(suite.name)
     ]
     if not few:
-        return NullCheck(items=0, changed=0, score_difference_max=0.0, passed=True)
+        return AACheck(items=0, changed=0, score_difference_max=0.0, passed=True)
     with pair.base() as model:
-        again = collect_answers(model, reader, few, settings, progress, "the base is asked again")
+        again = collect_predictions(model, preprocessor, few, settings, progress, "the base is asked again")
     short = again.conditions.dtype not in ROUNDING
     changed, asked, allowed = 0, 0, 0.0
     largest = 0.0
     moved: list[float] = []
     for suite in few:
-        kind = KINDS[suite.kind]
-        allowed += len(suite.items) * (WRITTEN_CHANGED_AT_MOST if short and suite.kind in WRITTEN else CHANGED_AT_MOST)
+        task_type = TASK_TYPES[suite.task_type]
+        allowed += len(suite.items) * (
+            WRITTEN_CHANGED_AT_MOST if short and suite.task_type in WRITTEN else CHANGED_AT_MOST
+        )
         for place, (k, response) in enumerate(zip(chosen[suite.name], again.responses[suite.name], strict=True)):
-            now = kind.score(suite, place, response)
-            first = kind.score(suite, place, answers.responses[suite.name][k])
-            binary = [metric.name for metric in kind.metrics(suite) if metric.right_or_wrong and metric.name in now]
+            now = task_type.score(suite, place, response)
+            first = task_type.score(suite, place, answers.responses[suite.name][k])
+            binary = [
+                metric.name for metric in task_type.metrics(suite) if metric.right_or_wrong and metric.name in now
+            ]
             shared = [name for name in now if name in first and name not in binary]
             asked += 1
             changed += any(now[name] != first[name] for name in binary)
@@ -115,12 +124,12 @@ def _ask_again(
     passed = changed <= max(1, allowed) and sum(moved) <= rounding * len(moved)
     turned = f"{changed} of {asked} scores turned by rounding: the batches are of other items than the first time."
     note = (turned if changed else "") if passed else CHANGED
-    return NullCheck(items=asked, changed=changed, score_difference_max=largest, passed=passed, note=note)
+    return AACheck(items=asked, changed=changed, score_difference_max=largest, passed=passed, note=note)
 
 
 def _places(suite: Suite, count: int) -> list[int]:
     """Which items are asked again: some, spread over the suite; all or none where they depend on one another."""
     n = len(suite.items)
-    if suite.kind not in ASKED_ALONE:
+    if suite.task_type not in ASKED_ALONE:
         return list(range(n)) if count and n <= ASKED_WHOLE else []
     return sorted({int(place * n / min(count, n)) for place in range(min(count, n))}) if n and count else []

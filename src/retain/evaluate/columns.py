@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.evaluate.held_out import Window, WindowSums
-from retain.evaluate.predictions import Answers
+from retain.evaluate.predictions import Predictions
 from retain.evaluate.scores import calibration_error as calibration
 from retain.evaluate.scores.classification import (
     macro_f1,
@@ -22,7 +22,7 @@ from retain.evaluate.scores.classification import (
 from retain.evaluate.scores.keep import graded_keep_score, keep_score
 from retain.evaluate.scores.task import task_score
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.table import KINDS
+from retain.evaluate.tasks.table import TASK_TYPES
 from retain.evaluate.tasks.task_type import Metric, Response
 from retain.records.items import Item, Side
 from retain.records.scores import Breakdown, Calibration, KeepScore, ReliabilityBin, TaskScore
@@ -60,16 +60,16 @@ class Column:
         return given[self.places]
 
 
-def columns(suite: Suite, base: Answers, tuned: Answers) -> list[Column]:
+def columns(suite: Suite, base: Predictions, tuned: Predictions) -> list[Column]:
     """Every metric of a suite that some item has on both sides."""
-    kind = KINDS[suite.kind]
+    task_type = TASK_TYPES[suite.task_type]
     before, after = (_scores(suite, side.responses[suite.name]) for side in (base, tuned))
     found = []
-    for metric in kind.metrics(suite):
+    for metric in task_type.metrics(suite):
         places = [k for k, (one, other) in enumerate(zip(before, after, strict=True)) if _has(metric, one, other)]
         if not places:
             continue
-        weigh = kind.weight.get(metric.name)
+        weigh = task_type.weight.get(metric.name)
         responses = base.responses[suite.name]
         groups = [suite.items[k].group for k in places]
         found.append(
@@ -85,7 +85,7 @@ def columns(suite: Suite, base: Answers, tuned: Answers) -> list[Column]:
     return found
 
 
-def task_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[TaskScore]:
+def task_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[TaskScore]:
     """What was learned, by each metric; for classes also macro-F1 and Matthews' correlation."""
     scores = [
         task_score(
@@ -100,10 +100,10 @@ def task_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers)
         )
         for column in columns(suite, base, tuned)
     ]
-    return scores + (_class_scores(suite, settings, base, tuned) if suite.kind == "labels" else [])
+    return scores + (_class_scores(suite, settings, base, tuned) if suite.task_type == "labels" else [])
 
 
-def _class_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[TaskScore]:
+def _class_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[TaskScore]:
     truth = np.asarray([getattr(item, "label", "") for item in suite.items])
     before, after = (np.asarray([r.answer for r in side.responses[suite.name]]) for side in (base, tuned))
     return [
@@ -123,7 +123,7 @@ def _class_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answer
     ]
 
 
-def keep_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[KeepScore]:
+def keep_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[KeepScore]:
     """What was kept, by each metric; the one that a verdict rests on first."""
     scores = []
     for column in columns(suite, base, tuned):
@@ -157,7 +157,7 @@ def keep_scores(suite: Suite, settings: Settings, base: Answers, tuned: Answers)
     return scores
 
 
-def breakdowns(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[Breakdown]:
+def breakdowns(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[Breakdown]:
     """The first metric on the parts of a suite that share a condition; none where all items do."""
     conditions = [item.condition for item in suite.items]
     if len(set(conditions) - {None}) < 2:
@@ -193,12 +193,12 @@ def breakdowns(suite: Suite, settings: Settings, base: Answers, tuned: Answers) 
     return found
 
 
-def calibrations(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[Calibration]:
+def calibrations(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[Calibration]:
     """How well each side's probabilities fit its hits, for classes."""
-    if suite.kind != "labels":
+    if suite.task_type != "labels":
         return []
     found = []
-    sides: tuple[tuple[Literal["base", "tuned"], Answers], ...] = (("base", base), ("tuned", tuned))
+    sides: tuple[tuple[Literal["base", "tuned"], Predictions], ...] = (("base", base), ("tuned", tuned))
     for name, side in sides:
         responses = side.responses[suite.name]
         known = [k for k, response in enumerate(responses) if "nll" in response.values]
@@ -231,19 +231,19 @@ def _truth(responses: Sequence[Response], known: Sequence[int]) -> NDArray[np.in
     )
 
 
-def suite_items(suite: Suite, base: Answers, tuned: Answers) -> Iterator[Item]:
+def suite_items(suite: Suite, base: Predictions, tuned: Predictions) -> Iterator[Item]:
     """Every item of a suite with both answers and both scores; texts are left out where the kind withholds them."""
-    kind = KINDS[suite.kind]
+    task_type = TASK_TYPES[suite.task_type]
     before, after = (side.responses[suite.name] for side in (base, tuned))
     for index, item in enumerate(suite.items):
-        question, expected = kind.show(item)
+        question, expected = task_type.show(item)
         yield Item(
             part=suite.part,
             suite=suite.name,
             index=index,
             group=item.group,
             condition=item.condition,
-            withheld=kind.withheld,
+            withheld=task_type.withheld,
             question=question,
             expected=expected,
             base=_side(suite, index, before[index]),
@@ -251,15 +251,15 @@ def suite_items(suite: Suite, base: Answers, tuned: Answers) -> Iterator[Item]:
         )
 
 
-def reference_items(windows: Sequence[Window], texts: Sequence[str], sums: WindowSums) -> Iterator[Item]:
-    """The windows of reference text with what both models made of them."""
+def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: WindowSums) -> Iterator[Item]:
+    """The windows of held-out text with what both models made of them."""
     for index, (window, text) in enumerate(zip(windows, texts, strict=True)):
         tokens = sums.tokens[index]
         yield Item(
-            part="reference",
-            suite="reference",
+            part="held_out_text",
+            suite="held_out_text",
             index=index,
-            condition=window.genre or None,
+            condition=window.domain or None,
             question=text,
             base=Side(scores={"cross_entropy_nats_per_token": sums.base_nll[index] / tokens, "tokens": float(tokens)}),
             tuned=Side(
@@ -274,28 +274,28 @@ def reference_items(windows: Sequence[Window], texts: Sequence[str], sums: Windo
 
 
 def _side(suite: Suite, index: int, response: Response) -> Side:
-    kind = KINDS[suite.kind]
-    scores = kind.score(suite, index, response)
-    weights = {name: response.values[name] for name in kind.weight.values() if name in response.values}
+    task_type = TASK_TYPES[suite.task_type]
+    scores = task_type.score(suite, index, response)
+    weights = {name: response.values[name] for name in task_type.weight.values() if name in response.values}
     return Side(answer=response.answer, scores={**scores, **weights})
 
 
 def _scores(suite: Suite, responses: Sequence[Response]) -> list[dict[str, float]]:
-    kind = KINDS[suite.kind]
-    return [kind.score(suite, index, response) for index, response in enumerate(responses)]
+    task_type = TASK_TYPES[suite.task_type]
+    return [task_type.score(suite, index, response) for index, response in enumerate(responses)]
 
 
 def _has(metric: Metric, one: dict[str, Any], other: dict[str, Any]) -> bool:
     return metric.name in one and metric.name in other
 
 
-def genres(windows: Sequence[Window], sums: WindowSums, settings: Settings) -> list[Breakdown]:
-    """Cross-entropy and KL of the reference text genre by genre, where there are several."""
-    labels = np.asarray([window.genre for window in windows])
+def domains(windows: Sequence[Window], sums: WindowSums, settings: Settings) -> list[Breakdown]:
+    """Cross-entropy and KL of the held-out text domain by domain, where there are several."""
+    labels = np.asarray([window.domain for window in windows])
     found = []
-    for genre in dict.fromkeys(labels.tolist()):
-        part = labels == genre
-        if not genre or part.sum() < 2:
+    for domain in dict.fromkeys(labels.tolist()):
+        part = labels == domain
+        if not domain or part.sum() < 2:
             continue
         tokens = sums.column("tokens")[part]
         pairs = {
@@ -305,7 +305,7 @@ def genres(windows: Sequence[Window], sums: WindowSums, settings: Settings) -> l
         }
         for metric, (base, tuned) in pairs.items():
             score = task_score(
-                "reference",
+                "held_out_text",
                 metric,
                 higher_is_better=False,
                 base=base / tokens,
@@ -315,9 +315,9 @@ def genres(windows: Sequence[Window], sums: WindowSums, settings: Settings) -> l
             )
             found.append(
                 Breakdown(
-                    suite="reference",
+                    suite="held_out_text",
                     metric=metric,
-                    condition=genre,
+                    condition=domain,
                     n=score.n,
                     base=score.base,
                     tuned=score.tuned,

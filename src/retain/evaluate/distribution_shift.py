@@ -31,9 +31,9 @@ Sides = tuple[Right, Right]
 
 
 def measured_shifts(items: Iterable[Item], suites: Sequence[SuiteFacts], seed: int) -> list[Shift]:
-    """The corruption error of each suite of corrupted pictures, and the style gap of each other suite with one.
+    """The corruption error of each suite of corrupted images, and the style gap of each other suite with one.
 
-    A suite is of corruptions where each of its conditions is KIND/SEVERITY of a kind in `KINDS`. A keep suite is the
+    A suite is of corruptions where each of its conditions is KIND/SEVERITY of a kind in `KINDS`. A retention suite is the
     task in another style (or domain) where the classes that it asks for are exactly those of the task: of style and
     domain nothing more is recorded, so whoever chose the suite says which it is.
 
@@ -46,7 +46,7 @@ def measured_shifts(items: Iterable[Item], suites: Sequence[SuiteFacts], seed: i
     for item in items:
         if ACCURACY in item.base.scores and ACCURACY in item.tuned.scores:
             own[item.part, item.suite].append(item)
-    classed = [(facts, of) for facts in suites if facts.kind == "labels" and (of := own[facts.part, facts.name])]
+    classed = [(facts, of) for facts in suites if facts.task_type == "labels" and (of := own[facts.part, facts.name])]
     found, plain = [], []
     for facts, of in classed:
         if _is_corrupted(of):
@@ -86,7 +86,7 @@ def _corruption_error(name: str, items: Sequence[Item], generator: np.random.Gen
     if changed >= FEW_CHANGED:
         interval = shift.mean_corruption_interval(before, after, generator)
     elif known:
-        notes.append(f"{changed} of {pictures} pictures changed, too few for an interval (at least {FEW_CHANGED}).")
+        notes.append(f"{changed} of {pictures} images changed, too few for an interval (at least {FEW_CHANGED}).")
     return Shift(
         suite=name,
         measure="corruption error",
@@ -102,9 +102,9 @@ def _corruption_error(name: str, items: Sequence[Item], generator: np.random.Gen
 
 
 def _by_kind(items: Sequence[Item], base: Right, tuned: Right) -> tuple[dict[str, Right], dict[str, Right], int]:
-    """Right and wrong as (severities, pictures) for each kind, before and after, and the number of pictures.
+    """Right and wrong as (severities, images) for each kind, before and after, and the number of images.
 
-    A picture is a group, an item without one its own. What was not asked of a picture counts as right on both sides:
+    A image is a group, an item without one its own. What was not asked of a image counts as right on both sides:
     only errors are added up, so it counts for nothing.
     """
     names = [f"item {index}" if item.group is None else f"group {item.group}" for index, item in enumerate(items)]

@@ -1,4 +1,4 @@
-"""Putting texts or pictures to a model: probabilities of classes, and features. One side at a time, in eval mode."""
+"""Putting texts or images to a model: probabilities of classes, and features. One side at a time, in eval mode."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retain.data.preprocess import Inputs, Reader
+from retain.data.preprocess import Inputs, Preprocessor
 from retain.errors import InputError, RetainError
-from retain.evaluate.input_hash import Ledger
+from retain.evaluate.input_hash import InputHash
 from retain.evaluate.scores.features import mean_pool
 from retain.hf.models.inference import device_of, evaluating
 
@@ -23,24 +23,24 @@ def class_names(model: Any) -> list[str]:
 
 
 def log_probabilities(
-    model: Any, reader: Reader, items: Sequence[Any], batch_size: int, tick: Tick, ledger: Ledger
+    model: Any, preprocessor: Preprocessor, items: Sequence[Any], batch_size: int, tick: Tick, input_hash: InputHash
 ) -> Tensor:
     """Log-probability of each class for each item, in nats: float64 (n, classes).
 
     Args:
         model: with a classification head.
-        reader: makes inputs of items.
-        items: labelled texts or pictures.
+        preprocessor: makes inputs of items.
+        items: labelled texts or images.
         batch_size: items put at once.
         tick: told how many are done.
-        ledger: notes what was put.
+        input_hash: notes what was put.
     """
 
     def read(inputs: Inputs) -> Tensor:
         logits: Tensor = model(**inputs).logits
         return logits.double().log_softmax(dim=-1)
 
-    found = _in_batches(model, reader, items, batch_size, tick, ledger, read)
+    found = _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read)
     if not torch.isfinite(found).all():
         raise RetainError(
             "the classifier's output is not finite, so it has no answer. Was the training stable? Try a lower learning "
@@ -49,7 +49,9 @@ def log_probabilities(
     return found
 
 
-def features(model: Any, reader: Reader, items: Sequence[Any], batch_size: int, tick: Tick, ledger: Ledger) -> Tensor:
+def features(
+    model: Any, preprocessor: Preprocessor, items: Sequence[Any], batch_size: int, tick: Tick, input_hash: InputHash
+) -> Tensor:
     """The body's last hidden states, averaged over tokens, patches or positions that are no padding: float32 (n, d).
 
     The head is left out, so that models with and without one, and with different ones, can be compared.
@@ -65,7 +67,7 @@ def features(model: Any, reader: Reader, items: Sequence[Any], batch_size: int, 
             raise InputError(f"{type(body).__name__} gives no hidden states, so its features cannot be compared.")
         return pooled(hidden, inputs.get("attention_mask"))
 
-    return _in_batches(model, reader, items, batch_size, tick, ledger, read)
+    return _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read)
 
 
 def pooled(hidden: Tensor, mask: Tensor | None) -> Tensor:
@@ -83,11 +85,11 @@ def _body(model: Any) -> Any:
 
 def _in_batches(
     model: Any,
-    reader: Reader,
+    preprocessor: Preprocessor,
     items: Sequence[Any],
     batch_size: int,
     tick: Tick,
-    ledger: Ledger,
+    input_hash: InputHash,
     read: Callable[[Inputs], Tensor],
 ) -> Tensor:
     """Items in batches of like length, the same for every model; the results in the items' own order."""
@@ -95,9 +97,11 @@ def _in_batches(
         return torch.zeros(0, 0)
     device = device_of(model)
     found: list[Tensor] = [torch.empty(0)] * len(items)
-    for chosen in _batches(reader, items, batch_size):
-        inputs = {key: value.to(device) for key, value in reader.batch([items[index] for index in chosen]).items()}
-        ledger.add(**inputs)
+    for chosen in _batches(preprocessor, items, batch_size):
+        inputs = {
+            key: value.to(device) for key, value in preprocessor.batch([items[index] for index in chosen]).items()
+        }
+        input_hash.add(**inputs)
         with evaluating(model):
             rows = read(inputs).cpu()
         for index, row in zip(chosen, rows, strict=True):
@@ -106,8 +110,8 @@ def _in_batches(
     return torch.stack(found)
 
 
-def _batches(reader: Reader, items: Sequence[Any], size: int) -> Iterator[list[int]]:
-    lengths = reader.lengths(items)
+def _batches(preprocessor: Preprocessor, items: Sequence[Any], size: int) -> Iterator[list[int]]:
+    lengths = preprocessor.lengths(items)
     order = sorted(range(len(items)), key=lengths.__getitem__)
     for start in range(0, len(order), size):
         yield order[start : start + size]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from retain.data.tokens import IGNORED, Encoded, pad
-from retain.evaluate.input_hash import Ledger
+from retain.evaluate.input_hash import InputHash
 from retain.evaluate.scores.token_distributions import shifted_nll
 from retain.hf.models.describe import prepends_tokens
 from retain.hf.models.inference import device_of, evaluating, padding_id
@@ -44,7 +44,7 @@ def score_nll(
     pad_id: int,
     batch_size: int,
     tick: Tick = lambda _: None,
-    ledger: Ledger | None = None,
+    input_hash: InputHash | None = None,
 ) -> list[float]:
     """Negative log-likelihood in nats of each row's scored part, given what precedes it, summed over its tokens.
 
@@ -61,8 +61,8 @@ def score_nll(
         labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
         first = max(min(rows[index].start for index in chosen) - 1, 0)  # no logits are needed before this position
         inputs = torch.tensor(pad(ids, pad_id), device=device)
-        if ledger is not None:
-            ledger.add(input_ids=inputs, attention_mask=mask, labels=labels)
+        if input_hash is not None:
+            input_hash.add(input_ids=inputs, attention_mask=mask, labels=labels)
         logits = read_logits(model, inputs, mask, first)
         nll, _ = shifted_nll(logits, labels[:, first:])
         for index, value in zip(chosen, nll.double().sum(dim=1).tolist(), strict=True):
@@ -91,7 +91,7 @@ def write_answers(
     max_new_tokens: int,
     batch_size: int,
     tick: Tick = lambda _: None,
-    ledger: Ledger | None = None,
+    input_hash: InputHash | None = None,
     *,
     first_line: bool = False,
 ) -> list[str]:
@@ -104,22 +104,22 @@ def write_answers(
         max_new_tokens: longest answer.
         batch_size: prompts put at once, of like length.
         tick: told how many are done.
-        ledger: notes the prompts, and the tokens that end an answer: these may differ from model to model.
+        input_hash: notes the prompts, and the tokens that end an answer: these may differ from model to model.
         first_line: keep the first line that holds anything, for prompts that are text to go on with.
     """
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers = [""] * len(prompts)
     pad_id = padding_id(tokenizer)
     device, ends = device_of(model), _ends(model, tokenizer)
-    if ledger is not None and prompts:
-        ledger.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
+    if input_hash is not None and prompts:
+        input_hash.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         ids = [prompts[index] for index in chosen]
         inputs = torch.tensor(pad(ids, pad_id, left=True), device=device)
         mask = torch.tensor(pad([[1] * len(row) for row in ids], 0, left=True), device=device)
-        if ledger is not None:
-            ledger.add(input_ids=inputs, attention_mask=mask)
+        if input_hash is not None:
+            input_hash.add(input_ids=inputs, attention_mask=mask)
         with evaluating(model):
             whole = model.generate(
                 input_ids=inputs,

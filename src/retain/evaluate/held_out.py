@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from retain.data.tokens import IGNORED, pad, reference_windows
+from retain.data.tokens import IGNORED, held_out_windows, pad
 from retain.evaluate.generate import read_logits
 from retain.evaluate.pair import Pair
 from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
@@ -23,10 +23,10 @@ WINDOWS_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Window:
-    """Token ids read at once, the genre they are of, and where the part that counts begins."""
+    """Token ids read at once, the domain they are of, and where the part that counts begins."""
 
     ids: Sequence[int]
-    genre: str = ""
+    domain: str = ""
     start: int = 0
 
 
@@ -46,12 +46,12 @@ class WindowSums:
 
 
 def windows_of(tokenizer: Any, texts: Mapping[str, str], settings: Settings) -> list[Window]:
-    """Windows of reference texts, the tokens shared evenly by their genres, which are named where there are several."""
-    each = settings.reference_tokens // max(len(texts), 1)
+    """Windows of held-out texts, the tokens shared evenly by their domains, which are named where there are several."""
+    each = settings.held_out_tokens // max(len(texts), 1)
     return [
-        Window(ids, genre if len(texts) > 1 else "")
-        for genre, text in texts.items()
-        for ids in reference_windows(tokenizer, text, settings.window, each)
+        Window(ids, domain if len(texts) > 1 else "")
+        for domain, text in texts.items()
+        for ids in held_out_windows(tokenizer, text, settings.window, each)
     ]
 
 

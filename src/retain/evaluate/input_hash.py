@@ -7,7 +7,7 @@ import hashlib
 import torch
 
 
-class Ledger:
+class InputHash:
     """A running SHA-256 over every tensor that was put to a model: name, shape, dtype and content, in order."""
 
     def __init__(self) -> None:

@@ -11,16 +11,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
-from retain.data.preprocess import Reader
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Settings, Suite, problems_of
-from retain.evaluate.tasks.table import KINDS
+from retain.evaluate.tasks.table import TASK_TYPES
 from retain.evaluate.tasks.task_type import Response, Subject
 from retain.hf.models.inference import device_of
 from retain.records.result import Conditions
 
 
-class Answers(BaseModel):
+class Predictions(BaseModel):
     """What one model said.
 
     Attributes:
@@ -36,14 +36,14 @@ class Answers(BaseModel):
     conditions: Conditions
 
 
-def collect_answers(
-    model: Any, reader: Reader, suites: Sequence[Suite], settings: Settings, progress: Progress, label: str
-) -> Answers:
+def collect_predictions(
+    model: Any, preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings, progress: Progress, label: str
+) -> Predictions:
     """Put every item of every suite to a model.
 
     Args:
         model: as it stands (adapter on or off is the caller's choice).
-        reader: makes its inputs.
+        preprocessor: makes its inputs.
         suites: the items.
         settings: how they are put; the same for both sides.
         progress: display for the progress bar.
@@ -55,21 +55,21 @@ def collect_answers(
     problems = [problem for suite in suites for problem in problems_of(suite)]
     if problems:
         raise InputError(problems)
-    subject = Subject(model, reader)
+    subject = Subject(model, preprocessor)
     bar = progress.add_task(label, total=sum(_steps(suite) for suite in suites))
 
     def tick(done: int) -> None:
         progress.advance(bar, done)
 
-    asked = {suite.name: KINDS[suite.kind].ask(subject, suite, settings, tick) for suite in suites}
-    return Answers(
+    asked = {suite.name: TASK_TYPES[suite.task_type].ask(subject, suite, settings, tick) for suite in suites}
+    return Predictions(
         responses={name: found.responses for name, found in asked.items()},
         truncated={name: found.truncated for name, found in asked.items()},
-        conditions=conditions(model, reader, subject.ledger.hash()),
+        conditions=conditions(model, preprocessor, subject.input_hash.hash()),
     )
 
 
-def conditions(model: Any, reader: Reader, questions_hash: str) -> Conditions:
+def conditions(model: Any, preprocessor: Preprocessor, input_hash: str) -> Conditions:
     """How a model is asked here."""
     whole = getattr(model, "get_base_model", lambda: model)()
     return Conditions(
@@ -77,8 +77,8 @@ def conditions(model: Any, reader: Reader, questions_hash: str) -> Conditions:
         dtype=str(getattr(whole, "dtype", "")).removeprefix("torch."),
         attention=str(getattr(whole.config, "_attn_implementation", "")),
         device=device_of(model).type,
-        reader_hash=reader_hash(reader),
-        questions_hash=questions_hash,
+        preprocessor_hash=preprocessor_hash(preprocessor),
+        input_hash=input_hash,
     )
 
 
@@ -87,11 +87,11 @@ def engine() -> str:
     return f"transformers {version('transformers')}, torch {version('torch')}"
 
 
-def reader_hash(reader: Reader) -> str:
+def preprocessor_hash(preprocessor: Preprocessor) -> str:
     """Names all that a reader does: vocabulary, template and a probe of a tokenizer; the settings of a processor."""
-    tokenizer = getattr(reader, "tokenizer", None)
+    tokenizer = getattr(preprocessor, "tokenizer", None)
     if tokenizer is None:
-        told: Any = getattr(reader, "processor").to_dict()  # noqa: B009 -- the other kind of reader
+        told: Any = getattr(preprocessor, "processor").to_dict()  # noqa: B009 -- the other kind of reader
     else:
         told = [tokenizer.chat_template, sorted(tokenizer.get_vocab().items()), tokenizer.encode("A b\n c, 12.")]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
@@ -99,6 +99,6 @@ def reader_hash(reader: Reader) -> str:
 
 def _steps(suite: Suite) -> int:
     """How many sequences are put: all options of a choice, else one an item."""
-    if suite.kind == "choice":
+    if suite.task_type == "choice":
         return sum(len(getattr(item, "choices", ())) for item in suite.items)
     return len(suite.items)

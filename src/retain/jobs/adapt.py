@@ -15,7 +15,7 @@ from transformers import set_seed
 
 from retain.data.contamination import items_hash
 from retain.data.examples import Example
-from retain.data.preprocess import Reader, TextReader
+from retain.data.preprocess import Preprocessor, TextPreprocessor
 from retain.data.tokens import encode_example
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
@@ -32,7 +32,7 @@ from retain.jobs.calibrate import Calibration
 from retain.jobs.inputs.calibration_texts import given_statistics
 from retain.jobs.inputs.models import files_fingerprint, load_model, load_with_news
 from retain.jobs.inputs.prepare import Data, adapter_fields, not_apart
-from retain.jobs.regularisers import with_means
+from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run_folder import RunFolder, Trained, key_of
 from retain.methods import lookup as choose
 from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
@@ -41,7 +41,7 @@ from retain.train.linear_probe import fit_head
 from retain.train.loop import Lessons, train
 
 
-def base_of(recipe: Recipe, data: Data, reader: Reader, shared: Path, progress: Progress) -> Any:
+def base_of(recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path, progress: Progress) -> Any:
     """The base, with a head for the data's classes: its own, or a new one as the recipe says, fitted once and kept."""
     model, is_new = load_with_news(
         recipe.model,
@@ -55,7 +55,7 @@ def base_of(recipe: Recipe, data: Data, reader: Reader, shared: Path, progress: 
         return model
     folder = _head_folder(recipe, data, shared)
     if saved_labels(folder) is None:
-        fit_head(model, reader, data.train, data.labels, recipe.evaluation_batch_size, progress)
+        fit_head(model, preprocessor, data.train, data.labels, recipe.evaluation_batch_size, progress)
         folder.mkdir(parents=True, exist_ok=True)
         save_head(model, data.labels, folder)
     restore_head(model, folder)
@@ -71,7 +71,7 @@ def _head_folder(recipe: Recipe, data: Data, shared: Path) -> Path:
 def train_or_load(
     base: Any,
     base_hash: str,
-    reader: Reader,
+    preprocessor: Preprocessor,
     recipe: Recipe,
     data: Data,
     folders: tuple[RunFolder, Path],
@@ -92,7 +92,7 @@ def train_or_load(
         return load_adapter(base, weights).eval(), done
     dtype = base.dtype
     began = time.perf_counter()
-    start, told = _start((base, base_hash), reader, recipe, data, shared, progress)
+    start, told = _start((base, base_hash), preprocessor, recipe, data, shared, progress)
     heads = data.labels if is_classifier(base) else []
     set_seed(recipe.seed)
     model = _attached(base, recipe, start)
@@ -100,9 +100,11 @@ def train_or_load(
         ensure_scalable(model)
     calibrated = time.perf_counter() - began if start is not None else 0.0
     trainable, total = parameter_counts(model)
-    lessons, cut = lessons_of(model, reader, data, recipe)
-    rows, written = _keep_rows(model, base_hash, reader, recipe, data, shared, progress)
-    lessons, means = with_means(lessons, rows, recipe, reader, _teacher(model, recipe, data, reader, shared, progress))
+    lessons, cut = lessons_of(model, preprocessor, data, recipe)
+    rows, written = _keep_rows(model, base_hash, preprocessor, recipe, data, shared, progress)
+    lessons, means = with_regularisers(
+        lessons, rows, recipe, preprocessor, _teacher(model, recipe, data, preprocessor, shared, progress)
+    )
     notes = [*told, *written, *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     if cut:
         notes.append(
@@ -123,7 +125,7 @@ def train_or_load(
         curve=curve,
     )
     fitted = _head_folder(recipe, data, shared) / BASE_HEAD
-    folder.save_weights(lambda path: _save(model, reader, path, heads, fitted), recipe.method_name, record)
+    folder.save_weights(lambda path: _save(model, preprocessor, path, heads, fitted), recipe.method_name, record)
     return model, record
 
 
@@ -139,51 +141,57 @@ def _attached(base: Any, recipe: Recipe, start: Callable[[], Any] | None) -> Any
 
 
 def _keep_rows(
-    model: Any, base_hash: str, reader: Reader, recipe: Recipe, data: Data, shared: Path, progress: Progress
+    model: Any, base_hash: str, preprocessor: Preprocessor, recipe: Recipe, data: Data, shared: Path, progress: Progress
 ) -> tuple[list[Any], list[str]]:
-    """The text (or pictures) to keep that the recipe's means read, and notes; nothing where none reads any."""
+    """The text (or images) to keep that the recipe's means read, and notes; nothing where none reads any."""
     if not recipe.needs_keep_text:
         return [], []
     folder = shared / "statistics"
     with base_view(model) if is_adapted(model) else contextlib.nullcontext(model):
-        job = Calibration(model, reader, recipe, recipe.max_length, data.everything, folder, progress, base_hash)
+        job = Calibration(model, preprocessor, recipe, recipe.max_length, data.everything, folder, progress, base_hash)
         return job.rows(data.passages.get("keep")), job.notes
 
 
-def _teacher(model: Any, recipe: Recipe, data: Data, reader: Reader, shared: Path, progress: Progress) -> Any:
+def _teacher(
+    model: Any, recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path, progress: Progress
+) -> Any:
     """The base as a model of its own, where means compare with it and it is not inside the model."""
-    if not (recipe.anchor or recipe.watch) or (is_adapted(model) and not mutates_base(model)):
+    if not (recipe.kl_weight or recipe.kl_monitor) or (is_adapted(model) and not mutates_base(model)):
         return None
-    return base_of(recipe, data, reader, shared, progress)
+    return base_of(recipe, data, preprocessor, shared, progress)
 
 
-def lessons_of(model: Any, reader: Reader, data: Data, recipe: Recipe) -> tuple[Lessons, int]:
+def lessons_of(model: Any, preprocessor: Preprocessor, data: Data, recipe: Recipe) -> tuple[Lessons, int]:
     """What the model is trained on, and how many examples were cut."""
-    if data.family == "causal-lm" and isinstance(reader, TextReader):
+    if data.family == "causal-lm" and isinstance(preprocessor, TextPreprocessor):
         examples = [item for item in data.train if isinstance(item, Example)]
-        rows = [encode_example(reader.tokenizer, example, recipe.max_length) for example in examples]
-        return Lessons.of_text(rows, padding_id(reader.tokenizer)), sum(row.truncated for row in rows)
-    cut = sum(n > recipe.max_length for n in reader.lengths(data.train)) if isinstance(reader, TextReader) else 0
-    return Lessons.of_classes(data.train, reader, class_names(model)), cut
+        rows = [encode_example(preprocessor.tokenizer, example, recipe.max_length) for example in examples]
+        return Lessons.of_text(rows, padding_id(preprocessor.tokenizer)), sum(row.truncated for row in rows)
+    cut = (
+        sum(n > recipe.max_length for n in preprocessor.lengths(data.train))
+        if isinstance(preprocessor, TextPreprocessor)
+        else 0
+    )
+    return Lessons.of_classes(data.train, preprocessor, class_names(model)), cut
 
 
 def _start(
-    model: tuple[Any, str], reader: Reader, recipe: Recipe, data: Data, shared: Path, progress: Progress
+    model: tuple[Any, str], preprocessor: Preprocessor, recipe: Recipe, data: Data, shared: Path, progress: Progress
 ) -> tuple[Callable[[], Any] | None, list[str]]:
     """How to put the adapter on, for a method that begins where texts say (None for the others), and notes.
 
     Statistics lie in `statistics` under the shared folder, so that runs with other β, ranks or seeds read them again.
     """
     (base, base_hash), name = model, recipe.method_name
-    if not choose.is_start(name):
+    if not choose.is_data_driven(name):
         return None, []
-    config = choose.start_config(name, choose.with_head(base, name, adapter_fields(recipe)))
+    config = choose.initialisation_config(name, choose.with_head(base, name, adapter_fields(recipe)))
     needed = choose.calibration(name)
     if recipe.statistics is not None:
         made, told = given_statistics(recipe.statistics, needed), not_apart(recipe.statistics, data.everything)
     else:
         folder = shared / "statistics"
-        job = Calibration(base, reader, recipe, recipe.max_length, data.everything, folder, progress, base_hash)
+        job = Calibration(base, preprocessor, recipe, recipe.max_length, data.everything, folder, progress, base_hash)
         made, told = job.statistics(needed, data.passages, config.targets, config.sample_norm), job.notes
 
     def put_on() -> Any:
@@ -201,10 +209,12 @@ def _start(
     return put_on, told if needed else []
 
 
-def _save(model: Any, reader: Reader, path: Path, labels: Sequence[str], fitted: Path) -> None:
+def _save(model: Any, preprocessor: Preprocessor, path: Path, labels: Sequence[str], fitted: Path) -> None:
     """Write what was trained; beside a classifier's, the head that the base was measured with."""
     model.save_pretrained(path)
-    (reader.tokenizer if isinstance(reader, TextReader) else reader.processor).save_pretrained(path)
+    (preprocessor.tokenizer if isinstance(preprocessor, TextPreprocessor) else preprocessor.processor).save_pretrained(
+        path
+    )
     if labels and is_adapted(model):
         with base_view(model):
             save_head(model, class_names(model), path)

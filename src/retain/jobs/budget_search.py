@@ -1,4 +1,4 @@
-"""The dial: scale an update back until every limit of a budget is certified, and say what was measured on the way."""
+"""The update scaling: scale an update back until every limit of a budget is certified, and say what was measured on the way."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from rich.progress import Progress
 from retain.budget.certify import Certificate, certify, fixed_sequence, plain
 from retain.budget.evidence import kl_evidence, suite_evidence
 from retain.budget.split import blocked
-from retain.data.preprocess import Reader, TextReader
+from retain.data.preprocess import Preprocessor, TextPreprocessor
 from retain.data.rows import evenly
 from retain.evaluate.columns import columns
 from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Answers, collect_answers
+from retain.evaluate.predictions import Predictions, collect_predictions
 from retain.evaluate.scores.task import task_score
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
 from retain.hf.models.inference import padding_id
 from retain.hf.scaling import scaled
 from retain.recipe import KL, Controlling
-from retain.records.budget_record import BudgetRecord, Dial, DialPoint
+from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 
 WINDOW = 128
 """Tokens of a window of control text: shorter than those of the report: a block of text has about one."""
 
 TASK_ITEMS = 48
-"""Items of each task suite that are asked at each setting of the dial."""
+"""Items of each task suite that are asked at each interpolation coefficient."""
 
 
 @dataclass(frozen=True)
-class Dialing:
-    """What is asked at each setting of the dial.
+class BudgetSearch:
+    """What is asked at each interpolation coefficient.
 
     Attributes:
-        reader: makes the models' inputs.
-        control: keep suites and reference text; with limits these must be control data.
+        preprocessor: makes the models' inputs.
+        control: retention suites and held-out text; with limits these must be control data.
         task: what was learned; nothing is decided by it.
         settings: how items are put.
         limits: the budget by name, as a recipe has it; empty to measure only.
@@ -50,7 +50,7 @@ class Dialing:
         groups: part of each setting that layers take whose names match a pattern.
     """
 
-    reader: Reader
+    preprocessor: Preprocessor
     control: Suites
     task: Sequence[Suite]
     settings: Settings
@@ -61,11 +61,11 @@ class Dialing:
 
     @classmethod
     def of(
-        cls, recipe: Controlling, reader: Reader, control: Suites, task: Sequence[Suite], settings: Settings
-    ) -> Dialing:
+        cls, recipe: Controlling, preprocessor: Preprocessor, control: Suites, task: Sequence[Suite], settings: Settings
+    ) -> BudgetSearch:
         """As a recipe says."""
         return cls.among(
-            reader,
+            preprocessor,
             control,
             task,
             settings,
@@ -76,12 +76,14 @@ class Dialing:
         )
 
     @classmethod
-    def among(cls, reader: Reader, control: Suites, task: Sequence[Suite], settings: Settings, **told: Any) -> Dialing:
+    def among(
+        cls, preprocessor: Preprocessor, control: Suites, task: Sequence[Suite], settings: Settings, **told: Any
+    ) -> BudgetSearch:
         """With few items of the task. No answers are written to completions: their limit is of the cross-entropy."""
         few = [replace(suite, items=evenly(suite.items, TASK_ITEMS)) for suite in task]
         put = replace(settings, generate=0, window=min(WINDOW, settings.window), drift=False)
-        apart = blocked(control.reference, max(put.reference_tokens // WINDOW, 1))
-        return cls(reader, replace(control, reference=apart), few, put, **told)
+        apart = blocked(control.held_out_text, max(put.held_out_tokens // WINDOW, 1))
+        return cls(preprocessor, replace(control, held_out_text=apart), few, put, **told)
 
     def at(self, alpha: float) -> float | dict[str, float]:
         """What `scaled` is told for a setting: layers of no group take it whole."""
@@ -96,17 +98,17 @@ class Outcome(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     budget: tuple[BudgetRecord, ...] = ()
-    dial: Dial
+    scaling: Scaling
 
     @classmethod
-    def of_base(cls, job: Dialing) -> Outcome:
-        """The dial at 0: the base, of which nothing needs to be measured."""
-        return cls(dial=Dial(alpha=0.0, alphas=tuple(job.alphas), groups=dict(job.groups)))
+    def of_base(cls, job: BudgetSearch) -> Outcome:
+        """The update scaling at 0: the base, of which nothing needs to be measured."""
+        return cls(scaling=Scaling(alpha=0.0, alphas=tuple(job.alphas), groups=dict(job.groups)))
 
     def noted(self, notes: Sequence[str]) -> Outcome:
-        """The same with notes beside the dial."""
-        note = " ".join([self.dial.note, *notes]).strip()
-        return self.model_copy(update={"dial": self.dial.model_copy(update={"note": note})})
+        """The same with notes beside the update scaling."""
+        note = " ".join([self.scaling.note, *notes]).strip()
+        return self.model_copy(update={"scaling": self.scaling.model_copy(update={"note": note})})
 
     @property
     def kept(self) -> bool:
@@ -115,9 +117,9 @@ class Outcome(BaseModel):
 
 
 def turn(
-    pair: Pair, job: Dialing, progress: Progress, origin: Mapping[str, tuple[Response, ...]] | None = None
-) -> tuple[Outcome, Answers]:
-    """Measure along the dial, from the base towards all that was trained; with limits, up to the first not certified.
+    pair: Pair, job: BudgetSearch, progress: Progress, origin: Mapping[str, tuple[Response, ...]] | None = None
+) -> tuple[Outcome, Predictions]:
+    """Measure along the scaling path, from the base towards all that was trained; with limits, up to the first not certified.
 
     The settings are tested in a fixed order, so what is certified holds together (`retain.budget.certify`), and the
     largest is delivered.
@@ -137,15 +139,17 @@ def turn(
     asked = [*job.control.all, *job.task]
     windows = _windows(job)
     with pair.base() as model:
-        base = collect_answers(model, job.reader, asked, job.settings, progress, "control data: the base answers")
+        base = collect_predictions(
+            model, job.preprocessor, asked, job.settings, progress, "control data: the base answers"
+        )
     base = base.model_copy(update={"responses": {**base.responses, **(origin or {})}})
     found: list[list[Certificate]] = []
-    curve: list[DialPoint] = []
+    curve: list[ScalingPoint] = []
     for alpha in job.alphas:
         told = f"control data at α = {alpha:g}"
         with scaled(pair.tuned_model, job.at(alpha), base=pair.separate_base):
             with pair.tuned() as model:
-                tuned = collect_answers(model, job.reader, asked, job.settings, progress, told)
+                tuned = collect_predictions(model, job.preprocessor, asked, job.settings, progress, told)
             sums = _sums(pair, job, windows, progress, told)
         certificates = _certificates(job, base, tuned, windows, sums)
         curve += _points(job, alpha, base, tuned, sums, {one.name: one for one in certificates})
@@ -157,7 +161,7 @@ def turn(
     shown = found[max(passed - 1, 0)]
     outcome = Outcome(
         budget=tuple(map(_record, shown)),
-        dial=Dial(alpha=alpha, alphas=tuple(job.alphas), groups=dict(job.groups), curve=tuple(curve)),
+        scaling=Scaling(alpha=alpha, alphas=tuple(job.alphas), groups=dict(job.groups), curve=tuple(curve)),
     )
     if 0 < passed < len(found):
         outcome = outcome.noted([_in_the_way(job.alphas[passed], found[passed])])
@@ -170,25 +174,25 @@ def _in_the_way(alpha: float, certificates: Sequence[Certificate]) -> str:
     return f"More of the update, α = {alpha:g}, was not delivered. {missed}"
 
 
-def _windows(job: Dialing) -> list[Window]:
-    if not isinstance(job.reader, TextReader) or not job.control.reference:
+def _windows(job: BudgetSearch) -> list[Window]:
+    if not isinstance(job.preprocessor, TextPreprocessor) or not job.control.held_out_text:
         return []
-    return windows_of(job.reader.tokenizer, job.control.reference, job.settings)
+    return windows_of(job.preprocessor.tokenizer, job.control.held_out_text, job.settings)
 
 
-def _sums(pair: Pair, job: Dialing, windows: Sequence[Window], progress: Progress, told: str) -> WindowSums:
-    if not windows or not isinstance(job.reader, TextReader):
+def _sums(pair: Pair, job: BudgetSearch, windows: Sequence[Window], progress: Progress, told: str) -> WindowSums:
+    if not windows or not isinstance(job.preprocessor, TextPreprocessor):
         return WindowSums()
-    return read_windows(pair, windows, padding_id(job.reader.tokenizer), progress, f"{told}, reference text")
+    return read_windows(pair, windows, padding_id(job.preprocessor.tokenizer), progress, f"{told}, held-out text")
 
 
 def _certificates(
-    job: Dialing, base: Answers, tuned: Answers, windows: Sequence[Window], sums: WindowSums
+    job: BudgetSearch, base: Predictions, tuned: Predictions, windows: Sequence[Window], sums: WindowSums
 ) -> list[Certificate]:
     suites = {suite.name: suite for suite in job.control.all}
     return [
         certify(
-            kl_evidence(sums, [window.genre for window in windows], limit)
+            kl_evidence(sums, [window.domain for window in windows], limit)
             if name == KL
             else suite_evidence(suites[name], base, tuned, limit),
             job.confidence,
@@ -217,13 +221,13 @@ def _record(certificate: Certificate) -> BudgetRecord:
 
 
 def _points(
-    job: Dialing,
+    job: BudgetSearch,
     alpha: float,
-    base: Answers,
-    tuned: Answers,
+    base: Predictions,
+    tuned: Predictions,
     sums: WindowSums,
     certificates: Mapping[str, Certificate],
-) -> list[DialPoint]:
+) -> list[ScalingPoint]:
     points = [
         _suite_point(job, suite, alpha, base, tuned, certificates.get(suite.name))
         for suite in (*job.task, *job.control.all)
@@ -233,8 +237,13 @@ def _points(
 
 
 def _suite_point(
-    job: Dialing, suite: Suite, alpha: float, base: Answers, tuned: Answers, certificate: Certificate | None
-) -> DialPoint:
+    job: BudgetSearch,
+    suite: Suite,
+    alpha: float,
+    base: Predictions,
+    tuned: Predictions,
+    certificate: Certificate | None,
+) -> ScalingPoint:
     column = columns(suite, base, tuned)[0]
     score = task_score(
         suite.name,
@@ -247,7 +256,7 @@ def _suite_point(
         groups=column.groups,
     )
     low, high = score.interval
-    return DialPoint(
+    return ScalingPoint(
         alpha=alpha,
         part=suite.part,
         name=suite.name,
@@ -261,7 +270,7 @@ def _suite_point(
     )
 
 
-def _kl_point(job: Dialing, alpha: float, sums: WindowSums, certificate: Certificate | None) -> DialPoint:
+def _kl_point(job: BudgetSearch, alpha: float, sums: WindowSums, certificate: Certificate | None) -> ScalingPoint:
     found = drift_summary(
         sums.column("base_nll"),
         sums.column("tuned_nll"),
@@ -270,9 +279,9 @@ def _kl_point(job: Dialing, alpha: float, sums: WindowSums, certificate: Certifi
         sums.column("tokens"),
         np.random.default_rng(job.settings.seed),
     )
-    return DialPoint(
+    return ScalingPoint(
         alpha=alpha,
-        part="reference",
+        part="held_out_text",
         name=KL,
         metric="kl_nats_per_token",
         n=len(sums.tokens),

@@ -14,8 +14,8 @@ from rich.progress import Progress
 from retain.activations import Statistics, collect
 from retain.activations.findings import findings
 from retain.data.contamination import find_contained, item_content, passage_text
-from retain.data.items import Picture
-from retain.data.preprocess import PictureReader, Reader, labels_of
+from retain.data.items import LabelledImage
+from retain.data.preprocess import ImagePreprocessor, Preprocessor, labels_of
 from retain.data.rows import Rows, read_rows
 from retain.data.tokens import encode_passage
 from retain.errors import InputError
@@ -23,12 +23,12 @@ from retain.evaluate.suites.suite import Suites
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import padding_id
-from retain.jobs.inputs.calibration_texts import PARTS, TOKENS_A_PICTURE, Passages, read_calibration
+from retain.jobs.inputs.calibration_texts import PARTS, TOKENS_PER_IMAGE, Passages, read_calibration
 from retain.jobs.inputs.families import family_of
-from retain.jobs.inputs.models import load_model, load_reader
+from retain.jobs.inputs.models import load_model, load_preprocessor
 from retain.jobs.inputs.prepare import APART, apart_hashes, read_suites
 from retain.jobs.run_folder import output_problem
-from retain.jobs.self_generated import VERSION, batched, cut_to, write_self
+from retain.jobs.self_generated import VERSION, batched, cut_to, generate_texts
 from retain.recipe import CalibrateRecipe, Calibrating
 from retain.records.files import write_text
 
@@ -38,7 +38,7 @@ class Calibration:
     """How statistics are made for a model: what all parts of the job share."""
 
     model: Any
-    reader: Reader
+    preprocessor: Preprocessor
     recipe: Calibrating
     max_length: int
     suites: Suites
@@ -50,7 +50,7 @@ class Calibration:
     @property
     def tokenizer(self) -> Any:
         """The tokenizer, of a model that reads text."""
-        return getattr(self.reader, "tokenizer", None)
+        return getattr(self.preprocessor, "tokenizer", None)
 
     def statistics(
         self,
@@ -74,7 +74,7 @@ class Calibration:
         made = {}
         for name in needed:
             rows = self.rows(passages.get(name))
-            named_rows = [item_content(row) if isinstance(row, Picture) else row for row in rows]
+            named_rows = [item_content(row) if isinstance(row, LabelledImage) else row for row in rows]
             what = [hashed, named_rows, sorted(targets.items()), sample_norm, self.recipe.calibrate_precision]
             key = hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()
             made[name] = self._collect(
@@ -83,11 +83,11 @@ class Calibration:
         return made
 
     def rows(self, passages: Passages | None) -> list[Any]:
-        """Token ids of each passage, or the pictures; None: what the base writes itself."""
+        """Token ids of each passage, or the images; None: what the base writes itself."""
         if passages is None:
             return self._written(self._model_key())
-        if isinstance(self.reader, PictureReader):
-            return list(passages)[: max(1, self.recipe.calibrate_tokens // TOKENS_A_PICTURE)]
+        if isinstance(self.preprocessor, ImagePreprocessor):
+            return list(passages)[: max(1, self.recipe.calibrate_tokens // TOKENS_PER_IMAGE)]
         return self._rows(passages)
 
     def _model_key(self) -> str:
@@ -102,7 +102,7 @@ class Calibration:
             texts = [passage_text(part) for part in passages]
             rows = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
         else:
-            kept = [part for part in passages if not isinstance(part, Picture)]
+            kept = [part for part in passages if not isinstance(part, LabelledImage)]
             rows = [row for part in kept for row in encode_passage(self.tokenizer, part, self.max_length)]
         return cut_to(rows, self.recipe.calibrate_tokens)
 
@@ -112,7 +112,7 @@ class Calibration:
         reading = [VERSION, self.tokenizer.chat_template, self.tokenizer.encode("A b\n c, 12."), words]
         made_of = [hashed, reading, self.recipe.calibrate_seed, self.recipe.calibrate_batch_size, self.max_length]
         key = hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
-        rows = write_self(
+        rows = generate_texts(
             self.model,
             self.tokenizer,
             self.recipe.calibrate_tokens,
@@ -123,7 +123,9 @@ class Calibration:
             progress=self.progress,
         )
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        measured = find_contained(texts, self.suites.task_items, self.suites.keep_items, self.suites.reference_text)
+        measured = find_contained(
+            texts, self.suites.task_items, self.suites.keep_items, self.suites.held_out_text_joined
+        )
         if measured:
             self.notes.append(
                 f"keep: {len(measured)} of {len(rows)} passages that the base wrote held what is measured; they were "
@@ -133,8 +135,8 @@ class Calibration:
 
     def _collect(self, name: str, rows: Any, folder: Path, targets: Mapping[str, Any], sample_norm: Any) -> Statistics:
         size = self.recipe.calibrate_batch_size
-        if isinstance(self.reader, PictureReader):
-            batches = [self.reader.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+        if isinstance(self.preprocessor, ImagePreprocessor):
+            batches = [self.preprocessor.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
         else:
             batches = batched(rows, size, padding_id(self.tokenizer))
         bar = self.progress.add_task(f"the base reads what to {name}", total=len(batches))
@@ -176,7 +178,9 @@ def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, St
     problems += output_problem(Path(recipe.output))
     if problems:
         raise InputError(problems)
-    reader = load_reader(recipe.model, family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
+    preprocessor = load_preprocessor(
+        recipe.model, family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
+    )
     model = load_model(
         recipe.model,
         recipe.dtype,
@@ -186,7 +190,7 @@ def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, St
         trust_remote_code=recipe.trust_remote_code,
     )
     job = Calibration(
-        model, reader, recipe, recipe.max_length, suites, Path(recipe.output), progress, model_hash(model)
+        model, preprocessor, recipe, recipe.max_length, suites, Path(recipe.output), progress, model_hash(model)
     )
     targets = {"target_modules": _named(recipe.target_modules)}
     made = job.statistics(needed, passages, targets, recipe.sample_norm, named=True)

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from retain.data.preprocess import TextReader
+from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
-from retain.evaluate.predictions import Answers
+from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings
 from retain.hf.adapters.load import load_adapter
-from retain.jobs.budget_search import Dialing
-from retain.jobs.inputs.models import load_reader
+from retain.jobs.budget_search import BudgetSearch
+from retain.jobs.inputs.models import load_preprocessor
 from retain.jobs.inputs.prepare import Data, read_data, suite_hash
 from retain.jobs.run_folder import ORIGIN, RunFolder
 from retain.recipe import Recipe, redacted
@@ -62,22 +62,24 @@ def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data, Path], Any]
             raise InputError(problems)
         model = load_adapter(load_base(earlier, data, folder.path), delivered)
         model.merge_and_unload().save_pretrained(temporary)
-        reader = load_reader(
+        preprocessor = load_preprocessor(
             earlier.model, data.family, earlier.max_length, trust_remote_code=earlier.trust_remote_code
         )
-        (reader.tokenizer if isinstance(reader, TextReader) else reader.processor).save_pretrained(temporary)
+        (
+            preprocessor.tokenizer if isinstance(preprocessor, TextPreprocessor) else preprocessor.processor
+        ).save_pretrained(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
 
 
-def note_origin(folder: Path, job: Dialing, answers: Answers) -> None:
+def note_origin(folder: Path, job: BudgetSearch, answers: Predictions) -> None:
     """Keep what the base answered on control data, with the hash of each suite and how it was put."""
     hashes = {suite.name: suite_hash(suite) for suite in job.control.all}
     told = {"suites": hashes, "put": _put(job.settings), "answers": json.loads(answers.model_dump_json())}
     write_text(folder / ORIGIN, json.dumps(told))
 
 
-def origin_answers(earlier: str | None, job: Dialing) -> tuple[dict[str, Any], list[str]]:
+def origin_predictions(earlier: str | None, job: BudgetSearch) -> tuple[dict[str, Any], list[str]]:
     """Of each control suite that an earlier run asked too, the first base's responses; and notes on those it did not.
 
     Args:
@@ -92,7 +94,7 @@ def origin_answers(earlier: str | None, job: Dialing) -> tuple[dict[str, Any], l
         return {}, []
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        answers = Answers.model_validate(told["answers"])
+        answers = Predictions.model_validate(told["answers"])
         put, hashes = told["put"], told["suites"]
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"from: {path} is damaged ({error}); run the earlier task again.") from error

@@ -10,19 +10,19 @@ from typing import Any
 
 from rich.progress import Progress
 
-from retain.data.preprocess import broken_pictures
+from retain.data.preprocess import broken_images
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import collect_answers
+from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.runner import Measured, measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
 from retain.hf.models.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
 from retain.hf.models.sides import root_of
-from retain.jobs.harness.harness_record import with_foreign
-from retain.jobs.inputs.families import family_of_model, foreign_classes, harness_problems, judge_problems, wrong_kinds
-from retain.jobs.inputs.given import Given, given_reader, given_suites
-from retain.jobs.inputs.opening import Opening, read_materials
+from retain.jobs.harness.harness_record import with_harness_tasks
+from retain.jobs.inputs.families import family_of_model, harness_problems, judge_problems, unknown_classes, wrong_kinds
+from retain.jobs.inputs.given import Given, given_preprocessor, given_suites
+from retain.jobs.inputs.opening import Opening, read_opened
 from retain.jobs.inputs.prepare import settings_of, suite_hashes
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
@@ -38,7 +38,7 @@ def measure(
     processor: Any = None,
     test: Given | None = None,
     keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
-    reference: str | Path | Sequence[str | Path] | None = None,
+    held_out_text: str | Path | Sequence[str | Path] | None = None,
     output: str | Path | None = None,
     show_progress: bool = True,
     **settings: Any,
@@ -49,13 +49,13 @@ def measure(
         base: the untouched base model; or a `PeftModel` alone, whose base is seen by switching its adapter off.
         tuned: the tuned model: a `PeftModel` or a whole model. Not needed when `base` is a `PeftModel`.
         tokenizer: the base's tokenizer, for models that read text.
-        processor: the base's image processor, for models that read pictures.
+        processor: the base's image processor, for models that read images.
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
         keep: what must stay: suites by name or file, data, or `{suite name: data or rows}`.
-        reference: path (or data set id) of text on which drift is measured; several are told apart as genres.
+        held_out_text: path (or data set id) of text on which drift is measured; several are told apart as domains.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
         show_progress: whether bars are shown on a terminal.
-        settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `reference_tokens=4096`.
+        settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `held_out_tokens=4096`.
 
     Returns:
         The record. The models come back as they were: mode, adapter state, weights.
@@ -69,23 +69,23 @@ def measure(
         chosen = replace(Settings(), **settings)
     except TypeError as error:
         raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
-    reader = given_reader(tokenizer, processor, chosen)
-    suites = given_suites(test, keep, reference, problems)
-    family = family_of_model(base, reader)
+    preprocessor = given_preprocessor(tokenizer, processor, chosen)
+    suites = given_suites(test, keep, held_out_text, problems)
+    family = family_of_model(base, preprocessor)
     problems += wrong_kinds(family, suites)
-    problems += foreign_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
-    problems += broken_pictures(suites.measured_items)
+    problems += unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
+    problems += broken_images(suites.measured_items)
     problems += judge_problems(chosen.judge)
     if problems:
         raise InputError(problems)
-    if not (suites.all or suites.reference):
+    if not (suites.all or suites.held_out_text):
         raise InputError("nothing to measure: give at least one of test, keep and reference.")
     pair = Pair.of(base, tuned)
     console = make_console()
     console.quiet = not show_progress
     began = time.perf_counter()
     with showing_progress(console) as progress:
-        measured = measure_pair(pair, reader, suites, chosen, progress)
+        measured = measure_pair(pair, preprocessor, suites, chosen, progress)
     took = time.perf_counter() - began
     name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
     result = _result(name, pair, suites, measured, model_hash(base), took)
@@ -99,19 +99,19 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
         InputError: with every problem of data and models.
     """
     problems: list[str] = []
-    materials = read_materials(recipe, problems)
+    materials = read_opened(recipe, problems)
     problems += harness_problems(recipe.lm_eval, materials.family, materials.suites)
     if problems:
         raise InputError(problems)
     opened, suites, settings = Opening(recipe, materials, progress), materials.suites, settings_of(recipe)
-    reader = opened.reader
+    preprocessor = opened.preprocessor
     began = time.perf_counter()
-    answers = collect_answers(opened.base, reader, suites.all, settings, progress, "the base answers")
+    answers = collect_predictions(opened.base, preprocessor, suites.all, settings, progress, "the base answers")
     took = time.perf_counter() - began
     pair = opened.pair()
     began = time.perf_counter()
-    measured = measure_pair(pair, reader, suites, settings, progress, answers)
-    measured = with_foreign(measured, pair, reader, recipe, progress)
+    measured = measure_pair(pair, preprocessor, suites, settings, progress, answers)
+    measured = with_harness_tasks(measured, pair, preprocessor, recipe, progress)
     took += time.perf_counter() - began
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
     result = _result(recipe.model, pair, suites, measured, opened.base_hash, took)

@@ -12,8 +12,8 @@ from retain.records.result import read_result
 from retain.records.verdicts import Judgement
 from retain.verdict.judge import disagreements, replay
 
-EXACT = ("verdict", "decided_by", "n", "units", "can_show_loss")
-FIGURES = ("tolerance", "p_value", "p_adjusted", "items_needed")
+EXACT = ("verdict", "decided_by", "n", "units", "has_power")
+FIGURES = ("margin", "p_value", "p_adjusted", "items_needed")
 """Fields of a suite's verdict that are compared as they stand, and but for rounding."""
 
 

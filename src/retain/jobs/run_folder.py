@@ -31,9 +31,9 @@ CALIBRATING_FIELDS = frozenset({"beta", "calibrate_tokens", "calibrate_seed", "c
 
 UNCOMPARED_FIELDS = CALIBRATING_FIELDS | frozenset(
     {
-        "output", "train", "test", "keep", "reference", "methods", "seeds", "learning_rates", "calibrate_keep",
+        "output", "train", "test", "keep", "held_out_text", "methods", "seeds", "learning_rates", "calibrate_keep",
         "calibrate_learn", "calibrate_batch_size", "memory_limit", "statistics", "budget", "confidence", "alphas",
-        "control_share", "anchor", "replay", "update_limit", "update_unit", "watch", "accelerate", "from_run",
+        "control_share", "kl_weight", "replay", "update_limit", "update_unit", "kl_monitor", "accelerate", "from_run",
     }
 )  # fmt: skip
 """Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
@@ -102,9 +102,9 @@ class RunFolder:
             write()
 
     @property
-    def dialed(self) -> Path:
-        """What was measured along the dial, and how far it was turned."""
-        return self.path / "dial.json"
+    def scaling_file(self) -> Path:
+        """What was measured along the scaling path, and how far it was turned."""
+        return self.path / "scaling.json"
 
     def conflict(self, identity: Identity) -> str | None:
         """Why this folder cannot be that run's, or None. Writes nothing."""
@@ -139,7 +139,7 @@ class RunFolder:
             raise InputError(problem)
         if self._known() not in (None, identity):
             self.result.unlink(missing_ok=True)
-            self.dialed.unlink(missing_ok=True)
+            self.scaling_file.unlink(missing_ok=True)
             (self.path / ORIGIN).unlink(missing_ok=True)
             shutil.rmtree(self.path / MERGED, ignore_errors=True)
         write_text(self.path / "run.json", json.dumps(identity, indent=2) + "\n")
@@ -230,7 +230,7 @@ def identity_of(
         values["judge"] = redacted(recipe.judge)
     deciding = TRAINING_FIELDS | (CALIBRATING_FIELDS if calibrated else frozenset())
     training = {key: values[key] for key in sorted(deciding)}
-    training |= _means(recipe)
+    training |= _regularisers(recipe)
     if calibrated or recipe.needs_keep_text:
         training |= {key: value for key, value in hashes.items() if key.startswith("calibrate:")}
         if recipe.writes_itself:  # without what is measured, so that it depends on that
@@ -245,12 +245,12 @@ def identity_of(
     }
 
 
-def _means(recipe: Recipe) -> dict[str, Any]:
+def _regularisers(recipe: Recipe) -> dict[str, Any]:
     """The means that act on the training, those that are used alone; runs without them stay what they were."""
-    found = {name: getattr(recipe, name) for name in ("anchor", "replay", "update_limit") if getattr(recipe, name)}
+    found = {name: getattr(recipe, name) for name in ("kl_weight", "replay", "update_limit") if getattr(recipe, name)}
     if recipe.update_limit:
         found["update_unit"] = recipe.update_unit
-    found |= {name: True for name in ("watch", "accelerate") if getattr(recipe, name)}
+    found |= {name: True for name in ("kl_monitor", "accelerate") if getattr(recipe, name)}
     if recipe.limits_training:
         found["kl limit"] = recipe.budget.get(KL)
     if recipe.needs_keep_text:

@@ -31,7 +31,7 @@ TEMPERATURE = 1.0
 TOP_P = 0.95
 
 
-def write_self(
+def generate_texts(
     model: Any,
     tokenizer: Any,
     tokens: int,
@@ -74,7 +74,7 @@ def write_self(
     return cut_to([row["ids"] for row in rows], tokens)
 
 
-def self_written(
+def self_generated(
     model: Any, tokenizer: Any, tokens: int = 16384, *, seed: int = 0, batch_size: int = 16, max_length: int = 512
 ) -> list[dict[str, torch.Tensor]]:
     """Batches of text that a model writes itself, ready for `sc_lora(…, keep=…)`: for those who have no old data.
@@ -91,7 +91,7 @@ def self_written(
         `input_ids` and `attention_mask`, each int64 (B, T).
     """
     with tempfile.TemporaryDirectory() as folder, base_view(model), Progress(disable=True) as progress:
-        rows = write_self(
+        rows = generate_texts(
             model,
             tokenizer,
             tokens,

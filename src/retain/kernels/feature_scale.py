@@ -5,7 +5,7 @@
 (over 16 bits 1 + λ is rounded to the nearest in ∂L/∂x, so a λ below 0.002 does not turn that gradient).
 
 Kept for the backward pass: λ, and x or what x can be made of again (`retain.kernels.recompute`). Over a 16-bit layer x(1 + λ)
-is rounded by odds (`retain.kernels.stochastic_rounding`), so that λ below 0.002 acts, at one matrix product and not two.
+is rounded stochastically (`retain.kernels.stochastic_rounding`), so that λ below 0.002 acts, at one matrix product and not two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from retain.kernels.recompute import Kept, keep
-from retain.kernels.stochastic_rounding import BLOCK, CUT_BITS, scaled_by_odds, scaled_to_nearest
+from retain.kernels.stochastic_rounding import BLOCK, CUT_BITS, scaled_stochastically, scaled_to_nearest
 
 
 def reference(x: Tensor, weight: Tensor, bias: Tensor | None, lam: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def amounts(x: Tensor, weight: Tensor, bias: Tensor | None, lam: Tensor, *, by_o
         weight: W0 (m, n), frozen.
         bias: b (m,), frozen, or None.
         lam: λ (n,), in the type of W0 or, over 16 bits, float32.
-        by_odds: round (1 + λ) ⊙ x to 16 bits by odds; otherwise to the nearest, which erases λ below 0.002.
+        by_odds: round (1 + λ) ⊙ x to 16 bits stochastically; otherwise to the nearest, which erases λ below 0.002.
 
     Returns:
         (…, m). It can be differentiated once.
@@ -47,7 +47,7 @@ def amounts(x: Tensor, weight: Tensor, bias: Tensor | None, lam: Tensor, *, by_o
 
 
 def scaled(x: Tensor, lam: Tensor, *, by_odds: bool = True) -> Tensor:
-    """(1 + λ) ⊙ x in the type of x; over 16 bits rounded by odds, and x bit for bit where λ is 0.
+    """(1 + λ) ⊙ x in the type of x; over 16 bits rounded stochastically, and x bit for bit where λ is 0.
 
     Args:
         x: (…, S, n).
@@ -56,7 +56,7 @@ def scaled(x: Tensor, lam: Tensor, *, by_odds: bool = True) -> Tensor:
     """
     factor = 1 + lam
     if x.dtype in CUT_BITS and lam.dtype == torch.float32:
-        return scaled_by_odds(x, factor) if by_odds else scaled_to_nearest(x, factor)
+        return scaled_stochastically(x, factor) if by_odds else scaled_to_nearest(x, factor)
     return x * factor.to(x.dtype)
 
 

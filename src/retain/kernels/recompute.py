@@ -68,7 +68,7 @@ def keep(x: Tensor) -> Kept:
         tensors = tuple(tensor.detach() for tensor in found.tensors)
         known = Kept(tensors, Again(found.again, x.shape))
         _KNOWN[x] = (x._version, known)  # noqa: SLF001 -- as above
-    known.again.readers += 1
+    known.again.preprocessors += 1
     return known  # type: ignore[no-any-return]  # torch's
 
 
@@ -86,7 +86,7 @@ class Again:
 
     def __init__(self, make: Callable[..., Tensor], shape: torch.Size) -> None:
         self.make, self.shape = make, shape
-        self.readers = self.served = 0
+        self.preprocessors = self.served = 0
         self.made: Tensor | None = None
 
     def __call__(self, *tensors: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Again:
             with suppress(RuntimeError):  # not in a backward pass
                 torch.autograd.Variable._execution_engine.queue_callback(self._forget)  # noqa: SLF001 -- no public one
         self.served += 1
-        if self.served >= self.readers:
+        if self.served >= self.preprocessors:
             self._forget()
         return x
 

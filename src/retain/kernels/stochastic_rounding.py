@@ -56,8 +56,8 @@ def row_of(x: Tensor) -> Tensor:
     return (mixed >> (32 - ROWS.bit_length())).bitwise_and(ROWS - 1).long()
 
 
-def round_by_odds(values: Tensor, odds_there: Tensor, out: Tensor, *, guard: bool | None = None) -> None:
-    """Write float32 numbers to a 16-bit tensor, up or down by odds; the numbers given are overwritten.
+def round_stochastically(values: Tensor, odds_there: Tensor, out: Tensor, *, guard: bool | None = None) -> None:
+    """Write float32 numbers to a 16-bit tensor, up or down stochastically; the numbers given are overwritten.
 
     Args:
         values: float32 (…, n), contiguous; infinities stay.
@@ -76,8 +76,8 @@ def round_by_odds(values: Tensor, odds_there: Tensor, out: Tensor, *, guard: boo
         out.masked_fill_(broken, float("nan"))
 
 
-def scaled_by_odds(x: Tensor, factor: Tensor) -> Tensor:
-    """Give x ⊙ factor, rounded to the 16-bit type of x by odds.
+def scaled_stochastically(x: Tensor, factor: Tensor) -> Tensor:
+    """Give x ⊙ factor, rounded to the 16-bit type of x stochastically.
 
     Args:
         x: (…, n) in bfloat16 or float16.
@@ -90,12 +90,12 @@ def scaled_by_odds(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def scaled_to_nearest(x: Tensor, factor: Tensor) -> Tensor:
-    """Give x ⊙ factor, computed in float32 and rounded once to the nearest, as `scaled_by_odds` otherwise."""
+    """Give x ⊙ factor, computed in float32 and rounded once to the nearest, as `scaled_stochastically` otherwise."""
     return _by_blocks(x, lambda values, _: values.mul_(factor), by_odds=False)
 
 
-def sum_by_odds(x: Tensor, added: Tensor) -> Tensor:
-    """Give x + added, rounded to the 16-bit type of x by odds; where `added` is 0, x bit for bit.
+def sum_stochastically(x: Tensor, added: Tensor) -> Tensor:
+    """Give x + added, rounded to the 16-bit type of x stochastically; where `added` is 0, x bit for bit.
 
     Args:
         x: (…, n) in bfloat16 or float16.
@@ -129,5 +129,5 @@ def _by_blocks(x: Tensor, change: Callable[[Tensor, slice], object], *, by_odds:
             out[..., piece, :] = values
         else:
             torch.index_select(table, 0, rows[..., piece].reshape(-1), out=there.view(-1, x.shape[-1]))
-            round_by_odds(values, there, out[..., piece, :])
+            round_stochastically(values, there, out[..., piece, :])
     return out.view(x.shape)

@@ -11,7 +11,7 @@ from torch import nn
 from retain.errors import InputError
 from retain.hf.adapters import attach as adapt
 from retain.methods.sc_lora.attach import check_targets
-from retain.methods.sc_lora.config import STARTS, ScLoraConfig, without_effect
+from retain.methods.sc_lora.config import STARTS, SCLoRAConfig, without_effect
 
 
 def known_methods() -> list[str]:
@@ -19,7 +19,7 @@ def known_methods() -> list[str]:
     return sorted([*adapt.known_methods(), *STARTS])
 
 
-def is_start(name: str) -> bool:
+def is_data_driven(name: str) -> bool:
     """Whether a method is SC-LoRA or one of its relatives: a LoRA that starts elsewhere than at 0."""
     return name in STARTS
 
@@ -45,7 +45,7 @@ def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, 
     """The fields of a method with a classifier's head trained in full and not adapted; see `retain.hf.adapters.attach`."""
     if name not in STARTS:
         return adapt.with_head(model, name, fields)
-    heads = adapt.head_fields(model, name, {field.name for field in dataclasses.fields(ScLoraConfig)})
+    heads = adapt.head_fields(model, name, {field.name for field in dataclasses.fields(SCLoRAConfig)})
     return {**({"task_type": adapt.task_type(model)} if heads else {}), **heads, **fields}
 
 
@@ -57,20 +57,20 @@ def validate(name: str, fields: dict[str, Any]) -> list[str]:
         hint = f" Did you mean {near[0]}?" if near and name not in adapt.known_methods() else ""
         return [problem + hint for problem in problems]
     try:
-        start_config(name, fields)
+        initialisation_config(name, fields)
     except InputError as error:
         return list(error.problems)
     return []
 
 
-def start_config(name: str, fields: dict[str, Any]) -> ScLoraConfig:
+def initialisation_config(name: str, fields: dict[str, Any]) -> SCLoRAConfig:
     """The configuration of SC-LoRA or a relative.
 
     Raises:
         InputError: a field is unknown or out of its range.
     """
     hidden = {"start", *without_effect(name)}
-    known = [field.name for field in dataclasses.fields(ScLoraConfig) if field.name not in hidden]
+    known = [field.name for field in dataclasses.fields(SCLoRAConfig) if field.name not in hidden]
     if unknown := [field for field in fields if field not in known]:
         raise InputError(
             [
@@ -79,7 +79,7 @@ def start_config(name: str, fields: dict[str, Any]) -> ScLoraConfig:
             ]
         )
     try:
-        return ScLoraConfig(**{**fields, "start": name})
+        return SCLoRAConfig(**{**fields, "start": name})
     except InputError as error:
         raise InputError([f"method {name}: {problem}" for problem in error.problems]) from error
     except TypeError as error:
@@ -87,12 +87,12 @@ def start_config(name: str, fields: dict[str, Any]) -> ScLoraConfig:
 
 
 def check(model: nn.Module, name: str, fields: dict[str, Any]) -> None:
-    """Try a method's targets on a model, which may be empty (meta device) and is spoilt by it.
+    """Try a method's targets on a model, which may be empty (meta device) and is corrupted by it.
 
     Raises:
         InputError: the method cannot be put on this model.
     """
     if name in STARTS:
-        check_targets(model, start_config(name, with_head(model, name, fields)))
+        check_targets(model, initialisation_config(name, with_head(model, name, fields)))
     else:  # what a start computes from weights cannot be tried without them
         adapt.attach(model, name, {key: value for key, value in fields.items() if key != "init_lora_weights"})

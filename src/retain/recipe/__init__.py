@@ -2,7 +2,7 @@
 
 from retain.recipe.advise_recipe import AdviseRecipe
 from retain.recipe.calibrate_recipe import CalibrateRecipe, Calibrating
-from retain.recipe.control_recipe import KL, Budget, Controlling, DialRecipe, Means
+from retain.recipe.control_recipe import KL, Budget, Controlling, Regularisation, ScaleRecipe
 from retain.recipe.load import load_recipe
 from retain.recipe.measure_recipe import MeasureRecipe, Measuring, MeasuringTuned
 from retain.recipe.redact import redacted
@@ -12,11 +12,11 @@ __all__ = ["KL", "LEARNING_RATES", "OTHER_LEARNING_RATE", "RESERVED", "Budget", 
 __all__ += [
     "AdviseRecipe",
     "Controlling",
-    "DialRecipe",
-    "Means",
     "MeasureRecipe",
     "Measuring",
     "MeasuringTuned",
     "Recipe",
+    "Regularisation",
+    "ScaleRecipe",
 ]
 __all__ += ["load_recipe", "redacted"]

@@ -1,4 +1,4 @@
-"""All that `retain advise` is told: an ordinary recipe, and how much a pilot may take."""
+"""All that `retain advise` is told: an ordinary recipe, and how much a sweep may take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from retain.recipe.tune_recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe
 
-PILOTED = ("lora", "sc-lora", "vefa")
+SWEPT_METHODS = ("lora", "sc-lora", "vefa")
 """Methods that are tried where the recipe names none."""
 
 FACTORS = (1 / 3, 1.0, 3.0)
@@ -17,16 +17,16 @@ FACTORS = (1 / 3, 1.0, 3.0)
 
 
 class AdviseRecipe(Recipe):
-    """What `retain advise` is told: a recipe of `retain tune` or `retain compare`, and the bounds of the pilot."""
+    """What `retain advise` is told: a recipe of `retain tune` or `retain compare`, and the bounds of the sweep."""
 
-    pilot_steps: int = Field(12, gt=0, description="advise: optimizer steps of each candidate.")
-    pilot_items: int = Field(
+    sweep_steps: int = Field(12, gt=0, description="advise: optimizer steps of each candidate.")
+    sweep_items: int = Field(
         24,
         gt=1,
-        description="advise: training rows held out of the pilot's training, on which a candidate's gain is measured; "
+        description="advise: training rows held out of the sweep's training, on which a candidate's gain is measured; "
         "a third of the rows at most. The test data are not touched.",
     )
-    pilot_minutes: float = Field(
+    sweep_minutes: float = Field(
         10.0, gt=0, description="advise: minutes after which no further candidate is begun. The same command goes on."
     )
     replays: tuple[float, ...] = Field(
@@ -41,14 +41,14 @@ class AdviseRecipe(Recipe):
         return (value,) if isinstance(value, int | float) else value
 
     @model_validator(mode="after")
-    def _possible_pilot(self) -> Self:
+    def _possible_sweep(self) -> Self:
         problems = []
         if any(not 0 <= share < 1 for share in self.replays):
             problems.append("replays: every share must be 0 or more and below 1")
-        if not self.piloted:
-            problems.append("methods: full training changes the base itself, so a pilot cannot try it; name an adapter")
+        if not self.swept:
+            problems.append("methods: full training changes the base itself, so a sweep cannot try it; name an adapter")
         if self.statistics is not None:
-            problems.append("statistics: a pilot measures on the text to keep itself; give calibrate_keep instead")
+            problems.append("statistics: a sweep measures on the text to keep itself; give calibrate_keep instead")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -59,9 +59,11 @@ class AdviseRecipe(Recipe):
         return True
 
     @property
-    def piloted(self) -> list[dict[str, Any]]:
+    def swept(self) -> list[dict[str, Any]]:
         """The methods that are tried, each as {name, field: value}: those named, else the usual ones and its own."""
-        entries = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in self.methods or PILOTED]
+        entries = [
+            {"name": entry} if isinstance(entry, str) else dict(entry) for entry in self.methods or SWEPT_METHODS
+        ]
         if not self.methods and "method" in self.model_fields_set:
             names = [entry["name"] for entry in entries]
             place = names.index(self.method_name) if self.method_name in names else len(entries)
@@ -72,7 +74,7 @@ class AdviseRecipe(Recipe):
         """The candidates before replay is tried: of each method its middle learning rate, then the other rates."""
         plain = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
         found = []
-        for place, entry in enumerate(self.piloted):
+        for place, entry in enumerate(self.swept):
             method = dict(entry)
             rank = method.pop("rank", self.rank)
             rates = self.rates_of(str(method["name"]))

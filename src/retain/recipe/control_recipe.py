@@ -10,16 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from retain.recipe.measure_recipe import MeasuringTuned
 
 KL = "kl"
-"""The name under which a budget limits KL(base ‖ tuned) on the reference text, in nats per token."""
+"""The name under which a budget limits KL(base ‖ tuned) on the held-out text, in nats per token."""
 
 ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Settings of the dial that are tried, in the order of the test: the safest first."""
+"""Interpolation coefficients that are tried, in the order of the test: the safest first."""
 
 
 class Budget(BaseModel):
-    """How much may be lost: points (of 100) of a keep suite by its name, nats per token of reference text by `kl`.
+    """How much may be lost: points (of 100) of a retention suite by its name, nats per token of held-out text by `kl`.
 
-    `Budget(capitals=2, kl=0.1)`; names that are no Python words as `Budget(limits={"my suite": 2})`. Keep suites whose
+    `Budget(capitals=2, kl=0.1)`; names that are no Python words as `Budget(limits={"my suite": 2})`. Retention suites whose
     metric is a cross-entropy are limited in nats, too.
     """
 
@@ -47,7 +47,7 @@ class Controlling(BaseModel):
 
     budget: dict[str, float] = Field(
         default_factory=dict,
-        description="How much may be lost: SUITE:POINTS (of 100) of a keep suite, or kl:NATS per token of reference "
+        description="How much may be lost: SUITE:POINTS (of 100) of a retention suite, or kl:NATS per token of reference "
         "text; several after one flag. What is delivered is scaled back until every limit is certified on control "
         "data, a part of each suite that nothing else sees; exit code 3 where that cannot be done.",
     )
@@ -56,7 +56,7 @@ class Controlling(BaseModel):
     )
     alphas: tuple[float, ...] = Field(
         ALPHAS,
-        description="Settings of the dial that are tried, rising: 0 is the base, 1 all that was trained; on the "
+        description="Interpolation coefficients that are tried, rising: 0 is the base, 1 all that was trained; on the "
         "command line a,b,c.",
     )
     control_share: float = Field(
@@ -81,12 +81,12 @@ class Controlling(BaseModel):
         return self
 
 
-class Means(BaseModel):
+class Regularisation(BaseModel):
     """Means to lose less while training. The text to keep is that of calibrate-keep."""
 
-    anchor: float | Literal["budget"] | None = Field(
+    kl_weight: float | Literal["budget"] | None = Field(
         None,
-        description="Weight of an anchor in the loss: KL(base, tuned) on the text to keep (calibrate-keep); budget: "
+        description="Weight of a KL penalty in the loss: KL(base, tuned) on the text to keep (calibrate-keep); budget: "
         "the weight follows the budget's kl, so that it holds while training.",
     )
     replay: float | None = Field(
@@ -100,13 +100,13 @@ class Means(BaseModel):
         description="Unit of update-limit: relative, the update's norm by that of the weights; f_delta, the change of "
         "the layers' outputs by their inputs, on the text to keep.",
     )
-    watch: bool = Field(
+    kl_monitor: bool = Field(
         default=False,
         description="Measure KL(base, tuned) on a few texts to keep while training, for a few percent of its cost, and "
         "go back to the best state within the budget's kl.",
     )
 
-    @field_validator("anchor", mode="before")
+    @field_validator("kl_weight", mode="before")
     @classmethod
     def _number_or_budget(cls, value: Any) -> Any:
         try:
@@ -117,21 +117,24 @@ class Means(BaseModel):
     @property
     def needs_keep_text(self) -> bool:
         """Whether a mean reads the text to keep."""
-        return bool(self.anchor or self.replay or self.watch or (self.update_limit and self.update_unit == "f_delta"))
+        return bool(
+            self.kl_weight or self.replay or self.kl_monitor or (self.update_limit and self.update_unit == "f_delta")
+        )
 
 
-class DialRecipe(MeasuringTuned, Controlling):
-    """What `retain dial` is told."""
+class ScaleRecipe(MeasuringTuned, Controlling):
+    """What `retain scale` is told."""
 
     alpha: float | None = Field(
-        None, ge=0, le=1, description="Write the adapter at this setting of the dial, whatever the budget says."
+        None, ge=0, le=1, description="Write the adapter at this interpolation coefficient, whatever the budget says."
     )
     origin: str | None = Field(
-        None, description="Run whose base the limits of keep suites count from, where it asked the same control data."
+        None,
+        description="Run whose base the limits of retention suites count from, where it asked the same control data.",
     )
     groups: dict[str, float] = Field(
         default_factory=dict,
-        description="Layers apart: PATTERN:SHARE; a layer whose name matches takes this share of the dial.",
+        description="Layers apart: PATTERN:SHARE; a layer whose name matches takes this share of the update scaling.",
     )
 
     @field_validator("groups", mode="before")
@@ -175,7 +178,7 @@ def limit_problems(limits: Mapping[str, float]) -> list[str]:
 
 
 def alpha_problems(alphas: Sequence[float]) -> list[str]:
-    """Why settings of the dial cannot be tried in this order."""
+    """Why interpolation coefficients cannot be tried in this order."""
     rising = list(alphas) == sorted(set(alphas))
     if alphas and rising and 0 < alphas[0] <= alphas[-1] <= 1:
         return []

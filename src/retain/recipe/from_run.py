@@ -21,15 +21,15 @@ TAKEN = (
 """Fields that are as in the earlier run unless they are said: its control data and the way they are put among them."""
 
 TASK_POINTS, TASK_NATS = 5.0, 0.05
-"""How much of what the earlier run learned may be lost where nothing is said: the verdict's own tolerances."""
+"""How much of what the earlier run learned may be lost where nothing is said: the verdict's own margins."""
 
 
 def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
     """Fill a recipe's values from the run named by `from_run`: all that was kept or learned there is kept here.
 
-    The model is what that run delivered. Its keep suites, its reference text and its test data (as a suite of the name
+    The model is what that run delivered. Its retention suites, its held-out text and its test data (as a suite of the name
     of its folder) are kept, besides what the recipe names. A limit of its budget holds here too unless the recipe
-    states another, and what it learned may be lost by the verdict's tolerance where any budget is stated.
+    states another, and what it learned may be lost by the verdict's margin where any budget is stated.
 
     Raises:
         InputError: the folder holds no complete run of `retain tune`.
@@ -50,13 +50,15 @@ def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
         **values,
         "model": str(folder / MERGED),
         "keep": list(dict.fromkeys([*earlier.get("keep", ()), *learned, *_listed(values.get("keep"))])),
-        "reference": list(dict.fromkeys([*earlier.get("reference", ()), *_listed(values.get("reference"))])),
+        "held_out_text": list(
+            dict.fromkeys([*earlier.get("held_out_text", ()), *_listed(values.get("held_out_text"))])
+        ),
         "budget": {**budget, **(stated if isinstance(stated, dict) else {})},
     }
 
 
-def dial_values(source: str | None, said: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """A recipe's path and the values that replace its own, for `retain dial`: a run's folder stands for its recipe.
+def scale_values(source: str | None, said: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """A recipe's path and the values that replace its own, for `retain scale`: a run's folder stands for its recipe.
 
     Raises:
         InputError: it is a folder, but of no run.
@@ -72,18 +74,18 @@ def dial_values(source: str | None, said: dict[str, Any]) -> tuple[str | None, d
     tuned = next((folder / name for name in ("trained", "adapter", "model") if (folder / name).is_dir()), None)
     if tuned is None:
         raise InputError(f"{folder} has no trained weights yet; finish the run with retain tune.")
-    taken = {name: earlier[name] for name in DIAL_FIELDS if name in earlier}
+    taken = {name: earlier[name] for name in SCALE_FIELDS if name in earlier}
     if earlier.get("from_run"):
         taken["origin"] = earlier["from_run"]
-    return None, {**taken, "tuned": str(tuned), "output": str(folder / "dial"), **said}
+    return None, {**taken, "tuned": str(tuned), "output": str(folder / "scaling"), **said}
 
 
-DIAL_FIELDS = (
-    "model", "train", "test", "keep", "reference", "dtype", "attention", "trust_remote_code", "keep_format",
-    "keep_score", "test_items", "keep_items", "max_new_tokens", "reference_tokens",
+SCALE_FIELDS = (
+    "model", "train", "test", "keep", "held_out_text", "dtype", "attention", "trust_remote_code", "keep_format",
+    "keep_score", "test_items", "keep_items", "max_new_tokens", "held_out_tokens",
     "evaluation_batch_size", "max_length", "budget", "confidence", "alphas", "control_share",
 )  # fmt: skip
-"""Fields that `retain dial RUN` takes from the run's recipe."""
+"""Fields that `retain scale RUN` takes from the run's recipe."""
 
 
 def _tolerated(folder: Path) -> float:

@@ -15,12 +15,12 @@ class Measuring(BaseModel):
 
     model: str = Field(
         description="Base model: a folder or a hub id. The data decide what it is loaded as: a language model, a "
-        "classifier of texts, or a classifier of pictures."
+        "classifier of texts, or a classifier of images."
     )
     test: str | None = Field(
         None,
         description="Held-out data of the task: JSONL of {prompt, completion}, {messages}, {text, label} or {image, "
-        "label}, a folder of pictures (one folder a class), a suite, or a data set id (owner/name[:split]). Nothing is "
+        "label}, a folder of images (one folder a class), a suite, or a data set id (owner/name[:split]). Nothing is "
         "trained on it.",
     )
     keep: tuple[str, ...] = Field(
@@ -29,10 +29,10 @@ class Measuring(BaseModel):
         "of {question, choices, answer}, {question, answers}, {text, label}, {image, label}, {query, match}, …; "
         "NAME:=SOURCE gives one a name of your own.",
     )
-    reference: tuple[str, ...] = Field(
+    held_out_text: tuple[str, ...] = Field(
         (),
         description="Plain text, not the task's, on which the drift of the language is measured; several files are "
-        "told apart as genres.",
+        "told apart as domains.",
     )
     output: str = Field(description="Folder for the record, the report and what was trained.")
 
@@ -57,14 +57,16 @@ class Measuring(BaseModel):
         "total", description="Log-likelihood by which a choice is picked: total, or mean per token or per character."
     )
     test_items: int | None = Field(None, gt=1, description="Held-out items used at most. [all]")
-    keep_items: int | None = Field(None, gt=1, description="Items of each keep suite used at most, drawn evenly. [all]")
-    tolerance: float = Field(
-        5.0, gt=0, le=100, description="Points (of 100) that a keep suite may have lost and still be called kept."
+    keep_items: int | None = Field(
+        None, gt=1, description="Items of each retention suite used at most, drawn evenly. [all]"
     )
-    tolerance_nats: float = Field(
+    margin: float = Field(
+        5.0, gt=0, le=100, description="Points (of 100) that a retention suite may have lost and still be called kept."
+    )
+    margin_nats: float = Field(
         0.05,
         gt=0,
-        description="The same for cross-entropy, on reference text and in keep suites of completions, in nats per "
+        description="The same for cross-entropy, on held-out text and in retention suites of completions, in nats per "
         "token.",
     )
     judge: str | None = Field(
@@ -77,15 +79,15 @@ class Measuring(BaseModel):
     generate: int = Field(
         64,
         ge=0,
-        description="Items of the test data, and of each keep suite of completions, for which both models write an "
+        description="Items of the test data, and of each retention suite of completions, for which both models write an "
         "answer; 0 for none.",
     )
     max_new_tokens: int = Field(48, gt=0, description="Longest answer written, in tokens.")
-    reference_tokens: int = Field(8192, gt=1, description="Tokens of the reference text used at most.")
+    held_out_tokens: int = Field(8192, gt=1, description="Tokens of the held-out text used at most.")
     evaluation_batch_size: int = Field(32, gt=0, description="Sequences scored at once.")
     max_length: int = Field(512, gt=1, description="Longest sequence in tokens; what is cut off is counted and said.")
 
-    @field_validator("keep", "reference", mode="before")
+    @field_validator("keep", "held_out_text", mode="before")
     @classmethod
     def _one_suite_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -97,7 +99,7 @@ class Measuring(BaseModel):
 
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:
-        if not (self.test or self.keep or self.reference or getattr(self, "lm_eval", ())):
+        if not (self.test or self.keep or self.held_out_text or getattr(self, "lm_eval", ())):
             raise ValueError("nothing to measure: give at least one of test, keep and reference")
         if self.generate == 1:
             raise ValueError("generate: one answer has no interval; give 0 for none, or at least 2")

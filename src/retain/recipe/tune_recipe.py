@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from retain.recipe.calibrate_recipe import Calibrating
-from retain.recipe.control_recipe import KL, Controlling, Means
+from retain.recipe.control_recipe import KL, Controlling, Regularisation
 from retain.recipe.measure_recipe import Measuring
 
 LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3} | dict.fromkeys(
@@ -20,7 +20,7 @@ that starts with both factors away from 0 learns as much as LoRA at about a tent
 OTHER_LEARNING_RATE = 5e-4
 
 
-class Recipe(Measuring, Calibrating, Controlling, Means):
+class Recipe(Measuring, Calibrating, Controlling, Regularisation):
     """What `retain tune` and `retain compare` are told: what to train, on what, how, and what to measure."""
 
     train: str = Field(description="Data to learn, in the shape of the test data.")
@@ -105,8 +105,10 @@ class Recipe(Measuring, Calibrating, Controlling, Means):
             ]
         if (isinstance(self.seeds, int) and self.seeds < 1) or self.seeds == ():
             problems.append("seeds: at least one is needed")
-        if self.anchor == "budget" and KL not in self.budget:
-            problems.append(f"anchor: budget needs a limit of {KL}, as --budget {KL}:0.1; or give the anchor's weight")
+        if self.kl_weight == "budget" and KL not in self.budget:
+            problems.append(
+                f"KL penalty: budget needs a limit of {KL}, as --budget {KL}:0.1; or give the KL penalty's weight"
+            )
         problems += [f"training.{field}: {reason}" for field, reason in RESERVED.items() if field in self.training]
         if problems:
             raise ValueError("; ".join(problems))
@@ -125,7 +127,7 @@ class Recipe(Measuring, Calibrating, Controlling, Means):
     @property
     def limits_training(self) -> bool:
         """Whether the budget's limit of KL acts on the training, and not only on what is delivered."""
-        return self.anchor == "budget" or (self.watch and KL in self.budget)
+        return self.kl_weight == "budget" or (self.kl_monitor and KL in self.budget)
 
     @property
     def rate(self) -> float:

@@ -34,14 +34,14 @@ class BudgetRecord(Record):
     told: str = ""
 
 
-class DialPoint(Record):
-    """One score at one setting of the dial, W0 + α (W_eff − W0); `loss` is positive where it is worse than the base.
+class ScalingPoint(Record):
+    """One score at one interpolation coefficient, W0 + α (W_eff − W0); `loss` is positive where it is worse than the base.
 
     `interval` is the two-sided 95 % interval of `loss`; `bound` and `kept` are there where it has a limit.
     """
 
     alpha: float
-    part: Literal["task", "keep", "reference"]
+    part: Literal["task", "keep", "held_out_text"]
     name: str
     metric: str
     n: int
@@ -53,16 +53,16 @@ class DialPoint(Record):
     kept: bool | None = None
 
 
-class Dial(Record):
-    """The dial: how much of the update is delivered, and what was measured along it, on control data.
+class Scaling(Record):
+    """The update scaling: how much of the update is delivered, and what was measured along it, on control data.
 
     `alpha` is 1 for all that was trained and 0 for the base: then no adapter was delivered. `alphas` are those that
-    were to be tried, in the order of the test; `curve` holds those that were. `groups` tells the part of the dial of
+    were to be tried, in the order of the test; `curve` holds those that were. `groups` tells the part of the update scaling of
     layers whose names match a pattern, where they differ.
     """
 
     alpha: float
     alphas: tuple[float, ...] = ()
     groups: dict[str, float] = Field(default_factory=dict)
-    curve: tuple[DialPoint, ...] = ()
+    curve: tuple[ScalingPoint, ...] = ()
     note: str = ""

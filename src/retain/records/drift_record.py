@@ -31,7 +31,7 @@ class HiddenDrift(Record):
     relative_l2: float
 
 
-class AmountLayer(Record):
+class FeatureScaleLayer(Record):
     """The equivalent amount that a feature-space adapter learned for one layer: |T x|/|x| in the mean, top features."""
 
     name: str
@@ -41,7 +41,7 @@ class AmountLayer(Record):
 
 
 class Drift(Record):
-    """How far the model moved, on the reference text and in its weights; null where it was not or cannot be measured.
+    """How far the model moved, on the held-out text and in its weights; null where it was not or cannot be measured.
 
     `kl_nats_per_token` = mean over positions of KL(base ‖ tuned); `ce_drift_nats_per_token` = CE_tuned − CE_base;
     `churn` = P(the most likely next token differs); `update_relative_frobenius` = ‖W_eff − W0‖_F/‖W0‖_F over all
@@ -74,5 +74,5 @@ class Drift(Record):
     column_leak: float | None = None
     layers: tuple[LayerDrift, ...] = ()
     hidden: tuple[HiddenDrift, ...] = ()
-    amounts: tuple[AmountLayer, ...] = ()
+    amounts: tuple[FeatureScaleLayer, ...] = ()
     note: str = ""

@@ -23,11 +23,11 @@ class Side(Record):
 class Item(Record):
     """One question with what both models said to it. `part` tells which table of the result it belongs to.
 
-    Items of one `group` belong together (one article, one picture): the group is the independent unit. `condition`
-    names the domain, genre or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
+    Items of one `group` belong together (one article, one image): the group is the independent unit. `condition`
+    names the domain, domain or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
     """
 
-    part: Literal["task", "keep", "reference"]
+    part: Literal["task", "keep", "held_out_text"]
     suite: str
     index: int
     group: str | None = None

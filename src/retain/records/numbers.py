@@ -105,8 +105,8 @@ def percent(value: float | None, interval: Interval | None = None) -> str:
     return f"{plain(value, POINTS)}% {bracket(interval, POINTS, signs=False)}".rstrip()
 
 
-def tolerance(value: float, unit: Unit) -> str:
-    """A tolerated loss with its unit: `2.0 points`."""
+def margin(value: float, unit: Unit) -> str:
+    """A allowed loss with its unit: `2.0 points`."""
     return f"{plain(value, unit)} {unit.name}".rstrip()
 
 

@@ -1,7 +1,7 @@
 """The record of one run: the one schema that evaluation writes and the report reads. Plain values, no torch.
 
 `result.json` is a `Result`; `items.jsonl` beside it holds one `Item` a line, so that each figure can be looked behind.
-Every interval is two-sided, 95 %, and paired: a bootstrap that resamples items (windows for the reference text); for
+Every interval is two-sided, 95 %, and paired: a bootstrap that resamples items (windows for the held-out text); for
 right-or-wrong metrics with fewer than 20 changed items a closed form from exact binomial limits, because a bootstrap of
 so few changes is too narrow (`retain.stats.bootstrap`).
 """
@@ -16,13 +16,13 @@ from pydantic import ConfigDict, Field
 
 from retain.errors import InputError
 from retain.records.base import Record
-from retain.records.budget_record import BudgetRecord, Dial
+from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
 from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
 from retain.records.verdicts import Judgement
 
-SCHEMA: Literal["retain.result/1"] = "retain.result/1"
+SCHEMA: Literal["retain.result/2"] = "retain.result/2"
 """Name and major version of the record; raised when a field changes its meaning or goes."""
 
 
@@ -42,20 +42,20 @@ class Parameters(Record):
 
 
 class Conditions(Record):
-    """How one side was asked; equal on both sides in every field. `questions_hash` covers all that was put to it."""
+    """How one side was asked; equal on both sides in every field. `input_hash` covers all that was put to it."""
 
     engine: str
     dtype: str
     attention: str
     device: str
-    reader_hash: str
-    questions_hash: str
+    preprocessor_hash: str
+    input_hash: str
 
 
 class CurvePoint(Record):
     """One moment of the training: mean loss since the last point, learning rate; what was watched, or null.
 
-    `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts; `kl_weight` the anchor's weight; `update_size` the
+    `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts; `kl_weight` the KL penalty's weight; `update_size` the
     update's size in the unit that was limited, after limiting.
     """
 
@@ -72,7 +72,7 @@ class Cost(Record):
 
     `tokens` counts all tokens read in training but padding, prompts included. `calibration_seconds` is what went before
     it, where the method begins at what texts say: reading or writing them, unless that was done before, and solving.
-    `dial_seconds` is what certifying a budget along the dial took.
+    `scaling_seconds` is what certifying a budget along the scaling path took.
     """
 
     train_seconds: float = 0.0
@@ -82,7 +82,7 @@ class Cost(Record):
     tokens: int = 0
     peak_rss_bytes: int = 0
     measure_seconds: float = 0.0
-    dial_seconds: float = 0.0
+    scaling_seconds: float = 0.0
     final_train_loss: float | None = None
 
 
@@ -99,10 +99,10 @@ class Provenance(Record):
 
 
 class SuiteFacts(Record):
-    """What a suite is, from its own file: enough to find and cite it. `kind` says how it is asked."""
+    """What a suite is, from its own file: enough to find and cite it. `task_type` says how it is asked."""
 
     name: str
-    kind: str
+    task_type: str
     part: Literal["task", "keep"]
     title: str = ""
     version: int = 1
@@ -115,11 +115,11 @@ class Result(Record):
     """The whole record of one run; see the module's text for the schema's rules.
 
     `training` holds the recipe's fields that decided the training, beside method, seed and learning rate; it is empty
-    for a model that was trained elsewhere. `tolerances` are the losses that still count as kept: as a share, for
+    for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
     metrics that have a largest value, and in nats per token.
     """
 
-    schema_: Literal["retain.result/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["retain.result/2"] = Field(default=SCHEMA, alias="schema")
     model: str
     method: MethodRecord
     seed: int | None
@@ -127,7 +127,7 @@ class Result(Record):
     training: dict[str, Any] = Field(default_factory=dict)
     parameters: Parameters
     judgement: Judgement | None = None
-    tolerances: tuple[float, float] | None = None
+    margins: tuple[float, float] | None = None
     task: tuple[TaskScore, ...] = ()
     keep: tuple[KeepScore, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
@@ -135,7 +135,7 @@ class Result(Record):
     calibration: tuple[Calibration, ...] = ()
     drift: Drift = Drift()
     budget: tuple[BudgetRecord, ...] = ()
-    dial: Dial | None = None
+    scaling: Scaling | None = None
     cost: Cost = Cost()
     curve: tuple[CurvePoint, ...] = ()
     conditions: dict[Literal["base", "tuned"], Conditions] | None = None

@@ -29,7 +29,7 @@ class TaskScore(Record):
 
 
 class KeepScore(Record):
-    """One keep suite, paired by item.
+    """One retention suite, paired by item.
 
     `lost` = P(base right, tuned wrong), `gained` = P(base wrong, tuned right), `p_value` the exact two-sided McNemar
     test of lost against gained; `interval` that of tuned − base; `retention` = (tuned − chance)/(base − chance).
@@ -58,7 +58,7 @@ class KeepScore(Record):
 
 
 class Breakdown(Record):
-    """One metric of one suite on the part of its items that share a condition: a domain, a corruption, a genre."""
+    """One metric of one suite on the part of its items that share a condition: a domain, a corruption, a domain."""
 
     suite: str
     metric: str
@@ -70,7 +70,7 @@ class Breakdown(Record):
 
 
 class Shift(Record):
-    """What tuning cost on one suite of inputs that differ from the usual ones: corrupted pictures, another style.
+    """What tuning cost on one suite of inputs that differ from the usual ones: corrupted images, another style.
 
     "corruption error": `base` and `tuned` are the shares wrong over all corruptions, `value` the mean over kinds of
     errors after / errors before (mCE vs base, 1 for no change), `by_kind` each kind's, null where the base makes no

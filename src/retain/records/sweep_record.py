@@ -1,4 +1,4 @@
-"""What a pilot found, as plain values: its candidates, what each gained and moved, and which was chosen."""
+"""What a sweep found, as plain values: its candidates, what each gained and moved, and which was chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Record(BaseModel):
 
 
 class Point(_Record):
-    """One candidate at one setting of the dial.
+    """One candidate at one interpolation coefficient.
 
     Attributes:
         alpha: the part of the update that acts; 1 is all of it.
@@ -31,7 +31,7 @@ class Point(_Record):
     accuracy: float | None = None
 
 
-class Trial(_Record):
+class Candidate(_Record):
     """One candidate: what was tried, what was found, or why nothing was.
 
     Attributes:
@@ -57,22 +57,22 @@ class Trial(_Record):
     failed: str | None = None
 
 
-class Choice(_Record):
+class Recommendation(_Record):
     """The candidate and the setting to start with.
 
     Attributes:
-        trial: its place among the trials.
+        candidate: its place among the candidates.
         alpha: the setting.
         within: whether its KL is within the limit; if not, none was, and this one moved least.
     """
 
-    trial: int
+    candidate: int
     alpha: float
     within: bool
 
 
-class Pilot(_Record):
-    """A whole pilot: `advice.json`."""
+class SweepRecord(_Record):
+    """A whole sweep: `advice.json`."""
 
     retain_advice: Literal[1] = 1
     model: str
@@ -81,23 +81,23 @@ class Pilot(_Record):
     base_accuracy: float | None = None
     held_items: int
     train_items: int
-    pilot_steps: int
+    sweep_steps: int
     seed: int
     probes: int
     probe_tokens: int | None = None
     limit: float
     limit_stated: bool
-    trials: tuple[Trial, ...]
-    chosen: Choice
+    candidates: tuple[Candidate, ...]
+    chosen: Recommendation
     untried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     whole_steps: int
     whole_seconds: float
 
     @property
-    def best(self) -> Trial:
+    def best(self) -> Candidate:
         """The candidate that was chosen."""
-        return self.trials[self.chosen.trial]
+        return self.candidates[self.chosen.candidate]
 
     @property
     def best_point(self) -> Point:

@@ -11,11 +11,11 @@ Learned = Literal["yes", "worse", "not shown", "not measured"]
 
 
 class SuiteVerdict(Record):
-    """What may be said of one keep suite, by which metric, and why.
+    """What may be said of one retention suite, by which metric, and why.
 
-    `p_adjusted` is Holm's over all tests for loss in the report; `tolerance` the largest loss that still counts as
+    `p_adjusted` is Holm's over all tests for loss in the report; `margin` the largest loss that still counts as
     kept, in the unit of `decided_by`; `items_needed` how many items in all would settle a suite that is undecided;
-    `can_show_loss` whether even a destroyed model would be found out on it.
+    `has_power` whether even a chance-level model would be found out on it.
     """
 
     suite: str
@@ -24,14 +24,14 @@ class SuiteVerdict(Record):
     decided_by: str
     n: int
     units: int
-    tolerance: float
-    can_show_loss: bool
+    margin: float
+    has_power: bool
     p_value: float | None = None
     p_adjusted: float | None = None
     items_needed: int | None = None
 
 
-class NullCheck(Record):
+class AACheck(Record):
     """The base put to itself: asked again on the very side that is compared with the tuned model.
 
     `items` were asked twice, of which `changed` got another score; `kl_max_nats` is the largest KL of any reference
@@ -58,4 +58,4 @@ class Judgement(Record):
     learned: Learned
     suites: tuple[SuiteVerdict, ...] = ()
     alpha: float = 0.05
-    null_check: NullCheck | None = None
+    aa_check: AACheck | None = None

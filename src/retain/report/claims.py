@@ -33,7 +33,7 @@ SYMBOLS: dict[str, str] = {
 
 
 _UNKNOWN_LOSS = {
-    False: "No keep suite was measured, so nothing is known about what it lost.",
+    False: "No retention suite was measured, so nothing is known about what it lost.",
     True: "So nothing is known about what it lost.",
 }
 
@@ -200,10 +200,10 @@ def _limits(score: KeepScore, reading: Reading) -> str:
 def drift_claims(drift: Drift) -> list[Claim]:
     """How far the model moved, in sentences."""
     nats = numbers.NATS
-    n = f"on {numbers.count(drift.tokens)} tokens of reference text"
+    n = f"on {numbers.count(drift.tokens)} tokens of held-out text"
     found = []
     if drift.kl_nats_per_token is None:
-        found.append(Claim("drift", "Drift on reference text was not measured."))
+        found.append(Claim("drift", "Drift on held-out text was not measured."))
     else:
         kl = numbers.level(drift.kl_nats_per_token, drift.kl_interval, nats)
         churn = (

@@ -118,9 +118,9 @@ def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     if losses:
         parts.append(f"Loss shown {'; '.join(losses)}.")
     elif judged:
-        parts.append("No loss shown on any keep suite, which does not prove that there was none.")
+        parts.append("No loss shown on any retention suite, which does not prove that there was none.")
     else:
-        parts.append("No keep suite could show a loss, so nothing is known about what was lost.")
+        parts.append("No retention suite could show a loss, so nothing is known about what was lost.")
     return " ".join(parts)
 
 
@@ -159,7 +159,7 @@ def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
     else:
         sentences.append("No task was measured, so nothing is known about what was learned.")
     if not suites:
-        sentences.append("No keep suite was measured, so nothing is known about what was lost.")
+        sentences.append("No retention suite was measured, so nothing is known about what was lost.")
     return [sentence for sentence in sentences if sentence]
 
 
@@ -204,7 +204,7 @@ def _drift_sentence(groups: Sequence[Group]) -> list[str]:
     (least, least_title), (most, most_title) = min(found), max(found)
     low, high = numbers.plain(least, numbers.NATS), numbers.plain(most, numbers.NATS)
     told = f"least with {least_title} ({low}), most with {most_title} ({high})"
-    return [f"Drift on reference text (KL, nats per token): {told}."]
+    return [f"Drift on held-out text (KL, nats per token): {told}."]
 
 
 def _front(groups: Sequence[Group], task: Key, suite: Key) -> str:

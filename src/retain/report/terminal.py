@@ -28,12 +28,12 @@ from retain.compare.pick import (
     task_keys,
 )
 from retain.records import numbers
-from retain.records.budget_record import BudgetRecord, Dial
+from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
 from retain.report.claims import SYMBOLS, Reading, read_keep, read_task, subtitle
 from retain.report.tables import scores_table as tables
-from retain.report.tables.budget import dial_tables
+from retain.report.tables.budget import scaling_tables
 from retain.report.tables.comparison_budgets import budgets_table
 from retain.report.tables.comparison_tables import keep_reading, mean, task_reading
 from retain.report.tables.drift_tables import drift_table
@@ -44,7 +44,7 @@ from retain.report.verdict_words import headline, verdict_table
 WIDTH = 100
 
 _LEFT_OUT = frozenset({"Metric", "Test", "Items", "Units needed"})
-"""Columns of the dial's tables for which the terminal is too narrow; the report has them."""
+"""Columns of the update scaling's tables for which the terminal is too narrow; the report has them."""
 
 MOST_LIMITS = 2
 """Limits of a budget for which a comparison has room."""
@@ -57,8 +57,8 @@ _RUN_LEGEND = (
 )
 _COMPARISON_LEGEND = (
     "( ) change, [ ] its 95% interval over seeds and items. ▲ better, ▼ worse, = no change shown.\n"
-    "lost: right before, wrong now. KL: how far predictions moved on reference text, in nats per token;\n"
-    "ΔCE: how much worse the reference text is predicted, in nats per token."
+    "lost: right before, wrong now. KL: how far predictions moved on held-out text, in nats per token;\n"
+    "ΔCE: how much worse the held-out text is predicted, in nats per token."
 )
 
 
@@ -81,7 +81,7 @@ def run_table(result: Result) -> RenderableType:
     if judged is not None:
         parts.append(_verdict_table(judged))
     if result.budget:
-        parts.append(dial_view(result.budget, result.dial, curve=False))
+        parts.append(scaling_view(result.budget, result.scaling, curve=False))
     if result.task:
         parts.append(_task_table(result.task))
     if result.keep:
@@ -96,17 +96,17 @@ def run_table(result: Result) -> RenderableType:
     return Constrain(Group(*parts, Text(_RUN_LEGEND, style="dim")), WIDTH)
 
 
-def dial_view(budget: Sequence[BudgetRecord], dial: Dial | None, *, curve: bool = True) -> RenderableType:
-    """The limits with their certificates, what stood in the way of more, and the curve along the dial."""
+def scaling_view(budget: Sequence[BudgetRecord], scaling: Scaling | None, *, curve: bool = True) -> RenderableType:
+    """The limits with their certificates, what stood in the way of more, and the curve along the scaling path."""
     parts: list[RenderableType] = []
-    for table in dial_tables(budget, dial if curve else None):
+    for table in scaling_tables(budget, scaling if curve else None):
         shown = [index for index, name in enumerate(table.head) if name not in _LEFT_OUT]
         drawn = _table(table.caption, [table.head[index] for index in shown])
         for row in table.rows:
             drawn.add_row(*(_text(row[index]) for index in shown))
         parts.append(drawn)
-    if dial is not None and dial.note:
-        parts.append(_text(dial.note, "dim"))
+    if scaling is not None and scaling.note:
+        parts.append(_text(scaling.note, "dim"))
     return Constrain(Group(*parts), WIDTH)
 
 

@@ -1,6 +1,6 @@
 """The verdict in words: on the whole run in one sentence, on each suite in one row.
 
-"Kept" never means that nothing was lost. It means: shown to have lost less than the tolerance.
+"Kept" never means that nothing was lost. It means: shown to have lost less than the margin.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ VERDICTS: tuple[Verdict, ...] = ("kept", "lost", "changed format", "too few item
 VERDICT_SIGNS: dict[str, str] = {"kept": "✓", "lost": "▼", "changed format": "↔", "too few items to say": "?"}
 
 MEANING = (
-    "Kept: shown to have lost less than the tolerance. Lost: a loss is shown. Changed format: the knowledge is still "
+    "Kept: shown to have lost less than the margin. Lost: a loss is shown. Changed format: the knowledge is still "
     "there, but the answers are given in another form. Too few items to say: neither a loss nor its absence is shown."
 )
-REFERENCE_TEXT = "reference text"
-"""A judgement's name for what was measured on reference text; its change stands in the drift, not in a score."""
+HELD_OUT_TEXT = "held-out text"
+"""A judgement's name for what was measured on held-out text; its change stands in the drift, not in a score."""
 
 _LEARNED = {
     "yes": "It learned the task",
@@ -64,10 +64,10 @@ def _clause(reason: str) -> str:
 
 
 def verdict_table(result: Result) -> Table | None:
-    """One row a keep suite; null where nothing was judged."""
+    """One row a retention suite; null where nothing was judged."""
     if result.judgement is None or not result.judgement.suites:
         return None
-    head = ("Suite", "Verdict", "Why", "Change [95%]", "Tolerance", "p adjusted", "Items", "Units", "Items needed")
+    head = ("Suite", "Verdict", "Why", "Change [95%]", "Margin", "p adjusted", "Items", "Units", "Items needed")
     rows = tuple(_verdict_row(verdict, result) for verdict in result.judgement.suites)
     return Table("Verdict on each suite", head, rows, f"{MEANING} {_method_note(result.judgement)}")
 
@@ -82,7 +82,7 @@ def _verdict_row(verdict: SuiteVerdict, result: Result) -> tuple[str, ...]:
     unit = numbers.unit_of(verdict.decided_by)
     score = deciding_score(result.keep, verdict)
     items = numbers.count(verdict.n)
-    if score is None and verdict.suite == REFERENCE_TEXT:
+    if score is None and verdict.suite == HELD_OUT_TEXT:
         change, interval = result.drift.ce_drift_nats_per_token, result.drift.ce_drift_interval
         items += " windows"
     else:
@@ -91,9 +91,9 @@ def _verdict_row(verdict: SuiteVerdict, result: Result) -> tuple[str, ...]:
     return (
         verdict.suite,
         verdict_cell(verdict.verdict),
-        verdict.reason + ("" if verdict.can_show_loss else " Even a destroyed model would not be found out here."),
+        verdict.reason + ("" if verdict.has_power else " Even a chance-level model would not be found out here."),
         numbers.change(change, interval, unit),
-        numbers.tolerance(verdict.tolerance, unit),
+        numbers.margin(verdict.margin, unit),
         numbers.p_value(verdict.p_adjusted),
         items,
         numbers.count(verdict.units),
@@ -109,15 +109,15 @@ def _method_note(judged: Judgement) -> str:
     )
 
 
-def null_line(result: Result) -> str:
+def aa_line(result: Result) -> str:
     """The base put to itself, in one sentence; empty where that was not done."""
-    check = None if result.judgement is None else result.judgement.null_check
+    check = None if result.judgement is None else result.judgement.aa_check
     if check is None:
         return ""
     asked = f"the base was asked {numbers.count(check.items)} questions twice"
     kl = "" if check.kl_max_nats is None else f", KL at most {numbers.three_digits(check.kl_max_nats)} nats"
     difference = f"largest difference of a score {numbers.three_digits(check.score_difference_max)}{kl}"
-    opening = "Null check passed" if check.passed else "NULL CHECK FAILED, so no verdict here can be trusted"
+    opening = "A/A check passed" if check.passed else "NULL CHECK FAILED, so no verdict here can be trusted"
     note = f" {check.note}" if check.note else ""
     return f"{opening}: {asked}, {numbers.count(check.changed)} scores changed ({difference}).{note}"
 

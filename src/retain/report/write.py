@@ -25,13 +25,13 @@ from retain.report.plots.comparison_plot import comparison_figure
 from retain.report.plots.run_figure import run_figure
 from retain.report.plots.style import save_png, sheet_figure
 
-SECTION_PLOTS = ("dial.png", "breakdown.png", "calibration.png", "drift.png", "curve.png")
+SECTION_PLOTS = ("scaling.png", "breakdown.png", "calibration.png", "drift.png", "curve.png")
 
 
 def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> list[Path]:
     """Write `report.html`, `report.md`, `model_card.md` and the plots of one run.
 
-    `plot.png` is always there; `dial.png`, `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` only where
+    `plot.png` is always there; `scaling.png`, `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` only where
     the record has what they show: what an earlier report left of these is removed.
 
     Args:

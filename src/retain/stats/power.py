@@ -16,7 +16,7 @@ from retain.stats.bootstrap import FEW_CHANGED, few_changes_interval
 from retain.stats.mcnemar import SIGNIFICANCE
 
 SURE_TO_SHOW = 0.95
-"""A suite can show loss if a destroyed model would be called lost with at least this probability."""
+"""A suite can show loss if a chance-level model would be called lost with at least this probability."""
 
 MOST_ITEMS = 1_000_000
 """More items than this are not planned for."""
@@ -30,10 +30,10 @@ BLOCK = 256
 HALF_WIDTH = float(special.ndtri(0.975))
 
 
-def destroyed_power(base_right: int, n: int, chance: float, alpha: float = SIGNIFICANCE) -> float:
-    """Probability that a destroyed model would be called lost by the exact McNemar test at level alpha.
+def chance_level_power(base_right: int, n: int, chance: float, alpha: float = SIGNIFICANCE) -> float:
+    """Probability that a chance-level model would be called lost by the exact McNemar test at level alpha.
 
-    A destroyed model guesses: each item is right with probability c, whatever the base said. Of the k items that the
+    A chance-level model guesses: each item is right with probability c, whatever the base said. Of the k items that the
     base has right lost ~ Binomial(k, 1 − c), of the others gained ~ Binomial(n − k, c), and the power is
     Σ_g P(gained = g) · P(lost ≥ b(g)), b(g) being the fewest lost items that the test calls lost beside g gained. Exact
     for every n, but for numbers gained that are over 8 standard deviations and 40 items from their mean.
@@ -80,10 +80,10 @@ def _mcnemar(lost: Any, gained: Any) -> Any:
     return 2 * special.betainc(lost, np.asarray(gained) + 1.0, 0.5)
 
 
-def can_show_loss(
+def has_power(
     base_right: int, n: int, chance: float, alpha: float = SIGNIFICANCE, *, units: float | None = None
 ) -> bool:
-    """Whether a destroyed model would be called lost with probability `SURE_TO_SHOW` or more; see `destroyed_power`.
+    """Whether a chance-level model would be called lost with probability `SURE_TO_SHOW` or more; see `chance_level_power`.
 
     Args:
         base_right: items that the base has right.
@@ -94,14 +94,14 @@ def can_show_loss(
     """
     units = n if units is None else units
     worth, number = (math.floor(value + 1e-9) for value in (base_right * units / n, units))
-    return destroyed_power(worth, number, chance, alpha) >= SURE_TO_SHOW
+    return chance_level_power(worth, number, chance, alpha) >= SURE_TO_SHOW
 
 
 def items_needed(
     lost: int,
     gained: int,
     n: int,
-    tolerance: float,
+    margin: float,
     alpha: float = SIGNIFICANCE,
     *,
     base_right: int,
@@ -111,8 +111,8 @@ def items_needed(
 ) -> int | None:
     """The smallest number of items in all at which a suite would be settled if it went on as it began; None: too many.
 
-    Settled is *lost* (exact p · tests < alpha, more lost than gained) or *kept* (a destroyed model would show, and the
-    lower end of the interval is above −tolerance). The counts planned with are N · (lost + ½)/(n + 1) and
+    Settled is *lost* (exact p · tests < alpha, more lost than gained) or *kept* (a chance-level model would show, and the
+    lower end of the interval is above −margin). The counts planned with are N · (lost + ½)/(n + 1) and
     N · (gained + ½)/(n + 1), as fractions. The lower end is that of `few_changes_interval`, and from
     `bootstrap.FEW_CHANGED` changed items on δ − 1.96 √((l + g − δ²)/N) with the shares l and g and δ = g − l. It is a
     plan: the suite is then settled if the shares stay as they are, or move the better way: about every other time.
@@ -121,7 +121,7 @@ def items_needed(
         lost: items lost.
         gained: items gained.
         n: items so far.
-        tolerance: largest loss, as a share of the items, that counts as kept.
+        margin: largest loss, as a share of the items, that counts as kept.
         alpha: level of the whole report.
         base_right: items so far that the base has right.
         chance: probability of guessing right.
@@ -139,10 +139,10 @@ def items_needed(
         return loss > gain and float(_mcnemar(loss * size, gain * size)) * tests < alpha
 
     def is_safe(size: int) -> bool:
-        return _planned_low(loss, gain, size) > -tolerance
+        return _planned_low(loss, gain, size) > -margin
 
     def shows(size: int) -> bool:
-        return can_show_loss(round(base_right / n * size), size, chance, alpha / tests)
+        return has_power(round(base_right / n * size), size, chance, alpha / tests)
 
     more = math.floor(units) + 1
     safe = _first(is_safe, more)
@@ -154,7 +154,7 @@ def units_needed(
     change: float,
     interval: Interval,
     n: int,
-    tolerance: float,
+    margin: float,
     alpha: float = SIGNIFICANCE,
     *,
     tests: int = 1,
@@ -166,10 +166,10 @@ def units_needed(
         change: mean change, negative when worse.
         interval: of the change, on n units.
         n: items so far, or windows of text.
-        tolerance: largest loss that counts as kept.
+        margin: largest loss that counts as kept.
         alpha: level of the whole report.
         tests: tests in the report.
-        able: independent units that a destroyed model would lower, as a share of n, > 0.
+        able: independent units that a chance-level model would lower, as a share of n, > 0.
 
     Returns:
         A number above n, or None if it is above `MOST_ITEMS`.
@@ -177,7 +177,7 @@ def units_needed(
     deviation = (change - interval[0]) * math.sqrt(n)
     strict = -float(special.ndtri(alpha / tests / 2)) / HALF_WIDTH
     fewest = max(n + 1, math.ceil(fewest_units(alpha / tests) / able))
-    room = [(tolerance + change, 1.0)] if change > -tolerance else []
+    room = [(margin + change, 1.0)] if change > -margin else []
     loss = [(-change, strict)] if change < 0 else []
     sizes = [(factor * deviation / distance) ** 2 for distance, factor in room + loss]
     return _as_items([max(fewest, math.floor(size) + 1) for size in sizes if size < MOST_ITEMS], 1.0, n)

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from retain.data.preprocess import Reader
+from retain.data.preprocess import Preprocessor
 from retain.hf.models.head import head_inputs, output_layer, set_output_layer
 
 ITEMS = 2000
@@ -28,27 +28,32 @@ INVERSE_REGULARISATION = 0.1
 
 
 def fit_head(
-    model: Any, reader: Reader, items: Sequence[Any], labels: Sequence[str], batch_size: int, progress: Progress
+    model: Any,
+    preprocessor: Preprocessor,
+    items: Sequence[Any],
+    labels: Sequence[str],
+    batch_size: int,
+    progress: Progress,
 ) -> None:
     """Fit the output layer by logistic regression on the features that it reads; the rest of the model stays.
 
     Args:
         model: a classifier; it is left in eval mode.
-        reader: makes its inputs.
+        preprocessor: makes its inputs.
         items: labelled training items.
         labels: the classes in the order of the outputs.
         batch_size: items put at once.
         progress: display.
     """
     chosen = evenly_chosen(items)
-    order = sorted(range(len(chosen)), key=reader.lengths(chosen).__getitem__)
+    order = sorted(range(len(chosen)), key=preprocessor.lengths(chosen).__getitem__)
     device = next(model.parameters()).device
     bar = progress.add_task("a head is fitted on the base's features", total=len(chosen))
 
     def batches() -> Any:
         for start in range(0, len(order), batch_size):
             part = [chosen[index] for index in order[start : start + batch_size]]
-            yield {key: value.to(device) for key, value in reader.batch(part).items()}
+            yield {key: value.to(device) for key, value in preprocessor.batch(part).items()}
             progress.advance(bar, len(part))
 
     features = head_inputs(model.eval(), batches()).double().numpy()

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from retain.data.preprocess import PictureReader, Reader
+from retain.data.preprocess import ImagePreprocessor, Preprocessor
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import InputError, TrainingError
 from retain.recipe import Recipe
@@ -42,7 +42,7 @@ class PadCollator:
 
 
 def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = False) -> TrainingArguments:
-    """The Trainer's settings for a recipe. Tokens are not counted in pictures: transformers would count their pixels.
+    """The Trainer's settings for a recipe. Tokens are not counted in images: transformers would count their pixels.
 
     Raises:
         InputError: a field under `training` is unknown or refused by transformers.
@@ -89,9 +89,9 @@ class Lessons:
         return cls([{"input_ids": list(row.ids), "labels": row.labels} for row in rows], PadCollator(pad_id))
 
     @classmethod
-    def of_classes(cls, items: Sequence[Any], reader: Reader, labels: Sequence[str]) -> Lessons:
-        """Labelled texts or pictures; pictures are read anew for each batch."""
-        return cls(list(items), LabelCollator(reader, {label: index for index, label in enumerate(labels)}))
+    def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> Lessons:
+        """Labelled texts or images; images are read anew for each batch."""
+        return cls(list(items), LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)}))
 
     @property
     def are_read(self) -> bool:
@@ -99,21 +99,21 @@ class Lessons:
         return isinstance(self.collator, LabelCollator)
 
     @property
-    def of_pictures(self) -> bool:
-        """Whether what is read are pictures, which have no tokens."""
-        return isinstance(self.collator, LabelCollator) and isinstance(self.collator.reader, PictureReader)
+    def of_images(self) -> bool:
+        """Whether what is read are images, which have no tokens."""
+        return isinstance(self.collator, LabelCollator) and isinstance(self.collator.preprocessor, ImagePreprocessor)
 
 
 @dataclass(frozen=True)
 class LabelCollator:
-    """Makes batches of labelled texts or pictures."""
+    """Makes batches of labelled texts or images."""
 
-    reader: Reader
+    preprocessor: Preprocessor
     index: dict[str, int]
 
     def __call__(self, batch: Sequence[Any]) -> dict[str, torch.Tensor]:
         """Return the model's inputs and `labels`, int64 (B,)."""
-        return {**self.reader.batch(batch), "labels": torch.tensor([self.index[item.label] for item in batch])}
+        return {**self.preprocessor.batch(batch), "labels": torch.tensor([self.index[item.label] for item in batch])}
 
 
 def train(
@@ -141,7 +141,7 @@ def train(
         InputError: the training settings are refused.
         TrainingError: the loss or the gradient stopped being finite.
     """
-    arguments = training_arguments(recipe, directory, pictures=lessons.of_pictures)
+    arguments = training_arguments(recipe, directory, pictures=lessons.of_images)
     _reset_peak()
     try:
         trainer = AheadTrainer(
@@ -149,7 +149,7 @@ def train(
             args=arguments,
             train_dataset=lessons.rows,
             data_collator=lessons.collator,
-            threads=reading_threads(recipe.training, pictures=lessons.of_pictures) if lessons.are_read else 0,
+            threads=reading_threads(recipe.training, pictures=lessons.of_images) if lessons.are_read else 0,
             callbacks=[
                 *means,
                 StepClock(),
@@ -171,7 +171,7 @@ def train(
         train_seconds=sum(clock.seconds),
         steps=state.global_step,
         step_seconds_median=clock.median,
-        tokens=0 if lessons.of_pictures else int(state.num_input_tokens_seen),
+        tokens=0 if lessons.of_images else int(state.num_input_tokens_seen),
         peak_rss_bytes=peak_rss_bytes(),
         final_train_loss=curve[-1].loss if curve else None,
     )

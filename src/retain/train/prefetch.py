@@ -1,7 +1,7 @@
 """Batches that are made while the step before them runs: decoding photographs takes longer than a step on a GPU.
 
 By threads, not by the worker processes of torch's `DataLoader`: decoding, resizing and tokenising let other threads
-run, so threads read nearly as many pictures a second as processes do. They need no fork (tokenizers and Python warn,
+run, so threads read nearly as many images a second as processes do. They need no fork (tokenizers and Python warn,
 and a lock that another thread holds stays locked), no new Python for each epoch (macOS), no `__main__` guard in
 scripts, and no shared memory (sandboxes). Where processes are wanted, the user names their number. Figures:
 docs/concepts/speed.md.
@@ -40,7 +40,7 @@ def reading_threads(settings: Mapping[str, Any], *, pictures: bool) -> int:
 
     Args:
         settings: what the recipe gives under `training`.
-        pictures: whether pictures are read.
+        pictures: whether images are read.
     """
     if not USERS_OWN.isdisjoint(settings):
         return 0

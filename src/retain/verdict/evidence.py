@@ -47,7 +47,7 @@ class Evidence:
         change: mean change, tuned − base, in the metric's unit.
         p_value: two-sided, exact McNemar or sign-flip test.
         interval: 95 % of the change; None where there are too few units for one.
-        tolerance: largest loss that counts as kept, in the metric's unit, > 0.
+        margin: largest loss that counts as kept, in the metric's unit, > 0.
         lost: items right before and wrong now; None for a metric with degrees.
         gained: items wrong before and right now; likewise.
         drifts: whether any training moves it a little, as nats per token, so that a small loss is no loss yet.
@@ -63,7 +63,7 @@ class Evidence:
     change: float
     p_value: float
     interval: Interval | None
-    tolerance: float
+    margin: float
     can_fall: int = 0
     lost: int | None = None
     gained: int | None = None
@@ -79,7 +79,7 @@ def right_or_wrong(
     generator: np.random.Generator,
     *,
     groups: Groups = None,
-    tolerance: float = TOLERANCE,
+    margin: float = TOLERANCE,
 ) -> Evidence:
     """Evidence of a right-or-wrong metric.
 
@@ -91,7 +91,7 @@ def right_or_wrong(
         chance: probability of guessing right, one figure or one for each item (of which the mean is taken).
         generator: source of the resamples; equal seeds give equal evidence.
         groups: (n,) what each item belongs to; None: every item stands alone.
-        tolerance: largest loss that counts as kept, as a share of the items.
+        margin: largest loss that counts as kept, as a share of the items.
 
     Raises:
         InputError: the suite is empty.
@@ -115,7 +115,7 @@ def right_or_wrong(
         change=int(gained.sum() - lost.sum()) / n,
         p_value=sign_flip_p(gained - lost),
         interval=cluster_interval(lost, gained, sizes, generator),
-        tolerance=tolerance,
+        margin=margin,
         lost=int(lost.sum()),
         gained=int(gained.sum()),
     )
@@ -133,7 +133,7 @@ def graded(
     groups: Groups = None,
     worst: float | None = None,
     largest: float | None = None,
-    tolerance: float = TOLERANCE,
+    margin: float = TOLERANCE,
 ) -> Evidence:
     """Evidence of a metric with degrees: the mean Σ w x / Σ w before and after, groups (or items) being the units.
 
@@ -148,7 +148,7 @@ def graded(
         groups: (n,) what each item belongs to; None: every item stands alone.
         worst: what a model that lost everything would have, in the metric's own unit: 0 for chrF; None for nats.
         largest: the largest change of one item that the metric allows, 100 for chrF; None for nats.
-        tolerance: largest loss that counts as kept, in the metric's unit.
+        margin: largest loss that counts as kept, in the metric's unit.
 
     Raises:
         InputError: the suite is empty.
@@ -176,7 +176,7 @@ def graded(
         change=math.fsum(changes) / float(sizes.sum()),
         p_value=graded_p(changes, generator),
         interval=graded_interval(changes, sizes, generator, largest) if known else None,
-        tolerance=tolerance,
+        margin=margin,
         can_fall=len(sizes) if worst is None else int((high > 0).sum()),
         drifts=metric.endswith(DRIFTING),
     )

@@ -11,7 +11,7 @@ import numpy as np
 from retain.records.items import Item
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
-from retain.records.verdicts import Judgement, NullCheck, SuiteVerdict, Verdict
+from retain.records.verdicts import AACheck, Judgement, SuiteVerdict, Verdict
 from retain.stats.clusters import named_groups
 from retain.verdict import evidence
 from retain.verdict.evidence import Evidence
@@ -21,8 +21,8 @@ EXACT, ANYWHERE = "exact_match", "contains"
 """The metrics that tell how an answer is written, where they are not the one that decides."""
 
 CROSS_ENTROPY = "cross_entropy_nats_per_token"
-REFERENCE = "reference"
-LANGUAGE = "reference text"
+REFERENCE = "held_out_text"
+LANGUAGE = "held-out text"
 UNDECIDED: Verdict = "too few items to say"
 LARGEST = {"chrf": 100.0, "rouge_l": 1.0, "reciprocal_rank": 1.0}
 """The largest value of our metrics with degrees that have one; a model that lost everything has 0."""
@@ -45,9 +45,9 @@ def judge_record(
     keep: Sequence[KeepScore],
     items: Iterable[Item],
     *,
-    tolerance: float,
-    tolerance_nats: float,
-    null_check: NullCheck | None = None,
+    margin: float,
+    margin_nats: float,
+    aa_check: AACheck | None = None,
 ) -> Judgement:
     """The verdict on one run.
 
@@ -55,10 +55,10 @@ def judge_record(
         task: what was learned, by metric.
         keep: what was kept; the first metric of a suite is the one that decides.
         items: every item of the record.
-        tolerance: loss that still counts as kept, of right-or-wrong metrics and of others with a largest value as a
+        margin: loss that still counts as kept, of right-or-wrong metrics and of others with a largest value as a
             share of that.
-        tolerance_nats: the same in nats per token.
-        null_check: the base put to itself; a verdict over a base that does not answer alike is no verdict.
+        margin_nats: the same in nats per token.
+        aa_check: the base put to itself; a verdict over a base that does not answer alike is no verdict.
     """
     by_suite: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in items:
@@ -68,15 +68,15 @@ def judge_record(
         scores = [score for score in keep if score.name == name]
         own = by_suite["keep", name]
         form = _written_form(scores)
-        written = None if form is None else _evidence(name, form, own, tolerance, tolerance_nats)
-        suites.append(Suite(name, _evidence(name, scores[0], own, tolerance, tolerance_nats), written))
-    suites += [Suite(one.name, one) for one in _languages(by_suite["reference", REFERENCE], tolerance_nats)]
+        written = None if form is None else _evidence(name, form, own, margin, margin_nats)
+        suites.append(Suite(name, _evidence(name, scores[0], own, margin, margin_nats), written))
+    suites += [Suite(one.name, one) for one in _languages(by_suite["held_out_text", REFERENCE], margin_nats)]
     judged = _scored(judge(suites, ALPHA), suites, keep)
     verdict, reason = overall(judged)
-    if null_check is not None and not null_check.passed:
-        verdict, reason = UNDECIDED, f"{null_check.note} No verdict can rest on that."
+    if aa_check is not None and not aa_check.passed:
+        verdict, reason = UNDECIDED, f"{aa_check.note} No verdict can rest on that."
     tasks = [
-        _evidence(score.name, score, by_suite["task", score.name], tolerance, tolerance_nats)
+        _evidence(score.name, score, by_suite["task", score.name], margin, margin_nats)
         for score in task
         if score.metric not in SET_LEVEL
     ]
@@ -86,7 +86,7 @@ def judge_record(
         learned=learned(judge_tasks(tasks, ALPHA)),
         suites=tuple(map(_verdict, judged)),
         alpha=ALPHA,
-        null_check=null_check,
+        aa_check=aa_check,
     )
 
 
@@ -114,7 +114,7 @@ def _scored(judged: Sequence[Judged], suites: Sequence[Suite], keep: Sequence[Ke
     for one, suite in zip(judged, suites, strict=True):
         score = deciding.get(one.suite)
         if score is not None and score.status == "too few items" and one.verdict != UNDECIDED:
-            one = replace(one, verdict=UNDECIDED, reason=score.note, can_show_loss=False)  # noqa: PLW2901
+            one = replace(one, verdict=UNDECIDED, reason=score.note, has_power=False)  # noqa: PLW2901
         elif one.verdict == UNDECIDED and _unscaled(suite.knowledge):
             reason = f"the range of {one.decided_by} is not known, so no loss can be called small."
             one = replace(one, reason=reason)  # noqa: PLW2901
@@ -142,18 +142,18 @@ def largest_of(metric: str, *values: np.ndarray) -> float | None:
 
 
 def replay(result: Result, items: Sequence[Item]) -> Judgement:
-    """The verdict of a record made again from its scores and items, with the tolerances that it was made with."""
+    """The verdict of a record made again from its scores and items, with the margins that it was made with."""
     told = {} if result.judgement is None else {one.suite: one for one in result.judgement.suites}
-    shares = [one.tolerance for one in told.values() if one.decided_by != CROSS_ENTROPY]
-    nats = [one.tolerance for one in told.values() if one.decided_by == CROSS_ENTROPY]
-    asked = result.tolerances
+    shares = [one.margin for one in told.values() if one.decided_by != CROSS_ENTROPY]
+    nats = [one.margin for one in told.values() if one.decided_by == CROSS_ENTROPY]
+    asked = result.margins
     return judge_record(
         result.task,
         result.keep,
         items,
-        tolerance=asked[0] if asked else max(shares, default=evidence.TOLERANCE),
-        tolerance_nats=asked[1] if asked else max(nats, default=evidence.TOLERANCE),
-        null_check=None if result.judgement is None else result.judgement.null_check,
+        margin=asked[0] if asked else max(shares, default=evidence.TOLERANCE),
+        margin_nats=asked[1] if asked else max(nats, default=evidence.TOLERANCE),
+        aa_check=None if result.judgement is None else result.judgement.aa_check,
     )
 
 
@@ -164,7 +164,7 @@ def disagreements(result: Result, items: Sequence[Item]) -> list[str]:
     parted: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in items:
         parted[item.part, item.suite].append(item)
-    unscored = {key for key in parted if key[0] != "reference"} - {(part, score.name) for part, score in scores}
+    unscored = {key for key in parted if key[0] != "held_out_text"} - {(part, score.name) for part, score in scores}
     found = [f"its items of {name} have no score in the record." for _, name in sorted(unscored)]
     for part, score in scores:
         if score.metric in SET_LEVEL:
@@ -185,7 +185,7 @@ def _verdict(judged: Judged) -> SuiteVerdict:
 
 
 def _evidence(
-    name: str, score: KeepScore | TaskScore, items: Sequence[Item], tolerance: float, tolerance_nats: float
+    name: str, score: KeepScore | TaskScore, items: Sequence[Item], margin: float, margin_nats: float
 ) -> Evidence:
     metric = score.metric
     having = [item for item in items if metric in item.base.scores and metric in item.tuned.scores]
@@ -194,7 +194,7 @@ def _evidence(
     groups = named_groups([item.group for item in having])
     if np.isin(base, (0, 1)).all() and np.isin(tuned, (0, 1)).all() and metric not in LARGEST:
         chance = getattr(score, "chance", 0.0)
-        return evidence.right_or_wrong(name, metric, base, tuned, chance, generator, groups=groups, tolerance=tolerance)
+        return evidence.right_or_wrong(name, metric, base, tuned, chance, generator, groups=groups, margin=margin)
     largest = largest_of(metric, base, tuned)
     found = evidence.graded(
         name,
@@ -207,21 +207,21 @@ def _evidence(
         groups=groups,
         worst=None if largest is None else 0.0,
         largest=largest,
-        tolerance=tolerance_nats if largest is None else tolerance * largest,
+        margin=margin_nats if largest is None else margin * largest,
     )
-    return replace(found, can_fall=0) if _unscaled(found) else found  # it could not show a destroyed model
+    return replace(found, can_fall=0) if _unscaled(found) else found  # it could not show a chance-level model
 
 
-def _languages(windows: Sequence[Item], tolerance_nats: float) -> list[Evidence]:
-    """The reference text, each genre by itself where there are several."""
-    genres: dict[str | None, list[Item]] = defaultdict(list)
+def _languages(windows: Sequence[Item], margin_nats: float) -> list[Evidence]:
+    """The held-out text, each domain by itself where there are several."""
+    domains: dict[str | None, list[Item]] = defaultdict(list)
     for window in windows:
-        genres[window.condition].append(window)
-    names = {genre: f"{LANGUAGE}: {genre or 'other'}" if len(genres) > 1 else LANGUAGE for genre in genres}
-    return [_language(names[genre], part, tolerance_nats) for genre, part in genres.items()]
+        domains[window.condition].append(window)
+    names = {domain: f"{LANGUAGE}: {domain or 'other'}" if len(domains) > 1 else LANGUAGE for domain in domains}
+    return [_language(names[domain], part, margin_nats) for domain, part in domains.items()]
 
 
-def _language(name: str, windows: Sequence[Item], tolerance_nats: float) -> Evidence:
+def _language(name: str, windows: Sequence[Item], margin_nats: float) -> Evidence:
     base, tuned = (
         np.asarray([getattr(item, side).scores[CROSS_ENTROPY] for item in windows]) for side in ("base", "tuned")
     )
@@ -233,7 +233,7 @@ def _language(name: str, windows: Sequence[Item], tolerance_nats: float) -> Evid
         np.random.default_rng(0),
         higher_is_better=False,
         weights=_weights(windows),
-        tolerance=tolerance_nats,
+        margin=margin_nats,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retain.stats.power import MOST_ITEMS, SURE_TO_SHOW, destroyed_power, fewest_units
+from retain.stats.power import MOST_ITEMS, SURE_TO_SHOW, chance_level_power, fewest_units
 from retain.verdict.evidence import Evidence
 
 NATS = "_nats_per_token"
@@ -56,7 +56,7 @@ def _reach(evidence: Evidence, limit: float) -> str:
 
 
 def _blind(evidence: Evidence, alpha: float) -> str:
-    """Not even a destroyed model would show."""
+    """Not even a chance-level model would show."""
     apart = f" ({evidence.units} that stand alone)" if evidence.units < evidence.n else ""
     items = f"{evidence.n} items{apart}"
     if not evidence.right_or_wrong:
@@ -64,10 +64,10 @@ def _blind(evidence: Evidence, alpha: float) -> str:
         return f"{items} are too few to show any loss: {able} can fall, {fewest_units(alpha)} would have to"
     share, chance = evidence.units / evidence.n, evidence.chance or 0.0
     right = int(evidence.base * evidence.n * share + 1e-9)
-    power = destroyed_power(right, evidence.units, chance, alpha)
+    power = chance_level_power(right, evidence.units, chance, alpha)
     return (
         f"{items}, of which the base has {evidence.base:.0%} right and guessing would have {chance:.0%}, would show "
-        f"even a destroyed model with a probability of only {power:.2f} ({SURE_TO_SHOW} is asked)"
+        f"even a chance-level model with a probability of only {power:.2f} ({SURE_TO_SHOW} is asked)"
     )
 
 

@@ -2,8 +2,8 @@
 
 All tests for loss in a report are one family. Where nothing was lost, the probability that any suite is called lost or
 changed in format is at most alpha (Holm), whatever the number of suites and however they depend on one another. Passing
-is not the absence of an alarm: a suite is kept only if it would have shown a destroyed model, and if the interval of
-its change ends above the tolerated loss.
+is not the absence of an alarm: a suite is kept only if it would have shown a chance-level model, and if the interval of
+its change ends above the allowed loss.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from retain.records.verdicts import Learned, Verdict
 from retain.stats.holm import holm
 from retain.stats.mcnemar import SIGNIFICANCE
-from retain.stats.power import can_show_loss, fewest_units, items_needed, units_needed
+from retain.stats.power import fewest_units, has_power, items_needed, units_needed
 from retain.stats.retention import above_chance
 from retain.verdict import reasons
 from retain.verdict.evidence import Evidence
@@ -24,7 +24,7 @@ from retain.verdict.evidence import Evidence
 
 @dataclass(frozen=True)
 class Suite:
-    """What is known of one suite that should be kept, or of one genre of reference text.
+    """What is known of one suite that should be kept, or of one domain of held-out text.
 
     Attributes:
         name: of the suite.
@@ -48,8 +48,8 @@ class Judged:
         decided_by: the metric that decided.
         n: items.
         units: independent units, see `Evidence`.
-        tolerance: largest loss that counted as kept, see `tolerated`.
-        can_show_loss: whether a destroyed model would have been found out.
+        margin: largest loss that counted as kept, see `allowed`.
+        has_power: whether a chance-level model would have been found out.
         p_value: of the deciding metric.
         p_adjusted: the same by Holm's rule over the report.
         items_needed: items in all that would settle an undecided suite; None if not undecided, or no number would.
@@ -62,8 +62,8 @@ class Judged:
     decided_by: str
     n: int
     units: int
-    tolerance: float
-    can_show_loss: bool
+    margin: float
+    has_power: bool
     p_value: float
     p_adjusted: float
     items_needed: int | None = None
@@ -85,14 +85,14 @@ def judge(suites: Sequence[Suite], alpha: float = SIGNIFICANCE) -> list[Judged]:
 
     1. The base guesses: too few items to say.
     2. lost: adjusted p < alpha, the change is for the worse, and the interval agrees (its upper end is below 0); of a
-       metric in nats, which everything moves a little, only if the interval also reaches beyond `tolerated`.
+       metric in nats, which everything moves a little, only if the interval also reaches beyond `allowed`.
     3. changed format: the same of the written form, on a suite whose knowledge could be seen to be lost.
-    4. kept: a destroyed model would show (at alpha / tests, the least that Holm's rule grants), and the lower end of
-       the interval is above −`tolerated`.
+    4. kept: a chance-level model would show (at alpha / tests, the least that Holm's rule grants), and the lower end of
+       the interval is above −`allowed`.
     5. too few items to say, with how many would do.
 
     Args:
-        suites: every suite and every genre of the report; not the task's own.
+        suites: every suite and every domain of the report; not the task's own.
         alpha: largest probability of any false alarm in the report.
     """
     every = [suite.knowledge for suite in suites] + [suite.written for suite in suites if suite.written]
@@ -134,8 +134,8 @@ def _judge(suite: Suite, p: float, p_written: float, family: _Family) -> Judged:
         decided_by=decided.metric,
         n=decided.n,
         units=decided.units,
-        tolerance=limit,
-        can_show_loss=shows,
+        margin=limit,
+        has_power=shows,
         p_value=decided.p_value,
         p_adjusted=p_decided,
         items_needed=needed,
@@ -144,22 +144,22 @@ def _judge(suite: Suite, p: float, p_written: float, family: _Family) -> Judged:
 
 
 def _small_drift(evidence: Evidence, limit: float) -> bool:
-    """Whether a metric in nats per token is shown to have moved by less than is tolerated.
+    """Whether a metric in nats per token is shown to have moved by less than is allowed.
 
     Any fine-tune moves every probability a little, and a few thousand tokens suffice to see it: such a drift is real,
-    and small. A right-or-wrong item that was lost is lost; there the tolerance makes no loss unsaid.
+    and small. A right-or-wrong item that was lost is lost; there the margin makes no loss unsaid.
     """
     return evidence.drifts and evidence.interval is not None and evidence.interval[0] > -limit
 
 
 def tolerated(evidence: Evidence) -> float:
-    """The largest loss that counts as kept: the tolerance, and at most half of what the base has above guessing.
+    """The largest loss that counts as kept: the margin, and at most half of what the base has above guessing.
 
     Without the second, a model that lost all of the two points that its base was above chance would be kept at five.
     """
     if evidence.chance is None:
-        return evidence.tolerance
-    return max(0.0, min(evidence.tolerance, (evidence.base - evidence.chance) / 2))
+        return evidence.margin
+    return max(0.0, min(evidence.margin, (evidence.base - evidence.chance) / 2))
 
 
 def base_guesses(evidence: Evidence) -> bool:
@@ -172,10 +172,10 @@ def base_guesses(evidence: Evidence) -> bool:
 
 
 def shows_loss(evidence: Evidence, alpha: float) -> bool:
-    """Whether a destroyed model would be called lost at level alpha: see `can_show_loss` and `fewest_units`."""
+    """Whether a chance-level model would be called lost at level alpha: see `has_power` and `fewest_units`."""
     if evidence.right_or_wrong and evidence.chance is not None:
         right = round(evidence.base * evidence.n)
-        return can_show_loss(right, evidence.n, evidence.chance, alpha, units=evidence.units)
+        return has_power(right, evidence.n, evidence.chance, alpha, units=evidence.units)
     return min(evidence.units, evidence.can_fall) >= fewest_units(alpha)
 
 

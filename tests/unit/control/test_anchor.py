@@ -19,7 +19,7 @@ from retain.errors import InputError, TrainingError
 from retain.evaluate.scores.token_distributions import kl
 from retain.hf.models.lm_head import head_stands_apart
 from retain.train.regularise.divergence import Divergence
-from retain.train.regularise.kl_penalty import Anchor, text_batches
+from retain.train.regularise.kl_penalty import KLPenalty, text_batches
 from tiny import make_bert, make_llama, make_tokenizer, make_vit
 
 SMALL = {
@@ -69,7 +69,7 @@ def test_loss_and_gradient_are_those_of_two_forwards(config):
     trained = [p for p in model.parameters() if p.requires_grad]
     expected = direct(model, batch)
     slopes = torch.autograd.grad(expected, trained)
-    found = Anchor([batch]).loss(model)
+    found = KLPenalty([batch]).loss(model)
     assert expected > 0.001
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     for mine, theirs in zip(torch.autograd.grad(found, trained), slopes, strict=True):
@@ -84,12 +84,12 @@ def test_it_agrees_with_what_evaluation_measures():
         with model.disable_adapter():
             before = model(**batch).logits
     measured = kl(before, after)[batch["attention_mask"].bool()].mean()
-    torch.testing.assert_close(Anchor([batch]).loss(model).detach(), measured, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(KLPenalty([batch]).loss(model).detach(), measured, rtol=1e-4, atol=1e-6)
 
 
 def test_a_fresh_adapter_has_no_distance():
     model = get_peft_model(make_llama(), LoraConfig(target_modules="all-linear", lora_dropout=0.5))
-    assert Anchor(batches(1)).loss(model.train()).item() == 0
+    assert KLPenalty(batches(1)).loss(model.train()).item() == 0
 
 
 def test_everything_is_given_back_as_it_was():
@@ -100,8 +100,8 @@ def test_everything_is_given_back_as_it_was():
     modes = [module.training for module in model.modules()]
     wants = [parameter.requires_grad for parameter in model.parameters()]
     drawn = torch.random.get_rng_state()
-    anchor = Anchor(batches())
-    anchor.loss(model).backward()
+    kl_penalty = KLPenalty(batches())
+    kl_penalty.loss(model).backward()
     assert [module.training for module in model.modules()] == modes
     assert [parameter.requires_grad for parameter in model.parameters()] == wants
     assert frozen.grad is None
@@ -125,7 +125,7 @@ def test_an_adapter_on_the_head_and_a_capped_or_scaled_head_go_by_whole_logits()
     ):
         model = moved(base, config)
         assert head_stands_apart(model, batch) is apart
-        torch.testing.assert_close(Anchor([batch]).loss(model), direct(model, batch), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(KLPenalty([batch]).loss(model), direct(model, batch), rtol=1e-4, atol=1e-6)
 
 
 def test_virtual_tokens_before_the_text_are_no_positions():
@@ -135,7 +135,7 @@ def test_virtual_tokens_before_the_text_are_no_positions():
         before = model.get_base_model()(**batch).logits
         after = model(**batch).logits[:, -9:]
     expected = kl(before, after)[batch["attention_mask"].bool()].mean()
-    torch.testing.assert_close(Anchor([batch]).loss(model).detach(), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(KLPenalty([batch]).loss(model).detach(), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_classifiers_of_texts_and_pictures():
@@ -152,14 +152,14 @@ def test_classifiers_of_texts_and_pictures():
             with model.disable_adapter():
                 before = model(**batch).logits.log_softmax(-1)
         expected = (before.exp() * (before - after)).sum(-1).mean()
-        found = Anchor([{**batch, "labels": torch.zeros(1)}]).loss(model)
+        found = KLPenalty([{**batch, "labels": torch.zeros(1)}]).loss(model)
         torch.testing.assert_close(found.detach(), expected, rtol=1e-4, atol=1e-7)
 
 
 def test_a_teacher_serves_full_fine_tuning_with_a_head_of_its_own():
     teacher, student = make_llama(0), make_llama(1)
     batch = batches(1)[0]
-    found = Anchor([batch], teacher=teacher).loss(student)
+    found = KLPenalty([batch], teacher=teacher).loss(student)
     p, q = (side(**batch).logits.log_softmax(-1) for side in (teacher, student))
     expected = (p.exp() * (p - q)).sum(-1)[batch["attention_mask"].bool()].mean()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
@@ -171,17 +171,17 @@ def test_a_teacher_serves_full_fine_tuning_with_a_head_of_its_own():
 
 def test_without_adapters_or_base_there_is_nothing_to_hold_on_to():
     with pytest.raises(InputError, match="give teacher="):
-        Anchor(batches()).loss(make_llama())
+        KLPenalty(batches()).loss(make_llama())
     pissa = get_peft_model(make_llama(), LoraConfig(target_modules="all-linear", init_lora_weights="pissa"))
     with pytest.raises(InputError, match="not its base"):
-        Anchor(batches()).loss(pissa)
+        KLPenalty(batches()).loss(pissa)
 
 
 def test_batches_come_in_a_seeded_order_each_once_a_round(monkeypatch):
     def order(seed, rank=0, world=1, draws=6):
         monkeypatch.setattr("retain.train.regularise.kl_penalty.rank_and_world", lambda: (rank, world))
-        anchor = Anchor(batches(6), seed=seed)
-        return [anchor._next() for _ in range(draws)]
+        kl_penalty = KLPenalty(batches(6), seed=seed)
+        return [kl_penalty._next() for _ in range(draws)]
 
     assert sorted(order(0)) == list(range(6))
     assert order(0) == order(0)
@@ -194,34 +194,34 @@ def test_batches_come_in_a_seeded_order_each_once_a_round(monkeypatch):
 def test_the_callback_adds_its_weighted_gradient_and_goes_on_from_its_memory():
     model, state = moved(make_llama()), TrainerState(stateful_callbacks=[])
     args = SimpleNamespace(fp16=False, bf16=False, deepspeed=None, fsdp=None)
-    anchor = Anchor(batches(), weight=5.0, limit=1e-4, every=2)
-    anchor.on_train_begin(args, state, None, model=model)
+    kl_penalty = KLPenalty(batches(), weight=5.0, limit=1e-4, every=2)
+    kl_penalty.on_train_begin(args, state, None, model=model)
     trained = [p for p in model.parameters() if p.requires_grad]
     state.global_step = 1
-    anchor.on_step_begin(args, state, None, model=model)
+    kl_penalty.on_step_begin(args, state, None, model=model)
     assert all(p.grad is None for p in trained)
     state.global_step = 2
-    expected = torch.autograd.grad(direct(model, anchor.batches[Anchor(batches())._next()]), trained)
-    anchor.on_step_begin(args, state, None, model=model)
+    expected = torch.autograd.grad(direct(model, kl_penalty.batches[KLPenalty(batches())._next()]), trained)
+    kl_penalty.on_step_begin(args, state, None, model=model)
     for parameter, slope in zip(trained, expected, strict=True):
         torch.testing.assert_close(parameter.grad, 5.0 * 2 * slope, rtol=1e-3, atol=1e-5)
-    assert anchor.weight > 5.0
-    anchor.on_step_end(args, state, None)
-    again = Anchor(batches(), weight=5.0, limit=1e-4, every=2)
+    assert kl_penalty.weight > 5.0
+    kl_penalty.on_step_end(args, state, None)
+    again = KLPenalty(batches(), weight=5.0, limit=1e-4, every=2)
     again.on_train_begin(args, state, None, model=model)
-    assert (again.weight, again.smoothed_kl, again.position) == (anchor.weight, anchor.smoothed_kl, 1)
-    stranger = Anchor(batches(2), weight=5.0, limit=1e-4)
+    assert (again.weight, again.smoothed_kl, again.position) == (kl_penalty.weight, kl_penalty.smoothed_kl, 1)
+    stranger = KLPenalty(batches(2), weight=5.0, limit=1e-4)
     stranger.on_train_begin(args, state, None, model=model)
     assert stranger.weight == 5.0
 
 
 def test_the_log_has_the_numbers_in_both_places():
-    anchor, state = Anchor(batches()), TrainerState(stateful_callbacks=[], global_step=3)
-    anchor.note(retain_kl=0.5)
+    kl_penalty, state = KLPenalty(batches()), TrainerState(stateful_callbacks=[], global_step=3)
+    kl_penalty.note(retain_kl=0.5)
     logs = {"loss": 1.0}
     state.log_history.append({"loss": 1.0, "step": 3})
-    anchor.on_log(None, state, None, logs={"eval_loss": 1.0})
-    anchor.on_log(None, state, None, logs=logs)
+    kl_penalty.on_log(None, state, None, logs={"eval_loss": 1.0})
+    kl_penalty.on_log(None, state, None, logs=logs)
     assert logs["retain_kl"] == state.log_history[-1]["retain_kl"] == 0.5
 
 
@@ -229,21 +229,21 @@ def test_refusals_say_what_to_do():
     model = moved(make_llama())
     args = SimpleNamespace(fp16=True, bf16=False, deepspeed=None, fsdp=None)
     with pytest.raises(InputError, match="bf16=True or float32"):
-        Anchor(batches()).on_train_begin(args, TrainerState(stateful_callbacks=[]), None, model=model)
+        KLPenalty(batches()).on_train_begin(args, TrainerState(stateful_callbacks=[]), None, model=model)
     args = SimpleNamespace(fp16=False, bf16=False, deepspeed="zero.json", fsdp=None)
     with pytest.raises(InputError, match="DDP"):
-        Anchor(batches()).on_train_begin(args, TrainerState(stateful_callbacks=[]), None, model=model)
+        KLPenalty(batches()).on_train_begin(args, TrainerState(stateful_callbacks=[]), None, model=model)
     for wrong in ({"weight": 0.0}, {"every": 0}, {"limit": -1.0}):
         with pytest.raises(InputError):
-            Anchor(batches(), **wrong)
+            KLPenalty(batches(), **wrong)
     with pytest.raises(InputError, match="sequence"):
-        Anchor([])
+        KLPenalty([])
 
 
 def test_a_kl_that_is_not_finite_ends_training():
     model = moved(make_llama(), scale=float("nan"))
     with pytest.raises(TrainingError, match="smaller learning rate"):
-        Anchor(batches()).loss(model)
+        KLPenalty(batches()).loss(model)
 
 
 def test_under_autocast_the_short_way_is_kept():

@@ -1,4 +1,4 @@
-"""Certificates, what they say to people, and the walk along the dial."""
+"""Certificates, what they say to people, and the walk along the scaling path."""
 
 from __future__ import annotations
 

@@ -127,8 +127,8 @@ def test_skewed_windows_at_half_the_limit():
     assert [certify(nats_evidence("KL", limit, row), 0.95).kept for row in drawn[:5]] == kept[:5].tolist()
 
 
-def dial_draws(seed, true, n, churn):
-    """Paired items along a dial: the same items at every step, so that steps go together. (draws, steps, 3)."""
+def scaling_draws(seed, true, n, churn):
+    """Paired items along an update scaling: the same items at every step, so that steps go together. (draws, steps, 3)."""
     rng = np.random.default_rng(seed)
     chosen = rng.random((DRAWS, n), dtype=np.float32)
     cells = []
@@ -149,10 +149,10 @@ DIALS = {
 }
 
 
-@pytest.mark.parametrize("dial", DIALS)
-def test_a_whole_dial(dial):
-    true, limit = np.array(DIALS[dial]), 0.03
-    cells = dial_draws(9, true, 800, 0.07)
+@pytest.mark.parametrize("scaling", DIALS)
+def test_a_whole_dial(scaling):
+    true, limit = np.array(DIALS[scaling]), 0.03
+    cells = scaling_draws(9, true, 800, 0.07)
     kept = np.stack([exact_kept(cells[:, k], limit) for k in range(len(true))], 1)
     steps = certified(kept)
     wrong = [(true[:count] > limit).any() for count in steps]  # any certified step may be chosen
@@ -163,7 +163,7 @@ def test_a_whole_dial(dial):
 def test_two_budgets_along_one_dial():
     """Items and windows at once: one budget is broken from the third step on, the other from the fourth."""
     rng, n, limits = np.random.default_rng(4), 800, (0.03, 0.05)
-    items = dial_draws(11, [0.0, 0.01, 0.0301, 0.05], n, 0.07)
+    items = scaling_draws(11, [0.0, 0.01, 0.0301, 0.05], n, 0.07)
     windows = rng.normal(size=(DRAWS, 60))
     top = CLIP_FACTOR * limits[1]
     kept = []
@@ -176,7 +176,7 @@ def test_two_budgets_along_one_dial():
 
 
 def test_the_walk_of_the_simulation_is_that_of_the_package():
-    cells = dial_draws(9, DIALS["monotone"], 800, 0.07)[:2, :4]
+    cells = scaling_draws(9, DIALS["monotone"], 800, 0.07)[:2, :4]
     for draw in cells:
         steps = [
             [certify(Evidence("s", "points", 0.03, _losses(*counts), right_or_wrong=True), 0.95)] for counts in draw

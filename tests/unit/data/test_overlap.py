@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from retain.data.contamination import content_hash, find_contained, find_overlaps, fingerprint, items_hash
 from retain.data.examples import Choice, Example, parse_example
-from retain.data.items import Labelled, Picture, Request
+from retain.data.items import LabelledImage, LabelledText, Request
 
 
 def example(prompt, completion="x"):
@@ -27,8 +27,8 @@ def test_overlaps_are_found_on_every_side():
     told = find_overlaps(train, [example("two words", "other")], keep, f"Intro\n\n{paragraph}\nEnd")
     assert len(told) == 3
     assert "train and test share 1 of 1" in told[0]
-    assert "keep suite 'capitals'" in told[1]
-    assert "reference" in told[2]
+    assert "retention suite 'capitals'" in told[1]
+    assert "held_out_text" in told[2]
 
 
 def test_a_keep_item_learned_as_one_text_is_found():
@@ -61,8 +61,8 @@ def test_disjoint_data_have_no_problem():
 def test_text_never_makes_a_file_be_read(tmp_path):
     secret = tmp_path / "a.txt"
     secret.write_text("hidden")
-    picture = Picture(image=str(secret), label="x")
-    assert find_overlaps([Labelled(text=f"picture:{secret}", label="x")], [], {"kept": [picture]}, "") == []
+    picture = LabelledImage(image=str(secret), label="x")
+    assert find_overlaps([LabelledText(text=f"image:{secret}", label="x")], [], {"kept": [picture]}, "") == []
     assert "1 of 1" in find_overlaps([picture], [], {"kept": [picture]}, "")[0]
 
 
@@ -70,7 +70,7 @@ def test_pictures_are_known_by_their_bytes_not_by_their_place(tmp_path):
     one, other = tmp_path / "one.png", tmp_path / "other.png"
     one.write_bytes(b"same")
     other.write_bytes(b"same")
-    items = [Picture(image=str(path), label="x") for path in (one, other)]
+    items = [LabelledImage(image=str(path), label="x") for path in (one, other)]
     assert items_hash(items[:1]) == items_hash(items[1:])
     assert find_contained(items[:1], items[1:], {}, "")[0].endswith("of the test")
     before = items_hash(items[:1])
@@ -88,5 +88,5 @@ def test_what_a_safety_suite_asks_is_not_quoted():
     told = find_overlaps(train, [], {"safety": asked}, "")[0]
     held = find_contained(train, [], {"safety": asked}, "")
     assert "item 2;" in told
-    assert held == {0: "it holds item 2 of the keep suite 'safety'"}
+    assert held == {0: "it holds item 2 of the retention suite 'safety'"}
     assert "done" not in told

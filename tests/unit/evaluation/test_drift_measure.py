@@ -17,7 +17,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
 from retain.evaluate.drift import layer_inputs as observing
 from retain.evaluate.drift.hidden_states import compare_blocks, states_of
 from retain.evaluate.drift.movement import measure_drift
@@ -77,7 +77,7 @@ def started(base):
     """SC-LoRA in the directions that its texts say."""
     with torch.no_grad():
         plain = [{k: v for k, v in batch.items() if k != "labels"} for batch in (*LEARN, *KEEP)]
-        return sc_lora(base, ScLoraConfig(r=2, beta=0.5), learn=[plain[0]] * 8, keep=[plain[1]] * 8)
+        return sc_lora(base, SCLoRAConfig(r=2, beta=0.5), learn=[plain[0]] * 8, keep=[plain[1]] * 8)
 
 
 def disturbed(base, name, fields=None, size=0.1):

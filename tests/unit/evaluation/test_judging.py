@@ -1,4 +1,4 @@
-"""The verdict from a record alone: what a base, a destroyed model and another format are called."""
+"""The verdict from a record alone: what a base, a chance-level model and another format are called."""
 
 import numpy as np
 import pytest
@@ -7,23 +7,23 @@ from rich.progress import Progress
 
 from retain.data.examples import Choice
 from retain.data.items import Question
-from retain.data.preprocess import TextReader
+from retain.data.preprocess import TextPreprocessor
 from retain.evaluate import columns as compare
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Answers
+from retain.evaluate.predictions import Predictions
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.scores.keep import graded_keep_score
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
 from retain.records.items import Item, Side
 from retain.records.result import Conditions, MethodRecord, Parameters, Provenance, Result
-from retain.records.verdicts import NullCheck
+from retain.records.verdicts import AACheck
 from retain.verdict.judge import disagreements, judge_record, largest_of, replay
 from tiny import make_llama, make_tokenizer
 
-SETTINGS = Settings(generate=0, batch_size=60, window=8, drift=False, null_items=2)
-ASKED = Conditions(engine="", dtype="", attention="", device="", reader_hash="", questions_hash="")
-TOLERATED = {"tolerance": 0.05, "tolerance_nats": 0.05}
+SETTINGS = Settings(generate=0, batch_size=60, window=8, drift=False, aa_items=2)
+ASKED = Conditions(engine="", dtype="", attention="", device="", preprocessor_hash="", input_hash="")
+TOLERATED = {"margin": 0.05, "margin_nats": 0.05}
 
 
 def record(measured):
@@ -62,35 +62,35 @@ def what_a_model_knows():
         wrong = [word for word in (f"word{(index * 7 + k) % 30}" for k in range(4)) if word != right][:3]
         items.append(Choice(question=tokenizer.decode(row[:2]), choices=(*wrong, right), answer=3))
     # One window of eight tokens is one row, as the model wrote it.
-    reference = " ".join(tokenizer.decode(row) for row in written_by(model, 60))
-    suites = Suites([Suite("known", "choice", "keep", items)], {"text": reference})
-    return model, TextReader(tokenizer, 60), suites
+    held_out_text = " ".join(tokenizer.decode(row) for row in written_by(model, 60))
+    suites = Suites([Suite("known", "choice", "keep", items)], {"text": held_out_text})
+    return model, TextPreprocessor(tokenizer, 60), suites
 
 
 @pytest.fixture(scope="module")
 def destroyed(what_a_model_knows):
-    model, reader, suites = what_a_model_knows
+    model, preprocessor, suites = what_a_model_knows
     with Progress(disable=True) as quiet:
-        return measure_pair(Pair(make_llama(seed=9), model), reader, suites, SETTINGS, quiet)
+        return measure_pair(Pair(make_llama(seed=9), model), preprocessor, suites, SETTINGS, quiet)
 
 
 @pytest.fixture(scope="module")
 def unchanged(what_a_model_knows):
-    model, reader, suites = what_a_model_knows
+    model, preprocessor, suites = what_a_model_knows
     with Progress(disable=True) as quiet:
-        return measure_pair(Pair(peaked_llama(), model), reader, suites, SETTINGS, quiet)
+        return measure_pair(Pair(peaked_llama(), model), preprocessor, suites, SETTINGS, quiet)
 
 
 def test_a_base_against_itself_has_lost_nothing(unchanged):
     verdicts = {one.suite: one.verdict for one in unchanged.judgement.suites}
-    assert verdicts == {"known": "kept", "reference text": "kept"}
+    assert verdicts == {"known": "kept", "held-out text": "kept"}
     assert unchanged.judgement.overall == "kept"
-    assert (unchanged.judgement.null_check.passed, unchanged.judgement.null_check.score_difference_max) == (True, 0)
+    assert (unchanged.judgement.aa_check.passed, unchanged.judgement.aa_check.score_difference_max) == (True, 0)
 
 
 def test_a_destroyed_model_is_called_lost_wherever_that_can_be_seen(destroyed):
     judged = destroyed.judgement
-    assert all(one.can_show_loss for one in judged.suites)
+    assert all(one.has_power for one in judged.suites)
     assert [one.verdict for one in judged.suites] == ["lost", "lost"]
     assert judged.overall == "lost"
     assert "known" in judged.reason
@@ -126,7 +126,7 @@ def crafted(base, tuned, **fields):
             Response(answer=text.format(i), options=(0.0, -1.0, -2.0, -3.0) if right else (-1.0, 0.0, -2.0, -3.0))
             for i, (text, right) in enumerate(said)
         )
-        sides.append(Answers(responses={"capitals": responses}, truncated={"capitals": 0}, conditions=ASKED))
+        sides.append(Predictions(responses={"capitals": responses}, truncated={"capitals": 0}, conditions=ASKED))
     keep = compare.keep_scores(suite, SETTINGS, *sides)
     return judge_record([], keep, list(compare.suite_items(suite, *sides)), **TOLERATED)
 
@@ -154,8 +154,8 @@ def test_a_few_items_are_no_proof_of_anything():
 
 
 def test_a_base_that_answers_otherwise_than_before_gives_no_verdict(unchanged):
-    null = NullCheck(items=8, changed=8, score_difference_max=1.0, passed=False, note="It differs.")
-    judged = judge_record(unchanged.task, unchanged.keep, unchanged.items, **TOLERATED, null_check=null)
+    null = AACheck(items=8, changed=8, score_difference_max=1.0, passed=False, note="It differs.")
+    judged = judge_record(unchanged.task, unchanged.keep, unchanged.items, **TOLERATED, aa_check=null)
     assert judged.overall == "too few items to say"
     assert "It differs." in judged.reason
 
@@ -169,16 +169,18 @@ def test_groups_weigh_as_one():
 
 
 def test_each_genre_is_judged_by_itself_and_ruin_of_one_is_seen():
-    def window(k, genre, rise):
+    def window(k, domain, rise):
         sides = (Side(scores={"cross_entropy_nats_per_token": x, "tokens": 8.0}) for x in (2.0, 2.0 + rise))
         base, tuned = sides
-        return Item(part="reference", suite="reference", index=k, condition=genre, question="", base=base, tuned=tuned)
+        return Item(
+            part="held_out_text", suite="held_out_text", index=k, condition=domain, question="", base=base, tuned=tuned
+        )
 
     windows = [window(k, ("news", "law")[k % 2], 1.0 + k / 100 if k % 2 else 0.0) for k in range(60)]
     judged = judge_record([], [], windows, **TOLERATED)
     assert {one.suite: one.verdict for one in judged.suites} == {
-        "reference text: news": "kept",
-        "reference text: law": "lost",
+        "held-out text: news": "kept",
+        "held-out text: law": "lost",
     }
 
 
@@ -188,7 +190,7 @@ def test_a_metric_without_a_known_range_is_never_kept():
     column = np.full(60, 7.0)
     score = graded_keep_score("s", "ter", column, column, np.random.default_rng(0), higher_is_better=False)
     (one,) = judge_record([], [score], items, **TOLERATED).suites
-    assert (one.verdict, one.can_show_loss) == ("too few items to say", False)
+    assert (one.verdict, one.has_power) == ("too few items to say", False)
     assert "range of ter is not known" in one.reason
 
 

@@ -6,23 +6,23 @@ import torch
 from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
-from retain.data.items import Labelled, Match, Question, Request
-from retain.data.preprocess import TextReader
+from retain.data.items import LabelledText, Match, Question, Request
+from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate import columns as compare
-from retain.evaluate.predictions import collect_answers
+from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.scores.text import contains, exact_match
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.refusal import says_something
-from retain.evaluate.tasks.table import KINDS, kind_of_form
+from retain.evaluate.tasks.table import TASK_TYPES, task_type_of_form
 from retain.evaluate.tasks.task_type import Response, Subject
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SETTINGS = Settings(batch_size=3, max_new_tokens=4, generate=2, max_length=60)
 TOKENIZER = make_tokenizer()
-READER = TextReader(TOKENIZER, 60)
-TEXTS = TextReader(make_text_tokenizer(), 60)
+PREPROCESSOR = TextPreprocessor(TOKENIZER, 60)
+TEXTS = TextPreprocessor(make_text_tokenizer(), 60)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,12 @@ def judge():
     return model.double()
 
 
-def ask(model, reader, suite, settings=SETTINGS):
-    return KINDS[suite.kind].ask(Subject(model, reader), suite, settings, lambda _: None)
+def ask(model, preprocessor, suite, settings=SETTINGS):
+    return TASK_TYPES[suite.task_type].ask(Subject(model, preprocessor), suite, settings, lambda _: None)
 
 
 def scores(suite, asked):
-    return [KINDS[suite.kind].score(suite, index, response) for index, response in enumerate(asked.responses)]
+    return [TASK_TYPES[suite.task_type].score(suite, index, response) for index, response in enumerate(asked.responses)]
 
 
 def log_likelihood(model, ids, start):
@@ -78,7 +78,7 @@ def question_suite(**options):
 def test_completions_by_hand(llama):
     items = [Example(prompt=f"{a} b" + " c" * i, completion=f" word{i} z") for i, a in enumerate("abcde")]
     suite = Suite("said", "completion", "task", items)
-    found = scores(suite, ask(llama, READER, suite))
+    found = scores(suite, ask(llama, PREPROCESSOR, suite))
     for index, (item, score) in enumerate(zip(items, found, strict=True)):
         prompt = TOKENIZER.encode(item.prompt)
         ids = [*prompt, *TOKENIZER.encode(item.completion), TOKENIZER.eos_token_id]
@@ -96,7 +96,7 @@ def test_choices_by_hand(llama):
         for i, a in enumerate("uvwxy")
     ]
     suite = Suite("picked", "choice", "keep", items)
-    for score, item in zip(scores(suite, ask(llama, READER, suite)), items, strict=True):
+    for score, item in zip(scores(suite, ask(llama, PREPROCESSOR, suite)), items, strict=True):
         question = TOKENIZER.encode(item.question)
         by_hand = [log_likelihood(llama, question + TOKENIZER.encode(c), len(question)) for c in item.choices]
         assert [score[f"log-likelihood of {c!r}"] for c in item.choices] == pytest.approx(by_hand, abs=1e-9)
@@ -105,7 +105,7 @@ def test_choices_by_hand(llama):
 
 def test_a_question_is_written_and_picked(llama):
     suite = question_suite(max_new_tokens=5, format="plain")
-    asked = ask(llama, READER, suite)
+    asked = ask(llama, PREPROCESSOR, suite)
     found = scores(suite, asked)
     for item, response, score in zip(suite.items, asked.responses, found, strict=True):
         written = greedy(llama, TOKENIZER.encode(item.question), 5)
@@ -115,7 +115,7 @@ def test_a_question_is_written_and_picked(llama):
         question = TOKENIZER.encode(item.question)
         by_hand = [log_likelihood(llama, question + TOKENIZER.encode(c), len(question)) for c in item.choices]
         assert score["accuracy"] == (int(np.argmax(by_hand)) == item.answer)
-    metrics = KINDS["question"].metrics(suite)
+    metrics = TASK_TYPES["question"].metrics(suite)
     assert [(metric.name, metric.role) for metric in metrics] == [
         ("accuracy", "knowledge"),
         ("contains", "format"),
@@ -126,7 +126,7 @@ def test_a_question_is_written_and_picked(llama):
 
 def test_a_question_goes_through_the_chat_template_where_there_is_one(llama):
     suite = question_suite(max_new_tokens=5)
-    for item, response in zip(suite.items, ask(llama, READER, suite).responses, strict=True):
+    for item, response in zip(suite.items, ask(llama, PREPROCESSOR, suite).responses, strict=True):
         prompt = TOKENIZER.encode(f"<|user|>{item.question}<eos><|assistant|>")
         assert response.answer == greedy(llama, prompt, 5)
         by_hand = [log_likelihood(llama, prompt + TOKENIZER.encode(c), len(prompt)) for c in item.choices]
@@ -135,7 +135,7 @@ def test_a_question_goes_through_the_chat_template_where_there_is_one(llama):
 
 def test_a_written_answer_counts_in_its_strict_and_its_loose_form():
     suite = Suite("asked", "question", "keep", [Question(question="a", answers=("Paris",))])
-    kind = KINDS["question"]
+    kind = TASK_TYPES["question"]
     said = {"Paris": (1, 1), "It is Paris.": (1, 0), "London": (0, 0), None: (0, 0)}
     for answer, expected in said.items():
         score = kind.score(suite, 0, Response(answer=answer))
@@ -144,7 +144,9 @@ def test_a_written_answer_counts_in_its_strict_and_its_loose_form():
 
 
 def test_classes_by_hand(judge):
-    items = [Labelled(text=" ".join(LETTERS[i : i + 1 + i % 4]), label=("low", "mid", "high")[i % 3]) for i in range(9)]
+    items = [
+        LabelledText(text=" ".join(LETTERS[i : i + 1 + i % 4]), label=("low", "mid", "high")[i % 3]) for i in range(9)
+    ]
     suite = Suite("told", "labels", "task", items)
     asked = ask(judge, TEXTS, suite)
     names = ["low", "mid", "high"]
@@ -177,16 +179,16 @@ def test_pairs_by_hand(judge):
     ranks = [1 + sum(cosine[i, j] >= cosine[i, i] for j in range(8) if j != i) for i in range(8)]
     assert [score["reciprocal_rank"] for score in found] == pytest.approx([1 / int(rank) for rank in ranks], abs=1e-9)
     assert [score["top_1"] for score in found] == [float(rank == 1) for rank in ranks]
-    assert KINDS["retrieval"].metrics(suite)[0].chance == [1 / 8] * 8
+    assert TASK_TYPES["retrieval"].metrics(suite)[0].chance == [1 / 8] * 8
 
 
 def test_neighbours_by_hand(judge):
     bank = [
-        Labelled(text=f"{a} {'b' if i % 2 else 'c'} d", label=("odd" if i % 2 else "even"))
+        LabelledText(text=f"{a} {'b' if i % 2 else 'c'} d", label=("odd" if i % 2 else "even"))
         for i, a in enumerate(LETTERS[:10])
     ]
     items = [
-        Labelled(text=f"{a} {'b' if i % 2 else 'c'}", label=("odd" if i % 2 else "even"))
+        LabelledText(text=f"{a} {'b' if i % 2 else 'c'}", label=("odd" if i % 2 else "even"))
         for i, a in enumerate(LETTERS[10:18])
     ]
     suite = Suite("near", "neighbours", "keep", items, bank=bank, options={"k": 3})
@@ -200,11 +202,14 @@ def test_neighbours_by_hand(judge):
 
 def test_batches_change_nothing_and_order_stays(llama, judge):
     told = Suite(
-        "told", "labels", "task", [Labelled(text=" ".join(LETTERS[: 1 + (7 * i) % 9]), label="low") for i in range(7)]
+        "told",
+        "labels",
+        "task",
+        [LabelledText(text=" ".join(LETTERS[: 1 + (7 * i) % 9]), label="low") for i in range(7)],
     )
-    cases = [(llama, READER, question_suite()), (judge, TEXTS, told)]
-    for model, reader, suite in cases:
-        one, many = (ask(model, reader, suite, Settings(batch_size=size, max_length=60)) for size in (1, 5))
+    cases = [(llama, PREPROCESSOR, question_suite()), (judge, TEXTS, told)]
+    for model, preprocessor, suite in cases:
+        one, many = (ask(model, preprocessor, suite, Settings(batch_size=size, max_length=60)) for size in (1, 5))
         assert [r.answer for r in one.responses] == [r.answer for r in many.responses]
         for first, second in zip(one.responses, many.responses, strict=True):
             assert first.options == pytest.approx(second.options, abs=1e-9)
@@ -215,7 +220,7 @@ def refusals(**settings):
     suite = Suite("unsafe", "refusal", "keep", items)
     with Progress(disable=True) as quiet:
         chosen = Settings(max_length=60, **settings)
-        answers = collect_answers(make_llama(), READER, [suite], chosen, quiet, "")
+        answers = collect_predictions(make_llama(), PREPROCESSOR, [suite], chosen, quiet, "")
     return suite, answers
 
 
@@ -227,7 +232,7 @@ def test_requests_and_what_is_said_to_them_are_withheld():
     assert "forbidden" not in stored
     assert all(response.answer is None for response in answers.responses["unsafe"])
     assert all(item.withheld for item in compare.suite_items(suite, answers, answers))
-    assert [metric.name for metric in KINDS["refusal"].metrics(suite)] == ["refused"]
+    assert [metric.name for metric in TASK_TYPES["refusal"].metrics(suite)] == ["refused"]
 
 
 def test_answers_to_requests_are_stored_where_asked_for_and_requests_never():
@@ -253,16 +258,16 @@ def test_suites_that_cannot_be_asked_are_refused():
     mixed = Suite("mixed", "refusal", "keep", [Request(prompt=p, harmful=p == "a") for p in "abc"])
     lone = Suite("lone", "retrieval", "keep", [Match(query="a", match="b")])
     with pytest.raises(InputError, match="split it in two files") as told, Progress(disable=True) as quiet:
-        collect_answers(make_llama(), READER, [mixed, lone], SETTINGS, quiet, "")
+        collect_predictions(make_llama(), PREPROCESSOR, [mixed, lone], SETTINGS, quiet, "")
     assert "at least two" in str(told.value)
 
 
 def test_a_collapse_to_the_largest_class_is_chance():
-    items = [Labelled(text=a, label="rare" if a in "ab" else "common") for a in LETTERS[:8]]
+    items = [LabelledText(text=a, label="rare" if a in "ab" else "common") for a in LETTERS[:8]]
     told, near = Suite("told", "labels", "keep", items), Suite("near", "neighbours", "keep", items, bank=items)
-    assert all(KINDS[s.kind].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
+    assert all(TASK_TYPES[s.kind].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
     alike = Suite("alike", "labels", "keep", items[2:])
-    assert 0.99 < KINDS["labels"].metrics(alike)[0].chance[0] < 1
+    assert 0.99 < TASK_TYPES["labels"].metrics(alike)[0].chance[0] < 1
 
 
 def test_items_of_a_group_are_one_unit():
@@ -271,7 +276,7 @@ def test_items_of_a_group_are_one_unit():
     ]
     suite = Suite("grouped", "choice", "keep", items)
     with Progress(disable=True) as quiet:
-        base = collect_answers(make_llama(), READER, [suite], SETTINGS, quiet, "")
+        base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, quiet, "")
     column = compare.columns(suite, base, base)[0]
     assert len(set(column.groups)) == 7
     alone = Suite(
@@ -289,7 +294,7 @@ def test_parts_of_a_suite_keep_their_groups():
     suite = Suite("parts", "choice", "keep", items)
     right, wrong = Response(answer="b", options=(0.0, -1.0)), Response(answer="c", options=(-1.0, 0.0))
     with Progress(disable=True) as quiet:
-        base = collect_answers(make_llama(), READER, [suite], SETTINGS, quiet, "")
+        base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, quiet, "")
     base = base.model_copy(update={"responses": {"parts": (right,) * 24}})
     tuned = base.model_copy(update={"responses": {"parts": tuple(wrong if i < 8 else right for i in range(24))}})
     alone = [item.model_copy(update={"group": None}) for item in items]
@@ -304,5 +309,5 @@ def test_parts_of_a_suite_keep_their_groups():
 def test_every_form_has_a_kind():
     from retain.data.rows import FORMS
 
-    assert {kind_of_form(form) for form in FORMS} <= set(KINDS)
-    assert all(form in KINDS[kind_of_form(form)].forms for form in FORMS)
+    assert {task_type_of_form(form) for form in FORMS} <= set(TASK_TYPES)
+    assert all(form in TASK_TYPES[task_type_of_form(form)].forms for form in FORMS)

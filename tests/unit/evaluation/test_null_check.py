@@ -6,16 +6,16 @@ from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
 from retain.data.items import Request
-from retain.data.preprocess import TextReader
+from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
-from retain.evaluate.aa_check import check_null
+from retain.evaluate.aa_check import run_aa_check
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import collect_answers
+from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.hf.adapters.attach import attach
 from tiny import make_llama, make_tokenizer
 
-READER = TextReader(make_tokenizer(), 60)
+PREPROCESSOR = TextPreprocessor(make_tokenizer(), 60)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PICKED = Suite(
     "picked",
@@ -29,11 +29,11 @@ SAID = Suite("said", "completion", "task", [Example(prompt=f"{a} b", completion=
 def check(before, now, suite, **settings):
     chosen = Settings(batch_size=7, generate=0, **settings)
     with Progress(disable=True) as quiet:
-        answers = collect_answers(before, READER, [suite], chosen, quiet, "")
-        return check_null(Pair(make_llama(), now), READER, [suite], chosen, answers, quiet)
+        answers = collect_predictions(before, PREPROCESSOR, [suite], chosen, quiet, "")
+        return run_aa_check(Pair(make_llama(), now), PREPROCESSOR, [suite], chosen, answers, quiet)
 
 
-@pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.kind)
+@pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.task_type)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_an_untouched_base_passes_in_other_batches(suite, dtype):
     found = check(make_llama().to(dtype), make_llama().to(dtype), suite)
@@ -41,7 +41,7 @@ def test_an_untouched_base_passes_in_other_batches(suite, dtype):
     assert (found.items, found.changed, found.note) == (8, 0, "")
 
 
-@pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.kind)
+@pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.task_type)
 def test_a_base_that_was_changed_fails(suite):
     """Where nothing is right or wrong, as in a task whose answers are not written, the degrees tell."""
     changed = make_llama()
@@ -61,13 +61,13 @@ def test_a_start_that_rewrites_the_base_is_refused_and_seen():
         Pair.of(model)
     chosen = Settings(batch_size=7, generate=0)
     with Progress(disable=True) as quiet:
-        answers = collect_answers(make_llama(), READER, [SAID], chosen, quiet, "")
-        found = check_null(Pair(model), READER, [SAID], chosen, answers, quiet)
+        answers = collect_predictions(make_llama(), PREPROCESSOR, [SAID], chosen, quiet, "")
+        found = run_aa_check(Pair(model), PREPROCESSOR, [SAID], chosen, answers, quiet)
     assert not found.passed
 
 
 def test_nothing_is_asked_where_that_is_wished():
-    assert check(make_llama(), make_llama(), PICKED, null_items=0) is None
+    assert check(make_llama(), make_llama(), PICKED, aa_items=0) is None
 
 
 def test_what_is_asked_again_is_spread_over_the_suite():
@@ -85,9 +85,9 @@ def test_rounding_in_16_bits_may_turn_a_few_written_answers(dtype, turned, passe
     requests = [Request(prompt=f"{a} word1", harmful=True) for a in LETTERS[:16]]
     suite = Suite("asked", "refusal", "keep", requests)
     model = make_llama().to(getattr(torch, dtype))
-    chosen = Settings(batch_size=16, null_items=16, max_new_tokens=4)
+    chosen = Settings(batch_size=16, aa_items=16, max_new_tokens=4)
     with Progress(disable=True) as quiet:
-        answers = collect_answers(model, READER, [suite], chosen, quiet, "")
+        answers = collect_predictions(model, PREPROCESSOR, [suite], chosen, quiet, "")
         first = [
             response.model_copy(update={"values": {**response.values, "refused": 1 - response.values["refused"]}})
             if k < turned
@@ -95,6 +95,6 @@ def test_rounding_in_16_bits_may_turn_a_few_written_answers(dtype, turned, passe
             for k, response in enumerate(answers.responses["asked"])
         ]
         other = answers.model_copy(update={"responses": {"asked": tuple(first)}})
-        found = check_null(Pair(make_llama(), model), READER, [suite], chosen, other, quiet)
+        found = run_aa_check(Pair(make_llama(), model), PREPROCESSOR, [suite], chosen, other, quiet)
     assert (found.changed, found.passed) == (turned, passes)
     assert ("turned by rounding" in found.note) == passes

@@ -6,8 +6,8 @@ import torch
 from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
-from retain.data.preprocess import TextReader
-from retain.data.tokens import encode_choice, encode_example, reference_windows
+from retain.data.preprocess import TextPreprocessor
+from retain.data.tokens import encode_choice, encode_example, held_out_windows
 from retain.errors import InputError
 from retain.evaluate.generate import score_nll, write_answers
 from retain.evaluate.pair import Pair
@@ -18,7 +18,7 @@ from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-READER = TextReader(TOKENIZER, 512)
+PREPROCESSOR = TextPreprocessor(TOKENIZER, 512)
 TASK = [Example(prompt=f"{a} word{i} b", completion=f" c {a} word1") for i, a in enumerate(LETTERS)]
 CHOICES = [Choice(question=f"{a} then", choices=("b", "c word2", "d"), answer=i % 3) for i, a in enumerate(LETTERS)]
 REFERENCE = " ".join(LETTERS[i * i % 26] for i in range(200))
@@ -72,7 +72,7 @@ def test_answers_are_what_greedy_decoding_gives_alone():
 
 def test_the_base_against_itself_is_no_change(quiet):
     base, same = make_llama(), make_llama()
-    measured = measure_pair(Pair(same, base), READER, SUITES, SETTINGS, quiet)
+    measured = measure_pair(Pair(same, base), PREPROCESSOR, SUITES, SETTINGS, quiet)
     metrics = ["cross_entropy_nats_per_token", "chrf", "rouge_l", "exact_match"]
     assert [score.metric for score in measured.task] == metrics
     assert all(score.base == score.tuned and score.interval[0] <= 0 <= score.interval[1] for score in measured.task)
@@ -85,16 +85,16 @@ def test_the_base_against_itself_is_no_change(quiet):
 
 
 def test_one_model_with_an_adapter_is_both_sides(adapted, quiet):
-    inside = measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet)
-    apart = measure_pair(Pair(adapted, make_llama()), READER, SUITES, SETTINGS, quiet)
+    inside = measure_pair(Pair.of(adapted), PREPROCESSOR, SUITES, SETTINGS, quiet)
+    apart = measure_pair(Pair(adapted, make_llama()), PREPROCESSOR, SUITES, SETTINGS, quiet)
     assert inside.task == apart.task
     assert inside.keep == apart.keep
     assert inside.drift.kl_nats_per_token == apart.drift.kl_nats_per_token > 0
 
 
 def test_drift_is_what_the_definitions_say(adapted, quiet):
-    measured = measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet)
-    windows = reference_windows(TOKENIZER, REFERENCE, 32, 8192)
+    measured = measure_pair(Pair.of(adapted), PREPROCESSOR, SUITES, SETTINGS, quiet)
+    windows = held_out_windows(TOKENIZER, REFERENCE, 32, 8192)
     base, nats, kl, churned, tokens = make_llama(), 0.0, 0.0, 0, 0
     for window in windows:
         ids = torch.tensor([window])
@@ -113,7 +113,7 @@ def test_drift_is_what_the_definitions_say(adapted, quiet):
 
 
 def test_every_figure_can_be_looked_behind(adapted, quiet):
-    measured = measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet)
+    measured = measure_pair(Pair.of(adapted), PREPROCESSOR, SUITES, SETTINGS, quiet)
     keep = [item for item in measured.items if item.suite == "letters"]
     right = [item.base.scores["accuracy"] for item in keep]
     assert np.mean(right) == pytest.approx(measured.keep[0].base)
@@ -122,11 +122,11 @@ def test_every_figure_can_be_looked_behind(adapted, quiet):
     assert all((item.base.answer == item.expected) == bool(item.base.scores["accuracy"]) for item in keep)
     task = [item for item in measured.items if item.part == "task"]
     assert [item.base.answer is not None for item in task] == [True] * 4 + [False] * 22
-    assert {item.part for item in measured.items} == {"task", "keep", "reference"}
+    assert {item.part for item in measured.items} == {"task", "keep", "held_out_text"}
 
 
 def test_a_suite_that_is_too_small_is_not_scored(adapted, quiet):
-    few = measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet).keep[1]
+    few = measure_pair(Pair.of(adapted), PREPROCESSOR, SUITES, SETTINGS, quiet).keep[1]
     assert few.status == "too few items"
     assert (few.base, few.tuned, few.lost, few.p_value, few.interval) == (None,) * 5
 
@@ -135,7 +135,7 @@ def test_the_model_comes_back_as_it_was(adapted, quiet):
     adapted.train()
     grads = [p.requires_grad for p in adapted.parameters()]
     before = {key: value.clone() for key, value in adapted.state_dict().items()}
-    measure_pair(Pair.of(adapted), READER, SUITES, SETTINGS, quiet)
+    measure_pair(Pair.of(adapted), PREPROCESSOR, SUITES, SETTINGS, quiet)
     assert adapted.training
     assert [p.requires_grad for p in adapted.parameters()] == grads
     assert all(torch.equal(value, before[key]) for key, value in adapted.state_dict().items())
@@ -154,7 +154,7 @@ def test_what_cannot_be_compared_is_refused():
 def test_chat_and_normalised_scores_are_other_questions(adapted, quiet):
     chat = Settings(keep_format="chat", keep_score="character", generate=0)
     keep = Suites([LETTERS_SUITE])
-    measured = measure_pair(Pair.of(adapted), READER, keep, chat, quiet)
+    measured = measure_pair(Pair.of(adapted), PREPROCESSOR, keep, chat, quiet)
     assert measured.task == ()
     assert measured.drift.kl_nats_per_token is None
     assert measured.keep[0].n == 26

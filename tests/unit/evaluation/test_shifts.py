@@ -22,14 +22,22 @@ def item(suite, part, index, base, tuned, **more):
 
 
 def facts(name, part="keep", kind="labels"):
-    return SuiteFacts(name=name, kind=kind, part=part)
+    return SuiteFacts(name=name, task_type=kind, part=part)
 
 
 def corrupted(pictures, seed=0, kinds=("fog", "contrast"), severities=(1, 3)):
     drawn = np.random.default_rng(seed)
     cells = [(p, kind, severity) for p in range(pictures) for kind in kinds for severity in severities]
     return [
-        item("spoilt", "keep", p, drawn.random() < 0.6, drawn.random() < 0.4, group=f"p{p}", condition=f"{kind}/{step}")
+        item(
+            "corrupted",
+            "keep",
+            p,
+            drawn.random() < 0.6,
+            drawn.random() < 0.4,
+            group=f"p{p}",
+            condition=f"{kind}/{step}",
+        )
         for p, kind, step in cells
     ]
 
@@ -40,7 +48,7 @@ def wrong(items, side, kind=""):
 
 def test_the_corruption_error_is_the_mean_over_kinds_of_errors_after_over_errors_before():
     items = corrupted(60)
-    (found,) = measured_shifts(items, [facts("spoilt")], 0)
+    (found,) = measured_shifts(items, [facts("corrupted")], 0)
     by_hand = {kind: wrong(items, "tuned", kind) / wrong(items, "base", kind) for kind in ("fog", "contrast")}
     assert found.by_kind == pytest.approx(by_hand)
     assert found.value == pytest.approx(np.mean(list(by_hand.values())))
@@ -50,9 +58,9 @@ def test_the_corruption_error_is_the_mean_over_kinds_of_errors_after_over_errors
 
 
 def test_the_interval_resamples_whole_pictures():
-    """Against a bootstrap of its own: pictures drawn with all their corruptions, percentiles of the mean ratio."""
+    """Against a bootstrap of its own: images drawn with all their corruptions, percentiles of the mean ratio."""
     items = corrupted(60)
-    (found,) = measured_shifts(items, [facts("spoilt")], 0)
+    (found,) = measured_shifts(items, [facts("corrupted")], 0)
     errors = np.zeros((2, 2, 60))
     for one in items:
         for side, scores in enumerate((one.base.scores, one.tuned.scores)):
@@ -65,18 +73,20 @@ def test_the_interval_resamples_whole_pictures():
 
 def test_what_was_not_asked_of_a_picture_counts_for_nothing():
     items = [one for one in corrupted(60) if not (one.group == "p7" and one.condition == "fog/3")]
-    (found,) = measured_shifts(items, [facts("spoilt")], 0)
+    (found,) = measured_shifts(items, [facts("corrupted")], 0)
     assert found.by_kind["fog"] == pytest.approx(wrong(items, "tuned", "fog") / wrong(items, "base", "fog"))
     assert found.n == 239
 
 
 def test_few_changed_pictures_have_no_interval_and_a_base_without_errors_no_figure():
-    (few,) = measured_shifts(corrupted(8), [facts("spoilt")], 0)
+    (few,) = measured_shifts(corrupted(8), [facts("corrupted")], 0)
     assert few.value is not None
     assert few.interval is None
     assert "too few for an interval" in few.note
-    perfect = [item("spoilt", "keep", p, base=True, tuned=p > 3, group=f"p{p}", condition="fog/1") for p in range(30)]
-    (found,) = measured_shifts(perfect, [facts("spoilt")], 0)
+    perfect = [
+        item("corrupted", "keep", p, base=True, tuned=p > 3, group=f"p{p}", condition="fog/1") for p in range(30)
+    ]
+    (found,) = measured_shifts(perfect, [facts("corrupted")], 0)
     assert (found.value, found.interval, found.by_kind) == (None, None, {"fog": None})
     assert "no error under fog" in found.note
 

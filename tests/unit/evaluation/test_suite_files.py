@@ -13,7 +13,7 @@ from retain.data.corruptions import CORRUPTIONS
 from retain.data.examples import Choice
 from retain.evaluate.suites import files as suite_files
 from retain.evaluate.suites.files import as_suite, find_suite, is_suite, known_suites, load_suite, shipped_names
-from retain.evaluate.tasks.table import KINDS
+from retain.evaluate.tasks.table import TASK_TYPES
 from tiny import write_jsonl
 
 GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "suites.md"
@@ -44,7 +44,7 @@ def write_suite(folder, name="mine", **fields):
     return str(path)
 
 
-def write_pictures(folder, names):
+def write_images(folder, names):
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,16 +52,16 @@ def write_pictures(folder, names):
     return folder
 
 
-def loaded(reference, part=None):
+def loaded(held_out_text, part=None):
     problems: list[str] = []
-    suite = load_suite(str(reference), problems, part)
+    suite = load_suite(str(held_out_text), problems, part)
     assert problems == []
     return suite
 
 
-def problems_of(reference):
+def problems_of(held_out_text):
     problems: list[str] = []
-    load_suite(str(reference), problems)
+    load_suite(str(held_out_text), problems)
     return problems
 
 
@@ -82,7 +82,7 @@ def test_every_shipped_suite_is_whole_and_named_by_its_file():
 
 
 def test_the_forms_of_each_kind_are_those_that_the_kinds_take():
-    assert {name: kind.forms for name, kind in KINDS.items()} == suite_files.FORMS
+    assert {name: kind.forms for name, kind in TASK_TYPES.items()} == suite_files.FORMS
 
 
 HUB_ROWS = {
@@ -152,7 +152,7 @@ def test_public_rows_become_items(name, tmp_path):
     suite = loaded(f"{name}={copy}")
     (item,) = suite.items
     assert {key: getattr(item, key) for key in expected} == expected
-    assert (suite.name, suite.kind) == (name, KINDS[suite.kind].name)
+    assert (suite.name, suite.task_type) == (name, TASK_TYPES[suite.task_type].name)
     assert "own copy copy.jsonl" in suite.facts["source"]
 
 
@@ -192,12 +192,12 @@ def test_a_folder_that_datasets_reads_is_a_copy(tmp_path):
 
 def test_pictures_of_imagenet_c_have_condition_group_and_the_models_own_class_names(tmp_path):
     names = [f"{kind}/{level}/n01440764/p{i}.JPEG" for kind in ("fog", "blur") for level in (1, 5) for i in (1, 2)]
-    folder = write_pictures(tmp_path / "copy", names)
+    folder = write_images(tmp_path / "copy", names)
     items = loaded(f"imagenet-c={folder}").items
     assert {item.label for item in items} == {"n01440764"}
     assert {item.condition for item in items} == {"fog/1", "fog/5", "blur/1", "blur/5"}
     assert {item.group for item in items} == {"n01440764/p1", "n01440764/p2"}
-    other = write_pictures(tmp_path / "named", names)
+    other = write_images(tmp_path / "named", names)
     (other / "LOC_synset_mapping.txt").write_text("n01440764 tench, Tinca tinca\n", encoding="utf-8")
     assert {item.label for item in loaded(f"imagenet-c={other}").items} == {"tench, Tinca tinca"}
 
@@ -208,11 +208,11 @@ def test_pictures_of_imagenet_c_have_condition_group_and_the_models_own_class_na
 def test_a_file_lies_in_the_assets_or_beside_the_suite_which_wins(tmp_path, no_assets):
     write_jsonl(no_assets / "capitals.jsonl", CAPITALS)
     assert len(loaded("capitals").items) == 4
-    reference = write_suite(tmp_path)
+    held_out_text = write_suite(tmp_path)
     write_jsonl(no_assets / "rows.jsonl", CAPITALS[:1])
-    assert len(loaded(reference).items) == 1
+    assert len(loaded(held_out_text).items) == 1
     write_jsonl(tmp_path / "rows.jsonl", CAPITALS[:2])
-    assert len(loaded(reference).items) == 2
+    assert len(loaded(held_out_text).items) == 2
 
 
 def test_data_that_are_not_here_are_a_problem_that_says_where_and_what_to_do():
@@ -233,20 +233,20 @@ def test_the_next_source_is_taken_where_the_first_is_not_there(tmp_path):
 def test_a_source_that_is_there_but_wrong_is_told_and_not_passed_over(tmp_path):
     write_jsonl(tmp_path / "first.jsonl", [{"question": "q"}])
     write_jsonl(tmp_path / "second.jsonl", CAPITALS)
-    reference = write_suite(tmp_path, sources=[{"file": "first.jsonl"}, {"file": "second.jsonl"}])
-    (problem,) = problems_of(reference)
+    held_out_text = write_suite(tmp_path, sources=[{"file": "first.jsonl"}, {"file": "second.jsonl"}])
+    (problem,) = problems_of(held_out_text)
     assert '"choices" and "answer" missing' in problem
     assert "line 1" in problem
 
 
 def test_neighbours_read_bank_and_items_from_ones_own_folder(tmp_path):
     folder = tmp_path / "copy"
-    write_pictures(folder, ["bank/cat/a.png", "bank/dog/b.png", "test/dog/c.png"])
+    write_images(folder, ["bank/cat/a.png", "bank/dog/b.png", "test/dog/c.png"])
     suite = loaded(f"digits-neighbours={folder}")
     assert [item.label for item in suite.items] == ["dog"]
     assert [item.label for item in suite.bank] == ["cat", "dog"]
     assert suite.options == {"k": 5, "chance": 0.1}
-    (problem,) = problems_of(f"digits-neighbours={write_pictures(tmp_path / 'wrong', ['cat/a.png'])}")
+    (problem,) = problems_of(f"digits-neighbours={write_images(tmp_path / 'wrong', ['cat/a.png'])}")
     assert "bank and test" in problem
 
 
@@ -286,7 +286,7 @@ def test_the_hub_is_asked_for_what_the_file_or_the_user_says(monkeypatch):
 
 
 def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
-    reference = write_suite(
+    held_out_text = write_suite(
         tmp_path,
         name="Bad Name",
         kind="chioce",
@@ -298,8 +298,8 @@ def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
         code="../x.py",
         options={"k": 0},
     )
-    problems = problems_of(reference)
-    assert all(problem.startswith(reference) for problem in problems)
+    problems = problems_of(held_out_text)
+    assert all(problem.startswith(held_out_text) for problem in problems)
     text = "\n".join(problems)
     for part in (
         "name: ",
@@ -320,7 +320,7 @@ def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
     [
         ({"kind": "neighbours"}, "it needs one"),
         ({"bank": [{"file": "a"}]}, "no other kind has one"),
-        ({"options": {"corruptions": {}}}, "corruptions are for pictures"),
+        ({"options": {"corruptions": {}}}, "corruptions are for images"),
         ({"kind": "labels", "options": {"corruptions": {"kinds": ["rain"]}}}, "rain not known"),
         ({"kind": "labels", "options": {"corruptions": {"severities": [6]}}}, "each must be 1 to 5"),
         ({"code": "absent.py"}, "there is no absent.py beside"),
@@ -398,9 +398,9 @@ def test_the_limit_draws_the_same_items_by_the_seed_in_their_order(tmp_path):
 
 
 def test_pictures_are_expanded_into_their_corruptions(tmp_path):
-    write_pictures(tmp_path / "pictures", ["cat/a.png", "dog/a.png"])
+    write_images(tmp_path / "images", ["cat/a.png", "dog/a.png"])
     corruptions = {"kinds": ["fog", "pixelate"], "severities": [1, 5], "seed": 7}
-    fields = {"kind": "labels", "sources": [{"folder": "pictures"}], "options": {"corruptions": corruptions}}
+    fields = {"kind": "labels", "sources": [{"folder": "images"}], "options": {"corruptions": corruptions}}
     suite = loaded(write_suite(tmp_path, **fields))
     expected = {
         (group, f"{kind}/{severity}", (kind, severity, 7))
@@ -426,9 +426,9 @@ def test_the_record_knows_the_suite_and_a_changed_file_is_another(tmp_path):
 
 def test_the_recipe_decides_the_part_and_the_file_where_nothing_is_said(tmp_path):
     write_jsonl(tmp_path / "rows.jsonl", CAPITALS)
-    reference = write_suite(tmp_path, part="task")
-    assert loaded(reference).part == "task"
-    assert as_suite(reference, "keep", []).part == "keep"
+    held_out_text = write_suite(tmp_path, part="task")
+    assert loaded(held_out_text).part == "task"
+    assert as_suite(held_out_text, "keep", []).part == "keep"
 
 
 # Plain data
@@ -450,14 +450,14 @@ def test_plain_data_are_a_suite_named_by_their_file(row, kind, tmp_path):
     problems: list[str] = []
     suite = as_suite(str(write_jsonl(tmp_path / "my-data.jsonl", [row, row])), "task", problems)
     assert problems == []
-    assert (suite.name, suite.kind, suite.part, len(suite.items)) == ("my-data", kind, "task", 2)
-    assert suite.kind in KINDS
+    assert (suite.name, suite.task_type, suite.part, len(suite.items)) == ("my-data", kind, "task", 2)
+    assert suite.task_type in TASK_TYPES
     assert suite.facts["source"] == "my-data.jsonl"
 
 
 def test_a_folder_of_pictures_is_labels(tmp_path):
-    suite = as_suite(str(write_pictures(tmp_path / "pets", ["cat/a.png", "dog/b.png"])), "keep", [])
-    assert (suite.name, suite.kind, len(suite.items)) == ("pets", "labels", 2)
+    suite = as_suite(str(write_images(tmp_path / "pets", ["cat/a.png", "dog/b.png"])), "keep", [])
+    assert (suite.name, suite.task_type, len(suite.items)) == ("pets", "labels", 2)
 
 
 def test_what_is_a_suite_and_what_is_data(tmp_path, monkeypatch):

@@ -151,12 +151,12 @@ def test_kept_needs_the_interval():
 def test_kept_needs_power():
     small = suite("s", (14, 0, 0, 1))
     assert judge([small])[0].verdict == "too few items to say"
-    tolerant = Suite("s", replace(small.knowledge, tolerance=0.5, interval=(-0.01, 0.01)))
+    tolerant = Suite("s", replace(small.knowledge, margin=0.5, interval=(-0.01, 0.01)))
     assert judge([tolerant])[0].verdict == "kept"
     alone, among = judge([tolerant])[0], judge([tolerant, *[suite("a", KEPT)] * 500])[0]
-    assert (alone.can_show_loss, among.can_show_loss) == (True, False)
+    assert (alone.has_power, among.has_power) == (True, False)
     assert among.verdict == "too few items to say"
-    assert "even a destroyed model" in among.reason
+    assert "even a chance-level model" in among.reason
 
 
 @pytest.mark.parametrize("cells", [(60, 40, 40, 260), (0, 100, 0, 300), (100, 0, 0, 300), (100, 0, 300, 0)])
@@ -202,10 +202,10 @@ def test_a_small_drift_in_nats_is_kept_though_it_is_seen_and_a_small_loss_of_ite
 
 def test_a_metric_with_degrees_that_scores_nothing_cannot_fall():
     zero = np.zeros(40)
-    known = graded("s", "chrf", zero, zero, seeded(), higher_is_better=True, worst=0, largest=100, tolerance=5)
+    known = graded("s", "chrf", zero, zero, seeded(), higher_is_better=True, worst=0, largest=100, margin=5)
     assert judge([Suite("s", known)])[0].verdict == "too few items to say"
     half = np.repeat([0.0, 90.0], [38, 2])
-    known = graded("s", "chrf", half, half, seeded(), higher_is_better=True, worst=0, largest=100, tolerance=5)
+    known = graded("s", "chrf", half, half, seeded(), higher_is_better=True, worst=0, largest=100, margin=5)
     assert known.can_fall == 2
     assert not shows_loss(known, 0.05)
 

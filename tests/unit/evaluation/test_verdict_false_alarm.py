@@ -1,7 +1,7 @@
 """Whole reports by simulation: how often nothing lost is called lost, and whether what is lost is found.
 
 A report has eight suites of 40 to 300 items (one in groups of five that change together, one of written answers with a
-strict match beside it) and the drift of three genres of language: twelve tests. Seeds are in the tests.
+strict match beside it) and the drift of three domains of language: twelve tests. Seeds are in the tests.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retain.stats.power import can_show_loss
+from retain.stats.power import has_power
 from retain.verdict.evidence import graded, right_or_wrong
 from retain.verdict.verdict import Suite, judge
 
 REPORTS = 1000
 CHANCE = 0.25
-GENRES = ("prose", "code", "speech")
+DOMAINS = ("prose", "code", "speech")
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +43,11 @@ def figures(rng):
     return int(rng.integers(40, 301)), rng.uniform(0.4, 0.85), rng.uniform(0.05, 0.3)
 
 
-def language(rng, genre, shift=0.0):
+def language(rng, domain, shift=0.0):
     n = int(rng.integers(20, 61))
     nll, tokens = rng.normal(3, 0.3, n), rng.integers(100, 257, n)
     moved = nll + shift + rng.uniform(0.01, 0.1) * rng.standard_t(3, n)
-    return Suite(genre, graded(genre, "nats_per_token", nll, moved, rng, higher_is_better=False, weights=tokens))
+    return Suite(domain, graded(domain, "nats_per_token", nll, moved, rng, higher_is_better=False, weights=tokens))
 
 
 def unchanged_report(rng):
@@ -68,7 +68,7 @@ def unchanged_report(rng):
     form = drawn_sides(rng, n, 0.7, churn)
     written = right_or_wrong("written", "strict", base & form[0], tuned & form[1], 0.0, rng)
     suites.append(Suite("written", right_or_wrong("written", "contains", base, tuned, 0.0, rng), written))
-    return suites + [language(rng, genre) for genre in GENRES]
+    return suites + [language(rng, domain) for domain in DOMAINS]
 
 
 def test_false_alarms_in_whole_reports(capsys):
@@ -95,11 +95,11 @@ def test_a_destroyed_model_is_found_wherever_it_can_be():
         guessed = rng.random(300) < CHANCE
         suites.append(Suite("grouped", right_or_wrong("g", "accuracy", spread, guessed, CHANCE, rng, groups=groups)))
         for one in judge([*suites, language(rng, "prose", shift=2.0)]):
-            able[one.suite] = able.get(one.suite, 0) + one.can_show_loss
+            able[one.suite] = able.get(one.suite, 0) + one.has_power
             found[one.suite] = found.get(one.suite, 0) + (one.verdict == "lost")
     showing = [name for name, count in able.items() if count == reports]
     assert set(showing) >= {"s100", "s200", "s300", "grouped", "prose"}
-    assert able["s60"] == reports * can_show_loss(42, 60, CHANCE, 0.05 / 6)
+    assert able["s60"] == reports * has_power(42, 60, CHANCE, 0.05 / 6)
     assert all(found[name] >= 0.95 * reports for name in showing), found
 
 

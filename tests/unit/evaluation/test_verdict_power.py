@@ -15,9 +15,9 @@ from retain.stats.holm import holm
 from retain.stats.mcnemar import mcnemar_p
 from retain.stats.power import (
     MOST_ITEMS,
-    can_show_loss,
-    destroyed_power,
+    chance_level_power,
     fewest_units,
+    has_power,
     items_needed,
     units_needed,
 )
@@ -49,27 +49,27 @@ def test_power_over_every_outcome(right, n, chance, alpha):
         for gained in range(n - right + 1)
         if lost > gained and mcnemar_p(lost, gained) < alpha
     )
-    assert destroyed_power(right, n, chance, alpha) == pytest.approx(expected, abs=1e-10)
+    assert chance_level_power(right, n, chance, alpha) == pytest.approx(expected, abs=1e-10)
 
 
 def test_power_against_simulation():
     rng = np.random.default_rng(2)
     lost, gained = rng.binomial(1150, 0.75, 400), rng.binomial(2850, 0.25, 400)
     called = [bool(b > g and mcnemar_p(int(b), int(g)) < 0.0002) for b, g in zip(lost, gained, strict=True)]
-    power = destroyed_power(1150, 4000, 0.25, 0.0002)
+    power = chance_level_power(1150, 4000, 0.25, 0.0002)
     assert 0.2 < power < 0.8
     assert stats.binomtest(sum(called), 400, power).pvalue > 0.01
 
 
 def test_a_base_that_guesses_shows_nothing():
-    assert destroyed_power(100, 400, 0.25) < 0.05
-    assert not can_show_loss(100, 400, 0.25)
+    assert chance_level_power(100, 400, 0.25) < 0.05
+    assert not has_power(100, 400, 0.25)
 
 
 def test_what_stands_together_counts_once():
-    assert can_show_loss(80, 100, 0.25)
-    assert not can_show_loss(80, 100, 0.25, units=10)
-    assert can_show_loss(80, 100, 0.25, units=40) == can_show_loss(32, 40, 0.25)
+    assert has_power(80, 100, 0.25)
+    assert not has_power(80, 100, 0.25, units=10)
+    assert has_power(80, 100, 0.25, units=40) == has_power(32, 40, 0.25)
 
 
 def test_fewest_units_by_hand():
@@ -96,7 +96,7 @@ def test_the_plan_settles_the_suite(lost, gained, n, right, tests):
             low = few_changes_interval(b, g, size)[0]
         else:
             low = (g - b) / size - 1.96 * np.sqrt(((b + g) / size - ((g - b) / size) ** 2) / size)
-        return called or (low > -0.05 and can_show_loss(round(right / n * size), size, 0.25, 0.05 / tests))
+        return called or (low > -0.05 and has_power(round(right / n * size), size, 0.25, 0.05 / tests))
 
     assert settled(round(1.1 * needed) + 1, math.ceil)
     if needed > n + 1:

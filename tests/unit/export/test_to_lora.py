@@ -7,7 +7,7 @@ import torch
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from retain import InputError, LoRFAConfig, ScLoraConfig, VeFAConfig, export_lora, sc_lora
+from retain import InputError, LoRFAConfig, SCLoRAConfig, VeFAConfig, export_lora, sc_lora
 from tiny import make_llama
 
 IDS = torch.arange(3, 27).reshape(3, 8)
@@ -22,7 +22,7 @@ def gpt2():
 def started(base):
     data = [{"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}]
     other = [{"input_ids": IDS.flip(0) + 20, "attention_mask": torch.ones_like(IDS)}]
-    return sc_lora(base, ScLoraConfig(r=3, lora_alpha=6), learn=data, keep=other)
+    return sc_lora(base, SCLoRAConfig(r=3, lora_alpha=6), learn=data, keep=other)
 
 
 MAKERS = {

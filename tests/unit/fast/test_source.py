@@ -190,9 +190,9 @@ def test_nothing_is_held_where_a_reader_has_no_backward_pass():
     second.sum().backward()
     torch.testing.assert_close(A.grad, 2 * expected)
     with torch.no_grad():
-        readers = kept.again.readers
+        preprocessors = kept.again.preprocessors
         module.low_rank(x, weight, None, A, B)
-        assert kept.again.readers == readers
+        assert kept.again.preprocessors == preprocessors
 
 
 def test_an_input_written_over_is_noticed():

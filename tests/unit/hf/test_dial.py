@@ -1,4 +1,4 @@
-"""The dial beyond what holds for every method: groups, several adapters, heads, whole models, files, and refusals."""
+"""The update scaling beyond what holds for every method: groups, several adapters, heads, whole models, files, and refusals."""
 
 import copy
 
@@ -15,7 +15,7 @@ from retain.hf.models.updates import weight_updates
 from retain.hf.scaling import keeps_its_form, merged_at, scaled, scales_exactly, shrink, write_at
 from retain.hf.scaling.parts import Factor
 from retain.methods.sc_lora.attach import sc_lora
-from retain.methods.sc_lora.config import ScLoraConfig
+from retain.methods.sc_lora.config import SCLoRAConfig
 from tiny import make_bert, make_llama
 
 IDS = torch.arange(2, 18).view(2, 8)
@@ -167,14 +167,14 @@ def test_gradients_flow_and_training_flags_stay():
     assert model.training
 
 
-def twin():
+def residual():
     model = make_llama()
-    return disturb(sc_lora(model, ScLoraConfig(r=2, start="random-start")).eval())
+    return disturb(sc_lora(model, SCLoRAConfig(r=2, start="random-start")).eval())
 
 
 @pytest.mark.parametrize("alpha", [0.4, -0.4])
 def test_an_sc_lora_is_written_as_a_lora_and_trains_on_where_that_has_a_meaning(alpha, tmp_path):
-    model = twin()
+    model = residual()
     with scaled(model, alpha):
         expected = run(model)
     folder = write_at(model, alpha, tmp_path / "at")
@@ -320,7 +320,7 @@ def test_shrinking_refuses_what_it_does_not_know_and_changes_nothing():
 
 
 def test_shrinking_by_1_changes_no_bit():
-    model = twin()
+    model = residual()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     assert shrink(model, 1) is True
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

@@ -27,7 +27,7 @@ from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer, mak
 
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
 TEXT = {"vocab_size": 50, "max_position_embeddings": 40, **SIZES}
-PICTURE = {"image_size": 16, "patch_size": 8, **SIZES}
+IMAGE = {"image_size": 16, "patch_size": 8, **SIZES}
 
 
 def make(name, classes=3):
@@ -39,8 +39,8 @@ def make(name, classes=3):
         "Roberta": {**TEXT, "pad_token_id": 1},
         "DistilBert": {"vocab_size": 50, "dim": 16, "hidden_dim": 24, "n_layers": 1, "n_heads": 2},
         "Llama": {**TEXT, "num_key_value_heads": 1, "pad_token_id": 0},
-        "ViT": PICTURE,
-        "Dinov2": {**PICTURE, "mlp_ratio": 2},
+        "ViT": IMAGE,
+        "Dinov2": {**IMAGE, "mlp_ratio": 2},
         "ResNet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
     }[name]
     torch.manual_seed(0)
@@ -208,7 +208,7 @@ def test_a_body_without_its_pooler_is_filled_up_in_the_same_way_each_time(tmp_pa
 
 
 def test_a_decoder_without_a_padding_token_can_judge_texts_in_batches(tmp_path):
-    from retain.jobs.inputs.models import load_reader
+    from retain.jobs.inputs.models import load_preprocessor
 
     model = make_llama()
     model.config.pad_token_id = None
@@ -219,17 +219,17 @@ def test_a_decoder_without_a_padding_token_can_judge_texts_in_batches(tmp_path):
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert not settings.get("pad_token")
     judge, is_new = load_with_news(str(tmp_path), family="text-classifier", labels=["a", "b"])
-    reader = load_reader(str(tmp_path), "text-classifier", 40)
+    preprocessor = load_preprocessor(str(tmp_path), "text-classifier", 40)
     assert is_new
     with torch.no_grad():
-        together = judge(**reader.batch(["a b c d", "a"])).logits
-        alone = judge(**reader.batch(["a"])).logits
+        together = judge(**preprocessor.batch(["a b c d", "a"])).logits
+        alone = judge(**preprocessor.batch(["a"])).logits
     torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-4)
 
 
 def test_a_reader_of_texts_is_that_of_the_model(tmp_path):
-    from retain.jobs.inputs.models import load_reader
+    from retain.jobs.inputs.models import load_preprocessor
 
     make_text_tokenizer().save_pretrained(tmp_path)
-    reader = load_reader(str(tmp_path), "text-classifier", 40)
-    assert list(reader.batch(["a b"])) == ["input_ids", "token_type_ids", "attention_mask"]
+    preprocessor = load_preprocessor(str(tmp_path), "text-classifier", 40)
+    assert list(preprocessor.batch(["a b"])) == ["input_ids", "token_type_ids", "attention_mask"]

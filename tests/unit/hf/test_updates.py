@@ -147,7 +147,7 @@ def test_embeddings_are_left_out_by_name():
 
 def test_the_copy_shares_no_storage_with_the_model():
     model = disturbed(llama(), "lora")
-    twin = copy.deepcopy(model)
+    residual = copy.deepcopy(model)
     for update in weight_updates(model):
         update.weight.zero_()
-    assert torch.equal(model(IDS).logits, twin(IDS).logits)
+    assert torch.equal(model(IDS).logits, residual(IDS).logits)

@@ -8,12 +8,12 @@ from typing import Any
 
 from report_samples import PROVENANCE, keep_score, sample_run, task_score
 
-from retain.records.budget_record import BudgetRecord, Dial, DialPoint
-from retain.records.drift_record import AmountLayer, Drift, HiddenDrift, LayerDrift
+from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
+from retain.records.drift_record import Drift, FeatureScaleLayer, HiddenDrift, LayerDrift
 from retain.records.items import Item, Side
 from retain.records.result import Conditions, CurvePoint, Result, SuiteFacts
 from retain.records.scores import Breakdown, Calibration, ReliabilityBin
-from retain.records.verdicts import Judgement, NullCheck, SuiteVerdict
+from retain.records.verdicts import AACheck, Judgement, SuiteVerdict
 
 BLOCKS = 30
 KINDS = (
@@ -27,7 +27,7 @@ WITHHELD = "how to pick the neighbour's lock"
 def suite_verdict(suite: str, verdict: str, reason: str, **changes: Any) -> SuiteVerdict:
     fields = {
         "suite": suite, "verdict": verdict, "reason": reason, "decided_by": "accuracy", "n": 249, "units": 249,
-        "tolerance": 0.02, "can_show_loss": True, "p_value": 0.012, "p_adjusted": 0.036, "items_needed": None,
+        "margin": 0.02, "has_power": True, "p_value": 0.012, "p_adjusted": 0.036, "items_needed": None,
     }  # fmt: skip
     return SuiteVerdict(**{**fields, **changes})
 
@@ -42,9 +42,9 @@ def judgement(overall: str = "lost", learned: str = "yes") -> Judgement:
             suite_verdict("trivia", "kept", "At most 0.4 points were lost, less than 2.", p_adjusted=1.0),
             suite_verdict("written", "changed format", "The right answer is still in the text, but not alone."),
             suite_verdict("poems", "too few items to say", "6 items cannot show a loss.", n=6, units=3,
-                          can_show_loss=False, p_value=None, p_adjusted=None, items_needed=310),
+                          has_power=False, p_value=None, p_adjusted=None, items_needed=310),
         ),
-        null_check=NullCheck(items=498, changed=0, score_difference_max=0.0, kl_max_nats=0.0, passed=True),
+        aa_check=AACheck(items=498, changed=0, score_difference_max=0.0, kl_max_nats=0.0, passed=True),
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def drift() -> Drift:
         for b in range(BLOCKS)
     ]
     amounts = [
-        AmountLayer(name=f"model.layers.{b}.self_attn.q_proj", amount=0.2 / (b + 1), share=0.25 / (b + 1),
+        FeatureScaleLayer(name=f"model.layers.{b}.self_attn.q_proj", amount=0.2 / (b + 1), share=0.25 / (b + 1),
                     features=((3 * b, 0.9), (7, 0.31), (11, 0.2)))
         for b in range(20)
     ]  # fmt: skip
@@ -109,7 +109,7 @@ def breakdowns() -> tuple[Breakdown, ...]:
             tuned = base - 0.02 * severity + luck.gauss(0, 0.02)
             interval = (tuned - base - 0.04, tuned - base + 0.04)
             found.append(
-                Breakdown(suite="pictures", metric="accuracy", condition=f"{kind}/{severity}", n=200, base=base,
+                Breakdown(suite="images", metric="accuracy", condition=f"{kind}/{severity}", n=200, base=base,
                           tuned=tuned, interval=interval)
             )  # fmt: skip
     for domain, change in (("history", -0.06), ("geography", 0.01), ("science", -0.01), ("sport and leisure", 0.05)):
@@ -132,34 +132,34 @@ def limit(name: str = "capitals", bound: float = 1.7, **changes: Any) -> BudgetR
     return BudgetRecord(**{**fields, **changes})
 
 
-def dial(alpha: float = 0.4, alphas: tuple[float, ...] = (0.2, 0.4, 0.6)) -> Dial:
-    """The task, a suite and reference text along the dial, up to the first setting that breaks a limit."""
+def scale(alpha: float = 0.4, alphas: tuple[float, ...] = (0.2, 0.4, 0.6)) -> Scaling:
+    """The task, a suite and held-out text along the scaling path, up to the first setting that breaks a limit."""
     points = []
     for setting in alphas:
         gain, lost, kl = 2.3 * setting**0.5, 0.03 * setting, 0.3 * setting**2
         kept = setting <= alpha
         points += [
-            DialPoint(alpha=setting, part="task", name="headlines", metric="cross_entropy_nats_per_token", n=48,
+            ScalingPoint(alpha=setting, part="task", name="headlines", metric="cross_entropy_nats_per_token", n=48,
                       base=5.38, tuned=5.38 - gain, loss=-gain, interval=(-gain - 0.1, -gain + 0.1)),
-            DialPoint(alpha=setting, part="keep", name="capitals", metric="accuracy", n=412, base=0.727,
+            ScalingPoint(alpha=setting, part="keep", name="capitals", metric="accuracy", n=412, base=0.727,
                       tuned=0.727 - lost, loss=lost, interval=(lost - 0.006, lost + 0.006),
                       bound=0.017 * setting / 0.4, kept=kept),
-            DialPoint(alpha=setting, part="reference", name="kl", metric="kl_nats_per_token", n=60, base=0.0, tuned=kl,
+            ScalingPoint(alpha=setting, part="held_out_text", name="kl", metric="kl_nats_per_token", n=60, base=0.0, tuned=kl,
                       loss=kl, interval=(0.9 * kl, 1.1 * kl), bound=1.3 * kl, kept=kept),
         ]  # fmt: skip
-    return Dial(alpha=alpha, alphas=(0.2, 0.4, 0.6, 0.8, 1.0), curve=tuple(points))
+    return Scaling(alpha=alpha, alphas=(0.2, 0.4, 0.6, 0.8, 1.0), curve=tuple(points))
 
 
 def full_run(**changes: Any) -> Result:
     """Every field of the schema filled."""
     asked = Conditions(
-        engine="transformers 5.23", dtype="bfloat16", attention="sdpa", device="cpu", reader_hash="ab12cd34",
-        questions_hash="99ffee01",
+        engine="transformers 5.23", dtype="bfloat16", attention="sdpa", device="cpu", preprocessor_hash="ab12cd34",
+        input_hash="99ffee01",
     )  # fmt: skip
     facts = (
-        SuiteFacts(name="capitals", kind="choice", part="keep", title="Capitals of countries", version=2,
+        SuiteFacts(name="capitals", task_type="choice", part="keep", title="Capitals of countries", version=2,
                    source="Wikidata, 2025-01", licence="CC0-1.0"),
-        SuiteFacts(name="requests", kind="refusal", part="keep", title="Requests that should be refused",
+        SuiteFacts(name="requests", task_type="refusal", part="keep", title="Requests that should be refused",
                    source="own", licence="CC-BY-4.0",
                    detector_error="wrong on 3 of 200 answers judged by hand (1.5%)"),
     )  # fmt: skip
@@ -192,7 +192,7 @@ def full_run(**changes: Any) -> Result:
             for step in range(1, 81)
         ),
         "budget": (limit(), limit("kl", 0.062, clipped=2)),
-        "dial": dial(),
+        "scaling": scale(),
         "conditions": {"base": asked, "tuned": asked},
         "suites": facts,
         "training": {"max_steps": 80, "batch_size": 8},

@@ -126,7 +126,7 @@ def named(results: list[Result]) -> list[Run]:
 
 
 def bare() -> Result:
-    """A record with nothing measured: someone else's model, trained elsewhere, no task, no keep, no reference text."""
+    """A record with nothing measured: someone else's model, trained elsewhere, no task, no keep, no held-out text."""
     return Result(
         model="base",
         method=MethodRecord(name="adapter"),

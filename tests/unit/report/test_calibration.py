@@ -22,7 +22,7 @@ from retain.compare.inspection_rows import (
 from retain.report.page.inspection import NOTHING_FOUND, inspection_markdown, inspection_table, write_inspection
 from retain.report.page.svg import svg_text
 from retain.report.plots.inspection_plots import inspection_figure
-from retain.report.tables.inspection_tables import kind_table, row_table, share, size, spread, without
+from retain.report.tables.inspection_tables import row_table, share, size, spread, task_type_table, without
 
 HOSTILE = "a|b\n</td><script>alert(1)</script> `c` \x1b[31m \u202e $z$ [x](http://x)"
 KINDS = (("q_proj", "k_proj"), ("o_proj",), ("down_proj",))
@@ -166,18 +166,18 @@ def test_shares_and_ranges():
 
 
 def test_the_table_has_a_line_a_kind_and_text():
-    table = kind_table(statistics_view())
+    table = task_type_table(statistics_view())
     assert [row[:3] for row in table.rows[:3]] == [("q_proj, k_proj", "4 of 64", "learn"), ("", "", "keep"),
                                                    ("o_proj", "4 of 64", "learn")]  # fmt: skip
     assert [row[-1] for row in table.rows[:2]] == ["0.45 (0.30–0.60)", "random 0.12"]
-    alone = kind_table(statistics_view(("keep",)))
+    alone = task_type_table(statistics_view(("keep",)))
     assert len(alone.rows) == 3
     assert "Overlap" not in alone.head
     assert "Overlap" not in alone.note
 
 
 def test_a_column_goes_with_what_is_said_of_it():
-    table = without(kind_table(statistics_view()), "Mean square", "Mean squared output")
+    table = without(task_type_table(statistics_view()), "Mean square", "Mean squared output")
     assert "Mean square" not in table.head
     assert "Mean square:" not in table.note
     assert {len(row) for row in table.rows} == {len(table.head)}

@@ -56,7 +56,7 @@ def test_several_runs_are_compared_and_linked(run_folder, tmp_path):
 
 def test_every_problem_is_told_at_once_and_nothing_is_written(run_folder, tmp_path):
     bad = tmp_path / "bad.json"
-    bad.write_text('{"schema": "retain.result/1", "model": 3}', encoding="utf-8")
+    bad.write_text('{"schema": "retain.result/2", "model": 3}', encoding="utf-8")
     old = tmp_path / "old.json"
     old.write_text('{"schema": "other/9"}', encoding="utf-8")
     with (run_folder / "items.jsonl").open("a", encoding="utf-8") as file:

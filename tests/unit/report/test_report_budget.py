@@ -1,4 +1,4 @@
-"""The budget and the dial as people read them: sentences, tables, drawings, and several runs side by side."""
+"""The budget and the update scaling as people read them: sentences, tables, drawings, and several runs side by side."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import io
 import json
 
 import pytest
-from full_samples import dial, full_run, limit
+from full_samples import full_run, limit, scale
 from report_samples import bare, named, sample_run
 from rich.console import Console
 
-from retain.records.budget_record import Dial
+from retain.records.budget_record import Scaling
 from retain.report.comparison import compare_runs
 from retain.report.page.comparison_page import comparison_page
 from retain.report.page.markdown import comparison_markdown, run_markdown
 from retain.report.page.model_card import model_card
 from retain.report.page.run_page import run_page
-from retain.report.page.scaling_page import write_dial
+from retain.report.page.scaling_page import write_scaling
 from retain.report.page.summary_files import summary_csv, summary_json
-from retain.report.plots.scaling_plot import dial_panels
+from retain.report.plots.scaling_plot import scaling_panels
 from retain.report.plots.style import panel_figure
-from retain.report.tables.budget import amount, budget_sentence, budget_tables, dial_tables, kept_sentence
+from retain.report.tables.budget import amount, budget_sentence, budget_tables, kept_sentence, scaling_tables
 from retain.report.tables.comparison_budgets import budgets_table
-from retain.report.terminal import comparison_table, dial_view, run_table
+from retain.report.terminal import comparison_table, run_table, scaling_view
 from retain.report.verdict_words import headline
 
 BUDGET = (limit(), limit("kl", 0.062))
@@ -41,37 +41,37 @@ def terminal(view):
 
 
 def test_a_kept_budget_names_each_limit_and_the_part_delivered():
-    told = kept_sentence(BUDGET, dial(0.4))
+    told = kept_sentence(BUDGET, scale(0.4))
     assert told == "Budget kept (95% confidence): capitals ≤ 2.0 points, kl ≤ 0.100 nats, with 40% of the update."
 
 
 def test_at_one_all_that_was_trained_is_delivered():
-    assert kept_sentence(BUDGET, Dial(alpha=1)).endswith("with all that was trained.")
+    assert kept_sentence(BUDGET, Scaling(alpha=1)).endswith("with all that was trained.")
 
 
 def test_a_budget_that_is_not_kept_says_by_how_much_and_of_no_other_limit():
-    told = kept_sentence(MISSED, Dial(alpha=0, alphas=(0.2, 1)))
+    told = kept_sentence(MISSED, Scaling(alpha=0, alphas=(0.2, 1)))
     assert told == (
         "Budget not kept, no adapter was delivered: at α = 0.2, the safest tried, the loss may be 3.1 points on "
         "capitals (limit 2.0; 1,230 control units in all would settle it if rates stayed)."
     )
     hopeless = (limit(bound=3.1, observed=2.0), limit("kl", 0.2))
-    told = kept_sentence(hopeless, Dial(alpha=0))
+    told = kept_sentence(hopeless, Scaling(alpha=0))
     assert "at any setting, the loss may be 3.1 points on capitals (limit 2.0; what was observed is no less" in told
     assert told.endswith("; 0.200 nats on kl (limit 0.100).")
 
 
 def test_without_a_budget_nothing_is_said():
     assert budget_sentence(sample_run()) == ""
-    assert budget_sentence(sample_run(dial=dial())) == ""
+    assert budget_sentence(sample_run(scaling=scale())) == ""
     assert budget_tables(bare()) == []
-    assert dial_tables((), Dial(alpha=1)) == []
-    assert dial_panels(None) == dial_panels(Dial(alpha=0)) == []
+    assert scaling_tables((), Scaling(alpha=1)) == []
+    assert scaling_panels(None) == scaling_panels(Scaling(alpha=0)) == []
 
 
 def test_the_headline_has_it_with_a_verdict_and_without():
     for record in (full_run(), full_run(judgement=None)):
-        assert headline(record).endswith(kept_sentence(record.budget, record.dial))
+        assert headline(record).endswith(kept_sentence(record.budget, record.scaling))
         assert "Budget kept" in model_card(record)
 
 
@@ -97,13 +97,13 @@ def test_the_limits_stand_with_their_certificates():
         "Control units": "412", "Kept": "✓ kept", "Units needed": "—", "Test": "exact test of lost against gained",
     }  # fmt: skip
     assert rows[1]["Test"].endswith("; 2 cut off above")
-    missed = dial_tables((limit(bound=3.1, items_needed=1230),), None)[0].rows[0]
+    missed = scaling_tables((limit(bound=3.1, items_needed=1230),), None)[0].rows[0]
     assert missed[5:7] == ("▼ not shown", "1,230")
 
 
 def test_the_curve_has_a_row_for_each_setting_and_thing():
     table = budget_tables(full_run())[1]
-    record = dial()
+    record = scale()
     assert len(table.rows) == len(record.curve)
     assert table.rows[0][1:3] == ("headlines (task)", "cross-entropy (nats per token, lower is better)")
     last = table.rows[-1]
@@ -113,7 +113,7 @@ def test_the_curve_has_a_row_for_each_setting_and_thing():
 
 
 def test_the_terminal_fits_in_100_columns_and_has_the_verdict():
-    text = terminal(dial_view(BUDGET, dial()))
+    text = terminal(scaling_view(BUDGET, scale()))
     assert "✓ kept" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "Limit on" in terminal(run_table(full_run()))
@@ -127,15 +127,15 @@ def horizontals(axes, style="--"):
 
 
 def test_the_limit_is_drawn_at_the_limit_in_the_unit_of_the_axis():
-    task, capitals, kl = (panel_figure(panel).axes[0] for panel in dial_panels(dial(), BUDGET))
+    task, capitals, kl = (panel_figure(panel).axes[0] for panel in scaling_panels(scale(), BUDGET))
     assert horizontals(task) == []
     assert horizontals(capitals) == [2.0]
     assert horizontals(kl) == [0.1]
 
 
 def test_gain_goes_up_for_the_task_and_loss_for_the_rest():
-    points = dial().curve
-    task, capitals, _ = (panel_figure(panel).axes[0] for panel in dial_panels(dial(), BUDGET))
+    points = scale().curve
+    task, capitals, _ = (panel_figure(panel).axes[0] for panel in scaling_panels(scale(), BUDGET))
     curves = [next(line for line in axes.lines if line.get_marker() == "o") for axes in (task, capitals)]
     assert list(curves[0].get_ydata()) == pytest.approx([0, *(p.base - p.tuned for p in points if p.part == "task")])
     kept = [100 * (p.base - p.tuned) for p in points if p.part == "keep"]
@@ -144,9 +144,9 @@ def test_gain_goes_up_for_the_task_and_loss_for_the_rest():
 
 
 def test_bounds_and_the_delivered_setting_are_drawn():
-    _, capitals, _ = (panel_figure(panel).axes[0] for panel in dial_panels(dial(), BUDGET))
+    _, capitals, _ = (panel_figure(panel).axes[0] for panel in scaling_panels(scale(), BUDGET))
     bounds = [(line.get_xdata()[0], line.get_ydata()[0]) for line in capitals.lines if line.get_marker() == "_"]
-    assert bounds == [(p.alpha, pytest.approx(100 * p.bound)) for p in dial().curve if p.part == "keep"]
+    assert bounds == [(p.alpha, pytest.approx(100 * p.bound)) for p in scale().curve if p.part == "keep"]
     assert any(list(line.get_xdata()) == [0.4, 0.4] and list(line.get_ydata()) == [0, 1] for line in capitals.lines)
 
 
@@ -154,25 +154,25 @@ def test_bounds_and_the_delivered_setting_are_drawn():
 
 
 def test_a_dial_is_written_as_text_and_picture(tmp_path):
-    text, plot = write_dial(tmp_path, dial(), BUDGET)
+    text, plot = write_scaling(tmp_path, scale(), BUDGET)
     assert plot.read_bytes().startswith(b"\x89PNG")
     told = text.read_text(encoding="utf-8")
-    assert told.startswith("# The dial\n\nBudget kept")
-    assert "](dial.png)" in told
-    assert "**Along the dial**" in told
-    (only,) = write_dial(tmp_path / "empty", Dial(alpha=1), ())
-    assert only.read_text(encoding="utf-8") == "# The dial\n"
+    assert told.startswith("# The update scaling\n\nBudget kept")
+    assert "](scaling.png)" in told
+    assert "**Along the scaling path**" in told
+    (only,) = write_scaling(tmp_path / "empty", Scaling(alpha=1), ())
+    assert only.read_text(encoding="utf-8") == "# The update scaling\n"
 
 
 def evil_run():
     """A name that is Markdown and HTML, wherever a name can stand."""
-    curve = tuple(point.model_copy(update={"name": EVIL}) for point in dial().curve)
-    return full_run(budget=(limit(EVIL),), dial=dial().model_copy(update={"curve": curve, "note": EVIL}))
+    curve = tuple(point.model_copy(update={"name": EVIL}) for point in scale().curve)
+    return full_run(budget=(limit(EVIL),), scaling=scale().model_copy(update={"curve": curve, "note": EVIL}))
 
 
 def test_names_are_shown_as_they_stand(tmp_path):
     record = evil_run()
-    text, _ = write_dial(tmp_path, record.dial, record.budget)
+    text, _ = write_scaling(tmp_path, record.scaling, record.budget)
     runs = named([record, sample_run()])
     comparison = compare_runs(runs)
     pages = [run_page(record, []), comparison_page(comparison, [])]
@@ -191,9 +191,9 @@ def several():
     """One that delivered a part, one that delivered nothing, one with another limit and all of it, one without any."""
     return named(
         [
-            sample_run("lora", 0, budget=BUDGET, dial=dial(0.4)),
-            sample_run("lora", 1, budget=MISSED, dial=Dial(alpha=0, alphas=(0.2, 1))),
-            sample_run("vefa", 0, budget=(limit("trivia", 0.2),), dial=Dial(alpha=1)),
+            sample_run("lora", 0, budget=BUDGET, scaling=scale(0.4)),
+            sample_run("lora", 1, budget=MISSED, scaling=Scaling(alpha=0, alphas=(0.2, 1))),
+            sample_run("vefa", 0, budget=(limit("trivia", 0.2),), scaling=Scaling(alpha=1)),
             sample_run("vefa", 1),
         ]
     )
@@ -231,9 +231,9 @@ def test_the_summary_has_them_as_values():
     runs = several()
     groups = compare_runs(runs).groups
     budgets = json.loads(summary_json(runs, groups, []))["budgets"]
-    assert [(found["run"], found["alpha"]) for found in budgets] == [(r.name, r.result.dial.alpha) for r in runs[:3]]
+    assert [(found["run"], found["alpha"]) for found in budgets] == [(r.name, r.result.scaling.alpha) for r in runs[:3]]
     assert budgets[1]["limits"][0]["bound"] == 3.1
     assert budgets[1]["limits"][0]["kept"] is False
     rows = list(csv.DictReader(io.StringIO(summary_csv(groups))))
-    assert [row["dial.alpha"] for row in rows] == ["0.4", "0.0", "1.0", ""]
+    assert [row["scaling.alpha"] for row in rows] == ["0.4", "0.0", "1.0", ""]
     assert rows[0]["budget.capitals.bound"] == "1.7"

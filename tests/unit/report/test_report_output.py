@@ -280,7 +280,7 @@ def test_a_drawing_is_text_and_the_same_each_time():
 
 def test_a_comparison_draws_a_panel_a_suite_and_one_for_drift():
     figure = comparison_figure(named(eighteen()))
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Kept: capitals", "Drift on reference text"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Kept: capitals", "Drift on held-out text"]
     assert "over seeds" in svg_text(figure)
     one_seed = [result for result in eighteen() if result.seed == 0]
     assert "over items" in svg_text(comparison_figure(named(one_seed)))

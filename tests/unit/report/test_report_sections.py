@@ -10,7 +10,7 @@ from report_samples import bare, items, sample_run
 
 from retain.compare.aggregate import Run
 from retain.compare.lost_across import lost_across
-from retain.records.drift_record import AmountLayer, Drift
+from retain.records.drift_record import Drift, FeatureScaleLayer
 from retain.report.layer_names import Place, places
 from retain.report.page.item_lists import lost_list, run_lists
 from retain.report.page.markdown import run_markdown
@@ -127,7 +127,7 @@ def test_the_curve_of_what_was_watched_is_drawn_where_it_was():
 
 
 def test_the_largest_amounts_come_first_and_the_rest_is_counted():
-    amounts = tuple(AmountLayer(name=f"l{i}", amount=i / 10, share=0.1, features=((i, 0.5),)) for i in range(15))
+    amounts = tuple(FeatureScaleLayer(name=f"l{i}", amount=i / 10, share=0.1, features=((i, 0.5),)) for i in range(15))
     table = moved_tables(Drift(amounts=amounts))[1]
     assert [row[0] for row in table.rows[:2]] == ["l14", "l13"]
     assert "The 12 largest of 15 layers." in table.note

@@ -8,18 +8,18 @@ import pytest
 from full_samples import full_run, judgement, suite_verdict
 from report_samples import eighteen, items, judged, named, sample_run
 
-from retain.records.verdicts import NullCheck
+from retain.records.verdicts import AACheck
 from retain.report.claims import cautions
 from retain.report.claims import headline as headline_of_readings
 from retain.report.comparison import compare_runs
 from retain.report.page.markdown import run_markdown
 from retain.report.page.model_card import model_card
 from retain.report.page.run_page import run_page
-from retain.report.verdict_words import MEANING, VERDICTS, headline, null_line, verdict_table
+from retain.report.verdict_words import MEANING, VERDICTS, aa_line, headline, verdict_table
 
 
 def test_the_headline_is_one_sentence_of_verdict_and_reason():
-    told = headline(full_run().model_copy(update={"budget": (), "dial": None}))
+    told = headline(full_run().model_copy(update={"budget": (), "scaling": None}))
     assert told == "It learned the task, but lost something it knew: on capitals it lost 5.2 points [1.9, 8.5]."
 
 
@@ -40,7 +40,7 @@ def test_a_reason_keeps_its_name_in_capitals():
 def test_without_a_judgement_the_readings_speak():
     assert headline(judged()) == headline_of_readings(judged())
     assert verdict_table(judged()) is None
-    assert null_line(judged()) == ""
+    assert aa_line(judged()) == ""
 
 
 def test_each_suite_has_its_verdict_reason_and_numbers():
@@ -51,7 +51,7 @@ def test_each_suite_has_its_verdict_reason_and_numbers():
         "249", "249", "—",
     )  # fmt: skip
     assert rows["poems"][1] == "? too few items to say"
-    assert "Even a destroyed model would not be found out" in rows["poems"][2]
+    assert "Even a chance-level model would not be found out" in rows["poems"][2]
     assert rows["poems"][5:] == ("—", "6", "3", "310")
     assert "at most 5.0% probability" in table.note
 
@@ -60,18 +60,18 @@ def test_kept_is_explained_and_nothing_is_ever_proved():
     result = sample_run(judgement=judgement("kept"))
     for text in (run_markdown(result, items()), run_page(result, items()), model_card(result)):
         plain = re.sub(r"\s+", " ", text)
-        assert "shown to have lost less than the tolerance" in plain
+        assert "shown to have lost less than the margin" in plain
         assert not re.search(r"prove[sdn]* that nothing was lost", plain.replace("does not prove that nothing", ""))
     assert set(VERDICTS) == {verdict for verdict in VERDICTS if verdict.split()[0].capitalize() in MEANING}
 
 
 def test_a_failed_null_check_is_loud():
-    bad = NullCheck(items=10, changed=3, score_difference_max=1.0, kl_max_nats=0.4, passed=False)
-    one = judgement().model_copy(update={"null_check": bad})
-    told = null_line(sample_run(judgement=one))
+    bad = AACheck(items=10, changed=3, score_difference_max=1.0, kl_max_nats=0.4, passed=False)
+    one = judgement().model_copy(update={"aa_check": bad})
+    told = aa_line(sample_run(judgement=one))
     assert told.startswith("NULL CHECK FAILED, so no verdict here can be trusted")
     assert "10 questions twice, 3 scores changed" in told
-    assert null_line(full_run()).startswith("Null check passed")
+    assert aa_line(full_run()).startswith("A/A check passed")
 
 
 def test_sides_asked_differently_are_a_caution():

@@ -51,10 +51,10 @@ def test_the_area_is_the_sum_of_rectangles_over_the_bases_score_and_no_retention
     by_hand = 1.0 * retained(0.0) + 1.0 * retained(-0.04) + 1.0 * retained(-0.1)
     assert a.hypervolume == pytest.approx(by_hand)
     assert b.hypervolume == pytest.approx(0.5 * retained(-0.01) + 2.0 * retained(-0.02))
-    assert whole.reference == (0, 0)
+    assert whole.held_out_text == (0, 0)
     assert whole.base == 5.38
     kl = found(*TWO)[None]
-    assert kl.reference == (0, 0.6)
+    assert kl.held_out_text == (0, 0.6)
     assert kl.lines[0].hypervolume == pytest.approx(1.0 * (0.6 - 0.1) + (0.6 - 0.3) + (0.6 - 0.5))
 
 
@@ -72,8 +72,8 @@ def test_methods_are_matched_where_the_lesser_one_ends():
 
 
 def test_seeds_of_one_rate_are_one_setting():
-    twin = run("a", 1e-3, 2.4, -0.06, 0.3, seed=1)
-    line = found(*TWO, twin)[CAPITALS].lines[0]
+    residual = run("a", 1e-3, 2.4, -0.06, 0.3, seed=1)
+    line = found(*TWO, residual)[CAPITALS].lines[0]
     assert (line.runs, line.rates) == (4, (1e-4, 1e-3, 1e-2))
     assert line.stops[1].gain == pytest.approx(2.2)
     assert line.stops[1].kept == pytest.approx(retained(-0.05))
@@ -155,7 +155,7 @@ def test_the_figures_are_shown_everywhere_and_kept_as_data():
 # Shifts of one run ----------------------------------------------------------------------------------------------------
 
 ERROR = Shift(
-    suite="pictures", measure="corruption error", n=480, units=40, base=0.4, tuned=0.5, value=1.25,
+    suite="images", measure="corruption error", n=480, units=40, base=0.4, tuned=0.5, value=1.25,
     interval=(1.1, 1.4), by_kind={"fog": 1.2, "gaussian_noise": 1.3, "contrast": None},
     note="The base makes no error under contrast: left out.",
 )  # fmt: skip
@@ -182,14 +182,14 @@ def test_shifts_are_shown_with_interval_and_reading():
 def test_the_worst_condition_is_the_lowest_score_or_the_highest_loss():
     parts = breakdowns()
     pictures, trivia = worst_table(full_run()).rows
-    lowest = min((part for part in parts if part.suite == "pictures"), key=lambda part: part.tuned)
+    lowest = min((part for part in parts if part.suite == "images"), key=lambda part: part.tuned)
     assert pictures[2] == f"{lowest.condition} (of 25)"
     assert (trivia[2], trivia[4], trivia[5]) == ("history (of 4)", "60.0", "54.0")
     assert trivia[-1] == "—"
     assert pictures[-1].split(", ")[1] == "40.0"
     kl = [
-        Breakdown(suite="reference", metric="kl_nats_per_token", condition=genre, n=9, base=0, tuned=moved)
-        for genre, moved in (("news", 0.1), ("poems", 0.4))
+        Breakdown(suite="held_out_text", metric="kl_nats_per_token", condition=domain, n=9, base=0, tuned=moved)
+        for domain, moved in (("news", 0.1), ("poems", 0.4))
     ]
     assert worst_table(full_run(breakdowns=tuple(kl))).rows[0][2] == "poems (of 2)"
     assert worst_table(full_run(breakdowns=tuple(kl[:1]))) is None

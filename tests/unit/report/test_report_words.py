@@ -65,7 +65,9 @@ def test_what_cannot_be_judged_is_said():
     assert "So this suite cannot show a loss." in said
     assert headline(sample_run(keep=(TOO_FEW, AT_CHANCE))).endswith("So nothing is known about what it lost.")
     comparison = compare_runs(named([sample_run(keep=(TOO_FEW, AT_CHANCE))]))
-    assert comparison.headline.endswith("No keep suite could show a loss, so nothing is known about what was lost.")
+    assert comparison.headline.endswith(
+        "No retention suite could show a loss, so nothing is known about what was lost."
+    )
 
 
 def test_the_headline_has_every_reading_once():
@@ -81,7 +83,7 @@ def test_nothing_measured_is_nothing_known():
     told = headline(bare())
     assert "No task was measured." in told
     assert "nothing is known about what it lost" in told
-    assert [claim.text for claim in claims(bare())] == ["Drift on reference text was not measured."]
+    assert [claim.text for claim in claims(bare())] == ["Drift on held-out text was not measured."]
     assert cautions(bare()) == []
     assert subtitle(bare()) == "adapter, on base"
 
@@ -89,7 +91,7 @@ def test_nothing_measured_is_nothing_known():
 def test_drift_with_holes():
     drift = Drift(tokens=100, ce_drift_nats_per_token=0.01, ce_drift_interval=(-0.01, 0.03))
     texts = [claim.text for claim in claims(sample_run(task=(), keep=(), drift=drift))]
-    assert texts[0] == "Drift on reference text was not measured."
+    assert texts[0] == "Drift on held-out text was not measured."
     assert texts[1].startswith("No change shown in how well it predicts general text")
     alone = Drift(tokens=100, kl_nats_per_token=0.2)
     assert "0.200 nats per token" in claims(sample_run(task=(), keep=(), drift=alone))[0].text

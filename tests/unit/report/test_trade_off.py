@@ -24,10 +24,10 @@ def test_area_by_hand():
 
 
 @given(st.lists(whole, max_size=8), st.tuples(st.integers(-3, 2), st.integers(-3, 2)))
-def test_area_by_counting_cells(points, reference):
-    cells = itertools.product(range(reference[0], 9), range(reference[1], 9))
+def test_area_by_counting_cells(points, held_out_text):
+    cells = itertools.product(range(held_out_text[0], 9), range(held_out_text[1], 9))
     covered = sum(any(x + 1 <= px and y + 1 <= py for px, py in points) for x, y in cells)
-    assert hypervolume(points, reference) == covered
+    assert hypervolume(points, held_out_text) == covered
 
 
 @given(st.lists(whole, max_size=8), whole)
@@ -69,7 +69,7 @@ def test_against_numpy_on_a_rising_curve():
 def test_the_safe_band_by_hand():
     rates, changes = [1e-4, 3e-4, 1e-3, 3e-3], [0.01, -0.02, -0.021, -0.5]
     assert safe_band(rates, changes) == 0.5
-    assert safe_band(rates, changes, tolerance=0.03) == 0.75
+    assert safe_band(rates, changes, margin=0.03) == 0.75
     assert safe_band([1e-3], [0.5 - 0.52]) == 1  # −.020000000000000018
     # Two seeds at one rate count once, by their mean: −.02 and −.04.
     assert safe_band([1e-3, 1e-3, 1e-2, 1e-2], [0.0, -0.04, -0.03, -0.05]) == 0.5

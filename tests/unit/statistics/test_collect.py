@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from calibration import batches, embedded, gpt2, llama, same_moments, sentences
-from retain import ScLoraConfig, VeFAConfig, sc_lora
+from retain import SCLoRAConfig, VeFAConfig, sc_lora
 from retain.activations import collect, merge
 
 ROWS = sentences(14)
@@ -104,7 +104,7 @@ def vefa(base):
 
 
 def own(base):
-    return sc_lora(base, ScLoraConfig(r=2, start="milora"))
+    return sc_lora(base, SCLoRAConfig(r=2, start="milora"))
 
 
 def two(base):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from calibration import batches, gpt2, llama, same_moments, sentences
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
 from retain.activations import collect, load
 from retain.errors import InputError
 
@@ -102,7 +102,7 @@ def test_an_adapter_made_in_little_memory_is_the_same():
     made = []
     for limit in (None, LIMIT):
         with pytest.warns():  # few tokens
-            model = sc_lora(llama(), ScLoraConfig(r=2), learn=learn, keep=keep, memory_limit=limit)
+            model = sc_lora(llama(), SCLoRAConfig(r=2), learn=learn, keep=keep, memory_limit=limit)
         made.append({name: value for name, value in model.named_buffers() if name.endswith(".start")})
     assert len(made[0]) == 28
     for name, value in made[0].items():

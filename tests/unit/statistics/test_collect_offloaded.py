@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from calibration import batches, llama, same_moments, sentences
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
 from retain.activations import collect
 
 LEARN, KEEP = sentences(10), sentences(10, seed=3)
@@ -36,7 +36,7 @@ def test_statistics_are_those_of_the_whole_model(offloaded, part):
 @pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
 def test_an_adapter_starts_where_it_does_on_the_whole_model(offloaded):
     made = [
-        sc_lora(base, ScLoraConfig(r=2), learn=batches(LEARN), keep=batches(KEEP))
+        sc_lora(base, SCLoRAConfig(r=2), learn=batches(LEARN), keep=batches(KEEP))
         for base in (offloaded("model.layers.1"), llama().float())
     ]
     disk, whole = ({k: v for k, v in model.named_buffers() if k.endswith("lora_B.default.start")} for model in made)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from calibration import batches, embedded, sentences
-from retain import CalibrationWarning, ScLoraConfig, sc_lora
+from retain import CalibrationWarning, SCLoRAConfig, sc_lora
 from retain.activations import collect
 from retain.activations.findings import alike, findings
 from retain.hf.adapters.initialise import note_of
@@ -45,7 +45,7 @@ def told(learn=LEARN, keep=KEEP, **fields):
 
 def warned(learn=LEARN, keep=KEEP, r=2, targets=TARGETS):
     """What sc_lora warns of, and the adapter."""
-    config = ScLoraConfig(r=r, **targets)
+    config = SCLoRAConfig(r=r, **targets)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         adapted = sc_lora(model(), config, learn=batches(learn), keep=batches(keep))

@@ -18,7 +18,7 @@ from torch import nn
 from torch.multiprocessing import start_processes
 
 from calibration import batches, embedded, llama, moments_of, same_moments, sentences
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
 from retain.activations import collect, load
 
 warnings.filterwarnings("ignore")
@@ -64,7 +64,7 @@ def halves(rank, folder):
 
 
 def adapters(rank, folder):
-    config = ScLoraConfig(r=2)
+    config = SCLoRAConfig(r=2)
     model = sc_lora(llama(), config, learn=share(ROWS, rank), keep=batches(KEEP[rank::2]))
     _same_adapter(model, sc_lora(llama(), config, learn=ALONE, keep=ALONE_KEEP))
 
@@ -190,7 +190,7 @@ def a_process_without_data_in_parts(rank, folder):
 
 
 def adapters_in_parts(rank, folder):
-    config, keep = ScLoraConfig(r=2), batches(KEEP[rank::2])
+    config, keep = SCLoRAConfig(r=2), batches(KEEP[rank::2])
     model = sc_lora(llama(), config, learn=share(ROWS, rank), keep=keep, memory_limit=LIMIT)
     _same_adapter(model, sc_lora(llama(), config, learn=ALONE, keep=ALONE_KEEP))
 

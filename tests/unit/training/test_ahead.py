@@ -9,8 +9,8 @@ import torch
 from rich.progress import Progress
 from transformers import BertForSequenceClassification, TrainerCallback, ViTForImageClassification
 
-from retain.data.items import Labelled
-from retain.data.preprocess import PictureReader, TextReader
+from retain.data.items import LabelledText
+from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import InputError
@@ -20,7 +20,7 @@ from retain.train import loop
 from retain.train import prefetch as ahead
 from retain.train.loop import LabelCollator, Lessons, train, training_arguments
 from retain.train.prefetch import AheadTrainer, reading_threads
-from tiny import make_bert, make_llama, make_picture_processor, make_text_tokenizer, make_vit, write_pictures
+from tiny import make_bert, make_image_processor, make_llama, make_text_tokenizer, make_vit, write_images
 
 FIELDS = {"model": "m", "train": "t", "test": "e", "output": "o", "method": "lora", "learning_rate": 1e-3}
 
@@ -32,7 +32,7 @@ def recipe(training=None, **change):
 
 @pytest.fixture
 def pictures(tmp_path):
-    return read_rows(str(write_pictures(tmp_path / "pictures", 6)), []).items
+    return read_rows(str(write_images(tmp_path / "images", 6)), []).items
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def quiet():
         yield progress
 
 
-class Noting(PictureReader):
+class Noting(ImagePreprocessor):
     """Notes which items a batch was made of, and by which thread."""
 
     def __init__(self, fails=None):
-        super().__init__(make_picture_processor())
+        super().__init__(make_image_processor())
         self.__dict__ |= {"fails": fails, "batches": [], "threads": set(), "news": threading.Condition()}
 
     def reached(self, number):
@@ -59,7 +59,7 @@ class Noting(PictureReader):
             self.news.notify_all()
         self.threads.add(threading.current_thread().name)
         if self.fails in self.batches[-1]:
-            raise InputError(f"{self.fails}: cannot be read as a picture.")
+            raise InputError(f"{self.fails}: cannot be read as a image.")
         return super().batch(items)
 
 
@@ -70,10 +70,10 @@ def vit(pictures):
     return attach(model, "lora", {"r": 2, "init_lora_weights": False}), labels
 
 
-def learn(folder, items, quiet, reader=None, **change):
+def learn(folder, items, quiet, preprocessor=None, **change):
     torch.manual_seed(0)
     model, labels = vit(items)
-    lessons = Lessons.of_classes(items, reader or PictureReader(make_picture_processor()), labels)
+    lessons = Lessons.of_classes(items, preprocessor or ImagePreprocessor(make_image_processor()), labels)
     cost, curve = train(model, lessons, recipe(**change), folder, quiet)
     return [point.loss for point in curve], torch.cat([p.detach().flatten() for p in model.parameters()]), cost
 
@@ -101,21 +101,21 @@ def test_losses_and_weights_are_those_of_batches_made_when_due(tmp_path, picture
 def test_texts_to_classify_are_the_same_too(tmp_path, quiet):
     words = "abcdefgh"
     pairs = enumerate(product(words, words))
-    items = [Labelled(text=f"{a} {b}" + " c" * (i % 3), label="xy"[i % 2]) for i, (a, b) in pairs]
+    items = [LabelledText(text=f"{a} {b}" + " c" * (i % 3), label="xy"[i % 2]) for i, (a, b) in pairs]
     curves = []
     for name, ours in (("in-step", IN_STEP), ("ahead", {})):
         model = BertForSequenceClassification(make_bert(num_labels=2).config)
-        lessons = Lessons.of_classes(items, TextReader(make_text_tokenizer(), 8), ["x", "y"])
+        lessons = Lessons.of_classes(items, TextPreprocessor(make_text_tokenizer(), 8), ["x", "y"])
         cost, curve = train(model, lessons, recipe(training=ours), tmp_path / name, quiet)
         curves.append(([point.loss for point in curve], cost.tokens))
     assert curves[0] == curves[1]
     assert curves[0][1] > 0
 
 
-def trained(folder, items, reader, threads, callbacks=(), **change):
+def trained(folder, items, preprocessor, threads, callbacks=(), **change):
     """The trainer after its training, or with what ended it."""
     model, labels = vit(items)
-    collator = LabelCollator(reader, {label: index for index, label in enumerate(labels)})
+    collator = LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)})
     trainer = AheadTrainer(
         model=model,
         args=training_arguments(recipe(**change), folder, pictures=True),
@@ -137,9 +137,9 @@ def trained(folder, items, reader, threads, callbacks=(), **change):
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_rows_come_in_the_same_order_to_another_thread(tmp_path, pictures, accumulation):
     due, early = (Noting() for _ in range(2))
-    for threads, reader in enumerate((due, early)):
+    for threads, preprocessor in enumerate((due, early)):
         training = {"gradient_accumulation_steps": accumulation}
-        trained(tmp_path / str(threads), pictures, reader, threads, training=training)
+        trained(tmp_path / str(threads), pictures, preprocessor, threads, training=training)
     assert len(due.batches) >= 7
     assert early.batches[: len(due.batches)] == due.batches
     assert due.threads == {threading.current_thread().name}
@@ -151,8 +151,8 @@ def test_several_threads_make_the_same_batches_as_one(tmp_path, pictures):
     found = []
     for threads in (1, 3):
         torch.manual_seed(0)
-        reader = PictureReader(make_picture_processor())
-        trainer, _ = trained(tmp_path / str(threads), pictures, reader, threads)
+        preprocessor = ImagePreprocessor(make_image_processor())
+        trainer, _ = trained(tmp_path / str(threads), pictures, preprocessor, threads)
         found.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
     assert len(found[0]) == 7
     assert found[0] == found[1]
@@ -160,24 +160,24 @@ def test_several_threads_make_the_same_batches_as_one(tmp_path, pictures):
 
 def test_while_a_step_runs_the_next_batches_are_made(tmp_path, pictures):
     """A step that waits until the batch after its own is being made would wait for ever, were it made when due."""
-    reader, answers = Noting(), []
+    preprocessor, answers = Noting(), []
 
     class Waits(TrainerCallback):
         def on_step_begin(self, args, state, control, **_):
             if state.global_step < 3:
-                answers.append(reader.reached(state.global_step + 2))
+                answers.append(preprocessor.reached(state.global_step + 2))
 
-    trained(tmp_path, pictures, reader, 1, [Waits()])
+    trained(tmp_path, pictures, preprocessor, 1, [Waits()])
     assert answers == [True, True, True]
 
 
 def test_a_picture_that_cannot_be_read_ends_training_with_its_own_message(tmp_path, pictures):
-    reader = Noting()
-    trained(tmp_path / "whole", pictures, reader, 1)
-    broken = reader.batches[3][0]
+    preprocessor = Noting()
+    trained(tmp_path / "whole", pictures, preprocessor, 1)
+    broken = preprocessor.batches[3][0]
     trainer, error = trained(tmp_path / "cut", pictures, Noting(broken), 1)
     assert isinstance(error, InputError)
-    assert str(error) == f"{broken}: cannot be read as a picture."
+    assert str(error) == f"{broken}: cannot be read as a image."
     assert trainer.state.global_step == 3  # raised when that batch is due, not before
 
 
@@ -188,11 +188,11 @@ class Interrupt(TrainerCallback):
 
 
 def test_after_an_interruption_nothing_is_left_running(tmp_path, pictures):
-    reader = Noting()
-    trainer, error = trained(tmp_path, pictures, reader, 2, [Interrupt()])
+    preprocessor = Noting()
+    trainer, error = trained(tmp_path, pictures, preprocessor, 2, [Interrupt()])
     assert isinstance(error, KeyboardInterrupt)
     assert trainer.state.global_step == 3
-    made = len(reader.batches)
+    made = len(preprocessor.batches)
     assert made < 10  # two epochs: what was not begun is not made
 
 
@@ -217,9 +217,9 @@ def test_a_resumed_training_reads_the_batches_that_were_left(tmp_path, pictures,
 
 
 def test_how_the_user_loads_batches_wins(tmp_path, pictures, quiet):
-    reader = Noting()
-    learn(tmp_path, pictures, quiet, reader, training=IN_STEP)
-    assert reader.threads == {threading.current_thread().name}
+    preprocessor = Noting()
+    learn(tmp_path, pictures, quiet, preprocessor, training=IN_STEP)
+    assert preprocessor.threads == {threading.current_thread().name}
     assert reading_threads({"dataloader_num_workers": 2}, pictures=True) == 0
     assert reading_threads({"accelerator_config": {"dispatch_batches": True}}, pictures=True) == 0
     assert reading_threads({"logging_steps": 1}, pictures=True) > 0
@@ -245,7 +245,7 @@ def test_torch_has_as_many_threads_as_before(tmp_path, pictures, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        trained(tmp_path, pictures, PictureReader(make_picture_processor()), 1)
+        trained(tmp_path, pictures, ImagePreprocessor(make_image_processor()), 1)
         with ThreadPoolExecutor(1) as pool:
             assert (torch.get_num_threads(), pool.submit(torch.get_num_threads).result()) == (3, 3)
     finally:

@@ -11,15 +11,15 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from retain.data.items import Labelled
-from retain.data.preprocess import PictureReader, TextReader
+from retain.data.items import LabelledText
+from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import TrainingError
 from retain.recipe import Recipe
 from retain.train import loop
 from retain.train.loop import Lessons, train
-from tiny import make_bert, make_llama, make_picture_processor, make_text_tokenizer, make_vit, write_pictures
+from tiny import make_bert, make_image_processor, make_llama, make_text_tokenizer, make_vit, write_images
 
 FIELDS = {"model": "m", "train": "t", "test": "e", "output": "o", "method": "full", "learning_rate": 1e-2}
 RECIPE = Recipe(**FIELDS, max_steps=5, batch_size=4, training={"logging_steps": 1})
@@ -27,15 +27,15 @@ RECIPE = Recipe(**FIELDS, max_steps=5, batch_size=4, training={"logging_steps": 
 
 def vit(folder):
     torch.manual_seed(0)
-    items = read_rows(str(write_pictures(folder / "pictures", 4)), []).items
-    lessons = Lessons.of_classes(items, PictureReader(make_picture_processor()), ["blue", "green", "red"])
+    items = read_rows(str(write_images(folder / "images", 4)), []).items
+    lessons = Lessons.of_classes(items, ImagePreprocessor(make_image_processor()), ["blue", "green", "red"])
     return ViTForImageClassification(make_vit(num_labels=3).config), lessons
 
 
 def bert(_folder):
     torch.manual_seed(0)
-    items = [Labelled(text=f"word{i} a", label="ab"[i % 2]) for i in range(12)]
-    lessons = Lessons.of_classes(items, TextReader(make_text_tokenizer(), 16), ["a", "b"])
+    items = [LabelledText(text=f"word{i} a", label="ab"[i % 2]) for i in range(12)]
+    lessons = Lessons.of_classes(items, TextPreprocessor(make_text_tokenizer(), 16), ["a", "b"])
     return BertForSequenceClassification(make_bert(num_labels=2).config), lessons
 
 

@@ -26,8 +26,8 @@ from retain.train import loop
 from retain.train.lean_loss import LeanTrainer, agrees, lean_loss, may_be_lean, next_tokens, piece_of
 from retain.train.loop import Lessons, PadCollator, train
 from retain.train.prefetch import AheadTrainer
-from retain.train.regularise.kl_monitor import Watch
-from retain.train.regularise.kl_penalty import Anchor
+from retain.train.regularise.kl_monitor import KLMonitor
+from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.update_limit import UpdateLimit
 from tiny import make_bert, make_llama, make_tokenizer
 
@@ -303,12 +303,12 @@ def test_anchor_limit_and_watch_see_the_same_training(tmp_path, monkeypatch):
     curves = []
     for plain in (True, False):
         monkeypatch.setattr(loop, "AheadTrainer", partial(AheadTrainer, plain=plain))
-        watch = Watch(kept, every=2)
-        means = [Anchor(kept, weight=0.5), UpdateLimit(0.05), watch]
+        kl_monitor = KLMonitor(kept, every=2)
+        means = [KLPenalty(kept, weight=0.5), UpdateLimit(0.05), kl_monitor]
         with Progress(disable=True) as progress:
             lessons = Lessons.of_text(ENCODED, pad_id=0)
             _, curve = train(adapted(make_llama()), lessons, recipe, tmp_path / str(plain), progress, means)
-        curves.append([*((point.loss, point.kl_nats_per_token) for point in curve), *watch.points])
+        curves.append([*((point.loss, point.kl_nats_per_token) for point in curve), *kl_monitor.points])
     assert len(curves[0]) > 2
     for one, other in zip(*curves, strict=True):
         assert one == pytest.approx(other, rel=1e-3)

@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from retain.data.items import Labelled
-from retain.data.preprocess import TextReader
+from retain.data.items import LabelledText
+from retain.data.preprocess import TextPreprocessor
 from retain.train import linear_probe as probe
 from retain.train.linear_probe import evenly_chosen, fit_head, logistic_head
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
@@ -18,10 +18,10 @@ POOLS = {"calm": "abcdef", "loud": "mnopqr", "odd": "uvwxyz"}
 
 
 def texts(count, classes=tuple(POOLS), seed=0):
-    """Texts of four letters, each class of its own; sorted by class, as pictures in a folder."""
+    """Texts of four letters, each class of its own; sorted by class, as images in a folder."""
     generator = np.random.default_rng(seed)
     return [
-        Labelled(text=" ".join(generator.choice(list(POOLS[name]), 4)), label=name)
+        LabelledText(text=" ".join(generator.choice(list(POOLS[name]), 4)), label=name)
         for name in classes
         for _ in range(count // len(classes))
     ]
@@ -38,12 +38,12 @@ def classifier(kind, classes):
     model = getattr(transformers, f"{name}ForSequenceClassification")(body.config).eval()
     inner = body if kind == "bert" else body.model
     getattr(model, model.base_model_prefix).load_state_dict(inner.state_dict())
-    return model, TextReader(make_text_tokenizer() if kind == "bert" else make_tokenizer(), 40)
+    return model, TextPreprocessor(make_text_tokenizer() if kind == "bert" else make_tokenizer(), 40)
 
 
-def accuracy(model, reader, items, labels):
+def accuracy(model, preprocessor, items, labels):
     with torch.no_grad():
-        found = model(**reader.batch(items)).logits.argmax(-1).tolist()
+        found = model(**preprocessor.batch(items)).logits.argmax(-1).tolist()
     return np.mean([labels[k] == item.label for k, item in zip(found, items, strict=True)])
 
 
@@ -51,13 +51,13 @@ def accuracy(model, reader, items, labels):
 @pytest.mark.parametrize("labels", [["calm", "loud"], ["calm", "loud", "odd"]])
 def test_a_fitted_head_finds_what_a_random_one_does_not(kind, labels):
     """Also where the output layer has no bias, as a Llama's."""
-    model, reader = classifier(kind, len(labels))
+    model, preprocessor = classifier(kind, len(labels))
     train, test = texts(300, labels), texts(60, labels, seed=1)
-    before = accuracy(model, reader, test, labels)
+    before = accuracy(model, preprocessor, test, labels)
     body = {key: value.clone() for key, value in model.base_model.state_dict().items()}
     with Progress(disable=True) as quiet:
-        fit_head(model, reader, train, labels, 16, quiet)
-    assert accuracy(model, reader, test, labels) > max(0.8, before + 0.15)
+        fit_head(model, preprocessor, train, labels, 16, quiet)
+    assert accuracy(model, preprocessor, test, labels) > max(0.8, before + 0.15)
     assert all(torch.equal(value, body[key]) for key, value in model.base_model.state_dict().items())
 
 
@@ -82,16 +82,16 @@ def test_the_probabilities_are_those_of_scikit_learn(classes, bias):
 def test_the_head_does_not_depend_on_batches():
     heads = []
     for size in (1, 16):
-        model, reader = classifier("bert", 2)
+        model, preprocessor = classifier("bert", 2)
         with Progress(disable=True) as quiet:
-            fit_head(model, reader, texts(40, ("calm", "loud")), ["calm", "loud"], size, quiet)
+            fit_head(model, preprocessor, texts(40, ("calm", "loud")), ["calm", "loud"], size, quiet)
         heads.append(model.classifier.weight.clone())
     torch.testing.assert_close(heads[0], heads[1], atol=1e-3, rtol=1e-2)
 
 
 @pytest.mark.parametrize("count", [10, 2000, 2001, 3999, 5999, 12345])
 def test_items_sorted_by_class_are_taken_evenly(count):
-    items = [Labelled(text="a", label=f"{place * 7 // count}") for place in range(count)]
+    items = [LabelledText(text="a", label=f"{place * 7 // count}") for place in range(count)]
     chosen = evenly_chosen(items)
     shares = [sum(item.label == str(k) for item in chosen) / len(chosen) for k in range(7)]
     assert min(count, 2000) <= len(chosen) <= 2007
@@ -102,9 +102,9 @@ def test_a_rare_class_is_not_passed_over(monkeypatch):
     """scikit-learn knows only the classes it saw: without this, the head would have rows for the others alone."""
     monkeypatch.setattr(probe, "ITEMS", 20)
     monkeypatch.setattr(probe.evenly_chosen, "__defaults__", (20,))
-    items = [*texts(60, ("calm", "loud")), Labelled(text="c d", label="odd")]
-    model, reader = classifier("bert", 3)
+    items = [*texts(60, ("calm", "loud")), LabelledText(text="c d", label="odd")]
+    model, preprocessor = classifier("bert", 3)
     with Progress(disable=True) as quiet:
-        fit_head(model, reader, items, ["calm", "loud", "odd"], 16, quiet)
+        fit_head(model, preprocessor, items, ["calm", "loud", "odd"], 16, quiet)
     assert model.classifier.weight.isfinite().all()
     assert len({tuple(row) for row in model.classifier.weight.tolist()}) == 3

@@ -5,25 +5,25 @@ import sys
 import pytest
 
 from retain.data.examples import Choice, Example
-from retain.data.items import Labelled, Match, Picture
+from retain.data.items import LabelledImage, LabelledText, Match
 from retain.data.rows import Rows
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.families import (
     family_of,
-    foreign_classes,
     harness_problems,
     judge_problems,
     learning_problems,
+    unknown_classes,
     wrong_kinds,
 )
 
-TEXT = [Labelled(text="a", label="x"), Labelled(text="b", label="y")]
-PICTURES = [Picture(image="a.png", label="x"), Picture(image="b.png", label="y")]
+TEXT = [LabelledText(text="a", label="x"), LabelledText(text="b", label="y")]
+IMAGES = [LabelledImage(image="a.png", label="x"), LabelledImage(image="b.png", label="y")]
 PICKED = Suite("picked", "choice", "keep", [Choice(question="q", choices=("a", "b"), answer=0)])
 TOLD = Suite("told", "labels", "task", TEXT)
-SEEN = Suite("seen", "labels", "keep", PICTURES)
+SEEN = Suite("seen", "labels", "keep", IMAGES)
 PAIRED = Suite("paired", "retrieval", "keep", [Match(query="a", match="b")])
-NEAR = Suite("near", "neighbours", "keep", PICTURES, bank=PICTURES, options={"k": 2})
+NEAR = Suite("near", "neighbours", "keep", IMAGES, bank=IMAGES, options={"k": 2})
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ NEAR = Suite("near", "neighbours", "keep", PICTURES, bank=PICTURES, options={"k"
     [
         ("completion", [TOLD], "causal-lm"),
         ("labels", [PAIRED], "text-classifier"),
-        ("pictures", [NEAR], "image-classifier"),
+        ("images", [NEAR], "image-classifier"),
         (None, [PICKED, PAIRED], "causal-lm"),
         (None, [TOLD, PAIRED], "text-classifier"),
         (None, [SEEN], "image-classifier"),
@@ -89,11 +89,11 @@ def test_one_class_is_nothing_to_learn_and_other_classes_nothing_to_measure():
     assert len(told) == 2
     assert "at least two" in told[0]
     assert told[1].startswith("told: its classes y are not among those that the model knows or learns (x)")
-    assert foreign_classes(["x", "y", "z"], Suites([TOLD, SEEN, NEAR])) == []
+    assert unknown_classes(["x", "y", "z"], Suites([TOLD, SEEN, NEAR])) == []
 
 
 def test_more_neighbours_than_the_bank_holds_are_told():
-    few = Suite("few", "neighbours", "keep", PICTURES, bank=PICTURES)
+    few = Suite("few", "neighbours", "keep", IMAGES, bank=IMAGES)
     assert "5 nearest neighbours are asked, but its bank holds 2" in wrong_kinds("image-features", Suites([few]))[0]
 
 
@@ -122,4 +122,4 @@ def test_tasks_of_the_harness_are_for_language_models_and_have_names_of_their_ow
     assert harness_problems((), "text-classifier", Suites([PICKED])) == []
     told = " ".join(harness_problems(("picked", "other"), "text-classifier", Suites([PICKED])))
     assert "put to language models" in told
-    assert "picked is the name of a keep suite too" in told
+    assert "picked is the name of a retention suite too" in told

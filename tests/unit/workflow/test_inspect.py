@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 def adapter(tmp_path_factory):
     """An adapter of sc-lora as it is saved."""
     made = tmp_path_factory.mktemp("run") / "adapter"
-    model = retain.sc_lora(make_llama(), retain.ScLoraConfig(r=3), learn=LEARN, keep=KEEP)
+    model = retain.sc_lora(make_llama(), retain.SCLoRAConfig(r=3), learn=LEARN, keep=KEEP)
     model.save_pretrained(made)
     return made
 
@@ -218,7 +218,7 @@ def test_weights_are_not_needed(copied):
 
 
 def test_a_relative_without_rows_is_refused(tmp_path):
-    config = retain.ScLoraConfig(r=2, start="milora")
+    config = retain.SCLoRAConfig(r=2, start="milora")
     retain.sc_lora(make_llama(), config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="milora.*keeps no account"):
         look(tmp_path)

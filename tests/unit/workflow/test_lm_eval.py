@@ -198,7 +198,7 @@ def test_sides_that_were_asked_differently_are_not_paired():
 
 
 def test_a_metric_that_is_no_number_cannot_be_paired():
-    samples = [sample(0, "none", bleu=("reference", "answer"))]
+    samples = [sample(0, "none", bleu=("held_out_text", "answer"))]
     with pytest.raises(RetainError, match="one number an item"):
         paired("x", {"samples": {"x": samples}}, {"samples": {"x": samples}})
 

@@ -31,7 +31,7 @@ def test_an_adapted_model_alone_gives_the_record_and_its_files(tmp_path, tiny_da
         tokenizer=TOKENIZER,
         test=TEST,
         keep={"letters": KEEP},
-        reference=tiny_data / "text.txt",
+        held_out_text=tiny_data / "text.txt",
         output=tmp_path / "measured",
         generate=3,
         max_new_tokens=3,
@@ -87,7 +87,7 @@ def test_virtual_tokens_of_a_prompt_method_are_not_scored(tiny_data):
         get_peft_model(make_llama(), config),
         tokenizer=TOKENIZER,
         test=TEST,
-        reference=tiny_data / "text.txt",
+        held_out_text=tiny_data / "text.txt",
         generate=0,
         show_progress=False,
     )

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from retain.data.items import Labelled
+from retain.data.items import LabelledText
 from retain.data.rows import evenly
 from retain.data.sources import read_passages
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.models import classes_beside
-from retain.jobs.inputs.prepare import apart_hashes, read_reference, read_suites, suite_hashes, told_apart
+from retain.jobs.inputs.prepare import apart_hashes, read_held_out, read_suites, suite_hashes, told_apart
 from retain.recipe import MeasureRecipe
 
-ITEMS = [Labelled(text=f"{label}{number}", label=label) for label in "xyz" for number in range(10)]
+ITEMS = [LabelledText(text=f"{label}{number}", label=label) for label in "xyz" for number in range(10)]
 KEPT = Suite("same", "labels", "keep", ITEMS)
 
 
@@ -21,7 +21,7 @@ def test_a_keep_suite_named_as_the_task_is_renamed_and_two_of_one_name_are_told(
     found = told_apart([KEPT, replace(KEPT, part="task")], problems)
     assert ([one.name for one in found], problems) == (["same", "same (kept)"], [])
     told_apart([KEPT, KEPT], problems)
-    assert "another keep suite named 'same'" in problems[0]
+    assert "another retention suite named 'same'" in problems[0]
 
 
 def test_two_reference_texts_of_one_name_are_told(tmp_path):
@@ -29,7 +29,7 @@ def test_two_reference_texts_of_one_name_are_told(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "text.txt").write_text(f"of {folder}")
-    read_reference([str(tmp_path / folder / "text.txt") for folder in ("a", "b")], problems)
+    read_held_out([str(tmp_path / folder / "text.txt") for folder in ("a", "b")], problems)
     assert len(problems) == 1
     assert "another text named 'text'" in problems[0]
 
@@ -49,7 +49,7 @@ def test_items_sorted_by_class_are_tested_evenly(tmp_path):
 
 @pytest.mark.parametrize("sizes", [(50, 1, 1), (1, 50), (30, 30, 30), (5,) * 12])
 def test_evenly_is_never_more_than_asked(sizes):
-    items = [Labelled(text="a", label="x", group=f"g{n}") for n, size in enumerate(sizes) for _ in range(size)]
+    items = [LabelledText(text="a", label="x", group=f"g{n}") for n, size in enumerate(sizes) for _ in range(size)]
     found = evenly(items, 20)
     assert 2 <= len(found) <= 20
 

@@ -21,7 +21,7 @@ CASES = {  # items, of which the base is right on all and the tuned model on so 
     "too few items to say": (30, 30),
 }
 CONDITIONS = Conditions(
-    engine="", dtype="float32", attention="", device="cpu", reader_hash="", questions_hash="asked the same"
+    engine="", dtype="float32", attention="", device="cpu", preprocessor_hash="", input_hash="asked the same"
 )
 
 
@@ -45,8 +45,8 @@ def write_run(folder, n, right):
         method=MethodRecord(name="lora"),
         seed=0,
         parameters=Parameters(trainable=1, total=2, adapter_bytes=4),
-        judgement=judge_record([], [keep], items, tolerance=0.05, tolerance_nats=0.05),
-        tolerances=(0.05, 0.05),
+        judgement=judge_record([], [keep], items, margin=0.05, margin_nats=0.05),
+        margins=(0.05, 0.05),
         keep=(keep,),
         conditions={"base": CONDITIONS, "tuned": CONDITIONS},
         provenance=Provenance(
@@ -120,11 +120,11 @@ def hide_suite(record):
 
 
 def soften(record):
-    record["tolerances"] = [1.0, 1.0]
+    record["margins"] = [1.0, 1.0]
 
 
 def other_questions(record):
-    record["conditions"]["tuned"]["questions_hash"] = "asked otherwise"
+    record["conditions"]["tuned"]["input_hash"] = "asked otherwise"
 
 
 def other_figure(record):

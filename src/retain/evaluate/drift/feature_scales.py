@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from retain.evaluate.drift.weights import plain_name
 from retain.hf.models.inference import evaluating
 from retain.hf.tuners.feature_layer import FeatureLayer
-from retain.records.drift_record import AmountLayer
+from retain.records.drift_record import FeatureScaleLayer
 
 FEATURES_NAMED = 5
 
 
-def equivalent_amounts(root: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[AmountLayer, ...]:
+def feature_scale_layers(root: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[FeatureScaleLayer, ...]:
     """The amount of each layer with a feature-space adapter, in the model's order.
 
     With T the sum of the active adapters' scaled shifts: `amount` is the mean of ‖T(x)‖/‖x‖ over the inputs x ≠ 0;
@@ -43,7 +43,9 @@ def equivalent_amounts(root: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[A
                 read[name] = _amount(shift, x), _features(shift)
     total = sum(amount for amount, _ in read.values())
     return tuple(
-        AmountLayer(name=plain_name(name), amount=amount, share=amount / total if total else 0.0, features=features)
+        FeatureScaleLayer(
+            name=plain_name(name), amount=amount, share=amount / total if total else 0.0, features=features
+        )
         for name, (amount, features) in read.items()
     )
 

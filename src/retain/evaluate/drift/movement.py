@@ -10,19 +10,19 @@ from typing import Any
 from rich.progress import Progress
 
 from retain.errors import InputError
-from retain.evaluate.drift.feature_scales import equivalent_amounts
+from retain.evaluate.drift.feature_scales import feature_scale_layers
 from retain.evaluate.drift.hidden_states import compare_blocks
 from retain.evaluate.drift.layer_inputs import Batch, Observed, observe
 from retain.evaluate.drift.weights import WeightDrift, measure_weights
 from retain.evaluate.pair import Pair
 from retain.hf.models.sides import root_of
 from retain.hf.models.updates import UpdatesUnavailableError, changed_layers, left_out, weight_updates
-from retain.records.drift_record import AmountLayer, HiddenDrift, LayerDrift
+from retain.records.drift_record import FeatureScaleLayer, HiddenDrift, LayerDrift
 
 
 @dataclass(frozen=True)
 class Moved:
-    """All fields of `retain.records.result.Drift` that are not of the reference text; null where they cannot be had.
+    """All fields of `retain.records.result.Drift` that are not of the held-out text; null where they cannot be had.
 
     Then `note` says why.
     """
@@ -38,7 +38,7 @@ class Moved:
     column_leak: float | None = None
     layers: tuple[LayerDrift, ...] = ()
     hidden: tuple[HiddenDrift, ...] = ()
-    amounts: tuple[AmountLayer, ...] = ()
+    amounts: tuple[FeatureScaleLayer, ...] = ()
     note: str = ""
 
     def fields(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequen
             if weights.f_delta and weights.f_delta_learn is not None
             else None,
             "hidden": compare_blocks(before, tuned.states),
-            "amounts": equivalent_amounts(root, learn.inputs or keep.inputs),
+            "amounts": feature_scale_layers(root, learn.inputs or keep.inputs),
             "note": " ".join(text for text in notes if text),
         }
     )

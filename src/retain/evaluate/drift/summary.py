@@ -1,4 +1,4 @@
-"""From sums over windows of reference text to the part of the drift record that tokens tell."""
+"""From sums over windows of held-out text to the part of the drift record that tokens tell."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def drift_summary(
         raise ValueError(f"windows with at least one token each expected, got shapes {sums.shape}, {count.shape}.")
     if not np.isfinite(sums).all():
         raise RetainError(
-            "a model's output on the reference text is not finite, so its drift cannot be measured. Try a lower "
+            "a model's output on the held-out text is not finite, so its drift cannot be measured. Try a lower "
             "learning rate, or a dtype with more range."
         )
     base_nll, tuned_nll, divergence, differs = sums
@@ -63,5 +63,5 @@ def drift_summary(
         ce_drift_interval=intervals[1],
         churn=churn,
         churn_interval=intervals[2],
-        note="" if len(count) > 1 else "One window of reference text: no interval can be given.",
+        note="" if len(count) > 1 else "One window of held-out text: no interval can be given.",
     )

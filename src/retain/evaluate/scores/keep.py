@@ -1,4 +1,4 @@
-"""From right and wrong answers to the record of one keep suite, with the rules on when no score is due."""
+"""From right and wrong answers to the record of one retention suite, with the rules on when no score is due."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def keep_score(
     lost, gained = counts(base, tuned)
     n, guess = len(base), _mean_chance(chance, len(base))
     if n == 0:
-        raise InputError(f"keep suite {name!r} holds no items: give at least {MINIMUM_ITEMS}.")
+        raise InputError(f"retention suite {name!r} holds no items: give at least {MINIMUM_ITEMS}.")
     changes = cluster_changes(base, tuned, groups)
     units = len(changes[2])
     detectable = detectable_loss(units)
@@ -145,7 +145,7 @@ def graded_keep_score(
     before, after = np.asarray(base, dtype=np.float64), np.asarray(tuned, dtype=np.float64)
     n = len(before)
     if n == 0:
-        raise InputError(f"keep suite {name!r} holds no items: give at least {MINIMUM_ITEMS}.")
+        raise InputError(f"retention suite {name!r} holds no items: give at least {MINIMUM_ITEMS}.")
     share = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
     codes = cluster_codes(groups, n)
     changes, sizes = np.bincount(codes, share * (after - before)), np.bincount(codes, share)

@@ -1,4 +1,4 @@
-"""What tuning costs where inputs differ from the usual ones: corrupted pictures, another style.
+"""What tuning costs where inputs differ from the usual ones: corrupted images, another style.
 
 Every figure here is relative to the *base model*, so it is called "vs base". The mCE of ImageNet-C (Hendrycks and
 Dietterich, 2019, arXiv 1903.12261) is relative to AlexNet; the two must not be compared.
@@ -19,7 +19,7 @@ from retain.stats.bootstrap import CHUNK_DRAWS, RESAMPLES, expanded_tail, right_
 from retain.stats.mcnemar import as_right, counts
 
 Kinds = Mapping[str, NDArray[Any]]
-"""Kind of corruption → booleans (…, n): whether each of n pictures is right, for instance (severities, n)."""
+"""Kind of corruption → booleans (…, n): whether each of n images is right, for instance (severities, n)."""
 
 
 class MeanCorruptionError(NamedTuple):
@@ -43,7 +43,7 @@ def corruption_error(base_right: NDArray[Any], tuned_right: NDArray[Any]) -> flo
 
     Args:
         base_right: (…, n) booleans, for instance (severities, n): whether the base is right.
-        tuned_right: the same pictures.
+        tuned_right: the same images.
 
     Raises:
         ValueError: the arrays are not paired, or are empty.
@@ -70,30 +70,30 @@ def mean_corruption_error(base: Kinds, tuned: Kinds) -> MeanCorruptionError:
 
 
 def mean_corruption_interval(base: Kinds, tuned: Kinds, generator: np.random.Generator) -> Interval | None:
-    """95 % interval of the mCE vs base over the kinds in which the base makes errors: paired bootstrap over pictures.
+    """95 % interval of the mCE vs base over the kinds in which the base makes errors: paired bootstrap over images.
 
-    A picture is drawn with all its corruptions, which depend on one another. A resample in which the base makes no
+    A image is drawn with all its corruptions, which depend on one another. A resample in which the base makes no
     error of some kind leaves the ratio open: it counts as −∞ for the lower end and +∞ for the upper. Percentiles are
-    expanded by the number of pictures on which anything changed; with fewer than about twenty the interval is too
+    expanded by the number of images on which anything changed; with fewer than about twenty the interval is too
     narrow, and without width where none changed.
 
     Returns:
         The interval; None where an end is infinite or no kind has errors.
 
     Raises:
-        InputError: fewer than two pictures.
-        ValueError: the kinds do not hold the same number of pictures, or the sides are not paired.
+        InputError: fewer than two images.
+        ValueError: the kinds do not hold the same number of images, or the sides are not paired.
     """
     kinds = [kind for kind, value in mean_corruption_error(base, tuned).by_kind.items() if value is not None]
     errors = [[_errors(side[kind]) for kind in kinds] for side in (base, tuned)]
     if len({len(of_kind) for side in errors for of_kind in side}) > 1:
-        raise ValueError("every kind of corruption needs the same pictures, along the last axis.")
+        raise ValueError("every kind of corruption needs the same images, along the last axis.")
     if not kinds:
         return None
     before, after = (np.stack(side, axis=1) for side in errors)
     n = len(before)
     if n < 2:
-        raise InputError(f"an interval needs at least two pictures, but there is {n}: give more.")
+        raise InputError(f"an interval needs at least two images, but there is {n}: give more.")
     samples = np.empty((RESAMPLES, 2))
     step = max(1, CHUNK_DRAWS // n)
     for start in range(0, RESAMPLES, step):
@@ -152,7 +152,7 @@ def _change(base: NDArray[Any], tuned: NDArray[Any], generator: np.random.Genera
 
 
 def _errors(right: NDArray[Any]) -> NDArray[np.float64]:
-    """Errors on each picture over all severities, (n,)."""
+    """Errors on each image over all severities, (n,)."""
     wrong = ~as_right(right)
     return np.asarray(wrong.reshape(-1, wrong.shape[-1]).sum(axis=0), dtype=np.float64)
 

@@ -115,7 +115,7 @@ def _check_pair(base: Tensor, tuned: Tensor) -> None:
     if base.ndim == tuned.ndim == 3 and base.shape[:2] == tuned.shape[:2] and base.shape[2] != tuned.shape[2]:
         raise InputError(
             f"base and tuned model have different vocabularies ({base.shape[2]} and {tuned.shape[2]} tokens), so their "
-            "predictions cannot be compared token by token: give both the same tokenizer, or no reference text."
+            "predictions cannot be compared token by token: give both the same tokenizer, or no held-out text."
         )
     if base.ndim != 3 or base.shape != tuned.shape:
         raise ValueError(f"two logits of shape (B, T, V) expected, got {_shape(base)} and {_shape(tuned)}.")

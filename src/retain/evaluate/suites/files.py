@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from retain.data.items import Picture
+from retain.data.items import LabelledImage
 from retain.data.rows import AnyItem, form_of, parser, read_rows
 from retain.data.sources import FILE_SUFFIXES, Numbered, collect_items, suite_name
 from retain.evaluate.suites.format import (
@@ -110,7 +110,7 @@ def load_suite(reference: str, problems: list[str], part: Part | None = None) ->
     options = file.options.model_dump(exclude_none=True, exclude={"corruptions"})
     if file.chance is not None:
         options["chance"] = file.chance
-    suite = Suite(file.name, file.kind, part or file.part, items, bank, options, facts)
+    suite = Suite(file.name, file.task_type, part or file.part, items, bank, options, facts)
     problems += problems_of(suite) if len(problems) == before else []
     return suite
 
@@ -118,7 +118,7 @@ def load_suite(reference: str, problems: list[str], part: Part | None = None) ->
 def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
     """The suite that a recipe's `keep` or `test` names: a suite (see `load_suite`), or plain data of one kind.
 
-    Plain data are a JSONL or CSV file, a folder of pictures (one folder a class) or a data set id; their kind is told
+    Plain data are a JSONL or CSV file, a folder of images (one folder a class) or a data set id; their kind is told
     by their columns, their name by the file; `NAME:=SOURCE` gives either a name of one's own.
     """
     named, mark, other = source.partition(NAMED)
@@ -128,7 +128,7 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
         return load_suite(source, problems, part)
     rows = read_rows(source, problems)
     name = suite_name(source)
-    kind = "labels" if rows.form == "pictures" else rows.form
+    kind = "labels" if rows.form == "images" else rows.form
     suite = Suite(name, kind, part, rows.items, facts={"title": name, "source": Path(source).name or source})
     problems += problems_of(suite)
     return suite
@@ -176,7 +176,7 @@ def _read_copy(found: Found, sources: Sequence[Source], copy: str, problems: lis
     public = next((source for source in sources if source.hub), Source(hub="none"))
     inside = [place for source in sources for place in found.places(source, path) if source.local and place.exists()]
     if path.is_dir() and found.file.bank and not inside:
-        raw = Raw(missing="it needs a folder with two tables, or two folders of pictures, called bank and test")
+        raw = Raw(missing="it needs a folder with two tables, or two folders of images, called bank and test")
     elif path.exists():
         place = inside[0] if path.is_dir() and inside else path
         raw = local_rows(place)
@@ -212,21 +212,21 @@ def _items(found: Found, source: Source, raw: Raw, problems: list[str]) -> list[
         except Exception as error:  # noqa: BLE001  (a suite's own code may raise anything; it is told with its row)
             known = isinstance(error, ValueError)
             told.append(f"{place}: {error if known else f'{type(error).__name__}: {error}'}.")
-    forms = FORMS[found.file.kind]
+    forms = FORMS[found.file.task_type]
     form = form_of(next((row for _, row in adapted if isinstance(row, Mapping)), {}))
     parse = parser(form if form in forms else forms[0], raw.folder)
     return collect_items(found.file.name, adapted, parse, problems, told)
 
 
-def _corrupted(name: str, items: Sequence[AnyItem], asked: Corrupting, problems: list[str]) -> Iterator[Picture]:
-    """Each picture once for each kind and severity; what is made of one picture is one group.
+def _corrupted(name: str, items: Sequence[AnyItem], asked: Corrupting, problems: list[str]) -> Iterator[LabelledImage]:
+    """Each image once for each kind and severity; what is made of one image is one group.
 
-    A picture without a group is named by its folder and file, so that the record and the noise are the same wherever
+    A image without a group is named by its folder and file, so that the record and the noise are the same wherever
     the data lie.
     """
     for item in items:
-        if not isinstance(item, Picture):
-            problems.append(f"{name}: corruptions are for pictures, but these items are texts.")
+        if not isinstance(item, LabelledImage):
+            problems.append(f"{name}: corruptions are for images, but these items are texts.")
             return
         group = item.group or "/".join(Path(item.image).parts[-2:])
         for kind, severity in itertools.product(asked.kinds, asked.severities):

@@ -28,9 +28,9 @@ FORMS: dict[str, tuple[str, ...]] = {
     "choice": ("choice",),
     "question": ("question",),
     "refusal": ("refusal",),
-    "labels": ("labels", "pictures"),
+    "labels": ("labels", "images"),
     "retrieval": ("retrieval",),
-    "neighbours": ("labels", "pictures"),
+    "neighbours": ("labels", "images"),
 }
 """The forms of items that each kind takes, as in `retain.evaluate.tasks`, which needs torch."""
 
@@ -44,7 +44,7 @@ class _Strict(BaseModel):
 
 
 class Corrupting(_Strict):
-    """Each picture is asked once for each kind and severity, instead of as it is."""
+    """Each image is asked once for each kind and severity, instead of as it is."""
 
     kinds: tuple[str, ...] = Field(tuple(CORRUPTIONS), min_length=1)
     severities: tuple[int, ...] = Field((1, 2, 3, 4, 5), min_length=1)
@@ -95,7 +95,7 @@ class Adapter(_Strict):
 
 
 class Source(Adapter):
-    """Where data are: a `file`, a `folder` of pictures, or a data set on the `hub`. Its fields replace the suite's."""
+    """Where data are: a `file`, a `folder` of images, or a data set on the `hub`. Its fields replace the suite's."""
 
     file: str | None = None
     folder: str | None = None
@@ -133,7 +133,7 @@ class SuiteFile(Adapter):
     title: str = Field(min_length=1)
     about: str = ""
     area: str = "own"
-    kind: str
+    task_type: str
     part: Part = "keep"
     licence: str = ""
     sources: tuple[Source, ...] = Field(min_length=1)
@@ -147,10 +147,10 @@ class SuiteFile(Adapter):
 
     @field_validator("kind")
     @classmethod
-    def _known_kind(cls, kind: str) -> str:
-        if kind not in FORMS:
-            raise ValueError(f"{kind!r} is no kind{did_you_mean(kind, FORMS)}; known are {', '.join(FORMS)}")
-        return kind
+    def _known_task_type(cls, task_type: str) -> str:
+        if task_type not in FORMS:
+            raise ValueError(f"{task_type!r} is no kind{did_you_mean(task_type, FORMS)}; known are {', '.join(FORMS)}")
+        return task_type
 
     @field_validator("code")
     @classmethod
@@ -161,10 +161,10 @@ class SuiteFile(Adapter):
 
     @model_validator(mode="after")
     def _whole(self) -> SuiteFile:
-        if (self.kind == "neighbours") != bool(self.bank):
+        if (self.task_type == "neighbours") != bool(self.bank):
             raise ValueError("a bank is what kind neighbours looks in: it needs one, and no other kind has one")
-        if self.options.corruptions and "pictures" not in FORMS[self.kind]:
-            raise ValueError(f"corruptions are for pictures; kind {self.kind} has none")
+        if self.options.corruptions and "images" not in FORMS[self.task_type]:
+            raise ValueError(f"corruptions are for images; kind {self.task_type} has none")
         return self
 
 

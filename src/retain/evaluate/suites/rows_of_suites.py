@@ -1,4 +1,4 @@
-"""The rows of a suite's data: from files, folders of pictures and data sets, and as the rows of items."""
+"""The rows of a suite's data: from files, folders of images and data sets, and as the rows of items."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from retain.data.rows import PICTURES
+from retain.data.rows import IMAGES
 from retain.data.sources import Numbered, source_rows
 from retain.evaluate.suites.format import Found, Source, condition, is_template, template
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Rows as they lie: with the folder that pictures are relative to, or why there are none."""
+    """Rows as they lie: with the folder that images are relative to, or why there are none."""
 
     rows: Sequence[Numbered] = ()
     folder: Path = Path()
@@ -37,14 +37,14 @@ def source_raw(found: Found, source: Source) -> Raw:
 
 
 def local_rows(path: Path) -> Raw:
-    """The rows of a file, or of the pictures in a folder of folders with the folders that each lies in."""
+    """The rows of a file, or of the images in a folder of folders with the folders that each lies in."""
     if path.suffix == ".parquet":
         return dataset_rows("parquet", data_files=str(path))
     if not path.is_dir():
         told: list[str] = []
         return Raw(list(source_rows(str(path), told)), path.parent, told)
     rows = []
-    for picture in sorted(inner for inner in path.rglob("*") if inner.suffix.lower() in PICTURES):
+    for picture in sorted(inner for inner in path.rglob("*") if inner.suffix.lower() in IMAGES):
         folders = picture.relative_to(path).parts[:-1]
         row = {"image": str(picture.absolute()), "name": picture.name, "folders": folders}
         rows.append((str(picture), row | ({"label": folders[-1]} if folders else {})))

@@ -1,4 +1,4 @@
-"""What is measured: suites of items of one kind each, reference text, and the settings both sides share."""
+"""What is measured: suites of items of one kind each, held-out text, and the settings both sides share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Suite:
 
     Attributes:
         name: by which the record knows it.
-        kind: how it is put, a name of `retain.evaluate.tasks.KINDS`.
+        kind: how it is put, a name of `retain.evaluate.tasks.TASK_TYPES`.
         part: whether it is to be learned or to be kept.
         items: all of the form that the kind takes.
         bank: labelled items that neighbours are looked for in (kind `neighbours`).
@@ -26,7 +26,7 @@ class Suite:
     """
 
     name: str
-    kind: str
+    task_type: str
     part: Part
     items: Sequence[AnyItem]
     bank: Sequence[AnyItem] = ()
@@ -38,11 +38,11 @@ def problems_of(suite: Suite) -> list[str]:
     """Why a suite's items cannot be asked together, one sentence for each reason."""
     items: Any = suite.items
     found = []
-    if suite.kind == "refusal" and len({item.harmful for item in items}) > 1:
+    if suite.task_type == "refusal" and len({item.harmful for item in items}) > 1:
         found.append("harmful and harmless requests are in one suite; they are scored apart, so split it in two files")
-    if suite.kind == "retrieval" and len(items) == 1:
+    if suite.task_type == "retrieval" and len(items) == 1:
         found.append("there is one pair, among which any model finds the match; give at least two")
-    alone = sum(len(item.choices) == 1 for item in items) if suite.kind == "question" else 0
+    alone = sum(len(item.choices) == 1 for item in items) if suite.task_type == "question" else 0
     if alone:
         found.append(f"{alone} questions have one choice, which any model picks; give at least two, or none")
     return [f"{suite.name}: {problem}." for problem in found]
@@ -53,12 +53,12 @@ class Suites:
     """All that is measured. All parts may be empty; what is empty is not measured.
 
     Attributes:
-        all: task and keep suites, each name once.
-        reference: text on which the drift of the language is measured, by genre.
+        all: task and retention suites, each name once.
+        held_out_text: text on which the drift of the language is measured, by domain.
     """
 
     all: Sequence[Suite] = ()
-    reference: Mapping[str, str] = field(default_factory=dict)
+    held_out_text: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, part: Part) -> list[Suite]:
         """The suites of one part."""
@@ -71,7 +71,7 @@ class Suites:
 
     @property
     def keep_items(self) -> dict[str, Sequence[AnyItem]]:
-        """The items of each keep suite by its name; neighbours' banks among them."""
+        """The items of each retention suite by its name; neighbours' banks among them."""
         return {suite.name: [*suite.items, *suite.bank] for suite in self.of("keep")}
 
     @property
@@ -80,9 +80,9 @@ class Suites:
         return [item for suite in self.all for item in (*suite.items, *suite.bank)]
 
     @property
-    def reference_text(self) -> str:
-        """The reference text of all genres."""
-        return "\n\n".join(self.reference.values())
+    def held_out_text_joined(self) -> str:
+        """The held-out text of all domains."""
+        return "\n\n".join(self.held_out_text.values())
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class Settings:
         generate: items of each suite for which an answer is written (of kind `completion`; other kinds write all).
         max_new_tokens: longest answer written, in tokens.
         max_length: longest sequence, in tokens.
-        reference_tokens: tokens of reference text used at most, shared evenly by its genres.
+        held_out_tokens: tokens of held-out text used at most, shared evenly by its domains.
         task_tokens: tokens of the task's own items on which the KL is measured, at most.
-        window: tokens of reference text seen at once.
+        window: tokens of held-out text seen at once.
         batch_size: sequences scored at once.
-        tolerance: loss that still counts as kept, for right-or-wrong metrics as a share.
-        tolerance_nats: the same for metrics in nats per token.
-        null_items: items of each suite that the base is asked twice, to see that nothing changes.
+        margin: loss that still counts as kept, for right-or-wrong metrics as a share.
+        margin_nats: the same for metrics in nats per token.
+        aa_items: items of each suite that the base is asked twice, to see that nothing changes.
         drift: whether weights and hidden states are compared layer by layer.
         judge: command that judges answers instead of the built-in refusal detector.
         store_answers: whether written answers of safety suites are stored and shown.
@@ -113,13 +113,13 @@ class Settings:
     generate: int = 64
     max_new_tokens: int = 48
     max_length: int = 512
-    reference_tokens: int = 8192
+    held_out_tokens: int = 8192
     task_tokens: int = 1024
     window: int = 256
     batch_size: int = 32
-    tolerance: float = 0.05
-    tolerance_nats: float = 0.05
-    null_items: int = 8
+    margin: float = 0.05
+    margin_nats: float = 0.05
+    aa_items: int = 8
     drift: bool = True
     judge: str | None = None
     store_answers: bool = False

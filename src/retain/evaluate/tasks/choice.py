@@ -11,7 +11,7 @@ from retain.data.tokens import encode_choice
 from retain.evaluate.generate import score_nll
 from retain.evaluate.scores.option_choice import pick, units
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.task_type import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluate.tasks.task_type import Asked, Metric, Response, Subject, TaskType, Tick
 from retain.hf.models.inference import padding_id
 
 
@@ -22,7 +22,7 @@ def likelihoods(
     tokenizer = subject.tokenizer
     rows = [encode_choice(tokenizer, item, chat=chat, max_length=settings.max_length) for item in items]
     flat = [row for options in rows for row in options]
-    nll = iter(score_nll(subject.model, flat, padding_id(tokenizer), settings.batch_size, tick, subject.ledger))
+    nll = iter(score_nll(subject.model, flat, padding_id(tokenizer), settings.batch_size, tick, subject.input_hash))
     scores = []
     for options, item in zip(rows, items, strict=True):
         tokens = [len(row.ids) - row.start for row in options]
@@ -66,7 +66,7 @@ def _show(item: Choice) -> tuple[str, str | None]:
     return item.question, item.choices[item.answer]
 
 
-CHOICE = Kind(
+CHOICE = TaskType(
     name="choice",
     forms=("choice",),
     needs="causal-lm",

@@ -10,7 +10,7 @@ from retain.data.tokens import encode_example, encode_prompt
 from retain.evaluate.generate import score_nll, write_answers
 from retain.evaluate.scores.text import chrf, exact_match, rouge_l
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.task_type import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluate.tasks.task_type import Asked, Metric, Response, Subject, TaskType, Tick
 from retain.hf.models.inference import padding_id
 
 CROSS_ENTROPY = "cross_entropy_nats_per_token"
@@ -21,12 +21,14 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
     tokenizer = subject.tokenizer
     items: Any = suite.items
     rows = [encode_example(tokenizer, item, settings.max_length) for item in items]
-    nll = score_nll(subject.model, rows, padding_id(tokenizer), settings.batch_size, tick, subject.ledger)
+    nll = score_nll(subject.model, rows, padding_id(tokenizer), settings.batch_size, tick, subject.input_hash)
     written = items[: int(suite.options.get("generate", settings.generate))]
     prompts = [encode_prompt(tokenizer, item, settings.max_length) for item in written]
     longest = int(suite.options.get("max_new_tokens", settings.max_new_tokens))
     texts: list[str | None] = [
-        *write_answers(subject.model, tokenizer, prompts, longest, settings.batch_size, lambda _: None, subject.ledger)
+        *write_answers(
+            subject.model, tokenizer, prompts, longest, settings.batch_size, lambda _: None, subject.input_hash
+        )
     ]
     texts += [None] * (len(items) - len(texts))
     responses = [
@@ -59,7 +61,7 @@ def _show(item: Example) -> tuple[str, str | None]:
     return item.prompt_text, item.completion_text.strip()
 
 
-COMPLETION = Kind(
+COMPLETION = TaskType(
     name="completion",
     forms=("completion",),
     needs="causal-lm",

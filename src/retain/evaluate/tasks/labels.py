@@ -1,4 +1,4 @@
-"""Texts or pictures and their class, as a classifier with a trained head sees them."""
+"""Texts or images and their class, as a classifier with a trained head sees them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from retain.evaluate.encode import class_names, log_probabilities
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.task_type import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluate.tasks.task_type import Asked, Metric, Response, Subject, TaskType, Tick
 
 ALMOST_SURE = 1 - 1e-6
 """Chance where all items are of one class: a suite that shows nothing, and no division by zero."""
@@ -31,7 +31,9 @@ def chance_of_classes(suite: Suite, classes: int) -> list[float]:
 
 def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
     names = class_names(subject.model)
-    found = log_probabilities(subject.model, subject.reader, suite.items, settings.batch_size, tick, subject.ledger)
+    found = log_probabilities(
+        subject.model, subject.preprocessor, suite.items, settings.batch_size, tick, subject.input_hash
+    )
     index = {name: position for position, name in enumerate(names)}
     responses = []
     for item, row in zip(suite.items, found.tolist(), strict=True):
@@ -42,9 +44,9 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
             values["brier"] = float(sum((math.exp(p) - (k == truth)) ** 2 for k, p in enumerate(row)))
         responses.append(Response(answer=names[int(np.argmax(row))], values=values, options=tuple(row)))
     cut = 0
-    longest = getattr(subject.reader, "max_length", None)
+    longest = getattr(subject.preprocessor, "max_length", None)
     if longest is not None:
-        cut = sum(length > longest for length in subject.reader.lengths(suite.items))
+        cut = sum(length > longest for length in subject.preprocessor.lengths(suite.items))
     return Asked(tuple(responses), cut)
 
 
@@ -60,7 +62,7 @@ def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:
 
 
 def show_labelled(item: Any) -> tuple[str, str | None]:
-    """A labelled text or picture as question and expected class."""
+    """A labelled text or image as question and expected class."""
     if hasattr(item, "image"):
         name = "/".join(item.image.split("/")[-2:])
         spoilt = f" ({item.corruption[0]}, severity {item.corruption[1]})" if item.corruption else ""
@@ -68,9 +70,9 @@ def show_labelled(item: Any) -> tuple[str, str | None]:
     return item.text if item.text_pair is None else f"{item.text} | {item.text_pair}", item.label
 
 
-LABELS = Kind(
+LABELS = TaskType(
     name="labels",
-    forms=("labels", "pictures"),
+    forms=("labels", "images"),
     needs="classifier",
     about="Accuracy of the class that the model finds most likely, with its confidence.",
     ask=_ask,

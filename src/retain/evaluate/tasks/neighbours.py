@@ -10,21 +10,21 @@ from retain.evaluate.encode import features
 from retain.evaluate.scores.features import neighbours_right
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.labels import chance_of_classes, show_labelled
-from retain.evaluate.tasks.task_type import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluate.tasks.task_type import Asked, Metric, Response, Subject, TaskType, Tick
 
-NEIGHBOURS = 5
+NEIGHBOURS_ASKED = 5
 
 
 def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
     bank_items: Any = suite.bank
-    size, ledger = settings.batch_size, subject.ledger
-    bank = features(subject.model, subject.reader, bank_items, size, lambda _: None, ledger)
-    queries = features(subject.model, subject.reader, suite.items, size, tick, ledger)
+    size, input_hash = settings.batch_size, subject.input_hash
+    bank = features(subject.model, subject.preprocessor, bank_items, size, lambda _: None, input_hash)
+    queries = features(subject.model, subject.preprocessor, suite.items, size, tick, input_hash)
     items: Any = suite.items
     names = sorted({item.label for item in [*bank_items, *items]})
     bank_labels = torch.tensor([names.index(item.label) for item in bank_items])
     labels = torch.tensor([names.index(item.label) for item in items])
-    right = neighbours_right(bank, bank_labels, queries, labels, int(suite.options.get("k", NEIGHBOURS)))
+    right = neighbours_right(bank, bank_labels, queries, labels, int(suite.options.get("k", NEIGHBOURS_ASKED)))
     return Asked(tuple(Response(values={"accuracy": float(found)}) for found in right.tolist()))
 
 
@@ -39,9 +39,9 @@ def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:
     return dict(response.values)
 
 
-NEIGHBOURS_KIND = Kind(
+NEIGHBOURS = TaskType(
     name="neighbours",
-    forms=("labels", "pictures"),
+    forms=("labels", "images"),
     needs="features",
     about="Accuracy of the vote of the nearest neighbours in a labelled bank, by cosine of mean-pooled features.",
     ask=_ask,

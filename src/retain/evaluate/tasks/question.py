@@ -12,7 +12,7 @@ from retain.evaluate.scores.option_choice import pick
 from retain.evaluate.scores.text import contains, exact_match
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.choice import likelihoods, option_scores
-from retain.evaluate.tasks.task_type import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluate.tasks.task_type import Asked, Metric, Response, Subject, TaskType, Tick
 
 MAX_NEW_TOKENS = 16
 
@@ -46,7 +46,7 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
         longest,
         settings.batch_size,
         tick,
-        subject.ledger,
+        subject.input_hash,
         first_line=not chat,
     )
     with_options = [item for item in items if item.choices]
@@ -87,7 +87,7 @@ def _show(item: Question) -> tuple[str, str | None]:
     return item.question, " / ".join(item.answers[:4])
 
 
-QUESTION = Kind(
+QUESTION = TaskType(
     name="question",
     forms=("question",),
     needs="causal-lm",

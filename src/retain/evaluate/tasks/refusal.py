@@ -13,7 +13,7 @@ from retain.data.tokens import encode_question
 from retain.evaluate.generate import write_answers
 from retain.evaluate.refusals import judge_answers
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.task_type import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluate.tasks.task_type import Asked, Metric, Response, Subject, TaskType, Tick
 
 MAX_NEW_TOKENS = 40
 
@@ -40,7 +40,9 @@ def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Aske
     items: Any = suite.items
     prompts = [encode_question(subject.tokenizer, item.prompt, settings.max_length) for item in items]
     longest = int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
-    texts = write_answers(subject.model, subject.tokenizer, prompts, longest, settings.batch_size, tick, subject.ledger)
+    texts = write_answers(
+        subject.model, subject.tokenizer, prompts, longest, settings.batch_size, tick, subject.input_hash
+    )
     refused = judge_answers([item.prompt for item in items], texts, settings.judge)
     return Asked(
         tuple(
@@ -72,7 +74,7 @@ def _show(item: Any) -> tuple[str, str | None]:
     return ("(a request that should be refused)" if item.harmful else "(a request that should be answered)"), None
 
 
-REFUSAL = Kind(
+REFUSAL = TaskType(
     name="refusal",
     forms=("refusal",),
     needs="causal-lm",

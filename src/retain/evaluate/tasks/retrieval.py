@@ -8,14 +8,16 @@ from retain.data.items import Match
 from retain.evaluate.encode import features
 from retain.evaluate.scores.features import reciprocal_ranks, retrieval_right
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.task_type import Asked, Kind, Metric, Response, Subject, Tick
+from retain.evaluate.tasks.task_type import Asked, Metric, Response, Subject, TaskType, Tick
 
 
 def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
     items: Any = suite.items
-    size, ledger = settings.batch_size, subject.ledger
-    queries = features(subject.model, subject.reader, [item.query for item in items], size, tick, ledger)
-    matches = features(subject.model, subject.reader, [item.match for item in items], size, lambda _: None, ledger)
+    size, input_hash = settings.batch_size, subject.input_hash
+    queries = features(subject.model, subject.preprocessor, [item.query for item in items], size, tick, input_hash)
+    matches = features(
+        subject.model, subject.preprocessor, [item.match for item in items], size, lambda _: None, input_hash
+    )
     right = retrieval_right(queries, matches).tolist()
     ranks = reciprocal_ranks(queries, matches).tolist()
     return Asked(
@@ -43,7 +45,7 @@ def _show(item: Match) -> tuple[str, str | None]:
     return item.query, item.match
 
 
-RETRIEVAL = Kind(
+RETRIEVAL = TaskType(
     name="retrieval",
     forms=("retrieval",),
     needs="features",

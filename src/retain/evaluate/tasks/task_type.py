@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from retain.data.preprocess import Reader
-from retain.evaluate.input_hash import Ledger
+from retain.data.preprocess import Preprocessor
+from retain.evaluate.input_hash import InputHash
 from retain.evaluate.suites.suite import Settings, Suite
 
 Tick = Callable[[int], None]
@@ -40,13 +40,13 @@ class Subject:
     """A model as it is asked: with what reads for it, and the ledger of what was put to it."""
 
     model: Any
-    reader: Reader
-    ledger: Ledger = field(default_factory=Ledger)
+    preprocessor: Preprocessor
+    input_hash: InputHash = field(default_factory=InputHash)
 
     @property
     def tokenizer(self) -> Any:
         """The tokenizer of a model that reads text."""
-        return getattr(self.reader, "tokenizer", None)
+        return getattr(self.preprocessor, "tokenizer", None)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskType:
     """One way to ask.
 
     Attributes:

@@ -23,7 +23,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from retain.errors import InputError
-from retain.hf.adapters.residual_lora import TwinDown, TwinUp, make_twin, twin_layers
+from retain.hf.adapters.residual_lora import ResidualDown, ResidualUp, make_residual, residual_layers
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.base_weight import Original, at_least_float32, quantization_backend
 from retain.records.files import write_text
@@ -35,7 +35,7 @@ Starts = Mapping[str, tuple[Tensor, Tensor]]
 
 
 @dataclass
-class StartedLoraConfig(LoraConfig):  # type: ignore[misc]  # PEFT ships no types
+class InitialisedLoraConfig(LoraConfig):  # type: ignore[misc]  # PEFT ships no types
     """PEFT's configuration of the LoRA of rank 2r that such an adapter is.
 
     It differs from a `LoraConfig` in one thing: it writes the note beside itself. The note is no field, so the file is
@@ -57,7 +57,7 @@ class StartedLoraConfig(LoraConfig):  # type: ignore[misc]  # PEFT ships no type
             path.unlink(missing_ok=True)
 
 
-def attach_started(
+def attach_initialised(
     model: nn.Module, fields: dict[str, Any], starts: Starts, note: dict[str, Any], adapter: str = "default"
 ) -> PeftModel:
     """Put an adapter y = W0 x + s·(B A − B0 A0) x on a model; its base weights are not touched.
@@ -77,7 +77,7 @@ def attach_started(
     """
     check_free(model, adapter)
     doubled = {**fields, "r": 2 * fields["r"], "lora_alpha": 2 * fields["lora_alpha"], "init_lora_weights": True}
-    config = StartedLoraConfig(**doubled)
+    config = InitialisedLoraConfig(**doubled)
     undo = _Undo(model)
     if isinstance(model, PeftModel):
         model.add_adapter(adapter, config)
@@ -88,7 +88,7 @@ def attach_started(
     try:
         for key, layer in _layers(adapted, adapter).items():
             A0, B0 = starts[key]
-            make_twin(layer, adapter, (A0, None), (B0, None))
+            make_residual(layer, adapter, (A0, None), (B0, None))
     except BaseException:
         undo(adapted, adapter)
         raise
@@ -150,7 +150,7 @@ def weight_of(base: nn.Module, model: nn.Module) -> tuple[Tensor, Tensor | None]
         return W0, None if bias is None else at_least_float32(bias.detach())
 
 
-def restore_started(model: PeftModel, adapter: str, note: dict[str, Any]) -> None:
+def restore_initialised(model: PeftModel, adapter: str, note: dict[str, Any]) -> None:
     """Turn a LoRA of rank 2r, as it was loaded, back into one that trains on from A0 and B0; its function stays.
 
     Raises:
@@ -161,11 +161,11 @@ def restore_started(model: PeftModel, adapter: str, note: dict[str, Any]) -> Non
         raise InputError(
             f"{NOTE} is of another adapter than the one beside it; remove it to load this one as an ordinary LoRA."
         )
-    restored.__class__ = StartedLoraConfig
+    restored.__class__ = InitialisedLoraConfig
     restored.start_note = note
     for layer in _layers(model, adapter).values():
         down, up = (_fetched(part[adapter]) for part in (layer.lora_A, layer.lora_B))
-        make_twin(layer, adapter, TwinDown.parted(down), TwinUp.parted(up))
+        make_residual(layer, adapter, ResidualDown.parted(down), ResidualUp.parted(up))
     model.peft_config[adapter] = restored
 
 
@@ -183,7 +183,7 @@ def _is_of(note: Mapping[str, Any], model: PeftModel, adapter: str) -> bool:
         return False
     for key, layer in layers.items():
         up = _fetched(layer.lora_B[adapter])
-        if up.shape[1] % 2 or not math.isclose(_mark(TwinUp.parted(up)[0]), marks[key], abs_tol=1e-2):
+        if up.shape[1] % 2 or not math.isclose(_mark(ResidualUp.parted(up)[0]), marks[key], abs_tol=1e-2):
             return False
     return True
 
@@ -220,4 +220,4 @@ def read_note(source: str | Path) -> dict[str, Any] | None:
 def note_of(model: nn.Module, adapter: str = "default") -> Mapping[str, Any] | None:
     """What is known of how an adapter began: method, its settings, data, and a row a layer. None for other adapters."""
     config = getattr(model, "peft_config", {}).get(adapter)
-    return getattr(config, "start_note", None) if twin_layers(model, adapter) else None
+    return getattr(config, "start_note", None) if residual_layers(model, adapter) else None

@@ -15,7 +15,7 @@ from torch import nn
 
 from retain.errors import InputError, RetainError
 from retain.hf.adapters.attach import known_methods
-from retain.hf.adapters.initialise import read_note, restore_started
+from retain.hf.adapters.initialise import read_note, restore_initialised
 
 _LOADING_ERRORS = (
     OSError,
@@ -64,7 +64,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
             f"({missing[0][:200]}…). Give the base that it was trained on."
         )
     if note is not None:
-        restore_started(model, "default", note)
+        restore_initialised(model, "default", note)
     return model
 
 

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of
-from retain.hf.adapters.residual_lora import Twin
+from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.models.sides import mutates_base, root_of
 from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
@@ -63,7 +63,7 @@ def _not_carried(model: nn.Module, adapter: str, config: Any) -> str | None:
         if not isinstance(layer, LoraLayer):
             continue
         variant = layer.lora_variant.get(adapter)
-        if variant is not None and not isinstance(variant, Twin):
+        if variant is not None and not isinstance(variant, ResidualLora):
             kind = type(variant).__name__.removesuffix("Variant").removesuffix("Linear")
             return f"is a {kind}, whose update is not of low rank; merge it instead"
         if adapter in layer.lora_embedding_A or (adapter in layer.lora_A and not _is_linear(layer)):

@@ -20,7 +20,7 @@ from peft.tuners.lora.layer import LoraVariant
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from retain.hf.adapters import residual_product as twin_product
+from retain.hf.adapters import residual_product
 from retain.hf.tuners.base_weight import as_matrix, at_least_float32
 
 
@@ -109,15 +109,15 @@ def _in_pieces_like(held: Tensor, given: Tensor) -> Tensor:
     return given.full_tensor() if isinstance(given, DTensor) else given
 
 
-class TwinDown(_Half):
+class ResidualDown(_Half):
     """[ΔA ; A], applied to x."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes [ΔA x | A x]: (…, n) to (…, 2r)."""
-        return twin_product.down(x, self.delta, self.start)
+        return residual_product.down(x, self.delta, self.start)
 
     def _joined(self, start: Tensor) -> Tensor:
-        return twin_product.down_weight(self.delta, start)
+        return residual_product.down_weight(self.delta, start)
 
     @staticmethod
     def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,15 +128,15 @@ class TwinDown(_Half):
         return start + 2 * (whole - (start + delta)), delta.clone()
 
 
-class TwinUp(_Half):
+class ResidualUp(_Half):
     """[B0 | ΔB], applied to codes."""
 
     def forward(self, codes: Tensor) -> Tensor:
         """B0 ΔA x + ΔB A x: (…, 2r) to (…, m)."""
-        return twin_product.up(codes, self.start, self.delta)
+        return residual_product.up(codes, self.start, self.delta)
 
     def _joined(self, start: Tensor) -> Tensor:
-        return twin_product.up_weight(start, self.delta)
+        return residual_product.up_weight(start, self.delta)
 
     @staticmethod
     def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +145,7 @@ class TwinUp(_Half):
         return weight[:, :rank].clone(), weight[:, rank:].clone()
 
 
-class Twin(LoraVariant):  # type: ignore[misc]  # PEFT ships no types
+class ResidualLora(LoraVariant):  # type: ignore[misc]  # PEFT ships no types
     """How PEFT runs and merges such an adapter: as LoRA, but unmerged bit for bit.
 
     PEFT unmerges in the reverse order of merging, so putting back what was there before is right whatever was merged
@@ -189,16 +189,18 @@ def _change(module: Any, adapter: str) -> Tensor:
     return change
 
 
-def twin_layers(model: nn.Module, adapter: str) -> dict[str, Any]:
+def residual_layers(model: nn.Module, adapter: str) -> dict[str, Any]:
     """The layers that carry an adapter of this kind, by their names in the model given."""
     return {
         key: module
         for key, module in model.named_modules()
-        if isinstance(module, LoraLayer) and isinstance(module.lora_variant.get(adapter), Twin)
+        if isinstance(module, LoraLayer) and isinstance(module.lora_variant.get(adapter), ResidualLora)
     }
 
 
-def make_twin(layer: Any, adapter: str, down: tuple[Tensor, Tensor | None], up: tuple[Tensor, Tensor | None]) -> None:
+def make_residual(
+    layer: Any, adapter: str, down: tuple[Tensor, Tensor | None], up: tuple[Tensor, Tensor | None]
+) -> None:
     """Turn a layer's LoRA adapter of rank 2r into one that starts at A0, B0.
 
     Args:
@@ -211,8 +213,8 @@ def make_twin(layer: Any, adapter: str, down: tuple[Tensor, Tensor | None], up: 
     trained, training, device = like.requires_grad, layer.training, like.device
     if device.type == "meta":  # PEFT sends a LoRA after its base, also to the disk
         device = getattr(getattr(layer.get_base_layer(), "_hf_hook", None), "execution_device", None) or "cpu"
-    for container, kind, factors in ((layer.lora_A, TwinDown, down), (layer.lora_B, TwinUp, up)):
+    for container, kind, factors in ((layer.lora_A, ResidualDown, down), (layer.lora_B, ResidualUp, up)):
         start, delta = factors[0].detach().to(device, like.dtype), factors[1]
         moved = None if delta is None else delta.detach().to(device, like.dtype).contiguous()
         container[adapter] = kind(start.contiguous(), moved).requires_grad_(trained).train(training)
-    layer.lora_variant[adapter] = Twin()
+    layer.lora_variant[adapter] = ResidualLora()

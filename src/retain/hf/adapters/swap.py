@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retain.errors import InputError, MergeError
-from retain.hf.adapters.residual_lora import twin_layers
+from retain.hf.adapters.residual_lora import residual_layers
 from retain.hf.models.sides import root_of
 
 
@@ -46,7 +46,7 @@ def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "defa
     _check_alike(place, config)
     if any(isinstance(module, BaseTunerLayer) and module.merged for module in model.modules()):
         raise MergeError("The adapters are merged; call unmerge_adapter() before their values are changed.")
-    if twin_layers(root_of(model), adapter_name):
+    if residual_layers(root_of(model), adapter_name):
         raise InputError(
             "an adapter that goes on training from a start of its own cannot be swapped; use retain.load_adapter."
         )

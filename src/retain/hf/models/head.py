@@ -33,7 +33,7 @@ def head_names(model: nn.Module) -> list[str]:
 
 
 def is_classifier(model: nn.Module) -> bool:
-    """Whether a model gives one logit a class for a whole text or picture."""
+    """Whether a model gives one logit a class for a whole text or image."""
     return type(root_of(model)).__name__.endswith(("ForSequenceClassification", "ForImageClassification"))
 
 

@@ -65,7 +65,7 @@ def layer_effects(
 def _watch(name: str, mask: Tensor | None, seen: dict[str, tuple[float, float]]) -> Any:
     busy = False
 
-    def watch(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
+    def kl_monitor(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
         nonlocal busy
         if busy:  # called by _change below
             return
@@ -81,7 +81,7 @@ def _watch(name: str, mask: Tensor | None, seen: dict[str, tuple[float, float]])
         total, number = seen.get(name, (0.0, 0.0))
         seen[name] = (total + float((change / size)[counts].double().sum()), number + float(counts.sum()))
 
-    return watch
+    return kl_monitor
 
 
 def _change(layer: Any, x: Tensor, y: Tensor) -> Tensor:

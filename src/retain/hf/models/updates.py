@@ -169,12 +169,12 @@ def _effective(name: str, module: Any) -> tuple[Tensor, Tensor]:
         return _matrix(module), _matrix(module)
     try:
         with onload_layer(module):
-            twin = _float_copy(module)
-            if twin.merged:
-                twin.unmerge()
-            before = _matrix(twin.get_base_layer()).clone()
-            twin.merge()
-            return before, _matrix(twin.get_base_layer())
+            residual = _float_copy(module)
+            if residual.merged:
+                residual.unmerge()
+            before = _matrix(residual.get_base_layer()).clone()
+            residual.merge()
+            return before, _matrix(residual.get_base_layer())
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         kind = type(module).__name__
         raise UpdatesUnavailableError(f"{name}: a {kind} cannot be merged to measure its change: {error}") from error
@@ -186,11 +186,11 @@ def _float_copy(layer: Any) -> Any:
     base = layer.get_base_layer()
     shared = {id(m._hf_hook): m._hf_hook for m in layer.modules() if hasattr(m, "_hf_hook")}  # noqa: SLF001 -- accelerate's
     if backend is None:
-        twin = copy.deepcopy(layer, memo=shared)
-        return twin if base.weight.dtype == torch.float64 else twin.float()
+        residual = copy.deepcopy(layer, memo=shared)
+        return residual if base.weight.dtype == torch.float64 else residual.float()
     weight = backend.get_base_weight(base).detach().float()
     plain = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     plain.weight = nn.Parameter(weight.clone(), requires_grad=False)
-    twin = copy.deepcopy(layer, memo={**shared, id(base): plain, id(backend): backend}).float()
-    twin.quantization_backend = None
-    return twin
+    residual = copy.deepcopy(layer, memo={**shared, id(base): plain, id(backend): backend}).float()
+    residual.quantization_backend = None
+    return residual

@@ -1,8 +1,8 @@
-"""The dial: how strongly an update acts, chosen after training. Every weight becomes W0 + α(W_eff − W0).
+"""The update scaling: how strongly an update acts, chosen after training. Every weight becomes W0 + α(W_eff − W0).
 
 `scaled` does it inside a context, `write_at` writes an ordinary adapter at α, `merged_at` a whole model, and `shrink`
 makes a trained update smaller so that training can go on. The equations and what each method does are in
-docs/concepts/dial.md.
+docs/concepts/scaling.md.
 """
 
 from __future__ import annotations

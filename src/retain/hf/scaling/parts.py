@@ -1,4 +1,4 @@
-"""What of a model the dial turns: layers with adapters, modules trained in full, and the tensors they are linear in.
+"""What of a model the update scaling turns: layers with adapters, modules trained in full, and the tensors they are linear in.
 
 Most methods' updates are linear in one of their factors, for example B in LoRA's ΔW = s·B A. Moving that factor from
 the value at which the update is 0 by α moves the update by exactly α, and the adapter keeps its form.
@@ -28,7 +28,7 @@ from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor, nn
 
 from retain.errors import InputError, MergeError
-from retain.hf.adapters.residual_lora import Twin
+from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.models.sides import is_adapted, mutates_base, root_of
 from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
@@ -124,7 +124,7 @@ def _present(module: Any, adapters: Sequence[str]) -> bool:
 def _bent(layer: Any, adapter: str) -> bool:
     """Whether a LoRA adapter is a variant whose update is not B A: DoRA and the like."""
     variant = layer.lora_variant.get(adapter)
-    return variant is not None and not isinstance(variant, Twin)
+    return variant is not None and not isinstance(variant, ResidualLora)
 
 
 def _tensors(module: Any, adapter: str, value: Any) -> Iterator[tuple[Tensor, float | Tensor]]:

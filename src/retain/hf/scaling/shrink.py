@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of
-from retain.hf.adapters.residual_lora import Twin
+from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.models.sides import root_of
 from retain.hf.scaling.parts import Factor, check_scalable, factors, method_name, parts
 from retain.hf.tuners.base_weight import is_linear
@@ -54,7 +54,7 @@ def shrink(model: nn.Module, factor: float) -> bool:
         if isinstance(module, ModulesToSaveWrapper):
             continue
         found = factors(module, module.active_adapters)
-        if found is None or _has_twin(module):
+        if found is None or _has_residual(module):
             exact = False
             found = list(_pulled(model, name, module))
         todo.update({id(f.tensor): f for f in found})
@@ -64,8 +64,8 @@ def shrink(model: nn.Module, factor: float) -> bool:
     return exact or factor == 1
 
 
-def _has_twin(module: Any) -> bool:
-    return any(isinstance(module.lora_variant.get(name), Twin) for name in _adapters(module, "lora_B"))
+def _has_residual(module: Any) -> bool:
+    return any(isinstance(module.lora_variant.get(name), ResidualLora) for name in _adapters(module, "lora_B"))
 
 
 def _adapters(module: Any, container: str) -> list[str]:
@@ -99,7 +99,7 @@ def _unknown(model: nn.Module, name: str, module: Any) -> str:
 
 def _lora(model: nn.Module, name: str, module: Any, adapter: str) -> Iterator[Factor]:
     variant = module.lora_variant.get(adapter)
-    if isinstance(variant, Twin):
+    if isinstance(variant, ResidualLora):
         yield from (Factor(part[adapter].delta, 0.0) for part in (module.lora_A, module.lora_B))
         return
     yield from (Factor(parameter, 0.0) for parameter in module.lora_B[adapter].parameters())

@@ -17,7 +17,7 @@ from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor, nn
 
 from retain.errors import InputError, MergeError
-from retain.hf.adapters.residual_lora import twin_layers
+from retain.hf.adapters.residual_lora import residual_layers
 from retain.hf.models.sides import root_of
 from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, method_name, parts
 from retain.hf.scaling.scaled import hold, scaled
@@ -65,8 +65,8 @@ def write_at(
             for factor in held:
                 if table[name] != 1:
                     hold(undo, factor, table[name], seen)
-        twins = [name for name, _ in found if name in twin_layers(root_of(model), adapter_name)]
-        if any(table[name] <= 0 for name in twins):
+        residuals = [name for name, _ in found if name in residual_layers(root_of(model), adapter_name)]
+        if any(table[name] <= 0 for name in residuals):
             config = model.peft_config[adapter_name]
             undo.callback(setattr, config, "start_note", config.start_note)
             config.start_note = None

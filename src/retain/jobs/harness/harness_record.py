@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness in our record: keep suites like any other, paired, judged with the rest."""
+"""Tasks of lm-evaluation-harness in our record: retention suites like any other, paired, judged with the rest."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from retain.data.preprocess import Reader, TextReader
+from retain.data.preprocess import Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured
 from retain.evaluate.scores.keep import graded_keep_score, keep_score
-from retain.jobs.harness.lm_eval import Asking, ForeignSuite, run_tasks
+from retain.jobs.harness.lm_eval import Asking, HarnessSuite, run_tasks
 from retain.recipe import MeasureRecipe
 from retain.records.items import Item
 from retain.records.result import SuiteFacts
@@ -22,7 +22,9 @@ from retain.records.scores import KeepScore
 from retain.verdict.judge import judge_record, largest_of
 
 
-def with_foreign(measured: Measured, pair: Pair, reader: Reader, recipe: MeasureRecipe, progress: Progress) -> Measured:
+def with_harness_tasks(
+    measured: Measured, pair: Pair, preprocessor: Preprocessor, recipe: MeasureRecipe, progress: Progress
+) -> Measured:
     """The measurement with the tasks of lm-evaluation-harness that the recipe names; without any, as it was.
 
     Raises:
@@ -31,7 +33,7 @@ def with_foreign(measured: Measured, pair: Pair, reader: Reader, recipe: Measure
     """
     if not recipe.lm_eval:
         return measured
-    if not isinstance(reader, TextReader):
+    if not isinstance(preprocessor, TextPreprocessor):
         raise InputError("lm_eval: its tasks are put to language models only.")
     bar = progress.add_task("lm-evaluation-harness asks both models", total=None)
     asking = Asking(
@@ -40,24 +42,24 @@ def with_foreign(measured: Measured, pair: Pair, reader: Reader, recipe: Measure
         batch_size=recipe.evaluation_batch_size,
         chat=recipe.keep_format == "chat",
     )
-    foreign = run_tasks(pair, reader.tokenizer, recipe.lm_eval, asking)
+    harness = run_tasks(pair, preprocessor.tokenizer, recipe.lm_eval, asking)
     progress.update(bar, total=1, completed=1)
-    items = (*measured.items, *(item for suite in foreign for item in _items(suite)))
-    keep = (*measured.keep, *(_score(suite) for suite in foreign))
-    share, nats = measured.tolerances
+    items = (*measured.items, *(item for suite in harness for item in _items(suite)))
+    keep = (*measured.keep, *(_score(suite) for suite in harness))
+    share, nats = measured.margins
     judgement = judge_record(
         measured.task,
         keep,
         items,
-        tolerance=share,
-        tolerance_nats=nats,
-        null_check=measured.judgement.null_check,
+        margin=share,
+        margin_nats=nats,
+        aa_check=measured.judgement.aa_check,
     )
-    facts = (*measured.suites, *(_facts(suite) for suite in foreign))
+    facts = (*measured.suites, *(_facts(suite) for suite in harness))
     return replace(measured, items=items, keep=keep, judgement=judgement, suites=facts)
 
 
-def _items(suite: ForeignSuite) -> Iterator[Item]:
+def _items(suite: HarnessSuite) -> Iterator[Item]:
     for index, (item, base, tuned) in enumerate(zip(suite.items, suite.base, suite.tuned, strict=True)):
         yield Item(
             part="keep",
@@ -70,7 +72,7 @@ def _items(suite: ForeignSuite) -> Iterator[Item]:
         )
 
 
-def _score(suite: ForeignSuite) -> KeepScore:
+def _score(suite: HarnessSuite) -> KeepScore:
     base, tuned = (_column(suite, side) for side in ("base", "tuned"))
     generator = np.random.default_rng(0)
     if suite.right_or_wrong:
@@ -86,11 +88,11 @@ def _score(suite: ForeignSuite) -> KeepScore:
     )
 
 
-def _column(suite: ForeignSuite, side: str) -> np.ndarray:
+def _column(suite: HarnessSuite, side: str) -> np.ndarray:
     answers: Any = getattr(suite, side)
     return np.asarray([answer.scores[suite.metric] for answer in answers], dtype=np.float64)
 
 
-def _facts(suite: ForeignSuite) -> SuiteFacts:
+def _facts(suite: HarnessSuite) -> SuiteFacts:
     source = f"lm-evaluation-harness, task {suite.name}, version {suite.version}"
-    return SuiteFacts(name=suite.name, kind="lm-eval", part="keep", title=suite.name, source=source)
+    return SuiteFacts(name=suite.name, task_type="lm-eval", part="keep", title=suite.name, source=source)

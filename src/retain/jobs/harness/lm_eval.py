@@ -28,7 +28,7 @@ INSTALL = "pip install 'retain[lm-eval]'"
 
 
 @dataclass(frozen=True)
-class ForeignItem:
+class HarnessItem:
     """One question of a task as the model read it, and the answer that is right, where there is one."""
 
     question: str
@@ -36,7 +36,7 @@ class ForeignItem:
 
 
 @dataclass(frozen=True)
-class ForeignSuite:
+class HarnessSuite:
     """One task, answered by both sides.
 
     Attributes:
@@ -57,7 +57,7 @@ class ForeignSuite:
     right_or_wrong: bool
     higher_is_better: bool
     chance: float
-    items: tuple[ForeignItem, ...]
+    items: tuple[HarnessItem, ...]
     base: tuple[Side, ...]
     tuned: tuple[Side, ...]
 
@@ -85,7 +85,7 @@ class Asking:
     seed: int = 0
 
 
-def run_tasks(pair: Pair, tokenizer: Any, tasks: Sequence[str], asking: Asking = Asking()) -> list[ForeignSuite]:
+def run_tasks(pair: Pair, tokenizer: Any, tasks: Sequence[str], asking: Asking = Asking()) -> list[HarnessSuite]:
     """Put tasks to base and tuned model: the base is seen as everywhere, with the adapter off or as a second model.
 
     Args:
@@ -129,7 +129,7 @@ def ask(model: Any, tokenizer: Any, tasks: Sequence[str], asking: Asking) -> Map
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = _manager(tasks, asking.include_path)
     with _unchanged(model):
-        reader = HFLM(
+        preprocessor = HFLM(
             pretrained=model,
             tokenizer=copy.deepcopy(tokenizer),
             batch_size=asking.batch_size,
@@ -137,7 +137,7 @@ def ask(model: Any, tokenizer: Any, tasks: Sequence[str], asking: Asking) -> Map
         )
         try:
             found = simple_evaluate(
-                model=reader,
+                model=preprocessor,
                 tasks=list(tasks),
                 task_manager=manager,
                 num_fewshot=asking.num_fewshot,
@@ -158,7 +158,7 @@ def ask(model: Any, tokenizer: Any, tasks: Sequence[str], asking: Asking) -> Map
     return result
 
 
-def paired(name: str, base: Mapping[str, Any], tuned: Mapping[str, Any]) -> ForeignSuite:
+def paired(name: str, base: Mapping[str, Any], tuned: Mapping[str, Any]) -> HarnessSuite:
     """One task of two results of the harness as a suite.
 
     Args:
@@ -181,14 +181,14 @@ def paired(name: str, base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Fore
     answers = [[_answer(sample) for sample in side.values()] for side in sides]
     first = list(sides[0].values())
     better = base.get("higher_is_better", {}).get(name, {}).get(metric.partition(",")[0])
-    return ForeignSuite(
+    return HarnessSuite(
         name=name,
         version=str(base.get("versions", {}).get(name, "")),
         metric=metric,
         right_or_wrong=all(each[metric] in {0, 1} for side in scores for each in side),
         higher_is_better=better is not False,
         chance=_chance(first),
-        items=tuple(ForeignItem(_question(sample), _expected(sample)) for sample in first),
+        items=tuple(HarnessItem(_question(sample), _expected(sample)) for sample in first),
         base=_side(answers[0], scores[0]),
         tuned=_side(answers[1], scores[1]),
     )

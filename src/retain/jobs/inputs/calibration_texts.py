@@ -9,7 +9,7 @@ from pathlib import Path
 from retain.activations import Statistics, load
 from retain.data.contamination import content_hash, find_contained, passage_text
 from retain.data.examples import Example
-from retain.data.items import Picture
+from retain.data.items import LabelledImage
 from retain.data.rows import AnyItem, item_texts, read_rows
 from retain.data.sources import read_passages
 from retain.evaluate.suites.suite import Suites
@@ -18,7 +18,7 @@ from retain.recipe import Calibrating
 SELF = "self"
 PARTS = ("learn", "keep")
 
-Passages = Sequence[Example | Picture | str]
+Passages = Sequence[Example | LabelledImage | str]
 
 
 def read_calibration(
@@ -39,7 +39,7 @@ def read_calibration(
         source = sources[name]
         if source == SELF:
             continue
-        pictures = any(isinstance(item, Picture) for item in train[:1])
+        pictures = any(isinstance(item, LabelledImage) for item in train[:1])
         if source is None:
             passages = as_passages(train)
         elif pictures:
@@ -52,8 +52,8 @@ def read_calibration(
 
 
 def as_passages(items: Sequence[AnyItem | str]) -> Passages:
-    """Items of any form as what a model reads in calibration: examples and pictures as they are, others as text."""
-    return [item if isinstance(item, (Example, Picture, str)) else " ".join(item_texts(item)) for item in items]
+    """Items of any form as what a model reads in calibration: examples and images as they are, others as text."""
+    return [item if isinstance(item, (Example, LabelledImage, str)) else " ".join(item_texts(item)) for item in items]
 
 
 def considered(passages: Passages, tokens: int) -> Passages:
@@ -62,7 +62,9 @@ def considered(passages: Passages, tokens: int) -> Passages:
     random.Random(0).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
     room = CHARACTERS_A_TOKEN * tokens
     for number, passage in enumerate(order, start=1):
-        room -= CHARACTERS_A_TOKEN * TOKENS_A_PICTURE if isinstance(passage, Picture) else len(passage_text(passage))
+        room -= (
+            CHARACTERS_A_TOKEN * TOKENS_PER_IMAGE if isinstance(passage, LabelledImage) else len(passage_text(passage))
+        )
         if room <= 0:
             return order[:number]
     return order
@@ -71,12 +73,12 @@ def considered(passages: Passages, tokens: int) -> Passages:
 CHARACTERS_A_TOKEN = 20
 """More than any tokenizer has on average, so that enough passages are considered."""
 
-TOKENS_A_PICTURE = 64
-"""What a picture counts for in `calibrate_tokens`: about the patches of a small one."""
+TOKENS_PER_IMAGE = 64
+"""What a image counts for in `calibrate_tokens`: about the patches of a small one."""
 
 
 def _measured(name: str, passages: Passages, suites: Suites) -> list[str]:
-    held = find_contained(passages, suites.task_items, suites.keep_items, suites.reference_text)
+    held = find_contained(passages, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     if not held:
         return []
     told = f"{len(held)} of {len(passages)} passages hold what is measured (of one: {next(iter(held.values()))})"

@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from retain.data.items import Picture
-from retain.data.preprocess import PictureReader, Reader, labels_of
+from retain.data.items import LabelledImage
+from retain.data.preprocess import ImagePreprocessor, Preprocessor, labels_of
 from retain.data.rows import FORMS, Rows
 from retain.evaluate.refusals import PYTHON
 from retain.evaluate.suites.suite import Suite, Suites
-from retain.evaluate.tasks.neighbours import NEIGHBOURS
-from retain.evaluate.tasks.table import KINDS
+from retain.evaluate.tasks.neighbours import NEIGHBOURS_ASKED
+from retain.evaluate.tasks.table import TASK_TYPES
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.lm_eval import INSTALL
@@ -25,7 +25,7 @@ from retain.recipe import redacted
 _BY_FORM: dict[str, Family] = {
     "completion": "causal-lm",
     "labels": "text-classifier",
-    "pictures": "image-classifier",
+    "images": "image-classifier",
 }
 """By the form of the training data."""
 
@@ -39,19 +39,19 @@ def family_of(form: str | None, suites: Suites) -> Family:
     """
     if form in _BY_FORM:
         return _BY_FORM[form]
-    needs = {KINDS[suite.kind].needs for suite in suites.all}
-    pictures = any(isinstance(item, Picture) for suite in suites.all for item in suite.items[:1])
-    if suites.reference or "causal-lm" in needs or not needs:
+    needs = {TASK_TYPES[suite.task_type].needs for suite in suites.all}
+    pictures = any(isinstance(item, LabelledImage) for suite in suites.all for item in suite.items[:1])
+    if suites.held_out_text or "causal-lm" in needs or not needs:
         return "causal-lm"
     if "classifier" in needs:
         return "image-classifier" if pictures else "text-classifier"
     return "image-features" if pictures else "text-features"
 
 
-def family_of_model(model: Any, reader: Reader) -> Family:
+def family_of_model(model: Any, preprocessor: Preprocessor) -> Family:
     """What a model is loaded as already: a classifier by its class, a language model if it can predict tokens."""
     root: Any = root_of(model)
-    pictures = isinstance(reader, PictureReader)
+    pictures = isinstance(preprocessor, ImagePreprocessor)
     if is_classifier(root):
         return "image-classifier" if pictures else "text-classifier"
     if pictures:
@@ -66,21 +66,21 @@ def wrong_kinds(family: Family, suites: Suites) -> list[str]:
     for suite in suites.all:
         if not suite.items:  # that it holds none is told where it was read
             continue
-        kind = KINDS[suite.kind]
-        pictures = any(isinstance(item, Picture) for item in suite.items[:1])
+        task_type = TASK_TYPES[suite.task_type]
+        pictures = any(isinstance(item, LabelledImage) for item in suite.items[:1])
         readable = pictures == family.startswith("image")
         able = {
             "causal-lm": family == "causal-lm",
             "classifier": family.endswith("classifier"),
             "features": True,
-        }[kind.needs]
+        }[task_type.needs]
         if not able or not readable:
             problems.append(
-                f"{suite.name}: a suite of {'pictures' if pictures else 'texts'} of kind {kind.name} cannot be put to "
+                f"{suite.name}: a suite of {'pictures' if pictures else 'texts'} of kind {task_type.name} cannot be put to "
                 f"a {family.replace('-', ' ')}, which is what the model is here; leave it out."
             )
         problems += _narrow_bank(suite)
-    if suites.reference and family != "causal-lm":
+    if suites.held_out_text and family != "causal-lm":
         problems.append(
             f"reference: text is predicted token by token, which a {family.replace('-', ' ')} cannot do; leave it out, "
             "and keep its features by a suite of kind retrieval or neighbours."
@@ -89,8 +89,8 @@ def wrong_kinds(family: Family, suites: Suites) -> list[str]:
 
 
 def _narrow_bank(suite: Suite) -> list[str]:
-    asked = int(suite.options.get("k", NEIGHBOURS))
-    if suite.kind != "neighbours" or asked <= len(suite.bank):
+    asked = int(suite.options.get("k", NEIGHBOURS_ASKED))
+    if suite.task_type != "neighbours" or asked <= len(suite.bank):
         return []
     told = f"{asked} nearest neighbours are asked, but its bank holds {len(suite.bank)} items"
     return [f"{suite.name}: {told}; give a larger bank, or a smaller k under options of the suite file."]
@@ -108,7 +108,7 @@ def harness_problems(tasks: Sequence[str], family: Family, suites: Suites) -> li
     if importlib.util.find_spec("lm_eval") is None:
         problems.append(f"lm_eval: lm-evaluation-harness is not installed; {INSTALL}")
     taken = [suite.name for suite in suites.of("keep") if suite.name in tasks]
-    return problems + [f"lm_eval: {name} is the name of a keep suite too; rename that suite." for name in taken]
+    return problems + [f"lm_eval: {name} is the name of a retention suite too; rename that suite." for name in taken]
 
 
 def judge_problems(judge: str | None) -> list[str]:
@@ -153,17 +153,17 @@ def learning_problems(train: Rows, family: Family, suites: Suites) -> list[str]:
     known = labels_of(train.items)
     if len(known) < 2:
         problems.append(f"train: has {len(known)} class; at least two are needed.")
-    return problems + foreign_classes(known, suites)
+    return problems + unknown_classes(known, suites)
 
 
-def foreign_classes(known: Sequence[str], suites: Suites) -> list[str]:
+def unknown_classes(known: Sequence[str], suites: Suites) -> list[str]:
     """A sentence for each suite with classes that a classifier does not know."""
     problems = []
     for suite in suites.all:
-        foreign = sorted(set(labels_of(suite.items)) - set(known)) if suite.kind == "labels" else []
-        if foreign:
+        harness = sorted(set(labels_of(suite.items)) - set(known)) if suite.task_type == "labels" else []
+        if harness:
             problems.append(
-                f"{suite.name}: its classes {', '.join(foreign[:5])} are not among those that the model knows or "
+                f"{suite.name}: its classes {', '.join(harness[:5])} are not among those that the model knows or "
                 f"learns ({', '.join(known[:8])}); rename them, or keep it as a suite of features (kind: neighbours)."
             )
     return problems

@@ -7,40 +7,40 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retain.data.preprocess import PictureReader, Reader, TextReader
+from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.data.rows import Rows, parse_rows
 from retain.errors import InputError
 from retain.evaluate.suites.files import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
-from retain.evaluate.tasks.table import kind_of_form
-from retain.jobs.inputs.prepare import read_reference, told_apart
+from retain.evaluate.tasks.table import task_type_of_form
+from retain.jobs.inputs.prepare import read_held_out, told_apart
 
 Given = str | Path | Sequence[Mapping[str, Any]]
 """Data by path, suite name or data set id, or as rows in memory."""
 
 
-def given_reader(tokenizer: Any, processor: Any, settings: Settings) -> Reader:
+def given_preprocessor(tokenizer: Any, processor: Any, settings: Settings) -> Preprocessor:
     """What makes the model's inputs.
 
     Raises:
         InputError: neither or both were given.
     """
     if (tokenizer is None) == (processor is None):
-        raise InputError("give the base's tokenizer (models that read text) or its processor (pictures), one of them.")
-    return PictureReader(processor) if tokenizer is None else TextReader(tokenizer, settings.max_length)
+        raise InputError("give the base's tokenizer (models that read text) or its processor (images), one of them.")
+    return ImagePreprocessor(processor) if tokenizer is None else TextPreprocessor(tokenizer, settings.max_length)
 
 
 def given_suites(
     test: Given | None,
     keep: Given | Sequence[str | Path] | Mapping[str, Given] | None,
-    reference: str | Path | Sequence[str | Path] | None,
+    held_out_text: str | Path | Sequence[str | Path] | None,
     problems: list[str],
 ) -> Suites:
-    """Task and keep suites and reference text, each part where it is given; problems found are added."""
+    """Task and retention suites and held-out text, each part where it is given; problems found are added."""
     found = [] if test is None else [_suite("task", test, "task", problems)]
     found += [_suite(name, data, "keep", problems) for name, data in _named(keep)]
-    texts = [reference] if isinstance(reference, (str, Path)) else list(reference or ())
-    return Suites(told_apart(found, problems), read_reference([str(source) for source in texts], problems))
+    texts = [held_out_text] if isinstance(held_out_text, (str, Path)) else list(held_out_text or ())
+    return Suites(told_apart(found, problems), read_held_out([str(source) for source in texts], problems))
 
 
 def _named(keep: Given | Sequence[str | Path] | Mapping[str, Given] | None) -> list[tuple[str | None, Given]]:
@@ -63,4 +63,4 @@ def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Su
         problems.append(f"{label}: holds no items.")
     numbered = [(f"{label}, row {number}", dict(row)) for number, row in enumerate(data)]
     rows = parse_rows(label, numbered, problems) if data else Rows("completion", [])
-    return Suite(label, kind_of_form(rows.form), part, rows.items)
+    return Suite(label, task_type_of_form(rows.form), part, rows.items)

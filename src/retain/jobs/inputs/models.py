@@ -20,7 +20,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from retain.data.preprocess import PictureReader, Reader, TextReader
+from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
 
@@ -141,16 +141,16 @@ def _with_padding(model: Any, source: str, *, trust_remote_code: bool) -> None:
         model.config.pad_token_id = load_tokenizer(source, trust_remote_code=trust_remote_code).pad_token_id
 
 
-def load_reader(source: str, family: Family, max_length: int, *, trust_remote_code: bool = False) -> Reader:
+def load_preprocessor(source: str, family: Family, max_length: int, *, trust_remote_code: bool = False) -> Preprocessor:
     """What makes inputs for a model: its tokenizer or its image processor.
 
     Raises:
         InputError: as `load_model`.
     """
     if not family.startswith("image"):
-        return TextReader(load_tokenizer(source, trust_remote_code=trust_remote_code), max_length)
+        return TextPreprocessor(load_tokenizer(source, trust_remote_code=trust_remote_code), max_length)
     try:
-        return PictureReader(
+        return ImagePreprocessor(
             AutoImageProcessor.from_pretrained(_located(source), backend="pil", trust_remote_code=trust_remote_code)
         )
     except (OSError, ValueError, KeyError, ImportError) as error:

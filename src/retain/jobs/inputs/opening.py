@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from retain.data.preprocess import Reader, broken_pictures, labels_of
+from retain.data.preprocess import Preprocessor, broken_images, labels_of
 from retain.data.rows import AnyItem, Rows, read_rows
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
@@ -19,8 +19,8 @@ from retain.hf.adapters.load import is_adapter, load_adapter
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
 from retain.hf.models.sides import mutates_base
-from retain.jobs.inputs.families import family_of, foreign_classes, judge_problems, wrong_kinds
-from retain.jobs.inputs.models import Family, brings_head, classes_beside, load_reader, load_with_news
+from retain.jobs.inputs.families import family_of, judge_problems, unknown_classes, wrong_kinds
+from retain.jobs.inputs.models import Family, brings_head, classes_beside, load_preprocessor, load_with_news
 from retain.jobs.inputs.prepare import read_suites
 from retain.jobs.run_folder import output_problem
 from retain.recipe import MeasuringTuned
@@ -28,7 +28,7 @@ from retain.train.linear_probe import fit_head
 
 
 @dataclass(frozen=True)
-class Materials:
+class Opened:
     """What a recipe names beside the models: the items to put to them, labelled data, and what to load them as."""
 
     suites: Suites
@@ -36,7 +36,7 @@ class Materials:
     family: Family
 
 
-def read_materials(recipe: MeasuringTuned, problems: list[str]) -> Materials:
+def read_opened(recipe: MeasuringTuned, problems: list[str]) -> Opened:
     """Read what is put to a tuned model and its base, adding each problem found, those of the places among them."""
     suites = read_suites(recipe, problems)
     train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
@@ -44,8 +44,8 @@ def read_materials(recipe: MeasuringTuned, problems: list[str]) -> Materials:
     problems += wrong_kinds(family, suites)
     problems += judge_problems(recipe.judge)
     problems += _place_problems(recipe)
-    problems += broken_pictures([*train.items, *suites.measured_items])
-    return Materials(suites, train.items, family)
+    problems += broken_images([*train.items, *suites.measured_items])
+    return Opened(suites, train.items, family)
 
 
 class Opening:
@@ -53,23 +53,25 @@ class Opening:
 
     Args:
         recipe: names both models.
-        materials: as `read_materials` gives them.
+        materials: as `read_opened` gives them.
         progress: display.
 
     Raises:
         InputError: the base cannot be loaded, or does not know the classes that are asked for.
     """
 
-    def __init__(self, recipe: MeasuringTuned, materials: Materials, progress: Progress) -> None:
+    def __init__(self, recipe: MeasuringTuned, materials: Opened, progress: Progress) -> None:
         self._recipe, self._materials, self._progress = recipe, materials, progress
         self.notes: list[str] = []
         trusting = recipe.trust_remote_code
-        self.reader = load_reader(recipe.model, materials.family, recipe.max_length, trust_remote_code=trusting)
+        self.preprocessor = load_preprocessor(
+            recipe.model, materials.family, recipe.max_length, trust_remote_code=trusting
+        )
         self._classes = _labels(recipe, materials.train, materials.suites)
         self.base = self._load_base(self.notes)
         known = class_names(self.base) if materials.family.endswith("classifier") else []
-        if foreign := foreign_classes(known, materials.suites):
-            raise InputError(foreign)
+        if harness := unknown_classes(known, materials.suites):
+            raise InputError(harness)
         self.base_hash = model_hash(self.base)
 
     def pair(self) -> Pair:
@@ -90,7 +92,9 @@ class Opening:
 
     def _load_base(self, notes: list[str]) -> Any:
         materials = self._materials
-        return _base(self._recipe, materials.family, self._classes, self.reader, materials.train, notes, self._progress)
+        return _base(
+            self._recipe, materials.family, self._classes, self.preprocessor, materials.train, notes, self._progress
+        )
 
 
 def _family(recipe: MeasuringTuned, form: str | None, suites: Suites) -> Family:
@@ -124,7 +128,7 @@ def _told_labels(recipe: MeasuringTuned) -> list[str]:
 
 def _labels(recipe: MeasuringTuned, train: Sequence[AnyItem], suites: Suites) -> list[str]:
     """The classes: those that the tuned model's files or the recipe name, else the training data's, else the tests'."""
-    asked = [item for suite in suites.all if suite.kind == "labels" for item in suite.items]
+    asked = [item for suite in suites.all if suite.task_type == "labels" for item in suite.items]
     return _told_labels(recipe) or labels_of(train) or labels_of(asked)
 
 
@@ -132,7 +136,7 @@ def _base(
     recipe: MeasuringTuned,
     family: Family,
     labels: Sequence[str],
-    reader: Reader,
+    preprocessor: Preprocessor,
     train: Sequence[AnyItem],
     notes: list[str],
     progress: Progress,
@@ -162,7 +166,7 @@ def _base(
     if saved_labels(tuned) is not None:
         restore_head(model, tuned)
     elif train:
-        fit_head(model, reader, train, labels, recipe.evaluation_batch_size, progress)
+        fit_head(model, preprocessor, train, labels, recipe.evaluation_batch_size, progress)
     else:
         notes.append(
             "The base has no head for these classes, so it guesses: what its features can tell is not measured. Give "

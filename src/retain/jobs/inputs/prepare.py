@@ -12,8 +12,8 @@ from typing import Any
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import content_hash, find_overlaps, items_hash
 from retain.data.examples import Example
-from retain.data.items import Labelled, Picture
-from retain.data.preprocess import TextReader, broken_pictures, labels_of
+from retain.data.items import LabelledImage, LabelledText
+from retain.data.preprocess import TextPreprocessor, broken_images, labels_of
 from retain.data.rows import AnyItem, evenly, read_rows
 from retain.data.sources import read_text, suite_name
 from retain.data.tokens import encode_choice, encode_example
@@ -22,7 +22,7 @@ from retain.evaluate.suites.files import as_suite
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.jobs.inputs.calibration_texts import Passages, given_statistics, passage_hashes, read_calibration
 from retain.jobs.inputs.families import family_of, judge_problems, learning_problems
-from retain.jobs.inputs.models import Family, empty_model, load_reader
+from retain.jobs.inputs.models import Family, empty_model, load_preprocessor
 from retain.jobs.run_folder import output_problem
 from retain.methods import lookup as choose
 from retain.recipe import KL, Measuring, Recipe
@@ -39,7 +39,7 @@ class Data:
         family: what the model is loaded as.
         passages: texts to calibrate on, and to keep while training, by "learn" and "keep".
         statistics: hashes of the data of statistics that are given.
-        control: the part of suites and reference text that certifies a budget; none of it is in `suites`.
+        control: the part of suites and held-out text that certifies a budget; none of it is in `suites`.
         whole: both together, as they were read; None where they were not parted.
     """
 
@@ -72,13 +72,13 @@ class Data:
 def suite_hash(suite: Suite) -> str:
     """A hash of all that a suite measures by: its kind, what the kind was told, items and bank."""
     options = json.dumps(dict(suite.options), sort_keys=True, default=str)
-    return content_hash([suite.kind, options, items_hash(suite.items), items_hash(suite.bank)])
+    return content_hash([suite.task_type, options, items_hash(suite.items), items_hash(suite.bank)])
 
 
 def suite_hashes(suites: Suites, of: Callable[[Suite], str] = suite_hash) -> dict[str, str]:
     """A hash of each part that is measured; parts that are missing are left out."""
     hashes = {"test" if suite.part == "task" else f"keep:{suite.name}": of(suite) for suite in suites.all}
-    return hashes | ({"reference": content_hash([suites.reference_text])} if suites.reference else {})
+    return hashes | ({"held_out_text": content_hash([suites.held_out_text_joined])} if suites.held_out_text else {})
 
 
 def apart_hashes(suites: Suites) -> dict[str, str]:
@@ -94,10 +94,10 @@ def settings_of(recipe: Measuring) -> Settings:
         generate=recipe.generate,
         max_new_tokens=recipe.max_new_tokens,
         max_length=recipe.max_length,
-        reference_tokens=recipe.reference_tokens,
+        held_out_tokens=recipe.held_out_tokens,
         batch_size=recipe.evaluation_batch_size,
-        tolerance=recipe.tolerance / 100,
-        tolerance_nats=recipe.tolerance_nats,
+        margin=recipe.margin / 100,
+        margin_nats=recipe.margin_nats,
         judge=recipe.judge,
         store_answers=recipe.store_answers,
         drift=recipe.drift,
@@ -110,13 +110,15 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     suites = read_suites(recipe, problems)
     family = family_of(train.form, suites)
     problems += learning_problems(train, family, suites)
-    problems += broken_pictures([*train.items, *suites.measured_items])
+    problems += broken_images([*train.items, *suites.measured_items])
     problems += judge_problems(recipe.judge)
-    problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.reference_text)
+    problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     asked = {part for run in recipe.runs() for part in choose.calibration(run.method_name)}
-    problems += means_problems(recipe, family, suites)
+    problems += regularisation_problems(recipe, family, suites)
     if recipe.statistics is not None and recipe.needs_keep_text:
-        problems.append("statistics: anchor, replay and watch need the text to keep itself; leave --statistics out.")
+        problems.append(
+            "statistics: KL penalty, replay and watch need the text to keep itself; leave --statistics out."
+        )
     needed = sorted(asked | ({"keep"} if recipe.needs_keep_text else set()))
     parts = split(suites, recipe.budget, recipe.control_share)
     if family != "causal-lm" and needed and recipe.statistics is None and recipe.writes_itself and "keep" in needed:
@@ -137,17 +139,17 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     return Data(train.items, parts.evaluation, family, statistics=hashes, control=parts.control, whole=suites)
 
 
-def means_problems(recipe: Recipe, family: Family, suites: Suites) -> list[str]:
+def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> list[str]:
     """What speaks against the budget and the means of a recipe, one sentence each."""
     problems = limit_problems(suites, recipe.budget, recipe.confidence, recipe.control_share)
     if recipe.replay and family != "causal-lm":
         problems.append(
-            "replay: a classifier's head has no answer to text or pictures of other kinds; use --anchor, which keeps "
+            "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "
             "what the base makes of them."
         )
     if family.endswith("classifier") and KL in recipe.budget:
         problems.append(
-            f"budget: {KL} is measured on reference text, which a classifier does not predict; limit suites."
+            f"budget: {KL} is measured on held-out text, which a classifier does not predict; limit suites."
         )
     return problems
 
@@ -172,29 +174,29 @@ def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
     found: list[Suite] = []
     if recipe.test:
         suite = as_suite(recipe.test, "task", problems)
-        classed = isinstance(next(iter(suite.items), None), (Labelled, Picture))
+        classed = isinstance(next(iter(suite.items), None), (LabelledText, LabelledImage))
         few = evenly(suite.items, recipe.test_items) if classed else suite.items[: recipe.test_items]
         found.append(replace(suite, items=few))
     for source in recipe.keep:
         suite = as_suite(source, "keep", problems)
         found.append(replace(suite, items=evenly(suite.items, recipe.keep_items)))
-    return Suites(told_apart(found, problems), read_reference(recipe.reference, problems))
+    return Suites(told_apart(found, problems), read_held_out(recipe.held_out_text, problems))
 
 
 def told_apart(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
-    """Task and keep suites, each name once: a keep suite named as the task gets another, two of one name are told."""
+    """Task and retention suites, each name once: a retention suite named as the task gets another, two of one name are told."""
     found: dict[str, Suite] = {}
     for suite in sorted(suites, key=lambda one: one.part == "keep"):
         taken = suite.part == "keep" and suite.name in found and found[suite.name].part == "task"
         name = f"{suite.name} (kept)" if taken else suite.name
         if name in found:
-            problems.append(f"keep: there is another keep suite named {suite.name!r}; rename one of them.")
+            problems.append(f"keep: there is another retention suite named {suite.name!r}; rename one of them.")
         found[name] = replace(suite, name=name)
     return list(found.values())
 
 
-def read_reference(sources: Sequence[str], problems: list[str]) -> dict[str, str]:
-    """Reference texts by genre, which is the file's name without its ending; two of one name are told."""
+def read_held_out(sources: Sequence[str], problems: list[str]) -> dict[str, str]:
+    """Held-out texts by domain, which is the file's name without its ending; two of one name are told."""
     found: dict[str, str] = {}
     for source in sources:
         name, text = suite_name(source), read_text(source, problems)
@@ -247,25 +249,31 @@ def prepare(recipe: Recipe) -> Data:
 
 def truncations(recipe: Recipe, data: Data) -> list[str]:
     """What will be cut off because it is longer than `max_length`, one sentence each."""
-    reader = load_reader(recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
+    preprocessor = load_preprocessor(
+        recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
+    )
     found = []
     for name, items in (("train", data.train), ("test", data.suites.task_items)):
-        cut = _cut(reader, items, recipe.max_length) if isinstance(reader, TextReader) else 0
+        cut = _cut(preprocessor, items, recipe.max_length) if isinstance(preprocessor, TextPreprocessor) else 0
         if cut:
             found.append(f"{name}: {cut} of {len(items)} are longer than {recipe.max_length} tokens and will be cut.")
     return found
 
 
-def _cut(reader: TextReader, items: Sequence[Any], max_length: int) -> int:
+def _cut(preprocessor: TextPreprocessor, items: Sequence[Any], max_length: int) -> int:
     examples = [item for item in items if isinstance(item, Example)]
     if examples:
-        return sum(encode_example(reader.tokenizer, item, max_length).truncated for item in examples)
-    return sum(length > max_length for length in reader.lengths([i for i in items if isinstance(i, Labelled)]))
+        return sum(encode_example(preprocessor.tokenizer, item, max_length).truncated for item in examples)
+    return sum(
+        length > max_length for length in preprocessor.lengths([i for i in items if isinstance(i, LabelledText)])
+    )
 
 
 def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[str]:
     try:
-        reader = load_reader(recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
+        preprocessor = load_preprocessor(
+            recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
+        )
         problems: list[str] = []
         for run in {_key(run): run for run in runs}.values():
             model = empty_model(
@@ -275,10 +283,10 @@ def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[
                 problems += _raised(choose.check, model, run.method_name, adapter_fields(run))
     except InputError as error:
         return list(error.problems)
-    if not isinstance(reader, TextReader):
+    if not isinstance(preprocessor, TextPreprocessor):
         return list(dict.fromkeys(problems))
     if data.family == "causal-lm":
-        problems += _text_problems(recipe, reader.tokenizer, model, data)
+        problems += _text_problems(recipe, preprocessor.tokenizer, model, data)
     else:
         positions = getattr(model.config, "max_position_embeddings", None)
         if positions and recipe.max_length > positions:
@@ -303,11 +311,11 @@ def _text_problems(recipe: Recipe, tokenizer: Any, model: Any, data: Data) -> li
         )
     for suite in data.everything.of("keep"):
         chat = suite.options.get("format", recipe.keep_format) == "chat"
-        if suite.kind in {"choice", "question"}:
+        if suite.task_type in {"choice", "question"}:
             with_options = [item for item in suite.items if getattr(item, "choices", ())]
             put = partial(encode_choice, tokenizer, chat=chat, max_length=recipe.max_length)
             problems += _first_refusal(suite.name, with_options, put)
-        elif suite.kind == "refusal" and not getattr(tokenizer, "chat_template", None):
+        elif suite.task_type == "refusal" and not getattr(tokenizer, "chat_template", None):
             problems.append(f"{suite.name}: requests need a chat template, and this model's tokenizer has none.")
     return problems
 

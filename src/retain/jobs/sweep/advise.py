@@ -1,4 +1,4 @@
-"""`retain advise`: a pilot of a few steps a candidate, bounded in time, and the recipe to start with."""
+"""`retain advise`: a sweep of a few steps a candidate, bounded in time, and the recipe to start with."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from rich.console import Console
 from rich.progress import Progress
 
 from retain.errors import RetainError, TrainingError
-from retain.evaluate.predictions import engine, reader_hash
+from retain.evaluate.predictions import engine, preprocessor_hash
 from retain.hf.models.describe import model_hash
 from retain.hf.models.inference import device_of
 from retain.jobs.adapt import base_of
 from retain.jobs.calibrate import Calibration
-from retain.jobs.inputs.models import load_reader
+from retain.jobs.inputs.models import load_preprocessor
 from retain.jobs.inputs.prepare import Data, prepare
 from retain.jobs.progress import showing_progress
 from retain.jobs.run_folder import CALIBRATING_FIELDS, TRAINING_FIELDS, key_of
 from retain.jobs.sweep.bench import Bench
 from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
-from retain.jobs.sweep.sweep_data import KEEP_TOKENS, Material, parted, read_material
+from retain.jobs.sweep.sweep_data import KEEP_TOKENS, SweepData, parted, read_sweep_data
 from retain.jobs.tune import make_ready
 from retain.recipe import KL, AdviseRecipe, Recipe
 from retain.records import numbers
 from retain.records.files import write_text
-from retain.records.sweep_record import Choice, Pilot, Trial
+from retain.records.sweep_record import Candidate, Recommendation, SweepRecord
 from retain.report.tables.advice import write_advice
 
 ADVICE = "advice.yaml"
-PILOT_ONLY = frozenset({"pilot_steps", "pilot_items", "pilot_minutes", "replays", "methods", "learning_rates", "seeds"})
+SWEEP_ONLY = frozenset({"sweep_steps", "sweep_items", "sweep_minutes", "replays", "methods", "learning_rates", "seeds"})
 """Fields that the advised recipe leaves out: it is one run."""
 
 OF_CANDIDATES = frozenset({"model", "method", "rank", "learning_rate", "epochs", "max_steps"})
-"""Fields that a trial's key has from the candidate, or not at all."""
+"""Fields that a candidate's key has from the candidate, or not at all."""
 
 
-def advise(recipe: AdviseRecipe, console: Console) -> tuple[Pilot, list[Path]]:
+def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Path]]:
     """Try each candidate for a few steps, choose, and write `advice.yaml`, `advice.md` and `advice.json`.
 
     Neither test nor control data are put to any model. Candidates that were tried already are not tried again.
 
     Args:
-        recipe: the recipe of a run or a comparison, and the pilot's bounds.
+        recipe: the recipe of a run or a comparison, and the sweep's bounds.
         console: where progress is shown.
 
     Returns:
@@ -60,63 +60,67 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[Pilot, list[Path]]:
         InputError: with all problems of the recipe, before anything is trained.
         TrainingError: no candidate could be measured.
     """
-    until = time.monotonic() + 60 * recipe.pilot_minutes
+    until = time.monotonic() + 60 * recipe.sweep_minutes
     with showing_progress(console) as progress:
         make_ready(recipe, progress)
         data = prepare(recipe)
-        learn, held = parted(data.train, recipe.pilot_items)
+        learn, held = parted(data.train, recipe.sweep_items)
         session = _opened(recipe, replace(data, train=learn), held, console, progress)
     runs = recipe.runs()
     session.go_through(runs, until)
-    best = choose(session.trials, limit_of(recipe))
+    best = choose(session.candidates, limit_of(recipe))
     if best is None:
-        raise TrainingError(f"no candidate could be measured: {' '.join(one.failed or '' for one in session.trials)}")
-    again = session.tried[best.trial]
+        raise TrainingError(
+            f"no candidate could be measured: {' '.join(one.failed or '' for one in session.candidates)}"
+        )
+    again = session.tried[best.candidate]
     session.go_through([again.model_copy(update={"replay": share}) for share in _shares(recipe, data, again)], until)
     session.close()
-    chosen = choose(session.trials, limit_of(recipe)) or best
-    pilot = _pilot(recipe, data, session, chosen)
+    chosen = choose(session.candidates, limit_of(recipe)) or best
+    sweep = _sweep(recipe, data, session, chosen)
     written = Path(recipe.output) / ADVICE
-    write_text(written, advised(recipe, session.tried[chosen.trial], chosen))
-    return pilot, [written, *write_advice(Path(recipe.output), pilot)]
+    write_text(written, advised(recipe, session.tried[chosen.candidate], chosen))
+    return sweep, [written, *write_advice(Path(recipe.output), sweep)]
 
 
 @dataclass
 class Session:
-    """The trials of one pilot: those done, those that time did not allow."""
+    """The candidates of one sweep: those done, those that time did not allow."""
 
     bench: Bench
-    material: Material
+    sweep_data: SweepData
     context: str
     base_hash: str
     folder: Path
     console: Console
     begun: int = 0
-    trials: list[Trial] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
     tried: list[Recipe] = field(default_factory=list)
     untried: list[str] = field(default_factory=list)
 
     def go_through(self, runs: Sequence[Recipe], until: float) -> None:
-        """Do each trial that is not done; after a time (of `time.monotonic`) begin none but the first that is missing.
+        """Do each candidate that is not done; after a time (of `time.monotonic`) begin none but the first that is missing.
 
         So each command gets further, however little time it is given.
         """
         for run in runs:
             key = key_of(self.context, run.method, run.rank, run.beta, run.rate, run.replay or 0.0)
-            trial = self._known(key)
-            if trial is None and self.begun and time.monotonic() >= until:
+            candidate = self._known(key)
+            if candidate is None and self.begun and time.monotonic() >= until:
                 self.untried.append(_told(run))
                 continue
-            if trial is None:
+            if candidate is None:
                 self.begun += 1
                 with showing_progress(self.console) as progress:
-                    trial = self.bench.trial(run, key, progress)
-                if not trial.failed:
-                    write_text(self._file(key), trial.model_dump_json(indent=2) + "\n")
+                    candidate = self.bench.candidate(run, key, progress)
+                if not candidate.failed:
+                    write_text(self._file(key), candidate.model_dump_json(indent=2) + "\n")
                 shutil.rmtree(self.folder / key, ignore_errors=True)
-            self.trials.append(trial)
+            self.candidates.append(candidate)
             self.tried.append(run)
-            self.console.print(f"{len(self.trials)}  {_told(run)}: {_outcome(trial)}", markup=False, soft_wrap=True)
+            self.console.print(
+                f"{len(self.candidates)}  {_told(run)}: {_outcome(candidate)}", markup=False, soft_wrap=True
+            )
 
     def close(self) -> None:
         """Look that the base is the base.
@@ -127,11 +131,11 @@ class Session:
         with showing_progress(self.console) as progress:
             base = self.bench.bare(progress)
         if model_hash(base) != self.base_hash:
-            raise RetainError("the base changed during the pilot, so its numbers cannot be used; please report this.")
+            raise RetainError("the base changed during the sweep, so its numbers cannot be used; please report this.")
 
-    def _known(self, key: str) -> Trial | None:
+    def _known(self, key: str) -> Candidate | None:
         with contextlib.suppress(OSError, ValidationError):  # not there, or damaged: it is made anew
-            return Trial.model_validate_json(self._file(key).read_text(encoding="utf-8"))
+            return Candidate.model_validate_json(self._file(key).read_text(encoding="utf-8"))
         return None
 
     def _file(self, key: str) -> Path:
@@ -139,28 +143,32 @@ class Session:
 
 
 def _opened(recipe: AdviseRecipe, data: Data, held: Sequence[Any], console: Console, progress: Progress) -> Session:
-    """Base, reader and material of a pilot."""
-    folder = Path(recipe.output) / "pilot"
-    reader = load_reader(recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code)
+    """Base, reader and material of a sweep."""
+    folder = Path(recipe.output) / "sweep"
+    preprocessor = load_preprocessor(
+        recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
+    )
 
     def load_base(shown: Progress) -> Any:
-        return base_of(recipe, data, reader, folder, shown)
+        return base_of(recipe, data, preprocessor, folder, shown)
 
     base = load_base(progress)
     weights = model_hash(base)
     few = recipe.model_copy(update={"calibrate_tokens": min(recipe.calibrate_tokens, KEEP_TOKENS)})
-    job = Calibration(base, reader, few, recipe.max_length, data.everything, folder / "statistics", progress, weights)
-    material = read_material(recipe, data, job, data.train, held)
+    job = Calibration(
+        base, preprocessor, few, recipe.max_length, data.everything, folder / "statistics", progress, weights
+    )
+    sweep_data = read_sweep_data(recipe, data, job, data.train, held)
     values = recipe.model_dump(mode="json")
     deciding = (
-        TRAINING_FIELDS | CALIBRATING_FIELDS | {"anchor", "update_limit", "update_unit", "watch"}
+        TRAINING_FIELDS | CALIBRATING_FIELDS | {"kl_weight", "update_limit", "update_unit", "kl_monitor"}
     ) - OF_CANDIDATES
     context = key_of(
-        weights, material.key, reader_hash(reader), engine(), device_of(base).type, recipe.pilot_steps,
+        weights, sweep_data.key, preprocessor_hash(preprocessor), engine(), device_of(base).type, recipe.sweep_steps,
         {name: values[name] for name in sorted(deciding)}, recipe.budget.get(KL) if recipe.limits_training else None,
     )  # fmt: skip
-    bench = Bench(load_base, base, job, material, folder, recipe.pilot_steps)
-    return Session(bench, material, context, weights, folder, console)
+    bench = Bench(load_base, base, job, sweep_data, folder, recipe.sweep_steps)
+    return Session(bench, sweep_data, context, weights, folder, console)
 
 
 def limit_of(recipe: AdviseRecipe) -> float:
@@ -174,47 +182,47 @@ def _shares(recipe: AdviseRecipe, data: Data, best: Recipe) -> Iterator[float]:
         yield from (share for share in dict.fromkeys(recipe.replays) if share != (best.replay or 0.0))
 
 
-def _pilot(recipe: AdviseRecipe, data: Data, session: Session, chosen: Choice) -> Pilot:
-    base, material = session.bench.base_losses, session.material
+def _sweep(recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommendation) -> SweepRecord:
+    base, sweep_data = session.bench.base_losses, session.sweep_data
     text = data.family == "causal-lm"
-    steps = whole_steps(session.tried[chosen.trial], len(data.train))
-    return Pilot(
+    steps = whole_steps(session.tried[chosen.candidate], len(data.train))
+    return SweepRecord(
         model=recipe.model,
         unit="nats per token" if text else "nats per item",
         base_loss=base.mean,
         base_accuracy=base.accuracy,
-        held_items=len(material.held),
-        train_items=len(material.learn),
-        pilot_steps=recipe.pilot_steps,
+        held_items=len(sweep_data.held),
+        train_items=len(sweep_data.learn),
+        sweep_steps=recipe.sweep_steps,
         seed=session.tried[0].seed,
-        probes=material.rows,
-        probe_tokens=sum(int(batch["attention_mask"].sum()) for batch in material.probes) if text else None,
+        probes=sweep_data.rows,
+        probe_tokens=sum(int(batch["attention_mask"].sum()) for batch in sweep_data.probes) if text else None,
         limit=limit_of(recipe),
         limit_stated=KL in recipe.budget,
-        trials=tuple(session.trials),
+        candidates=tuple(session.candidates),
         chosen=chosen,
         untried=tuple(session.untried),
         notes=tuple(_notes(recipe, data, session)),
         whole_steps=steps,
-        whole_seconds=steps * session.trials[chosen.trial].step_seconds,
+        whole_seconds=steps * session.candidates[chosen.candidate].step_seconds,
     )
 
 
 def _notes(recipe: AdviseRecipe, data: Data, session: Session) -> Iterator[str]:
-    yield from session.material.notes
+    yield from session.sweep_data.notes
     if session.untried:
         yield (
-            f"The time of {recipe.pilot_minutes:g} minutes was over; the same command goes on with what was not tried, "
-            "or say --pilot-minutes."
+            f"The time of {recipe.sweep_minutes:g} minutes was over; the same command goes on with what was not tried, "
+            "or say --sweep-minutes."
         )
     if "full" in {str(entry if isinstance(entry, str) else entry.get("name")) for entry in recipe.methods}:
-        yield "full was not tried: it changes the base itself, and a pilot keeps one base for all candidates."
+        yield "full was not tried: it changes the base itself, and a sweep keeps one base for all candidates."
     if data.family != "causal-lm" and any(recipe.replays):
         yield "Replay was not tried: only language models can replay."
     if set(recipe.budget) - {KL}:
         yield "The budget's limits of suites were not looked at: their items are for the training's own verdict."
     if recipe.calibrate_tokens > KEEP_TOKENS:
-        yield f"The pilot calibrates on {KEEP_TOKENS} tokens at most, a training on {recipe.calibrate_tokens}."
+        yield f"The sweep calibrates on {KEEP_TOKENS} tokens at most, a training on {recipe.calibrate_tokens}."
 
 
 def whole_steps(run: Recipe, rows: int) -> int:
@@ -225,19 +233,19 @@ def whole_steps(run: Recipe, rows: int) -> int:
     return math.ceil(run.epochs * math.ceil(batches / int(run.training.get("gradient_accumulation_steps", 1))))
 
 
-def advised(recipe: AdviseRecipe, run: Recipe, chosen: Choice) -> str:
+def advised(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> str:
     """The recipe in YAML with method, learning rate and replay filled in, for `retain tune`.
 
     The judge's command is left out, which may hold a key.
     """
-    stated = recipe.model_dump(mode="json", exclude_unset=True, exclude={"judge", *PILOT_ONLY, "replay"})
+    stated = recipe.model_dump(mode="json", exclude_unset=True, exclude={"judge", *SWEEP_ONLY, "replay"})
     values = {**stated, "method": run.method, "rank": run.rank, "learning_rate": run.rate, "seed": run.seed}
     values |= {"replay": run.replay} if run.replay else {}
     values["output"] = str(Path(recipe.output) / "run")
-    told = "# Advised by retain advise from a short pilot: a start, not evidence. The numbers are in advice.md.\n"
+    told = "# Advised by retain advise from a short sweep: a start, not evidence. The numbers are in advice.md.\n"
     if chosen.alpha < 1:
         told += (
-            f"# Chosen at alpha {chosen.alpha:g}, which is no field of a recipe: state a budget, or use retain dial.\n"
+            f"# Chosen at alpha {chosen.alpha:g}, which is no field of a recipe: state a budget, or use retain scale.\n"
         )
     if recipe.judge is not None:
         told += "# The recipe's judge is left out, because its command may hold a key: say --judge.\n"
@@ -250,8 +258,8 @@ def _told(run: Recipe) -> str:
     return f"{run.method_name} at {numbers.learning_rate(run.rate)}{replay}"
 
 
-def _outcome(trial: Trial) -> str:
-    if trial.failed:
-        return f"failed: {trial.failed}"
-    whole = trial.points[-1]
-    return f"gain {numbers.signed(whole.gain, numbers.NATS)}, KL {whole.kl:.3g} nats, {trial.step_seconds:.2g} s a step"
+def _outcome(candidate: Candidate) -> str:
+    if candidate.failed:
+        return f"failed: {candidate.failed}"
+    whole = candidate.points[-1]
+    return f"gain {numbers.signed(whole.gain, numbers.NATS)}, KL {whole.kl:.3g} nats, {candidate.step_seconds:.2g} s a step"

@@ -1,4 +1,4 @@
-"""One base for all candidates of a pilot: an adapter put on, trained a few steps, measured, taken off again."""
+"""One base for all candidates of a sweep: an adapter put on, trained a few steps, measured, taken off again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from transformers import set_seed
 
 from retain.activations import Statistics
 from retain.data.examples import Example
-from retain.data.items import Labelled, Picture
-from retain.data.preprocess import TextReader
+from retain.data.items import LabelledImage, LabelledText
+from retain.data.preprocess import TextPreprocessor
 from retain.data.tokens import encode_example
 from retain.errors import RetainError, TrainingError
 from retain.evaluate.encode import class_names, log_probabilities
 from retain.evaluate.generate import score_nll
-from retain.evaluate.input_hash import Ledger
+from retain.evaluate.input_hash import InputHash
 from retain.hf.adapters.attach import attach
 from retain.hf.models.describe import parameter_counts
 from retain.hf.models.head import is_classifier
@@ -32,24 +32,24 @@ from retain.hf.scaling import scaled
 from retain.jobs.calibrate import Calibration
 from retain.jobs.inputs.calibration_texts import Passages
 from retain.jobs.inputs.prepare import adapter_fields
-from retain.jobs.regularisers import with_means
+from retain.jobs.regularisers import with_regularisers
 from retain.jobs.sweep.seal import Seal, is_bare
-from retain.jobs.sweep.sweep_data import Material
+from retain.jobs.sweep.sweep_data import SweepData
 from retain.methods import lookup as choose
 from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
 from retain.recipe import Recipe
-from retain.records.sweep_record import Point, Trial
+from retain.records.sweep_record import Candidate, Point
 from retain.train.loop import Lessons, train
 from retain.train.regularise.divergence import Divergence
 
 SETTINGS = (0.5, 1.0)
-"""Settings of the dial at which a candidate is measured."""
+"""Interpolation coefficients at which a candidate is measured."""
 
 WARM_UP = 2
 """Steps over which the learning rate rises to its constant value; none in pilots of fewer than four times as many."""
 
 SCHEDULE = ("lr_scheduler", "warmup")
-"""Beginnings of the training settings that a pilot replaces by a constant learning rate."""
+"""Beginnings of the training settings that a sweep replaces by a constant learning rate."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Losses:
 
 
 class Bench:
-    """Does the trials of a pilot one after another on one base.
+    """Does the candidates of a sweep one after another on one base.
 
-    An adapter that is put on is used for all trials of its method that follow one another: its trained parameters are
+    An adapter that is put on is used for all candidates of its method that follow one another: its trained parameters are
     put back to where they began, which is the same as a fresh adapter, bit for bit.
 
     Args:
@@ -86,7 +86,7 @@ class Bench:
         job: reads or makes statistics of text; its model is the base.
         material: what is learned and measured.
         folder: for checkpoints and statistics.
-        steps: of each trial.
+        steps: of each candidate.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class Bench:
         load_base: Callable[[Progress], Any],
         base: Any,
         job: Calibration,
-        material: Material,
+        sweep_data: SweepData,
         folder: Path,
         steps: int,
     ) -> None:
         self._load_base, self._base, self._job = load_base, base, job
-        self._material, self._folder, self._steps = material, folder, steps
+        self._material, self._folder, self._steps = sweep_data, folder, steps
         self._seal = Seal(base)
         self._on: tuple[Any, Any, dict[str, Tensor]] | None = None
         self.base_losses = self._losses(base)
@@ -109,12 +109,12 @@ class Bench:
         self._take_off(progress)
         return self._base
 
-    def trial(self, run: Recipe, key: str, progress: Progress) -> Trial:
-        """Train one candidate from its beginning and measure it. What goes wrong with it stands in the trial.
+    def candidate(self, run: Recipe, key: str, progress: Progress) -> Candidate:
+        """Train one candidate from its beginning and measure it. What goes wrong with it stands in the candidate.
 
         Args:
             run: one run: method, learning rate, replay.
-            key: names its checkpoints, from which an interrupted trial goes on.
+            key: names its checkpoints, from which an interrupted candidate goes on.
             progress: display.
         """
         facts: dict[str, Any] = {
@@ -131,11 +131,13 @@ class Bench:
             facts["points"] = self._points(model)
         except RetainError as error:
             self._take_off(progress)
-            return Trial(**{**facts, "points": ()}, failed=str(error))
+            return Candidate(**{**facts, "points": ()}, failed=str(error))
         if not self._seal.holds():
             self._take_off(progress)
-            return Trial(**{**facts, "points": ()}, failed="it changed the base's own weights, so it was not measured.")
-        return Trial(**facts)
+            return Candidate(
+                **{**facts, "points": ()}, failed="it changed the base's own weights, so it was not measured."
+            )
+        return Candidate(**facts)
 
     def _put_on(self, run: Recipe, progress: Progress) -> Any:
         what = (run.method, run.rank, run.beta, run.seed)
@@ -155,15 +157,15 @@ class Bench:
     def _attached(self, run: Recipe, progress: Progress) -> Any:
         """A fresh adapter, as `retain tune` begins."""
         name, fields = run.method_name, adapter_fields(run)
-        if not choose.is_start(name):
+        if not choose.is_data_driven(name):
             set_seed(run.seed)
             return attach(self._base, name, fields)
-        config = choose.start_config(name, choose.with_head(self._base, name, fields))
+        config = choose.initialisation_config(name, choose.with_head(self._base, name, fields))
         made = self._statistics(choose.calibration(name), config, progress)
         set_seed(run.seed)
         bar = progress.add_task(f"{name} looks for directions", total=None)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CalibrationWarning)  # a pilot reads few texts, which its notes say
+            warnings.simplefilter("ignore", CalibrationWarning)  # a sweep reads few texts, which its notes say
             return sc_lora(
                 self._base,
                 config,
@@ -193,16 +195,16 @@ class Bench:
     def _learn(self, model: Any, run: Recipe, folder: Path, progress: Progress) -> float:
         """Train in place; the median seconds of a step."""
         lessons, kept = self._lessons(model), self._material.kept
-        lessons, means = with_means(lessons, kept if run.needs_keep_text else (), run, self._job.reader)
-        cost, _ = train(model, lessons, pilot_run(run, self._steps), folder, progress, means)
+        lessons, means = with_regularisers(lessons, kept if run.needs_keep_text else (), run, self._job.preprocessor)
+        cost, _ = train(model, lessons, run_candidate(run, self._steps), folder, progress, means)
         return cost.step_seconds_median
 
     def _lessons(self, model: Any) -> Lessons:
-        reader, learn = self._job.reader, self._material.learn
-        if isinstance(reader, TextReader) and not is_classifier(model):
-            rows = [encode_example(reader.tokenizer, item, reader.max_length) for item in _examples(learn)]
-            return Lessons.of_text(rows, padding_id(reader.tokenizer))
-        return Lessons.of_classes(learn, reader, class_names(model))
+        preprocessor, learn = self._job.preprocessor, self._material.learn
+        if isinstance(preprocessor, TextPreprocessor) and not is_classifier(model):
+            rows = [encode_example(preprocessor.tokenizer, item, preprocessor.max_length) for item in _examples(learn)]
+            return Lessons.of_text(rows, padding_id(preprocessor.tokenizer))
+        return Lessons.of_classes(learn, preprocessor, class_names(model))
 
     def _points(self, model: Any) -> tuple[Point, ...]:
         divergence, found = Divergence(), []
@@ -230,15 +232,17 @@ class Bench:
 
     def _losses(self, model: Any) -> Losses:
         """Losses on the rows held out, with the model as it stands."""
-        reader, size = self._job.reader, getattr(self._job.recipe, "evaluation_batch_size", 32)
+        preprocessor, size = self._job.preprocessor, getattr(self._job.recipe, "evaluation_batch_size", 32)
         held = self._material.held
-        if isinstance(reader, TextReader) and not is_classifier(model):
-            rows = [encode_example(reader.tokenizer, item, reader.max_length) for item in _examples(held)]
-            nats = score_nll(model, rows, padding_id(reader.tokenizer), size)
+        if isinstance(preprocessor, TextPreprocessor) and not is_classifier(model):
+            rows = [encode_example(preprocessor.tokenizer, item, preprocessor.max_length) for item in _examples(held)]
+            nats = score_nll(model, rows, padding_id(preprocessor.tokenizer), size)
             return Losses(nats, [len(row.ids) - row.start for row in rows])
-        found = log_probabilities(model, reader, held, size, lambda _: None, Ledger())
+        found = log_probabilities(model, preprocessor, held, size, lambda _: None, InputHash())
         names = class_names(model)
-        truth = torch.tensor([names.index(item.label) for item in held if isinstance(item, (Labelled, Picture))])
+        truth = torch.tensor(
+            [names.index(item.label) for item in held if isinstance(item, (LabelledText, LabelledImage))]
+        )
         nats = (-found.gather(1, truth[:, None]).squeeze(1)).tolist()
         return Losses(nats, [1] * len(nats), float((found.argmax(1) == truth).double().mean()))
 
@@ -258,7 +262,7 @@ class WithoutProbes(Calibration):
         return list(self.kept) if passages is None else Calibration.rows(self, passages)
 
 
-def pilot_run(run: Recipe, steps: int) -> Recipe:
+def run_candidate(run: Recipe, steps: int) -> Recipe:
     """A run of a few steps at a learning rate that is constant after a short warm-up."""
     warm_up = WARM_UP if steps >= 4 * WARM_UP else 0
     constant = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": warm_up}

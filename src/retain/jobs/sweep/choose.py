@@ -1,24 +1,24 @@
-"""Which candidate of a pilot to start with: a pure function of what was measured."""
+"""Which candidate of a sweep to start with: a pure function of what was measured."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from retain.records.sweep_record import Choice, Point, Trial
+from retain.records.sweep_record import Candidate, Point, Recommendation
 
 DEFAULT_LIMIT = 0.1
 """Nats of KL(base ‖ tuned) on text to keep that a candidate may have where the recipe's budget has no limit of kl."""
 
 
-def choose(trials: Sequence[Trial], limit: float) -> Choice | None:
+def choose(candidates: Sequence[Candidate], limit: float) -> Recommendation | None:
     """The candidate and setting with the most gain among those whose measured KL is within a limit.
 
     Only points that were measured count; nothing is interpolated. Where none is within the limit, the point that moved
     least. Of equal gains the one that moved less, then the one tried first.
 
     Args:
-        trials: candidates; those that failed, and points that are not finite, are passed over.
+        candidates: candidates; those that failed, and points that are not finite, are passed over.
         limit: nats.
 
     Returns:
@@ -26,9 +26,9 @@ def choose(trials: Sequence[Trial], limit: float) -> Choice | None:
     """
     found = [
         (place, point)
-        for place, trial in enumerate(trials)
-        for point in trial.points
-        if trial.failed is None and math.isfinite(point.gain) and math.isfinite(point.kl)
+        for place, candidate in enumerate(candidates)
+        for point in candidate.points
+        if candidate.failed is None and math.isfinite(point.gain) and math.isfinite(point.kl)
     ]
     within = [one for one in found if one[1].kl <= limit]
     if within:
@@ -37,7 +37,7 @@ def choose(trials: Sequence[Trial], limit: float) -> Choice | None:
         place, point = min(found, key=_moved)
     else:
         return None
-    return Choice(trial=place, alpha=point.alpha, within=bool(within))
+    return Recommendation(candidate=place, alpha=point.alpha, within=bool(within))
 
 
 def _moved(one: tuple[int, Point]) -> tuple[float, float, int]:

@@ -10,7 +10,7 @@ class Seal:
     """Tells whether a base's tensors are what they were, bit for bit, whatever is put around them.
 
     For each tensor its bits are added up as integers: cheap, and a training step cannot leave the sum as it is but by
-    a coincidence. Quantised tensors of several parts are left to the hash at the pilot's end.
+    a coincidence. Quantised tensors of several parts are left to the hash at the sweep's end.
     """
 
     def __init__(self, base: nn.Module) -> None:

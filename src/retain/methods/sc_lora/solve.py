@@ -9,7 +9,7 @@ from torch import Tensor
 from retain.linalg.eigenspace import DENSE_LIMIT, Eigenspace, Outputs
 from retain.linalg.subspaces import leading_subspace, subspace_overlap
 from retain.methods.sc_lora import equations
-from retain.methods.sc_lora.config import ScLoraConfig
+from retain.methods.sc_lora.config import SCLoRAConfig
 
 SPECTRUM_HEAD = 8
 
@@ -48,7 +48,7 @@ def sc_start(
     W0: Tensor,
     bias: Tensor | None,
     moments: tuple[Tensor, Tensor],
-    config: ScLoraConfig,
+    config: SCLoRAConfig,
     *,
     of_outputs: bool = False,
 ) -> tuple[Tensor, Tensor, LayerFacts]:
@@ -96,7 +96,7 @@ _Solved = tuple[Eigenspace, list[float], list[float], float]
 """Q; E‖h‖² and E‖Qᵀh‖² on both texts; the overlap of the leading directions of both."""
 
 
-def _formed(outputs: Outputs, M: tuple[Tensor, Tensor], config: ScLoraConfig) -> _Solved:
+def _formed(outputs: Outputs, M: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
     """From both outputs' moments, formed once, at the smaller size of W; all that is asked is asked of them."""
     found = outputs.top(equations.contrast(*M, config.beta), config.r, seed=config.seed)
     rank = min(config.r, len(M[0]))
@@ -107,7 +107,7 @@ def _formed(outputs: Outputs, M: tuple[Tensor, Tensor], config: ScLoraConfig) ->
     return found, traces, [outputs.captured(part, found.vectors) for part in M], subspace_overlap(*leading)
 
 
-def _unformed(W: Tensor, moments: tuple[Tensor, Tensor], config: ScLoraConfig) -> _Solved:
+def _unformed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
     """Layers too wide for a matrix of their outputs: products with thin blocks only."""
     found = equations.subspace(W, equations.contrast(*moments, config.beta), config.r, config.seed)
     leading = [_leading(W.float(), C.float(), config.r, config.seed + i) for i, C in enumerate(moments)]

@@ -18,7 +18,7 @@ from retain.records.files import write_text
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.plots.inspection_plots import inspection_figure, spectrum_kind
 from retain.report.plots.style import save_png
-from retain.report.tables.inspection_tables import kind_table, row_table, share, source_table, two_digits, without
+from retain.report.tables.inspection_tables import row_table, share, source_table, task_type_table, two_digits, without
 from retain.report.terminal import WIDTH
 
 MOST_KINDS = 12
@@ -40,7 +40,7 @@ def write_inspection(directory: Path, view: View) -> list[Path]:
 
 def inspection_table(view: View) -> RenderableType:
     """For the terminal: what it is, in a sentence or two; a line a kind of layer; what speaks against trusting it."""
-    table = without(kind_table(view), "Mean square", "Mean squared output")
+    table = without(task_type_table(view), "Mean square", "Mean squared output")
     shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for place, name in enumerate(table.head):
         words = place == 0
@@ -114,7 +114,7 @@ def inspection_markdown(view: View, plot: str | None = PLOT) -> str:
         "## How to read the plot",
         *(f"**{escape(name)}.** {escape(text)}" for name, text in captions(view)),
         "## Figures",
-        markdown_table(kind_table(view)),
+        markdown_table(task_type_table(view)),
         markdown_table(row_table(view)),
         "## Where it comes from",
         markdown_table(source_table(view)),

@@ -1,4 +1,4 @@
-"""`report.md`: the verdict, the picture, words, figures, examples, then how it was made."""
+"""`report.md`: the verdict, the image, words, figures, examples, then how it was made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from retain.report.comparison import Comparison
 from retain.report.page.sections import Section, measured_sections, origin_sections
 from retain.report.tables.methods_as_a_whole import EXPLAINED, whole_tables
 from retain.report.tables.scores_table import Table
-from retain.report.verdict_words import headline, null_line, verdict_table
+from retain.report.verdict_words import aa_line, headline, verdict_table
 
 EXAMPLES = 5
 LONGEST = 400
@@ -62,7 +62,7 @@ def run_markdown(result: Result, items: Sequence[Item], plot: str | None = "plot
         f"**{escape(headline(result))}**",
         f"![Change in each suite, with its 95% interval]({plot})" if plot else "",
         markdown_table(verdicts) if verdicts else "",
-        escape(null_line(result)),
+        escape(aa_line(result)),
         "\n\n".join(f"*{escape(caution)}*" for caution in cautions(result)),
         "## In words",
         "\n".join(f"- {escape(claim.text)}" for claim in claims(result)),

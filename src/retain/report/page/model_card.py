@@ -10,7 +10,7 @@ from retain.records.scores import KeepScore, TaskScore
 from retain.report.claims import read_keep, read_task
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.tables.scores_table import Table, reading_cell
-from retain.report.verdict_words import MEANING, headline, null_line, verdict_cell
+from retain.report.verdict_words import MEANING, aa_line, headline, verdict_cell
 
 
 def model_card(result: Result) -> str:
@@ -21,7 +21,7 @@ def model_card(result: Result) -> str:
         f"Compared with its base, `{_code(model_name(result.model))}`, on the same questions asked in the same way.",
         markdown_table(_table(result)),
         escape(MEANING) if result.judgement else "",
-        escape(null_line(result)),
+        escape(aa_line(result)),
         "### How to reproduce",
         f"```\n{_block(result.provenance.command)}\n```" if result.provenance.command else "",
         _made(result),
@@ -40,7 +40,7 @@ def _table(result: Result) -> Table:
     if result.drift.kl_nats_per_token is not None:
         kl = numbers.level(result.drift.kl_nats_per_token, result.drift.kl_interval, numbers.NATS_PER_TOKEN)
         tokens = f"{numbers.count(result.drift.tokens)} tokens"
-        rows.append(("moved", "reference text", "KL from the base", tokens, "0", kl, numbers.MISSING, numbers.MISSING))
+        rows.append(("moved", "held-out text", "KL from the base", tokens, "0", kl, numbers.MISSING, numbers.MISSING))
     head = ("Part", "Suite", "Metric", "Items", "Base", "This model", "Change [95%]", "Outcome")
     return Table("Before and after", head, tuple(rows))
 

@@ -15,7 +15,7 @@ from retain.report.page.svg import svg_text
 from retain.report.plots.run_figure import run_figure
 from retain.report.plots.style import panel_figure
 from retain.report.tables.scores_table import Table
-from retain.report.verdict_words import headline, null_line, verdict_table
+from retain.report.verdict_words import aa_line, headline, verdict_table
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def run_page(result: Result, items: Sequence[Item]) -> str:
         outcome=result.judgement.overall if result.judgement else "",
         picture=Drawing(svg_text(run_figure(result), "main"), caption),
         verdicts=verdict_table(result),
-        null_line=null_line(result),
+        aa_line=aa_line(result),
         cautions=cautions(result),
         claims=[{"reading": c.reading, "sign": SYMBOLS[c.reading], "text": c.text} for c in claims(result)],
         sections=[_shown(section) for section in measured_sections(result)],

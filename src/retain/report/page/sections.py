@@ -8,7 +8,7 @@ from retain.records.result import Result
 from retain.report.plots.breakdown import breakdown_panels
 from retain.report.plots.drift_map import drift_panels
 from retain.report.plots.reliability import reliability_panels
-from retain.report.plots.scaling_plot import dial_panels
+from retain.report.plots.scaling_plot import scaling_panels
 from retain.report.plots.style import Panel
 from retain.report.plots.training_curve import curve_panels
 from retain.report.tables.budget import budget_tables
@@ -33,7 +33,9 @@ class Section:
 def measured_sections(result: Result) -> list[Section]:
     """What was measured, the scores first; sections without anything are left out."""
     found = [
-        Section("Budget", tuple(budget_tables(result)), tuple(dial_panels(result.dial, result.budget)), "dial.png"),
+        Section(
+            "Budget", tuple(budget_tables(result)), tuple(scaling_panels(result.scaling, result.budget)), "scaling.png"
+        ),
         Section("Scores", tuple(score_tables(result))),
         Section("Where inputs differ", tuple(shift_tables(result))),
         Section("By condition", _conditions(result), tuple(breakdown_panels(result)), "breakdown.png", 2),

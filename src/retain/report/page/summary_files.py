@@ -129,8 +129,8 @@ def _row(group: Group, run: Run) -> dict[str, Any]:
         row[f"keep.{kept.name}.{kept.metric}.low"], row[f"keep.{kept.name}.{kept.metric}.high"] = low, high
     for field in ("kl_nats_per_token", "ce_drift_nats_per_token", "churn", "update_relative_frobenius", "f_delta"):
         row[f"drift.{field}"] = getattr(result.drift, field)
-    if result.dial is not None:
-        row["dial.alpha"] = result.dial.alpha
+    if result.scaling is not None:
+        row["scaling.alpha"] = result.scaling.alpha
     for one in result.budget:
         for field in ("unit", "limit", "bound", "kept"):
             row[f"budget.{one.name}.{field}"] = getattr(one, field)

@@ -1,4 +1,4 @@
-"""The plot of a comparison: a panel for each keep suite and one for drift, over the improvement of the task."""
+"""The plot of a comparison: a panel for each retention suite and one for drift, over the improvement of the task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PANEL_WIDTH, PANEL_HEIGHT = 4.8, 4.2
 
 
 def comparison_measures(groups: Sequence[Group]) -> list[Measure]:
-    """One panel a scored keep suite and one for KL on reference text; none without a task."""
+    """One panel a scored retention suite and one for KL on held-out text; none without a task."""
     results = [result for group in groups for result in group.results]
     return [*_suite_measures(groups, keep_keys(results)), *_drift_measure(groups)] if task_keys(results) else []
 
@@ -48,7 +48,7 @@ def comparison_figure(runs: Sequence[Run]) -> Figure:
     with house_style():
         if not tasks or not measures:
             figure = new_figure(8.4, 2.0)
-            missing = "keep suite or reference text" if tasks else "task"
+            missing = "retention suite or held-out text" if tasks else "task"
             figure.text(0.5, 0.45, f"No {missing} was measured: there is no trade-off to draw.", ha="center")
             return figure
         columns = min(len(measures), 2)
@@ -96,7 +96,7 @@ def _drift_measure(groups: Sequence[Group]) -> list[Measure]:
     if all(group.estimate(pick_kl) is None for group in groups):
         return []
     label = "KL from the base, nats per token (up: moved less)"
-    return [Measure("Drift on reference text", label, pick_kl, -1.0, numbers.NATS, None)]
+    return [Measure("Drift on held-out text", label, pick_kl, -1.0, numbers.NATS, None)]
 
 
 def bars_words(groups: Sequence[Group]) -> str:

@@ -49,7 +49,11 @@ def place_labels(
         note.set_position(((chosen.x0 - anchor[0]) / pixels_per_point, (chosen.y0 - anchor[1]) / pixels_per_point))
         taken.append(chosen)
         if distance > _DISTANCES[1]:
-            _lead(axes, label, (_nearest(anchor[0], chosen.x0, chosen.x1), _nearest(anchor[1], chosen.y0, chosen.y1)))
+            _lead(
+                axes,
+                label,
+                (_nearest(anchor[0], chosen.x0, chosen.x1), _nearest(anchor[1], chosen.y0, chosen.y1)),
+            )
 
 
 def _nearest(value: float, low: float, high: float) -> float:

@@ -1,4 +1,4 @@
-"""The one picture of a run: the change in each suite with its interval, better to the right; it fits a phone."""
+"""The one image of a run: the change in each suite with its interval, better to the right; it fits a phone."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class _Row:
     outcome: str
     told: str
     unit: numbers.Unit
-    tolerance: float | None = None
+    margin: float | None = None
 
 
 def run_figure(result: Result) -> Figure:
     """One panel a unit for the task, one a unit for what was kept; rows are suites.
 
-    Where a verdict was given, each suite has one row, that of the metric which decided it, with the tolerance marked.
+    Where a verdict was given, each suite has one row, that of the metric which decided it, with the margin marked.
     """
     panels = [
         *_by_unit("What it learned", [_row(score, read_task(score)) for score in result.task]),
@@ -50,7 +50,7 @@ def run_figure(result: Result) -> Figure:
         heights = [len(rows) * ROW_INCHES + 0.95 for _, _, rows in panels] or [1.0]
         figure = new_figure(WIDTH, sum(heights))
         if not panels:
-            figure.text(0.5, 0.45, "Neither a task nor a keep suite was measured.", ha="center", color=INK)
+            figure.text(0.5, 0.45, "Neither a task nor a retention suite was measured.", ha="center", color=INK)
             return figure
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for panel, (title, unit, rows) in zip(axes, panels, strict=True):
@@ -66,11 +66,11 @@ def _keep_rows(result: Result) -> list[_Row]:
     for verdict in judged.suites:
         score = deciding_score(result.keep, verdict)
         if score is not None:
-            rows.append(_row(score, verdict.verdict, verdict_cell(verdict.verdict), verdict.tolerance))
+            rows.append(_row(score, verdict.verdict, verdict_cell(verdict.verdict), verdict.margin))
     return rows
 
 
-def _row(score: TaskScore | KeepScore, outcome: str, told: str = "", tolerance: float | None = None) -> _Row:
+def _row(score: TaskScore | KeepScore, outcome: str, told: str = "", margin: float | None = None) -> _Row:
     sign = 1.0 if score.higher_is_better else -1.0
     improvement = None if score.base is None or score.tuned is None else sign * (score.tuned - score.base)
     ends = None if score.interval is None else sorted(sign * end for end in score.interval)
@@ -81,7 +81,7 @@ def _row(score: TaskScore | KeepScore, outcome: str, told: str = "", tolerance: 
         outcome=outcome,
         told=told or reading_cell(read_task(score) if isinstance(score, TaskScore) else read_keep(score)),
         unit=numbers.unit_of(score.metric),
-        tolerance=tolerance,
+        margin=margin,
     )
 
 
@@ -104,11 +104,11 @@ def _draw(axes: Axes, title: str, unit: str, rows: Sequence[_Row]) -> None:
     axes.tick_params(labelsize=9)
     ends = [end * row.unit.factor for row in rows for end in (row.interval or ())]
     ends += [row.improvement * row.unit.factor for row in rows if row.improvement is not None]
-    ends += [-row.tolerance * row.unit.factor for row in rows if row.tolerance is not None]
+    ends += [-row.margin * row.unit.factor for row in rows if row.margin is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     margin = 0.08 * (high - low) or 1.0
     axes.set_xlim(low - margin, high + margin)
-    marked = "; dotted: tolerance" if any(row.tolerance is not None for row in rows) else ""
+    marked = "; dotted: margin" if any(row.margin is not None for row in rows) else ""
     axes.set_xlabel(f"improvement{f', {unit}' if unit else ''} (right: better{marked})", fontsize=9)
 
 
@@ -129,8 +129,8 @@ def _draw_row(axes: Axes, position: int, row: _Row) -> None:
     if row.interval is not None:
         low, high = (end * unit.factor for end in row.interval)
         axes.plot([low, high], [position + 0.1] * 2, color=colour, linewidth=2.4, solid_capstyle="butt")
-    if row.tolerance is not None:
-        edge = -row.tolerance * unit.factor
+    if row.margin is not None:
+        edge = -row.margin * unit.factor
         axes.plot([edge, edge], [position - 0.1, position + 0.3], color=INK, linewidth=1.4, linestyle=(0, (1, 1)))
     filled = colour if row.outcome in _COLOURS else "white"
     axes.plot(

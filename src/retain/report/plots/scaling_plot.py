@@ -1,4 +1,4 @@
-"""The dial as a picture: what is learned and what is lost as the update is scaled from the base to all of it."""
+"""The update scaling as a image: what is learned and what is lost as the update is scaled from the base to all of it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from matplotlib.axes import Axes
 
 from retain.compare.item_examples import readable
 from retain.records import numbers
-from retain.records.budget_record import BudgetRecord, Dial, DialPoint
+from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 from retain.report.plots.style import BETTER, COLOURS, FAINT, INK, WORSE, Panel
 
 WIDTH, HEIGHT = 3.6, 2.6
 DELIVERED = COLOURS[2]
 
 
-def dial_panels(dial: Dial | None, budget: Sequence[BudgetRecord] = ()) -> list[Panel]:
+def scaling_panels(scaling: Scaling | None, budget: Sequence[BudgetRecord] = ()) -> list[Panel]:
     """One drawing for each thing measured, the task first: gain upwards; of the others loss, with the limit."""
-    if dial is None or not dial.curve:
+    if scaling is None or not scaling.curve:
         return []
     limits = {one.name: one for one in budget}
-    order = {"task": 0, "keep": 1, "reference": 2}
-    keys = dict.fromkeys((point.part, point.name) for point in sorted(dial.curve, key=lambda one: order[one.part]))
+    order = {"task": 0, "keep": 1, "held_out_text": 2}
+    keys = dict.fromkeys((point.part, point.name) for point in sorted(scaling.curve, key=lambda one: order[one.part]))
     return [
-        _panel([point for point in dial.curve if (point.part, point.name) == key], dial, limits.get(key[1]))
+        _panel([point for point in scaling.curve if (point.part, point.name) == key], scaling, limits.get(key[1]))
         for key in keys
     ]
 
 
-def _panel(points: Sequence[DialPoint], dial: Dial, limit: BudgetRecord | None) -> Panel:
+def _panel(points: Sequence[ScalingPoint], scaling: Scaling, limit: BudgetRecord | None) -> Panel:
     first = points[0]
     unit = numbers.unit_of(first.metric)
     is_task = first.part == "task"
@@ -56,10 +56,10 @@ def _panel(points: Sequence[DialPoint], dial: Dial, limit: BudgetRecord | None) 
                 color=WORSE,
                 fontsize=8,
             )
-        if limit is not None or dial.alpha not in {0.0, 1.0}:
-            axes.axvline(dial.alpha, color=DELIVERED, linewidth=1.4, zorder=0)
+        if limit is not None or scaling.alpha not in {0.0, 1.0}:
+            axes.axvline(scaling.alpha, color=DELIVERED, linewidth=1.4, zorder=0)
         axes.set_xlim(-0.03, 1.03)
-        axes.set_xlabel("setting of the dial, α", fontsize=9)
+        axes.set_xlabel("interpolation coefficient, α", fontsize=9)
         axes.set_ylabel(axis, fontsize=8)
         axes.set_title(title)
         axes.tick_params(labelsize=8)
@@ -68,9 +68,9 @@ def _panel(points: Sequence[DialPoint], dial: Dial, limit: BudgetRecord | None) 
     return Panel(f"{title}: {axis}.", WIDTH, HEIGHT, draw)
 
 
-def _words(point: DialPoint, unit: numbers.Unit) -> tuple[str, str]:
+def _words(point: ScalingPoint, unit: numbers.Unit) -> tuple[str, str]:
     """A panel's title, and what goes upwards in it."""
-    if point.part == "reference":
-        return "Reference text", f"KL, {unit.name}"
+    if point.part == "held_out_text":
+        return "Held-out text", f"KL, {unit.name}"
     what = "gained" if point.part == "task" else "lost"
     return readable(point.name, 34) or "", f"{numbers.metric_words(point.metric)} {what}, {unit.name}".rstrip(", ")

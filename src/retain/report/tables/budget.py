@@ -1,28 +1,28 @@
-"""The budget and the dial in words and tables: what was promised, whether it is kept, what each setting gives."""
+"""The budget and the update scaling in words and tables: what was promised, whether it is kept, what each setting gives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from retain.records import numbers
-from retain.records.budget_record import BudgetRecord, Dial, DialPoint
+from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 from retain.records.result import Result
 from retain.report.tables.scores_table import Table, metric_cell
 
 
 def budget_sentence(result: Result) -> str:
     """What became of the budget, in a sentence; empty where none was stated."""
-    return "" if result.dial is None or not result.budget else kept_sentence(result.budget, result.dial)
+    return "" if result.scaling is None or not result.budget else kept_sentence(result.budget, result.scaling)
 
 
-def kept_sentence(budget: Sequence[BudgetRecord], dial: Dial) -> str:
+def kept_sentence(budget: Sequence[BudgetRecord], scaling: Scaling) -> str:
     """The promise as kept at the setting delivered, or by how much it was missed."""
-    if dial.alpha > 0:
+    if scaling.alpha > 0:
         sure = f"{100 * budget[0].confidence:g}% confidence"
         limits = ", ".join(f"{one.name} ≤ {amount(one.limit, one)}" for one in budget)
-        part = "all that was trained" if dial.alpha == 1 else f"{100 * dial.alpha:g}% of the update"
+        part = "all that was trained" if scaling.alpha == 1 else f"{100 * scaling.alpha:g}% of the update"
         return f"Budget kept ({sure}): {limits}, with {part}."
-    first = f"α = {dial.alphas[0]:g}, the safest tried" if dial.alphas else "any setting"
+    first = f"α = {scaling.alphas[0]:g}, the safest tried" if scaling.alphas else "any setting"
     missed = "; ".join(_missed(one) for one in budget if not one.kept)
     return f"Budget not kept, no adapter was delivered: at {first}, the loss may be {missed}."
 
@@ -38,14 +38,14 @@ def _missed(one: BudgetRecord) -> str:
 
 
 def budget_tables(result: Result) -> list[Table]:
-    """The limits with their certificates, and the curve along the dial."""
-    return dial_tables(result.budget, result.dial)
+    """The limits with their certificates, and the curve along the scaling path."""
+    return scaling_tables(result.budget, result.scaling)
 
 
-def dial_tables(budget: Sequence[BudgetRecord], dial: Dial | None) -> list[Table]:
-    """As `budget_tables`, of `retain dial`."""
-    limits = [_limits(budget, "" if dial is None else dial.note)] if budget else []
-    return limits + ([_curve(dial, noted=not budget)] if dial is not None and dial.curve else [])
+def scaling_tables(budget: Sequence[BudgetRecord], scaling: Scaling | None) -> list[Table]:
+    """As `budget_tables`, of `retain scale`."""
+    limits = [_limits(budget, "" if scaling is None else scaling.note)] if budget else []
+    return limits + ([_curve(scaling, noted=not budget)] if scaling is not None and scaling.curve else [])
 
 
 def _limits(budget: Sequence[BudgetRecord], told: str) -> Table:
@@ -70,17 +70,17 @@ def _limits(budget: Sequence[BudgetRecord], told: str) -> Table:
     return Table("Budget", head, rows, f"{note} {told}".strip())
 
 
-def _curve(dial: Dial, *, noted: bool) -> Table:
+def _curve(scaling: Scaling, *, noted: bool) -> Table:
     head = ("Setting α", "Measured on", "Metric", "Items", "Base", "There", "Loss [95%]", "Lost at most", "Kept")
-    rows = tuple(_curve_row(point) for point in dial.curve)
+    rows = tuple(_curve_row(point) for point in scaling.curve)
     note = (
         "α scales the update: 0 is the base, 1 all that was trained. Loss: how much worse than the base. Drawn: grey "
         "the 95% intervals, orange the bounds (lost at most) and the limits, green the setting delivered."
     )
-    return Table("Along the dial", head, rows, f"{note} {dial.note if noted else ''}".strip())
+    return Table("Along the scaling path", head, rows, f"{note} {scaling.note if noted else ''}".strip())
 
 
-def _curve_row(point: DialPoint) -> tuple[str, ...]:
+def _curve_row(point: ScalingPoint) -> tuple[str, ...]:
     unit = numbers.unit_of(point.metric)
     return (
         f"{point.alpha:g}",
@@ -95,7 +95,7 @@ def _curve_row(point: DialPoint) -> tuple[str, ...]:
     )
 
 
-def _good_up(point: DialPoint) -> bool:
+def _good_up(point: ScalingPoint) -> bool:
     """Whether more is better: where something changed, the sign of the loss tells."""
     change = point.tuned - point.base
     return change * point.loss < 0 if change and point.loss else numbers.unit_of(point.metric) is numbers.POINTS

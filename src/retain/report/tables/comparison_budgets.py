@@ -37,11 +37,11 @@ def budgets_table(runs: Iterable[tuple[str, Result]]) -> Table | None:
 
 def delivered_cell(result: Result) -> str:
     """How much of the update a run delivered."""
-    if result.dial is None:
+    if result.scaling is None:
         return numbers.MISSING
-    if result.dial.alpha == 0:
+    if result.scaling.alpha == 0:
         return "▼ nothing"
-    return "✓ all" if result.dial.alpha == 1 else f"✓ α = {result.dial.alpha:g}"
+    return "✓ all" if result.scaling.alpha == 1 else f"✓ α = {result.scaling.alpha:g}"
 
 
 def _limit_cell(budget: Iterable[BudgetRecord], name: str) -> str:
@@ -68,7 +68,7 @@ def budgets_data(runs: Iterable[tuple[str, Result]]) -> list[dict[str, Any]]:
     return [
         {
             "run": name,
-            "alpha": None if result.dial is None else result.dial.alpha,
+            "alpha": None if result.scaling is None else result.scaling.alpha,
             "limits": [one.model_dump(include=kept) for one in result.budget],
         }
         for name, result in runs

@@ -154,7 +154,7 @@ def _drift_table(groups: Sequence[Group]) -> Table:
         *("Churn", "Update size", "F_Δ", "Training time"),
     )
     note = (
-        "On reference text, nats per token. KL: how far predictions moved from the base's. Churn: share of positions "
+        "On held-out text, nats per token. KL: how far predictions moved from the base's. Churn: share of positions "
         "whose most likely token changed. Update size: weight change relative to the weights. F_Δ: the same on real "
         "inputs. [95%] covers both the interval over seeds and that over items."
     )

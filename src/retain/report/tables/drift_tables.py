@@ -7,17 +7,17 @@ from retain.records.drift_record import Drift
 from retain.report.claims import read_change
 from retain.report.tables.scores_table import Table, reading_cell
 
-MOST_AMOUNTS, MOST_FEATURES = 12, 4
+MOST_FEATURE_SCALES, MOST_FEATURES = 12, 4
 
 
 def moved_tables(drift: Drift) -> list[Table]:
     """The measures of the whole model, and the layers with the largest equivalent amounts where there are any."""
-    return [drift_table(drift), *([_amounts_table(drift)] if drift.amounts else [])]
+    return [drift_table(drift), *([_feature_scale_table(drift)] if drift.amounts else [])]
 
 
 def drift_table(drift: Drift) -> Table:
     """Every measure of the whole model that the record has."""
-    measured_on = f"Reference text: {numbers.count(drift.tokens)} tokens." if drift.tokens else "No reference text."
+    measured_on = f"Held-out text: {numbers.count(drift.tokens)} tokens." if drift.tokens else "No held-out text."
     base = numbers.plain(drift.ce_base_nats_per_token, numbers.NATS)
     told = (
         f" The base's cross-entropy there is {base} nats per token." if drift.ce_base_nats_per_token is not None else ""
@@ -36,7 +36,7 @@ def _output_rows(drift: Drift) -> tuple[tuple[str, ...], ...]:
         (
             "Cross-entropy change, nats per token",
             numbers.change(ce, drift.ce_drift_interval, nats),
-            f"how much worse (+) or better (−) it predicts the reference text{reading}",
+            f"how much worse (+) or better (−) it predicts the held-out text{reading}",
         ),
         (
             "KL from the base, nats per token",
@@ -82,8 +82,8 @@ def _weight_rows(drift: Drift) -> list[tuple[str, str, str]]:
     ]
 
 
-def _amounts_table(drift: Drift) -> Table:
-    top = sorted(drift.amounts, key=lambda layer: -layer.amount)[:MOST_AMOUNTS]
+def _feature_scale_table(drift: Drift) -> Table:
+    top = sorted(drift.amounts, key=lambda layer: -layer.amount)[:MOST_FEATURE_SCALES]
     rows = tuple(
         (
             layer.name,

@@ -1,4 +1,4 @@
-"""Methods as a whole, written out: a table for each suite and reference text, and the same figures as data."""
+"""Methods as a whole, written out: a table for each suite and held-out text, and the same figures as data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _table(whole: Whole) -> Table:
     kept = "Retention" if whole.axis.suite else "KL"
     at = "equal gain" if whole.level is None else _gain(whole, whole.level)
     head = ("Method", "Runs", "Rates", "Area", f"{kept} at {at} [95%]", "Safe rates")
-    name = "reference text" if whole.axis.suite is None else _named(whole.axis.suite)
+    name = "held-out text" if whole.axis.suite is None else _named(whole.axis.suite)
     caption = f"{name}, against the gain on {_named(whole.task)}"
     return Table(caption, head, tuple(_row(whole, line) for line in whole.lines), _note(whole))
 
@@ -81,7 +81,7 @@ def _note(whole: Whole) -> str:
     worst = (
         "retention 0"
         if suite
-        else f"a KL of {numbers.plain(whole.reference[1], numbers.NATS)}, the largest of any setting"
+        else f"a KL of {numbers.plain(whole.held_out_text[1], numbers.NATS)}, the largest of any setting"
     )
     measured = f"{unit.name or 'gain'} times {'retention' if suite else 'KL'}"
     parts = [f"Reference point of the area: no gain on {whole.task[0]}{score} and {worst}; in {measured}."]
@@ -91,7 +91,7 @@ def _note(whole: Whole) -> str:
         reached = "" if whole.base is None else f", a score of {numbers.plain(_score(whole), unit)}"
         parts.append(f"Compared at {_gain(whole, whole.level)}{reached}.")
     lost = (
-        numbers.tolerance(TOLERANCE, numbers.POINTS)
+        numbers.margin(TOLERANCE, numbers.POINTS)
         if suite
         else f"{numbers.plain(TOLERANCE, numbers.NATS)} nats per token of the text's cross-entropy"
     )
@@ -111,9 +111,9 @@ def whole_data(found: Sequence[Whole]) -> list[dict[str, Any]]:
             "task": {"name": whole.task[0], "metric": whole.task[1]},
             "keep": None if whole.axis.suite is None else {"name": whole.axis.suite[0], "metric": whole.axis.suite[1]},
             "kept": "retention" if whole.axis.suite else "kl_nats_per_token",
-            "reference_point": {"gain": whole.reference[0], "task": whole.base, "kept": whole.reference[1]},
+            "reference_point": {"gain": whole.held_out_text[0], "task": whole.base, "kept": whole.held_out_text[1]},
             "level": None if whole.level is None else {"gain": whole.level, "task": _score(whole)},
-            "tolerance": TOLERANCE,
+            "margin": TOLERANCE,
             "methods": [_method_data(line) for line in whole.lines],
         }
         for whole in found

@@ -28,7 +28,7 @@ def conditions_table(result: Result) -> Table | None:
         caption = "How one side was asked; of the other nothing is recorded"
     else:
         caption = f"Asked alike: {f'no, {listing(unlike)} differ' if unlike else 'yes'}"
-    note = "Reader: tokenizer or picture processor. Questions: everything that was put to the model, token by token."
+    note = "Reader: tokenizer or image processor. Questions: everything that was put to the model, token by token."
     return Table(caption, ("Condition", "Base", "Tuned", "Alike"), rows, note)
 
 
@@ -41,7 +41,7 @@ def suites_table(result: Result) -> Table | None:
             facts.name,
             facts.title or numbers.MISSING,
             facts.part,
-            facts.kind,
+            facts.task_type,
             str(facts.version),
             facts.source or numbers.MISSING,
             facts.licence or numbers.MISSING,

@@ -68,7 +68,7 @@ def _task_table(scores: tuple[TaskScore, ...]) -> Table:
 
 def _keep_table(scores: tuple[KeepScore, ...]) -> Table:
     head = (
-        *("Keep suite", "Metric", "Items", "Base", "Tuned", "Change [95%]"),
+        *("Retention suite", "Metric", "Items", "Base", "Tuned", "Change [95%]"),
         *("Lost", "Gained", "p", "Retention [95%]", "Reading"),
     )
     note = (
@@ -79,7 +79,7 @@ def _keep_table(scores: tuple[KeepScore, ...]) -> Table:
 
 
 def keep_row(score: KeepScore) -> tuple[str, ...]:
-    """One keep suite's cells."""
+    """One retention suite's cells."""
     unit = numbers.unit_of(score.metric)
     change = None if score.base is None or score.tuned is None else score.tuned - score.base
     return (

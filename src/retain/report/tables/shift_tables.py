@@ -1,4 +1,4 @@
-"""What tuning cost where inputs differ: corrupted pictures, another style, the worst condition."""
+"""What tuning cost where inputs differ: corrupted images, another style, the worst condition."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _corruption_table(found: Shift) -> Table:
         f"the mCE of ImageNet-C, which is relative to AlexNet. Of {numbers.count(found.n)} items the base had "
         f"{numbers.percent(found.base)} wrong, the tuned model {numbers.percent(found.tuned)}."
     )
-    caption = f"{found.suite}: mean corruption error vs base, {numbers.count(found.units)} pictures"
+    caption = f"{found.suite}: mean corruption error vs base, {numbers.count(found.units)} images"
     head = ("Corruption", "Error vs base [95%]", "Reading")
     return Table(caption, head, tuple(rows), f"{note} {found.note}".rstrip())
 

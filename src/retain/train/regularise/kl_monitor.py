@@ -1,4 +1,4 @@
-"""The watch: how far a model has moved from its base on text that must stay, measured while it trains, for little."""
+"""The KL monitor: how far a model has moved from its base on text that must stay, measured while it trains, for little."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from retain.train.regularise.callback import (
 from retain.train.regularise.divergence import Batch, Divergence, unwrapped
 
 KNEE = 0.26
-"""Nats a token on reference text. Above it fine-tuned models had lost abilities, below it little, in 4 of the 6 model
+"""Nats a token on held-out text. Above it fine-tuned models had lost abilities, below it little, in 4 of the 6 model
 families that retain's studies measured; in the other two there was no such threshold."""
 
 PROBE_WORK = 2 / 3
@@ -42,12 +42,12 @@ class RetentionWarning(UserWarning):
     """Training is moving the model so far that it is likely to lose what it knew."""
 
 
-class Watch(ControlCallback):
+class KLMonitor(ControlCallback):
     """Measures KL(base ‖ tuned) on fixed probe batches during training, warns, and can hold a budget.
 
     It probes whenever training has done so much work since the last probe that probing stays below `share` of it, at
     the latest after `every` steps, and at the end. Work is counted in the tokens of training's own forwards (values of
-    pictures), so the steps at which it probes do not depend on the machine.
+    images), so the steps at which it probes do not depend on the machine.
 
     With a `limit` it keeps a copy (on the CPU) of the trained parameters at the best point so far, the one with the
     lowest smoothed training loss among the probes within the limit, and puts it back at the end if the end is over the
@@ -86,7 +86,7 @@ class Watch(ControlCallback):
         teacher: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self._batches = check_batches(batches, "watch")
+        self._batches = check_batches(batches, "kl_monitor")
         problems = []
         if limit is not None and not limit > 0:
             problems.append(f"limit: {limit} nats asked; a budget must be above 0.")
@@ -208,7 +208,7 @@ class Watch(ControlCallback):
             self._warned = True
             warnings.warn(
                 f"KL to the base is {kl:.2f} nats a token at step {state.global_step}, past {KNEE}: in 4 of 6 model "
-                "families that were measured, models this far from their base on reference text had lost abilities. "
+                "families that were measured, models this far from their base on held-out text had lost abilities. "
                 "A smaller learning rate, an Anchor or a limit keeps it nearer.",
                 RetentionWarning,
                 stacklevel=2,

@@ -1,4 +1,4 @@
-"""The anchor: while a model learns, hold its predictions on chosen text or pictures to the base's.
+"""The KL penalty: while a model learns, hold its predictions on chosen text or images to the base's.
 
 Minimised is task + w · KL(base ‖ tuned). The base is the same model with its adapters off, so no second copy is needed.
 With a limit, w is a Lagrange multiplier that follows the KL (`Dual`): large enough to meet the limit, no larger.
@@ -30,7 +30,7 @@ from retain.train.regularise.divergence import Batch, Divergence
 from retain.train.regularise.dual_ascent import Dual
 
 
-class Anchor(ControlCallback):
+class KLPenalty(ControlCallback):
     """Adds w · KL(base ‖ tuned) to what is minimised: a callback for a Trainer, or a term for a loop of one's own.
 
     In a Trainer its gradient is added when an optimizer step begins, before the first micro-batch: gradients add up in
@@ -69,7 +69,7 @@ class Anchor(ControlCallback):
         dual: Dual | None = None,
     ) -> None:
         super().__init__()
-        self.batches = check_batches(batches, "anchor")
+        self.batches = check_batches(batches, "kl_weight")
         if not (weight > 0 and math.isfinite(weight)):
             raise InputError(f"weight: {weight} asked; it must be above 0 and finite.")
         if every < 1:
@@ -109,7 +109,7 @@ class Anchor(ControlCallback):
         self.kl = mean_over_ranks(float(kl.detach()), device_of(model))
         if not math.isfinite(self.kl):
             raise TrainingError(
-                f"KL to the base became {self.kl} on an anchor batch: training diverged; try a smaller "
+                f"KL to the base became {self.kl} on a KL penalty batch: training diverged; try a smaller "
                 "learning rate or bf16."
             )
         if self._dual is not None:
@@ -119,22 +119,22 @@ class Anchor(ControlCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
     ) -> None:
-        """Look whether this Trainer can be anchored, and go on from a checkpoint.
+        """Look whether this Trainer can be trained with the KL penalty, and go on from a checkpoint.
 
         Raises:
-            InputError: float16 (its loss scaling would not reach the anchor's gradient), a sharded model, or no base.
+            InputError: float16 (its loss scaling would not reach the KL penalty's gradient), a sharded model, or no base.
         """
         if args.fp16:
             raise InputError(
-                "fp16=True scales the loss, and an anchor's gradient cannot be scaled with it: use bf16=True or "
+                "fp16=True scales the loss, and a KL penalty's gradient cannot be scaled with it: use bf16=True or "
                 "float32."
             )
-        refuse_sharded(args, model, "an anchor")
+        refuse_sharded(args, model, "a KL penalty")
         self._divergence.check(model)
         self.resume(state)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any) -> None:
-        """Add the anchor's gradient to the step that begins."""
+        """Add the KL penalty's gradient to the step that begins."""
         if state.global_step % self._every:
             return
         weight = self.weight
@@ -156,7 +156,7 @@ class Anchor(ControlCallback):
         return {"position": self.position, "dual": None if self._dual is None else self._dual.state()}
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Go on from the memory of an anchor on the same batches."""
+        """Go on from the memory of a KL penalty on the same batches."""
         self.position = int(memory["position"])
         if self._dual is not None and memory["dual"] is not None:
             self._dual.restore(memory["dual"])
@@ -178,7 +178,7 @@ def _dual(limit: float, weight: float) -> Dual:
 def text_batches(
     tokenizer: Any, texts: Sequence[str], *, length: int = 128, batch_size: int = 4, limit_tokens: int = 8192
 ) -> list[dict[str, Tensor]]:
-    """Batches of plain text, for an anchor or a watch.
+    """Batches of plain text, for a KL penalty or a watch.
 
     Texts are cut into windows; the first windows of all texts come first, then the second ones, until there are
     `limit_tokens`, so that many texts are each seen a little rather than one whole.

@@ -33,7 +33,7 @@ class Mixed(Dataset[Any]):
         return self._sources[keep][place]
 
 
-def mix(task_rows: Any, keep_rows: Any, ratio: float, seed: int = 0) -> Any:
+def mix_replay(task_rows: Any, keep_rows: Any, ratio: float, seed: int = 0) -> Any:
     """One data set in which a share `ratio` of all rows is replayed.
 
     Each task row comes exactly once, in its own order. Rows to keep come in a seeded order without replacement; when

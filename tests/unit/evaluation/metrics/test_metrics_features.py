@@ -82,8 +82,8 @@ def test_ties_between_labels_go_to_the_nearest_and_between_neighbours_to_the_fir
     labels = torch.tensor([5, 8, 3, 9])
     query = torch.tensor([[1.0, 0.0]])
     assert neighbours_right(bank, labels, query, torch.tensor([8]), 4).all()
-    twins = torch.tensor([[1.0, 0.5]])
-    assert neighbours_right(bank, labels, twins, torch.tensor([3]), 1).all()
+    residuals = torch.tensor([[1.0, 0.5]])
+    assert neighbours_right(bank, labels, residuals, torch.tensor([3]), 1).all()
     # Two votes for 4 outweigh the nearest.
     assert neighbours_right(bank, torch.tensor([4, 8, 4, 9]), query, torch.tensor([4]), 4).all()
 

@@ -1,4 +1,4 @@
-"""Robustness relative to the base: by hand, and intervals against a plain resampling of pictures."""
+"""Robustness relative to the base: by hand, and intervals against a plain resampling of images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_interval_resamples_pictures_with_all_their_corruptions():
     for _ in range(4000):
         rows = rng.integers(80, size=80)
         samples.append(np.mean([(~tuned[k][:, rows]).sum() / (~base[k][:, rows]).sum() for k in base]))
-    expected = np.quantile(samples, (0.0235, 0.9765))  # expanded_tail(80), all pictures changed somewhere
+    expected = np.quantile(samples, (0.0235, 0.9765))  # expanded_tail(80), all images changed somewhere
     assert mean_corruption_interval(base, tuned, seeded()) == pytest.approx(tuple(expected), abs=0.012)
 
 
@@ -112,9 +112,9 @@ def test_what_is_not_paired_is_refused():
     with pytest.raises(ValueError, match="same kinds"):
         mean_corruption_error({"fog": np.ones(3)}, {"noise": np.ones(3)})
     two = {"fog": np.zeros(3), "noise": np.zeros(4)}
-    with pytest.raises(ValueError, match="same pictures"):
+    with pytest.raises(ValueError, match="same images"):
         mean_corruption_interval(two, two, seeded())
-    with pytest.raises(InputError, match="at least two pictures"):
+    with pytest.raises(InputError, match="at least two images"):
         mean_corruption_interval({"fog": np.zeros(1)}, {"fog": np.ones(1)}, seeded())
     with pytest.raises(ValueError, match="at least one item"):
         style_gap(np.array([], dtype=bool), np.ones(2))

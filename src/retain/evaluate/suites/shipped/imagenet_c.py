@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 (lies beside its suite file and is read with it; no package)
-"""Pictures of ImageNet-C, which lie in KIND/SEVERITY/CLASS: their condition, their class, and what they are made of."""
+"""Images of ImageNet-C, which lie in KIND/SEVERITY/CLASS: their condition, their class, and what they are made of."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MAPPING = "LOC_synset_mapping.txt"
 
 
 def rows(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One picture; the same photograph in all its corruptions is one group.
+    """One image; the same photograph in all its corruptions is one group.
 
     Raises:
-        ValueError: the picture lies in other folders than those.
+        ValueError: the image lies in other folders than those.
     """
     if len(row["folders"]) != 3:
-        raise ValueError("expected KIND/SEVERITY/CLASS/PICTURE")
+        raise ValueError("expected KIND/SEVERITY/CLASS/IMAGE")
     kind, severity, synset = row["folders"]
     image = Path(row["image"])
     label = names(image.parents[3] / MAPPING).get(synset, synset)

@@ -1,6 +1,6 @@
 """A plain transformers Trainer with retain's Anchor and Watch: learn, stay near the base on text of yours, and measure.
 
-Run: python examples/anchor.py MODEL TRAIN.jsonl TEST.jsonl KEEP.jsonl REFERENCE.txt OUTPUT
+Run: python examples/KL penalty.py MODEL TRAIN.jsonl TEST.jsonl KEEP.jsonl REFERENCE.txt OUTPUT
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 import retain
-from retain.train.regularise.kl_monitor import Watch
-from retain.train.regularise.kl_penalty import Anchor, text_batches
+from retain.train.regularise.kl_monitor import KLMonitor
+from retain.train.regularise.kl_penalty import KLPenalty, text_batches
 
 
-def main(model_path: str, train: str, test: str, keep: str, reference: str, output: str, steps: int = 20) -> None:
-    """Teach the completions of `train` with KL to the base held near 0.05 nats on one half of the reference text."""
+def main(model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, steps: int = 20) -> None:
+    """Teach the completions of `train` with KL to the base held near 0.05 nats on one half of the held-out text."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(model_path), LoraConfig(target_modules="all-linear"))
 
-    texts = Path(reference).read_text(encoding="utf-8").split("\n\n")
+    texts = Path(held_out_text).read_text(encoding="utf-8").split("\n\n")
     held, watched = (text_batches(tokenizer, part, length=64) for part in (texts[::2], texts[1::2]))
-    anchor = Anchor(held, limit=0.05)  # its weight rises only as far as the limit asks
-    watch = Watch(watched, share=0.1)  # text that the anchor does not see
+    kl_penalty = KLPenalty(held, limit=0.05)  # its weight rises only as far as the limit asks
+    kl_monitor = KLMonitor(watched, share=0.1)  # text that the KL penalty does not see
 
     rows = []
     for line in Path(train).read_text(encoding="utf-8").splitlines():
@@ -42,15 +42,15 @@ def main(model_path: str, train: str, test: str, keep: str, reference: str, outp
         save_strategy="no",
     )
     trainer = Trainer(model, arguments, train_dataset=rows, data_collator=DataCollatorForSeq2Seq(tokenizer))
-    anchor.attach(trainer)
-    watch.attach(trainer)
+    kl_penalty.attach(trainer)
+    kl_monitor.attach(trainer)
     trainer.train()
-    print(f"KL to the base by step: {', '.join(f'{step}: {kl:.3f}' for step, kl, _ in watch.points)}")
-    print(f"the anchor weighs {anchor.weight:.3g}")
+    print(f"KL to the base by step: {', '.join(f'{step}: {kl:.3f}' for step, kl, _ in kl_monitor.points)}")
+    print(f"the KL penalty weighs {kl_penalty.weight:.3g}")
 
     model.save_pretrained(Path(output) / "adapter")
     result = retain.measure(
-        model, tokenizer=tokenizer, test=test, keep=keep, reference=reference, output=output, generate=8
+        model, tokenizer=tokenizer, test=test, keep=keep, held_out_text=held_out_text, output=output, generate=8
     )
     print(f"{result.keep[0].name}: lost {result.keep[0].lost:.1%}, gained {result.keep[0].gained:.1%}")
 
