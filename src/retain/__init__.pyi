@@ -4,6 +4,7 @@ from retain.hf.adapters.accelerate import accelerate, decelerate
 from retain.hf.adapters.load import load_adapter
 from retain.hf.adapters.swap import swap_adapter
 from retain.jobs.measure import measure
+from retain.jobs.scale import scale
 from retain.jobs.self_generated import self_generated
 from retain.methods.lorfa.config import LoRFAConfig
 from retain.methods.lorfa.layer import LoRFAModel

@@ -145,7 +145,7 @@ class SuiteFile(Adapter):
     seed: int = 0
     options: Options = Options()
 
-    @field_validator("kind")
+    @field_validator("task_type")
     @classmethod
     def _known_task_type(cls, task_type: str) -> str:
         if task_type not in FORMS:
