@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from retain.records import result as results
 
-PAGE = Path(__file__).parents[3] / "docs" / "held_out_text" / "result.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "result.md"
 RECORDS = [
     record
     for record in vars(results).values()

@@ -16,7 +16,7 @@ from retain.evaluate.suites.files import as_suite, find_suite, is_suite, known_s
 from retain.evaluate.tasks.table import TASK_TYPES
 from tiny import write_jsonl
 
-GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "suites.md"
+GUIDE = Path(__file__).parents[4] / "docs" / "guides" / "suites.md"
 CAPITALS = [
     {"question": f"The capital of {a} is", "choices": ["x", "y"], "answer": i % 2} for i, a in enumerate("abcd")
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from report_samples import AT_CHANCE, TOO_FEW, bare, eighteen, judged, keep_score, named, sample_run, task_score
 
+from report_samples import AT_CHANCE, TOO_FEW, bare, eighteen, judged, keep_score, named, sample_run, task_score
 from retain.compare.aggregate import group_runs
 from retain.compare.cautions import comparison_cautions
 from retain.records.drift_record import Drift

@@ -7,10 +7,10 @@ import io
 import json
 
 import pytest
-from full_samples import full_run, limit, scale
-from report_samples import bare, named, sample_run
 from rich.console import Console
 
+from full_samples import full_run, limit, scale
+from report_samples import bare, named, sample_run
 from retain.records.budget_record import Scaling
 from retain.report.comparison import compare_runs
 from retain.report.page.comparison_page import comparison_page

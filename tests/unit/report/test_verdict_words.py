@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from full_samples import full_run, judgement, suite_verdict
 from report_samples import eighteen, items, judged, named, sample_run
-
 from retain.records.verdicts import AACheck
 from retain.report.claims import cautions
 from retain.report.claims import headline as headline_of_readings

@@ -7,7 +7,6 @@ import random
 from typing import Any
 
 from report_samples import PROVENANCE, keep_score, sample_run, task_score
-
 from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 from retain.records.drift_record import Drift, FeatureScaleLayer, HiddenDrift, LayerDrift
 from retain.records.items import Item, Side

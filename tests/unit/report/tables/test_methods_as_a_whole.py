@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
+
 from full_samples import breakdowns, full_run
 from report_samples import bare, eighteen, keep_score, named, sample_run, task_score
-
 from retain.compare.aggregate import group_runs
 from retain.compare.method_curves import wholes
 from retain.records.result import MethodRecord

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_samples import bare, eighteen, keep_score, named, sample_run
 from scipy import stats
 
+from report_samples import bare, eighteen, keep_score, named, sample_run
 from retain.compare.aggregate import group_runs, student_interval
 from retain.compare.method_labels import method_labels, unique
 from retain.compare.pareto import pareto_front

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from full_samples import BLOCKS, CORRUPTIONS, KINDS, WITHHELD, breakdowns, full_run, layers, withheld_items
 from matplotlib.collections import QuadMesh
-from report_samples import bare, items, sample_run
 
+from full_samples import BLOCKS, CORRUPTIONS, KINDS, WITHHELD, breakdowns, full_run, layers, withheld_items
+from report_samples import bare, items, sample_run
 from retain.compare.aggregate import Run
 from retain.compare.lost_across import lost_across
 from retain.records.drift_record import Drift, FeatureScaleLayer

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from report_samples import items, sample_run
 
+from report_samples import items, sample_run
 from retain.errors import InputError
 from retain.jobs.report import report
 from retain.records.items import write_items

@@ -11,11 +11,11 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
-from full_samples import full_run
 from markdown_it import MarkdownIt
-from report_samples import bare, eighteen, items, judged, keep_score, named, sample_run
 from rich.console import Console
 
+from full_samples import full_run
+from report_samples import bare, eighteen, items, judged, keep_score, named, sample_run
 from retain.compare.item_examples import changed_items, readable, side_scores, task_items
 from retain.records.drift_record import Drift
 from retain.records.items import Item, Side, write_items

@@ -117,7 +117,7 @@ def test_measure_takes_its_own_fields():
         load_recipe(MeasureRecipe, None, {"model": "m", "tuned": "t", "keep": "k", "output": "o", "rank": 3})
 
 
-@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("recipes/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[3].glob("recipes/*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_whole(path):
     assert load_recipe(Recipe, str(path), {}).runs()
 
