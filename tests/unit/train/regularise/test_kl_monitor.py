@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_anchor import batches, direct, moved
+from test_kl_penalty import batches, direct, moved
 from transformers import TrainerControl, TrainerState
 
 from retain.errors import InputError

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from test_anchor import batches, moved
+from test_kl_penalty import batches, moved
 
 from retain import VeFAConfig
 from retain.errors import InputError
