@@ -50,7 +50,7 @@ class Drift(Record):
     task more than on the rest. `kl_task_nats_per_token` is the KL on the task's own inputs and answers. `sigma_max` is
     the largest singular value of any ΔW, `stable_rank` the median of ‖ΔW‖²_F/σ_max², `intruders` how many of
     `intruders_of` top singular vectors are intruder dimensions, `column_leak` the mean over tall layers; `layers`,
-    `hidden` and `amounts` (feature-space methods: where the equivalent amount lies) say it layer by layer.
+    `hidden` and `feature_scales` (feature-space methods: where the equivalent amount lies) say it layer by layer.
     """
 
     tokens: int = 0
@@ -74,5 +74,5 @@ class Drift(Record):
     column_leak: float | None = None
     layers: tuple[LayerDrift, ...] = ()
     hidden: tuple[HiddenDrift, ...] = ()
-    amounts: tuple[FeatureScaleLayer, ...] = ()
+    feature_scales: tuple[FeatureScaleLayer, ...] = ()
     note: str = ""
