@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.progress import Progress
-
 from retain.data.preprocess import Preprocessor, TextPreprocessor
 from retain.evaluate.held_out import Window, base_twice
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.table import TASK_TYPES
+from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.records.verdicts import AACheck
 
@@ -55,7 +54,7 @@ def run_aa_check(
     suites: Sequence[Suite],
     settings: Settings,
     answers: Predictions,
-    progress: Progress,
+    events: Events,
     windows: Sequence[Window] = (),
 ) -> AACheck | None:
     """Ask the base again and compare; None where that is not wished (`aa_items` 0).
@@ -66,7 +65,7 @@ def run_aa_check(
         suites: what was asked.
         settings: how it was asked.
         answers: what the base answered first.
-        progress: display.
+        events: receives the progress.
         windows: held-out text, of which the base reads a little twice.
     """
     if not settings.aa_items:
@@ -74,7 +73,7 @@ def run_aa_check(
     divergence = None
     if windows and isinstance(preprocessor, TextPreprocessor):
         divergence = base_twice(pair, windows[:WINDOWS], padding_id(preprocessor.tokenizer))
-    found = _ask_again(pair, preprocessor, suites, settings, answers, progress)
+    found = _ask_again(pair, preprocessor, suites, settings, answers, events)
     same = divergence is None or divergence <= KL_AT_MOST
     note = found.note if same else CHANGED
     if divergence is None and not found.items:
@@ -88,7 +87,7 @@ def _ask_again(
     suites: Sequence[Suite],
     settings: Settings,
     answers: Predictions,
-    progress: Progress,
+    events: Events,
 ) -> AACheck:
     chosen = {suite.name: _places(suite, settings.aa_items) for suite in suites}
     few = [
@@ -99,7 +98,7 @@ def _ask_again(
     if not few:
         return AACheck(items=0, changed=0, score_difference_max=0.0, passed=True)
     with pair.base() as model:
-        again = collect_predictions(model, preprocessor, few, settings, progress, "the base is asked again")
+        again = collect_predictions(model, preprocessor, few, settings, events, "the base is asked again")
     short = again.conditions.dtype not in ROUNDING
     changed, asked, allowed = 0, 0, 0.0
     largest = 0.0

@@ -9,13 +9,13 @@ from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from rich.progress import Progress
 
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Settings, Suite, problems_of
 from retain.evaluate.tasks.table import TASK_TYPES
 from retain.evaluate.tasks.task_type import Response, Subject
+from retain.events import Events
 from retain.hf.models.inference import device_of
 from retain.records.result import Conditions
 
@@ -37,7 +37,7 @@ class Predictions(BaseModel):
 
 
 def collect_predictions(
-    model: Any, preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings, progress: Progress, label: str
+    model: Any, preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings, events: Events, label: str
 ) -> Predictions:
     """Put every item of every suite to a model.
 
@@ -46,7 +46,7 @@ def collect_predictions(
         preprocessor: makes its inputs.
         suites: the items.
         settings: how they are put; the same for both sides.
-        progress: display for the progress bar.
+        events: receives the progress.
         label: whose answers these are, for the bar.
 
     Raises:
@@ -56,10 +56,10 @@ def collect_predictions(
     if problems:
         raise InputError(problems)
     subject = Subject(model, preprocessor)
-    bar = progress.add_task(label, total=sum(_steps(suite) for suite in suites))
+    bar = events.task(label, total=sum(_steps(suite) for suite in suites))
 
     def tick(done: int) -> None:
-        progress.advance(bar, done)
+        bar.advance(done)
 
     asked = {suite.name: TASK_TYPES[suite.task_type].ask(subject, suite, settings, tick) for suite in suites}
     return Predictions(

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from rich.progress import Progress
 
 from retain.data.examples import Example
 from retain.data.preprocess import Preprocessor, TextPreprocessor
@@ -24,6 +23,7 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions
 from retain.evaluate.refusals import judged_by
 from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.records.drift_record import Drift
 from retain.records.items import Item
@@ -75,7 +75,7 @@ def measure_pair(
     preprocessor: Preprocessor,
     suites: Suites,
     settings: Settings,
-    progress: Progress,
+    events: Events,
     base_predictions: Predictions | None = None,
 ) -> Measured:
     """Measure tuned against base on the same items, put in the same way.
@@ -85,7 +85,7 @@ def measure_pair(
         preprocessor: that of the base; both sides read the same inputs.
         suites: the items.
         settings: how they are put.
-        progress: display for progress bars.
+        events: receives the progress.
         base_predictions: the untouched base's answers, where they were collected before.
 
     Raises:
@@ -94,13 +94,13 @@ def measure_pair(
     base = base_predictions
     if base is None:
         with pair.base() as model:
-            base = collect_predictions(model, preprocessor, suites.all, settings, progress, "the base answers")
+            base = collect_predictions(model, preprocessor, suites.all, settings, events, "the base answers")
     with pair.tuned() as model:
-        tuned = collect_predictions(model, preprocessor, suites.all, settings, progress, "the tuned model answers")
+        tuned = collect_predictions(model, preprocessor, suites.all, settings, events, "the tuned model answers")
     _check_alike(base.conditions, tuned.conditions)
-    windows, texts, sums = _held_out(pair, preprocessor, suites, settings, progress)
-    null = run_aa_check(pair, preprocessor, suites.all, settings, base, progress, windows)
-    drift = _drift(pair, preprocessor, suites, settings, (windows, sums), progress)
+    windows, texts, sums = _held_out(pair, preprocessor, suites, settings, events)
+    null = run_aa_check(pair, preprocessor, suites.all, settings, base, events, windows)
+    drift = _drift(pair, preprocessor, suites, settings, (windows, sums), events)
     tasks, keeps = suites.of("task"), suites.of("keep")
     items = [item for suite in suites.all for item in compare.suite_items(suite, base, tuned)]
     items += compare.held_out_items(windows, texts, sums)
@@ -155,7 +155,7 @@ def _facts(suite: Suite, settings: Settings) -> SuiteFacts:
 
 
 def _held_out(
-    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, progress: Progress
+    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, events: Events
 ) -> tuple[list[Window], list[str], WindowSums]:
     """Windows of held-out text, the tokens shared evenly by its domains; their text; what both models made of them."""
     if not suites.held_out_text or not isinstance(preprocessor, TextPreprocessor):
@@ -164,7 +164,7 @@ def _held_out(
     windows = windows_of(tokenizer, suites.held_out_text, settings)
     sums = WindowSums()
     if windows:
-        sums = read_windows(pair, windows, padding_id(tokenizer), progress, "held-out text, both models")
+        sums = read_windows(pair, windows, padding_id(tokenizer), events, "held-out text, both models")
     return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
 
@@ -174,16 +174,16 @@ def _drift(
     suites: Suites,
     settings: Settings,
     held_out_text: tuple[list[Window], WindowSums],
-    progress: Progress,
+    events: Events,
 ) -> Drift:
     windows, sums = held_out_text
     found = Drift()
     if sums.tokens:
         found = _summary(sums, settings)
-    update = _task_kl(pair, preprocessor, suites, settings, progress)
+    update = _task_kl(pair, preprocessor, suites, settings, events)
     if settings.drift:
         keep = [_window_batch(window) for window in windows[:2]] or _batches(preprocessor, suites.of("keep"), settings)
-        moved = measure_drift(pair, keep, _batches(preprocessor, suites.of("task"), settings), progress)
+        moved = measure_drift(pair, keep, _batches(preprocessor, suites.of("task"), settings), events)
         note = " ".join(filter(None, (found.note, moved.note)))
         update |= {**moved.fields(), "note": note}
     return found.model_copy(update=update)
@@ -219,7 +219,7 @@ def _batches(preprocessor: Preprocessor, suites: Sequence[Suite], settings: Sett
 
 
 def _task_kl(
-    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, progress: Progress
+    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, events: Events
 ) -> dict[str, Any]:
     """KL(base ‖ tuned) on the task's own items, where the model predicts their answers."""
     examples = [item for item in suites.task_items if isinstance(item, Example)]
@@ -232,6 +232,6 @@ def _task_kl(
             break
         windows.append(Window(row.ids))
         room -= len(row.ids)
-    sums = read_windows(pair, windows, padding_id(preprocessor.tokenizer), progress, "the task's text, both models")
+    sums = read_windows(pair, windows, padding_id(preprocessor.tokenizer), events, "the task's text, both models")
     found = _summary(sums, settings)
     return {"kl_task_nats_per_token": found.kl_nats_per_token, "kl_task_interval": found.kl_interval}
