@@ -12,7 +12,7 @@ from typing import Any
 from retain.activations import Statistics, collect
 from retain.activations.findings import findings
 from retain.data.contamination import find_contained, item_content, passage_text
-from retain.data.items import LabelledImage
+from retain.data.item_types import LabelledImage
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, labels_of
 from retain.data.rows import Rows, read_rows
 from retain.data.tokens import encode_passage

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from retain.data.examples import Choice, Example
-from retain.data.items import Request
+from retain.data.item_types import Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.aa_check import run_aa_check

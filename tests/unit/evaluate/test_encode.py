@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from retain.data.items import LabelledImage, LabelledText, Request
+from retain.data.item_types import LabelledImage, LabelledText, Request
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import RetainError
 from retain.evaluate.encode import class_names, features, pooled

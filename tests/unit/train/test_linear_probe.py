@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.data.preprocess import TextPreprocessor
 from retain.events import SILENT
 from retain.train import linear_probe as probe

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification, TrainerCallback, ViTForImageClassification
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.data.tokens import Encoded

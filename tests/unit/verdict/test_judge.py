@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from retain.data.examples import Choice
-from retain.data.items import Question
+from retain.data.item_types import Question
 from retain.data.preprocess import TextPreprocessor
 from retain.evaluate import columns as compare
 from retain.evaluate.pair import Pair

@@ -15,7 +15,7 @@ from transformers import set_seed
 
 from retain.activations import Statistics
 from retain.data.examples import Example
-from retain.data.items import LabelledImage, LabelledText
+from retain.data.item_types import LabelledImage, LabelledText
 from retain.data.preprocess import TextPreprocessor
 from retain.data.tokens import encode_example
 from retain.errors import RetainError, TrainingError

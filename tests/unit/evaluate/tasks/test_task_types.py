@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from retain.data.examples import Choice, Example
-from retain.data.items import LabelledText, Match, Question, Request
+from retain.data.item_types import LabelledText, Match, Question, Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate import columns as compare
@@ -264,7 +264,7 @@ def test_suites_that_cannot_be_asked_are_refused():
 def test_a_collapse_to_the_largest_class_is_chance():
     items = [LabelledText(text=a, label="rare" if a in "ab" else "common") for a in LETTERS[:8]]
     told, near = Suite("told", "labels", "keep", items), Suite("near", "neighbours", "keep", items, bank=items)
-    assert all(TASK_TYPES[s.kind].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
+    assert all(TASK_TYPES[s.task_type].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
     alike = Suite("alike", "labels", "keep", items[2:])
     assert 0.99 < TASK_TYPES["labels"].metrics(alike)[0].chance[0] < 1
 
