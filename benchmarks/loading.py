@@ -28,7 +28,7 @@ from PIL import Image
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from retain.data.items import Picture
+from retain.data.item_types import Picture
 from retain.data.preprocess import ImagePreprocessor
 from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from rich.progress import Progress
 from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
@@ -16,6 +15,7 @@ from retain.cli.main import main
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.errors import InputError
+from retain.events import SILENT
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.head import BASE_HEAD, saved_labels
 from retain.jobs import record
@@ -111,13 +111,11 @@ def recipe(place, modality, output, **fields):
 
 
 def run(given):
-    with Progress(disable=True) as quiet:
-        return tune(given, quiet)
+    return tune(given, SILENT)
 
 
 def measured(**fields):
-    with Progress(disable=True) as quiet:
-        return measure_recipe(MeasureRecipe(drift=False, **fields), quiet)
+    return measure_recipe(MeasureRecipe(drift=False, **fields), SILENT)
 
 
 def fresh(place, modality, labels):

@@ -50,8 +50,8 @@ def run(given: Namespace) -> None:
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        made, found = calibrate(recipe, progress)
+    with showing_progress(console) as events:
+        made, found = calibrate(recipe, events)
     for name, statistics in made.items():
         manifest = statistics.manifest
         print(

@@ -25,8 +25,8 @@ def run(given: Namespace) -> None:
 
     quiet_libraries()
     if recipe.from_run is not None:
-        with showing_progress(make_console()) as progress:
-            make_ready(recipe, progress)
+        with showing_progress(make_console()) as events:
+            make_ready(recipe, events)
     if "method" in overrides(given):
         prepare(recipe.single())
     data = prepare(recipe)

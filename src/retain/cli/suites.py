@@ -13,7 +13,7 @@ from retain.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retain.evaluate.suites.format import Found
+    from retain.evaluate.suites.format import LocatedSuite
     from retain.evaluate.suites.suite import Suite
 
 HELP = "List the suites that come with retain, or describe one with its first items."
@@ -71,7 +71,7 @@ def _list(console: Console) -> None:
     )
 
 
-def _here(found: Found) -> str:
+def _here(found: LocatedSuite) -> str:
     """How many items are here, or where they would come from."""
     from retain.evaluate.suites.files import local_data
 

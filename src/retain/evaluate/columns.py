@@ -9,20 +9,14 @@ import numpy as np
 
 from retain.evaluate.held_out import Window, WindowSums
 from retain.evaluate.predictions import Predictions
-from retain.evaluate.scores.classification import (
-    macro_f1,
-    matthews,
-    paired_summary_interval,
-    table_macro_f1,
-    table_matthews,
-)
+from retain.evaluate.scores.classification import confusion, paired_summary_interval
 from retain.evaluate.scores.rows import breakdown_row
 from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.table import TASK_TYPES
+from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import Response
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
-from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE, MACRO_F1, MATTHEWS
+from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE
 from retain.records.scores import Breakdown, TaskScore
 from retain.stats.bootstrap import change_interval
 from retain.verdict.column import Column, column_of_items, scored_by
@@ -53,8 +47,7 @@ class PairedSuite:
 
 def paired(suite: Suite, base: Predictions, tuned: Predictions) -> PairedSuite:
     """Score every item of a suite on both sides, once."""
-    task_type = TASK_TYPES[suite.task_type]
-    metrics = task_type.metrics(suite)
+    metrics = task_type_of(suite).metrics(suite)
     sides = base.responses[suite.name], tuned.responses[suite.name]
     items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""}))
     columns = tuple(
@@ -67,7 +60,7 @@ def paired(suite: Suite, base: Predictions, tuned: Predictions) -> PairedSuite:
 
 def _items(suite: Suite, sides: tuple[Sequence[Response], Sequence[Response]], weights: set[str]) -> Iterator[Item]:
     """Every item with both answers and both scores; texts are left out where the task type withholds them."""
-    task_type = TASK_TYPES[suite.task_type]
+    task_type = task_type_of(suite)
     for index, item in enumerate(suite.items):
         question, expected = task_type.show(item)
         base, tuned = (_side(suite, index, side[index], weights) for side in sides)
@@ -86,7 +79,7 @@ def _items(suite: Suite, sides: tuple[Sequence[Response], Sequence[Response]], w
 
 
 def _side(suite: Suite, index: int, response: Response, weights: set[str]) -> Side:
-    scores = TASK_TYPES[suite.task_type].score(suite, index, response)
+    scores = task_type_of(suite).score(suite, index, response)
     weighing = {name: response.values[name] for name in sorted(weights) if name in response.values}
     return Side(answer=response.answer, scores={**scores, **weighing})
 
@@ -96,26 +89,23 @@ def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float])
     return float(np.mean([chance[item.index] for item in scored_by(items, metric)])) if chance else 0.0
 
 
-def class_scores(found: PairedSuite, seed: int) -> list[TaskScore]:
-    """Macro-F1 and Matthews' correlation of a suite of classes."""
-    suite = found.suite
-    if suite.task_type != "labels":
+def set_scores(found: PairedSuite, seed: int) -> list[TaskScore]:
+    """Scores of a whole suite, from its confusion tables."""
+    task_type = task_type_of(found.suite)
+    if not task_type.set_metrics:
         return []
-    truth = np.asarray([getattr(item, "label", "") for item in suite.items])
+    truth = np.asarray(task_type.truth(found.suite))
     before, after = (np.asarray([response.answer for response in side]) for side in (found.base, found.tuned))
     return [
         TaskScore(
-            name=suite.name,
+            name=found.suite.name,
             metric=metric,
             n=len(truth),
-            base=score(truth, before),
-            tuned=score(truth, after),
-            interval=paired_summary_interval(table, truth, before, after, np.random.default_rng(seed)),
+            base=float(score(confusion(truth, before))),
+            tuned=float(score(confusion(truth, after))),
+            interval=paired_summary_interval(score, truth, before, after, np.random.default_rng(seed)),
         )
-        for metric, score, table in (
-            (MACRO_F1, macro_f1, table_macro_f1),
-            (MATTHEWS, matthews, table_matthews),
-        )
+        for metric, score in task_type.set_metrics.items()
     ]
 
 
@@ -155,7 +145,9 @@ def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: Window
         )
 
 
-def domain_breakdowns(windows: Sequence[Window], sums: WindowSums, columns: Sequence[Column], seed: int) -> list[Breakdown]:
+def domain_breakdowns(
+    windows: Sequence[Window], sums: WindowSums, columns: Sequence[Column], seed: int
+) -> list[Breakdown]:
     """Cross-entropy, KL and churn of the held-out text domain by domain, where there are several.
 
     Args:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
 from transformers import set_seed
 
 from retain.data.contamination import items_hash
@@ -19,6 +18,7 @@ from retain.data.preprocess import Preprocessor, TextPreprocessor
 from retain.data.tokens import encode_example
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
+from retain.events import Events
 from retain.hf.adapters.accelerate import accelerate, has_lora
 from retain.hf.adapters.attach import attach
 from retain.hf.adapters.initialise import note_of
@@ -41,7 +41,7 @@ from retain.train.linear_probe import fit_head
 from retain.train.loop import Lessons, train
 
 
-def base_of(recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path, progress: Progress) -> Any:
+def base_of(recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path, events: Events) -> Any:
     """The base, with a head for the data's classes: its own, or a new one as the recipe says, fitted once and kept."""
     model, is_new = load_with_news(
         recipe.model,
@@ -55,7 +55,7 @@ def base_of(recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path
         return model
     folder = _head_folder(recipe, data, shared)
     if saved_labels(folder) is None:
-        fit_head(model, preprocessor, data.train, data.labels, recipe.evaluation_batch_size, progress)
+        fit_head(model, preprocessor, data.train, data.labels, recipe.evaluation_batch_size, events)
         folder.mkdir(parents=True, exist_ok=True)
         save_head(model, data.labels, folder)
     restore_head(model, folder)
@@ -75,7 +75,7 @@ def train_or_load(
     recipe: Recipe,
     data: Data,
     folders: tuple[RunFolder, Path],
-    progress: Progress,
+    events: Events,
 ) -> tuple[Any, Trained]:
     """The trained model and what is known of its training; from the folder, where that is done already."""
     folder, shared = folders
@@ -92,7 +92,7 @@ def train_or_load(
         return load_adapter(base, weights).eval(), done
     dtype = base.dtype
     began = time.perf_counter()
-    start, told = _start((base, base_hash), preprocessor, recipe, data, shared, progress)
+    start, told = _start((base, base_hash), preprocessor, recipe, data, shared, events)
     heads = data.labels if is_classifier(base) else []
     set_seed(recipe.seed)
     model = _attached(base, recipe, start)
@@ -101,16 +101,16 @@ def train_or_load(
     calibrated = time.perf_counter() - began if start is not None else 0.0
     trainable, total = parameter_counts(model)
     lessons, cut = lessons_of(model, preprocessor, data, recipe)
-    rows, written = _keep_rows(model, base_hash, preprocessor, recipe, data, shared, progress)
+    rows, written = _keep_rows(model, base_hash, preprocessor, recipe, data, shared, events)
     lessons, means = with_regularisers(
-        lessons, rows, recipe, preprocessor, _teacher(model, recipe, data, preprocessor, shared, progress)
+        lessons, rows, recipe, preprocessor, _teacher(model, recipe, data, preprocessor, shared, events)
     )
     notes = [*told, *written, *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     if cut:
         notes.append(
             f"{cut} of {len(data.train)} training examples were longer than {recipe.max_length} tokens and were cut."
         )
-    cost, curve = train(model, lessons, recipe, folder.path, progress, means)
+    cost, curve = train(model, lessons, recipe, folder.path, events, means)
     cost = cost.model_copy(update={"calibration_seconds": calibrated})
     if recipe.method_name == "full":
         for parameter in model.parameters():  # and no buffers, which have a type of their own
@@ -141,24 +141,22 @@ def _attached(base: Any, recipe: Recipe, start: Callable[[], Any] | None) -> Any
 
 
 def _keep_rows(
-    model: Any, base_hash: str, preprocessor: Preprocessor, recipe: Recipe, data: Data, shared: Path, progress: Progress
+    model: Any, base_hash: str, preprocessor: Preprocessor, recipe: Recipe, data: Data, shared: Path, events: Events
 ) -> tuple[list[Any], list[str]]:
     """The text (or images) to keep that the recipe's means read, and notes; nothing where none reads any."""
     if not recipe.needs_keep_text:
         return [], []
     folder = shared / "statistics"
     with base_view(model) if is_adapted(model) else contextlib.nullcontext(model):
-        job = Calibration(model, preprocessor, recipe, recipe.max_length, data.everything, folder, progress, base_hash)
+        job = Calibration(model, preprocessor, recipe, recipe.max_length, data.everything, folder, events, base_hash)
         return job.rows(data.passages.get("keep")), job.notes
 
 
-def _teacher(
-    model: Any, recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path, progress: Progress
-) -> Any:
+def _teacher(model: Any, recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path, events: Events) -> Any:
     """The base as a model of its own, where means compare with it and it is not inside the model."""
     if not (recipe.kl_weight or recipe.kl_monitor) or (is_adapted(model) and not mutates_base(model)):
         return None
-    return base_of(recipe, data, preprocessor, shared, progress)
+    return base_of(recipe, data, preprocessor, shared, events)
 
 
 def lessons_of(model: Any, preprocessor: Preprocessor, data: Data, recipe: Recipe) -> tuple[Lessons, int]:
@@ -176,7 +174,7 @@ def lessons_of(model: Any, preprocessor: Preprocessor, data: Data, recipe: Recip
 
 
 def _start(
-    model: tuple[Any, str], preprocessor: Preprocessor, recipe: Recipe, data: Data, shared: Path, progress: Progress
+    model: tuple[Any, str], preprocessor: Preprocessor, recipe: Recipe, data: Data, shared: Path, events: Events
 ) -> tuple[Callable[[], Any] | None, list[str]]:
     """How to put the adapter on, for a method that begins where texts say (None for the others), and notes.
 
@@ -191,11 +189,11 @@ def _start(
         made, told = given_statistics(recipe.statistics, needed), not_apart(recipe.statistics, data.everything)
     else:
         folder = shared / "statistics"
-        job = Calibration(base, preprocessor, recipe, recipe.max_length, data.everything, folder, progress, base_hash)
+        job = Calibration(base, preprocessor, recipe, recipe.max_length, data.everything, folder, events, base_hash)
         made, told = job.statistics(needed, data.passages, config.targets, config.sample_norm), job.notes
 
     def put_on() -> Any:
-        bar = progress.add_task(f"{name} looks for directions", total=None)
+        bar = events.task(f"{name} looks for directions", total=None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CalibrationWarning)  # they stand in the record
             return sc_lora(
@@ -203,7 +201,7 @@ def _start(
                 config,
                 learn=made.get("learn"),
                 keep=made.get("keep"),
-                on_layer=lambda done, total: progress.update(bar, completed=done, total=total),
+                on_layer=lambda done, total: bar.update(done=done, total=total),
             )
 
     return put_on, told if needed else []

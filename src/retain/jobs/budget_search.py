@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from rich.progress import Progress
 
 from retain.budget.certify import Certificate, certify, fixed_sequence, plain
 from retain.budget.evidence import kl_evidence, suite_evidence
@@ -23,6 +22,7 @@ from retain.evaluate.predictions import Predictions, collect_predictions
 from retain.evaluate.scores.task import task_score
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
+from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.hf.scaling import scaled
 from retain.recipe import KL, Controlling
@@ -117,7 +117,7 @@ class Outcome(BaseModel):
 
 
 def turn(
-    pair: Pair, job: BudgetSearch, progress: Progress, origin: Mapping[str, tuple[Response, ...]] | None = None
+    pair: Pair, job: BudgetSearch, events: Events, origin: Mapping[str, tuple[Response, ...]] | None = None
 ) -> tuple[Outcome, Predictions]:
     """Measure along the scaling path, from the base towards all that was trained; with limits, up to the first not certified.
 
@@ -127,7 +127,7 @@ def turn(
     Args:
         pair: base and all that was trained.
         job: what is asked.
-        progress: display for progress bars.
+        events: receives the progress.
         origin: responses of an earlier base to control suites, which then count instead of this base's.
 
     Returns:
@@ -140,7 +140,7 @@ def turn(
     windows = _windows(job)
     with pair.base() as model:
         base = collect_predictions(
-            model, job.preprocessor, asked, job.settings, progress, "control data: the base answers"
+            model, job.preprocessor, asked, job.settings, events, "control data: the base answers"
         )
     base = base.model_copy(update={"responses": {**base.responses, **(origin or {})}})
     found: list[list[Certificate]] = []
@@ -149,8 +149,8 @@ def turn(
         told = f"control data at α = {alpha:g}"
         with scaled(pair.tuned_model, job.at(alpha), base=pair.separate_base):
             with pair.tuned() as model:
-                tuned = collect_predictions(model, job.preprocessor, asked, job.settings, progress, told)
-            sums = _sums(pair, job, windows, progress, told)
+                tuned = collect_predictions(model, job.preprocessor, asked, job.settings, events, told)
+            sums = _sums(pair, job, windows, events, told)
         certificates = _certificates(job, base, tuned, windows, sums)
         curve += _points(job, alpha, base, tuned, sums, {one.name: one for one in certificates})
         found.append(certificates)
@@ -180,10 +180,10 @@ def _windows(job: BudgetSearch) -> list[Window]:
     return windows_of(job.preprocessor.tokenizer, job.control.held_out_text, job.settings)
 
 
-def _sums(pair: Pair, job: BudgetSearch, windows: Sequence[Window], progress: Progress, told: str) -> WindowSums:
+def _sums(pair: Pair, job: BudgetSearch, windows: Sequence[Window], events: Events, told: str) -> WindowSums:
     if not windows or not isinstance(job.preprocessor, TextPreprocessor):
         return WindowSums()
-    return read_windows(pair, windows, padding_id(job.preprocessor.tokenizer), progress, f"{told}, held-out text")
+    return read_windows(pair, windows, padding_id(job.preprocessor.tokenizer), events, f"{told}, held-out text")
 
 
 def _certificates(

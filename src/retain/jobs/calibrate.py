@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from retain.activations import Statistics, collect
 from retain.activations.findings import findings
 from retain.data.contamination import find_contained, item_content, passage_text
-from retain.data.items import LabelledImage
+from retain.data.item_types import LabelledImage
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, labels_of
 from retain.data.rows import Rows, read_rows
 from retain.data.tokens import encode_passage
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Suites
+from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import padding_id
@@ -43,7 +42,7 @@ class Calibration:
     max_length: int
     suites: Suites
     folder: Path
-    progress: Progress
+    events: Events
     weights: str
     notes: list[str] = field(default_factory=list)
 
@@ -120,7 +119,7 @@ class Calibration:
             batch_size=self.recipe.calibrate_batch_size,
             max_length=self.max_length,
             file=self.folder / f"self-{key[:12]}.jsonl",
-            progress=self.progress,
+            events=self.events,
         )
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         measured = find_contained(
@@ -139,10 +138,10 @@ class Calibration:
             batches = [self.preprocessor.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
         else:
             batches = batched(rows, size, padding_id(self.tokenizer))
-        bar = self.progress.add_task(f"the base reads what to {name}", total=len(batches))
+        bar = self.events.task(f"the base reads what to {name}", total=len(batches))
 
         def tick(part: int, parts: int, done: int) -> None:
-            self.progress.update(bar, total=parts * len(batches), completed=part * len(batches) + done)
+            bar.update(total=parts * len(batches), done=part * len(batches) + done)
 
         return collect(
             self.model,
@@ -158,7 +157,7 @@ class Calibration:
         )
 
 
-def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, Statistics], list[str]]:
+def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statistics], list[str]]:
     """Make statistics as `retain calibrate` does, in `learn` and `keep` under the output.
 
     Returns:
@@ -190,7 +189,7 @@ def calibrate(recipe: CalibrateRecipe, progress: Progress) -> tuple[dict[str, St
         trust_remote_code=recipe.trust_remote_code,
     )
     job = Calibration(
-        model, preprocessor, recipe, recipe.max_length, suites, Path(recipe.output), progress, model_hash(model)
+        model, preprocessor, recipe, recipe.max_length, suites, Path(recipe.output), events, model_hash(model)
     )
     targets = {"target_modules": _named(recipe.target_modules)}
     made = job.statistics(needed, passages, targets, recipe.sample_norm, named=True)

@@ -33,8 +33,8 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
         InputError: with all problems of all runs, before any training.
         TrainingError: a run failed; those before it are complete and are not done again.
     """
-    with showing_progress(console) as progress:
-        make_ready(recipe, progress)
+    with showing_progress(console) as events:
+        make_ready(recipe, events)
     data = prepare(recipe)
     output = Path(recipe.output)
     runs = recipe.runs()
@@ -51,8 +51,8 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
     for number, run in enumerate(single, start=1):
         name = Path(run.output).name
         known = RunFolder(Path(run.output)).is_complete(identities[run.output])
-        with showing_progress(console) as progress:
-            result = tune(run, progress, data, base_folder=output)
+        with showing_progress(console) as events:
+            result = tune(run, events, data, base_folder=output)
         results[Path(run.output)] = result
         seconds = f"trained in {result.cost.train_seconds:.0f} s"
         console.print(f"{number}/{len(single)}  {name}: {'was complete already' if known else seconds}")

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from retain.data.preprocess import broken_images
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
@@ -17,6 +15,7 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.runner import Measured, measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
+from retain.events import Events
 from retain.hf.models.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.harness_record import with_harness_tasks
@@ -84,15 +83,15 @@ def measure(
     console = make_console()
     console.quiet = not show_progress
     began = time.perf_counter()
-    with showing_progress(console) as progress:
-        measured = measure_pair(pair, preprocessor, suites, chosen, progress)
+    with showing_progress(console) as events:
+        measured = measure_pair(pair, preprocessor, suites, chosen, events)
     took = time.perf_counter() - began
     name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
     result = _result(name, pair, suites, measured, model_hash(base), took)
     return result if output is None else write_record(Path(output), result, measured.items)
 
 
-def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
+def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     """Measure by paths or hub ids, as `retain measure` does; see `measure`.
 
     Raises:
@@ -103,15 +102,15 @@ def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
     problems += harness_problems(recipe.lm_eval, materials.family, materials.suites)
     if problems:
         raise InputError(problems)
-    opened, suites, settings = Opening(recipe, materials, progress), materials.suites, settings_of(recipe)
+    opened, suites, settings = Opening(recipe, materials, events), materials.suites, settings_of(recipe)
     preprocessor = opened.preprocessor
     began = time.perf_counter()
-    answers = collect_predictions(opened.base, preprocessor, suites.all, settings, progress, "the base answers")
+    answers = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
     took = time.perf_counter() - began
     pair = opened.pair()
     began = time.perf_counter()
-    measured = measure_pair(pair, preprocessor, suites, settings, progress, answers)
-    measured = with_harness_tasks(measured, pair, preprocessor, recipe, progress)
+    measured = measure_pair(pair, preprocessor, suites, settings, events, answers)
+    measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     took += time.perf_counter() - began
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
     result = _result(recipe.model, pair, suites, measured, opened.base_hash, took)

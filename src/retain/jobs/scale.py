@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
 from retain.data.preprocess import Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.suites.suite import Settings, Suites
+from retain.events import Events
 from retain.hf.models.head import BASE_HEAD
 from retain.hf.models.sides import is_adapted, mutates_base
 from retain.hf.scaling import ensure_scalable, keeps_its_form, merged_at, write_at
@@ -104,14 +103,14 @@ def scale(
     )
     console = make_console()
     console.quiet = not show_progress
-    with showing_progress(console) as progress:
-        outcome, _ = turn(pair, job, progress)
+    with showing_progress(console) as events:
+        outcome, _ = turn(pair, job, events)
     if output is not None:
         _write(outcome, pair, job, outcome.scaling.alpha if limits else None, Path(output))
     return outcome
 
 
-def scale_recipe(recipe: ScaleRecipe, progress: Progress) -> tuple[Outcome, list[Path]]:
+def scale_recipe(recipe: ScaleRecipe, events: Events) -> tuple[Outcome, list[Path]]:
     """Do what `retain scale` is told.
 
     Returns:
@@ -129,7 +128,7 @@ def scale_recipe(recipe: ScaleRecipe, progress: Progress) -> tuple[Outcome, list
     if problems:
         raise InputError(problems)
     control = split(suites, limits, recipe.control_share).control if limits else suites
-    opened = Opening(recipe, materials, progress)
+    opened = Opening(recipe, materials, events)
     pair = opened.pair()
     ensure_scalable(pair.tuned_model, pair.separate_base)
     job = BudgetSearch.of(
@@ -142,7 +141,7 @@ def scale_recipe(recipe: ScaleRecipe, progress: Progress) -> tuple[Outcome, list
     if recipe.alpha is not None:
         job = replace(job, alphas=[recipe.alpha] if recipe.alpha else [])
     origin, notes = origin_predictions(recipe.origin, job) if limits else ({}, [])
-    outcome = turn(pair, job, progress, origin)[0] if job.alphas else Outcome.of_base(job)
+    outcome = turn(pair, job, events, origin)[0] if job.alphas else Outcome.of_base(job)
     chosen = recipe.alpha if recipe.alpha is not None else (outcome.scaling.alpha if limits else None)
     if recipe.alpha is not None:
         asked = f"The setting α = {recipe.alpha:g} was asked for; nothing is promised of it."

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from retain.data.preprocess import Preprocessor
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions, engine, preprocessor_hash
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
+from retain.events import Events
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.describe import model_hash
 from retain.hf.models.inference import device_of
@@ -45,12 +44,12 @@ NOT_OF_PREDICTIONS = {
 """Settings that leave the base's answers as they are."""
 
 
-def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_folder: Path | None = None) -> Result:
+def tune(recipe: Recipe, events: Events, data: Data | None = None, base_folder: Path | None = None) -> Result:
     """Fine-tune as the recipe says and measure what it did; go on where an interrupted run stopped.
 
     Args:
         recipe: a recipe for one run.
-        progress: display for progress bars.
+        events: receives the progress.
         data: the recipe's data, where a comparison has read and checked them already.
         base_folder: where the base's answers are kept; runs on the same base and items share them.
 
@@ -60,7 +59,7 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
     """
     recipe = recipe.single()
     folder = RunFolder(Path(recipe.output))
-    make_ready(recipe, progress)
+    make_ready(recipe, events)
     if data is None:
         data = prepare(recipe)
     files = files_fingerprint(recipe.model)
@@ -75,23 +74,23 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
         recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
     )
     shared = base_folder or folder.path
-    base = base_of(recipe, data, preprocessor, shared, progress)
+    base = base_of(recipe, data, preprocessor, shared, events)
     base_hash = model_hash(base)
     began = time.perf_counter()
-    answers = _base_predictions(base, base_hash, preprocessor, data.suites, settings, shared, progress)
+    answers = _base_predictions(base, base_hash, preprocessor, data.suites, settings, shared, events)
     measuring = time.perf_counter() - began
-    model, trained = train_or_load(base, base_hash, preprocessor, recipe, data, (folder, shared), progress)
-    pair = _paired(model, recipe, data, preprocessor, shared, progress)
+    model, trained = train_or_load(base, base_hash, preprocessor, recipe, data, (folder, shared), events)
+    pair = _paired(model, recipe, data, preprocessor, shared, events)
     cost, notes = trained.cost, list(trained.notes)
     outcome = None
     if recipe.budget:
         began = time.perf_counter()
-        outcome = _turned(pair, recipe, data, preprocessor, settings, folder, progress)
+        outcome = _turned(pair, recipe, data, preprocessor, settings, folder, events)
         cost = cost.model_copy(update={"scaling_seconds": time.perf_counter() - began})
-        pair, told = _delivered(pair, outcome, recipe, data, preprocessor, (folder, shared), progress)
+        pair, told = _delivered(pair, outcome, recipe, data, preprocessor, (folder, shared), events)
         notes += told
     began = time.perf_counter()
-    measured = measure_pair(pair, preprocessor, data.suites, settings, progress, answers)
+    measured = measure_pair(pair, preprocessor, data.suites, settings, events, answers)
     measuring += time.perf_counter() - began
     texts = is_calibrated(recipe) or recipe.needs_keep_text
     hashes = {key: value for key, value in data.hashes().items() if texts or not key.startswith("calibrate:")}
@@ -117,13 +116,13 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
     return write_record(folder.path, result, measured.items)
 
 
-def make_ready(recipe: Recipe, progress: Progress) -> None:
+def make_ready(recipe: Recipe, events: Events) -> None:
     """Make the model of the run that a recipe goes on from, if it does and it is not there yet; see `ensure_merged`."""
 
     def load_base(earlier: Recipe, data: Data, folder: Path) -> Any:
         trusting = earlier.trust_remote_code
         preprocessor = load_preprocessor(earlier.model, data.family, earlier.max_length, trust_remote_code=trusting)
-        return base_of(earlier, data, preprocessor, folder, progress)
+        return base_of(earlier, data, preprocessor, folder, events)
 
     ensure_merged(recipe, load_base)
 
@@ -135,7 +134,7 @@ def _turned(
     preprocessor: Preprocessor,
     settings: Settings,
     folder: RunFolder,
-    progress: Progress,
+    events: Events,
 ) -> Outcome:
     """How far the update scaling may be turned; from the folder, where that was found out already."""
     if folder.scaling_file.exists():
@@ -143,7 +142,7 @@ def _turned(
             return Outcome.model_validate_json(folder.scaling_file.read_text(encoding="utf-8"))
     job = BudgetSearch.of(recipe, preprocessor, data.control, data.suites.of("task"), settings)
     origin, notes = origin_predictions(recipe.from_run, job)
-    outcome, answers = turn(pair, job, progress, origin)
+    outcome, answers = turn(pair, job, events, origin)
     outcome = outcome.noted(notes)
     note_origin(folder.path, job, answers)
     write_text(folder.scaling_file, outcome.model_dump_json(indent=2) + "\n")
@@ -157,7 +156,7 @@ def _delivered(
     data: Data,
     preprocessor: Preprocessor,
     folders: tuple[RunFolder, Path],
-    progress: Progress,
+    events: Events,
 ) -> tuple[Pair, list[str]]:
     """Write what the update scaling delivers, and the pair that is to be measured: that, read back from where it was written."""
     (folder, shared), alpha, method = folders, outcome.scaling.alpha, recipe.method_name
@@ -170,7 +169,7 @@ def _delivered(
     written: list[Path] = []
     whole = folder.whole
     folder.deliver(method, lambda: written.append(write_setting(pair, alpha, preprocessor, folder.path, whole)))
-    base = base_of(recipe, data, preprocessor, shared, progress)
+    base = base_of(recipe, data, preprocessor, shared, events)
     target = written[0]
     if target.name == "model":
         reason = None if method == "full" else keeps_its_form(pair.tuned_model)
@@ -186,7 +185,7 @@ def _base_predictions(
     suites: Suites,
     settings: Settings,
     shared: Path,
-    progress: Progress,
+    events: Events,
 ) -> Predictions:
     """The base's answers, from the file that another run on the same base and items left, or asked for now."""
     key = _predictions_key(base, base_hash, preprocessor, suites, settings)
@@ -194,17 +193,15 @@ def _base_predictions(
     if file.exists():
         with contextlib.suppress(ValueError):  # a damaged file is made anew
             return Predictions.model_validate_json(file.read_text(encoding="utf-8"))
-    answers = collect_predictions(base, preprocessor, suites.all, settings, progress, "the base answers")
+    answers = collect_predictions(base, preprocessor, suites.all, settings, events, "the base answers")
     write_text(file, answers.model_dump_json())
     return answers
 
 
-def _paired(
-    model: Any, recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path, progress: Progress
-) -> Pair:
+def _paired(model: Any, recipe: Recipe, data: Data, preprocessor: Preprocessor, shared: Path, events: Events) -> Pair:
     """The base inside the adapted model where it is there untouched, else the base loaded anew."""
     if recipe.method_name == "full" or mutates_base(model):
-        return Pair(model, base_of(recipe, data, preprocessor, shared, progress))
+        return Pair(model, base_of(recipe, data, preprocessor, shared, events))
     return Pair(model)
 
 

@@ -13,7 +13,17 @@ from retain.records.metric import Metric, right_or_wrong
 
 SHARES = frozenset(
     {
-        *("acc", "acc_bytes", "acc_mutual_info", "acc_norm", "accuracy", "auc", "balanced_accuracy", "bleu", "bleu_acc"),
+        *(
+            "acc",
+            "acc_bytes",
+            "acc_mutual_info",
+            "acc_norm",
+            "accuracy",
+            "auc",
+            "balanced_accuracy",
+            "bleu",
+            "bleu_acc",
+        ),
         *("contains", "em", "exact", "exact_match", "f1", "hit", "hits", "macro_f1", "micro_f1", "mrr", "precision"),
         *("recall", "reciprocal_rank", "roc_auc", "rouge1", "rouge2", "rouge_l", "rougel", "rougelsum"),
     }

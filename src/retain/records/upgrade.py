@@ -107,7 +107,11 @@ class _Metrics:
 
     def of_point(self, point: Mapping[str, Any]) -> Fields:
         part = "held-out" if point["part"] == HELD_OUT_PART else point["part"]
-        return {**point, "part": part, "metric": self.of(point["name"], point["metric"], (point["base"], point["tuned"]))}
+        return {
+            **point,
+            "part": part,
+            "metric": self.of(point["name"], point["metric"], (point["base"], point["tuned"])),
+        }
 
     def of_limit(self, limit: Mapping[str, Any]) -> Fields:
         of_text = KL_DIVERGENCE if limit["name"] == "kl" else None

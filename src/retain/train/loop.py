@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from retain.data.preprocess import ImagePreprocessor, Preprocessor
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import InputError, TrainingError
+from retain.events import Events
 from retain.recipe import Recipe
 from retain.records.result import Cost, CurvePoint
-from retain.train.callbacks import ProgressBar, StepClock, StopWhenNotFinite, TimedCheckpoint
+from retain.train.callbacks import ReportProgress, StepClock, StopWhenNotFinite, TimedCheckpoint
 from retain.train.prefetch import AheadTrainer, reading_threads
 
 
@@ -121,7 +121,7 @@ def train(
     lessons: Lessons,
     recipe: Recipe,
     directory: Path,
-    progress: Progress,
+    events: Events,
     means: Sequence[TrainerCallback] = (),
 ) -> tuple[Cost, tuple[CurvePoint, ...]]:
     """Train the model in place; go on from a checkpoint under `directory` if there is one.
@@ -131,7 +131,7 @@ def train(
         lessons: what it learns.
         recipe: what to do.
         directory: the run's folder; checkpoints lie in `checkpoints` under it.
-        progress: display for the progress bar.
+        events: receives the progress.
         means: callbacks that act on the training itself; what they log as `retain_…` stands in the curve.
 
     Returns:
@@ -155,7 +155,7 @@ def train(
                 StepClock(),
                 StopWhenNotFinite(),
                 TimedCheckpoint(),
-                ProgressBar(progress, f"{recipe.method_name} learns"),
+                ReportProgress(events, f"{recipe.method_name} learns"),
             ],
         )
     except (ValueError, TypeError, ImportError) as error:

@@ -54,7 +54,9 @@ class Column:
         if len(shapes[0]) != 1 or len(set(shapes)) > 1:
             raise ValueError(f"arrays of one length expected, got {', '.join(map(str, shapes))}.")
         if not len(self.base):
-            raise InputError(f"suite {self.suite!r} holds no items, so nothing can be said of it: give some, or leave it out.")
+            raise InputError(
+                f"suite {self.suite!r} holds no items, so nothing can be said of it: give some, or leave it out."
+            )
         if not 0 <= self.chance < 1:
             raise ValueError("chance must lie in [0, 1).")
         for side, values in zip(("base", "tuned"), sides, strict=True):

@@ -6,6 +6,7 @@ from retain.records.numbers import HUNDREDTHS, POINTS
 from retain.stats.planning import MOST_ITEMS, SURE_TO_SHOW, chance_level_power, fewest_units
 from retain.verdict.evidence import Evidence
 
+
 def lost(evidence: Evidence, p_adjusted: float, tests: int) -> str:
     """What was lost, and why chance does not explain it."""
     counts = "" if evidence.lost is None else f", {evidence.lost} of {evidence.n} lost and {evidence.gained} gained"

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from retain.data.contamination import content_hash, find_contained, find_overlaps, fingerprint, items_hash
 from retain.data.examples import Choice, Example, parse_example
-from retain.data.items import LabelledImage, LabelledText, Request
+from retain.data.item_types import LabelledImage, LabelledText, Request
 
 
 def example(prompt, completion="x"):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from retain.data.items import LabelledImage, LabelledText
+from retain.data.item_types import LabelledImage, LabelledText
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor, broken_images, labels_of, read_image
 from retain.errors import InputError
 from tiny import make_image_processor, make_text_tokenizer, make_tokenizer, write_images

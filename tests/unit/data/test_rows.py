@@ -5,7 +5,7 @@ import json
 import pytest
 
 from retain.data.contamination import find_overlaps
-from retain.data.items import LabelledImage, LabelledText, Match, Question, Request
+from retain.data.item_types import LabelledImage, LabelledText, Match, Question, Request
 from retain.data.rows import FORMS, form_of, item_texts, read_rows
 from tiny import write_images, write_jsonl
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from rich.progress import Progress
 from transformers import TrainerCallback
 
 from retain.data.examples import Example
 from retain.data.tokens import IGNORED, encode_example
 from retain.errors import InputError, TrainingError
+from retain.events import SILENT
 from retain.recipe import Recipe
 from retain.train import loop
 from retain.train.callbacks import StepClock
@@ -25,8 +25,7 @@ def recipe(**change):
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    return SILENT
 
 
 def weights(model):

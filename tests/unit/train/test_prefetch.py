@@ -6,14 +6,14 @@ from itertools import product
 
 import pytest
 import torch
-from rich.progress import Progress
 from transformers import BertForSequenceClassification, TrainerCallback, ViTForImageClassification
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import InputError
+from retain.events import SILENT
 from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
 from retain.train import loop
@@ -37,8 +37,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    return SILENT
 
 
 class Noting(ImagePreprocessor):

@@ -25,7 +25,9 @@ def task_row(evidence: Evidence) -> TaskScore:
     """
     if evidence.n < 2 or evidence.interval is None:
         units = min(evidence.n, evidence.groups)
-        raise InputError(f"task {evidence.suite!r} has {units} test item(s): an interval needs at least two; give more.")
+        raise InputError(
+            f"task {evidence.suite!r} has {units} test item(s): an interval needs at least two; give more."
+        )
     return TaskScore(
         name=evidence.suite,
         metric=evidence.metric,

@@ -1,4 +1,4 @@
-"""Data and models as people hand them over in Python: paths, names or rows in memory, a tokenizer or a processor."""
+"""Arguments of the Python functions as data and preprocessors: paths, names or rows in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
-from retain.data.rows import Rows, parse_rows
+from retain.data.rows import DEFAULT_FORM, Rows, parse_rows
 from retain.errors import InputError
 from retain.evaluate.suites.files import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
@@ -20,7 +20,7 @@ Given = str | Path | Sequence[Mapping[str, Any]]
 
 
 def given_preprocessor(tokenizer: Any, processor: Any, settings: Settings) -> Preprocessor:
-    """What makes the model's inputs.
+    """The preprocessor of a tokenizer or of an image processor.
 
     Raises:
         InputError: neither or both were given.
@@ -36,7 +36,7 @@ def given_suites(
     held_out_text: str | Path | Sequence[str | Path] | None,
     problems: list[str],
 ) -> Suites:
-    """Task and retention suites and held-out text, each part where it is given; problems found are added."""
+    """Read task and retention suites and held-out text, each where it is given; problems are added."""
     found = [] if test is None else [_suite("task", test, "task", problems)]
     found += [_suite(name, data, "keep", problems) for name, data in _named(keep)]
     texts = [held_out_text] if isinstance(held_out_text, (str, Path)) else list(held_out_text or ())
@@ -62,5 +62,5 @@ def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Su
     if not data:
         problems.append(f"{label}: holds no items.")
     numbered = [(f"{label}, row {number}", dict(row)) for number, row in enumerate(data)]
-    rows = parse_rows(label, numbered, problems) if data else Rows("completion", [])
+    rows = parse_rows(label, numbered, problems) if data else Rows(DEFAULT_FORM, [])
     return Suite(label, task_type_of_form(rows.form), part, rows.items)

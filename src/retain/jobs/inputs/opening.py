@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from retain.data.preprocess import Preprocessor, broken_images, labels_of
 from retain.data.rows import AnyItem, Rows, read_rows
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.suites.suite import Suites
+from retain.events import Events
 from retain.hf.adapters.load import is_adapter, load_adapter
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
@@ -54,14 +53,14 @@ class Opening:
     Args:
         recipe: names both models.
         materials: as `read_opened` gives them.
-        progress: display.
+        events: receives the progress.
 
     Raises:
         InputError: the base cannot be loaded, or does not know the classes that are asked for.
     """
 
-    def __init__(self, recipe: MeasuringTuned, materials: Opened, progress: Progress) -> None:
-        self._recipe, self._materials, self._progress = recipe, materials, progress
+    def __init__(self, recipe: MeasuringTuned, materials: Opened, events: Events) -> None:
+        self._recipe, self._materials, self._events = recipe, materials, events
         self.notes: list[str] = []
         trusting = recipe.trust_remote_code
         self.preprocessor = load_preprocessor(
@@ -93,7 +92,7 @@ class Opening:
     def _load_base(self, notes: list[str]) -> Any:
         materials = self._materials
         return _base(
-            self._recipe, materials.family, self._classes, self.preprocessor, materials.train, notes, self._progress
+            self._recipe, materials.family, self._classes, self.preprocessor, materials.train, notes, self._events
         )
 
 
@@ -139,7 +138,7 @@ def _base(
     preprocessor: Preprocessor,
     train: Sequence[AnyItem],
     notes: list[str],
-    progress: Progress,
+    events: Events,
 ) -> Any:
     """The base; a classifier without a head for these classes gets the saved one, or one that is fitted on `train`.
 
@@ -166,7 +165,7 @@ def _base(
     if saved_labels(tuned) is not None:
         restore_head(model, tuned)
     elif train:
-        fit_head(model, preprocessor, train, labels, recipe.evaluation_batch_size, progress)
+        fit_head(model, preprocessor, train, labels, recipe.evaluation_batch_size, events)
     else:
         notes.append(
             "The base has no head for these classes, so it guesses: what its features can tell is not measured. Give "

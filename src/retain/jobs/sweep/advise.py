@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import Progress
 
 from retain.errors import RetainError, TrainingError
 from retain.evaluate.predictions import engine, preprocessor_hash
+from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.inference import device_of
 from retain.jobs.adapt import base_of
@@ -61,11 +61,11 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
         TrainingError: no candidate could be measured.
     """
     until = time.monotonic() + 60 * recipe.sweep_minutes
-    with showing_progress(console) as progress:
-        make_ready(recipe, progress)
+    with showing_progress(console) as events:
+        make_ready(recipe, events)
         data = prepare(recipe)
         learn, held = parted(data.train, recipe.sweep_items)
-        session = _opened(recipe, replace(data, train=learn), held, console, progress)
+        session = _opened(recipe, replace(data, train=learn), held, console, events)
     runs = recipe.runs()
     session.go_through(runs, until)
     best = choose(session.candidates, limit_of(recipe))
@@ -111,8 +111,8 @@ class Session:
                 continue
             if candidate is None:
                 self.begun += 1
-                with showing_progress(self.console) as progress:
-                    candidate = self.bench.candidate(run, key, progress)
+                with showing_progress(self.console) as events:
+                    candidate = self.bench.candidate(run, key, events)
                 if not candidate.failed:
                     write_text(self._file(key), candidate.model_dump_json(indent=2) + "\n")
                 shutil.rmtree(self.folder / key, ignore_errors=True)
@@ -128,8 +128,8 @@ class Session:
         Raises:
             RetainError: it is not, so that the numbers would be wrong.
         """
-        with showing_progress(self.console) as progress:
-            base = self.bench.bare(progress)
+        with showing_progress(self.console) as events:
+            base = self.bench.bare(events)
         if model_hash(base) != self.base_hash:
             raise RetainError("the base changed during the sweep, so its numbers cannot be used; please report this.")
 
@@ -142,21 +142,21 @@ class Session:
         return self.folder / f"trial-{key}.json"
 
 
-def _opened(recipe: AdviseRecipe, data: Data, held: Sequence[Any], console: Console, progress: Progress) -> Session:
+def _opened(recipe: AdviseRecipe, data: Data, held: Sequence[Any], console: Console, events: Events) -> Session:
     """Base, reader and material of a sweep."""
     folder = Path(recipe.output) / "sweep"
     preprocessor = load_preprocessor(
         recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
     )
 
-    def load_base(shown: Progress) -> Any:
+    def load_base(shown: Events) -> Any:
         return base_of(recipe, data, preprocessor, folder, shown)
 
-    base = load_base(progress)
+    base = load_base(events)
     weights = model_hash(base)
     few = recipe.model_copy(update={"calibrate_tokens": min(recipe.calibrate_tokens, KEEP_TOKENS)})
     job = Calibration(
-        base, preprocessor, few, recipe.max_length, data.everything, folder / "statistics", progress, weights
+        base, preprocessor, few, recipe.max_length, data.everything, folder / "statistics", events, weights
     )
     sweep_data = read_sweep_data(recipe, data, job, data.train, held)
     values = recipe.model_dump(mode="json")

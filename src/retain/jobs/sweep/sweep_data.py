@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retain.data.contamination import content_hash, item_content, items_hash
-from retain.data.items import LabelledImage
+from retain.data.item_types import LabelledImage
 from retain.data.preprocess import Preprocessor, TextPreprocessor, labels_of
 from retain.data.rows import AnyItem, evenly
 from retain.errors import InputError

@@ -35,7 +35,7 @@ def write_suite(folder, name="mine", **fields):
         "suite": 1,
         "name": name,
         "title": "Mine",
-        "kind": "choice",
+        "task_type": "choice",
         "sources": [{"file": "rows.jsonl"}],
         **fields,
     }
@@ -289,7 +289,7 @@ def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
     held_out_text = write_suite(
         tmp_path,
         name="Bad Name",
-        kind="chioce",
+        task_type="chioce",
         limt=3,
         limit=0,
         sources=[{"file": "a", "hub": "b"}],
@@ -318,11 +318,11 @@ def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"kind": "neighbours"}, "it needs one"),
+        ({"task_type": "neighbours"}, "it needs one"),
         ({"bank": [{"file": "a"}]}, "no other kind has one"),
         ({"options": {"corruptions": {}}}, "corruptions are for images"),
-        ({"kind": "labels", "options": {"corruptions": {"kinds": ["rain"]}}}, "rain not known"),
-        ({"kind": "labels", "options": {"corruptions": {"severities": [6]}}}, "each must be 1 to 5"),
+        ({"task_type": "labels", "options": {"corruptions": {"kinds": ["rain"]}}}, "rain not known"),
+        ({"task_type": "labels", "options": {"corruptions": {"severities": [6]}}}, "each must be 1 to 5"),
         ({"code": "absent.py"}, "there is no absent.py beside"),
         ({"suite": 2}, "suite: "),
     ],
@@ -400,7 +400,7 @@ def test_the_limit_draws_the_same_items_by_the_seed_in_their_order(tmp_path):
 def test_pictures_are_expanded_into_their_corruptions(tmp_path):
     write_images(tmp_path / "images", ["cat/a.png", "dog/a.png"])
     corruptions = {"kinds": ["fog", "pixelate"], "severities": [1, 5], "seed": 7}
-    fields = {"kind": "labels", "sources": [{"folder": "images"}], "options": {"corruptions": corruptions}}
+    fields = {"task_type": "labels", "sources": [{"folder": "images"}], "options": {"corruptions": corruptions}}
     suite = loaded(write_suite(tmp_path, **fields))
     expected = {
         (group, f"{kind}/{severity}", (kind, severity, 7))

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 
 from retain.data.examples import Choice, Example
-from retain.data.items import LabelledText, Match, Question, Request
+from retain.data.item_types import LabelledText, Match, Question, Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate import columns as compare
@@ -16,6 +15,7 @@ from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.refusal import says_something
 from retain.evaluate.tasks.table import TASK_TYPES, task_type_of_form
 from retain.evaluate.tasks.task_type import Response, Subject
+from retain.events import SILENT
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -218,9 +218,8 @@ def test_batches_change_nothing_and_order_stays(llama, judge):
 def refusals(**settings):
     items = [Request(prompt=f"forbidden{i} b", harmful=True) for i in range(4)]
     suite = Suite("unsafe", "refusal", "keep", items)
-    with Progress(disable=True) as quiet:
-        chosen = Settings(max_length=60, **settings)
-        answers = collect_predictions(make_llama(), PREPROCESSOR, [suite], chosen, quiet, "")
+    chosen = Settings(max_length=60, **settings)
+    answers = collect_predictions(make_llama(), PREPROCESSOR, [suite], chosen, SILENT, "")
     return suite, answers
 
 
@@ -257,15 +256,15 @@ def test_what_says_something_is_an_answer(said):
 def test_suites_that_cannot_be_asked_are_refused():
     mixed = Suite("mixed", "refusal", "keep", [Request(prompt=p, harmful=p == "a") for p in "abc"])
     lone = Suite("lone", "retrieval", "keep", [Match(query="a", match="b")])
-    with pytest.raises(InputError, match="split it in two files") as told, Progress(disable=True) as quiet:
-        collect_predictions(make_llama(), PREPROCESSOR, [mixed, lone], SETTINGS, quiet, "")
+    with pytest.raises(InputError, match="split it in two files") as told:
+        collect_predictions(make_llama(), PREPROCESSOR, [mixed, lone], SETTINGS, SILENT, "")
     assert "at least two" in str(told.value)
 
 
 def test_a_collapse_to_the_largest_class_is_chance():
     items = [LabelledText(text=a, label="rare" if a in "ab" else "common") for a in LETTERS[:8]]
     told, near = Suite("told", "labels", "keep", items), Suite("near", "neighbours", "keep", items, bank=items)
-    assert all(TASK_TYPES[s.kind].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
+    assert all(TASK_TYPES[s.task_type].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
     alike = Suite("alike", "labels", "keep", items[2:])
     assert 0.99 < TASK_TYPES["labels"].metrics(alike)[0].chance[0] < 1
 
@@ -275,8 +274,7 @@ def test_items_of_a_group_are_one_unit():
         Choice(question=f"{a} then", choices=("b", "c"), answer=0, group=f"g{i // 4}") for i, a in enumerate(LETTERS)
     ]
     suite = Suite("grouped", "choice", "keep", items)
-    with Progress(disable=True) as quiet:
-        base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, quiet, "")
+    base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, SILENT, "")
     column = compare.columns(suite, base, base)[0]
     assert len(set(column.groups)) == 7
     alone = Suite(
@@ -293,8 +291,7 @@ def test_parts_of_a_suite_keep_their_groups():
     ]
     suite = Suite("parts", "choice", "keep", items)
     right, wrong = Response(answer="b", options=(0.0, -1.0)), Response(answer="c", options=(-1.0, 0.0))
-    with Progress(disable=True) as quiet:
-        base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, quiet, "")
+    base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, SILENT, "")
     base = base.model_copy(update={"responses": {"parts": (right,) * 24}})
     tuned = base.model_copy(update={"responses": {"parts": tuple(wrong if i < 8 else right for i in range(24))}})
     alone = [item.model_copy(update={"group": None}) for item in items]

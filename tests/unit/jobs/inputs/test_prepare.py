@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.data.rows import evenly
 from retain.data.sources import read_passages
 from retain.evaluate.suites.suite import Suite, Suites
