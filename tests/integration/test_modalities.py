@@ -111,13 +111,11 @@ def recipe(place, modality, output, **fields):
 
 
 def run(given):
-    with Progress(disable=True) as quiet:
-        return tune(given, quiet)
+    return tune(given, SILENT)
 
 
 def measured(**fields):
-    with Progress(disable=True) as quiet:
-        return measure_recipe(MeasureRecipe(drift=False, **fields), quiet)
+    return measure_recipe(MeasureRecipe(drift=False, **fields), SILENT)
 
 
 def fresh(place, modality, labels):

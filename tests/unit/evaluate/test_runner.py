@@ -46,8 +46,7 @@ def adapted():
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    yield SILENT
 
 
 def test_a_batch_scores_as_each_sequence_alone():

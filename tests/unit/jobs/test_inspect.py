@@ -25,7 +25,7 @@ RANK = 4
 
 
 def look(path, rank=RANK):
-    return inspect(path, rank, Progress(disable=True))
+    return inspect(path, rank, SILENT)
 
 
 @pytest.fixture(scope="module")

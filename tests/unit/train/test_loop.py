@@ -25,8 +25,7 @@ def recipe(**change):
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    yield SILENT
 
 
 def weights(model):

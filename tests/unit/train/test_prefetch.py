@@ -37,8 +37,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    yield SILENT
 
 
 class Noting(ImagePreprocessor):

@@ -90,8 +90,7 @@ def disturbed(base, name, fields=None, size=0.1):
 
 
 def measured(pair, keep, learn):
-    with Progress(disable=True) as progress:
-        return measure_drift(pair, keep, learn, progress)
+    return measure_drift(pair, keep, learn, SILENT)
 
 
 def rows_alone(batches):
