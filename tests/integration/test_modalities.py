@@ -111,11 +111,13 @@ def recipe(place, modality, output, **fields):
 
 
 def run(given):
-    return tune(given, SILENT)
+    with Progress(disable=True) as quiet:
+        return tune(given, quiet)
 
 
 def measured(**fields):
-    return measure_recipe(MeasureRecipe(drift=False, **fields), SILENT)
+    with Progress(disable=True) as quiet:
+        return measure_recipe(MeasureRecipe(drift=False, **fields), quiet)
 
 
 def fresh(place, modality, labels):

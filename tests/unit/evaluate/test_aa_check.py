@@ -28,8 +28,9 @@ SAID = Suite("said", "completion", "task", [Example(prompt=f"{a} b", completion=
 
 def check(before, now, suite, **settings):
     chosen = Settings(batch_size=7, generate=0, **settings)
-    answers = collect_predictions(before, PREPROCESSOR, [suite], chosen, SILENT, "")
-    return run_aa_check(Pair(make_llama(), now), PREPROCESSOR, [suite], chosen, answers, SILENT)
+    with Progress(disable=True) as quiet:
+        answers = collect_predictions(before, PREPROCESSOR, [suite], chosen, quiet, "")
+        return run_aa_check(Pair(make_llama(), now), PREPROCESSOR, [suite], chosen, answers, quiet)
 
 
 @pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.task_type)
@@ -59,8 +60,9 @@ def test_a_start_that_rewrites_the_base_is_refused_and_seen():
     with pytest.raises(InputError, match="untouched base a second time"):
         Pair.of(model)
     chosen = Settings(batch_size=7, generate=0)
-    answers = collect_predictions(make_llama(), PREPROCESSOR, [SAID], chosen, SILENT, "")
-    found = run_aa_check(Pair(model), PREPROCESSOR, [SAID], chosen, answers, SILENT)
+    with Progress(disable=True) as quiet:
+        answers = collect_predictions(make_llama(), PREPROCESSOR, [SAID], chosen, quiet, "")
+        found = run_aa_check(Pair(model), PREPROCESSOR, [SAID], chosen, answers, quiet)
     assert not found.passed
 
 
@@ -84,14 +86,15 @@ def test_rounding_in_16_bits_may_turn_a_few_written_answers(dtype, turned, passe
     suite = Suite("asked", "refusal", "keep", requests)
     model = make_llama().to(getattr(torch, dtype))
     chosen = Settings(batch_size=16, aa_items=16, max_new_tokens=4)
-    answers = collect_predictions(model, PREPROCESSOR, [suite], chosen, SILENT, "")
-    first = [
-        response.model_copy(update={"values": {**response.values, "refused": 1 - response.values["refused"]}})
-        if k < turned
-        else response
-        for k, response in enumerate(answers.responses["asked"])
-    ]
-    other = answers.model_copy(update={"responses": {"asked": tuple(first)}})
-    found = run_aa_check(Pair(make_llama(), model), PREPROCESSOR, [suite], chosen, other, SILENT)
+    with Progress(disable=True) as quiet:
+        answers = collect_predictions(model, PREPROCESSOR, [suite], chosen, quiet, "")
+        first = [
+            response.model_copy(update={"values": {**response.values, "refused": 1 - response.values["refused"]}})
+            if k < turned
+            else response
+            for k, response in enumerate(answers.responses["asked"])
+        ]
+        other = answers.model_copy(update={"responses": {"asked": tuple(first)}})
+        found = run_aa_check(Pair(make_llama(), model), PREPROCESSOR, [suite], chosen, other, quiet)
     assert (found.changed, found.passed) == (turned, passes)
     assert ("turned by rounding" in found.note) == passes

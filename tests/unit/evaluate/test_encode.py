@@ -86,7 +86,8 @@ def test_a_ledger_tells_inputs_apart():
 
 
 def input_hash(suite, preprocessor, model, **settings):
-    return collect_predictions(model, preprocessor, [suite], Settings(**settings), SILENT, "").conditions.input_hash
+    with Progress(disable=True) as bars:
+        return collect_predictions(model, preprocessor, [suite], Settings(**settings), bars, "").conditions.input_hash
 
 
 def test_equal_questions_have_one_hash_and_a_changed_template_or_prompt_another():
@@ -135,5 +136,5 @@ def test_sides_that_are_asked_otherwise_are_refused(change):
     suite = Suite(
         "told", "labels", "task", [LabelledText(text="a b", label="LABEL_0"), LabelledText(text="c", label="LABEL_1")]
     )
-    with, pytest.raises(RetainError, match=f"not asked alike.*{change}"):
-        measure_pair(Pair(other, model), TextPreprocessor(make_text_tokenizer(), 60), Suites([suite]), Settings(), SILENT)
+    with Progress(disable=True) as bars, pytest.raises(RetainError, match=f"not asked alike.*{change}"):
+        measure_pair(Pair(other, model), TextPreprocessor(make_text_tokenizer(), 60), Suites([suite]), Settings(), bars)

@@ -46,7 +46,8 @@ def adapted():
 
 @pytest.fixture
 def quiet():
-    yield SILENT
+    with Progress(disable=True) as progress:
+        yield progress
 
 
 def test_a_batch_scores_as_each_sequence_alone():

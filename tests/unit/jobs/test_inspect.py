@@ -25,7 +25,7 @@ RANK = 4
 
 
 def look(path, rank=RANK):
-    return inspect(path, rank, SILENT)
+    return inspect(path, rank, Progress(disable=True))
 
 
 @pytest.fixture(scope="module")

@@ -62,11 +62,11 @@ def cut_off(tmp_path, monkeypatch):
     """Train a model up to an interruption; what gives its folder."""
 
     def run(make):
-        with monkeypatch.context() as patched:
+        with monkeypatch.context() as patched, Progress(disable=True) as quiet:
             patched.setattr("retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
             patched.setattr(loop, "StopWhenNotFinite", StopAt)
             with pytest.raises(KeyboardInterrupt):
-                train(*make(tmp_path / "data"), RECIPE, tmp_path / "cut", SILENT)
+                train(*make(tmp_path / "data"), RECIPE, tmp_path / "cut", quiet)
         return tmp_path / "cut"
 
     return run
@@ -75,10 +75,11 @@ def cut_off(tmp_path, monkeypatch):
 @pytest.mark.parametrize("make", [vit, bert, llama, tied])
 def test_an_interrupted_run_ends_as_an_unbroken_one(make, tmp_path, cut_off):
     folder = cut_off(make)
-    resumed, lessons = make(tmp_path / "data")
-    _, curve = train(resumed, lessons, RECIPE, folder, SILENT)
-    whole, lessons = make(tmp_path / "data")
-    _, expected = train(whole, lessons, RECIPE, tmp_path / "whole", SILENT)
+    with Progress(disable=True) as quiet:
+        resumed, lessons = make(tmp_path / "data")
+        _, curve = train(resumed, lessons, RECIPE, folder, quiet)
+        whole, lessons = make(tmp_path / "data")
+        _, expected = train(whole, lessons, RECIPE, tmp_path / "whole", quiet)
     assert [point.loss for point in curve] == [point.loss for point in expected]
     for (name, left), right in zip(whole.named_parameters(), resumed.parameters(), strict=True):
         assert torch.equal(left, right), name
@@ -99,5 +100,5 @@ def test_a_checkpoint_without_some_weights_is_refused(tmp_path, cut_off):
         held = load_file(file)
         save_file({name.replace("layers.0", "layers.9"): value for name, value in held.items()}, file)
     model, lessons = vit(tmp_path / "data")
-    with, pytest.raises(TrainingError, match=r"no values for \d+ weights.*layers.0"):
-        train(model, lessons, RECIPE, folder, SILENT)
+    with Progress(disable=True) as quiet, pytest.raises(TrainingError, match=r"no values for \d+ weights.*layers.0"):
+        train(model, lessons, RECIPE, folder, quiet)

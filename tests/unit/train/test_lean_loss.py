@@ -291,7 +291,8 @@ def test_the_loop_of_retain_takes_it(tmp_path, monkeypatch):
     recipe = Recipe(
         model="m", train="t", test="e", output="o", method="full", learning_rate=1e-2, max_steps=2, batch_size=4
     )
-    train(make_llama(), Lessons.of_text(ENCODED, pad_id=0), recipe, tmp_path, SILENT)
+    with Progress(disable=True) as progress:
+        train(make_llama(), Lessons.of_text(ENCODED, pad_id=0), recipe, tmp_path, progress)
     assert seen == [True]
 
 
@@ -304,8 +305,9 @@ def test_anchor_limit_and_watch_see_the_same_training(tmp_path, monkeypatch):
         monkeypatch.setattr(loop, "AheadTrainer", partial(AheadTrainer, plain=plain))
         kl_monitor = KLMonitor(kept, every=2)
         means = [KLPenalty(kept, weight=0.5), UpdateLimit(0.05), kl_monitor]
-        lessons = Lessons.of_text(ENCODED, pad_id=0)
-        _, curve = train(adapted(make_llama()), lessons, recipe, tmp_path / str(plain), SILENT, means)
+        with Progress(disable=True) as progress:
+            lessons = Lessons.of_text(ENCODED, pad_id=0)
+            _, curve = train(adapted(make_llama()), lessons, recipe, tmp_path / str(plain), progress, means)
         curves.append([*((point.loss, point.kl_nats_per_token) for point in curve), *kl_monitor.points])
     assert len(curves[0]) > 2
     for one, other in zip(*curves, strict=True):

@@ -55,7 +55,8 @@ def test_a_fitted_head_finds_what_a_random_one_does_not(kind, labels):
     train, test = texts(300, labels), texts(60, labels, seed=1)
     before = accuracy(model, preprocessor, test, labels)
     body = {key: value.clone() for key, value in model.base_model.state_dict().items()}
-    fit_head(model, preprocessor, train, labels, 16, SILENT)
+    with Progress(disable=True) as quiet:
+        fit_head(model, preprocessor, train, labels, 16, quiet)
     assert accuracy(model, preprocessor, test, labels) > max(0.8, before + 0.15)
     assert all(torch.equal(value, body[key]) for key, value in model.base_model.state_dict().items())
 
@@ -82,7 +83,8 @@ def test_the_head_does_not_depend_on_batches():
     heads = []
     for size in (1, 16):
         model, preprocessor = classifier("bert", 2)
-        fit_head(model, preprocessor, texts(40, ("calm", "loud")), ["calm", "loud"], size, SILENT)
+        with Progress(disable=True) as quiet:
+            fit_head(model, preprocessor, texts(40, ("calm", "loud")), ["calm", "loud"], size, quiet)
         heads.append(model.classifier.weight.clone())
     torch.testing.assert_close(heads[0], heads[1], atol=1e-3, rtol=1e-2)
 
@@ -102,6 +104,7 @@ def test_a_rare_class_is_not_passed_over(monkeypatch):
     monkeypatch.setattr(probe.evenly_chosen, "__defaults__", (20,))
     items = [*texts(60, ("calm", "loud")), LabelledText(text="c d", label="odd")]
     model, preprocessor = classifier("bert", 3)
-    fit_head(model, preprocessor, items, ["calm", "loud", "odd"], 16, SILENT)
+    with Progress(disable=True) as quiet:
+        fit_head(model, preprocessor, items, ["calm", "loud", "odd"], 16, quiet)
     assert model.classifier.weight.isfinite().all()
     assert len({tuple(row) for row in model.classifier.weight.tolist()}) == 3

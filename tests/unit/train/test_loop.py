@@ -25,7 +25,8 @@ def recipe(**change):
 
 @pytest.fixture
 def quiet():
-    yield SILENT
+    with Progress(disable=True) as progress:
+        yield progress
 
 
 def weights(model):

@@ -37,7 +37,8 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def quiet():
-    yield SILENT
+    with Progress(disable=True) as progress:
+        yield progress
 
 
 class Noting(ImagePreprocessor):

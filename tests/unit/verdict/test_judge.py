@@ -70,13 +70,15 @@ def what_a_model_knows():
 @pytest.fixture(scope="module")
 def destroyed(what_a_model_knows):
     model, preprocessor, suites = what_a_model_knows
-    return measure_pair(Pair(make_llama(seed=9), model), preprocessor, suites, SETTINGS, SILENT)
+    with Progress(disable=True) as quiet:
+        return measure_pair(Pair(make_llama(seed=9), model), preprocessor, suites, SETTINGS, quiet)
 
 
 @pytest.fixture(scope="module")
 def unchanged(what_a_model_knows):
     model, preprocessor, suites = what_a_model_knows
-    return measure_pair(Pair(peaked_llama(), model), preprocessor, suites, SETTINGS, SILENT)
+    with Progress(disable=True) as quiet:
+        return measure_pair(Pair(peaked_llama(), model), preprocessor, suites, SETTINGS, quiet)
 
 
 def test_a_base_against_itself_has_lost_nothing(unchanged):

@@ -90,7 +90,8 @@ def disturbed(base, name, fields=None, size=0.1):
 
 
 def measured(pair, keep, learn):
-    return measure_drift(pair, keep, learn, SILENT)
+    with Progress(disable=True) as progress:
+        return measure_drift(pair, keep, learn, progress)
 
 
 def rows_alone(batches):

@@ -218,8 +218,9 @@ def test_batches_change_nothing_and_order_stays(llama, judge):
 def refusals(**settings):
     items = [Request(prompt=f"forbidden{i} b", harmful=True) for i in range(4)]
     suite = Suite("unsafe", "refusal", "keep", items)
-    chosen = Settings(max_length=60, **settings)
-    answers = collect_predictions(make_llama(), PREPROCESSOR, [suite], chosen, SILENT, "")
+    with Progress(disable=True) as quiet:
+        chosen = Settings(max_length=60, **settings)
+        answers = collect_predictions(make_llama(), PREPROCESSOR, [suite], chosen, quiet, "")
     return suite, answers
 
 
@@ -256,8 +257,8 @@ def test_what_says_something_is_an_answer(said):
 def test_suites_that_cannot_be_asked_are_refused():
     mixed = Suite("mixed", "refusal", "keep", [Request(prompt=p, harmful=p == "a") for p in "abc"])
     lone = Suite("lone", "retrieval", "keep", [Match(query="a", match="b")])
-    with pytest.raises(InputError, match="split it in two files") as told:
-        collect_predictions(make_llama(), PREPROCESSOR, [mixed, lone], SETTINGS, SILENT, "")
+    with pytest.raises(InputError, match="split it in two files") as told, Progress(disable=True) as quiet:
+        collect_predictions(make_llama(), PREPROCESSOR, [mixed, lone], SETTINGS, quiet, "")
     assert "at least two" in str(told.value)
 
 
@@ -274,7 +275,8 @@ def test_items_of_a_group_are_one_unit():
         Choice(question=f"{a} then", choices=("b", "c"), answer=0, group=f"g{i // 4}") for i, a in enumerate(LETTERS)
     ]
     suite = Suite("grouped", "choice", "keep", items)
-    base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, SILENT, "")
+    with Progress(disable=True) as quiet:
+        base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, quiet, "")
     column = compare.columns(suite, base, base)[0]
     assert len(set(column.groups)) == 7
     alone = Suite(
@@ -291,7 +293,8 @@ def test_parts_of_a_suite_keep_their_groups():
     ]
     suite = Suite("parts", "choice", "keep", items)
     right, wrong = Response(answer="b", options=(0.0, -1.0)), Response(answer="c", options=(-1.0, 0.0))
-    base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, SILENT, "")
+    with Progress(disable=True) as quiet:
+        base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, quiet, "")
     base = base.model_copy(update={"responses": {"parts": (right,) * 24}})
     tuned = base.model_copy(update={"responses": {"parts": tuple(wrong if i < 8 else right for i in range(24))}})
     alone = [item.model_copy(update={"group": None}) for item in items]
