@@ -224,7 +224,7 @@ def test_a_csv_of_texts_is_the_same_data_as_json_lines(place, trained):
     table = prepare(recipe(place, "text", place / "none", method="vefa", train=str(place / "train.csv"))).data
     lines = read_rows(trained[0].train, [])
     assert (table.train, table.labels) == (lines.items, list(POOLS))
-    assert table.hashes()["train"] == trained[1].provenance.data_hashes["train"]
+    assert table.hashes["train"] == trained[1].provenance.data_hashes["train"]
 
 
 def test_an_interrupted_training_goes_on_where_it_was(place, trained, tmp_path, monkeypatch):
