@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +13,19 @@ from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.runner import Measured, measure_pair
-from retain.evaluate.suites.suite import Settings, Suites
+from retain.evaluate.suites.suite import Suites
 from retain.events import Events
 from retain.hf.models.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.harness_record import with_harness_tasks
+from retain.jobs.inputs.data import suite_hashes
 from retain.jobs.inputs.families import family_of_model, harness_problems, judge_problems, unknown_classes, wrong_kinds
-from retain.jobs.inputs.given import Given, given_preprocessor, given_suites
-from retain.jobs.inputs.opening import Opening, read_opened
-from retain.jobs.inputs.prepare import settings_of, suite_hashes
+from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.opening import Opening, read_tuned_data
+from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
+from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
 from retain.records.result import Cost, MethodRecord, Parameters, Result
 
@@ -64,10 +65,7 @@ def measure(
         RetainError: the two models cannot be asked alike (another dtype, attention, device).
     """
     problems: list[str] = []
-    try:
-        chosen = replace(Settings(), **settings)
-    except TypeError as error:
-        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
+    chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, chosen)
     suites = given_suites(test, keep, held_out_text, problems)
     family = family_of_model(base, preprocessor)
@@ -80,14 +78,10 @@ def measure(
     if not (suites.all or suites.held_out_text):
         raise InputError("nothing to measure: give at least one of test, keep and reference.")
     pair = Pair.of(base, tuned)
-    console = make_console()
-    console.quiet = not show_progress
-    began = time.perf_counter()
-    with showing_progress(console) as events:
+    with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
         measured = measure_pair(pair, preprocessor, suites, chosen, events)
-    took = time.perf_counter() - began
     name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
-    result = _result(name, pair, suites, measured, model_hash(base), took)
+    result = _result(name, pair, suites, measured, model_hash(base), measuring.seconds)
     return result if output is None else write_record(Path(output), result, measured.items)
 
 
@@ -98,22 +92,20 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
         InputError: with every problem of data and models.
     """
     problems: list[str] = []
-    materials = read_opened(recipe, problems)
-    problems += harness_problems(recipe.lm_eval, materials.family, materials.suites)
+    data = read_tuned_data(recipe, problems)
+    problems += harness_problems(recipe.lm_eval, data.family, data.suites)
     if problems:
         raise InputError(problems)
-    opened, suites, settings = Opening(recipe, materials, events), materials.suites, settings_of(recipe)
-    preprocessor = opened.preprocessor
-    began = time.perf_counter()
-    answers = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
-    took = time.perf_counter() - began
+    opened, suites, settings = Opening(recipe, data, events), data.suites, settings_of(recipe)
+    preprocessor, measuring = opened.preprocessor, Stopwatch()
+    with measuring:
+        predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
     pair = opened.pair()
-    began = time.perf_counter()
-    measured = measure_pair(pair, preprocessor, suites, settings, events, answers)
-    measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
-    took += time.perf_counter() - began
+    with measuring:
+        measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
+        measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
-    result = _result(recipe.model, pair, suites, measured, opened.base_hash, took)
+    result = _result(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
     return write_record(Path(recipe.output), result, measured.items)
 
 

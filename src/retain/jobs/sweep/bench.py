@@ -29,6 +29,7 @@ from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import evaluating, padding_id
 from retain.hf.models.sides import mutates_base
 from retain.hf.scaling import scaled
+from retain.jobs.adapt import training_set_of
 from retain.jobs.calibrate import Calibration
 from retain.jobs.inputs.calibration_texts import Passages
 from retain.jobs.inputs.prepare import adapter_fields
@@ -39,7 +40,7 @@ from retain.methods import lookup as choose
 from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
 from retain.recipe import Recipe
 from retain.records.sweep_record import Candidate, Point
-from retain.train.loop import Lessons, train
+from retain.train.loop import train
 from retain.train.regularise.divergence import Divergence
 
 SETTINGS = (0.5, 1.0)
@@ -194,17 +195,11 @@ class Bench:
 
     def _learn(self, model: Any, run: Recipe, folder: Path, events: Events) -> float:
         """Train in place; the median seconds of a step."""
-        lessons, kept = self._lessons(model), self._material.kept
-        lessons, means = with_regularisers(lessons, kept if run.needs_keep_text else (), run, self._job.preprocessor)
-        cost, _ = train(model, lessons, run_candidate(run, self._steps), folder, events, means)
+        preprocessor, kept = self._job.preprocessor, self._material.kept
+        learned = training_set_of(model, preprocessor, self._material.learn)
+        learned, callbacks = with_regularisers(learned, kept if run.needs_keep_text else (), run, preprocessor)
+        cost, _ = train(model, learned, run_candidate(run, self._steps), folder, events, callbacks)
         return cost.step_seconds_median
-
-    def _lessons(self, model: Any) -> Lessons:
-        preprocessor, learn = self._job.preprocessor, self._material.learn
-        if isinstance(preprocessor, TextPreprocessor) and not is_classifier(model):
-            rows = [encode_example(preprocessor.tokenizer, item, preprocessor.max_length) for item in _examples(learn)]
-            return Lessons.of_text(rows, padding_id(preprocessor.tokenizer))
-        return Lessons.of_classes(learn, preprocessor, class_names(model))
 
     def _points(self, model: Any) -> tuple[Point, ...]:
         divergence, found = Divergence(), []

@@ -15,7 +15,7 @@ from retain.errors import InputError
 from retain.hf.models.inference import padding_id
 from retain.jobs.calibrate import Calibration
 from retain.jobs.inputs.calibration_texts import Passages, as_passages, considered
-from retain.jobs.inputs.prepare import Data
+from retain.jobs.inputs.data import Data
 from retain.jobs.regularisers import LONGEST
 from retain.jobs.self_generated import batched
 from retain.recipe import AdviseRecipe
