@@ -76,3 +76,8 @@ class Drift(Record):
     hidden: tuple[HiddenDrift, ...] = ()
     feature_scales: tuple[FeatureScaleLayer, ...] = ()
     note: str = ""
+
+    def joined(self, other: Drift) -> Drift:
+        """This with the measures that the other has, and the notes of both."""
+        measures = {name: getattr(other, name) for name in other.model_fields_set - {"note"}}
+        return self.model_copy(update={**measures, "note": " ".join(filter(None, (self.note, other.note)))})

@@ -66,7 +66,7 @@ def keep_row(column: Column, seed: int) -> tuple[Evidence, KeepScore]:
     )
     if status == "too few items":
         return evidence, score
-    found = {"base": evidence.base, "tuned": evidence.tuned}
+    found: dict[str, object] = {"base": evidence.base, "tuned": evidence.tuned}
     found |= {"p_value": evidence.p_value, "interval": evidence.interval}
     if evidence.lost is not None and evidence.gained is not None:
         found |= {"lost": evidence.lost / evidence.n, "gained": evidence.gained / evidence.n}
