@@ -73,6 +73,12 @@ def metrics_of_answers() -> Iterator[Row]:
     return (row for row in METRICS.values() if row.of_answer)
 
 
+def metric_named(name: str) -> Metric | None:
+    """The metric of a name; None where the table has none."""
+    row = METRICS.get(name)
+    return None if row is None else row.metric
+
+
 def _named(value: object) -> object:
     if not isinstance(value, str):
         return value

@@ -54,9 +54,7 @@ class Column:
         if len(shapes[0]) != 1 or len(set(shapes)) > 1:
             raise ValueError(f"arrays of one length expected, got {', '.join(map(str, shapes))}.")
         if not len(self.base):
-            raise InputError(
-                f"suite {self.suite!r} holds no items, so nothing can be said of it: give some, or leave it out."
-            )
+            raise InputError(f"{self.suite}: holds no items, so nothing can be said of it: give some, or leave it out.")
         if not 0 <= self.chance < 1:
             raise ValueError("chance must lie in [0, 1).")
         for side, values in zip(("base", "tuned"), sides, strict=True):
@@ -64,9 +62,10 @@ class Column:
 
     def _check(self, side: str, values: Floats) -> None:
         if not np.isfinite(values).all():
+            place = int(np.argmin(np.isfinite(values)))
             raise RetainError(
-                f"{self.metric.name} of the {side} model is not finite on item {int(np.argmin(np.isfinite(values)))} of "
-                f"{self.suite!r}: its output is broken. Try a lower learning rate, or a dtype with more range."
+                f"{self.metric.name} of the {side} model is not finite on item {place} of {self.suite!r}: its output "
+                "is broken. Try a lower learning rate, or a dtype with more range."
             )
         low, high = self.metric.low, self.metric.high
         inside = (low is None or values.min() >= low - ROUNDING * abs(low)) and (
@@ -74,8 +73,8 @@ class Column:
         )
         if not inside or (self.metric.right_or_wrong and not np.isin(values, (0, 1)).all()):
             raise InputError(
-                f"{self.metric.name} of {self.suite!r}, {side}: values from {values.min():g} to {values.max():g} are not "
-                f"what the metric declares ({_declared(self.metric)})."
+                f"{self.metric.name} of {self.suite!r}, {side}: values from {values.min():g} to {values.max():g} are "
+                f"not what the metric declares ({_declared(self.metric)})."
             )
 
     @property
@@ -91,7 +90,7 @@ class Column:
             base=self.base[chosen],
             tuned=self.tuned[chosen],
             weights=None if self.weights is None else self.weights[chosen],
-            groups=None if groups is None else [groups[place] for place in np.flatnonzero(chosen)],
+            groups=None if groups is None else [groups[int(place)] for place in np.flatnonzero(chosen)],
         )
 
 

@@ -108,8 +108,10 @@ def whole_data(found: Sequence[Whole]) -> list[dict[str, Any]]:
     """The same as plain values: gains are improvements over the base, in the metric's own unit."""
     return [
         {
-            "task": {"name": whole.task[0], "metric": whole.task[1]},
-            "keep": None if whole.axis.suite is None else {"name": whole.axis.suite[0], "metric": whole.axis.suite[1]},
+            "task": {"name": whole.task[0], "metric": whole.task[1].name},
+            "keep": None
+            if whole.axis.suite is None
+            else {"name": whole.axis.suite[0], "metric": whole.axis.suite[1].name},
             "kept": "retention" if whole.axis.suite else "kl_nats_per_token",
             "reference_point": {"gain": whole.held_out_text[0], "task": whole.base, "kept": whole.held_out_text[1]},
             "level": None if whole.level is None else {"gain": whole.level, "task": _score(whole)},
