@@ -24,7 +24,20 @@ SHARES = frozenset(
             "bleu",
             "bleu_acc",
         ),
-        *("contains", "em", "exact", "exact_match", "f1", "hit", "hits", "macro_f1", "micro_f1", "mrr", "precision"),
+        *(
+            "bleu_acc",
+            "contains",
+            "em",
+            "exact",
+            "exact_match",
+            "f1",
+            "hit",
+            "hits",
+            "macro_f1",
+            "micro_f1",
+            "mrr",
+            "precision",
+        ),
         *("recall", "reciprocal_rank", "roc_auc", "rouge1", "rouge2", "rouge_l", "rougel", "rougelsum"),
     }
 )

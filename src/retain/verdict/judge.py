@@ -92,10 +92,12 @@ def held_out_columns(items: Sequence[Item]) -> list[Column]:
     domains: dict[str | None, list[Item]] = defaultdict(list)
     for window in items:
         domains[window.condition].append(window)
-    names = {
-        domain: f"{HELD_OUT_TEXT}: {domain or 'other'}" if len(domains) > 1 else HELD_OUT_TEXT for domain in domains
-    }
-    return [column_of_items(names[domain], CROSS_ENTROPY, part) for domain, part in domains.items()]
+    if len(domains) == 1:
+        return [column_of_items(HELD_OUT_TEXT, CROSS_ENTROPY, items)]
+    return [
+        column_of_items(f"{HELD_OUT_TEXT}: {domain or 'other'}", CROSS_ENTROPY, part)
+        for domain, part in domains.items()
+    ]
 
 
 def evidence_of_record(

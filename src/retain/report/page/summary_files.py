@@ -119,11 +119,10 @@ def _row(group: Group, run: Run) -> dict[str, Any]:
         "train_seconds": result.cost.train_seconds,
     }
     for score in result.task:
+        name = f"task.{score.name}.{score.metric.name}"
         for field in ("n", "base", "tuned"):
-            row[f"task.{score.name}.{score.metric.name}.{field}"] = getattr(score, field)
-        row[f"task.{score.name}.{score.metric.name}.low"], row[f"task.{score.name}.{score.metric.name}.high"] = (
-            score.interval
-        )
+            row[f"{name}.{field}"] = getattr(score, field)
+        row[f"{name}.low"], row[f"{name}.high"] = score.interval
     for kept in result.keep:
         for field in ("n", "status", "base", "tuned", "lost", "gained", "p_value", "retention"):
             row[f"keep.{kept.name}.{kept.metric.name}.{field}"] = getattr(kept, field)

@@ -27,9 +27,7 @@ def _breakdown_table(group: Sequence[Breakdown]) -> Table:
             numbers.plain(part.base, unit),
             numbers.plain(part.tuned, unit),
             numbers.change(part.tuned - part.base, part.interval, unit),
-            reading_cell(read_change(part.interval, higher_is_better=metric.higher_is_better))
-            if part.interval
-            else numbers.MISSING,
+            _reading(part),
         )
         for part in group
     )
@@ -37,6 +35,12 @@ def _breakdown_table(group: Sequence[Breakdown]) -> Table:
     head = ("Condition", "Items", "Base", "Tuned", "Change vs base [95%]", "Reading")
     note = "Each interval stands by itself: of many conditions, one in twenty looks changed by luck alone."
     return Table(caption, head, rows, note)
+
+
+def _reading(part: Breakdown) -> str:
+    if part.interval is None:
+        return numbers.MISSING
+    return reading_cell(read_change(part.interval, higher_is_better=part.metric.higher_is_better))
 
 
 def calibration_table(result: Result) -> Table | None:

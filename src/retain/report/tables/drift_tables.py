@@ -94,10 +94,7 @@ def _feature_scale_table(drift: Drift) -> Table:
         )
         for layer in top
     )
-    shown = (
-        f" The {len(top)} largest of {len(drift.feature_scales)} layers."
-        if len(drift.feature_scales) > len(top)
-        else ""
-    )
+    layers = len(drift.feature_scales)
+    shown = f" The {len(top)} largest of {layers} layers." if layers > len(top) else ""
     note = f"Amount: how large the change of a layer's input is, relative to the input, in the mean (|T x|/|x|).{shown}"
     return Table("Where the adapter acts", ("Layer", "Amount", "Share", "Strongest features"), rows, note)
