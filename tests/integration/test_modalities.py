@@ -208,7 +208,7 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
     result = run(given)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
     del files[tmp_path / "run" / "run.json"]
-    monkeypatch.setattr("retain.jobs.adapt.load_with_news", None)  # no model is needed any more
+    monkeypatch.setattr("retain.jobs.inputs.models.ModelSpec.load", None)  # no model is needed any more
     assert run(given) == result
     assert all(path.stat().st_mtime_ns == changed for path, changed in files.items())
     monkeypatch.undo()
@@ -221,10 +221,10 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
 
 
 def test_a_csv_of_texts_is_the_same_data_as_json_lines(place, trained):
-    table = prepare(recipe(place, "text", place / "none", method="vefa", train=str(place / "train.csv")))
+    table = prepare(recipe(place, "text", place / "none", method="vefa", train=str(place / "train.csv"))).data
     lines = read_rows(trained[0].train, [])
     assert (table.train, table.labels) == (lines.items, list(POOLS))
-    assert table.hashes()["train"] == trained[1].provenance.data_hashes["train"]
+    assert table.hashes["train"] == trained[1].provenance.data_hashes["train"]
 
 
 def test_an_interrupted_training_goes_on_where_it_was(place, trained, tmp_path, monkeypatch):

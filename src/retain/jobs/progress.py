@@ -23,10 +23,10 @@ WIDTH_WITHOUT_TERMINAL = 100
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def make_console() -> Console:
+def make_console(*, quiet: bool = False) -> Console:
     """Make the console for tables and lines; 100 columns wide where the width is unknown."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    console = Console(highlight=False, quiet=quiet)
+    return console if console.is_terminal else Console(highlight=False, quiet=quiet, width=WIDTH_WITHOUT_TERMINAL)
 
 
 @contextmanager

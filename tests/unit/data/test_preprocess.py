@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from retain.data.item_types import LabelledImage, LabelledText
-from retain.data.preprocess import ImagePreprocessor, TextPreprocessor, broken_images, labels_of, read_image
+from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import InputError
 from tiny import make_image_processor, make_text_tokenizer, make_tokenizer, write_images
 

@@ -9,12 +9,12 @@ from retain.events import SILENT
 from retain.recipe import Recipe
 from retain.train import loop
 from retain.train.callbacks import StepClock
-from retain.train.loop import Lessons, PadCollator, train, training_arguments
+from retain.train.loop import PadCollator, TrainingSet, train, training_arguments
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 ROWS = [encode_example(TOKENIZER, Example(prompt=f"word{i} a", completion=" b c"), 32) for i in range(24)]
-LESSONS = Lessons.of_text(ROWS, pad_id=0)
+LESSONS = TrainingSet.of_text(ROWS, pad_id=0)
 
 
 def recipe(**change):

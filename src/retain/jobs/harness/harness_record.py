@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured
@@ -33,7 +33,7 @@ def with_harness_tasks(
     """
     if not recipe.lm_eval:
         return measured
-    if not isinstance(preprocessor, TextPreprocessor):
+    if not preprocessor.reads_text:
         raise InputError("lm_eval: its tasks are put to language models only.")
     bar = events.task("lm-evaluation-harness asks both models", total=None)
     asking = Asking(

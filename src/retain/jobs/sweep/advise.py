@@ -16,20 +16,20 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from retain.errors import RetainError, TrainingError
-from retain.evaluate.predictions import engine, preprocessor_hash
+from retain.evaluate.predictions import engine
 from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.inference import device_of
-from retain.jobs.adapt import base_of
 from retain.jobs.calibrate import Calibration
-from retain.jobs.inputs.models import load_preprocessor
-from retain.jobs.inputs.prepare import Data, prepare
+from retain.jobs.continue_run import ensure_merged
+from retain.jobs.inputs.data import Data
+from retain.jobs.inputs.prepare import Prepared, prepare
 from retain.jobs.progress import showing_progress
+from retain.jobs.run import Run
 from retain.jobs.run_folder import CALIBRATING_FIELDS, TRAINING_FIELDS, key_of
 from retain.jobs.sweep.bench import Bench
 from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
 from retain.jobs.sweep.sweep_data import KEEP_TOKENS, SweepData, parted, read_sweep_data
-from retain.jobs.tune import make_ready
 from retain.recipe import KL, AdviseRecipe, Recipe
 from retain.records import numbers
 from retain.records.files import write_text
@@ -62,10 +62,11 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
     """
     until = time.monotonic() + 60 * recipe.sweep_minutes
     with showing_progress(console) as events:
-        make_ready(recipe, events)
-        data = prepare(recipe)
+        ensure_merged(recipe, events)
+        data, preprocessor = prepare(recipe)
         learn, held = parted(data.train, recipe.sweep_items)
-        session = _opened(recipe, replace(data, train=learn), held, console, events)
+        prepared = Prepared(replace(data, train=learn), preprocessor)
+        session = _opened(Run.of(recipe, prepared, events, Path(recipe.output) / "sweep"), recipe, held, console)
     runs = recipe.runs()
     session.go_through(runs, until)
     best = choose(session.candidates, limit_of(recipe))
@@ -142,29 +143,24 @@ class Session:
         return self.folder / f"trial-{key}.json"
 
 
-def _opened(recipe: AdviseRecipe, data: Data, held: Sequence[Any], console: Console, events: Events) -> Session:
-    """Base, reader and material of a sweep."""
-    folder = Path(recipe.output) / "sweep"
-    preprocessor = load_preprocessor(
-        recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
-    )
+def _opened(run: Run, recipe: AdviseRecipe, held: Sequence[Any], console: Console) -> Session:
+    """Base, preprocessor and data of a sweep."""
+    preprocessor, data, folder = run.preprocessor, run.data, run.shared
 
     def load_base(shown: Events) -> Any:
-        return base_of(recipe, data, preprocessor, folder, shown)
+        return replace(run, events=shown).base()
 
-    base = load_base(events)
+    base = run.base()
     weights = model_hash(base)
     few = recipe.model_copy(update={"calibrate_tokens": min(recipe.calibrate_tokens, KEEP_TOKENS)})
-    job = Calibration(
-        base, preprocessor, few, recipe.max_length, data.everything, folder / "statistics", events, weights
-    )
+    job = Calibration.of(replace(run, recipe=few), base, weights)
     sweep_data = read_sweep_data(recipe, data, job, data.train, held)
     values = recipe.model_dump(mode="json")
     deciding = (
         TRAINING_FIELDS | CALIBRATING_FIELDS | {"kl_weight", "update_limit", "update_unit", "kl_monitor"}
     ) - OF_CANDIDATES
     context = key_of(
-        weights, sweep_data.key, preprocessor_hash(preprocessor), engine(), device_of(base).type, recipe.sweep_steps,
+        weights, sweep_data.key, preprocessor.identity(), engine(), device_of(base).type, recipe.sweep_steps,
         {name: values[name] for name in sorted(deciding)}, recipe.budget.get(KL) if recipe.limits_training else None,
     )  # fmt: skip
     bench = Bench(load_base, base, job, sweep_data, folder, recipe.sweep_steps)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from retain.data.examples import Choice, Example
-from retain.data.item_types import LabelledText, Match, Question, Request
+from retain.data.examples import Example
+from retain.data.item_types import Choice, LabelledText, Match, Question, Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate import columns as compare

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from retain.data.examples import Choice, Example
-from retain.data.item_types import LabelledImage, LabelledText, Match
+from retain.data.examples import Example
+from retain.data.item_types import Choice, LabelledImage, LabelledText, Match
 from retain.data.rows import Rows
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.families import (
