@@ -62,6 +62,7 @@ def unmeasurable(family: Family, suites: Suites) -> list[str]:
                 f"{suite.name}: a suite of {suite.modality}s of task type {task_type.name} cannot be measured on a "
                 f"{family.replace('-', ' ')}, which is what the model is here; leave it out."
             )
+        problems += task_type.bank_problems(suite)
     if suites.held_out_text and family != "causal-lm":
         problems.append(
             f"held_out_text: text is predicted token by token, which a {family.replace('-', ' ')} cannot do; leave it "

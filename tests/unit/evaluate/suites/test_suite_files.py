@@ -81,10 +81,6 @@ def test_every_shipped_suite_is_whole_and_named_by_its_file():
     assert len(known_suites()) == len(shipped_names()) >= 30
 
 
-def test_the_forms_of_each_kind_are_those_that_the_kinds_take():
-    assert {name: kind.forms for name, kind in TASK_TYPES.items()} == suite_files.FORMS
-
-
 HUB_ROWS = {
     "trivia-qa": (
         {
@@ -319,7 +315,7 @@ def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
     ("fields", "said"),
     [
         ({"task_type": "neighbours"}, "it needs one"),
-        ({"bank": [{"file": "a"}]}, "no other kind has one"),
+        ({"bank": [{"file": "a"}]}, "has no use for a bank"),
         ({"options": {"corruptions": {}}}, "corruptions are for images"),
         ({"task_type": "labels", "options": {"corruptions": {"kinds": ["rain"]}}}, "rain not known"),
         ({"task_type": "labels", "options": {"corruptions": {"severities": [6]}}}, "each must be 1 to 5"),
