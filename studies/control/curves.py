@@ -16,7 +16,6 @@ import numpy as np
 import yaml
 
 from retain.budget.evidence import unit_losses
-from retain.data.preprocess import TextPreprocessor
 from retain.evaluate.columns import columns
 from retain.evaluate.held_out import read_windows, windows_of
 from retain.evaluate.predictions import collect_predictions
@@ -50,7 +49,7 @@ def measured(recipe: ScaleRecipe) -> dict[str, Any]:
                     pair.tuned_model, preprocessor, suites.all, job.settings, events, f"α = {alpha:g}"
                 )
                 one = {suite.name: _rounded(unit_losses(columns(suite, base, tuned)[0])[0]) for suite in suites.all}
-                if windows and isinstance(preprocessor, TextPreprocessor):
+                if windows and preprocessor.reads_text:
                     sums = read_windows(
                         pair, windows, padding_id(preprocessor.tokenizer), events, f"α = {alpha:g}, text"
                     )

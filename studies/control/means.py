@@ -17,7 +17,6 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import TrainerCallback
 
-from retain.data.tokens import encode_passage
 from retain.events import Events
 from retain.hf.adapters.attach import attach
 from retain.hf.models.describe import model_hash
@@ -89,7 +88,7 @@ def run_ewc(name: str, strength: float, events: Events) -> None:
     run, (data, preprocessor) = Run.of(recipe, prepared, events), prepared
     torch.manual_seed(recipe.seed)
     model = attach(run.base(), "lora", adapter_fields(recipe))
-    rows = [row for part in data.passages["keep"] for row in encode_passage(preprocessor.tokenizer, part, LENGTH)]
+    rows = [row for text in data.texts["keep"] for row in text.calibration_tokens(preprocessor.tokenizer, LENGTH)]
     fisher = fisher_of(model, [row for row in rows if len(row) > 1][:SEQUENCES])
     training_set = training_set_of(model, preprocessor, data.train)
     train(model, training_set, recipe, Path(recipe.output), events, [Ewc(strength, fisher)])

@@ -309,7 +309,7 @@ def test_every_problem_of_the_data_is_told_at_once(place, tmp_path):
         prepare(recipe(place, "images", tmp_path / "run", method="lora", keep=keep))
     told = "\n".join(error.value.problems)
     for part in (
-        "9-000.png: cannot be read as a image",
+        "9-000.png: cannot be read as an image",
         "kept: its classes violet",
         "share 1 of 5 items",
         "empty: holds no images",

@@ -35,7 +35,7 @@ class Parts(NamedTuple):
 
 
 def split(suites: Suites, limits: Iterable[str], share: float) -> Parts:
-    """Part the retention suites that have a limit, and the held-out text where `kl` has one; others are evaluated whole.
+    """Part the retention suites that have a limit, and the held-out text where `kl` has one; others stay whole.
 
     Args:
         suites: all that is measured.

@@ -1,4 +1,4 @@
-"""`retain suites`: which suites there are, what each tells, and whether its data are here. No torch."""
+"""`retain suites`: the suites that come with retain, what each tells, and where its data are. No torch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 HELP = "List the suites that come with retain, or describe one with its first items."
 
 ITEMS = 3
-WITHHELD = "refusal"
-"""Kind of which no text is ever shown."""
 
 
 def make_parser() -> ArgumentParser:
@@ -54,7 +52,7 @@ def _list(console: Console) -> None:
     from retain.evaluate.suites.files import known_suites
 
     table = Table(
-        "suite", "kind", "what it tells", "items here", "licence", box=None, header_style="bold", padding=(0, 1)
+        "suite", "task type", "what it tells", "items here", "licence", box=None, header_style="bold", padding=(0, 1)
     )
     table.columns[0].no_wrap = True
     for area, suites in itertools.groupby(known_suites(), key=lambda found: found.file.area):
@@ -81,8 +79,8 @@ def _here(found: LocatedSuite) -> str:
         return f"on the hub: {source.hub}" if source.hub else f"not here: no {source.local}"
     rows = _count(there[1])
     rows = min(rows, found.file.limit or rows)
-    spoilt = found.file.options.corruptions
-    return f"{rows} × {len(spoilt.kinds) * len(spoilt.severities)}" if spoilt else str(rows)
+    corrupting = found.file.options.corruptions
+    return f"{rows} × {len(corrupting.kinds) * len(corrupting.severities)}" if corrupting else str(rows)
 
 
 def _count(path: Path) -> int:
@@ -93,7 +91,7 @@ def _count(path: Path) -> int:
         return sum(bool(line.strip()) for line in lines)
 
 
-def _describe(console: Console, held_out_text: str, items: int) -> None:
+def _describe(console: Console, source: str, items: int) -> None:
     """What one suite is, and its first items.
 
     Raises:
@@ -103,13 +101,13 @@ def _describe(console: Console, held_out_text: str, items: int) -> None:
     from retain.evaluate.suites.format import SHIPPED
 
     problems: list[str] = []
-    found = find_suite(held_out_text.partition("=")[0], problems)
+    found = find_suite(source.partition("=")[0], problems)
     if found is None:
         raise InputError(problems)
     file = found.file
     facts = {
         "what it tells": file.about,
-        "kind": f"{file.task_type}, to be {'learned' if file.part == 'task' else 'kept'}",
+        "task type": f"{file.task_type}, to be {'learned' if file.part == 'task' else 'kept'}",
         "metrics": ", ".join(file.metrics),
         "chance": "" if file.chance is None else f"{file.chance:g}",
         "licence": file.licence,
@@ -124,7 +122,7 @@ def _describe(console: Console, held_out_text: str, items: int) -> None:
     if file.code and found.path.parent != SHIPPED:
         console.print(f"  {'items':<14} has code of its own; not run here", highlight=False)
         return
-    suite = load_suite(held_out_text, problems)
+    suite = load_suite(source, problems)
     for problem in problems:
         console.print(f"  {'not here':<14} {problem}", markup=False, highlight=False, soft_wrap=True)
     if suite.items:
@@ -133,10 +131,12 @@ def _describe(console: Console, held_out_text: str, items: int) -> None:
 
 
 def _show_items(console: Console, suite: Suite, count: int) -> None:
-    """The number of items and the first of them as they are asked, without empty fields."""
+    """Print the number of items and the first of them, without empty fields."""
+    from retain.evaluate.tasks.table import task_type_of
+
     bank = f", and {len(suite.bank)} to look among" if suite.bank else ""
     console.print(f"  {'items':<14} {len(suite.items)}{bank}", highlight=False)
-    if suite.task_type == WITHHELD:
+    if task_type_of(suite).withheld:
         console.print("  The texts of requests are not shown.", highlight=False)
         return
     for item in suite.items[:count]:

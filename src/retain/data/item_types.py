@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -26,7 +26,8 @@ class Choice(DataItem):
 
     @model_validator(mode="after")
     def _answer_in_range(self) -> Self:
-        return _with_answer_among_choices(self)
+        _check_answer(self.choices, self.answer)
+        return self
 
     @model_serializer(mode="wrap")
     def _serialised(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -63,7 +64,8 @@ class Question(DataItem):
 
     @model_validator(mode="after")
     def _answer_in_range(self) -> Self:
-        return _with_answer_among_choices(self)
+        _check_answer(self.choices, self.answer)
+        return self
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -214,15 +216,11 @@ class Request(DataItem):
         return (self.prompt,)
 
 
-_Asking = TypeVar("_Asking", Choice, Question)
-
-
-def _with_answer_among_choices(item: _Asking) -> _Asking:
-    if item.choices and (item.answer is None or not 0 <= item.answer < len(item.choices)):
-        raise ValueError(f"answer is {item.answer}, but there are {len(item.choices)} choices (counted from 0)")
-    if len(set(item.choices)) < len(item.choices):
+def _check_answer(choices: tuple[str, ...], answer: int | None) -> None:
+    if choices and (answer is None or not 0 <= answer < len(choices)):
+        raise ValueError(f"answer is {answer}, but there are {len(choices)} choices (counted from 0)")
+    if len(set(choices)) < len(choices):
         raise ValueError("two choices are the same text")
-    return item
 
 
 def _label(value: Any) -> Any:

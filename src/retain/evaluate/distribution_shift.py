@@ -34,9 +34,9 @@ Sides = tuple[Right, Right]
 def measured_shifts(items: Iterable[Item], suites: Sequence[SuiteFacts], seed: int) -> list[Shift]:
     """The corruption error of each suite of corrupted images, and the style gap of each other suite with one.
 
-    A suite is of corruptions where each of its conditions is KIND/SEVERITY of a kind in `KINDS`. A retention suite is the
-    task in another style (or domain) where the classes that it asks for are exactly those of the task: of style and
-    domain nothing more is recorded, so whoever chose the suite says which it is.
+    A suite is of corruptions where each of its conditions is KIND/SEVERITY of a kind in `KINDS`. A retention suite is
+    the task in another style (or domain) where its classes are exactly those of the task: of style and domain nothing
+    more is recorded, so whoever chose the suite says which it is.
 
     Args:
         items: of the record, of all suites.

@@ -12,9 +12,7 @@ from typing import Any
 from transformers import set_seed
 
 from retain.activations import Statistics
-from retain.data.examples import Example
-from retain.data.preprocess import Preprocessor, TextPreprocessor
-from retain.data.tokens import encode_example
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import carries_base
@@ -102,10 +100,8 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
 
 def training_set_of(model: Any, preprocessor: Preprocessor, items: Sequence[Any]) -> TrainingSet:
     """The items as a training set in the form that the model learns from."""
-    if isinstance(preprocessor, TextPreprocessor) and not is_classifier(model):
-        tokenizer, examples = preprocessor.tokenizer, [item for item in items if isinstance(item, Example)]
-        rows = [encode_example(tokenizer, example, preprocessor.max_length) for example in examples]
-        return TrainingSet.of_text(rows, padding_id(tokenizer))
+    if not is_classifier(model):
+        return TrainingSet.of_text(preprocessor.encode(items), padding_id(preprocessor.tokenizer))
     return TrainingSet.of_classes(items, preprocessor, class_names(model))
 
 
@@ -155,7 +151,7 @@ def _moments(run: Run, base: Any, base_hash: str, config: Any) -> tuple[dict[str
         made = given_statistics(run.recipe.statistics, needed)
     else:
         job = Calibration.of(run, base, base_hash)
-        made, notes = job.statistics(needed, run.data.passages, config.targets, config.sample_norm), job.notes
+        made, notes = job.statistics(needed, run.data.texts, config.targets, config.sample_norm), job.notes
     return made, notes if needed else []
 
 
@@ -165,7 +161,7 @@ def _keep_rows(run: Run, model: Any, base_hash: str) -> tuple[list[Any], list[st
         return [], []
     with base_view(model) if is_adapted(model) else contextlib.nullcontext(model):
         job = Calibration.of(run, model, base_hash)
-        return job.rows(run.data.passages.get("keep")), job.notes
+        return job.rows(run.data.texts.get("keep")), job.notes
 
 
 def _teacher(run: Run, model: Any) -> Any:
@@ -177,9 +173,7 @@ def _save(run: Run, model: Any, path: Path, labels: Sequence[str]) -> None:
     """Write what was trained; beside a classifier's, the head that the base was measured with."""
     model.save_pretrained(path)
     preprocessor, fitted = run.preprocessor, run.head_folder / BASE_HEAD
-    (preprocessor.tokenizer if isinstance(preprocessor, TextPreprocessor) else preprocessor.processor).save_pretrained(
-        path
-    )
+    preprocessor.save(path)
     if labels and is_adapted(model):
         with base_view(model):
             save_head(model, class_names(model), path)

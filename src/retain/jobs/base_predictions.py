@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import asdict
 from typing import Any
 
-from retain.evaluate.predictions import Predictions, collect_predictions, engine, preprocessor_hash
+from retain.evaluate.predictions import Predictions, collect_predictions, engine
 from retain.hf.models.inference import device_of
 from retain.jobs.inputs.data import suite_hash
 from retain.jobs.run import Run
@@ -43,4 +43,4 @@ def _key(run: Run, base: Any, base_hash: str) -> str:
     settings = {name: value for name, value in asdict(run.settings).items() if name not in NOT_OF_PREDICTIONS}
     attention = base.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
     computing = [base.config.to_json_string(), attention, str(base.dtype), engine(), device_of(base).type]
-    return key_of(base_hash, computing, preprocessor_hash(run.preprocessor), suites, settings)
+    return key_of(base_hash, computing, run.preprocessor.identity(), suites, settings)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from retain.budget.certify import Certificate, ControlLosses, certify, fixed_sequence, sentence
 from retain.budget.control_losses import kl_losses, suite_losses
 from retain.budget.split import blocked
-from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.data.rows import evenly
 from retain.errors import InputError
 from retain.evaluate.columns import paired
@@ -105,7 +105,7 @@ class BudgetSearch:
 
     def windows(self) -> list[Window]:
         """Windows of the held-out text; none where the models read none."""
-        if not isinstance(self.preprocessor, TextPreprocessor) or not self.control.held_out_text:
+        if not self.preprocessor.reads_text or not self.control.held_out_text:
             return []
         return windows_of(self.preprocessor.tokenizer, self.control.held_out_text, self.settings)
 
@@ -275,7 +275,7 @@ def _step(
     with scaled(pair.tuned_model, job.at(alpha), base=pair.separate_base):
         with pair.tuned() as model:
             tuned = collect_predictions(model, preprocessor, job.suites, job.settings, events, label)
-        if windows and isinstance(preprocessor, TextPreprocessor):
+        if windows and preprocessor.reads_text:
             pad_id = padding_id(preprocessor.tokenizer)
             sums = read_windows(pair, windows, pad_id, events, f"{label}, held-out text")
     return Step(job, alpha, base, tuned, windows, sums)

@@ -11,25 +11,23 @@ from typing import Any
 
 from retain.activations import Statistics, collect
 from retain.activations.findings import findings
-from retain.data.contamination import find_contained, item_content, passage_text
-from retain.data.item_types import LabelledImage
-from retain.data.preprocess import ImagePreprocessor, Preprocessor, labels_of
-from retain.data.rows import Rows, read_rows
-from retain.data.tokens import encode_passage
+from retain.data.contamination import find_contained
+from retain.data.item import PlainText, labels_of
+from retain.data.preprocess import Preprocessor
+from retain.data.rows import DEFAULT_FORM, Rows, read_rows
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Suites
 from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import is_classifier
-from retain.hf.models.inference import padding_id
-from retain.jobs.inputs.calibration_texts import PARTS, TOKENS_PER_IMAGE, Passages, read_calibration
+from retain.jobs.inputs.calibration_texts import PARTS, Texts, read_calibration
 from retain.jobs.inputs.data import APART, apart_hashes
 from retain.jobs.inputs.families import family_of
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_suites
 from retain.jobs.run import Run
 from retain.jobs.run_folder import output_problem
-from retain.jobs.self_generated import VERSION, batched, cut_to, generate_texts
+from retain.jobs.self_generated import VERSION, generate_texts
 from retain.recipe import CalibrateRecipe, Recipe
 from retain.records.files import write_text
 
@@ -64,15 +62,10 @@ class Calibration:
         folder = run.shared / "statistics"
         return cls(model, run.preprocessor, run.recipe, run.data.everything, folder, run.events, weights)
 
-    @property
-    def tokenizer(self) -> Any:
-        """The tokenizer, of a model that reads text."""
-        return getattr(self.preprocessor, "tokenizer", None)
-
     def statistics(
         self,
         needed: Sequence[str],
-        passages: Mapping[str, Passages],
+        texts: Mapping[str, Texts],
         targets: Mapping[str, Any],
         sample_norm: Any,
         *,
@@ -82,29 +75,28 @@ class Calibration:
 
         Args:
             needed: "learn" and "keep", or one of them.
-            passages: texts by name; the base writes those that are missing.
+            texts: texts by name; the base writes those that are missing.
             targets: which layers, as PEFT's LoraConfig takes them.
             sample_norm: as in `retain.activations.collect`.
             named: name the folders by their set alone, without a hash of what they hold.
         """
         made = {}
         for name in needed:
-            rows = self.rows(passages.get(name))
+            rows = self.rows(texts.get(name))
             folder = self.folder / (name if named else f"{name}-{self._key(rows, targets, sample_norm)}")
             made[name] = self._collect(name, rows, folder, targets, sample_norm)
         return made
 
-    def rows(self, passages: Passages | None) -> list[Any]:
-        """Token ids of each passage, or the images; for None, text that the base writes."""
-        if passages is None:
+    def rows(self, texts: Texts | None) -> list[Any]:
+        """Token ids of each text, or the images; for None, text that the base writes."""
+        if texts is None:
             return self._written()
-        if isinstance(self.preprocessor, ImagePreprocessor):
-            return list(passages)[: max(1, self.recipe.calibrate_tokens // TOKENS_PER_IMAGE)]
-        return self._rows(passages)
+        in_windows = not is_classifier(self.model)
+        return self.preprocessor.calibration_rows(texts, self.recipe.calibrate_tokens, in_windows=in_windows)
 
     def _key(self, rows: Sequence[Any], targets: Mapping[str, Any], sample_norm: Any) -> str:
         """A hash of all that second moments depend on, for the name of their folder."""
-        contents = [item_content(row) if isinstance(row, LabelledImage) else row for row in rows]
+        contents = [self.preprocessor.row_content(row) for row in rows]
         made_of = [self._model_hash, contents, sorted(targets.items()), sample_norm, self.recipe.calibrate_precision]
         return _short_hash(made_of)
 
@@ -116,19 +108,11 @@ class Calibration:
         parts = [config.to_json_string(), config._attn_implementation, str(generation), str(self.model.dtype)]  # noqa: SLF001 -- transformers has no public name for it
         return hashlib.sha256(json.dumps([self.weights, *parts]).encode()).hexdigest()
 
-    def _rows(self, passages: Passages) -> list[list[int]]:
-        if is_classifier(self.model):  # reads a whole text between its own marks, as it does when it is trained
-            texts = [passage_text(part) for part in passages]
-            rows = self.tokenizer(texts, truncation=True, max_length=self.recipe.max_length)["input_ids"]
-        else:
-            kept = [part for part in passages if not isinstance(part, LabelledImage)]
-            rows = [row for part in kept for row in encode_passage(self.tokenizer, part, self.recipe.max_length)]
-        return cut_to(rows, self.recipe.calibrate_tokens)
-
     def _written(self) -> list[list[int]]:
-        """Text that the base writes, without passages that hold what is measured."""
-        words = sorted(self.tokenizer.get_vocab().items())
-        preprocessing = [VERSION, self.tokenizer.chat_template, self.tokenizer.encode("A b\n c, 12."), words]
+        """Text that the base writes, without texts that hold what is measured."""
+        tokenizer = self.preprocessor.tokenizer
+        words = sorted(tokenizer.get_vocab().items())
+        preprocessing = [VERSION, tokenizer.chat_template, tokenizer.encode("A b\n c, 12."), words]
         recipe = self.recipe
         made_of = [
             self._model_hash,
@@ -139,7 +123,7 @@ class Calibration:
         ]
         rows = generate_texts(
             self.model,
-            self.tokenizer,
+            tokenizer,
             recipe.calibrate_tokens,
             seed=recipe.calibrate_seed,
             batch_size=recipe.calibrate_batch_size,
@@ -147,23 +131,19 @@ class Calibration:
             file=self.folder / f"self-{_short_hash(made_of)}.jsonl",
             events=self.events,
         )
-        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        texts = [PlainText(text=text) for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
         measured = find_contained(
             texts, self.suites.task_items, self.suites.keep_items, self.suites.held_out_text_joined
         )
         if measured:
             self.notes.append(
-                f"keep: {len(measured)} of {len(rows)} passages that the base wrote held what is measured; they were "
+                f"keep: {len(measured)} of {len(rows)} texts that the base wrote held what is measured; they were "
                 "left out."
             )
         return [row for index, row in enumerate(rows) if index not in measured]
 
     def _collect(self, name: str, rows: Any, folder: Path, targets: Mapping[str, Any], sample_norm: Any) -> Statistics:
-        size = self.recipe.calibrate_batch_size
-        if isinstance(self.preprocessor, ImagePreprocessor):
-            batches = [self.preprocessor.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
-        else:
-            batches = batched(rows, size, padding_id(self.tokenizer))
+        batches = self.preprocessor.row_batches(rows, self.recipe.calibrate_batch_size)
         task = self.events.task(f"the base reads what to {name}", total=len(batches))
 
         def tick(part: int, parts: int, done: int) -> None:
@@ -198,12 +178,12 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     """
     problems: list[str] = []
     suites = read_suites(recipe, problems)
-    train = read_rows(recipe.train, problems) if recipe.train else Rows("completion", [])
+    train = read_rows(recipe.train, problems) if recipe.train else Rows(DEFAULT_FORM, [])
     family = family_of(train.form if recipe.train else None, suites)
     if family != "causal-lm" and recipe.writes_itself:
         problems.append("calibrate_keep: only a language model can write what is to be kept itself; give data.")
     needed = [name for name in PARTS if name == "keep" or recipe.train or recipe.calibrate_learn]
-    passages = read_calibration(recipe, needed, train.items, suites, problems)
+    texts = read_calibration(recipe, needed, train.items, suites, problems)
     problems += output_problem(Path(recipe.output))
     if problems:
         raise InputError(problems)
@@ -211,7 +191,7 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     preprocessor, model = spec.preprocessor(), spec.load().model
     job = Calibration(model, preprocessor, recipe, suites, Path(recipe.output), events, model_hash(model))
     targets = {"target_modules": _pattern_or_names(recipe.target_modules)}
-    made = job.statistics(needed, passages, targets, recipe.sample_norm, named=True)
+    made = job.statistics(needed, texts, targets, recipe.sample_norm, named=True)
     write_text(Path(recipe.output) / APART, json.dumps(apart_hashes(suites), indent=1) + "\n")
     return made, [*job.notes, *findings(made)]
 

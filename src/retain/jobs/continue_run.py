@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings
@@ -65,9 +64,7 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
         preprocessor = ModelSpec.of(earlier, data.family, data.labels).preprocessor()
         run = Run(earlier, data, preprocessor, folder, folder.path, events)
         load_adapter(run.base(), delivered).merge_and_unload().save_pretrained(temporary)
-        (
-            preprocessor.tokenizer if isinstance(preprocessor, TextPreprocessor) else preprocessor.processor
-        ).save_pretrained(temporary)
+        preprocessor.save(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
 

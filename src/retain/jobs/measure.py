@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retain.data.preprocess import broken_images
+from retain.data.images import broken_images
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
@@ -19,7 +19,7 @@ from retain.hf.models.describe import adapter_config, adapter_kind, changed_size
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
-from retain.jobs.inputs.families import family_of_model, harness_problems, judge_problems, unknown_classes, wrong_kinds
+from retain.jobs.inputs.families import family_of_model, harness_problems, judge_problems, unknown_classes, unmeasurable
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, read_tuned_data
 from retain.jobs.inputs.read import settings_of
@@ -69,7 +69,7 @@ def measure(
     preprocessor = given_preprocessor(tokenizer, processor, chosen)
     suites = given_suites(test, keep, held_out_text, problems)
     family = family_of_model(base, preprocessor)
-    problems += wrong_kinds(family, suites)
+    problems += unmeasurable(family, suites)
     problems += unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
     problems += broken_images(suites.measured_items)
     problems += judge_problems(chosen.judge)

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
-from retain.data.preprocess import Preprocessor, TextPreprocessor
-from retain.data.tokens import pad
-from retain.hf.models.inference import padding_id
+from retain.data.preprocess import Inputs, Preprocessor
 from retain.recipe import KL, Recipe
 from retain.train.loop import TrainingSet
 from retain.train.regularise.kl_monitor import KLMonitor
@@ -69,16 +66,6 @@ def with_regularisers(
     return training_set, callbacks
 
 
-def _batches(rows: Sequence[Any], size: int, preprocessor: Preprocessor) -> list[dict[str, Any]]:
-    """Model inputs of the text or images to keep; sequences of like length together."""
-    if not isinstance(preprocessor, TextPreprocessor):
-        return [dict(preprocessor.batch(rows[start : start + size])) for start in range(0, len(rows), size)]
-    cut = sorted((list(ids)[:LONGEST] for ids in rows if len(ids) > 1), key=len)
-    parts = [cut[start : start + size] for start in range(0, len(cut), size)]
-    return [
-        {
-            "input_ids": torch.tensor(pad(part, padding_id(preprocessor.tokenizer))),
-            "attention_mask": torch.tensor(pad([[1] * len(ids) for ids in part], 0)),
-        }
-        for part in parts
-    ]
+def _batches(rows: Sequence[Any], size: int, preprocessor: Preprocessor) -> list[Inputs]:
+    """Model inputs of the text or images to keep that a model predicts anything of."""
+    return preprocessor.row_batches(preprocessor.predicting_rows(rows), size, LONGEST)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from retain.data.contamination import items_hash
+from retain.data.item import items_hash
 from retain.data.preprocess import Preprocessor
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events

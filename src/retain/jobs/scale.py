@@ -10,7 +10,7 @@ from typing import Any
 
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
-from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.pair import Pair, carries_base
 from retain.evaluate.suites.suite import Suites
@@ -182,9 +182,7 @@ def write_setting(
     target = output / ("model" if whole else "adapter")
     write = merged_at if whole and is_adapted(pair.tuned_model) else write_at
     write(pair.tuned_model, alpha, target, base=pair.separate_base)
-    (preprocessor.tokenizer if isinstance(preprocessor, TextPreprocessor) else preprocessor.processor).save_pretrained(
-        target
-    )
+    preprocessor.save(target)
     if beside is not None and (beside / BASE_HEAD).is_file():
         (target / BASE_HEAD).write_bytes((beside / BASE_HEAD).read_bytes())
     return target

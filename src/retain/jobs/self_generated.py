@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from retain.data.tokens import encode_question, pad, start_ids
+from retain.data.preprocess import padded_batches
+from retain.data.tokens import cut_to, encode_question, pad, start_ids
 from retain.errors import InputError
 from retain.events import SILENT, Events
 from retain.hf.models.inference import device_of, evaluating, padding_id
@@ -101,31 +101,7 @@ def self_generated(
             file=Path(folder) / "written.jsonl",
             events=SILENT,
         )
-    return batched(rows, batch_size, padding_id(tokenizer))
-
-
-def batched(rows: Sequence[Sequence[int]], size: int, pad_id: int) -> list[dict[str, torch.Tensor]]:
-    """Sequences of like length together, padded on the right: `input_ids` and `attention_mask`, int64 (B, T)."""
-    ordered = sorted(rows, key=len)
-    return [
-        {
-            "input_ids": torch.tensor(pad(part, pad_id)),
-            "attention_mask": torch.tensor(pad([[1] * len(row) for row in part], 0)),
-        }
-        for part in (ordered[start : start + size] for start in range(0, len(ordered), size))
-    ]
-
-
-def cut_to(sequences: list[list[int]], tokens: int) -> list[list[int]]:
-    """The first sequences, up to `tokens` tokens; the last one is cut."""
-    kept: list[list[int]] = []
-    room = tokens
-    for ids in sequences:
-        if room <= 0:
-            break
-        kept.append(ids[:room])
-        room -= len(ids)
-    return kept
+    return padded_batches(rows, batch_size, padding_id(tokenizer))
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

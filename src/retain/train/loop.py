@@ -15,7 +15,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import InputError, TrainingError
 from retain.events import Events
@@ -102,10 +102,7 @@ class TrainingSet:
     def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> TrainingSet:
         """Labelled texts or images; images are read anew for each batch."""
         collator = LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)})
-        if not isinstance(preprocessor, TextPreprocessor):
-            return cls(list(items), collator)
-        cut = sum(length > preprocessor.max_length for length in preprocessor.lengths(items))
-        return cls(list(items), collator, cut)
+        return cls(list(items), collator, preprocessor.truncated(items))
 
     @property
     def is_preprocessed_by_batch(self) -> bool:
@@ -115,7 +112,7 @@ class TrainingSet:
     @property
     def of_images(self) -> bool:
         """Whether the rows are images, which have no tokens."""
-        return isinstance(self.collator, LabelCollator) and isinstance(self.collator.preprocessor, ImagePreprocessor)
+        return isinstance(self.collator, LabelCollator) and not self.collator.preprocessor.reads_text
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from retain.data.examples import Choice, Example
-from retain.data.item_types import Request
+from retain.data.examples import Example
+from retain.data.item_types import Choice, Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.aa_check import run_aa_check

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from retain.data.examples import Choice, Example
+from retain.data.examples import Example
+from retain.data.item_types import Choice
 from retain.data.preprocess import TextPreprocessor
 from retain.data.tokens import encode_choice, encode_example, held_out_windows
 from retain.errors import InputError

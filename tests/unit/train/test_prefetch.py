@@ -58,7 +58,7 @@ class Noting(ImagePreprocessor):
             self.news.notify_all()
         self.threads.add(threading.current_thread().name)
         if self.fails in self.batches[-1]:
-            raise InputError(f"{self.fails}: cannot be read as a image.")
+            raise InputError(f"{self.fails}: cannot be read as an image.")
         return super().batch(items)
 
 
@@ -176,7 +176,7 @@ def test_a_picture_that_cannot_be_read_ends_training_with_its_own_message(tmp_pa
     broken = preprocessor.batches[3][0]
     trainer, error = trained(tmp_path / "cut", pictures, Noting(broken), 1)
     assert isinstance(error, InputError)
-    assert str(error) == f"{broken}: cannot be read as a image."
+    assert str(error) == f"{broken}: cannot be read as an image."
     assert trainer.state.global_step == 3  # raised when that batch is due, not before
 
 

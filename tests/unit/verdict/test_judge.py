@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from retain.data.examples import Choice
-from retain.data.item_types import Question
+from retain.data.item_types import Choice, Question
 from retain.data.preprocess import TextPreprocessor
 from retain.evaluate import columns as compare
 from retain.evaluate.pair import Pair

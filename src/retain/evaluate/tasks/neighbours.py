@@ -62,11 +62,12 @@ class NeighboursTask(TaskType):
         """The text or the image's name, and the class."""
         return item.shown, item.label
 
-    def problems(self, suite: Suite) -> list[str]:
+    def bank_problems(self, suite: Suite) -> list[str]:
         """More neighbours than the bank holds."""
         k, held = neighbours_of(suite), len(suite.bank)
-        told = f"{k} nearest neighbours are asked, but its bank holds {held} items"
-        return [f"{told}; give a larger bank, or a smaller k under options of the suite file"] if k > held else []
+        count = f"{k} nearest neighbours are asked, but its bank holds {held} items"
+        cure = "give a larger bank, or a smaller k under options of the suite file"
+        return [f"{suite.name}: {count}; {cure}."] if k > held else []
 
 
 def neighbours_of(suite: Suite) -> int:

@@ -132,6 +132,11 @@ class TaskType(ABC):
         del suite
         return []
 
+    def bank_problems(self, suite: Suite) -> list[str]:
+        """Sentences on what a suite's bank lacks for its items to be measured."""
+        del suite
+        return []
+
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """Sentences on what the tokenizer refuses of a suite, known before any model is loaded."""
         del suite, tokenizer, settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured
@@ -31,7 +31,7 @@ def with_harness_tasks(
     """
     if not recipe.lm_eval:
         return measured
-    if not isinstance(preprocessor, TextPreprocessor):
+    if not preprocessor.reads_text:
         raise InputError("lm_eval: its tasks are put to language models only.")
     bar = events.task("lm-evaluation-harness asks both models", total=None)
     asking = Asking(

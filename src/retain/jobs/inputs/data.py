@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from retain.data.contamination import content_hash, items_hash
-from retain.data.preprocess import labels_of
-from retain.data.rows import AnyItem
+from retain.data.family import Family
+from retain.data.item import DataItem, items_hash, labels_of
+from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suite, Suites
-from retain.jobs.inputs.calibration_texts import Passages, passage_hashes
-from retain.jobs.inputs.models import Family
+from retain.jobs.inputs.calibration_texts import Texts, text_hashes
 
 APART = "apart.json"
 """A file beside second moments: hashes of the measured data that were kept out of them."""
@@ -27,16 +26,16 @@ class Data:
         train: items to learn.
         suites: items that are measured and reported.
         family: the class that the model is loaded as.
-        passages: texts to calibrate on, and to keep while training, by "learn" and "keep".
+        texts: texts to calibrate on, to replay and to retain, by "learn" and "keep".
         statistics: hashes of the data behind second moments that were made before.
         control: the part of suites and held-out text that certifies a budget; none of it is in `suites`.
         everything: suites and control data together, as they were read: no calibration text may hold any of it.
     """
 
-    train: Sequence[AnyItem]
+    train: Sequence[DataItem]
     suites: Suites
     family: Family = "causal-lm"
-    passages: Mapping[str, Passages] = field(default_factory=dict)
+    texts: Mapping[str, Texts] = field(default_factory=dict)
     statistics: Mapping[str, str] = field(default_factory=dict)
     control: Suites = field(default_factory=Suites)
     everything: Suites = field(default_factory=Suites)
@@ -52,7 +51,7 @@ class Data:
         train = {"train": items_hash(self.train)}
         given = {f"calibrate:{name}": value for name, value in self.statistics.items()}
         control = {f"control:{name}": value for name, value in suite_hashes(self.control).items()}
-        return train | passage_hashes(self.passages) | given | suite_hashes(self.suites) | control
+        return train | text_hashes(self.texts) | given | suite_hashes(self.suites) | control
 
     @cached_property
     def everything_hashes(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from retain.data.family import Family, family_for, modality_of, provides
+from retain.data.family import Family, Modality, family_for, modality_of, provides
 from retain.data.item import labels_of
 from retain.data.preprocess import Preprocessor
 from retain.data.rows import CONVERSATION, FORMS, Rows
@@ -33,7 +33,7 @@ def family_of(form: str | None, suites: Suites) -> Family:
     if trained is not None and trained.trains is not None:
         return family_for(trained.trains, trained.modality)
     needs = {task_type_of(suite).needs for suite in suites.all}
-    modality = "image" if any(suite.modality == "image" for suite in suites.all) else "text"
+    modality: Modality = "image" if any(suite.modality == "image" for suite in suites.all) else "text"
     if suites.held_out_text or "causal-lm" in needs or not needs:
         return "causal-lm"
     return family_for("classifier" if "classifier" in needs else "features", modality)
@@ -62,6 +62,7 @@ def unmeasurable(family: Family, suites: Suites) -> list[str]:
                 f"{suite.name}: a suite of {suite.modality}s of task type {task_type.name} cannot be measured on a "
                 f"{family.replace('-', ' ')}, which is what the model is here; leave it out."
             )
+        problems += task_type.bank_problems(suite)
     if suites.held_out_text and family != "causal-lm":
         problems.append(
             f"held_out_text: text is predicted token by token, which a {family.replace('-', ' ')} cannot do; leave it "

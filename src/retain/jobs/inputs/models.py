@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -22,13 +22,11 @@ from transformers import (
     AutoTokenizer,
 )
 
+from retain.data.family import Family, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
 from retain.recipe import Measuring
-
-Family = Literal["causal-lm", "text-classifier", "image-classifier", "text-features", "image-features"]
-"""The class that a model is loaded as; the data choose it."""
 
 _LOADERS: dict[Family, Any] = {
     "causal-lm": AutoModelForCausalLM,
@@ -120,7 +118,7 @@ class ModelSpec:
         Raises:
             InputError: as `load`.
         """
-        if not self.family.startswith("image"):
+        if modality_of(self.family) == "text":
             return TextPreprocessor(self._tokenizer(), self.max_length)
         path = _located(self.source)
         with self._refusing("image processor"):

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retain.data.preprocess import broken_images, labels_of
-from retain.data.rows import AnyItem, Rows, read_rows
+from retain.data.family import Family, family_for, modality_of
+from retain.data.images import broken_images
+from retain.data.item import DataItem, labels_of
+from retain.data.rows import Rows, read_rows
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.suites.suite import Suites
+from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
 from retain.hf.adapters.load import is_adapter, load_adapter
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
-from retain.jobs.inputs.families import family_of, judge_problems, unknown_classes, wrong_kinds
-from retain.jobs.inputs.models import Family, ModelSpec, brings_head, classes_beside
+from retain.jobs.inputs.families import family_of, judge_problems, unknown_classes, unmeasurable
+from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
 from retain.jobs.inputs.read import read_suites
 from retain.jobs.run_folder import output_problem
 from retain.recipe import MeasuringTuned
@@ -36,7 +39,7 @@ class TunedData:
     """
 
     suites: Suites
-    train: Sequence[AnyItem]
+    train: Sequence[DataItem]
     family: Family
 
 
@@ -45,7 +48,7 @@ def read_tuned_data(recipe: MeasuringTuned, problems: list[str]) -> TunedData:
     suites = read_suites(recipe, problems)
     train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
     family = _family(recipe, train.form or None, suites)
-    problems += wrong_kinds(family, suites)
+    problems += unmeasurable(family, suites)
     problems += judge_problems(recipe.judge)
     problems += _place_problems(recipe)
     problems += broken_images([*train.items, *suites.measured_items])
@@ -129,8 +132,7 @@ def _family(recipe: MeasuringTuned, form: str | None, suites: Suites) -> Family:
     family = family_of(form, suites)
     if saved_labels(Path(recipe.tuned).expanduser()) is None:
         return family
-    classifiers: dict[Family, Family] = {"text-features": "text-classifier", "image-features": "image-classifier"}
-    return classifiers.get(family, family)
+    return family if family == "causal-lm" else family_for("classifier", modality_of(family))
 
 
 def _place_problems(recipe: MeasuringTuned) -> list[str]:
@@ -155,7 +157,8 @@ def _labels_by_files(recipe: MeasuringTuned) -> list[str]:
 
 def _labels(recipe: MeasuringTuned, data: TunedData) -> list[str]:
     """The classes: those that the tuned model's files or the recipe name, else the training data's, else the tests'."""
-    measured = [item for suite in data.suites.all if suite.task_type == "labels" for item in suite.items]
+    classified = [suite for suite in data.suites.all if task_type_of(suite).needs == "classifier"]
+    measured = [item for suite in classified for item in suite.items]
     return _labels_by_files(recipe) or labels_of(data.train) or labels_of(measured)
 
 

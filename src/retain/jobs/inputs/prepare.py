@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retain.data.examples import Example
-from retain.data.items import LabelledText
-from retain.data.preprocess import Preprocessor, TextPreprocessor
-from retain.data.tokens import encode_choice, encode_example
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError, RetainError
+from retain.evaluate.tasks.table import task_type_of
+from retain.evaluate.tasks.task_type import first_refusal
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.models import ModelSpec
-from retain.jobs.inputs.read import read_data
+from retain.jobs.inputs.read import read_data, settings_of
 from retain.jobs.run_folder import output_problem
 from retain.methods import lookup
 from retain.recipe import Recipe
@@ -55,7 +53,7 @@ def prepare(recipe: Recipe) -> Prepared:
         raise InputError([*problems, *_raised(spec.empty)])
     preprocessor = spec.preprocessor()
     found, positions = _target_problems(spec, runs)
-    if isinstance(preprocessor, TextPreprocessor):
+    if preprocessor.reads_text:
         found += _length_problems(recipe, preprocessor, data, positions)
         found += _template_problems(recipe, preprocessor, data) if data.family == "causal-lm" else []
     if found:
@@ -82,7 +80,7 @@ def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str]
     return problems, positions
 
 
-def _length_problems(recipe: Recipe, preprocessor: TextPreprocessor, data: Data, positions: int | None) -> list[str]:
+def _length_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data, positions: int | None) -> list[str]:
     """A sentence for each part with an example that cannot be encoded, or that has more tokens than positions."""
     if data.family != "causal-lm":
         if not positions or recipe.max_length <= positions:
@@ -90,12 +88,12 @@ def _length_problems(recipe: Recipe, preprocessor: TextPreprocessor, data: Data,
         return [f"max_length: this model has only {positions} positions; say --max-length {positions}."]
     longest = 0
 
-    def encode(item: Example) -> None:
+    def encode(item: Any) -> None:
         nonlocal longest
-        longest = max(longest, len(encode_example(preprocessor.tokenizer, item, recipe.max_length).ids))
+        longest = max(longest, *(len(row.ids) for row in preprocessor.encode([item])))
 
-    problems = _first_refusal("train", data.train, encode)
-    problems += _first_refusal("test", [item for item in data.suites.task_items if isinstance(item, Example)], encode)
+    problems = first_refusal("train", data.train, encode)
+    problems += first_refusal("test", [item for item in data.suites.task_items if item.trains == data.family], encode)
     if positions and longest > positions:
         problems.append(
             f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
@@ -104,26 +102,14 @@ def _length_problems(recipe: Recipe, preprocessor: TextPreprocessor, data: Data,
     return problems
 
 
-def _template_problems(recipe: Recipe, preprocessor: TextPreprocessor, data: Data) -> list[str]:
-    """A sentence for each retention suite whose items cannot be put into the tokenizer's template."""
-    tokenizer, problems = preprocessor.tokenizer, []
-    for suite in data.everything.of("keep"):
-        chat = suite.options.get("format", recipe.keep_format) == "chat"
-        if suite.task_type in {"choice", "question"}:
-            with_options = [item for item in suite.items if getattr(item, "choices", ())]
-            encode = partial(encode_choice, tokenizer, chat=chat, max_length=recipe.max_length)
-            problems += _first_refusal(suite.name, with_options, encode)
-        elif suite.task_type == "refusal" and not getattr(tokenizer, "chat_template", None):
-            problems.append(f"{suite.name}: requests need a chat template, and this model's tokenizer has none.")
-    return problems
-
-
-def _first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any]) -> list[str]:
-    """The problems of the first item that cannot be encoded."""
-    for number, item in enumerate(items, start=1):
-        if found := _raised(encode, item):
-            return [f"{name}, item {number}: {problem}" for problem in found]
-    return []
+def _template_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data) -> list[str]:
+    """A sentence for each retention suite whose items the tokenizer refuses."""
+    settings = settings_of(recipe)
+    return [
+        problem
+        for suite in data.everything.of("keep")
+        for problem in task_type_of(suite).tokenizer_problems(suite, preprocessor.tokenizer, settings)
+    ]
 
 
 def _raised(function: Any, *arguments: Any) -> list[str]:
@@ -140,20 +126,8 @@ def _raised(function: Any, *arguments: Any) -> list[str]:
 def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
     """A sentence for each part of the data in which some items are longer than `max_length` and will be cut."""
     data, preprocessor = prepared
-    if not isinstance(preprocessor, TextPreprocessor):
-        return []
     found = []
     for name, items in (("train", data.train), ("test", data.suites.task_items)):
-        cut = _cut(preprocessor, items)
-        if cut:
+        if cut := preprocessor.truncated(items):
             found.append(f"{name}: {cut} of {len(items)} are longer than {recipe.max_length} tokens and will be cut.")
     return found
-
-
-def _cut(preprocessor: TextPreprocessor, items: Sequence[Any]) -> int:
-    """The number of items that are longer than the preprocessor allows."""
-    examples = [item for item in items if isinstance(item, Example)]
-    if examples:
-        return sum(encode_example(preprocessor.tokenizer, item, preprocessor.max_length).truncated for item in examples)
-    texts = [item for item in items if isinstance(item, LabelledText)]
-    return sum(length > preprocessor.max_length for length in preprocessor.lengths(texts))

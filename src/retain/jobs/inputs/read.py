@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
-from retain.data.items import LabelledImage, LabelledText
-from retain.data.preprocess import broken_images
-from retain.data.rows import evenly, read_rows
+from retain.data.family import Family
+from retain.data.images import broken_images
+from retain.data.rows import evenly, first_or_evenly, read_rows
 from retain.data.sources import read_text, suite_name
 from retain.errors import InputError
 from retain.evaluate.suites.files import as_suite
@@ -17,7 +17,6 @@ from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.jobs.inputs.calibration_texts import given_statistics, read_calibration
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.families import family_of, judge_problems, learning_problems
-from retain.jobs.inputs.models import Family
 from retain.methods import lookup
 from retain.recipe import KL, Measuring, Recipe
 
@@ -70,8 +69,8 @@ def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
                 "the training data (their labels are not used)."
             )
             parts.remove("keep")
-        passages = read_calibration(recipe, parts, data.train, data.everything, problems)
-        return replace(data, passages=passages)
+        texts = read_calibration(recipe, parts, data.train, data.everything, problems)
+        return replace(data, texts=texts)
     try:
         given = given_statistics(recipe.statistics, parts)
     except InputError as error:
@@ -103,9 +102,7 @@ def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
     found: list[Suite] = []
     if recipe.test:
         suite = as_suite(recipe.test, "task", problems)
-        has_classes = isinstance(next(iter(suite.items), None), (LabelledText, LabelledImage))
-        few = evenly(suite.items, recipe.test_items) if has_classes else suite.items[: recipe.test_items]
-        found.append(replace(suite, items=few))
+        found.append(replace(suite, items=first_or_evenly(suite.items, recipe.test_items)))
     for source in recipe.keep:
         suite = as_suite(source, "keep", problems)
         found.append(replace(suite, items=evenly(suite.items, recipe.keep_items)))

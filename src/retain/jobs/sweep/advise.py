@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from retain.errors import RetainError, TrainingError
-from retain.evaluate.predictions import engine, preprocessor_hash
+from retain.evaluate.predictions import engine
 from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.inference import device_of
@@ -160,7 +160,7 @@ def _opened(run: Run, recipe: AdviseRecipe, held: Sequence[Any], console: Consol
         TRAINING_FIELDS | CALIBRATING_FIELDS | {"kl_weight", "update_limit", "update_unit", "kl_monitor"}
     ) - OF_CANDIDATES
     context = key_of(
-        weights, sweep_data.key, preprocessor_hash(preprocessor), engine(), device_of(base).type, recipe.sweep_steps,
+        weights, sweep_data.key, preprocessor.identity(), engine(), device_of(base).type, recipe.sweep_steps,
         {name: values[name] for name in sorted(deciding)}, recipe.budget.get(KL) if recipe.limits_training else None,
     )  # fmt: skip
     bench = Bench(load_base, base, job, sweep_data, folder, recipe.sweep_steps)

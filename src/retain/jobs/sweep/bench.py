@@ -14,10 +14,6 @@ from torch import Tensor, nn
 from transformers import set_seed
 
 from retain.activations import Statistics
-from retain.data.examples import Example
-from retain.data.item_types import LabelledImage, LabelledText
-from retain.data.preprocess import TextPreprocessor
-from retain.data.tokens import encode_example
 from retain.errors import RetainError, TrainingError
 from retain.evaluate.encode import class_names, log_probabilities
 from retain.evaluate.generate import score_nll
@@ -31,7 +27,7 @@ from retain.hf.models.sides import mutates_base
 from retain.hf.scaling import scaled
 from retain.jobs.adapt import training_set_of
 from retain.jobs.calibrate import Calibration
-from retain.jobs.inputs.calibration_texts import Passages
+from retain.jobs.inputs.calibration_texts import Texts
 from retain.jobs.inputs.prepare import adapter_fields
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.sweep.seal import Seal, is_bare
@@ -178,7 +174,7 @@ class Bench:
     def _statistics(self, needed: Sequence[str], config: Any, events: Events) -> dict[str, Statistics]:
         fields = {**vars(self._job), "model": self._base, "events": events}
         job = WithoutProbes(**fields, kept=tuple(self._material.kept))
-        return job.statistics(needed, self._material.passages, config.targets, config.sample_norm)
+        return job.statistics(needed, self._material.texts, config.targets, config.sample_norm)
 
     def _take_off(self, events: Events) -> None:
         """The bare base again: unwrapped and found untouched, or else loaded anew."""
@@ -229,15 +225,14 @@ class Bench:
         """Losses on the rows held out, with the model as it stands."""
         preprocessor, size = self._job.preprocessor, getattr(self._job.recipe, "evaluation_batch_size", 32)
         held = self._material.held
-        if isinstance(preprocessor, TextPreprocessor) and not is_classifier(model):
-            rows = [encode_example(preprocessor.tokenizer, item, preprocessor.max_length) for item in _examples(held)]
+        if not is_classifier(model):
+            rows = preprocessor.encode(held)
             nats = score_nll(model, rows, padding_id(preprocessor.tokenizer), size)
             return Losses(nats, [len(row.ids) - row.start for row in rows])
         found = log_probabilities(model, preprocessor, held, size, lambda _: None, InputHash())
         names = class_names(model)
-        truth = torch.tensor(
-            [names.index(item.label) for item in held if isinstance(item, (LabelledText, LabelledImage))]
-        )
+        labelled: Any = held
+        truth = torch.tensor([names.index(item.label) for item in labelled])
         nats = (-found.gather(1, truth[:, None]).squeeze(1)).tolist()
         return Losses(nats, [1] * len(nats), float((found.argmax(1) == truth).double().mean()))
 
@@ -252,9 +247,9 @@ class WithoutProbes(Calibration):
 
     kept: Sequence[Any] = ()
 
-    def rows(self, passages: Passages | None) -> list[Any]:
+    def rows(self, texts: Texts | None) -> list[Any]:
         """Of text to learn as ever; of text to keep, which is given as None, the rows set aside for it."""
-        return list(self.kept) if passages is None else Calibration.rows(self, passages)
+        return list(self.kept) if texts is None else Calibration.rows(self, texts)
 
 
 def run_candidate(run: Recipe, steps: int) -> Recipe:
@@ -263,10 +258,6 @@ def run_candidate(run: Recipe, steps: int) -> Recipe:
     constant = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": warm_up}
     training = {key: value for key, value in run.training.items() if not key.startswith(SCHEDULE)} | constant
     return run.model_copy(update={"max_steps": steps, "training": training})
-
-
-def _examples(items: Sequence[Any]) -> list[Example]:
-    return [item for item in items if isinstance(item, Example)]
 
 
 def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

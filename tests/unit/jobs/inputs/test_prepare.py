@@ -6,7 +6,7 @@ import pytest
 
 from retain.data.item_types import LabelledText
 from retain.data.rows import evenly
-from retain.data.sources import read_passages
+from retain.data.sources import read_calibration_texts
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.data import apart_hashes, suite_hashes
 from retain.jobs.inputs.models import classes_beside
@@ -58,7 +58,7 @@ def test_evenly_is_never_more_than_asked(sizes):
 def test_a_table_is_read_by_its_rows_and_pairs_stay_together(tmp_path):
     path = tmp_path / "text.csv"
     path.write_text("text,text_pair\nOne text.,Its other.\nAlone.,\n")
-    assert read_passages(str(path), []) == ["One text. Its other.", "Alone."]
+    assert [item.text for item in read_calibration_texts(str(path), [])] == ["One text. Its other.", "Alone."]
 
 
 @pytest.mark.parametrize(
