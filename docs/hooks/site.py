@@ -1,7 +1,8 @@
 """What the site shows beyond docs/: README, studies, benchmarks and the files that pages link to, where they lie.
 
-A page keeps the links that it has in the repository. They are rewritten here while the site is built: to a page of the site, or to the
-file itself (a picture, a table), or, for source code, to a page that shows it. mkdocs then checks every link and anchor.
+A page keeps the links that it has in the repository. They are rewritten here while the site is built: to a page of
+the site, or to the file itself (an image, a table), or, for source code, to a page that shows it. mkdocs then checks
+every link and anchor.
 """
 
 # ruff: noqa: INP001  # mkdocs loads it by its path
