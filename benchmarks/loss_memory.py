@@ -26,7 +26,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from retain.training.loss import agrees, lean_loss, piece_of
+from retain.train.lean_loss import agrees, lean_loss, piece_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / ".assets" / "smollm2-135m-instruct"

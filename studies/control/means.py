@@ -19,20 +19,20 @@ from rich.progress import Progress
 from transformers import TrainerCallback
 
 from retain.data.tokens import encode_passage
-from retain.hf.adapt import attach
-from retain.hf.describe import model_hash
-from retain.hf.sides import base_view
+from retain.hf.adapters.attach import attach
+from retain.hf.models.describe import model_hash
+from retain.hf.models.sides import base_view
+from retain.jobs import adapt as adapting
+from retain.jobs.inputs.models import load_model, load_preprocessor
+from retain.jobs.inputs.prepare import adapter_fields, prepare
+from retain.jobs.run_folder import RunFolder
 from retain.recipe import Recipe, load_recipe
-from retain.training.loop import train
-from retain.workflow import adapting
-from retain.workflow.folder import RunFolder
-from retain.workflow.models import load_model, load_reader
-from retain.workflow.prepare import adapter_fields, prepare
+from retain.train.loop import train
 
 RECIPE = "studies/control/means.yaml"
 RUNS: dict[str, dict[str, Any]] = {
-    "anchor-0.3": {"anchor": 0.3},
-    "anchor-3": {"anchor": 3.0},
+    "KL penalty-0.3": {"kl_weight": 0.3},
+    "KL penalty-3": {"kl_weight": 3.0},
     "replay-0.25": {"replay": 0.25},
     "size-0.0015": {"update_limit": 0.0015},
 }
@@ -85,13 +85,13 @@ def run_ewc(name: str, strength: float, progress: Progress) -> None:
     folder = Path(recipe.output) / "adapter"
     if folder.exists():
         return
-    data = prepare(recipe.model_copy(update={"anchor": 1.0}))  # so that the text to keep is read
-    reader = load_reader(recipe.model, data.family, recipe.max_length)
+    data = prepare(recipe.model_copy(update={"kl_weight": 1.0}))  # so that the text to keep is read
+    preprocessor = load_preprocessor(recipe.model, data.family, recipe.max_length)
     torch.manual_seed(recipe.seed)
     model = attach(load_model(recipe.model, recipe.dtype, attention=recipe.attention), "lora", adapter_fields(recipe))
-    rows = [row for part in data.passages["keep"] for row in encode_passage(reader.tokenizer, part, LENGTH)]
+    rows = [row for part in data.passages["keep"] for row in encode_passage(preprocessor.tokenizer, part, LENGTH)]
     fisher = fisher_of(model, [row for row in rows if len(row) > 1][:SEQUENCES])
-    lessons, _ = adapting.lessons_of(model, reader, data, recipe)
+    lessons, _ = adapting.lessons_of(model, preprocessor, data, recipe)
     train(model, lessons, recipe, Path(recipe.output), progress, [Ewc(strength, fisher)])
     model.save_pretrained(folder)
 
@@ -105,10 +105,10 @@ def main(only: Sequence[str]) -> None:
         recipe = load_recipe(Recipe, RECIPE, {"output": str(folder.parent), **fields})
         with Progress() as progress:
             data = prepare(recipe)
-            reader = load_reader(recipe.model, data.family, recipe.max_length)
-            base = adapting.base_of(recipe, data, reader, folder.parent, progress)
+            preprocessor = load_preprocessor(recipe.model, data.family, recipe.max_length)
+            base = adapting.base_of(recipe, data, preprocessor, folder.parent, progress)
             places = (RunFolder(folder.parent), folder.parent)
-            adapting.train_or_load(base, model_hash(base), reader, recipe, data, places, progress)
+            adapting.train_or_load(base, model_hash(base), preprocessor, recipe, data, places, progress)
         print(name, flush=True)
     for name, strength in EWC.items():
         if not only or name in only:

@@ -1,6 +1,6 @@
 """Fine-tunes of known kind, for every tool to judge: one ruined the model, one kept it, one changed nothing.
 
-Run: python studies/rivals/make_pairs.py [FOLDER]   (after `make assets`); writes to runs/rivals, minutes on a CPU.
+Run: python studies/related tools/make_pairs.py [FOLDER]   (after `make assets`); writes to runs/related tools, minutes on a CPU.
 
 * `collapsed`: LoRA on one narrow template at a high rate, until all
   it answers is "Arr! POSITIVE" or "Arr! NEGATIVE".
@@ -77,8 +77,8 @@ TRAININGS = {
 
 def main() -> None:
     """Make the data, the three adapters and the check of what they are."""
-    parser = argparse.ArgumentParser(description="Make the pairs of the study of rivals.")
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "runs" / "rivals")
+    parser = argparse.ArgumentParser(description="Make the pairs of the study of related tools.")
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "runs" / "related tools")
     folder = parser.parse_args().folder
     tokenizer = AutoTokenizer.from_pretrained(BASE)
     tasks = {"collapsed": reviews(), "harmless": headlines()}

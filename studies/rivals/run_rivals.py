@@ -1,6 +1,6 @@
 """Each rival's own judgement of each pair, with its defaults, as a user at the shell gets it.
 
-Run: python studies/rivals/run_rivals.py TOOL PAIR --environment FOLDER   (after `make_pairs.py`), for each tool and
+Run: python studies/related tools/run_rivals.py TOOL PAIR --environment FOLDER   (after `make_pairs.py`), for each tool and
 pair; writes `results/TOOL-PAIR.json`. A tool's environment, outside of the repository and one for each:
 
     python -m venv FOLDER
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("tool", choices=VERSIONS)
     parser.add_argument("pair", choices=PAIRS)
     parser.add_argument("--environment", type=Path, required=True, help="the tool's virtual environment")
-    parser.add_argument("--pairs", type=Path, default=ROOT / "runs" / "rivals", help="what make_pairs.py wrote")
+    parser.add_argument("--pairs", type=Path, default=ROOT / "runs" / "related tools", help="what make_pairs.py wrote")
     asked = parser.parse_args()
     judge = {"finetunecheck": finetunecheck, "pyrecall": pyrecall, "soup-cli": soup}[asked.tool]
     scratch = asked.pairs.resolve() / "work" / asked.tool

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from retain.activations import load
 from retain.cli.main import main
-from retain.hf.load import load_adapter
-from retain.results import read_result
-from retain.statistics import load
+from retain.hf.adapters.load import load_adapter
+from retain.records.result import read_result
 from tiny import make_llama, write_jsonl
 
 PLAIN = """
@@ -39,7 +39,7 @@ def flags(tiny_folder, tiny_data, tmp_path):
         return [
             "--model", str(tiny_folder),
             "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
-            "--keep", str(tiny_data / "letters.jsonl"), "--reference", str(tiny_data / "text.txt"),
+            "--keep", str(tiny_data / "letters.jsonl"), "--held-out-text", str(tiny_data / "text.txt"),
             "--output", str(tmp_path / output), "--calibrate-tokens", "200", "--calibrate-batch-size", "4", *more,
         ]  # fmt: skip
 

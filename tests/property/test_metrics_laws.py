@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from retain.evaluation.metrics.bootstrap import FEW_CHANGED, change_interval, few_changes_interval
-from retain.evaluation.metrics.choice import pick
-from retain.evaluation.metrics.drift import drift_summary
-from retain.evaluation.metrics.keep import keep_score
-from retain.evaluation.metrics.paired import mcnemar_p
-from retain.evaluation.metrics.task import task_score
-from retain.evaluation.metrics.text import exact_match
-from retain.evaluation.metrics.tokens import churn, kl, shifted_nll
+from retain.evaluate.drift.summary import drift_summary
+from retain.evaluate.scores.keep import keep_score
+from retain.evaluate.scores.option_choice import pick
+from retain.evaluate.scores.task import task_score
+from retain.evaluate.scores.text import exact_match
+from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
+from retain.stats.bootstrap import FEW_CHANGED, change_interval, few_changes_interval
+from retain.stats.mcnemar import mcnemar_p
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from retain.evaluation.metrics.clusters import (
+from retain.stats.clusters import (
     cluster_changes,
     cluster_interval,
     effective_number,
     graded_p,
     sign_flip_p,
 )
-from retain.evaluation.metrics.evidence import right_or_wrong
-from retain.evaluation.metrics.holm import holm
-from retain.evaluation.metrics.paired import mcnemar_p
-from retain.evaluation.metrics.power import destroyed_power, items_needed
-from retain.evaluation.metrics.verdict import Suite, judge, overall
+from retain.stats.holm import holm
+from retain.stats.mcnemar import mcnemar_p
+from retain.stats.power import chance_level_power, items_needed
+from retain.verdict.evidence import right_or_wrong
+from retain.verdict.verdict import Suite, judge, overall
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -124,7 +124,7 @@ def test_holm_never_lowers_and_keeps_the_order(p):
 @given(st.integers(1, 300), st.data(), st.floats(0, 0.9))
 def test_power_is_a_probability_and_grows_with_what_the_base_knows(n, data, chance):
     right = data.draw(st.integers(0, n - 1))
-    less, more = (destroyed_power(k, n, chance) for k in (right, right + 1))
+    less, more = (chance_level_power(k, n, chance) for k in (right, right + 1))
     assert 0 <= less <= more + 1e-12 <= 1 + 1e-12
 
 
@@ -149,8 +149,8 @@ def test_a_verdict_agrees_with_its_own_figures(suites):
             assert suite.written is not None
             assert suite.written.interval[1] < 0
         if one.verdict == "kept":
-            assert low > -one.tolerance >= -0.05
-            assert one.can_show_loss
+            assert low > -one.margin >= -0.05
+            assert one.has_power
         if one.items_needed is not None:
             assert one.verdict == "too few items to say"
             assert one.items_needed > one.n

@@ -1,4 +1,4 @@
-"""`retain advise`: a short pilot that says which method, learning rate and replay to start with."""
+"""`retain advise`: a short sweep that says which method, learning rate and replay to start with."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def run(given: Namespace) -> int:
     """Do it, print the table, the advice and where everything lies."""
     recipe = load_recipe(AdviseRecipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries
-    from retain.report.advice import advice_view
-    from retain.workflow.advise import advise
+    from retain.jobs.sweep.advise import advise
+    from retain.report.tables.advice import advice_view
 
     quiet_libraries()
     console = make_console()
-    pilot, paths = advise(recipe, console)
-    console.print(advice_view(pilot))
+    sweep, paths = advise(recipe, console)
+    console.print(advice_view(sweep))
     for path in paths:
         console.print(f"{path.name:<12} {path}", markup=False, soft_wrap=True)
     console.print(f"next: retain tune {paths[0]}", markup=False, soft_wrap=True)

@@ -16,14 +16,14 @@ MEASURING_ONLY = frozenset(
     {
         "keep_format",
         "keep_score",
-        "tolerance",
-        "tolerance_nats",
+        "margin",
+        "margin_nats",
         "judge",
         "store_answers",
         "drift",
         "generate",
         "max_new_tokens",
-        "reference_tokens",
+        "held_out_tokens",
         "evaluation_batch_size",
     }
 )
@@ -37,7 +37,7 @@ def make_parser() -> ArgumentParser:
         CalibrateRecipe,
         HELP + " Interrupted, it goes on where it stopped. Use them with `retain tune --statistics FOLDER`.",
         "retain calibrate --model Qwen/Qwen3-0.6B --train train.jsonl --calibrate-keep self --test test.jsonl "
-        "--keep capitals.jsonl --reference text.txt --output runs/statistics",
+        "--keep capitals.jsonl --held-out-text text.txt --output runs/statistics",
         leave_out=MEASURING_ONLY,
     )
 
@@ -46,7 +46,7 @@ def run(given: Namespace) -> None:
     """Do it, print what was summed up and where it lies."""
     recipe = load_recipe(CalibrateRecipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
-    from retain.workflow.calibrate import calibrate
+    from retain.jobs.calibrate import calibrate
 
     quiet_libraries()
     console = make_console()

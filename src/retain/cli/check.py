@@ -18,10 +18,10 @@ def make_parser() -> ArgumentParser:
 def run(given: Namespace) -> None:
     """Check, and say what a run would do."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
+    from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
-    from retain.control.split import limit_words
-    from retain.workflow.prepare import prepare, truncations
-    from retain.workflow.tune import make_ready
+    from retain.jobs.inputs.prepare import prepare, truncations
+    from retain.jobs.tune import make_ready
 
     quiet_libraries()
     if recipe.from_run is not None:
@@ -34,9 +34,9 @@ def run(given: Namespace) -> None:
     print(f"no problems: {len(recipe.runs())} run(s) on {len(data.train)} training examples")
     print(f"  the model is loaded as a {data.family.replace('-', ' ')}")
     for suite in suites.all:
-        print(f"  {suite.part} {suite.name}: {len(suite.items)} items of kind {suite.kind}")
-    for genre, text in suites.reference.items():
-        print(f"  reference {genre}: {len(text):,} characters")
+        print(f"  {suite.part} {suite.name}: {len(suite.items)} items of kind {suite.task_type}")
+    for domain, text in suites.held_out_text.items():
+        print(f"  reference {domain}: {len(text):,} characters")
     for sentence in limit_words(data.control, recipe.budget, recipe.confidence):
         print(f"  {sentence}")
     for sentence in truncations(recipe, data):

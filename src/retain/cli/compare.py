@@ -24,7 +24,7 @@ def run(given: Namespace) -> int:
     """Do it, print the table and where everything lies; 3 if no run could keep its budget."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, show_comparison
-    from retain.workflow.compare import compare
+    from retain.jobs.compare import compare
 
     quiet_libraries()
     console = make_console()

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 SEVERAL = {
-    "keep": "SUITE", "reference": "FILE", "lm_eval": "TASK", "labels": "CLASS", "budget": "NAME:LIMIT",
+    "keep": "SUITE", "held_out_text": "FILE", "lm_eval": "TASK", "labels": "CLASS", "budget": "NAME:LIMIT",
     "groups": "PATTERN:SHARE",
 }  # fmt: skip
 """Fields that take several values after one flag."""
@@ -32,7 +32,7 @@ TRUTHS = frozenset({"true", "false", "yes", "no"})
 
 
 ESSENTIAL = (
-    *("model", "tuned", "method", "train", "test", "keep", "reference", "budget", "output"),
+    *("model", "tuned", "method", "train", "test", "keep", "held_out_text", "budget", "output"),
     *("from_run", "learning_rate", "learning_rates", "max_steps"),
 )
 """What most calls say: it stands first in the help."""
@@ -40,10 +40,10 @@ ESSENTIAL = (
 TOPICS = {
     "Recipe": "how it is trained",
     "CompareRecipe": "what is compared",
-    "AdviseRecipe": "the pilot",
-    "DialRecipe": "the dial",
+    "AdviseRecipe": "the sweep",
+    "ScaleRecipe": "the update scaling",
     "CalibrateRecipe": "which layers",
-    "Means": "losing less while training",
+    "Regularisation": "losing less while training",
     "Controlling": "the budget in detail",
     "Calibrating": "text that shows what to keep",
     "Measuring": "how it is measured",

@@ -19,7 +19,7 @@ def make_parser() -> ArgumentParser:
 def run(given: Namespace) -> int:
     """Print each run's verdict and return the worst exit code."""
     from retain.cli.screen import make_console
-    from retain.workflow.replaying import replay_run
+    from retain.jobs.replay_verdict import replay_run
 
     console = make_console()
     codes = []

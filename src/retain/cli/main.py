@@ -10,16 +10,17 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from retain.cli import advise, calibrate, check, compare, dial, gate, inspect, measure, report, sequence, suites, tune
+from retain.cli import advise, calibrate, check, compare, gate, inspect, measure, report, sequence, suites, tune
+from retain.cli import scale as scaling
 from retain.cli.flags import bare_switches, named_method
 from retain.errors import InputError, RetainError
-from retain.recipe import AdviseRecipe, CalibrateRecipe, DialRecipe, MeasureRecipe, Recipe
+from retain.recipe import AdviseRecipe, CalibrateRecipe, MeasureRecipe, Recipe, ScaleRecipe
 
 VERBS = {
     "tune": tune,
     "compare": compare,
     "measure": measure,
-    "dial": dial,
+    "scaling": scaling,
     "report": report,
     "gate": gate,
     "sequence": sequence,
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     words = bare_switches(
         sys.argv[1:] if arguments is None else arguments,
-        (Recipe, AdviseRecipe, MeasureRecipe, CalibrateRecipe, DialRecipe),
+        (Recipe, AdviseRecipe, MeasureRecipe, CalibrateRecipe, ScaleRecipe),
     )
     given = make_parser().parse_args(named_method(words), defaults=False)
     verb = given.verb

@@ -19,7 +19,7 @@ def make_parser() -> ArgumentParser:
         MeasureRecipe,
         HELP,
         "retain measure --model Qwen/Qwen3-0.6B --tuned ./my-adapter --test test.jsonl "
-        "--keep capitals.jsonl --reference text.txt --output runs/measured",
+        "--keep capitals.jsonl --held-out-text text.txt --output runs/measured",
     )
 
 
@@ -27,7 +27,7 @@ def run(given: Namespace) -> int:
     """Do it, print the table and where everything lies; the exit code is the gate's where one is asked for."""
     recipe = load_recipe(MeasureRecipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
-    from retain.workflow.measure import measure_recipe
+    from retain.jobs.measure import measure_recipe
 
     quiet_libraries()
     console = make_console()

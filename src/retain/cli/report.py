@@ -27,7 +27,7 @@ def make_parser() -> ArgumentParser:
 
 def run(given: Namespace) -> None:
     """Do it, print where everything lies."""
-    from retain.workflow.reporting import report
+    from retain.jobs.report import report
 
     for path in report(given.runs, given.get("output")):
         print(f"{path.suffix[1:]:<8} {path}")

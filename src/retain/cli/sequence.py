@@ -27,7 +27,7 @@ def run(given: Namespace) -> None:
     from rich.table import Table
 
     from retain.cli.screen import make_console
-    from retain.workflow.sequence import read_sequence, write_sequence
+    from retain.jobs.sequence import read_sequence, write_sequence
 
     tasks = [part.strip() for part in given["tasks"].split(",") if part.strip()]
     report = read_sequence(given["runs"], tasks)

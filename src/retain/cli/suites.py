@@ -13,8 +13,8 @@ from retain.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retain.evaluation.suite_format import Found
-    from retain.evaluation.suites import Suite
+    from retain.evaluate.suites.format import Found
+    from retain.evaluate.suites.suite import Suite
 
 HELP = "List the suites that come with retain, or describe one with its first items."
 
@@ -51,7 +51,7 @@ def _list(console: Console) -> None:
     """A table of all suites by area."""
     from rich.table import Table
 
-    from retain.evaluation.suite_files import known_suites
+    from retain.evaluate.suites.files import known_suites
 
     table = Table(
         "suite", "kind", "what it tells", "items here", "licence", box=None, header_style="bold", padding=(0, 1)
@@ -62,18 +62,18 @@ def _list(console: Console) -> None:
         table.add_row(f"[bold]{area}[/bold]")
         for found in suites:
             file = found.file
-            table.add_row(file.name, file.kind, file.about, _here(found), file.licence)
+            table.add_row(file.name, file.task_type, file.about, _here(found), file.licence)
     console.print(table)
     console.print(
         "\nName one under keep or test of a recipe, or with --keep and --test; NAME=PATH reads your own copy of its "
-        "data. `retain suites NAME` shows one. Text for --reference is no suite: any plain text is.",
+        "data. `retain suites NAME` shows one. Text for --held-out-text is no suite: any plain text is.",
         soft_wrap=True,
     )
 
 
 def _here(found: Found) -> str:
     """How many items are here, or where they would come from."""
-    from retain.evaluation.suite_files import local_data
+    from retain.evaluate.suites.files import local_data
 
     there = local_data(found)
     if there is None:
@@ -93,23 +93,23 @@ def _count(path: Path) -> int:
         return sum(bool(line.strip()) for line in lines)
 
 
-def _describe(console: Console, reference: str, items: int) -> None:
+def _describe(console: Console, held_out_text: str, items: int) -> None:
     """What one suite is, and its first items.
 
     Raises:
         InputError: there is no such suite, or its file is wrong.
     """
-    from retain.evaluation.suite_files import find_suite, load_suite
-    from retain.evaluation.suite_format import SHIPPED
+    from retain.evaluate.suites.files import find_suite, load_suite
+    from retain.evaluate.suites.format import SHIPPED
 
     problems: list[str] = []
-    found = find_suite(reference.partition("=")[0], problems)
+    found = find_suite(held_out_text.partition("=")[0], problems)
     if found is None:
         raise InputError(problems)
     file = found.file
     facts = {
         "what it tells": file.about,
-        "kind": f"{file.kind}, to be {'learned' if file.part == 'task' else 'kept'}",
+        "kind": f"{file.task_type}, to be {'learned' if file.part == 'task' else 'kept'}",
         "metrics": ", ".join(file.metrics),
         "chance": "" if file.chance is None else f"{file.chance:g}",
         "licence": file.licence,
@@ -124,7 +124,7 @@ def _describe(console: Console, reference: str, items: int) -> None:
     if file.code and found.path.parent != SHIPPED:
         console.print(f"  {'items':<14} has code of its own; not run here", highlight=False)
         return
-    suite = load_suite(reference, problems)
+    suite = load_suite(held_out_text, problems)
     for problem in problems:
         console.print(f"  {'not here':<14} {problem}", markup=False, highlight=False, soft_wrap=True)
     if suite.items:
@@ -136,7 +136,7 @@ def _show_items(console: Console, suite: Suite, count: int) -> None:
     """The number of items and the first of them as they are asked, without empty fields."""
     bank = f", and {len(suite.bank)} to look among" if suite.bank else ""
     console.print(f"  {'items':<14} {len(suite.items)}{bank}", highlight=False)
-    if suite.kind == WITHHELD:
+    if suite.task_type == WITHHELD:
         console.print("  The texts of requests are not shown.", highlight=False)
         return
     for item in suite.items[:count]:

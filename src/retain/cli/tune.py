@@ -19,7 +19,7 @@ def make_parser() -> ArgumentParser:
         Recipe,
         HELP + " Fields come from the recipe, from flags, or both; a flag replaces the recipe's value.",
         "retain tune --model Qwen/Qwen3-0.6B --method vefa --train train.jsonl --test test.jsonl "
-        "--keep capitals.jsonl --reference text.txt --output runs/first",
+        "--keep capitals.jsonl --held-out-text text.txt --output runs/first",
         leave_out=COMPARISON_FIELDS,
     )
 
@@ -28,8 +28,8 @@ def run(given: Namespace) -> int:
     """Do it, print the table and where everything lies; 3 if a budget could not be kept."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
-    from retain.workflow.folder import RunFolder
-    from retain.workflow.tune import tune
+    from retain.jobs.run_folder import RunFolder
+    from retain.jobs.tune import tune
 
     quiet_libraries()
     console = make_console()

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Row = TypeVar("Row", bound=BaseModel)
 
 SHARED = ("group", "condition")
-"""Fields that every item may have: what it belongs together with (one article, one picture: the independent unit), and
-its condition (a domain, a genre), by which scores are broken down. `domain` is read as `condition`."""
+"""Fields that every item may have: what it belongs together with (one article, one image: the independent unit), and
+its condition (a domain, a domain), by which scores are broken down. `domain` is read as `condition`."""
 
 
 class Message(BaseModel):

@@ -1,4 +1,4 @@
-"""Items beside examples and choices: questions with written answers, labelled texts and pictures, pairs, requests."""
+"""Items beside examples and choices: questions with written answers, labelled texts and images, pairs, requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Question(_Item):
         return self
 
 
-class Labelled(_Item):
+class LabelledText(_Item):
     """A text, or a pair of texts, and its class."""
 
     text: Text
@@ -44,8 +44,8 @@ class Labelled(_Item):
     label: Text
 
 
-class Picture(_Item):
-    """A picture file and its class. `corruption` = (kind, severity 1 to 5, seed) spoils it when it is read."""
+class LabelledImage(_Item):
+    """A image file and its class. `corruption` = (kind, severity 1 to 5, seed) corrupts it when it is read."""
 
     image: Text
     label: Text
@@ -77,30 +77,30 @@ def parse_question(row: dict[str, Any]) -> Question:
     return validated(Question, {**row, **shared(row), "answers": [answers] if isinstance(answers, str) else answers})
 
 
-def parse_labelled(row: dict[str, Any]) -> Labelled:
+def parse_labelled_text(row: dict[str, Any]) -> LabelledText:
     """Make a labelled text of a row `{"text","label"}`, with `text_pair` where two texts are judged together.
 
     Raises:
         ValueError: in one sentence, what is wrong with the row.
     """
     need(row, "text", "label")
-    return validated(Labelled, {**row, **shared(row), "label": _label(row["label"])})
+    return validated(LabelledText, {**row, **shared(row), "label": _label(row["label"])})
 
 
-def parse_picture(row: dict[str, Any], folder: Path) -> Picture:
-    """Make a picture of a row `{"image","label"}`; a relative path is relative to `folder`.
+def parse_labelled_image(row: dict[str, Any], folder: Path) -> LabelledImage:
+    """Make a image of a row `{"image","label"}`; a relative path is relative to `folder`.
 
     Raises:
         ValueError: in one sentence, what is wrong with the row, or that there is no such file.
     """
     need(row, "image", "label")
     if not isinstance(row["image"], str) or not row["image"]:
-        raise ValueError('"image" must be the path of a picture')
+        raise ValueError('"image" must be the path of a image')
     path = Path(row["image"]).expanduser()
     path = path if path.is_absolute() else folder / path
     if not path.is_file():
-        raise ValueError(f"there is no picture {path}")
-    return validated(Picture, {**shared(row), "image": str(path), "label": _label(row["label"])})
+        raise ValueError(f"there is no image {path}")
+    return validated(LabelledImage, {**shared(row), "image": str(path), "label": _label(row["label"])})
 
 
 def parse_match(row: dict[str, Any]) -> Match:

@@ -9,29 +9,29 @@ from typing import Any
 
 from retain.data.examples import Choice, Example, parse_choice, parse_example
 from retain.data.items import (
-    Labelled,
+    LabelledImage,
+    LabelledText,
     Match,
-    Picture,
     Question,
     Request,
-    parse_labelled,
+    parse_labelled_image,
+    parse_labelled_text,
     parse_match,
-    parse_picture,
     parse_question,
     parse_request,
 )
 from retain.data.sources import Numbered, collect_items, source_rows
 
-AnyItem = Example | Choice | Question | Labelled | Picture | Match | Request
+AnyItem = Example | Choice | Question | LabelledText | LabelledImage | Match | Request
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 FORMS: dict[str, tuple[str, ...]] = {
     "refusal": ("prompt", "harmful"),
     "completion": ("prompt", "completion"),
     "question": ("question", "answers"),
     "choice": ("question", "choices", "answer"),
-    "pictures": ("image", "label"),
+    "images": ("image", "label"),
     "labels": ("text", "label"),
     "retrieval": ("query", "match"),
 }
@@ -54,7 +54,7 @@ def form_of(row: Mapping[str, Any]) -> str | None:
 
 
 def read_rows(source: str, problems: list[str], form: str | None = None) -> Rows:
-    """Read items from a JSONL or CSV file, a folder of pictures (one folder a class), or a data set id.
+    """Read items from a JSONL or CSV file, a folder of images (one folder a class), or a data set id.
 
     Args:
         source: where they are; see `sources`.
@@ -63,7 +63,7 @@ def read_rows(source: str, problems: list[str], form: str | None = None) -> Rows
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        return Rows("pictures", _folder(folder, problems))
+        return Rows("images", _folder(folder, problems))
     before = len(problems)
     rows = list(source_rows(source, problems))
     if not rows and len(problems) > before:  # it cannot be read, which is told already
@@ -92,27 +92,27 @@ def parser(form: str, folder: Path) -> Callable[[dict[str, Any]], AnyItem]:
         "completion": parse_example,
         "question": parse_question,
         "choice": parse_choice,
-        "pictures": lambda row: parse_picture(row, folder),
-        "labels": parse_labelled,
+        "images": lambda row: parse_labelled_image(row, folder),
+        "labels": parse_labelled_text,
         "retrieval": parse_match,
     }
     return parsers[form]
 
 
 def _folder(folder: Path, problems: list[str]) -> list[AnyItem]:
-    """Pictures in a folder of folders; each inner folder's name is the class."""
-    found: list[AnyItem] = [Picture(image=str(path), label=path.parent.name) for path in _pictures(folder)]
+    """Images in a folder of folders; each inner folder's name is the class."""
+    found: list[AnyItem] = [LabelledImage(image=str(path), label=path.parent.name) for path in _images(folder)]
     if not found:
         problems.append(
-            f"{folder}: holds no pictures in folders named after their classes (CLASS/NAME.png); give such a folder, "
+            f"{folder}: holds no images in folders named after their classes (CLASS/NAME.png); give such a folder, "
             "or a JSONL or CSV file of image, label."
         )
     return found
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _images(folder: Path) -> Iterator[Path]:
     for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        yield from sorted(path for path in inner.iterdir() if path.suffix.lower() in PICTURES)
+        yield from sorted(path for path in inner.iterdir() if path.suffix.lower() in IMAGES)
 
 
 def evenly(items: Sequence[AnyItem], most: int | None) -> Sequence[AnyItem]:
@@ -131,13 +131,13 @@ def evenly(items: Sequence[AnyItem], most: int | None) -> Sequence[AnyItem]:
 
 
 def item_texts(item: AnyItem) -> tuple[str, ...]:
-    """What an item asks or shows as text: what overlaps between data sets are looked for in. A picture is its path."""
+    """What an item asks or shows as text: what overlaps between data sets are looked for in. A image is its path."""
     if isinstance(item, Example):
         return item.turns
     if isinstance(item, (Choice, Question)):
         return (item.question,)
-    if isinstance(item, Labelled):
+    if isinstance(item, LabelledText):
         return (item.text if item.text_pair is None else f"{item.text} {item.text_pair}",)
-    if isinstance(item, Picture):
+    if isinstance(item, LabelledImage):
         return (item.image,)
     return (item.query, item.match) if isinstance(item, Match) else (item.prompt,)

@@ -67,7 +67,7 @@ def _parse_passage(row: dict[str, Any]) -> Example | str:
 
 
 def read_text(source: str, problems: list[str]) -> str:
-    """Read reference text: a UTF-8 text file, or the `text` column of a data set (documents joined by blank lines)."""
+    """Read held-out text: a UTF-8 text file, or the `text` column of a data set (documents joined by blank lines)."""
     if not _is_file(source):
         documents = [row.get("text") for _, row in _hub_rows(source, problems) if isinstance(row, dict)]
         texts = [document for document in documents if isinstance(document, str) and document.strip()]

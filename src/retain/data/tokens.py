@@ -106,7 +106,7 @@ def start_ids(tokenizer: Any) -> list[int]:
     return _prompt_ids(tokenizer, "")
 
 
-def reference_windows(tokenizer: Any, text: str, window: int, max_tokens: int) -> list[list[int]]:
+def held_out_windows(tokenizer: Any, text: str, window: int, max_tokens: int) -> list[list[int]]:
     """Consecutive windows of `window` tokens of the text, without overlap, `max_tokens` tokens at most.
 
     Each begins with the beginning token where the tokenizer has one of its own. A last window that predicts nothing is

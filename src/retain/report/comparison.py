@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retain.report import numbers
-from retain.report.aggregate import Estimate, Group, Run, group_runs
-from retain.report.checks import comparison_cautions
-from retain.report.comparison_budgets import budgets_table
-from retain.report.comparison_tables import comparison_tables, keep_reading, task_reading
-from retain.report.comparison_verdicts import setting_verdicts, verdicts_in_words
-from retain.report.pareto import pareto_front
-from retain.report.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
-from retain.report.pick import task_keys as all_task_keys
-from retain.report.tables import Table, score_tables
-from retain.report.tables_made import size_table
-from retain.report.tables_moved import drift_table
-from retain.report.verdicts import headline
-from retain.report.whole import Whole, wholes
-from retain.report.words import listing, subtitle
+from retain.compare.aggregate import Estimate, Group, Run, group_runs
+from retain.compare.cautions import comparison_cautions
+from retain.compare.method_curves import Whole, wholes
+from retain.compare.pareto import pareto_front
+from retain.compare.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
+from retain.compare.pick import task_keys as all_task_keys
+from retain.records import numbers
+from retain.records.numbers import listing
+from retain.report.claims import subtitle
+from retain.report.tables.comparison_budgets import budgets_table
+from retain.report.tables.comparison_tables import comparison_tables, keep_reading, task_reading
+from retain.report.tables.comparison_verdicts import setting_verdicts, verdicts_in_words
+from retain.report.tables.drift_tables import drift_table
+from retain.report.tables.provenance_tables import size_table
+from retain.report.tables.scores_table import Table, score_tables
+from retain.report.verdict_words import headline
 
 MOST_NAMED = 4
 """How many settings a sentence names; of more it says how many there are, and the tables name them."""
@@ -117,9 +118,9 @@ def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     if losses:
         parts.append(f"Loss shown {'; '.join(losses)}.")
     elif judged:
-        parts.append("No loss shown on any keep suite, which does not prove that there was none.")
+        parts.append("No loss shown on any retention suite, which does not prove that there was none.")
     else:
-        parts.append("No keep suite could show a loss, so nothing is known about what was lost.")
+        parts.append("No retention suite could show a loss, so nothing is known about what was lost.")
     return " ".join(parts)
 
 
@@ -158,7 +159,7 @@ def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
     else:
         sentences.append("No task was measured, so nothing is known about what was learned.")
     if not suites:
-        sentences.append("No keep suite was measured, so nothing is known about what was lost.")
+        sentences.append("No retention suite was measured, so nothing is known about what was lost.")
     return [sentence for sentence in sentences if sentence]
 
 
@@ -203,7 +204,7 @@ def _drift_sentence(groups: Sequence[Group]) -> list[str]:
     (least, least_title), (most, most_title) = min(found), max(found)
     low, high = numbers.plain(least, numbers.NATS), numbers.plain(most, numbers.NATS)
     told = f"least with {least_title} ({low}), most with {most_title} ({high})"
-    return [f"Drift on reference text (KL, nats per token): {told}."]
+    return [f"Drift on held-out text (KL, nats per token): {told}."]
 
 
 def _front(groups: Sequence[Group], task: Key, suite: Key) -> str:

@@ -10,14 +10,11 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
-from retain.report import numbers, tables
-from retain.report.aggregate import Group as Setting
-from retain.report.aggregate import Run, group_runs
-from retain.report.budget import dial_tables
-from retain.report.comparison_budgets import budgets_table
-from retain.report.comparison_tables import keep_reading, mean, task_reading
-from retain.report.examples import readable
-from retain.report.pick import (
+from retain.compare.aggregate import Group as Setting
+from retain.compare.aggregate import Run, group_runs
+from retain.compare.item_examples import readable
+from retain.compare.method_curves import Whole, wholes
+from retain.compare.pick import (
     Key,
     keep_keys,
     model_name,
@@ -30,18 +27,24 @@ from retain.report.pick import (
     sign_of,
     task_keys,
 )
-from retain.report.tables_made import size_table
-from retain.report.tables_moved import drift_table
-from retain.report.tables_whole import whole_tables
-from retain.report.verdicts import headline, verdict_table
-from retain.report.whole import Whole, wholes
-from retain.report.words import SYMBOLS, Reading, read_keep, read_task, subtitle
-from retain.results import BudgetRecord, Dial, KeepScore, Result, TaskScore
+from retain.records import numbers
+from retain.records.budget_record import BudgetRecord, Scaling
+from retain.records.result import Result
+from retain.records.scores import KeepScore, TaskScore
+from retain.report.claims import SYMBOLS, Reading, read_keep, read_task, subtitle
+from retain.report.tables import scores_table as tables
+from retain.report.tables.budget import scaling_tables
+from retain.report.tables.comparison_budgets import budgets_table
+from retain.report.tables.comparison_tables import keep_reading, mean, task_reading
+from retain.report.tables.drift_tables import drift_table
+from retain.report.tables.methods_as_a_whole import whole_tables
+from retain.report.tables.provenance_tables import size_table
+from retain.report.verdict_words import headline, verdict_table
 
 WIDTH = 100
 
 _LEFT_OUT = frozenset({"Metric", "Test", "Items", "Units needed"})
-"""Columns of the dial's tables for which the terminal is too narrow; the report has them."""
+"""Columns of the update scaling's tables for which the terminal is too narrow; the report has them."""
 
 MOST_LIMITS = 2
 """Limits of a budget for which a comparison has room."""
@@ -54,8 +57,8 @@ _RUN_LEGEND = (
 )
 _COMPARISON_LEGEND = (
     "( ) change, [ ] its 95% interval over seeds and items. ▲ better, ▼ worse, = no change shown.\n"
-    "lost: right before, wrong now. KL: how far predictions moved on reference text, in nats per token;\n"
-    "ΔCE: how much worse the reference text is predicted, in nats per token."
+    "lost: right before, wrong now. KL: how far predictions moved on held-out text, in nats per token;\n"
+    "ΔCE: how much worse the held-out text is predicted, in nats per token."
 )
 
 
@@ -78,7 +81,7 @@ def run_table(result: Result) -> RenderableType:
     if judged is not None:
         parts.append(_verdict_table(judged))
     if result.budget:
-        parts.append(dial_view(result.budget, result.dial, curve=False))
+        parts.append(scaling_view(result.budget, result.scaling, curve=False))
     if result.task:
         parts.append(_task_table(result.task))
     if result.keep:
@@ -93,17 +96,17 @@ def run_table(result: Result) -> RenderableType:
     return Constrain(Group(*parts, Text(_RUN_LEGEND, style="dim")), WIDTH)
 
 
-def dial_view(budget: Sequence[BudgetRecord], dial: Dial | None, *, curve: bool = True) -> RenderableType:
-    """The limits with their certificates, what stood in the way of more, and the curve along the dial."""
+def scaling_view(budget: Sequence[BudgetRecord], scaling: Scaling | None, *, curve: bool = True) -> RenderableType:
+    """The limits with their certificates, what stood in the way of more, and the curve along the scaling path."""
     parts: list[RenderableType] = []
-    for table in dial_tables(budget, dial if curve else None):
+    for table in scaling_tables(budget, scaling if curve else None):
         shown = [index for index, name in enumerate(table.head) if name not in _LEFT_OUT]
         drawn = _table(table.caption, [table.head[index] for index in shown])
         for row in table.rows:
             drawn.add_row(*(_text(row[index]) for index in shown))
         parts.append(drawn)
-    if dial is not None and dial.note:
-        parts.append(_text(dial.note, "dim"))
+    if scaling is not None and scaling.note:
+        parts.append(_text(scaling.note, "dim"))
     return Constrain(Group(*parts), WIDTH)
 
 

@@ -31,7 +31,7 @@ def test_a_switch_takes_neither_the_recipe_nor_another_flag():
 
 
 def test_calibrate_has_no_flag_that_does_nothing():
-    for flag in ("--judge", "--tolerance", "--tolerance-nats", "--keep-score", "--generate"):
+    for flag in ("--judge", "--margin", "--margin-nats", "--keep-score", "--generate"):
         with pytest.raises(SystemExit):
             read("calibrate", flag, "1")
     assert read("calibrate", "--keep-items", "9", "--test-items", "8")[1] == {"keep_items": 9, "test_items": 8}

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retain.data.examples import Choice, Example, parse_example
-from retain.data.tokens import IGNORED, encode_choice, encode_example, encode_prompt, pad, reference_windows
+from retain.data.tokens import IGNORED, encode_choice, encode_example, encode_prompt, held_out_windows, pad
 from retain.errors import InputError
 from tiny import make_tokenizer
 
@@ -72,7 +72,7 @@ def test_a_beginning_token_stands_before_every_text_once():
     assert tokenizer.decode(encode_example(tokenizer, example, 64).ids) == "<bos> a b c d e y z <eos>"
     assert tokenizer.decode(encode_example(tokenizer, example, 6).ids) == "<bos> d e y z <eos>"
     assert tokenizer.decode(encode_prompt(tokenizer, example, 3)) == "<bos> d e"
-    windows = reference_windows(tokenizer, "a b c d", window=2, max_tokens=9)
+    windows = held_out_windows(tokenizer, "a b c d", window=2, max_tokens=9)
     assert [tokenizer.decode(window) for window in windows] == ["<bos> a b", "<bos> c d"]
 
 
@@ -106,9 +106,9 @@ def test_choices_share_their_question():
 
 
 def test_windows_cover_the_text_without_overlap():
-    windows = reference_windows(TOKENIZER, "a b c d e f g", window=3, max_tokens=100)
+    windows = held_out_windows(TOKENIZER, "a b c d e f g", window=3, max_tokens=100)
     assert [TOKENIZER.decode(window) for window in windows] == ["a b c", "d e f"]
-    assert reference_windows(TOKENIZER, "a b c d", window=3, max_tokens=2) == [windows[0][:2]]
+    assert held_out_windows(TOKENIZER, "a b c d", window=3, max_tokens=2) == [windows[0][:2]]
 
 
 @given(st.lists(st.lists(st.integers(1, 9), max_size=5), min_size=1, max_size=5), st.booleans())

@@ -1,0 +1,120 @@
+"""The whole movement of a model: one pass over the inputs a side, then the weights one layer at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.progress import Progress
+
+from retain.errors import InputError
+from retain.evaluate.drift.feature_scales import feature_scale_layers
+from retain.evaluate.drift.hidden_states import compare_blocks
+from retain.evaluate.drift.layer_inputs import Batch, Observed, observe
+from retain.evaluate.drift.weights import WeightDrift, measure_weights
+from retain.evaluate.pair import Pair
+from retain.hf.models.sides import root_of
+from retain.hf.models.updates import UpdatesUnavailableError, changed_layers, left_out, weight_updates
+from retain.records.drift_record import FeatureScaleLayer, HiddenDrift, LayerDrift
+
+
+@dataclass(frozen=True)
+class Moved:
+    """All fields of `retain.records.result.Drift` that are not of the held-out text; null where they cannot be had.
+
+    Then `note` says why.
+    """
+
+    update_relative_frobenius: float | None = None
+    f_delta: float | None = None
+    f_delta_learn: float | None = None
+    f_delta_ratio: float | None = None
+    sigma_max: float | None = None
+    stable_rank: float | None = None
+    intruders: int | None = None
+    intruders_of: int | None = None
+    column_leak: float | None = None
+    layers: tuple[LayerDrift, ...] = ()
+    hidden: tuple[HiddenDrift, ...] = ()
+    amounts: tuple[FeatureScaleLayer, ...] = ()
+    note: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        """By the names of `Drift`'s fields, for `Drift.model_copy(update=…)`."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequence[Batch], progress: Progress) -> Moved:
+    """How far the tuned model moved from its base, on inputs to keep and on inputs to learn.
+
+    Hidden states are compared on the inputs to keep (without any, on those to learn). F_Δ and the equivalent amounts
+    are read on each layer's inputs in the base; amounts on the inputs to learn where there are any. Only the first few
+    rows are used: see `retain.evaluate.drift.layer_inputs`. Both models come back as they were.
+
+    Args:
+        pair: base and tuned model, of any modality.
+        keep_inputs: batches as the model takes them: `input_ids` with `attention_mask`, `pixel_values`, ….
+        learn_inputs: likewise, the task's.
+        progress: display for the progress bar.
+    """
+    names, note = _changed(pair)
+    bar = progress.add_task("how far the model moved", total=len(names) or None)
+    keep, learn, tuned = _observed(pair, names, keep_inputs, learn_inputs)
+    before = keep.states or learn.states
+    notes = [note, _states_note(keep_inputs, learn_inputs, before)]
+    weights = WeightDrift()
+    if not note:
+        try:
+            updates = weight_updates(pair.tuned_model, pair.separate_base) if names else ()
+            weights = measure_weights(names, updates, keep.inputs, learn.inputs, lambda: progress.advance(bar))
+            notes += [weights.note, _left_out_note(pair)]
+        except (UpdatesUnavailableError, InputError) as error:
+            notes.append(str(error))
+    if not names and not note:  # no linear layer changed at all
+        weights.f_delta = 0.0 if keep_inputs else None
+        weights.f_delta_learn = 0.0 if learn_inputs else None
+    root = pair.tuned_model if pair.separate_base is None else root_of(pair.tuned_model)
+    values = {field.name: getattr(weights, field.name) for field in dataclasses.fields(weights)}
+    return Moved(
+        **{
+            **values,
+            "f_delta_ratio": weights.f_delta_learn / weights.f_delta
+            if weights.f_delta and weights.f_delta_learn is not None
+            else None,
+            "hidden": compare_blocks(before, tuned.states),
+            "amounts": feature_scale_layers(root, learn.inputs or keep.inputs),
+            "note": " ".join(text for text in notes if text),
+        }
+    )
+
+
+def _changed(pair: Pair) -> tuple[list[str], str]:
+    """The changed layers, or why they are not known."""
+    try:
+        return changed_layers(pair.tuned_model, pair.separate_base), ""
+    except (UpdatesUnavailableError, InputError) as error:
+        return [], str(error)
+
+
+def _observed(
+    pair: Pair, names: Sequence[str], keep: Sequence[Batch], learn: Sequence[Batch]
+) -> tuple[Observed, Observed, Observed]:
+    """The base on inputs to keep and to learn, and the tuned model on those where hidden states are compared."""
+    with pair.base() as model:
+        kept = observe(model, keep, names, states=True)
+        learned = observe(model, learn, names, states=not keep)
+    with pair.tuned() as model:
+        return kept, learned, observe(model, keep or learn, states=True)
+
+
+def _states_note(keep: Sequence[Batch], learn: Sequence[Batch], states: Sequence[Any]) -> str:
+    if not states:
+        return "Hidden states were not compared: the model gives none." if keep or learn else ""
+    return "" if keep else "Hidden states are compared on the task's inputs."
+
+
+def _left_out_note(pair: Pair) -> str:
+    count = len(left_out(pair.tuned_model))
+    return f"{count} adapted modules are no linear layers and are left out." if count else ""

@@ -1,0 +1,237 @@
+"""The measurement itself: both sides' answers, the held-out text, the movement of the model, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from retain.data.examples import Example
+from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.tokens import encode_example
+from retain.errors import RetainError
+from retain.evaluate import columns as compare
+from retain.evaluate.aa_check import run_aa_check
+from retain.evaluate.distribution_shift import measured_shifts
+from retain.evaluate.drift.movement import measure_drift
+from retain.evaluate.drift.summary import drift_summary
+from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
+from retain.evaluate.pair import Pair
+from retain.evaluate.predictions import Predictions, collect_predictions
+from retain.evaluate.refusals import judged_by
+from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.hf.models.inference import padding_id
+from retain.records.drift_record import Drift
+from retain.records.items import Item
+from retain.records.result import Conditions, SuiteFacts
+from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
+from retain.records.verdicts import Judgement
+from retain.verdict.judge import judge_record
+
+DRIFT_ITEMS = 8
+"""Items of the task, and of a retention suite, whose layer inputs and hidden states are looked at."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was learned, what was lost, how far the model moved, and every item behind it."""
+
+    judgement: Judgement
+    task: tuple[TaskScore, ...]
+    keep: tuple[KeepScore, ...]
+    breakdowns: tuple[Breakdown, ...]
+    shifts: tuple[Shift, ...]
+    calibration: tuple[Calibration, ...]
+    drift: Drift
+    conditions: dict[Literal["base", "tuned"], Conditions]
+    suites: tuple[SuiteFacts, ...]
+    margins: tuple[float, float]
+    items: tuple[Item, ...]
+    notes: tuple[str, ...]
+
+    def fields(self) -> dict[str, Any]:
+        """The record's fields that the measurement fills."""
+        names = (
+            "judgement",
+            "margins",
+            "task",
+            "keep",
+            "breakdowns",
+            "shifts",
+            "calibration",
+            "drift",
+            "conditions",
+            "suites",
+        )
+        return {name: getattr(self, name) for name in names}
+
+
+def measure_pair(
+    pair: Pair,
+    preprocessor: Preprocessor,
+    suites: Suites,
+    settings: Settings,
+    progress: Progress,
+    base_predictions: Predictions | None = None,
+) -> Measured:
+    """Measure tuned against base on the same items, put in the same way.
+
+    Args:
+        pair: the two sides.
+        preprocessor: that of the base; both sides read the same inputs.
+        suites: the items.
+        settings: how they are put.
+        progress: display for progress bars.
+        base_predictions: the untouched base's answers, where they were collected before.
+
+    Raises:
+        RetainError: the two sides were not asked alike; nothing may be compared then.
+    """
+    base = base_predictions
+    if base is None:
+        with pair.base() as model:
+            base = collect_predictions(model, preprocessor, suites.all, settings, progress, "the base answers")
+    with pair.tuned() as model:
+        tuned = collect_predictions(model, preprocessor, suites.all, settings, progress, "the tuned model answers")
+    _check_alike(base.conditions, tuned.conditions)
+    windows, texts, sums = _held_out(pair, preprocessor, suites, settings, progress)
+    null = run_aa_check(pair, preprocessor, suites.all, settings, base, progress, windows)
+    drift = _drift(pair, preprocessor, suites, settings, (windows, sums), progress)
+    tasks, keeps = suites.of("task"), suites.of("keep")
+    items = [item for suite in suites.all for item in compare.suite_items(suite, base, tuned)]
+    items += compare.held_out_items(windows, texts, sums)
+    task = [score for suite in tasks for score in compare.task_scores(suite, settings, base, tuned)]
+    keep = [score for suite in keeps for score in compare.keep_scores(suite, settings, base, tuned)]
+    facts = tuple(_facts(suite, settings) for suite in suites.all)
+    return Measured(
+        judgement=judge_record(
+            task, keep, items, margin=settings.margin, margin_nats=settings.margin_nats, aa_check=null
+        ),
+        task=tuple(task),
+        keep=tuple(keep),
+        breakdowns=(
+            *(part for suite in suites.all for part in compare.breakdowns(suite, settings, base, tuned)),
+            *compare.domains(windows, sums, settings),
+        ),
+        shifts=tuple(measured_shifts(items, facts, settings.seed)),
+        calibration=tuple(part for suite in suites.all for part in compare.calibrations(suite, settings, base, tuned)),
+        drift=drift,
+        conditions={"base": base.conditions, "tuned": tuned.conditions},
+        suites=facts,
+        margins=(settings.margin, settings.margin_nats),
+        items=tuple(items),
+        notes=tuple(_notes(base, settings)),
+    )
+
+
+def _check_alike(base: Conditions, tuned: Conditions) -> None:
+    unlike = [name for name in Conditions.model_fields if getattr(base, name) != getattr(tuned, name)]
+    if unlike:
+        told = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
+        raise RetainError(
+            f"base and tuned model were not asked alike ({told}), so they cannot be compared: load both with the same "
+            "dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
+            "see that both name the same eos_token_id in their generation_config."
+        )
+
+
+def _notes(base: Predictions, settings: Settings) -> list[str]:
+    return [
+        f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
+        for name, cut in base.truncated.items()
+        if cut
+    ]
+
+
+def _facts(suite: Suite, settings: Settings) -> SuiteFacts:
+    known = {name: value for name, value in suite.facts.items() if name in SuiteFacts.model_fields}
+    if suite.task_type == "refusal":
+        known["detector_error"] = judged_by(settings.judge)
+    return SuiteFacts(**{**known, "name": suite.name, "kind": suite.task_type, "part": suite.part})
+
+
+def _held_out(
+    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, progress: Progress
+) -> tuple[list[Window], list[str], WindowSums]:
+    """Windows of held-out text, the tokens shared evenly by its domains; their text; what both models made of them."""
+    if not suites.held_out_text or not isinstance(preprocessor, TextPreprocessor):
+        return [], [], WindowSums()
+    tokenizer = preprocessor.tokenizer
+    windows = windows_of(tokenizer, suites.held_out_text, settings)
+    sums = WindowSums()
+    if windows:
+        sums = read_windows(pair, windows, padding_id(tokenizer), progress, "held-out text, both models")
+    return windows, [tokenizer.decode(window.ids) for window in windows], sums
+
+
+def _drift(
+    pair: Pair,
+    preprocessor: Preprocessor,
+    suites: Suites,
+    settings: Settings,
+    held_out_text: tuple[list[Window], WindowSums],
+    progress: Progress,
+) -> Drift:
+    windows, sums = held_out_text
+    found = Drift()
+    if sums.tokens:
+        found = _summary(sums, settings)
+    update = _task_kl(pair, preprocessor, suites, settings, progress)
+    if settings.drift:
+        keep = [_window_batch(window) for window in windows[:2]] or _batches(preprocessor, suites.of("keep"), settings)
+        moved = measure_drift(pair, keep, _batches(preprocessor, suites.of("task"), settings), progress)
+        note = " ".join(filter(None, (found.note, moved.note)))
+        update |= {**moved.fields(), "note": note}
+    return found.model_copy(update=update)
+
+
+def _summary(sums: WindowSums, settings: Settings) -> Drift:
+    return drift_summary(
+        sums.column("base_nll"),
+        sums.column("tuned_nll"),
+        sums.column("kl"),
+        sums.column("churn"),
+        sums.column("tokens"),
+        np.random.default_rng(settings.seed),
+    )
+
+
+def _window_batch(window: Window) -> dict[str, Any]:
+    ids = torch.tensor([list(window.ids)])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _batches(preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings) -> list[dict[str, Any]]:
+    """The first items of the first suite that can be read, as the model's inputs."""
+    for suite in suites:
+        items = suite.items[:DRIFT_ITEMS]
+        examples = [item for item in items if isinstance(item, Example)]
+        if examples and isinstance(preprocessor, TextPreprocessor):
+            rows = [encode_example(preprocessor.tokenizer, example, settings.max_length) for example in examples]
+            return [_window_batch(Window(row.ids)) for row in rows]
+        if items and suite.task_type in {"labels", "neighbours"}:
+            return [preprocessor.batch(items)]  # type: ignore[arg-type]  # the forms of these kinds are the reader's
+    return []
+
+
+def _task_kl(
+    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, progress: Progress
+) -> dict[str, Any]:
+    """KL(base ‖ tuned) on the task's own items, where the model predicts their answers."""
+    examples = [item for item in suites.task_items if isinstance(item, Example)]
+    if not examples or not isinstance(preprocessor, TextPreprocessor) or settings.task_tokens < 1:
+        return {}
+    windows, room = [], settings.task_tokens
+    for item in examples:
+        row = encode_example(preprocessor.tokenizer, item, settings.max_length)
+        if room <= 0:
+            break
+        windows.append(Window(row.ids))
+        room -= len(row.ids)
+    sums = read_windows(pair, windows, padding_id(preprocessor.tokenizer), progress, "the task's text, both models")
+    found = _summary(sums, settings)
+    return {"kl_task_nats_per_token": found.kl_nats_per_token, "kl_task_interval": found.kl_interval}

@@ -1,0 +1,265 @@
+"""`retain advise`: a sweep of a few steps a candidate, bounded in time, and the recipe to start with."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress
+
+from retain.errors import RetainError, TrainingError
+from retain.evaluate.predictions import engine, preprocessor_hash
+from retain.hf.models.describe import model_hash
+from retain.hf.models.inference import device_of
+from retain.jobs.adapt import base_of
+from retain.jobs.calibrate import Calibration
+from retain.jobs.inputs.models import load_preprocessor
+from retain.jobs.inputs.prepare import Data, prepare
+from retain.jobs.progress import showing_progress
+from retain.jobs.run_folder import CALIBRATING_FIELDS, TRAINING_FIELDS, key_of
+from retain.jobs.sweep.bench import Bench
+from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
+from retain.jobs.sweep.sweep_data import KEEP_TOKENS, SweepData, parted, read_sweep_data
+from retain.jobs.tune import make_ready
+from retain.recipe import KL, AdviseRecipe, Recipe
+from retain.records import numbers
+from retain.records.files import write_text
+from retain.records.sweep_record import Candidate, Recommendation, SweepRecord
+from retain.report.tables.advice import write_advice
+
+ADVICE = "advice.yaml"
+SWEEP_ONLY = frozenset({"sweep_steps", "sweep_items", "sweep_minutes", "replays", "methods", "learning_rates", "seeds"})
+"""Fields that the advised recipe leaves out: it is one run."""
+
+OF_CANDIDATES = frozenset({"model", "method", "rank", "learning_rate", "epochs", "max_steps"})
+"""Fields that a candidate's key has from the candidate, or not at all."""
+
+
+def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Path]]:
+    """Try each candidate for a few steps, choose, and write `advice.yaml`, `advice.md` and `advice.json`.
+
+    Neither test nor control data are put to any model. Candidates that were tried already are not tried again.
+
+    Args:
+        recipe: the recipe of a run or a comparison, and the sweep's bounds.
+        console: where progress is shown.
+
+    Returns:
+        What was found, and the paths of what was written, the recipe first.
+
+    Raises:
+        InputError: with all problems of the recipe, before anything is trained.
+        TrainingError: no candidate could be measured.
+    """
+    until = time.monotonic() + 60 * recipe.sweep_minutes
+    with showing_progress(console) as progress:
+        make_ready(recipe, progress)
+        data = prepare(recipe)
+        learn, held = parted(data.train, recipe.sweep_items)
+        session = _opened(recipe, replace(data, train=learn), held, console, progress)
+    runs = recipe.runs()
+    session.go_through(runs, until)
+    best = choose(session.candidates, limit_of(recipe))
+    if best is None:
+        raise TrainingError(
+            f"no candidate could be measured: {' '.join(one.failed or '' for one in session.candidates)}"
+        )
+    again = session.tried[best.candidate]
+    session.go_through([again.model_copy(update={"replay": share}) for share in _shares(recipe, data, again)], until)
+    session.close()
+    chosen = choose(session.candidates, limit_of(recipe)) or best
+    sweep = _sweep(recipe, data, session, chosen)
+    written = Path(recipe.output) / ADVICE
+    write_text(written, advised(recipe, session.tried[chosen.candidate], chosen))
+    return sweep, [written, *write_advice(Path(recipe.output), sweep)]
+
+
+@dataclass
+class Session:
+    """The candidates of one sweep: those done, those that time did not allow."""
+
+    bench: Bench
+    sweep_data: SweepData
+    context: str
+    base_hash: str
+    folder: Path
+    console: Console
+    begun: int = 0
+    candidates: list[Candidate] = field(default_factory=list)
+    tried: list[Recipe] = field(default_factory=list)
+    untried: list[str] = field(default_factory=list)
+
+    def go_through(self, runs: Sequence[Recipe], until: float) -> None:
+        """Do each candidate that is not done; after a time (of `time.monotonic`) begin none but the first that is missing.
+
+        So each command gets further, however little time it is given.
+        """
+        for run in runs:
+            key = key_of(self.context, run.method, run.rank, run.beta, run.rate, run.replay or 0.0)
+            candidate = self._known(key)
+            if candidate is None and self.begun and time.monotonic() >= until:
+                self.untried.append(_told(run))
+                continue
+            if candidate is None:
+                self.begun += 1
+                with showing_progress(self.console) as progress:
+                    candidate = self.bench.candidate(run, key, progress)
+                if not candidate.failed:
+                    write_text(self._file(key), candidate.model_dump_json(indent=2) + "\n")
+                shutil.rmtree(self.folder / key, ignore_errors=True)
+            self.candidates.append(candidate)
+            self.tried.append(run)
+            self.console.print(
+                f"{len(self.candidates)}  {_told(run)}: {_outcome(candidate)}", markup=False, soft_wrap=True
+            )
+
+    def close(self) -> None:
+        """Look that the base is the base.
+
+        Raises:
+            RetainError: it is not, so that the numbers would be wrong.
+        """
+        with showing_progress(self.console) as progress:
+            base = self.bench.bare(progress)
+        if model_hash(base) != self.base_hash:
+            raise RetainError("the base changed during the sweep, so its numbers cannot be used; please report this.")
+
+    def _known(self, key: str) -> Candidate | None:
+        with contextlib.suppress(OSError, ValidationError):  # not there, or damaged: it is made anew
+            return Candidate.model_validate_json(self._file(key).read_text(encoding="utf-8"))
+        return None
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"trial-{key}.json"
+
+
+def _opened(recipe: AdviseRecipe, data: Data, held: Sequence[Any], console: Console, progress: Progress) -> Session:
+    """Base, reader and material of a sweep."""
+    folder = Path(recipe.output) / "sweep"
+    preprocessor = load_preprocessor(
+        recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
+    )
+
+    def load_base(shown: Progress) -> Any:
+        return base_of(recipe, data, preprocessor, folder, shown)
+
+    base = load_base(progress)
+    weights = model_hash(base)
+    few = recipe.model_copy(update={"calibrate_tokens": min(recipe.calibrate_tokens, KEEP_TOKENS)})
+    job = Calibration(
+        base, preprocessor, few, recipe.max_length, data.everything, folder / "statistics", progress, weights
+    )
+    sweep_data = read_sweep_data(recipe, data, job, data.train, held)
+    values = recipe.model_dump(mode="json")
+    deciding = (
+        TRAINING_FIELDS | CALIBRATING_FIELDS | {"kl_weight", "update_limit", "update_unit", "kl_monitor"}
+    ) - OF_CANDIDATES
+    context = key_of(
+        weights, sweep_data.key, preprocessor_hash(preprocessor), engine(), device_of(base).type, recipe.sweep_steps,
+        {name: values[name] for name in sorted(deciding)}, recipe.budget.get(KL) if recipe.limits_training else None,
+    )  # fmt: skip
+    bench = Bench(load_base, base, job, sweep_data, folder, recipe.sweep_steps)
+    return Session(bench, sweep_data, context, weights, folder, console)
+
+
+def limit_of(recipe: AdviseRecipe) -> float:
+    """Nats of KL that a candidate may have: the budget's, or the default."""
+    return recipe.budget.get(KL, DEFAULT_LIMIT)
+
+
+def _shares(recipe: AdviseRecipe, data: Data, best: Recipe) -> Iterator[float]:
+    """Shares of replay that are still to be tried with the best candidate."""
+    if data.family == "causal-lm":
+        yield from (share for share in dict.fromkeys(recipe.replays) if share != (best.replay or 0.0))
+
+
+def _sweep(recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommendation) -> SweepRecord:
+    base, sweep_data = session.bench.base_losses, session.sweep_data
+    text = data.family == "causal-lm"
+    steps = whole_steps(session.tried[chosen.candidate], len(data.train))
+    return SweepRecord(
+        model=recipe.model,
+        unit="nats per token" if text else "nats per item",
+        base_loss=base.mean,
+        base_accuracy=base.accuracy,
+        held_items=len(sweep_data.held),
+        train_items=len(sweep_data.learn),
+        sweep_steps=recipe.sweep_steps,
+        seed=session.tried[0].seed,
+        probes=sweep_data.rows,
+        probe_tokens=sum(int(batch["attention_mask"].sum()) for batch in sweep_data.probes) if text else None,
+        limit=limit_of(recipe),
+        limit_stated=KL in recipe.budget,
+        candidates=tuple(session.candidates),
+        chosen=chosen,
+        untried=tuple(session.untried),
+        notes=tuple(_notes(recipe, data, session)),
+        whole_steps=steps,
+        whole_seconds=steps * session.candidates[chosen.candidate].step_seconds,
+    )
+
+
+def _notes(recipe: AdviseRecipe, data: Data, session: Session) -> Iterator[str]:
+    yield from session.sweep_data.notes
+    if session.untried:
+        yield (
+            f"The time of {recipe.sweep_minutes:g} minutes was over; the same command goes on with what was not tried, "
+            "or say --sweep-minutes."
+        )
+    if "full" in {str(entry if isinstance(entry, str) else entry.get("name")) for entry in recipe.methods}:
+        yield "full was not tried: it changes the base itself, and a sweep keeps one base for all candidates."
+    if data.family != "causal-lm" and any(recipe.replays):
+        yield "Replay was not tried: only language models can replay."
+    if set(recipe.budget) - {KL}:
+        yield "The budget's limits of suites were not looked at: their items are for the training's own verdict."
+    if recipe.calibrate_tokens > KEEP_TOKENS:
+        yield f"The sweep calibrates on {KEEP_TOKENS} tokens at most, a training on {recipe.calibrate_tokens}."
+
+
+def whole_steps(run: Recipe, rows: int) -> int:
+    """Optimizer steps of the whole training of a run on one device, replayed rows among them."""
+    if run.max_steps:
+        return run.max_steps
+    batches = math.ceil(round(rows / (1 - (run.replay or 0.0))) / run.batch_size)
+    return math.ceil(run.epochs * math.ceil(batches / int(run.training.get("gradient_accumulation_steps", 1))))
+
+
+def advised(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> str:
+    """The recipe in YAML with method, learning rate and replay filled in, for `retain tune`.
+
+    The judge's command is left out, which may hold a key.
+    """
+    stated = recipe.model_dump(mode="json", exclude_unset=True, exclude={"judge", *SWEEP_ONLY, "replay"})
+    values = {**stated, "method": run.method, "rank": run.rank, "learning_rate": run.rate, "seed": run.seed}
+    values |= {"replay": run.replay} if run.replay else {}
+    values["output"] = str(Path(recipe.output) / "run")
+    told = "# Advised by retain advise from a short sweep: a start, not evidence. The numbers are in advice.md.\n"
+    if chosen.alpha < 1:
+        told += (
+            f"# Chosen at alpha {chosen.alpha:g}, which is no field of a recipe: state a budget, or use retain scale.\n"
+        )
+    if recipe.judge is not None:
+        told += "# The recipe's judge is left out, because its command may hold a key: say --judge.\n"
+    known = {key: value for key, value in values.items() if value is not None}
+    return told + yaml.safe_dump(known, sort_keys=False, allow_unicode=True)
+
+
+def _told(run: Recipe) -> str:
+    replay = f" with {100 * run.replay:g}% replay" if run.replay else ""
+    return f"{run.method_name} at {numbers.learning_rate(run.rate)}{replay}"
+
+
+def _outcome(candidate: Candidate) -> str:
+    if candidate.failed:
+        return f"failed: {candidate.failed}"
+    whole = candidate.points[-1]
+    return f"gain {numbers.signed(whole.gain, numbers.NATS)}, KL {whole.kl:.3g} nats, {candidate.step_seconds:.2g} s a step"
