@@ -12,7 +12,6 @@ PLAIN = {
     "measured on", "method", "outcome", "run", "runs", "source", "test", "text", "tokens", "trained", "value",
     "version", "what", "what it is", "what it says", "why",
 }  # fmt: skip
-)
 """Plain words that head a column and need no explanation."""
 
 
