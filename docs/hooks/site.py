@@ -142,5 +142,6 @@ def row(action: Any) -> str:
     """A flag or argument, what may follow it, and its help."""
     flag = action.option_strings[-1] if action.option_strings else action.dest
     following = action.metavar or (",".join(map(str, action.choices)) if action.choices else "")
-    told = (action.help or "").replace("%%", "%").replace("|", "\\|")
-    return f"| `{flag}` {following if isinstance(following, str) else ''} | {told} |"
+    text = (action.help or "").replace("%%", "%").replace("|", "\\|")
+    default = "" if action.default in {None, SUPPRESS} or "[" in text else f" [{action.default}]"
+    return f"| `{flag}` {following if isinstance(following, str) else ''} | {text}{default} |"
