@@ -29,6 +29,14 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_drawn():
+    """Reports take half of the time and have tests of their own: a run leaves its record and items here, no pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retain.jobs.record.write_run_report", lambda *_: [])
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory) -> Path:
     """A folder with a Llama wide enough for rank 32, and its tokenizer."""
@@ -67,13 +75,13 @@ def prepared(tmp_path_factory, small_folder, tiny_data) -> Path:
             "choices": [letters[(i + k) % 26] for k in range(4)],
             "answer": i % 4,
         }
-        for i in range(216)
+        for i in range(168)
     ]
-    for name in ("capitals.jsonl", "facts.jsonl", "control.jsonl"):
-        write_jsonl(folder / name, items)
+    for name, number in {"capitals": 168, "facts": 48, "control": 84}.items():  # 80 are the least for 5 points
+        write_jsonl(folder / f"{name}.jsonl", items[:number])
     paragraphs = [" ".join(f"word{(i * j + i) % 30}" for j in range(1, 110)) for i in range(1, 45)]
-    for name in ("text.txt", "held-out.txt", "control.txt"):
-        (folder / name).write_text("\n\n".join(paragraphs), encoding="utf-8")
+    for name, number in {"text": 44, "held-out": 8, "control": 22}.items():  # 19 blocks are the least for a limit of KL
+        (folder / f"{name}.txt").write_text("\n\n".join(paragraphs[:number]), encoding="utf-8")
     kept = [{"text": " ".join(letters[(i * i + j) % 26] for j in range(40))} for i in range(60)]
     write_jsonl(folder / "keep_text.jsonl", kept)
     rivers = [f"River {i},Sea {i % 9},{90 + i},land" for i in range(60)]

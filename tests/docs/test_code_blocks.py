@@ -42,9 +42,10 @@ def test_python_blocks(page, namespace):
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {command[:60]}" for page, command in COMMANDS])
-def test_shell_command(page, command, workspace, retain):
+def test_shell_command(page, command, request):
     words = shlex.split(command)
     if words[0] == "retain":
+        retain = request.getfixturevalue("retain")
         retain.parse(words[1:])
         if command.startswith(RUN):
             retain.run(words[1:])
