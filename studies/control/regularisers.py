@@ -31,8 +31,8 @@ from retain.train.loop import train
 
 RECIPE = "studies/control/regularisers.yaml"
 RUNS: dict[str, dict[str, Any]] = {
-    "KL penalty-0.3": {"kl_weight": 0.3},
-    "KL penalty-3": {"kl_weight": 3.0},
+    "kl-penalty-0.3": {"kl_weight": 0.3},
+    "kl-penalty-3": {"kl_weight": 3.0},
     "replay-0.25": {"replay": 0.25},
     "size-0.0015": {"update_limit": 0.0015},
 }
