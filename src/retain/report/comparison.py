@@ -100,7 +100,7 @@ def trade_off(groups: Sequence[Group], task: Key, kept: Pick, sign: float) -> li
 
 
 def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
-    """Who learned most on the first task; then the verdicts, or who lost on which suites where there are none."""
+    """The winner on the first task; then the verdicts, or the losses by suite where there are none."""
     results = [run.result for run in runs]
     tasks, suites = all_task_keys(results), keep_keys(results)
     parts = []
@@ -177,7 +177,7 @@ def _most_learned_in_brief(groups: Sequence[Group], key: Key) -> str:
 
 
 def _most_learned(groups: Sequence[Group], key: Key) -> str:
-    """Who learned most by one metric, and with whom no improvement is shown; where none is at all, that alone."""
+    """The winner by one metric and the settings without a shown improvement; where no setting has one, that alone."""
     unit = numbers.unit_of(key[1])
     name = f"{key[0]} ({numbers.metric_words(key[1])})"
     found = _best(groups, key)

@@ -100,7 +100,7 @@ def _drift_measure(groups: Sequence[Group]) -> list[Measure]:
 
 
 def bars_words(groups: Sequence[Group]) -> str:
-    """What the bars and the faint points of a comparison's plot are."""
+    """A sentence on the bars and the faint points of a comparison's plot."""
     if any(group.seeds >= SEEDS_FOR_BARS for group in groups):
         return (
             f"Bars: 95% Student-t interval of the mean over seeds, from {SEEDS_FOR_BARS} seeds on. Faint points: seeds."
