@@ -25,7 +25,7 @@ from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
 from retain.hf.models.inference import padding_id
 from retain.hf.scaling import scaled
-from retain.recipe import KL, Controlling
+from retain.recipe import KL, BudgetOptions
 from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 
 WINDOW = 128
@@ -61,7 +61,7 @@ class BudgetSearch:
 
     @classmethod
     def of(
-        cls, recipe: Controlling, preprocessor: Preprocessor, control: Suites, task: Sequence[Suite], settings: Settings
+        cls, recipe: BudgetOptions, preprocessor: Preprocessor, control: Suites, task: Sequence[Suite], settings: Settings
     ) -> BudgetSearch:
         """As a recipe says."""
         return cls.among(

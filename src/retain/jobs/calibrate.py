@@ -29,7 +29,7 @@ from retain.jobs.inputs.models import load_model, load_preprocessor
 from retain.jobs.inputs.prepare import APART, apart_hashes, read_suites
 from retain.jobs.run_folder import output_problem
 from retain.jobs.self_generated import VERSION, batched, cut_to, generate_texts
-from retain.recipe import CalibrateRecipe, Calibrating
+from retain.recipe import CalibrateRecipe, CalibrationOptions
 from retain.records.files import write_text
 
 
@@ -39,7 +39,7 @@ class Calibration:
 
     model: Any
     preprocessor: Preprocessor
-    recipe: Calibrating
+    recipe: CalibrationOptions
     max_length: int
     suites: Suites
     folder: Path

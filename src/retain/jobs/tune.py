@@ -29,20 +29,9 @@ from retain.jobs.record import provenance, write_record
 from retain.jobs.run_folder import RunFolder, file_bytes, identity_of, key_of
 from retain.jobs.scale import write_setting
 from retain.recipe import Recipe
+from retain.recipe.marks import fields_where
 from retain.records.files import write_text
 from retain.records.result import MethodRecord, Parameters, Result
-
-RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training", "head"}
-MEANS = {"kl_weight", "replay", "update_limit", "update_unit", "kl_monitor", "accelerate"}
-"""What the record says of the training, beside method, learning rate and seed."""
-
-CALIBRATION = {"calibrate_keep", "calibrate_learn", "calibrate_tokens", "calibrate_seed", "statistics"}
-"""What it says besides of a method that begins where texts say."""
-
-NOT_OF_PREDICTIONS = {
-    "margin", "margin_nats", "drift", "aa_items", "seed", "held_out_tokens", "task_tokens", "window",
-}  # fmt: skip
-"""Settings that leave the base's answers as they are."""
 
 
 def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_folder: Path | None = None) -> Result:
@@ -95,13 +84,12 @@ def tune(recipe: Recipe, progress: Progress, data: Data | None = None, base_fold
     measuring += time.perf_counter() - began
     texts = is_calibrated(recipe) or recipe.needs_keep_text
     hashes = {key: value for key, value in data.hashes().items() if texts or not key.startswith("calibrate:")}
-    fields = RECORDED_FIELDS | (CALIBRATION if texts else set()) | {name for name in MEANS if getattr(recipe, name)}
     result = Result(
         model=recipe.model,
         method=MethodRecord(name=recipe.method_name, config=trained.config),
         seed=recipe.seed,
         learning_rate=recipe.rate,
-        training=recipe.model_dump(mode="json", include=fields),
+        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=texts)),
         parameters=Parameters(
             trainable=trained.trainable,
             total=trained.total,
@@ -165,10 +153,10 @@ def _delivered(
         return pair, []
     if alpha == 0:
         folder.deliver(method, None)
-        told = f"all that was trained lies in {folder.whole.name}, and the figures are its own."
+        told = f"all that was trained lies in {folder.unscaled.name}, and the figures are its own."
         return pair, [f"No interpolation coefficient could be certified, so no adapter was delivered; {told}"]
     written: list[Path] = []
-    whole = folder.whole
+    whole = folder.unscaled
     folder.deliver(method, lambda: written.append(write_setting(pair, alpha, preprocessor, folder.path, whole)))
     base = base_of(recipe, data, preprocessor, shared, progress)
     target = written[0]
@@ -211,7 +199,8 @@ def _paired(
 def _predictions_key(base: Any, base_hash: str, preprocessor: Preprocessor, suites: Suites, settings: Settings) -> str:
     """Names all that the base's answers depend on: weights, configuration, reader, suites in order, settings."""
     asked = [[suite.name, suite_hash(suite)] for suite in suites.all]
-    put = {name: value for name, value in asdict(settings).items() if name not in NOT_OF_PREDICTIONS}
+    deciding = fields_where(Settings, lambda decides: decides.part in {"answers", "predictions"})
+    put = {name: value for name, value in asdict(settings).items() if name in deciding}
     attention = base.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
     running = [base.config.to_json_string(), attention, str(base.dtype), engine(), device_of(base).type]
     return key_of(base_hash, running, preprocessor_hash(preprocessor), asked, put)

@@ -13,7 +13,7 @@ from retain.data.items import LabelledImage
 from retain.data.rows import AnyItem, item_texts, read_rows
 from retain.data.sources import read_passages
 from retain.evaluate.suites.suite import Suites
-from retain.recipe import Calibrating
+from retain.recipe import CalibrationOptions
 
 SELF = "self"
 PARTS = ("learn", "keep")
@@ -22,7 +22,7 @@ Passages = Sequence[Example | LabelledImage | str]
 
 
 def read_calibration(
-    recipe: Calibrating, needed: Sequence[str], train: Sequence[AnyItem | str], suites: Suites, problems: list[str]
+    recipe: CalibrationOptions, needed: Sequence[str], train: Sequence[AnyItem | str], suites: Suites, problems: list[str]
 ) -> dict[str, Passages]:
     """The texts to calibrate on, as far as they are in files; what the base is to write itself is left out.
 

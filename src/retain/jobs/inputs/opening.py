@@ -23,7 +23,7 @@ from retain.jobs.inputs.families import family_of, judge_problems, unknown_class
 from retain.jobs.inputs.models import Family, brings_head, classes_beside, load_preprocessor, load_with_news
 from retain.jobs.inputs.prepare import read_suites
 from retain.jobs.run_folder import output_problem
-from retain.recipe import MeasuringTuned
+from retain.recipe import TunedModelOptions
 from retain.train.linear_probe import fit_head
 
 
@@ -36,7 +36,7 @@ class Opened:
     family: Family
 
 
-def read_opened(recipe: MeasuringTuned, problems: list[str]) -> Opened:
+def read_opened(recipe: TunedModelOptions, problems: list[str]) -> Opened:
     """Read what is put to a tuned model and its base, adding each problem found, those of the places among them."""
     suites = read_suites(recipe, problems)
     train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
@@ -60,7 +60,7 @@ class Opening:
         InputError: the base cannot be loaded, or does not know the classes that are asked for.
     """
 
-    def __init__(self, recipe: MeasuringTuned, materials: Opened, progress: Progress) -> None:
+    def __init__(self, recipe: TunedModelOptions, materials: Opened, progress: Progress) -> None:
         self._recipe, self._materials, self._progress = recipe, materials, progress
         self.notes: list[str] = []
         trusting = recipe.trust_remote_code
@@ -97,7 +97,7 @@ class Opening:
         )
 
 
-def _family(recipe: MeasuringTuned, form: str | None, suites: Suites) -> Family:
+def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Family:
     """As the data say; features of an adapter that was trained as a classifier are those of the classifier's body."""
     family = family_of(form, suites)
     if saved_labels(Path(recipe.tuned).expanduser()) is None:
@@ -106,7 +106,7 @@ def _family(recipe: MeasuringTuned, form: str | None, suites: Suites) -> Family:
     return classifiers.get(family, family)
 
 
-def _place_problems(recipe: MeasuringTuned) -> list[str]:
+def _place_problems(recipe: TunedModelOptions) -> list[str]:
     output, tuned = Path(recipe.output), Path(recipe.tuned)
     problems = output_problem(output)
     if (output / "run.json").exists():
@@ -120,20 +120,20 @@ def _place_problems(recipe: MeasuringTuned) -> list[str]:
     return problems
 
 
-def _told_labels(recipe: MeasuringTuned) -> list[str]:
+def _told_labels(recipe: TunedModelOptions) -> list[str]:
     """The classes in the order of the tuned model's outputs, as far as its files or the recipe tell."""
     tuned = Path(recipe.tuned).expanduser()
     return saved_labels(tuned) or classes_beside(tuned) or list(recipe.labels)
 
 
-def _labels(recipe: MeasuringTuned, train: Sequence[AnyItem], suites: Suites) -> list[str]:
+def _labels(recipe: TunedModelOptions, train: Sequence[AnyItem], suites: Suites) -> list[str]:
     """The classes: those that the tuned model's files or the recipe name, else the training data's, else the tests'."""
     asked = [item for suite in suites.all if suite.task_type == "labels" for item in suite.items]
     return _told_labels(recipe) or labels_of(train) or labels_of(asked)
 
 
 def _base(
-    recipe: MeasuringTuned,
+    recipe: TunedModelOptions,
     family: Family,
     labels: Sequence[str],
     preprocessor: Preprocessor,
@@ -175,7 +175,7 @@ def _base(
     return model
 
 
-def _tuned(recipe: MeasuringTuned, family: Family, labels: Sequence[str]) -> Any:
+def _tuned(recipe: TunedModelOptions, family: Family, labels: Sequence[str]) -> Any:
     """A whole tuned model.
 
     Raises:

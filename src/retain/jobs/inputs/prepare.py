@@ -25,7 +25,7 @@ from retain.jobs.inputs.families import family_of, judge_problems, learning_prob
 from retain.jobs.inputs.models import Family, empty_model, load_preprocessor
 from retain.jobs.run_folder import output_problem
 from retain.methods import lookup as choose
-from retain.recipe import KL, Measuring, Recipe
+from retain.recipe import KL, MeasurementOptions, Recipe
 from retain.train.loop import training_arguments
 
 
@@ -86,7 +86,7 @@ def apart_hashes(suites: Suites) -> dict[str, str]:
     return suite_hashes(suites, lambda suite: items_hash([*suite.items, *suite.bank]))
 
 
-def settings_of(recipe: Measuring) -> Settings:
+def settings_of(recipe: MeasurementOptions) -> Settings:
     """How a recipe wants its items put to the models."""
     return Settings(
         keep_format=recipe.keep_format,
@@ -169,7 +169,7 @@ def not_apart(folder: str, suites: Suites) -> list[str]:
     ]
 
 
-def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
+def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
     """Read what is measured; each part may be missing. Of completions the first are tested, of classes evenly many."""
     found: list[Suite] = []
     if recipe.test:
@@ -225,7 +225,7 @@ def prepare(recipe: Recipe) -> Data:
     problems: list[str] = []
     data = read_data(recipe, problems)
     runs = recipe.runs()
-    for run in {_key(run): run for run in runs}.values():
+    for run in {run.method_key: run for run in runs}.values():
         if run.method_name != "full":
             problems += choose.validate(run.method_name, adapter_fields(run))
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
@@ -275,7 +275,7 @@ def _model_problems(recipe: Recipe, runs: Sequence[Recipe], data: Data) -> list[
             recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
         )
         problems: list[str] = []
-        for run in {_key(run): run for run in runs}.values():
+        for run in {run.method_key: run for run in runs}.values():
             model = empty_model(
                 recipe.model, family=data.family, labels=data.labels, trust_remote_code=recipe.trust_remote_code
             )
@@ -337,6 +337,3 @@ def _raised(function: Any, *arguments: Any, **options: Any) -> list[str]:
         return [str(error)]
     return []
 
-
-def _key(run: Recipe) -> str:
-    return json.dumps([run.method, run.rank, run.beta], sort_keys=True, default=str)
