@@ -12,11 +12,15 @@ from retain.recipe.regularisation_options import RegularisationOptions
 from retain.recipe.scale_recipe import ScaleRecipe
 from retain.recipe.tune_recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe
 
+RECIPES = (Recipe, AdviseRecipe, ScaleRecipe, MeasureRecipe, CalibrateRecipe)
+"""The recipes of all verbs."""
+
 __all__ = [
     "ALPHAS",
     "KL",
     "LEARNING_RATES",
     "OTHER_LEARNING_RATE",
+    "RECIPES",
     "AdviseRecipe",
     "Budget",
     "BudgetOptions",

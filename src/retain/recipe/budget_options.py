@@ -53,7 +53,7 @@ class BudgetOptions(BaseModel):
     budget: Annotated[
         dict[str, float],
         Decides("measuring", when="budget", inherited_by=("scale",)),
-        Flag(COMMON, "NAME:LIMIT"),
+        Flag(COMMON, "NAME:LIMIT", place=7),
     ] = Field(
         default_factory=dict,
         description="How much may be lost: SUITE:POINTS (of 100) of a retention suite, kl:NATS per token of held-out "

@@ -14,7 +14,7 @@ from retain.recipe.measurement_options import MeasurementOptions
 class CalibrateRecipe(MeasurementOptions, CalibrationOptions):
     """The fields of `retain calibrate`. Data to be measured later are named so that none of them is calibrated on."""
 
-    train: Annotated[str | None, Decides("data"), Flag(COMMON, "DATA")] = Field(
+    train: Annotated[str | None, Decides("data"), Flag(COMMON, "DATA", place=3)] = Field(
         None, description="Training data: the text to learn, unless calibrate-learn is given."
     )
     target_modules: Annotated[str, Decides("initialisation"), Flag("calibration", "LAYERS")] = Field(

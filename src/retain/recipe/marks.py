@@ -44,18 +44,18 @@ COMMON = "common options"
 
 TOPICS = {
     COMMON: "",
-    "comparison": "the methods, learning rates and seeds of `retain compare`",
-    "sweep": "the short trainings of `retain advise`",
-    "scaling": "how much of the update is taken",
-    "model": "how the base model is loaded",
+    "comparison": "methods, learning rates, seeds",
+    "sweep": "a few steps for each candidate",
+    "scaling": "of the update",
+    "model": "how it is loaded",
     "training": "how it is trained",
     "regularisation": "against catastrophic forgetting while training",
-    "budget": "how a forgetting budget is certified",
-    "calibration": "texts to learn and to keep, for regularisation and data-driven initialisations",
+    "budget": "how the forgetting budget is certified",
+    "calibration": "text to learn and to keep, for regularisers and data-driven initialisations",
     "measurement": "how it is measured and judged",
     "harness": "tasks of lm-evaluation-harness",
 }
-"""Topics of the help, in its order."""
+"""Topics of the help in its order, each with what its heading adds."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,14 @@ class Flag:
         topic: a key of `TOPICS`.
         placeholder: the word for its value in the help. [by the field's type]
         name: the flag, where it is not called as the field.
+        place: place among the common options.
         in_comparison: the field that takes its place in `retain compare`.
     """
 
     topic: str
     placeholder: str = ""
     name: str = ""
+    place: int = 9
     in_comparison: str = ""
 
 

@@ -15,23 +15,23 @@ class MeasurementOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: Annotated[str, Decides("training", inherited_by=("scale",), of_candidate=True), Flag(COMMON, "MODEL")] = (
-        Field(description="Base model: a folder or a hub id. The data decide what it is loaded as.")
-    )
-    test: Annotated[str | None, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA")] = Field(
+    model: Annotated[
+        str, Decides("training", inherited_by=("scale",), of_candidate=True), Flag(COMMON, "MODEL", place=1)
+    ] = Field(description="Base model: a folder or a hub id. The data decide what it is loaded as.")
+    test: Annotated[str | None, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA", place=4)] = Field(
         None,
         description="Held-out data of the task: JSONL of {prompt, completion}, {messages}, {text, label} or {image, "
         "label}, a folder of images (one folder a class), a suite, or a data set id (owner/name[:split]).",
     )
-    keep: Annotated[tuple[str, ...], Decides("data", inherited_by=("scale",)), Flag(COMMON, "SUITE")] = Field(
+    keep: Annotated[tuple[str, ...], Decides("data", inherited_by=("scale",)), Flag(COMMON, "SUITE", place=5)] = Field(
         (),
         description="What must stay: retention suites by name (see `retain suites`), suite files (YAML) or data; "
         "NAME:=SOURCE gives one a name of your own.",
     )
-    held_out_text: Annotated[tuple[str, ...], Decides("data", inherited_by=("scale",)), Flag(COMMON, "FILE")] = Field(
-        (), description="Plain text, not the task's, on which drift is measured; several files count as domains."
-    )
-    output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER")] = Field(
+    held_out_text: Annotated[
+        tuple[str, ...], Decides("data", inherited_by=("scale",)), Flag(COMMON, "FILE", place=6)
+    ] = Field((), description="Plain text, not the task's, on which drift is measured; several files count as domains.")
+    output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER", place=8)] = Field(
         description="Folder for everything that is written."
     )
 
@@ -129,10 +129,10 @@ class MeasurementOptions(BaseModel):
 class TunedModelOptions(MeasurementOptions):
     """A model that was tuned already, and what its base needs to be compared with it."""
 
-    tuned: Annotated[str, Decides("data"), Flag(COMMON, "MODEL")] = Field(
+    tuned: Annotated[str, Decides("data"), Flag(COMMON, "MODEL", place=2)] = Field(
         description="Tuned model: an adapter that PEFT loads, or a full model; a folder or a hub id."
     )
-    train: Annotated[str | None, Decides("data"), Flag(COMMON, "DATA")] = Field(
+    train: Annotated[str | None, Decides("data"), Flag(COMMON, "DATA", place=3)] = Field(
         None, description="Labelled data; the base's head is fitted on them where it has none for these classes."
     )
     labels: Annotated[tuple[str, ...], Decides("measuring"), Flag("model", "CLASS")] = Field(

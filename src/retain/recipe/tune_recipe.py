@@ -13,6 +13,7 @@ from retain.recipe.calibration_options import CalibrationOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.regularisation_options import RegularisationOptions
+from retain.records import numbers
 
 LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3} | dict.fromkeys(
     ("sc-lora", "corda-kpm", "lora-null", "milora", "random-start"), 1e-4
@@ -25,20 +26,21 @@ OTHER_LEARNING_RATE = 5e-4
 
 
 def _starting_points() -> str:
-    rates = sorted(set(LEARNING_RATES.values()))
-    named = {rate: ", ".join(name for name, own in LEARNING_RATES.items() if own == rate) for rate in rates}
-    return "; ".join(f"{rate:g} {names}" for rate, names in named.items()) + f"; {OTHER_LEARNING_RATE:g} others"
+    rates: dict[float, list[str]] = {}
+    for name, rate in [*LEARNING_RATES.items(), ("others", OTHER_LEARNING_RATE)]:
+        rates.setdefault(rate, []).append(name)
+    return "; ".join(f"{numbers.learning_rate(rate)} {', '.join(names)}" for rate, names in rates.items())
 
 
 class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions):
     """The fields of a training, or of a comparison of trainings."""
 
-    train: Annotated[str, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA")] = Field(
+    train: Annotated[str, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA", place=3)] = Field(
         description="Training data, in the form of the test data."
     )
 
     method: Annotated[
-        dict[str, Any], Decides("training", of_candidate=True), Flag(COMMON, "NAME", in_comparison="methods")
+        dict[str, Any], Decides("training", of_candidate=True), Flag(COMMON, "NAME", place=2, in_comparison="methods")
     ] = Field(
         default_factory=lambda: {"name": "vefa"},
         description=f"{', '.join(LEARNING_RATES)}, or any PEFT method by its type; its own fields as "
