@@ -49,6 +49,7 @@ def make_verb_parser(arguments: str, description: str, example: str, more: str =
         epilog=more + wrapped(f"Example: {example}"),
         formatter_class=Formatter,
         add_help=False,
+        allow_abbrev=False,
     )
 
 
