@@ -45,8 +45,8 @@ def counted(monkeypatch):
         seals.append(made(base))
         return seals[-1]
 
-    def learn(model, lessons, run, *rest):
-        found = train(model, lessons, run, *rest)
+    def learn(model, training_set, run, *rest):
+        found = train(model, training_set, run, *rest)
         done.append((run.method_name, run.rate, run.replay or 0.0, seals[-1].holds()))
         return found
 

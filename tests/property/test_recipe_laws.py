@@ -22,7 +22,7 @@ HASHES = {"train": "1", "test": "2", "keep:a": "3", "held_out_text": "4", "calib
 names = st.text("abc/.", min_size=1, max_size=4)
 shares = st.floats(0.01, 0.9)
 OWN = {
-    "method": st.fixed_dictionaries({"name": st.sampled_from(["lora", "vefa", "sc-lora", "full"])}, optional={"r": st.integers(1, 9)}),
+    "method": st.fixed_dictionaries({"name": st.sampled_from(["lora", "full"])}, optional={"r": st.integers(1, 9)}),
     "training": st.dictionaries(names, st.integers(0, 9) | st.booleans(), max_size=2),
     "budget": st.dictionaries(st.sampled_from(["a", "b", KL]), shares, max_size=3),
     "kl_weight": shares | st.just("budget") | st.just(0.0),
@@ -64,8 +64,9 @@ def valid(fields):
 
 fields_of_recipes = st.fixed_dictionaries({}, optional={name: values(name) for name in Recipe.model_fields})
 regularised = st.fixed_dictionaries(
-    {"budget": st.just({KL: 0.5}), "update_limit": shares}, optional={name: values(name) for name in ("kl_weight", "replay", "kl_monitor")}
-)  # fmt: skip
+    {"budget": st.just({KL: 0.5}), "update_limit": shares},
+    optional={name: values(name) for name in ("kl_weight", "replay", "kl_monitor")},
+)
 
 
 def parts_that_differ(one, other, calibrated):

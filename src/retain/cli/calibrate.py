@@ -39,8 +39,8 @@ def run(given: Namespace) -> None:
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        made, findings = calibrate(recipe, progress)
+    with showing_progress(console) as events:
+        made, findings = calibrate(recipe, events)
     for name, statistics in made.items():
         manifest = statistics.manifest
         print(

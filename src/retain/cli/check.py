@@ -22,17 +22,17 @@ def run(given: Namespace) -> None:
     recipe = load_recipe(Recipe, given.get("recipe"), values)
     from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.jobs.continue_run import ensure_merged
     from retain.jobs.inputs.prepare import prepare, truncations
-    from retain.jobs.tune import make_ready
 
     quiet_libraries()
     if recipe.from_run is not None:
-        with showing_progress(make_console()) as progress:
-            make_ready(recipe, progress)
+        with showing_progress(make_console()) as events:
+            ensure_merged(recipe, events)
     if "method" in values:
         prepare(recipe.single())
-    data = prepare(recipe)
-    suites = data.suites
+    prepared = prepare(recipe)
+    data, suites = prepared.data, prepared.data.suites
     print(f"no problems: {len(recipe.runs())} run(s) on {len(data.train)} training examples")
     print(f"  the model is loaded as a {data.family.replace('-', ' ')}")
     for suite in suites.all:
@@ -41,5 +41,5 @@ def run(given: Namespace) -> None:
         print(f"  held-out text {domain}: {len(text):,} characters")
     for sentence in limit_words(data.control, recipe.budget, recipe.confidence):
         print(f"  {sentence}")
-    for sentence in truncations(recipe, data):
+    for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")

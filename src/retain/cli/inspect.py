@@ -37,8 +37,8 @@ def run(given: Namespace) -> None:
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        view = inspect(given.path, given.get("rank", RANK), progress)
+    with showing_progress(console) as events:
+        view = inspect(given.path, given.get("rank", RANK), events)
     paths = write_inspection(Path(given.get("output") or given.path).expanduser(), view)
     console.print(inspection_table(view))
     for path in paths:

@@ -33,7 +33,7 @@ def run(given: Namespace) -> int:
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        result = measure_recipe(recipe, progress)
+    with showing_progress(console) as events:
+        result = measure_recipe(recipe, events)
     show_run(console, result, Path(recipe.output), None)
     return EXIT_CODES[result.judgement.overall] if recipe.gate and result.judgement is not None else 0

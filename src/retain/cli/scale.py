@@ -33,7 +33,7 @@ def run(given: Namespace) -> int:
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        outcome, written = scale_recipe(recipe, progress)
+    with showing_progress(console) as events:
+        outcome, written = scale_recipe(recipe, events)
     show_scaling(console, outcome, written)
     return 0 if outcome.kept else 3

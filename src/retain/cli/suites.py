@@ -1,4 +1,4 @@
-"""`retain suites`: the suites that come with retain, and whether their data are here. No torch."""
+"""`retain suites`: the suites that come with retain, what each tells, and where its data are. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retain.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retain.evaluate.suites.format import Found
+    from retain.evaluate.suites.format import LocatedSuite
     from retain.evaluate.suites.suite import Suite
 
 HELP = "List the retention suites that come with retain, or show one."
@@ -24,9 +24,6 @@ ITEMS = 3
 
 NAME_WIDTH, TYPE_WIDTH = 22, 12
 """Columns of the list."""
-
-WITHHELD = "refusal"
-"""Task type of which no text is ever shown."""
 
 
 def make_parser(topic: str = ALL) -> ArgumentParser:
@@ -73,7 +70,7 @@ def _list(console: Console) -> None:
     )
 
 
-def _here(found: Found) -> str:
+def _here(found: LocatedSuite) -> str:
     """The number of items that are here, or the place they would come from."""
     from retain.evaluate.suites.files import local_data
 
@@ -136,9 +133,11 @@ def _describe(console: Console, source: str, items: int) -> None:
 
 def _show_items(console: Console, suite: Suite, count: int) -> None:
     """Print the number of items and the first of them, without empty fields."""
+    from retain.evaluate.tasks.table import task_type_of
+
     bank = f", and {len(suite.bank)} to look among" if suite.bank else ""
     console.print(f"  {'items':<14} {len(suite.items)}{bank}", highlight=False)
-    if suite.task_type == WITHHELD:
+    if task_type_of(suite).withheld:
         console.print("  The texts of requests are not shown.", highlight=False)
         return
     for item in suite.items[:count]:

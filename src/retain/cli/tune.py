@@ -35,8 +35,8 @@ def run(given: Namespace) -> int:
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        result = tune(recipe, progress)
+    with showing_progress(console) as events:
+        result = tune(recipe, events)
     folder = RunFolder(Path(recipe.output))
     show_run(console, result, folder.path, folder.delivered(recipe.method_name))
     return 0 if all(one.kept for one in result.budget) else 3

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings
+from retain.events import Events
 from retain.hf.adapters.load import load_adapter
 from retain.jobs.budget_search import BudgetSearch
-from retain.jobs.inputs.models import load_preprocessor
-from retain.jobs.inputs.prepare import Data, read_data, suite_hash
+from retain.jobs.inputs.data import suite_hash
+from retain.jobs.inputs.models import ModelSpec
+from retain.jobs.inputs.read import read_data
+from retain.jobs.run import Run
 from retain.jobs.run_folder import ORIGIN, RunFolder
 from retain.recipe import Recipe
 from retain.recipe.from_run import MERGED, RECIPE
@@ -36,12 +37,12 @@ def note_recipe(recipe: Recipe) -> None:
         write_text(path, text)
 
 
-def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data, Path], Any]) -> None:
+def ensure_merged(recipe: Recipe, events: Events) -> None:
     """Make the full model of the run that a recipe goes on from, if it is not there yet.
 
     Args:
         recipe: with `from_run`; others are left alone.
-        load_base: loads the base of a run, with its head, which lies in that folder.
+        events: receives the progress.
 
     Raises:
         InputError: that run delivered nothing, or its data are no longer there.
@@ -65,14 +66,10 @@ def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data, Path], Any]
         data = read_data(earlier, problems)
         if problems:
             raise InputError(problems)
-        model = load_adapter(load_base(earlier, data, folder.path), delivered)
-        model.merge_and_unload().save_pretrained(temporary)
-        preprocessor = load_preprocessor(
-            earlier.model, data.family, earlier.max_length, trust_remote_code=earlier.trust_remote_code
-        )
-        (
-            preprocessor.tokenizer if isinstance(preprocessor, TextPreprocessor) else preprocessor.processor
-        ).save_pretrained(temporary)
+        preprocessor = ModelSpec.of(earlier, data.family, data.labels).preprocessor()
+        run = Run(earlier, data, preprocessor, folder, folder.path, events)
+        load_adapter(run.base(), delivered).merge_and_unload().save_pretrained(temporary)
+        preprocessor.save(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
 

@@ -16,7 +16,7 @@ RECORDED = json.loads((Path(__file__).parents[2] / "golden" / "identities.json")
 
 @pytest.mark.parametrize("case", RECORDED)
 def test_what_identifies_a_run_is_what_it_was(case):
-    """An identity that changes makes every finished run be measured again, or refused; see golden/make_identities.py."""
+    """With another identity every finished run is measured again, or refused; see golden/make_identities.py."""
     recipe = Recipe.model_validate(case["recipe"])
     found = identity_of(recipe, case["hashes"], "files", calibrated=case["calibrated"], apart=case["apart"])
     assert json.dumps(found) == json.dumps(case["identity"])
@@ -96,11 +96,11 @@ def test_other_measuring_drops_what_was_measured_and_keeps_what_was_trained(fold
 def test_weights_are_saved_completely_or_not_at_all(folder):
     def fail(path):
         save(path)
-        raise OSError
+        raise OSError("disk full")
 
     folder.path.mkdir()
     (folder.path / "checkpoints").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="disk full"):
         folder.save_weights(fail, "lora", trained())
     assert folder.training() is None
     assert folder.delivered("lora") is None
@@ -111,7 +111,7 @@ def test_weights_are_saved_completely_or_not_at_all(folder):
 
 def test_what_is_delivered_can_be_taken_back(folder):
     folder.save_weights(save, "lora", trained())
-    folder.deliver("lora", lambda: (folder.path / "adapter").mkdir())
+    folder.deliver("lora", (folder.path / "adapter").mkdir)
     assert folder.delivered("lora") == folder.path / "adapter"
     assert (folder.unscaled / "adapter_model.safetensors").exists()
     folder.deliver("lora", None)

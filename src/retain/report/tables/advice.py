@@ -10,7 +10,6 @@ from retain.records.sweep_record import Candidate, Point, SweepRecord
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.tables.scores_table import Table
 
-
 CAUTION = (
     "These numbers are a start and not evidence: few steps, one seed, few rows. What a whole training learns and loses "
     "is measured by retain tune."
