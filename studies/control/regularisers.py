@@ -15,17 +15,16 @@ from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
-from rich.progress import Progress
 from transformers import TrainerCallback
 
-from retain.data.tokens import encode_passage
+from retain.events import Events
 from retain.hf.adapters.attach import attach
 from retain.hf.models.describe import model_hash
 from retain.hf.models.sides import base_view
-from retain.jobs import adapt as adapting
-from retain.jobs.inputs.models import load_model, load_preprocessor
+from retain.jobs.adapt import train_or_load, training_set_of
 from retain.jobs.inputs.prepare import adapter_fields, prepare
-from retain.jobs.run_folder import RunFolder
+from retain.jobs.progress import make_console, showing_progress
+from retain.jobs.run import Run
 from retain.recipe import Recipe, load_recipe
 from retain.train.loop import train
 
@@ -79,20 +78,20 @@ def fisher_of(model: Any, rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
     return sums
 
 
-def run_ewc(name: str, strength: float, progress: Progress) -> None:
+def run_ewc(name: str, strength: float, events: Events) -> None:
     """Train one LoRA with EWC and save it."""
     recipe = load_recipe(Recipe, RECIPE, {"output": f"runs/control/{name}"})
     folder = Path(recipe.output) / "adapter"
     if folder.exists():
         return
-    data = prepare(recipe.model_copy(update={"kl_weight": 1.0}))  # so that the text to keep is read
-    preprocessor = load_preprocessor(recipe.model, data.family, recipe.max_length)
+    prepared = prepare(recipe.model_copy(update={"kl_weight": 1.0}))  # so that the text to keep is read
+    run, (data, preprocessor) = Run.of(recipe, prepared, events), prepared
     torch.manual_seed(recipe.seed)
-    model = attach(load_model(recipe.model, recipe.dtype, attention=recipe.attention), "lora", adapter_fields(recipe))
-    rows = [row for part in data.passages["keep"] for row in encode_passage(preprocessor.tokenizer, part, LENGTH)]
+    model = attach(run.base(), "lora", adapter_fields(recipe))
+    rows = [row for text in data.texts["keep"] for row in text.calibration_tokens(preprocessor.tokenizer, LENGTH)]
     fisher = fisher_of(model, [row for row in rows if len(row) > 1][:SEQUENCES])
-    lessons, _ = adapting.lessons_of(model, preprocessor, data, recipe)
-    train(model, lessons, recipe, Path(recipe.output), progress, [Ewc(strength, fisher)])
+    training_set = training_set_of(model, preprocessor, data.train)
+    train(model, training_set, recipe, Path(recipe.output), events, [Ewc(strength, fisher)])
     model.save_pretrained(folder)
 
 
@@ -103,17 +102,15 @@ def main(only: Sequence[str]) -> None:
         if (only and name not in only) or folder.exists():
             continue
         recipe = load_recipe(Recipe, RECIPE, {"output": str(folder.parent), **fields})
-        with Progress() as progress:
-            data = prepare(recipe)
-            preprocessor = load_preprocessor(recipe.model, data.family, recipe.max_length)
-            base = adapting.base_of(recipe, data, preprocessor, folder.parent, progress)
-            places = (RunFolder(folder.parent), folder.parent)
-            adapting.train_or_load(base, model_hash(base), preprocessor, recipe, data, places, progress)
+        with showing_progress(make_console()) as events:
+            run = Run.of(recipe, prepare(recipe), events)
+            base = run.base()
+            train_or_load(run, base, model_hash(base))
         print(name, flush=True)
     for name, strength in EWC.items():
         if not only or name in only:
-            with Progress() as progress:
-                run_ewc(name, strength, progress)
+            with showing_progress(make_console()) as events:
+                run_ewc(name, strength, events)
             print(name, flush=True)
 
 

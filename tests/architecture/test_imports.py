@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 
 LEVELS = (
-    {"errors"},
+    {"errors", "events"},
     {"records"},
     {"recipe", "stats", "linalg", "kernels"},
     {"verdict"},

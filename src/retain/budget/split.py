@@ -14,14 +14,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from retain.budget.certify import CLIP_FACTOR
-from retain.data.contamination import item_content
-from retain.data.rows import AnyItem
+from retain.data.item import DataItem
 from retain.evaluate.suites.suite import Suite, Suites
+from retain.evaluate.tasks.table import task_type_of
 from retain.recipe import KL
 from retain.stats.planning import fewest_items, fewest_units, items_needed
-
-COMPLETION = "completion"
-"""The kind of suite whose limit is in nats."""
 
 SALT = "retain control data, 1"
 """Hashed with each item; raised if items should fall into other parts than before."""
@@ -38,7 +35,7 @@ class Parts(NamedTuple):
 
 
 def split(suites: Suites, limits: Iterable[str], share: float) -> Parts:
-    """Part the retention suites that have a limit, and the held-out text where `kl` has one; others are evaluated whole.
+    """Part the retention suites that have a limit, and the held-out text where `kl` has one; others stay whole.
 
     Args:
         suites: all that is measured.
@@ -86,7 +83,7 @@ def limit_problems(
             problems += _too_little_text(suites, limits[name], confidence, share)
         elif name not in known:
             problems.append(f"budget: there is no retention suite {name!r}; a limit can be set for {told}.")
-        elif known[name].task_type != COMPLETION:
+        elif has_limit_in_points(known[name]):
             problems += _too_few(known[name], limits[name], confidence, share)
     return problems
 
@@ -99,7 +96,7 @@ def limit_words(control: Suites, limits: Mapping[str, float], confidence: float)
         limits: points of retention suites, nats of `kl`.
         confidence: of the promise.
     """
-    found = {suite.name: len(set(_units(suite.items))) for suite in control.of("keep") if suite.task_type != COMPLETION}
+    found = {suite.name: len(set(_units(suite.items))) for suite in control.of("keep") if has_limit_in_points(suite)}
     told = []
     for name, limit in limits.items():
         if name == KL:
@@ -115,6 +112,11 @@ def limit_words(control: Suites, limits: Mapping[str, float], confidence: float)
             )
             told.append(f"budget {name}:{limit:g}: {found[name]} control items (or groups){need}{more}")
     return told
+
+
+def has_limit_in_points(suite: Suite) -> bool:
+    """True where a limit is in points of a share, and not in nats: where the verdict's metric is right or wrong."""
+    return task_type_of(suite).verdict_metric(suite).right_or_wrong
 
 
 def _too_few(suite: Suite, limit: float, confidence: float, share: float | None) -> list[str]:
@@ -158,12 +160,12 @@ def _count(units: int, share: float) -> int:
     return min(max(math.ceil(share * units), 1), max(units - 1, 1))
 
 
-def _units(items: Sequence[AnyItem]) -> list[str]:
+def _units(items: Sequence[DataItem]) -> list[str]:
     """What stays together: a group, or an item alone (equal items together)."""
-    return [f"group {item.group}" if item.group is not None else item_content(item) for item in items]
+    return [f"group {item.group}" if item.group is not None else item.content() for item in items]
 
 
-def _chosen(items: Sequence[AnyItem], share: float) -> set[int]:
+def _chosen(items: Sequence[DataItem], share: float) -> set[int]:
     units = _units(items)
     drawn = _drawn(sorted(set(units)), share)
     return {index for index, unit in enumerate(units) if unit in drawn}

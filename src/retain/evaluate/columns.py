@@ -12,17 +12,11 @@ from numpy.typing import NDArray
 from retain.evaluate.held_out import Window, WindowSums
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.scores import calibration_error as calibration
-from retain.evaluate.scores.classification import (
-    macro_f1,
-    matthews,
-    paired_summary_interval,
-    table_macro_f1,
-    table_matthews,
-)
+from retain.evaluate.scores.classification import confusion, paired_summary_interval
 from retain.evaluate.scores.keep import graded_keep_score, keep_score
 from retain.evaluate.scores.task import task_score
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.table import TASK_TYPES
+from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import Metric, Response
 from retain.records.items import Item, Side
 from retain.records.scores import Breakdown, Calibration, KeepScore, ReliabilityBin, TaskScore
@@ -62,14 +56,14 @@ class Column:
 
 def columns(suite: Suite, base: Predictions, tuned: Predictions) -> list[Column]:
     """Every metric of a suite that some item has on both sides."""
-    task_type = TASK_TYPES[suite.task_type]
+    task_type = task_type_of(suite)
     before, after = (_scores(suite, side.responses[suite.name]) for side in (base, tuned))
     found = []
     for metric in task_type.metrics(suite):
         places = [k for k, (one, other) in enumerate(zip(before, after, strict=True)) if _has(metric, one, other)]
         if not places:
             continue
-        weigh = task_type.weight.get(metric.name)
+        weigh = task_type.weights.get(metric.name)
         responses = base.responses[suite.name]
         groups = [suite.items[k].group for k in places]
         found.append(
@@ -100,11 +94,15 @@ def task_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Pred
         )
         for column in columns(suite, base, tuned)
     ]
-    return scores + (_class_scores(suite, settings, base, tuned) if suite.task_type == "labels" else [])
+    return scores + _set_scores(suite, settings, base, tuned)
 
 
-def _class_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[TaskScore]:
-    truth = np.asarray([getattr(item, "label", "") for item in suite.items])
+def _set_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[TaskScore]:
+    """Scores of a whole suite, from its confusion tables."""
+    metrics = task_type_of(suite).set_metrics
+    if not metrics:
+        return []
+    truth = np.asarray(task_type_of(suite).truth(suite))
     before, after = (np.asarray([r.answer for r in side.responses[suite.name]]) for side in (base, tuned))
     return [
         TaskScore(
@@ -112,14 +110,11 @@ def _class_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Pr
             metric=name,
             higher_is_better=True,
             n=len(truth),
-            base=metric(truth, before),
-            tuned=metric(truth, after),
+            base=float(table(confusion(truth, before))),
+            tuned=float(table(confusion(truth, after))),
             interval=paired_summary_interval(table, truth, before, after, np.random.default_rng(settings.seed)),
         )
-        for name, metric, table in (
-            ("macro_f1", macro_f1, table_macro_f1),
-            ("matthews", matthews, table_matthews),
-        )
+        for name, table in metrics.items()
     ]
 
 
@@ -195,22 +190,18 @@ def breakdowns(suite: Suite, settings: Settings, base: Predictions, tuned: Predi
 
 def calibrations(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[Calibration]:
     """How well each side's probabilities fit its hits, for classes."""
-    if suite.task_type != "labels":
-        return []
     found = []
     sides: tuple[tuple[Literal["base", "tuned"], Predictions], ...] = (("base", base), ("tuned", tuned))
     for name, side in sides:
-        responses = side.responses[suite.name]
-        known = [k for k, response in enumerate(responses) if "nll" in response.values]
-        if len(known) < FEWEST_OF_A_CONDITION:
+        known = task_type_of(suite).probabilities(side.responses[suite.name])
+        if known is None or len(known.truth) < FEWEST_OF_A_CONDITION:
             continue
-        probabilities = np.exp(np.asarray([responses[k].options for k in known]))
-        truth = _truth(responses, known)
+        probabilities, truth = known.probabilities, known.truth
         found.append(
             Calibration(
                 suite=suite.name,
                 side=name,
-                n=len(known),
+                n=len(truth),
                 ece=calibration.ece(probabilities, truth),
                 ece_interval=calibration.ece_interval(probabilities, truth, np.random.default_rng(settings.seed)),
                 brier=calibration.brier(probabilities, truth),
@@ -224,16 +215,9 @@ def calibrations(suite: Suite, settings: Settings, base: Predictions, tuned: Pre
     return found
 
 
-def _truth(responses: Sequence[Response], known: Sequence[int]) -> NDArray[np.int64]:
-    """The right class of each item: the one whose log-probability is the noted NLL."""
-    return np.asarray(
-        [int(np.argmin(np.abs(np.asarray(responses[k].options) + responses[k].values["nll"]))) for k in known]
-    )
-
-
 def suite_items(suite: Suite, base: Predictions, tuned: Predictions) -> Iterator[Item]:
     """Every item of a suite with both answers and both scores; texts are left out where the kind withholds them."""
-    task_type = TASK_TYPES[suite.task_type]
+    task_type = task_type_of(suite)
     before, after = (side.responses[suite.name] for side in (base, tuned))
     for index, item in enumerate(suite.items):
         question, expected = task_type.show(item)
@@ -274,14 +258,14 @@ def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: Window
 
 
 def _side(suite: Suite, index: int, response: Response) -> Side:
-    task_type = TASK_TYPES[suite.task_type]
+    task_type = task_type_of(suite)
     scores = task_type.score(suite, index, response)
-    weights = {name: response.values[name] for name in task_type.weight.values() if name in response.values}
+    weights = {name: response.values[name] for name in task_type.weights.values() if name in response.values}
     return Side(answer=response.answer, scores={**scores, **weights})
 
 
 def _scores(suite: Suite, responses: Sequence[Response]) -> list[dict[str, float]]:
-    task_type = TASK_TYPES[suite.task_type]
+    task_type = task_type_of(suite)
     return [task_type.score(suite, index, response) for index, response in enumerate(responses)]
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from rich.progress import Progress
 
-from retain.data.examples import Example
-from retain.data.preprocess import Preprocessor, TextPreprocessor
-from retain.data.tokens import encode_example
+from retain.data.preprocess import Preprocessor
 from retain.errors import RetainError
 from retain.evaluate import columns as compare
 from retain.evaluate.aa_check import run_aa_check
@@ -22,8 +19,9 @@ from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions
-from retain.evaluate.refusals import judged_by
 from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.evaluate.tasks.table import task_type_of
+from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.records.drift_record import Drift
 from retain.records.items import Item
@@ -75,7 +73,7 @@ def measure_pair(
     preprocessor: Preprocessor,
     suites: Suites,
     settings: Settings,
-    progress: Progress,
+    events: Events,
     base_predictions: Predictions | None = None,
 ) -> Measured:
     """Measure tuned against base on the same items, put in the same way.
@@ -85,7 +83,7 @@ def measure_pair(
         preprocessor: that of the base; both sides read the same inputs.
         suites: the items.
         settings: how they are put.
-        progress: display for progress bars.
+        events: receives the progress.
         base_predictions: the untouched base's answers, where they were collected before.
 
     Raises:
@@ -94,13 +92,13 @@ def measure_pair(
     base = base_predictions
     if base is None:
         with pair.base() as model:
-            base = collect_predictions(model, preprocessor, suites.all, settings, progress, "the base answers")
+            base = collect_predictions(model, preprocessor, suites.all, settings, events, "the base answers")
     with pair.tuned() as model:
-        tuned = collect_predictions(model, preprocessor, suites.all, settings, progress, "the tuned model answers")
+        tuned = collect_predictions(model, preprocessor, suites.all, settings, events, "the tuned model answers")
     _check_alike(base.conditions, tuned.conditions)
-    windows, texts, sums = _held_out(pair, preprocessor, suites, settings, progress)
-    null = run_aa_check(pair, preprocessor, suites.all, settings, base, progress, windows)
-    drift = _drift(pair, preprocessor, suites, settings, (windows, sums), progress)
+    windows, texts, sums = _held_out(pair, preprocessor, suites, settings, events)
+    null = run_aa_check(pair, preprocessor, suites.all, settings, base, events, windows)
+    drift = _drift(pair, preprocessor, suites, settings, (windows, sums), events)
     tasks, keeps = suites.of("task"), suites.of("keep")
     items = [item for suite in suites.all for item in compare.suite_items(suite, base, tuned)]
     items += compare.held_out_items(windows, texts, sums)
@@ -149,22 +147,21 @@ def _notes(base: Predictions, settings: Settings) -> list[str]:
 
 def _facts(suite: Suite, settings: Settings) -> SuiteFacts:
     known = {name: value for name, value in suite.facts.items() if name in SuiteFacts.model_fields}
-    if suite.task_type == "refusal":
-        known["detector_error"] = judged_by(settings.judge)
-    return SuiteFacts(**{**known, "name": suite.name, "kind": suite.task_type, "part": suite.part})
+    known |= task_type_of(suite).facts(settings)
+    return SuiteFacts(**{**known, "name": suite.name, "task_type": suite.task_type, "part": suite.part})
 
 
 def _held_out(
-    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, progress: Progress
+    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, events: Events
 ) -> tuple[list[Window], list[str], WindowSums]:
     """Windows of held-out text, the tokens shared evenly by its domains; their text; what both models made of them."""
-    if not suites.held_out_text or not isinstance(preprocessor, TextPreprocessor):
+    if not suites.held_out_text or not preprocessor.reads_text:
         return [], [], WindowSums()
     tokenizer = preprocessor.tokenizer
     windows = windows_of(tokenizer, suites.held_out_text, settings)
     sums = WindowSums()
     if windows:
-        sums = read_windows(pair, windows, padding_id(tokenizer), progress, "held-out text, both models")
+        sums = read_windows(pair, windows, padding_id(tokenizer), events, "held-out text, both models")
     return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
 
@@ -174,16 +171,16 @@ def _drift(
     suites: Suites,
     settings: Settings,
     held_out_text: tuple[list[Window], WindowSums],
-    progress: Progress,
+    events: Events,
 ) -> Drift:
     windows, sums = held_out_text
     found = Drift()
     if sums.tokens:
         found = _summary(sums, settings)
-    update = _task_kl(pair, preprocessor, suites, settings, progress)
+    update = _task_kl(pair, preprocessor, suites, settings, events)
     if settings.drift:
         keep = [_window_batch(window) for window in windows[:2]] or _batches(preprocessor, suites.of("keep"), settings)
-        moved = measure_drift(pair, keep, _batches(preprocessor, suites.of("task"), settings), progress)
+        moved = measure_drift(pair, keep, _batches(preprocessor, suites.of("task"), settings), events)
         note = " ".join(filter(None, (found.note, moved.note)))
         update |= {**moved.fields(), "note": note}
     return found.model_copy(update=update)
@@ -209,29 +206,32 @@ def _batches(preprocessor: Preprocessor, suites: Sequence[Suite], settings: Sett
     """The first items of the first suite that can be read, as the model's inputs."""
     for suite in suites:
         items = suite.items[:DRIFT_ITEMS]
-        examples = [item for item in items if isinstance(item, Example)]
-        if examples and isinstance(preprocessor, TextPreprocessor):
-            rows = [encode_example(preprocessor.tokenizer, example, settings.max_length) for example in examples]
-            return [_window_batch(Window(row.ids)) for row in rows]
-        if items and suite.task_type in {"labels", "neighbours"}:
-            return [preprocessor.batch(items)]  # type: ignore[arg-type]  # the forms of these kinds are the reader's
+        sequences = _sequences(preprocessor, replace(suite, items=items), settings)
+        if batches := [_window_batch(Window(ids)) for ids in sequences]:
+            return batches
+        if items and task_type_of(suite).in_batches:
+            return [preprocessor.batch(items)]
     return []
 
 
+def _sequences(preprocessor: Preprocessor, suite: Suite, settings: Settings) -> Iterator[tuple[int, ...]]:
+    """Token ids of the items of which a language model predicts each token, if any."""
+    if preprocessor.reads_text:
+        yield from task_type_of(suite).sequences(suite.items, preprocessor.tokenizer, settings.max_length)
+
+
 def _task_kl(
-    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, progress: Progress
+    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, events: Events
 ) -> dict[str, Any]:
-    """KL(base ‖ tuned) on the task's own items, where the model predicts their answers."""
-    examples = [item for item in suites.task_items if isinstance(item, Example)]
-    if not examples or not isinstance(preprocessor, TextPreprocessor) or settings.task_tokens < 1:
-        return {}
+    """KL(base ‖ tuned) on the task's own items, where the model predicts their tokens."""
     windows, room = [], settings.task_tokens
-    for item in examples:
-        row = encode_example(preprocessor.tokenizer, item, settings.max_length)
+    for ids in (ids for suite in suites.of("task") for ids in _sequences(preprocessor, suite, settings)):
         if room <= 0:
             break
-        windows.append(Window(row.ids))
-        room -= len(row.ids)
-    sums = read_windows(pair, windows, padding_id(preprocessor.tokenizer), progress, "the task's text, both models")
+        windows.append(Window(ids))
+        room -= len(ids)
+    if not windows:
+        return {}
+    sums = read_windows(pair, windows, padding_id(preprocessor.tokenizer), events, "the task's text, both models")
     found = _summary(sums, settings)
     return {"kl_task_nats_per_token": found.kl_nats_per_token, "kl_task_interval": found.kl_interval}

@@ -10,7 +10,6 @@ from typing import Any
 import scipy.linalg
 import torch
 from pydantic import ValidationError
-from rich.progress import Progress
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from retain.compare.inspection_rows import (
     kinds_of,
 )
 from retain.errors import InputError
+from retain.events import Events
 from retain.hf.adapters.initialise import NOTE, read_note
 from retain.linalg.eigenspace import DENSE_LIMIT, top_eigenspace
 from retain.linalg.subspaces import subspace_overlap
@@ -42,13 +42,13 @@ NOTE_SCHEMA = "retain.start/1"
 ADAPTER = "adapter_config.json"
 
 
-def inspect(path: str | Path, rank: int, progress: Progress) -> View:
+def inspect(path: str | Path, rank: int, events: Events) -> View:
     """What a folder of statistics, or an adapter's note, says of a model and its texts.
 
     Args:
         path: what `retain calibrate` wrote, one of its sets, an adapter, or a run with an adapter in it.
         rank: how many leading directions of both sets are compared; used for statistics only.
-        progress: display for the bar.
+        events: receives the progress.
 
     Raises:
         InputError: there is nothing of that kind, or it is damaged.
@@ -60,7 +60,7 @@ def inspect(path: str | Path, rank: int, progress: Progress) -> View:
         raise InputError(f"{folder}: no such folder; give one that `retain calibrate` wrote, or an adapter's.")
     sets = _sets(folder)
     if sets:
-        return _statistics_view(folder, {name: load(place) for name, place in sets.items()}, rank, progress)
+        return _statistics_view(folder, {name: load(place) for name, place in sets.items()}, rank, events)
     for adapter in (folder, folder / "adapter"):
         if (adapter / NOTE).is_file():
             return _start_view(adapter)
@@ -108,7 +108,7 @@ def _nothing(folder: Path) -> str:
 # Statistics -----------------------------------------------------------------------------------------------------------
 
 
-def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, progress: Progress) -> StatisticsView:
+def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, events: Events) -> StatisticsView:
     told = []
     if any(a.manifest.model_hash != b.manifest.model_hash for a, b in pairwise(found.values())):
         told.append(
@@ -116,11 +116,11 @@ def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, p
         )
     groups = list(_groups(found))
     kinds = kinds_of(layer for group in groups for layer in group)
-    bar = progress.add_task("looking at inputs", total=len(groups))
+    bar = events.task("looking at inputs", total=len(groups))
     rows = []
     for group in groups:
         rows.append(_input_row(found, group, kinds, rank, comparable=not told))
-        progress.advance(bar)
+        bar.advance()
     return StatisticsView(
         source=str(folder),
         rank=rank,

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 
-from retain.data.tokens import encode_question, pad, start_ids
+from retain.data.preprocess import padded_batches
+from retain.data.tokens import cut_to, encode_question, pad, start_ids
 from retain.errors import InputError
+from retain.events import SILENT, Events
 from retain.hf.models.inference import device_of, evaluating, padding_id
 from retain.hf.models.sides import base_view
 from retain.records.files import write_text
@@ -40,7 +40,7 @@ def generate_texts(
     batch_size: int,
     max_length: int,
     file: Path,
-    progress: Progress,
+    events: Events,
 ) -> list[list[int]]:
     """Sequences of token ids that the model writes, `tokens` in all; read from `file` where they are written already.
 
@@ -55,10 +55,10 @@ def generate_texts(
         batch_size: sequences written at once.
         max_length: longest sequence.
         file: JSONL of {batch, ids, text}.
-        progress: display.
+        events: receives the progress.
     """
     rows = _rows(file)
-    bar = progress.add_task("the base writes what it knows", total=tokens, completed=min(tokens, _count(rows)))
+    bar = events.task("the base writes what it knows", total=tokens, done=min(tokens, _count(rows)))
     prompts = _chat_prompts(tokenizer, max_length)
     number = max((row["batch"] for row in rows), default=-1) + 1
     barren = 0
@@ -70,7 +70,7 @@ def generate_texts(
         barren = 0 if kept else barren + 1
         number += 1
         write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
-        progress.update(bar, completed=min(tokens, _count(rows)))
+        bar.update(done=min(tokens, _count(rows)))
     return cut_to([row["ids"] for row in rows], tokens)
 
 
@@ -90,7 +90,7 @@ def self_generated(
     Returns:
         `input_ids` and `attention_mask`, each int64 (B, T).
     """
-    with tempfile.TemporaryDirectory() as folder, base_view(model), Progress(disable=True) as progress:
+    with tempfile.TemporaryDirectory() as folder, base_view(model):
         rows = generate_texts(
             model,
             tokenizer,
@@ -99,33 +99,9 @@ def self_generated(
             batch_size=batch_size,
             max_length=max_length,
             file=Path(folder) / "written.jsonl",
-            progress=progress,
+            events=SILENT,
         )
-    return batched(rows, batch_size, padding_id(tokenizer))
-
-
-def batched(rows: Sequence[Sequence[int]], size: int, pad_id: int) -> list[dict[str, torch.Tensor]]:
-    """Sequences of like length together, padded on the right: `input_ids` and `attention_mask`, int64 (B, T)."""
-    ordered = sorted(rows, key=len)
-    return [
-        {
-            "input_ids": torch.tensor(pad(part, pad_id)),
-            "attention_mask": torch.tensor(pad([[1] * len(row) for row in part], 0)),
-        }
-        for part in (ordered[start : start + size] for start in range(0, len(ordered), size))
-    ]
-
-
-def cut_to(sequences: list[list[int]], tokens: int) -> list[list[int]]:
-    """The first sequences, up to `tokens` tokens; the last one is cut."""
-    kept: list[list[int]] = []
-    room = tokens
-    for ids in sequences:
-        if room <= 0:
-            break
-        kept.append(ids[:room])
-        room -= len(ids)
-    return kept
+    return padded_batches(rows, batch_size, padding_id(tokenizer))
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

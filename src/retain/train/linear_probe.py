@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from retain.data.preprocess import Preprocessor
+from retain.events import Events
 from retain.hf.models.head import head_inputs, output_layer, set_output_layer
 
 ITEMS = 2000
@@ -33,7 +33,7 @@ def fit_head(
     items: Sequence[Any],
     labels: Sequence[str],
     batch_size: int,
-    progress: Progress,
+    events: Events,
 ) -> None:
     """Fit the output layer by logistic regression on the features that it reads; the rest of the model stays.
 
@@ -43,18 +43,18 @@ def fit_head(
         items: labelled training items.
         labels: the classes in the order of the outputs.
         batch_size: items put at once.
-        progress: display.
+        events: receives the progress.
     """
     chosen = evenly_chosen(items)
     order = sorted(range(len(chosen)), key=preprocessor.lengths(chosen).__getitem__)
     device = next(model.parameters()).device
-    bar = progress.add_task("a head is fitted on the base's features", total=len(chosen))
+    bar = events.task("a head is fitted on the base's features", total=len(chosen))
 
     def batches() -> Any:
         for start in range(0, len(order), batch_size):
             part = [chosen[index] for index in order[start : start + batch_size]]
             yield {key: value.to(device) for key, value in preprocessor.batch(part).items()}
-            progress.advance(bar, len(part))
+            bar.advance(len(part))
 
     features = head_inputs(model.eval(), batches()).double().numpy()
     truth = np.asarray([labels.index(chosen[index].label) for index in order])

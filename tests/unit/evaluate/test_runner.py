@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 
-from retain.data.examples import Choice, Example
+from retain.data.examples import Example
+from retain.data.item_types import Choice
 from retain.data.preprocess import TextPreprocessor
 from retain.data.tokens import encode_choice, encode_example, held_out_windows
 from retain.errors import InputError
@@ -13,6 +13,7 @@ from retain.evaluate.generate import score_nll, write_answers
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.events import SILENT
 from retain.hf.adapters.attach import attach
 from tiny import make_llama, make_tokenizer
 
@@ -46,8 +47,7 @@ def adapted():
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    return SILENT
 
 
 def test_a_batch_scores_as_each_sequence_alone():

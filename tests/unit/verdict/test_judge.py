@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 
-from retain.data.examples import Choice
-from retain.data.items import Question
+from retain.data.item_types import Choice, Question
 from retain.data.preprocess import TextPreprocessor
 from retain.evaluate import columns as compare
 from retain.evaluate.pair import Pair
@@ -15,6 +13,7 @@ from retain.evaluate.runner import measure_pair
 from retain.evaluate.scores.keep import graded_keep_score
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
+from retain.events import SILENT
 from retain.records.items import Item, Side
 from retain.records.result import Conditions, MethodRecord, Parameters, Provenance, Result
 from retain.records.verdicts import AACheck
@@ -70,15 +69,13 @@ def what_a_model_knows():
 @pytest.fixture(scope="module")
 def destroyed(what_a_model_knows):
     model, preprocessor, suites = what_a_model_knows
-    with Progress(disable=True) as quiet:
-        return measure_pair(Pair(make_llama(seed=9), model), preprocessor, suites, SETTINGS, quiet)
+    return measure_pair(Pair(make_llama(seed=9), model), preprocessor, suites, SETTINGS, SILENT)
 
 
 @pytest.fixture(scope="module")
 def unchanged(what_a_model_knows):
     model, preprocessor, suites = what_a_model_knows
-    with Progress(disable=True) as quiet:
-        return measure_pair(Pair(peaked_llama(), model), preprocessor, suites, SETTINGS, quiet)
+    return measure_pair(Pair(peaked_llama(), model), preprocessor, suites, SETTINGS, SILENT)
 
 
 def test_a_base_against_itself_has_lost_nothing(unchanged):

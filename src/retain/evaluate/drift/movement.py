@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.progress import Progress
-
 from retain.errors import InputError
 from retain.evaluate.drift.feature_scales import feature_scale_layers
 from retain.evaluate.drift.hidden_states import compare_blocks
 from retain.evaluate.drift.layer_inputs import Batch, Observed, observe
 from retain.evaluate.drift.weights import WeightDrift, measure_weights
 from retain.evaluate.pair import Pair
+from retain.events import Events
 from retain.hf.models.sides import root_of
 from retain.hf.models.updates import UpdatesUnavailableError, changed_layers, left_out, weight_updates
 from retain.records.drift_record import FeatureScaleLayer, HiddenDrift, LayerDrift
@@ -46,7 +45,7 @@ class Moved:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
-def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequence[Batch], progress: Progress) -> Moved:
+def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequence[Batch], events: Events) -> Moved:
     """How far the tuned model moved from its base, on inputs to keep and on inputs to learn.
 
     Hidden states are compared on the inputs to keep (without any, on those to learn). F_Δ and the equivalent amounts
@@ -57,10 +56,10 @@ def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequen
         pair: base and tuned model, of any modality.
         keep_inputs: batches as the model takes them: `input_ids` with `attention_mask`, `pixel_values`, ….
         learn_inputs: likewise, the task's.
-        progress: display for the progress bar.
+        events: receives the progress.
     """
     names, note = _changed(pair)
-    bar = progress.add_task("how far the model moved", total=len(names) or None)
+    bar = events.task("how far the model moved", total=len(names) or None)
     keep, learn, tuned = _observed(pair, names, keep_inputs, learn_inputs)
     before = keep.states or learn.states
     notes = [note, _states_note(keep_inputs, learn_inputs, before)]
@@ -68,7 +67,7 @@ def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequen
     if not note:
         try:
             updates = weight_updates(pair.tuned_model, pair.separate_base) if names else ()
-            weights = measure_weights(names, updates, keep.inputs, learn.inputs, lambda: progress.advance(bar))
+            weights = measure_weights(names, updates, keep.inputs, learn.inputs, bar.advance)
             notes += [weights.note, _left_out_note(pair)]
         except (UpdatesUnavailableError, InputError) as error:
             notes.append(str(error))

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
 
-from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured
 from retain.evaluate.scores.keep import graded_keep_score, keep_score
+from retain.events import Events
 from retain.jobs.harness.lm_eval import Asking, HarnessSuite, run_tasks
 from retain.recipe import MeasureRecipe
 from retain.records.items import Item
@@ -23,7 +23,7 @@ from retain.verdict.judge import judge_record, largest_of
 
 
 def with_harness_tasks(
-    measured: Measured, pair: Pair, preprocessor: Preprocessor, recipe: MeasureRecipe, progress: Progress
+    measured: Measured, pair: Pair, preprocessor: Preprocessor, recipe: MeasureRecipe, events: Events
 ) -> Measured:
     """The measurement with the tasks of lm-evaluation-harness that the recipe names; without any, as it was.
 
@@ -33,9 +33,9 @@ def with_harness_tasks(
     """
     if not recipe.lm_eval:
         return measured
-    if not isinstance(preprocessor, TextPreprocessor):
+    if not preprocessor.reads_text:
         raise InputError("lm_eval: its tasks are put to language models only.")
-    bar = progress.add_task("lm-evaluation-harness asks both models", total=None)
+    bar = events.task("lm-evaluation-harness asks both models", total=None)
     asking = Asking(
         limit=recipe.lm_eval_limit,
         include_path=recipe.lm_eval_path,
@@ -43,7 +43,7 @@ def with_harness_tasks(
         chat=recipe.keep_format == "chat",
     )
     harness = run_tasks(pair, preprocessor.tokenizer, recipe.lm_eval, asking)
-    progress.update(bar, total=1, completed=1)
+    bar.update(total=1, done=1)
     items = (*measured.items, *(item for suite in harness for item in _items(suite)))
     keep = (*measured.keep, *(_score(suite) for suite in harness))
     share, nats = measured.margins

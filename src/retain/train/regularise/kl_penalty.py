@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerState, TrainingArguments
 
-from retain.data.tokens import encode_passage, pad
+from retain.data.tokens import pad, text_windows
 from retain.errors import InputError, TrainingError
 from retain.hf.models.inference import device_of, padding_id
 from retain.train.regularise.callback import (
@@ -198,7 +198,7 @@ def text_batches(
     """
     if length < 2 or batch_size < 1 or limit_tokens < 2:
         raise InputError("length and limit_tokens must be 2 or more, batch_size 1 or more.")
-    windows = [encode_passage(tokenizer, text, length) for text in texts]
+    windows = [text_windows(tokenizer, text, length) for text in texts]
     chosen, room = [], limit_tokens
     for window in itertools.chain.from_iterable(itertools.zip_longest(*windows)):
         if window is not None and len(window[:room]) > 1:

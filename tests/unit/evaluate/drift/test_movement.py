@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -22,6 +21,7 @@ from retain.evaluate.drift import layer_inputs as observing
 from retain.evaluate.drift.hidden_states import compare_blocks, states_of
 from retain.evaluate.drift.movement import measure_drift
 from retain.evaluate.pair import Pair
+from retain.events import SILENT
 from retain.hf.adapters.attach import attach
 from retain.records.drift_record import Drift
 from tiny import make_llama
@@ -90,8 +90,7 @@ def disturbed(base, name, fields=None, size=0.1):
 
 
 def measured(pair, keep, learn):
-    with Progress(disable=True) as progress:
-        return measure_drift(pair, keep, learn, progress)
+    return measure_drift(pair, keep, learn, SILENT)
 
 
 def rows_alone(batches):
