@@ -1,4 +1,4 @@
-"""Does an update scaling by groups of layers lose less at the same gain than one dial for all? From the measured curves alone.
+"""Does an update scaling by groups of layers lose less at the same gain than one α for all? From the measured curves alone.
 
 Run: python studies/control/curves.py studies/control/groups-language.yaml (and groups-understanding.yaml), then this.
 Writes groups.md: for each group left out or at half, the gain and loss at each setting, and what the update scaling of all layers
