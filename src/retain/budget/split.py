@@ -18,7 +18,7 @@ from retain.data.item import DataItem
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.recipe import KL
-from retain.stats.planning import fewest_items, fewest_units, items_needed
+from retain.stats.planning import fewest_items_to_certify, fewest_units_to_certify, items_to_certify
 
 SALT = "retain control data, 1"
 """Hashed with each item; raised if items should fall into other parts than before."""
@@ -101,11 +101,14 @@ def limit_words(control: Suites, limits: Mapping[str, float], confidence: float)
     for name, limit in limits.items():
         if name == KL:
             blocks_there = sum(len(blocks(text)) for text in control.held_out_text.values())
-            fewest = fewest_units(limit, confidence, CLIP_FACTOR * limit)
+            fewest = fewest_units_to_certify(limit, confidence, CLIP_FACTOR * limit)
             need = f"; one that does not move needs {fewest}" if fewest else ""
             told.append(f"budget {name}:{limit:g}: {blocks_there} control blocks of text{need}")
         elif name in found:
-            fewest, likely = fewest_items(limit / 100, confidence), items_needed(1, 1, 200, limit / 100, confidence)
+            fewest, likely = (
+                fewest_items_to_certify(limit / 100, confidence),
+                items_to_certify(1, 1, 200, limit / 100, confidence),
+            )
             need = f"; a model that loses nothing needs {fewest}" if fewest else "; shown only where it gains"
             more = (
                 f", one that loses and gains one in 200 some {likely} for an even chance" if fewest and likely else ""
@@ -123,7 +126,7 @@ def _too_few(suite: Suite, limit: float, confidence: float, share: float | None)
     """Whether even a model that lost nothing could not be certified; a limit of 0 wants gains, and is let be."""
     units = len(set(_units(suite.items)))
     control = units if share is None else _count(units, share)
-    fewest = fewest_items(limit / 100, confidence) if limit else None
+    fewest = fewest_items_to_certify(limit / 100, confidence) if limit else None
     if units < 2:
         return [f"budget: {suite.name} has one item or group, which cannot be parted; give more."]
     if fewest is None or control >= fewest:
@@ -139,7 +142,7 @@ def _too_little_text(suites: Suites, limit: float, confidence: float, share: flo
         return [f"budget: {KL} is measured on held-out text; give --held-out-text."]
     counts = [len(blocks(text)) for text in suites.held_out_text.values()]
     control = sum(count if share is None else _count(count, share) for count in counts)
-    fewest = fewest_units(limit, confidence, CLIP_FACTOR * limit) if limit else None
+    fewest = fewest_units_to_certify(limit, confidence, CLIP_FACTOR * limit) if limit else None
     if fewest is None or control >= fewest:
         return []
     told = f"with {control} control blocks of held-out text not even a model that did not move could be certified"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from retain.jobs.inputs.opening import Opening, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
+from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
 from retain.records.result import Cost, MethodRecord, Parameters, Result
 
@@ -78,12 +78,10 @@ def measure(
     if not (suites.all or suites.held_out_text):
         raise InputError("nothing to measure: give at least one of test, keep and reference.")
     pair = Pair.of(base, tuned)
-    began = time.perf_counter()
-    with showing_progress(make_console(quiet=not show_progress)) as events:
+    with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
         measured = measure_pair(pair, preprocessor, suites, chosen, events)
-    took = time.perf_counter() - began
     name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
-    result = _result(name, pair, suites, measured, model_hash(base), took)
+    result = _result(name, pair, suites, measured, model_hash(base), measuring.seconds)
     return result if output is None else write_record(Path(output), result, measured.items)
 
 
@@ -99,17 +97,15 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     if problems:
         raise InputError(problems)
     opened, suites, settings = Opening(recipe, data, events), data.suites, settings_of(recipe)
-    preprocessor = opened.preprocessor
-    began = time.perf_counter()
-    predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
-    took = time.perf_counter() - began
+    preprocessor, measuring = opened.preprocessor, Stopwatch()
+    with measuring:
+        predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
     pair = opened.pair()
-    began = time.perf_counter()
-    measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
-    measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
-    took += time.perf_counter() - began
+    with measuring:
+        measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
+        measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
-    result = _result(recipe.model, pair, suites, measured, opened.base_hash, took)
+    result = _result(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
     return write_record(Path(recipe.output), result, measured.items)
 
 
