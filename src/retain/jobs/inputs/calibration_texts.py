@@ -1,4 +1,4 @@
-"""The texts that a run is calibrated on, read from files, and free of what is measured."""
+"""The texts that a run is calibrated on, read from files and checked for contamination."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Passages = Sequence[Example | LabelledImage | str]
 def read_calibration(
     recipe: Calibrating, needed: Sequence[str], train: Sequence[AnyItem | str], suites: Suites, problems: list[str]
 ) -> dict[str, Passages]:
-    """The texts to calibrate on, as far as they are in files; what the base is to write itself is left out.
+    """Read the texts to calibrate on, as far as they are in files; self-generated text is left out.
 
     Args:
         recipe: names the sources.
@@ -39,10 +39,10 @@ def read_calibration(
         source = sources[name]
         if source == SELF:
             continue
-        pictures = any(isinstance(item, LabelledImage) for item in train[:1])
+        has_images = any(isinstance(item, LabelledImage) for item in train[:1])
         if source is None:
             passages = as_passages(train)
-        elif pictures:
+        elif has_images:
             passages = as_passages(read_rows(source, problems).items)
         else:
             passages = read_passages(source, problems)
@@ -52,12 +52,12 @@ def read_calibration(
 
 
 def as_passages(items: Sequence[AnyItem | str]) -> Passages:
-    """Items of any form as what a model reads in calibration: examples and images as they are, others as text."""
+    """Items as a model reads them in calibration: examples and images as they are, others as text."""
     return [item if isinstance(item, (Example, LabelledImage, str)) else " ".join(item_texts(item)) for item in items]
 
 
 def considered(passages: Passages, tokens: int) -> Passages:
-    """The passages that `tokens` tokens can be taken from: in a drawn order, about as many as that needs."""
+    """About as many passages as `tokens` tokens need, in a drawn order."""
     order = list(passages)
     random.Random(0).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
     room = CHARACTERS_A_TOKEN * tokens
@@ -71,10 +71,10 @@ def considered(passages: Passages, tokens: int) -> Passages:
 
 
 CHARACTERS_A_TOKEN = 20
-"""More than any tokenizer has on average, so that enough passages are considered."""
+"""More characters than a token of any tokenizer has on average, so that enough passages are considered."""
 
 TOKENS_PER_IMAGE = 64
-"""What a image counts for in `calibrate_tokens`: about the patches of a small one."""
+"""Tokens that an image counts for in `calibrate_tokens`: about the patches of a small one."""
 
 
 def _measured(name: str, passages: Passages, suites: Suites) -> list[str]:
@@ -86,7 +86,7 @@ def _measured(name: str, passages: Passages, suites: Suites) -> list[str]:
 
 
 def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
-    """Statistics that `retain calibrate` wrote.
+    """Open second moments that `retain calibrate` wrote.
 
     Raises:
         InputError: the folder does not hold those that are needed.
