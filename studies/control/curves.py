@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-
 from retain.budget.evidence import unit_losses
+
 from retain.evaluate.columns import columns
 from retain.evaluate.held_out import read_windows, windows_of
 from retain.evaluate.predictions import collect_predictions

@@ -78,7 +78,7 @@ def test_flags_alone_tune_and_report(flags, tmp_path, capsys):
     assert result.parameters.trainable < result.parameters.total
     assert result.parameters.adapter_bytes == (folder / PARTS[0]).stat().st_size
     assert set(result.provenance.data_hashes) == {"train", "test", "keep:letters", "held_out_text"}
-    assert {item.part for item in read_items(folder / "items.jsonl")} == {"task", "keep", "held_out_text"}
+    assert {item.part for item in read_items(folder / "items.jsonl")} == {"task", "keep", "held-out"}
     out = capsys.readouterr().out
     assert "letters" in out
     assert "report.html" in out

@@ -28,7 +28,6 @@ from retain.compare.pick import (
     task_keys,
 )
 from retain.compare.trade_off import Point, hypervolume, interpolated, place_at_matched_task, safe_band
-from retain.records import numbers
 from retain.records.base import Interval
 from retain.records.result import Result
 
@@ -143,7 +142,7 @@ def _axes(results: Sequence[Result]) -> list[Axis]:
 
 def _share(key: Key) -> float:
     """The factor that turns a suite's change into a share: 1 where it has a retention, unless it is out of 100."""
-    return 0.01 if numbers.unit_of(key[1]) is numbers.HUNDREDTHS else 1.0
+    return 1.0 if key[1].span is None else 1.0 / key[1].span
 
 
 def _whole(groups: Sequence[Group], task: Key, axis: Axis) -> Whole | None:

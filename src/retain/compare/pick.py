@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from retain.records.base import Interval
 from retain.records.drift_record import Drift
+from retain.records.metric import Metric
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
 
-Key = tuple[str, str]
+Key = tuple[str, Metric]
 """Which figure: the name of a task or suite, and the metric."""
 
 Measured = tuple[float, Interval | None]

@@ -11,24 +11,30 @@ import torch
 
 from retain.data.preprocess import Preprocessor
 from retain.errors import RetainError
-from retain.evaluate import columns as compare
 from retain.evaluate.aa_check import run_aa_check
+from retain.evaluate.calibrations import calibrations
+from retain.evaluate.columns import PairedSuite, breakdowns, domain_breakdowns, held_out_items, paired, set_scores
 from retain.evaluate.distribution_shift import measured_shifts
 from retain.evaluate.drift.movement import measure_drift
 from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions
+from retain.evaluate.scores.rows import keep_row, task_row
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.records.drift_record import Drift
 from retain.records.items import Item
+from retain.records.metrics_table import CROSS_ENTROPY
 from retain.records.result import Conditions, SuiteFacts
 from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
 from retain.records.verdicts import Judgement
-from retain.verdict.judge import judge_record
+from retain.verdict.column import Column, column_of_items
+from retain.verdict.evidence import Evidence, evaluate
+from retain.verdict.judge import HELD_OUT_TEXT, RunEvidence, held_out_columns, judge_run
+from retain.verdict.verdict import Margins
 
 DRIFT_ITEMS = 8
 """Items of the task, and of a retention suite, whose layer inputs and hidden states are looked at."""
@@ -36,8 +42,12 @@ DRIFT_ITEMS = 8
 
 @dataclass(frozen=True)
 class Measured:
-    """What was learned, what was lost, how far the model moved, and every item behind it."""
+    """What was learned, what was lost, how far the model moved, and every item behind it.
 
+    `evidence` is what scores and judgement are views of.
+    """
+
+    evidence: RunEvidence
     judgement: Judgement
     task: tuple[TaskScore, ...]
     keep: tuple[KeepScore, ...]
@@ -48,6 +58,7 @@ class Measured:
     conditions: dict[Literal["base", "tuned"], Conditions]
     suites: tuple[SuiteFacts, ...]
     margins: tuple[float, float]
+    resampling_seed: int
     items: tuple[Item, ...]
     notes: tuple[str, ...]
 
@@ -56,6 +67,7 @@ class Measured:
         names = (
             "judgement",
             "margins",
+            "resampling_seed",
             "task",
             "keep",
             "breakdowns",
@@ -97,33 +109,59 @@ def measure_pair(
         tuned = collect_predictions(model, preprocessor, suites.all, settings, events, "the tuned model answers")
     _check_alike(base.conditions, tuned.conditions)
     windows, texts, sums = _held_out(pair, preprocessor, suites, settings, events)
-    null = run_aa_check(pair, preprocessor, suites.all, settings, base, events, windows)
-    drift = _drift(pair, preprocessor, suites, settings, (windows, sums), events)
-    tasks, keeps = suites.of("task"), suites.of("keep")
-    items = [item for suite in suites.all for item in compare.suite_items(suite, base, tuned)]
-    items += compare.held_out_items(windows, texts, sums)
-    task = [score for suite in tasks for score in compare.task_scores(suite, settings, base, tuned)]
-    keep = [score for suite in keeps for score in compare.keep_scores(suite, settings, base, tuned)]
-    facts = tuple(_facts(suite, settings) for suite in suites.all)
+    found = [paired(suite, base, tuned) for suite in suites.all]
+    scores = {one.suite.name: [item.base.scores for item in one.items] for one in found}
+    aa_check = run_aa_check(pair, preprocessor, suites.all, settings, scores, events, windows)
+    of_text = tuple(held_out_items(windows, texts, sums))
+    items = (*(item for one in found for item in one.items), *of_text)
+    seed, facts = settings.seed, tuple(_facts(suite, settings) for suite in suites.all)
+    learned = [_evidence(column, seed) for one in found if one.suite.part == "task" for column in one.columns]
+    kept = [keep_row(column, seed) for one in found if one.suite.part == "keep" for column in one.columns]
+    domains = held_out_columns(of_text)
+    evidence = RunEvidence(
+        tuple(learned), tuple(one for one, _ in kept), tuple(_evidence(column, seed) for column in domains)
+    )
+    margins = Margins(settings.margin, settings.margin_nats)
     return Measured(
-        judgement=judge_record(
-            task, keep, items, margin=settings.margin, margin_nats=settings.margin_nats, aa_check=null
-        ),
-        task=tuple(task),
-        keep=tuple(keep),
+        evidence=evidence,
+        judgement=judge_run(evidence, margins, aa_check),
+        task=_task_scores(found, learned, seed),
+        keep=tuple(score for _, score in kept),
         breakdowns=(
-            *(part for suite in suites.all for part in compare.breakdowns(suite, settings, base, tuned)),
-            *compare.domains(windows, sums, settings),
+            *(part for one in found for part in breakdowns(one, seed)),
+            *domain_breakdowns(windows, sums, domains, seed),
         ),
-        shifts=tuple(measured_shifts(items, facts, settings.seed)),
-        calibration=tuple(part for suite in suites.all for part in compare.calibrations(suite, settings, base, tuned)),
-        drift=drift,
+        shifts=tuple(measured_shifts(items, facts, seed)),
+        calibration=tuple(part for one in found for part in calibrations(one, seed)),
+        drift=_drift(pair, preprocessor, suites, settings, (windows, sums, _language(of_text, evidence, seed)), events),
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
         margins=(settings.margin, settings.margin_nats),
-        items=tuple(items),
+        resampling_seed=seed,
+        items=items,
         notes=tuple(_notes(base, settings)),
     )
+
+
+def _evidence(column: Column, seed: int) -> Evidence:
+    return evaluate(column, np.random.default_rng(seed))
+
+
+def _task_scores(found: Sequence[PairedSuite], learned: Sequence[Evidence], seed: int) -> tuple[TaskScore, ...]:
+    """The rows of each task: its metrics, then those of the whole set."""
+    rows: list[TaskScore] = []
+    for one in found:
+        if one.suite.part == "task":
+            rows += [task_row(evidence) for evidence in learned if evidence.suite == one.suite.name]
+            rows += set_scores(one, seed)
+    return tuple(rows)
+
+
+def _language(items: Sequence[Item], evidence: RunEvidence, seed: int) -> Evidence | None:
+    """The cross-entropy of all held-out text together; None where there is none."""
+    if len(evidence.held_out) == 1:
+        return evidence.held_out[0]
+    return _evidence(column_of_items(HELD_OUT_TEXT, CROSS_ENTROPY, items), seed) if items else None
 
 
 def _check_alike(base: Conditions, tuned: Conditions) -> None:
@@ -170,31 +208,23 @@ def _drift(
     preprocessor: Preprocessor,
     suites: Suites,
     settings: Settings,
-    held_out_text: tuple[list[Window], WindowSums],
+    held_out_text: tuple[list[Window], WindowSums, Evidence | None],
     events: Events,
 ) -> Drift:
-    windows, sums = held_out_text
+    windows, sums, language = held_out_text
     found = Drift()
     if sums.tokens:
-        found = _summary(sums, settings)
+        found = _summary(sums, settings, language)
     update = _task_kl(pair, preprocessor, suites, settings, events)
     if settings.drift:
         keep = [_window_batch(window) for window in windows[:2]] or _batches(preprocessor, suites.of("keep"), settings)
         moved = measure_drift(pair, keep, _batches(preprocessor, suites.of("task"), settings), events)
-        note = " ".join(filter(None, (found.note, moved.note)))
-        update |= {**moved.fields(), "note": note}
+        found = found.joined(moved)
     return found.model_copy(update=update)
 
 
-def _summary(sums: WindowSums, settings: Settings) -> Drift:
-    return drift_summary(
-        sums.column("base_nll"),
-        sums.column("tuned_nll"),
-        sums.column("kl"),
-        sums.column("churn"),
-        sums.column("tokens"),
-        np.random.default_rng(settings.seed),
-    )
+def _summary(sums: WindowSums, settings: Settings, language: Evidence | None = None) -> Drift:
+    return drift_summary(sums, np.random.default_rng(settings.seed), language)
 
 
 def _window_batch(window: Window) -> dict[str, Any]:

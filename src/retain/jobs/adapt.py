@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from retain.jobs.inputs.prepare import adapter_fields
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained
+from retain.jobs.stopwatch import Stopwatch
 from retain.methods import lookup
 from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
 from retain.train.loop import TrainingSet, train
@@ -63,11 +63,11 @@ def train_or_load(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
 def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     """Train the base, write the weights, and give the trained model."""
     recipe, dtype, has_head = run.recipe, base.dtype, is_classifier(base)
-    began = time.perf_counter()
-    attach_method, notes = _attachment(run, base, base_hash)
-    set_seed(recipe.seed)
-    model = attach_method()
-    seconds = time.perf_counter() - began if lookup.is_data_driven(run.method) else 0.0
+    with Stopwatch() as initialising:
+        attach_method, notes = _attachment(run, base, base_hash)
+        set_seed(recipe.seed)
+        model = attach_method()
+    seconds = initialising.seconds if lookup.is_data_driven(run.method) else 0.0
     if recipe.budget and run.method != "full":
         ensure_scalable(model)
     trainable, total = parameter_counts(model)

@@ -13,6 +13,7 @@ from retain.compare.pick import model_name
 from retain.records import numbers
 from retain.records.base import Interval
 from retain.records.drift_record import Drift
+from retain.records.metric import Metric
 from retain.records.numbers import listing
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
@@ -128,7 +129,7 @@ def claims(result: Result) -> list[Claim]:
     return found + drift_claims(result.drift)
 
 
-def _moved(base: float, tuned: float, interval: Interval | None, metric: str) -> str:
+def _moved(base: float, tuned: float, interval: Interval | None, metric: Metric) -> str:
     unit = numbers.unit_of(metric)
     change = numbers.change(tuned - base, interval, unit)
     towards = f"{numbers.plain(base, unit)} → {numbers.plain(tuned, unit)}"

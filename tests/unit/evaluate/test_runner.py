@@ -122,7 +122,7 @@ def test_every_figure_can_be_looked_behind(adapted, quiet):
     assert all((item.base.answer == item.expected) == bool(item.base.scores["accuracy"]) for item in keep)
     task = [item for item in measured.items if item.part == "task"]
     assert [item.base.answer is not None for item in task] == [True] * 4 + [False] * 22
-    assert {item.part for item in measured.items} == {"task", "keep", "held_out_text"}
+    assert {item.part for item in measured.items} == {"task", "keep", "held-out"}
 
 
 def test_a_suite_that_is_too_small_is_not_scored(adapted, quiet):

@@ -5,11 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from retain.evaluate.scores.keep import keep_score
 
 from retain.cli.gate import EXIT_CODES
 from retain.cli.main import main
 from retain.errors import InputError
-from retain.evaluate.scores.keep import keep_score
 from retain.jobs.replay_verdict import replay_run
 from retain.records.items import Item, Side, write_items
 from retain.records.result import Conditions, MethodRecord, Parameters, Provenance, Result, write_result

@@ -99,7 +99,7 @@ def test_drift_with_holes():
 
 def test_a_graded_suite_has_neither_lost_nor_p():
     score = keep_score(
-        -0.3, metric="cross_entropy", higher_is_better=False, base=3.0, tuned=2.7, interval=(-0.4, -0.2), lost=None,
+        -0.3, metric="cross_entropy_nats_per_token", base=3.0, tuned=2.7, interval=(-0.4, -0.2), lost=None,
         gained=None, p_value=None, retention=None, retention_interval=None, detectable_loss=None,
     )  # fmt: skip
     (claim,) = claims(sample_run(task=(), keep=(score,)))[:1]

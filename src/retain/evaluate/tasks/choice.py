@@ -11,7 +11,8 @@ from retain.data.item_types import Choice, Question
 from retain.data.tokens import encode_choice
 from retain.evaluate.scores.option_choice import pick, units
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.task_type import Metric, Response, SuitePredictions, TaskType, first_refusal
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, first_refusal
+from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
@@ -37,17 +38,17 @@ class ChoiceTask(TaskType):
             truncated,
         )
 
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
+    def metrics(self, suite: Suite) -> Metrics:
         """Accuracy; chance is one in the number of options, or what the suite says."""
         items: Any = suite.items
         given = suite.options.get("chance")
         chance = [1 / len(item.choices) if given is None else float(given) for item in items]
-        return (Metric("accuracy", "knowledge", chance=chance),)
+        return {ACCURACY: chance}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Accuracy, and the log-likelihood of each option."""
         item: Any = suite.items[index]
-        scores = {"accuracy": float(pick(response.options) == item.answer)}
+        scores = {ACCURACY.name: float(pick(response.options) == item.answer)}
         return scores | option_scores(item.choices, response.options)
 
     def show(self, item: Choice) -> tuple[str, str | None]:

@@ -8,7 +8,8 @@ from retain.data.family import Head
 from retain.data.item_types import LabelledImage, LabelledText
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.labels import chance_of_classes
-from retain.evaluate.tasks.task_type import Metric, Response, SuitePredictions, TaskType
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
+from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
@@ -44,13 +45,13 @@ class NeighboursTask(TaskType):
         bank_labels = torch.tensor([names.index(item.label) for item in bank_items])
         labels = torch.tensor([names.index(item.label) for item in items])
         right = neighbours_right(bank, bank_labels, queries, labels, neighbours_of(suite))
-        return SuitePredictions(tuple(Response(values={"accuracy": float(value)}) for value in right.tolist()))
+        return SuitePredictions(tuple(Response(values={ACCURACY.name: float(value)}) for value in right.tolist()))
 
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
+    def metrics(self, suite: Suite) -> Metrics:
         """Accuracy."""
         bank: Any = suite.bank
         classes = len({item.label for item in bank})
-        return (Metric("accuracy", "knowledge", chance=chance_of_classes(suite, classes)),)
+        return {ACCURACY: chance_of_classes(suite, classes)}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Whether the vote was right."""

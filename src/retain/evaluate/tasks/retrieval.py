@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.family import Head
 from retain.data.item_types import Match
 from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.task_type import Metric, Response, SuitePredictions, TaskType
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
+from retain.records.metrics_table import RECIPROCAL_RANK, TOP_1
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
@@ -33,18 +34,15 @@ class RetrievalTask(TaskType):
         ranks = reciprocal_ranks(queries, matches).tolist()
         return SuitePredictions(
             tuple(
-                Response(values={"top_1": float(first), "reciprocal_rank": rank})
+                Response(values={TOP_1.name: float(first), RECIPROCAL_RANK.name: rank})
                 for first, rank in zip(right, ranks, strict=True)
             )
         )
 
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
+    def metrics(self, suite: Suite) -> Metrics:
         """The share of queries that find their match first, and the mean reciprocal rank."""
         n = len(suite.items)
-        return (
-            Metric("top_1", "knowledge", chance=[1 / n] * n if n else ()),
-            Metric("reciprocal_rank", right_or_wrong=False),
-        )
+        return {TOP_1: [1 / n] * n if n else (), RECIPROCAL_RANK: ()}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Both figures."""

@@ -9,6 +9,7 @@ from retain.compare.item_examples import changed_items, readable, showable, side
 from retain.compare.lost_across import LostItem
 from retain.records import numbers
 from retain.records.items import Item, Side
+from retain.records.metric import Metric
 from retain.records.result import Result
 
 MOST_LOST, MOST_GAINED, MOST_TASK = 50, 20, 10
@@ -64,18 +65,18 @@ def run_lists(result: Result, items: Sequence[Item]) -> list[ItemList]:
     return lists
 
 
-def _item_list(title: str, items: Sequence[Item], most: int, metric: str) -> ItemList:
+def _item_list(title: str, items: Sequence[Item], most: int, metric: Metric) -> ItemList:
     with_text = showable(items)
     shown = tuple(_shown(item, metric) for item in with_text[:most])
     return ItemList(title, shown, max(0, len(with_text) - most), note=withheld_note(items))
 
 
-def _shown(item: Item, metric: str | None) -> ShownItem:
+def _shown(item: Item, metric: Metric | None) -> ShownItem:
     sides = (_side("base", item.base, metric), _side("tuned", item.tuned, metric))
     return ShownItem(readable(item.question, LONGEST) or "(empty)", readable(item.expected, LONGEST), sides)
 
 
-def _side(name: str, side: Side, metric: str | None) -> ShownSide:
+def _side(name: str, side: Side, metric: Metric | None) -> ShownSide:
     return ShownSide(name, readable(side.answer, LONGEST), side_scores(side, metric))
 
 

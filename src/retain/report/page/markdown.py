@@ -16,6 +16,7 @@ from retain.compare.item_examples import (
 )
 from retain.records import numbers
 from retain.records.items import Item
+from retain.records.metric import Metric
 from retain.records.result import Result
 from retain.report.claims import cautions, claims, subtitle
 from retain.report.comparison import Comparison
@@ -99,11 +100,11 @@ def _examples(result: Result, items: Sequence[Item]) -> list[str]:
     return parts
 
 
-def _item_list(items: Sequence[Item], metric: str | None) -> str:
+def _item_list(items: Sequence[Item], metric: Metric | None) -> str:
     return "\n".join(_item(position, item, metric) for position, item in enumerate(items, start=1))
 
 
-def _item(position: int, item: Item, metric: str | None) -> str:
+def _item(position: int, item: Item, metric: Metric | None) -> str:
     lines = [f"{position}. {_shown(item.question)}"]
     if item.expected is not None:
         lines.append(f"   - right answer: {_shown(item.expected)}")

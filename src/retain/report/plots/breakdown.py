@@ -12,12 +12,11 @@ from matplotlib.axes import Axes
 from retain.compare.item_examples import readable
 from retain.records import numbers
 from retain.records.result import Result
-from retain.records.scores import Breakdown, KeepScore, TaskScore
+from retain.records.scores import Breakdown
 from retain.report.claims import read_change
 from retain.report.plots.style import BETTER, FAINT, INK, WORSE, Panel
 
 MOST_PANELS, MOST_ROWS = 8, 40
-LOWER_IS_BETTER = ("cross_entropy", "nll", "brier", "loss", "error", "kl_nats", "churn")
 _GRADED = re.compile(r"^(?P<kind>.+)/(?P<severity>\d+)$")
 
 
@@ -30,25 +29,17 @@ def breakdown_groups(result: Result) -> list[list[Breakdown]]:
 def breakdown_panels(result: Result) -> list[Panel]:
     """One drawing a suite and metric, at most eight; the tables have them all."""
     groups = breakdown_groups(result)[:MOST_PANELS]
-    return [_panel(group, good_up=higher_is_better(result, group)) for group in groups]
+    return [_panel(group) for group in groups]
 
 
-def higher_is_better(result: Result, group: Sequence[Breakdown]) -> bool:
-    """The good direction of a breakdown's metric."""
-    first = group[0]
-    scores: list[KeepScore | TaskScore] = [*result.keep, *result.task]
-    known = [score.higher_is_better for score in scores if (score.name, score.metric) == (first.suite, first.metric)]
-    return known[0] if known else not any(part in first.metric for part in LOWER_IS_BETTER)
-
-
-def _panel(group: Sequence[Breakdown], *, good_up: bool) -> Panel:
+def _panel(group: Sequence[Breakdown]) -> Panel:
     found = [_GRADED.match(part.condition) for part in group]
     graded = [match for match in found if match is not None]
     kinds = list(dict.fromkeys(match["kind"] for match in graded))
     severities = sorted({int(match["severity"]) for match in graded})
     if len(graded) == len(group) and len(severities) > 1:
         return _map_panel(group, kinds, severities)
-    return _bars_panel(group, good_up=good_up)
+    return _bars_panel(group)
 
 
 def _title(group: Sequence[Breakdown]) -> str:
@@ -85,13 +76,15 @@ def _map_panel(group: Sequence[Breakdown], kinds: Sequence[str], severities: Seq
     return Panel(caption, 4.8, 1.2 + 0.27 * len(kinds), draw)
 
 
-def _bars_panel(group: Sequence[Breakdown], *, good_up: bool) -> Panel:
+def _bars_panel(group: Sequence[Breakdown]) -> Panel:
     unit = numbers.unit_of(group[0].metric)
-    shown = sorted(group, key=lambda part: (part.tuned - part.base) * (1 if good_up else -1))[:MOST_ROWS]
+    shown = sorted(group, key=lambda part: (part.tuned - part.base) * (1 if group[0].metric.higher_is_better else -1))[
+        :MOST_ROWS
+    ]
 
     def draw(axes: Axes) -> None:
         for row, part in enumerate(shown):
-            reading = read_change(part.interval, higher_is_better=good_up)
+            reading = read_change(part.interval, higher_is_better=part.metric.higher_is_better)
             colour = {"better": BETTER, "worse": WORSE}.get(reading, FAINT)
             if part.interval is not None:
                 axes.plot([end * unit.factor for end in part.interval], [row, row], color=colour, linewidth=2)

@@ -85,7 +85,7 @@ def _curve_row(point: ScalingPoint) -> tuple[str, ...]:
     return (
         f"{point.alpha:g}",
         point.name if point.part != "task" else f"{point.name} (task)",
-        metric_cell(point.metric, higher_is_better=_good_up(point)),
+        metric_cell(point.metric),
         numbers.count(point.n),
         numbers.plain(point.base, unit),
         numbers.plain(point.tuned, unit),
@@ -93,12 +93,6 @@ def _curve_row(point: ScalingPoint) -> tuple[str, ...]:
         numbers.plain(point.bound, unit),
         {True: "✓ kept", False: "▼ not shown", None: numbers.MISSING}[point.kept],
     )
-
-
-def _good_up(point: ScalingPoint) -> bool:
-    """True where more is better: where something changed, the sign of the loss shows it."""
-    change = point.tuned - point.base
-    return change * point.loss < 0 if change and point.loss else numbers.unit_of(point.metric) is numbers.POINTS
 
 
 def amount(value: float, one: BudgetRecord, *, named: bool = True) -> str:

@@ -96,7 +96,7 @@ def _task_table(groups: Sequence[Group], key: Key) -> Table:
                 )
             )
     first = next(score for group in groups for run in group.runs if (score := task_score(run.result, key)) is not None)
-    metric = metric_cell(key[1], higher_is_better=first.higher_is_better)
+    metric = metric_cell(key[1])
     head = ("Setting", "Seeds", "Base", "Tuned", "Change", "Over seeds", "Over items", "Reading")
     return Table(f"What it learned: {key[0]}, {metric}, {numbers.count(first.n)} items", head, tuple(rows), _INTERVALS)
 
@@ -122,7 +122,7 @@ def _keep_table(groups: Sequence[Group], key: Key) -> Table:
                 )
             )
     first = next(score for group in groups for run in group.runs if (score := keep_score(run.result, key)) is not None)
-    metric = metric_cell(key[1], higher_is_better=first.higher_is_better)
+    metric = metric_cell(key[1])
     head = (
         *("Setting", "Seeds", "Base", "Tuned", "Change", "Over seeds", "Over items"),
         *("Lost", "Gained", "Retention [both]", "Reading"),

@@ -8,6 +8,7 @@ from typing import Any
 from retain.compare.method_curves import Line, Whole
 from retain.compare.trade_off import MARGIN
 from retain.records import numbers
+from retain.records.metric import Metric
 from retain.report.tables.scores_table import Table
 
 EXPLAINED = (
@@ -66,7 +67,7 @@ def matched_cell(whole: Whole, line: Line) -> str:
     return numbers.percent(line.matched, line.matched_interval)
 
 
-def _named(key: tuple[str, str]) -> str:
+def _named(key: tuple[str, Metric]) -> str:
     return f"{key[0]} ({numbers.metric_words(key[1])})"
 
 
@@ -108,8 +109,10 @@ def whole_data(found: Sequence[Whole]) -> list[dict[str, Any]]:
     """The same as plain values: gains are improvements over the base, in the metric's own unit."""
     return [
         {
-            "task": {"name": whole.task[0], "metric": whole.task[1]},
-            "keep": None if whole.axis.suite is None else {"name": whole.axis.suite[0], "metric": whole.axis.suite[1]},
+            "task": _key_data(whole.task),
+            "keep": None
+            if whole.axis.suite is None
+            else {"name": whole.axis.suite[0], "metric": whole.axis.suite[1].name},
             "kept": "retention" if whole.axis.suite else "kl_nats_per_token",
             "reference_point": {"gain": whole.held_out_text[0], "task": whole.base, "kept": whole.held_out_text[1]},
             "level": None if whole.level is None else {"gain": whole.level, "task": _score(whole)},
@@ -118,6 +121,10 @@ def whole_data(found: Sequence[Whole]) -> list[dict[str, Any]]:
         }
         for whole in found
     ]
+
+
+def _key_data(key: tuple[str, Metric]) -> dict[str, str]:
+    return {"name": key[0], "metric": key[1].name}
 
 
 def _method_data(line: Line) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from retain.stats.bootstrap import few_changes_interval
 from retain.stats.clusters import graded_interval, graded_p
 from retain.stats.holm import holm
 from retain.stats.mcnemar import mcnemar_p
-from retain.stats.power import (
+from retain.stats.planning import (
     MOST_ITEMS,
     chance_level_power,
     fewest_units,
     has_power,
-    items_needed,
-    units_needed,
+    items_to_settle,
+    units_to_settle,
 )
 
 
@@ -85,7 +85,7 @@ def test_fewest_units_by_hand():
 @pytest.mark.parametrize("tests", [1, 10])
 def test_the_plan_settles_the_suite(lost, gained, n, right, tests):
     """Counts grown by hand to a little more than the plan settle the suite; a little less, they do not."""
-    needed = items_needed(lost, gained, n, 0.05, base_right=right, chance=0.25, tests=tests)
+    needed = items_to_settle(lost, gained, n, 0.05, base_right=right, chance=0.25, tests=tests)
     assert needed is not None
     assert needed > n
 
@@ -104,31 +104,31 @@ def test_the_plan_settles_the_suite(lost, gained, n, right, tests):
 
 
 def test_no_number_settles_what_cannot_be_settled():
-    assert items_needed(5, 5, 40, 0.05, base_right=10, chance=0.25) is None  # the base guesses
-    assert items_needed(200, 200, 1000, 1e-5, base_right=700) is None
-    assert units_needed(-0.05, (-0.06, 0.04), 20, 0.05, tests=10**9) is not None
-    assert units_needed(0.0, (-1.0, 1.0), 20, 1e-6) is None
+    assert items_to_settle(5, 5, 40, 0.05, base_right=10, chance=0.25) is None  # the base guesses
+    assert items_to_settle(200, 200, 1000, 1e-5, base_right=700) is None
+    assert units_to_settle(0.05, (-0.04, 0.06), 20, 0.05, tests=10**9) is not None
+    assert units_to_settle(0.0, (-1.0, 1.0), 20, 1e-6) is None
 
 
 def test_groups_need_more_items():
-    alone = items_needed(3, 3, 100, 0.05, base_right=80)
-    grouped = items_needed(3, 3, 100, 0.05, base_right=80, units=20)
+    alone = items_to_settle(3, 3, 100, 0.05, base_right=80)
+    grouped = items_to_settle(3, 3, 100, 0.05, base_right=80, units=20)
     assert alone < grouped <= MOST_ITEMS
 
 
 def test_zero_changes_are_not_zero_churn():
     """24 unchanged items: below 5 points it would take 1 − .025^(1/N) < .05, N = 72, if nothing ever changed."""
-    assert items_needed(0, 0, 24, 0.05, base_right=24) > 72
+    assert items_to_settle(0, 0, 24, 0.05, base_right=24) > 72
 
 
 def test_the_plan_for_a_metric_with_degrees():
     changes = np.random.default_rng(1).normal(0, 0.4, 40)
     interval = graded_interval(changes, np.ones(40), np.random.default_rng(2))
-    needed = units_needed(float(changes.mean()), interval, 40, 0.05)
+    needed = units_to_settle(-float(changes.mean()), (-interval[1], -interval[0]), 40, 0.05)
     times = math.ceil(needed / 40)
     for more, settles in ((times + 1, True), (times // 2, False)):
         again = np.tile(changes, more)  # the same mean and spread on more units
         low = graded_interval(again, np.ones(len(again)), np.random.default_rng(3))[0]
         assert (low > -0.05 or graded_p(again, np.random.default_rng(4)) < 0.05) == settles
-    assert units_needed(0.0, (-0.01, 0.01), 4, 0.05) == fewest_units(0.05)
-    assert units_needed(0.0, (-0.01, 0.01), 4, 0.05, able=0.5) == 2 * fewest_units(0.05)
+    assert units_to_settle(0.0, (-0.01, 0.01), 4, 0.05) == fewest_units(0.05)
+    assert units_to_settle(0.0, (-0.01, 0.01), 4, 0.05, able=0.5) == 2 * fewest_units(0.05)

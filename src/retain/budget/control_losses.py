@@ -1,4 +1,4 @@
-"""What control data say of one interpolation coefficient: the loss of each independent unit, against its limit."""
+"""Losses on control data at one interpolation coefficient: the loss of each independent unit, against its limit."""
 
 from __future__ import annotations
 
@@ -7,46 +7,38 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.budget.certify import Evidence, nats_evidence
+from retain.budget.certify import ControlLosses, nats_losses
 from retain.errors import InputError
-from retain.evaluate.columns import Column, columns
 from retain.evaluate.held_out import WindowSums
-from retain.evaluate.predictions import Predictions
-from retain.evaluate.suites.suite import Suite
 from retain.recipe import KL
+from retain.records.metrics_table import KL_DIVERGENCE
 from retain.stats.clusters import cluster_codes
-from retain.verdict.judge import CROSS_ENTROPY, largest_of
+from retain.verdict.column import Column
 
 
-def suite_evidence(suite: Suite, base: Predictions, tuned: Predictions, limit: float) -> Evidence:
+def suite_losses(column: Column, limit: float) -> ControlLosses:
     """The loss of a retention suite by the metric that its verdict rests on; groups of items are the units.
 
     Args:
-        suite: control items.
-        base: answers before.
-        tuned: answers after.
+        column: that metric on the control items.
         limit: points (of 100); nats per token where the metric is a cross-entropy.
 
     Raises:
         InputError: the metric has no known range, so that no bound exists.
     """
-    found = columns(suite, base, tuned)
-    if not found:
-        raise InputError(f"budget: {suite.name} has no item that both models were scored on.")
-    column = found[0]
+    metric = column.metric
     losses, largest_unit = unit_losses(column)
-    if column.metric.name == CROSS_ENTROPY:
-        return nats_evidence(suite.name, limit, losses, signed=True)
-    largest = 1.0 if column.metric.right_or_wrong else largest_of(column.metric.name, column.base, column.tuned)
-    if largest is None:
-        raise InputError(f"budget: the range of {column.metric.name} ({suite.name}) is not known, so none can be kept.")
-    alone = column.groups is None and column.metric.right_or_wrong
-    return Evidence(
-        name=suite.name,
+    if metric.drifts:
+        return nats_losses(column.suite, metric, limit, losses, signed=True)
+    if metric.span is None:
+        raise InputError(f"budget: the range of {metric.name} ({column.suite}) is not known, so none can be kept.")
+    return ControlLosses(
+        name=column.suite,
+        metric=metric,
         unit="points",
         limit=limit / 100,
-        losses=losses / largest,
-        right_or_wrong=alone,
+        losses=losses / metric.span,
+        right_or_wrong=column.groups is None and metric.right_or_wrong,
         smallest=-largest_unit,
         largest=largest_unit,
     )
@@ -68,12 +60,12 @@ def unit_losses(column: Column) -> tuple[NDArray[np.float64], float]:
     return summed * scale, float(sizes.max() * scale)
 
 
-def kl_evidence(sums: WindowSums, blocks: Sequence[str], limit: float) -> Evidence:
+def kl_losses(sums: WindowSums, blocks: Sequence[str], limit: float) -> ControlLosses:
     """KL(base ‖ tuned) of each block of held-out text; their mean is that over all tokens, nats per token.
 
     Args:
         sums: of the windows.
-        blocks: (windows,) what each belongs to; windows of one block are one unit.
+        blocks: (windows,) the block of each; windows of one block are one unit.
         limit: nats per token.
 
     Raises:
@@ -83,4 +75,4 @@ def kl_evidence(sums: WindowSums, blocks: Sequence[str], limit: float) -> Eviden
         raise InputError(f"budget: {KL}: the control text holds no window of two tokens; give more held-out text.")
     codes = cluster_codes(blocks, len(blocks))
     summed = np.bincount(codes, weights=sums.column("kl")).astype(np.float64)
-    return nats_evidence(KL, limit, summed * (len(summed) / sums.column("tokens").sum()))
+    return nats_losses(KL, KL_DIVERGENCE, limit, summed * (len(summed) / sums.column("tokens").sum()))
