@@ -125,7 +125,7 @@ assert any("lorfa_B" in name and bool(p.abs().sum() > 0) for name, p in model.na
         ("full", ("--learning-rate", "1e-3")),
     ],
 )
-def test_rivals_and_full_tuning_run_in_the_same_way(method, more, flags, tmp_path):
+def test_peft_methods_and_full_tuning_run_in_the_same_way(method, more, flags, tmp_path):
     assert main(["tune", *flags("--method", method, *more)]) == 0
     result = read_result(tmp_path / "run" / "result.json")
     assert result.method.name == method

@@ -1,4 +1,4 @@
-"""Whether runs may be compared at all: what differs between them that should not."""
+"""Cautions about a comparison: differences between its runs that should not be there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENOUGH_SEEDS = 3
 
 
 def comparison_cautions(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
-    """What a reader must know before comparing: first what makes the runs unlike, then what the design leaves open."""
+    """Cautions to read before comparing: first what makes the runs unlike, then what the design leaves open."""
     return [*_unlike_inputs(runs), *_unlike_scores(runs), *_repeated_seeds(groups), *_design(groups)]
 
 

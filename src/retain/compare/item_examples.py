@@ -26,7 +26,7 @@ class Changed:
 
     @property
     def graded(self) -> bool:
-        """Whether the metric is a matter of degree, so that "lost" means "worse"."""
+        """True where the metric is a matter of degree, so that "lost" means "worse"."""
         return self.score.lost is None
 
 
@@ -96,6 +96,6 @@ def side_scores(side: Side, metric: str | None) -> str:
 
 
 def withheld_note(items: Sequence[Item]) -> str:
-    """How many of these items have a text that is not shown; empty where all have one."""
+    """A note on how many of these items have a withheld text; empty where none has."""
     hidden = len(items) - len(showable(items))
     return f"{hidden} withheld: their texts are neither stored nor shown." if hidden else ""

@@ -1,4 +1,4 @@
-"""What a run shows, in plain words: each claim with its figure, its interval and its number of items.
+"""Claims about a run in plain words, each with its figure, its interval and its number of items.
 
 An interval that includes zero is "no change shown", never a proof that nothing was lost.
 """
@@ -47,7 +47,7 @@ class Claim:
 
 
 def read_change(interval: Interval | None, *, higher_is_better: bool, p: float | None = None) -> Reading:
-    """What a change amounts to: shown by the interval, and not contradicted by the exact test where there is one."""
+    """The reading of a change: shown by the interval, and not contradicted by the exact test where there is one."""
     if interval is None:
         return "no change shown"
     low, high = interval
@@ -60,12 +60,12 @@ def read_change(interval: Interval | None, *, higher_is_better: bool, p: float |
 
 
 def read_task(score: TaskScore) -> Reading:
-    """What a task score amounts to."""
+    """The reading of a task score."""
     return read_change(score.interval, higher_is_better=score.higher_is_better)
 
 
 def read_keep(score: KeepScore) -> Reading:
-    """What a keep score amounts to."""
+    """The reading of a score on a retention suite."""
     if score.status != "measured":
         return score.status
     return read_change(score.interval, higher_is_better=score.higher_is_better, p=score.p_value)
@@ -113,7 +113,7 @@ def _phrase(pattern: str, names: dict[str, list[str]], reading: str) -> str:
 
 
 def subtitle(result: Result) -> str:
-    """Which run it is: method, learning rate, seed, model."""
+    """A run's identity in a line: method, learning rate, seed, model."""
     parts = [result.method.name]
     if result.learning_rate is not None:
         parts.append(f"learning rate {numbers.learning_rate(result.learning_rate)}")
@@ -198,7 +198,7 @@ def _limits(score: KeepScore, reading: Reading) -> str:
 
 
 def drift_claims(drift: Drift) -> list[Claim]:
-    """How far the model moved, in sentences."""
+    """The distance that the model moved, in sentences."""
     nats = numbers.NATS
     n = f"on {numbers.count(drift.tokens)} tokens of held-out text"
     found = []
@@ -231,7 +231,7 @@ def unlike_conditions(result: Result) -> list[str]:
 
 
 def cautions(result: Result) -> list[str]:
-    """What a reader must know before trusting the figures."""
+    """Cautions to read before the figures."""
     tests = sum(score.status == "measured" for score in result.keep)
     found = []
     if tests > 1 and result.judgement is None:

@@ -65,15 +65,15 @@ def test_an_update_that_changes_nothing_is_delivered_in_full():
 
 def test_it_stops_at_the_first_coefficient_that_is_not_certified():
     seen = []
-    outcome, _ = search(adapted(3.0), job({"kl": 0.2}, alphas=(1e-6, 0.6, 1.0)), Events(seen.append))
+    outcome, _ = search(adapted(3.0), job({"kl": 0.002}, alphas=(1e-6, 0.6, 1.0)), Events(seen.append))
     assert outcome.scaling.alpha == 1e-6
     assert {point.alpha for point in outcome.scaling.curve} == {1e-6, 0.6}
     assert "α = 0.6, was not delivered" in outcome.scaling.note
-    assert not any("α = 1" in event.name for event in seen)
+    assert not any(event.name.endswith("α = 1") for event in seen)
 
 
 def test_where_none_is_certified_the_base_is_delivered_and_the_first_is_shown():
-    outcome, _ = search(adapted(3.0), job({"kl": 0.01}), SILENT)
+    outcome, _ = search(adapted(3.0), job({"kl": 0.0005}), SILENT)
     assert outcome.scaling.alpha == 0
     assert not outcome.kept
     assert [one.kept for one in outcome.budget] == [False]

@@ -72,7 +72,7 @@ def point_links(groups: Sequence[Group], measure: Measure, links: Mapping[str, s
 
 
 def _run_title(group: Group, run: Run, measure: Measure) -> str:
-    """What is said of a run's point: which run, what it gained, what it kept."""
+    """The title of a run's point: its setting, its gain, its losses."""
     keys = task_keys([run.result])
     gained = pick_task(keys[0])(run.result) if keys else None
     kept = measure.pick(run.result)

@@ -17,7 +17,7 @@ LONGEST = 600
 
 @dataclass(frozen=True)
 class ShownSide:
-    """What one model said to an item."""
+    """One model's answer to an item."""
 
     name: str
     answer: str | None

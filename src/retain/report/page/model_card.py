@@ -14,7 +14,7 @@ from retain.report.verdict_words import MEANING, aa_line, headline, verdict_cell
 
 
 def model_card(result: Result) -> str:
-    """What a fine-tune learned and lost, in a table, and how to measure it again. Plain Markdown, no front matter."""
+    """A section for a model card: what was learned and lost, in a table, and how to measure it again. Markdown."""
     parts = [
         "## What this fine-tune learned and lost",
         escape(headline(result)),

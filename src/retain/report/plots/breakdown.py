@@ -34,7 +34,7 @@ def breakdown_panels(result: Result) -> list[Panel]:
 
 
 def higher_is_better(result: Result, group: Sequence[Breakdown]) -> bool:
-    """Which direction is good: what the suite's own score says, or else the metric's name."""
+    """The good direction of a breakdown's metric."""
     first = group[0]
     scores: list[KeepScore | TaskScore] = [*result.keep, *result.task]
     known = [score.higher_is_better for score in scores if (score.name, score.metric) == (first.suite, first.metric)]

@@ -31,7 +31,7 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True)
 class Measure:
-    """What a panel shows along y. `sign` turns improvement upwards; KL (no suite) is drawn downwards instead."""
+    """The measure along y of a panel. `sign` turns improvement upwards; KL (no suite) is drawn downwards instead."""
 
     title: str
     label: str
@@ -43,7 +43,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Look:
-    """What all panels share: the task along x, colour and marker of each method, what the bars are."""
+    """The look that all panels share: the task along x, colour and marker of each method, the kind of bars."""
 
     task: Key
     styles: dict[str, tuple[str, str]]

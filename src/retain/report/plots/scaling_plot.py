@@ -1,4 +1,4 @@
-"""The update scaling as a image: what is learned and what is lost as the update is scaled from the base to all of it."""
+"""Plots of the scaled update: what is learned and lost from the base to all of it."""
 
 from __future__ import annotations
 

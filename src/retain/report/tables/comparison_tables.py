@@ -34,7 +34,7 @@ _INTERVALS = (
 
 
 def task_reading(group: Group, key: Key) -> Reading | None:
-    """What a setting's task score amounts to; null where it has none."""
+    """The reading of a setting's task score; null where it has none."""
     estimate = group.estimate(pick_task(key))
     if estimate is None:
         return None
@@ -42,7 +42,7 @@ def task_reading(group: Group, key: Key) -> Reading | None:
 
 
 def keep_reading(group: Group, key: Key) -> Reading | None:
-    """What a setting's keep score amounts to; null where it has none."""
+    """The reading of a setting's score on a retention suite; null where it has none."""
     scores = [score for run in group.runs if (score := keep_score(run.result, key)) is not None]
     if not scores:
         return None

@@ -47,7 +47,7 @@ def _area(value: float) -> str:
 
 
 def rates_cell(line: Line) -> str:
-    """How many learning rates, and from where to where: `3 (1e-4 to 5e-3)`."""
+    """The number of learning rates and their range: `3 (1e-4 to 5e-3)`."""
     rates = line.rates
     if not rates:
         return numbers.MISSING
@@ -56,7 +56,7 @@ def rates_cell(line: Line) -> str:
 
 
 def matched_cell(whole: Whole, line: Line) -> str:
-    """What a method keeps at the level, or why that cannot be said."""
+    """The retention of a method at the level, or the reason why there is none."""
     if whole.level is None:
         return numbers.MISSING
     if line.matched is None:

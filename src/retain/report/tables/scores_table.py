@@ -31,7 +31,7 @@ def reading_cell(reading: Reading) -> str:
 
 
 def score_tables(result: Result) -> list[Table]:
-    """What was learned and what was kept."""
+    """The tables of scores: the task's, and the retention suites'."""
     tables = []
     if result.task:
         tables.append(_task_table(result.task))

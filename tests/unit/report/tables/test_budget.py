@@ -11,6 +11,7 @@ from rich.console import Console
 
 from full_samples import full_run, limit, scale
 from report_samples import bare, named, sample_run
+from retain.cli.views.run_view import comparison_table, run_table, scaling_view
 from retain.records.budget_record import Scaling
 from retain.report.comparison import compare_runs
 from retain.report.page.comparison_page import comparison_page
@@ -23,7 +24,6 @@ from retain.report.plots.scaling_plot import scaling_panels
 from retain.report.plots.style import panel_figure
 from retain.report.tables.budget import amount, budget_sentence, budget_tables, kept_sentence, scaling_tables
 from retain.report.tables.comparison_budgets import budgets_table
-from retain.report.terminal import comparison_table, run_table, scaling_view
 from retain.report.verdict_words import headline
 
 BUDGET = (limit(), limit("kl", 0.062))
@@ -157,11 +157,11 @@ def test_a_dial_is_written_as_text_and_picture(tmp_path):
     text, plot = write_scaling(tmp_path, scale(), BUDGET)
     assert plot.read_bytes().startswith(b"\x89PNG")
     told = text.read_text(encoding="utf-8")
-    assert told.startswith("# The update scaling\n\nBudget kept")
+    assert told.startswith("# Scaling the update\n\nBudget kept")
     assert "](scaling.png)" in told
     assert "**Along the scaling path**" in told
     (only,) = write_scaling(tmp_path / "empty", Scaling(alpha=1), ())
-    assert only.read_text(encoding="utf-8") == "# The update scaling\n"
+    assert only.read_text(encoding="utf-8") == "# Scaling the update\n"
 
 
 def evil_run():

@@ -1,7 +1,9 @@
-"""Each rival's own judgement of each pair, with its defaults, as a user at the shell gets it.
+"""Each tool's own judgement of each pair, with its defaults, as a user at the shell gets it.
 
-Run: python studies/related tools/run_rivals.py TOOL PAIR --environment FOLDER   (after `make_pairs.py`), for each tool and
-pair; writes `results/TOOL-PAIR.json`. A tool's environment, outside of the repository and one for each:
+Run: python studies/related-tools/run_tools.py TOOL PAIR --environment FOLDER
+
+Run it after `make_pairs.py`, for each tool and pair; it writes `results/TOOL-PAIR.json`. Each tool has
+an environment of its own, outside of the repository:
 
     python -m venv FOLDER
     FOLDER/bin/pip install torch==2.13.0
@@ -65,7 +67,7 @@ LONGEST = 6000
 
 def main() -> None:
     """Run one tool on one pair, and keep what it said."""
-    parser = argparse.ArgumentParser(description="A rival's judgement of a pair.")
+    parser = argparse.ArgumentParser(description="A tool's judgement of a pair.")
     parser.add_argument("tool", choices=VERSIONS)
     parser.add_argument("pair", choices=PAIRS)
     parser.add_argument("--environment", type=Path, required=True, help="the tool's virtual environment")

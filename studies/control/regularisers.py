@@ -1,6 +1,6 @@
 """Train with each of the means against forgetting, and with EWC beside them; adapters to runs/control.
 
-Run: python studies/control/means.py
+Run: python studies/control/regularisers.py
 EWC (Kirkpatrick et al., PNAS 2017, arXiv 1612.00796): λ/2 Σ F_ij ΔW_ij², F the diagonal of the empirical Fisher
 information of the adapted weights on the text to keep; here for the ΔW of a LoRA.
 """
@@ -29,10 +29,10 @@ from retain.jobs.run import Run
 from retain.recipe import Recipe, load_recipe
 from retain.train.loop import train
 
-RECIPE = "studies/control/means.yaml"
+RECIPE = "studies/control/regularisers.yaml"
 RUNS: dict[str, dict[str, Any]] = {
-    "KL penalty-0.3": {"kl_weight": 0.3},
-    "KL penalty-3": {"kl_weight": 3.0},
+    "kl-penalty-0.3": {"kl_weight": 0.3},
+    "kl-penalty-3": {"kl_weight": 3.0},
     "replay-0.25": {"replay": 0.25},
     "size-0.0015": {"update_limit": 0.0015},
 }

@@ -1,4 +1,4 @@
-"""What the terminal shows: one run in full, a comparison, both within 100 columns."""
+"""A run or a comparison in the terminal, within 100 columns."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from retain.report.verdict_words import headline, verdict_table
 WIDTH = 100
 
 _LEFT_OUT = frozenset({"Metric", "Test", "Items", "Units needed"})
-"""Columns of the update scaling's tables for which the terminal is too narrow; the report has them."""
+"""Columns of the scaling tables for which the terminal is too narrow; the report has them."""
 
 MOST_LIMITS = 2
 """Limits of a budget for which a comparison has room."""
@@ -192,7 +192,7 @@ def _whole_table(whole: Whole) -> Table:
 
 
 def _budgets_table(results: Sequence[Result]) -> list[Table]:
-    """How much of each run with a budget was delivered, and the first limits; the report has them all."""
+    """The share of each run's update that was delivered, and its first limits; the report has them all."""
     budgets = budgets_table((subtitle(result).rpartition(", on ")[0], result) for result in results)
     if budgets is None:
         return []
