@@ -56,7 +56,7 @@ def _right(side: Side, score: KeepScore) -> bool:
 
 def _improvement(item: Item, score: KeepScore) -> float:
     change = item.tuned.scores[score.metric.name] - item.base.scores[score.metric.name]
-    return change if score.higher_is_better else -change
+    return change if score.metric.higher_is_better else -change
 
 
 def showable(items: Sequence[Item]) -> list[Item]:

@@ -141,7 +141,7 @@ def _axes(results: Sequence[Result]) -> list[Axis]:
 
 
 def _share(key: Key) -> float:
-    """The factor that turns a suite's change into a share: 1 where it has a retention, unless it is out of 100."""
+    """The factor that turns a suite's change into a share of the metric's range; 1 where that is not known."""
     return 1.0 if key[1].span is None else 1.0 / key[1].span
 
 

@@ -62,14 +62,14 @@ def read_change(interval: Interval | None, *, higher_is_better: bool, p: float |
 
 def read_task(score: TaskScore) -> Reading:
     """The reading of a task score."""
-    return read_change(score.interval, higher_is_better=score.higher_is_better)
+    return read_change(score.interval, higher_is_better=score.metric.higher_is_better)
 
 
 def read_keep(score: KeepScore) -> Reading:
     """The reading of a score on a retention suite."""
     if score.status != "measured":
         return score.status
-    return read_change(score.interval, higher_is_better=score.higher_is_better, p=score.p_value)
+    return read_change(score.interval, higher_is_better=score.metric.higher_is_better, p=score.p_value)
 
 
 def headline(result: Result) -> str:
@@ -95,10 +95,7 @@ def headline(result: Result) -> str:
 def short_names(scores: Sequence[TaskScore | KeepScore]) -> list[str]:
     """The scores' names, each with its metric where one name has several."""
     names = [score.name for score in scores]
-    return [
-        f"{score.name} ({numbers.metric_words(score.metric)})" if names.count(score.name) > 1 else score.name
-        for score in scores
-    ]
+    return [f"{score.name} ({score.metric.title})" if names.count(score.name) > 1 else score.name for score in scores]
 
 
 def _by_reading(found: Sequence[tuple[Reading, str]]) -> dict[str, list[str]]:
@@ -130,16 +127,16 @@ def claims(result: Result) -> list[Claim]:
 
 
 def _moved(base: float, tuned: float, interval: Interval | None, metric: Metric) -> str:
-    unit = numbers.unit_of(metric)
+    unit = metric.unit
     change = numbers.change(tuned - base, interval, unit)
     towards = f"{numbers.plain(base, unit)} → {numbers.plain(tuned, unit)}"
-    return f"{numbers.metric_words(metric)} {towards}, a change of {change} {unit.name}".rstrip()
+    return f"{metric.title} {towards}, a change of {change} {unit.name}".rstrip()
 
 
 def _task_claim(score: TaskScore) -> Claim:
     reading = read_task(score)
     opening = {"better": "It learned the task", "worse": "It got worse at the task"}.get(reading, "No change shown on")
-    direction = "" if score.higher_is_better else " (lower is better)"
+    direction = "" if score.metric.higher_is_better else " (lower is better)"
     moved = _moved(score.base, score.tuned, score.interval, score.metric)
     return Claim(reading, f"{opening} {score.name}: {moved}{direction}, n = {numbers.count(score.n)}.")
 
@@ -150,7 +147,7 @@ def _keep_claim(score: KeepScore) -> Claim:
     n = f"n = {numbers.count(score.n)}"
     if reading == "too few items":
         return Claim(reading, f"{score.name} has too few items ({n}) and is not scored.{note}")
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     if score.base is None or score.tuned is None:
         return Claim(reading, f"{score.name} was not scored ({n}).{note}")
     moved = _moved(score.base, score.tuned, score.interval, score.metric)
@@ -181,14 +178,14 @@ def _paired(score: KeepScore) -> str:
 
 
 def _limits(score: KeepScore, reading: Reading) -> str:
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     if reading == "borderline":
         return "The interval and the exact test disagree, so this counts neither as a loss nor as none."
     if reading != "no change shown":
         return ""
     sentences = []
     if score.interval is not None:
-        worst = score.interval[0] if score.higher_is_better else -score.interval[1]
+        worst = score.interval[0] if score.metric.higher_is_better else -score.interval[1]
         if worst < 0:
             least = f"{numbers.plain(-worst, unit)} {unit.name}".rstrip()
             sentences.append(f"That does not prove that nothing was lost: a loss of {least} lies within the interval.")

@@ -79,7 +79,7 @@ def deciding_score(scores: Sequence[KeepScore], verdict: SuiteVerdict) -> KeepSc
 
 
 def _verdict_row(verdict: SuiteVerdict, result: Result) -> tuple[str, ...]:
-    unit = numbers.unit_of(verdict.decided_by)
+    unit = verdict.decided_by.unit
     score = deciding_score(result.keep, verdict)
     items = numbers.count(verdict.n)
     if score is None and verdict.suite == HELD_OUT_TEXT:

@@ -78,7 +78,7 @@ def _run_title(group: Group, run: Run, measure: Measure) -> str:
     kept = measure.pick(run.result)
     parts = [run.name if run.name == group.title else f"{run.name} ({group.title})"]
     if gained is not None:
-        parts.append(f"{keys[0][0]} {numbers.signed(gained[0], numbers.unit_of(keys[0][1]))}")
+        parts.append(f"{keys[0][0]} {numbers.signed(gained[0], keys[0][1].unit)}")
     if kept is not None:
         write = numbers.signed if measure.suite else numbers.plain
         parts.append(f"{measure.suite[0] if measure.suite else 'KL'} {write(kept[0], measure.unit)}")

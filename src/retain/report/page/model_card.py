@@ -46,12 +46,12 @@ def _table(result: Result) -> Table:
 
 
 def _cells(score: TaskScore | KeepScore) -> tuple[str, ...]:
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     change = None if score.base is None or score.tuned is None else score.tuned - score.base
-    direction = "" if score.higher_is_better else " (lower is better)"
+    direction = "" if score.metric.higher_is_better else " (lower is better)"
     return (
         score.name,
-        numbers.metric_words(score.metric) + direction,
+        score.metric.title + direction,
         numbers.count(score.n),
         numbers.plain(score.base, unit),
         numbers.plain(score.tuned, unit),

@@ -82,8 +82,8 @@ def _suite_measures(groups: Sequence[Group], keys: Sequence[Key]) -> list[Measur
     for key in keys:
         scores = [score for result in results if (score := keep_score(result, key)) is not None]
         if any(score.status == "measured" and score.base is not None for score in scores):
-            unit = numbers.unit_of(key[1])
-            change = f"change in {numbers.metric_words(key[1])}, {unit.name}".rstrip(", ")
+            unit = key[1].unit
+            change = f"change in {key[1].title}, {unit.name}".rstrip(", ")
             if sign_of(results, key) < 0:
                 change = change.replace("change", "fall", 1)
             label = f"{change} (up: better than the base)"

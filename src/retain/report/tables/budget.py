@@ -81,7 +81,7 @@ def _curve(scaling: Scaling, *, noted: bool) -> Table:
 
 
 def _curve_row(point: ScalingPoint) -> tuple[str, ...]:
-    unit = numbers.unit_of(point.metric)
+    unit = point.metric.unit
     return (
         f"{point.alpha:g}",
         point.name if point.part != "task" else f"{point.name} (task)",
