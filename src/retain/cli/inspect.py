@@ -17,8 +17,8 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "path",
         type=str,
-        help="Folder that `retain calibrate` wrote (or its learn or keep alone), adapter with retain_start.json in it, "
-        "or run with such an adapter.",
+        help="Folder that `retain calibrate` wrote (or its learn or keep alone), adapter with "
+        "retain_initialisation.json in it, or run with such an adapter.",
     )
     parser.add_argument("--output", type=str, help="Folder for inspect.md and inspect.png. [PATH itself]")
     parser.add_argument(

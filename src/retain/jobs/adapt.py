@@ -35,7 +35,7 @@ from retain.jobs.inputs.prepare import Data, adapter_fields, not_apart
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run_folder import RunFolder, Trained, key_of
 from retain.methods import lookup as choose
-from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
+from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.recipe import Recipe
 from retain.train.linear_probe import fit_head
 from retain.train.loop import Lessons, train

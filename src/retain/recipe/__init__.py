@@ -6,9 +6,9 @@ from retain.recipe.control_recipe import KL, Budget, Controlling, Regularisation
 from retain.recipe.load import load_recipe
 from retain.recipe.measure_recipe import MeasureRecipe, Measuring, MeasuringTuned
 from retain.recipe.redact import redacted
-from retain.recipe.tune_recipe import LEARNING_RATES, OTHER_LEARNING_RATE, RESERVED, Recipe
+from retain.recipe.tune_recipe import RESERVED, Recipe
 
-__all__ = ["KL", "LEARNING_RATES", "OTHER_LEARNING_RATE", "RESERVED", "Budget", "CalibrateRecipe", "Calibrating"]
+__all__ = ["KL", "RESERVED", "Budget", "CalibrateRecipe", "Calibrating"]
 __all__ += [
     "AdviseRecipe",
     "Controlling",

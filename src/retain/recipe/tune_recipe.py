@@ -7,17 +7,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from retain.methods import table
 from retain.recipe.calibrate_recipe import Calibrating
 from retain.recipe.control_recipe import KL, Controlling, Regularisation
 from retain.recipe.measure_recipe import Measuring
-
-LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3} | dict.fromkeys(
-    ("sc-lora", "corda-kpm", "lora-null", "milora", "random-start"), 1e-4
-)
-"""Where to start when no learning rate is given: VeFA and IA3 scale features one by one and want a larger one; a LoRA
-that starts with both factors away from 0 learns as much as LoRA at about a tenth of its rate."""
-
-OTHER_LEARNING_RATE = 5e-4
 
 
 class Recipe(Measuring, Calibrating, Controlling, Regularisation):
@@ -27,8 +20,7 @@ class Recipe(Measuring, Calibrating, Controlling, Regularisation):
 
     method: dict[str, Any] = Field(
         default_factory=lambda: {"name": "vefa"},
-        description="vefa, lorfa, sc-lora (its relatives corda-kpm, lora-null, milora; random-start), lora, full, or "
-        "any PEFT method by its type; its own fields as --method.FIELD VALUE.",
+        description=f"{table.names_listed()}, or any PEFT method by its type; its own fields as --method.FIELD VALUE.",
     )
     beta: float | None = Field(
         None,
@@ -45,7 +37,7 @@ class Recipe(Measuring, Calibrating, Controlling, Regularisation):
     learning_rate: float | None = Field(
         None,
         gt=0,
-        description="Peak learning rate. [a starting point for the method: vefa 3e-3, lora, lorfa 5e-4, sc-lora 1e-4]",
+        description=f"Peak learning rate. [the method's default: {table.learning_rates_listed()}]",
     )
     head: Literal["probe", "random"] = Field(
         "probe",
@@ -131,8 +123,8 @@ class Recipe(Measuring, Calibrating, Controlling, Regularisation):
 
     @property
     def rate(self) -> float:
-        """The learning rate: as given, or the method's starting point."""
-        return self.learning_rate or LEARNING_RATES.get(self.method_name, OTHER_LEARNING_RATE)
+        """The learning rate: as given, or the method's default."""
+        return self.learning_rate or table.learning_rate(self.method_name)
 
     def single(self) -> Recipe:
         """The one run that `tune` does, whatever the recipe says of a comparison."""

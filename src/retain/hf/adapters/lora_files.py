@@ -41,11 +41,11 @@ def lora_factors(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor, 
             B, A = (at_least_float32(part[adapter].weight) for part in (layer.lora_B, layer.lora_A))
             yield name, B * layer.scaling[adapter], A
             found = True
-        elif isinstance(layer, FeatureLayer) and "lorfa_A" in layer.module_names and adapter in layer.scaling:
+        elif isinstance(layer, FeatureLayer) and adapter in layer.scaling:
             W0, _ = weight_of(layer.base_layer, root_of(model))
-            A, B = (at_least_float32(part[adapter].weight) for part in (layer.lorfa_A, layer.lorfa_B))
-            yield name, (W0 @ B.to(W0)) * layer.scaling[adapter], A
-            found = True
+            if (change := layer.low_rank_change(adapter, W0)) is not None:
+                yield name, change[0] * layer.scaling[adapter], change[1]
+                found = True
     if not found:
         kind = str(getattr(config.peft_type, "value", config.peft_type)).lower()
         raise InputError(f"adapter {adapter!r} is a {kind}, whose update is not of low rank; merge it instead.")

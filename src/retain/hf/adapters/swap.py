@@ -74,7 +74,7 @@ def _check_alike(place: Path, config: Any) -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"{place}: its {CONFIG_NAME} cannot be read ({error}).") from error
     mine = json.loads(json.dumps(config.to_dict(), default=_listed))
-    changed = sorted(key for key in mine.keys() & other.keys() if key not in _FREE and mine[key] != other[key])
+    changed = sorted(key for key in mine.keys() & other.keys() if not _is_free(key) and mine[key] != other[key])
     if changed:
         told = "; ".join(f"{key} is {other.get(key)!r} there and {mine.get(key)!r} here" for key in changed[:3])
         raise InputError(f"{place}: it is another kind of adapter: {told}. Load it with retain.load_adapter.")
@@ -91,12 +91,14 @@ _FREE = frozenset(
         "target_modules",
         "exclude_modules",
         "init_lora_weights",
-        "lorfa_dropout",
-        "lora_dropout",
         "layers_to_transform",
     }
 )
-"""Fields of a configuration that do not change what values do, or that the tensors' names tell anyway."""
+"""Fields of a configuration that have no part in the effect of its values, or that the tensors' names tell anyway."""
+
+
+def _is_free(field: str) -> bool:
+    return field in _FREE or field.endswith("_dropout")  # dropout acts in training alone
 
 
 def _listed(value: Any) -> Any:

@@ -43,18 +43,18 @@ def changed_size(model: torch.nn.Module) -> tuple[int, int]:
 def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     """The active adapter's PEFT configuration as JSON values; empty for a model without an adapter.
 
-    Of an adapter with a start of its own, the rank and alpha that were asked for, with what it began from.
+    Of a data-driven initialisation, the configured rank and alpha, and the data that it was computed from.
     """
     config = _active_config(model)
     if config is None:
         return {}
     own = {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
-    started = getattr(config, "start_note", None)
-    if started is None:
+    note = getattr(config, "initialisation_note", None)
+    if note is None:
         return own
-    chosen = {k: v for k, v in started.get("config", {}).items() if v is not None}
-    data = {f"{name}_tokens": part["tokens"] for name, part in started.get("data", {}).items()}
-    data |= {f"{name}_data": part["data_hash"][:8] for name, part in started.get("data", {}).items()}
+    chosen = {k: v for k, v in note.get("config", {}).items() if v is not None}
+    data = {f"{name}_tokens": part["tokens"] for name, part in note.get("data", {}).items()}
+    data |= {f"{name}_data": part["data_hash"][:8] for name, part in note.get("data", {}).items()}
     return own | {"saved_r": own["r"], "saved_alpha": own["lora_alpha"]} | chosen | data
 
 

@@ -68,8 +68,8 @@ def write_at(
         residuals = [name for name, _ in found if name in residual_layers(root_of(model), adapter_name)]
         if any(table[name] <= 0 for name in residuals):
             config = model.peft_config[adapter_name]
-            undo.callback(setattr, config, "start_note", config.start_note)
-            config.start_note = None
+            undo.callback(setattr, config, "initialisation_note", config.initialisation_note)
+            config.initialisation_note = None
         model.save_pretrained(place, selected_adapters=[adapter_name])
         _lift(place, adapter_name)
     return _absolute(folder)

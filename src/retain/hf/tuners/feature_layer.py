@@ -101,6 +101,10 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
     def change(self, name: str, weight: Tensor) -> Tensor:
         """W0·T of one adapter, without its scale: (m, n) to (m, n), in the precision of `weight`."""
 
+    def low_rank_change(self, name: str, weight: Tensor) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002 -- for subclasses
+        """W0·T of one adapter, without its scale, as B (m, k) and A (k, n); None where it has no low rank."""
+        return None
+
     def projected(self, name: str, x: Tensor, weight: Tensor) -> Tensor:
         """W0·T(x) of one adapter, without its scale: (..., n) to (..., m); overridden where there is a cheaper way.
 

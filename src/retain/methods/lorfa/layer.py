@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.hf.tuners.feature_tuner import FeatureTuner
 from retain.hf.tuners.forward import FrozenMatrix
 from retain.kernels.low_rank import low_rank_inside
 from retain.kernels.stochastic_rounding import CUT_BITS, sum_stochastically
 from retain.methods.lorfa import equations
+from retain.methods.lorfa.config import LoRFAConfig
 
 
 class LoRFALinear(FeatureLayer):
@@ -91,6 +93,11 @@ class LoRFALinear(FeatureLayer):
         """(W0 B) A."""
         return equations.weight_change(weight, self.lorfa_A[name].weight, self.lorfa_B[name].weight)
 
+    def low_rank_change(self, name: str, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """(W0 B) and A."""
+        A, B = (at_least_float32(part[name].weight) for part in (self.lorfa_A, self.lorfa_B))
+        return weight @ B.to(weight), A
+
     def combine(self, name: str, adapters: dict[str, float]) -> None:
         """A = [wᵢsᵢAᵢ], B = [Bᵢ], stacked along the rank: B A = Σᵢ wᵢsᵢ BᵢAᵢ exactly, at scale 1."""
         A = torch.cat([w * self.scaling[a] * self.lorfa_A[a].weight.data for a, w in adapters.items()])
@@ -111,6 +118,7 @@ class LoRFALinear(FeatureLayer):
 class LoRFAModel(FeatureTuner):
     """The tuner that PEFT makes for a `LoRFAConfig`."""
 
+    config_class = LoRFAConfig
     prefix = "lorfa_"
     tuner_layer_cls = LoRFALinear
     combination = "cat"

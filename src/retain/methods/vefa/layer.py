@@ -14,6 +14,7 @@ from retain.hf.tuners.feature_tuner import FeatureTuner
 from retain.hf.tuners.forward import FrozenMatrix
 from retain.kernels.feature_scale import amounts, scaled
 from retain.methods.vefa import equations
+from retain.methods.vefa.config import VeFAConfig
 
 
 class Amounts(nn.Module):
@@ -72,6 +73,7 @@ class VeFALinear(FeatureLayer):
 class VeFAModel(FeatureTuner):
     """The tuner that PEFT makes for a `VeFAConfig`."""
 
+    config_class = VeFAConfig
     prefix = "vefa_"
     tuner_layer_cls = VeFALinear
     combination = "linear"
