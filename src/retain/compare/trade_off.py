@@ -20,7 +20,7 @@ Point = tuple[float, float]
 Place = tuple[int, float]
 """Between a setting of a curve (counted from 0) and the next: the share of the way, 0 for the setting itself."""
 
-TOLERANCE = 0.02
+MARGIN = 0.02
 """Retention may fall this far, two points, and still count as safe."""
 
 ROUNDING = 1e-9
@@ -95,8 +95,8 @@ def task_at_matched_retention(curve: Sequence[Point], retention: float) -> float
     return retention_at_matched_task([(y, x) for x, y in curve], retention)
 
 
-def safe_band(rates: Sequence[float], changes: Sequence[float], tolerance: float = TOLERANCE) -> float:
-    """Share of the swept learning rates at which retention fell by no more than the tolerance, 0 … 1.
+def safe_band(rates: Sequence[float], changes: Sequence[float], margin: float = MARGIN) -> float:
+    """Share of the swept learning rates at which retention fell by no more than the margin, 0 … 1.
 
     A wide band is a method that need not be tuned to keep what the model knew. It depends on the rates swept: methods
     must be swept over the same number of equal steps around their own best.
@@ -104,7 +104,7 @@ def safe_band(rates: Sequence[float], changes: Sequence[float], tolerance: float
     Args:
         rates: learning rate of each run; of several runs (seeds) at one rate the mean change counts.
         changes: retention minus that of the base for each run, as shares: −.02 is a loss of two points.
-        tolerance: how much may be lost.
+        margin: how much may be lost.
 
     Raises:
         InputError: no runs.
@@ -114,7 +114,7 @@ def safe_band(rates: Sequence[float], changes: Sequence[float], tolerance: float
     if not len(rates):
         raise InputError("a safe band needs runs at several learning rates, and there is none: sweep the rate.")
     means = [np.mean([c for r, c in zip(rates, changes, strict=True) if r == rate]) for rate in sorted(set(rates))]
-    return float(np.mean([mean >= -tolerance - ROUNDING for mean in means]))
+    return float(np.mean([mean >= -margin - ROUNDING for mean in means]))
 
 
 def _check_finite(points: Sequence[Point]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from retain.compare.method_curves import Line, Whole
-from retain.compare.trade_off import TOLERANCE
+from retain.compare.trade_off import MARGIN
 from retain.records import numbers
 from retain.report.tables.scores_table import Table
 
@@ -91,9 +91,9 @@ def _note(whole: Whole) -> str:
         reached = "" if whole.base is None else f", a score of {numbers.plain(_score(whole), unit)}"
         parts.append(f"Compared at {_gain(whole, whole.level)}{reached}.")
     lost = (
-        numbers.margin(TOLERANCE, numbers.POINTS)
+        numbers.margin(MARGIN, numbers.POINTS)
         if suite
-        else f"{numbers.plain(TOLERANCE, numbers.NATS)} nats per token of the text's cross-entropy"
+        else f"{numbers.plain(MARGIN, numbers.NATS)} nats per token of the text's cross-entropy"
     )
     parts.append(f"Safe: no more than {lost} lost.")
     return " ".join(parts)
@@ -113,7 +113,7 @@ def whole_data(found: Sequence[Whole]) -> list[dict[str, Any]]:
             "kept": "retention" if whole.axis.suite else "kl_nats_per_token",
             "reference_point": {"gain": whole.held_out_text[0], "task": whole.base, "kept": whole.held_out_text[1]},
             "level": None if whole.level is None else {"gain": whole.level, "task": _score(whole)},
-            "margin": TOLERANCE,
+            "margin": MARGIN,
             "methods": [_method_data(line) for line in whole.lines],
         }
         for whole in found
