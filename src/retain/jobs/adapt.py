@@ -23,6 +23,7 @@ from retain.hf.adapters.accelerate import accelerate, has_lora
 from retain.hf.adapters.attach import attach
 from retain.hf.adapters.initialise import note_of
 from retain.hf.adapters.load import load_adapter
+from retain.hf.adapters.save import save_weights
 from retain.hf.models.describe import adapter_config, parameter_counts
 from retain.hf.models.head import BASE_HEAD, is_classifier, restore_head, save_head, saved_labels
 from retain.hf.models.inference import padding_id
@@ -211,7 +212,7 @@ def _start(
 
 def _save(model: Any, preprocessor: Preprocessor, path: Path, labels: Sequence[str], fitted: Path) -> None:
     """Write what was trained; beside a classifier's, the head that the base was measured with."""
-    model.save_pretrained(path)
+    save_weights(model, path)
     (preprocessor.tokenizer if isinstance(preprocessor, TextPreprocessor) else preprocessor.processor).save_pretrained(
         path
     )

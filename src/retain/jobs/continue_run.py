@@ -15,6 +15,7 @@ from retain.errors import InputError
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings
 from retain.hf.adapters.load import load_adapter
+from retain.hf.adapters.save import save_weights
 from retain.jobs.budget_search import BudgetSearch
 from retain.jobs.inputs.models import load_preprocessor
 from retain.jobs.inputs.prepare import Data, read_data, suite_hash
@@ -61,7 +62,7 @@ def ensure_merged(recipe: Recipe, load_base: Callable[[Recipe, Data, Path], Any]
         if problems:
             raise InputError(problems)
         model = load_adapter(load_base(earlier, data, folder.path), delivered)
-        model.merge_and_unload().save_pretrained(temporary)
+        save_weights(model.merge_and_unload(), temporary)
         preprocessor = load_preprocessor(
             earlier.model, data.family, earlier.max_length, trust_remote_code=earlier.trust_remote_code
         )

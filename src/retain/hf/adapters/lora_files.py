@@ -18,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of
 from retain.hf.adapters.residual_lora import ResidualLora
+from retain.hf.adapters.save import write_card
 from retain.hf.models.sides import mutates_base, root_of
 from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
@@ -114,6 +115,7 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
         metadata={"format": "pt"},
     )
     config.save_pretrained(temporary)
+    write_card(temporary, model, config)
     former = folder.with_name(f".{folder.name}.former")
     shutil.rmtree(former, ignore_errors=True)
     if folder.exists():

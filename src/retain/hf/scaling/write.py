@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError, MergeError
 from retain.hf.adapters.residual_lora import residual_layers
+from retain.hf.adapters.save import save_weights
 from retain.hf.models.sides import root_of
 from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, method_name, parts
 from retain.hf.scaling.scaled import hold, scaled
@@ -52,7 +53,7 @@ def write_at(
     """
     if base is not None:
         with _renewed(Path(folder), _WHOLE) as place, scaled(model, alpha, base=base):
-            model.save_pretrained(place)
+            save_weights(model, place)
         return _absolute(folder)
     _check_peft(model, adapter_name)
     if reason := keeps_its_form(model, adapter_name):
@@ -70,7 +71,7 @@ def write_at(
             config = model.peft_config[adapter_name]
             undo.callback(setattr, config, "initialisation_note", config.initialisation_note)
             config.initialisation_note = None
-        model.save_pretrained(place, selected_adapters=[adapter_name])
+        save_weights(model, place, adapter_name=adapter_name)
         _lift(place, adapter_name)
     return _absolute(folder)
 
@@ -111,7 +112,7 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
                 _check_own(plain, name, place := target.get_parameter(key))
                 place.copy_(value)
     with _renewed(Path(folder), _WHOLE) as temporary:
-        plain.save_pretrained(temporary)
+        save_weights(plain, temporary)
     return _absolute(folder)
 
 
