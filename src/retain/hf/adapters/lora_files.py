@@ -53,11 +53,11 @@ def lora_factors(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor, 
 
 
 def _not_carried(model: nn.Module, adapter: str, config: Any) -> str | None:
-    """Why an ordinary LoRA of linear layers on the untouched base cannot be what an adapter is; None if it can."""
+    """The reason why an adapter is no ordinary LoRA of linear layers on the untouched base; None if it is one."""
     if getattr(config, "modules_to_save", None):
         return f"trains {config.modules_to_save} in full, which a LoRA cannot carry; merge it instead"
     if mutates_base(model):
-        return "lives on a base that its start rewrote, so alone it is not what was trained; merge it instead"
+        return "lives on a base that its initialisation rewrote, so alone it is not what was trained; merge it instead"
     if getattr(config, "lora_bias", False) or getattr(config, "trainable_token_indices", None):
         return "trains biases or tokens too, which a LoRA cannot carry; merge it instead"
     for name, layer in root_of(model).named_modules():
@@ -78,7 +78,7 @@ def _is_linear(layer: Any) -> bool:
 
 
 def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Tensor]], rank: int, folder: Path) -> Path:
-    """Write a LoRA of one rank at scale 1; the folder is there whole or as it was.
+    """Write a LoRA of one rank at scale 1; the folder is complete, or as it was.
 
     Args:
         model: whose adapter it is.

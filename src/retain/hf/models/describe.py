@@ -1,4 +1,4 @@
-"""What a model is: a hash of its base weights, its sizes, and its adapter's configuration as plain values."""
+"""Identity of a model: a hash of its base weights, its sizes, and its adapter's configuration as JSON values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 
 def changed_size(model: torch.nn.Module) -> tuple[int, int]:
-    """Number and bytes of the parameters that carry the change: the adapter's, or all of a whole model."""
+    """Number and bytes of the parameters that carry the change: the adapter's, or all of a fully trained model."""
     base = {tensor.data_ptr() for _, tensor in _base_tensors(model)} if _active_config(model) is not None else set()
     own = [p for p in model.parameters() if p.data_ptr() not in base]
     return sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own)
@@ -65,7 +65,7 @@ def adapter_kind(model: torch.nn.Module) -> str | None:
 
 
 def prepends_tokens(model: torch.nn.Module) -> bool:
-    """Whether an adapter puts virtual tokens before the input, so that logits are longer than the text."""
+    """Tell whether an adapter puts virtual tokens before the input, so that logits are longer than the text."""
     config = _active_config(model)
     return bool(config is not None and config.is_prompt_learning)
 

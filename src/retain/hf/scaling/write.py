@@ -1,4 +1,4 @@
-"""Write what an update is at α: an ordinary adapter of its own method, or a whole model. The folder is there whole."""
+"""Write an update at α: an adapter of its own method, or a whole model. The folder is complete, or as it was."""
 
 from __future__ import annotations
 
@@ -104,15 +104,15 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
             f"{packed[0]}: the base is quantised, so a merged model would have to be quantised anew and would not be "
             "this one; write an adapter with write_at, or put the adapter on the unquantised base."
         )
-    plain = copy.deepcopy(model).unload()
+    merged = copy.deepcopy(model).unload()
     with torch.no_grad():
         for name, module in _outermost(found):
-            target = plain.get_submodule(name)
+            target = merged.get_submodule(name)
             for key, value in _values(model, name, module, table[name]):
-                _check_own(plain, name, place := target.get_parameter(key))
+                _check_own(merged, name, place := target.get_parameter(key))
                 place.copy_(value)
     with _renewed(Path(folder), _WHOLE) as temporary:
-        save_weights(plain, temporary)
+        save_weights(merged, temporary)
     return _absolute(folder)
 
 
@@ -164,7 +164,7 @@ def _renewed(folder: Path, mark: str) -> Iterator[Path]:
 
 
 def _packed(model: nn.Module, module: Any) -> bool:
-    """Whether a layer's base is quantised."""
+    """Tell whether a layer's base is quantised."""
     return isinstance(module, BaseTunerLayer) and quantization_backend(module.get_base_layer(), model) is not None
 
 
@@ -197,8 +197,8 @@ def _values(model: nn.Module, name: str, module: Any, alpha: float) -> Iterator[
             yield key, Factor(after, before[key]).at(alpha)
 
 
-def _check_own(plain: nn.Module, name: str, parameter: Tensor) -> None:
-    others = [key for key, p in plain.named_parameters(remove_duplicate=False) if p is parameter]
+def _check_own(merged: nn.Module, name: str, parameter: Tensor) -> None:
+    others = [key for key, p in merged.named_parameters(remove_duplicate=False) if p is parameter]
     if len(others) > 1:
         raise MergeError(
             f"{name} shares its weight ({' and '.join(others)}); merging would change both. Untie it first: give it a "

@@ -41,7 +41,7 @@ class FrozenLayer:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What is recorded of one layer's initialisation, for `retain inspect`.
+    """The record of one layer's initialisation, for `retain inspect`.
 
     Attributes:
         layer: its name.
@@ -77,7 +77,7 @@ class Factors(NamedTuple):
 
 
 Initialise = Callable[[FrozenLayer, SCLoRAConfig], Factors]
-"""What an initialisation's file defines: the factors of one layer, under a configuration's r, scale and own fields."""
+"""The type of an initialisation's function: the factors of one layer under a configuration's r, scale and fields."""
 
 
 def split_evenly(U: Tensor, S: Tensor, Vh: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,7 @@ class LoRFALinear(FeatureLayer):
         A = torch.cat([self.lorfa_A[name].weight for name in names])
         return low_rank_inside(x, base.weight, base.bias, A, torch.cat([self._second(name) for name in names], dim=1))
 
-    def shifted_rows(self, names: Sequence[str], rows: Tensor, x: Tensor, *, by_odds: bool) -> Tensor | None:
+    def shifted_rows(self, names: Sequence[str], rows: Tensor, x: Tensor, *, stochastic: bool) -> Tensor | None:
         """The input x + s·B A x with each row's A and B, as two products of batches; of one rank, not in float16."""
         alike = len({self.lorfa_A[name].out_features for name in names}) == 1
         if not alike or x.dtype == torch.float16 or any(map(self._drops, names)):
@@ -77,7 +77,7 @@ class LoRFALinear(FeatureLayer):
         A = torch.stack([*(self.lorfa_A[name].weight for name in names), nothing]).to(x.dtype).index_select(0, rows)
         B = torch.stack([*(self._second(name) for name in names), nothing.T]).to(x.dtype).index_select(0, rows)
         code = torch.bmm(x, A.transpose(1, 2))
-        if by_odds and x.dtype in CUT_BITS:
+        if stochastic and x.dtype in CUT_BITS:
             return sum_stochastically(x, torch.bmm(code, B.transpose(1, 2)))
         return torch.baddbmm(x, code, B.transpose(1, 2))
 

@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from unifa import equations
-from unifa.config import UniFAConfig
 
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.hf.tuners.feature_tuner import FeatureTuner
+from unifa import equations
+from unifa.config import UniFAConfig
 
 
 class UniformScale(nn.Module):
@@ -29,7 +29,7 @@ class UniFALinear(FeatureLayer):
     adapter_layer_names = ("unifa_lambda",)
     module_names: ClassVar = adapter_layer_names
 
-    def parts(self, config: Any, key: str) -> dict[str, nn.Module]:  # noqa: ARG002 -- nothing depends on them
+    def parts(self, config: Any, key: str) -> dict[str, nn.Module]:
         """One λ."""
         return {"unifa_lambda": UniformScale()}
 

@@ -1,4 +1,4 @@
-"""The update scaling beyond what holds for every method: groups, several adapters, heads, whole models, files, and refusals."""
+"""The update scaling beyond the contract: groups, several adapters, heads, whole models, files, and refusals."""
 
 import copy
 
