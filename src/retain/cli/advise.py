@@ -24,8 +24,8 @@ def run(given: Namespace) -> int:
     """Do it, print the table, the advice and where everything lies."""
     recipe = load_recipe(AdviseRecipe, given.get("recipe"), overrides(given))
     from retain.cli.screen import make_console, quiet_libraries
+    from retain.cli.views.advice_view import advice_view
     from retain.jobs.sweep.advise import advise
-    from retain.report.tables.advice import advice_view
 
     quiet_libraries()
     console = make_console()

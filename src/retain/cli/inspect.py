@@ -33,8 +33,9 @@ def make_parser() -> ArgumentParser:
 def run(given: Namespace) -> None:
     """Do it, print the table and where the page and the plot lie."""
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.cli.views.inspection_view import inspection_table
     from retain.jobs.inspect import inspect
-    from retain.report.page.inspection import inspection_table, write_inspection
+    from retain.report.page.inspection import write_inspection
 
     quiet_libraries()
     console = make_console()

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from retain.cli.views.run_view import comparison_table, run_table, scaling_view
 from retain.compare.item_examples import clean
 from retain.jobs.budget_search import Outcome
 from retain.jobs.progress import make_console, showing_progress
 from retain.records.result import Result
 from retain.report.tables.budget import kept_sentence
-from retain.report.terminal import comparison_table, run_table, scaling_view
 
 __all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "show_scaling", "showing_progress"]
 

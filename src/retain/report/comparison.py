@@ -105,9 +105,7 @@ def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     tasks, suites = all_task_keys(results), keep_keys(results)
     parts = []
     if tasks:
-        best, _, overlapping = _best(groups, tasks[0])
-        doubt = ", though not shown to be better than every other" if overlapping else ""
-        parts.append(f"{best.title} improved {tasks[0][0]} most{doubt}.")
+        parts.append(_most_learned_in_brief(groups, tasks[0]))
     verdicts = verdicts_in_words(results)
     if verdicts:
         return " ".join([*parts, verdicts])
@@ -124,10 +122,16 @@ def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     return " ".join(parts)
 
 
-def _best(groups: Sequence[Group], key: Key) -> tuple[Group, Estimate, list[str]]:
-    """The setting with the largest mean improvement, and those whose interval overlaps with its own."""
+def _best(groups: Sequence[Group], key: Key) -> tuple[Group, Estimate, list[str]] | None:
+    """The setting with the largest mean improvement among those shown to improve, and whose interval overlaps with its.
+
+    None where no setting is shown to improve.
+    """
     scored = [(group, found) for group in groups if (found := group.estimate(pick_task(key))) is not None]
-    best, top = max(scored, key=lambda pair: sign_of(pair[0].results, key) * pair[1].mean)
+    shown = [(group, found) for group, found in scored if task_reading(group, key) == "better"]
+    if not shown:
+        return None
+    best, top = max(shown, key=lambda pair: sign_of(pair[0].results, key) * pair[1].mean)
     return best, top, [group.title for group, found in scored if group is not best and _overlap(top, found)]
 
 
@@ -163,15 +167,29 @@ def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
+def _most_learned_in_brief(groups: Sequence[Group], key: Key) -> str:
+    found = _best(groups, key)
+    if found is None:
+        return f"No improvement shown on {key[0]}."
+    best, _, overlapping = found
+    doubt = ", though not shown to be better than every other" if overlapping else ""
+    return f"{best.title} improved {key[0]} most{doubt}."
+
+
 def _most_learned(groups: Sequence[Group], key: Key) -> str:
+    """Who learned most by one metric, and with whom no improvement is shown; where none is at all, that alone."""
     unit = numbers.unit_of(key[1])
-    best, top, overlapping = _best(groups, key)
+    name = f"{key[0]} ({numbers.metric_words(key[1])})"
+    found = _best(groups, key)
+    if found is None:
+        return f"{name}: no improvement shown with {'any setting' if len(groups) > 1 else groups[0].title}."
+    best, top, overlapping = found
     change = f"{numbers.change(top.mean, top.interval, unit)} {unit.name}".rstrip()
-    text = f"{key[0]} ({numbers.metric_words(key[1])}): largest improvement with {best.title}, {change}"
+    text = f"{name}: largest improvement with {best.title}, {change}"
     if overlapping:
         text += f"; its interval overlaps with {_named(overlapping)}, so it is not shown to be best"
-    failed = [group.title for group in groups if task_reading(group, key) not in {"better", None}]
-    return f"{text}. No improvement shown: {_named(failed)}." if failed else f"{text}."
+    unshown = [group.title for group in groups if task_reading(group, key) not in {"better", None}]
+    return f"{text}. No improvement shown: {_named(unshown)}." if unshown else f"{text}."
 
 
 def _kept(groups: Sequence[Group], key: Key) -> str:

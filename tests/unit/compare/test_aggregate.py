@@ -22,7 +22,7 @@ HEADLINES = ("headlines", "cross_entropy")
 
 def test_runs_are_grouped_over_their_seeds():
     groups = group_runs(named(eighteen()))
-    titles = ["lora 5e-4", "lora 2e-3", "lorfa 5e-4", "lorfa 2e-3", "vefa 1e-2", "vefa 3e-2"]
+    titles = ["LoRA 5e-4", "LoRA 2e-3", "LoRFA 5e-4", "LoRFA 2e-3", "VeFA 1e-2", "VeFA 3e-2"]
     assert [group.title for group in groups] == titles
     assert {group.seeds for group in groups} == {3}
 
@@ -142,7 +142,30 @@ def test_labels_show_only_what_differs():
         MethodRecord(name="lora", config={"r": 16, "alpha": 16}),
         MethodRecord(name="vefa"),
     ]
-    assert method_labels(methods) == ["lora r=8", "lora r=16", "vefa"]
+    assert method_labels(methods) == ["LoRA rank 8", "LoRA rank 16", "VeFA"]
+
+
+def test_a_label_is_short_whatever_a_configuration_holds():
+    """Two telling fields at most, symbols where readers know them; what these do not tell apart is numbered."""
+    texts = {"keep_data": "c43eb4be", "learn_data": "4956f020", "keep_tokens": 16384, "save": "rank"}
+    methods = [
+        MethodRecord(name="sc-lora", config={"beta": 0.8, "r": 32, **texts}),
+        MethodRecord(name="sc-lora", config={"beta": 0.0, "r": 32, **texts}),
+        MethodRecord(name="sc-lora", config={"beta": 0.8, "r": 8, **texts}),
+        MethodRecord(name="sc-lora", config={"beta": 0.8, "r": 8, **texts, "keep_data": "00aa11bb"}),
+        MethodRecord(name="sc-lora", config={"beta": 1.0, "r": 8, **texts, "target_modules": ["q_proj"] * 9}),
+    ]
+    assert method_labels(methods) == [
+        "SC-LoRA β .8 rank 32",
+        "SC-LoRA β 0 rank 32",
+        "SC-LoRA β .8 rank 8",
+        "SC-LoRA β .8 rank 8 #2",
+        "SC-LoRA β 1 rank 8",
+    ]
+    only_data = [MethodRecord(name="sc-lora", config={**texts, "keep_data": text}) for text in ("aa", "bb", "aa")]
+    assert method_labels(only_data) == ["SC-LoRA text to keep 1", "SC-LoRA text to keep 2", "SC-LoRA text to keep 1"]
+    long = [MethodRecord(name="oft", config={"layers_pattern": value * 40}) for value in "ab"]
+    assert all(len(label) <= 40 for label in method_labels(long))
 
 
 @given(st.lists(st.sampled_from(["a", "a #2", "a #3", "b"]), max_size=8))
@@ -153,6 +176,6 @@ def test_unique_names(names):
 
 def test_where_a_base_lies_is_no_part_of_the_method():
     methods = [MethodRecord(name="lora", config={"r": 8, "base_model_name_or_path": path}) for path in ("a", "/b/a")]
-    assert method_labels(methods) == ["lora", "lora"]
+    assert method_labels(methods) == ["LoRA", "LoRA"]
     runs = [sample_run(seed=seed).model_copy(update={"method": method}) for seed, method in enumerate(methods)]
     assert [group.seeds for group in group_runs(named(runs))] == [2]

@@ -110,10 +110,35 @@ def test_a_graded_suite_has_neither_lost_nor_p():
 def test_a_comparison_says_who_lost_and_who_is_not_shown_to_be_best():
     comparison = compare_runs(named(eighteen()))
     said = " ".join([comparison.headline, *comparison.sentences])
-    assert "Loss shown on capitals with vefa 3e-2." in said
+    assert "Loss shown on capitals with VeFA 3e-2." in said
     assert "so it is not shown to be best" in said
     assert "18 runs, 6 settings" in said
     assert "Not beaten on both headlines and capitals at once" in said
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("interval", [(-0.01, 0.01), (0.0, 0.0), (-0.2, -0.1)])
+def test_where_no_improvement_is_shown_that_is_said_once(runs, interval):
+    base, mean = 2.0, sum(interval) / 2
+    score = task_score(mean, base=base, tuned=base - mean, interval=tuple(-end for end in reversed(interval)))
+    results = [sample_run(task=(score,), seed=seed, learning_rate=1e-3 * (seed + 1)) for seed in range(runs)]
+    comparison = compare_runs(named(results))
+    said = " ".join([comparison.headline, *comparison.sentences])
+    assert said.count("o improvement shown") == 2  # in the headline, and in the one sentence on the metric
+    assert "largest improvement" not in said
+    assert "improved" not in said
+    assert "shown to be best" not in said
+
+
+def test_the_largest_improvement_is_the_largest_that_is_shown():
+    """A setting with a larger mean and an interval around zero does not stand in front of one that is shown."""
+    wide = task_score(2.0, base=3.0, tuned=1.0, interval=(-4.5, 0.5))
+    narrow = task_score(1.0, base=3.0, tuned=2.0, interval=(-1.2, -0.8))
+    results = [sample_run(task=(wide,), learning_rate=1e-2), sample_run(task=(narrow,), learning_rate=1e-3)]
+    comparison = compare_runs(named(results))
+    (sentence,) = [text for text in comparison.sentences if "largest improvement" in text]
+    assert "VeFA 1e-3, −1.000" in sentence
+    assert sentence.endswith("No improvement shown: VeFA 1e-2.")
 
 
 def test_a_comparison_of_nothing():

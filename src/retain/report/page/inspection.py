@@ -5,24 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.constrain import Constrain
-from rich.table import Table as Shown
-from rich.text import Text
-
 from retain.compare.inspection_rows import StartView, StatisticsView, View
-from retain.compare.item_examples import readable
 from retain.records import numbers
 from retain.records.files import write_text
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.plots.inspection_plots import inspection_figure, spectrum_kind
 from retain.report.plots.style import save_png
-from retain.report.tables.inspection_tables import row_table, share, source_table, task_type_table, two_digits, without
-from retain.report.terminal import WIDTH
+from retain.report.tables.inspection_tables import layer_kind_table, row_table, share, source_table, two_digits
 
-MOST_KINDS = 12
-LONGEST_CELL = 22
 NOTHING_FOUND = (
     "The checks found nothing that speaks against these statistics: there are tokens enough, no sequence outweighs all "
     "others, and none is in both sets."
@@ -36,37 +26,6 @@ def write_inspection(directory: Path, view: View) -> list[Path]:
     save_png(inspection_figure(view), plot)
     write_text(page, inspection_markdown(view, plot.name))
     return [page, plot]
-
-
-def inspection_table(view: View) -> RenderableType:
-    """For the terminal: what it is, in a sentence or two; a line a kind of layer; what speaks against trusting it."""
-    table = without(task_type_table(view), "Mean square", "Mean squared output")
-    shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for place, name in enumerate(table.head):
-        words = place == 0
-        shown.add_column(
-            _text(name),
-            overflow="fold",
-            justify="left" if words else "right",
-            no_wrap=not words,
-            min_width=14 if words else None,
-        )
-    kinds = -1
-    for row in table.rows:
-        kinds += bool(row[0])
-        if kinds < MOST_KINDS:
-            name, *cells = (" ".join(cell.split()) for cell in row)
-            shown.add_row(_text(name), *(_text(cell, longest=LONGEST_CELL) for cell in cells))
-    parts: list[RenderableType] = [_text(title(view), "bold"), *(_text(sentence) for sentence in headline(view)), shown]
-    if kinds >= MOST_KINDS:
-        parts.append(_text(f"{kinds + 1 - MOST_KINDS} more kinds of layer are in {PAGE}."))
-    parts.append(_text(table.note, "dim"))
-    parts += [_text(f"note: {finding}", "yellow") for finding in view.findings]
-    return Constrain(Group(*parts), WIDTH)
-
-
-def _text(value: str, style: str = "", longest: int = 2000) -> Text:
-    return Text(readable(value, longest) or "", style=style)
 
 
 def title(view: View) -> str:
@@ -114,7 +73,7 @@ def inspection_markdown(view: View, plot: str | None = PLOT) -> str:
         "## How to read the plot",
         *(f"**{escape(name)}.** {escape(text)}" for name, text in captions(view)),
         "## Figures",
-        markdown_table(task_type_table(view)),
+        markdown_table(layer_kind_table(view)),
         markdown_table(row_table(view)),
         "## Where it comes from",
         markdown_table(source_table(view)),

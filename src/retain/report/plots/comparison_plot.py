@@ -127,12 +127,18 @@ def _legend(figure: Figure, groups: Sequence[Group], look: Look, *, wide: bool) 
     handles.append(Line2D([], [], color=FAINT, linestyle=FRONT_DASHES, label="Pareto front of the means"))
     bars = bars_words(groups)
     space = " " if wide else "\n"
-    legend = figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(len(handles), 5 if wide else 2),
-        title=f"{bars}{space}Numbers beside points: learning rates.",
-        title_fontsize=9 if wide else 8,
-        fontsize=9,
-    )
-    legend.get_title().set_color(INK)
+    title = f"{bars}{space}Numbers beside points: learning rates."
+    for columns in range(min(len(handles), 5 if wide else 2), 0, -1):
+        legend = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            title=title,
+            title_fontsize=9 if wide else 8,
+            fontsize=9,
+        )
+        legend.get_title().set_color(INK)
+        figure.draw_without_rendering()
+        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
+            return
+        legend.remove()

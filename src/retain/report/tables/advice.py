@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.constrain import Constrain
-from rich.table import Table as Shown
-from rich.text import Text
-
 from retain.records import numbers
 from retain.records.files import write_text
 from retain.records.sweep_record import Candidate, Point, SweepRecord
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.tables.scores_table import Table
 
-WIDTH = 100
 
 CAUTION = (
     "These numbers are a start and not evidence: few steps, one seed, few rows. What a whole training learns and loses "
@@ -140,18 +133,3 @@ def write_advice(directory: Path, sweep: SweepRecord) -> list[Path]:
     write_text(record, sweep.model_dump_json(indent=2) + "\n")
     write_text(text, advice_markdown(sweep))
     return [text, record]
-
-
-def advice_view(sweep: SweepRecord) -> RenderableType:
-    """Table and sentences for a terminal of 100 columns."""
-    table = advice_table(sweep)
-    shown = Shown(
-        title=Text(table.caption, "bold"), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1)
-    )
-    seen = [place for place, name in enumerate(table.head) if not name.startswith("Right α=0")]
-    for place in seen:
-        shown.add_column(Text(table.head[place]), justify="right" if place else "left", no_wrap=place > 0)
-    for row in table.rows:
-        shown.add_row(*(Text(row[place], "green" if row[place].startswith("◀") else "") for place in seen))
-    told = [Text(sentence) for sentence in advice_sentences(sweep)]
-    return Constrain(Group(shown, Text(table.note, "dim"), Text(), *told), WIDTH)

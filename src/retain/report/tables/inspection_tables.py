@@ -68,7 +68,7 @@ def by_kind(rows: Sequence[InputRow] | Sequence[StartRow]) -> dict[str, list[Inp
     return kinds
 
 
-def task_type_table(view: View) -> Table:
+def layer_kind_table(view: View) -> Table:
     """Each kind of layer over depth: of statistics a line a set of texts, of an adapter a line."""
     if isinstance(view, StartView):
         return _start_kinds(view)

@@ -9,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from retain.cli.views.inspection_view import inspection_table
 from retain.compare.inspection_rows import (
     InputFacts,
     InputRow,
@@ -19,10 +20,10 @@ from retain.compare.inspection_rows import (
     depth_of,
     kinds_of,
 )
-from retain.report.page.inspection import NOTHING_FOUND, inspection_markdown, inspection_table, write_inspection
+from retain.report.page.inspection import NOTHING_FOUND, inspection_markdown, write_inspection
 from retain.report.page.svg import svg_text
 from retain.report.plots.inspection_plots import inspection_figure
-from retain.report.tables.inspection_tables import row_table, share, size, spread, task_type_table, without
+from retain.report.tables.inspection_tables import layer_kind_table, row_table, share, size, spread, without
 
 HOSTILE = "a|b\n</td><script>alert(1)</script> `c` \x1b[31m \u202e $z$ [x](http://x)"
 KINDS = (("q_proj", "k_proj"), ("o_proj",), ("down_proj",))
@@ -166,18 +167,18 @@ def test_shares_and_ranges():
 
 
 def test_the_table_has_a_line_a_kind_and_text():
-    table = task_type_table(statistics_view())
+    table = layer_kind_table(statistics_view())
     assert [row[:3] for row in table.rows[:3]] == [("q_proj, k_proj", "4 of 64", "learn"), ("", "", "keep"),
                                                    ("o_proj", "4 of 64", "learn")]  # fmt: skip
     assert [row[-1] for row in table.rows[:2]] == ["0.45 (0.30–0.60)", "random 0.12"]
-    alone = task_type_table(statistics_view(("keep",)))
+    alone = layer_kind_table(statistics_view(("keep",)))
     assert len(alone.rows) == 3
     assert "Overlap" not in alone.head
     assert "Overlap" not in alone.note
 
 
 def test_a_column_goes_with_what_is_said_of_it():
-    table = without(task_type_table(statistics_view()), "Mean square", "Mean squared output")
+    table = without(layer_kind_table(statistics_view()), "Mean square", "Mean squared output")
     assert "Mean square" not in table.head
     assert "Mean square:" not in table.note
     assert {len(row) for row in table.rows} == {len(table.head)}

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from full_samples import full_run
 from report_samples import bare, eighteen, items, judged, keep_score, named, sample_run
+from retain.cli.views.run_view import comparison_table, run_table
 from retain.compare.item_examples import changed_items, readable, side_scores, task_items
 from retain.records.drift_record import Drift
 from retain.records.items import Item, Side, write_items
@@ -28,7 +29,6 @@ from retain.report.page.svg import svg_text
 from retain.report.plots.comparison_plot import comparison_figure
 from retain.report.plots.run_figure import run_figure
 from retain.report.plots.style import save_png
-from retain.report.terminal import comparison_table, run_table
 from retain.report.write import write_comparison, write_run_report
 
 HOSTILE = "a|b\n</td><script>alert(1)</script> <img src='http://x/y.png'> [x](http://x) `c` \x1b[31m \u202e $z$ &amp;"

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from full_samples import full_run, limit, scale
 from report_samples import bare, named, sample_run
+from retain.cli.views.run_view import comparison_table, run_table, scaling_view
 from retain.records.budget_record import Scaling
 from retain.report.comparison import compare_runs
 from retain.report.page.comparison_page import comparison_page
@@ -23,7 +24,6 @@ from retain.report.plots.scaling_plot import scaling_panels
 from retain.report.plots.style import panel_figure
 from retain.report.tables.budget import amount, budget_sentence, budget_tables, kept_sentence, scaling_tables
 from retain.report.tables.comparison_budgets import budgets_table
-from retain.report.terminal import comparison_table, run_table, scaling_view
 from retain.report.verdict_words import headline
 
 BUDGET = (limit(), limit("kl", 0.062))

@@ -1,4 +1,4 @@
-"""What the terminal shows: one run in full, a comparison, both within 100 columns."""
+"""A run or a comparison in the terminal, within 100 columns."""
 
 from __future__ import annotations
 
