@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TESTS, SOURCE = HERE.parent, HERE.parents[1] / "src"
-CONTRACT = [f"contract/test_contract_{name}.py" for name in ("layer", "saving", "fused", "scaling", "several")]
+CONTRACT = [f"contract/test_contract_{name}.py" for name in ("layer", "saving", "scaling")]
 
 
 def test_a_folder_and_a_row_are_enough(tmp_path):
@@ -23,4 +23,4 @@ def test_a_folder_and_a_row_are_enough(tmp_path):
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
-    assert passed > 4 + 20, "the contract did not run over the added row"
+    assert passed >= 4 + 12, "the contract did not run over the added row"

@@ -15,6 +15,12 @@ from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.kernels import eligibility, reference_only
 
 
+def needs(method, form):
+    """Skip where a method does without an optional form."""
+    if getattr(method.layer, form) is getattr(FeatureLayer, form):
+        pytest.skip(f"{method.title} has no {form}, which is optional")
+
+
 def gradients(model, batch):
     model.zero_grad()
     model(**batch).loss.backward()
@@ -45,8 +51,7 @@ def lora(architecture, dtype=torch.float32, **fields):
 
 
 def test_every_layer_takes_the_fused_form_and_gives_the_same(method, architecture):
-    if method.layer.fused is FeatureLayer.fused:
-        pytest.skip("the method has no fused form")
+    needs(method, "fused")
     model, batch = adapted(method, architecture), architecture.batch()
     disturb(model)
     assert fused(model, batch) == layers(model) > 0
@@ -130,6 +135,7 @@ def test_a_hook_on_the_base_is_called(method, llama):
 
 
 def test_a_mixed_batch_is_one_call_of_the_base(method, llama):
+    needs(method, "shifted_rows")
     model, batch = adapted(method, llama), llama.batch()
     disturb(model)
     model.add_adapter("second", copy.deepcopy(model.peft_config["default"]))
@@ -173,6 +179,7 @@ def kept_bytes(model, batch):
 
 def test_less_is_kept_for_the_backward_pass(method, dtype):
     """Of a model with wide layers, where what is kept counts: at most 9 % more than the frozen one's."""
+    needs(method, "fused")
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)

@@ -151,7 +151,7 @@ def _facts(suite: Suite, settings: Settings) -> SuiteFacts:
     known = {name: value for name, value in suite.facts.items() if name in SuiteFacts.model_fields}
     if suite.task_type == "refusal":
         known["detector_error"] = judged_by(settings.judge)
-    return SuiteFacts(**{**known, "name": suite.name, "kind": suite.task_type, "part": suite.part})
+    return SuiteFacts(**{**known, "name": suite.name, "task_type": suite.task_type, "part": suite.part})
 
 
 def _held_out(
