@@ -28,12 +28,12 @@ from PIL import Image
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from retain.data.items import Picture
+from retain.data.item_types import Picture
 from retain.data.preprocess import ImagePreprocessor
 from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
-from retain.train.loop import Lessons, training_arguments
-from retain.train.prefetch import AheadTrainer
+from retain.train.loop import TrainingSet, training_arguments
+from retain.train.prefetch import PrefetchingTrainer
 
 PIXELS = 112
 SIZES = {"photographs 1000 × 750": (1000, 750, "jpg"), "images 28 × 28": (28, 28, "png")}
@@ -80,7 +80,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self.losses += [value for name, value in (logs or {}).items() if name == "loss"]
 
 
-class Waiting(AheadTrainer):
+class Waiting(PrefetchingTrainer):
     """Notes how long each step waited for its batch, in seconds."""
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
@@ -107,7 +107,7 @@ def run(items: list[Picture], way: str, asked: argparse.Namespace) -> tuple[list
     """Seconds from step to step, seconds waited, and losses, of one training."""
     threads, loading = WAYS[way]
     processor = ViTImageProcessorPil(size={"height": PIXELS, "width": PIXELS}, do_resize=True, do_normalize=True)
-    lessons = Lessons.of_classes(items, ImagePreprocessor(processor), [str(label) for label in range(4)])
+    training_set = TrainingSet.of_classes(items, ImagePreprocessor(processor), [str(label) for label in range(4)])
     settings = {"logging_steps": 1, **loading}
     fields = {"model": "m", "train": "t", "test": "e", "output": "o", "method": "vefa", "learning_rate": 1e-3}
     recipe = Recipe(**fields, max_steps=asked.steps, batch_size=asked.batch, training=settings)
@@ -116,8 +116,8 @@ def run(items: list[Picture], way: str, asked: argparse.Namespace) -> tuple[list
         trainer = Waiting(
             model=make_model(asked.device_ms),
             args=training_arguments(recipe, Path(folder), pictures=True),
-            train_dataset=lessons.rows,
-            data_collator=lessons.collator,
+            train_dataset=training_set.rows,
+            data_collator=training_set.collator,
             callbacks=[clock],
             threads=threads,
         )

@@ -15,16 +15,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from retain.budget.evidence import unit_losses
-from retain.data.preprocess import TextPreprocessor
-from retain.evaluate.columns import columns
+from retain.budget.control_losses import unit_losses
+from retain.evaluate.columns import paired
 from retain.evaluate.held_out import read_windows, windows_of
 from retain.evaluate.predictions import collect_predictions
 from retain.hf.models.inference import padding_id
 from retain.hf.scaling import scaled
 from retain.jobs.budget_search import BudgetSearch
-from retain.jobs.inputs.opening import Opening, read_opened
-from retain.jobs.inputs.prepare import settings_of
+from retain.jobs.inputs.opening import Opening, read_tuned_data
+from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
 from retain.recipe import ScaleRecipe
 from retain.records.files import write_text
@@ -33,30 +32,32 @@ from retain.records.files import write_text
 def measured(recipe: ScaleRecipe) -> dict[str, Any]:
     """For each α and suite the loss of each unit (base − tuned, positive is lost), and KL by window."""
     problems: list[str] = []
-    materials = read_opened(recipe, problems)
+    data = read_tuned_data(recipe, problems)
     if problems:
         raise SystemExit("\n".join(problems))
-    with showing_progress(make_console()) as progress:
-        opened = Opening(recipe, materials, progress)
-        preprocessor, suites = opened.preprocessor, materials.suites
+    with showing_progress(make_console()) as events:
+        opened = Opening(recipe, data, events)
+        preprocessor, suites = opened.preprocessor, data.suites
         job = BudgetSearch.of(recipe, preprocessor, suites, [], settings_of(recipe))
-        base = collect_predictions(opened.base, preprocessor, suites.all, job.settings, progress, "the base answers")
+        base = collect_predictions(opened.base, preprocessor, suites.all, job.settings, events, "the base answers")
         pair = opened.pair()
         windows = windows_of(preprocessor.tokenizer, suites.held_out_text, job.settings) if suites.held_out_text else []
         found: dict[str, Any] = {}
         for alpha in recipe.alphas:
             with scaled(pair.tuned_model, job.at(alpha), base=pair.separate_base):
                 tuned = collect_predictions(
-                    pair.tuned_model, preprocessor, suites.all, job.settings, progress, f"α = {alpha:g}"
+                    pair.tuned_model, preprocessor, suites.all, job.settings, events, f"α = {alpha:g}"
                 )
-                one = {suite.name: _rounded(unit_losses(columns(suite, base, tuned)[0])[0]) for suite in suites.all}
-                if windows and isinstance(preprocessor, TextPreprocessor):
+                one = {
+                    suite.name: _rounded(unit_losses(paired(suite, base, tuned).columns[0])[0]) for suite in suites.all
+                }
+                if windows and preprocessor.reads_text:
                     sums = read_windows(
-                        pair, windows, padding_id(preprocessor.tokenizer), progress, f"α = {alpha:g}, text"
+                        pair, windows, padding_id(preprocessor.tokenizer), events, f"α = {alpha:g}, text"
                     )
                     one["kl"] = _rounded(sums.column("kl") / sums.column("tokens"))
             found[f"{alpha:g}"] = one
-    metrics = {suite.name: columns(suite, base, base)[0].metric.name for suite in suites.all}
+    metrics = {suite.name: paired(suite, base, base).columns[0].metric.name for suite in suites.all}
     return {"task": [suite.name for suite in suites.of("task")], "metrics": metrics, "alphas": found}
 
 

@@ -97,7 +97,7 @@ def test_recipes_and_help_know_it():
     assert Recipe(**values, method="quiet-outputs").rate == 3e-4
     assert lookup.calibration("quiet-outputs") == ("keep",)
     assert "quiet-outputs" in table.names_listed()
-    assert "quiet-outputs 3e-4" in table.learning_rates_listed()
+    assert "3e-4 quiet-outputs" in table.learning_rates_listed()
     assert "quiet-outputs" in lookup.known_methods()
 
 

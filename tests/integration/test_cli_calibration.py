@@ -161,7 +161,7 @@ def test_text_that_is_measured_may_not_be_calibrated_on(flags, tiny_data, tmp_pa
     path = write_jsonl(tmp_path / "leak.jsonl", [{"text": "a b c"}, {"text": f"before {question * 4} after"}])
     assert main(["tune", *flags("--method", "sc-lora", "--calibrate-keep", str(path), *SHORT)]) == 2
     found = capsys.readouterr().err
-    assert "1 of 2 passages hold what is measured" in found
+    assert "1 of 2 texts hold what is measured" in found
 
 
 def test_statistics_of_another_model_are_refused(flags, kept, tmp_path, capsys):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from rich.progress import Progress
 from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
@@ -16,6 +15,7 @@ from retain.cli.main import main
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.errors import InputError
+from retain.events import SILENT
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.head import BASE_HEAD, saved_labels
 from retain.jobs import record
@@ -111,13 +111,11 @@ def recipe(place, modality, output, **fields):
 
 
 def run(given):
-    with Progress(disable=True) as quiet:
-        return tune(given, quiet)
+    return tune(given, SILENT)
 
 
 def measured(**fields):
-    with Progress(disable=True) as quiet:
-        return measure_recipe(MeasureRecipe(drift=False, **fields), quiet)
+    return measure_recipe(MeasureRecipe(drift=False, **fields), SILENT)
 
 
 def fresh(place, modality, labels):
@@ -210,7 +208,7 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
     result = run(given)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
     del files[tmp_path / "run" / "run.json"]
-    monkeypatch.setattr("retain.jobs.adapt.load_with_news", None)  # no model is needed any more
+    monkeypatch.setattr("retain.jobs.inputs.models.ModelSpec.load", None)  # no model is needed any more
     assert run(given) == result
     assert all(path.stat().st_mtime_ns == changed for path, changed in files.items())
     monkeypatch.undo()
@@ -223,10 +221,10 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
 
 
 def test_a_csv_of_texts_is_the_same_data_as_json_lines(place, trained):
-    table = prepare(recipe(place, "text", place / "none", method="vefa", train=str(place / "train.csv")))
+    table = prepare(recipe(place, "text", place / "none", method="vefa", train=str(place / "train.csv"))).data
     lines = read_rows(trained[0].train, [])
     assert (table.train, table.labels) == (lines.items, list(POOLS))
-    assert table.hashes()["train"] == trained[1].provenance.data_hashes["train"]
+    assert table.hashes["train"] == trained[1].provenance.data_hashes["train"]
 
 
 def test_an_interrupted_training_goes_on_where_it_was(place, trained, tmp_path, monkeypatch):
@@ -311,7 +309,7 @@ def test_every_problem_of_the_data_is_told_at_once(place, tmp_path):
         prepare(recipe(place, "images", tmp_path / "run", method="lora", keep=keep))
     told = "\n".join(error.value.problems)
     for part in (
-        "9-000.png: cannot be read as a image",
+        "9-000.png: cannot be read as an image",
         "kept: its classes violet",
         "share 1 of 5 items",
         "empty: holds no images",

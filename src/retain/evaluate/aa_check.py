@@ -6,40 +6,27 @@ an adapter's start, another template, dtype or attention would show here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rich.progress import Progress
-
-from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.evaluate.held_out import Window, base_twice
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Predictions, collect_predictions
+from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.table import TASK_TYPES
+from retain.evaluate.tasks.table import task_type_of
+from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.records.verdicts import AACheck
 
-ASKED_ALONE = frozenset({"completion", "choice", "question", "labels", "refusal"})
-"""Kinds whose items do not depend on one another."""
-
-ASKED_WHOLE = 200
-"""Suites of other kinds are asked again whole, up to so many items."""
+REPEATED_COMPLETELY = 200
+"""Suites whose items depend on one another are repeated completely, up to so many items."""
 
 WINDOWS = 2
 """Windows of held-out text that the base reads twice."""
 
 KL_AT_MOST = 1e-3
 """Nats a token between two readings of the same text by the same base, in the same batch."""
-
-CHANGED_AT_MOST = 0.02
-"""Share of right-or-wrong scores that rounding may turn: batches are made of other items than the first time."""
-
-WRITTEN = frozenset({"question", "refusal"})
-"""Kinds that judge what is written. In 16 bits one rounded step changes a token, and all that follows it."""
-
-WRITTEN_CHANGED_AT_MOST = 0.2
-"""The same share for these in 16 bits. That it is the same base is seen by the text that is read twice in one batch."""
 
 ROUNDING = {"float32": 1e-3, "float64": 1e-3}
 ROUNDING_OF_16_BITS = 0.05
@@ -54,8 +41,8 @@ def run_aa_check(
     preprocessor: Preprocessor,
     suites: Sequence[Suite],
     settings: Settings,
-    answers: Predictions,
-    progress: Progress,
+    scores: Mapping[str, Sequence[Mapping[str, float]]],
+    events: Events,
     windows: Sequence[Window] = (),
 ) -> AACheck | None:
     """Ask the base again and compare; None where that is not wished (`aa_items` 0).
@@ -65,16 +52,16 @@ def run_aa_check(
         preprocessor: makes inputs.
         suites: what was asked.
         settings: how it was asked.
-        answers: what the base answered first.
-        progress: display.
+        scores: by suite, the scores of the first answers of the base, in the order of the items.
+        events: receives the progress.
         windows: held-out text, of which the base reads a little twice.
     """
     if not settings.aa_items:
         return None
     divergence = None
-    if windows and isinstance(preprocessor, TextPreprocessor):
+    if windows and preprocessor.reads_text:
         divergence = base_twice(pair, windows[:WINDOWS], padding_id(preprocessor.tokenizer))
-    found = _ask_again(pair, preprocessor, suites, settings, answers, progress)
+    found = _ask_again(pair, preprocessor, suites, settings, scores, events)
     same = divergence is None or divergence <= KL_AT_MOST
     note = found.note if same else CHANGED
     if divergence is None and not found.items:
@@ -87,31 +74,33 @@ def _ask_again(
     preprocessor: Preprocessor,
     suites: Sequence[Suite],
     settings: Settings,
-    answers: Predictions,
-    progress: Progress,
+    scores: Mapping[str, Sequence[Mapping[str, float]]],
+    events: Events,
 ) -> AACheck:
     chosen = {suite.name: _places(suite, settings.aa_items) for suite in suites}
     few = [
-        replace(suite, items=[suite.items[k] for k in chosen[suite.name]], options={**suite.options, "generate": 0})
+        replace(
+            suite,
+            items=[suite.items[k] for k in chosen[suite.name]],
+            options={**suite.options, **task_type_of(suite).aa_options},
+        )
         for suite in suites
         if chosen.get(suite.name)
     ]
     if not few:
         return AACheck(items=0, changed=0, score_difference_max=0.0, passed=True)
     with pair.base() as model:
-        again = collect_predictions(model, preprocessor, few, settings, progress, "the base is asked again")
+        again = collect_predictions(model, preprocessor, few, settings, events, "the base is asked again")
     short = again.conditions.dtype not in ROUNDING
     changed, asked, allowed = 0, 0, 0.0
     largest = 0.0
     moved: list[float] = []
     for suite in few:
-        task_type = TASK_TYPES[suite.task_type]
-        allowed += len(suite.items) * (
-            WRITTEN_CHANGED_AT_MOST if short and suite.task_type in WRITTEN else CHANGED_AT_MOST
-        )
+        task_type = task_type_of(suite)
+        allowed += len(suite.items) * task_type.changes_allowed(in_16_bits=short)
         for place, (k, response) in enumerate(zip(chosen[suite.name], again.responses[suite.name], strict=True)):
             now = task_type.score(suite, place, response)
-            first = task_type.score(suite, place, answers.responses[suite.name][k])
+            first = scores[suite.name][k]
             binary = [
                 metric.name for metric in task_type.metrics(suite) if metric.right_or_wrong and metric.name in now
             ]
@@ -130,6 +119,6 @@ def _ask_again(
 def _places(suite: Suite, count: int) -> list[int]:
     """Which items are asked again: some, spread over the suite; all or none where they depend on one another."""
     n = len(suite.items)
-    if suite.task_type not in ASKED_ALONE:
-        return list(range(n)) if count and n <= ASKED_WHOLE else []
+    if not task_type_of(suite).items_are_independent:
+        return list(range(n)) if count and n <= REPEATED_COMPLETELY else []
     return sorted({int(place * n / min(count, n)) for place in range(min(count, n))}) if n and count else []

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from retain.data.corruptions import CORRUPTIONS
 from retain.evaluate.scores import shift
+from retain.evaluate.tasks.table import TASK_TYPES
 from retain.records.base import Interval
 from retain.records.items import Item
+from retain.records.metrics_table import ACCURACY
 from retain.records.result import SuiteFacts
 from retain.records.scores import Shift
 from retain.stats.bootstrap import FEW_CHANGED
@@ -22,7 +24,6 @@ from retain.stats.clusters import Groups, cluster_changes, cluster_interval, nam
 KINDS = frozenset(CORRUPTIONS) | {"glass_blur", "snow", "frost", "speckle_noise", "gaussian_blur", "spatter"}
 """Every kind of ImageNet-C: ours, the three that we leave out, and its three extra ones."""
 
-ACCURACY = "accuracy"
 _CORRUPTED = re.compile(r"(?P<kind>.+)/(?P<severity>[1-5])")
 
 Right = NDArray[np.bool_]
@@ -33,20 +34,24 @@ Sides = tuple[Right, Right]
 def measured_shifts(items: Iterable[Item], suites: Sequence[SuiteFacts], seed: int) -> list[Shift]:
     """The corruption error of each suite of corrupted images, and the style gap of each other suite with one.
 
-    A suite is of corruptions where each of its conditions is KIND/SEVERITY of a kind in `KINDS`. A retention suite is the
-    task in another style (or domain) where the classes that it asks for are exactly those of the task: of style and
-    domain nothing more is recorded, so whoever chose the suite says which it is.
+    A suite is of corruptions where each of its conditions is KIND/SEVERITY of a kind in `KINDS`. A retention suite is
+    the task in another style (or domain) where its classes are exactly those of the task: of style and domain nothing
+    more is recorded, so whoever chose the suite says which it is.
 
     Args:
         items: of the record, of all suites.
-        suites: what each suite is; only those of kind "labels" are looked at.
+        suites: facts of each suite; only those of classifiers are looked at.
         seed: of the resamples.
     """
     own: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in items:
-        if ACCURACY in item.base.scores and ACCURACY in item.tuned.scores:
+        if ACCURACY.name in item.base.scores and ACCURACY.name in item.tuned.scores:
             own[item.part, item.suite].append(item)
-    classed = [(facts, of) for facts in suites if facts.task_type == "labels" and (of := own[facts.part, facts.name])]
+    classed = [
+        (facts, of)
+        for facts in suites
+        if TASK_TYPES[facts.task_type].needs == "classifier" and (of := own[facts.part, facts.name])
+    ]
     found, plain = [], []
     for facts, of in classed:
         if _is_corrupted(of):
@@ -70,7 +75,7 @@ def _classes(items: Sequence[Item]) -> set[str | None]:
 
 
 def _right(items: Sequence[Item]) -> Sides:
-    before, after = ([getattr(item, side).scores[ACCURACY] == 1 for item in items] for side in ("base", "tuned"))
+    before, after = ([getattr(item, side).scores[ACCURACY.name] == 1 for item in items] for side in ("base", "tuned"))
     return np.asarray(before), np.asarray(after)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import Progress
 
 from retain.data.tokens import IGNORED, held_out_windows, pad
 from retain.evaluate.generate import read_logits
 from retain.evaluate.pair import Pair
 from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
 from retain.evaluate.suites.suite import Settings
+from retain.events import Events
 from retain.hf.models.inference import device_of
 
 WINDOWS_AT_ONCE = 2
@@ -55,18 +55,18 @@ def windows_of(tokenizer: Any, texts: Mapping[str, str], settings: Settings) -> 
     ]
 
 
-def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, progress: Progress, label: str) -> WindowSums:
+def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, events: Events, label: str) -> WindowSums:
     """Put the same windows to base and tuned model and sum what differs; a window of T tokens predicts T − 1.
 
     Args:
         pair: the two sides.
         windows: what they read; only positions from `start` on are predicted.
         pad_id: fills batches up.
-        progress: display for the progress bar.
+        events: receives the progress.
         label: its text.
     """
     sums = WindowSums()
-    bar = progress.add_task(label, total=len(windows))
+    bar = events.task(label, total=len(windows))
     for start in range(0, len(windows), WINDOWS_AT_ONCE):
         batch = list(windows[start : start + WINDOWS_AT_ONCE])
         base, tuned, labels = _both(pair, batch, pad_id)
@@ -79,7 +79,7 @@ def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, progress: P
         sums.kl += _row_sums(divergence, mask)
         sums.churn += _row_sums(differs, mask)
         sums.tokens += mask.sum(dim=1).tolist()
-        progress.advance(bar, len(batch))
+        bar.advance(len(batch))
     return sums
 
 

@@ -1,14 +1,19 @@
-"""Base and tuned model as one thing to be measured: two models, or one whose adapter is switched off for the base."""
+"""Base and tuned model as one value: two models, or one whose adapter is switched off for the base."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from retain.errors import InputError
 from retain.hf.models.sides import base_view, is_adapted, mutates_base
+
+
+def carries_base(model: Any) -> bool:
+    """Whether a model with its adapters switched off is its base."""
+    return is_adapted(model) and not mutates_base(model)
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,17 @@ class Pair:
     separate_base: Any = None
 
     @classmethod
+    def around(cls, tuned: Any, load_base: Callable[[], Any]) -> Pair:
+        """Pair a tuned model with the base inside it, where that is there untouched, else with one that is loaded."""
+        return cls(tuned, None if carries_base(tuned) else load_base())
+
+    @classmethod
     def of(cls, base_or_adapted: Any, tuned: Any = None) -> Pair:
         """Pair a base with a tuned model, or an adapted model with the base inside it.
 
         Raises:
-            InputError: only one model is given and it is no PEFT model, or one whose start rewrote the base weights, so
-                that the base can no longer be seen in it.
+            InputError: only one model is given and it is no PEFT model, or one whose initialisation rewrote the base
+                weights, so that the base can no longer be seen in it.
         """
         if tuned is not None:
             shared = {p.data_ptr() for p in base_or_adapted.parameters()} & {p.data_ptr() for p in tuned.parameters()}

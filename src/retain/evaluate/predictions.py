@@ -1,32 +1,31 @@
-"""One side's responses to every item: collected once for the base and once for each tuned model; plain values."""
+"""Predictions: one model's responses to every item, as plain values; collected once for each side."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from rich.progress import Progress
 
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
-from retain.evaluate.suites.suite import Settings, Suite, problems_of
-from retain.evaluate.tasks.table import TASK_TYPES
-from retain.evaluate.tasks.task_type import Response, Subject
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.tasks.predictor import Predictor
+from retain.evaluate.tasks.table import suite_problems, task_type_of
+from retain.evaluate.tasks.task_type import Response
+from retain.events import Events
 from retain.hf.models.inference import device_of
 from retain.records.result import Conditions
 
 
 class Predictions(BaseModel):
-    """What one model said.
+    """The responses of one model.
 
     Attributes:
         responses: for each suite, its responses in the items' order.
         truncated: for each suite, how many items were longer than the longest sequence allowed.
-        conditions: how it was asked.
+        conditions: under which they were collected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,68 +36,47 @@ class Predictions(BaseModel):
 
 
 def collect_predictions(
-    model: Any, preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings, progress: Progress, label: str
+    model: Any, preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings, events: Events, label: str
 ) -> Predictions:
-    """Put every item of every suite to a model.
+    """Collect the responses of a model to every item of every suite.
 
     Args:
         model: as it stands (adapter on or off is the caller's choice).
         preprocessor: makes its inputs.
         suites: the items.
-        settings: how they are put; the same for both sides.
-        progress: display for the progress bar.
-        label: whose answers these are, for the bar.
+        settings: how items become inputs; the same for both sides.
+        events: receives the progress.
+        label: names the model in the progress.
 
     Raises:
-        InputError: the items of a suite cannot be asked together, see `problems_of`.
+        InputError: the items of a suite cannot be measured together, see `suite_problems`.
     """
-    problems = [problem for suite in suites for problem in problems_of(suite)]
+    problems = [problem for suite in suites for problem in suite_problems(suite)]
     if problems:
         raise InputError(problems)
-    subject = Subject(model, preprocessor)
-    bar = progress.add_task(label, total=sum(_steps(suite) for suite in suites))
-
-    def tick(done: int) -> None:
-        progress.advance(bar, done)
-
-    asked = {suite.name: TASK_TYPES[suite.task_type].ask(subject, suite, settings, tick) for suite in suites}
+    task = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
+    predictor = Predictor(model, preprocessor, settings, task.advance)
+    found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
     return Predictions(
-        responses={name: found.responses for name, found in asked.items()},
-        truncated={name: found.truncated for name, found in asked.items()},
-        conditions=conditions(model, preprocessor, subject.input_hash.hash()),
+        responses={name: one.responses for name, one in found.items()},
+        truncated={name: one.truncated for name, one in found.items()},
+        conditions=conditions(model, preprocessor, predictor.input_hash.hash()),
     )
 
 
 def conditions(model: Any, preprocessor: Preprocessor, input_hash: str) -> Conditions:
-    """How a model is asked here."""
-    whole = getattr(model, "get_base_model", lambda: model)()
+    """The conditions under which a model responds here."""
+    root = getattr(model, "get_base_model", lambda: model)()
     return Conditions(
         engine=engine(),
-        dtype=str(getattr(whole, "dtype", "")).removeprefix("torch."),
-        attention=str(getattr(whole.config, "_attn_implementation", "")),
+        dtype=str(getattr(root, "dtype", "")).removeprefix("torch."),
+        attention=str(getattr(root.config, "_attn_implementation", "")),
         device=device_of(model).type,
-        preprocessor_hash=preprocessor_hash(preprocessor),
+        preprocessor_hash=preprocessor.identity(),
         input_hash=input_hash,
     )
 
 
 def engine() -> str:
-    """What runs the models."""
+    """The versions of the libraries that run the models."""
     return f"transformers {version('transformers')}, torch {version('torch')}"
-
-
-def preprocessor_hash(preprocessor: Preprocessor) -> str:
-    """Names all that a reader does: vocabulary, template and a probe of a tokenizer; the settings of a processor."""
-    tokenizer = getattr(preprocessor, "tokenizer", None)
-    if tokenizer is None:
-        told: Any = getattr(preprocessor, "processor").to_dict()  # noqa: B009 -- the other kind of reader
-    else:
-        told = [tokenizer.chat_template, sorted(tokenizer.get_vocab().items()), tokenizer.encode("A b\n c, 12.")]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _steps(suite: Suite) -> int:
-    """How many sequences are put: all options of a choice, else one an item."""
-    if suite.task_type == "choice":
-        return sum(len(getattr(item, "choices", ())) for item in suite.items)
-    return len(suite.items)

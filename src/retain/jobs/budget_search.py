@@ -1,43 +1,47 @@
-"""The update scaling: scale an update back until every limit of a budget is certified, and say what was measured on the way."""
+"""The largest interpolation coefficient at which every limit of a budget is certified, and the curve up to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from rich.progress import Progress
 
-from retain.budget.certify import Certificate, certify, fixed_sequence, plain
-from retain.budget.evidence import kl_evidence, suite_evidence
+from retain.budget.certify import Certificate, ControlLosses, certify, fixed_sequence, sentence
+from retain.budget.control_losses import kl_losses, suite_losses
 from retain.budget.split import blocked
-from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.data.rows import evenly
-from retain.evaluate.columns import columns
+from retain.errors import InputError
+from retain.evaluate.columns import paired
 from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions
-from retain.evaluate.scores.task import task_score
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
+from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.hf.scaling import scaled
-from retain.recipe import KL, Controlling
+from retain.recipe import KL, BudgetOptions
 from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
+from retain.records.metrics_table import KL_DIVERGENCE
+from retain.verdict.column import Column
+from retain.verdict.evidence import evaluate
 
 WINDOW = 128
-"""Tokens of a window of control text: shorter than those of the report: a block of text has about one."""
+"""Tokens of a window of control text, fewer than in the report: a block of text has about one window."""
 
 TASK_ITEMS = 48
-"""Items of each task suite that are asked at each interpolation coefficient."""
+"""Items of each task suite that are measured at each interpolation coefficient."""
 
 
 @dataclass(frozen=True)
 class BudgetSearch:
-    """What is asked at each interpolation coefficient.
+    """What is measured at each interpolation coefficient, and which coefficients are tried.
 
     Attributes:
         preprocessor: makes the models' inputs.
@@ -46,8 +50,8 @@ class BudgetSearch:
         settings: how items are put.
         limits: the budget by name, as a recipe has it; empty to measure only.
         confidence: of the budget.
-        alphas: settings to try, rising.
-        groups: part of each setting that layers take whose names match a pattern.
+        alphas: interpolation coefficients to try, rising.
+        groups: share of each coefficient for layers whose names match a pattern.
     """
 
     preprocessor: Preprocessor
@@ -61,9 +65,14 @@ class BudgetSearch:
 
     @classmethod
     def of(
-        cls, recipe: Controlling, preprocessor: Preprocessor, control: Suites, task: Sequence[Suite], settings: Settings
+        cls,
+        recipe: BudgetOptions,
+        preprocessor: Preprocessor,
+        control: Suites,
+        task: Sequence[Suite],
+        settings: Settings,
     ) -> BudgetSearch:
-        """As a recipe says."""
+        """The search of a recipe; see `among`."""
         return cls.among(
             preprocessor,
             control,
@@ -77,23 +86,37 @@ class BudgetSearch:
 
     @classmethod
     def among(
-        cls, preprocessor: Preprocessor, control: Suites, task: Sequence[Suite], settings: Settings, **told: Any
+        cls, preprocessor: Preprocessor, control: Suites, task: Sequence[Suite], settings: Settings, **decided: Any
     ) -> BudgetSearch:
-        """With few items of the task. No answers are written to completions: their limit is of the cross-entropy."""
+        """A search with few items of the task, and with held-out text by its blocks.
+
+        No answers are written to completions: their limit is of the cross-entropy. `decided` are the other attributes.
+        """
         few = [replace(suite, items=evenly(suite.items, TASK_ITEMS)) for suite in task]
-        put = replace(settings, generate=0, window=min(WINDOW, settings.window), drift=False)
-        apart = blocked(control.held_out_text, max(put.held_out_tokens // WINDOW, 1))
-        return cls(preprocessor, replace(control, held_out_text=apart), few, put, **told)
+        brief = replace(settings, generate=0, window=min(WINDOW, settings.window), drift=False)
+        apart = blocked(control.held_out_text, max(brief.held_out_tokens // WINDOW, 1))
+        return cls(preprocessor, replace(control, held_out_text=apart), few, brief, **decided)
+
+    @property
+    def suites(self) -> list[Suite]:
+        """All suites, those of control data first."""
+        return [*self.control.all, *self.task]
 
     def at(self, alpha: float) -> float | dict[str, float]:
-        """What `scaled` is told for a setting: layers of no group take it whole."""
+        """A coefficient in the form that `scaled` takes: layers of no group take all of it."""
         if not self.groups:
             return alpha
         return {**{name: alpha * share for name, share in self.groups.items()}, ".*": alpha}
 
+    def windows(self) -> list[Window]:
+        """Windows of the held-out text; none where the models read none."""
+        if not self.preprocessor.reads_text or not self.control.held_out_text:
+            return []
+        return windows_of(self.preprocessor.tokenizer, self.control.held_out_text, self.settings)
+
 
 class Outcome(BaseModel):
-    """What became of a budget: the certificates at the delivered setting (at the first, if none is), and the curve."""
+    """The certificates at the delivered coefficient (at the first, if none is delivered), and the curve."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -102,11 +125,11 @@ class Outcome(BaseModel):
 
     @classmethod
     def of_base(cls, job: BudgetSearch) -> Outcome:
-        """The update scaling at 0: the base, of which nothing needs to be measured."""
+        """The outcome at α = 0: the base, of which nothing needs to be measured."""
         return cls(scaling=Scaling(alpha=0.0, alphas=tuple(job.alphas), groups=dict(job.groups)))
 
     def noted(self, notes: Sequence[str]) -> Outcome:
-        """The same with notes beside the update scaling."""
+        """The same with more notes beside the scaling."""
         note = " ".join([self.scaling.note, *notes]).strip()
         return self.model_copy(update={"scaling": self.scaling.model_copy(update={"note": note})})
 
@@ -116,95 +139,164 @@ class Outcome(BaseModel):
         return all(one.kept for one in self.budget)
 
 
-def turn(
-    pair: Pair, job: BudgetSearch, progress: Progress, origin: Mapping[str, tuple[Response, ...]] | None = None
-) -> tuple[Outcome, Predictions]:
-    """Measure along the scaling path, from the base towards all that was trained; with limits, up to the first not certified.
+@dataclass(frozen=True)
+class Step:
+    """Base and tuned model at one interpolation coefficient.
 
-    The settings are tested in a fixed order, so what is certified holds together (`retain.budget.certify`), and the
+    Attributes:
+        job: the search.
+        alpha: the coefficient.
+        base: the base's predictions.
+        tuned: those of the scaled model.
+        windows: of held-out text.
+        sums: of both models on the windows.
+    """
+
+    job: BudgetSearch
+    alpha: float
+    base: Predictions
+    tuned: Predictions
+    windows: Sequence[Window]
+    sums: WindowSums
+
+    @cached_property
+    def certificates(self) -> dict[str, Certificate]:
+        """The certificate of each limit, by its name."""
+        return {
+            name: certify(self._losses(name, limit), self.job.confidence) for name, limit in self.job.limits.items()
+        }
+
+    def _losses(self, name: str, limit: float) -> ControlLosses:
+        if name == KL:
+            return kl_losses(self.sums, [window.domain for window in self.windows], limit)
+        if name not in self.columns:
+            raise InputError(f"budget: {name} has no item that both models were scored on.")
+        return suite_losses(self.columns[name], limit)
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """The deciding metric of each suite of which some item was scored on both sides."""
+        found = (paired(suite, self.base, self.tuned) for suite in (*self.job.task, *self.job.control.all))
+        return {one.suite.name: one.columns[0] for one in found if one.columns}
+
+    @property
+    def kept(self) -> bool:
+        """Whether every limit is certified here."""
+        return all(one.kept for one in self.certificates.values())
+
+    def points(self) -> list[ScalingPoint]:
+        """The points of the curve at this coefficient: one a suite, and one of the held-out text."""
+        suites = (*self.job.task, *self.job.control.all)
+        points = [self._suite_point(suite) for suite in suites if suite.name in self.columns]
+        return [*points, self._kl_point()] if self.sums.tokens else points
+
+    def _suite_point(self, suite: Suite) -> ScalingPoint:
+        evidence = evaluate(self.columns[suite.name], np.random.default_rng(self.job.settings.seed))
+        return ScalingPoint(
+            alpha=self.alpha,
+            part=suite.part,
+            name=suite.name,
+            metric=evidence.metric,
+            n=evidence.n,
+            base=evidence.base,
+            tuned=evidence.tuned,
+            loss=evidence.loss,
+            interval=evidence.loss_interval,
+            **self._certified(suite.name),
+        )
+
+    def _kl_point(self) -> ScalingPoint:
+        found = drift_summary(self.sums, np.random.default_rng(self.job.settings.seed))
+        return ScalingPoint(
+            alpha=self.alpha,
+            part="held-out",
+            name=KL,
+            metric=KL_DIVERGENCE,
+            n=len(self.sums.tokens),
+            base=0.0,
+            tuned=found.kl_nats_per_token or 0.0,
+            loss=found.kl_nats_per_token or 0.0,
+            interval=found.kl_interval,
+            **self._certified(KL),
+        )
+
+    def _certified(self, name: str) -> dict[str, float | bool]:
+        certificate = self.certificates.get(name)
+        return {} if certificate is None else {"bound": certificate.bound, "kept": certificate.kept}
+
+
+def search(
+    pair: Pair, job: BudgetSearch, events: Events, origin: Mapping[str, tuple[Response, ...]] | None = None
+) -> tuple[Outcome, Predictions]:
+    """Measure at rising coefficients; with limits, up to the first at which one is not certified.
+
+    The coefficients are tested in a fixed order, so what is certified holds together (`retain.budget.certify`), and the
     largest is delivered.
 
     Args:
         pair: base and all that was trained.
-        job: what is asked.
-        progress: display for progress bars.
+        job: what is measured.
+        events: receives the progress.
         origin: responses of an earlier base to control suites, which then count instead of this base's.
 
     Returns:
-        What became of it, and what the base answered.
+        The outcome, and the predictions of the base.
 
     Raises:
         InputError: the update cannot be scaled, or a suite has no range.
     """
-    asked = [*job.control.all, *job.task]
-    windows = _windows(job)
+    windows = job.windows()
     with pair.base() as model:
         base = collect_predictions(
-            model, job.preprocessor, asked, job.settings, progress, "control data: the base answers"
+            model, job.preprocessor, job.suites, job.settings, events, "control data: the base answers"
         )
     base = base.model_copy(update={"responses": {**base.responses, **(origin or {})}})
-    found: list[list[Certificate]] = []
-    curve: list[ScalingPoint] = []
+    steps: list[Step] = []
     for alpha in job.alphas:
-        told = f"control data at α = {alpha:g}"
-        with scaled(pair.tuned_model, job.at(alpha), base=pair.separate_base):
-            with pair.tuned() as model:
-                tuned = collect_predictions(model, job.preprocessor, asked, job.settings, progress, told)
-            sums = _sums(pair, job, windows, progress, told)
-        certificates = _certificates(job, base, tuned, windows, sums)
-        curve += _points(job, alpha, base, tuned, sums, {one.name: one for one in certificates})
-        found.append(certificates)
-        if not all(one.kept for one in certificates):
+        steps.append(_step(pair, job, events, alpha, base, windows))
+        if not steps[-1].kept:
             break
-    passed = fixed_sequence(found) if job.limits else len(job.alphas)
-    alpha = job.alphas[passed - 1] if passed else 0.0
-    shown = found[max(passed - 1, 0)]
+    passed = fixed_sequence([list(step.certificates.values()) for step in steps]) if job.limits else len(job.alphas)
+    shown = steps[max(passed - 1, 0)]
     outcome = Outcome(
-        budget=tuple(map(_record, shown)),
-        scaling=Scaling(alpha=alpha, alphas=tuple(job.alphas), groups=dict(job.groups), curve=tuple(curve)),
+        budget=tuple(map(_record, shown.certificates.values())),
+        scaling=Scaling(
+            alpha=job.alphas[passed - 1] if passed else 0.0,
+            alphas=tuple(job.alphas),
+            groups=dict(job.groups),
+            curve=tuple(point for step in steps for point in step.points()),
+        ),
     )
-    if 0 < passed < len(found):
-        outcome = outcome.noted([_in_the_way(job.alphas[passed], found[passed])])
+    if 0 < passed < len(steps):
+        outcome = outcome.noted([_in_the_way(steps[passed])])
     return outcome, base
 
 
-def _in_the_way(alpha: float, certificates: Sequence[Certificate]) -> str:
-    """Which limits the next setting could not be shown to keep, and what would settle it."""
-    missed = " ".join(plain(one) for one in certificates if not one.kept)
-    return f"More of the update, α = {alpha:g}, was not delivered. {missed}"
+def _step(
+    pair: Pair, job: BudgetSearch, events: Events, alpha: float, base: Predictions, windows: Sequence[Window]
+) -> Step:
+    """Measure the tuned model at one coefficient."""
+    label, preprocessor, sums = f"control data at α = {alpha:g}", job.preprocessor, WindowSums()
+    with scaled(pair.tuned_model, job.at(alpha), base=pair.separate_base):
+        with pair.tuned() as model:
+            tuned = collect_predictions(model, preprocessor, job.suites, job.settings, events, label)
+        if windows and preprocessor.reads_text:
+            pad_id = padding_id(preprocessor.tokenizer)
+            sums = read_windows(pair, windows, pad_id, events, f"{label}, held-out text")
+    return Step(job, alpha, base, tuned, windows, sums)
 
 
-def _windows(job: BudgetSearch) -> list[Window]:
-    if not isinstance(job.preprocessor, TextPreprocessor) or not job.control.held_out_text:
-        return []
-    return windows_of(job.preprocessor.tokenizer, job.control.held_out_text, job.settings)
-
-
-def _sums(pair: Pair, job: BudgetSearch, windows: Sequence[Window], progress: Progress, told: str) -> WindowSums:
-    if not windows or not isinstance(job.preprocessor, TextPreprocessor):
-        return WindowSums()
-    return read_windows(pair, windows, padding_id(job.preprocessor.tokenizer), progress, f"{told}, held-out text")
-
-
-def _certificates(
-    job: BudgetSearch, base: Predictions, tuned: Predictions, windows: Sequence[Window], sums: WindowSums
-) -> list[Certificate]:
-    suites = {suite.name: suite for suite in job.control.all}
-    return [
-        certify(
-            kl_evidence(sums, [window.domain for window in windows], limit)
-            if name == KL
-            else suite_evidence(suites[name], base, tuned, limit),
-            job.confidence,
-        )
-        for name, limit in job.limits.items()
-    ]
+def _in_the_way(step: Step) -> str:
+    """A note on the limits that this step could not be shown to keep, and on what would settle them."""
+    missed = " ".join(sentence(one) for one in step.certificates.values() if not one.kept)
+    return f"More of the update, α = {step.alpha:g}, was not delivered. {missed}"
 
 
 def _record(certificate: Certificate) -> BudgetRecord:
     scale = 100.0 if certificate.unit == "points" else 1.0
     return BudgetRecord(
         name=certificate.name,
+        metric=certificate.metric,
         limit=certificate.limit * scale,
         unit=certificate.unit,
         confidence=certificate.confidence,
@@ -216,82 +308,5 @@ def _record(certificate: Certificate) -> BudgetRecord:
         method=certificate.method,
         clipped=certificate.clipped,
         items_needed=certificate.items_needed,
-        told=plain(certificate),
+        message=sentence(certificate),
     )
-
-
-def _points(
-    job: BudgetSearch,
-    alpha: float,
-    base: Predictions,
-    tuned: Predictions,
-    sums: WindowSums,
-    certificates: Mapping[str, Certificate],
-) -> list[ScalingPoint]:
-    points = [
-        _suite_point(job, suite, alpha, base, tuned, certificates.get(suite.name))
-        for suite in (*job.task, *job.control.all)
-        if columns(suite, base, tuned)
-    ]
-    return points + ([_kl_point(job, alpha, sums, certificates.get(KL))] if sums.tokens else [])
-
-
-def _suite_point(
-    job: BudgetSearch,
-    suite: Suite,
-    alpha: float,
-    base: Predictions,
-    tuned: Predictions,
-    certificate: Certificate | None,
-) -> ScalingPoint:
-    column = columns(suite, base, tuned)[0]
-    score = task_score(
-        suite.name,
-        column.metric.name,
-        column.metric.higher_is_better,
-        column.base,
-        column.tuned,
-        generator=np.random.default_rng(job.settings.seed),
-        weights=column.weights,
-        groups=column.groups,
-    )
-    low, high = score.interval
-    return ScalingPoint(
-        alpha=alpha,
-        part=suite.part,
-        name=suite.name,
-        metric=score.metric,
-        n=score.n,
-        base=score.base,
-        tuned=score.tuned,
-        loss=-score.gain,
-        interval=(-high, -low) if score.higher_is_better else (low, high),
-        **_told(certificate),
-    )
-
-
-def _kl_point(job: BudgetSearch, alpha: float, sums: WindowSums, certificate: Certificate | None) -> ScalingPoint:
-    found = drift_summary(
-        sums.column("base_nll"),
-        sums.column("tuned_nll"),
-        sums.column("kl"),
-        sums.column("churn"),
-        sums.column("tokens"),
-        np.random.default_rng(job.settings.seed),
-    )
-    return ScalingPoint(
-        alpha=alpha,
-        part="held_out_text",
-        name=KL,
-        metric="kl_nats_per_token",
-        n=len(sums.tokens),
-        base=0.0,
-        tuned=found.kl_nats_per_token or 0.0,
-        loss=found.kl_nats_per_token or 0.0,
-        interval=found.kl_interval,
-        **_told(certificate),
-    )
-
-
-def _told(certificate: Certificate | None) -> dict[str, float | bool]:
-    return {} if certificate is None else {"bound": certificate.bound, "kept": certificate.kept}

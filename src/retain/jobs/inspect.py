@@ -1,4 +1,4 @@
-"""Look into what was calibrated: folders of statistics, or the note beside an adapter that began where texts said."""
+"""Inspection of a calibration: folders of second moments, or the note beside an adapter initialised from data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import scipy.linalg
 import torch
 from pydantic import ValidationError
-from rich.progress import Progress
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from retain.compare.inspection_rows import (
     kinds_of,
 )
 from retain.errors import InputError
+from retain.events import Events
 from retain.hf.adapters.initialise import NOTE, NOTE_SCHEMA, read_note
 from retain.linalg.eigenspace import DENSE_LIMIT, top_eigenspace
 from retain.linalg.subspaces import subspace_overlap
@@ -41,13 +41,13 @@ PARTS = ("learn", "keep")
 ADAPTER = "adapter_config.json"
 
 
-def inspect(path: str | Path, rank: int, progress: Progress) -> View:
-    """What a folder of statistics, or an adapter's note, says of a model and its texts.
+def inspect(path: str | Path, rank: int, events: Events) -> View:
+    """The facts of a folder of second moments, or of an adapter's note, for the report.
 
     Args:
-        path: what `retain calibrate` wrote, one of its sets, an adapter, or a run with an adapter in it.
-        rank: how many leading directions of both sets are compared; used for statistics only.
-        progress: display for the bar.
+        path: a folder that `retain calibrate` wrote, one of its sets, an adapter, or a run with an adapter in it.
+        rank: number of leading directions of both sets that are compared; used for second moments only.
+        events: receives the progress.
 
     Raises:
         InputError: there is nothing of that kind, or it is damaged.
@@ -59,7 +59,7 @@ def inspect(path: str | Path, rank: int, progress: Progress) -> View:
         raise InputError(f"{folder}: no such folder; give one that `retain calibrate` wrote, or an adapter's.")
     sets = _sets(folder)
     if sets:
-        return _statistics_view(folder, {name: load(place) for name, place in sets.items()}, rank, progress)
+        return _statistics_view(folder, {name: load(place) for name, place in sets.items()}, rank, events)
     for adapter in (folder, folder / "adapter"):
         if (adapter / NOTE).is_file():
             return _start_view(adapter)
@@ -67,7 +67,7 @@ def inspect(path: str | Path, rank: int, progress: Progress) -> View:
 
 
 def _sets(folder: Path) -> dict[str, Path]:
-    """The sets of statistics in a folder, by their part; the folder itself where it is one."""
+    """The sets of second moments in a folder, by their part; the folder itself where it is one."""
     if (folder / MANIFEST).is_file():
         return {folder.resolve().name: folder}
     found = {}
@@ -104,10 +104,10 @@ def _nothing(folder: Path) -> str:
     )
 
 
-# Statistics -----------------------------------------------------------------------------------------------------------
+# Second moments ------------------------------------------------------------------------------------------------------
 
 
-def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, progress: Progress) -> StatisticsView:
+def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, events: Events) -> StatisticsView:
     told = []
     if any(a.manifest.model_hash != b.manifest.model_hash for a, b in pairwise(found.values())):
         told.append(
@@ -115,11 +115,11 @@ def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, p
         )
     groups = list(_groups(found))
     kinds = kinds_of(layer for group in groups for layer in group)
-    bar = progress.add_task("looking at inputs", total=len(groups))
+    task = events.task("looking at inputs", total=len(groups))
     rows = []
     for group in groups:
         rows.append(_input_row(found, group, kinds, rank, comparable=not told))
-        progress.advance(bar)
+        task.advance()
     return StatisticsView(
         source=str(folder),
         rank=rank,
@@ -174,7 +174,7 @@ def _input_row(
 
 
 def _facts(statistics: Statistics, layer: str, count: int) -> tuple[InputFacts, Tensor]:
-    """What there is to say of one input, and its leading directions (n, ≤ count); none where every input was 0."""
+    """The facts of one input, and its leading directions (n, ≤ count); none where every input was 0."""
     sums = statistics.moments(layer)
     C = second_moment(sums, bias=False)
     trace = float(C.diagonal().sum())
@@ -248,7 +248,7 @@ def _short(error: Exception) -> str:
 
 
 def _outputs(adapter: Path) -> Callable[[str], int | None]:
-    """How many outputs each layer has, read from the shapes of the adapter's weights where they are there."""
+    """The number of outputs of each layer, read from the shapes of the adapter's weights where they are there."""
     ending, sizes = ".lora_B.weight", {}
     try:
         with safe_open(str(adapter / "adapter_model.safetensors"), framework="pt") as file:

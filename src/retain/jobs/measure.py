@@ -1,31 +1,31 @@
-"""The report without our training: measure any pair of base and tuned model, from Python or by paths."""
+"""`retain measure`, by paths or in Python: any pair of base and tuned model, however it was trained."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
-from retain.data.preprocess import broken_images
+from retain.data.images import broken_images
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.runner import Measured, measure_pair
-from retain.evaluate.suites.suite import Settings, Suites
+from retain.evaluate.suites.suite import Suites
+from retain.events import Events
 from retain.hf.models.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.harness_record import with_harness_tasks
-from retain.jobs.inputs.families import family_of_model, harness_problems, judge_problems, unknown_classes, wrong_kinds
-from retain.jobs.inputs.given import Given, given_preprocessor, given_suites
-from retain.jobs.inputs.opening import Opening, read_opened
-from retain.jobs.inputs.prepare import settings_of, suite_hashes
+from retain.jobs.inputs.data import suite_hashes
+from retain.jobs.inputs.families import family_of_model, harness_problems, judge_problems, unknown_classes, unmeasurable
+from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.opening import Opening, read_tuned_data
+from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
+from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
 from retain.records.result import Cost, MethodRecord, Parameters, Result
 
@@ -43,36 +43,33 @@ def measure(
     show_progress: bool = True,
     **settings: Any,
 ) -> Result:
-    """The same record that `retain tune` writes, for models that were tuned in any other way.
+    """Measure a tuned model against its base; the record is that of `retain tune`.
 
     Args:
-        base: the untouched base model; or a `PeftModel` alone, whose base is seen by switching its adapter off.
+        base: the untouched base model; or a `PeftModel` alone, whose base is the model with its adapter off.
         tuned: the tuned model: a `PeftModel` or a whole model. Not needed when `base` is a `PeftModel`.
         tokenizer: the base's tokenizer, for models that read text.
         processor: the base's image processor, for models that read images.
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
-        keep: what must stay: suites by name or file, data, or `{suite name: data or rows}`.
+        keep: retention suites by name or file, data, or `{suite name: data or rows}`.
         held_out_text: path (or data set id) of text on which drift is measured; several are told apart as domains.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
-        show_progress: whether bars are shown on a terminal.
+        show_progress: whether progress is shown.
         settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `held_out_tokens=4096`.
 
     Returns:
         The record. The models come back as they were: mode, adapter state, weights.
 
     Raises:
-        InputError: with every problem of the data; or the base cannot be seen in the model given.
-        RetainError: the two models cannot be asked alike (another dtype, attention, device).
+        InputError: with every problem of the data; or the model given does not carry its base.
+        RetainError: the conditions of the two models differ (dtype, attention, device).
     """
     problems: list[str] = []
-    try:
-        chosen = replace(Settings(), **settings)
-    except TypeError as error:
-        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
+    chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, chosen)
     suites = given_suites(test, keep, held_out_text, problems)
     family = family_of_model(base, preprocessor)
-    problems += wrong_kinds(family, suites)
+    problems += unmeasurable(family, suites)
     problems += unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
     problems += broken_images(suites.measured_items)
     problems += judge_problems(chosen.judge)
@@ -81,40 +78,34 @@ def measure(
     if not (suites.all or suites.held_out_text):
         raise InputError("nothing to measure: give at least one of test, keep and reference.")
     pair = Pair.of(base, tuned)
-    console = make_console()
-    console.quiet = not show_progress
-    began = time.perf_counter()
-    with showing_progress(console) as progress:
-        measured = measure_pair(pair, preprocessor, suites, chosen, progress)
-    took = time.perf_counter() - began
+    with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
+        measured = measure_pair(pair, preprocessor, suites, chosen, events)
     name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
-    result = _result(name, pair, suites, measured, model_hash(base), took)
+    result = _result(name, pair, suites, measured, model_hash(base), measuring.seconds)
     return result if output is None else write_record(Path(output), result, measured.items)
 
 
-def measure_recipe(recipe: MeasureRecipe, progress: Progress) -> Result:
-    """Measure by paths or hub ids, as `retain measure` does; see `measure`.
+def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
+    """Measure models by paths or hub ids, as `retain measure` does; see `measure`.
 
     Raises:
         InputError: with every problem of data and models.
     """
     problems: list[str] = []
-    materials = read_opened(recipe, problems)
-    problems += harness_problems(recipe.lm_eval, materials.family, materials.suites)
+    data = read_tuned_data(recipe, problems)
+    problems += harness_problems(recipe.lm_eval, data.family, data.suites)
     if problems:
         raise InputError(problems)
-    opened, suites, settings = Opening(recipe, materials, progress), materials.suites, settings_of(recipe)
-    preprocessor = opened.preprocessor
-    began = time.perf_counter()
-    answers = collect_predictions(opened.base, preprocessor, suites.all, settings, progress, "the base answers")
-    took = time.perf_counter() - began
+    opened, suites, settings = Opening(recipe, data, events), data.suites, settings_of(recipe)
+    preprocessor, measuring = opened.preprocessor, Stopwatch()
+    with measuring:
+        predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
     pair = opened.pair()
-    began = time.perf_counter()
-    measured = measure_pair(pair, preprocessor, suites, settings, progress, answers)
-    measured = with_harness_tasks(measured, pair, preprocessor, recipe, progress)
-    took += time.perf_counter() - began
+    with measuring:
+        measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
+        measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
-    result = _result(recipe.model, pair, suites, measured, opened.base_hash, took)
+    result = _result(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
     return write_record(Path(recipe.output), result, measured.items)
 
 

@@ -1,4 +1,4 @@
-"""The means of a recipe as callbacks of the training, and the rows that replay adds to it."""
+"""The regularisation of a recipe: callbacks of the training, and the rows that replay adds to it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
-from retain.data.preprocess import Preprocessor, TextPreprocessor
-from retain.data.tokens import pad
-from retain.hf.models.inference import padding_id
+from retain.data.preprocess import Inputs, Preprocessor
 from retain.recipe import KL, Recipe
-from retain.train.loop import Lessons
+from retain.train.loop import TrainingSet
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.replay import mix_replay
@@ -24,26 +21,27 @@ AIM = 0.7
 """Share of the budget's KL that training aims at: the certificate's bound lies above what is observed."""
 
 PROBES = 8
-"""Sequences (or images) to keep that are watched, and not trained with the KL penalty or replayed."""
+"""Sequences (or images) to keep that the KL monitor measures on; they are neither penalised nor replayed."""
 
 LONGEST = 128
-"""Tokens of a sequence to keep that are trained with the KL penalty or watched at most: an trained with the KL penalty batch should cost less than a step."""
+"""Tokens of a sequence to keep, at most, for the KL penalty and the KL monitor: a batch of them should cost less than a
+training step."""
 
 
 def with_regularisers(
-    lessons: Lessons, rows: Sequence[Any], recipe: Recipe, preprocessor: Preprocessor, teacher: Any = None
-) -> tuple[Lessons, list[TrainerCallback]]:
-    """Add what the recipe says against forgetting to a training.
+    training_set: TrainingSet, rows: Sequence[Any], recipe: Recipe, preprocessor: Preprocessor, teacher: Any = None
+) -> tuple[TrainingSet, list[TrainerCallback]]:
+    """Add a recipe's regularisation to a training.
 
     Args:
-        lessons: what is to be learned.
-        rows: text to keep as token ids, or images; empty where no means reads it.
-        recipe: names the means.
+        training_set: the items to learn.
+        rows: text to keep as token ids, or images; empty where no regulariser reads any.
+        recipe: names the regularisers.
         preprocessor: makes the model's inputs.
         teacher: the base as a model of its own, where it is not inside the model.
 
     Returns:
-        The lessons, with replayed rows among them, and the callbacks.
+        The training set, with replayed rows in it, and the callbacks.
     """
     order = list(rows)
     random.Random(recipe.seed).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
@@ -63,20 +61,11 @@ def with_regularisers(
         callbacks.append(KLMonitor(_batches(probes, PROBES // 2, preprocessor), limit=limit, teacher=teacher))
     if recipe.replay:
         replayed = [{"input_ids": list(ids), "labels": list(ids)} for ids in kept]
-        lessons = replace(lessons, rows=mix_replay(lessons.rows, replayed, recipe.replay, recipe.seed))
-    return lessons, callbacks
+        mixed = mix_replay(training_set.rows, replayed, recipe.replay, recipe.seed)
+        training_set = replace(training_set, rows=mixed)
+    return training_set, callbacks
 
 
-def _batches(rows: Sequence[Any], size: int, preprocessor: Preprocessor) -> list[dict[str, Any]]:
-    """Model inputs of the text or images to keep; sequences of like length together."""
-    if not isinstance(preprocessor, TextPreprocessor):
-        return [dict(preprocessor.batch(rows[start : start + size])) for start in range(0, len(rows), size)]
-    cut = sorted((list(ids)[:LONGEST] for ids in rows if len(ids) > 1), key=len)
-    parts = [cut[start : start + size] for start in range(0, len(cut), size)]
-    return [
-        {
-            "input_ids": torch.tensor(pad(part, padding_id(preprocessor.tokenizer))),
-            "attention_mask": torch.tensor(pad([[1] * len(ids) for ids in part], 0)),
-        }
-        for part in parts
-    ]
+def _batches(rows: Sequence[Any], size: int, preprocessor: Preprocessor) -> list[Inputs]:
+    """Model inputs of the text or images to keep that a model predicts anything of."""
+    return preprocessor.row_batches(preprocessor.predicting_rows(rows), size, LONGEST)

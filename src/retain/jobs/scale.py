@@ -1,36 +1,36 @@
-"""`retain scale`, by path or in Python: measure along the scaling path, keep a budget, write the adapter at a setting."""
+"""`retain scale`, by path or in Python: measure an update at rising coefficients, keep a budget, write the adapter."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
-from retain.data.preprocess import Preprocessor, TextPreprocessor
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
-from retain.evaluate.pair import Pair
-from retain.evaluate.suites.suite import Settings, Suites
+from retain.evaluate.pair import Pair, carries_base
+from retain.evaluate.suites.suite import Suites
+from retain.events import Events
 from retain.hf.models.head import BASE_HEAD
-from retain.hf.models.sides import is_adapted, mutates_base
+from retain.hf.models.sides import is_adapted
 from retain.hf.scaling import ensure_scalable, keeps_its_form, merged_at, write_at
-from retain.jobs.budget_search import BudgetSearch, Outcome, turn
+from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.continue_run import origin_predictions
-from retain.jobs.inputs.given import Given, given_preprocessor, given_suites
-from retain.jobs.inputs.opening import Opening, read_opened
-from retain.jobs.inputs.prepare import settings_of
+from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.opening import Opening, read_tuned_data
+from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
-from retain.recipe import Budget, ScaleRecipe
-from retain.recipe.control_recipe import ALPHAS, alpha_problems
+from retain.recipe import ALPHAS, Budget, ScaleRecipe
+from retain.recipe.budget_options import alpha_problems
 from retain.records.files import write_text
 from retain.report.page.scaling_page import write_scaling
 
-Write = Callable[[Path], Any]
+CONFIDENCE = 0.95
+"""Confidence of a curve without a budget."""
 
 
 def scale(
@@ -49,7 +49,7 @@ def scale(
     show_progress: bool = True,
     **settings: Any,
 ) -> Outcome:
-    """Measure what is learned and lost as an update is scaled from the base to all of it; with a budget, keep it.
+    """Measure gain and loss as an update is scaled from the base to all of it; with a budget, keep it.
 
     All data given are control data: none of it may have been trained or calibrated on, nor be reported later as
     evaluation.
@@ -63,9 +63,9 @@ def scale(
         test: held-out task data, for the curve.
         keep: what must stay.
         held_out_text: text on which KL is measured.
-        output: folder for `adapter` at the certified setting, `scaling.json` and plot; None writes nothing.
-        alphas: settings to try, rising, in (0, 1].
-        groups: part of each setting that layers take whose names match a pattern.
+        output: folder for `adapter` at the certified coefficient, `scaling.json` and plot; None writes nothing.
+        alphas: interpolation coefficients to try, rising, in (0, 1].
+        groups: share of each coefficient for layers whose names match a pattern.
         show_progress: whether bars are shown on a terminal.
         settings: fields of `retain.evaluate.suites.suite.Settings`.
 
@@ -76,85 +76,83 @@ def scale(
         InputError: with every problem of the data; or the update cannot be scaled.
     """
     problems: list[str] = []
-    try:
-        chosen = replace(Settings(), **settings)
-    except TypeError as error:
-        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
+    chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, chosen)
     suites = given_suites(test, keep, held_out_text, problems)
-    limits = {} if budget is None else budget.limits
+    limits, confidence = ({}, CONFIDENCE) if budget is None else (budget.limits, budget.confidence)
     problems += alpha_problems(alphas)
-    problems += limit_problems(suites, limits, 0.95 if budget is None else budget.confidence)
+    problems += limit_problems(suites, limits, confidence)
     if problems:
         raise InputError(problems)
-    alone = tuned is not None and is_adapted(tuned) and not mutates_base(tuned)
-    pair = Pair(tuned) if alone else Pair.of(base, tuned)
+    pair = Pair(tuned) if tuned is not None and carries_base(tuned) else Pair.of(base, tuned)
     ensure_scalable(pair.tuned_model, pair.separate_base)
-    put = replace(chosen, generate=0, drift=False)
-    confidence = 0.95 if budget is None else budget.confidence
     job = BudgetSearch.among(
         preprocessor,
         Suites(suites.of("keep"), suites.held_out_text),
         suites.of("task"),
-        put,
+        chosen,
         limits=limits,
         confidence=confidence,
         alphas=alphas,
         groups=groups or {},
     )
-    console = make_console()
-    console.quiet = not show_progress
-    with showing_progress(console) as progress:
-        outcome, _ = turn(pair, job, progress)
+    with showing_progress(make_console(quiet=not show_progress)) as events:
+        outcome, _ = search(pair, job, events)
     if output is not None:
         _write(outcome, pair, job, outcome.scaling.alpha if limits else None, Path(output))
     return outcome
 
 
-def scale_recipe(recipe: ScaleRecipe, progress: Progress) -> tuple[Outcome, list[Path]]:
-    """Do what `retain scale` is told.
+def scale_recipe(recipe: ScaleRecipe, events: Events) -> tuple[Outcome, list[Path]]:
+    """Scale a tuned model as `retain scale` does.
 
     Returns:
-        What became of it, and the paths of what was written.
+        The outcome, and the paths of what was written.
 
     Raises:
         InputError: with every problem of data and models.
     """
     problems: list[str] = []
-    materials = read_opened(recipe, problems)
+    data = read_tuned_data(recipe, problems)
     limits = {} if recipe.alpha is not None else recipe.budget
-    suites = materials.suites
+    suites = data.suites
     problems += limit_problems(suites, limits, recipe.confidence, recipe.control_share)
-    problems += find_overlaps(materials.train, suites.task_items, suites.keep_items, suites.held_out_text_joined)
+    problems += find_overlaps(data.train, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     if problems:
         raise InputError(problems)
-    control = split(suites, limits, recipe.control_share).control if limits else suites
-    opened = Opening(recipe, materials, progress)
+    opened = Opening(recipe, data, events)
     pair = opened.pair()
     ensure_scalable(pair.tuned_model, pair.separate_base)
+    job = _search_of(recipe, limits, suites, opened.preprocessor)
+    origin, notes = origin_predictions(recipe.origin, job) if limits else ({}, [])
+    outcome = search(pair, job, events, origin)[0] if job.alphas else Outcome.of_base(job)
+    chosen = recipe.alpha if recipe.alpha is not None else (outcome.scaling.alpha if limits else None)
+    if recipe.alpha is not None:
+        note = f"The setting α = {recipe.alpha:g} was asked for; nothing is promised of it."
+        outcome = Outcome(scaling=outcome.scaling.model_copy(update={"alpha": recipe.alpha})).noted([note])
+    outcome = outcome.noted(notes)
+    return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), Path(recipe.tuned).expanduser())
+
+
+def _search_of(
+    recipe: ScaleRecipe, limits: Mapping[str, float], suites: Suites, preprocessor: Preprocessor
+) -> BudgetSearch:
+    """The search of a recipe: on control data where there are limits, else on all data; at α alone where it has one."""
+    control = split(suites, limits, recipe.control_share).control if limits else suites
     job = BudgetSearch.of(
         recipe.model_copy(update={"budget": limits}),
-        opened.preprocessor,
-        Suites([suite for suite in control.all if suite.part == "keep"], control.held_out_text),
+        preprocessor,
+        Suites(control.of("keep"), control.held_out_text),
         suites.of("task"),
         settings_of(recipe),
     )
-    if recipe.alpha is not None:
-        job = replace(job, alphas=[recipe.alpha] if recipe.alpha else [])
-    origin, notes = origin_predictions(recipe.origin, job) if limits else ({}, [])
-    outcome = turn(pair, job, progress, origin)[0] if job.alphas else Outcome.of_base(job)
-    chosen = recipe.alpha if recipe.alpha is not None else (outcome.scaling.alpha if limits else None)
-    if recipe.alpha is not None:
-        asked = f"The setting α = {recipe.alpha:g} was asked for; nothing is promised of it."
-        outcome = Outcome(scaling=outcome.scaling.model_copy(update={"alpha": recipe.alpha})).noted([asked])
-    outcome = outcome.noted(notes)
-    return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), Path(recipe.tuned).expanduser())
+    return job if recipe.alpha is None else replace(job, alphas=[recipe.alpha] if recipe.alpha else [])
 
 
 def _write(
     outcome: Outcome, pair: Pair, job: BudgetSearch, alpha: float | None, output: Path, beside: Path | None = None
 ) -> list[Path]:
-    """The adapter at a setting (None: none was chosen), then what was measured and its plot."""
+    """Write the adapter at a coefficient (None: none was chosen), the outcome and its plot."""
     written = []
     for old in ("adapter", "model"):
         shutil.rmtree(output / old, ignore_errors=True)
@@ -168,11 +166,11 @@ def _write(
 def write_setting(
     pair: Pair, alpha: float | dict[str, float], preprocessor: Preprocessor, output: Path, beside: Path | None = None
 ) -> Path:
-    """Write what a interpolation coefficient delivers: `adapter`, or the whole `model` where no adapter of its form can.
+    """Write the update at a coefficient: as `adapter`, or as a whole `model` where no adapter of its form can hold it.
 
     Args:
         pair: base and all that was trained.
-        alpha: the setting.
+        alpha: the interpolation coefficient, or those of layers by patterns of their names.
         preprocessor: its tokenizer or processor is saved too.
         output: the folder to write into.
         beside: where all that was trained lies; the head that the base was measured with is copied from there.
@@ -182,11 +180,9 @@ def write_setting(
     """
     whole = not is_adapted(pair.tuned_model) or keeps_its_form(pair.tuned_model) is not None
     target = output / ("model" if whole else "adapter")
-    put = merged_at if whole and is_adapted(pair.tuned_model) else write_at
-    put(pair.tuned_model, alpha, target, base=pair.separate_base)
-    (preprocessor.tokenizer if isinstance(preprocessor, TextPreprocessor) else preprocessor.processor).save_pretrained(
-        target
-    )
+    write = merged_at if whole and is_adapted(pair.tuned_model) else write_at
+    write(pair.tuned_model, alpha, target, base=pair.separate_base)
+    preprocessor.save(target)
     if beside is not None and (beside / BASE_HEAD).is_file():
         (target / BASE_HEAD).write_bytes((beside / BASE_HEAD).read_bytes())
     return target

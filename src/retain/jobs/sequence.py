@@ -1,4 +1,4 @@
-"""A sequence of tasks from the records of its stages: what each stage knew of every task, and what was forgotten."""
+"""A sequence of tasks, from the records of its stages: the accuracy of each stage on every task, and forgetting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Right = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SequenceReport:
-    """What a sequence left.
+    """Accuracy and forgetting over a sequence of tasks.
 
     Attributes:
         tasks: the suites, in the order in which they were learned.
@@ -46,7 +46,7 @@ class SequenceReport:
 
 
 def read_sequence(runs: Sequence[str | Path], tasks: Sequence[str]) -> SequenceReport:
-    """Put the records of all stages together.
+    """Read the records of all stages into one report.
 
     Each stage is a record of base against the model after that stage (`retain measure`), with all tasks' test items
     among its suites; task j is what stage j learned.
@@ -56,8 +56,8 @@ def read_sequence(runs: Sequence[str | Path], tasks: Sequence[str]) -> SequenceR
         tasks: names of the suites, in the order in which the stages learned them.
 
     Raises:
-        InputError: with every problem: records that are missing, of different bases, without one of the suites, or
-            asked of other items.
+        InputError: with every problem: records that are missing, of different bases, without one of the suites, or of
+            other items.
     """
     problems: list[str] = []
     if len(runs) != len(tasks):
@@ -120,14 +120,14 @@ def _metric(items: Sequence[Item]) -> str | None:
     return next((name for name in known if all(item.tuned.scores.get(name) in {0, 1} for item in items)), None)
 
 
-def _asked(item: Item) -> tuple[object, ...]:
-    """What tells one item from another: its text, or its place and group where the text is withheld."""
+def _identity(item: Item) -> tuple[object, ...]:
+    """The identity of an item: its text, or its place and group where the text is withheld."""
     return (item.index, item.group) if item.withheld else (item.question, item.expected)
 
 
 def _rows(task: str, stages: Sequence[Sequence[Item]]) -> Right:
     """Right or wrong of each item (stages + 1, items), row 0 the base."""
-    questions = {tuple(map(_asked, items)) for items in stages}
+    questions = {tuple(map(_identity, items)) for items in stages}
     if len(questions) > 1:
         raise InputError(f"{task}: the stages were asked different items; measure all with the same data.")
     metric = _metric(stages[0])

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from retain.records import numbers
+
 if TYPE_CHECKING:
     from retain.hf.tuners.feature_config import FeatureConfig
     from retain.hf.tuners.feature_layer import FeatureLayer
@@ -195,8 +197,8 @@ def learning_rates_listed() -> str:
     by_rate: dict[float, list[str]] = {}
     for row in rows():
         by_rate.setdefault(row.learning_rate, []).append(row.name)
-    parts = [f"{', '.join(names)} {rate:.0e}".replace("e-0", "e-") for rate, names in by_rate.items()]
-    return "; ".join([*parts, f"others {OTHER_LEARNING_RATE:.0e}".replace("e-0", "e-")])
+    by_rate.setdefault(OTHER_LEARNING_RATE, []).append("others")
+    return "; ".join(f"{numbers.learning_rate(rate)} {', '.join(names)}" for rate, names in by_rate.items())
 
 
 def register_all() -> None:

@@ -1,4 +1,4 @@
-"""What is watched while training runs: its cost, its progress, its health, and a checkpoint at least once a minute."""
+"""Callbacks of the training loop: step times, progress, a stop at numbers that are not finite, timed checkpoints."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import statistics
 import time
 from typing import Any
 
-from rich.progress import Progress, TaskID
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from retain.errors import TrainingError
+from retain.events import Events, Task
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
 class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers is untyped here
-    """Measures each optimizer step's wall time in seconds, with what it waits for its batch, without checkpoints.
+    """Measures the wall time of each optimizer step in seconds, waiting for its batch included, checkpoints left out.
 
-    What was measured travels with the checkpoints.
+    The times travel with the checkpoints.
     """
 
     def __init__(self, seconds: list[float] | None = None) -> None:
@@ -27,7 +27,7 @@ class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # tran
         self._began = 0.0
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint stores, in the form that transformers restores callbacks from."""
+        """The times, in the form that transformers restores callbacks from."""
         return {"args": {"seconds": self.seconds}, "attributes": {}}
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
@@ -35,13 +35,13 @@ class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # tran
         self._began = time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """One step is done, the next begins with waiting for its batch."""
+        """Note the time of the step; the next begins with waiting for its batch."""
         now = time.perf_counter()
         self.seconds.append(now - self._began)
         self._began = now
 
     def on_save(self, *_: Any, **__: Any) -> None:
-        """A checkpoint is no part of a step."""
+        """Start the clock anew: a checkpoint is no part of a step."""
         self._began = time.perf_counter()
 
     @property
@@ -51,7 +51,7 @@ class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # tran
 
 
 class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Asks for a checkpoint whenever the last one is older than `SECONDS_BETWEEN_CHECKPOINTS`."""
+    """Requests a checkpoint whenever the last one is older than `SECONDS_BETWEEN_CHECKPOINTS`."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self.seconds = SECONDS_BETWEEN_CHECKPOINTS if seconds is None else seconds
@@ -66,7 +66,7 @@ class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]  # transformers is
         return control
 
     def on_save(self, *_: Any, **__: Any) -> None:
-        """Count from the end of the save: one that takes long must not follow itself."""
+        """Count from the end of the save, so that one that takes long does not follow itself."""
         self._last = time.monotonic()
 
 
@@ -84,7 +84,7 @@ class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]  # transformers 
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Look at each logged number.
+        """Check each logged loss and gradient norm.
 
         Raises:
             TrainingError: one is NaN or infinite.
@@ -100,22 +100,27 @@ class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]  # transformers 
                 )
 
 
-class ProgressBar(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Shows steps done, the latest loss and the time left on a rich progress display."""
+class ReportProgress(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Reports the steps that are done and the latest loss.
 
-    def __init__(self, progress: Progress, label: str) -> None:
-        self._progress = progress
+    Args:
+        events: receives the progress.
+        label: name of the task; the loss is added to it.
+    """
+
+    def __init__(self, events: Events, label: str) -> None:
+        self._events = events
         self._label = label
-        self._bar: TaskID | None = None
+        self._task: Task | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Open the bar at the step that training begins or goes on at."""
-        self._bar = self._progress.add_task(self._label, total=state.max_steps, completed=state.global_step)
+        """Begin the task at the step that training begins or goes on at."""
+        self._task = self._events.task(self._label, total=state.max_steps, done=state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            self._progress.update(self._bar, completed=state.global_step)
+        """Report the step."""
+        if self._task is not None:
+            self._task.update(done=state.global_step)
 
     def on_log(
         self,
@@ -125,6 +130,6 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]  # transformers is unt
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Show the loss."""
-        if self._bar is not None and logs and "loss" in logs:
-            self._progress.update(self._bar, description=f"{self._label} · loss {float(logs['loss']):.3f}")
+        """Report the loss."""
+        if self._task is not None and logs and "loss" in logs:
+            self._task.update(name=f"{self._label} · loss {float(logs['loss']):.3f}")

@@ -1,4 +1,4 @@
-"""One fine-tune on transformers' Trainer: resumable, watched, and measured."""
+"""The training loop on transformers' Trainer: it resumes, stops when the loss is not finite, and measures its cost."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from retain.data.preprocess import ImagePreprocessor, Preprocessor
+from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import InputError, TrainingError
+from retain.events import Events
 from retain.recipe import Recipe
 from retain.records.result import Cost, CurvePoint
-from retain.train.callbacks import ProgressBar, StepClock, StopWhenNotFinite, TimedCheckpoint
-from retain.train.prefetch import AheadTrainer, reading_threads
+from retain.train.callbacks import ReportProgress, StepClock, StopWhenNotFinite, TimedCheckpoint
+from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class PadCollator:
 
 
 def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = False) -> TrainingArguments:
-    """The Trainer's settings for a recipe. Tokens are not counted in images: transformers would count their pixels.
+    """The Trainer's settings for a recipe.
+
+    Tokens are not counted in images, where transformers would count pixels.
 
     Raises:
         InputError: a field under `training` is unknown or refused by transformers.
@@ -50,7 +52,7 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
     settings: dict[str, Any] = {
         "logging_steps": 5,
         "logging_nan_inf_filter": False,
-        "save_strategy": "no",  # TimedCheckpoint asks instead, by the clock
+        "save_strategy": "no",  # TimedCheckpoint requests them instead, by the clock
         "save_total_limit": 1,
         "weight_decay": 0.0,
         "disable_tqdm": True,
@@ -77,31 +79,40 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """What is trained on: a data set that transformers' Trainer can index, and what makes batches of it."""
+class TrainingSet:
+    """Rows that transformers' Trainer can index, and the collator that makes batches of them.
+
+    Attributes:
+        rows: encoded sequences, or labelled items.
+        collator: makes the model's inputs and `labels` of some rows.
+        cut: how many rows are longer than the model's inputs may be.
+    """
 
     rows: Sequence[Any]
     collator: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+    cut: int = 0
 
     @classmethod
-    def of_text(cls, rows: Sequence[Encoded], pad_id: int) -> Lessons:
+    def of_text(cls, rows: Sequence[Encoded], pad_id: int) -> TrainingSet:
         """Encoded sequences, of which only the `labels` are learned."""
-        return cls([{"input_ids": list(row.ids), "labels": row.labels} for row in rows], PadCollator(pad_id))
+        encoded = [{"input_ids": list(row.ids), "labels": row.labels} for row in rows]
+        return cls(encoded, PadCollator(pad_id), sum(row.truncated for row in rows))
 
     @classmethod
-    def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> Lessons:
+    def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> TrainingSet:
         """Labelled texts or images; images are read anew for each batch."""
-        return cls(list(items), LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)}))
+        collator = LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)})
+        return cls(list(items), collator, preprocessor.truncated(items))
 
     @property
-    def are_read(self) -> bool:
-        """Whether making a batch is work, tokenising or decoding; sequences that are encoded are only padded."""
+    def is_preprocessed_by_batch(self) -> bool:
+        """Whether the collator tokenises or decodes; encoded sequences it only pads."""
         return isinstance(self.collator, LabelCollator)
 
     @property
     def of_images(self) -> bool:
-        """Whether what is read are images, which have no tokens."""
-        return isinstance(self.collator, LabelCollator) and isinstance(self.collator.preprocessor, ImagePreprocessor)
+        """Whether the rows are images, which have no tokens."""
+        return isinstance(self.collator, LabelCollator) and not self.collator.preprocessor.reads_text
 
 
 @dataclass(frozen=True)
@@ -118,49 +129,51 @@ class LabelCollator:
 
 def train(
     model: torch.nn.Module,
-    lessons: Lessons,
+    training_set: TrainingSet,
     recipe: Recipe,
     directory: Path,
-    progress: Progress,
-    means: Sequence[TrainerCallback] = (),
+    events: Events,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> tuple[Cost, tuple[CurvePoint, ...]]:
     """Train the model in place; go on from a checkpoint under `directory` if there is one.
 
     Args:
         model: adapted or whole; on return it is in eval mode.
-        lessons: what it learns.
-        recipe: what to do.
+        training_set: what it learns.
+        recipe: names method, learning rate, steps and batch size.
         directory: the run's folder; checkpoints lie in `checkpoints` under it.
-        progress: display for the progress bar.
-        means: callbacks that act on the training itself; what they log as `retain_…` stands in the curve.
+        events: receives the progress.
+        callbacks: regularisers; what they log as `retain_…` is in the curve.
 
     Returns:
-        What it cost, and the loss over the steps.
+        The cost, and the loss over the steps.
 
     Raises:
         InputError: the training settings are refused.
         TrainingError: the loss or the gradient stopped being finite.
     """
-    arguments = training_arguments(recipe, directory, pictures=lessons.of_images)
+    arguments = training_arguments(recipe, directory, pictures=training_set.of_images)
     _reset_peak()
     try:
-        trainer = AheadTrainer(
+        trainer = PrefetchingTrainer(
             model=model,
             args=arguments,
-            train_dataset=lessons.rows,
-            data_collator=lessons.collator,
-            threads=reading_threads(recipe.training, pictures=lessons.of_images) if lessons.are_read else 0,
+            train_dataset=training_set.rows,
+            data_collator=training_set.collator,
+            threads=prefetching_threads(recipe.training, pictures=training_set.of_images)
+            if training_set.is_preprocessed_by_batch
+            else 0,
             callbacks=[
-                *means,
+                *callbacks,
                 StepClock(),
                 StopWhenNotFinite(),
                 TimedCheckpoint(),
-                ProgressBar(progress, f"{recipe.method_name} learns"),
+                ReportProgress(events, f"{recipe.method_name} learns"),
             ],
         )
     except (ValueError, TypeError, ImportError) as error:
         raise InputError(f"training: transformers refuses these settings: {error}") from error
-    trainer.remove_callback(PrinterCallback)  # the progress bar speaks instead
+    trainer.remove_callback(PrinterCallback)  # the progress is reported by events
     trainer.train(resume_from_checkpoint=_last_checkpoint(directory / "checkpoints"))
     model.eval()
     _check_finite(model, recipe)
@@ -171,7 +184,7 @@ def train(
         train_seconds=sum(clock.seconds),
         steps=state.global_step,
         step_seconds_median=clock.median,
-        tokens=0 if lessons.of_images else int(state.num_input_tokens_seen),
+        tokens=0 if training_set.of_images else int(state.num_input_tokens_seen),
         peak_rss_bytes=peak_rss_bytes(),
         final_train_loss=curve[-1].loss if curve else None,
     )
@@ -179,11 +192,11 @@ def train(
 
 
 def _curve(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
-    """The logged points with a loss; what was watched at a step of its own joins the next of them."""
+    """The logged points with a loss; numbers that a callback logged at another step join the next of them."""
     found: list[CurvePoint] = []
     seen: dict[str, float] = {}
     for entry in history:
-        seen |= {name: float(entry[key]) for name, keys in WATCHED.items() for key in keys if key in entry}
+        seen |= {name: float(entry[key]) for name, keys in CURVE_KEYS.items() for key in keys if key in entry}
         if "loss" in entry:
             rate = float(entry.get("learning_rate", 0.0))
             found.append(CurvePoint(step=int(entry["step"]), loss=float(entry["loss"]), learning_rate=rate, **seen))
@@ -191,8 +204,8 @@ def _curve(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
     return tuple(found)
 
 
-WATCHED = {
-    "kl_nats_per_token": ("retain_anchor_kl", "retain_kl"),
+CURVE_KEYS = {
+    "kl_nats_per_token": ("retain_penalty_kl", "retain_kl"),
     "kl_weight": ("retain_kl_weight",),
     "update_size": ("retain_update_size",),
 }
@@ -200,7 +213,7 @@ WATCHED = {
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The last whole checkpoint; what an interruption cut off while it was written is removed."""
+    """The last complete checkpoint; one that an interruption cut off while it was written is removed."""
     if not folder.is_dir():
         return None
     for checkpoint in folder.glob("checkpoint-*"):
@@ -220,13 +233,13 @@ def _check_finite(model: torch.nn.Module, recipe: Recipe) -> None:
 
 
 def _reset_peak() -> None:
-    """Let the peak be this run's and not that of one before it in the same process, where the system can (Linux)."""
+    """Forget the peak of an earlier run in the same process, where the system can (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process held during the run, in bytes (during its life, where that cannot be reset)."""
+    """Peak memory of this process during the run, in bytes; during its life where the peak cannot be reset."""
     with contextlib.suppress(OSError, StopIteration, ValueError):
         status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])

@@ -1,4 +1,4 @@
-"""Batches that are made while the step before them runs: decoding photographs takes longer than a step on a GPU.
+"""Prefetching: batches are made while the step before them runs, since decoding photographs outlasts a step on a GPU.
 
 By threads, not by the worker processes of torch's `DataLoader`: decoding, resizing and tokenising let other threads
 run, so threads read nearly as many images a second as processes do. They need no fork (tokenizers and Python warn,
@@ -27,14 +27,14 @@ from retain.train.lean_loss import LeanTrainer
 Batch = dict[str, Tensor]
 
 USERS_OWN = {"dataloader_num_workers", "accelerator_config"}
-"""Settings under `training` by which a user says how batches are loaded."""
+"""Settings under `training` with which a user decides how batches are loaded."""
 
 MOST_THREADS = 4
 """Beside an accelerator, where processor cores have little else to do."""
 
 
-def reading_threads(settings: Mapping[str, Any], *, pictures: bool) -> int:
-    """How many threads make batches in the background; 0 where the user says how batches are loaded.
+def prefetching_threads(settings: Mapping[str, Any], *, pictures: bool) -> int:
+    """The number of threads that make batches in the background; 0 where the user says how batches are loaded.
 
     One where the model itself runs on the processor, and for texts, since a tokenizer serves one thread at a time.
 
@@ -47,8 +47,8 @@ def reading_threads(settings: Mapping[str, Any], *, pictures: bool) -> int:
     return max(1, min(MOST_THREADS, _cores() - 1)) if pictures and torch.accelerator.is_available() else 1
 
 
-class AheadTrainer(LeanTrainer):
-    """`LeanTrainer`, whose collator works in the background, for one optimizer step (or more) ahead.
+class PrefetchingTrainer(LeanTrainer):
+    """`LeanTrainer` that prefetches: its collator works in the background, one optimizer step or more ahead.
 
     The Trainer's data loader chooses and fetches the rows as ever, in the main thread and in the same order, so batches
     and random numbers are those without threads bit for bit, also in a run that goes on from a checkpoint. What fails
@@ -68,7 +68,7 @@ class AheadTrainer(LeanTrainer):
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._promises: Iterator[Future[Batch]] | None = None
-        self._ahead: deque[Future[Batch]] = deque()
+        self._pending: deque[Future[Batch]] = deque()
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As transformers' Trainer."""
@@ -80,7 +80,7 @@ class AheadTrainer(LeanTrainer):
             self._pool = pool
             return super().train(*args, **kwargs)
         finally:
-            self._pool, self._promises, self._ahead = None, None, deque()
+            self._pool, self._promises, self._pending = None, None, deque()
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(torch.get_num_threads())  # a new thread has again what this one has
 
@@ -104,11 +104,11 @@ class AheadTrainer(LeanTrainer):
     def _made(self, promises: Iterator[Future[Batch]], number: int, device: torch.device) -> Iterator[Batch]:
         """The next batches of an epoch, when as many more are being made."""
         if promises is not self._promises:
-            self._promises, self._ahead = promises, deque()
+            self._promises, self._pending = promises, deque()
         wanted = number + max(number, self._threads)
-        self._ahead.extend(itertools.islice(promises, wanted - len(self._ahead)))
-        for _ in range(min(number, len(self._ahead))):
-            yield send_to_device(self._ahead.popleft().result(), device)
+        self._pending.extend(itertools.islice(promises, wanted - len(self._pending)))
+        for _ in range(min(number, len(self._pending))):
+            yield send_to_device(self._pending.popleft().result(), device)
 
 
 def _cores() -> int:

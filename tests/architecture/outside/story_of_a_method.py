@@ -73,7 +73,7 @@ def test_the_help_names_it(capsys):
         main(["tune", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "vefa, lorfa, unifa, sc-lora" in text
-    assert "unifa 7e-3" in text
+    assert "7e-3 unifa" in text
 
 
 def test_tune_takes_it_with_its_own_learning_rate(tiny_folder, tiny_data, tmp_path):

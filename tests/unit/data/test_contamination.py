@@ -1,9 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retain.data.contamination import content_hash, find_contained, find_overlaps, fingerprint, items_hash
-from retain.data.examples import Choice, Example, parse_example
-from retain.data.items import LabelledImage, LabelledText, Request
+from retain.data.contamination import find_contained, find_overlaps
+from retain.data.examples import Example
+from retain.data.item import items_hash
+from retain.data.item_types import Choice, LabelledImage, LabelledText, Request
+from retain.data.texts import content_hash, fingerprint
 
 
 def example(prompt, completion="x"):
@@ -40,7 +42,7 @@ def test_a_keep_item_learned_as_one_text_is_found():
 def test_what_was_said_in_a_conversation_is_found():
     turns = [{"role": "user", "content": "The sun is"}, {"role": "assistant", "content": "hot"}]
     keep = {"facts": [Choice(question="The sun is", choices=("hot", "cold"), answer=0)]}
-    assert "1 of 1" in find_overlaps([parse_example({"messages": turns})], [], keep, "")[0]
+    assert "1 of 1" in find_overlaps([Example.parse({"messages": turns})], [], keep, "")[0]
 
 
 def test_completions_are_compared_with_the_reference_text():

@@ -1,16 +1,17 @@
 import pytest
 
-from retain.data.examples import parse_choice, parse_example
+from retain.data.examples import Example
+from retain.data.item_types import Choice
 
 
 def test_prompt_and_completion_are_taken_as_they_are():
-    example = parse_example({"prompt": "Say hi:", "completion": " hi", "source": "ignored"})
+    example = Example.parse({"prompt": "Say hi:", "completion": " hi", "source": "ignored"})
     assert (example.prompt_text, example.completion_text, example.is_chat) == ("Say hi:", " hi", False)
 
 
 def test_the_last_message_is_what_is_learned():
     turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
-    example = parse_example({"messages": turns})
+    example = Example.parse({"messages": turns})
     assert example.is_chat
     assert example.prompt_text == "user: hi"
     assert example.completion_text == "assistant: hello"
@@ -29,7 +30,7 @@ def test_the_last_message_is_what_is_learned():
 )
 def test_a_bad_example_says_what_is_wrong(row, told):
     with pytest.raises(ValueError, match=".") as error:
-        parse_example(row)
+        Example.parse(row)
     assert told in str(error.value)
 
 
@@ -46,5 +47,5 @@ def test_a_bad_example_says_what_is_wrong(row, told):
 )
 def test_a_bad_choice_says_what_is_wrong(row, told):
     with pytest.raises(ValueError, match=".") as error:
-        parse_choice(row)
+        Choice.parse(row)
     assert told in str(error.value)

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from retain.data.contamination import find_overlaps
-from retain.data.items import LabelledImage, LabelledText, Match, Question, Request
-from retain.data.rows import FORMS, form_of, item_texts, read_rows
+from retain.data.item_types import LabelledImage, LabelledText, Match, Question, Request
+from retain.data.rows import FORMS, form_of, read_rows
 from tiny import write_images, write_jsonl
 
 ROWS = {
@@ -39,7 +39,7 @@ def test_items_of_each_form_are_read_with_group_and_condition(tmp_path, form):
     assert problems == []
     assert (found.form, len(found.items)) == (form, 2)
     assert (found.items[0].group, found.items[0].condition) == ("7", "law")
-    assert all(item_texts(found.items[0]))
+    assert all(found.items[0].texts)
 
 
 def test_a_table_reads_as_json_lines_do(tmp_path):
@@ -109,7 +109,7 @@ def test_every_problem_is_told_with_its_place(tmp_path):
         ({"question": "q", "answers": ["a"], "choices": ["a", "a"], "answer": 0}, "same text"),
         ({"prompt": "p", "harmful": "yes"}, "true or false"),
         ({"image": "none.png", "label": "l"}, "no image"),
-        ({"image": "", "label": "l"}, "path of a image"),
+        ({"image": "", "label": "l"}, "path of an image"),
         ({"text": "t", "label": True}, "label"),
         ({"query": "q", "match": ""}, "match"),
         ({"something": 1}, "Known are"),

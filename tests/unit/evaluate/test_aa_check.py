@@ -2,16 +2,17 @@
 
 import pytest
 import torch
-from rich.progress import Progress
 
-from retain.data.examples import Choice, Example
-from retain.data.items import Request
+from retain.data.examples import Example
+from retain.data.item_types import Choice, Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.aa_check import run_aa_check
+from retain.evaluate.columns import paired
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.suites.suite import Settings, Suite
+from retain.events import SILENT
 from retain.hf.adapters.attach import attach
 from tiny import make_llama, make_tokenizer
 
@@ -26,11 +27,15 @@ PICKED = Suite(
 SAID = Suite("said", "completion", "task", [Example(prompt=f"{a} b", completion=" word1 z") for a in LETTERS])
 
 
+def scored(suite, predictions):
+    """The scores of the first answers, as the runner has them."""
+    return {suite.name: [item.base.scores for item in paired(suite, predictions, predictions).items]}
+
+
 def check(before, now, suite, **settings):
     chosen = Settings(batch_size=7, generate=0, **settings)
-    with Progress(disable=True) as quiet:
-        answers = collect_predictions(before, PREPROCESSOR, [suite], chosen, quiet, "")
-        return run_aa_check(Pair(make_llama(), now), PREPROCESSOR, [suite], chosen, answers, quiet)
+    scores = scored(suite, collect_predictions(before, PREPROCESSOR, [suite], chosen, SILENT, ""))
+    return run_aa_check(Pair(make_llama(), now), PREPROCESSOR, [suite], chosen, scores, SILENT)
 
 
 @pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.task_type)
@@ -60,9 +65,8 @@ def test_a_start_that_rewrites_the_base_is_refused_and_seen():
     with pytest.raises(InputError, match="untouched base a second time"):
         Pair.of(model)
     chosen = Settings(batch_size=7, generate=0)
-    with Progress(disable=True) as quiet:
-        answers = collect_predictions(make_llama(), PREPROCESSOR, [SAID], chosen, quiet, "")
-        found = run_aa_check(Pair(model), PREPROCESSOR, [SAID], chosen, answers, quiet)
+    scores = scored(SAID, collect_predictions(make_llama(), PREPROCESSOR, [SAID], chosen, SILENT, ""))
+    found = run_aa_check(Pair(model), PREPROCESSOR, [SAID], chosen, scores, SILENT)
     assert not found.passed
 
 
@@ -86,15 +90,14 @@ def test_rounding_in_16_bits_may_turn_a_few_written_answers(dtype, turned, passe
     suite = Suite("asked", "refusal", "keep", requests)
     model = make_llama().to(getattr(torch, dtype))
     chosen = Settings(batch_size=16, aa_items=16, max_new_tokens=4)
-    with Progress(disable=True) as quiet:
-        answers = collect_predictions(model, PREPROCESSOR, [suite], chosen, quiet, "")
-        first = [
-            response.model_copy(update={"values": {**response.values, "refused": 1 - response.values["refused"]}})
-            if k < turned
-            else response
-            for k, response in enumerate(answers.responses["asked"])
-        ]
-        other = answers.model_copy(update={"responses": {"asked": tuple(first)}})
-        found = run_aa_check(Pair(make_llama(), model), PREPROCESSOR, [suite], chosen, other, quiet)
+    answers = collect_predictions(model, PREPROCESSOR, [suite], chosen, SILENT, "")
+    first = [
+        response.model_copy(update={"values": {**response.values, "refused": 1 - response.values["refused"]}})
+        if k < turned
+        else response
+        for k, response in enumerate(answers.responses["asked"])
+    ]
+    other = answers.model_copy(update={"responses": {"asked": tuple(first)}})
+    found = run_aa_check(Pair(make_llama(), model), PREPROCESSOR, [suite], chosen, scored(suite, other), SILENT)
     assert (found.changed, found.passed) == (turned, passes)
     assert ("turned by rounding" in found.note) == passes

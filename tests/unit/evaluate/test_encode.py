@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 
-from retain.data.items import LabelledImage, LabelledText, Request
+from retain.data.item_types import LabelledImage, LabelledText, Request
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import RetainError
 from retain.evaluate.encode import class_names, features, pooled
@@ -14,6 +13,7 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.events import SILENT
 from retain.hf.adapters.attach import attach
 from tiny import (
     make_bert,
@@ -86,8 +86,7 @@ def test_a_ledger_tells_inputs_apart():
 
 
 def input_hash(suite, preprocessor, model, **settings):
-    with Progress(disable=True) as bars:
-        return collect_predictions(model, preprocessor, [suite], Settings(**settings), bars, "").conditions.input_hash
+    return collect_predictions(model, preprocessor, [suite], Settings(**settings), SILENT, "").conditions.input_hash
 
 
 def test_equal_questions_have_one_hash_and_a_changed_template_or_prompt_another():
@@ -136,5 +135,7 @@ def test_sides_that_are_asked_otherwise_are_refused(change):
     suite = Suite(
         "told", "labels", "task", [LabelledText(text="a b", label="LABEL_0"), LabelledText(text="c", label="LABEL_1")]
     )
-    with Progress(disable=True) as bars, pytest.raises(RetainError, match=f"not asked alike.*{change}"):
-        measure_pair(Pair(other, model), TextPreprocessor(make_text_tokenizer(), 60), Suites([suite]), Settings(), bars)
+    with pytest.raises(RetainError, match=f"not asked alike.*{change}"):
+        measure_pair(
+            Pair(other, model), TextPreprocessor(make_text_tokenizer(), 60), Suites([suite]), Settings(), SILENT
+        )

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 
-from retain.data.examples import Choice, Example
+from retain.data.examples import Example
+from retain.data.item_types import Choice
 from retain.data.preprocess import TextPreprocessor
 from retain.data.tokens import encode_choice, encode_example, held_out_windows
 from retain.errors import InputError
@@ -13,6 +13,7 @@ from retain.evaluate.generate import score_nll, write_answers
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.events import SILENT
 from retain.hf.adapters.attach import attach
 from tiny import make_llama, make_tokenizer
 
@@ -46,8 +47,7 @@ def adapted():
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    return SILENT
 
 
 def test_a_batch_scores_as_each_sequence_alone():
@@ -74,7 +74,7 @@ def test_the_base_against_itself_is_no_change(quiet):
     base, same = make_llama(), make_llama()
     measured = measure_pair(Pair(same, base), PREPROCESSOR, SUITES, SETTINGS, quiet)
     metrics = ["cross_entropy_nats_per_token", "chrf", "rouge_l", "exact_match"]
-    assert [score.metric for score in measured.task] == metrics
+    assert [score.metric.name for score in measured.task] == metrics
     assert all(score.base == score.tuned and score.interval[0] <= 0 <= score.interval[1] for score in measured.task)
     suite = measured.keep[0]
     assert (suite.lost, suite.gained, suite.p_value) == (0, 0, 1)
@@ -122,7 +122,7 @@ def test_every_figure_can_be_looked_behind(adapted, quiet):
     assert all((item.base.answer == item.expected) == bool(item.base.scores["accuracy"]) for item in keep)
     task = [item for item in measured.items if item.part == "task"]
     assert [item.base.answer is not None for item in task] == [True] * 4 + [False] * 22
-    assert {item.part for item in measured.items} == {"task", "keep", "held_out_text"}
+    assert {item.part for item in measured.items} == {"task", "keep", "held-out"}
 
 
 def test_a_suite_that_is_too_small_is_not_scored(adapted, quiet):

@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 from safetensors.torch import load_file
 
 import retain
@@ -16,6 +15,7 @@ from calibration import batches, gpt2, sentences
 from retain.activations import collect
 from retain.compare.inspection_rows import StartView, StatisticsView
 from retain.errors import InputError
+from retain.events import SILENT
 from retain.jobs import inspect as module
 from retain.jobs.inspect import inspect
 from tiny import make_llama
@@ -25,7 +25,7 @@ RANK = 4
 
 
 def look(path, rank=RANK):
-    return inspect(path, rank, Progress(disable=True))
+    return inspect(path, rank, SILENT)
 
 
 @pytest.fixture(scope="module")

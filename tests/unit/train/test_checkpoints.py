@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForImageClassification,
@@ -11,14 +10,15 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import TrainingError
+from retain.events import SILENT
 from retain.recipe import Recipe
 from retain.train import loop
-from retain.train.loop import Lessons, train
+from retain.train.loop import TrainingSet, train
 from tiny import make_bert, make_image_processor, make_llama, make_text_tokenizer, make_vit, write_images
 
 FIELDS = {"model": "m", "train": "t", "test": "e", "output": "o", "method": "full", "learning_rate": 1e-2}
@@ -28,27 +28,27 @@ RECIPE = Recipe(**FIELDS, max_steps=5, batch_size=4, training={"logging_steps": 
 def vit(folder):
     torch.manual_seed(0)
     items = read_rows(str(write_images(folder / "images", 4)), []).items
-    lessons = Lessons.of_classes(items, ImagePreprocessor(make_image_processor()), ["blue", "green", "red"])
-    return ViTForImageClassification(make_vit(num_labels=3).config), lessons
+    training_set = TrainingSet.of_classes(items, ImagePreprocessor(make_image_processor()), ["blue", "green", "red"])
+    return ViTForImageClassification(make_vit(num_labels=3).config), training_set
 
 
 def bert(_folder):
     torch.manual_seed(0)
     items = [LabelledText(text=f"word{i} a", label="ab"[i % 2]) for i in range(12)]
-    lessons = Lessons.of_classes(items, TextPreprocessor(make_text_tokenizer(), 16), ["a", "b"])
-    return BertForSequenceClassification(make_bert(num_labels=2).config), lessons
+    training_set = TrainingSet.of_classes(items, TextPreprocessor(make_text_tokenizer(), 16), ["a", "b"])
+    return BertForSequenceClassification(make_bert(num_labels=2).config), training_set
 
 
 def llama(_folder):
     rows = [Encoded((5 + i, 6, 7, 8), 1) for i in range(12)]
-    return make_llama(), Lessons.of_text(rows, pad_id=0)
+    return make_llama(), TrainingSet.of_text(rows, pad_id=0)
 
 
 def tied(folder):
-    model, lessons = llama(folder)
+    model, training_set = llama(folder)
     model.config.tie_word_embeddings = True
     model.tie_weights()
-    return model, lessons
+    return model, training_set
 
 
 class StopAt(TrainerCallback):
@@ -62,11 +62,11 @@ def cut_off(tmp_path, monkeypatch):
     """Train a model up to an interruption; what gives its folder."""
 
     def run(make):
-        with monkeypatch.context() as patched, Progress(disable=True) as quiet:
+        with monkeypatch.context() as patched:
             patched.setattr("retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
             patched.setattr(loop, "StopWhenNotFinite", StopAt)
             with pytest.raises(KeyboardInterrupt):
-                train(*make(tmp_path / "data"), RECIPE, tmp_path / "cut", quiet)
+                train(*make(tmp_path / "data"), RECIPE, tmp_path / "cut", SILENT)
         return tmp_path / "cut"
 
     return run
@@ -75,11 +75,10 @@ def cut_off(tmp_path, monkeypatch):
 @pytest.mark.parametrize("make", [vit, bert, llama, tied])
 def test_an_interrupted_run_ends_as_an_unbroken_one(make, tmp_path, cut_off):
     folder = cut_off(make)
-    with Progress(disable=True) as quiet:
-        resumed, lessons = make(tmp_path / "data")
-        _, curve = train(resumed, lessons, RECIPE, folder, quiet)
-        whole, lessons = make(tmp_path / "data")
-        _, expected = train(whole, lessons, RECIPE, tmp_path / "whole", quiet)
+    resumed, training_set = make(tmp_path / "data")
+    _, curve = train(resumed, training_set, RECIPE, folder, SILENT)
+    whole, training_set = make(tmp_path / "data")
+    _, expected = train(whole, training_set, RECIPE, tmp_path / "whole", SILENT)
     assert [point.loss for point in curve] == [point.loss for point in expected]
     for (name, left), right in zip(whole.named_parameters(), resumed.parameters(), strict=True):
         assert torch.equal(left, right), name
@@ -99,6 +98,6 @@ def test_a_checkpoint_without_some_weights_is_refused(tmp_path, cut_off):
     for file in (folder / "checkpoints").glob("checkpoint-*/model.safetensors"):
         held = load_file(file)
         save_file({name.replace("layers.0", "layers.9"): value for name, value in held.items()}, file)
-    model, lessons = vit(tmp_path / "data")
-    with Progress(disable=True) as quiet, pytest.raises(TrainingError, match=r"no values for \d+ weights.*layers.0"):
-        train(model, lessons, RECIPE, folder, quiet)
+    model, training_set = vit(tmp_path / "data")
+    with pytest.raises(TrainingError, match=r"no values for \d+ weights.*layers.0"):
+        train(model, training_set, RECIPE, folder, SILENT)

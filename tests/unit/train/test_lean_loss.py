@@ -3,7 +3,6 @@ from functools import partial
 import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
-from rich.progress import Progress
 from transformers import (
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -21,11 +20,12 @@ from transformers import (
 from retain import VeFAConfig
 from retain.data.examples import Example
 from retain.data.tokens import encode_example
+from retain.events import SILENT
 from retain.recipe import Recipe
 from retain.train import loop
 from retain.train.lean_loss import LeanTrainer, agrees, lean_loss, may_be_lean, next_tokens, piece_of
-from retain.train.loop import Lessons, PadCollator, train
-from retain.train.prefetch import AheadTrainer
+from retain.train.loop import PadCollator, TrainingSet, train
+from retain.train.prefetch import PrefetchingTrainer
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.update_limit import UpdateLimit
@@ -282,17 +282,16 @@ def test_labels_are_shifted_and_the_piece_holds_one():
 def test_the_loop_of_retain_takes_it(tmp_path, monkeypatch):
     seen = []
 
-    class Seen(AheadTrainer):
+    class Seen(PrefetchingTrainer):
         def train(self, *args, **kwargs):
             super().train(*args, **kwargs)
             seen.append(self.lean)
 
-    monkeypatch.setattr(loop, "AheadTrainer", Seen)
+    monkeypatch.setattr(loop, "PrefetchingTrainer", Seen)
     recipe = Recipe(
         model="m", train="t", test="e", output="o", method="full", learning_rate=1e-2, max_steps=2, batch_size=4
     )
-    with Progress(disable=True) as progress:
-        train(make_llama(), Lessons.of_text(ENCODED, pad_id=0), recipe, tmp_path, progress)
+    train(make_llama(), TrainingSet.of_text(ENCODED, pad_id=0), recipe, tmp_path, SILENT)
     assert seen == [True]
 
 
@@ -302,12 +301,11 @@ def test_anchor_limit_and_watch_see_the_same_training(tmp_path, monkeypatch):
     kept = [{name: value for name, value in batch().items() if name != "labels"}]
     curves = []
     for plain in (True, False):
-        monkeypatch.setattr(loop, "AheadTrainer", partial(AheadTrainer, plain=plain))
+        monkeypatch.setattr(loop, "PrefetchingTrainer", partial(PrefetchingTrainer, plain=plain))
         kl_monitor = KLMonitor(kept, every=2)
         means = [KLPenalty(kept, weight=0.5), UpdateLimit(0.05), kl_monitor]
-        with Progress(disable=True) as progress:
-            lessons = Lessons.of_text(ENCODED, pad_id=0)
-            _, curve = train(adapted(make_llama()), lessons, recipe, tmp_path / str(plain), progress, means)
+        training_set = TrainingSet.of_text(ENCODED, pad_id=0)
+        _, curve = train(adapted(make_llama()), training_set, recipe, tmp_path / str(plain), SILENT, means)
         curves.append([*((point.loss, point.kl_nats_per_token) for point in curve), *kl_monitor.points])
     assert len(curves[0]) > 2
     for one, other in zip(*curves, strict=True):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.data.preprocess import TextPreprocessor
+from retain.events import SILENT
 from retain.train import linear_probe as probe
 from retain.train.linear_probe import evenly_chosen, fit_head, logistic_head
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
@@ -55,8 +55,7 @@ def test_a_fitted_head_finds_what_a_random_one_does_not(kind, labels):
     train, test = texts(300, labels), texts(60, labels, seed=1)
     before = accuracy(model, preprocessor, test, labels)
     body = {key: value.clone() for key, value in model.base_model.state_dict().items()}
-    with Progress(disable=True) as quiet:
-        fit_head(model, preprocessor, train, labels, 16, quiet)
+    fit_head(model, preprocessor, train, labels, 16, SILENT)
     assert accuracy(model, preprocessor, test, labels) > max(0.8, before + 0.15)
     assert all(torch.equal(value, body[key]) for key, value in model.base_model.state_dict().items())
 
@@ -83,8 +82,7 @@ def test_the_head_does_not_depend_on_batches():
     heads = []
     for size in (1, 16):
         model, preprocessor = classifier("bert", 2)
-        with Progress(disable=True) as quiet:
-            fit_head(model, preprocessor, texts(40, ("calm", "loud")), ["calm", "loud"], size, quiet)
+        fit_head(model, preprocessor, texts(40, ("calm", "loud")), ["calm", "loud"], size, SILENT)
         heads.append(model.classifier.weight.clone())
     torch.testing.assert_close(heads[0], heads[1], atol=1e-3, rtol=1e-2)
 
@@ -104,7 +102,6 @@ def test_a_rare_class_is_not_passed_over(monkeypatch):
     monkeypatch.setattr(probe.evenly_chosen, "__defaults__", (20,))
     items = [*texts(60, ("calm", "loud")), LabelledText(text="c d", label="odd")]
     model, preprocessor = classifier("bert", 3)
-    with Progress(disable=True) as quiet:
-        fit_head(model, preprocessor, items, ["calm", "loud", "odd"], 16, quiet)
+    fit_head(model, preprocessor, items, ["calm", "loud", "odd"], 16, SILENT)
     assert model.classifier.weight.isfinite().all()
     assert len({tuple(row) for row in model.classifier.weight.tolist()}) == 3

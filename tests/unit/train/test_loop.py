@@ -1,20 +1,20 @@
 import pytest
 import torch
-from rich.progress import Progress
 from transformers import TrainerCallback
 
 from retain.data.examples import Example
 from retain.data.tokens import IGNORED, encode_example
 from retain.errors import InputError, TrainingError
+from retain.events import SILENT
 from retain.recipe import Recipe
 from retain.train import loop
 from retain.train.callbacks import StepClock
-from retain.train.loop import Lessons, PadCollator, train, training_arguments
+from retain.train.loop import PadCollator, TrainingSet, train, training_arguments
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 ROWS = [encode_example(TOKENIZER, Example(prompt=f"word{i} a", completion=" b c"), 32) for i in range(24)]
-LESSONS = Lessons.of_text(ROWS, pad_id=0)
+LESSONS = TrainingSet.of_text(ROWS, pad_id=0)
 
 
 def recipe(**change):
@@ -25,8 +25,7 @@ def recipe(**change):
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    return SILENT
 
 
 def weights(model):

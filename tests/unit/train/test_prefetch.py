@@ -6,20 +6,20 @@ from itertools import product
 
 import pytest
 import torch
-from rich.progress import Progress
 from transformers import BertForSequenceClassification, TrainerCallback, ViTForImageClassification
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import InputError
+from retain.events import SILENT
 from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
 from retain.train import loop
 from retain.train import prefetch as ahead
-from retain.train.loop import LabelCollator, Lessons, train, training_arguments
-from retain.train.prefetch import AheadTrainer, reading_threads
+from retain.train.loop import LabelCollator, TrainingSet, train, training_arguments
+from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
 from tiny import make_bert, make_image_processor, make_llama, make_text_tokenizer, make_vit, write_images
 
 FIELDS = {"model": "m", "train": "t", "test": "e", "output": "o", "method": "lora", "learning_rate": 1e-3}
@@ -37,8 +37,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def quiet():
-    with Progress(disable=True) as progress:
-        yield progress
+    return SILENT
 
 
 class Noting(ImagePreprocessor):
@@ -59,7 +58,7 @@ class Noting(ImagePreprocessor):
             self.news.notify_all()
         self.threads.add(threading.current_thread().name)
         if self.fails in self.batches[-1]:
-            raise InputError(f"{self.fails}: cannot be read as a image.")
+            raise InputError(f"{self.fails}: cannot be read as an image.")
         return super().batch(items)
 
 
@@ -73,8 +72,8 @@ def vit(pictures):
 def learn(folder, items, quiet, preprocessor=None, **change):
     torch.manual_seed(0)
     model, labels = vit(items)
-    lessons = Lessons.of_classes(items, preprocessor or ImagePreprocessor(make_image_processor()), labels)
-    cost, curve = train(model, lessons, recipe(**change), folder, quiet)
+    training_set = TrainingSet.of_classes(items, preprocessor or ImagePreprocessor(make_image_processor()), labels)
+    cost, curve = train(model, training_set, recipe(**change), folder, quiet)
     return [point.loss for point in curve], torch.cat([p.detach().flatten() for p in model.parameters()]), cost
 
 
@@ -105,8 +104,8 @@ def test_texts_to_classify_are_the_same_too(tmp_path, quiet):
     curves = []
     for name, ours in (("in-step", IN_STEP), ("ahead", {})):
         model = BertForSequenceClassification(make_bert(num_labels=2).config)
-        lessons = Lessons.of_classes(items, TextPreprocessor(make_text_tokenizer(), 8), ["x", "y"])
-        cost, curve = train(model, lessons, recipe(training=ours), tmp_path / name, quiet)
+        training_set = TrainingSet.of_classes(items, TextPreprocessor(make_text_tokenizer(), 8), ["x", "y"])
+        cost, curve = train(model, training_set, recipe(training=ours), tmp_path / name, quiet)
         curves.append(([point.loss for point in curve], cost.tokens))
     assert curves[0] == curves[1]
     assert curves[0][1] > 0
@@ -116,7 +115,7 @@ def trained(folder, items, preprocessor, threads, callbacks=(), **change):
     """The trainer after its training, or with what ended it."""
     model, labels = vit(items)
     collator = LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)})
-    trainer = AheadTrainer(
+    trainer = PrefetchingTrainer(
         model=model,
         args=training_arguments(recipe(**change), folder, pictures=True),
         train_dataset=list(items),
@@ -177,7 +176,7 @@ def test_a_picture_that_cannot_be_read_ends_training_with_its_own_message(tmp_pa
     broken = preprocessor.batches[3][0]
     trainer, error = trained(tmp_path / "cut", pictures, Noting(broken), 1)
     assert isinstance(error, InputError)
-    assert str(error) == f"{broken}: cannot be read as a image."
+    assert str(error) == f"{broken}: cannot be read as an image."
     assert trainer.state.global_step == 3  # raised when that batch is due, not before
 
 
@@ -220,9 +219,9 @@ def test_how_the_user_loads_batches_wins(tmp_path, pictures, quiet):
     preprocessor = Noting()
     learn(tmp_path, pictures, quiet, preprocessor, training=IN_STEP)
     assert preprocessor.threads == {threading.current_thread().name}
-    assert reading_threads({"dataloader_num_workers": 2}, pictures=True) == 0
-    assert reading_threads({"accelerator_config": {"dispatch_batches": True}}, pictures=True) == 0
-    assert reading_threads({"logging_steps": 1}, pictures=True) > 0
+    assert prefetching_threads({"dataloader_num_workers": 2}, pictures=True) == 0
+    assert prefetching_threads({"accelerator_config": {"dispatch_batches": True}}, pictures=True) == 0
+    assert prefetching_threads({"logging_steps": 1}, pictures=True) > 0
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 2), (64, 4)])
@@ -230,14 +229,14 @@ def test_beside_an_accelerator_several_threads_read_pictures(monkeypatch, cores,
     monkeypatch.setattr(ahead, "_cores", lambda: cores)
     for accelerator in (False, True):
         monkeypatch.setattr(torch.accelerator, "is_available", lambda found=accelerator: found)
-        assert reading_threads({}, pictures=True) == (threads if accelerator else 1)
-        assert reading_threads({}, pictures=False) == 1
+        assert prefetching_threads({}, pictures=True) == (threads if accelerator else 1)
+        assert prefetching_threads({}, pictures=False) == 1
 
 
 def test_sequences_that_are_encoded_need_no_thread(tmp_path, quiet, monkeypatch):
     monkeypatch.delattr(ahead, "ThreadPoolExecutor")
     rows = [Encoded(tuple(range(2, 8 + i % 3)), 2) for i in range(12)]
-    cost, _ = train(make_llama(), Lessons.of_text(rows, 0), recipe(max_steps=2), tmp_path, quiet)
+    cost, _ = train(make_llama(), TrainingSet.of_text(rows, 0), recipe(max_steps=2), tmp_path, quiet)
     assert cost.steps == 2
 
 

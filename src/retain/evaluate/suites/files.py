@@ -1,6 +1,6 @@
-"""Suites by name, by file, or as `NAME=COPY`, where COPY is one's own copy of the data; plain data are a suite too.
+"""Suites as a recipe names them: by name, by file, as `NAME=COPY` with one's own copy of the data, or plain data.
 
-A recipe names them so. A copy is a file, a folder or a data set id. No torch here.
+A copy is a file, a folder or a data set id. No torch here.
 """
 
 from __future__ import annotations
@@ -9,31 +9,32 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
-from retain.data.items import LabelledImage
-from retain.data.rows import AnyItem, form_of, parser, read_rows
+from retain.data.item import DataItem
+from retain.data.rows import DEFAULT_FORM, FORMS, form_of, read_rows
 from retain.data.sources import FILE_SUFFIXES, Numbered, collect_items, suite_name
 from retain.evaluate.suites.format import (
-    FORMS,
     SHIPPED,
     Corrupting,
-    Found,
+    LocatedSuite,
     Source,
     SuiteFile,
     did_you_mean,
     sentence_of,
 )
-from retain.evaluate.suites.rows_of_suites import Raw, adapted_rows, dataset_rows, local_rows, source_raw
-from retain.evaluate.suites.suite import Part, Suite, problems_of
+from retain.evaluate.suites.rows_of_suites import RawRows, adapted_rows, dataset_rows, local_rows, source_raw
+from retain.evaluate.suites.suite import Part, Suite
+from retain.evaluate.tasks.table import TASK_TYPES, suite_problems, task_type_of_form
 
 PROBED_ROWS = 20
 
 NAMED = ":="
-"""Between a name of one's own and a source."""
+"""Separates a name of one's own from a source."""
 
 
 def shipped_names() -> list[str]:
@@ -41,14 +42,14 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
-def known_suites() -> list[Found]:
+def known_suites() -> list[LocatedSuite]:
     """The suites that come with retain, by area and name; each is checked as it is read."""
     problems: list[str] = []
-    found = [found for name in shipped_names() if (found := find_suite(name, problems))]
-    return sorted(found, key=lambda each: (each.file.area, each.file.name))
+    suites = [suite for name in shipped_names() if (suite := find_suite(name, problems))]
+    return sorted(suites, key=lambda suite: (suite.file.area, suite.file.name))
 
 
-def find_suite(reference: str, problems: list[str]) -> Found | None:
+def find_suite(reference: str, problems: list[str]) -> LocatedSuite | None:
     """Read a suite file and check it; its data are not looked at.
 
     Args:
@@ -69,14 +70,14 @@ def find_suite(reference: str, problems: list[str]) -> Found | None:
         problems.append(f"{reference}: a suite is a mapping of fields to values, found {type(values).__name__}.")
         return None
     try:
-        found = Found(SuiteFile.model_validate(values), path)
+        located = LocatedSuite(SuiteFile.model_validate(values), path)
     except ValidationError as error:
         problems += [f"{reference}: {sentence_of(problem)}." for problem in error.errors()]
         return None
-    if found.file.code and not path.with_name(found.file.code).is_file():
-        problems.append(f"{reference}: code: there is no {found.file.code} beside the suite file.")
+    if located.file.code and not path.with_name(located.file.code).is_file():
+        problems.append(f"{reference}: code: there is no {located.file.code} beside the suite file.")
         return None
-    return found
+    return located
 
 
 def load_suite(reference: str, problems: list[str], part: Part | None = None) -> Suite:
@@ -86,40 +87,40 @@ def load_suite(reference: str, problems: list[str], part: Part | None = None) ->
         reference: a shipped name, the path of a YAML file, or either with `=COPY`: one's own copy of the data as a
             file, a folder, or a data set id `owner/name[:configuration][:split]`.
         problems: receives one sentence for each problem; the suite then has no items.
-        part: whether it is to be learned or kept. [what its file says]
+        part: `task` or `keep`; None for the part in the suite file.
     """
     name, _, copy = reference.partition("=")
-    found = find_suite(name, problems)
-    if found is None:
-        return Suite(Path(name).stem, "completion", part or "keep", ())
-    file = found.file
+    located = find_suite(name, problems)
+    if located is None:
+        return Suite(Path(name).stem, task_type_of_form(DEFAULT_FORM), part or "keep", ())
+    file = located.file
     before = len(problems)
-    items, origin = _read(found, file.sources, copy, problems)
+    items, origin = _read(located, file.sources, copy, problems)
     if file.limit is not None and len(items) > file.limit:
         drawn = random.Random(file.seed).sample(range(len(items)), file.limit)  # noqa: S311  (a draw, not a secret)
         items = [items[index] for index in sorted(drawn)]
     if file.options.corruptions is not None:
         items = list(_corrupted(file.name, items, file.options.corruptions, problems))
-    bank = _read(found, file.bank, copy, problems)[0] if file.bank and len(problems) == before else []
+    bank = _read(located, file.bank, copy, problems)[0] if file.bank and len(problems) == before else []
     facts = {
         "title": file.title,
         "version": file.version,
-        "source": f"{origin}; suite file {found.digest}",
+        "source": f"{origin}; suite file {located.digest}",
         "licence": file.licence,
     }
     options = file.options.model_dump(exclude_none=True, exclude={"corruptions"})
     if file.chance is not None:
         options["chance"] = file.chance
     suite = Suite(file.name, file.task_type, part or file.part, items, bank, options, facts)
-    problems += problems_of(suite) if len(problems) == before else []
+    problems += suite_problems(suite) if len(problems) == before else []
     return suite
 
 
 def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
-    """The suite that a recipe's `keep` or `test` names: a suite (see `load_suite`), or plain data of one kind.
+    """Read what a recipe's `keep` or `test` names: a suite (see `load_suite`), or plain data of one form.
 
-    Plain data are a JSONL or CSV file, a folder of images (one folder a class) or a data set id; their kind is told
-    by their columns, their name by the file; `NAME:=SOURCE` gives either a name of one's own.
+    Plain data are a JSONL or CSV file, a folder of images (one folder a class) or a data set id. Their columns decide
+    their task type, their file their name; `NAME:=SOURCE` gives a suite or data another name.
     """
     named, mark, other = source.partition(NAMED)
     if mark:
@@ -128,14 +129,14 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
         return load_suite(source, problems, part)
     rows = read_rows(source, problems)
     name = suite_name(source)
-    kind = "labels" if rows.form == "images" else rows.form
-    suite = Suite(name, kind, part, rows.items, facts={"title": name, "source": Path(source).name or source})
-    problems += problems_of(suite)
+    task_type = task_type_of_form(rows.form)
+    suite = Suite(name, task_type, part, rows.items, facts={"title": name, "source": Path(source).name or source})
+    problems += suite_problems(suite)
     return suite
 
 
 def is_suite(source: str) -> bool:
-    """Whether a source names a suite rather than plain data. A shipped name wins over a file of the same name."""
+    """True where a source names a suite and not plain data. A shipped name wins over a file of the same name."""
     name = source.partition("=")[0]
     if _is_yaml(name) or name in shipped_names():
         return True
@@ -143,25 +144,27 @@ def is_suite(source: str) -> bool:
     return not data
 
 
-def local_data(found: Found) -> tuple[Source, Path] | None:
-    """The first source of a suite that is on this machine, and where."""
-    for source in found.file.sources:
-        for place in found.places(source) if source.local else ():
+def local_data(located: LocatedSuite) -> tuple[Source, Path] | None:
+    """The first source of a suite whose data are on this machine, with their path."""
+    for source in located.file.sources:
+        for place in located.places(source) if source.local else ():
             if place.exists():
                 return source, place
     return None
 
 
-def _read(found: Found, sources: Sequence[Source], copy: str, problems: list[str]) -> tuple[list[AnyItem], str]:
-    """The items of the first source that is there, and what they are, for the record."""
-    name = found.file.name
+def _read(
+    located: LocatedSuite, sources: Sequence[Source], copy: str, problems: list[str]
+) -> tuple[list[DataItem], str]:
+    """The items of the first source that can be read, and its description for the record."""
+    name = located.file.name
     if copy:
-        return _read_copy(found, sources, copy, problems)
+        return _read_copy(located, sources, copy, problems)
     missing = []
     for source in sources:
-        raw = source_raw(found, source)
+        raw = source_raw(located, source)
         if not raw.missing:
-            return _items(found, source, raw, problems), source.place
+            return _items(located, source, raw, problems), source.place
         missing.append(raw.missing)
     problems.append(
         f"{name}: its data are not here: {'; '.join(missing)}. Prepare them (see docs/guides/suites.md), or give your "
@@ -170,13 +173,15 @@ def _read(found: Found, sources: Sequence[Source], copy: str, problems: list[str
     return [], ""
 
 
-def _read_copy(found: Found, sources: Sequence[Source], copy: str, problems: list[str]) -> tuple[list[AnyItem], str]:
+def _read_copy(
+    located: LocatedSuite, sources: Sequence[Source], copy: str, problems: list[str]
+) -> tuple[list[DataItem], str]:
     """The items of one's own copy, read as the first of the sources whose columns it has: public data first."""
     path = Path(copy).expanduser()
     public = next((source for source in sources if source.hub), Source(hub="none"))
-    inside = [place for source in sources for place in found.places(source, path) if source.local and place.exists()]
-    if path.is_dir() and found.file.bank and not inside:
-        raw = Raw(missing="it needs a folder with two tables, or two folders of images, called bank and test")
+    inside = [place for source in sources for place in located.places(source, path) if source.local and place.exists()]
+    if path.is_dir() and located.file.bank and not inside:
+        raw = RawRows(missing="it needs a folder with two tables, or two folders of images, called bank and test")
     elif path.exists():
         place = inside[0] if path.is_dir() and inside else path
         raw = local_rows(place)
@@ -187,51 +192,52 @@ def _read_copy(found: Found, sources: Sequence[Source], copy: str, problems: lis
         configuration = rest[0] if len(rest) > 1 else public.configuration if not rest else None
         raw = dataset_rows(name, configuration, rest[-1] if rest else public.split)
     if raw.missing:
-        problems.append(f"{found.file.name}={copy}: {raw.missing}.")
+        problems.append(f"{located.file.name}={copy}: {raw.missing}.")
         return [], ""
     ordered = sorted(sources, key=lambda source: source.file is not None)
     ordered.append(Source(file="items as they are", fields={}))
-    fitting = next((source for source in ordered if _fits(found, source, raw)), ordered[0])
-    said = f"own copy {path.resolve().name if path.exists() else copy}"
-    like = fitting.local or fitting.hub
-    return _items(found, fitting, raw, problems), said if fitting is ordered[-1] else f"{said}, in the form of {like}"
+    fitting = next((source for source in ordered if _fits(located, source, raw)), ordered[0])
+    origin = f"own copy {path.resolve().name if path.exists() else copy}"
+    if fitting is not ordered[-1]:
+        origin = f"{origin}, in the form of {fitting.local or fitting.hub}"
+    return _items(located, fitting, raw, problems), origin
 
 
-def _fits(found: Found, source: Source, raw: Raw) -> bool:
+def _fits(located: LocatedSuite, source: Source, raw: RawRows) -> bool:
     problems: list[str] = []
-    return bool(_items(found, source, replace(raw, rows=raw.rows[:PROBED_ROWS]), problems)) and not problems
+    return bool(_items(located, source, replace(raw, rows=raw.rows[:PROBED_ROWS]), problems)) and not problems
 
 
-def _items(found: Found, source: Source, raw: Raw, problems: list[str]) -> list[AnyItem]:
-    """Make items of rows: adapt each, then parse it as the suite's kind wants."""
-    told = list(raw.told)
+def _items(suite: LocatedSuite, source: Source, raw: RawRows, problems: list[str]) -> list[DataItem]:
+    """Make items of rows: adapt each, then parse it as a form that the task type takes."""
+    row_problems = list(raw.problems)
     adapted: list[Numbered] = []
     for place, row in raw.rows:
         try:
-            adapted += [(place, made) for made in adapted_rows(found, source, row)]
-        except Exception as error:  # noqa: BLE001  (a suite's own code may raise anything; it is told with its row)
+            adapted += [(place, made) for made in adapted_rows(suite, source, row)]
+        except Exception as error:  # noqa: BLE001  (a suite's own code may raise anything; the problem names its row)
             known = isinstance(error, ValueError)
-            told.append(f"{place}: {error if known else f'{type(error).__name__}: {error}'}.")
-    forms = FORMS[found.file.task_type]
+            row_problems.append(f"{place}: {error if known else f'{type(error).__name__}: {error}'}.")
+    forms = TASK_TYPES[suite.file.task_type].forms
     form = form_of(next((row for _, row in adapted if isinstance(row, Mapping)), {}))
-    parse = parser(form if form in forms else forms[0], raw.folder)
-    return collect_items(found.file.name, adapted, parse, problems, told)
+    parse = partial(FORMS[form if form in forms else forms[0]].parse, folder=raw.folder)
+    return collect_items(suite.file.name, adapted, parse, problems, row_problems)
 
 
-def _corrupted(name: str, items: Sequence[AnyItem], asked: Corrupting, problems: list[str]) -> Iterator[LabelledImage]:
+def _corrupted(name: str, items: Sequence[DataItem], corrupting: Corrupting, problems: list[str]) -> Iterator[DataItem]:
     """Each image once for each kind and severity; what is made of one image is one group.
 
-    A image without a group is named by its folder and file, so that the record and the noise are the same wherever
+    An image without a group is named by its folder and file, so that the record and the noise are the same wherever
     the data lie.
     """
     for item in items:
-        if not isinstance(item, LabelledImage):
+        if item.image_file is None:
             problems.append(f"{name}: corruptions are for images, but these items are texts.")
             return
-        group = item.group or "/".join(Path(item.image).parts[-2:])
-        for kind, severity in itertools.product(asked.kinds, asked.severities):
-            how = {"corruption": (kind, severity, asked.seed), "condition": f"{kind}/{severity}", "group": group}
-            yield item.model_copy(update=how)
+        group = item.group or "/".join(Path(item.image_file).parts[-2:])
+        for kind, severity in itertools.product(corrupting.kinds, corrupting.severities):
+            corruption = {"corruption": (kind, severity, corrupting.seed), "condition": f"{kind}/{severity}"}
+            yield item.model_copy(update={**corruption, "group": group})
 
 
 def _is_yaml(reference: str) -> bool:

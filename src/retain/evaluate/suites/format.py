@@ -1,4 +1,4 @@
-"""What a suite file may say: a small YAML file, checked whole, every problem with the file's name. No torch here."""
+"""The format of suite files: small YAML files, checked completely. No torch here."""
 
 from __future__ import annotations
 
@@ -18,21 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from retain.data.corruptions import CORRUPTIONS
 from retain.evaluate.suites.suite import Part
+from retain.evaluate.tasks.table import TASK_TYPES
 
 SHIPPED = Path(__file__).parent / "shipped"
 ASSETS = "RETAIN_ASSETS"
 """Environment variable: the folder of the prepared data; `.assets` where it is not set."""
-
-FORMS: dict[str, tuple[str, ...]] = {
-    "completion": ("completion",),
-    "choice": ("choice",),
-    "question": ("question",),
-    "refusal": ("refusal",),
-    "labels": ("labels", "images"),
-    "retrieval": ("retrieval",),
-    "neighbours": ("labels", "images"),
-}
-"""The forms of items that each kind takes, as in `retain.evaluate.tasks`, which needs torch."""
 
 _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
 
@@ -44,7 +34,7 @@ class _Strict(BaseModel):
 
 
 class Corrupting(_Strict):
-    """Each image is asked once for each kind and severity, instead of as it is."""
+    """Corruptions of images: each image is measured once for each kind and severity, instead of as it is."""
 
     kinds: tuple[str, ...] = Field(tuple(CORRUPTIONS), min_length=1)
     severities: tuple[int, ...] = Field((1, 2, 3, 4, 5), min_length=1)
@@ -61,7 +51,7 @@ class Corrupting(_Strict):
 
 
 class Options(_Strict):
-    """What a kind can be told besides; see `retain.evaluate.tasks`."""
+    """Options of task types; see `retain.evaluate.tasks`."""
 
     k: int | None = Field(None, gt=0)
     classes: int | None = Field(None, gt=1)
@@ -72,7 +62,7 @@ class Options(_Strict):
 
 
 class Adapter(_Strict):
-    """How a row of the data becomes the row of an item; without fields it is one already."""
+    """The way from a row of the data to the row of an item; without fields it is one already."""
 
     fields: Fields | None = None
     where: str | None = None
@@ -95,7 +85,7 @@ class Adapter(_Strict):
 
 
 class Source(Adapter):
-    """Where data are: a `file`, a `folder` of images, or a data set on the `hub`. Its fields replace the suite's."""
+    """A place of data: a `file`, a `folder` of images, or a data set on the `hub`. Its fields replace the suite's."""
 
     file: str | None = None
     folder: str | None = None
@@ -125,7 +115,7 @@ class Source(Adapter):
 
 
 class SuiteFile(Adapter):
-    """A suite as its YAML file describes it; docs/guides/suites.md tells what each field means."""
+    """A suite as its YAML file describes it; docs/guides/suites.md explains each field."""
 
     suite: Literal[1]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -148,8 +138,9 @@ class SuiteFile(Adapter):
     @field_validator("task_type")
     @classmethod
     def _known_task_type(cls, task_type: str) -> str:
-        if task_type not in FORMS:
-            raise ValueError(f"{task_type!r} is no kind{did_you_mean(task_type, FORMS)}; known are {', '.join(FORMS)}")
+        if task_type not in TASK_TYPES:
+            known = f"{did_you_mean(task_type, TASK_TYPES)}; known are {', '.join(TASK_TYPES)}"
+            raise ValueError(f"{task_type!r} is no task type{known}")
         return task_type
 
     @field_validator("code")
@@ -160,17 +151,20 @@ class SuiteFile(Adapter):
         return code
 
     @model_validator(mode="after")
-    def _whole(self) -> SuiteFile:
-        if (self.task_type == "neighbours") != bool(self.bank):
-            raise ValueError("a bank is what kind neighbours looks in: it needs one, and no other kind has one")
-        if self.options.corruptions and "images" not in FORMS[self.task_type]:
-            raise ValueError(f"corruptions are for images; kind {self.task_type} has none")
+    def _fits_the_task_type(self) -> SuiteFile:
+        task_type = TASK_TYPES[self.task_type]
+        if task_type.needs_bank and not self.bank:
+            raise ValueError(f"task type {self.task_type} looks for items in a bank: it needs one")
+        if self.bank and not task_type.needs_bank:
+            raise ValueError(f"task type {self.task_type} has no use for a bank; leave it out")
+        if self.options.corruptions and not task_type.takes_images:
+            raise ValueError(f"corruptions are for images; task type {self.task_type} takes none")
         return self
 
 
 @dataclass(frozen=True)
-class Found:
-    """A suite file with where it lies."""
+class LocatedSuite:
+    """A suite file with its path."""
 
     file: SuiteFile
     path: Path
@@ -182,7 +176,7 @@ class Found:
         return hashlib.sha256(self.path.read_bytes() + code).hexdigest()[:12]
 
     def places(self, source: Source, copy: Path | None = None) -> list[Path]:
-        """Where a file or folder of the suite is looked for, first to last; of one's own copy only there."""
+        """The paths at which data of the suite are looked for, in this order; only in `copy` if there is one."""
         local = source.local or ""
         if copy is not None:
             return [copy / local, copy / Path(local).name, copy / Path(local).stem]
@@ -197,19 +191,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def is_template(spec: Any) -> bool:
-    """Whether a field is text with a template in it."""
+    """True for text with a template in it."""
     return isinstance(spec, str) and ("{{" in spec or "{%" in spec)
 
 
 @cache
 def template(text: str) -> Any:
-    """A template, read once."""
+    """A template, compiled once."""
     return _TEMPLATES.from_string(text)
 
 
 @cache
 def condition(text: str) -> Any:
-    """An expression, read once."""
+    """An expression, compiled once."""
     return _TEMPLATES.compile_expression(text, undefined_to_none=False)
 
 

@@ -14,46 +14,53 @@ from jinja2 import TemplateError
 
 from retain.data.rows import IMAGES
 from retain.data.sources import Numbered, source_rows
-from retain.evaluate.suites.format import Found, Source, condition, is_template, template
+from retain.evaluate.suites.format import LocatedSuite, Source, condition, is_template, template
 
 
 @dataclass(frozen=True)
-class Raw:
-    """Rows as they lie: with the folder that images are relative to, or why there are none."""
+class RawRows:
+    """Rows of a source before any is adapted.
+
+    Attributes:
+        rows: with the place of each, for messages.
+        folder: what paths of images are relative to.
+        problems: sentences on rows that cannot be read.
+        missing: the reason why there are no rows at all.
+    """
 
     rows: Sequence[Numbered] = ()
     folder: Path = Path()
-    told: Sequence[str] = ()
+    problems: Sequence[str] = ()
     missing: str = ""
 
 
-def source_raw(found: Found, source: Source) -> Raw:
-    """The rows of a source, or why there are none."""
+def source_raw(suite: LocatedSuite, source: Source) -> RawRows:
+    """The rows of a source, or the reason why there are none."""
     if source.local is None:
         return dataset_rows(source.hub or "", source.configuration, source.split, source.revision)
-    places = found.places(source)
+    places = suite.places(source)
     there = next((place for place in places if place.exists()), None)
-    return Raw(missing=f"no {' or '.join(map(str, places))}") if there is None else local_rows(there)
+    return RawRows(missing=f"no {' or '.join(map(str, places))}") if there is None else local_rows(there)
 
 
-def local_rows(path: Path) -> Raw:
-    """The rows of a file, or of the images in a folder of folders with the folders that each lies in."""
+def local_rows(path: Path) -> RawRows:
+    """The rows of a file, or one row for each image in a folder of folders, with the folders that it lies in."""
     if path.suffix == ".parquet":
         return dataset_rows("parquet", data_files=str(path))
     if not path.is_dir():
-        told: list[str] = []
-        return Raw(list(source_rows(str(path), told)), path.parent, told)
+        problems: list[str] = []
+        return RawRows(list(source_rows(str(path), problems)), path.parent, problems)
     rows = []
-    for picture in sorted(inner for inner in path.rglob("*") if inner.suffix.lower() in IMAGES):
-        folders = picture.relative_to(path).parts[:-1]
-        row = {"image": str(picture.absolute()), "name": picture.name, "folders": folders}
-        rows.append((str(picture), row | ({"label": folders[-1]} if folders else {})))
-    return Raw(rows, path)
+    for image in sorted(inner for inner in path.rglob("*") if inner.suffix.lower() in IMAGES):
+        folders = image.relative_to(path).parts[:-1]
+        row = {"image": str(image.absolute()), "name": image.name, "folders": folders}
+        rows.append((str(image), row | ({"label": folders[-1]} if folders else {})))
+    return RawRows(rows, path)
 
 
 def dataset_rows(
     name: str, configuration: str | None = None, split: str = "train", revision: str | None = None, **more: Any
-) -> Raw:
+) -> RawRows:
     """The rows of a data set of `datasets`."""
     import datasets  # noqa: PLC0415  (slow to import; only data sets need it)
 
@@ -61,15 +68,15 @@ def dataset_rows(
         rows = datasets.load_dataset(name, configuration, split=split, revision=revision, **more)
     except Exception as error:  # noqa: BLE001  (whatever a hub, a cache or a loader may raise is one problem to tell)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Raw(missing=f"{name} cannot be loaded as a data set ({reason})")
-    return Raw([(f"{name}, row {number}", row) for number, row in enumerate(rows)])
+        return RawRows(missing=f"{name} cannot be loaded as a data set ({reason})")
+    return RawRows([(f"{name}, row {number}", row) for number, row in enumerate(rows)])
 
 
-def adapted_rows(found: Found, source: Source, row: Any) -> Iterable[Any]:
-    """The item rows that a row of the data makes: one, none where it is not wanted, or what the suite's code says."""
-    file = found.file
+def adapted_rows(suite: LocatedSuite, source: Source, row: Any) -> Iterable[Any]:
+    """The rows of items that a row of the data makes: one; none where `where` is false; or those of the suite's code."""
+    file = suite.file
     if file.code and source.fields is None:
-        return _code(found.path.with_name(file.code))(row)
+        return _code(suite.path.with_name(file.code))(row)
     own = source.fields is not None or source.where is not None
     fields, where = (source.fields, source.where) if own else (file.fields, file.where)
     if not isinstance(row, Mapping):
@@ -114,13 +121,13 @@ def _value(name: str, spec: Any, row: Mapping[str, Any]) -> Any:
         try:
             value = value[int(step)] if isinstance(value, (list, tuple)) else value[step]
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            found = ", ".join(map(str, row)) or "nothing"
-            raise ValueError(f'field "{name}": there is no {spec!r} in the row (found {found})') from error
+            columns = ", ".join(map(str, row)) or "nothing"
+            raise ValueError(f'field "{name}": there is no {spec!r} in the row (found {columns})') from error
     return value
 
 
-def _evaluated(what: str, function: Callable[..., Any], row: Mapping[str, Any]) -> Any:
+def _evaluated(field: str, function: Callable[..., Any], row: Mapping[str, Any]) -> Any:
     try:
         return function({**row, "row": row})
     except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise ValueError(f"{what}: {error}") from error
+        raise ValueError(f"{field}: {error}") from error

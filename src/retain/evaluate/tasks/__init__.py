@@ -1,1 +1,1 @@
-"""How items are put to a model and scored: one kind a file, the table of all in `table`."""
+"""Task types: one file each, the table of all in `table`."""

@@ -4,16 +4,78 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from retain.evaluate.encode import class_names, log_probabilities
-from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.task_type import Asked, Metric, Response, Subject, TaskType, Tick
+from retain.data.family import Head
+from retain.data.item_types import LabelledImage, LabelledText
+from retain.evaluate.scores.classification import SetMetric, table_macro_f1, table_matthews
+from retain.evaluate.suites.suite import Suite
+from retain.evaluate.tasks.task_type import ClassProbabilities, Metrics, Response, SuitePredictions, TaskType
+from retain.records.metric import Metric
+from retain.records.metrics_table import ACCURACY, MACRO_F1, MATTHEWS
+
+if TYPE_CHECKING:
+    from retain.evaluate.tasks.predictor import Predictor
 
 ALMOST_SURE = 1 - 1e-6
 """Chance where all items are of one class: a suite that shows nothing, and no division by zero."""
+
+
+class LabelsTask(TaskType):
+    """Classification by the model's own head."""
+
+    name: ClassVar[str] = "labels"
+    forms: ClassVar[tuple[str, ...]] = (LabelledText.form, LabelledImage.form)
+    needs: ClassVar[Head] = "classifier"
+    about: ClassVar[str] = "Accuracy of the class that the model finds most likely, with its confidence."
+    in_batches: ClassVar[bool] = True
+    set_metrics: ClassVar[Mapping[Metric, SetMetric]] = {MACRO_F1: table_macro_f1, MATTHEWS: table_matthews}
+
+    def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
+        """The log-probability of each class for each item."""
+        names = predictor.class_names
+        rows = predictor.log_probabilities(suite.items).tolist()
+        index = {name: position for position, name in enumerate(names)}
+        items: Any = suite.items
+        responses = []
+        for item, row in zip(items, rows, strict=True):
+            truth = index.get(item.label)
+            values = {"confidence": math.exp(max(row))}
+            if truth is not None:
+                values["nll"] = -row[truth]
+                values["brier"] = float(sum((math.exp(p) - (k == truth)) ** 2 for k, p in enumerate(row)))
+            responses.append(Response(answer=names[int(np.argmax(row))], values=values, options=tuple(row)))
+        return SuitePredictions(tuple(responses), predictor.preprocessor.truncated(items))
+
+    def metrics(self, suite: Suite) -> Metrics:
+        """Accuracy."""
+        classes = suite.options.get("classes") or len(set(self.truth(suite)))
+        return {ACCURACY: chance_of_classes(suite, int(classes))}
+
+    def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
+        """Accuracy, confidence, and NLL and Brier score where the model knows the class."""
+        item: Any = suite.items[index]
+        return {ACCURACY.name: float(response.answer == item.label), **response.values}
+
+    def show(self, item: Any) -> tuple[str, str | None]:
+        """The text or the image's name, and the class."""
+        return item.shown, item.label
+
+    def truth(self, suite: Suite) -> Sequence[str]:
+        """The class of each item."""
+        items: Any = suite.items
+        return [item.label for item in items]
+
+    def probabilities(self, responses: Sequence[Response]) -> ClassProbabilities:
+        """The probabilities of items with an NLL; the right class is the one whose log-probability it is."""
+        known = [response for response in responses if "nll" in response.values]
+        options = np.asarray([response.options for response in known])
+        nll = np.asarray([response.values["nll"] for response in known])
+        truth = np.abs(options + nll[:, None]).argmin(axis=1) if known else np.zeros(0, dtype=np.int64)
+        return ClassProbabilities(np.exp(options), truth)
 
 
 def chance_of_classes(suite: Suite, classes: int) -> list[float]:
@@ -27,56 +89,3 @@ def chance_of_classes(suite: Suite, classes: int) -> list[float]:
     largest = max(Counter(item.label for item in items).values()) / len(items)
     given = float(suite.options.get("chance", 1 / max(classes, 2)))
     return [min(max(given, largest), ALMOST_SURE)] * len(items)
-
-
-def _ask(subject: Subject, suite: Suite, settings: Settings, tick: Tick) -> Asked:
-    names = class_names(subject.model)
-    found = log_probabilities(
-        subject.model, subject.preprocessor, suite.items, settings.batch_size, tick, subject.input_hash
-    )
-    index = {name: position for position, name in enumerate(names)}
-    responses = []
-    for item, row in zip(suite.items, found.tolist(), strict=True):
-        truth = index.get(item.label)  # type: ignore[union-attr]  # forms says that they are labelled
-        values = {"confidence": math.exp(max(row))}
-        if truth is not None:
-            values["nll"] = -row[truth]
-            values["brier"] = float(sum((math.exp(p) - (k == truth)) ** 2 for k, p in enumerate(row)))
-        responses.append(Response(answer=names[int(np.argmax(row))], values=values, options=tuple(row)))
-    cut = 0
-    longest = getattr(subject.preprocessor, "max_length", None)
-    if longest is not None:
-        cut = sum(length > longest for length in subject.preprocessor.lengths(suite.items))
-    return Asked(tuple(responses), cut)
-
-
-def _metrics(suite: Suite) -> tuple[Metric, ...]:
-    items: Any = suite.items
-    classes = suite.options.get("classes") or len({item.label for item in items})
-    return (Metric("accuracy", "knowledge", chance=chance_of_classes(suite, int(classes))),)
-
-
-def _score(suite: Suite, index: int, response: Response) -> dict[str, float]:
-    item: Any = suite.items[index]
-    return {"accuracy": float(response.answer == item.label), **response.values}
-
-
-def show_labelled(item: Any) -> tuple[str, str | None]:
-    """A labelled text or image as question and expected class."""
-    if hasattr(item, "image"):
-        name = "/".join(item.image.split("/")[-2:])
-        spoilt = f" ({item.corruption[0]}, severity {item.corruption[1]})" if item.corruption else ""
-        return f"{name}{spoilt}", item.label
-    return item.text if item.text_pair is None else f"{item.text} | {item.text_pair}", item.label
-
-
-LABELS = TaskType(
-    name="labels",
-    forms=("labels", "images"),
-    needs="classifier",
-    about="Accuracy of the class that the model finds most likely, with its confidence.",
-    ask=_ask,
-    metrics=_metrics,
-    score=_score,
-    show=show_labelled,
-)

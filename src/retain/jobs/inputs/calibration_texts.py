@@ -1,4 +1,4 @@
-"""The texts that a run is calibrated on, read from files, and free of what is measured."""
+"""Calibration and replay texts, read from files and free of what is measured."""
 
 from __future__ import annotations
 
@@ -7,86 +7,81 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from retain.activations import Statistics, load
-from retain.data.contamination import content_hash, find_contained, passage_text
-from retain.data.examples import Example
-from retain.data.items import LabelledImage
-from retain.data.rows import AnyItem, item_texts, read_rows
-from retain.data.sources import read_passages
+from retain.data.contamination import find_contained
+from retain.data.item import DataItem, modality_of_items
+from retain.data.preprocess import TOKENS_PER_IMAGE
+from retain.data.rows import read_rows
+from retain.data.sources import read_calibration_texts
+from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suites
-from retain.recipe import Calibrating
+from retain.recipe import CalibrationOptions
 
 SELF = "self"
 PARTS = ("learn", "keep")
 
-Passages = Sequence[Example | LabelledImage | str]
+CHARACTERS_A_TOKEN = 20
+"""More than any tokenizer has on average, so that enough texts are considered."""
+
+Texts = Sequence[DataItem]
+"""Texts or images, as `DataItem.for_calibration` gives them."""
 
 
 def read_calibration(
-    recipe: Calibrating, needed: Sequence[str], train: Sequence[AnyItem | str], suites: Suites, problems: list[str]
-) -> dict[str, Passages]:
-    """The texts to calibrate on, as far as they are in files; what the base is to write itself is left out.
+    recipe: CalibrationOptions, needed: Sequence[str], train: Sequence[DataItem], suites: Suites, problems: list[str]
+) -> dict[str, Texts]:
+    """Read the texts to calibrate on, except those that the base is to write itself.
 
     Args:
         recipe: names the sources.
         needed: "learn" and "keep", or one of them.
-        train: what is learned, the default of "learn".
+        train: training data, the default of "learn".
         suites: what is measured, none of which may be in them.
-        problems: receives a sentence for each problem found.
+        problems: receives a sentence for each problem.
     """
     sources = {"learn": recipe.calibrate_learn, "keep": recipe.calibrate_keep}
-    found: dict[str, Passages] = {}
+    found: dict[str, Texts] = {}
     for name in needed:
         source = sources[name]
         if source == SELF:
             continue
-        pictures = any(isinstance(item, LabelledImage) for item in train[:1])
         if source is None:
-            passages = as_passages(train)
-        elif pictures:
-            passages = as_passages(read_rows(source, problems).items)
+            texts = for_calibration(train)
+        elif modality_of_items(train) == "image":
+            texts = for_calibration(read_rows(source, problems).items)
         else:
-            passages = read_passages(source, problems)
-        found[name] = considered(passages, recipe.calibrate_tokens)
-        problems += _measured(f"calibrate_{name}" if source is not None else "train", found[name], suites)
+            texts = read_calibration_texts(source, problems)
+        found[name] = considered(texts, recipe.calibrate_tokens)
+        problems += _contamination(f"calibrate_{name}" if source is not None else "train", found[name], suites)
     return found
 
 
-def as_passages(items: Sequence[AnyItem | str]) -> Passages:
-    """Items of any form as what a model reads in calibration: examples and images as they are, others as text."""
-    return [item if isinstance(item, (Example, LabelledImage, str)) else " ".join(item_texts(item)) for item in items]
+def for_calibration(items: Sequence[DataItem]) -> Texts:
+    """Items of any form as a model reads them in calibration."""
+    return [item.for_calibration for item in items]
 
 
-def considered(passages: Passages, tokens: int) -> Passages:
-    """The passages that `tokens` tokens can be taken from: in a drawn order, about as many as that needs."""
-    order = list(passages)
+def considered(texts: Texts, tokens: int) -> Texts:
+    """The texts that `tokens` tokens can be taken from: in a drawn order, about as many as that needs."""
+    order = list(texts)
     random.Random(0).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
     room = CHARACTERS_A_TOKEN * tokens
-    for number, passage in enumerate(order, start=1):
-        room -= (
-            CHARACTERS_A_TOKEN * TOKENS_PER_IMAGE if isinstance(passage, LabelledImage) else len(passage_text(passage))
-        )
+    for number, text in enumerate(order, start=1):
+        room -= len(text.full_text) if text.modality == "text" else CHARACTERS_A_TOKEN * TOKENS_PER_IMAGE
         if room <= 0:
             return order[:number]
     return order
 
 
-CHARACTERS_A_TOKEN = 20
-"""More than any tokenizer has on average, so that enough passages are considered."""
-
-TOKENS_PER_IMAGE = 64
-"""What a image counts for in `calibrate_tokens`: about the patches of a small one."""
-
-
-def _measured(name: str, passages: Passages, suites: Suites) -> list[str]:
-    held = find_contained(passages, suites.task_items, suites.keep_items, suites.held_out_text_joined)
+def _contamination(name: str, texts: Texts, suites: Suites) -> list[str]:
+    held = find_contained(texts, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     if not held:
         return []
-    told = f"{len(held)} of {len(passages)} passages hold what is measured (of one: {next(iter(held.values()))})"
-    return [f"{name}: {told}; remove them, so that what is measured was not calibrated on."]
+    count = f"{len(held)} of {len(texts)} texts hold what is measured (of one: {next(iter(held.values()))})"
+    return [f"{name}: {count}; remove them, so that what is measured was not calibrated on."]
 
 
 def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
-    """Statistics that `retain calibrate` wrote.
+    """Open second moments that `retain calibrate` wrote.
 
     Raises:
         InputError: the folder does not hold those that are needed.
@@ -94,6 +89,6 @@ def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics
     return {name: load(Path(folder).expanduser() / name) for name in needed}
 
 
-def passage_hashes(passages: Mapping[str, Passages]) -> dict[str, str]:
+def text_hashes(texts: Mapping[str, Texts]) -> dict[str, str]:
     """A hash of the content of each set of texts, for the provenance."""
-    return {f"calibrate:{name}": content_hash(map(passage_text, parts)) for name, parts in passages.items()}
+    return {f"calibrate:{name}": content_hash(text.full_text for text in parts) for name, parts in texts.items()}

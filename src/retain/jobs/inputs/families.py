@@ -1,4 +1,4 @@
-"""What a model is to be loaded as, decided by the data: what is to be learned, or else what is to be measured."""
+"""The family that a model is loaded as, decided by the data, and what cannot be measured or learned with it."""
 
 from __future__ import annotations
 
@@ -9,91 +9,66 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from retain.data.items import LabelledImage
-from retain.data.preprocess import ImagePreprocessor, Preprocessor, labels_of
-from retain.data.rows import FORMS, Rows
+from retain.data.family import Family, Modality, family_for, modality_of, provides
+from retain.data.item import labels_of
+from retain.data.preprocess import Preprocessor
+from retain.data.rows import CONVERSATION, FORMS, Rows
 from retain.evaluate.refusals import PYTHON
-from retain.evaluate.suites.suite import Suite, Suites
-from retain.evaluate.tasks.neighbours import NEIGHBOURS_ASKED
-from retain.evaluate.tasks.table import TASK_TYPES
+from retain.evaluate.suites.suite import Suites
+from retain.evaluate.tasks.table import task_type_of
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.lm_eval import INSTALL
-from retain.jobs.inputs.models import Family
 from retain.recipe import redacted
-
-_BY_FORM: dict[str, Family] = {
-    "completion": "causal-lm",
-    "labels": "text-classifier",
-    "images": "image-classifier",
-}
-"""By the form of the training data."""
 
 
 def family_of(form: str | None, suites: Suites) -> Family:
-    """What the model is loaded as.
+    """The family that a model is loaded as.
 
     Args:
-        form: of the training data; None where nothing is trained.
+        form: form of the training data; None where nothing is trained.
         suites: what is measured.
     """
-    if form in _BY_FORM:
-        return _BY_FORM[form]
-    needs = {TASK_TYPES[suite.task_type].needs for suite in suites.all}
-    pictures = any(isinstance(item, LabelledImage) for suite in suites.all for item in suite.items[:1])
+    trained = FORMS.get(form or "")
+    if trained is not None and trained.trains is not None:
+        return family_for(trained.trains, trained.modality)
+    needs = {task_type_of(suite).needs for suite in suites.all}
+    modality: Modality = "image" if any(suite.modality == "image" for suite in suites.all) else "text"
     if suites.held_out_text or "causal-lm" in needs or not needs:
         return "causal-lm"
-    if "classifier" in needs:
-        return "image-classifier" if pictures else "text-classifier"
-    return "image-features" if pictures else "text-features"
+    return family_for("classifier" if "classifier" in needs else "features", modality)
 
 
 def family_of_model(model: Any, preprocessor: Preprocessor) -> Family:
-    """What a model is loaded as already: a classifier by its class, a language model if it can predict tokens."""
+    """The family of a loaded model: a classifier by its class, a language model if it can predict tokens."""
     root: Any = root_of(model)
-    pictures = isinstance(preprocessor, ImagePreprocessor)
     if is_classifier(root):
-        return "image-classifier" if pictures else "text-classifier"
-    if pictures:
+        return family_for("classifier", preprocessor.modality)
+    if not preprocessor.reads_text:
         return "image-features"
     able = getattr(root, "can_generate", lambda: True)() or root.get_output_embeddings() is not None
     return "causal-lm" if able else "text-features"
 
 
-def wrong_kinds(family: Family, suites: Suites) -> list[str]:
-    """What cannot be measured on a model of this family, one sentence each."""
+def unmeasurable(family: Family, suites: Suites) -> list[str]:
+    """A sentence for each suite or text that cannot be measured on a model of this family."""
     problems = []
     for suite in suites.all:
-        if not suite.items:  # that it holds none is told where it was read
+        if not suite.items:  # the problem was found where the suite was read
             continue
-        task_type = TASK_TYPES[suite.task_type]
-        pictures = any(isinstance(item, LabelledImage) for item in suite.items[:1])
-        readable = pictures == family.startswith("image")
-        able = {
-            "causal-lm": family == "causal-lm",
-            "classifier": family.endswith("classifier"),
-            "features": True,
-        }[task_type.needs]
-        if not able or not readable:
+        task_type = task_type_of(suite)
+        if not provides(family, task_type.needs) or suite.modality != modality_of(family):
             problems.append(
-                f"{suite.name}: a suite of {'pictures' if pictures else 'texts'} of kind {task_type.name} cannot be put to "
-                f"a {family.replace('-', ' ')}, which is what the model is here; leave it out."
+                f"{suite.name}: a suite of {suite.modality}s of task type {task_type.name} cannot be measured on a "
+                f"{family.replace('-', ' ')}, which is what the model is here; leave it out."
             )
-        problems += _narrow_bank(suite)
+        problems += task_type.bank_problems(suite)
     if suites.held_out_text and family != "causal-lm":
         problems.append(
-            f"reference: text is predicted token by token, which a {family.replace('-', ' ')} cannot do; leave it out, "
-            "and keep its features by a suite of kind retrieval or neighbours."
+            f"held_out_text: text is predicted token by token, which a {family.replace('-', ' ')} cannot do; leave it "
+            "out, and retain its features by a suite of task type retrieval or neighbours."
         )
     return problems
-
-
-def _narrow_bank(suite: Suite) -> list[str]:
-    asked = int(suite.options.get("k", NEIGHBOURS_ASKED))
-    if suite.task_type != "neighbours" or asked <= len(suite.bank):
-        return []
-    told = f"{asked} nearest neighbours are asked, but its bank holds {len(suite.bank)} items"
-    return [f"{suite.name}: {told}; give a larger bank, or a smaller k under options of the suite file."]
 
 
 def harness_problems(tasks: Sequence[str], family: Family, suites: Suites) -> list[str]:
@@ -140,30 +115,34 @@ def _no_program(command: str) -> str:
 
 
 def learning_problems(train: Rows, family: Family, suites: Suites) -> list[str]:
-    """What speaks against learning these items and measuring those suites with them, one sentence each."""
-    if not train.items:  # that there are none is told where they were read
+    """A sentence for each reason against learning these items and measuring those suites with them."""
+    if not train.items:  # the problem was found where they were read
         return []
-    if train.form not in _BY_FORM:
-        keys = ", ".join(FORMS[train.form])
-        learned = "prompt, completion; messages; text, label; image, label"
-        return [f"train: rows of {keys} are measured, not learned. What can be learned are rows of {learned}."]
-    problems = wrong_kinds(family, suites)
+    if FORMS[train.form].trains is None:
+        columns = ", ".join(FORMS[train.form].columns)
+        learned = [", ".join(form.columns) for form in FORMS.values() if form.trains is not None]
+        known = "; ".join([*learned, CONVERSATION])
+        return [f"train: rows of {columns} are measured, not learned. What can be learned are rows of {known}."]
+    problems = unmeasurable(family, suites)
     if not family.endswith("classifier"):
         return problems
-    known = labels_of(train.items)
-    if len(known) < 2:
-        problems.append(f"train: has {len(known)} class; at least two are needed.")
-    return problems + unknown_classes(known, suites)
+    known_labels = labels_of(train.items)
+    if len(known_labels) < 2:
+        problems.append(f"train: has {len(known_labels)} class; at least two are needed.")
+    return problems + unknown_classes(known_labels, suites)
 
 
 def unknown_classes(known: Sequence[str], suites: Suites) -> list[str]:
     """A sentence for each suite with classes that a classifier does not know."""
     problems = []
     for suite in suites.all:
-        harness = sorted(set(labels_of(suite.items)) - set(known)) if suite.task_type == "labels" else []
-        if harness:
+        if task_type_of(suite).needs != "classifier":
+            continue
+        unknown = sorted(set(labels_of(suite.items)) - set(known))
+        if unknown:
             problems.append(
-                f"{suite.name}: its classes {', '.join(harness[:5])} are not among those that the model knows or "
-                f"learns ({', '.join(known[:8])}); rename them, or keep it as a suite of features (kind: neighbours)."
+                f"{suite.name}: its classes {', '.join(unknown[:5])} are not among those that the model knows or "
+                f"learns ({', '.join(known[:8])}); rename them, or measure it as a suite of features (task_type: "
+                "neighbours)."
             )
     return problems

@@ -1,4 +1,4 @@
-"""Data and models as people hand them over in Python: paths, names or rows in memory, a tokenizer or a processor."""
+"""Arguments of the Python functions: data as paths, names or rows in memory; a tokenizer or a processor; settings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ from retain.errors import InputError
 from retain.evaluate.suites.files import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import task_type_of_form
-from retain.jobs.inputs.prepare import read_held_out, told_apart
+from retain.jobs.inputs.read import distinct, read_held_out
 
 Given = str | Path | Sequence[Mapping[str, Any]]
 """Data by path, suite name or data set id, or as rows in memory."""
 
 
+def given_settings(fields: Mapping[str, Any]) -> Settings:
+    """The settings with the fields that are given.
+
+    Raises:
+        InputError: a field is unknown.
+    """
+    try:
+        return Settings(**fields)
+    except TypeError as error:
+        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
+
+
 def given_preprocessor(tokenizer: Any, processor: Any, settings: Settings) -> Preprocessor:
-    """What makes the model's inputs.
+    """The preprocessor around a tokenizer or an image processor.
 
     Raises:
         InputError: neither or both were given.
@@ -40,7 +52,7 @@ def given_suites(
     found = [] if test is None else [_suite("task", test, "task", problems)]
     found += [_suite(name, data, "keep", problems) for name, data in _named(keep)]
     texts = [held_out_text] if isinstance(held_out_text, (str, Path)) else list(held_out_text or ())
-    return Suites(told_apart(found, problems), read_held_out([str(source) for source in texts], problems))
+    return Suites(distinct(found, problems), read_held_out([str(source) for source in texts], problems))
 
 
 def _named(keep: Given | Sequence[str | Path] | Mapping[str, Given] | None) -> list[tuple[str | None, Given]]:

@@ -1,12 +1,14 @@
-"""Loading a base model and what reads for it, from a folder or a hub id, with errors that say what to do."""
+"""Models and their preprocessors, loaded from a folder or a hub id; a refusal names the cure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -20,12 +22,11 @@ from transformers import (
     AutoTokenizer,
 )
 
+from retain.data.family import Family, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
-
-Family = Literal["causal-lm", "text-classifier", "image-classifier", "text-features", "image-features"]
-"""What a model is loaded as; chosen by the data."""
+from retain.recipe import MeasurementOptions
 
 _LOADERS: dict[Family, Any] = {
     "causal-lm": AutoModelForCausalLM,
@@ -36,89 +37,161 @@ _LOADERS: dict[Family, Any] = {
 }
 
 
-def load_model(
-    source: str,
-    dtype: str = "auto",
-    *,
-    family: Family = "causal-lm",
-    labels: Sequence[str] = (),
-    attention: str | None = None,
-    trust_remote_code: bool = False,
-) -> Any:
-    """A model in eval mode, on an accelerator where there is one.
+class Loaded(NamedTuple):
+    """A model in eval mode, and whether its head is new, that is to say random."""
 
-    A classifier whose checkpoint has a head for the classes that are asked for keeps it, in its own order of classes.
-    Any other gets a new head, random by a fixed seed, also where its head has as many classes of other names;
-    `load_with_news` tells which. What the checkpoint lacks besides is random by the same seed.
+    model: Any
+    head_is_new: bool
 
-    Args:
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that decides how a model is loaded, and the preprocessor beside it.
+
+    Attributes:
         source: folder or hub id.
-        dtype: name of a torch dtype, or auto for the checkpoint's.
-        family: what to load it as.
+        family: the class to load it as.
         labels: the classes, for a classifier.
+        dtype: name of a torch dtype, or auto for the checkpoint's.
         attention: transformers' `attn_implementation`; None for its choice.
         trust_remote_code: whether code that comes with the model may run.
-
-    Raises:
-        InputError: nothing there, no model of this family, or the hub cannot be reached.
+        max_length: longest sequence that the preprocessor makes, in tokens.
     """
-    return load_with_news(
-        source, dtype, family=family, labels=labels, attention=attention, trust_remote_code=trust_remote_code
-    )[0]
 
+    source: str
+    family: Family = "causal-lm"
+    labels: Sequence[str] = ()
+    dtype: str = "auto"
+    attention: str | None = None
+    trust_remote_code: bool = False
+    max_length: int = 512
 
-def load_with_news(
-    source: str,
-    dtype: str = "auto",
-    *,
-    family: Family = "causal-lm",
-    labels: Sequence[str] = (),
-    attention: str | None = None,
-    trust_remote_code: bool = False,
-) -> tuple[Any, bool]:
-    """As `load_model`, and whether the head is new, that is to say random.
+    @classmethod
+    def of(cls, recipe: MeasurementOptions, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
+        """The base of a recipe."""
+        return cls(
+            recipe.model,
+            family,
+            tuple(labels),
+            recipe.dtype,
+            recipe.attention,
+            recipe.trust_remote_code,
+            recipe.max_length,
+        )
 
-    Raises:
-        InputError: as `load_model`.
-    """
-    path = _located(source)
-    news = False
-    options: dict[str, Any] = {
-        "dtype": dtype,
-        "attn_implementation": attention,
-        "trust_remote_code": trust_remote_code,
-    }
-    try:
-        with torch.random.fork_rng():
+    def at(self, source: str | Path) -> ModelSpec:
+        """The same for a model that lies elsewhere."""
+        return replace(self, source=str(source))
+
+    def load(self) -> Loaded:
+        """Load the model in eval mode, on an accelerator where there is one.
+
+        A classifier whose checkpoint has a head for the classes that are named keeps it, in its own order of classes.
+        Any other gets a new head, random by a fixed seed, also where its head has as many classes of other names. What
+        the checkpoint lacks besides is random by the same seed.
+
+        Raises:
+            InputError: nothing there, no model of this family, or the hub cannot be reached.
+        """
+        path = _located(self.source)
+        with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
-            if family.endswith("classifier"):
-                named = _classes(path, labels, trust_remote_code=trust_remote_code)
-                model, told = _LOADERS[family].from_pretrained(
-                    path, ignore_mismatched_sizes=True, output_loading_info=True, **options, **named
-                )
-                news = bool(told["missing_keys"] or told["mismatched_keys"])
-                if named and not news:
-                    renew_output_layer(model)
-                    news = True
-                _with_padding(model, source, trust_remote_code=trust_remote_code)
-            else:
-                model = _LOADERS[family].from_pretrained(path, **options)
-        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), news
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise _refused(source, "model", error, family) from error
+            model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
+            return Loaded(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), is_new)
 
+    def empty(self) -> Any:
+        """The structure of the model without its weights (meta device), to check targets against in a moment.
 
-def _classes(path: str, labels: Sequence[str], *, trust_remote_code: bool) -> dict[str, Any]:
-    """The classes' names for the configuration; none where the checkpoint's own cover those that are asked for."""
-    config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-    own = {str(name) for name in (config.id2label or {}).values()}
-    if set(labels) <= own:
-        return {}
-    return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}
+        Raises:
+            InputError: as `load`.
+        """
+        path = _located(self.source)
+        with self._refusing("model"):
+            classes = self._named_classes(path) if self._is_classifier else {}
+            config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
+            with torch.device("meta"):
+                return _LOADERS[self.family].from_config(config, trust_remote_code=self.trust_remote_code)
+
+    def preprocessor(self) -> Preprocessor:
+        """Load the tokenizer or the image processor beside the model.
+
+        Raises:
+            InputError: as `load`.
+        """
+        if modality_of(self.family) == "text":
+            return TextPreprocessor(self._tokenizer(), self.max_length)
+        path = _located(self.source)
+        with self._refusing("image processor"):
+            return ImagePreprocessor(
+                AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
+            )
+
+    @property
+    def _is_classifier(self) -> bool:
+        return self.family.endswith("classifier")
+
+    def _pretrained(self, path: str, **more: Any) -> Any:
+        options = {
+            "dtype": self.dtype,
+            "attn_implementation": self.attention,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        return _LOADERS[self.family].from_pretrained(path, **options, **more)
+
+    def _classifier(self, path: str) -> tuple[Any, bool]:
+        named = self._named_classes(path)
+        model, report = self._pretrained(path, ignore_mismatched_sizes=True, output_loading_info=True, **named)
+        is_new = bool(report["missing_keys"] or report["mismatched_keys"])
+        if named and not is_new:
+            renew_output_layer(model)
+            is_new = True
+        if type(model).__name__.endswith("ForSequenceClassification") and model.config.pad_token_id is None:
+            # A decoder reads its logits from the last token that is no padding, so it must know which is padding.
+            model.config.pad_token_id = self._tokenizer().pad_token_id
+        return model, is_new
+
+    def _named_classes(self, path: str) -> dict[str, Any]:
+        """The names of the classes for the configuration; none where the checkpoint's own cover them."""
+        config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code)
+        own = {str(name) for name in (config.id2label or {}).values()}
+        if set(self.labels) <= own:
+            return {}
+        return {
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {name: index for index, name in enumerate(self.labels)},
+        }
+
+    def _tokenizer(self) -> Any:
+        """The tokenizer beside the model; one without a padding token pads with its end token."""
+        path = _located(self.source)
+        with self._refusing("tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=self.trust_remote_code)
+        if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    @contextmanager
+    def _refusing(self, what: str, *besides: type[Exception]) -> Iterator[None]:
+        """Turn what transformers raises into a refusal that names the cure.
+
+        Raises:
+            InputError: something could not be loaded.
+        """
+        reasons: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, ImportError, *besides)
+        try:
+            yield
+        except reasons as error:
+            loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"model: no {what} could be loaded from {self.source!r} ({reason[:400]}); give a folder that "
+                f"transformers can load with {loader}, or a hub id that can be reached (with HF_HUB_OFFLINE=1 only "
+                "what is cached)."
+            ) from error
 
 
 def classes_beside(folder: Path) -> list[str] | None:
-    """The classes that a config.json beside an adapter names, in the order of outputs; None where none are named."""
+    """The classes that a config.json beside an adapter names, in the order of outputs; None where it names none."""
     path = folder / "config.json"
     try:
         named = json.loads(path.read_text(encoding="utf-8"))["id2label"]
@@ -135,66 +208,11 @@ def brings_head(tuned: str) -> bool:
     return not path.is_file() or bool(json.loads(path.read_text(encoding="utf-8")).get("modules_to_save"))
 
 
-def _with_padding(model: Any, source: str, *, trust_remote_code: bool) -> None:
-    """Tell a decoder that judges texts which token is padding: it reads its logits from the last one that is none."""
-    if type(model).__name__.endswith("ForSequenceClassification") and model.config.pad_token_id is None:
-        model.config.pad_token_id = load_tokenizer(source, trust_remote_code=trust_remote_code).pad_token_id
-
-
-def load_preprocessor(source: str, family: Family, max_length: int, *, trust_remote_code: bool = False) -> Preprocessor:
-    """What makes inputs for a model: its tokenizer or its image processor.
-
-    Raises:
-        InputError: as `load_model`.
-    """
-    if not family.startswith("image"):
-        return TextPreprocessor(load_tokenizer(source, trust_remote_code=trust_remote_code), max_length)
-    try:
-        return ImagePreprocessor(
-            AutoImageProcessor.from_pretrained(_located(source), backend="pil", trust_remote_code=trust_remote_code)
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _refused(source, "image processor", error, family) from error
-
-
-def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
-    """The tokenizer beside a model; one without a padding token pads with its end token.
-
-    Raises:
-        InputError: as `load_model`.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(_located(source), trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _refused(source, "tokenizer", error, "causal-lm") from error
-    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def empty_model(
-    source: str, *, family: Family = "causal-lm", labels: Sequence[str] = (), trust_remote_code: bool = False
-) -> Any:
-    """The model's structure without its weights (meta device), to check targets against in a moment.
-
-    Raises:
-        InputError: as `load_model`.
-    """
-    path = _located(source)
-    try:
-        classes = _classes(path, labels, trust_remote_code=trust_remote_code) if family.endswith("classifier") else {}
-        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code, **classes)
-        with torch.device("meta"):
-            return _LOADERS[family].from_config(config, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _refused(source, "model", error, family) from error
-
-
 def files_fingerprint(source: str) -> str:
-    """What tells one state of a model folder from another without reading its weights; the id itself for a hub id.
+    """A fingerprint of a model folder that is made without reading its weights; the id itself for a hub id.
 
-    Names, sizes and times of weight files, and the content of the small text files beside them (configuration,
-    tokenizer, chat template).
+    It covers names, sizes and times of weight files, and the content of the small text files beside them
+    (configuration, tokenizer, chat template).
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -218,12 +236,3 @@ def _located(source: str) -> str:
             f"model: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
         )
     return source
-
-
-def _refused(source: str, what: str, error: Exception, family: Family) -> InputError:
-    reason = " ".join(str(error).split())
-    cure = (
-        f"give a folder that transformers can load with {_LOADERS[family].__name__}, or a hub id that can be reached "
-        "(with HF_HUB_OFFLINE=1 only what is cached)"
-    )
-    return InputError(f"model: no {what} could be loaded from {source!r} ({reason[:400]}); {cure}.")

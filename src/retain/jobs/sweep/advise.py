@@ -14,34 +14,31 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import Progress
 
 from retain.errors import RetainError, TrainingError
-from retain.evaluate.predictions import engine, preprocessor_hash
+from retain.evaluate.predictions import engine
+from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.inference import device_of
-from retain.jobs.adapt import base_of
 from retain.jobs.calibrate import Calibration
-from retain.jobs.inputs.models import load_preprocessor
-from retain.jobs.inputs.prepare import Data, prepare
+from retain.jobs.continue_run import ensure_merged
+from retain.jobs.inputs.data import Data
+from retain.jobs.inputs.prepare import Prepared, prepare
 from retain.jobs.progress import showing_progress
-from retain.jobs.run_folder import CALIBRATING_FIELDS, TRAINING_FIELDS, key_of
+from retain.jobs.run import Run
+from retain.jobs.run_folder import key_of
 from retain.jobs.sweep.bench import Bench
 from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
 from retain.jobs.sweep.sweep_data import KEEP_TOKENS, SweepData, parted, read_sweep_data
-from retain.jobs.tune import make_ready
 from retain.recipe import KL, AdviseRecipe, Recipe
+from retain.recipe.marks import fields_where, flags_where
+from retain.recipe.redact import secret_fields
 from retain.records import numbers
 from retain.records.files import write_text
 from retain.records.sweep_record import Candidate, Recommendation, SweepRecord
 from retain.report.tables.advice import write_advice
 
 ADVICE = "advice.yaml"
-SWEEP_ONLY = frozenset({"sweep_steps", "sweep_items", "sweep_minutes", "replays", "methods", "learning_rates", "seeds"})
-"""Fields that the advised recipe leaves out: it is one run."""
-
-OF_CANDIDATES = frozenset({"model", "method", "rank", "learning_rate", "epochs", "max_steps"})
-"""Fields that a candidate's key has from the candidate, or not at all."""
 
 
 def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Path]]:
@@ -61,11 +58,12 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
         TrainingError: no candidate could be measured.
     """
     until = time.monotonic() + 60 * recipe.sweep_minutes
-    with showing_progress(console) as progress:
-        make_ready(recipe, progress)
-        data = prepare(recipe)
+    with showing_progress(console) as events:
+        ensure_merged(recipe, events)
+        data, preprocessor = prepare(recipe)
         learn, held = parted(data.train, recipe.sweep_items)
-        session = _opened(recipe, replace(data, train=learn), held, console, progress)
+        prepared = Prepared(replace(data, train=learn), preprocessor)
+        session = _opened(Run.of(recipe, prepared, events, Path(recipe.output) / "sweep"), recipe, held, console)
     runs = recipe.runs()
     session.go_through(runs, until)
     best = choose(session.candidates, limit_of(recipe))
@@ -111,8 +109,8 @@ class Session:
                 continue
             if candidate is None:
                 self.begun += 1
-                with showing_progress(self.console) as progress:
-                    candidate = self.bench.candidate(run, key, progress)
+                with showing_progress(self.console) as events:
+                    candidate = self.bench.candidate(run, key, events)
                 if not candidate.failed:
                     write_text(self._file(key), candidate.model_dump_json(indent=2) + "\n")
                 shutil.rmtree(self.folder / key, ignore_errors=True)
@@ -128,8 +126,8 @@ class Session:
         Raises:
             RetainError: it is not, so that the numbers would be wrong.
         """
-        with showing_progress(self.console) as progress:
-            base = self.bench.bare(progress)
+        with showing_progress(self.console) as events:
+            base = self.bench.bare(events)
         if model_hash(base) != self.base_hash:
             raise RetainError("the base changed during the sweep, so its numbers cannot be used; please report this.")
 
@@ -142,33 +140,36 @@ class Session:
         return self.folder / f"trial-{key}.json"
 
 
-def _opened(recipe: AdviseRecipe, data: Data, held: Sequence[Any], console: Console, progress: Progress) -> Session:
-    """Base, reader and material of a sweep."""
-    folder = Path(recipe.output) / "sweep"
-    preprocessor = load_preprocessor(
-        recipe.model, data.family, recipe.max_length, trust_remote_code=recipe.trust_remote_code
-    )
+def _opened(run: Run, recipe: AdviseRecipe, held: Sequence[Any], console: Console) -> Session:
+    """Base, preprocessor and data of a sweep."""
+    preprocessor, data, folder = run.preprocessor, run.data, run.shared
 
-    def load_base(shown: Progress) -> Any:
-        return base_of(recipe, data, preprocessor, folder, shown)
+    def load_base(shown: Events) -> Any:
+        return replace(run, events=shown).base()
 
-    base = load_base(progress)
+    base = run.base()
     weights = model_hash(base)
     few = recipe.model_copy(update={"calibrate_tokens": min(recipe.calibrate_tokens, KEEP_TOKENS)})
-    job = Calibration(
-        base, preprocessor, few, recipe.max_length, data.everything, folder / "statistics", progress, weights
-    )
+    job = Calibration.of(replace(run, recipe=few), base, weights)
     sweep_data = read_sweep_data(recipe, data, job, data.train, held)
-    values = recipe.model_dump(mode="json")
-    deciding = (
-        TRAINING_FIELDS | CALIBRATING_FIELDS | {"kl_weight", "update_limit", "update_unit", "kl_monitor"}
-    ) - OF_CANDIDATES
+    values = recipe.model_dump(mode="json", include=set(shared_fields()))
     context = key_of(
-        weights, sweep_data.key, preprocessor_hash(preprocessor), engine(), device_of(base).type, recipe.sweep_steps,
-        {name: values[name] for name in sorted(deciding)}, recipe.budget.get(KL) if recipe.limits_training else None,
+        weights, sweep_data.key, preprocessor.identity(), engine(), device_of(base).type, recipe.sweep_steps,
+        values, recipe.budget.get(KL) if recipe.limits_training else None,
     )  # fmt: skip
     bench = Bench(load_base, base, job, sweep_data, folder, recipe.sweep_steps)
     return Session(bench, sweep_data, context, weights, folder, console)
+
+
+def shared_fields() -> tuple[str, ...]:
+    """The fields that decide the training of every candidate of a sweep alike."""
+    parts = {"training", "initialisation", "text"}
+    return fields_where(Recipe, lambda decides: decides.part in parts and not decides.of_candidate)
+
+
+def sweep_fields() -> tuple[str, ...]:
+    """The fields of a sweep or a comparison, which the recipe of one run has not."""
+    return flags_where(AdviseRecipe, lambda flag: flag.topic in {"sweep", "comparison"})
 
 
 def limit_of(recipe: AdviseRecipe) -> float:
@@ -238,7 +239,9 @@ def advised(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> str:
 
     The judge's command is left out, which may hold a key.
     """
-    stated = recipe.model_dump(mode="json", exclude_unset=True, exclude={"judge", *SWEEP_ONLY, "replay"})
+    stated = recipe.model_dump(
+        mode="json", exclude_unset=True, exclude={*secret_fields(AdviseRecipe), *sweep_fields(), "replay"}
+    )
     values = {**stated, "method": run.method, "rank": run.rank, "learning_rate": run.rate, "seed": run.seed}
     values |= {"replay": run.replay} if run.replay else {}
     values["output"] = str(Path(recipe.output) / "run")

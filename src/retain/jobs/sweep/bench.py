@@ -10,27 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import set_seed
 
 from retain.activations import Statistics
-from retain.data.examples import Example
-from retain.data.items import LabelledImage, LabelledText
-from retain.data.preprocess import TextPreprocessor
-from retain.data.tokens import encode_example
 from retain.errors import RetainError, TrainingError
 from retain.evaluate.encode import class_names, log_probabilities
 from retain.evaluate.generate import score_nll
 from retain.evaluate.input_hash import InputHash
+from retain.events import Events
 from retain.hf.adapters.attach import attach
 from retain.hf.models.describe import parameter_counts
 from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import evaluating, padding_id
 from retain.hf.models.sides import mutates_base
 from retain.hf.scaling import scaled
+from retain.jobs.adapt import training_set_of
 from retain.jobs.calibrate import Calibration
-from retain.jobs.inputs.calibration_texts import Passages
+from retain.jobs.inputs.calibration_texts import Texts
 from retain.jobs.inputs.prepare import adapter_fields
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.sweep.seal import Seal, is_bare
@@ -39,7 +36,7 @@ from retain.methods import lookup as choose
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.recipe import Recipe
 from retain.records.sweep_record import Candidate, Point
-from retain.train.loop import Lessons, train
+from retain.train.loop import train
 from retain.train.regularise.divergence import Divergence
 
 SETTINGS = (0.5, 1.0)
@@ -91,7 +88,7 @@ class Bench:
 
     def __init__(
         self,
-        load_base: Callable[[Progress], Any],
+        load_base: Callable[[Events], Any],
         base: Any,
         job: Calibration,
         sweep_data: SweepData,
@@ -104,18 +101,18 @@ class Bench:
         self._on: tuple[Any, Any, dict[str, Tensor]] | None = None
         self.base_losses = self._losses(base)
 
-    def bare(self, progress: Progress) -> Any:
+    def bare(self, events: Events) -> Any:
         """The base, with nothing on it."""
-        self._take_off(progress)
+        self._take_off(events)
         return self._base
 
-    def candidate(self, run: Recipe, key: str, progress: Progress) -> Candidate:
+    def candidate(self, run: Recipe, key: str, events: Events) -> Candidate:
         """Train one candidate from its beginning and measure it. What goes wrong with it stands in the candidate.
 
         Args:
             run: one run: method, learning rate, replay.
             key: names its checkpoints, from which an interrupted candidate goes on.
-            progress: display.
+            events: receives the progress.
         """
         facts: dict[str, Any] = {
             "method": run.method_name,
@@ -125,21 +122,21 @@ class Bench:
             "replay": run.replay or 0.0,
         }
         try:
-            model = self._put_on(run, progress)
+            model = self._put_on(run, events)
             facts["trainable"] = parameter_counts(model)[0]
-            facts["step_seconds"] = self._learn(model, run, self._folder / key, progress)
+            facts["step_seconds"] = self._learn(model, run, self._folder / key, events)
             facts["points"] = self._points(model)
         except RetainError as error:
-            self._take_off(progress)
+            self._take_off(events)
             return Candidate(**{**facts, "points": ()}, failed=str(error))
         if not self._seal.holds():
-            self._take_off(progress)
+            self._take_off(events)
             return Candidate(
                 **{**facts, "points": ()}, failed="it changed the base's own weights, so it was not measured."
             )
         return Candidate(**facts)
 
-    def _put_on(self, run: Recipe, progress: Progress) -> Any:
+    def _put_on(self, run: Recipe, events: Events) -> Any:
         what = (run.method, run.rank, run.beta, run.seed)
         if self._on is not None and self._on[0] == what:
             _, model, start = self._on
@@ -147,23 +144,23 @@ class Bench:
                 for name, value in _trained(model):
                     value.copy_(start[name])
             return model
-        self._take_off(progress)
-        model = self._attached(run, progress)
+        self._take_off(events)
+        model = self._attached(run, events)
         self._on = (what, model, {name: value.detach().clone() for name, value in _trained(model)})
         if reason := mutates_base(model):
             raise TrainingError(f"what {run.method_name} trains cannot be compared with its base: {reason}")
         return model
 
-    def _attached(self, run: Recipe, progress: Progress) -> Any:
+    def _attached(self, run: Recipe, events: Events) -> Any:
         """A fresh adapter, as `retain tune` begins."""
         name, fields = run.method_name, adapter_fields(run)
         if not choose.is_data_driven(name):
             set_seed(run.seed)
             return attach(self._base, name, fields)
         config = choose.initialisation_config(name, choose.with_head(self._base, name, fields))
-        made = self._statistics(choose.calibration(name), config, progress)
+        made = self._statistics(choose.calibration(name), config, events)
         set_seed(run.seed)
-        bar = progress.add_task(f"{name} looks for directions", total=None)
+        bar = events.task(f"{name} looks for directions", total=None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CalibrationWarning)  # a sweep reads few texts, which its notes say
             return sc_lora(
@@ -171,15 +168,15 @@ class Bench:
                 config,
                 learn=made.get("learn"),
                 keep=made.get("keep"),
-                on_layer=lambda done, total: progress.update(bar, completed=done, total=total),
+                on_layer=lambda done, total: bar.update(done=done, total=total),
             )
 
-    def _statistics(self, needed: Sequence[str], config: Any, progress: Progress) -> dict[str, Statistics]:
-        fields = {**vars(self._job), "model": self._base, "progress": progress}
+    def _statistics(self, needed: Sequence[str], config: Any, events: Events) -> dict[str, Statistics]:
+        fields = {**vars(self._job), "model": self._base, "events": events}
         job = WithoutProbes(**fields, kept=tuple(self._material.kept))
-        return job.statistics(needed, self._material.passages, config.targets, config.sample_norm)
+        return job.statistics(needed, self._material.texts, config.targets, config.sample_norm)
 
-    def _take_off(self, progress: Progress) -> None:
+    def _take_off(self, events: Events) -> None:
         """The bare base again: unwrapped and found untouched, or else loaded anew."""
         if self._on is None:
             bare = is_bare(self._base, self._seal)
@@ -189,22 +186,16 @@ class Bench:
             self._base = unload() if unload is not None else self._base
             bare = unload is not None and is_bare(self._base, self._seal)
         if not bare:
-            self._base = self._load_base(progress)
+            self._base = self._load_base(events)
             self._seal = Seal(self._base)
 
-    def _learn(self, model: Any, run: Recipe, folder: Path, progress: Progress) -> float:
+    def _learn(self, model: Any, run: Recipe, folder: Path, events: Events) -> float:
         """Train in place; the median seconds of a step."""
-        lessons, kept = self._lessons(model), self._material.kept
-        lessons, means = with_regularisers(lessons, kept if run.needs_keep_text else (), run, self._job.preprocessor)
-        cost, _ = train(model, lessons, run_candidate(run, self._steps), folder, progress, means)
+        preprocessor, kept = self._job.preprocessor, self._material.kept
+        learned = training_set_of(model, preprocessor, self._material.learn)
+        learned, callbacks = with_regularisers(learned, kept if run.needs_keep_text else (), run, preprocessor)
+        cost, _ = train(model, learned, run_candidate(run, self._steps), folder, events, callbacks)
         return cost.step_seconds_median
-
-    def _lessons(self, model: Any) -> Lessons:
-        preprocessor, learn = self._job.preprocessor, self._material.learn
-        if isinstance(preprocessor, TextPreprocessor) and not is_classifier(model):
-            rows = [encode_example(preprocessor.tokenizer, item, preprocessor.max_length) for item in _examples(learn)]
-            return Lessons.of_text(rows, padding_id(preprocessor.tokenizer))
-        return Lessons.of_classes(learn, preprocessor, class_names(model))
 
     def _points(self, model: Any) -> tuple[Point, ...]:
         divergence, found = Divergence(), []
@@ -234,15 +225,14 @@ class Bench:
         """Losses on the rows held out, with the model as it stands."""
         preprocessor, size = self._job.preprocessor, getattr(self._job.recipe, "evaluation_batch_size", 32)
         held = self._material.held
-        if isinstance(preprocessor, TextPreprocessor) and not is_classifier(model):
-            rows = [encode_example(preprocessor.tokenizer, item, preprocessor.max_length) for item in _examples(held)]
+        if not is_classifier(model):
+            rows = preprocessor.encode(held)
             nats = score_nll(model, rows, padding_id(preprocessor.tokenizer), size)
             return Losses(nats, [len(row.ids) - row.start for row in rows])
         found = log_probabilities(model, preprocessor, held, size, lambda _: None, InputHash())
         names = class_names(model)
-        truth = torch.tensor(
-            [names.index(item.label) for item in held if isinstance(item, (LabelledText, LabelledImage))]
-        )
+        labelled: Any = held
+        truth = torch.tensor([names.index(item.label) for item in labelled])
         nats = (-found.gather(1, truth[:, None]).squeeze(1)).tolist()
         return Losses(nats, [1] * len(nats), float((found.argmax(1) == truth).double().mean()))
 
@@ -257,9 +247,9 @@ class WithoutProbes(Calibration):
 
     kept: Sequence[Any] = ()
 
-    def rows(self, passages: Passages | None) -> list[Any]:
+    def rows(self, texts: Texts | None) -> list[Any]:
         """Of text to learn as ever; of text to keep, which is given as None, the rows set aside for it."""
-        return list(self.kept) if passages is None else Calibration.rows(self, passages)
+        return list(self.kept) if texts is None else Calibration.rows(self, texts)
 
 
 def run_candidate(run: Recipe, steps: int) -> Recipe:
@@ -268,10 +258,6 @@ def run_candidate(run: Recipe, steps: int) -> Recipe:
     constant = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": warm_up}
     training = {key: value for key, value in run.training.items() if not key.startswith(SCHEDULE)} | constant
     return run.model_copy(update={"max_steps": steps, "training": training})
-
-
-def _examples(items: Sequence[Any]) -> list[Example]:
-    return [item for item in items if isinstance(item, Example)]
 
 
 def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

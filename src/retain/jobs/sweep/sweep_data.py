@@ -7,17 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retain.data.contamination import content_hash, item_content, items_hash
-from retain.data.items import LabelledImage
-from retain.data.preprocess import Preprocessor, TextPreprocessor, labels_of
-from retain.data.rows import AnyItem, evenly
+from retain.data.item import DataItem, items_hash, labels_of
+from retain.data.rows import evenly
+from retain.data.texts import content_hash
 from retain.errors import InputError
-from retain.hf.models.inference import padding_id
 from retain.jobs.calibrate import Calibration
-from retain.jobs.inputs.calibration_texts import Passages, as_passages, considered
-from retain.jobs.inputs.prepare import Data
+from retain.jobs.inputs.calibration_texts import Texts, considered, for_calibration
+from retain.jobs.inputs.data import Data
 from retain.jobs.regularisers import LONGEST
-from retain.jobs.self_generated import batched
 from retain.recipe import AdviseRecipe
 from retain.train.regularise.divergence import Batch
 
@@ -41,22 +38,22 @@ class SweepData:
         probes: model inputs of the text to keep that it measures on.
         rows: how many texts or images these are.
         kept: the other text to keep: for replay, for a KL penalty, and to calibrate on.
-        passages: text to learn, for a method that is calibrated on it; not the rows held out.
+        texts: text to learn, for a method that is calibrated on it; not the rows held out.
         notes: what a reader of the advice should know of this.
         key: names all of it by its content.
     """
 
-    learn: Sequence[AnyItem]
-    held: Sequence[AnyItem]
+    learn: Sequence[DataItem]
+    held: Sequence[DataItem]
     probes: Sequence[Batch]
     rows: int
     kept: Sequence[Any]
-    passages: Mapping[str, Passages]
+    texts: Mapping[str, Texts]
     notes: tuple[str, ...]
     key: str
 
 
-def parted(items: Sequence[AnyItem], most: int) -> tuple[list[AnyItem], list[AnyItem]]:
+def parted(items: Sequence[DataItem], most: int) -> tuple[list[DataItem], list[DataItem]]:
     """Training rows as what a sweep learns and what it measures on.
 
     Rows are held out evenly, a third of them at most. What is equal to one, or of its group, is not learned; a class
@@ -66,12 +63,12 @@ def parted(items: Sequence[AnyItem], most: int) -> tuple[list[AnyItem], list[Any
         InputError: too few rows.
     """
     held = list(evenly(items, min(most, len(items) // 3))) if len(items) >= FEWEST else []
-    contents = {item_content(item) for item in held}
+    contents = {item.content() for item in held}
     groups = {item.group for item in held} - {None}
-    learn = [item for item in items if item_content(item) not in contents and item.group not in groups]
+    learn = [item for item in items if item.content() not in contents and item.group not in groups]
     missing = set(labels_of(items)) - set(labels_of(learn))
-    back = [item for item in held if getattr(item, "label", None) in missing]
-    held = [item for item in held if getattr(item, "label", None) not in missing]
+    back = [item for item in held if missing.intersection(labels_of([item]))]
+    held = [item for item in held if not missing.intersection(labels_of([item]))]
     if len(held) < 2 or not learn:
         raise InputError(
             f"train: {len(items)} rows are too few, too alike or in too few groups to hold some of them out of a "
@@ -81,7 +78,7 @@ def parted(items: Sequence[AnyItem], most: int) -> tuple[list[AnyItem], list[Any
 
 
 def read_sweep_data(
-    recipe: AdviseRecipe, data: Data, job: Calibration, learn: Sequence[AnyItem], held: Sequence[AnyItem]
+    recipe: AdviseRecipe, data: Data, job: Calibration, learn: Sequence[DataItem], held: Sequence[DataItem]
 ) -> SweepData:
     """Part the text to keep into what is measured on and what is worked with.
 
@@ -95,7 +92,8 @@ def read_sweep_data(
     Raises:
         InputError: there is no text to keep.
     """
-    rows = [row for row in job.rows(data.passages.get("keep")) if isinstance(row, LabelledImage) or len(row) > 1]
+    preprocessor = job.preprocessor
+    rows = preprocessor.predicting_rows(job.rows(data.texts.get("keep")))
     if not rows:
         raise InputError("calibrate_keep: there is no text to keep, on which a sweep could measure; give a file.")
     random.Random(recipe.seed).shuffle(rows)  # noqa: S311 -- which texts are used, not a secret
@@ -104,23 +102,13 @@ def read_sweep_data(
     if not kept:
         kept = probes
         notes.append("There was one text to keep, so what a method was calibrated on is also what was measured.")
-    learned = {"learn": _learned(recipe, data, learn)} if "learn" in data.passages else {}
-    hashed = [items_hash(learn), items_hash(held), *map(_content, probes), *map(_content, kept)]
-    hashed += [content_hash(map(str, passages)) for passages in learned.values()]
-    batches = _batches(probes, job.preprocessor, recipe.evaluation_batch_size)
+    learned = {"learn": _learned(recipe, data, learn)} if "learn" in data.texts else {}
+    hashed = [items_hash(learn), items_hash(held), *(str(preprocessor.row_content(row)) for row in (*probes, *kept))]
+    hashed += [content_hash(text.full_text for text in texts) for texts in learned.values()]
+    batches = preprocessor.row_batches(probes, recipe.evaluation_batch_size, LONGEST)
     return SweepData(learn, held, batches, count, kept, learned, tuple(notes), content_hash(hashed))
 
 
-def _learned(recipe: AdviseRecipe, data: Data, learn: Sequence[AnyItem]) -> Passages:
+def _learned(recipe: AdviseRecipe, data: Data, learn: Sequence[DataItem]) -> Texts:
     stated = recipe.calibrate_learn is not None
-    return data.passages["learn"] if stated else considered(as_passages(learn), KEEP_TOKENS)
-
-
-def _content(row: Any) -> str:
-    return item_content(row) if isinstance(row, LabelledImage) else str(list(row))
-
-
-def _batches(rows: Sequence[Any], preprocessor: Preprocessor, size: int) -> list[Batch]:
-    if isinstance(preprocessor, TextPreprocessor):
-        return list(batched([list(row)[:LONGEST] for row in rows], size, padding_id(preprocessor.tokenizer)))
-    return [preprocessor.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+    return data.texts["learn"] if stated else considered(for_calibration(learn), KEEP_TOKENS)

@@ -10,8 +10,7 @@ import yaml
 from PIL import Image
 
 from retain.data.corruptions import CORRUPTIONS
-from retain.data.examples import Choice
-from retain.evaluate.suites import files as suite_files
+from retain.data.item_types import Choice
 from retain.evaluate.suites.files import as_suite, find_suite, is_suite, known_suites, load_suite, shipped_names
 from retain.evaluate.tasks.table import TASK_TYPES
 from tiny import write_jsonl
@@ -35,7 +34,7 @@ def write_suite(folder, name="mine", **fields):
         "suite": 1,
         "name": name,
         "title": "Mine",
-        "kind": "choice",
+        "task_type": "choice",
         "sources": [{"file": "rows.jsonl"}],
         **fields,
     }
@@ -52,16 +51,16 @@ def write_images(folder, names):
     return folder
 
 
-def loaded(held_out_text, part=None):
+def loaded(source, part=None):
     problems: list[str] = []
-    suite = load_suite(str(held_out_text), problems, part)
+    suite = load_suite(str(source), problems, part)
     assert problems == []
     return suite
 
 
-def problems_of(held_out_text):
+def problems_of(source):
     problems: list[str] = []
-    load_suite(str(held_out_text), problems)
+    load_suite(str(source), problems)
     return problems
 
 
@@ -79,10 +78,6 @@ def test_every_shipped_suite_is_whole_and_named_by_its_file():
         assert found.file.area != "own"
         assert found.file.metrics
     assert len(known_suites()) == len(shipped_names()) >= 30
-
-
-def test_the_forms_of_each_kind_are_those_that_the_kinds_take():
-    assert {name: kind.forms for name, kind in TASK_TYPES.items()} == suite_files.FORMS
 
 
 HUB_ROWS = {
@@ -208,11 +203,11 @@ def test_pictures_of_imagenet_c_have_condition_group_and_the_models_own_class_na
 def test_a_file_lies_in_the_assets_or_beside_the_suite_which_wins(tmp_path, no_assets):
     write_jsonl(no_assets / "capitals.jsonl", CAPITALS)
     assert len(loaded("capitals").items) == 4
-    held_out_text = write_suite(tmp_path)
+    source = write_suite(tmp_path)
     write_jsonl(no_assets / "rows.jsonl", CAPITALS[:1])
-    assert len(loaded(held_out_text).items) == 1
+    assert len(loaded(source).items) == 1
     write_jsonl(tmp_path / "rows.jsonl", CAPITALS[:2])
-    assert len(loaded(held_out_text).items) == 2
+    assert len(loaded(source).items) == 2
 
 
 def test_data_that_are_not_here_are_a_problem_that_says_where_and_what_to_do():
@@ -233,8 +228,8 @@ def test_the_next_source_is_taken_where_the_first_is_not_there(tmp_path):
 def test_a_source_that_is_there_but_wrong_is_told_and_not_passed_over(tmp_path):
     write_jsonl(tmp_path / "first.jsonl", [{"question": "q"}])
     write_jsonl(tmp_path / "second.jsonl", CAPITALS)
-    held_out_text = write_suite(tmp_path, sources=[{"file": "first.jsonl"}, {"file": "second.jsonl"}])
-    (problem,) = problems_of(held_out_text)
+    source = write_suite(tmp_path, sources=[{"file": "first.jsonl"}, {"file": "second.jsonl"}])
+    (problem,) = problems_of(source)
     assert '"choices" and "answer" missing' in problem
     assert "line 1" in problem
 
@@ -286,10 +281,10 @@ def test_the_hub_is_asked_for_what_the_file_or_the_user_says(monkeypatch):
 
 
 def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
-    held_out_text = write_suite(
+    source = write_suite(
         tmp_path,
         name="Bad Name",
-        kind="chioce",
+        task_type="chioce",
         limt=3,
         limit=0,
         sources=[{"file": "a", "hub": "b"}],
@@ -298,8 +293,8 @@ def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
         code="../x.py",
         options={"k": 0},
     )
-    problems = problems_of(held_out_text)
-    assert all(problem.startswith(held_out_text) for problem in problems)
+    problems = problems_of(source)
+    assert all(problem.startswith(source) for problem in problems)
     text = "\n".join(problems)
     for part in (
         "name: ",
@@ -318,11 +313,11 @@ def test_all_problems_of_a_file_are_told_at_once_with_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"kind": "neighbours"}, "it needs one"),
-        ({"bank": [{"file": "a"}]}, "no other kind has one"),
+        ({"task_type": "neighbours"}, "it needs one"),
+        ({"bank": [{"file": "a"}]}, "has no use for a bank"),
         ({"options": {"corruptions": {}}}, "corruptions are for images"),
-        ({"kind": "labels", "options": {"corruptions": {"kinds": ["rain"]}}}, "rain not known"),
-        ({"kind": "labels", "options": {"corruptions": {"severities": [6]}}}, "each must be 1 to 5"),
+        ({"task_type": "labels", "options": {"corruptions": {"kinds": ["rain"]}}}, "rain not known"),
+        ({"task_type": "labels", "options": {"corruptions": {"severities": [6]}}}, "each must be 1 to 5"),
         ({"code": "absent.py"}, "there is no absent.py beside"),
         ({"suite": 2}, "suite: "),
     ],
@@ -400,7 +395,7 @@ def test_the_limit_draws_the_same_items_by_the_seed_in_their_order(tmp_path):
 def test_pictures_are_expanded_into_their_corruptions(tmp_path):
     write_images(tmp_path / "images", ["cat/a.png", "dog/a.png"])
     corruptions = {"kinds": ["fog", "pixelate"], "severities": [1, 5], "seed": 7}
-    fields = {"kind": "labels", "sources": [{"folder": "images"}], "options": {"corruptions": corruptions}}
+    fields = {"task_type": "labels", "sources": [{"folder": "images"}], "options": {"corruptions": corruptions}}
     suite = loaded(write_suite(tmp_path, **fields))
     expected = {
         (group, f"{kind}/{severity}", (kind, severity, 7))
@@ -426,9 +421,9 @@ def test_the_record_knows_the_suite_and_a_changed_file_is_another(tmp_path):
 
 def test_the_recipe_decides_the_part_and_the_file_where_nothing_is_said(tmp_path):
     write_jsonl(tmp_path / "rows.jsonl", CAPITALS)
-    held_out_text = write_suite(tmp_path, part="task")
-    assert loaded(held_out_text).part == "task"
-    assert as_suite(held_out_text, "keep", []).part == "keep"
+    source = write_suite(tmp_path, part="task")
+    assert loaded(source).part == "task"
+    assert as_suite(source, "keep", []).part == "keep"
 
 
 # Plain data

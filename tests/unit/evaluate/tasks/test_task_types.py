@@ -3,19 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 
-from retain.data.examples import Choice, Example
-from retain.data.items import LabelledText, Match, Question, Request
+from retain.data.examples import Example
+from retain.data.item_types import Choice, LabelledText, Match, Question, Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate import columns as compare
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.scores.text import contains, exact_match
 from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.tasks.predictor import Predictor
 from retain.evaluate.tasks.refusal import says_something
 from retain.evaluate.tasks.table import TASK_TYPES, task_type_of_form
-from retain.evaluate.tasks.task_type import Response, Subject
+from retain.evaluate.tasks.task_type import Response
+from retain.events import SILENT
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -42,12 +43,14 @@ def judge():
     return model.double()
 
 
-def ask(model, preprocessor, suite, settings=SETTINGS):
-    return TASK_TYPES[suite.task_type].ask(Subject(model, preprocessor), suite, settings, lambda _: None)
+def predict(model, preprocessor, suite, settings=SETTINGS):
+    return TASK_TYPES[suite.task_type].predict(suite, Predictor(model, preprocessor, settings))
 
 
-def scores(suite, asked):
-    return [TASK_TYPES[suite.task_type].score(suite, index, response) for index, response in enumerate(asked.responses)]
+def scores(suite, predicted):
+    return [
+        TASK_TYPES[suite.task_type].score(suite, index, response) for index, response in enumerate(predicted.responses)
+    ]
 
 
 def log_likelihood(model, ids, start):
@@ -78,7 +81,7 @@ def question_suite(**options):
 def test_completions_by_hand(llama):
     items = [Example(prompt=f"{a} b" + " c" * i, completion=f" word{i} z") for i, a in enumerate("abcde")]
     suite = Suite("said", "completion", "task", items)
-    found = scores(suite, ask(llama, PREPROCESSOR, suite))
+    found = scores(suite, predict(llama, PREPROCESSOR, suite))
     for index, (item, score) in enumerate(zip(items, found, strict=True)):
         prompt = TOKENIZER.encode(item.prompt)
         ids = [*prompt, *TOKENIZER.encode(item.completion), TOKENIZER.eos_token_id]
@@ -96,7 +99,7 @@ def test_choices_by_hand(llama):
         for i, a in enumerate("uvwxy")
     ]
     suite = Suite("picked", "choice", "keep", items)
-    for score, item in zip(scores(suite, ask(llama, PREPROCESSOR, suite)), items, strict=True):
+    for score, item in zip(scores(suite, predict(llama, PREPROCESSOR, suite)), items, strict=True):
         question = TOKENIZER.encode(item.question)
         by_hand = [log_likelihood(llama, question + TOKENIZER.encode(c), len(question)) for c in item.choices]
         assert [score[f"log-likelihood of {c!r}"] for c in item.choices] == pytest.approx(by_hand, abs=1e-9)
@@ -105,9 +108,9 @@ def test_choices_by_hand(llama):
 
 def test_a_question_is_written_and_picked(llama):
     suite = question_suite(max_new_tokens=5, format="plain")
-    asked = ask(llama, PREPROCESSOR, suite)
-    found = scores(suite, asked)
-    for item, response, score in zip(suite.items, asked.responses, found, strict=True):
+    predicted = predict(llama, PREPROCESSOR, suite)
+    found = scores(suite, predicted)
+    for item, response, score in zip(suite.items, predicted.responses, found, strict=True):
         written = greedy(llama, TOKENIZER.encode(item.question), 5)
         assert response.answer == written
         assert score["contains"] == any(contains(written, answer) for answer in item.answers)
@@ -126,7 +129,7 @@ def test_a_question_is_written_and_picked(llama):
 
 def test_a_question_goes_through_the_chat_template_where_there_is_one(llama):
     suite = question_suite(max_new_tokens=5)
-    for item, response in zip(suite.items, ask(llama, PREPROCESSOR, suite).responses, strict=True):
+    for item, response in zip(suite.items, predict(llama, PREPROCESSOR, suite).responses, strict=True):
         prompt = TOKENIZER.encode(f"<|user|>{item.question}<eos><|assistant|>")
         assert response.answer == greedy(llama, prompt, 5)
         by_hand = [log_likelihood(llama, prompt + TOKENIZER.encode(c), len(prompt)) for c in item.choices]
@@ -148,9 +151,9 @@ def test_classes_by_hand(judge):
         LabelledText(text=" ".join(LETTERS[i : i + 1 + i % 4]), label=("low", "mid", "high")[i % 3]) for i in range(9)
     ]
     suite = Suite("told", "labels", "task", items)
-    asked = ask(judge, TEXTS, suite)
+    predicted = predict(judge, TEXTS, suite)
     names = ["low", "mid", "high"]
-    for item, response, score in zip(items, asked.responses, scores(suite, asked), strict=True):
+    for item, response, score in zip(items, predicted.responses, scores(suite, predicted), strict=True):
         with torch.no_grad():
             p = judge(**TEXTS.tokenizer(item.text, return_tensors="pt")).logits[0].softmax(-1).numpy()
         truth = names.index(item.label)
@@ -174,7 +177,7 @@ def by_hand_features(model, texts):
 def test_pairs_by_hand(judge):
     items = [Match(query=f"{a} b word{i}", match=f"{a} word{i}" + " c" * (i % 3)) for i, a in enumerate(LETTERS[:8])]
     suite = Suite("paired", "retrieval", "keep", items)
-    found = scores(suite, ask(judge, TEXTS, suite))
+    found = scores(suite, predict(judge, TEXTS, suite))
     cosine = by_hand_features(judge, [i.query for i in items]) @ by_hand_features(judge, [i.match for i in items]).T
     ranks = [1 + sum(cosine[i, j] >= cosine[i, i] for j in range(8) if j != i) for i in range(8)]
     assert [score["reciprocal_rank"] for score in found] == pytest.approx([1 / int(rank) for rank in ranks], abs=1e-9)
@@ -192,7 +195,7 @@ def test_neighbours_by_hand(judge):
         for i, a in enumerate(LETTERS[10:18])
     ]
     suite = Suite("near", "neighbours", "keep", items, bank=bank, options={"k": 3})
-    found = [score["accuracy"] for score in scores(suite, ask(judge, TEXTS, suite))]
+    found = [score["accuracy"] for score in scores(suite, predict(judge, TEXTS, suite))]
     known, asked = (by_hand_features(judge, [item.text for item in part]) for part in (bank, items))
     for item, query, right in zip(items, asked, found, strict=True):
         nearest = (known @ query).argsort(descending=True)[:3]
@@ -209,7 +212,7 @@ def test_batches_change_nothing_and_order_stays(llama, judge):
     )
     cases = [(llama, PREPROCESSOR, question_suite()), (judge, TEXTS, told)]
     for model, preprocessor, suite in cases:
-        one, many = (ask(model, preprocessor, suite, Settings(batch_size=size, max_length=60)) for size in (1, 5))
+        one, many = (predict(model, preprocessor, suite, Settings(batch_size=size, max_length=60)) for size in (1, 5))
         assert [r.answer for r in one.responses] == [r.answer for r in many.responses]
         for first, second in zip(one.responses, many.responses, strict=True):
             assert first.options == pytest.approx(second.options, abs=1e-9)
@@ -218,9 +221,8 @@ def test_batches_change_nothing_and_order_stays(llama, judge):
 def refusals(**settings):
     items = [Request(prompt=f"forbidden{i} b", harmful=True) for i in range(4)]
     suite = Suite("unsafe", "refusal", "keep", items)
-    with Progress(disable=True) as quiet:
-        chosen = Settings(max_length=60, **settings)
-        answers = collect_predictions(make_llama(), PREPROCESSOR, [suite], chosen, quiet, "")
+    chosen = Settings(max_length=60, **settings)
+    answers = collect_predictions(make_llama(), PREPROCESSOR, [suite], chosen, SILENT, "")
     return suite, answers
 
 
@@ -257,15 +259,15 @@ def test_what_says_something_is_an_answer(said):
 def test_suites_that_cannot_be_asked_are_refused():
     mixed = Suite("mixed", "refusal", "keep", [Request(prompt=p, harmful=p == "a") for p in "abc"])
     lone = Suite("lone", "retrieval", "keep", [Match(query="a", match="b")])
-    with pytest.raises(InputError, match="split it in two files") as told, Progress(disable=True) as quiet:
-        collect_predictions(make_llama(), PREPROCESSOR, [mixed, lone], SETTINGS, quiet, "")
+    with pytest.raises(InputError, match="split it in two files") as told:
+        collect_predictions(make_llama(), PREPROCESSOR, [mixed, lone], SETTINGS, SILENT, "")
     assert "at least two" in str(told.value)
 
 
 def test_a_collapse_to_the_largest_class_is_chance():
     items = [LabelledText(text=a, label="rare" if a in "ab" else "common") for a in LETTERS[:8]]
     told, near = Suite("told", "labels", "keep", items), Suite("near", "neighbours", "keep", items, bank=items)
-    assert all(TASK_TYPES[s.kind].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
+    assert all(TASK_TYPES[s.task_type].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
     alike = Suite("alike", "labels", "keep", items[2:])
     assert 0.99 < TASK_TYPES["labels"].metrics(alike)[0].chance[0] < 1
 
@@ -275,8 +277,7 @@ def test_items_of_a_group_are_one_unit():
         Choice(question=f"{a} then", choices=("b", "c"), answer=0, group=f"g{i // 4}") for i, a in enumerate(LETTERS)
     ]
     suite = Suite("grouped", "choice", "keep", items)
-    with Progress(disable=True) as quiet:
-        base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, quiet, "")
+    base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, SILENT, "")
     column = compare.columns(suite, base, base)[0]
     assert len(set(column.groups)) == 7
     alone = Suite(
@@ -293,8 +294,7 @@ def test_parts_of_a_suite_keep_their_groups():
     ]
     suite = Suite("parts", "choice", "keep", items)
     right, wrong = Response(answer="b", options=(0.0, -1.0)), Response(answer="c", options=(-1.0, 0.0))
-    with Progress(disable=True) as quiet:
-        base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, quiet, "")
+    base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, SILENT, "")
     base = base.model_copy(update={"responses": {"parts": (right,) * 24}})
     tuned = base.model_copy(update={"responses": {"parts": tuple(wrong if i < 8 else right for i in range(24))}})
     alone = [item.model_copy(update={"group": None}) for item in items]

@@ -22,7 +22,7 @@ from retain.hf.models.head import (
     set_output_layer,
 )
 from retain.hf.models.sides import base_view
-from retain.jobs.inputs.models import load_with_news
+from retain.jobs.inputs.models import ModelSpec
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer, make_vit
 
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -178,7 +178,7 @@ def saved_classifier(folder, names):
 def test_a_checkpoint_keeps_its_own_head_and_its_order(tmp_path):
     model = saved_classifier(tmp_path, ["c", "a", "b"])
     for labels in (["a", "b", "c"], ["a", "b"]):
-        found, is_new = load_with_news(str(tmp_path), family="text-classifier", labels=labels)
+        found, is_new = ModelSpec(str(tmp_path), "text-classifier", labels).load()
         assert not is_new
         assert [found.config.id2label[index] for index in range(3)] == ["c", "a", "b"]
         assert torch.equal(found.classifier.weight, model.classifier.weight)
@@ -188,8 +188,8 @@ def test_a_checkpoint_keeps_its_own_head_and_its_order(tmp_path):
 def test_other_classes_get_a_new_head_also_where_there_are_as_many(tmp_path, labels):
     """A head for (c, a, b) says nothing of (x, y, z): keeping it would only rename its classes."""
     model = saved_classifier(tmp_path, ["c", "a", "b"])
-    found, is_new = load_with_news(str(tmp_path), family="text-classifier", labels=labels)
-    again, _ = load_with_news(str(tmp_path), family="text-classifier", labels=labels)
+    found, is_new = ModelSpec(str(tmp_path), "text-classifier", labels).load()
+    again, _ = ModelSpec(str(tmp_path), "text-classifier", labels).load()
     assert is_new
     assert [found.config.id2label[index] for index in range(len(labels))] == labels
     assert not torch.equal(found.classifier.weight[:2], model.classifier.weight[:2])
@@ -202,14 +202,12 @@ def test_a_body_without_its_pooler_is_filled_up_in_the_same_way_each_time(tmp_pa
 
     BertForMaskedLM(make_bert().config).save_pretrained(tmp_path)
     state = torch.random.get_rng_state()
-    one, two = (load_with_news(str(tmp_path), family="text-features")[0].state_dict() for _ in range(2))
+    one, two = (ModelSpec(str(tmp_path), "text-features").load().model.state_dict() for _ in range(2))
     assert all(torch.equal(value, two[key]) for key, value in one.items())
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_a_decoder_without_a_padding_token_can_judge_texts_in_batches(tmp_path):
-    from retain.jobs.inputs.models import load_preprocessor
-
     model = make_llama()
     model.config.pad_token_id = None
     model.save_pretrained(tmp_path)
@@ -218,8 +216,8 @@ def test_a_decoder_without_a_padding_token_can_judge_texts_in_batches(tmp_path):
     tokenizer.save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert not settings.get("pad_token")
-    judge, is_new = load_with_news(str(tmp_path), family="text-classifier", labels=["a", "b"])
-    preprocessor = load_preprocessor(str(tmp_path), "text-classifier", 40)
+    judge, is_new = ModelSpec(str(tmp_path), "text-classifier", ["a", "b"]).load()
+    preprocessor = ModelSpec(str(tmp_path), "text-classifier", max_length=40).preprocessor()
     assert is_new
     with torch.no_grad():
         together = judge(**preprocessor.batch(["a b c d", "a"])).logits
@@ -228,8 +226,6 @@ def test_a_decoder_without_a_padding_token_can_judge_texts_in_batches(tmp_path):
 
 
 def test_a_reader_of_texts_is_that_of_the_model(tmp_path):
-    from retain.jobs.inputs.models import load_preprocessor
-
     make_text_tokenizer().save_pretrained(tmp_path)
-    preprocessor = load_preprocessor(str(tmp_path), "text-classifier", 40)
+    preprocessor = ModelSpec(str(tmp_path), "text-classifier", max_length=40).preprocessor()
     assert list(preprocessor.batch(["a b"])) == ["input_ids", "token_type_ids", "attention_mask"]

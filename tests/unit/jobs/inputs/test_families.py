@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from retain.data.examples import Choice, Example
-from retain.data.items import LabelledImage, LabelledText, Match
+from retain.data.examples import Example
+from retain.data.item_types import Choice, LabelledImage, LabelledText, Match
 from retain.data.rows import Rows
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.families import (
@@ -14,7 +14,7 @@ from retain.jobs.inputs.families import (
     judge_problems,
     learning_problems,
     unknown_classes,
-    wrong_kinds,
+    unmeasurable,
 )
 
 TEXT = [LabelledText(text="a", label="x"), LabelledText(text="b", label="y")]
@@ -60,16 +60,16 @@ def test_reference_text_asks_for_a_language_model():
 )
 def test_what_a_model_cannot_be_asked_is_told_suite_by_suite(family, able):
     every = [PICKED, TOLD, SEEN, PAIRED, NEAR]
-    told = wrong_kinds(family, Suites(every))
+    told = unmeasurable(family, Suites(every))
     assert [problem.split(":")[0] for problem in told] == [one.name for one in every if one.name not in able]
 
 
 def test_a_suite_without_items_is_not_told_of_twice():
-    assert wrong_kinds("image-classifier", Suites([Suite("none", "labels", "task", [])])) == []
+    assert unmeasurable("image-classifier", Suites([Suite("none", "labels", "task", [])])) == []
 
 
 def test_only_a_language_model_reads_reference_text():
-    assert "token by token" in wrong_kinds("text-classifier", Suites([], {"text": "a b"}))[0]
+    assert "token by token" in unmeasurable("text-classifier", Suites([], {"text": "a b"}))[0]
 
 
 def test_what_is_only_measured_cannot_be_learned():
@@ -94,7 +94,7 @@ def test_one_class_is_nothing_to_learn_and_other_classes_nothing_to_measure():
 
 def test_more_neighbours_than_the_bank_holds_are_told():
     few = Suite("few", "neighbours", "keep", IMAGES, bank=IMAGES)
-    assert "5 nearest neighbours are asked, but its bank holds 2" in wrong_kinds("image-features", Suites([few]))[0]
+    assert "5 nearest neighbours are asked, but its bank holds 2" in unmeasurable("image-features", Suites([few]))[0]
 
 
 @pytest.mark.parametrize(

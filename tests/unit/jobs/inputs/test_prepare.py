@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.data.rows import evenly
-from retain.data.sources import read_passages
+from retain.data.sources import read_calibration_texts
 from retain.evaluate.suites.suite import Suite, Suites
+from retain.jobs.inputs.data import apart_hashes, suite_hashes
 from retain.jobs.inputs.models import classes_beside
-from retain.jobs.inputs.prepare import apart_hashes, read_held_out, read_suites, suite_hashes, told_apart
+from retain.jobs.inputs.read import distinct, read_held_out, read_suites
 from retain.recipe import MeasureRecipe
 
 ITEMS = [LabelledText(text=f"{label}{number}", label=label) for label in "xyz" for number in range(10)]
@@ -18,9 +19,9 @@ KEPT = Suite("same", "labels", "keep", ITEMS)
 
 def test_a_keep_suite_named_as_the_task_is_renamed_and_two_of_one_name_are_told():
     problems = []
-    found = told_apart([KEPT, replace(KEPT, part="task")], problems)
+    found = distinct([KEPT, replace(KEPT, part="task")], problems)
     assert ([one.name for one in found], problems) == (["same", "same (kept)"], [])
-    told_apart([KEPT, KEPT], problems)
+    distinct([KEPT, KEPT], problems)
     assert "another retention suite named 'same'" in problems[0]
 
 
@@ -57,7 +58,7 @@ def test_evenly_is_never_more_than_asked(sizes):
 def test_a_table_is_read_by_its_rows_and_pairs_stay_together(tmp_path):
     path = tmp_path / "text.csv"
     path.write_text("text,text_pair\nOne text.,Its other.\nAlone.,\n")
-    assert read_passages(str(path), []) == ["One text. Its other.", "Alone."]
+    assert [item.text for item in read_calibration_texts(str(path), [])] == ["One text. Its other.", "Alone."]
 
 
 @pytest.mark.parametrize(

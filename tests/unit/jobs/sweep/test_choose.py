@@ -6,7 +6,7 @@ import math
 import pytest
 
 from retain.data.examples import Example
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.errors import InputError
 from retain.jobs.sweep.bench import Losses
 from retain.jobs.sweep.choose import choose
