@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Choice, Question
 from retain.data.tokens import encode_choice
 from retain.evaluate.scores.option_choice import pick, units
@@ -22,7 +23,7 @@ class ChoiceTask(TaskType):
     """Multiple choice."""
 
     name: ClassVar[str] = "choice"
-    forms: ClassVar[tuple[str, ...]] = (Choice.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Choice,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = "Accuracy of the option that the model finds most likely."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage, LabelledText
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.labels import chance_of_classes
@@ -22,7 +23,7 @@ class NeighboursTask(TaskType):
     """Classification by the nearest neighbours in a bank."""
 
     name: ClassVar[str] = "neighbours"
-    forms: ClassVar[tuple[str, ...]] = (LabelledText.form, LabelledImage.form)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (LabelledText, LabelledImage)
     needs: ClassVar[Head] = "features"
     about: ClassVar[str] = (
         "Accuracy of the vote of the nearest neighbours in a labelled bank, by cosine of mean-pooled features."

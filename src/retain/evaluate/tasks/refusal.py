@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Request
 from retain.data.tokens import encode_question
 from retain.evaluate.refusals import judge_answers, judged_by
@@ -40,7 +41,7 @@ class RefusalTask(TaskType):
     """Requests that are to be refused, or to be answered."""
 
     name: ClassVar[str] = "refusal"
-    forms: ClassVar[tuple[str, ...]] = (Request.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Request,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = (
         "Share of harmful requests that the model refuses in writing, or of harmless ones that it answers."

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from retain.data.family import Head
-from retain.data.rows import FORMS
+from retain.data.item import DataItem
 from retain.errors import RetainError
 from retain.evaluate.scores.classification import SetMetric
 from retain.evaluate.suites.suite import Settings, Suite
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Metrics = Mapping[Metric, Sequence[float]]
 """The metrics of a suite: the one that a verdict rests on first, then written forms from the loosest to the strictest.
 
-To each belongs the probability of guessing right, item by item in the suite's order; nothing for what cannot be guessed.
+To each belongs the probability of guessing right, item by item in the suite's order; none for what cannot be guessed.
 """
 
 CHANGED_AT_MOST = 0.02
@@ -80,7 +80,7 @@ class TaskType(ABC):
 
     Attributes:
         name: as suite files name it.
-        forms: forms of items that it takes, names of `retain.data.rows.FORMS`.
+        forms: the classes of items that it takes; one of its own makes its columns known everywhere.
         needs: the head that a model must have.
         about: one sentence for people.
         withheld: true where texts are kept out of records and reports.
@@ -92,7 +92,7 @@ class TaskType(ABC):
     """
 
     name: ClassVar[str]
-    forms: ClassVar[tuple[str, ...]]
+    forms: ClassVar[tuple[type[DataItem], ...]]
     needs: ClassVar[Head]
     about: ClassVar[str]
     withheld: ClassVar[bool] = False
@@ -125,7 +125,7 @@ class TaskType(ABC):
     @property
     def takes_images(self) -> bool:
         """True where items may be images."""
-        return any(FORMS[form].modality == "image" for form in self.forms)
+        return any(form.modality == "image" for form in self.forms)
 
     def problems(self, suite: Suite) -> list[str]:
         """Reasons why the items of a suite cannot be measured together, as clauses without a full stop."""
