@@ -1,4 +1,4 @@
-"""The forms of rows, and reading a whole file, folder or data set of one form."""
+"""Forms of rows, and files, folders and data sets of one form read as items."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_rows(source: str, problems: list[str], form: str | None = None, forms: 
 
     Args:
         source: where they are; see `sources`.
-        problems: receives one sentence for each problem found.
+        problems: receives one sentence for each problem.
         form: the form that every row must have; None takes that of the first row.
         forms: the forms that are known.
     """

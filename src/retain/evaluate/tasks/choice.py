@@ -62,7 +62,7 @@ class ChoiceTask(TaskType):
         return sum(len(item.choices) for item in items)
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-        """What the chat template refuses."""
+        """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
 
 
@@ -72,7 +72,7 @@ def in_chat(suite: Suite, settings: Settings) -> bool:
 
 
 def choice_problems(suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-    """What the tokenizer refuses of the first item with options that it refuses."""
+    """The problems of the first item with options that the tokenizer refuses."""
     items: Any = suite.items
     encode = partial(encode_choice, tokenizer, chat=in_chat(suite, settings), max_length=settings.max_length)
     return first_refusal(suite.name, [item for item in items if item.choices], encode)

@@ -55,7 +55,7 @@ class NeighboursTask(TaskType):
         return {ACCURACY: chance_of_classes(suite, classes)}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
-        """Whether the vote was right."""
+        """1 where the vote was right."""
         del suite, index
         return dict(response.values)
 
@@ -66,7 +66,7 @@ class NeighboursTask(TaskType):
     def bank_problems(self, suite: Suite) -> list[str]:
         """More neighbours than the bank holds."""
         k, held = neighbours_of(suite), len(suite.bank)
-        count = f"{k} nearest neighbours are asked, but its bank holds {held} items"
+        count = f"{k} nearest neighbours vote, but its bank holds {held} items"
         cure = "give a larger bank, or a smaller k under options of the suite file"
         return [f"{suite.name}: {count}; {cure}."] if k > held else []
 

@@ -89,11 +89,11 @@ class QuestionTask(TaskType):
         """Questions with a single option."""
         items: Any = suite.items
         alone = sum(len(item.choices) == 1 for item in items)
-        told = f"{alone} questions have one choice, which any model picks; give at least two, or none"
-        return [told] if alone else []
+        problem = f"{alone} questions have one choice, which any model picks; give at least two, or none"
+        return [problem] if alone else []
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-        """What the chat template refuses."""
+        """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
 
     def changes_allowed(self, *, in_16_bits: bool) -> float:

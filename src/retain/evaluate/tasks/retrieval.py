@@ -56,5 +56,5 @@ class RetrievalTask(TaskType):
 
     def problems(self, suite: Suite) -> list[str]:
         """A single pair."""
-        told = "there is one pair, among which any model finds the match; give at least two"
-        return [told] if len(suite.items) == 1 else []
+        problem = "there is one pair, among which any model finds the match; give at least two"
+        return [problem] if len(suite.items) == 1 else []

@@ -1,4 +1,4 @@
-"""Task types: how items are put to a model and scored, and everything else that depends on it.
+"""Task types: the prompts, predictions and scores of a kind of items, and all else that depends on the kind.
 
 A task type is a class in a file of its own and a row in `table`. Nothing outside this folder names one; what others
 must know of a suite's task type they ask it. No torch here, so that `retain suites` is quick.
@@ -76,7 +76,7 @@ class ClassProbabilities:
 
 
 class TaskType(ABC):
-    """One way to put items to a model and to score what it predicts.
+    """One way to make a model's inputs of items and to score its predictions.
 
     Attributes:
         name: as suite files name it.
@@ -104,7 +104,7 @@ class TaskType(ABC):
 
     @abstractmethod
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
-        """Put all items of a suite to a model."""
+        """Predict all items of a suite."""
 
     @abstractmethod
     def metrics(self, suite: Suite) -> Metrics:
@@ -143,7 +143,7 @@ class TaskType(ABC):
         return []
 
     def steps(self, suite: Suite) -> int:
-        """The number of sequences that are put to the model, for the progress."""
+        """The number of sequences that the model reads, for the progress."""
         return len(suite.items)
 
     def changes_allowed(self, *, in_16_bits: bool) -> float:
