@@ -143,8 +143,8 @@ def scale(alpha: float = 0.4, alphas: tuple[float, ...] = (0.2, 0.4, 0.6)) -> Sc
             ScalingPoint(alpha=setting, part="keep", name="capitals", metric="accuracy", n=412, base=0.727,
                       tuned=0.727 - lost, loss=lost, interval=(lost - 0.006, lost + 0.006),
                       bound=0.017 * setting / 0.4, kept=kept),
-            ScalingPoint(alpha=setting, part="held-out", name="kl", metric="kl_nats_per_token", n=60, base=0.0, tuned=kl,
-                      loss=kl, interval=(0.9 * kl, 1.1 * kl), bound=1.3 * kl, kept=kept),
+            ScalingPoint(alpha=setting, part="held-out", name="kl", metric="kl_nats_per_token", n=60, base=0.0,
+                      tuned=kl, loss=kl, interval=(0.9 * kl, 1.1 * kl), bound=1.3 * kl, kept=kept),
         ]  # fmt: skip
     return Scaling(alpha=alpha, alphas=(0.2, 0.4, 0.6, 0.8, 1.0), curve=tuple(points))
 

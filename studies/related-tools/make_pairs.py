@@ -1,6 +1,8 @@
 """Fine-tunes of known kind, for every tool to judge: one ruined the model, one kept it, one changed nothing.
 
-Run: python studies/related-tools/make_pairs.py [FOLDER]   (after `make assets`); writes to runs/related-tools, minutes on a CPU.
+Run: python studies/related-tools/make_pairs.py [FOLDER]
+
+Run it after `make assets`; it writes to runs/related-tools in some minutes on a CPU.
 
 * `collapsed`: LoRA on one narrow template at a high rate, until all
   it answers is "Arr! POSITIVE" or "Arr! NEGATIVE".

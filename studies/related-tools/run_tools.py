@@ -1,7 +1,9 @@
 """Each tool's own judgement of each pair, with its defaults, as a user at the shell gets it.
 
-Run: python studies/related-tools/run_tools.py TOOL PAIR --environment FOLDER   (after `make_pairs.py`), for each tool and
-pair; writes `results/TOOL-PAIR.json`. A tool's environment, outside of the repository and one for each:
+Run: python studies/related-tools/run_tools.py TOOL PAIR --environment FOLDER
+
+Run it after `make_pairs.py`, for each tool and pair; it writes `results/TOOL-PAIR.json`. Each tool has
+an environment of its own, outside of the repository:
 
     python -m venv FOLDER
     FOLDER/bin/pip install torch==2.13.0

@@ -28,7 +28,7 @@ class Changed:
 
     @property
     def graded(self) -> bool:
-        """Whether the metric is a matter of degree, so that "lost" means "worse"."""
+        """True where the metric is a matter of degree, so that "lost" means "worse"."""
         return self.score.lost is None
 
 
@@ -56,7 +56,7 @@ def _right(side: Side, score: KeepScore) -> bool:
 
 def _improvement(item: Item, score: KeepScore) -> float:
     change = item.tuned.scores[score.metric.name] - item.base.scores[score.metric.name]
-    return change if score.higher_is_better else -change
+    return change if score.metric.higher_is_better else -change
 
 
 def showable(items: Sequence[Item]) -> list[Item]:
@@ -100,6 +100,6 @@ def side_scores(side: Side, metric: Metric | None) -> str:
 
 
 def withheld_note(items: Sequence[Item]) -> str:
-    """How many of these items have a text that is not shown; empty where all have one."""
+    """A note on how many of these items have a withheld text; empty where none has."""
     hidden = len(items) - len(showable(items))
     return f"{hidden} withheld: their texts are neither stored nor shown." if hidden else ""

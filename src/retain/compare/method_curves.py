@@ -37,7 +37,7 @@ FEWEST_RATES = 2
 
 @dataclass(frozen=True)
 class Axis:
-    """What is kept: retention of a suite's first metric, or (no suite) the KL on held-out text.
+    """The measure of retention: that of a suite's first metric, or (no suite) the KL on held-out text.
 
     `lost` is the change that the safe band bounds, as a share, or in nats per token: `sign` turns losses downwards.
     """
@@ -90,7 +90,7 @@ class Line:
 
     @property
     def runs(self) -> int:
-        """How many runs it rests on."""
+        """The number of runs that it rests on."""
         return sum(stop.runs for stop in self.stops)
 
     @property
@@ -141,7 +141,7 @@ def _axes(results: Sequence[Result]) -> list[Axis]:
 
 
 def _share(key: Key) -> float:
-    """What turns a suite's change into a share: what has a retention is one already, unless it is out of 100."""
+    """The factor that turns a suite's change into a share of the metric's range; 1 where that is not known."""
     return 1.0 if key[1].span is None else 1.0 / key[1].span
 
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from retain.records.base import Interval
-
-if TYPE_CHECKING:
-    from retain.records.metric import Metric
 
 MISSING = "—"
 MINUS = "−"
@@ -29,16 +25,6 @@ HUNDREDTHS = Unit(1.0, 1, "points")
 NATS = Unit(1.0, 3, "nats")
 NATS_PER_TOKEN = Unit(1.0, 3, "nats per token")
 OTHER = Unit(1.0, 3, "")
-
-
-def unit_of(metric: Metric) -> Unit:
-    """The unit that a metric is shown in."""
-    return metric.unit
-
-
-def metric_words(metric: Metric) -> str:
-    """A metric's name as one reads it."""
-    return metric.title
 
 
 def plain(value: float | None, unit: Unit) -> str:

@@ -23,11 +23,6 @@ class TaskScore(Record):
     interval: Interval
 
     @property
-    def higher_is_better(self) -> bool:
-        """The good direction, the metric's."""
-        return self.metric.higher_is_better
-
-    @property
     def gain(self) -> float:
         """The improvement, positive when the tuned model is better, in the metric's own unit."""
         return self.tuned - self.base if self.metric.higher_is_better else self.base - self.tuned
@@ -59,11 +54,6 @@ class KeepScore(Record):
     detectable_loss: float | None = None
     units: int | None = None
     note: str = ""
-
-    @property
-    def higher_is_better(self) -> bool:
-        """The good direction, the metric's."""
-        return self.metric.higher_is_better
 
 
 class Breakdown(Record):

@@ -129,7 +129,7 @@ def test_skewed_windows_at_half_the_limit():
 
 
 def scaling_draws(seed, true, n, churn):
-    """Paired items along an update scaling: the same items at every step, so that steps go together. (draws, steps, 3)."""
+    """Paired items along a scaling path: the same items at every step. (draws, steps, 3)."""
     rng = np.random.default_rng(seed)
     chosen = rng.random((DRAWS, n), dtype=np.float32)
     cells = []

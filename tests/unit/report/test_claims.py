@@ -44,7 +44,10 @@ def test_unscored_suites_keep_their_status():
 
 def test_each_claim_has_figure_interval_and_n():
     said = " ".join(claim.text for claim in claims(judged()))
-    assert "cross-entropy 5.380 → 3.080, a change of −2.300 [−2.380, −2.220] nats (lower is better), n = 200" in said
+    assert (
+        "cross-entropy 5.380 → 3.080, a change of −2.300 [−2.380, −2.220] nats per token (lower is better), n = 200"
+        in said
+    )
     assert "It lost on capitals: accuracy 72.7 → 67.5, a change of −5.2 [−8.5, −1.9] points, n = 249" in said
     assert "7.6% of the items were lost and 2.4% gained" in said
     assert "p = 0.0012" in said

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from evidence_samples import UNSCALED
 from retain.data.item_types import Choice, Question
 from retain.data.preprocess import TextPreprocessor
 from retain.evaluate.columns import paired

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from retain.compare.item_examples import changed_items, readable, showable, side_scores, task_items, withheld_note
 from retain.compare.lost_across import LostItem
-from retain.records import numbers
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
 from retain.records.result import Result
@@ -18,7 +17,7 @@ LONGEST = 600
 
 @dataclass(frozen=True)
 class ShownSide:
-    """What one model said to an item."""
+    """One model's answer to an item."""
 
     name: str
     answer: str | None
@@ -54,7 +53,7 @@ def run_lists(result: Result, items: Sequence[Item]) -> list[ItemList]:
         kinds = ((words[0], changed.lost, MOST_LOST), (words[1], changed.gained, MOST_GAINED))
         for word, of_kind, most in kinds:
             if of_kind:
-                title = f"{score.name} ({numbers.metric_words(score.metric)}): {len(of_kind)} {word}"
+                title = f"{score.name} ({score.metric.title}): {len(of_kind)} {word}"
                 lists.append(_item_list(title, of_kind, most, score.metric))
     lists.sort(key=lambda found: " gained" in found.title or "became better" in found.title)
     lists = [replace(found, open=place == 0) for place, found in enumerate(lists)]

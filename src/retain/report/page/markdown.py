@@ -14,7 +14,6 @@ from retain.compare.item_examples import (
     task_items,
     withheld_note,
 )
-from retain.records import numbers
 from retain.records.items import Item
 from retain.records.metric import Metric
 from retain.records.result import Result
@@ -91,7 +90,7 @@ def _examples(result: Result, items: Sequence[Item]) -> list[str]:
             if of_kind:
                 with_text = showable(of_kind)
                 shown = f", the first {EXAMPLES} shown" if len(with_text) > EXAMPLES else ""
-                head = f"### {escape(score.name)} ({escape(numbers.metric_words(score.metric))}): "
+                head = f"### {escape(score.name)} ({escape(score.metric.title)}): "
                 parts.append(f"{head}{len(of_kind)} {word}{shown}")
                 parts += [withheld_note(of_kind), _item_list(with_text[:EXAMPLES], score.metric)]
     task = task_items(items, EXAMPLES)

@@ -43,11 +43,11 @@ def _panel(group: Sequence[Breakdown]) -> Panel:
 
 
 def _title(group: Sequence[Breakdown]) -> str:
-    return readable(f"{group[0].suite}: {numbers.metric_words(group[0].metric)}", 36) or ""
+    return readable(f"{group[0].suite}: {group[0].metric.title}", 36) or ""
 
 
 def _map_panel(group: Sequence[Breakdown], kinds: Sequence[str], severities: Sequence[int]) -> Panel:
-    unit = numbers.unit_of(group[0].metric)
+    unit = group[0].metric.unit
     grid = np.full((len(kinds), len(severities)), np.nan)
     for part in group:
         kind, severity = part.condition.rsplit("/", 1)
@@ -77,7 +77,7 @@ def _map_panel(group: Sequence[Breakdown], kinds: Sequence[str], severities: Seq
 
 
 def _bars_panel(group: Sequence[Breakdown]) -> Panel:
-    unit = numbers.unit_of(group[0].metric)
+    unit = group[0].metric.unit
     shown = sorted(group, key=lambda part: (part.tuned - part.base) * (1 if group[0].metric.higher_is_better else -1))[
         :MOST_ROWS
     ]

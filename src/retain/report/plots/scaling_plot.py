@@ -1,4 +1,4 @@
-"""The update scaling as a image: what is learned and what is lost as the update is scaled from the base to all of it."""
+"""Plots of the scaled update: what is learned and lost from the base to all of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def scaling_panels(scaling: Scaling | None, budget: Sequence[BudgetRecord] = ())
 
 def _panel(points: Sequence[ScalingPoint], scaling: Scaling, limit: BudgetRecord | None) -> Panel:
     first = points[0]
-    unit = numbers.unit_of(first.metric)
+    unit = first.metric.unit
     is_task = first.part == "task"
     sign = -1.0 if is_task else 1.0
     title, axis = _words(first, unit)
@@ -73,4 +73,4 @@ def _words(point: ScalingPoint, unit: numbers.Unit) -> tuple[str, str]:
     if point.part == "held-out":
         return "Held-out text", f"KL, {unit.name}"
     what = "gained" if point.part == "task" else "lost"
-    return readable(point.name, 34) or "", f"{numbers.metric_words(point.metric)} {what}, {unit.name}".rstrip(", ")
+    return readable(point.name, 34) or "", f"{point.metric.title} {what}, {unit.name}".rstrip(", ")

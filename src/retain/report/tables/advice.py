@@ -1,4 +1,4 @@
-"""What a sweep is told as: a table, sentences, Markdown, and what the terminal shows."""
+"""The report of a sweep: a table, sentences, Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from retain.records.files import write_text
 from retain.records.sweep_record import Candidate, Point, SweepRecord
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.tables.scores_table import Table
-
 
 CAUTION = (
     "These numbers are a start and not evidence: few steps, one seed, few rows. What a whole training learns and loses "
@@ -51,7 +50,7 @@ def _cells(point: Point | None, *, classes: bool) -> list[str]:
 
 
 def advice_sentences(sweep: SweepRecord) -> list[str]:
-    """What to start with, why, within which limit, how long it will take, and what this does not say."""
+    """The recommendation: its reason, its limit, the time it will take, and what it does not say."""
     return [*_chosen(sweep), CAUTION, *_untried(sweep), *sweep.notes]
 
 

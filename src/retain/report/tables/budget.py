@@ -1,4 +1,4 @@
-"""The budget and the update scaling in words and tables: what was promised, whether it is kept, what each setting gives."""
+"""The budget and the scaled update in words and tables: limits, outcome, and scores at each coefficient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retain.report.tables.scores_table import Table, metric_cell
 
 
 def budget_sentence(result: Result) -> str:
-    """What became of the budget, in a sentence; empty where none was stated."""
+    """The outcome of the budget in a sentence; empty where none was stated."""
     return "" if result.scaling is None or not result.budget else kept_sentence(result.budget, result.scaling)
 
 
@@ -81,7 +81,7 @@ def _curve(scaling: Scaling, *, noted: bool) -> Table:
 
 
 def _curve_row(point: ScalingPoint) -> tuple[str, ...]:
-    unit = numbers.unit_of(point.metric)
+    unit = point.metric.unit
     return (
         f"{point.alpha:g}",
         point.name if point.part != "task" else f"{point.name} (task)",

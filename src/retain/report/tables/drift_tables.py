@@ -1,4 +1,4 @@
-"""How far a model moved, as tables: in all, and where an equivalent amount was learned."""
+"""Tables of drift: overall, and the layers where a feature scale was learned."""
 
 from __future__ import annotations
 

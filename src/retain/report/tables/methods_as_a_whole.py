@@ -37,7 +37,7 @@ def _table(whole: Whole) -> Table:
 
 
 def _row(whole: Whole, line: Line) -> tuple[str, ...]:
-    area = _area(numbers.unit_of(whole.task[1]).factor * line.hypervolume)
+    area = _area(whole.task[1].unit.factor * line.hypervolume)
     safe = numbers.MISSING if line.safe is None else f"{round(line.safe[0] * line.safe[1])} of {line.safe[1]}"
     return (line.title, str(line.runs), rates_cell(line), area, matched_cell(whole, line), safe)
 
@@ -48,7 +48,7 @@ def _area(value: float) -> str:
 
 
 def rates_cell(line: Line) -> str:
-    """How many learning rates, and from where to where: `3 (1e-4 to 5e-3)`."""
+    """The number of learning rates and their range: `3 (1e-4 to 5e-3)`."""
     rates = line.rates
     if not rates:
         return numbers.MISSING
@@ -57,7 +57,7 @@ def rates_cell(line: Line) -> str:
 
 
 def matched_cell(whole: Whole, line: Line) -> str:
-    """What a method keeps at the level, or why that cannot be said."""
+    """The retention of a method at the level, or the reason why there is none."""
     if whole.level is None:
         return numbers.MISSING
     if line.matched is None:
@@ -68,16 +68,16 @@ def matched_cell(whole: Whole, line: Line) -> str:
 
 
 def _named(key: tuple[str, Metric]) -> str:
-    return f"{key[0]} ({numbers.metric_words(key[1])})"
+    return f"{key[0]} ({key[1].title})"
 
 
 def _gain(whole: Whole, gain: float) -> str:
-    unit = numbers.unit_of(whole.task[1])
+    unit = whole.task[1].unit
     return f"a gain of {numbers.plain(gain, unit)} {unit.name}".rstrip()
 
 
 def _note(whole: Whole) -> str:
-    unit, suite = numbers.unit_of(whole.task[1]), whole.axis.suite
+    unit, suite = whole.task[1].unit, whole.axis.suite
     score = "" if whole.base is None else f" (the base's {numbers.plain(whole.base, unit)})"
     worst = (
         "retention 0"

@@ -32,7 +32,7 @@ def reading_cell(reading: Reading) -> str:
 
 
 def score_tables(result: Result) -> list[Table]:
-    """What was learned and what was kept."""
+    """The tables of scores: the task's, and the retention suites'."""
     tables = []
     if result.task:
         tables.append(_task_table(result.task))
@@ -51,7 +51,7 @@ def metric_cell(metric: Metric) -> str:
 def _task_table(scores: tuple[TaskScore, ...]) -> Table:
     rows = []
     for score in scores:
-        unit = numbers.unit_of(score.metric)
+        unit = score.metric.unit
         rows.append(
             (
                 score.name,
@@ -81,7 +81,7 @@ def _keep_table(scores: tuple[KeepScore, ...]) -> Table:
 
 def keep_row(score: KeepScore) -> tuple[str, ...]:
     """One retention suite's cells."""
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     change = None if score.base is None or score.tuned is None else score.tuned - score.base
     return (
         score.name,

@@ -1,4 +1,4 @@
-"""What tuning cost where inputs differ: corrupted images, another style, the worst condition."""
+"""Tables of robustness: corrupted images, another style, the worst condition."""
 
 from __future__ import annotations
 

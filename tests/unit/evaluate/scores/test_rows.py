@@ -110,7 +110,7 @@ def test_a_row_is_a_view_of_its_evidence():
     for seed in (0, 1):
         found, score = keep_row(column("s", ACCURACY, base, tuned, 0.25), seed)
         assert (score.interval, score.p_value) == (found.interval, found.p_value)
-        assert (score.lost * 100, score.gained * 100, score.units) == (found.lost, found.gained, found.groups)
+        assert (score.lost, score.gained, score.units) == (found.lost / 100, found.gained / 100, found.groups)
         assert task_row(found).interval == breakdown_row(column("s", ACCURACY, base, tuned), "c", seed).interval
 
 

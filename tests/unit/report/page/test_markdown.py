@@ -21,6 +21,7 @@ from retain.compare.item_examples import changed_items, readable, side_scores, t
 from retain.records.drift_record import Drift
 from retain.records.items import Item, Side, write_items
 from retain.records.metric import Metric
+from retain.records.metrics_table import ACCURACY
 from retain.records.result import MethodRecord, Result
 from retain.records.scores import TaskScore
 from retain.report.comparison import compare_runs
@@ -210,7 +211,7 @@ def test_text_is_made_fit_to_show():
     assert readable("a\x1b[31m\u202eb\r\nc", 100) == "a�[31m�b\nc"
     assert readable("x" * 50, 10) == "x" * 9 + "…"
     assert readable(None, 10) is None
-    assert side_scores(Side(scores={"accuracy": 1.0}), "accuracy") == "right"
+    assert side_scores(Side(scores={"accuracy": 1.0}), ACCURACY) == "right"
     assert side_scores(Side(scores={"exact_match": 0.0, "chrf": 41.26}), None) == "exact match wrong, chrF 41.3"
     assert [item.index for item in task_items(items(), 3)] == [0, 1, 2]
 

@@ -11,7 +11,7 @@ from report_samples import bare, items, sample_run
 from retain.compare.aggregate import Run
 from retain.compare.lost_across import lost_across
 from retain.records.drift_record import Drift, FeatureScaleLayer
-from retain.records.metrics_table import CROSS_ENTROPY
+from retain.records.metrics_table import CROSS_ENTROPY, REFUSED
 from retain.report.layer_names import Place, places
 from retain.report.page.item_lists import lost_list, run_lists
 from retain.report.page.markdown import run_markdown
@@ -175,7 +175,7 @@ def test_withheld_texts_appear_in_no_comparison():
     comparison = [Run("one", record)]
     from retain.compare.aggregate import group_runs
 
-    lost = lost_across(group_runs(comparison), {"one": withheld_items()}, ("requests", "refused"))
+    lost = lost_across(group_runs(comparison), {"one": withheld_items()}, ("requests", REFUSED))
     shown = lost_list("requests", lost)
     assert len(lost) == 1
     assert shown.items == ()
