@@ -24,8 +24,8 @@ from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, 
 from retain.jobs.inputs.opening import Opening, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
-from retain.recipe import Budget, ScaleRecipe
-from retain.recipe.control_recipe import ALPHAS, alpha_problems
+from retain.recipe import ALPHAS, Budget, ScaleRecipe
+from retain.recipe.budget_options import alpha_problems
 from retain.records.files import write_text
 from retain.report.page.scaling_page import write_scaling
 

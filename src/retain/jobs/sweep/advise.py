@@ -26,22 +26,19 @@ from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.prepare import Prepared, prepare
 from retain.jobs.progress import showing_progress
 from retain.jobs.run import Run
-from retain.jobs.run_folder import CALIBRATING_FIELDS, TRAINING_FIELDS, key_of
+from retain.jobs.run_folder import key_of
 from retain.jobs.sweep.bench import Bench
 from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
 from retain.jobs.sweep.sweep_data import KEEP_TOKENS, SweepData, parted, read_sweep_data
 from retain.recipe import KL, AdviseRecipe, Recipe
+from retain.recipe.marks import fields_where, flags_where
+from retain.recipe.redact import secret_fields
 from retain.records import numbers
 from retain.records.files import write_text
 from retain.records.sweep_record import Candidate, Recommendation, SweepRecord
 from retain.report.tables.advice import write_advice
 
 ADVICE = "advice.yaml"
-SWEEP_ONLY = frozenset({"sweep_steps", "sweep_items", "sweep_minutes", "replays", "methods", "learning_rates", "seeds"})
-"""Fields that the advised recipe leaves out: it is one run."""
-
-OF_CANDIDATES = frozenset({"model", "method", "rank", "learning_rate", "epochs", "max_steps"})
-"""Fields that a candidate's key has from the candidate, or not at all."""
 
 
 def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Path]]:
@@ -155,16 +152,24 @@ def _opened(run: Run, recipe: AdviseRecipe, held: Sequence[Any], console: Consol
     few = recipe.model_copy(update={"calibrate_tokens": min(recipe.calibrate_tokens, KEEP_TOKENS)})
     job = Calibration.of(replace(run, recipe=few), base, weights)
     sweep_data = read_sweep_data(recipe, data, job, data.train, held)
-    values = recipe.model_dump(mode="json")
-    deciding = (
-        TRAINING_FIELDS | CALIBRATING_FIELDS | {"kl_weight", "update_limit", "update_unit", "kl_monitor"}
-    ) - OF_CANDIDATES
+    values = recipe.model_dump(mode="json", include=set(shared_fields()))
     context = key_of(
         weights, sweep_data.key, preprocessor.identity(), engine(), device_of(base).type, recipe.sweep_steps,
-        {name: values[name] for name in sorted(deciding)}, recipe.budget.get(KL) if recipe.limits_training else None,
+        values, recipe.budget.get(KL) if recipe.limits_training else None,
     )  # fmt: skip
     bench = Bench(load_base, base, job, sweep_data, folder, recipe.sweep_steps)
     return Session(bench, sweep_data, context, weights, folder, console)
+
+
+def shared_fields() -> tuple[str, ...]:
+    """The fields that decide the training of every candidate of a sweep alike."""
+    parts = {"training", "initialisation", "text"}
+    return fields_where(Recipe, lambda decides: decides.part in parts and not decides.of_candidate)
+
+
+def sweep_fields() -> tuple[str, ...]:
+    """The fields of a sweep or a comparison, which the recipe of one run has not."""
+    return flags_where(AdviseRecipe, lambda flag: flag.topic in {"sweep", "comparison"})
 
 
 def limit_of(recipe: AdviseRecipe) -> float:
@@ -234,7 +239,9 @@ def advised(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> str:
 
     The judge's command is left out, which may hold a key.
     """
-    stated = recipe.model_dump(mode="json", exclude_unset=True, exclude={"judge", *SWEEP_ONLY, "replay"})
+    stated = recipe.model_dump(
+        mode="json", exclude_unset=True, exclude={*secret_fields(AdviseRecipe), *sweep_fields(), "replay"}
+    )
     values = {**stated, "method": run.method, "rank": run.rank, "learning_rate": run.rate, "seed": run.seed}
     values |= {"replay": run.replay} if run.replay else {}
     values["output"] = str(Path(recipe.output) / "run")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from retain.errors import InputError
-from retain.recipe import MeasureRecipe, Recipe, load_recipe, redacted
+from retain.recipe import MeasureRecipe, Recipe, load_recipe
 
 BASIC = {"model": "m", "train": "t.jsonl", "test": "e.jsonl", "output": "o"}
 
@@ -74,27 +74,6 @@ def test_yaml_cannot_run_code(tmp_path):
         load_recipe(Recipe, write(tmp_path, "model: !!python/object/apply:os.getcwd []\n"), {})
 
 
-def test_a_comparison_is_methods_times_rates_times_seeds():
-    recipe = load_recipe(
-        Recipe,
-        None,
-        {
-            **BASIC,
-            "methods": ["lora", "vefa", {"name": "ia3", "feedforward_modules": ["up_proj"]}],
-            "learning_rates": {"lora": [1e-4, 1e-3]},
-            "seeds": 2,
-            "rank": 4,
-        },
-    )
-    runs = recipe.runs()
-    assert [(run.method_name, run.rate, run.seed) for run in runs] == [
-        ("lora", 1e-4, 0), ("lora", 1e-4, 1), ("lora", 1e-3, 0), ("lora", 1e-3, 1),
-        ("vefa", 3e-3, 0), ("vefa", 3e-3, 1), ("ia3", 3e-3, 0), ("ia3", 3e-3, 1),
-    ]  # fmt: skip
-    assert [run.method_fields for run in runs[::2]] == [{}, {}, {}, {"feedforward_modules": ["up_proj"]}]
-    assert all(run.rank == 4 and run.single() == run for run in runs)
-
-
 def test_a_number_that_yaml_takes_for_text_is_a_number(tmp_path):
     text = "model: m\ntrain: t\ntest: e\noutput: ~/o\ntraining: {weight_decay: 1e-2, optim: adamw_torch}\n"
     recipe = load_recipe(Recipe, write(tmp_path, text), {})
@@ -122,14 +101,15 @@ def test_shipped_recipes_are_whole(path):
     assert load_recipe(Recipe, str(path), {}).runs()
 
 
-def test_tasks_are_parted_by_commas_and_by_blanks():
-    told = {"model": "m", "tuned": "t", "output": "o"}
-    for given in ("a,b,c", ["a,b", "c"], ["a", " b, c"]):
-        assert load_recipe(MeasureRecipe, None, {**told, "lm_eval": given}).lm_eval == ("a", "b", "c")
+@pytest.mark.parametrize(
+    ("recipe", "values", "flag"), [(Recipe, {}, "--train"), (MeasureRecipe, {"model": "m", "output": "o"}, "--tuned")]
+)
+def test_what_is_missing_is_named_by_its_flag(recipe, values, flag):
+    with pytest.raises(InputError, match=flag):
+        load_recipe(recipe, None, {**values, "test": "t"})
 
 
-def test_a_judge_is_shown_without_its_arguments_and_told_from_others():
-    shown = redacted("/opt/bin/judge --key SECRET")
-    assert shown.startswith("judge (sha256 ")
-    assert "SECRET" not in shown
-    assert shown != redacted("/opt/bin/judge --key OTHER")
+@pytest.mark.parametrize("budget", ["capitals", ["kl:x"], ["a:1", "a:2"]])
+def test_a_budget_that_cannot_be_read_is_refused_before_an_earlier_run_is_looked_for(budget):
+    with pytest.raises(InputError, match="budget"):
+        load_recipe(Recipe, None, {**BASIC, "from": "nowhere", "budget": budget})
