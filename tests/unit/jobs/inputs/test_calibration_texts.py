@@ -1,9 +1,9 @@
 """Texts to calibrate on: how many are considered, in which order, and what they may not hold."""
 
 import pytest
-from retain.data.items import LabelledImage, LabelledText
+from retain.data.item_types import LabelledImage, LabelledText
 
-from retain.data.examples import Example
+from retain.data.item_types import Example
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.calibration_texts import (

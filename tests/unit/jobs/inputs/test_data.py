@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from retain.data.items import LabelledText
+from retain.data.item_types import LabelledText
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.data import APART, Data, apart_hashes, not_apart, suite_hash, suite_hashes
 
