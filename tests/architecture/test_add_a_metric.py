@@ -33,7 +33,9 @@ def overlap(answer, expected):
     words = set(expected.split())
     return len(words & set(answer.split())) / len(words)
 '''
-ROW = Row(Metric(name="word_overlap", title="words in common", unit="share", low=0.0, high=1.0), "overlap_metric:overlap")
+ROW = Row(
+    Metric(name="word_overlap", title="words in common", unit="share", low=0.0, high=1.0), "overlap_metric:overlap"
+)
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ def measured():
     items = [Example(prompt=f"word{k} a", completion=f" word{k + 1} b") for k in range(30)]
     suites = Suites([Suite("said", "completion", "task", items), Suite("kept", "completion", "keep", items)])
     settings = Settings(generate=30, max_new_tokens=3, batch_size=15, drift=False)
-    return measure_pair(Pair(make_llama(1), make_llama(0)), TextPreprocessor(make_tokenizer(), 60), suites, settings, SILENT)
+    return measure_pair(
+        Pair(make_llama(1), make_llama(0)), TextPreprocessor(make_tokenizer(), 60), suites, settings, SILENT
+    )
 
 
 @pytest.mark.usefixtures("added")
