@@ -135,11 +135,11 @@ def retain(small_folder, workspace, monkeypatch):
         return [tiny.get(word, word) for word in given]
 
     def parse(words):
-        from retain.cli.main import VERBS, main, make_parser
+        from retain.cli.main import VERBS, main
 
         verb = VERBS[words[0]]
         if not hasattr(verb, "load_recipe"):
-            make_parser().parse_args(replaced(words))
+            verb.make_parser().parse_args(replaced(words)[1:])
             return
         real = verb.load_recipe
 

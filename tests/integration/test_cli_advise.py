@@ -3,16 +3,14 @@
 import random
 
 import pytest
-import torch
 import yaml
 
 from retain.cli.main import main
 from retain.jobs.sweep import advise as advising
 from retain.jobs.sweep import bench as sweep
-from retain.jobs.sweep.seal import Seal
-from retain.recipe import AdviseRecipe, Recipe, load_recipe
+from retain.recipe import Recipe, load_recipe
 from retain.records.sweep_record import SweepRecord
-from tiny import WORDS, make_bert, make_llama, make_text_tokenizer, write_jsonl
+from tiny import WORDS, make_bert, make_text_tokenizer, write_jsonl
 
 
 @pytest.fixture
@@ -163,35 +161,3 @@ def test_problems_are_told_at_once_before_anything_is_trained(flags, tmp_path, c
     assert "name an adapter" in capsys.readouterr().err
     assert not counted
     assert not (tmp_path / "advice").exists()
-
-
-def test_a_seal_sees_any_bit():
-    model = make_llama()
-    seal = Seal(model)
-    assert seal.holds(model)
-    weight = model.model.layers[0].mlp.up_proj.weight
-    with torch.no_grad():
-        weight.view(torch.int32)[3, 4] ^= 1
-    assert not seal.holds()
-    with torch.no_grad():
-        weight.view(torch.int32)[3, 4] ^= 1
-    assert seal.holds(model)
-    model.model.layers[0].mlp.up_proj.weight = torch.nn.Parameter(weight.detach().clone())
-    assert not seal.holds(model)
-
-
-def test_which_candidates_a_recipe_makes():
-    base = {"model": "m", "train": "t", "test": "s", "output": "o"}
-    usual = AdviseRecipe(**base)
-    assert [(run.method_name, run.rate) for run in usual.runs()] == [
-        ("lora", 5e-4), ("sc-lora", 1e-4), ("vefa", 3e-3), ("lora", 1.7e-4), ("lora", 1.5e-3),
-        ("sc-lora", 3.3e-5), ("sc-lora", 3e-4), ("vefa", 1e-3), ("vefa", 9e-3),
-    ]  # fmt: skip
-    own = AdviseRecipe(**base, method={"name": "lora", "lora_alpha": 4}, learning_rate=6e-3)
-    assert own.runs()[0].method_fields == {"lora_alpha": 4}
-    assert own.rates_of("lora") == [2e-3, 6e-3, 1.8e-2]
-    assert own.rates_of("vefa") == [1e-3, 3e-3, 9e-3]
-    other = AdviseRecipe(**base, method="ia3")
-    assert [entry["name"] for entry in other.swept] == ["lora", "sc-lora", "vefa", "ia3"]
-    listed = AdviseRecipe(**base, methods=("lora", "full"), learning_rates={"lora": [1e-2, 1e-3], "full": [1e-5]})
-    assert [(run.method_name, run.rate) for run in listed.runs()] == [("lora", 1e-2), ("lora", 1e-3)]

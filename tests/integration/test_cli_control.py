@@ -153,20 +153,20 @@ def test_means_act_on_the_training(flags, tmp_path):
     assert any(point.kl_nats_per_token is not None for point in found["trained with the KL penalty"].curve)
 
 
-def test_dial_of_a_run_measures_and_writes(flags, tmp_path, capsys):
+def test_scaling_a_run_measures_and_writes(flags, tmp_path, capsys):
     assert main(["tune", *flags(rate="0.02")]) == 0
     run = tmp_path / "run"
-    assert main(["scaling", str(run), "--alphas", "0.5,1"]) == 0
-    record = json.loads((run / "scaling" / "scaling.json").read_text(encoding="utf-8"))
+    assert main(["scale", str(run), "--alphas", "0.5,1"]) == 0
+    record = json.loads((run / "scaled" / "scaling.json").read_text(encoding="utf-8"))
     assert {point["alpha"] for point in record["scaling"]["curve"]} == {0.5, 1}
     assert {point["part"] for point in record["scaling"]["curve"]} == {"task", "keep", "held-out"}
-    assert (run / "scaling" / "scaling.png").is_file()
-    assert not (run / "scaling" / "adapter").exists()
-    assert main(["scaling", str(run), "--alpha", "0.25", "--output", str(tmp_path / "quarter")]) == 0
+    assert (run / "scaled" / "scaling.png").is_file()
+    assert not (run / "scaled" / "adapter").exists()
+    assert main(["scale", str(run), "--alpha", "0.25", "--output", str(tmp_path / "quarter")]) == 0
     whole, part = weights(run / "adapter"), weights(tmp_path / "quarter" / "adapter")
     product = {name: whole[name] for name in whole if "lora_B" in name}
     assert all(torch.allclose(part[name], 0.25 * value, rtol=1e-6) for name, value in product.items())
-    assert main(["scaling", str(run), "--budget", "kl:0.000001", "--alphas", "0.5,1"]) == 3
+    assert main(["scale", str(run), "--budget", "kl:0.000001", "--alphas", "0.5,1"]) == 3
     assert "Budget not kept" in capsys.readouterr().out.replace("\n", " ")
 
 
@@ -215,10 +215,10 @@ def test_a_recipe_that_goes_on_can_be_checked_first(flags, tmp_path, capsys):
 def test_a_setting_that_was_asked_for_is_not_called_kept(flags, tmp_path):
     assert main(["tune", *flags("--budget", "kl:5", rate="0.02")]) == 0
     run = tmp_path / "run"
-    assert main(["scaling", str(run), "--alpha", "0.9"]) == 0
-    record = json.loads((run / "scaling" / "scaling.json").read_text(encoding="utf-8"))
+    assert main(["scale", str(run), "--alpha", "0.9"]) == 0
+    record = json.loads((run / "scaled" / "scaling.json").read_text(encoding="utf-8"))
     assert record["scaling"]["alpha"] == 0.9
     assert record["budget"] == []
-    assert (run / "scaling" / "adapter").is_dir()
-    assert main(["scaling", str(run), "--budget", "kl:0.000001"]) == 3
-    assert not (run / "scaling" / "adapter").exists(), "an adapter of an earlier call would be taken for the kept one"
+    assert (run / "scaled" / "adapter").is_dir()
+    assert main(["scale", str(run), "--budget", "kl:0.000001"]) == 3
+    assert not (run / "scaled" / "adapter").exists(), "an adapter of an earlier call would be taken for the kept one"

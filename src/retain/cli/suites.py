@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from retain.cli.help_text import ALL, add_argument, plain_parser, wrapped
 from retain.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,21 +17,22 @@ if TYPE_CHECKING:
     from retain.evaluate.suites.format import LocatedSuite
     from retain.evaluate.suites.suite import Suite
 
-HELP = "List the suites that come with retain, or describe one with its first items."
+HELP = "List the retention suites that come with retain, or show one."
 
 ITEMS = 3
+"""Items of a suite that are shown."""
+
+NAME_WIDTH, TYPE_WIDTH = 22, 12
+"""Columns of the list."""
 
 
-def make_parser() -> ArgumentParser:
+def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options."""
-    parser = ArgumentParser(description=HELP, epilog="Example: retain suites capitals")
-    parser.add_argument(
-        "suite",
-        nargs="?",
-        type=str,
-        help="Name of a suite, path of a suite file, or either with =COPY, your own copy of its data. [list all]",
-    )
-    parser.add_argument("--items", type=int, default=ITEMS, help="How many of its items are shown.")
+    parser = plain_parser("[SUITE] [--items N]", HELP, "retain suites capitals", topic)
+    text = "Name of a suite, path of a suite file, or either with =COPY, your own copy of its data. [list all]"
+    add_argument(parser, "suite", text, nargs="?", type=str, metavar="SUITE")
+    text = f"How many of its items are shown. [{ITEMS}]"
+    add_argument(parser, "--items", text, type=int, default=ITEMS, metavar="N")
     return parser
 
 
@@ -46,31 +48,30 @@ def run(given: Namespace) -> None:
 
 
 def _list(console: Console) -> None:
-    """A table of all suites by area."""
-    from rich.table import Table
-
+    """All suites by area: a line of facts for each, and below it what it shows."""
     from retain.evaluate.suites.files import known_suites
 
-    table = Table(
-        "suite", "task type", "what it tells", "items here", "licence", box=None, header_style="bold", padding=(0, 1)
-    )
-    table.columns[0].no_wrap = True
     for area, suites in itertools.groupby(known_suites(), key=lambda found: found.file.area):
-        table.add_section()
-        table.add_row(f"[bold]{area}[/bold]")
+        console.print(area, style="bold", markup=False, highlight=False)
         for found in suites:
             file = found.file
-            table.add_row(file.name, file.task_type, file.about, _here(found), file.licence)
-    console.print(table)
-    console.print(
-        "\nName one under keep or test of a recipe, or with --keep and --test; NAME=PATH reads your own copy of its "
-        "data. `retain suites NAME` shows one. Text for --held-out-text is no suite: any plain text is.",
-        soft_wrap=True,
+            facts = f"{file.task_type:<{TYPE_WIDTH}}{_here(found)} ({file.licence})"
+            for line in (
+                wrapped(facts, " " * (NAME_WIDTH + TYPE_WIDTH), f"  {file.name}".ljust(NAME_WIDTH)),
+                wrapped(file.about, "      ", "      "),
+            ):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print()
+    print(
+        wrapped(
+            "Name one under keep or test of a recipe, or with --keep and --test; NAME=PATH reads your own copy of its "
+            "data. `retain suites NAME` shows one. Any plain text serves as --held-out-text."
+        )
     )
 
 
 def _here(found: LocatedSuite) -> str:
-    """How many items are here, or where they would come from."""
+    """The number of items that are here, or the place they would come from."""
     from retain.evaluate.suites.files import local_data
 
     there = local_data(found)
@@ -79,8 +80,8 @@ def _here(found: LocatedSuite) -> str:
         return f"on the hub: {source.hub}" if source.hub else f"not here: no {source.local}"
     rows = _count(there[1])
     rows = min(rows, found.file.limit or rows)
-    corrupting = found.file.options.corruptions
-    return f"{rows} × {len(corrupting.kinds) * len(corrupting.severities)}" if corrupting else str(rows)
+    corrupted = found.file.options.corruptions
+    return f"{rows} × {len(corrupted.kinds) * len(corrupted.severities)} items" if corrupted else f"{rows} items"
 
 
 def _count(path: Path) -> int:
@@ -92,7 +93,7 @@ def _count(path: Path) -> int:
 
 
 def _describe(console: Console, source: str, items: int) -> None:
-    """What one suite is, and its first items.
+    """Print the facts of one suite, and its first items.
 
     Raises:
         InputError: there is no such suite, or its file is wrong.
@@ -106,7 +107,7 @@ def _describe(console: Console, source: str, items: int) -> None:
         raise InputError(problems)
     file = found.file
     facts = {
-        "what it tells": file.about,
+        "what it shows": file.about,
         "task type": f"{file.task_type}, to be {'learned' if file.part == 'task' else 'kept'}",
         "metrics": ", ".join(file.metrics),
         "chance": "" if file.chance is None else f"{file.chance:g}",

@@ -7,16 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from retain.evaluate.predictions import Predictions, collect_predictions, engine
+from retain.evaluate.suites.suite import Settings
 from retain.hf.models.inference import device_of
 from retain.jobs.inputs.data import suite_hash
 from retain.jobs.run import Run
 from retain.jobs.run_folder import key_of
+from retain.recipe.marks import fields_where
 from retain.records.files import write_text
-
-NOT_OF_PREDICTIONS = {
-    "margin", "margin_nats", "drift", "aa_items", "seed", "held_out_tokens", "task_tokens", "window",
-}  # fmt: skip
-"""Settings on which no prediction depends."""
 
 
 def base_predictions(run: Run, base: Any, base_hash: str) -> Predictions:
@@ -40,7 +37,8 @@ def base_predictions(run: Run, base: Any, base_hash: str) -> Predictions:
 def _key(run: Run, base: Any, base_hash: str) -> str:
     """A hash of all that the predictions depend on: weights, configuration, preprocessor, suites in order, settings."""
     suites = [[suite.name, suite_hash(suite)] for suite in run.data.suites.all]
-    settings = {name: value for name, value in asdict(run.settings).items() if name not in NOT_OF_PREDICTIONS}
+    deciding = fields_where(Settings, lambda decides: decides.part in {"answers", "predictions"})
+    settings = {name: value for name, value in asdict(run.settings).items() if name in deciding}
     attention = base.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
     computing = [base.config.to_json_string(), attention, str(base.dtype), engine(), device_of(base).type]
     return key_of(base_hash, computing, run.preprocessor.identity(), suites, settings)

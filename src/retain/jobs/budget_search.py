@@ -26,7 +26,7 @@ from retain.evaluate.tasks.task_type import Response
 from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.hf.scaling import scaled
-from retain.recipe import KL, Controlling
+from retain.recipe import KL, BudgetOptions
 from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 from retain.records.metrics_table import KL_DIVERGENCE
 from retain.verdict.column import Column
@@ -65,7 +65,12 @@ class BudgetSearch:
 
     @classmethod
     def of(
-        cls, recipe: Controlling, preprocessor: Preprocessor, control: Suites, task: Sequence[Suite], settings: Settings
+        cls,
+        recipe: BudgetOptions,
+        preprocessor: Preprocessor,
+        control: Suites,
+        task: Sequence[Suite],
+        settings: Settings,
     ) -> BudgetSearch:
         """The search of a recipe; see `among`."""
         return cls.among(

@@ -53,7 +53,7 @@ def deliver(run: Run, pair: Pair) -> Delivered:
         run.folder.deliver(run.method, None)
         note = (
             "No interpolation coefficient could be certified, so no adapter was delivered; all that was trained lies "
-            f"in {run.folder.whole.name}, and the figures are its own."
+            f"in {run.folder.unscaled.name}, and the figures are its own."
         )
         return Delivered(pair, outcome, seconds, (note,))
     written = _written(run, pair, alpha)
@@ -84,6 +84,6 @@ def _written(run: Run, pair: Pair, alpha: float) -> Path:
     folder, written = run.folder, []
     folder.deliver(
         run.method,
-        lambda: written.append(write_setting(pair, alpha, run.preprocessor, folder.path, folder.whole)),
+        lambda: written.append(write_setting(pair, alpha, run.preprocessor, folder.path, folder.unscaled)),
     )
     return written[0]

@@ -1,4 +1,4 @@
-"""The report without our training: measure any pair of base and tuned model, from Python or by paths."""
+"""`retain measure`, by paths or in Python: any pair of base and tuned model, however it was trained."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ def measure(
     show_progress: bool = True,
     **settings: Any,
 ) -> Result:
-    """The same record that `retain tune` writes, for models that were tuned in any other way.
+    """Measure a tuned model against its base; the record is that of `retain tune`.
 
     Args:
-        base: the untouched base model; or a `PeftModel` alone, whose base is seen by switching its adapter off.
+        base: the untouched base model; or a `PeftModel` alone, whose base is the model with its adapter off.
         tuned: the tuned model: a `PeftModel` or a whole model. Not needed when `base` is a `PeftModel`.
         tokenizer: the base's tokenizer, for models that read text.
         processor: the base's image processor, for models that read images.
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
-        keep: what must stay: suites by name or file, data, or `{suite name: data or rows}`.
+        keep: retention suites by name or file, data, or `{suite name: data or rows}`.
         held_out_text: path (or data set id) of text on which drift is measured; several are told apart as domains.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
-        show_progress: whether bars are shown on a terminal.
+        show_progress: whether progress is shown.
         settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `held_out_tokens=4096`.
 
     Returns:
         The record. The models come back as they were: mode, adapter state, weights.
 
     Raises:
-        InputError: with every problem of the data; or the base cannot be seen in the model given.
-        RetainError: the two models cannot be asked alike (another dtype, attention, device).
+        InputError: with every problem of the data; or the model given does not carry its base.
+        RetainError: the conditions of the two models differ (dtype, attention, device).
     """
     problems: list[str] = []
     chosen = given_settings(settings)
@@ -86,7 +86,7 @@ def measure(
 
 
 def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
-    """Measure by paths or hub ids, as `retain measure` does; see `measure`.
+    """Measure models by paths or hub ids, as `retain measure` does; see `measure`.
 
     Raises:
         InputError: with every problem of data and models.

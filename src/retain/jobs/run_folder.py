@@ -1,4 +1,4 @@
-"""The folder of one run: what lies in it, what is done already, and what makes two runs the same."""
+"""The folder of one run: its files, its state, and the identity by which it is known."""
 
 from __future__ import annotations
 
@@ -13,39 +13,24 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.recipe import KL, Recipe, redacted
+from retain.recipe import KL, Recipe
 from retain.recipe.from_run import MERGED
+from retain.recipe.marks import fields_where
+from retain.recipe.redact import without_secrets
 from retain.records.files import write_text
 from retain.records.result import Cost, CurvePoint, Result, read_result
 
-TRAINING_FIELDS = frozenset(
-    {
-        "model", "method", "rank", "learning_rate", "epochs", "max_steps", "batch_size", "seed", "max_length",
-        "training", "dtype", "attention", "trust_remote_code", "head",
-    }
-)  # fmt: skip
-"""Fields of a recipe that decide what is trained; the others decide what is measured."""
-
-CALIBRATING_FIELDS = frozenset({"beta", "calibrate_tokens", "calibrate_seed", "calibrate_precision"})
-"""Fields that decide what is trained where the method is calibrated."""
-
-UNCOMPARED_FIELDS = CALIBRATING_FIELDS | frozenset(
-    {
-        "output", "train", "test", "keep", "held_out_text", "methods", "seeds", "learning_rates", "calibrate_keep",
-        "calibrate_learn", "calibrate_batch_size", "memory_limit", "statistics", "budget", "confidence", "alphas",
-        "control_share", "kl_weight", "replay", "update_limit", "update_unit", "kl_monitor", "accelerate", "from_run",
-    }
-)  # fmt: skip
-"""Fields that identify nothing by themselves: data count by their content, the rest by what became of them."""
-
 ORIGIN = "control-base.json"
-"""What the base of a budget answered on control data. Later runs that go on from this one are compared with it."""
+"""The base's predictions on the control data of a budget. Later runs that go on from this one are compared with it."""
+
+CALIBRATION = "calibrate:"
+"""Beginning of the names of hashes of texts to learn and to keep."""
 
 Identity = dict[str, dict[str, Any]]
 
 
 class Trained(BaseModel):
-    """What is known once training is complete: its cost, the sizes, the adapter's configuration, what was cut."""
+    """Facts of a complete training: its cost, the sizes, the adapter's configuration, what was cut."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,43 +56,43 @@ class RunFolder:
 
     @property
     def items(self) -> Path:
-        """Every item with both answers."""
+        """Every item with the answers of both models."""
         return self.path / "items.jsonl"
 
     def weights(self, method: str) -> Path:
-        """Where the trained weights lie: an adapter, or a whole model."""
+        """The path of the trained weights: an adapter, or a full model."""
         return self.path / ("model" if method == "full" else "adapter")
 
     def delivered(self, method: str) -> Path | None:
-        """Where what the run delivered lies; None where a budget could not be kept."""
+        """The path of what the run delivered; None where a budget could not be kept."""
         return next((place for place in (self.weights(method), self.path / "model") if place.exists()), None)
 
     @property
-    def whole(self) -> Path:
-        """All that was trained, where only a part of it was delivered."""
+    def unscaled(self) -> Path:
+        """The path of all that was trained, where only a part of it was delivered."""
         return self.path / "trained"
 
     def restore(self, method: str) -> None:
-        """Put all that was trained where the weights lie, in place of what was delivered of it."""
-        if self.whole.exists():
+        """Move all that was trained back to the place of the weights, instead of what was delivered of it."""
+        if self.unscaled.exists():
             shutil.rmtree(self.weights(method), ignore_errors=True)
             shutil.rmtree(self.path / "model", ignore_errors=True)
-            self.whole.rename(self.weights(method))
+            self.unscaled.rename(self.weights(method))
 
     def deliver(self, method: str, write: Callable[[], Any] | None) -> None:
-        """Set all that was trained aside and write what is delivered of it; None: nothing is."""
+        """Set aside all that was trained and write the part of it that is delivered; None: nothing is."""
         self.restore(method)
-        self.weights(method).rename(self.whole)
+        self.weights(method).rename(self.unscaled)
         if write is not None:
             write()
 
     @property
     def scaling_file(self) -> Path:
-        """What was measured along the scaling path, and how far it was turned."""
+        """The curve along the scaling path, and the coefficient that was chosen."""
         return self.path / "scaling.json"
 
     def conflict(self, identity: Identity) -> str | None:
-        """Why this folder cannot be that run's, or None. Writes nothing."""
+        """The reason why this folder cannot be that run's, or None. Writes nothing."""
         other = self._known()
         if other is None:
             if self.path.exists() and any(self.path.iterdir()):
@@ -129,7 +114,7 @@ class RunFolder:
         return self.result.exists() and self._known() == identity
 
     def claim(self, identity: Identity) -> None:
-        """Make the folder this run's own; what was measured on other items is dropped, what was trained stays.
+        """Make the folder this run's own: drop what was measured on other items, keep what was trained.
 
         Raises:
             InputError: it holds something else.
@@ -156,13 +141,13 @@ class RunFolder:
         return read_result(self.result) if self.result.exists() else None
 
     def training(self) -> Trained | None:
-        """What is known of the training, if it is complete."""
+        """The facts of the training, if it is complete."""
         if not self._training.exists():
             return None
         return Trained.model_validate_json(self._training.read_text(encoding="utf-8"))
 
     def save_weights(self, save: Callable[[Path], Any], method: str, trained: Trained) -> None:
-        """Save trained weights whole or not at all, note that training is complete, and drop its checkpoints."""
+        """Save trained weights completely or not at all, note that training is complete, and drop its checkpoints."""
         final = self.weights(method)
         temporary = final.with_name(f".{final.name}.partial")
         shutil.rmtree(temporary, ignore_errors=True)
@@ -178,7 +163,7 @@ class RunFolder:
 
 
 def output_problem(output: Path) -> list[str]:
-    """What speaks against writing into a folder: a file that stands in its place."""
+    """The reason why a folder cannot be written into: a file stands in its place."""
     folder = next(parent for parent in (output, *output.absolute().parents) if parent.exists())
     if not folder.is_dir():
         return [f"output: {folder} is a file, not a folder."]
@@ -196,15 +181,10 @@ def file_bytes(folder: Path) -> int:
 
 
 def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
-    """A short name for a run of a comparison: method, learning rate and seed; a hash where fields differ besides."""
-    alike = {
-        json.dumps([run.method, run.rank, run.beta], sort_keys=True, default=str)
-        for run in siblings
-        if run.method_name == recipe.method_name
-    }
-    own = json.dumps([recipe.method, recipe.rank, recipe.beta], sort_keys=True, default=str)
-    kind = f"-{hashlib.sha256(own.encode()).hexdigest()[:6]}" if len(alike) > 1 else ""
-    return f"{recipe.method_name}{kind}-lr{recipe.rate:g}-seed{recipe.seed}"
+    """A short name for a run of a comparison: method, learning rate and seed; a hash where other fields differ."""
+    keys = {run.method_key for run in siblings if run.method_name == recipe.method_name}
+    own = f"-{hashlib.sha256(recipe.method_key.encode()).hexdigest()[:6]}" if len(keys) > 1 else ""
+    return f"{recipe.method_name}{own}-lr{recipe.rate:g}-seed{recipe.seed}"
 
 
 def identity_of(
@@ -217,46 +197,53 @@ def identity_of(
 ) -> Identity:
     """What makes a run this run, in two parts: what decides the training, and what decides the measuring.
 
+    A field stands in a part as its mark says (`retain.recipe.marks.Decides`); data stand there by their hashes.
+
     Args:
         recipe: of one run.
         hashes: of its data.
         model_files: the base's fingerprint.
-        calibrated: whether the method starts from statistics of texts.
-        apart: hashes of what texts that the base writes are kept apart from, control data among it. [what is measured]
+        calibrated: whether the method's initialisation is data-driven.
+        apart: hashes of what generated text is kept apart from, control data among it. [what is measured]
     """
-    values = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
-    values["learning_rate"] = recipe.rate
-    if recipe.judge is not None:  # its command may hold a key
-        values["judge"] = redacted(recipe.judge)
-    deciding = TRAINING_FIELDS | (CALIBRATING_FIELDS if calibrated else frozenset())
-    training = {key: values[key] for key in sorted(deciding)}
-    training |= _regularisers(recipe)
+    values = _plain_values(recipe)
+    measured = {name: value for name, value in hashes.items() if _is_measured(name)}
+    always = {"training", "initialisation", "text"} if calibrated else {"training"}
+    training = {name: values[name] for name in sorted(_fields(always))}
+    training |= {name: values[name] for name in _fields_in_use(recipe, {"training"})}
+    if recipe.limits_training:
+        training["kl limit"] = recipe.budget.get(KL)
     if calibrated or recipe.needs_keep_text:
-        training |= {key: value for key, value in hashes.items() if key.startswith("calibrate:")}
+        training |= {name: values[name] for name in _fields({"text"})}
+        training |= {name: value for name, value in hashes.items() if name.startswith(CALIBRATION)}
         if recipe.writes_itself:  # without what is measured, so that it depends on that
-            measured = {key: value for key, value in hashes.items() if _is_measured(key)} if apart is None else apart
-            training |= {f"apart from {key}": value for key, value in measured.items()}
-    measuring = {key: value for key, value in values.items() if key not in TRAINING_FIELDS | UNCOMPARED_FIELDS}
-    if recipe.budget:
-        measuring |= {key: values[key] for key in ("budget", "confidence", "alphas", "control_share")}
+            training |= {f"apart from {name}": value for name, value in (measured if apart is None else apart).items()}
+    measuring = {name: values[name] for name in _fields({"measuring", "items"})}
+    measuring |= {name: values[name] for name in _fields_in_use(recipe, {"measuring"})}
     return {
         "training": training | {"train data": hashes.get("train"), "model files": model_files},
-        "measuring": measuring | {key: value for key, value in hashes.items() if _is_measured(key)},
+        "measuring": measuring | measured,
     }
 
 
-def _regularisers(recipe: Recipe) -> dict[str, Any]:
-    """The means that act on the training, those that are used alone; runs without them stay what they were."""
-    found = {name: getattr(recipe, name) for name in ("kl_weight", "replay", "update_limit") if getattr(recipe, name)}
-    if recipe.update_limit:
-        found["update_unit"] = recipe.update_unit
-    found |= {name: True for name in ("kl_monitor", "accelerate") if getattr(recipe, name)}
-    if recipe.limits_training:
-        found["kl limit"] = recipe.budget.get(KL)
-    if recipe.needs_keep_text:
-        found |= {name: getattr(recipe, name) for name in ("calibrate_tokens", "calibrate_seed")}
-    return found
+def _plain_values(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe as JSON knows them: the learning rate as it is used, secrets redacted."""
+    values: dict[str, Any] = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
+    values["learning_rate"] = recipe.rate
+    return without_secrets(values, Recipe)
+
+
+def _fields(parts: set[str]) -> tuple[str, ...]:
+    """The fields that decide one of some parts in every run."""
+    return fields_where(Recipe, lambda decides: decides.part in parts and not decides.when)
+
+
+def _fields_in_use(recipe: Recipe, parts: set[str]) -> tuple[str, ...]:
+    """The fields that decide one of some parts under a condition that holds in this run."""
+    return fields_where(
+        Recipe, lambda decides: decides.part in parts and bool(decides.when and getattr(recipe, decides.when))
+    )
 
 
 def _is_measured(name: str) -> bool:
-    return name != "train" and not name.startswith("calibrate:")
+    return name != "train" and not name.startswith(CALIBRATION)

@@ -24,8 +24,8 @@ from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, 
 from retain.jobs.inputs.opening import Opening, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
-from retain.recipe import Budget, ScaleRecipe
-from retain.recipe.control_recipe import ALPHAS, alpha_problems
+from retain.recipe import ALPHAS, Budget, ScaleRecipe
+from retain.recipe.budget_options import alpha_problems
 from retain.records.files import write_text
 from retain.report.page.scaling_page import write_scaling
 
@@ -137,7 +137,7 @@ def scale_recipe(recipe: ScaleRecipe, events: Events) -> tuple[Outcome, list[Pat
 def _search_of(
     recipe: ScaleRecipe, limits: Mapping[str, float], suites: Suites, preprocessor: Preprocessor
 ) -> BudgetSearch:
-    """The search of a recipe: on control data where there are limits, else on all data; with an α, at that one alone."""
+    """The search of a recipe: on control data where there are limits, else on all data; at α alone where it has one."""
     control = split(suites, limits, recipe.control_share).control if limits else suites
     job = BudgetSearch.of(
         recipe.model_copy(update={"budget": limits}),

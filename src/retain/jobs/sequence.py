@@ -1,4 +1,4 @@
-"""A sequence of tasks from the records of its stages: what each stage knew of every task, and what was forgotten."""
+"""A sequence of tasks, from the records of its stages: the accuracy of each stage on every task, and forgetting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Right = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SequenceReport:
-    """What a sequence left.
+    """Accuracy and forgetting over a sequence of tasks.
 
     Attributes:
         tasks: the suites, in the order in which they were learned.
@@ -50,7 +50,7 @@ class SequenceReport:
 
 
 def read_sequence(runs: Sequence[str | Path], tasks: Sequence[str]) -> SequenceReport:
-    """Put the records of all stages together.
+    """Read the records of all stages into one report.
 
     Each stage is a record of base against the model after that stage (`retain measure`), with all tasks' test items
     among its suites; task j is what stage j learned.
@@ -60,8 +60,8 @@ def read_sequence(runs: Sequence[str | Path], tasks: Sequence[str]) -> SequenceR
         tasks: names of the suites, in the order in which the stages learned them.
 
     Raises:
-        InputError: with every problem: records that are missing, of different bases, without one of the suites, or
-            asked of other items.
+        InputError: with every problem: records that are missing, of different bases, without one of the suites, or of
+            other items.
     """
     problems: list[str] = []
     if len(runs) != len(tasks):
@@ -142,14 +142,14 @@ def _metric(result: Result, task: str, items: Sequence[Item]) -> Metric | None:
     return next((metric for metric in metrics if len(scored_by(items, metric)) == len(items)), None)
 
 
-def _asked(item: Item) -> tuple[object, ...]:
-    """What tells one item from another: its text, or its place and group where the text is withheld."""
+def _identity(item: Item) -> tuple[object, ...]:
+    """The identity of an item: its text, or its place and group where the text is withheld."""
     return (item.index, item.group) if item.withheld else (item.question, item.expected)
 
 
 def _rows(task: str, stages: Sequence[Sides]) -> Right:
     """Right or wrong of each item (stages + 1, items), row 0 the base."""
-    questions = {tuple(map(_asked, stage.items)) for stage in stages}
+    questions = {tuple(map(_identity, stage.items)) for stage in stages}
     if len(questions) > 1:
         raise InputError(f"{task}: the stages were asked different items; measure all with the same data.")
     return np.asarray([stages[0].right("base"), *(stage.right("tuned") for stage in stages)], dtype=bool)

@@ -18,15 +18,6 @@ from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import Recipe
 from retain.records.result import MethodRecord, Parameters, Result
 
-RECORDED_FIELDS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training", "head"}
-"""Fields of the recipe that the record has under `training`, beside method, learning rate and seed."""
-
-REGULARISATION = {"kl_weight", "replay", "update_limit", "update_unit", "kl_monitor", "accelerate"}
-"""Further ones, those that are used."""
-
-CALIBRATION = {"calibrate_keep", "calibrate_learn", "calibrate_tokens", "calibrate_seed", "statistics"}
-"""Further ones, where texts are read to initialise or to regularise."""
-
 
 def tune(recipe: Recipe, events: Events) -> Result:
     """Fine-tune as the recipe says and measure the result; go on where an interrupted run stopped.
@@ -78,8 +69,6 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     """The record of a run; `seconds` is the time that measuring took."""
     recipe, outcome, weights = run.recipe, delivered.outcome, run.folder.delivered(run.method)
     reads_texts = run.is_calibrated or recipe.needs_keep_text
-    fields = RECORDED_FIELDS | {name for name in REGULARISATION if getattr(recipe, name)}
-    fields |= CALIBRATION if reads_texts else set()
     hashes = {key: value for key, value in run.data.hashes.items() if reads_texts or not key.startswith("calibrate:")}
     cost = trained.cost.model_copy(update={"scaling_seconds": delivered.seconds, "measure_seconds": seconds})
     notes = [*trained.notes, *delivered.notes, *measured.notes]
@@ -88,7 +77,7 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
         method=MethodRecord(name=run.method, config=trained.config),
         seed=recipe.seed,
         learning_rate=recipe.rate,
-        training=recipe.model_dump(mode="json", include=fields),
+        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts)),
         parameters=Parameters(
             trainable=trained.trainable,
             total=trained.total,

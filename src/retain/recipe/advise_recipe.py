@@ -1,13 +1,15 @@
-"""All that `retain advise` is told: an ordinary recipe, and how much a sweep may take."""
+"""The recipe of `retain advise`: that of a training, and the bounds of the sweep."""
 
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from retain.recipe.tune_recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe
+from retain.methods import table
+from retain.recipe.marks import Decides, Flag
+from retain.recipe.tune_recipe import Recipe, not_compared
 
 SWEPT_METHODS = ("lora", "sc-lora", "vefa")
 """Methods that are tried where the recipe names none."""
@@ -17,22 +19,19 @@ FACTORS = (1 / 3, 1.0, 3.0)
 
 
 class AdviseRecipe(Recipe):
-    """What `retain advise` is told: a recipe of `retain tune` or `retain compare`, and the bounds of the sweep."""
+    """The fields of `retain advise`: those of `retain tune` or `retain compare`, and the bounds of the sweep."""
 
-    sweep_steps: int = Field(12, gt=0, description="advise: optimizer steps of each candidate.")
-    sweep_items: int = Field(
-        24,
-        gt=1,
-        description="advise: training rows held out of the sweep's training, on which a candidate's gain is measured; "
-        "a third of the rows at most. The test data are not touched.",
+    sweep_steps: Annotated[int, Decides("nothing"), Flag("sweep")] = Field(
+        12, gt=0, description="Optimizer steps of each candidate."
     )
-    sweep_minutes: float = Field(
-        10.0, gt=0, description="advise: minutes after which no further candidate is begun. The same command goes on."
+    sweep_items: Annotated[int, Decides("nothing"), Flag("sweep")] = Field(
+        24, gt=1, description="Training rows held out to measure a candidate's gain on; a third of them at most."
     )
-    replays: tuple[float, ...] = Field(
-        (0.0, 0.25),
-        description="advise: shares of replay that are tried with the best candidate (language models only); on the "
-        "command line a,b,c.",
+    sweep_minutes: Annotated[float, Decides("nothing"), Flag("sweep")] = Field(
+        10.0, gt=0, description="Minutes after which no further candidate is begun. The same command goes on."
+    )
+    replays: Annotated[tuple[float, ...], Decides("nothing"), Flag("sweep")] = Field(
+        (0.0, 0.25), description="Shares of replay that are tried with the best candidate (language models only)."
     )
 
     @field_validator("replays", mode="before")
@@ -55,12 +54,12 @@ class AdviseRecipe(Recipe):
 
     @property
     def needs_keep_text(self) -> bool:
-        """Always: how far a candidate moved is measured on it."""
+        """True: how far a candidate moved is measured on it."""
         return True
 
     @property
     def swept(self) -> list[dict[str, Any]]:
-        """The methods that are tried, each as {name, field: value}: those named, else the usual ones and its own."""
+        """The methods that are tried, each as {name, field: value}: those listed, or the usual and the recipe's."""
         entries = [
             {"name": entry} if isinstance(entry, str) else dict(entry) for entry in self.methods or SWEPT_METHODS
         ]
@@ -80,15 +79,15 @@ class AdviseRecipe(Recipe):
             rates = self.rates_of(str(method["name"]))
             for rate in rates:
                 own = {"method": method, "rank": rank, "learning_rate": rate, "seed": self._first_seed()}
-                run = plain.model_copy(update={**own, "methods": (), "seeds": 1, "learning_rates": ()})
+                run = plain.model_copy(update={**own, **not_compared()})
                 found.append(((rate != rates[len(rates) // 2], place, rate), run))
         return [run for _, run in sorted(found, key=itemgetter(0))]
 
     def rates_of(self, name: str) -> list[float]:
         """The learning rates that are tried with a method, rising.
 
-        Several that the recipe lists are taken as they are; one is tried with its third and its threefold, and so is
-        the method's starting point where the recipe says none for it.
+        Several that the recipe lists are taken as they are. One is tried with its third and its threefold, and so is
+        the method's starting point where the recipe has none for it.
         """
         chosen = self.learning_rates
         listed = chosen.get(name, ()) if isinstance(chosen, dict) else chosen
@@ -96,7 +95,7 @@ class AdviseRecipe(Recipe):
             return sorted(set(listed))
         own = bool(self.methods) or name == self.method_name
         stated = listed[0] if listed else (self.learning_rate if own else None)
-        centre = stated or LEARNING_RATES.get(name, OTHER_LEARNING_RATE)
+        centre = stated or table.learning_rate(name)
         return [float(f"{centre * factor:.2g}") if factor != 1 else centre for factor in FACTORS]
 
     def _first_seed(self) -> int:

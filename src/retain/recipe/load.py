@@ -1,4 +1,4 @@
-"""Reading a recipe: YAML, changed by flags, with every problem told at once."""
+"""Read a recipe: YAML, changed by flags, with every problem reported at once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ import yaml
 from pydantic import ValidationError
 
 from retain.errors import InputError
-from retain.recipe.control_recipe import parsed_limits
+from retain.recipe.budget_options import parsed_limits
 from retain.recipe.from_run import with_earlier
-from retain.recipe.measure_recipe import Measuring
+from retain.recipe.marks import flag_name
+from retain.recipe.measurement_options import MeasurementOptions
 
-Kind = TypeVar("Kind", bound=Measuring)
+SomeRecipe = TypeVar("SomeRecipe", bound=MeasurementOptions)
 
 
-def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -> Kind:
+def load_recipe(recipe: type[SomeRecipe], path: str | None, overrides: dict[str, Any]) -> SomeRecipe:
     """Read a recipe and change it by the flags given; either may be missing.
 
     A flag replaces the recipe's value; of `training` and `method` only the fields given, unless the method's name
     changes, which drops the old method's fields.
+
+    Args:
+        recipe: the class of the recipe.
+        path: of a YAML file.
+        overrides: values by field, as flags give them.
 
     Raises:
         InputError: with every problem of the recipe at once.
@@ -39,7 +45,7 @@ def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -
             values[key] = value
     if "from" in values:
         values["from_run"] = values.pop("from")
-    if values.get("from_run") and "from_run" in kind.model_fields:
+    if values.get("from_run") and "from_run" in recipe.model_fields:
         try:
             values["budget"] = parsed_limits(values.get("budget") or {})
         except ValueError as error:
@@ -48,9 +54,9 @@ def load_recipe(kind: type[Kind], path: str | None, overrides: dict[str, Any]) -
             raise InputError("from: the model is what that run delivered; leave --model out.")
         values = with_earlier(values)
     try:
-        return kind.model_validate(values)
+        return recipe.model_validate(values)
     except ValidationError as error:
-        raise InputError([_sentence(problem, kind) for problem in error.errors()]) from error
+        raise InputError([_sentence(problem, recipe) for problem in error.errors()]) from error
 
 
 def _merged_method(old: Any, new: Any) -> Any:
@@ -72,15 +78,13 @@ def _read_yaml(path: str) -> dict[str, Any]:
     return values
 
 
-def _sentence(problem: Any, recipe: type[Measuring]) -> str:
+def _sentence(problem: Any, recipe: type[MeasurementOptions]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
-    kind = problem["type"]
-    if kind == "missing":
-        return f"{place}: missing; give it in the recipe or as --{place.replace('_', '-')}."
-    if kind == "extra_forbidden":
-        known = ", ".join(recipe.model_fields)
-        return f"{place}: is no field of a recipe (known: {known})."
+    if problem["type"] == "missing":
+        return f"{place}: missing; give it in the recipe or as {flag_name(recipe, place)}."
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: is no field of a recipe (known: {', '.join(recipe.model_fields)})."
     if not place:
         return f"{message}."
     return f"{place}: {message} (found {problem['input']!r})."

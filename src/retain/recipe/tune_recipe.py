@@ -1,84 +1,91 @@
-"""What `retain tune` and `retain compare` are told: what to train, on what, how, and what to measure."""
+"""The recipe of `retain tune` and `retain compare`: what to train, on what, how, and what to measure."""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from retain.recipe.calibrate_recipe import Calibrating
-from retain.recipe.control_recipe import KL, Controlling, Regularisation
-from retain.recipe.measure_recipe import Measuring
-
-LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3} | dict.fromkeys(
-    ("sc-lora", "corda-kpm", "lora-null", "milora", "random-start"), 1e-4
-)
-"""Where to start when no learning rate is given: VeFA and IA3 scale features one by one and want a larger one; a LoRA
-that starts with both factors away from 0 learns as much as LoRA at about a tenth of its rate."""
-
-OTHER_LEARNING_RATE = 5e-4
+from retain.methods import table
+from retain.recipe.budget_options import KL, BudgetOptions
+from retain.recipe.calibration_options import CalibrationOptions
+from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
+from retain.recipe.measurement_options import MeasurementOptions
+from retain.recipe.regularisation_options import RegularisationOptions
 
 
-class Recipe(Measuring, Calibrating, Controlling, Regularisation):
-    """What `retain tune` and `retain compare` are told: what to train, on what, how, and what to measure."""
+class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions):
+    """The fields of a training, or of a comparison of trainings."""
 
-    train: str = Field(description="Data to learn, in the shape of the test data.")
+    train: Annotated[str, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA", place=3)] = Field(
+        description="Training data, in the form of the test data."
+    )
 
-    method: dict[str, Any] = Field(
+    method: Annotated[
+        dict[str, Any], Decides("training", of_candidate=True), Flag(COMMON, "NAME", place=2, in_comparison="methods")
+    ] = Field(
         default_factory=lambda: {"name": "vefa"},
-        description="vefa, lorfa, sc-lora (its relatives corda-kpm, lora-null, milora; random-start), lora, full, or "
-        "any PEFT method by its type; its own fields as --method.FIELD VALUE.",
+        description=f"{table.names_listed()}, or any PEFT method by its type; its own fields as --method.FIELD VALUE.",
     )
-    beta: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="sc-lora: weight of what must stay against what is to be learned, 0 to 1. [0.8]",
+    beta: Annotated[float | None, Decides("initialisation"), Flag("training", "β")] = Field(
+        None, ge=0, le=1, description="sc-lora: weight of what must stay against what is to be learned. [0.8]"
     )
-    statistics: str | None = Field(
-        None, description="Statistics that `retain calibrate` wrote, to be used instead of calibrating again."
+    statistics: Annotated[str | None, Decides("data", recorded=True), Flag("calibration", "FOLDER")] = Field(
+        None, description="Activation second moments that `retain calibrate` wrote, to be used instead of new ones."
     )
-    rank: int | None = Field(
-        None, gt=0, description="Rank of the adapter, for methods that have one (their field r). [8; sc-lora 32]"
+    rank: Annotated[int | None, Decides("training", of_candidate=True), Flag(COMMON)] = Field(
+        None, gt=0, description="Rank of the adapter, for methods that have one. [8; sc-lora 32]"
     )
-    learning_rate: float | None = Field(
-        None,
-        gt=0,
-        description="Peak learning rate. [a starting point for the method: vefa 3e-3, lora, lorfa 5e-4, sc-lora 1e-4]",
-    )
-    head: Literal["probe", "random"] = Field(
+    learning_rate: Annotated[
+        float | None,
+        Decides("training", of_candidate=True, argument="learning_rate"),
+        Flag(COMMON, in_comparison="learning_rates"),
+    ] = Field(None, gt=0, description=f"Peak learning rate. [{table.learning_rates_listed()}]")
+    head: Annotated[Literal["probe", "random"], Decides("training", recorded=True), Flag("training")] = Field(
         "probe",
-        description="A classifier's new head: probe fits it on the base's features first, so that the base can be "
-        "compared with; random starts it at random.",
+        description="A classifier's new head. probe: fitted on the base's features, so that the base can be compared "
+        "with; random: drawn.",
     )
-    epochs: float = Field(3.0, gt=0, description="Passes over the training data.")
-    max_steps: int | None = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
-    batch_size: int = Field(8, gt=0, description="Examples in one optimizer step on one device.")
-    seed: int = Field(0, ge=0, description="Seed of the adapter's start, of shuffling and of dropout.")
-    training: dict[str, Any] = Field(
+    epochs: Annotated[
+        float, Decides("training", of_candidate=True, recorded=True, argument="num_train_epochs"), Flag(COMMON)
+    ] = Field(3.0, gt=0, description="Passes over the training data.")
+    max_steps: Annotated[
+        int | None, Decides("training", of_candidate=True, recorded=True, argument="max_steps"), Flag(COMMON)
+    ] = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
+    batch_size: Annotated[
+        int, Decides("training", recorded=True, argument="per_device_train_batch_size"), Flag(COMMON)
+    ] = Field(8, gt=0, description="Examples in one optimizer step on one device.")
+    seed: Annotated[int, Decides("training", argument="seed"), Flag(COMMON)] = Field(
+        0, ge=0, description="Seed of the initialisation, of shuffling and of dropout."
+    )
+    training: Annotated[dict[str, Any], Decides("training", recorded=True), Flag("training", "FIELDS")] = Field(
         default_factory=dict, description="Any other field of transformers.TrainingArguments: --training.FIELD VALUE."
     )
 
-    accelerate: bool = Field(
+    accelerate: Annotated[
+        bool, Decides("training", when="accelerate", recorded=True, of_candidate=True), Flag("training")
+    ] = Field(
         default=False,
-        description="Train PEFT's own LoRA layers in retain's fused form: less time and memory, the same to rounding. "
-        "retain's methods need no such switch.",
+        description="Train PEFT's LoRA layers in retain's fused form: less time and memory, the same to rounding.",
     )
 
-    from_run: str | None = Field(
+    from_run: Annotated[str | None, Decides("nothing"), Flag(COMMON, "RUN", name="--from")] = Field(
         None,
-        description="Go on from what an earlier run delivered (its folder): its model is the base, and all that was "
-        "kept or learned there is kept here, within its budget.",
+        description="Go on from an earlier run: its result is the base, and what was kept or learned there is kept "
+        "here, within its budget.",
     )
 
-    methods: tuple[str | dict[str, Any], ...] = Field(
-        (), description="compare: the methods, by name or as {name, field: value}; on the command line a,b,c."
+    methods: Annotated[tuple[str | dict[str, Any], ...], Decides("nothing"), Flag("comparison")] = Field(
+        (), description="Methods to compare; in a recipe also {name, field: value}."
     )
-    seeds: int | tuple[int, ...] = Field(1, description="compare: how many seeds, or which.")
-    learning_rates: tuple[float, ...] | dict[str, tuple[float, ...]] = Field(
-        (), description="compare: learning rates for every method, or {method: [rates]}; on the command line a,b,c."
+    seeds: Annotated[int | tuple[int, ...], Decides("nothing"), Flag("comparison", "N|A,B,…")] = Field(
+        1, description="How many seeds, or which."
     )
+    learning_rates: Annotated[
+        tuple[float, ...] | dict[str, tuple[float, ...]], Decides("nothing"), Flag("comparison")
+    ] = Field((), description="Learning rates of every method; in a recipe also {method: [rates]}.")
 
     @field_validator("method", mode="before")
     @classmethod
@@ -91,7 +98,7 @@ class Recipe(Measuring, Calibrating, Controlling, Regularisation):
         return _numbers(value)
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _consistent(self) -> Self:
         problems = []
         if not isinstance(self.method.get("name"), str):
             problems.append("method has no name")
@@ -109,7 +116,8 @@ class Recipe(Measuring, Calibrating, Controlling, Regularisation):
             problems.append(
                 f"KL penalty: budget needs a limit of {KL}, as --budget {KL}:0.1; or give the KL penalty's weight"
             )
-        problems += [f"training.{field}: {reason}" for field, reason in RESERVED.items() if field in self.training]
+        reserved = reserved_arguments()
+        problems += [f"training.{name}: {reserved[name]}" for name in reserved if name in self.training]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -125,6 +133,11 @@ class Recipe(Measuring, Calibrating, Controlling, Regularisation):
         return {key: value for key, value in self.method.items() if key != "name"}
 
     @property
+    def method_key(self) -> str:
+        """The method with all its fields as one text: equal for runs that differ in rate, seed or replay only."""
+        return json.dumps([self.method, self.rank, self.beta], sort_keys=True, default=str)
+
+    @property
     def limits_training(self) -> bool:
         """Whether the budget's limit of KL acts on the training, and not only on what is delivered."""
         return self.kl_weight == "budget" or (self.kl_monitor and KL in self.budget)
@@ -132,33 +145,41 @@ class Recipe(Measuring, Calibrating, Controlling, Regularisation):
     @property
     def rate(self) -> float:
         """The learning rate: as given, or the method's starting point."""
-        return self.learning_rate or LEARNING_RATES.get(self.method_name, OTHER_LEARNING_RATE)
+        return self.learning_rate or table.learning_rate(self.method_name)
+
+    @property
+    def writes_itself(self) -> bool:
+        """Whether the base generates the text to keep."""
+        return super().writes_itself and self.statistics is None
+
+    def recorded_fields(self, *, reads_text: bool) -> set[str]:
+        """The names of the fields that the result states.
+
+        Args:
+            reads_text: whether the run read text to learn or to keep; if not, what concerns it is left out.
+        """
+        marked = decisions(Recipe)
+        return {
+            name
+            for name in fields_where(Recipe, lambda decides: decides.recorded)
+            if (reads_text or marked[name].part == "training") and (not marked[name].when or getattr(self, name))
+        }
 
     def single(self) -> Recipe:
-        """The one run that `tune` does, whatever the recipe says of a comparison."""
-        return self.model_copy(update={"methods": (), "seeds": 1, "learning_rates": ()})
+        """The one run of `retain tune`, whatever the recipe says of a comparison."""
+        return self.model_copy(update=not_compared())
 
     def runs(self) -> list[Recipe]:
-        """The single runs that `compare` is made of: every method at each of its learning rates with each seed."""
+        """The single runs that `retain compare` consists of: every method at each of its rates with each seed."""
         seeds = tuple(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else self.seeds
         runs = []
         for entry in self.methods or (self.method,):
             method = {"name": entry} if isinstance(entry, str) else dict(entry)
-            rank = method.pop("rank", self.rank)
+            own = {"rank": method.pop("rank", self.rank), "method": method}
             chosen = self.learning_rates
             rates = chosen.get(str(method["name"]), ()) if isinstance(chosen, dict) else chosen
             runs += [
-                self.model_copy(
-                    update={
-                        "method": method,
-                        "rank": rank,
-                        "learning_rate": rate,
-                        "seed": seed,
-                        "methods": (),
-                        "seeds": 1,
-                        "learning_rates": (),
-                    }
-                )
+                self.model_copy(update={**own, "learning_rate": rate, "seed": seed, **not_compared()})
                 for rate in rates or (self.learning_rate,)
                 for seed in seeds
             ]
@@ -170,20 +191,23 @@ class Recipe(Measuring, Calibrating, Controlling, Regularisation):
         return self.learning_rates
 
 
-RESERVED = {
-    "output_dir": "say --output",
-    "learning_rate": "say --learning-rate",
-    "num_train_epochs": "say --epochs",
-    "max_steps": "say --max-steps",
-    "per_device_train_batch_size": "say --batch-size",
-    "seed": "say --seed",
-    "remove_unused_columns": "the data are tokenised already",
-    "eval_strategy": "what was learned is measured after training; watch the training loss meanwhile",
-    "save_strategy": "a checkpoint is taken once a minute",
-    "push_to_hub": "upload the adapter folder yourself; the record would show the token",
-    "hub_token": "upload the adapter folder yourself; the record would show the token",
-}
-"""Fields of TrainingArguments that have a flag of their own."""
+def not_compared() -> dict[str, Any]:
+    """The values that the fields of a comparison have in a single run: their defaults."""
+    compared = flags_where(Recipe, lambda flag: flag.topic == "comparison")
+    return {name: Recipe.model_fields[name].default for name in compared}
+
+
+def reserved_arguments() -> dict[str, str]:
+    """Fields of TrainingArguments that `training` may not hold, each with what to do instead."""
+    own = {decides.argument: f"say {flag_name(Recipe, name)}" for name, decides in decisions(Recipe).items()}
+    own.pop("", None)
+    return own | {
+        "remove_unused_columns": "the data are tokenised already",
+        "eval_strategy": "what was learned is measured after training; follow the training loss meanwhile",
+        "save_strategy": "a checkpoint is taken once a minute",
+        "push_to_hub": "upload the adapter folder yourself; the record would show the token",
+        "hub_token": "upload the adapter folder yourself; the record would show the token",
+    }
 
 
 def _numbers(values: Any) -> Any:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from retain.data.family import Modality
 from retain.data.item import DataItem, modality_of_items
+from retain.recipe.marks import Decides
 
 Part = Literal["task", "keep"]
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Items that are put to a model in one way.
+    """Items of one task type.
 
     Attributes:
         name: name in the record.
@@ -36,7 +37,7 @@ class Suite:
 
     @property
     def modality(self) -> Modality:
-        """What a model must read to be measured on the items."""
+        """The modality that a model must read to be measured on the items."""
         return modality_of_items(self.items)
 
 
@@ -100,19 +101,19 @@ class Settings:
         seed: of the bootstrap.
     """
 
-    keep_format: Literal["plain", "chat"] = "plain"
-    keep_score: Literal["total", "token", "character"] = "total"
-    generate: int = 64
-    max_new_tokens: int = 48
-    max_length: int = 512
-    held_out_tokens: int = 8192
-    task_tokens: int = 1024
-    window: int = 256
-    batch_size: int = 32
-    margin: float = 0.05
-    margin_nats: float = 0.05
-    aa_items: int = 8
-    drift: bool = True
-    judge: str | None = None
-    store_answers: bool = False
-    seed: int = 0
+    keep_format: Annotated[Literal["plain", "chat"], Decides("answers")] = "plain"
+    keep_score: Annotated[Literal["total", "token", "character"], Decides("answers")] = "total"
+    generate: Annotated[int, Decides("predictions")] = 64
+    max_new_tokens: Annotated[int, Decides("answers")] = 48
+    max_length: Annotated[int, Decides("answers")] = 512
+    held_out_tokens: Annotated[int, Decides("scores")] = 8192
+    task_tokens: Annotated[int, Decides("scores")] = 1024
+    window: Annotated[int, Decides("scores")] = 256
+    batch_size: Annotated[int, Decides("predictions")] = 32
+    margin: Annotated[float, Decides("scores")] = 0.05
+    margin_nats: Annotated[float, Decides("scores")] = 0.05
+    aa_items: Annotated[int, Decides("scores")] = 8
+    drift: Annotated[bool, Decides("scores")] = True
+    judge: Annotated[str | None, Decides("answers", secret=True)] = None
+    store_answers: Annotated[bool, Decides("predictions")] = False
+    seed: Annotated[int, Decides("scores")] = 0

@@ -14,7 +14,7 @@ from retain.data.rows import read_rows
 from retain.data.sources import read_calibration_texts
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suites
-from retain.recipe import Calibrating
+from retain.recipe import CalibrationOptions
 
 SELF = "self"
 PARTS = ("learn", "keep")
@@ -27,7 +27,7 @@ Texts = Sequence[DataItem]
 
 
 def read_calibration(
-    recipe: Calibrating, needed: Sequence[str], train: Sequence[DataItem], suites: Suites, problems: list[str]
+    recipe: CalibrationOptions, needed: Sequence[str], train: Sequence[DataItem], suites: Suites, problems: list[str]
 ) -> dict[str, Texts]:
     """Read the texts to calibrate on, except those that the base is to write itself.
 
@@ -81,7 +81,7 @@ def _contamination(name: str, texts: Texts, suites: Suites) -> list[str]:
 
 
 def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
-    """Activation statistics that `retain calibrate` wrote.
+    """Open second moments that `retain calibrate` wrote.
 
     Raises:
         InputError: the folder does not hold those that are needed.

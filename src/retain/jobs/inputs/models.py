@@ -26,7 +26,7 @@ from retain.data.family import Family, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
-from retain.recipe import Measuring
+from retain.recipe import MeasurementOptions
 
 _LOADERS: dict[Family, Any] = {
     "causal-lm": AutoModelForCausalLM,
@@ -67,7 +67,7 @@ class ModelSpec:
     max_length: int = 512
 
     @classmethod
-    def of(cls, recipe: Measuring, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
+    def of(cls, recipe: MeasurementOptions, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
         """The base of a recipe."""
         return cls(
             recipe.model,

@@ -1,4 +1,4 @@
-"""A tuned model and its base, opened from folders or hub ids, with their preprocessor and the items that are measured."""
+"""A tuned model and its base, opened from folders or hub ids, with their preprocessor and their data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from retain.jobs.inputs.families import family_of, judge_problems, unknown_class
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
 from retain.jobs.inputs.read import read_suites
 from retain.jobs.run_folder import output_problem
-from retain.recipe import MeasuringTuned
+from retain.recipe import TunedModelOptions
 from retain.train.linear_probe import fit_head
 
 
@@ -43,7 +43,7 @@ class TunedData:
     family: Family
 
 
-def read_tuned_data(recipe: MeasuringTuned, problems: list[str]) -> TunedData:
+def read_tuned_data(recipe: TunedModelOptions, problems: list[str]) -> TunedData:
     """Read the data of a recipe; add each problem found, those of its folders included."""
     suites = read_suites(recipe, problems)
     train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
@@ -73,7 +73,7 @@ class Opening:
         InputError: the base cannot be loaded, or does not know the classes of the data.
     """
 
-    def __init__(self, recipe: MeasuringTuned, data: TunedData, events: Events) -> None:
+    def __init__(self, recipe: TunedModelOptions, data: TunedData, events: Events) -> None:
         self._recipe, self._data, self._events = recipe, data, events
         self._spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
         self.notes: list[str] = []
@@ -127,7 +127,7 @@ class Opening:
             )
 
 
-def _family(recipe: MeasuringTuned, form: str | None, suites: Suites) -> Family:
+def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Family:
     """As the data say; features of an adapter that was trained as a classifier are those of the classifier's body."""
     family = family_of(form, suites)
     if saved_labels(Path(recipe.tuned).expanduser()) is None:
@@ -135,7 +135,7 @@ def _family(recipe: MeasuringTuned, form: str | None, suites: Suites) -> Family:
     return family if family == "causal-lm" else family_for("classifier", modality_of(family))
 
 
-def _place_problems(recipe: MeasuringTuned) -> list[str]:
+def _place_problems(recipe: TunedModelOptions) -> list[str]:
     output, tuned = Path(recipe.output), Path(recipe.tuned)
     problems = output_problem(output)
     if (output / "run.json").exists():
@@ -149,13 +149,13 @@ def _place_problems(recipe: MeasuringTuned) -> list[str]:
     return problems
 
 
-def _labels_by_files(recipe: MeasuringTuned) -> list[str]:
+def _labels_by_files(recipe: TunedModelOptions) -> list[str]:
     """The classes in the order of the tuned model's outputs, as far as its files or the recipe tell."""
     tuned = Path(recipe.tuned).expanduser()
     return saved_labels(tuned) or classes_beside(tuned) or list(recipe.labels)
 
 
-def _labels(recipe: MeasuringTuned, data: TunedData) -> list[str]:
+def _labels(recipe: TunedModelOptions, data: TunedData) -> list[str]:
     """The classes: those that the tuned model's files or the recipe name, else the training data's, else the tests'."""
     classified = [suite for suite in data.suites.all if task_type_of(suite).needs == "classifier"]
     measured = [item for suite in classified for item in suite.items]

@@ -1,8 +1,7 @@
-"""A recipe checked in full before anything is trained: data read, model examined, every problem found reported at once."""
+"""A recipe checked before anything is trained: data read, model examined, all problems reported at once."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,7 +39,7 @@ def prepare(recipe: Recipe) -> Prepared:
     """
     problems: list[str] = []
     data = read_data(recipe, problems)
-    runs = list({_key(run): run for run in recipe.runs()}.values())
+    runs = list({run.method_key: run for run in recipe.runs()}.values())
     for run in runs:
         if run.method_name != "full":
             problems += lookup.validate(run.method_name, adapter_fields(run))
@@ -59,10 +58,6 @@ def prepare(recipe: Recipe) -> Prepared:
     if found:
         raise InputError(list(dict.fromkeys(found)))
     return Prepared(data, preprocessor)
-
-
-def _key(run: Recipe) -> str:
-    return json.dumps([run.method, run.rank, run.beta], sort_keys=True, default=str)
 
 
 def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], int | None]:

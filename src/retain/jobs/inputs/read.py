@@ -18,10 +18,10 @@ from retain.jobs.inputs.calibration_texts import given_statistics, read_calibrat
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.families import family_of, judge_problems, learning_problems
 from retain.methods import lookup
-from retain.recipe import KL, Measuring, Recipe
+from retain.recipe import KL, MeasurementOptions, Recipe
 
 
-def settings_of(recipe: Measuring) -> Settings:
+def settings_of(recipe: MeasurementOptions) -> Settings:
     """The settings by which a recipe measures."""
     return Settings(
         keep_format=recipe.keep_format,
@@ -94,7 +94,7 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
     return problems
 
 
-def read_suites(recipe: Measuring, problems: list[str]) -> Suites:
+def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
     """Read all that is measured; each part may be missing.
 
     Of completions the first items are tested, of classes evenly many.
