@@ -333,7 +333,7 @@ def test_all_fields_go_into_the_record():
     found = measured(Pair.of(disturbed(llama(), "vefa")), KEEP, LEARN)
     drift = Drift(tokens=7, note="First.").joined(found)
     assert Drift.model_validate_json(drift.model_dump_json()) == drift
-    assert (drift.tokens, drift.note, drift.layers) == (7, "First.", found.layers)
+    assert (drift.tokens, drift.note, drift.layers) == (7, f"First. {found.note}", found.layers)
     text = {"tokens", "churn", "churn_interval", "ce_base_nats_per_token"} | {
         f"{kind}{end}" for kind in ("kl", "kl_task", "ce_drift") for end in ("_nats_per_token", "_interval")
     }

@@ -7,7 +7,7 @@ from retain.records.metric import Metric
 from retain.records.metrics_table import Row, metrics_of_answers
 
 
-@pytest.mark.parametrize("row", metrics_of_answers(), ids=lambda row: row.metric.name)
+@pytest.mark.parametrize("row", [*metrics_of_answers()], ids=lambda row: row.metric.name)
 def test_a_perfect_answer_is_the_best_and_another_no_better(row):
     score = answer_score(row)
     assert score("The answer", "The answer") == pytest.approx(row.metric.high)

@@ -27,7 +27,8 @@ def harness(metric, values, way="none", **declared):
     samples = [
         {
             "doc_id": k, "filter": way, "prompt_hash": f"p{k}", "target_hash": "t",
-            "arguments": [(f"question {k}", {})], "target": str(k), "filtered_resps": ["x"], "metrics": [metric], metric: value,
+            "arguments": [(f"question {k}", {})], "target": str(k), "filtered_resps": ["x"],
+            "metrics": [metric], metric: value,
         }
         for k, value in enumerate(values)
     ]  # fmt: skip
