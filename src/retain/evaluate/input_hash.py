@@ -1,4 +1,4 @@
-"""What was put to a model, as one hash: two sides that were asked alike have the same."""
+"""What was put to a model, as one hash: two sides that were measured alike have the same."""
 
 from __future__ import annotations
 
