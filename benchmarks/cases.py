@@ -90,9 +90,7 @@ LORA_FAST, IA3 = "LoRA (PEFT), accelerated", "IA3 feed-forward (PEFT)"
 CASES: dict[str, Make] = {
     FROZEN: lambda model, _names, _rank: model,
     VEFA: _vefa,
-    "VeFA, to nearest": lambda model, names, rank: _vefa(
-        model, names, rank, preserve_small_shifts=False
-    ),
+    "VeFA, to nearest": lambda model, names, rank: _vefa(model, names, rank, preserve_small_shifts=False),
     LORFA: _lorfa,
     LORA: _lora,
     "LoRA (PEFT), adapter in the base's dtype": _lora_cast_down,

@@ -27,8 +27,7 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
         dict[str, Any], Decides("training", of_candidate=True), Flag(COMMON, "NAME", place=2, in_comparison="methods")
     ] = Field(
         default_factory=lambda: {"name": "vefa"},
-        description=f"{table.names_listed()}, or any PEFT method by its type; its own fields as "
-        "--method.FIELD VALUE.",
+        description=f"{table.names_listed()}, or any PEFT method by its type; its own fields as --method.FIELD VALUE.",
     )
     beta: Annotated[float | None, Decides("initialisation"), Flag("training", "β")] = Field(
         None, ge=0, le=1, description="sc-lora: weight of what must stay against what is to be learned. [0.8]"
