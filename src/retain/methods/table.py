@@ -52,8 +52,8 @@ class FeatureMethod(Method):
     @property
     def tuner(self) -> type[FeatureTuner]:
         """The class that puts adapters into a model."""
-        found: type[FeatureTuner] = _load(self.code)
-        return found
+        tuner: type[FeatureTuner] = _load(self.code)
+        return tuner
 
     @property
     def config(self) -> type[FeatureConfig]:
@@ -89,8 +89,8 @@ class Initialisation(Method):
     @property
     def initialise(self) -> Initialise:
         """The function that computes A0 and B0 of one layer."""
-        found: Initialise = _load(self.code)
-        return found
+        function: Initialise = _load(self.code)
+        return function
 
 
 METHODS = (
