@@ -168,14 +168,14 @@ def check_targets(model: nn.Module, config: SCLoRAConfig) -> dict[str, nn.Module
     """
     layers = lora_targets(model, config.targets)
     spans_outputs = table.initialisations()[config.initialisation].spans_outputs
-    found = []
+    problems = []
     for key, layer in layers.items():
         inputs, outputs = features(layer)
         most = outputs if spans_outputs else min(inputs, outputs)
         if config.r > most:
-            found.append(f"{key}: rank {config.r} is larger than the {most} that this layer allows; lower r.")
-    if found:
-        raise TargetError(found)
+            problems.append(f"{key}: rank {config.r} is larger than the {most} that this layer allows; lower r.")
+    if problems:
+        raise TargetError(problems)
     return layers
 
 
