@@ -11,12 +11,12 @@ from retain.evaluate.columns import FEWEST_OF_A_CONDITION, PairedSuite
 from retain.evaluate.scores import calibration_error
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import ClassProbabilities, Response
-from retain.records.scores import Calibration
+from retain.records.scores import CalibrationScore
 
 Side = Literal["base", "tuned"]
 
 
-def calibrations(found: PairedSuite, seed: int) -> list[Calibration]:
+def calibrations(found: PairedSuite, seed: int) -> list[CalibrationScore]:
     """The calibration of both sides, where the task type has class probabilities."""
     sides: tuple[tuple[Side, Sequence[Response]], ...] = (("base", found.base), ("tuned", found.tuned))
     task_type = task_type_of(found.suite)
@@ -28,9 +28,9 @@ def calibrations(found: PairedSuite, seed: int) -> list[Calibration]:
     return rows
 
 
-def _calibration(suite: str, side: Side, known: ClassProbabilities, generator: np.random.Generator) -> Calibration:
+def _calibration(suite: str, side: Side, known: ClassProbabilities, generator: np.random.Generator) -> CalibrationScore:
     probabilities, truth = known.probabilities, known.truth
-    return Calibration(
+    return CalibrationScore(
         suite=suite,
         side=side,
         n=len(truth),

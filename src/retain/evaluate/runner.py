@@ -29,7 +29,7 @@ from retain.records.drift_record import Drift
 from retain.records.items import Item
 from retain.records.metrics_table import CROSS_ENTROPY
 from retain.records.result import Conditions, SuiteFacts
-from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
+from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
 from retain.records.verdicts import Judgement
 from retain.verdict.column import Column, column_of_items
 from retain.verdict.evidence import Evidence, evaluate
@@ -53,7 +53,7 @@ class Measured:
     keep: tuple[KeepScore, ...]
     breakdowns: tuple[Breakdown, ...]
     shifts: tuple[Shift, ...]
-    calibration: tuple[Calibration, ...]
+    calibration: tuple[CalibrationScore, ...]
     drift: Drift
     conditions: dict[Literal["base", "tuned"], Conditions]
     suites: tuple[SuiteFacts, ...]

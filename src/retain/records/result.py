@@ -19,7 +19,7 @@ from retain.records.base import Record
 from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
-from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
+from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
 from retain.records.upgrade import FIRST_SCHEMA, upgraded
 from retain.records.verdicts import Judgement
 
@@ -135,7 +135,7 @@ class Result(Record):
     keep: tuple[KeepScore, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
     shifts: tuple[Shift, ...] = ()
-    calibration: tuple[Calibration, ...] = ()
+    calibration: tuple[CalibrationScore, ...] = ()
     drift: Drift = Drift()
     budget: tuple[BudgetRecord, ...] = ()
     scaling: Scaling | None = None

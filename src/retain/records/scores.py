@@ -98,7 +98,7 @@ class ReliabilityBin(Record):
     n: int
 
 
-class Calibration(Record):
+class CalibrationScore(Record):
     """How well one side's probabilities fit its hits on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats)."""
 
     suite: str

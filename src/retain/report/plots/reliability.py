@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from retain.compare.item_examples import readable
 from retain.records import numbers
 from retain.records.result import Result
-from retain.records.scores import Calibration
+from retain.records.scores import CalibrationScore
 from retain.report.plots.style import BETTER, FAINT, INK, WORSE, Panel
 
 MOST_SUITES = 8
@@ -25,7 +25,7 @@ def reliability_panels(result: Result) -> list[Panel]:
     ]
 
 
-def _panel(suite: str, sides: list[Calibration]) -> Panel:
+def _panel(suite: str, sides: list[CalibrationScore]) -> Panel:
     def draw(axes: Axes) -> None:
         axes.plot([0, 100], [0, 100], color=FAINT, linewidth=1, linestyle=":")
         for found in sides:

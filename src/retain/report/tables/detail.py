@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from retain.records import numbers
 from retain.records.result import Result
-from retain.records.scores import Breakdown, Calibration
+from retain.records.scores import Breakdown, CalibrationScore
 from retain.report.claims import read_change
 from retain.report.plots.breakdown import breakdown_groups
 from retain.report.tables.scores_table import Table, metric_cell, reading_cell
@@ -56,7 +56,7 @@ def calibration_table(result: Result) -> Table | None:
     return Table("How well its confidence fits", head, rows, note)
 
 
-def _calibration_row(found: Calibration) -> tuple[str, ...]:
+def _calibration_row(found: CalibrationScore) -> tuple[str, ...]:
     return (
         found.suite,
         found.side,

@@ -8,7 +8,7 @@ from retain.data.examples import Example
 from retain.data.item_types import Choice, LabelledText, Match, Question, Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
-from retain.evaluate import columns as compare
+from retain.evaluate.columns import breakdowns, paired
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.scores.text import contains, exact_match
 from retain.evaluate.suites.suite import Settings, Suite
@@ -17,6 +17,7 @@ from retain.evaluate.tasks.refusal import says_something
 from retain.evaluate.tasks.table import TASK_TYPES, task_type_of_form
 from retain.evaluate.tasks.task_type import Response
 from retain.events import SILENT
+from retain.records.metrics_table import ACCURACY, TOP_1
 from tiny import make_bert, make_llama, make_text_tokenizer, make_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -124,7 +125,7 @@ def test_a_question_is_written_and_picked(llama):
         ("contains", "format"),
         ("exact_match", "format"),
     ]
-    assert metrics[0].chance == [1 / 3] * 6
+    assert next(iter(metrics.values())) == [1 / 3] * 6
 
 
 def test_a_question_goes_through_the_chat_template_where_there_is_one(llama):
@@ -182,7 +183,7 @@ def test_pairs_by_hand(judge):
     ranks = [1 + sum(cosine[i, j] >= cosine[i, i] for j in range(8) if j != i) for i in range(8)]
     assert [score["reciprocal_rank"] for score in found] == pytest.approx([1 / int(rank) for rank in ranks], abs=1e-9)
     assert [score["top_1"] for score in found] == [float(rank == 1) for rank in ranks]
-    assert TASK_TYPES["retrieval"].metrics(suite)[0].chance == [1 / 8] * 8
+    assert TASK_TYPES["retrieval"].metrics(suite)[TOP_1] == [1 / 8] * 8
 
 
 def test_neighbours_by_hand(judge):
@@ -229,18 +230,18 @@ def refusals(**settings):
 def test_requests_and_what_is_said_to_them_are_withheld():
     suite, answers = refusals()
     stored = answers.model_dump_json() + "".join(
-        item.model_dump_json() for item in compare.suite_items(suite, answers, answers)
+        item.model_dump_json() for item in paired(suite, answers, answers).items
     )
     assert "forbidden" not in stored
     assert all(response.answer is None for response in answers.responses["unsafe"])
-    assert all(item.withheld for item in compare.suite_items(suite, answers, answers))
+    assert all(item.withheld for item in paired(suite, answers, answers).items)
     assert [metric.name for metric in TASK_TYPES["refusal"].metrics(suite)] == ["refused"]
 
 
 def test_answers_to_requests_are_stored_where_asked_for_and_requests_never():
     suite, answers = refusals(store_answers=True)
     assert all(response.answer is not None for response in answers.responses["unsafe"])
-    items = list(compare.suite_items(suite, answers, answers))
+    items = list(paired(suite, answers, answers).items)
     assert not any("forbidden" in item.model_dump_json() for item in items)
     said = [response.values["refused"] for response in answers.responses["unsafe"]]
     assert [item.base.scores["refused"] for item in items] == said
@@ -267,9 +268,9 @@ def test_suites_that_cannot_be_asked_are_refused():
 def test_a_collapse_to_the_largest_class_is_chance():
     items = [LabelledText(text=a, label="rare" if a in "ab" else "common") for a in LETTERS[:8]]
     told, near = Suite("told", "labels", "keep", items), Suite("near", "neighbours", "keep", items, bank=items)
-    assert all(TASK_TYPES[s.task_type].metrics(s)[0].chance == [0.75] * 8 for s in (told, near))
+    assert all(TASK_TYPES[s.task_type].metrics(s)[ACCURACY] == [0.75] * 8 for s in (told, near))
     alike = Suite("alike", "labels", "keep", items[2:])
-    assert 0.99 < TASK_TYPES["labels"].metrics(alike)[0].chance[0] < 1
+    assert 0.99 < TASK_TYPES["labels"].metrics(alike)[ACCURACY][0] < 1
 
 
 def test_items_of_a_group_are_one_unit():
@@ -278,12 +279,12 @@ def test_items_of_a_group_are_one_unit():
     ]
     suite = Suite("grouped", "choice", "keep", items)
     base = collect_predictions(make_llama(), PREPROCESSOR, [suite], SETTINGS, SILENT, "")
-    column = compare.columns(suite, base, base)[0]
+    column = paired(suite, base, base).columns[0]
     assert len(set(column.groups)) == 7
     alone = Suite(
         "grouped", "choice", "keep", [item.model_copy(update={"group": str(i)}) for i, item in enumerate(items)]
     )
-    assert compare.columns(alone, base, base)[0].groups is None
+    assert paired(alone, base, base).columns[0].groups is None
 
 
 def test_parts_of_a_suite_keep_their_groups():
@@ -299,7 +300,8 @@ def test_parts_of_a_suite_keep_their_groups():
     tuned = base.model_copy(update={"responses": {"parts": tuple(wrong if i < 8 else right for i in range(24))}})
     alone = [item.model_copy(update={"group": None}) for item in items]
     grouped, single = (
-        compare.breakdowns(Suite("parts", "choice", "keep", each), SETTINGS, base, tuned) for each in (items, alone)
+        breakdowns(paired(Suite("parts", "choice", "keep", each), base, tuned), SETTINGS.seed)
+        for each in (items, alone)
     )
     assert [(part.condition, part.n, part.tuned) for part in grouped] == [("x", 12, 8 / 12), ("y", 12, 8 / 12)]
     for part, other in zip(grouped, single, strict=True):
