@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from retain.data.item_types import Example
+from retain.data.examples import Example
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match
 from retain.data.rows import Rows
 from retain.evaluate.suites.suite import Suite, Suites

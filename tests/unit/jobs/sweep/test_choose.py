@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from retain.data.item_types import Example
+from retain.data.examples import Example
 from retain.data.item_types import LabelledText
 from retain.errors import InputError
 from retain.jobs.sweep.bench import Losses
