@@ -216,7 +216,7 @@ def identity_of(
     if calibrated or recipe.needs_keep_text:
         training |= {name: values[name] for name in _fields({"text"})}
         training |= {name: value for name, value in hashes.items() if name.startswith(CALIBRATION)}
-        if recipe.writes_itself:  # without what is measured, so that it depends on that
+        if recipe.generates_keep_text:  # without what is measured, so that it depends on that
             training |= {f"apart from {name}": value for name, value in (measured if apart is None else apart).items()}
     measuring = {name: values[name] for name in _fields({"measuring", "items"})}
     measuring |= {name: values[name] for name in _fields_in_use(recipe, {"measuring"})}

@@ -46,7 +46,7 @@ class CalibrationOptions(BaseModel):
         return value
 
     @property
-    def writes_itself(self) -> bool:
+    def generates_keep_text(self) -> bool:
         """Whether the base generates the text to keep."""
         return self.calibrate_keep == "self"
 

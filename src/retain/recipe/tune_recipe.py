@@ -165,9 +165,9 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
         return self.learning_rate or LEARNING_RATES.get(self.method_name, OTHER_LEARNING_RATE)
 
     @property
-    def writes_itself(self) -> bool:
+    def generates_keep_text(self) -> bool:
         """Whether the base generates the text to keep."""
-        return super().writes_itself and self.statistics is None
+        return super().generates_keep_text and self.statistics is None
 
     def recorded_fields(self, *, reads_text: bool) -> set[str]:
         """The names of the fields that the result states.
