@@ -82,7 +82,7 @@ def drift() -> Drift:
         update={
             "kl_task_nats_per_token": 1.31, "kl_task_interval": (1.2, 1.42), "f_delta_learn": 0.19,
             "f_delta_ratio": 2.2, "sigma_max": 1.9, "stable_rank": 4.2, "intruders": 97, "intruders_of": 2100,
-            "column_leak": 0.14, "layers": layers(), "hidden": tuple(hidden), "amounts": tuple(amounts),
+            "column_leak": 0.14, "layers": layers(), "hidden": tuple(hidden), "feature_scales": tuple(amounts),
         }
     )  # fmt: skip
 
@@ -143,8 +143,8 @@ def scale(alpha: float = 0.4, alphas: tuple[float, ...] = (0.2, 0.4, 0.6)) -> Sc
             ScalingPoint(alpha=setting, part="keep", name="capitals", metric="accuracy", n=412, base=0.727,
                       tuned=0.727 - lost, loss=lost, interval=(lost - 0.006, lost + 0.006),
                       bound=0.017 * setting / 0.4, kept=kept),
-            ScalingPoint(alpha=setting, part="held_out_text", name="kl", metric="kl_nats_per_token", n=60, base=0.0, tuned=kl,
-                      loss=kl, interval=(0.9 * kl, 1.1 * kl), bound=1.3 * kl, kept=kept),
+            ScalingPoint(alpha=setting, part="held-out", name="kl", metric="kl_nats_per_token", n=60, base=0.0,
+                      tuned=kl, loss=kl, interval=(0.9 * kl, 1.1 * kl), bound=1.3 * kl, kept=kept),
         ]  # fmt: skip
     return Scaling(alpha=alpha, alphas=(0.2, 0.4, 0.6, 0.8, 1.0), curve=tuple(points))
 

@@ -29,8 +29,7 @@ RATES = {"lora": (5e-4, 2e-3), "lorfa": (5e-4, 2e-3), "vefa": (1e-2, 3e-2)}
 def task_score(gain: float, **changes: Any) -> TaskScore:
     fields = {
         "name": "headlines",
-        "metric": "cross_entropy",
-        "higher_is_better": False,
+        "metric": "cross_entropy_nats_per_token",
         "n": 200,
         "base": 5.38,
         "tuned": 5.38 - gain,
@@ -116,7 +115,7 @@ def judged() -> Result:
         ),
         task=(
             task_score(2.3),
-            task_score(0, metric="rouge_l", higher_is_better=True, base=0.121, tuned=0.164, interval=(-0.004, 0.09)),
+            task_score(0, metric="rouge_l", base=0.121, tuned=0.164, interval=(-0.004, 0.09)),
         ),
     )
 
@@ -175,8 +174,10 @@ def items() -> list[Item]:
             index=index,
             question=f"Article {index}: {article}",
             expected="Budget to be read again",
-            base=Side(answer="The minister said\non Monday | that", scores={"cross_entropy": 5.2}),
-            tuned=Side(answer="Minister: <script>alert(1)</script> budget again", scores={"cross_entropy": 3.1}),
+            base=Side(answer="The minister said\non Monday | that", scores={"cross_entropy_nats_per_token": 5.2}),
+            tuned=Side(
+                answer="Minister: <script>alert(1)</script> budget again", scores={"cross_entropy_nats_per_token": 3.1}
+            ),
         )
         for index in range(8)
     ]

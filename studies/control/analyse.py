@@ -180,7 +180,7 @@ def _cell(run: Mapping[str, Any] | None) -> str:
 
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
-    """Task gain against loss along each adapter's dial."""
+    """Task gain against loss along each adapter's scaling path."""
     panels = [
         ("language", "kl", "KL to the base, nats per token"),
         ("language", "points", "capitals lost, points"),

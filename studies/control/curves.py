@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from retain.budget.evidence import unit_losses
-from retain.evaluate.columns import columns
+from retain.budget.control_losses import unit_losses
+from retain.evaluate.columns import paired
 from retain.evaluate.held_out import read_windows, windows_of
 from retain.evaluate.predictions import collect_predictions
 from retain.hf.models.inference import padding_id
@@ -48,14 +48,16 @@ def measured(recipe: ScaleRecipe) -> dict[str, Any]:
                 tuned = collect_predictions(
                     pair.tuned_model, preprocessor, suites.all, job.settings, events, f"α = {alpha:g}"
                 )
-                one = {suite.name: _rounded(unit_losses(columns(suite, base, tuned)[0])[0]) for suite in suites.all}
+                one = {
+                    suite.name: _rounded(unit_losses(paired(suite, base, tuned).columns[0])[0]) for suite in suites.all
+                }
                 if windows and preprocessor.reads_text:
                     sums = read_windows(
                         pair, windows, padding_id(preprocessor.tokenizer), events, f"α = {alpha:g}, text"
                     )
                     one["kl"] = _rounded(sums.column("kl") / sums.column("tokens"))
             found[f"{alpha:g}"] = one
-    metrics = {suite.name: columns(suite, base, base)[0].metric.name for suite in suites.all}
+    metrics = {suite.name: paired(suite, base, base).columns[0].metric.name for suite in suites.all}
     return {"task": [suite.name for suite in suites.of("task")], "metrics": metrics, "alphas": found}
 
 

@@ -1,8 +1,8 @@
-"""Does an update scaling by groups of layers lose less at the same gain than one dial for all? From the measured curves alone.
+"""Scaling by groups of layers against one α for all: loss at the same gain, from the measured curves alone.
 
 Run: python studies/control/curves.py studies/control/groups-language.yaml (and groups-understanding.yaml), then this.
-Writes groups.md: for each group left out or at half, the gain and loss at each setting, and what the update scaling of all layers
-loses at that gain (between its settings along a line, with the base at 0).
+Writes groups.md: for each group left out or at half, the gain and loss at each setting, and the loss of one α
+for all layers at that gain (between its settings along a line, with the base at 0).
 """
 
 from __future__ import annotations

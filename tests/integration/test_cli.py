@@ -78,7 +78,7 @@ def test_flags_alone_tune_and_report(flags, tmp_path, capsys):
     assert result.parameters.trainable < result.parameters.total
     assert result.parameters.adapter_bytes == (folder / PARTS[0]).stat().st_size
     assert set(result.provenance.data_hashes) == {"train", "test", "keep:letters", "held_out_text"}
-    assert {item.part for item in read_items(folder / "items.jsonl")} == {"task", "keep", "held_out_text"}
+    assert {item.part for item in read_items(folder / "items.jsonl")} == {"task", "keep", "held-out"}
     out = capsys.readouterr().out
     assert "letters" in out
     assert "report.html" in out
@@ -125,7 +125,7 @@ assert any("lorfa_B" in name and bool(p.abs().sum() > 0) for name, p in model.na
         ("full", ("--learning-rate", "1e-3")),
     ],
 )
-def test_rivals_and_full_tuning_run_in_the_same_way(method, more, flags, tmp_path):
+def test_peft_methods_and_full_tuning_run_in_the_same_way(method, more, flags, tmp_path):
     assert main(["tune", *flags("--method", method, *more)]) == 0
     result = read_result(tmp_path / "run" / "result.json")
     assert result.method.name == method

@@ -77,7 +77,7 @@ def test_a_tight_budget_scales_the_adapter_back(flags, tmp_path, method, tiny_fo
     result = read_result(folder / "result.json")
     assert result.scaling.alpha == 0.05
     assert result.budget[0].bound <= 0.005
-    assert [point.kept for point in result.scaling.curve if point.part == "held_out_text"] == [True, False]
+    assert [point.kept for point in result.scaling.curve if point.part == "held-out"] == [True, False]
     assert result.scaling.note.startswith("More of the update, α = 1, was not delivered. kl: could not be shown")
     whole, part = weights(folder / "trained"), weights(folder / "adapter")
     assert whole.keys() == part.keys()
@@ -159,7 +159,7 @@ def test_scaling_a_run_measures_and_writes(flags, tmp_path, capsys):
     assert main(["scale", str(run), "--alphas", "0.5,1"]) == 0
     record = json.loads((run / "scaled" / "scaling.json").read_text(encoding="utf-8"))
     assert {point["alpha"] for point in record["scaling"]["curve"]} == {0.5, 1}
-    assert {point["part"] for point in record["scaling"]["curve"]} == {"task", "keep", "held_out_text"}
+    assert {point["part"] for point in record["scaling"]["curve"]} == {"task", "keep", "held-out"}
     assert (run / "scaled" / "scaling.png").is_file()
     assert not (run / "scaled" / "adapter").exists()
     assert main(["scale", str(run), "--alpha", "0.25", "--output", str(tmp_path / "quarter")]) == 0

@@ -110,7 +110,7 @@ def test_an_anchor_holds_where_nothing_lets_go(make, kind, tmp_path):
     held.train()
     assert distance(free.model) > 0.05
     assert distance(held.model) < 0.2 * distance(free.model)
-    entries = [entry for entry in held.state.log_history if "retain_anchor_kl" in entry]
+    entries = [entry for entry in held.state.log_history if "retain_penalty_kl" in entry]
     assert len(entries) == held.state.global_step
     assert all(entry["retain_kl_weight"] == 30.0 for entry in entries)
 

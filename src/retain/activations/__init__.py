@@ -1,4 +1,4 @@
-"""Second moments of a model's activations over data: collect, keep, merge, and refuse where they do not fit.
+"""Second moments of a model's activations over data: collected, kept, merged, and checked against a model.
 
 from retain.activations import collect, load, merge
 """

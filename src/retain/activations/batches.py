@@ -1,4 +1,4 @@
-"""Handing calibration batches to a model: what it takes, on its device, and no more of it run than is watched."""
+"""Calibration batches as a model takes them, on its device; no more of the model is run than is observed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retain.errors import InputError
 
 
 class Runner:
-    """A model as calibration runs it.
+    """Runs a model for calibration.
 
     Args:
         root: the transformers model, or any module whose forward takes a batch's entries by name.
@@ -31,21 +31,21 @@ class Runner:
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """The device of the model."""
         places = (p.device for p in self._root.parameters())
-        return next((place for place in places if place.type != "meta"), torch.device("cpu"))  # meta: it lies on disk
+        return next((place for place in places if place.type != "meta"), torch.device("cpu"))  # meta: offloaded to disk
 
     def part_for(self, layers: Mapping[str, nn.Module]) -> nn.Module:
-        """The model without its head where no watched layer is in it; the model itself otherwise."""
+        """The model without its head where no observed layer is in the head; else the model itself."""
         if self._inner is None:
             return self._root
         inside = {id(module) for module in self._inner.modules()}
         taken = frozenset(inspect.signature(self._inner.forward).parameters)
-        whole = all(id(layer) in inside for layer in layers.values())
-        return self._inner if whole and "input_ids" in taken & self._names else self._root
+        covers = all(id(layer) in inside for layer in layers.values())
+        return self._inner if covers and "input_ids" in taken & self._names else self._root
 
     def inputs(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """A batch as the model takes it: on its device, without labels, positions counted from the first real token."""
+        """The inputs of a batch: on the model's device, without labels, positions counted from the first real token."""
         given = {
             key: value.to(self.device) if isinstance(value, Tensor) else value
             for key, value in batch.items()
@@ -75,7 +75,7 @@ class Runner:
 
 
 def _keep_streams_apart(given: dict[str, Any]) -> None:
-    """Give the decoder's tokens a mask, and another width than the encoder's, so that it is known which mask counts."""
+    """Give the decoder's tokens a mask of their own and another width than the encoder's, to tell the masks apart."""
     ids, mask = given["decoder_input_ids"], given.get("decoder_attention_mask")
     mask = torch.ones_like(ids) if mask is None else mask
     other = given.get("attention_mask")

@@ -1,4 +1,4 @@
-"""Watching the inputs of linear layers while a model runs, and leaving it as it was."""
+"""Capture of the inputs of linear layers while a model runs; the model is left as it was."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class SharingChangedError(Exception):
 
 
 class _EnoughError(Exception):
-    """Raised inside a forward pass once every watched layer has run: the rest would be computed for nothing."""
+    """Raised inside a forward pass once every observed layer has run: the rest would be computed for nothing."""
 
 
 @dataclass
 class Capture:
-    """What is being summed up, and for whom.
+    """Sums over the inputs of layers, and the layers that share them.
 
     Attributes:
-        layers: the watched linear layers by name.
+        layers: the observed linear layers by name.
         dtype: of the sums.
         share: whether layers that read one tensor share one sum.
         scaled: whether a sample's tokens are divided by the largest |output| of the layer, so that nothing is shared.
         outputs: layers whose outputs are summed up instead of their inputs; they share with none.
-        dry: only find out who shares; sum up nothing.
-        stops: whether a forward pass may be broken off once every watched layer has run, in a model that runs each of
+        dry: only find out which layers share; sum nothing.
+        stops: whether a forward pass may be broken off once every observed layer has run, in a model that runs each of
             them as often in every pass.
         leader: for each layer that ran, the one whose sums hold its input.
         moments: by leader.
@@ -58,7 +58,7 @@ class Capture:
     _whole_pass_seen: bool = False
 
     def run(self, model: Callable[..., Any], batch: Mapping[str, Any]) -> None:
-        """Put one batch through the model and sum up. Only what is needed of the forward pass is computed."""
+        """Run the model on one batch and add to the sums; no more of the forward pass than needed is computed."""
         self._mask = [m for key, m in batch.items() if key.endswith("attention_mask") and isinstance(m, Tensor)]
         self._last, self._calls = None, dict.fromkeys(self.layers, 0)
         try:
@@ -72,11 +72,11 @@ class Capture:
             raise SharingChangedError
 
     def resumed(self) -> None:
-        """Sums and leaders were given to this capture: nobody may join a leader that has read something already."""
+        """Take given sums and leaders as begun: no layer may join a leader that has read something already."""
         self._reads = dict.fromkeys(self.leader, 1)
 
-    def kl_monitor(self, name: str, x: Tensor, y: Tensor | None) -> None:
-        """Take note of one call of one layer: its input (…, n), and its output where that scales the samples."""
+    def observe(self, name: str, x: Tensor, y: Tensor | None) -> None:
+        """Observe one call of one layer: its input (…, n), and its output where that scales the samples."""
         self._calls[name] += 1
         leader = self._leader(name, x)
         if leader == name and not self.dry:
@@ -91,7 +91,7 @@ class Capture:
             raise _EnoughError
 
     def _leader(self, name: str, x: Tensor) -> str:
-        """The layer whose sums hold this input: another one if it has just read the very same tensor."""
+        """The layer whose sums hold this input: another layer if it has just read the very same tensor."""
         read = self._reading(name, x)
         if name not in self.leader:  # who follows must have read all that its leader has
             self.leader[name] = read if self._reads.get(read, 0) == 1 else name
@@ -141,32 +141,32 @@ class Capture:
         return torch.where(largest > 0, 1 / largest.clamp_min(torch.finfo(self.dtype).tiny), 1)
 
 
-class Watcher(Protocol):
-    """What is told of each call of a layer; the fields are those of `Capture`."""
+class Observer(Protocol):
+    """Observes each call of a layer; its fields are those of `Capture`."""
 
     @property
     def layers(self) -> Mapping[str, nn.Module]:
-        """The watched layers by name."""
+        """The observed layers by name."""
         ...
 
     @property
     def scaled(self) -> bool:
-        """Whether outputs are needed of all of them."""
+        """Whether the outputs of all layers are needed."""
         ...
 
     @property
     def outputs(self) -> frozenset[str]:
-        """The layers of which outputs are needed."""
+        """The layers whose outputs are needed."""
         ...
 
-    def kl_monitor(self, name: str, x: Tensor, y: Tensor | None) -> None:
-        """Take note of one call."""
+    def observe(self, name: str, x: Tensor, y: Tensor | None) -> None:
+        """Observe one call."""
         ...
 
 
 @contextmanager
-def capturing(model: nn.Module, capture: Watcher) -> Iterator[None]:
-    """Watch the layers inside the context, with the model in evaluation mode and without gradients.
+def capturing(model: nn.Module, capture: Observer) -> Iterator[None]:
+    """Observe the layers inside the context, with the model in evaluation mode and without gradients.
 
     Afterwards hooks are gone and every module's mode is what it was, also after an exception.
     """
@@ -186,16 +186,16 @@ def capturing(model: nn.Module, capture: Watcher) -> Iterator[None]:
             yield
 
 
-def _before(capture: Watcher, name: str) -> Callable[..., None]:
+def _before(capture: Observer, name: str) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        capture.kl_monitor(name, _input(name, args, kwargs), None)
+        capture.observe(name, _input(name, args, kwargs), None)
 
     return hook
 
 
-def _after(capture: Watcher, name: str) -> Callable[..., None]:
+def _after(capture: Observer, name: str) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
-        capture.kl_monitor(name, _input(name, args, kwargs), y)
+        capture.observe(name, _input(name, args, kwargs), y)
 
     return hook
 
@@ -208,7 +208,7 @@ def _input(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 
 def _same(x: Tensor, last: Tensor, version: int) -> bool:
-    """Whether two tensors are one: storage, shape and strides, and unchanged since.
+    """Whether two tensors are one, by storage, shape and strides, and unchanged since.
 
     `last` is held, so that its memory cannot have been given to another tensor meanwhile.
     """

@@ -1,4 +1,4 @@
-"""Summing up the inputs of a model's linear layers over data: streaming, resumable, in as little memory as told."""
+"""Collection of second moments: inputs of a model's linear layers summed over data, resumable, in bounded memory."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def collect(
 
     The result depends neither on batch size, padding side or order (to rounding) nor on adapters, which are switched
     off meanwhile. The model comes back as it was: modes, hooks, gradients, weights. In a process group every process
-    gives its own share of the data, and all get the statistics of the whole.
+    gives its own share of the data, and all get the second moments of all shares.
 
     Args:
         model: the model, or a `PeftModel`, whose base is taken.
@@ -70,20 +70,20 @@ def collect(
         sample_norm: "none", or "max" to divide each sample by its largest |output|, layer by layer (as the authors of
             SC-LoRA do); layers then share no sums.
         memory_limit: bytes that sums may take at once. The layers are then done in as many passes over the batches as
-            that needs, and `folder` takes what is done. None: one pass.
-        folder: where to write; an interrupted collection goes on where it stopped, a finished one is read.
+            that needs, and finished sums go to `folder`. None: one pass.
+        folder: the folder to write; an interrupted collection goes on where it stopped, a finished one is read.
         share_inputs: let layers that read one tensor (q, k, v; gate, up) share its sums.
         name: of the data set, for messages.
         tick: called after each batch.
-        known_hash: the model's `hf.describe.model_hash`, where that is known: it takes a second a gigabyte.
+        known_hash: the model's `hf.models.describe.model_hash`, where it is known: it takes a second a gigabyte.
 
     Returns:
-        The statistics; in memory, or in their folder.
+        The second moments; in memory, or in their folder.
 
     Raises:
         InputError: batches without content, no tokens, a limit below the largest layer, or a folder that holds
             something else.
-        TargetError: no layer to watch, or one that is not linear.
+        TargetError: no layer to observe, or one that is not linear.
     """
     if sample_norm not in ("none", "max"):
         raise InputError(f"sample_norm={sample_norm!r}: give 'none' or 'max'.")
@@ -173,7 +173,7 @@ def _collect(plan: Plan, folder: Path | None) -> Statistics:
 
 
 def _check_same(sequences: Sequences, done: list[Part], before: int, unfinished: Unfinished | None) -> None:
-    """Refuse, in all processes, data that are others than in the pass before."""
+    """Refuse, in all processes, data that differ from those of the pass before."""
     if not together.anywhere(bool(done) and done[-1].data_hash != sequences.data_hash):
         return
     if unfinished:
@@ -186,7 +186,7 @@ def _check_same(sequences: Sequences, done: list[Part], before: int, unfinished:
 def _pass(
     plan: Plan, runner: Runner, capture: Capture, unfinished: Unfinished | None, place: tuple[int, int]
 ) -> Sequences:
-    """One pass over the data for one part of the layers; goes on after the batches that are summed up already."""
+    """Make one pass over the data for one part of the layers, after the batches that are summed already."""
     skipped, expected = unfinished.resume(capture, runner.device) if unfinished else (0, "")
     sequences, saved, index, changed = Sequences(), time.monotonic(), 0, False
     with watching(plan, capture):
@@ -230,7 +230,7 @@ def _write_part(folder: Path, number: int, capture: Capture, data_hash: str) -> 
 
 
 def sources_of(capture: Capture, file: str = "", digests: Mapping[str, str] | None = None) -> dict[str, Source]:
-    """What a manifest says of the sums that a capture holds."""
+    """The entries of a manifest for the sums of a capture."""
     return {key: source_of(value, file, (digests or {}).get(key, "")) for key, value in capture.moments.items()}
 
 
@@ -248,7 +248,7 @@ def refuse_broken(name: str, sources: Mapping[str, Source]) -> None:
 
 
 def manifest_of(plan: Plan, parts: list[Part], sequences: Sequences) -> Manifest:
-    """What is said of statistics.
+    """The manifest of second moments.
 
     Raises:
         InputError: no tokens, or sums that are not finite.

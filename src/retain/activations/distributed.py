@@ -1,4 +1,4 @@
-"""Adding up what several processes have summed, each over its own share of the data. Alone, all of it is nothing."""
+"""Sums of several processes, each over its own share of the data, added up; with one process nothing happens."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Value = TypeVar("Value")
 
 
 def processes() -> int:
-    """How many processes there are; 1 without a process group."""
+    """The number of processes; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """The rank of this process, from 0."""
     return dist.get_rank() if processes() > 1 else 0
 
 
@@ -34,7 +34,7 @@ def wait() -> None:
 
 
 def gathered(value: Value) -> list[Value]:
-    """Everybody's value, in the order of ranks."""
+    """The values of all processes, in the order of ranks."""
     found: list[Value | None] = [None] * processes()
     if processes() == 1:
         return [value]
@@ -43,12 +43,12 @@ def gathered(value: Value) -> list[Value]:
 
 
 def anywhere(happened: bool) -> bool:
-    """Whether it happened in any of the processes."""
+    """Whether something happened in any of the processes."""
     return any(gathered(happened))
 
 
 def reduce_capture(capture: Capture, device: torch.device) -> None:
-    """Replace one process's sums by those of all; also of layers that ran elsewhere only.
+    """Replace the sums of one process by those of all, of layers that ran elsewhere too.
 
     Raises:
         SharingChangedError: in all processes, where two layers read one tensor in some of them only.
@@ -88,7 +88,7 @@ def reduce_sequences(own: Sequences) -> Sequences:
 
 
 def shared_out(names: Iterable[str], solve: Callable[[str], dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """Do one piece of work a name, each in one process, and give all results to all.
+    """Do one piece of work per name, each in one process, and give all results to all processes.
 
     Args:
         names: the same, in the same order, in every process.

@@ -1,4 +1,4 @@
-"""What speaks against trusting statistics, in sentences a user can act on. Reads manifests, and moments where asked."""
+"""Reasons not to trust second moments, as sentences that a user can act on; read from their manifests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ OUTLIER_RATIO = 5.0
 """One sample dominates a layer if it holds this share of its energy and this many times its fair share."""
 
 SAME_SUBSPACE = 0.95
-"""Overlap of leading directions from which two sets are called alike."""
+"""Overlap of leading directions above which two sets are called alike."""
 
 
 def findings(given: Mapping[str, Statistics]) -> list[str]:
-    """Everything to warn of before statistics are used: too few tokens, sets that overlap, samples that dominate.
+    """Warnings before second moments are used: too few tokens, sets that overlap, samples that dominate.
 
     Args:
-        given: statistics by their part: "learn", "keep".
+        given: second moments by their part: "learn", "keep".
     """
     found = [sentence for name, statistics in given.items() for sentence in _of_one(name, statistics)]
     if "learn" in given and "keep" in given:

@@ -1,4 +1,4 @@
-"""Second moments of a layer's input: sums over tokens that can be added up in any order and from any number of places.
+"""Second moments of a layer's input: sums over tokens, which can be added in any order and from any number of places.
 
 Gram = Σ_t x_t x_tᵀ and sum = Σ_t x_t over the tokens that count. With the bias as one more column, the output
 h = W x + b has E[h hᵀ] = [W b] · E[x̃ x̃ᵀ] · [W b]ᵀ, x̃ = (x, 1), so the moments of all layers that read one tensor
@@ -17,13 +17,13 @@ from retain.linalg.matrices import add_gram, mirrored
 
 @dataclass
 class Moments:
-    """What has been summed up of one tensor.
+    """Sums over the tokens of one tensor.
 
     Attributes:
-        gram: Σ w_t x_t x_tᵀ (n, n), of which only the upper triangle counts: what lies below it is not kept up.
+        gram: Σ w_t x_t x_tᵀ (n, n), of which only the upper triangle counts: the lower one is not updated.
         total: Σ w_t x_t (n,).
         weight: Σ w_t; the number of tokens where nothing scales the samples.
-        tokens: how many tokens.
+        tokens: the number of tokens.
         energy: the largest Σ_t w_t‖x_t‖² of one sample, to find a sample that outweighs the others.
     """
 
@@ -35,7 +35,7 @@ class Moments:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Bytes of the sums."""
         return self.gram.nbytes + self.total.nbytes
 
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 
 class Pass:
-    """Work that waits where it says `wait()`, in the same thread: its frames, and what they hold, stay.
+    """Work that waits where it calls `wait()`, in the same thread; its frames stay, and the tensors in them.
 
     Not threads, since each would have torch's pool of workers for itself. Modes of torch (grad, autocast) belong to the
     thread, so work must not wait in other ones than it began in: those would be everybody's.
 
     Args:
-        work: what to do. What it raises is raised where it was told to go on.
+        work: the work. An exception in it is raised by `go_on`.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
@@ -26,7 +26,7 @@ class Pass:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensors that its frames hold while it waits; parameters are the model's."""
+        """Bytes of the tensors in its frames while it waits, without the model's parameters."""
         held: dict[int, int] = {}
         frame = self._inner.gr_frame
         while frame is not None:
@@ -35,13 +35,13 @@ class Pass:
         return sum(held.values())
 
     def go_on(self) -> bool:
-        """Run until it waits or ends; whether it has ended."""
+        """Run until the work waits or ends; return whether it has ended."""
         self._inner.parent = getcurrent()
         self._inner.switch()
         return bool(self._inner.dead)
 
     def drop(self) -> None:
-        """End it where it waits; what it holds is let go of, its `finally` clauses run."""
+        """End the work where it waits; its tensors are freed, its `finally` clauses run."""
         if self._inner:
             self._inner.parent = getcurrent()
             self._inner.throw()
@@ -59,7 +59,7 @@ def _note(value: Any, held: dict[int, int], depth: int = 5) -> None:
 
 
 def wait() -> None:
-    """Wait, inside the work of a `Pass`, until it is told to go on."""
+    """Wait, inside the work of a `Pass`, until `go_on` is called."""
     parent = getcurrent().parent
     assert parent is not None, "wait() is for the work of a Pass"  # noqa: S101 -- a mistake of ours, not of a user
     parent.switch()

@@ -1,4 +1,4 @@
-"""What is collected, of what, and how; and in which parts, where memory is short."""
+"""The plan of a collection: model, data, layers and settings; and its division into parts where memory is short."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from retain.hf.tuners.base_weight import features
 
 Batches = Iterable[Mapping[str, Any]]
 Tick = Callable[[int, int, int], None]
-"""Told after each batch: which pass over the data (from 0), of how many, and how many batches of it are done."""
+"""Called after each batch with the pass over the data (from 0), the number of passes, and the batches done in it."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is collected of what, and how."""
+    """Model, data, layers and settings of a collection."""
 
     model: nn.Module
     batches: Batches
@@ -41,12 +41,12 @@ class Plan:
 
     @property
     def identity(self) -> str:
-        """Names all that must be the same when an interrupted collection goes on."""
+        """All that must be the same when an interrupted collection goes on, as JSON."""
         return json.dumps([self.model_hash, str(self.dtype), self.sample_norm, list(self.layers)])
 
     @property
     def division(self) -> str:
-        """What the division of the work depends on; where that changes, it is begun anew."""
+        """All that the division of the work depends on, as JSON; where it changes, the work begins anew."""
         return json.dumps([self.memory_limit, together.processes()])
 
     @property
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def regular(self) -> bool:
-        """Whether every pass runs each layer as often as the first did, so that it may be broken off."""
+        """Whether every pass runs each layer as often as the first pass did, so that it may be broken off."""
         return isinstance(root_of(self.model), PreTrainedModel)
 
     def capture(self, part: Iterable[str], *, dry: bool = False) -> Capture:
@@ -66,7 +66,7 @@ class Plan:
 
 
 def watching(plan: Plan, capture: Capture) -> ExitStack:
-    """The context in which a capture sees what the base reads."""
+    """The context in which a capture observes the base."""
     stack = ExitStack()
     stack.enter_context(base_view(plan.model))
     stack.enter_context(capturing(root_of(plan.model), capture))
@@ -74,7 +74,7 @@ def watching(plan: Plan, capture: Capture) -> ExitStack:
 
 
 def parts_of(plan: Plan, runner: Runner) -> Iterator[list[str]]:
-    """Layers in the model's order, so divided that each part's sums fit into the limit; sharers stay together."""
+    """Divide the layers, in the model's order, so that each part's sums fit into the limit; sharers stay together."""
     limit = plan.memory_limit
     if limit is None:
         yield list(plan.layers)

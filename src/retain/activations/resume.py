@@ -1,8 +1,8 @@
-"""What an interrupted collection leaves behind, so that the same call goes on from there.
+"""The state of an interrupted collection, from which the same call goes on.
 
 Parts of the layers that are done lie in their final files and are noted in `unfinished-RANK.json`; the sums of the part
-in hand lie in `unfinished-RANK.safetensors` together with what they are the sums of, in one file, so that the two
-cannot disagree.
+in hand lie in `unfinished-RANK.safetensors` together with the number and hash of their batches, in one file, so that
+the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from retain.records.files import write_bytes, write_text
 
 @dataclass
 class Part:
-    """One part of the layers that is done, and the hash of this process's data that it was done over."""
+    """A part of the layers that is done, and the hash of this process's data that were summed."""
 
     leaders: dict[str, str]
     sources: dict[str, Source]
@@ -38,12 +38,12 @@ class Unfinished:
     """The state of a collection in its folder.
 
     Attributes:
-        folder: of the statistics.
-        rank: this process's number.
-        plan: names what is collected; a state of another plan is refused.
-        division: names how the work is divided; where that has changed, it is begun anew.
-        share: whether layers share sums; the state says it where there is one.
-        parts: those that are done.
+        folder: of the second moments.
+        rank: of this process.
+        plan: identity of the collection; a state of another plan is refused.
+        division: of the work; where it has changed, the work begins anew.
+        share: whether layers share sums; taken from the state where there is one.
+        parts: the parts that are done.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class Unfinished:
     parts: list[Part] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Read what is there.
+        """Read the state of an interrupted collection, if there is one.
 
         Raises:
             InputError: the folder holds an interrupted collection of something else.
@@ -81,13 +81,13 @@ class Unfinished:
         self.share, self.parts = share, parts
 
     def end_part(self, part: Part) -> None:
-        """Note that one more part is done and lies in its final file."""
+        """Record that one more part is done and lies in its final file."""
         self.parts.append(part)
         self._write_state()
         self._sums.unlink(missing_ok=True)
 
     def save(self, capture: Capture, sequences: Sequences, batches: int) -> None:
-        """Keep the sums of the part in hand, over its first `batches` batches."""
+        """Write the sums of the part in hand, over its first `batches` batches."""
         self._write_state()
         tensors = {f"{key}.gram": m.gram.cpu() for key, m in capture.moments.items()}
         tensors |= {f"{key}.total": m.total.cpu() for key, m in capture.moments.items()}
@@ -103,7 +103,7 @@ class Unfinished:
         write_bytes(self._sums, save(tensors, metadata={"format": "pt", "what": json.dumps(what)}))
 
     def resume(self, capture: Capture, device: torch.device) -> tuple[int, str]:
-        """Give a capture the sums of the part in hand; how many batches they are of, and those batches' hash."""
+        """Give a capture the sums of the part in hand; return the number of their batches, and their hash."""
         if not self._sums.exists():
             return 0, ""
         try:
@@ -122,12 +122,12 @@ class Unfinished:
         return int(what["batches"]), str(what["data_hash"])
 
     def remove(self) -> None:
-        """Forget the state; what is done stays."""
+        """Remove the state; finished parts stay."""
         self._state.unlink(missing_ok=True)
         self.remove_sums()
 
     def remove_sums(self) -> None:
-        """Forget the sums of the part in hand."""
+        """Remove the sums of the part in hand."""
         self._sums.unlink(missing_ok=True)
 
     def _write_state(self) -> None:

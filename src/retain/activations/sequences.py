@@ -1,4 +1,4 @@
-"""What identifies the data of a calibration: hashes of sequences that no batching, order or padding changes."""
+"""The identity of calibration data: hashes of sequences that no batching, order or padding changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTENT = ("input_ids", "pixel_values", "input_features", "input_values", "input
 """Names under which transformers' models take their main input."""
 
 MORE = ("decoder_input_ids", "decoder_inputs_embeds", "token_type_ids")
-"""Further inputs that statistics depend on."""
+"""Further inputs that second moments depend on."""
 
 SHORT = 16
 """Hexadecimal digits of a sequence's hash that are kept."""
@@ -36,7 +36,7 @@ class Sequences:
         return f"{self.total:064x}"
 
     def add(self, batch: Mapping[str, Any]) -> None:
-        """Take note of a batch.
+        """Add the sequences of a batch.
 
         Raises:
             InputError: it holds nothing that a model reads, or a mask that does not fit.
@@ -67,7 +67,7 @@ class Sequences:
         rows = [hashlib.sha256() for _ in first]
         for name, values in content.items():
             mask = masks.get("decoder_attention_mask" if name.startswith("decoder_") else "attention_mask")
-            if len(values) != len(rows):  # patches of images, whose rows are not told: the batch as a whole
+            if len(values) != len(rows):  # patches of images, without rows: the batch is hashed as one
                 self.total = (self.total + int(_digest(name, values).hexdigest(), 16)) % HASHES
                 continue
             for row, (value, digest) in enumerate(zip(values, rows, strict=True)):

@@ -1,6 +1,6 @@
-"""Statistics of one data set on one model: what they hold, where they lie, and whether they fit the model at hand.
+"""Second moments of one data set on one model: their manifest, their files, and the check whether they fit a model.
 
-A folder of statistics is `manifest.json` and one or more `moments-*.safetensors`, each whole or not there.
+Their folder is `manifest.json` and one or more `moments-*.safetensors`, each whole or not there.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Source(_Value):
 
 
 class Manifest(_Value):
-    """What was summed up: enough to say whether statistics fit a model and a data set.
+    """The facts by which second moments are known to fit a model and a data set.
 
     `data_hash` is that of the set of sequences, whatever their order, batches and padding; `sequences` holds the first
     eight bytes of each one's own hash.
@@ -85,7 +85,7 @@ class Statistics:
 
     @property
     def tokens(self) -> int:
-        """Tokens that were summed over."""
+        """The number of tokens that were summed."""
         return self.manifest.tokens
 
     def moments(self, layer: str) -> Moments:
@@ -112,11 +112,11 @@ class Statistics:
         return self.manifest.layers[name]
 
     def save(self, folder: str | Path) -> None:
-        """Write a folder of statistics; the manifest last, so that a folder with a manifest is whole."""
+        """Write all files into a folder; the manifest last, so that a folder with a manifest is complete."""
         folder = Path(folder).expanduser()
         if self.folder is not None and folder.resolve() == self.folder.resolve():
-            return  # here it lies
-        (folder / MANIFEST).unlink(missing_ok=True)  # what it tells of is overwritten
+            return
+        (folder / MANIFEST).unlink(missing_ok=True)  # its files are overwritten
         leaders = list(self.manifest.sources)
         sources = dict(self.manifest.sources)
         for start in range(0, len(leaders), LEADERS_A_FILE):
@@ -140,7 +140,7 @@ class Statistics:
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def misfits(self, model_hash: str, layers: dict[str, tuple[int, int, bool]]) -> list[str]:
-        """Why these statistics cannot be used for a model; empty if they can.
+        """Reasons why these second moments cannot be used for a model; empty if they can.
 
         Args:
             model_hash: of the model at hand.
@@ -169,10 +169,10 @@ LEADERS_A_FILE = 16
 
 
 def load(folder: str | Path) -> Statistics:
-    """Open a folder of statistics; sums are read when they are asked for.
+    """Open a folder of second moments; sums are read when they are used.
 
     Raises:
-        InputError: no statistics there, of a schema unknown here, or a file is missing.
+        InputError: there are none, their schema is unknown, or a file is missing.
     """
     folder = Path(folder).expanduser()
     path = folder / MANIFEST
@@ -195,7 +195,7 @@ def load(folder: str | Path) -> Statistics:
 
 
 def merge(left: Statistics, right: Statistics) -> Statistics:
-    """The statistics of both data sets together, in memory.
+    """Merge the second moments of two data sets, in memory.
 
     Raises:
         InputError: they are not of the same model, layers and settings.
@@ -223,7 +223,7 @@ HASHES = 2**256
 
 
 def source_of(moments: Moments, file: str = "", digest: str = "") -> Source:
-    """What the manifest says of sums."""
+    """The manifest's entry for sums."""
     square = float(moments.gram.diagonal().sum(dtype=torch.float64))
     return Source(
         weight=moments.weight, tokens=moments.tokens, square=square, energy=moments.energy, file=file,
@@ -232,7 +232,7 @@ def source_of(moments: Moments, file: str = "", digest: str = "") -> Source:
 
 
 def write_moments(path: Path, held: dict[str, Moments]) -> dict[str, str]:
-    """Write sums, the symmetric ones as their upper triangle; what `Source` says of them, SHA-256 by leader."""
+    """Write sums, the symmetric ones as their upper triangle; return their SHA-256 by leader."""
     tensors = {f"{leader}.gram": pack_symmetric(m.gram).cpu().contiguous() for leader, m in held.items()}
     tensors |= {f"{leader}.total": m.total.cpu().contiguous() for leader, m in held.items()}
     write_bytes(path, save(tensors, metadata={"format": "pt"}))
@@ -247,14 +247,14 @@ def _digest(*tensors: Tensor) -> str:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, which makes the folder whole."""
+    """Write the manifest, which completes the folder."""
     write_text(folder / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
 
 
 def own_tensor(file: Any, name: str) -> Tensor:
     """A tensor of an open safetensors file, in memory that torch allocated.
 
-    What safetensors hands out lies wherever the file has it. BLAS rounds differently at another alignment on some
+    A tensor of safetensors lies wherever the file has it. BLAS rounds differently at another alignment on some
     processors, so sums that go on from there would not have the bits of sums that were never interrupted.
     """
     tensor: Tensor = file.get_tensor(name)

@@ -37,7 +37,7 @@ BLOCKS = 1.5
 
 
 class CannotStreamError(Exception):
-    """These sums cannot be handed over a few layers at a time; says why. They can be collected."""
+    """These sums cannot be handed over a few layers at a time, for the reason given. They can be collected."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def stream(plans: Mapping[str, Plan], hand_over: Callable[[Streamed], None]) -> 
             their batches every one is read once. `memory_limit` is what the sums of all sets may take at once; what
             waiting passes hold besides may take as much again. Where it is None: as little as is sensible, and
             everything at once where what waits would take more than the sums of all layers.
-        hand_over: what to do with a part of the layers; the sums are dropped when it returns.
+        hand_over: receives a part of the layers; the sums are dropped when it returns.
 
     Returns:
-        Statistics without sums, for what their manifests say.
+        Second moments without their sums, for their manifests.
 
     Raises:
         InputError: batches without content, no tokens, or values that are not finite.
@@ -151,7 +151,7 @@ class _Parts:
 
     @classmethod
     def of(cls, plan: Plan, outputs: frozenset[str], sets: int) -> _Parts:
-        """None divided yet."""
+        """The division before any layer was met."""
         sizes = {key: features(layer)[key in outputs] for key, layer in plan.layers.items()}
         layers = {key: sets * plan.dtype.itemsize * (size * size + size) for key, size in sizes.items()}
         blocks: dict[str, int] = {}
@@ -168,7 +168,7 @@ class _Parts:
         return [key for key, part in self.number.items() if part == self.current]
 
     def place(self, name: str, *, own: bool) -> None:
-        """Say in which part a layer is that is met for the first time; one without sums of its own, in that in hand."""
+        """Assign a layer that is met for the first time to a part; without sums of its own, to the part in hand."""
         if not own:
             self.number[name] = self.current
             return
@@ -187,7 +187,7 @@ class _Parts:
         self.waiting = 0
 
     def waits(self, one: Pass) -> None:
-        """Count what a waiting pass holds. Where that is too much, let all that is to come be summed up at once.
+        """Count the bytes of a waiting pass. Where they are too many, sum all further layers at once.
 
         Raises:
             CannotStreamError: the limit is the user's.
@@ -208,8 +208,8 @@ class _Waiting(Capture):
     parts: _Parts = field(kw_only=True)
     modes: tuple[Any, ...] = ()
 
-    def kl_monitor(self, name: str, x: Tensor, y: Tensor | None) -> None:
-        """As `Capture`, in this layer's turn."""
+    def observe(self, name: str, x: Tensor, y: Tensor | None) -> None:
+        """As `Capture`, when it is this layer's turn."""
         read = self._reading(name, x)
         if name not in self.parts.number:
             self.parts.place(name, own=read == name)
@@ -223,11 +223,11 @@ class _Waiting(Capture):
             raise CannotStreamError(f"{name} ran again after its sums had been handed over")
         if self.parts.number.get(read) != self.parts.current:
             raise SharingChangedError
-        super().kl_monitor(name, x, y)
+        super().observe(name, x, y)
 
 
 def modes() -> tuple[Any, ...]:
-    """The modes of this thread that change what an operation does."""
+    """The modes of this thread that change the result of an operation."""
     other = torch.accelerator.current_accelerator()
     kinds = ("cpu",) if other is None else ("cpu", other.type)
     cast = [(torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds]
@@ -248,14 +248,14 @@ class _Run:
         self._active = next(iter(captures.values()))
         self._runs = False
 
-    def kl_monitor(self, name: str, x: Tensor, y: Tensor | None) -> None:
-        """One call of a layer by the pass that runs; where none does, who is told of progress runs the model."""
+    def observe(self, name: str, x: Tensor, y: Tensor | None) -> None:
+        """Observe one call of a layer by the pass that runs; with none, a progress callback runs the model itself."""
         if self._runs:
-            self._active.kl_monitor(name, x, y)
+            self._active.observe(name, x, y)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch the base's layers; afterwards no pass waits any more."""
+        """Observe the base's layers; afterwards no pass waits any more."""
         with base_view(self._model), capturing(root_of(self._model), self):
             try:
                 yield
@@ -302,13 +302,13 @@ class _Run:
 
 
 def _copied(given: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model is given, in tensors of our own: whose they are may fill them with the next batch meanwhile."""
+    """The inputs in tensors of our own: the owner of a batch may fill its tensors with the next one meanwhile."""
     theirs = [value for value in batch.values() if isinstance(value, Tensor)]
     return {key: value.clone() if any(value is other for other in theirs) else value for key, value in given.items()}
 
 
 def _reader(layers: Mapping[str, nn.Module], captures: Mapping[str, Capture]) -> Callable[[str, str], Tensor]:
-    """The second moments of what is held now; the last one is remembered, for layers that share it."""
+    """A function that gives second moments of the present sums; the last is cached, for layers that share it."""
     recent: dict[str, tuple[tuple[str, bool], Tensor]] = {}
 
     def read(name: str, key: str) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from retain.errors import InputError
 from retain.recipe import KL
+from retain.records.metric import Metric
 from retain.stats import bounds, planning
 from retain.stats.bounds import NUISANCE_SHARE, Floats
 
@@ -26,11 +27,12 @@ BETTING = "betting test of a bounded mean"
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """What was measured on the control data for one limit.
+class ControlLosses:
+    """The losses on the control data of one limit.
 
     Attributes:
-        name: what may not be lost, for instance a suite.
+        name: of what may not be lost, for instance a suite.
+        metric: the metric in which it would be lost.
         unit: of limit and losses; points are shares here, 0.02 for 2 points.
         limit: the mean loss that is allowed, ≥ 0.
         losses: (n,) base minus tuned, one for each independent unit, positive = lost. For items that come in groups the
@@ -46,6 +48,7 @@ class Evidence:
     """
 
     name: str
+    metric: Metric
     unit: Unit
     limit: float
     losses: Floats
@@ -73,8 +76,8 @@ class Evidence:
             raise InputError(problems)
 
 
-def nats_evidence(name: str, limit: float, losses: Floats, *, signed: bool = False) -> Evidence:
-    """Evidence from losses in nats, cut so that something can be promised.
+def nats_losses(name: str, metric: Metric, limit: float, losses: Floats, *, signed: bool = False) -> ControlLosses:
+    """Losses in nats, cut so that something can be promised.
 
     For a mean of losses without an upper end no finite sample gives a bound (Bahadur and Savage, Ann. Math. Stat. 27,
     1956): one window in a million may hold it all. So each unit's loss is cut at `CLIP_FACTOR` times the limit, and
@@ -82,21 +85,23 @@ def nats_evidence(name: str, limit: float, losses: Floats, *, signed: bool = Fal
     may be, at minus the same, which can only raise the mean.
 
     Args:
-        name: what may not be lost.
+        name: of what may not be lost.
+        metric: the metric in which it would be lost.
         limit: mean loss allowed, nats.
         losses: (n,) nats, one for each window or text.
         signed: the loss may be negative, as a difference of cross-entropies is.
 
     Raises:
-        InputError: as `Evidence`; NaN is refused, not cut.
+        InputError: as `ControlLosses`; NaN is refused, not cut.
     """
     top = CLIP_FACTOR * limit if limit > 0 else LEAST_CLIP
     low = -top if signed else 0.0
     values = np.asarray(losses, dtype=np.float64)
     clipped = int((values > top).sum()) + (int((values < low).sum()) if signed else 0)
     cut = np.clip(values, low, top)
-    return Evidence(
+    return ControlLosses(
         name,
+        metric,
         "nats",
         limit,
         cut,
@@ -110,10 +115,11 @@ def nats_evidence(name: str, limit: float, losses: Floats, *, signed: bool = Fal
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the control data show about one limit at one setting.
+    """What the control data show about one limit at one interpolation coefficient.
 
     Attributes:
-        name: what may not be lost.
+        name: of what may not be lost.
+        metric: the metric in which it would be lost.
         unit: of limit, observed and bound; points are shares.
         limit: the mean loss that is allowed.
         confidence: probability with which a loss of limit or more is not called kept.
@@ -131,6 +137,7 @@ class Certificate:
     """
 
     name: str
+    metric: Metric
     unit: Unit
     limit: float
     confidence: float
@@ -145,13 +152,13 @@ class Certificate:
     fewest: int | None = None
 
 
-def certify(evidence: Evidence, confidence: float) -> Certificate:
-    """Whether the control data show, with this confidence, that the mean loss is below the limit.
+def certify(data: ControlLosses, confidence: float) -> Certificate:
+    """Test whether the control data show, with this confidence, that the mean loss is below the limit.
 
     If it is limit or more, "kept" is said with probability at most 1 − confidence, whatever the data are like.
 
     Args:
-        evidence: losses on control data which neither training nor calibration has seen.
+        data: losses on control data which neither training nor calibration has seen.
         confidence: at least .5 and below 1.
 
     Raises:
@@ -159,15 +166,16 @@ def certify(evidence: Evidence, confidence: float) -> Certificate:
     """
     if not 0.5 <= confidence < 1:
         raise InputError(f"a confidence of {confidence:g} was asked for; give at least 0.5 and below 1, such as 0.95.")
-    losses, limit = np.asarray(evidence.losses, dtype=np.float64), evidence.limit
-    find = _exact if evidence.right_or_wrong else _betting
-    p_value, bound, needed, fewest = find(evidence, losses, confidence)
-    observed = float(losses.mean()) if evidence.uncut is None else evidence.uncut
+    losses, limit = np.asarray(data.losses, dtype=np.float64), data.limit
+    find = _exact if data.right_or_wrong else _betting
+    p_value, bound, needed, fewest = find(data, losses, confidence)
+    observed = float(losses.mean()) if data.uncut is None else data.uncut
     kept = p_value <= 1 - confidence and observed <= limit
     bound = min(bound, limit) if kept else max(bound, limit)  # they differ by rounding only
     return Certificate(
-        name=evidence.name,
-        unit=evidence.unit,
+        name=data.name,
+        metric=data.metric,
+        unit=data.unit,
         limit=limit,
         confidence=confidence,
         n=len(losses),
@@ -175,8 +183,8 @@ def certify(evidence: Evidence, confidence: float) -> Certificate:
         bound=max(bound, observed),
         p_value=p_value,
         kept=kept,
-        method=EXACT if evidence.right_or_wrong else BETTING,
-        clipped=evidence.clipped,
+        method=EXACT if data.right_or_wrong else BETTING,
+        clipped=data.clipped,
         items_needed=None if kept or needed is None or observed >= limit else max(needed, len(losses) + 1),
         fewest=fewest,
     )
@@ -185,23 +193,23 @@ def certify(evidence: Evidence, confidence: float) -> Certificate:
 Found = tuple[float, float, int | None, int | None]
 
 
-def _exact(evidence: Evidence, losses: Floats, confidence: float) -> Found:
-    lost, gained, n, limit = int((losses > 0).sum()), int((losses < 0).sum()), len(losses), evidence.limit
+def _exact(data: ControlLosses, losses: Floats, confidence: float) -> Found:
+    lost, gained, n, limit = int((losses > 0).sum()), int((losses < 0).sum()), len(losses), data.limit
     return (
         bounds.net_loss_p_value(lost, gained, n, limit, NUISANCE_SHARE * (1 - confidence)),
         bounds.net_loss_bound(lost, gained, n, confidence),
-        planning.items_needed(lost, gained, n, limit, confidence),
-        planning.fewest_items(limit, confidence),
+        planning.items_to_certify(lost, gained, n, limit, confidence),
+        planning.fewest_items_to_certify(limit, confidence),
     )
 
 
-def _betting(evidence: Evidence, losses: Floats, confidence: float) -> Found:
-    limit, ends = evidence.limit, (evidence.smallest, evidence.largest)
+def _betting(data: ControlLosses, losses: Floats, confidence: float) -> Found:
+    limit, ends = data.limit, (data.smallest, data.largest)
     return (
         bounds.mean_p_value(losses, limit, *ends),
         bounds.mean_bound(losses, confidence, *ends),
-        planning.units_needed(losses, limit, confidence, *ends),
-        planning.fewest_units(limit, confidence, evidence.largest),
+        planning.units_to_certify(losses, limit, confidence, *ends),
+        planning.fewest_units_to_certify(limit, confidence, data.largest),
     )
 
 
@@ -233,8 +241,8 @@ def fixed_sequence(certificates_by_step: Sequence[Sequence[Certificate]]) -> int
     return failures[0] if failures else len(asked)
 
 
-def plain(certificate: Certificate) -> str:
-    """One sentence for people: what was shown, or could not be, and how many items would settle it."""
+def sentence(certificate: Certificate) -> str:
+    """One sentence: what was shown, or could not be, and how many items would settle it."""
     c = certificate
     data = (
         f"{100 * c.confidence:g}% confidence, {c.n} control {_units(c)}; limit {_amount(c.limit, c.unit, word=False)}"

@@ -1,7 +1,7 @@
-"""Control data: the part of each suite with a limit that certifies it, and that neither training nor the report sees.
+"""Control data: the part of each limited suite that certifies the limit; neither training nor the report sees it.
 
-Groups of items stay together, and held-out text is parted by blocks of paragraphs. The parts are drawn by hashes of
-the content, so they are the same in every run on the same data, whatever the order of the items.
+Groups of items stay together, and held-out text is split by blocks of paragraphs. The parts are drawn by hashes of the
+content, so they are the same in every run on the same data, whatever the order of the items.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from retain.data.item import DataItem
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.recipe import KL
-from retain.stats.planning import fewest_items, fewest_units, items_needed
+from retain.stats.planning import fewest_items_to_certify, fewest_units_to_certify, items_to_certify
 
 SALT = "retain control data, 1"
-"""Hashed with each item; raised if items should fall into other parts than before."""
+"""Hashed with each item; another salt draws other parts."""
 
 BLOCK_CHARACTERS = 600
-"""Least length of a block of held-out text, some 150 tokens: the unit of what is promised of KL."""
+"""Least length of a block of held-out text, some 150 tokens: the unit of a certificate of KL."""
 
 
 class Parts(NamedTuple):
-    """What is reported, and what certifies."""
+    """Evaluation data, which are reported, and control data, which certify."""
 
     evaluation: Suites
     control: Suites
 
 
 def split(suites: Suites, limits: Iterable[str], share: float) -> Parts:
-    """Part the retention suites that have a limit, and the held-out text where `kl` has one; others stay whole.
+    """Split the retention suites that have a limit, and the held-out text where `kl` has one.
 
     Args:
         suites: all that is measured.
@@ -44,7 +44,7 @@ def split(suites: Suites, limits: Iterable[str], share: float) -> Parts:
             each side where there are two.
 
     Returns:
-        The two parts, both with the task, which has no limit.
+        The two parts. What has no limit is in the evaluation data only.
     """
     names = set(limits)
     evaluation, control = [], []
@@ -67,12 +67,12 @@ def split(suites: Suites, limits: Iterable[str], share: float) -> Parts:
 def limit_problems(
     suites: Suites, limits: Mapping[str, float], confidence: float, share: float | None = None
 ) -> list[str]:
-    """A sentence for each limit of what is not measured, or of what has too few items for any promise.
+    """A sentence for each limit of what is not measured, or of what has too few items for any certificate.
 
     Args:
         suites: all that is measured.
         limits: points of retention suites, nats of `kl`.
-        confidence: of the promise.
+        confidence: of the certificates.
         share: of the units that becomes control data; None where all are.
     """
     known = {suite.name: suite for suite in suites.of("keep")}
@@ -89,28 +89,29 @@ def limit_problems(
 
 
 def limit_words(control: Suites, limits: Mapping[str, float], confidence: float) -> list[str]:
-    """A sentence for each limit: the control data there are, and how many a promise takes.
+    """A sentence for each limit: the control data there are, and how many a certificate takes.
 
     Args:
         control: the control data, as `split` gives them.
         limits: points of retention suites, nats of `kl`.
-        confidence: of the promise.
+        confidence: of the certificates.
     """
-    found = {suite.name: len(set(_units(suite.items))) for suite in control.of("keep") if has_limit_in_points(suite)}
+    units = {suite.name: len(set(_units(suite.items))) for suite in control.of("keep") if has_limit_in_points(suite)}
     told = []
     for name, limit in limits.items():
         if name == KL:
             blocks_there = sum(len(blocks(text)) for text in control.held_out_text.values())
-            fewest = fewest_units(limit, confidence, CLIP_FACTOR * limit)
+            fewest = fewest_units_to_certify(limit, confidence, CLIP_FACTOR * limit)
             need = f"; one that does not move needs {fewest}" if fewest else ""
             told.append(f"budget {name}:{limit:g}: {blocks_there} control blocks of text{need}")
-        elif name in found:
-            fewest, likely = fewest_items(limit / 100, confidence), items_needed(1, 1, 200, limit / 100, confidence)
+        elif name in units:
+            fewest = fewest_items_to_certify(limit / 100, confidence)
+            likely = items_to_certify(1, 1, 200, limit / 100, confidence)
             need = f"; a model that loses nothing needs {fewest}" if fewest else "; shown only where it gains"
             more = (
                 f", one that loses and gains one in 200 some {likely} for an even chance" if fewest and likely else ""
             )
-            told.append(f"budget {name}:{limit:g}: {found[name]} control items (or groups){need}{more}")
+            told.append(f"budget {name}:{limit:g}: {units[name]} control items (or groups){need}{more}")
     return told
 
 
@@ -120,10 +121,10 @@ def has_limit_in_points(suite: Suite) -> bool:
 
 
 def _too_few(suite: Suite, limit: float, confidence: float, share: float | None) -> list[str]:
-    """Whether even a model that lost nothing could not be certified; a limit of 0 wants gains, and is let be."""
+    """A sentence if not even a model that lost nothing could be certified; a limit of 0 takes gains, and is let be."""
     units = len(set(_units(suite.items)))
     control = units if share is None else _count(units, share)
-    fewest = fewest_items(limit / 100, confidence) if limit else None
+    fewest = fewest_items_to_certify(limit / 100, confidence) if limit else None
     if units < 2:
         return [f"budget: {suite.name} has one item or group, which cannot be parted; give more."]
     if fewest is None or control >= fewest:
@@ -139,7 +140,7 @@ def _too_little_text(suites: Suites, limit: float, confidence: float, share: flo
         return [f"budget: {KL} is measured on held-out text; give --held-out-text."]
     counts = [len(blocks(text)) for text in suites.held_out_text.values()]
     control = sum(count if share is None else _count(count, share) for count in counts)
-    fewest = fewest_units(limit, confidence, CLIP_FACTOR * limit) if limit else None
+    fewest = fewest_units_to_certify(limit, confidence, CLIP_FACTOR * limit) if limit else None
     if fewest is None or control >= fewest:
         return []
     told = f"with {control} control blocks of held-out text not even a model that did not move could be certified"
@@ -156,12 +157,12 @@ def blocked(texts: Mapping[str, str], most: int) -> dict[str, str]:
 
 
 def _count(units: int, share: float) -> int:
-    """How many of the units become control data."""
+    """The number of units that become control data."""
     return min(max(math.ceil(share * units), 1), max(units - 1, 1))
 
 
 def _units(items: Sequence[DataItem]) -> list[str]:
-    """What stays together: a group, or an item alone (equal items together)."""
+    """The unit of each item: its group, or the item alone (equal items are one unit)."""
     return [f"group {item.group}" if item.group is not None else item.content() for item in items]
 
 
@@ -178,7 +179,7 @@ def _drawn(units: Sequence[str], share: float) -> set[str]:
 
 
 def _split_text(text: str, share: float) -> tuple[str, str]:
-    """What is evaluated, and what is control data; each in the text's order."""
+    """The evaluation and the control part of a text, each in the text's order."""
     found = blocks(text)
     named = [f"{index} {block}" for index, block in enumerate(found)]
     drawn = _drawn(named, share) if len(found) > 1 else set()
@@ -189,7 +190,7 @@ def _split_text(text: str, share: float) -> tuple[str, str]:
 
 
 def blocks(text: str) -> list[str]:
-    """Paragraphs put together to blocks; where a text has none, its lines; where it has no lines either, its words."""
+    """Paragraphs joined to blocks; of a text without paragraphs, its lines; without lines, its words."""
     parts = next((found for pattern in (r"\n\s*\n", r"\n", r"\s+") if len(found := _pieces(text, pattern)) > 3), [text])
     joint = "\n\n" if "\n\n" in text else " "
     found, current = [], ""

@@ -48,7 +48,7 @@ class Estimate:
 
     @property
     def interval(self) -> Interval | None:
-        """What covers both intervals: cautious about the seeds and about the items that happened to be asked."""
+        """The hull of both intervals: cautious about the seeds and about the sample of items."""
         ends = [interval for interval in (self.seeds, self.items) if interval is not None]
         return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
 
@@ -64,7 +64,7 @@ class Group:
 
     @property
     def seeds(self) -> int:
-        """How many different seeds there are; runs of unknown seed stand alone and count as one."""
+        """The number of different seeds; each run of unknown seed counts as one of its own."""
         return len({run.result.seed for run in self.runs})
 
     @property

@@ -1,4 +1,4 @@
-"""Whether runs may be compared at all: what differs between them that should not."""
+"""Cautions about a comparison: differences between its runs that should not be there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENOUGH_SEEDS = 3
 
 
 def comparison_cautions(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
-    """What a reader must know before comparing: first what makes the runs unlike, then what the design leaves open."""
+    """Cautions to read before comparing: first what makes the runs unlike, then what the design leaves open."""
     return [*_unlike_inputs(runs), *_unlike_scores(runs), *_repeated_seeds(groups), *_design(groups)]
 
 
@@ -46,7 +46,7 @@ def _unlike_scores(runs: Sequence[Run]) -> list[str]:
 
 def _unlike_suite(key: Key, scores: Sequence[TaskScore | KeepScore | None]) -> list[str]:
     given = [score for score in scores if score is not None]
-    name = f"{key[0]} ({numbers.metric_words(key[1])})"
+    name = f"{key[0]} ({key[1].title})"
     found = []
     if len(given) < len(scores):
         found.append(f"{name} was measured in {len(given)} of {len(scores)} runs.")
@@ -54,7 +54,7 @@ def _unlike_suite(key: Key, scores: Sequence[TaskScore | KeepScore | None]) -> l
         found.append(f"{name} was measured on different numbers of items.")
     base = [score.base for score in given if score.base is not None]
     if base and max(base) - min(base) > 1e-6 * max(1.0, abs(base[0])):
-        unit = numbers.unit_of(key[1])
+        unit = key[1].unit
         span = f"{numbers.plain(min(base), unit)} to {numbers.plain(max(base), unit)}"
         found.append(f"The base's own score on {name} differs between runs ({span}).")
     return found

@@ -1,4 +1,4 @@
-"""What `retain inspect` found, as plain values: a row an input of statistics, a row a layer of an adapter's start."""
+"""The findings of `retain inspect` as plain values: a row an input, a row an initialised layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class _Row(BaseModel):
 
 
 class InputFacts(_Row):
-    """What one set of texts does at one input x of n numbers; C = E[x xᵀ] a token, with eigenvalues λ.
+    """One set of texts at one input x of n numbers; C = E[x xᵀ] per token, with eigenvalues λ.
 
     Attributes:
         tokens: summed over.
@@ -60,7 +60,7 @@ class InputRow(_Row):
 
 
 class SetRecord(_Row):
-    """Where one set of statistics came from."""
+    """The source of one set of second moments."""
 
     folder: str
     model: str
@@ -84,7 +84,7 @@ class StatisticsView(_Row):
 
 
 class StartRow(_Row):
-    """One layer's row of the note, as `retain.methods.sc_lora.solve.LayerFacts` has it.
+    """One layer's row of the note, as `retain.methods.initialisations.factors.LayerFacts` has it.
 
     Attributes:
         kind: as in `InputRow`.
@@ -123,7 +123,7 @@ View = StatisticsView | StartView
 
 
 def kinds_of(names: Iterable[str]) -> dict[str, str]:
-    """What kind of layer each name means: its last part, or as many parts as tell it from others; numbers left out.
+    """The kind of layer of each name: its last part, or as many parts as tell it from others; numbers left out.
 
     `model.layers.3.mlp.up_proj` is `up_proj`; GPT-2's two `c_proj` are `attn.c_proj` and `mlp.c_proj`.
     """

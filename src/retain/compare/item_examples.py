@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from retain.records import numbers
 from retain.records.items import Item, Side
+from retain.records.metric import Metric
+from retain.records.metrics_table import metric_named
 from retain.records.scores import KeepScore
 
 RIGHT = 0.5
@@ -26,7 +28,7 @@ class Changed:
 
     @property
     def graded(self) -> bool:
-        """Whether the metric is a matter of degree, so that "lost" means "worse"."""
+        """True where the metric is a matter of degree, so that "lost" means "worse"."""
         return self.score.lost is None
 
 
@@ -35,7 +37,9 @@ def changed_items(items: Sequence[Item], score: KeepScore) -> Changed:
     if score.status == "too few items":
         return Changed(score, (), ())
     of_suite = [item for item in items if item.part == "keep" and item.suite == score.name]
-    both = [item for item in of_suite if score.metric in item.base.scores and score.metric in item.tuned.scores]
+    both = [
+        item for item in of_suite if score.metric.name in item.base.scores and score.metric.name in item.tuned.scores
+    ]
     if score.lost is not None:
         lost = [item for item in both if _right(item.base, score) and not _right(item.tuned, score)]
         gained = [item for item in both if _right(item.tuned, score) and not _right(item.base, score)]
@@ -47,12 +51,12 @@ def changed_items(items: Sequence[Item], score: KeepScore) -> Changed:
 
 
 def _right(side: Side, score: KeepScore) -> bool:
-    return side.scores[score.metric] >= RIGHT
+    return side.scores[score.metric.name] >= RIGHT
 
 
 def _improvement(item: Item, score: KeepScore) -> float:
-    change = item.tuned.scores[score.metric] - item.base.scores[score.metric]
-    return change if score.higher_is_better else -change
+    change = item.tuned.scores[score.metric.name] - item.base.scores[score.metric.name]
+    return change if score.metric.higher_is_better else -change
 
 
 def showable(items: Sequence[Item]) -> list[Item]:
@@ -83,19 +87,19 @@ def readable(text: str | None, longest: int) -> str | None:
 MOST_SCORES = 4
 
 
-def side_scores(side: Side, metric: str | None) -> str:
+def side_scores(side: Side, metric: Metric | None) -> str:
     """One side's scores in words, of one metric or of the first; "right" and "wrong" where the score says just that."""
     parts = []
     for name, value in list(side.scores.items())[: None if metric else MOST_SCORES]:
-        if name == metric or metric is None:
-            unit = numbers.unit_of(name)
-            told = {0.0: "wrong", 1.0: "right"}.get(value) if unit == numbers.POINTS else None
-            words = f"{numbers.metric_words(name)} {told or numbers.plain(value, unit)}"
-            parts.append(told if told and metric else words)
+        if metric is None or name == metric.name:
+            shown = metric or metric_named(name) or Metric(name=name)
+            word = {0.0: "wrong", 1.0: "right"}.get(value) if shown.right_or_wrong else None
+            words = f"{shown.title} {word or numbers.plain(value, shown.unit)}"
+            parts.append(word if word and metric else words)
     return ", ".join(parts)
 
 
 def withheld_note(items: Sequence[Item]) -> str:
-    """How many of these items have a text that is not shown; empty where all have one."""
+    """A note on how many of these items have a withheld text; empty where none has."""
     hidden = len(items) - len(showable(items))
     return f"{hidden} withheld: their texts are neither stored nor shown." if hidden else ""

@@ -1,4 +1,4 @@
-"""Which items were lost by how many runs of a comparison."""
+"""The items that runs of a comparison lost, with the number of runs that lost each."""
 
 from __future__ import annotations
 

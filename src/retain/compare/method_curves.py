@@ -28,7 +28,6 @@ from retain.compare.pick import (
     task_keys,
 )
 from retain.compare.trade_off import Point, hypervolume, interpolated, place_at_matched_task, safe_band
-from retain.records import numbers
 from retain.records.base import Interval
 from retain.records.result import Result
 
@@ -38,7 +37,7 @@ FEWEST_RATES = 2
 
 @dataclass(frozen=True)
 class Axis:
-    """What is kept: retention of a suite's first metric, or (no suite) the KL on held-out text.
+    """The measure of retention: that of a suite's first metric, or (no suite) the KL on held-out text.
 
     `lost` is the change that the safe band bounds, as a share, or in nats per token: `sign` turns losses downwards.
     """
@@ -91,7 +90,7 @@ class Line:
 
     @property
     def runs(self) -> int:
-        """How many runs it rests on."""
+        """The number of runs that it rests on."""
         return sum(stop.runs for stop in self.stops)
 
     @property
@@ -142,8 +141,8 @@ def _axes(results: Sequence[Result]) -> list[Axis]:
 
 
 def _share(key: Key) -> float:
-    """What turns a suite's change into a share: what has a retention is one already, unless it is out of 100."""
-    return 0.01 if numbers.unit_of(key[1]) is numbers.HUNDREDTHS else 1.0
+    """The factor that turns a suite's change into a share of the metric's range; 1 where that is not known."""
+    return 1.0 if key[1].span is None else 1.0 / key[1].span
 
 
 def _whole(groups: Sequence[Group], task: Key, axis: Axis) -> Whole | None:

@@ -117,7 +117,7 @@ def _telling_fields(configs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _kinds(configs: Sequence[dict[str, Any]], fields: Sequence[str]) -> int:
-    """How many kinds of configurations there are when only these fields are looked at."""
+    """The number of different configurations when only these fields count."""
     return len({tuple(config_key({"": config.get(field)}) for field in fields) for config in configs})
 
 

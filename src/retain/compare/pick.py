@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from retain.records.base import Interval
 from retain.records.drift_record import Drift
+from retain.records.metric import Metric
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
 
-Key = tuple[str, str]
+Key = tuple[str, Metric]
 """Which figure: the name of a task or suite, and the metric."""
 
 Measured = tuple[float, Interval | None]
@@ -67,7 +68,7 @@ def pick_task_field(key: Key, field: str) -> Pick:
 def sign_of(results: Sequence[Result], key: Key) -> float:
     """1 where a change upwards is better in that task or suite, −1 where it is worse."""
     scores = (task_score(result, key) or keep_score(result, key) for result in results)
-    return next((1.0 if score.higher_is_better else -1.0 for score in scores if score is not None), 1.0)
+    return next((1.0 if score.metric.higher_is_better else -1.0 for score in scores if score is not None), 1.0)
 
 
 def pick_keep(key: Key) -> Pick:

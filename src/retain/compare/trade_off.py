@@ -1,4 +1,4 @@
-"""How methods compare as a whole: area under the front, one axis at equal level of the other, the safe band.
+"""Methods compared as a whole: area under the front, one axis at equal level of the other, the safe band.
 
 A point is (task, retention), more being better on both. One setting of each method mostly compares how much it was
 tuned; these figures compare curves: one method at several learning rates, or several strengths of one adapter.
@@ -49,7 +49,7 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 
 
 def place_at_matched_task(curve: Sequence[Point], task: float) -> Place | None:
-    """Where along its curve a method has its best retention among the places where its task score is `task`.
+    """The place along a method's curve with its best retention among those where its task score is `task`.
 
     See `retention_at_matched_task`; with the place, `interpolated` reads other figures of the same settings.
 

@@ -6,13 +6,13 @@ an adapter's start, another template, dtype or attention would show here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from retain.data.preprocess import Preprocessor
 from retain.evaluate.held_out import Window, base_twice
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Predictions, collect_predictions
+from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
@@ -41,7 +41,7 @@ def run_aa_check(
     preprocessor: Preprocessor,
     suites: Sequence[Suite],
     settings: Settings,
-    answers: Predictions,
+    scores: Mapping[str, Sequence[Mapping[str, float]]],
     events: Events,
     windows: Sequence[Window] = (),
 ) -> AACheck | None:
@@ -52,7 +52,7 @@ def run_aa_check(
         preprocessor: makes inputs.
         suites: what was asked.
         settings: how it was asked.
-        answers: what the base answered first.
+        scores: by suite, the scores of the first answers of the base, in the order of the items.
         events: receives the progress.
         windows: held-out text, of which the base reads a little twice.
     """
@@ -61,7 +61,7 @@ def run_aa_check(
     divergence = None
     if windows and preprocessor.reads_text:
         divergence = base_twice(pair, windows[:WINDOWS], padding_id(preprocessor.tokenizer))
-    found = _ask_again(pair, preprocessor, suites, settings, answers, events)
+    found = _ask_again(pair, preprocessor, suites, settings, scores, events)
     same = divergence is None or divergence <= KL_AT_MOST
     note = found.note if same else CHANGED
     if divergence is None and not found.items:
@@ -74,7 +74,7 @@ def _ask_again(
     preprocessor: Preprocessor,
     suites: Sequence[Suite],
     settings: Settings,
-    answers: Predictions,
+    scores: Mapping[str, Sequence[Mapping[str, float]]],
     events: Events,
 ) -> AACheck:
     chosen = {suite.name: _places(suite, settings.aa_items) for suite in suites}
@@ -100,7 +100,7 @@ def _ask_again(
         allowed += len(suite.items) * task_type.changes_allowed(in_16_bits=short)
         for place, (k, response) in enumerate(zip(chosen[suite.name], again.responses[suite.name], strict=True)):
             now = task_type.score(suite, place, response)
-            first = task_type.score(suite, place, answers.responses[suite.name][k])
+            first = scores[suite.name][k]
             binary = [
                 metric.name for metric in task_type.metrics(suite) if metric.right_or_wrong and metric.name in now
             ]

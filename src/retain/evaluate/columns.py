@@ -1,226 +1,69 @@
-"""From two sides' responses to scores and items: everything paired, item by item, groups of items as units."""
+"""From two sides' responses to items, columns and the rows of the record: everything paired, item by item."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retain.evaluate.held_out import Window, WindowSums
 from retain.evaluate.predictions import Predictions
-from retain.evaluate.scores import calibration_error as calibration
 from retain.evaluate.scores.classification import confusion, paired_summary_interval
-from retain.evaluate.scores.keep import graded_keep_score, keep_score
-from retain.evaluate.scores.task import task_score
-from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.scores.rows import breakdown_row
+from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.table import task_type_of
-from retain.evaluate.tasks.task_type import Metric, Response
+from retain.evaluate.tasks.task_type import Response
 from retain.records.items import Item, Side
-from retain.records.scores import Breakdown, Calibration, KeepScore, ReliabilityBin, TaskScore
-from retain.stats.clusters import named_groups
-from retain.verdict.judge import largest_of
+from retain.records.metric import Metric
+from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE
+from retain.records.scores import Breakdown, TaskScore
+from retain.stats.bootstrap import change_interval
+from retain.verdict.column import Column, column_of_items, scored_by
+from retain.verdict.judge import HELD_OUT_PART, HELD_OUT_TEXT
 
 FEWEST_OF_A_CONDITION = 10
 """A part of a suite with fewer items is not shown by itself."""
 
 
 @dataclass(frozen=True)
-class Column:
-    """One metric of one suite on both sides, for the items that have it.
+class PairedSuite:
+    """A suite as both sides answered it.
 
     Attributes:
-        metric: which.
-        places: (n,) the items' places in the suite.
-        base: (n,) values before.
-        tuned: (n,) after.
-        weights: (n,) what each counts, or None for one.
-        groups: (n,) what each belongs to, or None where each stands alone.
+        suite: its items as they were asked.
+        base: the base's responses, in the items' order.
+        tuned: the tuned model's.
+        items: each item with both answers and all scores, as the record has it.
+        columns: every metric that some item has on both sides, the one that decides first.
     """
 
-    metric: Metric
-    places: NDArray[np.int64]
-    base: NDArray[np.float64]
-    tuned: NDArray[np.float64]
-    weights: NDArray[np.float64] | None
-    groups: list[str] | None
-
-    @property
-    def chance(self) -> NDArray[np.float64]:
-        """(n,) probability of guessing right."""
-        given = np.asarray(self.metric.chance or [0.0] * (int(self.places.max()) + 1), dtype=np.float64)
-        return given[self.places]
+    suite: Suite
+    base: tuple[Response, ...]
+    tuned: tuple[Response, ...]
+    items: tuple[Item, ...]
+    columns: tuple[Column, ...]
 
 
-def columns(suite: Suite, base: Predictions, tuned: Predictions) -> list[Column]:
-    """Every metric of a suite that some item has on both sides."""
+def paired(suite: Suite, base: Predictions, tuned: Predictions) -> PairedSuite:
+    """Score every item of a suite on both sides, once."""
+    metrics = task_type_of(suite).metrics(suite)
+    sides = base.responses[suite.name], tuned.responses[suite.name]
+    items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""}))
+    columns = tuple(
+        column_of_items(suite.name, metric, items, _mean_chance(items, metric, chance))
+        for metric, chance in metrics.items()
+        if scored_by(items, metric)
+    )
+    return PairedSuite(suite, *sides, items, columns)
+
+
+def _items(suite: Suite, sides: tuple[Sequence[Response], Sequence[Response]], weights: set[str]) -> Iterator[Item]:
+    """Every item with both answers and both scores; texts are left out where the task type withholds them."""
     task_type = task_type_of(suite)
-    before, after = (_scores(suite, side.responses[suite.name]) for side in (base, tuned))
-    found = []
-    for metric in task_type.metrics(suite):
-        places = [k for k, (one, other) in enumerate(zip(before, after, strict=True)) if _has(metric, one, other)]
-        if not places:
-            continue
-        weigh = task_type.weights.get(metric.name)
-        responses = base.responses[suite.name]
-        groups = [suite.items[k].group for k in places]
-        found.append(
-            Column(
-                metric,
-                np.asarray(places),
-                np.asarray([before[k][metric.name] for k in places], dtype=np.float64),
-                np.asarray([after[k][metric.name] for k in places], dtype=np.float64),
-                None if weigh is None else np.asarray([responses[k].values[weigh] for k in places]),
-                named_groups(groups),
-            )
-        )
-    return found
-
-
-def task_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[TaskScore]:
-    """What was learned, by each metric; for classes also macro-F1 and Matthews' correlation."""
-    scores = [
-        task_score(
-            suite.name,
-            column.metric.name,
-            higher_is_better=column.metric.higher_is_better,
-            base=column.base,
-            tuned=column.tuned,
-            weights=column.weights,
-            groups=column.groups,
-            generator=np.random.default_rng(settings.seed),
-        )
-        for column in columns(suite, base, tuned)
-    ]
-    return scores + _set_scores(suite, settings, base, tuned)
-
-
-def _set_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[TaskScore]:
-    """Scores of a whole suite, from its confusion tables."""
-    metrics = task_type_of(suite).set_metrics
-    if not metrics:
-        return []
-    truth = np.asarray(task_type_of(suite).truth(suite))
-    before, after = (np.asarray([r.answer for r in side.responses[suite.name]]) for side in (base, tuned))
-    return [
-        TaskScore(
-            name=suite.name,
-            metric=name,
-            higher_is_better=True,
-            n=len(truth),
-            base=float(table(confusion(truth, before))),
-            tuned=float(table(confusion(truth, after))),
-            interval=paired_summary_interval(table, truth, before, after, np.random.default_rng(settings.seed)),
-        )
-        for name, table in metrics.items()
-    ]
-
-
-def keep_scores(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[KeepScore]:
-    """What was kept, by each metric; the one that a verdict rests on first."""
-    scores = []
-    for column in columns(suite, base, tuned):
-        generator = np.random.default_rng(settings.seed)
-        if column.metric.right_or_wrong:
-            scores.append(
-                keep_score(
-                    suite.name,
-                    column.base == 1,
-                    column.tuned == 1,
-                    column.chance,
-                    generator,
-                    metric=column.metric.name,
-                    groups=column.groups,
-                )
-            )
-        else:
-            scores.append(
-                graded_keep_score(
-                    suite.name,
-                    column.metric.name,
-                    column.base,
-                    column.tuned,
-                    generator,
-                    higher_is_better=column.metric.higher_is_better,
-                    weights=column.weights,
-                    groups=column.groups,
-                    largest=largest_of(column.metric.name, column.base, column.tuned),
-                )
-            )
-    return scores
-
-
-def breakdowns(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[Breakdown]:
-    """The first metric on the parts of a suite that share a condition; none where all items do."""
-    conditions = [item.condition for item in suite.items]
-    if len(set(conditions) - {None}) < 2:
-        return []
-    column = columns(suite, base, tuned)[0]
-    labels = np.asarray([conditions[place] or "(none)" for place in column.places])
-    found = []
-    for condition in dict.fromkeys(labels.tolist()):
-        part = labels == condition
-        if part.sum() < FEWEST_OF_A_CONDITION:
-            continue
-        score = task_score(
-            suite.name,
-            column.metric.name,
-            higher_is_better=column.metric.higher_is_better,
-            base=column.base[part],
-            tuned=column.tuned[part],
-            weights=None if column.weights is None else column.weights[part],
-            groups=None if column.groups is None else [column.groups[place] for place in np.flatnonzero(part)],
-            generator=np.random.default_rng(settings.seed),
-        )
-        found.append(
-            Breakdown(
-                suite=suite.name,
-                metric=score.metric,
-                condition=condition,
-                n=score.n,
-                base=score.base,
-                tuned=score.tuned,
-                interval=score.interval,
-            )
-        )
-    return found
-
-
-def calibrations(suite: Suite, settings: Settings, base: Predictions, tuned: Predictions) -> list[Calibration]:
-    """How well each side's probabilities fit its hits, for classes."""
-    found = []
-    sides: tuple[tuple[Literal["base", "tuned"], Predictions], ...] = (("base", base), ("tuned", tuned))
-    for name, side in sides:
-        known = task_type_of(suite).probabilities(side.responses[suite.name])
-        if known is None or len(known.truth) < FEWEST_OF_A_CONDITION:
-            continue
-        probabilities, truth = known.probabilities, known.truth
-        found.append(
-            Calibration(
-                suite=suite.name,
-                side=name,
-                n=len(truth),
-                ece=calibration.ece(probabilities, truth),
-                ece_interval=calibration.ece_interval(probabilities, truth, np.random.default_rng(settings.seed)),
-                brier=calibration.brier(probabilities, truth),
-                nll=calibration.nll(probabilities, truth),
-                bins=tuple(
-                    ReliabilityBin(confidence=part.confidence, accuracy=part.accuracy, n=part.n)
-                    for part in calibration.reliability_bins(probabilities, truth)
-                ),
-            )
-        )
-    return found
-
-
-def suite_items(suite: Suite, base: Predictions, tuned: Predictions) -> Iterator[Item]:
-    """Every item of a suite with both answers and both scores; texts are left out where the kind withholds them."""
-    task_type = task_type_of(suite)
-    before, after = (side.responses[suite.name] for side in (base, tuned))
     for index, item in enumerate(suite.items):
         question, expected = task_type.show(item)
+        base, tuned = (_side(suite, index, side[index], weights) for side in sides)
         yield Item(
             part=suite.part,
             suite=suite.name,
@@ -230,82 +73,102 @@ def suite_items(suite: Suite, base: Predictions, tuned: Predictions) -> Iterator
             withheld=task_type.withheld,
             question=question,
             expected=expected,
-            base=_side(suite, index, before[index]),
-            tuned=_side(suite, index, after[index]),
+            base=base,
+            tuned=tuned,
         )
 
 
+def _side(suite: Suite, index: int, response: Response, weights: set[str]) -> Side:
+    scores = task_type_of(suite).score(suite, index, response)
+    weighing = {name: response.values[name] for name in sorted(weights) if name in response.values}
+    return Side(answer=response.answer, scores={**scores, **weighing})
+
+
+def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float]) -> float:
+    """Mean probability of guessing right over the items that have the metric; 0 for what cannot be guessed."""
+    return float(np.mean([chance[item.index] for item in scored_by(items, metric)])) if chance else 0.0
+
+
+def set_scores(found: PairedSuite, seed: int) -> list[TaskScore]:
+    """Scores of a whole suite, from its confusion tables."""
+    task_type = task_type_of(found.suite)
+    if not task_type.set_metrics:
+        return []
+    truth = np.asarray(task_type.truth(found.suite))
+    before, after = (np.asarray([response.answer for response in side]) for side in (found.base, found.tuned))
+    return [
+        TaskScore(
+            name=found.suite.name,
+            metric=metric,
+            n=len(truth),
+            base=float(score(confusion(truth, before))),
+            tuned=float(score(confusion(truth, after))),
+            interval=paired_summary_interval(score, truth, before, after, np.random.default_rng(seed)),
+        )
+        for metric, score in task_type.set_metrics.items()
+    ]
+
+
+def breakdowns(found: PairedSuite, seed: int) -> list[Breakdown]:
+    """The first metric on the parts of a suite that share a condition; none where all items do."""
+    if len({item.condition for item in found.items} - {None}) < 2 or not found.columns:
+        return []
+    column = found.columns[0]
+    labels = np.asarray([item.condition or "(none)" for item in scored_by(found.items, column.metric)])
+    parts = ((condition, labels == condition) for condition in dict.fromkeys(labels.tolist()))
+    return [
+        breakdown_row(column.where(part), condition, seed)
+        for condition, part in parts
+        if part.sum() >= FEWEST_OF_A_CONDITION
+    ]
+
+
 def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: WindowSums) -> Iterator[Item]:
-    """The windows of held-out text with what both models made of them."""
+    """The windows of held-out text with both models' figures."""
     for index, (window, text) in enumerate(zip(windows, texts, strict=True)):
         tokens = sums.tokens[index]
         yield Item(
-            part="held_out_text",
-            suite="held_out_text",
+            part=HELD_OUT_PART,
+            suite=HELD_OUT_TEXT,
             index=index,
             condition=window.domain or None,
             question=text,
-            base=Side(scores={"cross_entropy_nats_per_token": sums.base_nll[index] / tokens, "tokens": float(tokens)}),
+            base=Side(scores={CROSS_ENTROPY.name: sums.base_nll[index] / tokens, "tokens": float(tokens)}),
             tuned=Side(
                 scores={
-                    "cross_entropy_nats_per_token": sums.tuned_nll[index] / tokens,
-                    "kl_nats_per_token": sums.kl[index] / tokens,
-                    "churn": sums.churn[index] / tokens,
+                    CROSS_ENTROPY.name: sums.tuned_nll[index] / tokens,
+                    KL_DIVERGENCE.name: sums.kl[index] / tokens,
+                    CHURN.name: sums.churn[index] / tokens,
                     "tokens": float(tokens),
                 }
             ),
         )
 
 
-def _side(suite: Suite, index: int, response: Response) -> Side:
-    task_type = task_type_of(suite)
-    scores = task_type.score(suite, index, response)
-    weights = {name: response.values[name] for name in task_type.weights.values() if name in response.values}
-    return Side(answer=response.answer, scores={**scores, **weights})
+def domain_breakdowns(
+    windows: Sequence[Window], sums: WindowSums, columns: Sequence[Column], seed: int
+) -> list[Breakdown]:
+    """Cross-entropy, KL and churn of the held-out text domain by domain, where there are several.
 
-
-def _scores(suite: Suite, responses: Sequence[Response]) -> list[dict[str, float]]:
-    task_type = task_type_of(suite)
-    return [task_type.score(suite, index, response) for index, response in enumerate(responses)]
-
-
-def _has(metric: Metric, one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return metric.name in one and metric.name in other
-
-
-def domains(windows: Sequence[Window], sums: WindowSums, settings: Settings) -> list[Breakdown]:
-    """Cross-entropy and KL of the held-out text domain by domain, where there are several."""
+    Args:
+        windows: the windows of all domains.
+        sums: of the windows.
+        columns: the cross-entropy of each domain, in the order in which the domains first appear.
+        seed: of the resamples.
+    """
     labels = np.asarray([window.domain for window in windows])
     found = []
-    for domain in dict.fromkeys(labels.tolist()):
+    for domain, column in zip(dict.fromkeys(labels.tolist()), columns, strict=True):
         part = labels == domain
         if not domain or part.sum() < 2:
             continue
         tokens = sums.column("tokens")[part]
-        pairs = {
-            "cross_entropy_nats_per_token": (sums.column("base_nll")[part], sums.column("tuned_nll")[part]),
-            "kl_nats_per_token": (np.zeros(int(part.sum())), sums.column("kl")[part]),
-            "churn": (np.zeros(int(part.sum())), sums.column("churn")[part]),
-        }
-        for metric, (base, tuned) in pairs.items():
-            score = task_score(
-                "held_out_text",
-                metric,
-                higher_is_better=False,
-                base=base / tokens,
-                tuned=tuned / tokens,
-                weights=tokens,
-                generator=np.random.default_rng(settings.seed),
-            )
-            found.append(
-                Breakdown(
-                    suite="held_out_text",
-                    metric=metric,
-                    condition=domain,
-                    n=score.n,
-                    base=score.base,
-                    tuned=score.tuned,
-                    interval=score.interval,
-                )
-            )
+        row = breakdown_row(column, domain, seed).model_copy(update={"suite": HELD_OUT_TEXT})
+        found.append(row)
+        for metric, name in ((KL_DIVERGENCE, "kl"), (CHURN, "churn")):
+            distance = sums.column(name)[part] / tokens
+            interval = change_interval(np.zeros_like(distance), distance, np.random.default_rng(seed), tokens)
+            mean = float(np.average(distance, weights=tokens))
+            figures = {"metric": metric, "base": 0.0, "tuned": mean, "interval": interval}
+            found.append(row.model_copy(update=figures))
     return found

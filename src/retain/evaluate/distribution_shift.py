@@ -15,6 +15,7 @@ from retain.evaluate.scores import shift
 from retain.evaluate.tasks.table import TASK_TYPES
 from retain.records.base import Interval
 from retain.records.items import Item
+from retain.records.metrics_table import ACCURACY
 from retain.records.result import SuiteFacts
 from retain.records.scores import Shift
 from retain.stats.bootstrap import FEW_CHANGED
@@ -23,7 +24,6 @@ from retain.stats.clusters import Groups, cluster_changes, cluster_interval, nam
 KINDS = frozenset(CORRUPTIONS) | {"glass_blur", "snow", "frost", "speckle_noise", "gaussian_blur", "spatter"}
 """Every kind of ImageNet-C: ours, the three that we leave out, and its three extra ones."""
 
-ACCURACY = "accuracy"
 _CORRUPTED = re.compile(r"(?P<kind>.+)/(?P<severity>[1-5])")
 
 Right = NDArray[np.bool_]
@@ -45,7 +45,7 @@ def measured_shifts(items: Iterable[Item], suites: Sequence[SuiteFacts], seed: i
     """
     own: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in items:
-        if ACCURACY in item.base.scores and ACCURACY in item.tuned.scores:
+        if ACCURACY.name in item.base.scores and ACCURACY.name in item.tuned.scores:
             own[item.part, item.suite].append(item)
     classed = [
         (facts, of)
@@ -75,7 +75,7 @@ def _classes(items: Sequence[Item]) -> set[str | None]:
 
 
 def _right(items: Sequence[Item]) -> Sides:
-    before, after = ([getattr(item, side).scores[ACCURACY] == 1 for item in items] for side in ("base", "tuned"))
+    before, after = ([getattr(item, side).scores[ACCURACY.name] == 1 for item in items] for side in ("base", "tuned"))
     return np.asarray(before), np.asarray(after)
 
 

@@ -1,4 +1,4 @@
-"""Putting texts or images to a model: probabilities of classes, and features. One side at a time, in eval mode."""
+"""Class probabilities and features of texts or images, of one model at a time in eval mode."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def log_probabilities(
         model: with a classification head.
         preprocessor: makes inputs of items.
         items: labelled texts or images.
-        batch_size: items put at once.
-        tick: told how many are done.
-        input_hash: notes what was put.
+        batch_size: items in a batch.
+        tick: called with the number of items just done.
+        input_hash: covers the inputs.
     """
 
     def read(inputs: Inputs) -> Tensor:
@@ -79,8 +79,8 @@ def pooled(hidden: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _body(model: Any) -> Any:
-    whole = getattr(model, "get_base_model", lambda: model)()
-    return getattr(whole, "base_model", whole)
+    root = getattr(model, "get_base_model", lambda: model)()
+    return getattr(root, "base_model", root)
 
 
 def _in_batches(

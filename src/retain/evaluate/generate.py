@@ -1,4 +1,4 @@
-"""Putting sequences to a model: log-likelihoods of given text, and greedy answers. One side at a time, in eval mode."""
+"""Log-likelihoods of given text, and greedy generation, of one model at a time in eval mode."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEUTRAL: dict[str, Any] = {
 """Greedy decoding and nothing else, whatever a model's own generation settings say."""
 
 Tick = Callable[[int], None]
-"""Called with the number of sequences just done, to move a progress bar."""
+"""Called with the number of sequences just done, to report progress."""
 
 
 def score_nll(
@@ -48,8 +48,7 @@ def score_nll(
 ) -> list[float]:
     """Negative log-likelihood in nats of each row's scored part, given what precedes it, summed over its tokens.
 
-    Rows are put to the model in batches of like length (less padding), the same batches for every model; the ledger
-    notes them.
+    Rows are batched by length (less padding), in the same batches for every model; the input hash covers them.
     """
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
     sums = [0.0] * len(rows)
@@ -95,16 +94,16 @@ def write_answers(
     *,
     first_line: bool = False,
 ) -> list[str]:
-    """Each prompt's greedy continuation, as text without special tokens, until the model ends it or it is too long.
+    """Generate each prompt's greedy continuation, as text without special tokens, up to an end token or a length.
 
     Args:
         model: a causal language model.
         tokenizer: its tokenizer.
         prompts: token ids.
         max_new_tokens: longest answer.
-        batch_size: prompts put at once, of like length.
-        tick: told how many are done.
-        input_hash: notes the prompts, and the tokens that end an answer: these may differ from model to model.
+        batch_size: prompts in a batch, of like length.
+        tick: called with the number of prompts just done.
+        input_hash: covers the prompts, and the tokens that end an answer: these may differ from model to model.
         first_line: keep the first line that holds anything, for prompts that are text to go on with.
     """
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
@@ -121,7 +120,7 @@ def write_answers(
         if input_hash is not None:
             input_hash.add(input_ids=inputs, attention_mask=mask)
         with evaluating(model):
-            whole = model.generate(
+            sequences = model.generate(
                 input_ids=inputs,
                 attention_mask=mask,
                 max_new_tokens=max_new_tokens,
@@ -129,7 +128,7 @@ def write_answers(
                 eos_token_id=ends or None,
                 **NEUTRAL,
             )
-        texts = tokenizer.batch_decode(whole[:, inputs.shape[1] :], skip_special_tokens=True)
+        texts = tokenizer.batch_decode(sequences[:, inputs.shape[1] :], skip_special_tokens=True)
         for index, text in zip(chosen, texts, strict=True):
             answers[index] = text.strip().split("\n", 1)[0].strip() if first_line else text.strip()
         tick(len(chosen))
@@ -137,7 +136,7 @@ def write_answers(
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end an answer: the tokenizer's, and those of the model's own settings (as a chat template's)."""
+    """The tokens that end an answer: the tokenizer's, and those of the model's own settings (for a chat template)."""
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     given = own if isinstance(own, (list, tuple)) else [own]
     return sorted({int(token) for token in (*given, tokenizer.eos_token_id) if token is not None})

@@ -1,4 +1,4 @@
-"""One side's responses to every item: collected once for the base and once for each tuned model; plain values."""
+"""Predictions: one model's responses to every item, as plain values; collected once for each side."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from retain.records.result import Conditions
 
 
 class Predictions(BaseModel):
-    """What one model said.
+    """The responses of one model.
 
     Attributes:
         responses: for each suite, its responses in the items' order.
         truncated: for each suite, how many items were longer than the longest sequence allowed.
-        conditions: how it was asked.
+        conditions: under which they were collected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,39 +38,39 @@ class Predictions(BaseModel):
 def collect_predictions(
     model: Any, preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings, events: Events, label: str
 ) -> Predictions:
-    """Put every item of every suite to a model.
+    """Collect the responses of a model to every item of every suite.
 
     Args:
         model: as it stands (adapter on or off is the caller's choice).
         preprocessor: makes its inputs.
         suites: the items.
-        settings: how they are put; the same for both sides.
+        settings: how items become inputs; the same for both sides.
         events: receives the progress.
-        label: whose answers these are, for the bar.
+        label: names the model in the progress.
 
     Raises:
-        InputError: the items of a suite cannot be asked together, see `suite_problems`.
+        InputError: the items of a suite cannot be measured together, see `suite_problems`.
     """
     problems = [problem for suite in suites for problem in suite_problems(suite)]
     if problems:
         raise InputError(problems)
-    bar = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
-    predictor = Predictor(model, preprocessor, settings, bar.advance)
-    predicted = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
+    task = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
+    predictor = Predictor(model, preprocessor, settings, task.advance)
+    found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
     return Predictions(
-        responses={name: found.responses for name, found in predicted.items()},
-        truncated={name: found.truncated for name, found in predicted.items()},
+        responses={name: one.responses for name, one in found.items()},
+        truncated={name: one.truncated for name, one in found.items()},
         conditions=conditions(model, preprocessor, predictor.input_hash.hash()),
     )
 
 
 def conditions(model: Any, preprocessor: Preprocessor, input_hash: str) -> Conditions:
-    """How a model is asked here."""
-    whole = getattr(model, "get_base_model", lambda: model)()
+    """The conditions under which a model responds here."""
+    root = getattr(model, "get_base_model", lambda: model)()
     return Conditions(
         engine=engine(),
-        dtype=str(getattr(whole, "dtype", "")).removeprefix("torch."),
-        attention=str(getattr(whole.config, "_attn_implementation", "")),
+        dtype=str(getattr(root, "dtype", "")).removeprefix("torch."),
+        attention=str(getattr(root.config, "_attn_implementation", "")),
         device=device_of(model).type,
         preprocessor_hash=preprocessor.identity(),
         input_hash=input_hash,
@@ -78,5 +78,5 @@ def conditions(model: Any, preprocessor: Preprocessor, input_hash: str) -> Condi
 
 
 def engine() -> str:
-    """What runs the models."""
+    """The versions of the libraries that run the models."""
     return f"transformers {version('transformers')}, torch {version('torch')}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from retain.evaluate.pair import carries_base
 from retain.hf.adapters.accelerate import accelerate, has_lora
 from retain.hf.adapters.attach import attach
 from retain.hf.adapters.initialise import note_of
+from retain.hf.adapters.save import save_weights
 from retain.hf.models.describe import adapter_config, parameter_counts
 from retain.hf.models.head import BASE_HEAD, is_classifier, save_head
 from retain.hf.models.inference import padding_id
@@ -32,8 +32,9 @@ from retain.jobs.inputs.prepare import adapter_fields
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained
+from retain.jobs.stopwatch import Stopwatch
 from retain.methods import lookup
-from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
+from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.train.loop import TrainingSet, train
 
 
@@ -63,11 +64,11 @@ def train_or_load(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
 def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     """Train the base, write the weights, and give the trained model."""
     recipe, dtype, has_head = run.recipe, base.dtype, is_classifier(base)
-    began = time.perf_counter()
-    attach_method, notes = _attachment(run, base, base_hash)
-    set_seed(recipe.seed)
-    model = attach_method()
-    seconds = time.perf_counter() - began if lookup.is_data_driven(run.method) else 0.0
+    with Stopwatch() as initialising:
+        attach_method, notes = _attachment(run, base, base_hash)
+        set_seed(recipe.seed)
+        model = attach_method()
+    seconds = initialising.seconds if lookup.is_data_driven(run.method) else 0.0
     if recipe.budget and run.method != "full":
         ensure_scalable(model)
     trainable, total = parameter_counts(model)
@@ -171,7 +172,7 @@ def _teacher(run: Run, model: Any) -> Any:
 
 def _save(run: Run, model: Any, path: Path, labels: Sequence[str]) -> None:
     """Write what was trained; beside a classifier's, the head that the base was measured with."""
-    model.save_pretrained(path)
+    save_weights(model, path)
     preprocessor, fitted = run.preprocessor, run.head_folder / BASE_HEAD
     preprocessor.save(path)
     if labels and is_adapted(model):

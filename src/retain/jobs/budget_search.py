@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from retain.budget.certify import Certificate, certify, fixed_sequence, plain
-from retain.budget.evidence import kl_evidence, suite_evidence
+from retain.budget.certify import Certificate, ControlLosses, certify, fixed_sequence, sentence
+from retain.budget.control_losses import kl_losses, suite_losses
 from retain.budget.split import blocked
 from retain.data.preprocess import Preprocessor
 from retain.data.rows import evenly
-from retain.evaluate.columns import columns
+from retain.errors import InputError
+from retain.evaluate.columns import paired
 from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions
-from retain.evaluate.scores.task import task_score
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
 from retain.events import Events
@@ -28,6 +28,9 @@ from retain.hf.models.inference import padding_id
 from retain.hf.scaling import scaled
 from retain.recipe import KL, BudgetOptions
 from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
+from retain.records.metrics_table import KL_DIVERGENCE
+from retain.verdict.column import Column
+from retain.verdict.evidence import evaluate
 
 WINDOW = 128
 """Tokens of a window of control text, fewer than in the report: a block of text has about one window."""
@@ -159,16 +162,22 @@ class Step:
     @cached_property
     def certificates(self) -> dict[str, Certificate]:
         """The certificate of each limit, by its name."""
-        suites = {suite.name: suite for suite in self.job.control.all}
         return {
-            name: certify(
-                kl_evidence(self.sums, [window.domain for window in self.windows], limit)
-                if name == KL
-                else suite_evidence(suites[name], self.base, self.tuned, limit),
-                self.job.confidence,
-            )
-            for name, limit in self.job.limits.items()
+            name: certify(self._losses(name, limit), self.job.confidence) for name, limit in self.job.limits.items()
         }
+
+    def _losses(self, name: str, limit: float) -> ControlLosses:
+        if name == KL:
+            return kl_losses(self.sums, [window.domain for window in self.windows], limit)
+        if name not in self.columns:
+            raise InputError(f"budget: {name} has no item that both models were scored on.")
+        return suite_losses(self.columns[name], limit)
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """The deciding metric of each suite of which some item was scored on both sides."""
+        found = (paired(suite, self.base, self.tuned) for suite in (*self.job.task, *self.job.control.all))
+        return {one.suite.name: one.columns[0] for one in found if one.columns}
 
     @property
     def kept(self) -> bool:
@@ -178,49 +187,31 @@ class Step:
     def points(self) -> list[ScalingPoint]:
         """The points of the curve at this coefficient: one a suite, and one of the held-out text."""
         suites = (*self.job.task, *self.job.control.all)
-        points = [self._suite_point(suite) for suite in suites if columns(suite, self.base, self.tuned)]
+        points = [self._suite_point(suite) for suite in suites if suite.name in self.columns]
         return [*points, self._kl_point()] if self.sums.tokens else points
 
     def _suite_point(self, suite: Suite) -> ScalingPoint:
-        column = columns(suite, self.base, self.tuned)[0]
-        score = task_score(
-            suite.name,
-            column.metric.name,
-            column.metric.higher_is_better,
-            column.base,
-            column.tuned,
-            generator=np.random.default_rng(self.job.settings.seed),
-            weights=column.weights,
-            groups=column.groups,
-        )
-        low, high = score.interval
+        evidence = evaluate(self.columns[suite.name], np.random.default_rng(self.job.settings.seed))
         return ScalingPoint(
             alpha=self.alpha,
             part=suite.part,
             name=suite.name,
-            metric=score.metric,
-            n=score.n,
-            base=score.base,
-            tuned=score.tuned,
-            loss=-score.gain,
-            interval=(-high, -low) if score.higher_is_better else (low, high),
+            metric=evidence.metric,
+            n=evidence.n,
+            base=evidence.base,
+            tuned=evidence.tuned,
+            loss=evidence.loss,
+            interval=evidence.loss_interval,
             **self._certified(suite.name),
         )
 
     def _kl_point(self) -> ScalingPoint:
-        found = drift_summary(
-            self.sums.column("base_nll"),
-            self.sums.column("tuned_nll"),
-            self.sums.column("kl"),
-            self.sums.column("churn"),
-            self.sums.column("tokens"),
-            np.random.default_rng(self.job.settings.seed),
-        )
+        found = drift_summary(self.sums, np.random.default_rng(self.job.settings.seed))
         return ScalingPoint(
             alpha=self.alpha,
-            part="held_out_text",
+            part="held-out",
             name=KL,
-            metric="kl_nats_per_token",
+            metric=KL_DIVERGENCE,
             n=len(self.sums.tokens),
             base=0.0,
             tuned=found.kl_nats_per_token or 0.0,
@@ -297,7 +288,7 @@ def _step(
 
 def _in_the_way(step: Step) -> str:
     """A note on the limits that this step could not be shown to keep, and on what would settle them."""
-    missed = " ".join(plain(one) for one in step.certificates.values() if not one.kept)
+    missed = " ".join(sentence(one) for one in step.certificates.values() if not one.kept)
     return f"More of the update, α = {step.alpha:g}, was not delivered. {missed}"
 
 
@@ -305,6 +296,7 @@ def _record(certificate: Certificate) -> BudgetRecord:
     scale = 100.0 if certificate.unit == "points" else 1.0
     return BudgetRecord(
         name=certificate.name,
+        metric=certificate.metric,
         limit=certificate.limit * scale,
         unit=certificate.unit,
         confidence=certificate.confidence,
@@ -316,5 +308,5 @@ def _record(certificate: Certificate) -> BudgetRecord:
         method=certificate.method,
         clipped=certificate.clipped,
         items_needed=certificate.items_needed,
-        told=plain(certificate),
+        message=sentence(certificate),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.continue_run import note_origin, origin_predictions
 from retain.jobs.run import Run
 from retain.jobs.scale import write_setting
+from retain.jobs.stopwatch import Stopwatch
 from retain.records.files import write_text
 
 
@@ -44,10 +44,9 @@ def deliver(run: Run, pair: Pair) -> Delivered:
     """
     if not run.recipe.budget:
         return Delivered(pair)
-    began = time.perf_counter()
-    outcome = _outcome(run, pair)
-    seconds = time.perf_counter() - began
-    alpha = outcome.scaling.alpha
+    with Stopwatch() as searching:
+        outcome = _outcome(run, pair)
+    seconds, alpha = searching.seconds, outcome.scaling.alpha
     if alpha == 1:
         return Delivered(pair, outcome, seconds)
     if alpha == 0:

@@ -1,4 +1,4 @@
-"""Look into what was calibrated: folders of statistics, or the note beside an adapter that began where texts said."""
+"""Inspection of a calibration: folders of second moments, or the note beside an adapter initialised from data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from retain.compare.inspection_rows import (
 )
 from retain.errors import InputError
 from retain.events import Events
-from retain.hf.adapters.initialise import NOTE, read_note
+from retain.hf.adapters.initialise import NOTE, NOTE_SCHEMA, read_note
 from retain.linalg.eigenspace import DENSE_LIMIT, top_eigenspace
 from retain.linalg.subspaces import subspace_overlap
 
@@ -38,16 +38,15 @@ SPECTRUM_HEAD = 64
 """Eigenvalues that are kept of each input."""
 
 PARTS = ("learn", "keep")
-NOTE_SCHEMA = "retain.start/1"
 ADAPTER = "adapter_config.json"
 
 
 def inspect(path: str | Path, rank: int, events: Events) -> View:
-    """What a folder of statistics, or an adapter's note, says of a model and its texts.
+    """The facts of a folder of second moments, or of an adapter's note, for the report.
 
     Args:
-        path: what `retain calibrate` wrote, one of its sets, an adapter, or a run with an adapter in it.
-        rank: how many leading directions of both sets are compared; used for statistics only.
+        path: a folder that `retain calibrate` wrote, one of its sets, an adapter, or a run with an adapter in it.
+        rank: number of leading directions of both sets that are compared; used for second moments only.
         events: receives the progress.
 
     Raises:
@@ -68,7 +67,7 @@ def inspect(path: str | Path, rank: int, events: Events) -> View:
 
 
 def _sets(folder: Path) -> dict[str, Path]:
-    """The sets of statistics in a folder, by their part; the folder itself where it is one."""
+    """The sets of second moments in a folder, by their part; the folder itself where it is one."""
     if (folder / MANIFEST).is_file():
         return {folder.resolve().name: folder}
     found = {}
@@ -105,7 +104,7 @@ def _nothing(folder: Path) -> str:
     )
 
 
-# Statistics -----------------------------------------------------------------------------------------------------------
+# Second moments ------------------------------------------------------------------------------------------------------
 
 
 def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, events: Events) -> StatisticsView:
@@ -116,11 +115,11 @@ def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, e
         )
     groups = list(_groups(found))
     kinds = kinds_of(layer for group in groups for layer in group)
-    bar = events.task("looking at inputs", total=len(groups))
+    task = events.task("looking at inputs", total=len(groups))
     rows = []
     for group in groups:
         rows.append(_input_row(found, group, kinds, rank, comparable=not told))
-        bar.advance()
+        task.advance()
     return StatisticsView(
         source=str(folder),
         rank=rank,
@@ -175,7 +174,7 @@ def _input_row(
 
 
 def _facts(statistics: Statistics, layer: str, count: int) -> tuple[InputFacts, Tensor]:
-    """What there is to say of one input, and its leading directions (n, ≤ count); none where every input was 0."""
+    """The facts of one input, and its leading directions (n, ≤ count); none where every input was 0."""
     sums = statistics.moments(layer)
     C = second_moment(sums, bias=False)
     trace = float(C.diagonal().sum())
@@ -218,8 +217,8 @@ def _start_view(adapter: Path) -> StartView:
         settings, rows = dict(note["config"]), list(note["layers"])
         if not rows:
             raise InputError(
-                f"{adapter}: made with start={settings.get('start')!r}, which keeps no account a layer. Inspect the "
-                "statistics that it was made from instead, if there are any."
+                f"{adapter}: made with initialisation={settings.get('initialisation')!r}, which keeps no account a "
+                "layer. Inspect the statistics that it was made from instead, if there are any."
             )
         kinds = kinds_of(row["layer"] for row in rows)
         outputs = _outputs(adapter)
@@ -249,7 +248,7 @@ def _short(error: Exception) -> str:
 
 
 def _outputs(adapter: Path) -> Callable[[str], int | None]:
-    """How many outputs each layer has, read from the shapes of the adapter's weights where they are there."""
+    """The number of outputs of each layer, read from the shapes of the adapter's weights where they are there."""
     ending, sizes = ".lora_B.weight", {}
     try:
         with safe_open(str(adapter / "adapter_model.safetensors"), framework="pt") as file:

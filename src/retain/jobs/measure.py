@@ -1,8 +1,7 @@
-"""The report without our training: measure any pair of base and tuned model, from Python or by paths."""
+"""`retain measure`, by paths or in Python: any pair of base and tuned model, however it was trained."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from retain.jobs.inputs.opening import Opening, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
+from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
 from retain.records.result import Cost, MethodRecord, Parameters, Result
 
@@ -43,26 +43,26 @@ def measure(
     show_progress: bool = True,
     **settings: Any,
 ) -> Result:
-    """The same record that `retain tune` writes, for models that were tuned in any other way.
+    """Measure a tuned model against its base; the record is that of `retain tune`.
 
     Args:
-        base: the untouched base model; or a `PeftModel` alone, whose base is seen by switching its adapter off.
+        base: the untouched base model; or a `PeftModel` alone, whose base is the model with its adapter off.
         tuned: the tuned model: a `PeftModel` or a whole model. Not needed when `base` is a `PeftModel`.
         tokenizer: the base's tokenizer, for models that read text.
         processor: the base's image processor, for models that read images.
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
-        keep: what must stay: suites by name or file, data, or `{suite name: data or rows}`.
+        keep: retention suites by name or file, data, or `{suite name: data or rows}`.
         held_out_text: path (or data set id) of text on which drift is measured; several are told apart as domains.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
-        show_progress: whether bars are shown on a terminal.
+        show_progress: whether progress is shown.
         settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `held_out_tokens=4096`.
 
     Returns:
         The record. The models come back as they were: mode, adapter state, weights.
 
     Raises:
-        InputError: with every problem of the data; or the base cannot be seen in the model given.
-        RetainError: the two models cannot be asked alike (another dtype, attention, device).
+        InputError: with every problem of the data; or the model given does not carry its base.
+        RetainError: the conditions of the two models differ (dtype, attention, device).
     """
     problems: list[str] = []
     chosen = given_settings(settings)
@@ -78,17 +78,15 @@ def measure(
     if not (suites.all or suites.held_out_text):
         raise InputError("nothing to measure: give at least one of test, keep and reference.")
     pair = Pair.of(base, tuned)
-    began = time.perf_counter()
-    with showing_progress(make_console(quiet=not show_progress)) as events:
+    with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
         measured = measure_pair(pair, preprocessor, suites, chosen, events)
-    took = time.perf_counter() - began
     name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
-    result = _result(name, pair, suites, measured, model_hash(base), took)
+    result = _result(name, pair, suites, measured, model_hash(base), measuring.seconds)
     return result if output is None else write_record(Path(output), result, measured.items)
 
 
 def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
-    """Measure by paths or hub ids, as `retain measure` does; see `measure`.
+    """Measure models by paths or hub ids, as `retain measure` does; see `measure`.
 
     Raises:
         InputError: with every problem of data and models.
@@ -99,17 +97,15 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     if problems:
         raise InputError(problems)
     opened, suites, settings = Opening(recipe, data, events), data.suites, settings_of(recipe)
-    preprocessor = opened.preprocessor
-    began = time.perf_counter()
-    predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
-    took = time.perf_counter() - began
+    preprocessor, measuring = opened.preprocessor, Stopwatch()
+    with measuring:
+        predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
     pair = opened.pair()
-    began = time.perf_counter()
-    measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
-    measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
-    took += time.perf_counter() - began
+    with measuring:
+        measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
+        measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
-    result = _result(recipe.model, pair, suites, measured, opened.base_hash, took)
+    result = _result(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
     return write_record(Path(recipe.output), result, measured.items)
 
 

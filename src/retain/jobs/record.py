@@ -1,4 +1,4 @@
-"""Putting a measurement on record: the result, its items and its report, written together."""
+"""The record of a measurement: result, items and report, written together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JUDGE = "--judge"
 
 
 def provenance(hashes: dict[str, str], model_hash: str, notes: Sequence[str]) -> Provenance:
-    """Where the figures come from: the command of this process, versions, hashes of data and base weights."""
+    """The provenance of a result: the command of this process, versions, hashes of data and base weights."""
     program, *arguments = sys.argv or [""]
     return Provenance(
         command=" ".join([Path(program).name, *_without_secrets(arguments)]),
@@ -33,7 +33,7 @@ def provenance(hashes: dict[str, str], model_hash: str, notes: Sequence[str]) ->
 
 
 def _without_secrets(arguments: Sequence[str]) -> list[str]:
-    """The arguments as they stand, but for the judge's command, which may hold a key."""
+    """The arguments, with the judge's command redacted, which may hold a key."""
     shown, before = [], ""
     for argument in arguments:
         if before == JUDGE:
@@ -47,14 +47,14 @@ def _without_secrets(arguments: Sequence[str]) -> list[str]:
 
 
 def write_record(directory: Path, result: Result, items: Sequence[Item]) -> Result:
-    """Write items, report and plots, and the result last: where `result.json` is, everything is.
+    """Write items, report and plots, and the result last, so that a folder with `result.json` is complete.
 
     Returns:
-        The result as it was written, with the hash of its items.
+        The written result, with the hash of its items.
     """
     written = write_items(items, directory / "items.jsonl")
-    made = result.provenance.model_copy(update={"items_hash": written})
-    result = result.model_copy(update={"provenance": made})
+    provenance_of_items = result.provenance.model_copy(update={"items_hash": written})
+    result = result.model_copy(update={"provenance": provenance_of_items})
     write_run_report(directory, result, items)
     write_result(result, directory / "result.json")
     return result

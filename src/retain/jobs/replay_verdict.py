@@ -12,7 +12,7 @@ from retain.records.result import read_result
 from retain.records.verdicts import Judgement
 from retain.verdict.judge import disagreements, replay
 
-EXACT = ("verdict", "decided_by", "n", "units", "has_power")
+WORDS_AND_COUNTS = ("verdict", "n", "units", "has_power")
 FIGURES = ("margin", "p_value", "p_adjusted", "items_needed")
 """Fields of a suite's verdict that are compared as they stand, and but for rounding."""
 
@@ -77,7 +77,10 @@ def _differing(stated: Judgement, made: Judgement) -> list[str]:
     if [one.suite for one in stated.suites] != [one.suite for one in made.suites]:
         return [*found, "the record judges other suites than its items have"]
     for one, other in zip(stated.suites, made.suites, strict=True):
-        unlike = [field for field in EXACT if getattr(one, field) != getattr(other, field)]
+        if one.decided_by.name != other.decided_by.name:
+            names = f"{one.decided_by.name!r} of {one.suite}, its items say {other.decided_by.name!r}"
+            found.append(f"the record says decided_by {names}")
+        unlike = [field for field in WORDS_AND_COUNTS if getattr(one, field) != getattr(other, field)]
         unlike += [field for field in FIGURES if not _near(getattr(one, field), getattr(other, field))]
         found += [
             f"the record says {field} {getattr(one, field)!r} of {one.suite}, its items say {getattr(other, field)!r}"

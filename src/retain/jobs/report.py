@@ -1,4 +1,4 @@
-"""Reports made again from records alone: of one run, or of several beside each other. No model, no torch."""
+"""Reports made again from records alone: of one run, or a comparison of several. No model, no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retain.records.result import Result, read_result
 from retain.report.write import write_comparison, write_run_report
 
 MOST_PROBLEMS = 20
-"""So many problems of one file are told; of more, how many there are."""
+"""The most problems of one file that are listed; of more, their number is given."""
 
 
 def report(runs: Sequence[str | Path], output: str | Path | None = None) -> list[Path]:

@@ -137,7 +137,7 @@ def scale_recipe(recipe: ScaleRecipe, events: Events) -> tuple[Outcome, list[Pat
 def _search_of(
     recipe: ScaleRecipe, limits: Mapping[str, float], suites: Suites, preprocessor: Preprocessor
 ) -> BudgetSearch:
-    """The search of a recipe: on control data where there are limits, else on all data; with an α, at that one alone."""
+    """The search of a recipe: on control data where there are limits, else on all data; at α alone where it has one."""
     control = split(suites, limits, recipe.control_share).control if limits else suites
     job = BudgetSearch.of(
         recipe.model_copy(update={"budget": limits}),

@@ -1,7 +1,8 @@
-"""Text that the base writes itself, so that what it knows can be kept without its old data.
+"""Self-generated text: the base writes it, so that what it knows can be kept without its old data.
 
 Half of the tokens are written freely from the token that begins a text; where the tokenizer has a chat template the
-other half are answers to varied prompts (`data/self_prompts.txt`), with the prompts. Sampled, seeded, kept in a file.
+other half are answers to varied prompts (`data/self_prompts.txt`), with the prompts. The sampling is seeded, and the
+text is kept in a file.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from retain.hf.models.sides import base_view
 from retain.records.files import write_text
 
 VERSION = 1
-"""Raised whenever the same model and seed would write something else than before."""
+"""Increased whenever the same model and seed would write another text than before."""
 
 NEW_TOKENS = 128
 SHORTEST = 8
@@ -42,23 +43,23 @@ def generate_texts(
     file: Path,
     events: Events,
 ) -> list[list[int]]:
-    """Sequences of token ids that the model writes, `tokens` in all; read from `file` where they are written already.
+    """Generate sequences of token ids, `tokens` in all; read them from `file` where they are written already.
 
-    An interrupted writing goes on after its last batch. The same model, seed and sizes give the same text on the same
-    machine.
+    An interrupted generation goes on after its last batch. The same model, seed and sizes give the same text on the
+    same machine.
 
     Args:
         model: a causal language model; adapters on it should be off.
         tokenizer: its tokenizer.
-        tokens: how many, prompts included; the last sequence is cut.
+        tokens: number of tokens, prompts included; the last sequence is cut.
         seed: of the sampling.
-        batch_size: sequences written at once.
+        batch_size: sequences in a batch.
         max_length: longest sequence.
         file: JSONL of {batch, ids, text}.
         events: receives the progress.
     """
     rows = _rows(file)
-    bar = events.task("the base writes what it knows", total=tokens, done=min(tokens, _count(rows)))
+    task = events.task("the base writes what it knows", total=tokens, done=min(tokens, _count(rows)))
     prompts = _chat_prompts(tokenizer, max_length)
     number = max((row["batch"] for row in rows), default=-1) + 1
     barren = 0
@@ -70,19 +71,19 @@ def generate_texts(
         barren = 0 if kept else barren + 1
         number += 1
         write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
-        bar.update(done=min(tokens, _count(rows)))
+        task.update(done=min(tokens, _count(rows)))
     return cut_to([row["ids"] for row in rows], tokens)
 
 
 def self_generated(
     model: Any, tokenizer: Any, tokens: int = 16384, *, seed: int = 0, batch_size: int = 16, max_length: int = 512
 ) -> list[dict[str, torch.Tensor]]:
-    """Batches of text that a model writes itself, ready for `sc_lora(…, keep=…)`: for those who have no old data.
+    """Batches of self-generated text for `sc_lora(…, keep=…)`, where there are no old data.
 
     Args:
         model: a causal language model; adapters on it are switched off meanwhile.
         tokenizer: its tokenizer.
-        tokens: how many, prompts included.
+        tokens: number of tokens, prompts included.
         seed: of the sampling.
         batch_size: sequences in a batch.
         max_length: longest sequence.
@@ -120,7 +121,7 @@ def _chat_prompts(tokenizer: Any, max_length: int) -> list[list[int]]:
     lines = files("retain.data").joinpath("self_prompts.txt").read_text(encoding="utf-8").splitlines()
     try:
         return [encode_question(tokenizer, line, max_length) for line in lines]
-    except InputError:  # a template for something else than one message: then all is written freely
+    except InputError:  # the template does not take one message, so all is written freely
         return []
 
 
@@ -138,7 +139,7 @@ def _write(model: Any, tokenizer: Any, starts: list[list[int]], seed: int, new_t
     mask = torch.tensor(pad([[1] * len(row) for row in starts], 0, left=True), device=device)
     with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(seed)
-        whole = model.generate(
+        sequences = model.generate(
             input_ids=inputs,
             attention_mask=mask,
             max_new_tokens=new_tokens,
@@ -151,7 +152,8 @@ def _write(model: Any, tokenizer: Any, starts: list[list[int]], seed: int, new_t
         )
     ends = _ends(model, tokenizer)
     return [
-        start + _until_end(row, ends) for start, row in zip(starts, whole[:, inputs.shape[1] :].tolist(), strict=True)
+        start + _until_end(row, ends)
+        for start, row in zip(starts, sequences[:, inputs.shape[1] :].tolist(), strict=True)
     ]
 
 
@@ -162,7 +164,7 @@ def _ends(model: Any, tokenizer: Any) -> set[int]:
 
 
 def _until_end(ids: list[int], ends: set[int]) -> list[int]:
-    """What was written, with the token that ends it and without what only fills the batch up."""
+    """The generated ids up to their end token, without padding."""
     for position, token in enumerate(ids):
         if token in ends:
             return ids[: position + 1]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured, measure_pair
 from retain.events import Events
@@ -18,11 +14,9 @@ from retain.jobs.inputs.prepare import prepare
 from retain.jobs.record import provenance, write_record
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained, file_bytes
+from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import Recipe
 from retain.records.result import MethodRecord, Parameters, Result
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def tune(recipe: Recipe, events: Events) -> Result:
@@ -38,7 +32,9 @@ def tune(recipe: Recipe, events: Events) -> Result:
     """
     recipe = recipe.single()
     ensure_merged(recipe, events)
-    return complete(Run.of(recipe, prepare(recipe), events))
+    prepared = prepare(recipe)
+    run = Run.of(recipe, prepared, events)
+    return complete(run)
 
 
 def complete(run: Run) -> Result:
@@ -55,20 +51,18 @@ def complete(run: Run) -> Result:
         return finished
     base = run.base()
     base_hash = model_hash(base)
-    predictions, before = timed(base_predictions, run, base, base_hash)
+    measuring = Stopwatch()
+    with measuring:
+        predictions = base_predictions(run, base, base_hash)
     model, trained = train_or_load(run, base, base_hash)
-    delivered = deliver(run, Pair.around(model, run.base))
-    measured, after = timed(
-        measure_pair, delivered.pair, run.preprocessor, run.data.suites, run.settings, run.events, predictions
-    )
-    result = _result(run, trained, delivered, measured, before + after)
+    pair = Pair.around(model, run.base)
+    delivered = deliver(run, pair)
+    with measuring:
+        measured = measure_pair(
+            delivered.pair, run.preprocessor, run.data.suites, run.settings, run.events, predictions
+        )
+    result = _result(run, trained, delivered, measured, measuring.seconds)
     return write_record(run.folder.path, result, measured.items)
-
-
-def timed(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> tuple[T, float]:
-    """The result of a call, and its seconds."""
-    began = time.perf_counter()
-    return function(*arguments, **options), time.perf_counter() - began
 
 
 def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured, seconds: float) -> Result:

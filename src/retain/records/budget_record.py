@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from retain.records.base import Interval, Record
+from retain.records.metrics_table import MetricField
 
 
 class BudgetRecord(Record):
@@ -16,10 +17,12 @@ class BudgetRecord(Record):
     bound on the loss at `confidence`, from `n` independent units of control data that neither training nor calibration
     saw; `kept` whether the limit is certified; `method` the test. `clipped` counts units whose loss was cut off above
     (nats have no largest value). `items_needed`: how many units would certify the limit if rates stayed; null where
-    none would, or the limit is kept. `told` says it in a sentence.
+    none would, or the limit is kept. `message` says it in a sentence; `metric` is what was lost, null where that
+    is not recorded.
     """
 
     name: str
+    metric: MetricField | None = None
     limit: float
     unit: Literal["points", "nats"]
     confidence: float
@@ -31,7 +34,7 @@ class BudgetRecord(Record):
     method: str
     clipped: int = 0
     items_needed: int | None = None
-    told: str = ""
+    message: str = ""
 
 
 class ScalingPoint(Record):
@@ -41,9 +44,9 @@ class ScalingPoint(Record):
     """
 
     alpha: float
-    part: Literal["task", "keep", "held_out_text"]
+    part: Literal["task", "keep", "held-out"]
     name: str
-    metric: str
+    metric: MetricField
     n: int
     base: float
     tuned: float

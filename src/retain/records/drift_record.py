@@ -50,7 +50,7 @@ class Drift(Record):
     task more than on the rest. `kl_task_nats_per_token` is the KL on the task's own inputs and answers. `sigma_max` is
     the largest singular value of any ΔW, `stable_rank` the median of ‖ΔW‖²_F/σ_max², `intruders` how many of
     `intruders_of` top singular vectors are intruder dimensions, `column_leak` the mean over tall layers; `layers`,
-    `hidden` and `amounts` (feature-space methods: where the equivalent amount lies) say it layer by layer.
+    `hidden` and `feature_scales` (feature-space methods: where the equivalent amount lies) say it layer by layer.
     """
 
     tokens: int = 0
@@ -74,5 +74,10 @@ class Drift(Record):
     column_leak: float | None = None
     layers: tuple[LayerDrift, ...] = ()
     hidden: tuple[HiddenDrift, ...] = ()
-    amounts: tuple[FeatureScaleLayer, ...] = ()
+    feature_scales: tuple[FeatureScaleLayer, ...] = ()
     note: str = ""
+
+    def joined(self, other: Drift) -> Drift:
+        """This with the measures that the other has, and the notes of both."""
+        measures = {name: getattr(other, name) for name in other.model_fields_set - {"note"}}
+        return self.model_copy(update={**measures, "note": " ".join(filter(None, (self.note, other.note)))})

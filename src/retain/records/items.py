@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from retain.records.base import Record
 from retain.records.files import write_text
+from retain.records.upgrade import upgraded_item
 
 
 class Side(Record):
@@ -27,7 +28,7 @@ class Item(Record):
     names the domain, domain or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
     """
 
-    part: Literal["task", "keep", "held_out_text"]
+    part: Literal["task", "keep", "held-out"]
     suite: str
     index: int
     group: str | None = None
@@ -37,6 +38,11 @@ class Item(Record):
     expected: str | None = None
     base: Side
     tuned: Side
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_schema(cls, fields: object) -> object:
+        return upgraded_item(fields) if isinstance(fields, dict) else fields
 
 
 def write_items(items: Iterable[Item], path: Path) -> str:

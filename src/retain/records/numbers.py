@@ -26,44 +26,6 @@ NATS = Unit(1.0, 3, "nats")
 NATS_PER_TOKEN = Unit(1.0, 3, "nats per token")
 OTHER = Unit(1.0, 3, "")
 
-_FRACTIONS = (
-    *("accuracy", "exact_match", "f1", "mcc", "matthews", "rouge", "recall", "precision", "auc"),
-    *("contains", "refused", "answered", "format", "top_1", "hit"),
-)
-_OUT_OF_100 = ("bleu", "chrf")
-_IN_NATS = ("cross_entropy", "nll", "nats", "kl")
-_UNIT_ENDING = "_nats_per_token"
-_SPELLINGS = {
-    "cross entropy": "cross-entropy",
-    "f1": "F1",
-    "macro f1": "macro-F1",
-    "mcc": "MCC",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "rouge l": "ROUGE-L",
-    "contains": "right answer in the text",
-    "refused": "requests refused",
-    "answered": "requests answered",
-}
-
-
-def unit_of(metric: str) -> Unit:
-    """The unit that a metric is shown in: shares of one as points, BLEU and chrF as they are, cross-entropy in nats."""
-    name = metric.lower().replace("-", "_").replace(" ", "_")
-    if name.endswith(_UNIT_ENDING):
-        return NATS_PER_TOKEN
-    if any(part in name for part in _IN_NATS):
-        return NATS
-    if any(part in name for part in _OUT_OF_100):
-        return HUNDREDTHS
-    return POINTS if any(part in name for part in _FRACTIONS) else OTHER
-
-
-def metric_words(metric: str) -> str:
-    """A metric's name as one reads it, its unit left out: `cross_entropy_nats_per_token` is "cross-entropy"."""
-    words = metric.removesuffix(_UNIT_ENDING).replace("_", " ")
-    return _SPELLINGS.get(words, words)
-
 
 def plain(value: float | None, unit: Unit) -> str:
     """A score: `72.6`."""

@@ -20,6 +20,7 @@ from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
 from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
+from retain.records.upgrade import FIRST_SCHEMA, upgraded
 from retain.records.verdicts import Judgement
 
 SCHEMA: Literal["retain.result/2"] = "retain.result/2"
@@ -116,7 +117,8 @@ class Result(Record):
 
     `training` holds the recipe's fields that decided the training, beside method, seed and learning rate; it is empty
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
-    metrics that have a largest value, and in nats per token.
+    metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
+    sign drawn for a test.
     """
 
     schema_: Literal["retain.result/2"] = Field(default=SCHEMA, alias="schema")
@@ -128,6 +130,7 @@ class Result(Record):
     parameters: Parameters
     judgement: Judgement | None = None
     margins: tuple[float, float] | None = None
+    resampling_seed: int = 0
     task: tuple[TaskScore, ...] = ()
     keep: tuple[KeepScore, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
@@ -151,19 +154,21 @@ def write_result(result: Result, path: Path) -> None:
 
 
 def read_result(path: Path) -> Result:
-    """Read a `result.json`.
+    """Read a `result.json`, of this schema or of `retain.result/1`.
 
     Raises:
         InputError: the file is missing, is no JSON, or is no record of a schema that this version reads.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text).get("schema")
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        schema = fields.get("schema")
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: no readable result record ({error}).") from error
-    if found != SCHEMA:
-        raise InputError(f"{path}: record of schema {found!r}; this version of retain reads {SCHEMA!r}.")
+    if schema not in {SCHEMA, FIRST_SCHEMA}:
+        raise InputError(
+            f"{path}: record of schema {schema!r}; this version of retain reads {SCHEMA!r} and {FIRST_SCHEMA!r}."
+        )
     try:
-        return Result.model_validate_json(text)
-    except ValueError as error:
+        return Result.model_validate(upgraded(fields) if schema == FIRST_SCHEMA else fields)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: damaged result record: {error}") from error

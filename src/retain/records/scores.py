@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from retain.records.base import Interval, Record
+from retain.records.metrics_table import MetricField
 
 Status = Literal["measured", "too few items", "base at chance"]
 
@@ -15,8 +16,7 @@ class TaskScore(Record):
     """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base."""
 
     name: str
-    metric: str
-    higher_is_better: bool
+    metric: MetricField
     n: int
     base: float
     tuned: float
@@ -25,7 +25,7 @@ class TaskScore(Record):
     @property
     def gain(self) -> float:
         """The improvement, positive when the tuned model is better, in the metric's own unit."""
-        return self.tuned - self.base if self.higher_is_better else self.base - self.tuned
+        return self.tuned - self.base if self.metric.higher_is_better else self.base - self.tuned
 
 
 class KeepScore(Record):
@@ -39,8 +39,7 @@ class KeepScore(Record):
     """
 
     name: str
-    metric: str
-    higher_is_better: bool = True
+    metric: MetricField
     n: int
     chance: float
     status: Status
@@ -61,7 +60,7 @@ class Breakdown(Record):
     """One metric of one suite on the part of its items that share a condition: a domain, a corruption, a domain."""
 
     suite: str
-    metric: str
+    metric: MetricField
     condition: str
     n: int
     base: float

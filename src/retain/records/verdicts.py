@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from retain.records.base import Record
+from retain.records.metrics_table import MetricField
 
 Verdict = Literal["kept", "lost", "changed format", "too few items to say"]
 Learned = Literal["yes", "worse", "not shown", "not measured"]
@@ -15,13 +16,14 @@ class SuiteVerdict(Record):
 
     `p_adjusted` is Holm's over all tests for loss in the report; `margin` the largest loss that still counts as
     kept, in the unit of `decided_by`; `items_needed` how many items in all would settle a suite that is undecided;
-    `has_power` whether even a chance-level model would be found out on it.
+    `has_power` whether even a chance-level model would be found out on it; `base_guesses` whether the base itself is no
+    better than one, so that there was nothing to lose.
     """
 
     suite: str
     verdict: Verdict
     reason: str
-    decided_by: str
+    decided_by: MetricField
     n: int
     units: int
     margin: float
@@ -29,6 +31,7 @@ class SuiteVerdict(Record):
     p_value: float | None = None
     p_adjusted: float | None = None
     items_needed: int | None = None
+    base_guesses: bool = False
 
 
 class AACheck(Record):

@@ -1,4 +1,4 @@
-"""What a run shows, in plain words: each claim with its figure, its interval and its number of items.
+"""Claims about a run in plain words, each with its figure, its interval and its number of items.
 
 An interval that includes zero is "no change shown", never a proof that nothing was lost.
 """
@@ -13,6 +13,7 @@ from retain.compare.pick import model_name
 from retain.records import numbers
 from retain.records.base import Interval
 from retain.records.drift_record import Drift
+from retain.records.metric import Metric
 from retain.records.numbers import listing
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
@@ -47,7 +48,7 @@ class Claim:
 
 
 def read_change(interval: Interval | None, *, higher_is_better: bool, p: float | None = None) -> Reading:
-    """What a change amounts to: shown by the interval, and not contradicted by the exact test where there is one."""
+    """The reading of a change: shown by the interval, and not contradicted by the exact test where there is one."""
     if interval is None:
         return "no change shown"
     low, high = interval
@@ -60,15 +61,15 @@ def read_change(interval: Interval | None, *, higher_is_better: bool, p: float |
 
 
 def read_task(score: TaskScore) -> Reading:
-    """What a task score amounts to."""
-    return read_change(score.interval, higher_is_better=score.higher_is_better)
+    """The reading of a task score."""
+    return read_change(score.interval, higher_is_better=score.metric.higher_is_better)
 
 
 def read_keep(score: KeepScore) -> Reading:
-    """What a keep score amounts to."""
+    """The reading of a score on a retention suite."""
     if score.status != "measured":
         return score.status
-    return read_change(score.interval, higher_is_better=score.higher_is_better, p=score.p_value)
+    return read_change(score.interval, higher_is_better=score.metric.higher_is_better, p=score.p_value)
 
 
 def headline(result: Result) -> str:
@@ -94,10 +95,7 @@ def headline(result: Result) -> str:
 def short_names(scores: Sequence[TaskScore | KeepScore]) -> list[str]:
     """The scores' names, each with its metric where one name has several."""
     names = [score.name for score in scores]
-    return [
-        f"{score.name} ({numbers.metric_words(score.metric)})" if names.count(score.name) > 1 else score.name
-        for score in scores
-    ]
+    return [f"{score.name} ({score.metric.title})" if names.count(score.name) > 1 else score.name for score in scores]
 
 
 def _by_reading(found: Sequence[tuple[Reading, str]]) -> dict[str, list[str]]:
@@ -113,7 +111,7 @@ def _phrase(pattern: str, names: dict[str, list[str]], reading: str) -> str:
 
 
 def subtitle(result: Result) -> str:
-    """Which run it is: method, learning rate, seed, model."""
+    """A run's identity in a line: method, learning rate, seed, model."""
     parts = [result.method.name]
     if result.learning_rate is not None:
         parts.append(f"learning rate {numbers.learning_rate(result.learning_rate)}")
@@ -128,17 +126,17 @@ def claims(result: Result) -> list[Claim]:
     return found + drift_claims(result.drift)
 
 
-def _moved(base: float, tuned: float, interval: Interval | None, metric: str) -> str:
-    unit = numbers.unit_of(metric)
+def _moved(base: float, tuned: float, interval: Interval | None, metric: Metric) -> str:
+    unit = metric.unit
     change = numbers.change(tuned - base, interval, unit)
     towards = f"{numbers.plain(base, unit)} → {numbers.plain(tuned, unit)}"
-    return f"{numbers.metric_words(metric)} {towards}, a change of {change} {unit.name}".rstrip()
+    return f"{metric.title} {towards}, a change of {change} {unit.name}".rstrip()
 
 
 def _task_claim(score: TaskScore) -> Claim:
     reading = read_task(score)
     opening = {"better": "It learned the task", "worse": "It got worse at the task"}.get(reading, "No change shown on")
-    direction = "" if score.higher_is_better else " (lower is better)"
+    direction = "" if score.metric.higher_is_better else " (lower is better)"
     moved = _moved(score.base, score.tuned, score.interval, score.metric)
     return Claim(reading, f"{opening} {score.name}: {moved}{direction}, n = {numbers.count(score.n)}.")
 
@@ -149,7 +147,7 @@ def _keep_claim(score: KeepScore) -> Claim:
     n = f"n = {numbers.count(score.n)}"
     if reading == "too few items":
         return Claim(reading, f"{score.name} has too few items ({n}) and is not scored.{note}")
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     if score.base is None or score.tuned is None:
         return Claim(reading, f"{score.name} was not scored ({n}).{note}")
     moved = _moved(score.base, score.tuned, score.interval, score.metric)
@@ -180,14 +178,14 @@ def _paired(score: KeepScore) -> str:
 
 
 def _limits(score: KeepScore, reading: Reading) -> str:
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     if reading == "borderline":
         return "The interval and the exact test disagree, so this counts neither as a loss nor as none."
     if reading != "no change shown":
         return ""
     sentences = []
     if score.interval is not None:
-        worst = score.interval[0] if score.higher_is_better else -score.interval[1]
+        worst = score.interval[0] if score.metric.higher_is_better else -score.interval[1]
         if worst < 0:
             least = f"{numbers.plain(-worst, unit)} {unit.name}".rstrip()
             sentences.append(f"That does not prove that nothing was lost: a loss of {least} lies within the interval.")
@@ -198,7 +196,7 @@ def _limits(score: KeepScore, reading: Reading) -> str:
 
 
 def drift_claims(drift: Drift) -> list[Claim]:
-    """How far the model moved, in sentences."""
+    """The distance that the model moved, in sentences."""
     nats = numbers.NATS
     n = f"on {numbers.count(drift.tokens)} tokens of held-out text"
     found = []
@@ -231,7 +229,7 @@ def unlike_conditions(result: Result) -> list[str]:
 
 
 def cautions(result: Result) -> list[str]:
-    """What a reader must know before trusting the figures."""
+    """Cautions to read before the figures."""
     tests = sum(score.status == "measured" for score in result.keep)
     found = []
     if tests > 1 and result.judgement is None:

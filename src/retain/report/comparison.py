@@ -100,7 +100,7 @@ def trade_off(groups: Sequence[Group], task: Key, kept: Pick, sign: float) -> li
 
 
 def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
-    """Who learned most on the first task; then the verdicts, or who lost on which suites where there are none."""
+    """The winner on the first task; then the verdicts, or the losses by suite where there are none."""
     results = [run.result for run in runs]
     tasks, suites = all_task_keys(results), keep_keys(results)
     parts = []
@@ -177,9 +177,9 @@ def _most_learned_in_brief(groups: Sequence[Group], key: Key) -> str:
 
 
 def _most_learned(groups: Sequence[Group], key: Key) -> str:
-    """Who learned most by one metric, and with whom no improvement is shown; where none is at all, that alone."""
-    unit = numbers.unit_of(key[1])
-    name = f"{key[0]} ({numbers.metric_words(key[1])})"
+    """The winner by one metric and the settings without a shown improvement; where no setting has one, that alone."""
+    unit = key[1].unit
+    name = f"{key[0]} ({key[1].title})"
     found = _best(groups, key)
     if found is None:
         return f"{name}: no improvement shown with {'any setting' if len(groups) > 1 else groups[0].title}."
@@ -212,7 +212,7 @@ def _kept(groups: Sequence[Group], key: Key) -> str:
         titles = by_reading.get(told, [])
         if titles:
             parts.append(words.format("every setting" if len(titles) == total else _named(titles)))
-    return f"{key[0]} ({numbers.metric_words(key[1])}): {'; '.join(parts)}."
+    return f"{key[0]} ({key[1].title}): {'; '.join(parts)}."
 
 
 def _drift_sentence(groups: Sequence[Group]) -> list[str]:

@@ -45,7 +45,7 @@ def verdict_cell(verdict: str) -> str:
 
 
 def headline(result: Result) -> str:
-    """What was learned and lost: the verdict in one sentence, or the readings of each score; then the budget."""
+    """The verdict in one sentence, or the readings of each score; then the budget."""
     return f"{_judged_headline(result)} {budget_sentence(result)}".strip()
 
 
@@ -79,7 +79,7 @@ def deciding_score(scores: Sequence[KeepScore], verdict: SuiteVerdict) -> KeepSc
 
 
 def _verdict_row(verdict: SuiteVerdict, result: Result) -> tuple[str, ...]:
-    unit = numbers.unit_of(verdict.decided_by)
+    unit = verdict.decided_by.unit
     score = deciding_score(result.keep, verdict)
     items = numbers.count(verdict.n)
     if score is None and verdict.suite == HELD_OUT_TEXT:
@@ -123,6 +123,6 @@ def aa_line(result: Result) -> str:
 
 
 def verdict_counts(results: Sequence[Result]) -> Mapping[str, int]:
-    """How many runs have each overall verdict, in the order of `VERDICTS`; runs without a judgement count nowhere."""
+    """The number of runs with each overall verdict, in the order of `VERDICTS`; unjudged runs are left out."""
     given = [result.judgement.overall for result in results if result.judgement is not None]
     return {verdict: given.count(verdict) for verdict in VERDICTS}

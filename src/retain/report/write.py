@@ -31,8 +31,8 @@ SECTION_PLOTS = ("scaling.png", "breakdown.png", "calibration.png", "drift.png",
 def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> list[Path]:
     """Write `report.html`, `report.md`, `model_card.md` and the plots of one run.
 
-    `plot.png` is always there; `scaling.png`, `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` only where
-    the record has what they show: what an earlier report left of these is removed.
+    `plot.png` is always there. `scaling.png`, `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` are there
+    only where the record has what they show; those that an earlier report left are removed.
 
     Args:
         directory: where `result.json` and `items.jsonl` lie, or will.

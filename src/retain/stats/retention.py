@@ -91,22 +91,19 @@ def _few_changes(lost: int, gained: int, right: int, n: int, chance: float) -> I
     return lower, end(high - delta, inward if high > 0 else outward, 1)
 
 
-def above_chance(right: Right, chance: float) -> bool:
-    """Whether a model is right more often than guessing would be, by the one-sided exact binomial test at 5 %.
+def above_chance(right: int, n: int, chance: float) -> bool:
+    """True where a model is right more often than guessing would be, by the one-sided exact binomial test at 5 %.
 
-    P(X ≥ k) < .05 for X ~ Binomial(n, c), k items right of n. Where items differ in their chance, c is its mean:
-    the true null distribution is then less spread (Hoeffding, Ann. Math. Statist. 27, 1956, 713–721), so the
-    test errs to the careful side.
+    P(X ≥ k) < .05 for X ~ Binomial(n, c). Where items differ in their chance, c is its mean: the true null
+    distribution is then less spread (Hoeffding, Ann. Math. Statist. 27, 1956, 713–721), so the test errs to the careful
+    side.
+
+    Args:
+        right: k, items that are right.
+        n: items; where they come in groups their effective number, and k the same share of it.
+        chance: c, accuracy of guessing.
     """
-    array = as_right(right)
-    return float(stats.binomtest(int(array.sum()), len(array), chance, alternative="greater").pvalue) < SIGNIFICANCE
-
-
-def groups_above_chance(right: Right, chance: float, units: int) -> bool:
-    """As `above_chance` where items come in groups: the share that is right counts as if there were `units` items."""
-    array = as_right(right)
-    k = math.floor(float(array.mean()) * units)
-    return float(stats.binomtest(k, units, chance, alternative="greater").pvalue) < SIGNIFICANCE
+    return float(stats.binomtest(right, n, chance, alternative="greater").pvalue) < SIGNIFICANCE
 
 
 def grouped_retention(

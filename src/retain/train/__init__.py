@@ -1,1 +1,1 @@
-"""Training: a recipe, and the loop on transformers' Trainer that follows it."""
+"""Training: the loop on transformers' Trainer, its callbacks, and regularisers against forgetting."""

@@ -1,7 +1,7 @@
-"""Checkpoints that hold all that training goes on from: transformers' own leave the weights of some models out.
+"""Checkpoints that are complete: transformers' own leave the weights of some models out.
 
 transformers saves models of some kinds (ViT, for one) under older names, and its Trainer reads a checkpoint back by the
-names that the model has in memory, without those, and without an error: a whole model would go on from its base.
+names that the model has in memory. It misses them without an error, so a whole model would go on from its base.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from transformers import PreTrainedModel, Trainer
 from retain.errors import TrainingError
 
 
-class WholeTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
-    """transformers' Trainer, whose checkpoints name weights as the model does, and which refuses to miss any.
+class CompleteTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
+    """transformers' Trainer with checkpoints that name weights as the model does; a missing weight is refused.
 
     Args:
         *args: as transformers' Trainer.
@@ -35,7 +35,7 @@ class WholeTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         Raises:
             TrainingError: with the first weight that is missing.
         """
-        if missing := _without_value(self.model, set(load_result.missing_keys)):
+        if missing := _missing_weights(self.model, set(load_result.missing_keys)):
             raise TrainingError(
                 f"the checkpoint holds no values for {len(missing)} weights of this model, {missing[0]} first: it was "
                 "written for another model or by another version. Remove the run's folder to begin anew."
@@ -45,7 +45,7 @@ class WholeTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
 
 @contextmanager
 def _names_in_memory(model: nn.Module) -> Iterator[None]:
-    """Have a whole model saved under the names that it has, and not under those of its first release."""
+    """Save a whole model under the names that it has in memory, and not under those of its first release."""
     if not isinstance(model, PreTrainedModel):
         yield
         return
@@ -56,8 +56,8 @@ def _names_in_memory(model: nn.Module) -> Iterator[None]:
         del model.save_pretrained
 
 
-def _without_value(model: nn.Module, missing: set[str]) -> list[str]:
-    """Of the names that a checkpoint lacks, those whose values no other name brings: tied weights are saved once."""
+def _missing_weights(model: nn.Module, missing: set[str]) -> list[str]:
+    """The names that a checkpoint lacks and that no other name stands for: tied weights are saved once."""
     state = model.state_dict()
-    brought = {value.data_ptr() for name, value in state.items() if name not in missing}
-    return sorted(name for name in missing if name in state and state[name].data_ptr() not in brought)
+    present = {value.data_ptr() for name, value in state.items() if name not in missing}
+    return sorted(name for name in missing if name in state and state[name].data_ptr() not in present)

@@ -2,8 +2,8 @@
 
 The logits of a batch are tokens times vocabulary numbers, in the model's precision, in float32, and again as gradients:
 for a small model with a large vocabulary much of what training holds. Where logits are just what the head reads times a
-matrix, `chunked_cross_entropy` gives the same loss without them. Whether that is so is tried out on a piece of the
-first batch; in doubt the model's own loss is used.
+matrix, `chunked_cross_entropy` gives the same loss without them. The two losses are compared on a piece of the first
+batch; in doubt the model's own loss is used.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from retain.errors import InputError
 from retain.hf.models.lm_head import head_of, head_stands_apart, is_compiled, shifts_labels, without_logits
 from retain.hf.tuners.forward import is_watched
 from retain.kernels.cross_entropy import chunked_cross_entropy
-from retain.train.checkpoints import WholeTrainer
+from retain.train.checkpoints import CompleteTrainer
 
 PIECE = 64
 """Tokens of the first batch on which the two losses are compared."""
 
 KNOWN = {"input_ids", "attention_mask", "labels"}
-"""Inputs of a batch; with any other, the model may do what is not known here."""
+"""Inputs of a batch for which the chunked loss is known to be right; any other may change what a model computes."""
 
 
-class LeanTrainer(WholeTrainer):
-    """`WholeTrainer`, with the chunked loss in training where it agrees with the model's own.
+class LeanTrainer(CompleteTrainer):
+    """`CompleteTrainer`, with the chunked loss in training where it agrees with the model's own.
 
     Not with label smoothing or a loss function of the user's, several processes, a wrapped, compiled or sharded
     model, prompts before the text, an adapter on the head, a head that is quantised, watched or followed by anything,
@@ -58,7 +58,7 @@ class LeanTrainer(WholeTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The loss of one micro-batch, with a gradient; with the model's outputs where they are asked for."""
+        """The loss of one micro-batch, with a gradient, and the model's outputs with `return_outputs`."""
         if self.lean is None and not return_outputs:
             self.lean = self._agrees(model, inputs)
         if not self.lean or return_outputs or not KNOWN.issuperset(inputs) or "labels" not in inputs:
@@ -66,7 +66,7 @@ class LeanTrainer(WholeTrainer):
         return lean_loss(model, inputs, num_items_in_batch if self.model_accepts_loss_kwargs else None)
 
     def _agrees(self, model: nn.Module, inputs: Mapping[str, Any]) -> bool | None:
-        """Whether the chunked loss may stand for the model's own; None while no label was seen."""
+        """Whether the chunked loss may replace the model's own; None before the first label."""
         if not (self._is_alone(model) and may_be_lean(model, inputs)):
             return False
         piece = piece_of(inputs)
@@ -80,7 +80,7 @@ class LeanTrainer(WholeTrainer):
         return bool(self.args.bf16 or self.args.fp16)
 
     def _is_alone(self, model: nn.Module) -> bool:
-        """One process with the whole model, as it is, and no loss but the model's."""
+        """Whether one process holds the whole model, unwrapped, and no loss but the model's is in use."""
         alone = self.args.n_gpu <= 1 and self.accelerator.num_processes == 1
         sharded = self.args.deepspeed or self.args.fsdp or getattr(self.accelerator, "parallelism_config", None)
         other_loss = self.label_smoother is not None or self.compute_loss_func is not None
@@ -104,12 +104,12 @@ def lean_loss(model: nn.Module, inputs: Mapping[str, Tensor], num_items: Tensor 
 
 
 def next_tokens(labels: Tensor) -> Tensor:
-    """What each position is to predict: the label after it, none for the last; (B, T) to (B, T)."""
+    """The label that each position predicts, the one after it; none for the last. (B, T) to (B, T)."""
     return nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
 
 
 def may_be_lean(model: nn.Module, inputs: Mapping[str, Any]) -> bool:
-    """Whether a model's kind and its inputs leave room for the chunked loss, before anything is run."""
+    """Whether a model of this class and these inputs may have the chunked loss; decided before anything is run."""
     head, labels = head_of(model), inputs.get("labels")
     return (
         head is not None
@@ -123,7 +123,7 @@ def may_be_lean(model: nn.Module, inputs: Mapping[str, Any]) -> bool:
 
 
 def piece_of(inputs: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """Up to `PIECE` tokens of one sequence, some with a label; None where no next token has one."""
+    """Cut up to `PIECE` tokens, some with a label, out of one sequence; None where no next token has a label."""
     labelled = next_tokens(inputs["labels"]).ne(IGNORED).nonzero()
     if not len(labelled):
         return None
@@ -168,7 +168,7 @@ def _same(model: nn.Module, piece: Mapping[str, Tensor], number: int | None) -> 
 
 
 def _forked(device: torch.device) -> AbstractContextManager[None]:
-    """Random states are given back at the end."""
+    """Restore random states at the end."""
     return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type="cuda")
 
 

@@ -1,8 +1,8 @@
-"""A head for new classes, fitted on the base's own features before anything else is trained (a linear probe).
+"""A linear probe: a head for new classes, fitted on the base's own features before anything else is trained.
 
-Why: with a random head there is no "before" to compare with, and its first large gradients bend the features for
-nothing. Fitted first, the base is a classifier from the start, and what fine-tuning adds or costs can be paired item by
-item. (Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", arXiv
+With a random head there is no "before" to compare with, and its first large gradients distort the features for
+nothing. With a fitted head the base is a classifier from the start, and what fine-tuning adds or costs can be paired
+item by item. (Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", arXiv
 2202.10054: linear probing, then fine-tuning.)
 """
 
@@ -42,19 +42,19 @@ def fit_head(
         preprocessor: makes its inputs.
         items: labelled training items.
         labels: the classes in the order of the outputs.
-        batch_size: items put at once.
+        batch_size: items in a batch.
         events: receives the progress.
     """
     chosen = evenly_chosen(items)
     order = sorted(range(len(chosen)), key=preprocessor.lengths(chosen).__getitem__)
     device = next(model.parameters()).device
-    bar = events.task("a head is fitted on the base's features", total=len(chosen))
+    task = events.task("a head is fitted on the base's features", total=len(chosen))
 
     def batches() -> Any:
         for start in range(0, len(order), batch_size):
             part = [chosen[index] for index in order[start : start + batch_size]]
             yield {key: value.to(device) for key, value in preprocessor.batch(part).items()}
-            bar.advance(len(part))
+            task.advance(len(part))
 
     features = head_inputs(model.eval(), batches()).double().numpy()
     truth = np.asarray([labels.index(chosen[index].label) for index in order])
@@ -63,7 +63,7 @@ def fit_head(
 
 
 def evenly_chosen(items: Sequence[Any], most: int = ITEMS) -> list[Any]:
-    """Items spread over the whole list, which may be sorted by class, and the first of each class besides."""
+    """Items spread evenly over the list, which may be sorted by class, and the first of each class besides."""
     places = {index * len(items) // most for index in range(most)} if len(items) > most else set(range(len(items)))
     first: dict[str, int] = {}
     for place, item in enumerate(items):

@@ -1,4 +1,4 @@
-"""The training loop on transformers' Trainer: it resumes, stops at numbers that are not finite, and measures its cost."""
+"""The training loop on transformers' Trainer: it resumes, stops when the loss is not finite, and measures its cost."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def _curve(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
 
 
 CURVE_KEYS = {
-    "kl_nats_per_token": ("retain_anchor_kl", "retain_kl"),
+    "kl_nats_per_token": ("retain_penalty_kl", "retain_kl"),
     "kl_weight": ("retain_kl_weight",),
     "update_size": ("retain_update_size",),
 }

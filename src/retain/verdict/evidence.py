@@ -1,18 +1,15 @@
-"""What one metric says about one suite: the plain figures that a verdict rests on, made from values item by item."""
+"""The one evaluation of a column: change, test, interval and units, on which table rows and verdicts both rest."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retain.errors import InputError
 from retain.records.base import Interval
+from retain.records.metric import Metric
 from retain.stats.clusters import (
-    Groups,
     cluster_changes,
     cluster_codes,
     cluster_interval,
@@ -21,166 +18,134 @@ from retain.stats.clusters import (
     graded_p,
     sign_flip_p,
 )
-from retain.stats.mcnemar import as_right
-
-TOLERANCE = 0.05
-"""Largest loss that counts as kept: five points of a right-or-wrong metric, .05 nats per token of a language."""
-
-
-DRIFTING = "nats_per_token"
-"""How the names of metrics end that every training moves a little."""
+from retain.verdict.column import Column
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One metric on one suite before and after; more is better, so a negative change is for the worse.
+    """One metric on one suite before and after.
 
     Attributes:
-        name: of the suite.
-        metric: of the metric.
-        right_or_wrong: whether each item is right or wrong; otherwise the metric has degrees.
+        suite: name of the suite, or of the domain of held-out text.
+        metric: the metric.
         n: items (or windows of text).
+        groups: groups of items that belong together; n where each item stands alone.
         units: independent units: n, or the effective number of groups where items come in groups, rounded down.
-        base: the base's mean, turned so that more is better.
-        chance: what a model that lost everything would have in the mean; None where that has no bound, as for nats.
-        can_fall: units of a metric with degrees that a model that lost everything would lower; of others not used.
-        change: mean change, tuned − base, in the metric's unit.
-        p_value: two-sided, exact McNemar or sign-flip test.
+        base: the base's (weighted) mean, in the metric's unit.
+        tuned: the tuned model's.
+        change: tuned − base.
         interval: 95 % of the change; None where there are too few units for one.
-        margin: largest loss that counts as kept, in the metric's unit, > 0.
+        p_value: two-sided, exact McNemar or sign-flip test.
+        chance: the mean of a model that knows nothing; None where the metric's range is not known.
         lost: items right before and wrong now; None for a metric with degrees.
         gained: items wrong before and right now; likewise.
-        drifts: whether any training moves it a little, as nats per token, so that a small loss is no loss yet.
+        can_fall: units of a metric with degrees that a model that knows nothing would make worse; of others not used.
     """
 
-    name: str
-    metric: str
-    right_or_wrong: bool
+    suite: str
+    metric: Metric
     n: int
+    groups: int
     units: int
     base: float
-    chance: float | None
+    tuned: float
     change: float
-    p_value: float
     interval: Interval | None
-    margin: float
-    can_fall: int = 0
+    p_value: float
+    chance: float | None
     lost: int | None = None
     gained: int | None = None
-    drifts: bool = False
+    can_fall: int = 0
+
+    @property
+    def loss(self) -> float:
+        """How much worse the tuned model is than the base, in the metric's unit: positive is worse."""
+        return 0.0 - self.change if self.metric.higher_is_better else self.change  # no change is 0, not −0
+
+    @property
+    def loss_interval(self) -> Interval | None:
+        """95 % of the loss."""
+        if self.interval is None or not self.metric.higher_is_better:
+            return self.interval
+        return 0.0 - self.interval[1], 0.0 - self.interval[0]
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a loss can be called small: of a metric with a known range, and of nats per token."""
+        return self.chance is not None or self.metric.drifts
+
+    @property
+    def lead(self) -> float | None:
+        """How much better the base is than a model that knows nothing; None where the range is not known."""
+        if self.chance is None:
+            return None
+        return self.base - self.chance if self.metric.higher_is_better else self.chance - self.base
 
 
-def right_or_wrong(
-    name: str,
-    metric: str,
-    base_right: NDArray[Any],
-    tuned_right: NDArray[Any],
-    chance: float | NDArray[Any],
-    generator: np.random.Generator,
-    *,
-    groups: Groups = None,
-    margin: float = TOLERANCE,
-) -> Evidence:
-    """Evidence of a right-or-wrong metric.
+def evaluate(column: Column, generator: np.random.Generator) -> Evidence:
+    """The evidence of a column.
 
     Args:
-        name: of the suite.
-        metric: of the metric.
-        base_right: (n,) booleans, whether the base is right.
-        tuned_right: (n,) booleans, the same items.
-        chance: probability of guessing right, one figure or one for each item (of which the mean is taken).
-        generator: source of the resamples; equal seeds give equal evidence.
-        groups: (n,) what each item belongs to; None: every item stands alone.
-        margin: largest loss that counts as kept, as a share of the items.
-
-    Raises:
-        InputError: the suite is empty.
-        ValueError: the arrays are not paired, or chance is not in [0, 1).
+        column: values before and after.
+        generator: source of signs and resamples; equal seeds give equal evidence.
     """
-    base = as_right(base_right)
-    lost, gained, sizes = cluster_changes(base, tuned_right, groups)
-    n, guess = len(base), np.asarray(chance, dtype=np.float64)
-    if not n:
-        raise InputError(f"suite {name!r} holds no items, so nothing can be said of it: give some, or leave it out.")
-    if not ((guess >= 0) & (guess < 1)).all():
-        raise ValueError("chance must lie in [0, 1).")
+    return _counted(column, generator) if column.metric.right_or_wrong else _graded(column, generator)
+
+
+def _counted(column: Column, generator: np.random.Generator) -> Evidence:
+    """Of right and wrong: exact test of lost against gained, interval of the net change, groups being the units."""
+    base, tuned = column.base == 1, column.tuned == 1
+    lost, gained, sizes = cluster_changes(base, tuned, column.groups)
+    n = len(base)
     return Evidence(
-        name=name,
-        metric=metric,
-        right_or_wrong=True,
+        suite=column.suite,
+        metric=column.metric,
         n=n,
-        units=_whole(effective_number(sizes)),
+        groups=len(sizes),
+        units=_rounded_down(effective_number(sizes)),
         base=float(base.mean()),
-        chance=float(guess.mean()),
+        tuned=float(tuned.mean()),
         change=int(gained.sum() - lost.sum()) / n,
-        p_value=sign_flip_p(gained - lost),
         interval=cluster_interval(lost, gained, sizes, generator),
-        margin=margin,
+        p_value=sign_flip_p(gained - lost),
+        chance=column.chance,
         lost=int(lost.sum()),
         gained=int(gained.sum()),
     )
 
 
-def graded(
-    name: str,
-    metric: str,
-    base: NDArray[Any],
-    tuned: NDArray[Any],
-    generator: np.random.Generator,
-    *,
-    higher_is_better: bool,
-    weights: NDArray[Any] | None = None,
-    groups: Groups = None,
-    worst: float | None = None,
-    largest: float | None = None,
-    margin: float = TOLERANCE,
-) -> Evidence:
-    """Evidence of a metric with degrees: the mean Σ w x / Σ w before and after, groups (or items) being the units.
-
-    Args:
-        name: of the suite.
-        metric: of the metric.
-        base: (n,) the metric of each item (or window) before.
-        tuned: (n,) after.
-        generator: source of the signs and resamples; equal seeds give equal evidence.
-        higher_is_better: whether more of the metric is better; otherwise all is turned round.
-        weights: (n,) > 0, for instance tokens of each window, base and tuned being its means per token.
-        groups: (n,) what each item belongs to; None: every item stands alone.
-        worst: what a model that lost everything would have, in the metric's own unit: 0 for chrF; None for nats.
-        largest: the largest change of one item that the metric allows, 100 for chrF; None for nats.
-        margin: largest loss that counts as kept, in the metric's unit.
-
-    Raises:
-        InputError: the suite is empty.
-        ValueError: the arrays are not of one length, or a value is not finite.
-    """
-    sign = 1.0 if higher_is_better else -1.0
-    before, after = (sign * np.asarray(side, dtype=np.float64) for side in (base, tuned))
-    share = np.ones_like(before) if weights is None else np.asarray(weights, dtype=np.float64)
-    if before.ndim != 1 or not before.shape == after.shape == share.shape:
-        raise ValueError(f"arrays of one length expected, got {before.shape}, {after.shape}, {share.shape}.")
-    if not before.size:
-        raise InputError(f"suite {name!r} holds no items, so nothing can be said of it: give some, or leave it out.")
-    codes = cluster_codes(groups, len(before))
-    changes, sizes = (np.bincount(codes, weights=x) for x in (share * (after - before), share))
-    high = np.bincount(codes, weights=share * (before - (0.0 if worst is None else sign * worst)))
-    known = len(sizes) > 1 or largest is not None
+def _graded(column: Column, generator: np.random.Generator) -> Evidence:
+    """Of a metric with degrees: the mean Σ w x / Σ w before and after, groups (or items) being the units."""
+    metric, share, span = column.metric, column.share, column.metric.span
+    codes = cluster_codes(column.groups, len(column.base))
+    changes = np.bincount(codes, weights=share * (column.tuned - column.base))
+    sizes = np.bincount(codes, weights=share)
+    worst = metric.worst if span is not None else None
+    p_value = graded_p(changes, generator)
+    known = len(sizes) > 1 or span is not None
     return Evidence(
-        name=name,
+        suite=column.suite,
         metric=metric,
-        right_or_wrong=False,
-        n=len(before),
-        units=len(before) if groups is None else _whole(effective_number(sizes)),
-        base=float(np.average(before, weights=share)),
-        chance=None if worst is None else sign * worst,
+        n=len(column.base),
+        groups=len(sizes),
+        units=len(column.base) if column.groups is None else _rounded_down(effective_number(sizes)),
+        base=float(np.average(column.base, weights=share)),
+        tuned=float(np.average(column.tuned, weights=share)),
         change=math.fsum(changes) / float(sizes.sum()),
-        p_value=graded_p(changes, generator),
-        interval=graded_interval(changes, sizes, generator, largest) if known else None,
-        margin=margin,
-        can_fall=len(sizes) if worst is None else int((high > 0).sum()),
-        drifts=metric.endswith(DRIFTING),
+        interval=graded_interval(changes, sizes, generator, span) if known else None,
+        p_value=p_value,
+        chance=worst,
+        can_fall=_able_to_fall(column, worst, len(sizes)),
     )
 
 
-def _whole(number: float) -> int:
+def _able_to_fall(column: Column, worst: float | None, units: int) -> int:
+    """Units that a model that knows nothing would make worse: of nats all; of an unknown range none is known to."""
+    if worst is None:
+        return units if column.metric.drifts else 0
+    codes = cluster_codes(column.groups, len(column.base))
+    return int((np.bincount(codes, weights=column.share * np.abs(column.base - worst)) > 0).sum())
+
+
+def _rounded_down(number: float) -> int:
     return math.floor(number + 1e-9)

@@ -1,12 +1,10 @@
-"""Why a verdict is what it is, in one plain sentence with figures."""
+"""The reason of a verdict, in one plain sentence with figures."""
 
 from __future__ import annotations
 
-from retain.stats.power import MOST_ITEMS, SURE_TO_SHOW, chance_level_power, fewest_units
+from retain.records.numbers import HUNDREDTHS, POINTS
+from retain.stats.planning import MOST_ITEMS, SURE_TO_SHOW, chance_level_power, fewest_units
 from retain.verdict.evidence import Evidence
-
-NATS = "_nats_per_token"
-"""How the names of metrics end that are counted in nats."""
 
 
 def lost(evidence: Evidence, p_adjusted: float, tests: int) -> str:
@@ -34,7 +32,7 @@ def kept(evidence: Evidence, limit: float) -> str:
 
 def guesses(evidence: Evidence) -> str:
     """There is nothing to lose."""
-    if not evidence.right_or_wrong:
+    if not evidence.metric.right_or_wrong:
         return "cannot show loss: the base itself scores no better than a model that knows nothing."
     right, chance = round(evidence.base * evidence.n), evidence.chance or 0.0
     return f"cannot show loss: the base itself guesses ({right} of {evidence.n} right, {chance:.0%} by guessing)."
@@ -44,6 +42,8 @@ def undecided(
     evidence: Evidence, limit: float, alpha: float, tests: int, needed: int | None, *, shows: bool, changed: bool
 ) -> str:
     """What keeps the suite from being called kept, and how many items would settle it."""
+    if not evidence.scaled:
+        return f"the range of {evidence.metric.name} is not known, so no loss can be called small."
     found = _reach(evidence, limit) if shows else _blind(evidence, alpha / tests)
     if changed:
         found += "; how it writes the answer did change"
@@ -59,7 +59,7 @@ def _blind(evidence: Evidence, alpha: float) -> str:
     """Not even a chance-level model would show."""
     apart = f" ({evidence.units} that stand alone)" if evidence.units < evidence.n else ""
     items = f"{evidence.n} items{apart}"
-    if not evidence.right_or_wrong:
+    if not evidence.metric.right_or_wrong:
         able = min(evidence.units, evidence.can_fall)
         return f"{items} are too few to show any loss: {able} can fall, {fewest_units(alpha)} would have to"
     share, chance = evidence.units / evidence.n, evidence.chance or 0.0
@@ -73,17 +73,18 @@ def _blind(evidence: Evidence, alpha: float) -> str:
 
 def change(evidence: Evidence) -> str:
     """The change and its interval; of graded items, where less may be better, as the improvement that it is."""
-    word = "change" if evidence.right_or_wrong else "improvement"
-    text = f"{word} {amount(evidence, evidence.change, sign='+')}"
-    if evidence.interval is None:
+    word = "change" if evidence.metric.right_or_wrong else "improvement"
+    text = f"{word} {amount(evidence, 0.0 - evidence.loss, sign='+')}"
+    if evidence.loss_interval is None:
         return text
-    low, high = (amount(evidence, end, sign="+", unit=False) for end in evidence.interval)
+    high, low = (amount(evidence, 0.0 - end, sign="+", unit=False) for end in evidence.loss_interval)
     return f"{text}, 95% interval {low} to {high}"
 
 
 def amount(evidence: Evidence, value: float, *, sign: str = "", unit: bool = True) -> str:
-    """A change in points where items are right or wrong; else in the metric's own unit."""
-    if not evidence.right_or_wrong:
-        named = "nats per token" if evidence.metric.endswith(NATS) else f"in {evidence.metric.replace('_', ' ')}"
-        return f"{value:{sign}.3g}" + (f" {named}" if unit else "")
-    return f"{100 * value:{sign}.1f}" + (" points" if unit else "")
+    """A change in the unit that the metric is shown in; three digits where that is no share and not out of 100."""
+    shown = evidence.metric.unit
+    if shown in {POINTS, HUNDREDTHS}:
+        return f"{shown.factor * value:{sign}.1f}" + (f" {shown.name}" if unit else "")
+    named = shown.name or f"in {evidence.metric.title}"
+    return f"{value:{sign}.3g}" + (f" {named}" if unit else "")

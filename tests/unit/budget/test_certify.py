@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retain.budget.certify import CLIP_FACTOR, Evidence, certify, fixed_sequence, nats_evidence, plain
+from retain.budget.certify import CLIP_FACTOR, ControlLosses, certify, fixed_sequence, nats_losses, sentence
 from retain.errors import InputError
+from retain.records.metrics_table import ACCURACY, KL_DIVERGENCE
 
 
 def items(lost, gained, n, limit=0.02):
     losses = np.repeat([1.0, -1.0, 0.0], [lost, gained, n - lost - gained])
-    return Evidence("capitals", "points", limit, losses, right_or_wrong=True)
+    return ControlLosses("capitals", ACCURACY, "points", limit, losses, right_or_wrong=True)
 
 
 def test_kept_and_not_kept_follow_from_p_and_bound():
@@ -33,30 +34,30 @@ def test_the_exact_test_needs_fewer_items_than_the_other():
 
 
 def test_sentences():
-    kept = plain(certify(items(1, 3, 600), 0.95))
+    kept = sentence(certify(items(1, 3, 600), 0.95))
     assert kept.startswith("capitals: at most ")
     assert "points lost (95% confidence, 600 control items; limit 2): kept." in kept
-    few = plain(certify(items(0, 0, 40), 0.95))
+    few = sentence(certify(items(0, 0, 40), 0.95))
     assert "with 40 items not even a model that lost nothing could be certified; give at least" in few
-    near = plain(certify(items(4, 0, 400), 0.95))
+    near = sentence(certify(items(4, 0, 400), 0.95))
     assert "could not be shown: observed 1, bound " in near
     assert "items would settle it" in near
-    assert "more of the same kind would not help" in plain(certify(items(12, 0, 400), 0.95))
+    assert "more of the same kind would not help" in sentence(certify(items(12, 0, 400), 0.95))
 
 
 def test_a_bound_is_never_rounded_down_to_look_better():
     found = replace(certify(items(1, 3, 600), 0.95), bound=0.01521)
-    assert "at most 1.6 points" in plain(found)
+    assert "at most 1.6 points" in sentence(found)
 
 
 @pytest.mark.parametrize("n", [10, 100_000])
 def test_a_limit_of_zero_is_not_shown_by_losing_nothing(n):
     found = certify(items(0, 0, n, limit=0.0), 0.95)
     assert (found.p_value, found.kept, found.items_needed) == (1.0, False, None)
-    assert "no number of items shows a loss of exactly 0" in plain(found)
-    nats = certify(nats_evidence("KL", 0.0, np.zeros(min(n, 100))), 0.95)
+    assert "no number of items shows a loss of exactly 0" in sentence(found)
+    nats = certify(nats_losses("KL", KL_DIVERGENCE, 0.0, np.zeros(min(n, 100))), 0.95)
     assert (nats.p_value, nats.kept) == (1.0, False)
-    assert "only the base itself" in plain(nats)
+    assert "only the base itself" in sentence(nats)
 
 
 def test_a_clear_gain_keeps_a_limit_of_zero():
@@ -66,19 +67,19 @@ def test_a_clear_gain_keeps_a_limit_of_zero():
 def test_nats_are_cut_and_counted():
     rng = np.random.default_rng(0)
     losses = np.append(rng.lognormal(-5, 1, 300), [1.0, 2.0])
-    evidence = nats_evidence("KL", 0.05, losses)
+    evidence = nats_losses("KL", KL_DIVERGENCE, 0.05, losses)
     assert (evidence.clipped, evidence.largest, evidence.smallest) == ((losses > 0.25).sum(), 0.05 * CLIP_FACTOR, 0.0)
     assert evidence.losses.max() == 0.25
     found = certify(evidence, 0.95)
     assert found.kept
     assert found.clipped == evidence.clipped >= 2
-    assert "nats lost" in plain(found)
-    assert "of the losses cut" in plain(found)
+    assert "nats lost" in sentence(found)
+    assert "of the losses cut" in sentence(found)
 
 
 def test_what_is_cut_off_is_not_hidden():
     losses = np.append(np.zeros(180), np.full(20, 3.0))
-    found = certify(nats_evidence("text", 0.1, losses, signed=True), 0.95)
+    found = certify(nats_losses("text", KL_DIVERGENCE, 0.1, losses, signed=True), 0.95)
     assert not found.kept, "the loss observed is three times the limit, though little of it is left once it is cut"
     assert found.observed == pytest.approx(0.3)
     assert found.bound >= 0.3
@@ -86,10 +87,10 @@ def test_what_is_cut_off_is_not_hidden():
 
 
 def test_a_signed_loss_is_cut_at_both_ends():
-    evidence = nats_evidence("cross-entropy", 0.1, np.array([-3.0, -0.2, 0.2, 3.0]), signed=True)
+    evidence = nats_losses("cross-entropy", KL_DIVERGENCE, 0.1, np.array([-3.0, -0.2, 0.2, 3.0]), signed=True)
     np.testing.assert_array_equal(evidence.losses, [-0.5, -0.2, 0.2, 0.5])
     assert evidence.clipped == 2
-    rounding = nats_evidence("KL", 0.1, np.array([-1e-9, 0.0]))
+    rounding = nats_losses("KL", KL_DIVERGENCE, 0.1, np.array([-1e-9, 0.0]))
     assert rounding.clipped == 0
     assert rounding.losses.min() == 0
 
@@ -113,7 +114,7 @@ def test_evidence_that_cannot_be_meant_is_refused(change, said):
 
 def test_nan_and_confidence_are_refused():
     with pytest.raises(InputError, match="not finite"):
-        nats_evidence("KL", 0.1, np.array([np.nan, 0.1]))
+        nats_losses("KL", KL_DIVERGENCE, 0.1, np.array([np.nan, 0.1]))
     for wrong in (0.3, 1.0, 95.0):
         with pytest.raises(InputError, match="confidence"):
             certify(items(0, 0, 10), wrong)

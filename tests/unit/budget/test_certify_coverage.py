@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retain.budget.certify import CLIP_FACTOR, Evidence, certify, fixed_sequence, nats_evidence
+from retain.budget.certify import CLIP_FACTOR, ControlLosses, certify, fixed_sequence, nats_losses
+from retain.records.metrics_table import ACCURACY, KL_DIVERGENCE
 from retain.stats.bounds import BETS, mean_p_value, within_limit
 
 DRAWS = 2000
@@ -124,11 +125,11 @@ def test_skewed_windows_at_half_the_limit():
     drawn = scale * np.exp(spread * np.random.default_rng(5).normal(size=(DRAWS, 80)))
     kept = betting_kept(np.minimum(drawn, CLIP_FACTOR * limit), limit, 0, CLIP_FACTOR * limit)
     assert kept.mean() > 0.8
-    assert [certify(nats_evidence("KL", limit, row), 0.95).kept for row in drawn[:5]] == kept[:5].tolist()
+    assert [certify(nats_losses("KL", KL_DIVERGENCE, limit, row), 0.95).kept for row in drawn[:5]] == kept[:5].tolist()
 
 
 def scaling_draws(seed, true, n, churn):
-    """Paired items along an update scaling: the same items at every step, so that steps go together. (draws, steps, 3)."""
+    """Paired items along a scaling path: the same items at every step. (draws, steps, 3)."""
     rng = np.random.default_rng(seed)
     chosen = rng.random((DRAWS, n), dtype=np.float32)
     cells = []
@@ -179,7 +180,8 @@ def test_the_walk_of_the_simulation_is_that_of_the_package():
     cells = scaling_draws(9, DIALS["monotone"], 800, 0.07)[:2, :4]
     for draw in cells:
         steps = [
-            [certify(Evidence("s", "points", 0.03, _losses(*counts), right_or_wrong=True), 0.95)] for counts in draw
+            [certify(ControlLosses("s", ACCURACY, "points", 0.03, _losses(*counts), right_or_wrong=True), 0.95)]
+            for counts in draw
         ]
         expected = certified(exact_kept(draw, 0.03)[None])[0]
         assert fixed_sequence(steps) == expected

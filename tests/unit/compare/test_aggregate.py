@@ -14,10 +14,11 @@ from retain.compare.method_labels import method_labels, unique
 from retain.compare.pareto import pareto_front
 from retain.compare.pick import pick_drift, pick_keep, pick_keep_field, pick_kl, pick_task, sign_of
 from retain.records.drift_record import Drift
+from retain.records.metrics_table import ACCURACY, CROSS_ENTROPY
 from retain.records.result import MethodRecord
 
-CAPITALS = ("capitals", "accuracy")
-HEADLINES = ("headlines", "cross_entropy")
+CAPITALS = ("capitals", ACCURACY)
+HEADLINES = ("headlines", CROSS_ENTROPY)
 
 
 def test_runs_are_grouped_over_their_seeds():

@@ -8,6 +8,7 @@ from retain.data.item_types import Choice, Request
 from retain.data.preprocess import TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.aa_check import run_aa_check
+from retain.evaluate.columns import paired
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.suites.suite import Settings, Suite
@@ -26,10 +27,15 @@ PICKED = Suite(
 SAID = Suite("said", "completion", "task", [Example(prompt=f"{a} b", completion=" word1 z") for a in LETTERS])
 
 
+def scored(suite, predictions):
+    """The scores of the first answers, as the runner has them."""
+    return {suite.name: [item.base.scores for item in paired(suite, predictions, predictions).items]}
+
+
 def check(before, now, suite, **settings):
     chosen = Settings(batch_size=7, generate=0, **settings)
-    answers = collect_predictions(before, PREPROCESSOR, [suite], chosen, SILENT, "")
-    return run_aa_check(Pair(make_llama(), now), PREPROCESSOR, [suite], chosen, answers, SILENT)
+    scores = scored(suite, collect_predictions(before, PREPROCESSOR, [suite], chosen, SILENT, ""))
+    return run_aa_check(Pair(make_llama(), now), PREPROCESSOR, [suite], chosen, scores, SILENT)
 
 
 @pytest.mark.parametrize("suite", [PICKED, SAID], ids=lambda suite: suite.task_type)
@@ -59,8 +65,8 @@ def test_a_start_that_rewrites_the_base_is_refused_and_seen():
     with pytest.raises(InputError, match="untouched base a second time"):
         Pair.of(model)
     chosen = Settings(batch_size=7, generate=0)
-    answers = collect_predictions(make_llama(), PREPROCESSOR, [SAID], chosen, SILENT, "")
-    found = run_aa_check(Pair(model), PREPROCESSOR, [SAID], chosen, answers, SILENT)
+    scores = scored(SAID, collect_predictions(make_llama(), PREPROCESSOR, [SAID], chosen, SILENT, ""))
+    found = run_aa_check(Pair(model), PREPROCESSOR, [SAID], chosen, scores, SILENT)
     assert not found.passed
 
 
@@ -92,6 +98,6 @@ def test_rounding_in_16_bits_may_turn_a_few_written_answers(dtype, turned, passe
         for k, response in enumerate(answers.responses["asked"])
     ]
     other = answers.model_copy(update={"responses": {"asked": tuple(first)}})
-    found = run_aa_check(Pair(make_llama(), model), PREPROCESSOR, [suite], chosen, other, SILENT)
+    found = run_aa_check(Pair(make_llama(), model), PREPROCESSOR, [suite], chosen, scored(suite, other), SILENT)
     assert (found.changed, found.passed) == (turned, passes)
     assert ("turned by rounding" in found.note) == passes

@@ -74,7 +74,7 @@ def test_the_base_against_itself_is_no_change(quiet):
     base, same = make_llama(), make_llama()
     measured = measure_pair(Pair(same, base), PREPROCESSOR, SUITES, SETTINGS, quiet)
     metrics = ["cross_entropy_nats_per_token", "chrf", "rouge_l", "exact_match"]
-    assert [score.metric for score in measured.task] == metrics
+    assert [score.metric.name for score in measured.task] == metrics
     assert all(score.base == score.tuned and score.interval[0] <= 0 <= score.interval[1] for score in measured.task)
     suite = measured.keep[0]
     assert (suite.lost, suite.gained, suite.p_value) == (0, 0, 1)
@@ -122,7 +122,7 @@ def test_every_figure_can_be_looked_behind(adapted, quiet):
     assert all((item.base.answer == item.expected) == bool(item.base.scores["accuracy"]) for item in keep)
     task = [item for item in measured.items if item.part == "task"]
     assert [item.base.answer is not None for item in task] == [True] * 4 + [False] * 22
-    assert {item.part for item in measured.items} == {"task", "keep", "held_out_text"}
+    assert {item.part for item in measured.items} == {"task", "keep", "held-out"}
 
 
 def test_a_suite_that_is_too_small_is_not_scored(adapted, quiet):

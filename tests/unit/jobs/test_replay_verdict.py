@@ -3,17 +3,19 @@
 import hashlib
 import json
 
-import numpy as np
 import pytest
 
 from retain.cli.gate import EXIT_CODES
 from retain.cli.main import main
 from retain.errors import InputError
-from retain.evaluate.scores.keep import keep_score
+from retain.evaluate.scores.rows import keep_row
 from retain.jobs.replay_verdict import replay_run
 from retain.records.items import Item, Side, write_items
+from retain.records.metrics_table import ACCURACY
 from retain.records.result import Conditions, MethodRecord, Parameters, Provenance, Result, write_result
-from retain.verdict.judge import judge_record
+from retain.verdict.column import column_of_items
+from retain.verdict.judge import RunEvidence, judge_run
+from retain.verdict.verdict import Margins
 
 CASES = {  # items, of which the base is right on all and the tuned model on so many
     "kept": (120, 120),
@@ -38,14 +40,13 @@ def write_run(folder, n, right):
         )
         for index in range(n)
     ]
-    tuned = np.arange(n) < right
-    keep = keep_score("capitals", np.ones(n, dtype=bool), tuned, 0.25, np.random.default_rng(0))
+    evidence, keep = keep_row(column_of_items("capitals", ACCURACY, items, 0.25), seed=0)
     result = Result(
         model="m",
         method=MethodRecord(name="lora"),
         seed=0,
         parameters=Parameters(trainable=1, total=2, adapter_bytes=4),
-        judgement=judge_record([], [keep], items, margin=0.05, margin_nats=0.05),
+        judgement=judge_run(RunEvidence(keep=(evidence,)), Margins(0.05, 0.05)),
         margins=(0.05, 0.05),
         keep=(keep,),
         conditions={"base": CONDITIONS, "tuned": CONDITIONS},
@@ -135,6 +136,10 @@ def other_count(record):
     record["judgement"]["suites"][0]["units"] += 1
 
 
+def other_metric(record):
+    record["judgement"]["suites"][0]["decided_by"] = "exact_match"
+
+
 def unhashed(record):
     record["provenance"]["items_hash"] = ""
 
@@ -147,7 +152,16 @@ def one_sided(record):
     del record["conditions"]["tuned"]
 
 
-CHANGES = [say_kept, better, hide_suite, soften, other_questions, other_figure, other_count]
+CHANGES = [
+    say_kept,
+    better,
+    hide_suite,
+    soften,
+    other_questions,
+    other_figure,
+    other_count,
+    other_metric,
+]
 CHANGES += [unhashed, unconditioned, one_sided]
 
 

@@ -9,34 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retain.records import numbers
-from retain.records.numbers import HUNDREDTHS, NATS, NATS_PER_TOKEN, OTHER, POINTS
-
-
-@pytest.mark.parametrize(
-    ("metric", "unit"),
-    [
-        ("accuracy", POINTS),
-        ("exact_match", POINTS),
-        ("macro_f1", POINTS),
-        ("mcc", POINTS),
-        ("rouge_l", POINTS),
-        ("chrf", HUNDREDTHS),
-        ("bleu", HUNDREDTHS),
-        ("cross_entropy", NATS),
-        ("cross_entropy_nats_per_token", NATS_PER_TOKEN),
-        ("perplexity", OTHER),
-    ],
-)
-def test_each_metric_has_its_unit(metric, unit):
-    assert numbers.unit_of(metric) == unit
-
-
-@pytest.mark.parametrize(
-    ("metric", "words"),
-    [("cross_entropy_nats_per_token", "cross-entropy"), ("exact_match", "exact match"), ("chrf", "chrF")],
-)
-def test_metrics_are_named_in_words(metric, words):
-    assert numbers.metric_words(metric) == words
+from retain.records.numbers import NATS, POINTS
 
 
 def test_scores_and_changes():

@@ -9,15 +9,16 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from retain.records import result as results
+from retain.records import budget_record, drift_record, items, metric, result, scores, verdicts
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "result.md"
+MODULES = (budget_record, drift_record, items, metric, result, scores, verdicts)
 RECORDS = [
     record
-    for record in vars(results).values()
-    if isinstance(record, type) and issubclass(record, BaseModel) and record.__module__ == results.__name__
-    and record.model_fields
-]  # fmt: skip
+    for module in MODULES
+    for record in vars(module).values()
+    if isinstance(record, type) and issubclass(record, BaseModel) and record.__module__ == module.__name__
+]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
@@ -27,12 +28,12 @@ def test_every_field_is_explained(record):
 
 
 def test_there_are_records():
-    assert {results.Result, results.Judgement, results.Item} <= set(RECORDS)
+    assert {result.Result, verdicts.Judgement, items.Item, scores.KeepScore, metric.Metric} <= set(RECORDS)
 
 
 def test_the_schema_and_every_status_are_named():
     page = PAGE.read_text(encoding="utf-8")
-    assert f'"{results.SCHEMA}"' in page
-    words = (*get_args(results.Status), *get_args(results.Verdict), *get_args(results.Learned))
-    for status in words:
-        assert f'`"{status}"`' in page
+    assert f'"{result.SCHEMA}"' in page
+    words = (*get_args(scores.Status), *get_args(verdicts.Verdict), *get_args(verdicts.Learned), *metric.UNITS)
+    for word in words:
+        assert f'`"{word}"`' in page

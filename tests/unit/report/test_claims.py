@@ -44,7 +44,10 @@ def test_unscored_suites_keep_their_status():
 
 def test_each_claim_has_figure_interval_and_n():
     said = " ".join(claim.text for claim in claims(judged()))
-    assert "cross-entropy 5.380 → 3.080, a change of −2.300 [−2.380, −2.220] nats (lower is better), n = 200" in said
+    assert (
+        "cross-entropy 5.380 → 3.080, a change of −2.300 [−2.380, −2.220] nats per token (lower is better), n = 200"
+        in said
+    )
     assert "It lost on capitals: accuracy 72.7 → 67.5, a change of −5.2 [−8.5, −1.9] points, n = 249" in said
     assert "7.6% of the items were lost and 2.4% gained" in said
     assert "p = 0.0012" in said
@@ -99,7 +102,7 @@ def test_drift_with_holes():
 
 def test_a_graded_suite_has_neither_lost_nor_p():
     score = keep_score(
-        -0.3, metric="cross_entropy", higher_is_better=False, base=3.0, tuned=2.7, interval=(-0.4, -0.2), lost=None,
+        -0.3, metric="cross_entropy_nats_per_token", base=3.0, tuned=2.7, interval=(-0.4, -0.2), lost=None,
         gained=None, p_value=None, retention=None, retention_interval=None, detectable_loss=None,
     )  # fmt: skip
     (claim,) = claims(sample_run(task=(), keep=(score,)))[:1]

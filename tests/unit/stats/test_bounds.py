@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from retain.stats.bounds import GAMMA, mean_bound, mean_p_value, net_loss_bound, net_loss_p_value
-from retain.stats.planning import fewest_items, fewest_units, items_needed, units_needed
+from retain.stats.planning import fewest_items_to_certify, fewest_units_to_certify, items_to_certify, units_to_certify
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -174,40 +174,40 @@ def test_the_figures_in_the_docstring():
     sizes = np.arange(10_000, 12_000, 10)
     by_range = next(n for n in sizes if hoeffding_bentkus(0.5, n, (1 + 0.02) / 2) <= 0.05)
     assert round(by_range, -3) == 11_000
-    assert units_needed(losses, 0.02, 0.95, -1, 1) == 399
-    assert items_needed(5, 5, 1000, 0.02, 0.95) == 342
+    assert units_to_certify(losses, 0.02, 0.95, -1, 1) == 399
+    assert items_to_certify(5, 5, 1000, 0.02, 0.95) == 342
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (5, 5), (4, 0)])
 def test_items_needed_is_where_the_test_turns(lost, gained):
-    size = items_needed(lost, gained, 1000, 0.03, 0.95)
+    size = items_to_certify(lost, gained, 1000, 0.03, 0.95)
     counts = int(np.ceil(lost * size / 1000)), int(np.floor(gained * size / 1000))
     assert net_loss_p_value(*counts, size, 0.03) <= 0.05 + 1e-4
-    assert fewest_items(0.03, 0.95) <= size
-    fewer = fewest_items(0.03, 0.95) - 1
+    assert fewest_items_to_certify(0.03, 0.95) <= size
+    fewer = fewest_items_to_certify(0.03, 0.95) - 1
     assert net_loss_p_value(0, 0, fewer, 0.03) > 0.05
 
 
 def test_units_needed_is_where_the_test_turns():
     losses = np.repeat([1.0, 0.0, -0.5], [1, 60, 1])
-    size = units_needed(losses, 0.05, 0.95, -1, 1)
+    size = units_to_certify(losses, 0.05, 0.95, -1, 1)
     copies = size // len(losses)
     assert mean_p_value(np.tile(losses, copies + 1), 0.05, -1, 1) <= 0.05
     assert mean_p_value(np.tile(losses, copies), 0.05, -1, 1) > 0.05 or size == copies * len(losses)
-    fewest = fewest_units(0.05, 0.95, 1.0)
+    fewest = fewest_units_to_certify(0.05, 0.95, 1.0)
     assert mean_p_value(np.zeros(fewest), 0.05, -1, 1) <= 0.05 < mean_p_value(np.zeros(fewest - 1), 0.05, -1, 1)
 
 
 def test_what_no_number_of_items_would_show():
-    assert items_needed(20, 0, 1000, 0.02, 0.95) is None
-    assert units_needed(np.full(9, 0.02), 0.02, 0.95, 0, 1) is None
-    assert fewest_items(0.0, 0.95) is None
-    assert fewest_units(0.0, 0.95, 1.0) is None
+    assert items_to_certify(20, 0, 1000, 0.02, 0.95) is None
+    assert units_to_certify(np.full(9, 0.02), 0.02, 0.95, 0, 1) is None
+    assert fewest_items_to_certify(0.0, 0.95) is None
+    assert fewest_units_to_certify(0.0, 0.95, 1.0) is None
 
 
 def test_a_plan_for_many_items_agrees_with_the_test():
     """Above the exact search, by the normal approximation: the test turns within a few percent of it."""
-    size = items_needed(330, 300, 10_000, 0.0055, 0.95)
+    size = items_to_certify(330, 300, 10_000, 0.0055, 0.95)
     assert size > 20_000
     counts = [(round(0.033 * n), round(0.03 * n), n) for n in (round(0.9 * size), round(1.15 * size))]
     p = [net_loss_p_value(*c, 0.0055) for c in counts]

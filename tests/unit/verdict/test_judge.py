@@ -4,25 +4,28 @@ import numpy as np
 import pytest
 import torch
 
+from evidence_samples import UNSCALED
 from retain.data.item_types import Choice, Question
 from retain.data.preprocess import TextPreprocessor
-from retain.evaluate import columns as compare
+from retain.evaluate.columns import paired
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.runner import measure_pair
-from retain.evaluate.scores.keep import graded_keep_score
+from retain.evaluate.scores.rows import keep_row
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
 from retain.events import SILENT
 from retain.records.items import Item, Side
 from retain.records.result import Conditions, MethodRecord, Parameters, Provenance, Result
 from retain.records.verdicts import AACheck
-from retain.verdict.judge import disagreements, judge_record, largest_of, replay
+from retain.verdict.column import column_of_items
+from retain.verdict.judge import RunEvidence, disagreements, evidence_of_record, judge_run, replay
+from retain.verdict.verdict import Margins
 from tiny import make_llama, make_tokenizer
 
 SETTINGS = Settings(generate=0, batch_size=60, window=8, drift=False, aa_items=2)
 ASKED = Conditions(engine="", dtype="", attention="", device="", preprocessor_hash="", input_hash="")
-TOLERATED = {"margin": 0.05, "margin_nats": 0.05}
+MARGINS = Margins(0.05, 0.05)
 
 
 def record(measured):
@@ -124,25 +127,25 @@ def crafted(base, tuned, **fields):
             for i, (text, right) in enumerate(said)
         )
         sides.append(Predictions(responses={"capitals": responses}, truncated={"capitals": 0}, conditions=ASKED))
-    keep = compare.keep_scores(suite, SETTINGS, *sides)
-    return judge_record([], keep, list(compare.suite_items(suite, *sides)), **TOLERATED)
+    kept = [keep_row(column, SETTINGS.seed)[0] for column in paired(suite, *sides).columns]
+    return judge_run(RunEvidence(keep=tuple(kept)), MARGINS)
 
 
 def test_a_model_that_knows_and_writes_nonsense_changed_its_format():
     judged = crafted([("a{}", True)] * 60, [("well", True)] * 60)
     assert judged.suites[0].verdict == judged.overall == "changed format"
-    assert judged.suites[0].decided_by == "exact_match"
+    assert judged.suites[0].decided_by.name == "exact_match"
 
 
 def test_a_model_that_answers_in_sentences_has_their_content_to_lose():
     """Exact match is 0 before already; what shows the change is that the answer stands nowhere any more."""
     judged = crafted([("It is a{}.", True)] * 60, [("well", True)] * 60)
-    assert (judged.overall, judged.suites[0].decided_by) == ("changed format", "contains")
+    assert (judged.overall, judged.suites[0].decided_by.name) == ("changed format", "contains")
 
 
 def test_a_model_that_lost_what_it_knew_is_lost_however_it_writes():
     judged = crafted([("a{}", True)] * 60, [("well", False)] * 60)
-    assert (judged.overall, judged.suites[0].decided_by) == ("lost", "accuracy")
+    assert (judged.overall, judged.suites[0].decided_by.name) == ("lost", "accuracy")
 
 
 def test_a_few_items_are_no_proof_of_anything():
@@ -152,7 +155,7 @@ def test_a_few_items_are_no_proof_of_anything():
 
 def test_a_base_that_answers_otherwise_than_before_gives_no_verdict(unchanged):
     null = AACheck(items=8, changed=8, score_difference_max=1.0, passed=False, note="It differs.")
-    judged = judge_record(unchanged.task, unchanged.keep, unchanged.items, **TOLERATED, aa_check=null)
+    judged = judge_run(unchanged.evidence, MARGINS, null)
     assert judged.overall == "too few items to say"
     assert "It differs." in judged.reason
 
@@ -170,11 +173,11 @@ def test_each_genre_is_judged_by_itself_and_ruin_of_one_is_seen():
         sides = (Side(scores={"cross_entropy_nats_per_token": x, "tokens": 8.0}) for x in (2.0, 2.0 + rise))
         base, tuned = sides
         return Item(
-            part="held_out_text", suite="held_out_text", index=k, condition=domain, question="", base=base, tuned=tuned
+            part="held-out", suite="held-out text", index=k, condition=domain, question="", base=base, tuned=tuned
         )
 
     windows = [window(k, ("news", "law")[k % 2], 1.0 + k / 100 if k % 2 else 0.0) for k in range(60)]
-    judged = judge_record([], [], windows, **TOLERATED)
+    judged = judge_run(evidence_of_record([], [], windows, seed=0), MARGINS)
     assert {one.suite: one.verdict for one in judged.suites} == {
         "held-out text: news": "kept",
         "held-out text: law": "lost",
@@ -184,18 +187,10 @@ def test_each_genre_is_judged_by_itself_and_ruin_of_one_is_seen():
 def test_a_metric_without_a_known_range_is_never_kept():
     same = Side(scores={"ter": 7.0})
     items = [Item(part="keep", suite="s", index=k, question="", base=same, tuned=same) for k in range(60)]
-    column = np.full(60, 7.0)
-    score = graded_keep_score("s", "ter", column, column, np.random.default_rng(0), higher_is_better=False)
-    (one,) = judge_record([], [score], items, **TOLERATED).suites
+    score = keep_row(column_of_items("s", UNSCALED, items), seed=0)[1]
+    (one,) = judge_run(evidence_of_record([], [score], items, seed=0), MARGINS).suites
     assert (one.verdict, one.has_power) == ("too few items to say", False)
     assert "range of ter is not known" in one.reason
-
-
-def test_shares_are_read_in_ones_or_in_per_cent():
-    assert largest_of("f1,none", np.array([0.3, 1.0])) == 1
-    assert largest_of("bleu_max", np.array([0.3, 41.0])) == 100
-    assert largest_of("chrf", np.array([0.3])) == 100
-    assert largest_of("ter", np.array([0.3])) is None
 
 
 def test_an_interval_is_that_of_the_items(destroyed):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retain.stats.power import has_power
-from retain.verdict.evidence import graded, right_or_wrong
-from retain.verdict.verdict import Suite, judge
+from evidence_samples import ACCURACY, CONTAINS, EXACT_MATCH, NATS, evidence
+from retain.stats.planning import has_power
+from retain.verdict.verdict import SuiteEvidence, judge
 
 REPORTS = 1000
 CHANCE = 0.25
@@ -47,7 +47,7 @@ def language(rng, domain, shift=0.0):
     n = int(rng.integers(20, 61))
     nll, tokens = rng.normal(3, 0.3, n), rng.integers(100, 257, n)
     moved = nll + shift + rng.uniform(0.01, 0.1) * rng.standard_t(3, n)
-    return Suite(domain, graded(domain, "nats_per_token", nll, moved, rng, higher_is_better=False, weights=tokens))
+    return SuiteEvidence(domain, evidence(domain, NATS, nll, moved, generator=rng, weights=tokens))
 
 
 def unchanged_report(rng):
@@ -56,18 +56,20 @@ def unchanged_report(rng):
     for k in range(6):
         n, share, churn = figures(rng)
         suites.append(
-            Suite(f"s{k}", right_or_wrong(f"s{k}", "accuracy", *drawn_sides(rng, n, share, churn), CHANCE, rng))
+            SuiteEvidence(
+                f"s{k}", evidence(f"s{k}", ACCURACY, *drawn_sides(rng, n, share, churn), CHANCE, generator=rng)
+            )
         )
     n, share, churn = figures(rng)
     groups = max(8, n // 5)
     sides = grouped_sides(rng, groups, 5, share, churn)
-    known = right_or_wrong("grouped", "accuracy", *sides, CHANCE, rng, groups=np.repeat(range(groups), 5).tolist())
-    suites.append(Suite("grouped", known))
+    known = evidence("grouped", ACCURACY, *sides, CHANCE, generator=rng, groups=np.repeat(range(groups), 5).tolist())
+    suites.append(SuiteEvidence("grouped", known))
     n, share, churn = figures(rng)
     base, tuned = drawn_sides(rng, n, share, churn)
     form = drawn_sides(rng, n, 0.7, churn)
-    written = right_or_wrong("written", "strict", base & form[0], tuned & form[1], 0.0, rng)
-    suites.append(Suite("written", right_or_wrong("written", "contains", base, tuned, 0.0, rng), written))
+    written = evidence("written", EXACT_MATCH, base & form[0], tuned & form[1], 0.0, generator=rng)
+    suites.append(SuiteEvidence("written", evidence("written", CONTAINS, base, tuned, 0.0, generator=rng), written))
     return suites + [language(rng, domain) for domain in DOMAINS]
 
 
@@ -87,13 +89,17 @@ def test_a_destroyed_model_is_found_wherever_it_can_be():
     bases = [np.arange(n) < round(0.7 * n) for n in sizes]
     for _ in range(reports):
         suites = [
-            Suite(f"s{len(base)}", right_or_wrong("s", "accuracy", base, rng.random(len(base)) < CHANCE, CHANCE, rng))
+            SuiteEvidence(
+                f"s{len(base)}", evidence("s", ACCURACY, base, rng.random(len(base)) < CHANCE, CHANCE, generator=rng)
+            )
             for base in bases
         ]
         spread = np.arange(300) % 5 < 4  # 60 groups of five, four of them right
         groups = (np.arange(300) // 5).tolist()
         guessed = rng.random(300) < CHANCE
-        suites.append(Suite("grouped", right_or_wrong("g", "accuracy", spread, guessed, CHANCE, rng, groups=groups)))
+        suites.append(
+            SuiteEvidence("grouped", evidence("g", ACCURACY, spread, guessed, CHANCE, generator=rng, groups=groups))
+        )
         for one in judge([*suites, language(rng, "prose", shift=2.0)]):
             able[one.suite] = able.get(one.suite, 0) + one.has_power
             found[one.suite] = found.get(one.suite, 0) + (one.verdict == "lost")
@@ -108,7 +114,7 @@ def test_an_unchanged_model(n, verdict):
     for seed in range(20):
         rng = np.random.default_rng(seed)
         right = rng.random(n) < 0.7
-        report = [Suite(str(k), right_or_wrong("s", "accuracy", right, right, CHANCE, rng)) for k in range(8)]
+        report = [SuiteEvidence(str(k), evidence("s", ACCURACY, right, right, CHANCE, generator=rng)) for k in range(8)]
         assert {one.verdict for one in judge(report)} == {verdict}
 
 
@@ -119,5 +125,5 @@ def test_where_the_base_guesses_nothing_is_said(share):
     for _ in range(100):
         base = rng.permutation(200) < 50
         tuned = rng.random(200) < share
-        (one,) = judge([Suite("s", right_or_wrong("s", "accuracy", base, tuned, CHANCE, rng))])
+        (one,) = judge([SuiteEvidence("s", evidence("s", ACCURACY, base, tuned, CHANCE, generator=rng))])
         assert one.verdict == "too few items to say"

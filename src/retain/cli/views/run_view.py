@@ -44,7 +44,7 @@ from retain.report.verdict_words import headline, verdict_table
 WIDTH = 100
 
 _LEFT_OUT = frozenset({"Metric", "Test", "Items", "Units needed"})
-"""Columns of the update scaling's tables for which the terminal is too narrow; the report has them."""
+"""Columns of the scaling tables for which the terminal is too narrow; the report has them."""
 
 MOST_LIMITS = 2
 """Limits of a budget for which a comparison has room."""
@@ -119,7 +119,7 @@ def _verdict_table(judged: tables.Table) -> Table:
 
 
 def _name_cell(score: TaskScore | KeepScore) -> Text:
-    metric = numbers.metric_words(score.metric) + ("" if score.higher_is_better else ", lower is better")
+    metric = score.metric.title + ("" if score.metric.higher_is_better else ", lower is better")
     return Text.assemble(_text(score.name), (f"\n{metric}, {numbers.count(score.n)} items", "dim"))
 
 
@@ -127,12 +127,12 @@ def _change_cell(score: TaskScore | KeepScore, reading: Reading) -> Text:
     marked = _text(tables.reading_cell(reading))
     if score.base is None or score.tuned is None:
         return marked
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     return Text.assemble(numbers.change(score.tuned - score.base, score.interval, unit), "\n", marked)
 
 
 def _both(score: TaskScore | KeepScore) -> Text:
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     return _text(f"{numbers.plain(score.base, unit)} → {numbers.plain(score.tuned, unit)}")
 
 
@@ -161,7 +161,7 @@ def comparison_table(results: Sequence[Result]) -> RenderableType:
     shown_tasks, shown_suites = tasks[:1], suites[: 2 if tasks else 3]
     with_lost = len(shown_suites) == 1
     head = ["method\nlearning rate", "trained\nseeds"]
-    head += [f"{_cut(key[0], 16)}\n{_cut(numbers.metric_words(key[1]), 16)}" for key in (*shown_tasks, *shown_suites)]
+    head += [f"{_cut(key[0], 16)}\n{_cut(key[1].title, 16)}" for key in (*shown_tasks, *shown_suites)]
     head += ["lost\ngained"] if with_lost else []
     models = list(dict.fromkeys(model_name(result.model) for result in results))
     table = _table(f"Compared on {', '.join(models)}", [*head, "KL\nΔCE", "time\n"])
@@ -175,7 +175,7 @@ def comparison_table(results: Sequence[Result]) -> RenderableType:
         table.add_row(*row, *map(_text, _rest(group, shown_suites[0] if with_lost else None)))
     parts: list[RenderableType] = [table, Text(_COMPARISON_LEGEND, style="dim"), *_budgets_table(results)]
     parts += [_whole_table(whole) for whole in wholes(groups) if whole.axis.suite in shown_suites[:1]]
-    hidden = [f"{name} ({numbers.metric_words(metric)})" for name, metric in (*tasks[1:], *suites[len(shown_suites) :])]
+    hidden = [f"{name} ({metric.title})" for name, metric in (*tasks[1:], *suites[len(shown_suites) :])]
     if hidden:
         parts.append(_text(f"In the report only: {', '.join(hidden)}.", "dim"))
     return Constrain(Group(*parts), WIDTH)
@@ -192,7 +192,7 @@ def _whole_table(whole: Whole) -> Table:
 
 
 def _budgets_table(results: Sequence[Result]) -> list[Table]:
-    """How much of each run with a budget was delivered, and the first limits; the report has them all."""
+    """The share of each run's update that was delivered, and its first limits; the report has them all."""
     budgets = budgets_table((subtitle(result).rpartition(", on ")[0], result) for result in results)
     if budgets is None:
         return []
@@ -212,7 +212,7 @@ def _most_lost(groups: Sequence[Setting], keys: Sequence[Key]) -> list[Key]:
 
     def worst(key: Key) -> float:
         found = [estimate.mean for group in groups if (estimate := group.estimate(pick_keep(key))) is not None]
-        scale = sign_of(results, key) * numbers.unit_of(key[1]).factor
+        scale = sign_of(results, key) * key[1].unit.factor
         return min((scale * value for value in found), default=float("inf"))
 
     return sorted(keys, key=worst)
@@ -221,8 +221,8 @@ def _most_lost(groups: Sequence[Setting], keys: Sequence[Key]) -> list[Key]:
 def _base_row(groups: Sequence[Setting], tasks: Sequence[Key], suites: Sequence[Key], *, with_lost: bool) -> list[Text]:
     whole = Setting("", None, "", tuple(run for group in groups for run in group.runs))
     cells = ["base, unchanged", ""]
-    cells += [numbers.plain(mean(whole, pick_task_field(key, "base")), numbers.unit_of(key[1])) for key in tasks]
-    cells += [numbers.plain(mean(whole, pick_keep_field(key, "base")), numbers.unit_of(key[1])) for key in suites]
+    cells += [numbers.plain(mean(whole, pick_task_field(key, "base")), key[1].unit) for key in tasks]
+    cells += [numbers.plain(mean(whole, pick_keep_field(key, "base")), key[1].unit) for key in suites]
     return [_text(cell, "italic") for cell in [*cells, *([""] if with_lost else []), "0", ""]]
 
 
@@ -231,7 +231,7 @@ def _task_cell(group: Setting, key: Key) -> Text:
     reading = task_reading(group, key)
     if estimate is None or reading is None:
         return _text(numbers.MISSING)
-    unit = numbers.unit_of(key[1])
+    unit = key[1].unit
     tuned = numbers.plain(mean(group, pick_task_field(key, "tuned")), unit)
     change = numbers.signed(estimate.mean, unit)
     return _marked(f"{tuned} ({change})", SYMBOLS[reading], numbers.bracket(estimate.interval, unit))
@@ -244,7 +244,7 @@ def _keep_cell(group: Setting, key: Key) -> Text:
         return _text(numbers.MISSING)
     if estimate is None:
         return _text(reading, "dim")
-    unit = numbers.unit_of(key[1])
+    unit = key[1].unit
     tuned = numbers.plain(mean(group, pick_keep_field(key, "tuned")), unit)
     change = numbers.signed(estimate.mean, unit)
     second = reading if reading in {"base at chance", "borderline"} else numbers.bracket(estimate.interval, unit)

@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from retain.errors import InputError
 from retain.evaluate.drift.feature_scales import feature_scale_layers
 from retain.evaluate.drift.hidden_states import compare_blocks
 from retain.evaluate.drift.layer_inputs import Batch, Observed, observe
-from retain.evaluate.drift.weights import WeightDrift, measure_weights
+from retain.evaluate.drift.weights import measure_weights
 from retain.evaluate.pair import Pair
 from retain.events import Events
 from retain.hf.models.sides import root_of
 from retain.hf.models.updates import UpdatesUnavailableError, changed_layers, left_out, weight_updates
-from retain.records.drift_record import FeatureScaleLayer, HiddenDrift, LayerDrift
+from retain.records.drift_record import Drift
 
 
-@dataclass(frozen=True)
-class Moved:
-    """All fields of `retain.records.result.Drift` that are not of the held-out text; null where they cannot be had.
-
-    Then `note` says why.
-    """
-
-    update_relative_frobenius: float | None = None
-    f_delta: float | None = None
-    f_delta_learn: float | None = None
-    f_delta_ratio: float | None = None
-    sigma_max: float | None = None
-    stable_rank: float | None = None
-    intruders: int | None = None
-    intruders_of: int | None = None
-    column_leak: float | None = None
-    layers: tuple[LayerDrift, ...] = ()
-    hidden: tuple[HiddenDrift, ...] = ()
-    amounts: tuple[FeatureScaleLayer, ...] = ()
-    note: str = ""
-
-    def fields(self) -> dict[str, Any]:
-        """By the names of `Drift`'s fields, for `Drift.model_copy(update=…)`."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-
-def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequence[Batch], events: Events) -> Moved:
+def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequence[Batch], events: Events) -> Drift:
     """How far the tuned model moved from its base, on inputs to keep and on inputs to learn.
 
     Hidden states are compared on the inputs to keep (without any, on those to learn). F_Δ and the equivalent amounts
@@ -63,27 +35,24 @@ def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequen
     keep, learn, tuned = _observed(pair, names, keep_inputs, learn_inputs)
     before = keep.states or learn.states
     notes = [note, _states_note(keep_inputs, learn_inputs, before)]
-    weights = WeightDrift()
+    found = Drift()
     if not note:
         try:
             updates = weight_updates(pair.tuned_model, pair.separate_base) if names else ()
-            weights = measure_weights(names, updates, keep.inputs, learn.inputs, bar.advance)
-            notes += [weights.note, _left_out_note(pair)]
+            found = measure_weights(names, updates, keep.inputs, learn.inputs, bar.advance)
+            notes += [found.note, _left_out_note(pair)]
         except (UpdatesUnavailableError, InputError) as error:
             notes.append(str(error))
     if not names and not note:  # no linear layer changed at all
-        weights.f_delta = 0.0 if keep_inputs else None
-        weights.f_delta_learn = 0.0 if learn_inputs else None
+        no_change = {"f_delta": 0.0 if keep_inputs else None, "f_delta_learn": 0.0 if learn_inputs else None}
+        found = found.model_copy(update=no_change)
     root = pair.tuned_model if pair.separate_base is None else root_of(pair.tuned_model)
-    values = {field.name: getattr(weights, field.name) for field in dataclasses.fields(weights)}
-    return Moved(
-        **{
-            **values,
-            "f_delta_ratio": weights.f_delta_learn / weights.f_delta
-            if weights.f_delta and weights.f_delta_learn is not None
-            else None,
+    ratio = found.f_delta_learn / found.f_delta if found.f_delta and found.f_delta_learn is not None else None
+    return found.model_copy(
+        update={
+            "f_delta_ratio": ratio,
             "hidden": compare_blocks(before, tuned.states),
-            "amounts": feature_scale_layers(root, learn.inputs or keep.inputs),
+            "feature_scales": feature_scale_layers(root, learn.inputs or keep.inputs),
             "note": " ".join(text for text in notes if text),
         }
     )

@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from retain.errors import RetainError
+from retain.evaluate.held_out import WindowSums
 from retain.records.base import Interval
 from retain.records.drift_record import Drift
 from retain.stats.bootstrap import ratio_intervals
+from retain.verdict.evidence import Evidence
 
 
-def drift_summary(
-    base_nll_sum: NDArray[Any],
-    tuned_nll_sum: NDArray[Any],
-    kl_sum: NDArray[Any],
-    churn_sum: NDArray[Any],
-    tokens: NDArray[Any],
-    generator: np.random.Generator,
-) -> Drift:
+def drift_summary(sums: WindowSums, generator: np.random.Generator, language: Evidence | None = None) -> Drift:
     """Means per token, Σ_w sum_w / Σ_w tokens_w, with intervals that resample windows.
 
     Windows, not tokens, are the units: tokens of one window depend on one another, and an interval that took them as
     independent would be too narrow. With one window there are figures and no intervals.
 
     Args:
-        base_nll_sum: (windows,) nats, negative log-likelihood under the base summed over the window's tokens.
-        tuned_nll_sum: (windows,) nats, under the tuned model.
-        kl_sum: (windows,) nats, KL(base ‖ tuned) summed over the window's positions.
-        churn_sum: (windows,) positions at which the most likely token differs.
-        tokens: (windows,) positions summed over, > 0.
-        generator: source of the resamples, the same for all three intervals.
+        sums: of the windows.
+        generator: source of the resamples, the same for KL and churn.
+        language: evidence of the text's cross-entropy, whose change and interval are shown; None: neither is.
 
     Raises:
         RetainError: a sum is not finite.
         ValueError: no window, windows without tokens, or arrays of different lengths.
     """
-    sums = np.stack([np.asarray(x, dtype=np.float64) for x in (base_nll_sum, tuned_nll_sum, kl_sum, churn_sum)])
-    count = np.asarray(tokens, dtype=np.float64)
-    if count.shape != sums.shape[1:] or count.size == 0 or not (count > 0).all():
-        raise ValueError(f"windows with at least one token each expected, got shapes {sums.shape}, {count.shape}.")
-    if not np.isfinite(sums).all():
+    columns = [sums.column(name) for name in ("base_nll", "tuned_nll", "kl", "churn")]
+    tokens = sums.column("tokens")
+    if {column.shape for column in columns} != {tokens.shape} or tokens.size == 0 or not (tokens > 0).all():
+        shapes = [column.shape for column in columns]
+        raise ValueError(f"windows with at least one token each expected, got shapes {shapes}, {tokens.shape}.")
+    if not np.isfinite(columns).all():
         raise RetainError(
             "a model's output on the held-out text is not finite, so its drift cannot be measured. Try a lower "
             "learning rate, or a dtype with more range."
         )
-    base_nll, tuned_nll, divergence, differs = sums
-    moved = tuned_nll - base_nll
-    parts = [divergence, moved, differs]
+    base_nll, tuned_nll, divergence, differs = columns
     intervals: list[Interval | None] = [None, None, None]
-    if len(count) > 1:
-        intervals = list(ratio_intervals(parts, count, generator))
-    kl_mean, drift, churn = (float(part.sum() / count.sum()) for part in parts)
+    if len(tokens) > 1:
+        # The change of the cross-entropy is resampled too, since windows are put in order by all that is.
+        intervals = list(ratio_intervals([divergence, tuned_nll - base_nll, differs], tokens, generator))
     return Drift(
-        tokens=int(count.sum()),
-        ce_base_nats_per_token=float(base_nll.sum() / count.sum()),
-        kl_nats_per_token=kl_mean,
+        tokens=int(tokens.sum()),
+        ce_base_nats_per_token=float(base_nll.sum() / tokens.sum()),
+        kl_nats_per_token=float(divergence.sum() / tokens.sum()),
         kl_interval=intervals[0],
-        ce_drift_nats_per_token=drift,
-        ce_drift_interval=intervals[1],
-        churn=churn,
+        ce_drift_nats_per_token=None if language is None else language.change,
+        ce_drift_interval=None if language is None else language.interval,
+        churn=float(differs.sum() / tokens.sum()),
         churn_interval=intervals[2],
-        note="" if len(count) > 1 else "One window of held-out text: no interval can be given.",
+        note="" if len(tokens) > 1 else "One window of held-out text: no interval can be given.",
     )

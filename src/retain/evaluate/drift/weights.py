@@ -18,28 +18,12 @@ from torch import Tensor
 
 from retain.evaluate.drift.spectrum import TOP, Against, against_base, largest_singular_value
 from retain.hf.models.updates import Update
-from retain.records.drift_record import LayerDrift
+from retain.records.drift_record import Drift, LayerDrift
 
 LAYERS_DECOMPOSED = 12
 """Layers whose singular vectors are computed: all of them would take longer than everything else together."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _PREFIX = "base_model.model."
-
-
-@dataclass
-class WeightDrift:
-    """What `measure_weights` found; the fields mean what those of `retain.records.result.Drift` mean."""
-
-    update_relative_frobenius: float | None = None
-    f_delta: float | None = None
-    f_delta_learn: float | None = None
-    sigma_max: float | None = None
-    stable_rank: float | None = None
-    intruders: int | None = None
-    intruders_of: int | None = None
-    column_leak: float | None = None
-    layers: tuple[LayerDrift, ...] = ()
-    note: str = ""
 
 
 def plain_name(name: str) -> str:
@@ -66,7 +50,7 @@ def measure_weights(
     keep: Mapping[str, Tensor],
     learn: Mapping[str, Tensor],
     tick: Callable[[], object] = lambda: None,
-) -> WeightDrift:
+) -> Drift:
     """Measure the updates one layer at a time; only that layer's matrices are held.
 
     Args:
@@ -80,7 +64,7 @@ def measure_weights(
         UpdatesUnavailableError: from `updates`.
         InputError: from `updates`.
     """
-    sums = _Sums()
+    sums = _WeightSums()
     chosen = sampled(names)
     for update in updates:
         sums.add(update, keep.get(update.module), learn.get(update.module), decompose=update.module in chosen)
@@ -106,7 +90,7 @@ def f_delta(delta: Tensor, inputs: Tensor | None) -> float | None:
 
 
 @dataclass
-class _Sums:
+class _WeightSums:
     moved: float = 0.0
     weights: float = 0.0
     layers: list[LayerDrift] = field(default_factory=list)
@@ -133,10 +117,10 @@ class _Sums:
             )
         )
 
-    def finished(self, count: int, chosen: int) -> WeightDrift:
+    def finished(self, count: int, chosen: int) -> Drift:
         ranks = [layer.stable_rank for layer in self.layers if layer.sigma_max]
         leaks = [seen.column_leak for seen in self.against if seen.column_leak is not None]
-        return WeightDrift(
+        return Drift(
             update_relative_frobenius=math.sqrt(self.moved / self.weights) if self.weights else 0.0,
             f_delta=_mean([layer.f_delta_keep for layer in self.layers]),
             f_delta_learn=_mean([layer.f_delta_learn for layer in self.layers]),

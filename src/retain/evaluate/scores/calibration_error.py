@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retain.errors import InputError
 from retain.records.base import Interval
+from retain.records.scores import ReliabilityBin
 from retain.stats.bootstrap import CONFIDENCE, ratio_intervals
 
 BINS = 15
@@ -27,14 +28,6 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Spread = Callable[[float], Floats]
 """From a strength to how far accuracy is from confidence in each bin."""
-
-
-class ReliabilityBin(NamedTuple):
-    """One bin of a reliability diagram: mean confidence, share right, items."""
-
-    confidence: float
-    accuracy: float
-    n: int
 
 
 def ece(probabilities: NDArray[Any], truth: NDArray[Any], bins: int = BINS) -> float:
@@ -84,7 +77,9 @@ def reliability_bins(probabilities: NDArray[Any], truth: NDArray[Any], bins: int
     confidence, right = _top_label(probabilities, truth)
     places = _bins(_first_of_equals(confidence), bins)
     return [
-        ReliabilityBin(float(confidence[chosen].mean()), float(right[chosen].mean()), int(chosen.sum()))
+        ReliabilityBin(
+            confidence=float(confidence[chosen].mean()), accuracy=float(right[chosen].mean()), n=int(chosen.sum())
+        )
         for chosen in (places == place for place in np.unique(places))
     ]
 
@@ -111,7 +106,7 @@ def ece_interval(
     n = np.array([part.n for part in found])
     if n.sum() < 2:
         raise InputError(f"an interval needs at least two items, but there is {n.sum()}: give more.")
-    confidence, accuracy = (np.array([part[side] for part in found]) for side in (0, 1))
+    confidence, accuracy = (np.array([getattr(part, side) for part in found]) for side in ("confidence", "accuracy"))
     seen = float(n @ np.abs(accuracy - confidence) / n.sum())
     seed = int(generator.integers(2**63))
 

@@ -7,11 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Choice, Question
 from retain.data.tokens import encode_choice
 from retain.evaluate.scores.option_choice import pick, units
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.task_type import Metric, Response, SuitePredictions, TaskType, first_refusal
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, first_refusal
+from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
@@ -21,7 +23,7 @@ class ChoiceTask(TaskType):
     """Multiple choice."""
 
     name: ClassVar[str] = "choice"
-    forms: ClassVar[tuple[str, ...]] = (Choice.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Choice,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = "Accuracy of the option that the model finds most likely."
 
@@ -37,17 +39,17 @@ class ChoiceTask(TaskType):
             truncated,
         )
 
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
+    def metrics(self, suite: Suite) -> Metrics:
         """Accuracy; chance is one in the number of options, or what the suite says."""
         items: Any = suite.items
         given = suite.options.get("chance")
         chance = [1 / len(item.choices) if given is None else float(given) for item in items]
-        return (Metric("accuracy", "knowledge", chance=chance),)
+        return {ACCURACY: chance}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Accuracy, and the log-likelihood of each option."""
         item: Any = suite.items[index]
-        scores = {"accuracy": float(pick(response.options) == item.answer)}
+        scores = {ACCURACY.name: float(pick(response.options) == item.answer)}
         return scores | option_scores(item.choices, response.options)
 
     def show(self, item: Choice) -> tuple[str, str | None]:
@@ -60,7 +62,7 @@ class ChoiceTask(TaskType):
         return sum(len(item.choices) for item in items)
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-        """What the chat template refuses."""
+        """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
 
 
@@ -70,7 +72,7 @@ def in_chat(suite: Suite, settings: Settings) -> bool:
 
 
 def choice_problems(suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-    """What the tokenizer refuses of the first item with options that it refuses."""
+    """The problems of the first item with options that the tokenizer refuses."""
     items: Any = suite.items
     encode = partial(encode_choice, tokenizer, chat=in_chat(suite, settings), max_length=settings.max_length)
     return first_refusal(suite.name, [item for item in items if item.choices], encode)

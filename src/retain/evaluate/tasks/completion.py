@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.examples import Example
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.tokens import encode_example, encode_prompt
-from retain.evaluate.scores.text import chrf, exact_match, rouge_l
+from retain.evaluate.scores.answers import answer_score
 from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.task_type import Metric, Response, SuitePredictions, TaskType
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
+from retain.records.metrics_table import CROSS_ENTROPY, metrics_of_answers
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
-
-CROSS_ENTROPY = "cross_entropy_nats_per_token"
-WRITTEN: dict[str, Callable[[str, str], float]] = {"chrf": chrf, "rouge_l": rouge_l, "exact_match": exact_match}
 
 
 class CompletionTask(TaskType):
     """Expected completions."""
 
     name: ClassVar[str] = "completion"
-    forms: ClassVar[tuple[str, ...]] = (Example.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Example,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = (
         "Cross-entropy of the expected completion; chrF, ROUGE-L and exact match of what the model writes."
     )
-    weights: ClassVar[Mapping[str, str]] = {CROSS_ENTROPY: "tokens"}
     aa_options: ClassVar[Mapping[str, Any]] = {"generate": 0}
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
@@ -48,23 +46,18 @@ class CompletionTask(TaskType):
         ]
         return SuitePredictions(tuple(responses), sum(row.truncated for row in rows))
 
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
-        """Cross-entropy, and three metrics of the written answers."""
+    def metrics(self, suite: Suite) -> Metrics:
+        """Cross-entropy, and the metrics of written answers."""
         del suite
-        return (
-            Metric(CROSS_ENTROPY, "knowledge", right_or_wrong=False, higher_is_better=False),
-            Metric("chrf", right_or_wrong=False),
-            Metric("rouge_l", right_or_wrong=False),
-            Metric("exact_match"),
-        )
+        return {CROSS_ENTROPY: (), **{row.metric: () for row in metrics_of_answers()}}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Nats per token; the other metrics where an answer was written."""
         item: Any = suite.items[index]
-        scores = {CROSS_ENTROPY: response.values["nats"] / response.values["tokens"]}
+        scores = {CROSS_ENTROPY.name: response.values["nats"] / response.values["tokens"]}
         if response.answer is not None:
             expected = item.completion_text.strip()
-            scores |= {name: float(metric(response.answer, expected)) for name, metric in WRITTEN.items()}
+            scores |= {row.metric.name: answer_score(row)(response.answer, expected) for row in metrics_of_answers()}
         return scores
 
     def show(self, item: Example) -> tuple[str, str | None]:

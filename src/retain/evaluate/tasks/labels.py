@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage, LabelledText
 from retain.evaluate.scores.classification import SetMetric, table_macro_f1, table_matthews
 from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.task_type import ClassProbabilities, Metric, Response, SuitePredictions, TaskType
+from retain.evaluate.tasks.task_type import ClassProbabilities, Metrics, Response, SuitePredictions, TaskType
+from retain.records.metric import Metric
+from retain.records.metrics_table import ACCURACY, MACRO_F1, MATTHEWS
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
@@ -26,11 +29,11 @@ class LabelsTask(TaskType):
     """Classification by the model's own head."""
 
     name: ClassVar[str] = "labels"
-    forms: ClassVar[tuple[str, ...]] = (LabelledText.form, LabelledImage.form)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (LabelledText, LabelledImage)
     needs: ClassVar[Head] = "classifier"
     about: ClassVar[str] = "Accuracy of the class that the model finds most likely, with its confidence."
     in_batches: ClassVar[bool] = True
-    set_metrics: ClassVar[Mapping[str, SetMetric]] = {"macro_f1": table_macro_f1, "matthews": table_matthews}
+    set_metrics: ClassVar[Mapping[Metric, SetMetric]] = {MACRO_F1: table_macro_f1, MATTHEWS: table_matthews}
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """The log-probability of each class for each item."""
@@ -48,15 +51,15 @@ class LabelsTask(TaskType):
             responses.append(Response(answer=names[int(np.argmax(row))], values=values, options=tuple(row)))
         return SuitePredictions(tuple(responses), predictor.preprocessor.truncated(items))
 
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
+    def metrics(self, suite: Suite) -> Metrics:
         """Accuracy."""
         classes = suite.options.get("classes") or len(set(self.truth(suite)))
-        return (Metric("accuracy", "knowledge", chance=chance_of_classes(suite, int(classes))),)
+        return {ACCURACY: chance_of_classes(suite, int(classes))}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Accuracy, confidence, and NLL and Brier score where the model knows the class."""
         item: Any = suite.items[index]
-        return {"accuracy": float(response.answer == item.label), **response.values}
+        return {ACCURACY.name: float(response.answer == item.label), **response.values}
 
     def show(self, item: Any) -> tuple[str, str | None]:
         """The text or the image's name, and the class."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.examples import Example, Message
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Question
 from retain.data.tokens import encode_prompt
 from retain.evaluate.scores.option_choice import pick
@@ -15,11 +16,12 @@ from retain.evaluate.tasks.choice import choice_problems, option_likelihoods, op
 from retain.evaluate.tasks.task_type import (
     CHANGED_AT_MOST,
     WRITTEN_CHANGED_AT_MOST,
-    Metric,
+    Metrics,
     Response,
     SuitePredictions,
     TaskType,
 )
+from retain.records.metrics_table import ACCURACY, CONTAINS, EXACT_MATCH
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
@@ -31,7 +33,7 @@ class QuestionTask(TaskType):
     """Questions with written answers."""
 
     name: ClassVar[str] = "question"
-    forms: ClassVar[tuple[str, ...]] = (Question.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Question,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = (
         "Written answers: exactly right, or somewhere in the answer; and by likelihood where options are given."
@@ -57,25 +59,25 @@ class QuestionTask(TaskType):
             truncated,
         )
 
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
+    def metrics(self, suite: Suite) -> Metrics:
         """Accuracy where all items have options; whether the answer contains, or is, an accepted one."""
         items: Any = suite.items
         chance = [float(suite.options.get("chance", 0.0))] * len(items)  # of writing the right answer by luck
-        written = Metric("contains", "format", chance=chance), Metric("exact_match", "format", chance=chance)
+        written: Metrics = {CONTAINS: chance, EXACT_MATCH: chance}
         if items and all(item.choices for item in items):
-            return (Metric("accuracy", "knowledge", chance=[1 / len(item.choices) for item in items]), *written)
-        return Metric("contains", "knowledge", chance=chance), written[1]
+            return {ACCURACY: [1 / len(item.choices) for item in items], **written}
+        return written
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Both metrics of the written answer; accuracy and log-likelihoods where there are options."""
         item: Any = suite.items[index]
         answer = response.answer or ""
         scores = {
-            "contains": float(any(contains(answer, accepted) for accepted in item.answers)),
-            "exact_match": float(any(exact_match(answer, accepted) for accepted in item.answers)),
+            CONTAINS.name: float(any(contains(answer, accepted) for accepted in item.answers)),
+            EXACT_MATCH.name: float(any(exact_match(answer, accepted) for accepted in item.answers)),
         }
         if item.choices:
-            scores["accuracy"] = float(pick(response.options) == item.answer)
+            scores[ACCURACY.name] = float(pick(response.options) == item.answer)
             scores |= option_scores(item.choices, response.options)
         return scores
 
@@ -87,11 +89,11 @@ class QuestionTask(TaskType):
         """Questions with a single option."""
         items: Any = suite.items
         alone = sum(len(item.choices) == 1 for item in items)
-        told = f"{alone} questions have one choice, which any model picks; give at least two, or none"
-        return [told] if alone else []
+        problem = f"{alone} questions have one choice, which any model picks; give at least two, or none"
+        return [problem] if alone else []
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-        """What the chat template refuses."""
+        """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
 
     def changes_allowed(self, *, in_16_bits: bool) -> float:

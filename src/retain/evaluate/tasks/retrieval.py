@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Match
 from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.task_type import Metric, Response, SuitePredictions, TaskType
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
+from retain.records.metrics_table import RECIPROCAL_RANK, TOP_1
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
@@ -17,7 +19,7 @@ class RetrievalTask(TaskType):
     """Retrieval among the matches of the suite."""
 
     name: ClassVar[str] = "retrieval"
-    forms: ClassVar[tuple[str, ...]] = (Match.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Match,)
     needs: ClassVar[Head] = "features"
     about: ClassVar[str] = "Share of queries whose nearest text, by cosine of mean-pooled features, is their own match."
     items_are_independent: ClassVar[bool] = False
@@ -33,18 +35,15 @@ class RetrievalTask(TaskType):
         ranks = reciprocal_ranks(queries, matches).tolist()
         return SuitePredictions(
             tuple(
-                Response(values={"top_1": float(first), "reciprocal_rank": rank})
+                Response(values={TOP_1.name: float(first), RECIPROCAL_RANK.name: rank})
                 for first, rank in zip(right, ranks, strict=True)
             )
         )
 
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
+    def metrics(self, suite: Suite) -> Metrics:
         """The share of queries that find their match first, and the mean reciprocal rank."""
         n = len(suite.items)
-        return (
-            Metric("top_1", "knowledge", chance=[1 / n] * n if n else ()),
-            Metric("reciprocal_rank", right_or_wrong=False),
-        )
+        return {TOP_1: [1 / n] * n if n else (), RECIPROCAL_RANK: ()}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Both figures."""
@@ -57,5 +56,5 @@ class RetrievalTask(TaskType):
 
     def problems(self, suite: Suite) -> list[str]:
         """A single pair."""
-        told = "there is one pair, among which any model finds the match; give at least two"
-        return [told] if len(suite.items) == 1 else []
+        problem = "there is one pair, among which any model finds the match; give at least two"
+        return [problem] if len(suite.items) == 1 else []

@@ -1,4 +1,4 @@
-"""Task types: how items are put to a model and scored, and everything else that depends on it.
+"""Task types: the prompts, predictions and scores of a kind of items, and all else that depends on the kind.
 
 A task type is a class in a file of its own and a row in `table`. Nothing outside this folder names one; what others
 must know of a suite's task type they ask it. No torch here, so that `retain suites` is quick.
@@ -9,22 +9,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from retain.data.family import Head
-from retain.data.rows import FORMS
+from retain.data.item import DataItem
 from retain.errors import RetainError
 from retain.evaluate.scores.classification import SetMetric
 from retain.evaluate.suites.suite import Settings, Suite
+from retain.records.metric import Metric
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
 
-Role = Literal["knowledge", "format", "other"]
+Metrics = Mapping[Metric, Sequence[float]]
+"""The metrics of a suite: the one that a verdict rests on first, then written forms from the loosest to the strictest.
+
+To each belongs the probability of guessing right, item by item in the suite's order; none for what cannot be guessed.
+"""
 
 CHANGED_AT_MOST = 0.02
 """Share of right-or-wrong scores that rounding may turn in an A/A check, whose batches are made of other items."""
@@ -58,25 +63,6 @@ class SuitePredictions:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One figure an item gets.
-
-    Attributes:
-        name: as in the record.
-        role: whether it tells what is known, or whether the answer has the form that was asked for.
-        right_or_wrong: whether it is 0 or 1.
-        higher_is_better: which way is good.
-        chance: probability of guessing right for each item, in the suite's order; none for what cannot be guessed.
-    """
-
-    name: str
-    role: Role = "other"
-    right_or_wrong: bool = True
-    higher_is_better: bool = True
-    chance: Sequence[float] = ()
-
-
-@dataclass(frozen=True)
 class ClassProbabilities:
     """Probabilities of classes for the items whose class the model knows.
 
@@ -90,41 +76,39 @@ class ClassProbabilities:
 
 
 class TaskType(ABC):
-    """One way to put items to a model and to score what it predicts.
+    """One way to make a model's inputs of items and to score its predictions.
 
     Attributes:
         name: as suite files name it.
-        forms: forms of items that it takes, names of `retain.data.rows.FORMS`.
+        forms: the classes of items that it takes; one of its own makes its columns known everywhere.
         needs: the head that a model must have.
         about: one sentence for people.
         withheld: true where texts are kept out of records and reports.
         needs_bank: true where a suite has a bank of labelled items beside those that are measured.
         items_are_independent: true where an item's score does not depend on the other items of the suite.
         in_batches: true where the model reads items as `Preprocessor.batch` makes them.
-        weights: by metric, the value of a response by which an item counts in the mean.
-        set_metrics: by name, functions of the confusion table of a whole suite.
+        set_metrics: metrics of a whole suite, each a function of its confusion table.
         aa_options: options of the suite in an A/A check, instead of its own.
     """
 
     name: ClassVar[str]
-    forms: ClassVar[tuple[str, ...]]
+    forms: ClassVar[tuple[type[DataItem], ...]]
     needs: ClassVar[Head]
     about: ClassVar[str]
     withheld: ClassVar[bool] = False
     needs_bank: ClassVar[bool] = False
     items_are_independent: ClassVar[bool] = True
     in_batches: ClassVar[bool] = False
-    weights: ClassVar[Mapping[str, str]] = {}
-    set_metrics: ClassVar[Mapping[str, SetMetric]] = {}
+    set_metrics: ClassVar[Mapping[Metric, SetMetric]] = {}
     aa_options: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
-        """Put all items of a suite to a model."""
+        """Predict all items of a suite."""
 
     @abstractmethod
-    def metrics(self, suite: Suite) -> tuple[Metric, ...]:
-        """The metrics of a suite, the one that a verdict rests on first."""
+    def metrics(self, suite: Suite) -> Metrics:
+        """The metrics of a suite, each with the chance of guessing its items right."""
 
     @abstractmethod
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
@@ -136,12 +120,12 @@ class TaskType(ABC):
 
     def verdict_metric(self, suite: Suite) -> Metric:
         """The metric that a verdict and a budget's limit rest on."""
-        return self.metrics(suite)[0]
+        return next(iter(self.metrics(suite)))
 
     @property
     def takes_images(self) -> bool:
         """True where items may be images."""
-        return any(FORMS[form].modality == "image" for form in self.forms)
+        return any(form.modality == "image" for form in self.forms)
 
     def problems(self, suite: Suite) -> list[str]:
         """Reasons why the items of a suite cannot be measured together, as clauses without a full stop."""
@@ -159,7 +143,7 @@ class TaskType(ABC):
         return []
 
     def steps(self, suite: Suite) -> int:
-        """The number of sequences that are put to the model, for the progress."""
+        """The number of sequences that the model reads, for the progress."""
         return len(suite.items)
 
     def changes_allowed(self, *, in_16_bits: bool) -> float:

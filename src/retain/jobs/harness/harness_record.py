@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
 
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured
-from retain.evaluate.scores.keep import graded_keep_score, keep_score
+from retain.evaluate.scores.rows import keep_row
 from retain.events import Events
 from retain.jobs.harness.lm_eval import Asking, HarnessSuite, run_tasks
 from retain.recipe import MeasureRecipe
 from retain.records.items import Item
 from retain.records.result import SuiteFacts
-from retain.records.scores import KeepScore
-from retain.verdict.judge import judge_record, largest_of
+from retain.verdict.column import column_of_items
+from retain.verdict.judge import judge_run
+from retain.verdict.verdict import Margins
 
 
 def with_harness_tasks(
@@ -44,19 +42,18 @@ def with_harness_tasks(
     )
     harness = run_tasks(pair, preprocessor.tokenizer, recipe.lm_eval, asking)
     bar.update(total=1, done=1)
-    items = (*measured.items, *(item for suite in harness for item in _items(suite)))
-    keep = (*measured.keep, *(_score(suite) for suite in harness))
-    share, nats = measured.margins
-    judgement = judge_record(
-        measured.task,
-        keep,
-        items,
-        margin=share,
-        margin_nats=nats,
-        aa_check=measured.judgement.aa_check,
+    of_suites = {suite.name: tuple(_items(suite)) for suite in harness}
+    columns = [column_of_items(suite.name, suite.metric, of_suites[suite.name], suite.chance) for suite in harness]
+    kept = [keep_row(column, measured.resampling_seed) for column in columns]
+    evidence = replace(measured.evidence, keep=(*measured.evidence.keep, *(one for one, _ in kept)))
+    return replace(
+        measured,
+        items=(*measured.items, *(item for items in of_suites.values() for item in items)),
+        keep=(*measured.keep, *(score for _, score in kept)),
+        evidence=evidence,
+        judgement=judge_run(evidence, Margins(*measured.margins), measured.judgement.aa_check),
+        suites=(*measured.suites, *(_facts(suite) for suite in harness)),
     )
-    facts = (*measured.suites, *(_facts(suite) for suite in harness))
-    return replace(measured, items=items, keep=keep, judgement=judgement, suites=facts)
 
 
 def _items(suite: HarnessSuite) -> Iterator[Item]:
@@ -70,27 +67,6 @@ def _items(suite: HarnessSuite) -> Iterator[Item]:
             base=base,
             tuned=tuned,
         )
-
-
-def _score(suite: HarnessSuite) -> KeepScore:
-    base, tuned = (_column(suite, side) for side in ("base", "tuned"))
-    generator = np.random.default_rng(0)
-    if suite.right_or_wrong:
-        return keep_score(suite.name, base == 1, tuned == 1, suite.chance, generator, metric=suite.metric)
-    return graded_keep_score(
-        suite.name,
-        suite.metric,
-        base,
-        tuned,
-        generator,
-        higher_is_better=suite.higher_is_better,
-        largest=largest_of(suite.metric, base, tuned),
-    )
-
-
-def _column(suite: HarnessSuite, side: str) -> np.ndarray:
-    answers: Any = getattr(suite, side)
-    return np.asarray([answer.scores[suite.metric] for answer in answers], dtype=np.float64)
 
 
 def _facts(suite: HarnessSuite) -> SuiteFacts:

@@ -22,7 +22,9 @@ import torch
 from retain.errors import InputError, RetainError
 from retain.evaluate.pair import Pair
 from retain.evaluate.tasks.labels import ALMOST_SURE
+from retain.jobs.harness.harness_metric import harness_metric
 from retain.records.items import Side
+from retain.records.metric import Metric
 
 INSTALL = "pip install 'retain[lm-eval]'"
 
@@ -43,8 +45,6 @@ class HarnessSuite:
         name: of the task.
         version: of the task, as its file says.
         metric: the one that the task names first.
-        right_or_wrong: whether this metric was 0 or 1 on every item of both sides.
-        higher_is_better: which way is good.
         chance: share that guessing gets right, or one same answer to everything, whichever is more.
         items: in the task's own order.
         base: the base's answers, with its scores by metric.
@@ -53,9 +53,7 @@ class HarnessSuite:
 
     name: str
     version: str
-    metric: str
-    right_or_wrong: bool
-    higher_is_better: bool
+    metric: Metric
     chance: float
     items: tuple[HarnessItem, ...]
     base: tuple[Side, ...]
@@ -177,16 +175,12 @@ def paired(name: str, base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Harn
     common = [metric for metric in scores[0][0] if all(metric in each for side in scores for each in side)]
     if not common:
         raise RetainError(f"task {name}: none of its metrics gives one number an item, so the sides cannot be paired.")
-    metric = common[0]
     answers = [[_answer(sample) for sample in side.values()] for side in sides]
     first = list(sides[0].values())
-    better = base.get("higher_is_better", {}).get(name, {}).get(metric.partition(",")[0])
     return HarnessSuite(
         name=name,
         version=str(base.get("versions", {}).get(name, "")),
-        metric=metric,
-        right_or_wrong=all(each[metric] in {0, 1} for side in scores for each in side),
-        higher_is_better=better is not False,
+        metric=harness_metric(common[0], name, base, scores),
         chance=_chance(first),
         items=tuple(HarnessItem(_question(sample), _expected(sample)) for sample in first),
         base=_side(answers[0], scores[0]),

@@ -81,7 +81,7 @@ def _contamination(name: str, texts: Texts, suites: Suites) -> list[str]:
 
 
 def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics]:
-    """Activation statistics that `retain calibrate` wrote.
+    """Open second moments that `retain calibrate` wrote.
 
     Raises:
         InputError: the folder does not hold those that are needed.

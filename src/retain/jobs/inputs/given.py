@@ -12,7 +12,7 @@ from retain.data.rows import DEFAULT_FORM, Rows, parse_rows
 from retain.errors import InputError
 from retain.evaluate.suites.files import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
-from retain.evaluate.tasks.table import task_type_of_form
+from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.jobs.inputs.read import distinct, read_held_out
 
 Given = str | Path | Sequence[Mapping[str, Any]]
@@ -48,7 +48,7 @@ def given_suites(
     held_out_text: str | Path | Sequence[str | Path] | None,
     problems: list[str],
 ) -> Suites:
-    """Read task and retention suites and held-out text, each where it is given; problems are added."""
+    """Task and retention suites and held-out text, each part where it is given; problems found are added."""
     found = [] if test is None else [_suite("task", test, "task", problems)]
     found += [_suite(name, data, "keep", problems) for name, data in _named(keep)]
     texts = [held_out_text] if isinstance(held_out_text, (str, Path)) else list(held_out_text or ())
@@ -74,5 +74,5 @@ def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Su
     if not data:
         problems.append(f"{label}: holds no items.")
     numbered = [(f"{label}, row {number}", dict(row)) for number, row in enumerate(data)]
-    rows = parse_rows(label, numbered, problems) if data else Rows(DEFAULT_FORM, [])
+    rows = parse_rows(label, numbered, problems, forms=known_forms()) if data else Rows(DEFAULT_FORM, [])
     return Suite(label, task_type_of_form(rows.form), part, rows.items)

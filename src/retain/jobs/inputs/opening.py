@@ -1,4 +1,4 @@
-"""A tuned model and its base, opened from folders or hub ids, with their preprocessor and the items that are measured."""
+"""A tuned model and its base, opened from folders or hub ids, with their preprocessor and their data."""
 
 from __future__ import annotations
 

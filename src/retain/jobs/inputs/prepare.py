@@ -1,4 +1,4 @@
-"""A recipe checked in full before anything is trained: data read, model examined, every problem found reported at once."""
+"""A recipe checked before anything is trained: data read, model examined, all problems reported at once."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from retain.jobs.regularisers import with_regularisers
 from retain.jobs.sweep.seal import Seal, is_bare
 from retain.jobs.sweep.sweep_data import SweepData
 from retain.methods import lookup as choose
-from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
+from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.recipe import Recipe
 from retain.records.sweep_record import Candidate, Point
 from retain.train.loop import train

@@ -72,13 +72,13 @@ def point_links(groups: Sequence[Group], measure: Measure, links: Mapping[str, s
 
 
 def _run_title(group: Group, run: Run, measure: Measure) -> str:
-    """What is said of a run's point: which run, what it gained, what it kept."""
+    """The title of a run's point: its setting, its gain, its losses."""
     keys = task_keys([run.result])
     gained = pick_task(keys[0])(run.result) if keys else None
     kept = measure.pick(run.result)
     parts = [run.name if run.name == group.title else f"{run.name} ({group.title})"]
     if gained is not None:
-        parts.append(f"{keys[0][0]} {numbers.signed(gained[0], numbers.unit_of(keys[0][1]))}")
+        parts.append(f"{keys[0][0]} {numbers.signed(gained[0], keys[0][1].unit)}")
     if kept is not None:
         write = numbers.signed if measure.suite else numbers.plain
         parts.append(f"{measure.suite[0] if measure.suite else 'KL'} {write(kept[0], measure.unit)}")

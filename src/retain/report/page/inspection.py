@@ -1,4 +1,4 @@
-"""What `retain inspect` tells: a table for the terminal, `inspect.md` and `inspect.png`."""
+"""The report of `retain inspect`: `inspect.md` and `inspect.png`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_inspection(directory: Path, view: View) -> list[Path]:
 
 
 def title(view: View) -> str:
-    """What is looked at."""
+    """The title: the calibration data or the adapter."""
     if isinstance(view, StartView):
         return f"How the adapter in {view.source} began"
     models = dict.fromkeys(record.model for record in view.sets.values())
@@ -37,7 +37,7 @@ def title(view: View) -> str:
 
 
 def headline(view: View) -> list[str]:
-    """What a reader should know first."""
+    """The sentences that come first."""
     if isinstance(view, StartView):
         beta = view.settings.get("beta")
         learned, kept = (median(getattr(row, f"share_{name}") for row in view.rows) for name in ("learn", "keep"))

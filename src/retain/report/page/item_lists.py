@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from retain.compare.item_examples import changed_items, readable, showable, side_scores, task_items, withheld_note
 from retain.compare.lost_across import LostItem
-from retain.records import numbers
 from retain.records.items import Item, Side
+from retain.records.metric import Metric
 from retain.records.result import Result
 
 MOST_LOST, MOST_GAINED, MOST_TASK = 50, 20, 10
@@ -17,7 +17,7 @@ LONGEST = 600
 
 @dataclass(frozen=True)
 class ShownSide:
-    """What one model said to an item."""
+    """One model's answer to an item."""
 
     name: str
     answer: str | None
@@ -53,7 +53,7 @@ def run_lists(result: Result, items: Sequence[Item]) -> list[ItemList]:
         kinds = ((words[0], changed.lost, MOST_LOST), (words[1], changed.gained, MOST_GAINED))
         for word, of_kind, most in kinds:
             if of_kind:
-                title = f"{score.name} ({numbers.metric_words(score.metric)}): {len(of_kind)} {word}"
+                title = f"{score.name} ({score.metric.title}): {len(of_kind)} {word}"
                 lists.append(_item_list(title, of_kind, most, score.metric))
     lists.sort(key=lambda found: " gained" in found.title or "became better" in found.title)
     lists = [replace(found, open=place == 0) for place, found in enumerate(lists)]
@@ -64,18 +64,18 @@ def run_lists(result: Result, items: Sequence[Item]) -> list[ItemList]:
     return lists
 
 
-def _item_list(title: str, items: Sequence[Item], most: int, metric: str) -> ItemList:
+def _item_list(title: str, items: Sequence[Item], most: int, metric: Metric) -> ItemList:
     with_text = showable(items)
     shown = tuple(_shown(item, metric) for item in with_text[:most])
     return ItemList(title, shown, max(0, len(with_text) - most), note=withheld_note(items))
 
 
-def _shown(item: Item, metric: str | None) -> ShownItem:
+def _shown(item: Item, metric: Metric | None) -> ShownItem:
     sides = (_side("base", item.base, metric), _side("tuned", item.tuned, metric))
     return ShownItem(readable(item.question, LONGEST) or "(empty)", readable(item.expected, LONGEST), sides)
 
 
-def _side(name: str, side: Side, metric: str | None) -> ShownSide:
+def _side(name: str, side: Side, metric: Metric | None) -> ShownSide:
     return ShownSide(name, readable(side.answer, LONGEST), side_scores(side, metric))
 
 

@@ -14,8 +14,8 @@ from retain.compare.item_examples import (
     task_items,
     withheld_note,
 )
-from retain.records import numbers
 from retain.records.items import Item
+from retain.records.metric import Metric
 from retain.records.result import Result
 from retain.report.claims import cautions, claims, subtitle
 from retain.report.comparison import Comparison
@@ -90,7 +90,7 @@ def _examples(result: Result, items: Sequence[Item]) -> list[str]:
             if of_kind:
                 with_text = showable(of_kind)
                 shown = f", the first {EXAMPLES} shown" if len(with_text) > EXAMPLES else ""
-                head = f"### {escape(score.name)} ({escape(numbers.metric_words(score.metric))}): "
+                head = f"### {escape(score.name)} ({escape(score.metric.title)}): "
                 parts.append(f"{head}{len(of_kind)} {word}{shown}")
                 parts += [withheld_note(of_kind), _item_list(with_text[:EXAMPLES], score.metric)]
     task = task_items(items, EXAMPLES)
@@ -99,11 +99,11 @@ def _examples(result: Result, items: Sequence[Item]) -> list[str]:
     return parts
 
 
-def _item_list(items: Sequence[Item], metric: str | None) -> str:
+def _item_list(items: Sequence[Item], metric: Metric | None) -> str:
     return "\n".join(_item(position, item, metric) for position, item in enumerate(items, start=1))
 
 
-def _item(position: int, item: Item, metric: str | None) -> str:
+def _item(position: int, item: Item, metric: Metric | None) -> str:
     lines = [f"{position}. {_shown(item.question)}"]
     if item.expected is not None:
         lines.append(f"   - right answer: {_shown(item.expected)}")

@@ -14,7 +14,7 @@ from retain.report.verdict_words import MEANING, aa_line, headline, verdict_cell
 
 
 def model_card(result: Result) -> str:
-    """What a fine-tune learned and lost, in a table, and how to measure it again. Plain Markdown, no front matter."""
+    """A section for a model card: what was learned and lost, in a table, and how to measure it again. Markdown."""
     parts = [
         "## What this fine-tune learned and lost",
         escape(headline(result)),
@@ -46,12 +46,12 @@ def _table(result: Result) -> Table:
 
 
 def _cells(score: TaskScore | KeepScore) -> tuple[str, ...]:
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     change = None if score.base is None or score.tuned is None else score.tuned - score.base
-    direction = "" if score.higher_is_better else " (lower is better)"
+    direction = "" if score.metric.higher_is_better else " (lower is better)"
     return (
         score.name,
-        numbers.metric_words(score.metric) + direction,
+        score.metric.title + direction,
         numbers.count(score.n),
         numbers.plain(score.base, unit),
         numbers.plain(score.tuned, unit),

@@ -1,4 +1,4 @@
-"""What `retain scale` leaves to be read: a image of the update scaling, and its tables in Markdown."""
+"""The report of `retain scale`: a plot of the scaled update, and its tables in Markdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_scaling(directory: Path, scaling: Scaling, budget: Sequence[BudgetReco
     """
     panels = scaling_panels(scaling, budget)
     text, plot = directory / "scaling.md", directory / "scaling.png"
-    parts = ["# The update scaling", *([escape(kept_sentence(budget, scaling))] if budget else [])]
+    parts = ["# Scaling the update", *([escape(kept_sentence(budget, scaling))] if budget else [])]
     parts += [f"![what is learned and lost along the scaling path]({plot.name})"] if panels else []
     parts += [markdown_table(table) for table in scaling_tables(budget, scaling)]
     write_text(text, "\n\n".join(parts) + "\n")

@@ -1,4 +1,4 @@
-"""What a run's report holds, in order, for Markdown and the page alike: sections of drawings and tables."""
+"""The sections of a run's report in order, for Markdown and the page alike: drawings and tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Section:
 
 
 def measured_sections(result: Result) -> list[Section]:
-    """What was measured, the scores first; sections without anything are left out."""
+    """The measurements, scores first; empty sections are left out."""
     found = [
         Section(
             "Budget", tuple(budget_tables(result)), tuple(scaling_panels(result.scaling, result.budget)), "scaling.png"
@@ -47,7 +47,7 @@ def measured_sections(result: Result) -> list[Section]:
 
 
 def origin_sections(result: Result) -> list[Section]:
-    """How both sides were asked, and what made the figures."""
+    """The conditions under which both sides were run, and the provenance of the figures."""
     asked = (*_given(conditions_table(result)), *_given(suites_table(result)))
     found = [Section("How both were asked", asked), Section("How it was made", (provenance_table(result),))]
     return [section for section in found if section.tables]

@@ -47,7 +47,7 @@ def summary_json(
             "task": [
                 {
                     "name": key[0],
-                    "metric": key[1],
+                    "metric": key[1].name,
                     "change": _estimate(group.estimate(pick_task(key))),
                     **{field: _estimate(group.estimate(pick_task_field(key, field))) for field in ("base", "tuned")},
                 }
@@ -56,7 +56,7 @@ def summary_json(
             "keep": [
                 {
                     "name": key[0],
-                    "metric": key[1],
+                    "metric": key[1].name,
                     "change": _estimate(group.estimate(pick_keep(key))),
                     **{
                         field: _estimate(group.estimate(pick_keep_field(key, field)))
@@ -119,14 +119,15 @@ def _row(group: Group, run: Run) -> dict[str, Any]:
         "train_seconds": result.cost.train_seconds,
     }
     for score in result.task:
+        name = f"task.{score.name}.{score.metric.name}"
         for field in ("n", "base", "tuned"):
-            row[f"task.{score.name}.{score.metric}.{field}"] = getattr(score, field)
-        row[f"task.{score.name}.{score.metric}.low"], row[f"task.{score.name}.{score.metric}.high"] = score.interval
+            row[f"{name}.{field}"] = getattr(score, field)
+        row[f"{name}.low"], row[f"{name}.high"] = score.interval
     for kept in result.keep:
         for field in ("n", "status", "base", "tuned", "lost", "gained", "p_value", "retention"):
-            row[f"keep.{kept.name}.{kept.metric}.{field}"] = getattr(kept, field)
+            row[f"keep.{kept.name}.{kept.metric.name}.{field}"] = getattr(kept, field)
         low, high = kept.interval or (None, None)
-        row[f"keep.{kept.name}.{kept.metric}.low"], row[f"keep.{kept.name}.{kept.metric}.high"] = low, high
+        row[f"keep.{kept.name}.{kept.metric.name}.low"], row[f"keep.{kept.name}.{kept.metric.name}.high"] = low, high
     for field in ("kl_nats_per_token", "ce_drift_nats_per_token", "churn", "update_relative_frobenius", "f_delta"):
         row[f"drift.{field}"] = getattr(result.drift, field)
     if result.scaling is not None:

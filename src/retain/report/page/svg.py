@@ -26,7 +26,7 @@ _REACH = 9
 
 @dataclass(frozen=True)
 class Link:
-    """Where a point leads, and what is said of it on hover and by a screen reader."""
+    """The target of a point's link, and its text on hover and for a screen reader."""
 
     href: str
     title: str

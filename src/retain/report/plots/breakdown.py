@@ -12,12 +12,11 @@ from matplotlib.axes import Axes
 from retain.compare.item_examples import readable
 from retain.records import numbers
 from retain.records.result import Result
-from retain.records.scores import Breakdown, KeepScore, TaskScore
+from retain.records.scores import Breakdown
 from retain.report.claims import read_change
 from retain.report.plots.style import BETTER, FAINT, INK, WORSE, Panel
 
 MOST_PANELS, MOST_ROWS = 8, 40
-LOWER_IS_BETTER = ("cross_entropy", "nll", "brier", "loss", "error", "kl_nats", "churn")
 _GRADED = re.compile(r"^(?P<kind>.+)/(?P<severity>\d+)$")
 
 
@@ -30,33 +29,25 @@ def breakdown_groups(result: Result) -> list[list[Breakdown]]:
 def breakdown_panels(result: Result) -> list[Panel]:
     """One drawing a suite and metric, at most eight; the tables have them all."""
     groups = breakdown_groups(result)[:MOST_PANELS]
-    return [_panel(group, good_up=higher_is_better(result, group)) for group in groups]
+    return [_panel(group) for group in groups]
 
 
-def higher_is_better(result: Result, group: Sequence[Breakdown]) -> bool:
-    """Which direction is good: what the suite's own score says, or else the metric's name."""
-    first = group[0]
-    scores: list[KeepScore | TaskScore] = [*result.keep, *result.task]
-    known = [score.higher_is_better for score in scores if (score.name, score.metric) == (first.suite, first.metric)]
-    return known[0] if known else not any(part in first.metric for part in LOWER_IS_BETTER)
-
-
-def _panel(group: Sequence[Breakdown], *, good_up: bool) -> Panel:
+def _panel(group: Sequence[Breakdown]) -> Panel:
     found = [_GRADED.match(part.condition) for part in group]
     graded = [match for match in found if match is not None]
     kinds = list(dict.fromkeys(match["kind"] for match in graded))
     severities = sorted({int(match["severity"]) for match in graded})
     if len(graded) == len(group) and len(severities) > 1:
         return _map_panel(group, kinds, severities)
-    return _bars_panel(group, good_up=good_up)
+    return _bars_panel(group)
 
 
 def _title(group: Sequence[Breakdown]) -> str:
-    return readable(f"{group[0].suite}: {numbers.metric_words(group[0].metric)}", 36) or ""
+    return readable(f"{group[0].suite}: {group[0].metric.title}", 36) or ""
 
 
 def _map_panel(group: Sequence[Breakdown], kinds: Sequence[str], severities: Sequence[int]) -> Panel:
-    unit = numbers.unit_of(group[0].metric)
+    unit = group[0].metric.unit
     grid = np.full((len(kinds), len(severities)), np.nan)
     for part in group:
         kind, severity = part.condition.rsplit("/", 1)
@@ -85,13 +76,15 @@ def _map_panel(group: Sequence[Breakdown], kinds: Sequence[str], severities: Seq
     return Panel(caption, 4.8, 1.2 + 0.27 * len(kinds), draw)
 
 
-def _bars_panel(group: Sequence[Breakdown], *, good_up: bool) -> Panel:
-    unit = numbers.unit_of(group[0].metric)
-    shown = sorted(group, key=lambda part: (part.tuned - part.base) * (1 if good_up else -1))[:MOST_ROWS]
+def _bars_panel(group: Sequence[Breakdown]) -> Panel:
+    unit = group[0].metric.unit
+    shown = sorted(group, key=lambda part: (part.tuned - part.base) * (1 if group[0].metric.higher_is_better else -1))[
+        :MOST_ROWS
+    ]
 
     def draw(axes: Axes) -> None:
         for row, part in enumerate(shown):
-            reading = read_change(part.interval, higher_is_better=good_up)
+            reading = read_change(part.interval, higher_is_better=part.metric.higher_is_better)
             colour = {"better": BETTER, "worse": WORSE}.get(reading, FAINT)
             if part.interval is not None:
                 axes.plot([end * unit.factor for end in part.interval], [row, row], color=colour, linewidth=2)

@@ -53,7 +53,7 @@ def comparison_figure(runs: Sequence[Run]) -> Figure:
             return figure
         columns = min(len(measures), 2)
         lines = math.ceil(len(measures) / columns)
-        figure = new_figure(5.2 * columns + 0.6, 4.2 * lines + 1.1)
+        figure = new_figure(4.6 * columns + 0.4, 3.9 * lines + 1.1)
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid[len(measures) :]:
             axes.set_axis_off()
@@ -82,8 +82,8 @@ def _suite_measures(groups: Sequence[Group], keys: Sequence[Key]) -> list[Measur
     for key in keys:
         scores = [score for result in results if (score := keep_score(result, key)) is not None]
         if any(score.status == "measured" and score.base is not None for score in scores):
-            unit = numbers.unit_of(key[1])
-            change = f"change in {numbers.metric_words(key[1])}, {unit.name}".rstrip(", ")
+            unit = key[1].unit
+            change = f"change in {key[1].title}, {unit.name}".rstrip(", ")
             if sign_of(results, key) < 0:
                 change = change.replace("change", "fall", 1)
             label = f"{change} (up: better than the base)"
@@ -100,7 +100,7 @@ def _drift_measure(groups: Sequence[Group]) -> list[Measure]:
 
 
 def bars_words(groups: Sequence[Group]) -> str:
-    """What the bars and the faint points of a comparison's plot are."""
+    """A sentence on the bars and the faint points of a comparison's plot."""
     if any(group.seeds >= SEEDS_FOR_BARS for group in groups):
         return (
             f"Bars: 95% Student-t interval of the mean over seeds, from {SEEDS_FOR_BARS} seeds on. Faint points: seeds."

@@ -31,7 +31,7 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True)
 class Measure:
-    """What a panel shows along y. `sign` turns improvement upwards; KL (no suite) is drawn downwards instead."""
+    """The measure along y of a panel. `sign` turns improvement upwards; KL (no suite) is drawn downwards instead."""
 
     title: str
     label: str
@@ -43,7 +43,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Look:
-    """What all panels share: the task along x, colour and marker of each method, what the bars are."""
+    """The look that all panels share: the task along x, colour and marker of each method, the kind of bars."""
 
     task: Key
     styles: dict[str, tuple[str, str]]
@@ -64,7 +64,7 @@ class _Point:
 
 def shared_look(groups: Sequence[Group], task: Key, styles: dict[str, tuple[str, str]]) -> Look:
     """Decide what all panels share; the base stands at 0, or at the left edge where 0 is too far from all settings."""
-    scale = numbers.unit_of(task[1]).factor * sign_of([result for group in groups for result in group.results], task)
+    scale = task[1].unit.factor * sign_of([result for group in groups for result in group.results], task)
     gains = [scale * found.mean for group in groups if (found := group.estimate(pick_task(task))) is not None]
     low, high = min(gains, default=0.0), max(gains, default=0.0)
     spread = max(high - low, 0.1 * high)
@@ -75,8 +75,8 @@ def shared_look(groups: Sequence[Group], task: Key, styles: dict[str, tuple[str,
 
 def draw_panel(axes: Axes, measure: Measure, groups: Sequence[Group], look: Look) -> tuple[list[Label], list[Place]]:
     """Draw all but the labels; returns the labels to place and the places that they should leave free."""
-    unit = numbers.unit_of(look.task[1])
-    name = f"improvement of {readable(look.task[0], 30)}: {numbers.metric_words(look.task[1])}, {unit.name}"
+    unit = look.task[1].unit
+    name = f"improvement of {readable(look.task[0], 30)}: {look.task[1].title}, {unit.name}"
     axes.set_xlabel(name.rstrip(", "))
     axes.set_title(measure.title, pad=12)
     axes.set_ylabel(measure.label)

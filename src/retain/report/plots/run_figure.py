@@ -71,16 +71,16 @@ def _keep_rows(result: Result) -> list[_Row]:
 
 
 def _row(score: TaskScore | KeepScore, outcome: str, told: str = "", margin: float | None = None) -> _Row:
-    sign = 1.0 if score.higher_is_better else -1.0
+    sign = 1.0 if score.metric.higher_is_better else -1.0
     improvement = None if score.base is None or score.tuned is None else sign * (score.tuned - score.base)
     ends = None if score.interval is None else sorted(sign * end for end in score.interval)
     return _Row(
-        name=readable(f"{score.name}: {numbers.metric_words(score.metric)}", LONGEST_NAME) or "",
+        name=readable(f"{score.name}: {score.metric.title}", LONGEST_NAME) or "",
         improvement=improvement,
         interval=None if ends is None else (ends[0], ends[1]),
         outcome=outcome,
         told=told or reading_cell(read_task(score) if isinstance(score, TaskScore) else read_keep(score)),
-        unit=numbers.unit_of(score.metric),
+        unit=score.metric.unit,
         margin=margin,
     )
 

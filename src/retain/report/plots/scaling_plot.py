@@ -1,4 +1,4 @@
-"""The update scaling as a image: what is learned and what is lost as the update is scaled from the base to all of it."""
+"""Plots of the scaled update: what is learned and lost from the base to all of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def scaling_panels(scaling: Scaling | None, budget: Sequence[BudgetRecord] = ())
     if scaling is None or not scaling.curve:
         return []
     limits = {one.name: one for one in budget}
-    order = {"task": 0, "keep": 1, "held_out_text": 2}
+    order = {"task": 0, "keep": 1, "held-out": 2}
     keys = dict.fromkeys((point.part, point.name) for point in sorted(scaling.curve, key=lambda one: order[one.part]))
     return [
         _panel([point for point in scaling.curve if (point.part, point.name) == key], scaling, limits.get(key[1]))
@@ -30,7 +30,7 @@ def scaling_panels(scaling: Scaling | None, budget: Sequence[BudgetRecord] = ())
 
 def _panel(points: Sequence[ScalingPoint], scaling: Scaling, limit: BudgetRecord | None) -> Panel:
     first = points[0]
-    unit = numbers.unit_of(first.metric)
+    unit = first.metric.unit
     is_task = first.part == "task"
     sign = -1.0 if is_task else 1.0
     title, axis = _words(first, unit)
@@ -70,7 +70,7 @@ def _panel(points: Sequence[ScalingPoint], scaling: Scaling, limit: BudgetRecord
 
 def _words(point: ScalingPoint, unit: numbers.Unit) -> tuple[str, str]:
     """A panel's title, and what goes upwards in it."""
-    if point.part == "held_out_text":
+    if point.part == "held-out":
         return "Held-out text", f"KL, {unit.name}"
     what = "gained" if point.part == "task" else "lost"
-    return readable(point.name, 34) or "", f"{numbers.metric_words(point.metric)} {what}, {unit.name}".rstrip(", ")
+    return readable(point.name, 34) or "", f"{point.metric.title} {what}, {unit.name}".rstrip(", ")

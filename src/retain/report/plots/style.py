@@ -1,4 +1,4 @@
-"""What all plots share: colours told apart by colour-blind readers, fonts, and files written whole or not at all."""
+"""The style of all plots: colours told apart by colour-blind readers, fonts, and files that are whole or absent."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def _loss_panel(curve: Sequence[CurvePoint]) -> Panel:
 
 
 def _kl_panels(curve: Sequence[CurvePoint]) -> list[Panel]:
-    """How far the predictions on text to keep moved while the model trained; none where that was not watched."""
+    """The KL from the base on text to keep over training; none where it was not monitored."""
     watched = [(point.step, point.kl_nats_per_token) for point in curve if point.kl_nats_per_token is not None]
     if not watched:
         return []

@@ -1,4 +1,4 @@
-"""What a sweep is told as: a table, sentences, Markdown, and what the terminal shows."""
+"""The report of a sweep: a table, sentences, Markdown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _cells(point: Point | None, *, classes: bool) -> list[str]:
 
 
 def advice_sentences(sweep: SweepRecord) -> list[str]:
-    """What to start with, why, within which limit, how long it will take, and what this does not say."""
+    """The recommendation: its reason, its limit, the time it will take, and what it does not say."""
     return [*_chosen(sweep), CAUTION, *_untried(sweep), *sweep.notes]
 
 

@@ -1,4 +1,4 @@
-"""The budget and the update scaling in words and tables: what was promised, whether it is kept, what each setting gives."""
+"""The budget and the scaled update in words and tables: limits, outcome, and scores at each coefficient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retain.report.tables.scores_table import Table, metric_cell
 
 
 def budget_sentence(result: Result) -> str:
-    """What became of the budget, in a sentence; empty where none was stated."""
+    """The outcome of the budget in a sentence; empty where none was stated."""
     return "" if result.scaling is None or not result.budget else kept_sentence(result.budget, result.scaling)
 
 
@@ -81,11 +81,11 @@ def _curve(scaling: Scaling, *, noted: bool) -> Table:
 
 
 def _curve_row(point: ScalingPoint) -> tuple[str, ...]:
-    unit = numbers.unit_of(point.metric)
+    unit = point.metric.unit
     return (
         f"{point.alpha:g}",
         point.name if point.part != "task" else f"{point.name} (task)",
-        metric_cell(point.metric, higher_is_better=_good_up(point)),
+        metric_cell(point.metric),
         numbers.count(point.n),
         numbers.plain(point.base, unit),
         numbers.plain(point.tuned, unit),
@@ -93,12 +93,6 @@ def _curve_row(point: ScalingPoint) -> tuple[str, ...]:
         numbers.plain(point.bound, unit),
         {True: "✓ kept", False: "▼ not shown", None: numbers.MISSING}[point.kept],
     )
-
-
-def _good_up(point: ScalingPoint) -> bool:
-    """Whether more is better: where something changed, the sign of the loss tells."""
-    change = point.tuned - point.base
-    return change * point.loss < 0 if change and point.loss else numbers.unit_of(point.metric) is numbers.POINTS
 
 
 def amount(value: float, one: BudgetRecord, *, named: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""What became of the budgets of several runs: a row a run for people, and the same as plain values."""
+"""The outcomes of several runs' budgets: a row a run for people, and the same as plain values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def budgets_table(runs: Iterable[tuple[str, Result]]) -> Table | None:
 
 
 def delivered_cell(result: Result) -> str:
-    """How much of the update a run delivered."""
+    """The share of the update that a run delivered."""
     if result.scaling is None:
         return numbers.MISSING
     if result.scaling.alpha == 0:

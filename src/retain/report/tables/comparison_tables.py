@@ -34,7 +34,7 @@ _INTERVALS = (
 
 
 def task_reading(group: Group, key: Key) -> Reading | None:
-    """What a setting's task score amounts to; null where it has none."""
+    """The reading of a setting's task score; null where it has none."""
     estimate = group.estimate(pick_task(key))
     if estimate is None:
         return None
@@ -42,7 +42,7 @@ def task_reading(group: Group, key: Key) -> Reading | None:
 
 
 def keep_reading(group: Group, key: Key) -> Reading | None:
-    """What a setting's keep score amounts to; null where it has none."""
+    """The reading of a setting's score on a retention suite; null where it has none."""
     scores = [score for run in group.runs if (score := keep_score(run.result, key)) is not None]
     if not scores:
         return None
@@ -50,7 +50,9 @@ def keep_reading(group: Group, key: Key) -> Reading | None:
     if unscored is not None or len(scores) == 1:
         return read_keep(unscored or scores[0])
     estimate = group.estimate(pick_keep(key))
-    return read_change(None if estimate is None else estimate.interval, higher_is_better=scores[0].higher_is_better)
+    return read_change(
+        None if estimate is None else estimate.interval, higher_is_better=scores[0].metric.higher_is_better
+    )
 
 
 def comparison_tables(runs: Sequence[Run], groups: Sequence[Group], links: Mapping[str, str]) -> list[Table]:
@@ -80,7 +82,7 @@ def _change_cells(estimate: Estimate | None, unit: numbers.Unit) -> tuple[str, s
 
 
 def _task_table(groups: Sequence[Group], key: Key) -> Table:
-    unit = numbers.unit_of(key[1])
+    unit = key[1].unit
     rows = []
     for group in groups:
         reading = task_reading(group, key)
@@ -96,13 +98,13 @@ def _task_table(groups: Sequence[Group], key: Key) -> Table:
                 )
             )
     first = next(score for group in groups for run in group.runs if (score := task_score(run.result, key)) is not None)
-    metric = metric_cell(key[1], higher_is_better=first.higher_is_better)
+    metric = metric_cell(key[1])
     head = ("Setting", "Seeds", "Base", "Tuned", "Change", "Over seeds", "Over items", "Reading")
     return Table(f"What it learned: {key[0]}, {metric}, {numbers.count(first.n)} items", head, tuple(rows), _INTERVALS)
 
 
 def _keep_table(groups: Sequence[Group], key: Key) -> Table:
-    unit = numbers.unit_of(key[1])
+    unit = key[1].unit
     rows = []
     for group in groups:
         reading = keep_reading(group, key)
@@ -122,7 +124,7 @@ def _keep_table(groups: Sequence[Group], key: Key) -> Table:
                 )
             )
     first = next(score for group in groups for run in group.runs if (score := keep_score(run.result, key)) is not None)
-    metric = metric_cell(key[1], higher_is_better=first.higher_is_better)
+    metric = metric_cell(key[1])
     head = (
         *("Setting", "Seeds", "Base", "Tuned", "Change", "Over seeds", "Over items"),
         *("Lost", "Gained", "Retention [both]", "Reading"),
@@ -167,10 +169,10 @@ def _run_table(groups: Sequence[Group], tasks: Sequence[Key], suites: Sequence[K
     head = [
         *("Run", "Setting", "Seed"),
         *verdict_head,
-        *(f"{name}, {numbers.metric_words(metric)}" for name, metric in tasks),
+        *(f"{name}, {metric.title}" for name, metric in tasks),
     ]
     for name, metric in suites:
-        head += [f"{name}, {numbers.metric_words(metric)}", "p"]
+        head += [f"{name}, {metric.title}", "p"]
     rows = []
     for group in groups:
         for run in group.runs:
@@ -180,10 +182,10 @@ def _run_table(groups: Sequence[Group], tasks: Sequence[Key], suites: Sequence[K
                 cells.append(numbers.MISSING if verdict is None else verdict_cell(verdict.overall))
             for key in tasks:
                 score = task_score(run.result, key)
-                cells.append(numbers.plain(None if score is None else score.tuned, numbers.unit_of(key[1])))
+                cells.append(numbers.plain(None if score is None else score.tuned, key[1].unit))
             for key in suites:
                 kept = keep_score(run.result, key)
-                cells.append(numbers.plain(None if kept is None else kept.tuned, numbers.unit_of(key[1])))
+                cells.append(numbers.plain(None if kept is None else kept.tuned, key[1].unit))
                 cells.append(numbers.p_value(None if kept is None else kept.p_value))
             rows.append(tuple(cells))
     note = "Scores of the tuned model. p: exact McNemar test of lost against gained within that run."

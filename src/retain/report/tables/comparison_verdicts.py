@@ -42,7 +42,7 @@ def _row(group: Group) -> tuple[str, ...]:
 
 
 def verdicts_in_words(results: Sequence[Result]) -> str:
-    """How many runs were judged how, in one sentence; empty where none was."""
+    """The number of runs with each verdict, in one sentence; empty where none was judged."""
     counts = verdict_counts(results)
     judged = sum(counts.values())
     if not judged:

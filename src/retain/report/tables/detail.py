@@ -8,18 +8,18 @@ from retain.records import numbers
 from retain.records.result import Result
 from retain.records.scores import Breakdown, Calibration
 from retain.report.claims import read_change
-from retain.report.plots.breakdown import breakdown_groups, higher_is_better
+from retain.report.plots.breakdown import breakdown_groups
 from retain.report.tables.scores_table import Table, metric_cell, reading_cell
 
 
 def breakdown_tables(result: Result) -> list[Table]:
     """One table a suite and metric, one row a condition."""
-    return [_breakdown_table(result, group) for group in breakdown_groups(result)]
+    return [_breakdown_table(group) for group in breakdown_groups(result)]
 
 
-def _breakdown_table(result: Result, group: Sequence[Breakdown]) -> Table:
-    good_up = higher_is_better(result, group)
-    unit = numbers.unit_of(group[0].metric)
+def _breakdown_table(group: Sequence[Breakdown]) -> Table:
+    metric = group[0].metric
+    unit = metric.unit
     rows = tuple(
         (
             part.condition,
@@ -27,14 +27,20 @@ def _breakdown_table(result: Result, group: Sequence[Breakdown]) -> Table:
             numbers.plain(part.base, unit),
             numbers.plain(part.tuned, unit),
             numbers.change(part.tuned - part.base, part.interval, unit),
-            reading_cell(read_change(part.interval, higher_is_better=good_up)) if part.interval else numbers.MISSING,
+            _reading(part),
         )
         for part in group
     )
-    caption = f"{group[0].suite} by condition: {metric_cell(group[0].metric, higher_is_better=good_up)}"
+    caption = f"{group[0].suite} by condition: {metric_cell(metric)}"
     head = ("Condition", "Items", "Base", "Tuned", "Change vs base [95%]", "Reading")
     note = "Each interval stands by itself: of many conditions, one in twenty looks changed by luck alone."
     return Table(caption, head, rows, note)
+
+
+def _reading(part: Breakdown) -> str:
+    if part.interval is None:
+        return numbers.MISSING
+    return reading_cell(read_change(part.interval, higher_is_better=part.metric.higher_is_better))
 
 
 def calibration_table(result: Result) -> Table | None:

@@ -1,4 +1,4 @@
-"""How far a model moved, as tables: in all, and where an equivalent amount was learned."""
+"""Tables of drift: overall, and the layers where a feature scale was learned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_FEATURE_SCALES, MOST_FEATURES = 12, 4
 
 def moved_tables(drift: Drift) -> list[Table]:
     """The measures of the whole model, and the layers with the largest equivalent amounts where there are any."""
-    return [drift_table(drift), *([_feature_scale_table(drift)] if drift.amounts else [])]
+    return [drift_table(drift), *([_feature_scale_table(drift)] if drift.feature_scales else [])]
 
 
 def drift_table(drift: Drift) -> Table:
@@ -83,7 +83,7 @@ def _weight_rows(drift: Drift) -> list[tuple[str, str, str]]:
 
 
 def _feature_scale_table(drift: Drift) -> Table:
-    top = sorted(drift.amounts, key=lambda layer: -layer.amount)[:MOST_FEATURE_SCALES]
+    top = sorted(drift.feature_scales, key=lambda layer: -layer.amount)[:MOST_FEATURE_SCALES]
     rows = tuple(
         (
             layer.name,
@@ -94,6 +94,7 @@ def _feature_scale_table(drift: Drift) -> Table:
         )
         for layer in top
     )
-    shown = f" The {len(top)} largest of {len(drift.amounts)} layers." if len(drift.amounts) > len(top) else ""
+    layers = len(drift.feature_scales)
+    shown = f" The {len(top)} largest of {layers} layers." if layers > len(top) else ""
     note = f"Amount: how large the change of a layer's input is, relative to the input, in the mean (|T x|/|x|).{shown}"
     return Table("Where the adapter acts", ("Layer", "Amount", "Share", "Strongest features"), rows, note)

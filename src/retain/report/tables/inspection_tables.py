@@ -208,7 +208,7 @@ def _input_cells(row: InputRow, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def source_table(view: View) -> Table:
-    """Where what is shown comes from: model, data, settings, versions."""
+    """The sources of what is shown: model, data, settings, versions."""
     if isinstance(view, StatisticsView):
         rows = [
             (f"{name}: {field.replace('_', ' ')}", _cell(value))

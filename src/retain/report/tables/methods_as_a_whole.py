@@ -8,6 +8,7 @@ from typing import Any
 from retain.compare.method_curves import Line, Whole
 from retain.compare.trade_off import MARGIN
 from retain.records import numbers
+from retain.records.metric import Metric
 from retain.report.tables.scores_table import Table
 
 EXPLAINED = (
@@ -36,7 +37,7 @@ def _table(whole: Whole) -> Table:
 
 
 def _row(whole: Whole, line: Line) -> tuple[str, ...]:
-    area = _area(numbers.unit_of(whole.task[1]).factor * line.hypervolume)
+    area = _area(whole.task[1].unit.factor * line.hypervolume)
     safe = numbers.MISSING if line.safe is None else f"{round(line.safe[0] * line.safe[1])} of {line.safe[1]}"
     return (line.title, str(line.runs), rates_cell(line), area, matched_cell(whole, line), safe)
 
@@ -47,7 +48,7 @@ def _area(value: float) -> str:
 
 
 def rates_cell(line: Line) -> str:
-    """How many learning rates, and from where to where: `3 (1e-4 to 5e-3)`."""
+    """The number of learning rates and their range: `3 (1e-4 to 5e-3)`."""
     rates = line.rates
     if not rates:
         return numbers.MISSING
@@ -56,7 +57,7 @@ def rates_cell(line: Line) -> str:
 
 
 def matched_cell(whole: Whole, line: Line) -> str:
-    """What a method keeps at the level, or why that cannot be said."""
+    """The retention of a method at the level, or the reason why there is none."""
     if whole.level is None:
         return numbers.MISSING
     if line.matched is None:
@@ -66,17 +67,17 @@ def matched_cell(whole: Whole, line: Line) -> str:
     return numbers.percent(line.matched, line.matched_interval)
 
 
-def _named(key: tuple[str, str]) -> str:
-    return f"{key[0]} ({numbers.metric_words(key[1])})"
+def _named(key: tuple[str, Metric]) -> str:
+    return f"{key[0]} ({key[1].title})"
 
 
 def _gain(whole: Whole, gain: float) -> str:
-    unit = numbers.unit_of(whole.task[1])
+    unit = whole.task[1].unit
     return f"a gain of {numbers.plain(gain, unit)} {unit.name}".rstrip()
 
 
 def _note(whole: Whole) -> str:
-    unit, suite = numbers.unit_of(whole.task[1]), whole.axis.suite
+    unit, suite = whole.task[1].unit, whole.axis.suite
     score = "" if whole.base is None else f" (the base's {numbers.plain(whole.base, unit)})"
     worst = (
         "retention 0"
@@ -108,8 +109,10 @@ def whole_data(found: Sequence[Whole]) -> list[dict[str, Any]]:
     """The same as plain values: gains are improvements over the base, in the metric's own unit."""
     return [
         {
-            "task": {"name": whole.task[0], "metric": whole.task[1]},
-            "keep": None if whole.axis.suite is None else {"name": whole.axis.suite[0], "metric": whole.axis.suite[1]},
+            "task": _key_data(whole.task),
+            "keep": None
+            if whole.axis.suite is None
+            else {"name": whole.axis.suite[0], "metric": whole.axis.suite[1].name},
             "kept": "retention" if whole.axis.suite else "kl_nats_per_token",
             "reference_point": {"gain": whole.held_out_text[0], "task": whole.base, "kept": whole.held_out_text[1]},
             "level": None if whole.level is None else {"gain": whole.level, "task": _score(whole)},
@@ -118,6 +121,10 @@ def whole_data(found: Sequence[Whole]) -> list[dict[str, Any]]:
         }
         for whole in found
     ]
+
+
+def _key_data(key: tuple[str, Metric]) -> dict[str, str]:
+    return {"name": key[0], "metric": key[1].name}
 
 
 def _method_data(line: Line) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What lies behind the figures, as tables: how both sides were asked, which suites, what it took, what made it."""
+"""Tables behind the figures: conditions of both sides, suites, cost, provenance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retain.report.tables.scores_table import Table
 
 
 def conditions_table(result: Result) -> Table | None:
-    """How both sides were asked, field by field; null where it is not recorded."""
+    """The conditions of both sides, field by field; null where they are not recorded."""
     if not result.conditions:
         return None
     sides = {name: found.model_dump() for name, found in result.conditions.items()}
@@ -33,7 +33,7 @@ def conditions_table(result: Result) -> Table | None:
 
 
 def suites_table(result: Result) -> Table | None:
-    """What each suite is and where it comes from; null where it is not recorded."""
+    """Each suite and its source; null where it is not recorded."""
     if not result.suites:
         return None
     rows = tuple(
@@ -80,7 +80,7 @@ def size_table(result: Result) -> Table:
 
 
 def provenance_table(result: Result) -> Table:
-    """What made the figures."""
+    """The versions, data and command that made the figures."""
     provenance = result.provenance
     rows = [
         ("Command", provenance.command),

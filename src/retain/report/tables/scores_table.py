@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from retain.records import numbers
+from retain.records.metric import Metric
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
 from retain.report.claims import SYMBOLS, Reading, read_keep, read_task
@@ -31,7 +32,7 @@ def reading_cell(reading: Reading) -> str:
 
 
 def score_tables(result: Result) -> list[Table]:
-    """What was learned and what was kept."""
+    """The tables of scores: the task's, and the retention suites'."""
     tables = []
     if result.task:
         tables.append(_task_table(result.task))
@@ -40,21 +41,21 @@ def score_tables(result: Result) -> list[Table]:
     return tables
 
 
-def metric_cell(metric: str, *, higher_is_better: bool) -> str:
+def metric_cell(metric: Metric) -> str:
     """A metric with its unit and, where it is not the usual one, the good direction."""
-    unit = numbers.unit_of(metric).name
-    extra = ", ".join(part for part in (unit, "" if higher_is_better else "lower is better") if part)
-    return f"{numbers.metric_words(metric)} ({extra})" if extra else numbers.metric_words(metric)
+    unit = metric.unit.name
+    extra = ", ".join(part for part in (unit, "" if metric.higher_is_better else "lower is better") if part)
+    return f"{metric.title} ({extra})" if extra else metric.title
 
 
 def _task_table(scores: tuple[TaskScore, ...]) -> Table:
     rows = []
     for score in scores:
-        unit = numbers.unit_of(score.metric)
+        unit = score.metric.unit
         rows.append(
             (
                 score.name,
-                metric_cell(score.metric, higher_is_better=score.higher_is_better),
+                metric_cell(score.metric),
                 numbers.count(score.n),
                 numbers.plain(score.base, unit),
                 numbers.plain(score.tuned, unit),
@@ -80,11 +81,11 @@ def _keep_table(scores: tuple[KeepScore, ...]) -> Table:
 
 def keep_row(score: KeepScore) -> tuple[str, ...]:
     """One retention suite's cells."""
-    unit = numbers.unit_of(score.metric)
+    unit = score.metric.unit
     change = None if score.base is None or score.tuned is None else score.tuned - score.base
     return (
         score.name,
-        metric_cell(score.metric, higher_is_better=score.higher_is_better),
+        metric_cell(score.metric),
         numbers.count(score.n),
         numbers.plain(score.base, unit),
         numbers.plain(score.tuned, unit),

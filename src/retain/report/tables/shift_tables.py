@@ -1,4 +1,4 @@
-"""What tuning cost where inputs differ: corrupted images, another style, the worst condition."""
+"""Tables of robustness: corrupted images, another style, the worst condition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from retain.records.base import Interval
 from retain.records.result import Result
 from retain.records.scores import Shift
 from retain.report.claims import read_change
-from retain.report.plots.breakdown import breakdown_groups, higher_is_better
+from retain.report.plots.breakdown import breakdown_groups
 from retain.report.tables.scores_table import Table, metric_cell, reading_cell
 
 RATIO = numbers.Unit(1.0, 2, "")
@@ -79,15 +79,15 @@ def worst_table(result: Result) -> Table | None:
     for group in breakdown_groups(result):
         if len(group) < 2:
             continue
-        good_up, unit = higher_is_better(result, group), numbers.unit_of(group[0].metric)
-        sign = 1 if good_up else -1
+        metric = group[0].metric
+        unit, sign = metric.unit, 1 if metric.higher_is_better else -1
         after = min(group, key=lambda part: sign * part.tuned)
         before = min(group, key=lambda part: sign * part.base)
         alike = len({part.base for part in group}) == 1
         rows.append(
             (
                 group[0].suite,
-                metric_cell(group[0].metric, higher_is_better=good_up),
+                metric_cell(metric),
                 f"{after.condition} (of {len(group)})",
                 numbers.count(after.n),
                 numbers.plain(after.base, unit),

@@ -1,4 +1,4 @@
-"""What the callbacks here share: numbers in the log, memory that travels with checkpoints, several processes."""
+"""The base class of the regularisers: numbers in the log, memory that travels with checkpoints, several processes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from retain.errors import InputError
 from retain.train.regularise.divergence import Batch
 
 
-class ControlCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """A callback with numbers to log and a memory.
+class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """A callback that logs numbers and has a memory.
 
     Numbers go into the Trainer's next log of a training loss: into the dictionary that later callbacks see and into the
     last entry of `state.log_history`, which transformers has made by then. transformers puts reporters (wandb,
@@ -46,26 +46,26 @@ class ControlCallback(TrainerCallback):  # type: ignore[misc]  # transformers is
         return self
 
     def memory(self) -> dict[str, Any]:
-        """What a checkpoint keeps: JSON values."""
+        """The values that a checkpoint keeps, as JSON."""
         return {}
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Go on from the `memory` of a checkpoint."""
 
     def resume(self, state: TrainerState) -> None:
-        """Go on from the checkpoint that training was resumed from, if it was; for `on_train_begin`."""
+        """Go on from the checkpoint of a training that is resumed; for `on_train_begin`."""
         if memory := state.stateful_callbacks.get(self.key):
             self.recall(memory)
 
     def remember(self, state: TrainerState) -> None:
-        """Lay the memory where the next checkpoint takes it from; for `on_step_end`."""
+        """Put the memory where the next checkpoint takes it from; for `on_step_end`."""
         state.stateful_callbacks[self.key] = self.memory()
 
     def note(self, **numbers: float) -> None:
         """Remember numbers for the next log."""
         self._numbers.update(numbers)
 
-    def hear(self, loss: float) -> None:
+    def observe_loss(self, loss: float) -> None:
         """Take in a training loss that is logged."""
 
     def on_log(
@@ -74,21 +74,21 @@ class ControlCallback(TrainerCallback):  # type: ignore[misc]  # transformers is
         """Add the numbers to a log of the training loss."""
         if logs is None or "loss" not in logs:
             return
-        self.hear(float(logs["loss"]))
+        self.observe_loss(float(logs["loss"]))
         logs.update(self._numbers)
         if state.log_history and state.log_history[-1].get("step") == state.global_step:
             state.log_history[-1].update(self._numbers)
         self._numbers = {}
 
     def flush(self, state: TrainerState) -> None:
-        """Write numbers that no log has taken, because training ended, into `state.log_history` alone."""
+        """Write numbers that no log took before training ended into `state.log_history`."""
         if self._numbers:
             state.log_history.append({**self._numbers, "epoch": state.epoch, "step": state.global_step})
         self._numbers = {}
 
 
 def refuse_sharded(args: TrainingArguments, model: nn.Module, what: str) -> None:
-    """Say so where the model's weights are spread over processes, so that it cannot be run on its own.
+    """Refuse a model whose weights are spread over processes, so that it cannot be run on its own.
 
     Raises:
         InputError: FSDP, DeepSpeed or tensor parallelism.
@@ -115,7 +115,7 @@ def check_batches(batches: Sequence[Batch], what: str) -> list[Batch]:
 
 
 def fingerprint(batches: Sequence[Batch]) -> str:
-    """Twelve hexadecimal digits that tell one set of batches from another."""
+    """Twelve hexadecimal digits of a hash of the batches."""
     digest = hashlib.sha256()
     for batch in batches:
         for name in sorted(batch):
@@ -126,14 +126,14 @@ def fingerprint(batches: Sequence[Batch]) -> str:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are in data-parallel training; (0, 1) for one alone."""
+    """The rank of this process and the number of processes in data-parallel training; (0, 1) for one alone."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def mean_over_ranks(value: float, device: torch.device) -> float:
-    """The mean of a number over all processes, the same on each."""
+    """The mean of a number over all processes; each gets the same."""
     world = rank_and_world()[1]
     if world == 1:
         return value

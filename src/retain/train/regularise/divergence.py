@@ -15,14 +15,14 @@ from retain.hf.models.sides import base_view, eval_mode, is_adapted, mutates_bas
 from retain.kernels.kl_divergence import chunked_kl, logits_kl
 
 Batch = Mapping[str, Tensor]
-"""What a model is called with: `input_ids` and `attention_mask`, or `pixel_values`, …; `labels` are left out."""
+"""The inputs of a model: `input_ids` and `attention_mask`, or `pixel_values`, …; `labels` are left out."""
 
 
 class Divergence:
-    """Reads both sides of a model in eval mode and gives the KL between them, with a gradient to the tuned side.
+    """KL(base ‖ tuned) of both sides of a model in eval mode, with a gradient to the tuned side.
 
-    Where the head is a plain matrix that nothing is done to afterwards, logits are never made (`chunked_kl`). Whether
-    that is so is found out on the first batch: see `head_stands_apart`.
+    Where the head is a plain matrix and nothing follows it, logits are never made (`chunked_kl`); the first batch
+    decides this, see `head_stands_apart`.
 
     Attributes:
         teacher: the base as a second model; None for the model itself with its adapters off.
@@ -33,7 +33,7 @@ class Divergence:
         self._apart: bool | None = None
 
     def check(self, model: nn.Module) -> None:
-        """Look whether there is a base to compare with.
+        """Refuse a model without a base to compare with.
 
         Raises:
             InputError: no teacher was given, and the model has no adapters or its base weights were changed.
@@ -51,8 +51,7 @@ class Divergence:
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """KL in nats, averaged over attended positions (over items for a classifier of whole inputs).
 
-        Train mode, requires_grad flags and the adapters' state are given back as they were. No random
-        numbers are drawn.
+        Train mode, requires_grad flags and the adapters' state are restored. No random numbers are drawn.
 
         Args:
             model: the model that is trained, wrapped for data parallelism or not.
@@ -62,7 +61,7 @@ class Divergence:
             A scalar in float32 or float64, with a gradient where gradients are on.
 
         Raises:
-            InputError: as `check`, or what the two sides say cannot be compared.
+            InputError: as `check`, or the outputs of the two sides cannot be compared.
         """
         model = unwrapped(model)
         self.check(model)
@@ -113,7 +112,7 @@ class Divergence:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside what data parallelism and compilation put around it."""
+    """The model without the wrappers of data parallelism and compilation."""
     while isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
         model = model.module
     inner: nn.Module = getattr(model, "_orig_mod", model)
@@ -121,7 +120,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _mask(inputs: Batch, states: Tensor) -> Tensor:
-    """Attended positions (B, T); of an encoder-decoder, which attends elsewhere, the decoder's."""
+    """Attended positions (B, T); the decoder's, of an encoder-decoder."""
     mask = inputs.get("decoder_attention_mask" if "decoder_input_ids" in inputs else "attention_mask")
     if mask is None:
         return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)

@@ -1,4 +1,4 @@
-"""How heavy a constraint must weigh: dual ascent for "keep the KL below a limit"."""
+"""Dual ascent: the weight of the constraint "KL stays below a limit"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retain.errors import InputError
 
 @dataclass
 class Dual:
-    """Weight w of a constraint KL ≤ limit, raised while the smoothed KL is above the limit, lowered while it is below.
+    """The weight w of a constraint KL ≤ limit: it rises while the smoothed KL is above the limit, and falls below it.
 
     Multiplicative dual ascent: w ← clip(w · exp(rate · (k/limit − 1)), low, high), with k the exponential mean of the
     KLs seen. For a Lagrangian task + w · KL its only fixed points are k = limit, and w = low where the limit does not
@@ -36,27 +36,25 @@ class Dual:
     smoothed: float | None = None
 
     def __post_init__(self) -> None:
-        """Look whether the numbers make sense.
+        """Check the numbers.
 
         Raises:
-            InputError: one does not; all problems are named.
+            InputError: some are out of range; all problems are named.
         """
         problems = []
         if not self.limit > 0:
-            problems.append(f"limit: {self.limit} nats asked; a limit must be above 0.")
+            problems.append(f"limit: {self.limit} nats; a limit must be above 0.")
         if not self.rate > 0:
-            problems.append(f"rate: {self.rate} asked; it must be above 0, 0.1 for instance.")
+            problems.append(f"rate: {self.rate}; it must be above 0, 0.1 for instance.")
         if not 0 <= self.smoothing < 1:
-            problems.append(f"smoothing: {self.smoothing} asked; it must be at least 0 and below 1.")
+            problems.append(f"smoothing: {self.smoothing}; it must be at least 0 and below 1.")
         if not 0 < self.low <= self.weight <= self.high:
-            problems.append(
-                f"weight: {self.weight} asked; it must lie between low={self.low} and high={self.high}, above 0."
-            )
+            problems.append(f"weight: {self.weight}; it must lie between low={self.low} and high={self.high}, above 0.")
         if problems:
             raise InputError(problems)
 
     def update(self, kl: float) -> float:
-        """Take in one measured KL and give back the new weight.
+        """Take in one measured KL and return the new weight.
 
         Args:
             kl: nats, finite.
@@ -71,10 +69,10 @@ class Dual:
         return self.weight
 
     def state(self) -> dict[str, Any]:
-        """What must be kept to go on: JSON values."""
+        """The values that `restore` needs, as JSON."""
         return {"weight": self.weight, "smoothed": self.smoothed}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()` of an earlier one; its weight is brought between this one's low and high."""
+        """Go on from the `state()` of another; its weight is clipped to low and high."""
         self.weight = min(max(float(state["weight"]), self.low), self.high)
         self.smoothed = None if state["smoothed"] is None else float(state["smoothed"])

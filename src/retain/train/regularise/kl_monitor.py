@@ -1,4 +1,4 @@
-"""The KL monitor: how far a model has moved from its base on text that must stay, measured while it trains, for little."""
+"""The KL monitor: KL(base ‖ tuned) on text to keep, measured during training at a small share of its cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from retain.errors import InputError
 from retain.hf.models.inference import device_of, evaluating
 from retain.train.regularise.callback import (
-    ControlCallback,
+    RegulariserCallback,
     check_batches,
     fingerprint,
     mean_over_ranks,
@@ -25,8 +25,8 @@ from retain.train.regularise.callback import (
 from retain.train.regularise.divergence import Batch, Divergence, unwrapped
 
 KNEE = 0.26
-"""Nats a token on held-out text. Above it fine-tuned models had lost abilities, below it little, in 4 of the 6 model
-families that retain's studies measured; in the other two there was no such threshold."""
+"""Nats per token on held-out text. Fine-tuned models above it had lost abilities, those below it little, in 4 of the 6
+model families that retain's studies measured; in the other two there was no such threshold."""
 
 PROBE_WORK = 2 / 3
 """Work of a probe beside a training step on as many tokens: two forwards of three (a backward counts two)."""
@@ -34,41 +34,41 @@ PROBE_WORK = 2 / 3
 LOSS_SMOOTHING = 0.7
 """Share of the old mean that a newly logged training loss leaves."""
 
-COPY = "retain_watch.safetensors"
+COPY = "retain_kl_monitor.safetensors"
 """The copy of the best point's trained parameters, in each checkpoint's folder."""
 
 
 class RetentionWarning(UserWarning):
-    """Training is moving the model so far that it is likely to lose what it knew."""
+    """Training moves the model so far that catastrophic forgetting is likely."""
 
 
-class KLMonitor(ControlCallback):
-    """Measures KL(base ‖ tuned) on fixed probe batches during training, warns, and can hold a budget.
+class KLMonitor(RegulariserCallback):
+    """Measures KL(base ‖ tuned) on fixed probe batches during training, warns, and can keep a budget.
 
     It probes whenever training has done so much work since the last probe that probing stays below `share` of it, at
     the latest after `every` steps, and at the end. Work is counted in the tokens of training's own forwards (values of
     images), so the steps at which it probes do not depend on the machine.
 
     With a `limit` it keeps a copy (on the CPU) of the trained parameters at the best point so far, the one with the
-    lowest smoothed training loss among the probes within the limit, and puts it back at the end if the end is over the
-    limit. The loss is the one that the Trainer logs: log often enough (`logging_steps`). When training is resumed, the
-    copy comes from a file beside the checkpoint; if that is gone, a warning says so and the best point is sought anew.
+    lowest smoothed training loss among the probes within the limit, and restores it if training ends over the limit.
+    The loss is the one that the Trainer logs: log often enough (`logging_steps`). When training is resumed, the copy
+    comes from a file beside the checkpoint; without that file a warning is given and a new best point is sought.
 
     Logged: `retain_kl`, nats.
 
     Args:
-        batches: model inputs: a few, small, always the same.
+        batches: model inputs; a few small ones are enough.
         limit: budget in nats; None for none.
-        share: probing's work as a share of training's, at most.
+        share: work of the probes as a share of the work of training, at most.
         every: optimizer steps between probes at most, whatever they cost; None for no such bound.
-        stop: end training after `patience` probes in a row over the limit.
-        patience: how many.
+        stop: whether to end training after `patience` probes in a row over the limit.
+        patience: see `stop`.
         teacher: the base as a second model, for a model without adapters.
 
     Attributes:
         points: (step, KL in nats, smoothed training loss or None) of each probe.
         best: the point whose parameters are kept; None if there is none.
-        restored: the step whose parameters were put back at the end; None if none were.
+        restored: the step whose parameters were restored at the end; None if none were.
 
     Raises:
         InputError: a number is out of range, or there is no batch.
@@ -89,9 +89,9 @@ class KLMonitor(ControlCallback):
         self._batches = check_batches(batches, "kl_monitor")
         problems = []
         if limit is not None and not limit > 0:
-            problems.append(f"limit: {limit} nats asked; a budget must be above 0.")
+            problems.append(f"limit: {limit} nats; a budget must be above 0.")
         if not 0 < share <= 1:
-            problems.append(f"share: {share} asked; it must be above 0 and at most 1, 0.03 for instance.")
+            problems.append(f"share: {share}; it must be above 0 and at most 1, 0.03 for instance.")
         if (every is not None and every < 1) or patience < 1:
             problems.append("every and patience must be 1 or more.")
         if stop and limit is None:
@@ -111,7 +111,7 @@ class KLMonitor(ControlCallback):
         self._warned = False
         self._counter: Any = None
         self._file = ""
-        self.key = f"retain.Watch:{fingerprint(self._batches)}"
+        self.key = f"retain.KLMonitor:{fingerprint(self._batches)}"
 
     def measure(self, model: nn.Module) -> float:
         """KL(base ‖ tuned) over all probe batches, weighted by attended tokens (items without a mask), in nats."""
@@ -128,12 +128,12 @@ class KLMonitor(ControlCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
     ) -> None:
-        """Begin to count training's work, and go on from a checkpoint.
+        """Begin to count the work of training; go on from a checkpoint.
 
         Raises:
             InputError: a sharded model, or one without a base to compare with.
         """
-        refuse_sharded(args, model, "a watch")
+        refuse_sharded(args, model, "a KL monitor")
         self._divergence.check(model)
         self.resume(state)
         if self.best is not None and not self._copy:
@@ -164,20 +164,20 @@ class KLMonitor(ControlCallback):
         self.remember(state)
         return control
 
-    def hear(self, loss: float) -> None:
+    def observe_loss(self, loss: float) -> None:
         """Take in a training loss that is logged."""
         if math.isfinite(loss):
             old = loss if self._loss is None else self._loss
             self._loss = LOSS_SMOOTHING * old + (1 - LOSS_SMOOTHING) * loss
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Put the best point's parameters beside the checkpoint."""
+        """Write the parameters of the best point beside the checkpoint."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if self._copy and state.is_world_process_zero and folder.is_dir():
             save_file(self._copy, folder / COPY)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any) -> None:
-        """Probe the end, and put the best point back if the end is over the limit."""
+        """Probe once more; restore the best point if training ended over the limit."""
         self._stop_counting()
         if not self.points or self.points[-1][0] != state.global_step:
             self._probe(args, state, model)
@@ -186,12 +186,12 @@ class KLMonitor(ControlCallback):
         self.flush(state)
 
     def memory(self) -> dict[str, Any]:
-        """Points, the best one and where its file will lie, and what was counted."""
+        """The points, the best one, the place of its file, and the counts."""
         names = ("points", "best", "_loss", "_done", "_over", "_warned", "_file")
         return {name.strip("_"): getattr(self, name) for name in names}
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Go on from the memory of a watch on the same batches."""
+        """Go on from the memory of a KL monitor on the same batches."""
         self.points = [(int(step), float(kl), loss) for step, kl, loss in memory["points"]]
         self.best = None if memory["best"] is None else tuple(memory["best"])
         self._loss, self._done, self._over = memory["loss"], float(memory["done"]), int(memory["over"])
@@ -209,7 +209,7 @@ class KLMonitor(ControlCallback):
             warnings.warn(
                 f"KL to the base is {kl:.2f} nats a token at step {state.global_step}, past {KNEE}: in 4 of 6 model "
                 "families that were measured, models this far from their base on held-out text had lost abilities. "
-                "A smaller learning rate, an Anchor or a limit keeps it nearer.",
+                "A smaller learning rate, a KL penalty or a limit keeps it nearer.",
                 RetentionWarning,
                 stacklevel=2,
             )
@@ -252,7 +252,7 @@ class KLMonitor(ControlCallback):
         self.best = None
 
     def _count(self, module: nn.Module, _args: Any, inputs: Mapping[str, Any]) -> None:
-        """Before each forward: count what is trained on, not what is evaluated, generated or compared with."""
+        """Count the work of a forward pass of training; evaluation, generation and probes are left out."""
         if module.training and torch.is_grad_enabled():
             self._seen += _work(inputs)
 
@@ -263,7 +263,7 @@ class KLMonitor(ControlCallback):
 
 
 def _work(inputs: Mapping[str, Any]) -> int:
-    """Tokens of a batch, or values of its largest input where there are no tokens."""
+    """The tokens of a batch; without tokens, the values of its largest input."""
     ids = inputs.get("input_ids")
     if isinstance(ids, Tensor):
         return ids.numel()

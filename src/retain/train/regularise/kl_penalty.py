@@ -1,7 +1,7 @@
-"""The KL penalty: while a model learns, hold its predictions on chosen text or images to the base's.
+"""The KL penalty: it holds a model's predictions on chosen text or images to those of its base while it learns.
 
-Minimised is task + w · KL(base ‖ tuned). The base is the same model with its adapters off, so no second copy is needed.
-With a limit, w is a Lagrange multiplier that follows the KL (`Dual`): large enough to meet the limit, no larger.
+The objective is task + w · KL(base ‖ tuned). The base is the same model with its adapters off, so no second copy is
+needed. With a limit, w is a Lagrange multiplier that follows the KL (`Dual`): as large as the limit needs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from retain.data.tokens import pad, text_windows
 from retain.errors import InputError, TrainingError
 from retain.hf.models.inference import device_of, padding_id
 from retain.train.regularise.callback import (
-    ControlCallback,
+    RegulariserCallback,
     check_batches,
     fingerprint,
     mean_over_ranks,
@@ -30,25 +30,24 @@ from retain.train.regularise.divergence import Batch, Divergence
 from retain.train.regularise.dual_ascent import Dual
 
 
-class KLPenalty(ControlCallback):
-    """Adds w · KL(base ‖ tuned) to what is minimised: a callback for a Trainer, or a term for a loop of one's own.
+class KLPenalty(RegulariserCallback):
+    """Adds w · KL(base ‖ tuned) to the objective: a callback for a Trainer, or a term for a loop of one's own.
 
     In a Trainer its gradient is added when an optimizer step begins, before the first micro-batch: gradients add up in
     `.grad`, so the Trainer clips and applies the sum, and under DDP, which reduces `.grad` in the step's last backward
     pass, the mean over processes. Gradient accumulation leaves the weight's meaning alone. The loss that the Trainer
     logs stays the task's own.
 
-    In a loop: `loss = task_loss + anchor.weight * anchor.loss(model)`.
+    In a loop: `loss = task_loss + penalty.weight * penalty.loss(model)`.
 
-    Logged: `retain_anchor_kl`, nats, on the latest batch, and `retain_kl_weight`.
+    Logged: `retain_penalty_kl`, nats, on the latest batch, and `retain_kl_weight`.
 
     Args:
         batches: model inputs whose predictions must stay. They come in a seeded order, anew each round; data-parallel
             processes take different ones.
-        weight: w; with a limit where it starts.
+        weight: w; with a limit, its initial value.
         limit: nats that KL should stay below on average; w then adapts. None keeps w as it is.
-        every: take the anchor in each so-manieth optimizer step only. It then counts `every` times, so that w keeps its
-            meaning.
+        every: optimizer steps between two with the penalty. It then counts `every` times, so that w keeps its meaning.
         teacher: the base as a second model, for a model without adapters (full fine-tuning).
         seed: of the order.
         dual: how w adapts, in place of `Dual(limit, weight)`.
@@ -71,9 +70,9 @@ class KLPenalty(ControlCallback):
         super().__init__()
         self.batches = check_batches(batches, "kl_weight")
         if not (weight > 0 and math.isfinite(weight)):
-            raise InputError(f"weight: {weight} asked; it must be above 0 and finite.")
+            raise InputError(f"weight: {weight}; it must be above 0 and finite.")
         if every < 1:
-            raise InputError(f"every: {every} asked; it is a number of steps, 1 or more.")
+            raise InputError(f"every: {every}; it is a number of steps, 1 or more.")
         if limit is not None and dual is not None:
             raise InputError("limit and dual were both given; the dual holds a limit of its own, so give one of them.")
         self._dual = dual or (None if limit is None else _dual(limit, weight))
@@ -81,22 +80,22 @@ class KLPenalty(ControlCallback):
         self._divergence = Divergence(teacher)
         self.position = 0
         self.kl: float | None = None
-        self.key = f"retain.Anchor:{fingerprint(self.batches)}"
+        self.key = f"retain.KLPenalty:{fingerprint(self.batches)}"
 
     @property
     def weight(self) -> float:
-        """w: the factor of the KL now."""
+        """The present factor w of the KL."""
         return self._weight if self._dual is None else self._dual.weight
 
     @property
     def smoothed_kl(self) -> float | None:
-        """Nats: the mean KL that the weight follows; None without a limit or before the first batch."""
+        """The mean KL that the weight follows, in nats; None without a limit or before the first batch."""
         return None if self._dual is None else self._dual.smoothed
 
     def loss(self, model: nn.Module) -> Tensor:
         """KL(base ‖ tuned) on the next batch, in nats, with a gradient; both sides in eval mode.
 
-        Moves on to the next batch, and with a limit lets the weight follow what was found.
+        Moves on to the next batch; with a limit, updates the weight.
 
         Args:
             model: the model that is trained.
@@ -119,10 +118,10 @@ class KLPenalty(ControlCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
     ) -> None:
-        """Look whether this Trainer can be trained with the KL penalty, and go on from a checkpoint.
+        """Refuse a Trainer that cannot have a KL penalty; go on from a checkpoint.
 
         Raises:
-            InputError: float16 (its loss scaling would not reach the KL penalty's gradient), a sharded model, or no base.
+            InputError: float16 (its loss scaling would not reach the penalty's gradient), a sharded model, or no base.
         """
         if args.fp16:
             raise InputError(
@@ -134,25 +133,25 @@ class KLPenalty(ControlCallback):
         self.resume(state)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any) -> None:
-        """Add the KL penalty's gradient to the step that begins."""
+        """Add the gradient of the penalty to the step that begins."""
         if state.global_step % self._every:
             return
         weight = self.weight
         with torch.autocast(device_of(model).type, torch.bfloat16, enabled=args.bf16):
             kl = self.loss(model)
         torch.autograd.backward(weight * self._every * kl)
-        self.note(retain_anchor_kl=self.kl or 0.0, retain_kl_weight=weight)
+        self.note(retain_penalty_kl=self.kl or 0.0, retain_kl_weight=weight)
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Lay down what the next checkpoint takes."""
+        """Put the memory where the next checkpoint takes it from."""
         self.remember(state)
 
     def on_train_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Write what no log has taken."""
+        """Write numbers that no log took."""
         self.flush(state)
 
     def memory(self) -> dict[str, Any]:
-        """The place in the batches, and the dual's weight and smoothed KL."""
+        """The position in the batches, and the weight and smoothed KL of the dual."""
         return {"position": self.position, "dual": None if self._dual is None else self._dual.state()}
 
     def recall(self, memory: dict[str, Any]) -> None:
@@ -171,17 +170,17 @@ class KLPenalty(ControlCallback):
 
 
 def _dual(limit: float, weight: float) -> Dual:
-    """A dual with room of four orders of magnitude either way around a weight."""
+    """A dual whose weight may move by four orders of magnitude either way."""
     return Dual(limit, weight, low=weight * 1e-4, high=weight * 1e4)
 
 
 def text_batches(
     tokenizer: Any, texts: Sequence[str], *, length: int = 128, batch_size: int = 4, limit_tokens: int = 8192
 ) -> list[dict[str, Tensor]]:
-    """Batches of plain text, for a KL penalty or a watch.
+    """Batches of plain text, for a KL penalty or a KL monitor.
 
-    Texts are cut into windows; the first windows of all texts come first, then the second ones, until there are
-    `limit_tokens`, so that many texts are each seen a little rather than one whole.
+    Texts are cut into windows. The first windows of all texts come first, then the second ones, until there are
+    `limit_tokens`, so that a part of many texts is used rather than all of one.
 
     Args:
         tokenizer: the model's.

@@ -1,4 +1,4 @@
-"""Replay: rows of what must stay, spread evenly among the rows of the task."""
+"""Replay: rows to keep, spread evenly among the rows of the task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retain.errors import InputError
 
 
 class Mixed(Dataset[Any]):
-    """A map-style data set that shows rows of two others in a fixed order; the rows are passed on untouched.
+    """A map-style data set with the rows of two others in a fixed order; the rows are passed on untouched.
 
     Attributes:
         order: for each row whether it is a row to keep, and its index among its kind.
@@ -24,20 +24,20 @@ class Mixed(Dataset[Any]):
         self.order = tuple(order)
 
     def __len__(self) -> int:
-        """Rows of both kinds."""
+        """The number of rows of both sources."""
         return len(self.order)
 
     def __getitem__(self, index: int) -> Any:
-        """The row at a place, as its source gives it."""
+        """The row at an index, as its source gives it."""
         keep, place = self.order[index]
         return self._sources[keep][place]
 
 
 def mix_replay(task_rows: Any, keep_rows: Any, ratio: float, seed: int = 0) -> Any:
-    """One data set in which a share `ratio` of all rows is replayed.
+    """Mix two data sets into one in which a share `ratio` of all rows is replayed.
 
-    Each task row comes exactly once, in its own order. Rows to keep come in a seeded order without replacement; when
-    all have been shown, they begin anew in another order. With t task rows there are round(t · ratio / (1 − ratio))
+    Each task row comes exactly once, in its own order. Rows to keep come in a seeded order without replacement; after
+    the last of them they begin anew in another order. With t task rows there are round(t · ratio / (1 − ratio))
     rows to keep, spread evenly: of any first n rows, n · ratio are rows to keep, within one. A Trainer that shuffles
     keeps the share, not the even spread.
 
@@ -63,7 +63,7 @@ def mix_replay(task_rows: Any, keep_rows: Any, ratio: float, seed: int = 0) -> A
 
 
 def mixed_order(task: int, keep: int, ratio: float, seed: int) -> list[tuple[bool, int]]:
-    """Which row comes when, as pairs (is it to keep, its index among its kind).
+    """The order of the rows, as pairs (whether it is a row to keep, its index in its source).
 
     Place i is a row to keep where ⌊(i + 1) · k/n + ½⌋ > ⌊i · k/n + ½⌋, with k rows to keep of n (Bresenham's spread).
 
@@ -91,7 +91,7 @@ def mixed_order(task: int, keep: int, ratio: float, seed: int) -> list[tuple[boo
 def _check(task_rows: Any, keep_rows: Any, ratio: float, *, alike: bool) -> None:
     problems = []
     if not 0 <= ratio < 1:
-        problems.append(f"ratio: {ratio} asked; it is a share of all rows, at least 0 and below 1, 0.1 for instance.")
+        problems.append(f"ratio: {ratio}; it is a share of all rows, at least 0 and below 1, 0.1 for instance.")
     problems += [
         f"{name}: there is no row; give at least one."
         for name, rows in (("task_rows", task_rows), ("keep_rows", keep_rows))

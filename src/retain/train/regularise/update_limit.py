@@ -1,10 +1,10 @@
-"""A ball around the base: an update that has grown past a limit is shrunk back to it after an optimizer step.
+"""The update limit: an update that has grown past a size is shrunk back to it after an optimizer step.
 
 Weight decay pulls by a share of the learning rate, in units of the adapter's own parameters, which mean something else
 for every method, rank and model. Here the limit is in units that carry over: how large the update is beside the
-weights, or how much it moves what layers give on text that must stay. Shrinking to the limit is the projection on that
-ball where a method's update is linear in one of its factors and the unit does not depend on it otherwise; else the ball
-is approached in a few rounds.
+weights, or how much it moves the outputs of layers on text to keep. Shrinking to the limit is the projection on a ball
+around the base where a method's update is linear in one of its factors and the unit does not depend on it otherwise;
+else the ball is approached in a few rounds.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from retain.errors import InputError
 from retain.hf.models.inference import device_of, evaluating
 from retain.hf.models.layer_effects import layer_effects, update_size
 from retain.hf.scaling import shrink
-from retain.train.regularise.callback import ControlCallback, check_batches, mean_over_ranks, refuse_sharded
+from retain.train.regularise.callback import RegulariserCallback, check_batches, mean_over_ranks, refuse_sharded
 from retain.train.regularise.divergence import Batch, placed, unwrapped
 
 TOLERANCE = 0.01
-"""How far above the limit, as a share of it, a size may stay."""
+"""Excess over the limit, as a share of it, that is let be."""
 
 ROUNDS = 5
-"""Shrinkings tried at most in one step."""
+"""The most shrinkings in one step."""
 
 
-class UpdateLimit(ControlCallback):
+class UpdateLimit(RegulariserCallback):
     """Keeps the size of the adapters' update at or below a limit during training.
 
-    The size is measured after every so-manieth optimizer step and once more at the end, always on the same random
-    inputs or the same batches. In a loop of one's own, call `apply(model)` after `optimizer.step()`. What the optimizer
-    remembers (momentum) is left alone. A measurement costs about two forwards of the batches (`f_delta`), or the
+    The size is measured after every `every` optimizer steps and once more at the end, always on the same random inputs
+    or the same batches. In a loop of one's own, call `apply(model)` after `optimizer.step()`. The optimizer's momentum
+    is left alone. A measurement costs about two forwards of the batches (`f_delta`), or the
     products of every adapted layer with a few vectors and one pass over its weight (`relative`).
 
     Logged: `retain_update_size`, in the unit, after shrinking.
@@ -68,9 +68,9 @@ class UpdateLimit(ControlCallback):
         super().__init__()
         problems = []
         if not (limit > 0 and math.isfinite(limit)):
-            problems.append(f"limit: {limit} asked; it must be above 0 and finite.")
+            problems.append(f"limit: {limit}; it must be above 0 and finite.")
         if unit not in {"relative", "f_delta"}:
-            problems.append(f"unit: {unit!r} asked; there are 'relative' and 'f_delta'.")
+            problems.append(f"unit: {unit!r}; there are 'relative' and 'f_delta'.")
         if (unit == "f_delta") != (batches is not None):
             problems.append("batches: needed for unit 'f_delta', and for that unit only.")
         if every < 1 or probes < 1:
@@ -80,11 +80,11 @@ class UpdateLimit(ControlCallback):
         self.limit, self.unit, self.every = limit, unit, every
         self._batches = None if batches is None else check_batches(batches, "update limit")
         self._probes, self._seed = probes, seed
-        self._told = False
+        self._warned = False
         self.size: float | None = None
 
     def measure(self, model: nn.Module) -> float:
-        """The update's size now, in the unit.
+        """The present size of the update, in the unit.
 
         Raises:
             InputError: the model has no adapted linear layers.
@@ -101,7 +101,7 @@ class UpdateLimit(ControlCallback):
         return mean_over_ranks(size, device_of(model))
 
     def apply(self, model: nn.Module) -> float:
-        """Measure, shrink if needed, and give the size after that.
+        """Measure, shrink if needed, and return the size after that.
 
         Raises:
             InputError: the model has no adapted linear layers, or its method cannot be shrunk.
@@ -115,7 +115,7 @@ class UpdateLimit(ControlCallback):
             size = self.measure(model)
             if size <= self.limit * (1 + TOLERANCE):
                 break
-        self._tell(size)
+        self._warn(size)
         self.size = size
         self.note(retain_update_size=size)
         return size
@@ -123,7 +123,7 @@ class UpdateLimit(ControlCallback):
     def on_train_begin(
         self, args: TrainingArguments, _state: TrainerState, *_: Any, model: nn.Module, **__: Any
     ) -> None:
-        """Look whether this Trainer's model can be measured.
+        """Refuse a model that cannot be measured.
 
         Raises:
             InputError: it is sharded.
@@ -136,13 +136,13 @@ class UpdateLimit(ControlCallback):
             self.apply(model)
 
     def on_train_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any) -> None:
-        """Measure and shrink a last time, so that what is saved keeps the limit."""
+        """Measure and shrink a last time, so that the saved update keeps the limit."""
         self.apply(model)
         self.flush(state)
 
-    def _tell(self, size: float) -> None:
-        if not self._told and size > self.limit * (1 + TOLERANCE):
-            self._told = True
+    def _warn(self, size: float) -> None:
+        if not self._warned and size > self.limit * (1 + TOLERANCE):
+            self._warned = True
             warnings.warn(
                 f"the update's size is {size:.4g} after {ROUNDS} shrinkings, above the limit {self.limit:.4g}: this "
                 "method's update does not follow the factor closely; measure every step (every=1).",

@@ -185,7 +185,7 @@ def test_every_figure_is_what_its_definition_says(make, name, fields):
     assert found.sigma_max == max(layer.sigma_max for layer in found.layers)
     assert found.f_delta == pytest.approx(np.mean([layer.f_delta_keep for layer in found.layers]))
     assert found.f_delta_ratio == pytest.approx(found.f_delta_learn / found.f_delta)
-    assert bool(found.amounts) == (name in {"vefa", "lorfa"})
+    assert bool(found.feature_scales) == (name in {"vefa", "lorfa"})
 
 
 @pytest.mark.parametrize("make", [llama, bert, vit, dinov2])
@@ -205,7 +205,7 @@ def test_an_adapter_as_it_is_made_moves_nothing():
     assert (found.update_relative_frobenius, found.f_delta, found.sigma_max, found.intruders) == (0, 0, 0, 0)
     assert found.intruders_of == 12 * 10
     assert all(block.relative_l2 == 0 for block in found.hidden)
-    assert all((layer.amount, layer.share, layer.features) == (0, 0, ()) for layer in found.amounts)
+    assert all((layer.amount, layer.share, layer.features) == (0, 0, ()) for layer in found.feature_scales)
 
 
 def test_a_fully_trained_model_is_measured_against_its_base():
@@ -233,11 +233,11 @@ def test_amounts_are_what_the_adapter_adds_to_the_inputs_to_learn():
     for name in ("vefa", "lorfa"):
         tuned, base = disturbed(llama(), name), llama()
         found = measured(Pair.of(tuned), KEEP, LEARN)
-        names = [layer.name for layer in found.amounts]
+        names = [layer.name for layer in found.feature_scales]
         assert names == [layer.name for layer in found.layers]
         inputs, _ = seen_by(base, LEARN, names)
         sizes = []
-        for layer in found.amounts:
+        for layer in found.feature_scales:
             x, module = inputs[layer.name], tuned.get_submodule(PREFIX + layer.name)
             if name == "vefa":
                 shift = x * module.vefa_lambda["default"].weight.detach().numpy()
@@ -249,8 +249,8 @@ def test_amounts_are_what_the_adapter_adds_to_the_inputs_to_learn():
             order = np.argsort(-parts)[:5]
             assert [index for index, _ in layer.features] == order.tolist()
             assert [part for _, part in layer.features] == pytest.approx(parts[order].tolist(), rel=1e-4)
-        assert [layer.amount for layer in found.amounts] == pytest.approx(sizes, rel=1e-4)
-        assert [layer.share for layer in found.amounts] == pytest.approx((np.array(sizes) / sum(sizes)).tolist())
+        assert [layer.amount for layer in found.feature_scales] == pytest.approx(sizes, rel=1e-4)
+        assert [layer.share for layer in found.feature_scales] == pytest.approx((np.array(sizes) / sum(sizes)).tolist())
 
 
 def test_padding_and_batching_change_nothing():
@@ -358,7 +358,7 @@ def test_models_that_do_not_match_are_told_of():
 def test_without_inputs_only_the_weights_are_measured():
     found = measured(Pair.of(disturbed(llama(), "vefa")), [], [])
     assert found.update_relative_frobenius > 0
-    assert (found.f_delta, found.hidden, found.amounts) == (None, (), ())
+    assert (found.f_delta, found.hidden, found.feature_scales) == (None, (), ())
 
 
 def test_all_fields_go_into_the_record():

@@ -105,11 +105,11 @@ def test_each_side_answers_as_its_own_logits_say(suites, adapted):
 
 def test_what_a_task_is_comes_along(suites):
     letters, writing = suites["letters"], suites["writing"]
-    assert (letters.metric, letters.version, letters.chance) == ("acc", "3", 0.25)
-    assert letters.right_or_wrong
-    assert letters.higher_is_better
+    assert (letters.metric.name, letters.version, letters.chance) == ("acc", "3", 0.25)
+    assert letters.metric.right_or_wrong
+    assert letters.metric.higher_is_better
     assert set(letters.base[0].scores) == {"acc", "acc_norm"}
-    assert (writing.metric, writing.chance) == ("exact_match", 0.25)  # one answer is right three times of twelve
+    assert (writing.metric.name, writing.chance) == ("exact_match", 0.25)  # one answer is right three times of twelve
 
 
 @torch.no_grad()
@@ -198,7 +198,7 @@ def test_sides_that_were_asked_differently_are_not_paired():
 
 
 def test_a_metric_that_is_no_number_cannot_be_paired():
-    samples = [sample(0, "none", bleu=("held_out_text", "answer"))]
+    samples = [sample(0, "none", bleu=("reference", "answer"))]
     with pytest.raises(RetainError, match="one number an item"):
         paired("x", {"samples": {"x": samples}}, {"samples": {"x": samples}})
 
@@ -216,4 +216,4 @@ def test_options_with_their_own_contexts_can_be_guessed_and_a_lone_answer_be_rep
 
 def test_a_continuous_metric_is_not_called_right_or_wrong():
     samples = [sample(0, "none", f1=0.5)]
-    assert not paired("x", {"samples": {"x": samples}}, {"samples": {"x": samples}}).right_or_wrong
+    assert not paired("x", {"samples": {"x": samples}}, {"samples": {"x": samples}}).metric.right_or_wrong

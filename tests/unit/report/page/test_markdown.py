@@ -20,6 +20,8 @@ from retain.cli.views.run_view import comparison_table, run_table
 from retain.compare.item_examples import changed_items, readable, side_scores, task_items
 from retain.records.drift_record import Drift
 from retain.records.items import Item, Side, write_items
+from retain.records.metric import Metric
+from retain.records.metrics_table import ACCURACY
 from retain.records.result import MethodRecord, Result
 from retain.records.scores import TaskScore
 from retain.report.comparison import compare_runs
@@ -193,7 +195,7 @@ def test_items_lost_are_those_that_the_base_had_right():
 
 
 def test_graded_items_are_ordered_by_their_loss():
-    score = keep_score(0, metric="nll", higher_is_better=False, lost=None, gained=None, p_value=None)
+    score = keep_score(0, metric=Metric(name="nll", higher_is_better=False), lost=None, gained=None, p_value=None)
     made = [
         Item(part="keep", suite="capitals", index=index, question=str(change), base=Side(scores={"nll": 1.0}),
              tuned=Side(scores={"nll": 1.0 + change}))
@@ -209,7 +211,7 @@ def test_text_is_made_fit_to_show():
     assert readable("a\x1b[31m\u202eb\r\nc", 100) == "a�[31m�b\nc"
     assert readable("x" * 50, 10) == "x" * 9 + "…"
     assert readable(None, 10) is None
-    assert side_scores(Side(scores={"accuracy": 1.0}), "accuracy") == "right"
+    assert side_scores(Side(scores={"accuracy": 1.0}), ACCURACY) == "right"
     assert side_scores(Side(scores={"exact_match": 0.0, "chrf": 41.26}), None) == "exact match wrong, chrF 41.3"
     assert [item.index for item in task_items(items(), 3)] == [0, 1, 2]
 
@@ -351,7 +353,16 @@ def test_a_comparison_without_anything_is_written(tmp_path):
     paths = write_comparison(tmp_path, {tmp_path / "a": bare(), tmp_path / "b": sample_run()})
     assert all(path.exists() for path in paths)
     one = sample_run(
-        task=(TaskScore(name="t", metric="perplexity", higher_is_better=False, n=2, base=3, tuned=2, interval=(-2, 0)),)
+        task=(
+            TaskScore(
+                name="t",
+                metric=Metric(name="perplexity", higher_is_better=False),
+                n=2,
+                base=3,
+                tuned=2,
+                interval=(-2, 0),
+            ),
+        )
     )
     write_comparison(tmp_path, {tmp_path / "a": one})
 

@@ -11,13 +11,14 @@ from report_samples import bare, items, sample_run
 from retain.compare.aggregate import Run
 from retain.compare.lost_across import lost_across
 from retain.records.drift_record import Drift, FeatureScaleLayer
+from retain.records.metrics_table import CROSS_ENTROPY, REFUSED
 from retain.report.layer_names import Place, places
 from retain.report.page.item_lists import lost_list, run_lists
 from retain.report.page.markdown import run_markdown
 from retain.report.page.run_page import run_page
 from retain.report.page.sections import measured_sections, origin_sections
 from retain.report.page.svg import Link, svg_text
-from retain.report.plots.breakdown import breakdown_panels, higher_is_better
+from retain.report.plots.breakdown import breakdown_panels
 from retain.report.plots.drift_map import drift_panels
 from retain.report.plots.reliability import reliability_panels
 from retain.report.plots.style import panel_figure
@@ -93,12 +94,12 @@ def test_other_conditions_are_bars_the_worst_first():
     assert labels[-1] == "sport and leisure (n = 80)"
 
 
-def test_the_good_direction_comes_from_the_score_or_the_name():
-    part = breakdowns()[0]
-    assert higher_is_better(full_run(), [part])
-    assert not higher_is_better(full_run(), [part.model_copy(update={"metric": "nll"})])
-    task = part.model_copy(update={"suite": "headlines", "metric": "cross_entropy"})
-    assert not higher_is_better(full_run(), [task])
+def test_where_less_is_better_the_largest_rise_is_the_worst_condition():
+    parts = [part.model_copy(update={"metric": CROSS_ENTROPY}) for part in breakdowns() if part.suite == "trivia"]
+    figure = panel_figure(breakdown_panels(full_run(breakdowns=tuple(parts)))[0])
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[0] == "sport and leisure (n = 80)"
+    assert labels[-1] == "history (n = 80)"
 
 
 def test_a_reliability_diagram_has_both_sides_with_their_error():
@@ -128,7 +129,7 @@ def test_the_curve_of_what_was_watched_is_drawn_where_it_was():
 
 def test_the_largest_amounts_come_first_and_the_rest_is_counted():
     amounts = tuple(FeatureScaleLayer(name=f"l{i}", amount=i / 10, share=0.1, features=((i, 0.5),)) for i in range(15))
-    table = moved_tables(Drift(amounts=amounts))[1]
+    table = moved_tables(Drift(feature_scales=amounts))[1]
     assert [row[0] for row in table.rows[:2]] == ["l14", "l13"]
     assert "The 12 largest of 15 layers." in table.note
     assert table.rows[0][3] == "14 (0.5)"
@@ -174,7 +175,7 @@ def test_withheld_texts_appear_in_no_comparison():
     comparison = [Run("one", record)]
     from retain.compare.aggregate import group_runs
 
-    lost = lost_across(group_runs(comparison), {"one": withheld_items()}, ("requests", "refused"))
+    lost = lost_across(group_runs(comparison), {"one": withheld_items()}, ("requests", REFUSED))
     shown = lost_list("requests", lost)
     assert len(lost) == 1
     assert shown.items == ()

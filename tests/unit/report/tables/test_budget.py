@@ -157,11 +157,11 @@ def test_a_dial_is_written_as_text_and_picture(tmp_path):
     text, plot = write_scaling(tmp_path, scale(), BUDGET)
     assert plot.read_bytes().startswith(b"\x89PNG")
     told = text.read_text(encoding="utf-8")
-    assert told.startswith("# The update scaling\n\nBudget kept")
+    assert told.startswith("# Scaling the update\n\nBudget kept")
     assert "](scaling.png)" in told
     assert "**Along the scaling path**" in told
     (only,) = write_scaling(tmp_path / "empty", Scaling(alpha=1), ())
-    assert only.read_text(encoding="utf-8") == "# The update scaling\n"
+    assert only.read_text(encoding="utf-8") == "# Scaling the update\n"
 
 
 def evil_run():

@@ -11,6 +11,7 @@ from full_samples import breakdowns, full_run
 from report_samples import bare, eighteen, keep_score, named, sample_run, task_score
 from retain.compare.aggregate import group_runs
 from retain.compare.method_curves import wholes
+from retain.records.metrics_table import ACCURACY
 from retain.records.result import MethodRecord
 from retain.records.scores import Breakdown, Shift
 from retain.report.comparison import compare_runs
@@ -38,7 +39,7 @@ TWO = (
     run("a", 1e-4, 1.0, 0.0, 0.1), run("a", 1e-3, 2.0, -0.04, 0.3), run("a", 1e-2, 3.0, -0.1, 0.5),
     run("b", 1e-4, 0.5, -0.01, 0.2), run("b", 1e-3, 2.5, -0.02, 0.6),
 )  # fmt: skip
-CAPITALS = ("capitals", "accuracy")
+CAPITALS = ("capitals", ACCURACY)
 
 
 def retained(change):
@@ -188,7 +189,7 @@ def test_the_worst_condition_is_the_lowest_score_or_the_highest_loss():
     assert trivia[-1] == "—"
     assert pictures[-1].split(", ")[1] == "40.0"
     kl = [
-        Breakdown(suite="held_out_text", metric="kl_nats_per_token", condition=domain, n=9, base=0, tuned=moved)
+        Breakdown(suite="held-out text", metric="kl_nats_per_token", condition=domain, n=9, base=0, tuned=moved)
         for domain, moved in (("news", 0.1), ("poems", 0.4))
     ]
     assert worst_table(full_run(breakdowns=tuple(kl))).rows[0][2] == "poems (of 2)"
