@@ -151,7 +151,7 @@ def bare_switches(arguments: list[str]) -> list[str]:
 
 
 def read_arguments(parser: ArgumentParser, arguments: list[str]) -> Namespace:
-    """What the arguments of a verb say; only what is given, without defaults."""
+    """Parse the arguments of a verb; only what is given, without defaults."""
     return parser.parse_args(named_method(bare_switches(arguments)), defaults=False)
 
 

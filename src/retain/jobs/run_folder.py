@@ -110,7 +110,7 @@ class RunFolder:
         return None
 
     def is_complete(self, identity: Identity) -> bool:
-        """Whether this very run is done."""
+        """True if this very run is complete."""
         return self.result.exists() and self._known() == identity
 
     def claim(self, identity: Identity) -> None:
@@ -195,7 +195,7 @@ def identity_of(
     calibrated: bool = False,
     apart: dict[str, str] | None = None,
 ) -> Identity:
-    """What makes a run this run, in two parts: what decides the training, and what decides the measuring.
+    """The identity of a run, in two parts: what decides the training, and what decides the measuring.
 
     A field stands in a part as its mark says (`retain.recipe.marks.Decides`); data stand there by their hashes.
 
