@@ -180,7 +180,7 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     suites = read_suites(recipe, problems)
     train = read_rows(recipe.train, problems) if recipe.train else Rows(DEFAULT_FORM, [])
     family = family_of(train.form if recipe.train else None, suites)
-    if family != "causal-lm" and recipe.writes_itself:
+    if family != "causal-lm" and recipe.generates_keep_text:
         problems.append("calibrate_keep: only a language model can write what is to be kept itself; give data.")
     needed = [name for name in PARTS if name == "keep" or recipe.train or recipe.calibrate_learn]
     texts = read_calibration(recipe, needed, train.items, suites, problems)

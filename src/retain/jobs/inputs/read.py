@@ -63,7 +63,7 @@ def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
         )
     parts = sorted(needed | ({"keep"} if recipe.needs_keep_text else set()))
     if recipe.statistics is None:
-        if data.family != "causal-lm" and recipe.writes_itself and "keep" in parts:
+        if data.family != "causal-lm" and recipe.generates_keep_text and "keep" in parts:
             problems.append(
                 "calibrate_keep: only a language model can write what is to be kept itself; give data of the shape of "
                 "the training data (their labels are not used)."
