@@ -103,7 +103,9 @@ def make_model(device_ms: float) -> torch.nn.Module:
     return model
 
 
-def run(items: list[LabelledImage], way: str, asked: argparse.Namespace) -> tuple[list[float], list[float], list[float]]:
+def run(
+    items: list[LabelledImage], way: str, asked: argparse.Namespace
+) -> tuple[list[float], list[float], list[float]]:
     """Seconds from step to step, seconds waited, and losses, of one training."""
     threads, loading = WAYS[way]
     processor = ViTImageProcessorPil(size={"height": PIXELS, "width": PIXELS}, do_resize=True, do_normalize=True)

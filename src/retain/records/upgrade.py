@@ -30,6 +30,7 @@ def upgraded(record: Mapping[str, Any]) -> Fields:
     whether items were counted as lost and gained, the means.
     """
     found = _renamed(record, tolerances="margins", dial="scaling")
+    found["method"] = {**record["method"], "config": _flat_config(record["method"].get("config", {}))}
     found["task"] = [_with_metric(score) for score in record.get("task", ())]
     found["keep"] = [_with_metric(score) for score in record.get("keep", ())]
     metrics = _Metrics([*found["task"], *found["keep"]])
@@ -58,6 +59,20 @@ def upgraded_item(item: Mapping[str, Any]) -> Fields:
     if item.get("part") != HELD_OUT_PART:
         return dict(item)
     return {**item, "part": "held-out", "suite": "held-out text"}
+
+
+def _flat_config(config: Mapping[str, Any]) -> Fields:
+    """A method's configuration with the fields of its initialisation beside the others, as later records have them."""
+    note = config.get("start")
+    if not isinstance(note, Mapping) or not isinstance(note.get("config"), Mapping):
+        return dict(config)
+    flat = {name: value for name, value in config.items() if name != "start"}
+    asked = {name: note["config"][name] for name in ("beta", "start", "sample_norm", "seed") if name in note["config"]}
+    flat |= {"saved_r": config.get("r"), "saved_alpha": config.get("lora_alpha"), **asked}
+    flat |= {name: note["config"].get(name, flat.get(name)) for name in ("r", "target_modules")}
+    for side, source in note.get("data", {}).items():
+        flat |= {f"{side}_tokens": source["tokens"], f"{side}_data": source["data_hash"][:8]}
+    return flat
 
 
 def _renamed(fields: Mapping[str, Any], **names: str) -> Fields:

@@ -158,3 +158,12 @@ def test_items_of_the_reference_text_are_those_of_held_out_text(tmp_path):
     (item,) = read_items(tmp_path / "items.jsonl")
     assert (item.part, item.suite) == ("held-out", "held-out text")
     assert Item.model_validate_json(item.model_dump_json()) == item
+
+
+def test_an_initialisation_inside_a_configuration_stands_beside_its_fields():
+    """Two layouts were written under schema 1: seeds of one setting must not look like two methods."""
+    folder = Path(__file__).parents[3] / "studies" / "sc-lora" / "results"
+    flat, nested = (read_result(folder / f"sc-lora-lr0.0001-seed{seed}.json").method.config for seed in (0, 1))
+    assert flat == nested
+    own = read_result(folder / "self-sc-lora-lr0.0001-seed0.json").method.config
+    assert {name for name in own if own[name] != flat[name]} == {"keep_data"}

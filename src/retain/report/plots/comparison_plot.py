@@ -53,7 +53,7 @@ def comparison_figure(runs: Sequence[Run]) -> Figure:
             return figure
         columns = min(len(measures), 2)
         lines = math.ceil(len(measures) / columns)
-        figure = new_figure(5.2 * columns + 0.6, 4.2 * lines + 1.1)
+        figure = new_figure(4.6 * columns + 0.4, 3.9 * lines + 1.1)
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid[len(measures) :]:
             axes.set_axis_off()

@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from retain.data.examples import Example
-from retain.data.item_types import Choice, LabelledImage, LabelledText, Match
+from retain.data.item_types import Choice, Example, LabelledImage, LabelledText, Match
 from retain.data.rows import Rows
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.families import (
