@@ -42,7 +42,7 @@ def test_rows_that_are_not_wanted_make_nothing_and_rows_without_fields_stay(tmp_
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"question": "none"}, 'field "question": there is no \'none\' in the row (found q, answer, a b)'),
+        ({"question": "none"}, "field \"question\": there is no 'none' in the row (found q, answer, a b)"),
         ({"question": "{{ nothing }}"}, 'field "question": '),
     ],
 )
