@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from retain.data.family import Family, Modality, family_for, in_words, modality_of, provides
+from retain.data.forms import CONVERSATION, FORMS, Rows
 from retain.data.item import labels_of
 from retain.data.preprocess import Preprocessor
-from retain.data.rows import CONVERSATION, FORMS, Rows
 from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.hf.models.head import is_classifier

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.family import Family, family_for, modality_of
+from retain.data.forms import Rows, read_rows
 from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
-from retain.data.rows import Rows, read_rows
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair

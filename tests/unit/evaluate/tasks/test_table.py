@@ -3,8 +3,8 @@
 import pytest
 from by_hand import PREPROCESSOR, SETTINGS
 
+from retain.data.forms import FORMS
 from retain.data.item_types import LabelledText, Match, Request
-from retain.data.rows import FORMS
 from retain.errors import InputError
 from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.suites.suite import Suite

@@ -3,8 +3,8 @@
 import pytest
 
 from retain.data.examples import Example
+from retain.data.forms import Rows
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match
-from retain.data.rows import Rows
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.families import (
     family_of,
