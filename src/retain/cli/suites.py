@@ -49,7 +49,7 @@ def run(given: Namespace) -> None:
 
 def _list(console: Console) -> None:
     """All suites by area: a line of facts for each, and below it what it shows."""
-    from retain.evaluate.suites.files import known_suites
+    from retain.evaluate.suites.loading import known_suites
 
     for area, suites in itertools.groupby(known_suites(), key=lambda located: located.file.area):
         console.print(area, style="bold", markup=False, highlight=False)
@@ -72,7 +72,7 @@ def _list(console: Console) -> None:
 
 def _here(located: LocatedSuite) -> str:
     """The number of items that are here, or the place they would come from."""
-    from retain.evaluate.suites.files import local_data
+    from retain.evaluate.suites.loading import local_data
 
     there = local_data(located)
     if there is None:
@@ -98,8 +98,8 @@ def _describe(console: Console, source: str, items: int) -> None:
     Raises:
         InputError: there is no such suite, or its file is wrong.
     """
-    from retain.evaluate.suites.files import find_suite, load_suite
     from retain.evaluate.suites.format import SHIPPED
+    from retain.evaluate.suites.loading import find_suite, load_suite
 
     problems: list[str] = []
     located = find_suite(source.partition("=")[0], problems)

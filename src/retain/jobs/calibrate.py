@@ -12,9 +12,9 @@ from typing import Any
 from retain.activations import Statistics, collect
 from retain.activations.findings import findings
 from retain.data.contamination import find_contained
+from retain.data.forms import DEFAULT_FORM, Rows, read_rows
 from retain.data.item import PlainText, labels_of
 from retain.data.preprocess import Preprocessor
-from retain.data.rows import DEFAULT_FORM, Rows, read_rows
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Suites
 from retain.events import Events

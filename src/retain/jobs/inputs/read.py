@@ -8,15 +8,16 @@ from dataclasses import replace
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
 from retain.data.family import Family
+from retain.data.forms import evenly, first_or_evenly, read_rows
 from retain.data.images import broken_images
-from retain.data.rows import evenly, first_or_evenly, read_rows
 from retain.data.sources import read_text, suite_name
 from retain.errors import InputError
-from retain.evaluate.suites.files import as_suite
+from retain.evaluate.refusal_judges import judge_problems
+from retain.evaluate.suites.loading import as_suite
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.jobs.inputs.calibration_texts import given_statistics, read_calibration
 from retain.jobs.inputs.data import Data
-from retain.jobs.inputs.families import family_of, judge_problems, learning_problems
+from retain.jobs.inputs.families import family_of, learning_problems
 from retain.methods import lookup
 from retain.recipe import KL, MeasurementOptions, Recipe
 
