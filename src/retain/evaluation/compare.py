@@ -186,7 +186,7 @@ def breakdowns(suite: Suite, settings: Settings, base: Answers, tuned: Answers) 
     return found
 
 
-def calibrations(suite: Suite, settings: Settings, base: Answers, tuned: Answers) -> list[Calibration]:
+def calibrations(suite: Suite, base: Answers, tuned: Answers) -> list[Calibration]:
     """How well each side's probabilities fit its hits, for classes."""
     if suite.kind != "labels":
         return []
@@ -205,7 +205,6 @@ def calibrations(suite: Suite, settings: Settings, base: Answers, tuned: Answers
                 side=name,
                 n=len(known),
                 ece=calibration.ece(probabilities, truth),
-                ece_interval=calibration.ece_interval(probabilities, truth, np.random.default_rng(settings.seed)),
                 brier=calibration.brier(probabilities, truth),
                 nll=calibration.nll(probabilities, truth),
                 bins=tuple(

@@ -125,7 +125,7 @@ def measure_pair(
             *compare.genres(windows, sums, settings),
         ),
         shifts=tuple(measured_shifts(items, facts, settings.seed)),
-        calibration=tuple(part for suite in suites.all for part in compare.calibrations(suite, settings, base, tuned)),
+        calibration=tuple(part for suite in suites.all for part in compare.calibrations(suite, base, tuned)),
         drift=drift,
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
