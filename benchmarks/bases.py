@@ -31,7 +31,7 @@ def make(kind: str, hidden: int, layers: int, dtype: torch.dtype, *, checkpointi
 
 
 def reads(kind: str, rows: int, length: int) -> tuple[dict[str, Tensor], int]:
-    """A model's inputs and their number of tokens; a ViT has 197 for each picture, however long a row of text is."""
+    """A model's inputs and their number of tokens; a ViT has 197 for each image, however long a row of text is."""
     generator = torch.Generator().manual_seed(1)
     if kind == "vit":
         pictures = max(1, round(rows * length / 197))

@@ -55,9 +55,9 @@ def accelerated(adapted: Any) -> Any:
         CaseLeftOutError: this release of retain has none.
     """
     try:
-        accelerate = importlib.import_module("retain.hf.accelerate").accelerate
+        accelerate = importlib.import_module("retain.hf.adapters.accelerate").accelerate
     except (ImportError, AttributeError) as error:
-        raise CaseLeftOutError(f"retain.hf.accelerate is not there ({error})") from error
+        raise CaseLeftOutError(f"retain.hf.adapters.accelerate is not there ({error})") from error
     accelerate(adapted)
     return adapted
 
@@ -148,7 +148,7 @@ def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(each)
 
 
-def twins(base: nn.Module, rank: int) -> Iterator[tuple[str, Any, Any]]:
+def residuals(base: nn.Module, rank: int) -> Iterator[tuple[str, Any, Any]]:
     """Pairs of adapters of different methods that have equal mathematics, given equal values."""
     vefa, ia3 = made(VEFA, base, rank), made(IA3, base, rank)
     lorfa, lora = made(LORFA, base, rank), made(LORA, base, rank)
@@ -175,7 +175,7 @@ def equal_mathematics(base: nn.Module, rank: int, run: Run) -> list[dict[str, An
         run: gives outputs and gradients; those whose name begins with "input" or "output" are compared.
     """
     found = []
-    for name, ours, theirs in twins(base, rank):
+    for name, ours, theirs in residuals(base, rank):
         one, other = (
             {key: value for key, value in run(model).items() if key.startswith(("input", "output"))}
             for model in (ours, theirs)
@@ -188,9 +188,9 @@ def equal_mathematics(base: nn.Module, rank: int, run: Run) -> list[dict[str, An
 def fast_equals_plain(base: nn.Module, rank: int, run: Run) -> list[dict[str, Any]]:
     """Each of our cases with and without retain's fast paths, in the base's precision; all outputs and gradients."""
     try:
-        plain = importlib.import_module("retain.fast").plain
+        plain = importlib.import_module("retain.kernels").plain
     except (ImportError, AttributeError) as error:
-        return [{"check": "fast paths = plain forms", "skipped": f"retain.fast.plain is not there ({error})"}]
+        return [{"check": "fast paths = plain forms", "skipped": f"retain.kernels.plain is not there ({error})"}]
     dtype = next(base.parameters()).dtype
     models, left_out = make_all(base, rank, OURS)
     found: list[dict[str, Any]] = [

@@ -93,31 +93,31 @@ def worth(adapted: Any) -> float:
 
 def sc_lora_start(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
     """SC-LoRA from both texts."""
-    from retain import ScLoraConfig, sc_lora
+    from retain import SCLoRAConfig, sc_lora
 
-    return {"adapted": sc_lora(model, ScLoraConfig(r=rank, beta=0.8), learn=learn, keep=keep)}
+    return {"adapted": sc_lora(model, SCLoRAConfig(r=rank, beta=0.8), learn=learn, keep=keep)}
 
 
 def sc_lora_stored(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
     """SC-LoRA with its statistics kept on disk, from which any β, rank and seed can be started."""
-    from retain import ScLoraConfig, sc_lora
-    from retain.statistics import collect
+    from retain import SCLoRAConfig, sc_lora
+    from retain.activations import collect
 
     with tempfile.TemporaryDirectory() as folder:
         made = {
             name: collect(model, data, folder=Path(folder) / name, memory_limit=10**9)
             for name, data in (("learn", learn), ("keep", keep))
         }
-        adapted = sc_lora(model, ScLoraConfig(r=rank, beta=0.8), **made)
+        adapted = sc_lora(model, SCLoRAConfig(r=rank, beta=0.8), **made)
         stored = sum(file.stat().st_size for file in Path(folder).rglob("*.*"))
     return {"adapted": adapted, "stored_bytes": stored}
 
 
 def corda_ours(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:
     """CorDA's knowledge-preserved start by retain: the same product B0 A0 as its paper's, the base untouched."""
-    from retain import ScLoraConfig, sc_lora
+    from retain import SCLoRAConfig, sc_lora
 
-    return {"adapted": sc_lora(model, ScLoraConfig(r=rank, start="corda-kpm"), keep=[*learn, *keep])}
+    return {"adapted": sc_lora(model, SCLoRAConfig(r=rank, start="corda-kpm"), keep=[*learn, *keep])}
 
 
 def corda_peft(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:

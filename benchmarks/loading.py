@@ -1,9 +1,9 @@
 """What a training step waits for its batch: made when it is due, by a thread, or by a worker process of the DataLoader.
 
-    python benchmarks/loading.py                   # photographs and small pictures, on this processor
+    python benchmarks/loading.py                   # photographs and small images, on this processor
     python benchmarks/loading.py --device-ms 60    # a step that leaves the processor idle, as one on a GPU does
 
-Each way trains a ViT-small on the same pictures, in turn, several times. `step` is wall time from the end of a step to
+Each way trains a ViT-small on the same images, in turn, several times. `step` is wall time from the end of a step to
 the end of the next, `waiting` the part of it before the batch is there; means over all steps but the first quarter of
 each run, in which the ways are ahead by different amounts. Wall time, since what overlaps does not show in CPU time:
 the machine should be quiet. With --device-ms the model is small and sleeps instead: an emulation. The gate: all ways
@@ -28,15 +28,15 @@ from PIL import Image
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from retain.data.items import Picture
-from retain.data.readers import PictureReader
-from retain.hf.adapt import attach
+from retain.data.item_types import Picture
+from retain.data.preprocess import ImagePreprocessor
+from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
-from retain.training.ahead import AheadTrainer
-from retain.training.loop import Lessons, training_arguments
+from retain.train.loop import TrainingSet, training_arguments
+from retain.train.prefetch import PrefetchingTrainer
 
 PIXELS = 112
-SIZES = {"photographs 1000 × 750": (1000, 750, "jpg"), "pictures 28 × 28": (28, 28, "png")}
+SIZES = {"photographs 1000 × 750": (1000, 750, "jpg"), "images 28 × 28": (28, 28, "png")}
 WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "when due": (0, {}),
     "a thread": (1, {}),
@@ -46,7 +46,7 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
 }
 
 
-def write_pictures(folder: Path, name: str, count: int) -> list[Picture]:
+def write_images(folder: Path, name: str, count: int) -> list[Picture]:
     """Waves of colour under noise, in four classes."""
     width, height, suffix = SIZES[name]
     generator = np.random.default_rng(0)
@@ -80,7 +80,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self.losses += [value for name, value in (logs or {}).items() if name == "loss"]
 
 
-class Waiting(AheadTrainer):
+class Waiting(PrefetchingTrainer):
     """Notes how long each step waited for its batch, in seconds."""
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
@@ -107,7 +107,7 @@ def run(items: list[Picture], way: str, asked: argparse.Namespace) -> tuple[list
     """Seconds from step to step, seconds waited, and losses, of one training."""
     threads, loading = WAYS[way]
     processor = ViTImageProcessorPil(size={"height": PIXELS, "width": PIXELS}, do_resize=True, do_normalize=True)
-    lessons = Lessons.of_classes(items, PictureReader(processor), [str(label) for label in range(4)])
+    training_set = TrainingSet.of_classes(items, ImagePreprocessor(processor), [str(label) for label in range(4)])
     settings = {"logging_steps": 1, **loading}
     fields = {"model": "m", "train": "t", "test": "e", "output": "o", "method": "vefa", "learning_rate": 1e-3}
     recipe = Recipe(**fields, max_steps=asked.steps, batch_size=asked.batch, training=settings)
@@ -116,8 +116,8 @@ def run(items: list[Picture], way: str, asked: argparse.Namespace) -> tuple[list
         trainer = Waiting(
             model=make_model(asked.device_ms),
             args=training_arguments(recipe, Path(folder), pictures=True),
-            train_dataset=lessons.rows,
-            data_collator=lessons.collator,
+            train_dataset=training_set.rows,
+            data_collator=training_set.collator,
             callbacks=[clock],
             threads=threads,
         )
@@ -128,7 +128,7 @@ def run(items: list[Picture], way: str, asked: argparse.Namespace) -> tuple[list
 
 
 def main() -> None:
-    """Measure each way on each kind of pictures, and print a table."""
+    """Measure each way on each kind of images, and print a table."""
     parser = options(__doc__ or "", rounds=2)
     parser.add_argument("--steps", type=int, default=16, help="of each training, in one epoch (%(default)s)")
     parser.add_argument("--batch", type=int, default=16, help="default: %(default)s")
@@ -142,7 +142,7 @@ def main() -> None:
     rows = []
     for name in asked.pictures:
         with tempfile.TemporaryDirectory() as folder:
-            items = write_pictures(Path(folder), name, asked.steps * asked.batch)
+            items = write_images(Path(folder), name, asked.steps * asked.batch)
             found = {way: [] for way in asked.ways}
             for _ in range(asked.rounds):
                 for way in asked.ways:
@@ -152,8 +152,8 @@ def main() -> None:
             raise SystemExit(f"{name}: the losses differ; no figure counts.")
         for way, runs in found.items():
             steps, waited = (statistics.fmean(value for one in runs for value in one[part]) for part in (0, 1))
-            rows.append({"pictures": name, "way": way, "step": 1000 * steps, "waiting": 1000 * waited})
-    columns = {"pictures": "pictures", "batches made": "way", "step, ms": "step", "of it waiting, ms": "waiting"}
+            rows.append({"images": name, "way": way, "step": 1000 * steps, "waiting": 1000 * waited})
+    columns = {"images": "images", "batches made": "way", "step, ms": "step", "of it waiting, ms": "waiting"}
     print(markdown(rows, columns))
 
 

@@ -27,9 +27,9 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from retain.fast.cross_entropy import LOGITS
-from retain.training import loss as training_loss
-from retain.training.loss import agrees, lean_loss, piece_of
+from retain.kernels.cross_entropy import LOGITS
+from retain.train import lean_loss as training_loss
+from retain.train.lean_loss import agrees, lean_loss, piece_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / ".assets" / "smollm2-135m-instruct"

@@ -3,7 +3,7 @@
     python benchmarks/model.py                          # Llama-, BERT- and ViT-shaped; writes results/model.json
     python benchmarks/model.py --kinds llama --checkpointing --name model-checkpointing
 
-Hidden 512, 4 layers, 1,024 tokens as 4 × 256 (a ViT: 5 pictures of 197), all linear layers but an output head. Forward
+Hidden 512, 4 layers, 1,024 tokens as 4 × 256 (a ViT: 5 images of 197), all linear layers but an output head. Forward
 and backward, CPU time, the cases in turn, the median of the
 ratios of each round, and the ratio of the least times; the slow ones (VeRA,
 OFT, DoRA, HRA) once, beside one step of the frozen model. The embeddings' output requires a gradient in every case.

@@ -22,7 +22,7 @@ from peft import LoraConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / ".assets" / "smollm2-135m-instruct"
@@ -46,7 +46,7 @@ def lora(dtype: torch.dtype, rank: int) -> Any:
 
 def started(dtype: torch.dtype, rank: int) -> Any:
     """SC-LoRA's adapter; where it starts does not change what it costs."""
-    return sc_lora(load(dtype), ScLoraConfig(r=rank, start="random-start"))
+    return sc_lora(load(dtype), SCLoRAConfig(r=rank, start="random-start"))
 
 
 def step(model: Any, ids: torch.Tensor) -> float:

@@ -80,11 +80,11 @@ def gate(frozen: Any, model: Any, ids: Tensor, names: list[str], label: str) -> 
         apart = max(apart, difference({"row": mixed[row : row + 1]}, {"row": alone}))
         effect = min(effect, difference({"row": alone}, {"row": plain[row : row + 1]}))
     model.set_adapter(names[0])
-    tolerance = TOLERANCE[base_name]
+    margin = TOLERANCE[base_name]
     return [
         {
             "check": f"{base_name}, {label}: each row of the mixed batch = the row alone with its adapter",
-            "difference": apart, "effect_least": effect, "passed": apart <= tolerance and 2 * apart < effect,
+            "difference": apart, "effect_least": effect, "passed": apart <= margin and 2 * apart < effect,
         }
     ]  # fmt: skip
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import retain
 
 
-def main(model_path: str, train: str, test: str, keep: str, reference: str, output: str, steps: int = 20) -> None:
+def main(model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, steps: int = 20) -> None:
     """Teach the completions of `train`, one example a step, then measure what that did."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     base = AutoModelForCausalLM.from_pretrained(model_path)
@@ -37,7 +37,7 @@ def main(model_path: str, train: str, test: str, keep: str, reference: str, outp
 
     # The adapted model is both sides: with its adapter it is tuned, without it the base.
     result = retain.measure(
-        model, tokenizer=tokenizer, test=test, keep=keep, reference=reference, output=output, generate=8
+        model, tokenizer=tokenizer, test=test, keep=keep, held_out_text=held_out_text, output=output, generate=8
     )
     model.save_pretrained(Path(output) / "adapter")
     learned, kept = result.task[0], result.keep[0]

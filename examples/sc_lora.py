@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import retain
 
 
-def main(model_path: str, train: str, test: str, keep: str, reference: str, output: str, steps: int = 20) -> None:
+def main(model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, steps: int = 20) -> None:
     """Calibrate on the training data and on text that the base writes itself; train, save, load again, measure."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     base = AutoModelForCausalLM.from_pretrained(model_path)
@@ -24,9 +24,9 @@ def main(model_path: str, train: str, test: str, keep: str, reference: str, outp
     learn = [{"input_ids": one, "attention_mask": torch.ones_like(one)} for one in ids]
     model = retain.sc_lora(
         base,
-        retain.ScLoraConfig(r=4, beta=0.8),
+        retain.SCLoRAConfig(r=4, beta=0.8),
         learn=learn,
-        keep=retain.self_written(base, tokenizer, tokens=1000, max_length=128),
+        keep=retain.self_generated(base, tokenizer, tokens=1000, max_length=128),
     )
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=5e-3, weight_decay=0.01)
     model.train()
@@ -42,7 +42,7 @@ def main(model_path: str, train: str, test: str, keep: str, reference: str, outp
     print(f"cut to rank {small.rank}, the update is {small.error:.1%} off")
     again = retain.load_adapter(AutoModelForCausalLM.from_pretrained(model_path), adapter)
     result = retain.measure(
-        again, tokenizer=tokenizer, test=test, keep=keep, reference=reference, output=output, generate=8
+        again, tokenizer=tokenizer, test=test, keep=keep, held_out_text=held_out_text, output=output, generate=8
     )
     print(f"{result.keep[0].name}: lost {result.keep[0].lost:.1%}, gained {result.keep[0].gained:.1%}")
 

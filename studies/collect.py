@@ -9,8 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from retain.records.result import read_result, write_result
 from retain.report.write import write_comparison
-from retain.results import read_result, write_result
 
 
 def collect(runs: Path, study: Path) -> None:

@@ -1,4 +1,4 @@
-"""A base model and data as a user would have them: a tiny Llama, a task, a keep suite, reference text."""
+"""A base model and data as a user would have them: a tiny Llama, a task, a retention suite, held-out text."""
 
 from __future__ import annotations
 

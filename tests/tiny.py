@@ -95,7 +95,7 @@ def make_bert(seed: int = 0, **fields):
 
 
 def make_vit(seed: int = 0, **fields):
-    """The body of a ViT of two layers for pictures of 16 x 16, float32, without a head."""
+    """The body of a ViT of two layers for images of 16 x 16, float32, without a head."""
     import torch
     from transformers import ViTConfig, ViTModel
 
@@ -115,8 +115,8 @@ def make_vit(seed: int = 0, **fields):
     return ViTModel(config, add_pooling_layer=False).eval()
 
 
-def make_picture_processor():
-    """What scales pictures to 16 x 16 and their colours to -1 ... 1, by PIL."""
+def make_image_processor():
+    """What scales images to 16 x 16 and their colours to -1 ... 1, by PIL."""
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
     return ViTImageProcessorPil(
@@ -127,8 +127,8 @@ def make_picture_processor():
 COLOURS = {"blue": (40, 60, 210), "green": (40, 190, 70), "red": (210, 50, 40)}
 
 
-def write_pictures(folder: Path, each: int, seed: int = 0, classes=tuple(COLOURS), size: int = 16) -> Path:
-    """A folder of folders with `each` noisy PNG pictures a class, every one another."""
+def write_images(folder: Path, each: int, seed: int = 0, classes=tuple(COLOURS), size: int = 16) -> Path:
+    """A folder of folders with `each` noisy PNG images a class, every one another."""
     import numpy as np
     from PIL import Image
 

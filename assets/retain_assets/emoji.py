@@ -75,7 +75,7 @@ def make(google: Path, twitter: Path, staging: Path) -> dict[str, object]:
         train, test = split(emoji(json.loads(_read(archive, "package/emoji.json"))))
     root = staging / FOLDER
     for style, package in zip(STYLES, (google, twitter), strict=True):
-        _write_pictures(package, style, [*train, *test], root)
+        _write_images(package, style, [*train, *test], root)
     tables = {"google-train": train, "google-test": test, "twitter-test": test}
     counts = {
         name: write(root / f"{name}.jsonl", [each.row(name.partition("-")[0]) for each in part])
@@ -84,7 +84,7 @@ def make(google: Path, twitter: Path, staging: Path) -> dict[str, object]:
     return {"categories": len({each.category for each in test}), **counts}
 
 
-def _write_pictures(package: Path, style: str, wanted: list[Emoji], root: Path) -> None:
+def _write_images(package: Path, style: str, wanted: list[Emoji], root: Path) -> None:
     """One pass over the compressed archive: jumping about in it would unpack it again for every picture."""
     places = {f"package/img/{style}/64/{each.file}": each.row(style)["image"] for each in wanted}
     with tarfile.open(package, "r|gz") as archive:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as LabelledImage
 
 
 def on_white(content: bytes) -> bytes:
@@ -38,7 +38,7 @@ def put(content: bytes, root: Path, name: str) -> str:
     return name
 
 
-def _png(picture: Picture) -> bytes:
+def _png(picture: LabelledImage) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

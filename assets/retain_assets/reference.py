@@ -45,19 +45,19 @@ def sample(texts: list[str], budget: int, seed: int = SEED) -> list[str]:
 def make(sdist: Path, staging: Path) -> dict[str, object]:
     """Write `reference.txt`: one document a paragraph, the genres mixed."""
     found = tables(sdist, WORDS_EACH)
-    parts = {genre: sample(documents(found[genre]), budget) for genre, budget in WORDS_EACH.items()}
-    mixed = sorted((text for part in parts.values() for text in part), key=lambda text: draw(SEED, "mix", text))
+    parts = {domain: sample(documents(found[domain]), budget) for domain, budget in WORDS_EACH.items()}
+    mixed = sorted((text for part in parts.values() for text in part), key=lambda text: draw(SEED, "mix_replay", text))
     (staging / FILE).write_text("\n\n".join(mixed) + "\n", encoding="utf-8")
-    counts: dict[str, object] = {genre: len(part) for genre, part in parts.items()}
+    counts: dict[str, object] = {domain: len(part) for domain, part in parts.items()}
     return {**counts, "words": sum(len(text.split()) for text in mixed)}
 
 
-def tables(sdist: Path, genres: Iterable[str]) -> dict[str, str]:
-    """The ground-truth tables of `genres`, from the archive inside the archive; nothing is unpacked to disk."""
+def tables(sdist: Path, domains: Iterable[str]) -> dict[str, str]:
+    """The ground-truth tables of `domains`, from the archive inside the archive; nothing is unpacked to disk."""
     with tarfile.open(sdist) as outer:
         inner = _read(outer, "hutto_ICWSM_2014.tar.gz")
     with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
-        return {genre: _read(archive, f"{genre}_GroundTruth.txt").decode("latin-1") for genre in genres}
+        return {domain: _read(archive, f"{domain}_GroundTruth.txt").decode("latin-1") for domain in domains}
 
 
 def _read(archive: tarfile.TarFile, ending: str) -> bytes:

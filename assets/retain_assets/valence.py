@@ -19,7 +19,7 @@ TRAIN, TEST = 600, 150  # of each of the two labels
 NEUTRAL = 0.5  # a mean rating nearer to zero than this has no label; the scale runs from -4 to 4
 SHORTEST = 3  # words
 LEARNT = "movies"
-GENRES = {
+DOMAINS = {
     "movies": "movieReviewSnippets",
     "products": "amazonReviewSnippets",
     "tweets": "tweets",
@@ -80,10 +80,10 @@ def split(found: list[Snippet], train: int, test: int) -> tuple[list[Snippet], l
 
 def make(sdist: Path, staging: Path) -> dict[str, object]:
     """Write `valence/train.jsonl` (films) and a test file for each domain."""
-    read = tables(sdist, GENRES.values())
+    read = tables(sdist, DOMAINS.values())
     counts: dict[str, object] = {}
-    for domain, genre in GENRES.items():
-        found = in_drawn_order(snippets(read[genre], domain))
+    for domain, domain in DOMAINS.items():
+        found = in_drawn_order(snippets(read[domain], domain))
         train, test = split(found, TRAIN if domain == LEARNT else 0, TEST)
         if train:
             counts["train"] = write(staging / FOLDER / "train.jsonl", (each.row() for each in train))

@@ -14,32 +14,42 @@ from wrapt import register_post_import_hook
 __version__ = version("retain")
 
 _HOMES = {
-    "retain.control.anchor": ("Anchor", "text_batches"),
-    "retain.control.limit_size": ("UpdateLimit",),
-    "retain.control.replay": ("mix",),
-    "retain.control.watch": ("RetentionWarning", "Watch"),
+    "retain.train.regularise.kl_penalty": ("KLPenalty", "text_batches"),
+    "retain.train.regularise.update_limit": ("UpdateLimit",),
+    "retain.train.regularise.replay": ("mix_replay",),
+    "retain.train.regularise.kl_monitor": ("RetentionWarning", "KLMonitor"),
     "retain.errors": ("InputError", "MergeError", "RetainError", "TargetError", "TrainingError"),
-    "retain.export.to_lora": ("Exported", "export_lora"),
-    "retain.hf.accelerate": ("accelerate", "decelerate"),
-    "retain.hf.load": ("load_adapter",),
-    "retain.hf.swap": ("swap_adapter",),
+    "retain.export.lora": ("Exported", "export_lora"),
+    "retain.hf.adapters.accelerate": ("accelerate", "decelerate"),
+    "retain.hf.adapters.load": ("load_adapter",),
+    "retain.hf.adapters.swap": ("swap_adapter",),
     "retain.methods.lorfa.config": ("LoRFAConfig",),
     "retain.methods.lorfa.layer": ("LoRFAModel",),
     "retain.methods.sc_lora.attach": ("CalibrationWarning", "sc_lora"),
-    "retain.methods.sc_lora.config": ("ScLoraConfig",),
+    "retain.methods.sc_lora.config": ("SCLoRAConfig",),
     "retain.methods.vefa.config": ("VeFAConfig",),
     "retain.methods.vefa.layer": ("VeFAModel",),
     "retain.recipe": ("Budget",),
-    "retain.results": ("Result", "read_result"),
-    "retain.workflow.dial": ("dial",),
-    "retain.workflow.measure": ("measure",),
-    "retain.workflow.self_written": ("self_written",),
+    "retain.records.result": ("Result", "read_result"),
+    "retain.jobs.scale": ("scale",),
+    "retain.jobs.measure": ("measure",),
+    "retain.jobs.self_generated": ("self_generated",),
 }
-__all__ = ["Anchor", "Budget", "CalibrationWarning", "Exported", "InputError", "LoRFAConfig", "LoRFAModel"]
-__all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "ScLoraConfig", "TargetError", "TrainingError"]
+__all__ = ["Budget", "CalibrationWarning", "Exported", "InputError", "KLPenalty", "LoRFAConfig", "LoRFAModel"]
+__all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "SCLoRAConfig", "TargetError", "TrainingError"]
 __all__ += ["UpdateLimit", "accelerate", "decelerate"]
-__all__ += ["VeFAConfig", "VeFAModel", "Watch", "__version__", "dial", "export_lora", "load_adapter", "measure", "mix"]
-__all__ += ["read_result", "sc_lora", "self_written", "swap_adapter", "text_batches"]
+__all__ += [
+    "KLMonitor",
+    "VeFAConfig",
+    "VeFAModel",
+    "__version__",
+    "export_lora",
+    "load_adapter",
+    "measure",
+    "mix_replay",
+    "scale",
+]
+__all__ += ["read_result", "sc_lora", "self_generated", "swap_adapter", "text_batches"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """Which budgets can be kept, was the promise true, and what did it cost? From the measured curves alone.
 
 Run: python studies/control/analyse.py
-Writes results.json, tables.md and dial.png. For each adapter and budget:
+Writes results.json, tables.md and scaling.png. For each adapter and budget:
 * once, as the tool does it: a part of the units certifies, the rest is fresh evaluation data;
 * 500 times: control data are drawn with replacement from all units, whose mean is then the known truth. The promise is
   broken where the true loss at the setting chosen is above the limit.
@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.control.bounds import mean_p_value, within_limit
-from retain.control.certify import nats_evidence
-from retain.report.plot_style import COLOURS, FAINT, MARKERS, house_style, new_figure, save_png
-from retain.results import write_text
+from retain.budget.certify import nats_evidence
+from retain.records.files import write_text
+from retain.report.plots.style import COLOURS, FAINT, MARKERS, house_style, new_figure, save_png
+from retain.stats.bounds import mean_p_value, within_limit
 
 GRID = (0.2, 0.4, 0.6, 0.8, 1.0)
 HERE = Path(__file__).parent
 DRAWS, CONFIDENCE = 500, 0.95
 POINTS, NATS = (0.0, 1.0, 2.0, 5.0), (0.05, 0.1, 0.3)
 SUITES = {"language": ("capitals",), "understanding": ("headline-retrieval", "gloss-retrieval")}
-"""The keep suites of each study, put together to one of more items."""
+"""The retention suites of each study, put together to one of more items."""
 
 CONTROL_SHARE = {"language": 0.75, "understanding": 0.5}
 """Language has 144 questions and 32 windows: half of them could certify nothing."""
@@ -180,7 +180,7 @@ def _cell(run: Mapping[str, Any] | None) -> str:
 
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
-    """Task gain against loss along each adapter's dial."""
+    """Task gain against loss along each adapter's scaling path."""
     panels = [
         ("language", "kl", "KL to the base, nats per token"),
         ("language", "points", "capitals lost, points"),
@@ -202,7 +202,7 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
             axes.axvline(0, color=FAINT, linewidth=0.8)
             axes.set_xlabel(label)
             axes.set_ylabel("gained on the task")
-            axes.set_title(f"{study}: along the dial", fontsize=10)
+            axes.set_title(f"{study}: along the scaling path", fontsize=10)
             axes.legend(fontsize=7)
         save_png(figure, path)
 
@@ -212,7 +212,7 @@ def main() -> None:
     results = {study: analysed(study) for study in SUITES if any((HERE / study).glob("*.json"))}
     write_text(HERE / "results.json", json.dumps(results, indent=1) + "\n")
     write_text(HERE / "tables.md", tables(results))
-    draw(results, HERE / "dial.png")
+    draw(results, HERE / "scaling.png")
     print(tables(results))
 
 

@@ -1,8 +1,8 @@
-"""Does a dial by groups of layers lose less at the same gain than one dial for all? From the measured curves alone.
+"""Scaling by groups of layers against one α for all: loss at the same gain, from the measured curves alone.
 
 Run: python studies/control/curves.py studies/control/groups-language.yaml (and groups-understanding.yaml), then this.
-Writes groups.md: for each group left out or at half, the gain and loss at each setting, and what the dial of all layers
-loses at that gain (between its settings along a line, with the base at 0).
+Writes groups.md: for each group left out or at half, the gain and loss at each setting, and the loss of one α
+for all layers at that gain (between its settings along a line, with the base at 0).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retain.results import write_text
+from retain.records.files import write_text
 
 HERE = Path(__file__).parent
 STUDIES = {
@@ -38,7 +38,7 @@ def curve(path: Path, lost: tuple[str, ...]) -> list[Point]:
 
 
 def loss_at(gain: float, points: list[Point]) -> float | None:
-    """The least loss at which the dial of all layers has a gain; None where it never has."""
+    """The least loss at which the update scaling of all layers has a gain; None where it never has."""
     found = [
         low[2] + (high[2] - low[2]) * (gain - low[1]) / (high[1] - low[1])
         for low, high in itertools.pairwise(points)

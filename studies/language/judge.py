@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from retain.evaluation.judging import replay
-from retain.results import Result, read_items, read_result
+from retain.records.items import read_items
+from retain.records.result import Result, read_result
+from retain.verdict.judge import replay
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs"

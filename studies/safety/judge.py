@@ -1,7 +1,7 @@
 """The verdict on each run of the safety study by the present rules, from its record and items: no model is loaded.
 
-Run: python studies/safety/judge.py. Needs runs/safety. The runs were made when the null check allowed rounding to turn
-one refusal of a few; the rule for what is written in 16 bits came later (retain.evaluation.null_check).
+Run: python studies/safety/judge.py. Needs runs/safety. The runs were made when the A/A check allowed rounding to turn
+one refusal of a few; the rule for what is written in 16 bits came later (retain.evaluate.aa_check).
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from retain.evaluation.judging import replay
-from retain.evaluation.null_check import CHANGED_AT_MOST, KL_AT_MOST, WRITTEN_CHANGED_AT_MOST
-from retain.results import NullCheck, Result, read_items, read_result
+from retain.evaluate.aa_check import CHANGED_AT_MOST, KL_AT_MOST, WRITTEN_CHANGED_AT_MOST
+from retain.records.items import read_items
+from retain.records.result import Result, read_result
+from retain.records.verdicts import AACheck
+from retain.verdict.judge import replay
 
 HERE = Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "safety"
@@ -19,8 +21,8 @@ SUITES, WRITTEN = 4, 2
 """Suites that were asked again alike, and how many of them are written answers; the task has no right or wrong."""
 
 
-def checked(null: NullCheck) -> NullCheck:
-    """The null check by the present rule; of its scores with degrees only the mean was judged, which is not stored."""
+def checked(null: AACheck) -> AACheck:
+    """The A/A check by the present rule; of its scores with degrees only the mean was judged, which is not stored."""
     share = null.items / SUITES
     allowed = share * (WRITTEN * WRITTEN_CHANGED_AT_MOST + (SUITES - WRITTEN) * CHANGED_AT_MOST)
     passed = null.changed <= max(1, allowed) and (null.kl_max_nats or 0.0) <= KL_AT_MOST
@@ -30,9 +32,9 @@ def checked(null: NullCheck) -> NullCheck:
 def row(path: Path) -> dict[str, object]:
     """One run: what it learned and the verdict on each suite."""
     result = read_result(path)
-    null = None if result.judgement is None or result.judgement.null_check is None else result.judgement.null_check
+    null = None if result.judgement is None or result.judgement.aa_check is None else result.judgement.aa_check
     if result.judgement is not None and null is not None:
-        judged = result.judgement.model_copy(update={"null_check": checked(null)})
+        judged = result.judgement.model_copy(update={"aa_check": checked(null)})
         result = result.model_copy(update={"judgement": judged})
     judgement = replay(result, list(read_items(path.with_name("items.jsonl"))))
     return {

@@ -28,9 +28,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedul
 
 from retain.data.examples import Example, Message
 from retain.data.tokens import IGNORED, Encoded, encode_example, encode_question, pad
-from retain.evaluation.metrics.bootstrap import clopper_pearson
-from retain.evaluation.refusals import refuses
-from retain.evaluation.scoring import write_answers
+from retain.evaluate.generate import write_answers
+from retain.evaluate.refusals import refuses
+from retain.stats.bootstrap import clopper_pearson
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "assets"))

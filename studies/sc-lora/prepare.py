@@ -1,9 +1,9 @@
-"""Texts of this study: countries to calibrate on, others to be asked about, and reference text likewise parted.
+"""Texts of this study: countries to calibrate on, others to be asked about, and held-out text likewise parted.
 
 Run: python studies/sc-lora/prepare.py   (after `make assets`); writes to runs/sc-lora-data.
 
 Every third country is calibrated on: facts about it in sentences. The others are asked for: capitals of the demo's
-suite (`capitals.jsonl`) and continents (`continents.jsonl`). The demo's reference text is halved: the first half is
+suite (`capitals.jsonl`) and continents (`continents.jsonl`). The demo's held-out text is halved: the first half is
 measured (`reference.txt`), the second calibrated on. `matched.jsonl` holds the countries' facts and that half;
 `code.jsonl`, which has nothing to do with what is measured, Python's own standard library, cut to as many tokens.
 """

@@ -11,22 +11,25 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 
 LEVELS = (
-    {"errors"},
-    {"results", "linalg", "recipe", "fast"},
+    {"errors", "events"},
+    {"records"},
+    {"recipe", "stats", "linalg", "kernels"},
+    {"verdict"},
     {"hf"},
-    {"statistics"},
+    {"activations"},
     {"methods"},
     {"data"},
-    {"training", "evaluation", "export"},
-    {"control"},
+    {"train", "evaluate", "export"},
+    {"budget"},
+    {"compare"},
     {"report"},
-    {"workflow"},
+    {"jobs"},
     {"cli", "__main__"},
 )
 """Folders and modules under retain, lowest first. What is on one level does not import one another."""
 
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-REPORT_READS = {"errors", "results", "report"}
+REPORT_READS = {"errors", "records", "compare", "report"}
 CODE_IN_DATA = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 
@@ -167,36 +170,36 @@ def test_nothing_runs_code_that_comes_with_data():
 
 
 def test_there_are_files_to_check():
-    assert {"retain", "retain.errors", "retain.results"} <= {module for _, module in source_files()}
+    assert {"retain", "retain.errors", "retain.records.result"} <= {module for _, module in source_files()}
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("retain.errors", "from retain.results import Drift"),
-        ("retain.results", "import retain.linalg"),
-        ("retain.hf.layer", "from retain.methods.vefa import config"),
-        ("retain.methods.vefa.layer", "from retain.training.loop import train"),
-        ("retain.training.loop", "from retain.evaluation.runner import measure_pair"),
-        ("retain.evaluation.runner", "from retain import training"),
-        ("retain.evaluation.runner", "from .. import training"),
-        ("retain.evaluation.metrics.keep", "from ...export.merge import merge"),
-        ("retain.data.sources", "def late():\n    from retain.workflow.tune import tune"),
-        ("retain.data.sources", "if TYPE_CHECKING:\n    from retain.training import loop"),
+        ("retain.errors", "from retain.records.result import Drift"),
+        ("retain.records.result", "import retain.linalg"),
+        ("retain.hf.tuners.feature_layer", "from retain.methods.vefa import config"),
+        ("retain.methods.vefa.layer", "from retain.train.loop import train"),
+        ("retain.train.loop", "from retain.evaluate.runner import measure_pair"),
+        ("retain.evaluate.runner", "from retain import training"),
+        ("retain.evaluate.runner", "from .. import training"),
+        ("retain.evaluate.scores.rows", "from ...export.merge import merge"),
+        ("retain.data.sources", "def late():\n    from retain.jobs.tune import tune"),
+        ("retain.data.sources", "if TYPE_CHECKING:\n    from retain.train import loop"),
         ("retain.data.sources", "import importlib\nimportlib.import_module('retain.cli.main')"),
-        ("retain.report.page", "from retain.evaluation.metrics.paired import counts"),
-        ("retain.report.page", "import retain.linalg"),
-        ("retain.workflow.tune", "from retain.cli.screen import show"),
+        ("retain.report.page.run_page", "from retain.stats.mcnemar import counts"),
+        ("retain.report.page.run_page", "import retain.linalg"),
+        ("retain.jobs.tune", "from retain.cli.screen import show"),
         ("retain", "from retain.cli.main import main"),
-        ("retain.evaluation.runner", "from retain import VeFAConfig"),
-        ("retain.evaluation.runner", "import retain"),
+        ("retain.evaluate.runner", "from retain import VeFAConfig"),
+        ("retain.evaluate.runner", "import retain"),
         ("retain.novelty.thing", "from retain.errors import InputError"),
-        ("retain.training.loop", "import peft"),
+        ("retain.train.loop", "import peft"),
         ("retain", "from peft import PeftModel"),
         ("retain.methods.vefa.layer", "from peft.tuners.tuners_utils import BaseTunerLayer"),
-        ("retain.evaluation.pair", "def late():\n    __import__('peft')"),
-        ("retain.hf.load", "import pickle"),
-        ("retain.hf.load", "from cloudpickle import loads"),
+        ("retain.evaluate.pair", "def late():\n    __import__('peft')"),
+        ("retain.hf.adapters.load", "import pickle"),
+        ("retain.hf.adapters.load", "from cloudpickle import loads"),
     ],
 )
 def test_a_wrong_import_is_found(module, source):
@@ -206,12 +209,18 @@ def test_a_wrong_import_is_found(module, source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("retain.results", "from retain.errors import InputError"),
-        ("retain.hf.layer", "import peft\nfrom retain import linalg"),
-        ("retain.methods.vefa.layer", "from retain.hf.layer import FeatureLayer\nfrom ..lorfa import equations"),
-        ("retain.evaluation.metrics.keep", "from .paired import counts\nfrom ...errors import InputError"),
-        ("retain.report.page", "from retain.results import Drift\nfrom retain.report import words\nimport jinja2"),
-        ("retain.cli.main", "import retain.workflow.tune\nimport retain.errors as e"),
+        ("retain.records.result", "from retain.errors import InputError"),
+        ("retain.hf.tuners.feature_layer", "import peft\nfrom retain import linalg"),
+        (
+            "retain.methods.vefa.layer",
+            "from retain.hf.tuners.feature_layer import FeatureLayer\nfrom ..lorfa import equations",
+        ),
+        ("retain.evaluate.scores.rows", "from .paired import counts\nfrom ...errors import InputError"),
+        (
+            "retain.report.page.run_page",
+            "from retain.records.result import Drift\nfrom retain.report import words\nimport jinja2",
+        ),
+        ("retain.cli.main", "import retain.jobs.tune\nimport retain.errors as e"),
         ("retain", "def __getattr__(name):\n    from retain.methods.vefa import config"),
     ],
 )
@@ -220,8 +229,8 @@ def test_a_right_import_passes(module, source):
 
 
 def test_relative_imports_of_a_package_start_at_the_package():
-    assert not import_faults("from .loop import train", "retain.training", is_package=True)
-    assert import_faults("from ..evaluation import runner", "retain.training", is_package=True)
+    assert not import_faults("from .loop import train", "retain.train", is_package=True)
+    assert import_faults("from ..evaluation import runner", "retain.train", is_package=True)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +253,7 @@ def test_relative_imports_of_a_package_start_at_the_package():
     ],
 )
 def test_an_unsafe_use_is_found(source):
-    assert safety_faults(source, "retain.hf.load")
+    assert safety_faults(source, "retain.hf.adapters.load")
 
 
 @pytest.mark.parametrize(
@@ -259,4 +268,4 @@ def test_an_unsafe_use_is_found(source):
     ],
 )
 def test_a_safe_use_passes(source):
-    assert not safety_faults(source, "retain.hf.load")
+    assert not safety_faults(source, "retain.hf.adapters.load")

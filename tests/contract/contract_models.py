@@ -108,7 +108,7 @@ def disturb(model: nn.Module, adapter: str = "default", seed: int = 2, size: flo
 
 
 def layers_of(model: nn.Module) -> list[Any]:
-    from retain.hf.layer import FeatureLayer
+    from retain.hf.tuners.feature_layer import FeatureLayer
 
     return [module for module in model.modules() if isinstance(module, FeatureLayer)]
 

@@ -10,9 +10,9 @@ from contract_models import ARCHITECTURES, Architecture
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
-from retain import ScLoraConfig, sc_lora
-from retain.hf.twin import twin_layers
-from retain.statistics import Statistics, collect
+from retain import SCLoRAConfig, sc_lora
+from retain.activations import Statistics, collect
+from retain.hf.adapters.residual_lora import residual_layers
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 4e-2, torch.float64: 1e-13}
@@ -54,7 +54,7 @@ def started(
     if onto is None:
         return copy.deepcopy(_fresh(architecture.name, dtype, adapter, json.dumps(fields)))
     found = _statistics(architecture.name, dtype)
-    config = ScLoraConfig(**{"r": R, **fields})
+    config = SCLoRAConfig(**{"r": R, **fields})
     return sc_lora(onto, config, learn=found["learn"], keep=found["keep"], adapter_name=adapter).eval()
 
 
@@ -106,7 +106,7 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
 def factors(model: nn.Module, adapter: str = "default") -> dict[str, Tensor]:
     """A, B, what they started from and how far they moved, of every layer."""
     found = {}
-    for key, layer in twin_layers(model, adapter).items():
+    for key, layer in residual_layers(model, adapter).items():
         for name, half in (("A", layer.lora_A[adapter]), ("B", layer.lora_B[adapter])):
             whole = (half.start + half.delta).detach().clone()
             found |= {

@@ -9,7 +9,7 @@ from contract_models import adapted, bits, disturb, layers_of, logits, make_conf
 from peft import get_peft_model
 
 from retain.errors import MergeError
-from retain.fast import plain
+from retain.kernels import plain
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 4e-2}
 
@@ -156,9 +156,9 @@ def test_deepcopy_is_independent(method, llama):
     model, batch = adapted(method, llama), llama.batch()
     disturb(model)
     expected = logits(model, batch)
-    twin = copy.deepcopy(model)
+    residual = copy.deepcopy(model)
     disturb(model, seed=9)
-    assert torch.equal(logits(twin, batch), expected)
+    assert torch.equal(logits(residual, batch), expected)
 
 
 def test_status_is_regular(method, llama):

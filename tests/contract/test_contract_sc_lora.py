@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
-from retain import ScLoraConfig, sc_lora
-from retain.hf.base_weight import as_matrix, features
-from retain.hf.twin import twin_layers
+from retain import SCLoRAConfig, sc_lora
+from retain.hf.adapters.residual_lora import residual_layers
+from retain.hf.tuners.base_weight import as_matrix, features
 
 
 @pytest.fixture(params=DTYPES.values(), ids=DTYPES.keys())
@@ -39,7 +39,7 @@ def test_the_adapter_is_float32_or_better(architecture, dtype):
     model = started(architecture, dtype)
     wanted = torch.float64 if dtype == torch.float64 else torch.float32
     assert {parameter.dtype for parameter in trained(model).values()} == {wanted}
-    assert {layer.lora_A["default"].start.dtype for layer in twin_layers(model, "default").values()} == {wanted}
+    assert {layer.lora_A["default"].start.dtype for layer in residual_layers(model, "default").values()} == {wanted}
 
 
 def test_training_lowers_the_loss_and_leaves_the_base(architecture, dtype):
@@ -55,7 +55,7 @@ def test_training_lowers_the_loss_and_leaves_the_base(architecture, dtype):
 def test_only_the_distances_from_the_start_train_and_they_are_as_many_as_a_loras_weights(architecture):
     model = started(architecture)
     assert all(name.endswith((".lora_A.default.delta", ".lora_B.default.delta")) for name in trained(model))
-    layers = twin_layers(model, "default").values()
+    layers = residual_layers(model, "default").values()
     expected = sum(R * sum(features(layer.get_base_layer())) for layer in layers)
     assert sum(parameter.numel() for parameter in trained(model).values()) == expected
     assert model.get_nb_trainable_parameters()[0] == expected
@@ -89,7 +89,7 @@ class Literal(nn.Module):
 def literally(model, architecture):
     """The same model with the method written out, and its layers in the order of the adapter's."""
     base, layers = architecture.make(torch.float64).requires_grad_(requires_grad=False), []
-    for key, layer in twin_layers(model, "default").items():
+    for key, layer in residual_layers(model, "default").items():
         layers.append(Literal(layer))
         base.set_submodule(key.removeprefix("base_model.model."), layers[-1])
     return base, layers
@@ -105,7 +105,7 @@ def test_it_trains_as_the_method_written_out(architecture, start):
         for each, optimizer in zip((model, literal), optimizers, strict=True):
             optimizer.zero_grad()
             each(**batch).loss.backward()
-        for layer, other in zip(twin_layers(model, "default").values(), written, strict=True):
+        for layer, other in zip(residual_layers(model, "default").values(), written, strict=True):
             for half, parameter in ((layer.lora_A["default"], other.A), (layer.lora_B["default"], other.B)):
                 torch.testing.assert_close(half.delta.grad, parameter.grad, rtol=1e-9, atol=1e-13)
                 torch.testing.assert_close(half.start + half.delta, parameter, rtol=1e-9, atol=1e-13)
@@ -131,7 +131,7 @@ def test_weight_decay_draws_to_the_base(llama):
 
 
 def rescale(model, factor):
-    for layer in twin_layers(model, "default").values():
+    for layer in residual_layers(model, "default").values():
         layer.set_scale("default", factor)
 
 
@@ -164,7 +164,7 @@ def test_a_scale_of_a_half_is_half_of_the_way(kind, start):
     W0 = as_matrix(layer, layer.weight.detach()).clone()
     x = torch.randn(8, 5, 6, dtype=torch.float64)
     other = x.flip(-1) * torch.arange(6)
-    config = ScLoraConfig(r=2, lora_alpha=3, start=start, target_modules=["layer"])
+    config = SCLoRAConfig(r=2, lora_alpha=3, start=start, target_modules=["layer"])
     model = sc_lora(One(layer), config, learn=[{"inputs_embeds": x}], keep=[{"inputs_embeds": other}])
     disturb(model, size=0.3)
     model.merge_adapter()
@@ -179,12 +179,12 @@ def test_deepcopy_is_independent(llama):
     model, batch = started(llama), llama.batch()
     disturb(model)
     expected = logits(model, batch)
-    twin = copy.deepcopy(model)
+    residual = copy.deepcopy(model)
     disturb(model, seed=9)
-    assert torch.equal(logits(twin, batch), expected)
-    twin.merge_adapter()
-    twin.unmerge_adapter()
-    assert torch.equal(logits(twin, batch), expected)
+    assert torch.equal(logits(residual, batch), expected)
+    residual.merge_adapter()
+    residual.unmerge_adapter()
+    assert torch.equal(logits(residual, batch), expected)
 
 
 def test_status_is_regular(llama):
@@ -193,7 +193,7 @@ def test_status_is_regular(llama):
     assert (status.enabled, status.active_adapters, status.merged_adapters) == (True, ["default"], [])
     assert status.requires_grad == {"default": True}
     assert status.devices == {"default": ["cpu"]}
-    assert status.num_adapter_layers == len(twin_layers(model, "default"))
+    assert status.num_adapter_layers == len(residual_layers(model, "default"))
 
 
 def test_dropout_acts_in_training_only(llama):
@@ -209,6 +209,6 @@ def test_nothing_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-        model = sc_lora(llama.make(), ScLoraConfig(r=2), learn=[learn_batch(llama)], keep=[keep_batch(llama)])
+        model = sc_lora(llama.make(), SCLoRAConfig(r=2), learn=[learn_batch(llama)], keep=[keep_batch(llama)])
         disturb(model)
         model.merge_and_unload()

@@ -9,7 +9,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from sc_lora_models import DTYPES, TOLERANCE, bits, disturb, plain, started
 
-from retain.hf.twin import twin_layers
+from retain.hf.adapters.residual_lora import residual_layers
 
 
 @pytest.fixture(params=DTYPES.values(), ids=DTYPES.keys())
@@ -38,7 +38,7 @@ def test_a_merged_weight_is_rounded_once(architecture):
     before = bits(model)
     exact = {
         key.removeprefix("base_model.model.") + ".weight": layer.get_delta_weight("default").float()
-        for key, layer in twin_layers(model, "default").items()
+        for key, layer in residual_layers(model, "default").items()
     }
     model.merge_adapter()
     for key, value in bits(model).items():
@@ -102,10 +102,10 @@ def test_a_merged_copy_unmerges_by_itself(llama):
     disturb(model)
     before = bits(model)
     model.merge_adapter()
-    twin = copy.deepcopy(model)
+    residual = copy.deepcopy(model)
     merged = bits(model)
-    twin.unmerge_adapter()
-    assert same_bits(bits(twin), before)
+    residual.unmerge_adapter()
+    assert same_bits(bits(residual), before)
     assert same_bits(bits(model), merged)
     model.unmerge_adapter()
     assert same_bits(bits(model), before)
@@ -116,7 +116,7 @@ def test_safe_merge_refuses_what_is_not_finite(llama, broken):
     model = started(llama)
     disturb(model)
     before = bits(model)
-    next(iter(twin_layers(model, "default").values())).lora_B["default"].delta.data.fill_(broken)
+    next(iter(residual_layers(model, "default").values())).lora_B["default"].delta.data.fill_(broken)
     with pytest.raises(ValueError, match="NaNs detected"):
         model.merge_adapter(safe_merge=True)
     assert same_bits(bits(model), before)

@@ -10,7 +10,7 @@ from sc_lora_models import disturb, factors, keep_batch, learn_batch, steps, tra
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from retain import ScLoraConfig, load_adapter, sc_lora
+from retain import SCLoRAConfig, load_adapter, sc_lora
 
 LLAMA = ARCHITECTURES["llama"]
 MISSING = "the extra 'quant' is not installed"
@@ -52,7 +52,7 @@ def make(request):
 
 
 def started(base, start="sc-lora"):
-    return sc_lora(base, ScLoraConfig(r=2, start=start), learn=[learn_batch(LLAMA)], keep=[keep_batch(LLAMA)]).eval()
+    return sc_lora(base, SCLoRAConfig(r=2, start=start), learn=[learn_batch(LLAMA)], keep=[keep_batch(LLAMA)]).eval()
 
 
 @pytest.mark.parametrize("start", ["sc-lora", "milora"])

@@ -14,8 +14,8 @@ from sc_lora_models import bits, disturb, factors, plain, started, steps, traine
 from transformers import Trainer, TrainingArguments
 
 from retain import load_adapter
-from retain.hf.starts import note_of
-from retain.hf.twin import TwinDown
+from retain.hf.adapters.initialise import note_of
+from retain.hf.adapters.residual_lora import ResidualDown
 
 FRESH = """
 import sys, torch
@@ -101,7 +101,7 @@ def test_the_start_comes_back_from_a_and_its_distance_to_the_bit():
     values = torch.arange(0x3E00, 0x4000, dtype=torch.int16).view(torch.bfloat16)
     start, delta = torch.meshgrid(torch.cat([values, -values]), values, indexing="ij")
     whole = start + delta
-    found, moved = TwinDown.parted(torch.cat([delta, whole]))
+    found, moved = ResidualDown.parted(torch.cat([delta, whole]))
     assert torch.equal(moved, delta)
     assert torch.equal(found + delta, whole)
 

@@ -14,9 +14,9 @@ from sc_lora_models import DTYPES, STARTS, R, bits, disturb, plain, started, tra
 from transformers import AutoModelForCausalLM
 
 from retain import InputError, load_adapter
-from retain.hf.base_weight import as_matrix
-from retain.hf.starts import note_of
-from retain.hf.twin import twin_layers
+from retain.hf.adapters.initialise import note_of
+from retain.hf.adapters.residual_lora import residual_layers
+from retain.hf.tuners.base_weight import as_matrix
 
 FRESH = """
 import sys
@@ -100,7 +100,7 @@ def test_the_configuration_is_that_of_a_plain_lora_of_twice_the_rank(saved, arch
 def test_the_files_hold_the_factors_of_one_rank_and_nothing_else(saved):
     folder, model = saved
     weights = load_file(folder / "adapter_model.safetensors")
-    for key, layer in twin_layers(model, "default").items():
+    for key, layer in residual_layers(model, "default").items():
         down, up = layer.lora_A["default"], layer.lora_B["default"]
         A, B = weights.pop(f"{key}.lora_A.weight"), weights.pop(f"{key}.lora_B.weight")
         assert A.shape == (2 * R, layer.in_features)

@@ -10,9 +10,9 @@ from contract_models import ARCHITECTURES, BY_NAME, adapted, logits, same_bits
 from peft import LoraConfig, PeftModel
 from sc_lora_models import bits, disturb, plain, started, trained
 
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
 from retain.errors import InputError
-from retain.hf.twin import twin_layers
+from retain.hf.adapters.residual_lora import residual_layers
 
 PAIRS = {"two": (started, started), "before an ordinary one": (started, plain), "after one": (plain, started)}
 COMBINATIONS = [("two", name) for name in ARCHITECTURES]
@@ -99,7 +99,7 @@ def test_switching_and_deleting(pair, architecture):
     assert all(".first." in name for name in trained(pair))
     pair.delete_adapter("first")
     assert not any(".first." in name for name in pair.state_dict())
-    assert not twin_layers(pair, "first")
+    assert not residual_layers(pair, "first")
     pair.set_adapter("second")
     assert torch.equal(logits(pair, batch), second)
 
@@ -110,7 +110,7 @@ def test_a_deleted_adapters_name_can_be_used_again(llama):
     model.delete_adapter("second")
     model = plain(llama, onto=model, adapter="second")
     assert torch.equal(logits(model, llama.batch()), logits(llama.make(), llama.batch()))
-    assert not twin_layers(model, "second")
+    assert not residual_layers(model, "second")
     model.delete_adapter("first")
     model = started(llama, onto=model, adapter="first")
     assert torch.equal(logits(model, llama.batch()), logits(llama.make(), llama.batch()))
@@ -166,7 +166,7 @@ def test_each_is_saved_as_what_it_is(pair, architecture, tmp_path):
     for name in ("first", "second"):
         loaded = PeftModel.from_pretrained(architecture.make(), tmp_path / name).eval()
         torch.testing.assert_close(logits(loaded, batch), alone(pair, name, batch), rtol=0, atol=1e-6)
-        assert (tmp_path / name / "retain_start.json").exists() == bool(twin_layers(pair, name))
+        assert (tmp_path / name / "retain_start.json").exists() == bool(residual_layers(pair, name))
 
 
 def test_it_is_refused_beside_another_method(method, llama):
@@ -190,7 +190,7 @@ def failing(model, error):
         yield {"input_ids": torch.arange(2, 10).view(1, 8)}
         raise error
 
-    return sc_lora(model, ScLoraConfig(r=2), learn=batches(), keep=batches(), adapter_name="second")
+    return sc_lora(model, SCLoRAConfig(r=2), learn=batches(), keep=batches(), adapter_name="second")
 
 
 def without_memory(*_):
@@ -198,7 +198,7 @@ def without_memory(*_):
 
 
 def test_a_failed_second_adapter_leaves_the_first(llama, monkeypatch):
-    from retain.hf import starts
+    from retain.hf.adapters import initialise as starts
 
     for one in (started, plain):
         model = one(llama, adapter="first")
@@ -209,7 +209,7 @@ def test_a_failed_second_adapter_leaves_the_first(llama, monkeypatch):
         with pytest.raises(KeyError):
             failing(model, KeyError())
         with monkeypatch.context() as patched:
-            patched.setattr(starts, "make_twin", without_memory)
+            patched.setattr(starts, "make_residual", without_memory)
             with pytest.raises(MemoryError):
                 started(llama, onto=model, adapter="second")
         assert list(model.peft_config) == ["first"]

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from sc_lora_models import disturb, factors, keep_batch, learn_batch, started, trained
 from transformers import AutoModelForCausalLM
 
-from retain import ScLoraConfig, load_adapter, sc_lora
+from retain import SCLoRAConfig, load_adapter, sc_lora
 
 ON_DISK = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
 ON_DISK |= {"model.rotary_emb": "cpu", "lm_head": "cpu"}
@@ -81,11 +81,11 @@ def offloaded(llama, tmp_path, monkeypatch):
 
 def test_a_fresh_adapter_on_a_base_that_is_partly_on_disk(llama, offloaded):
     batches = {"learn": [learn_batch(llama)], "keep": [keep_batch(llama)]}
-    model = sc_lora(offloaded(), ScLoraConfig(r=2), **batches).eval()
+    model = sc_lora(offloaded(), SCLoRAConfig(r=2), **batches).eval()
     assert torch.equal(logits(model, llama.batch()), logits(llama.make(), llama.batch()))
     assert not any(parameter.is_meta for parameter in trained(model).values())
     assert model.base_model.model.model.layers[1].self_attn.q_proj.weight.is_meta
-    whole = sc_lora(llama.make(), ScLoraConfig(r=2), **batches).eval()
+    whole = sc_lora(llama.make(), SCLoRAConfig(r=2), **batches).eval()
     disturb(model)
     disturb(whole)
     assert torch.equal(logits(model, llama.batch()), logits(whole, llama.batch()))
@@ -94,14 +94,14 @@ def test_a_fresh_adapter_on_a_base_that_is_partly_on_disk(llama, offloaded):
 @pytest.mark.parametrize("start", ["lora-null", "milora"])
 def test_the_relatives_start_on_a_base_that_is_partly_on_disk(llama, offloaded, start):
     batches = {"learn": [learn_batch(llama)], "keep": [keep_batch(llama)]}
-    model, whole = sc_lora(offloaded(), ScLoraConfig(r=2, start=start), **batches), started(llama, start=start)
+    model, whole = sc_lora(offloaded(), SCLoRAConfig(r=2, start=start), **batches), started(llama, start=start)
     for adapter in (model, whole):
         disturb(adapter)
     torch.testing.assert_close(logits(model.eval(), llama.batch()), logits(whole, llama.batch()), rtol=0, atol=1e-6)
 
 
 def test_merging_and_unmerging_on_a_base_that_is_partly_on_disk(llama, offloaded):
-    model = sc_lora(offloaded(), ScLoraConfig(r=2, start="milora")).eval()
+    model = sc_lora(offloaded(), SCLoRAConfig(r=2, start="milora")).eval()
     disturb(model)
     expected = logits(model, llama.batch())
     model.merge_adapter()

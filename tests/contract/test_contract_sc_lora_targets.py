@@ -8,37 +8,37 @@ from peft.tuners.lora import LoraLayer
 from sc_lora_models import bits, disturb, keep_batch, learn_batch, plain, started, trained
 from torch import nn
 
-from retain import ScLoraConfig, load_adapter, sc_lora
+from retain import SCLoRAConfig, load_adapter, sc_lora
+from retain.activations import collect
 from retain.errors import InputError, TargetError
-from retain.hf import starts
-from retain.hf.twin import twin_layers
-from retain.statistics import collect
+from retain.hf.adapters import initialise as starts
+from retain.hf.adapters.residual_lora import residual_layers
 
 
 def ends(model):
-    return {key.rpartition(".")[2] for key in twin_layers(model, "default")}
+    return {key.rpartition(".")[2] for key in residual_layers(model, "default")}
 
 
 def test_all_linear_takes_every_linear_layer_but_the_head(llama):
     model = started(llama)
     assert ends(model) == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-    assert len(twin_layers(model, "default")) == 14
+    assert len(residual_layers(model, "default")) == 14
 
 
 def test_names_expressions_and_exclusions(llama):
     assert ends(started(llama, target_modules=["q_proj", "up_proj"])) == {"q_proj", "up_proj"}
     assert "down_proj" not in ends(started(llama, exclude_modules=["down_proj"]))
     model = started(llama, target_modules=r".*layers\.1\..*(q|v)_proj")
-    names = {key.removeprefix("base_model.model.model.layers.") for key in twin_layers(model, "default")}
+    names = {key.removeprefix("base_model.model.model.layers.") for key in residual_layers(model, "default")}
     assert names == {"1.self_attn.q_proj", "1.self_attn.v_proj"}
     model = started(llama, target_modules=["q_proj"], layers_to_transform=[1], layers_pattern="layers")
-    assert [key.partition("layers.")[2] for key in twin_layers(model, "default")] == ["1.self_attn.q_proj"]
+    assert [key.partition("layers.")[2] for key in residual_layers(model, "default")] == ["1.self_attn.q_proj"]
 
 
 def test_a_tied_head_starts_and_trains_with_its_embedding_untouched(gpt2):
     base = gpt2.make()
     before, expected = bits(base), logits(base, gpt2.batch())
-    config = ScLoraConfig(r=2, target_modules=["lm_head"])
+    config = SCLoRAConfig(r=2, target_modules=["lm_head"])
     model = sc_lora(base, config, learn=[learn_batch(gpt2)], keep=[keep_batch(gpt2)])
     assert torch.equal(logits(model.eval(), gpt2.batch()), expected)
     model(**gpt2.batch()).loss.backward()
@@ -94,7 +94,7 @@ def attempt(model, *, learn=(BATCH,), keep=(BATCH,), **fields):
     """What is raised, after a look at whether the model is what it was."""
     before, weights = state(model), {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises((InputError, ValueError, KeyError, MemoryError)) as caught:
-        sc_lora(model, ScLoraConfig(**{"r": 2, **fields}), learn=learn, keep=keep)
+        sc_lora(model, SCLoRAConfig(**{"r": 2, **fields}), learn=learn, keep=keep)
     assert state(model) == before
     assert same_bits(model.state_dict(), weights)
     return caught.value
@@ -104,7 +104,7 @@ def attempt(model, *, learn=(BATCH,), keep=(BATCH,), **fields):
     ("target", "reason"),
     [
         ("words", r"words: an embedding looks up token ids"),
-        ("picture", r"picture: a Conv2d is not a linear layer"),
+        ("image", r"image: a Conv2d is not a linear layer"),
         ("attention", r"attention: nn.MultiheadAttention reads its weights"),
         ("attention.out_proj", r"attention.out_proj: nn.MultiheadAttention reads"),
         ("norm", r"norm: a LayerNorm is not a linear layer"),
@@ -122,7 +122,7 @@ def test_a_name_that_matches_nothing_is_told_what_there_is():
 
 
 def test_all_unsupported_targets_are_named_before_anything_is_changed():
-    assert len(attempt(Odd(), target_modules=["linear", "words", "picture"]).problems) == 2
+    assert len(attempt(Odd(), target_modules=["linear", "words", "image"]).problems) == 2
 
 
 @pytest.mark.parametrize("start", ["sc-lora", "milora"])
@@ -152,8 +152,8 @@ def test_data_that_break_midway_leave_the_model_as_it_was(part):
 def test_statistics_that_do_not_fit_leave_the_model_as_it_was():
     other = Odd()
     other.linear.weight.data += 1
-    foreign = collect(other, [BATCH], targets={"target_modules": ["linear"]})
-    assert "another model" in str(attempt(Odd(), learn=foreign, target_modules=["linear"]))
+    harness = collect(other, [BATCH], targets={"target_modules": ["linear"]})
+    assert "another model" in str(attempt(Odd(), learn=harness, target_modules=["linear"]))
     model = Odd()
     narrow = collect(model, [BATCH], targets={"target_modules": ["linear"]})
     assert "narrow" in str(attempt(model, keep=narrow, target_modules=["linear", "narrow"]))
@@ -170,7 +170,7 @@ def without_memory(*_):
 
 
 def test_a_failure_while_the_adapter_is_put_on_leaves_the_model_as_it_was(monkeypatch):
-    monkeypatch.setattr(starts, "make_twin", without_memory)
+    monkeypatch.setattr(starts, "make_residual", without_memory)
     attempt(Odd().train(), start="milora", target_modules=["linear", "narrow"])
 
 
@@ -179,7 +179,7 @@ def test_a_failure_beside_other_adapters_leaves_them_active_and_trainable(llama,
     disturb(model, "first")
     model.base_model.set_adapter(["second", "first"])
     before, expected, names = state(model), logits(model, llama.batch()), set(trained(model))
-    monkeypatch.setattr(starts, "make_twin", without_memory)
+    monkeypatch.setattr(starts, "make_residual", without_memory)
     with pytest.raises(MemoryError):
         started(llama, onto=model, adapter="third")
     assert state(model) == before

@@ -10,7 +10,7 @@ from contract_models import adapted, disturb, logits, make_config
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from retain.fast import plain
+from retain.kernels import plain
 
 ON_DISK = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
 ON_DISK |= {"model.rotary_emb": "cpu", "lm_head": "cpu"}

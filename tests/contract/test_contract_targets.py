@@ -135,7 +135,7 @@ class Odd(nn.Module):
     ("target", "reason"),
     [
         ("words", r"words: an embedding looks up token ids.*exclude_modules"),
-        ("picture", r"picture: a Conv2d is not a linear layer.*exclude_modules"),
+        ("image", r"image: a Conv2d is not a linear layer.*exclude_modules"),
         ("attention", r"attention: nn.MultiheadAttention reads its weights.*separate q, k, v"),
         ("attention.out_proj", r"attention\.out_proj: nn.MultiheadAttention reads"),
         ("norm", r"norm: a LayerNorm is not a linear layer"),
@@ -153,7 +153,7 @@ def test_an_unsupported_target_is_named_with_the_cure(method, target, reason):
 def test_all_unsupported_targets_are_named_before_anything_is_changed(method):
     model = Odd()
     with pytest.raises(TargetError) as caught:
-        get_peft_model(model, make_config(method, target_modules=["linear", "words", "picture"]))
+        get_peft_model(model, make_config(method, target_modules=["linear", "words", "image"]))
     assert len(caught.value.problems) == 2
     assert type(model.linear) is nn.Linear
 

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,13 +20,10 @@ from threading import Thread
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "report"))
-
 from full_samples import full_run, judgement, withheld_items
 from report_samples import items, judged, sample_run
-
+from retain.records.items import write_items
 from retain.report.write import write_comparison, write_run_report
-from retain.results import write_items
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on PATH")

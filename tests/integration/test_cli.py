@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from retain.cli.main import main
-from retain.fast import low_rank
-from retain.results import read_items, read_result
+from retain.kernels import low_rank
+from retain.records.items import read_items
+from retain.records.result import read_result
 from tiny import make_llama, write_jsonl
 
 PARTS = ("adapter/adapter_model.safetensors", "result.json", "items.jsonl", "report.md", "report.html", "plot.png")
@@ -28,7 +29,7 @@ def flags(tiny_folder, tiny_data, tmp_path):
         return [
             "--model", str(tiny_folder),
             "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
-            "--keep", str(tiny_data / "letters.jsonl"), "--reference", str(tiny_data / "text.txt"),
+            "--keep", str(tiny_data / "letters.jsonl"), "--held-out-text", str(tiny_data / "text.txt"),
             "--output", str(tmp_path / output),
             "--max-steps", "4", "--generate", "4", "--max-new-tokens", "4", *more,
         ]  # fmt: skip
@@ -76,8 +77,8 @@ def test_flags_alone_tune_and_report(flags, tmp_path, capsys):
     assert result.drift.kl_nats_per_token > 0
     assert result.parameters.trainable < result.parameters.total
     assert result.parameters.adapter_bytes == (folder / PARTS[0]).stat().st_size
-    assert set(result.provenance.data_hashes) == {"train", "test", "keep:letters", "reference"}
-    assert {item.part for item in read_items(folder / "items.jsonl")} == {"task", "keep", "reference"}
+    assert set(result.provenance.data_hashes) == {"train", "test", "keep:letters", "held_out_text"}
+    assert {item.part for item in read_items(folder / "items.jsonl")} == {"task", "keep", "held-out"}
     out = capsys.readouterr().out
     assert "letters" in out
     assert "report.html" in out
@@ -124,7 +125,7 @@ assert any("lorfa_B" in name and bool(p.abs().sum() > 0) for name, p in model.na
         ("full", ("--learning-rate", "1e-3")),
     ],
 )
-def test_rivals_and_full_tuning_run_in_the_same_way(method, more, flags, tmp_path):
+def test_peft_methods_and_full_tuning_run_in_the_same_way(method, more, flags, tmp_path):
     assert main(["tune", *flags("--method", method, *more)]) == 0
     result = read_result(tmp_path / "run" / "result.json")
     assert result.method.name == method
@@ -153,7 +154,7 @@ def test_a_comparison_is_one_table_and_one_plot_and_is_not_done_twice(flags, tmp
 
 
 def test_an_interrupted_run_goes_on(flags, tmp_path, monkeypatch):
-    from retain.workflow import tune as job
+    from retain.jobs import tune as job
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -191,7 +192,7 @@ def test_what_was_trained_elsewhere_is_measured_alike(flags, tiny_folder, tiny_d
     command = [
         "measure", "--model", str(tiny_folder), "--tuned", str(tmp_path / "run" / "adapter"),
         "--test", str(tiny_data / "test.jsonl"), "--keep", str(tiny_data / "letters.jsonl"),
-        "--reference", str(tiny_data / "text.txt"), "--output", str(tmp_path / "measured"),
+        "--held-out-text", str(tiny_data / "text.txt"), "--output", str(tmp_path / "measured"),
         "--generate", "4", "--max-new-tokens", "4",
     ]  # fmt: skip
     assert main(command) == 0
@@ -211,7 +212,7 @@ def test_all_problems_are_told_at_once_and_nothing_is_written(verb, flags, tiny_
     write_jsonl(tmp_path / "range.jsonl", [{"question": "q", "choices": ["a", "b"], "answer": 5}])
     command = flags("--train", str(tmp_path / "bad.jsonl"), "--keep", str(tmp_path / "range.jsonl"))
     methods = ["--methods", "lorra,vefa"] if verb == "compare" else ["--method", "lorra"]
-    assert main([verb, *command, *methods, "--reference", "missing.txt", "--training.bogus", "1"]) == 2
+    assert main([verb, *command, *methods, "--held-out-text", "missing.txt", "--training.bogus", "1"]) == 2
     told = capsys.readouterr().err
     for part in ("line 2", "line 3", "answer is 5", "missing.txt", "lorra", "lora", "bogus"):
         assert part in told
@@ -332,6 +333,6 @@ def test_wrong_flags_are_exit_code_2(capsys):
 def test_a_record_keeps_to_its_schema(flags, tmp_path):
     assert main(["tune", *flags()]) == 0
     record = json.loads(Path(tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
-    assert record["schema"] == "retain.result/1"
+    assert record["schema"] == "retain.result/2"
     for field in ("model", "method", "seed", "parameters", "task", "keep", "drift", "cost", "provenance"):
         assert field in record

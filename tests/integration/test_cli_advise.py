@@ -1,18 +1,16 @@
-"""A pilot from the command line: chooses within the limit, leaves the base alone, resumes, is bounded. Tiny models."""
+"""A sweep from the command line: chooses within the limit, leaves the base alone, resumes, is bounded. Tiny models."""
 
 import random
 
 import pytest
-import torch
 import yaml
 
 from retain.cli.main import main
-from retain.recipe import AdviseRecipe, Recipe, load_recipe
-from retain.report.pilot import Pilot
-from retain.workflow import advise as advising
-from retain.workflow import pilot
-from retain.workflow.seal import Seal
-from tiny import WORDS, make_bert, make_llama, make_text_tokenizer, write_jsonl
+from retain.jobs.sweep import advise as advising
+from retain.jobs.sweep import bench as sweep
+from retain.recipe import Recipe, load_recipe
+from retain.records.sweep_record import SweepRecord
+from tiny import WORDS, make_bert, make_text_tokenizer, write_jsonl
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def flags(tiny_folder, tiny_data, tmp_path):
         return [
             "advise", "--model", str(tiny_folder), "--train", str(tiny_data / "train.jsonl"),
             "--test", str(tiny_data / "test.jsonl"), "--calibrate-keep", str(path), "--output", str(tmp_path / output),
-            "--methods", "lora", "--learning-rates", "0.003,0.03", "--pilot-steps", "4", "--pilot-items", "8",
+            "--methods", "lora", "--learning-rates", "0.003,0.03", "--sweep-steps", "4", "--sweep-items", "8",
             "--max-length", "64", "--generate", "0", "--drift", "false", *more,
         ]  # fmt: skip
 
@@ -34,26 +32,26 @@ def flags(tiny_folder, tiny_data, tmp_path):
 
 
 def read(folder):
-    return Pilot.model_validate_json((folder / "advice.json").read_text(encoding="utf-8"))
+    return SweepRecord.model_validate_json((folder / "advice.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def counted(monkeypatch):
     """How often a candidate is trained, and whether the base was bit-equal when each was done."""
     done, seals = [], []
-    made, train = pilot.Seal, pilot.train
+    made, train = sweep.Seal, sweep.train
 
     def sealed(base):
         seals.append(made(base))
         return seals[-1]
 
-    def learn(model, lessons, run, *rest):
-        found = train(model, lessons, run, *rest)
+    def learn(model, training_set, run, *rest):
+        found = train(model, training_set, run, *rest)
         done.append((run.method_name, run.rate, run.replay or 0.0, seals[-1].holds()))
         return found
 
-    monkeypatch.setattr(pilot, "Seal", sealed)
-    monkeypatch.setattr(pilot, "train", learn)
+    monkeypatch.setattr(sweep, "Seal", sealed)
+    monkeypatch.setattr(sweep, "train", learn)
     return done
 
 
@@ -63,14 +61,19 @@ def test_chooses_within_the_limit_and_writes_a_recipe(flags, tmp_path, counted, 
     assert [one[:3] for one in counted[:2]] == [("lora", 0.03, 0.0), ("lora", 0.003, 0.0)]
     assert [one[2] for one in counted[2:]] == [0.25]
     assert all(one[3] for one in counted)
-    free = [(point.gain, trial, point) for trial in found.trials for point in trial.points if point.kl <= 0.1]
+    free = [
+        (point.gain, candidate, point)
+        for candidate in found.candidates
+        for point in candidate.points
+        if point.kl <= 0.1
+    ]
     assert found.best_point.gain == max(gain for gain, _, _ in free)
     assert not found.limit_stated
     assert found.base_loss - found.best_point.loss == pytest.approx(found.best_point.gain)
-    for trial in found.trials:
-        half, whole = trial.points
+    for candidate in found.candidates:
+        half, whole = candidate.points
         assert 0 < half.kl < whole.kl
-        assert trial.step_seconds > 0
+        assert candidate.step_seconds > 0
     told = (tmp_path / "advice" / "advice.md").read_text(encoding="utf-8")
     assert "a start and not evidence" in told
     assert "default of 0.1 nats was used" in told
@@ -80,7 +83,7 @@ def test_chooses_within_the_limit_and_writes_a_recipe(flags, tmp_path, counted, 
 def test_a_limit_of_the_budget_counts(flags, tmp_path, monkeypatch):
     main(flags("--replays", "0"))
     first = read(tmp_path / "advice")
-    by_rate = {trial.learning_rate: trial for trial in first.trials}
+    by_rate = {candidate.learning_rate: candidate for candidate in first.candidates}
     low, high = by_rate[0.003].points[1], by_rate[0.03].points[0]
     assert low.kl < high.kl
     assert low.gain < high.gain
@@ -88,16 +91,16 @@ def test_a_limit_of_the_budget_counts(flags, tmp_path, monkeypatch):
     main(flags("--replays", "0"))
     second = read(tmp_path / "advice")
     assert second.best.learning_rate == 0.003
-    assert second.trials == first.trials  # read again, not trained again: even the times are equal
+    assert second.candidates == first.candidates  # read again, not trained again: even the times are equal
     advice = yaml.safe_load((tmp_path / "advice" / "advice.yaml").read_text(encoding="utf-8"))
     assert (advice["method"], advice["learning_rate"]) == ({"name": "lora"}, 0.003)
-    assert not advice.keys() & {"pilot_steps", "methods", "learning_rates", "replays", "replay"}
+    assert not advice.keys() & {"sweep_steps", "methods", "learning_rates", "replays", "replay"}
     recipe = load_recipe(Recipe, str(tmp_path / "advice" / "advice.yaml"), {})
     assert recipe.max_length == 64
 
 
 def test_the_bound_of_time_holds_and_the_same_command_goes_on(flags, tmp_path, counted, capsys):
-    little = flags("--pilot-minutes", "0.000001", "--replays", "0")
+    little = flags("--sweep-minutes", "0.000001", "--replays", "0")
     assert main(little) == 0
     assert len(counted) == 1
     first = read(tmp_path / "advice")
@@ -106,18 +109,18 @@ def test_the_bound_of_time_holds_and_the_same_command_goes_on(flags, tmp_path, c
     assert main(little) == 0
     assert [one[1] for one in counted] == [0.03, 0.003]
     second = read(tmp_path / "advice")
-    assert second.trials[0] == first.trials[0]
+    assert second.candidates[0] == first.candidates[0]
     assert not second.untried
 
 
 def test_an_adapter_used_again_is_a_fresh_one(flags, tmp_path):
     """The second rate of a method gives the very numbers that it gives alone, on a base of its own."""
-    main(flags("--replays", "0", "--pilot-steps", "3"))
-    both = {trial.learning_rate: trial for trial in read(tmp_path / "advice").trials}
-    alone = flags("--replays", "0", "--pilot-steps", "3", output="alone")
+    main(flags("--replays", "0", "--sweep-steps", "3"))
+    both = {candidate.learning_rate: candidate for candidate in read(tmp_path / "advice").candidates}
+    alone = flags("--replays", "0", "--sweep-steps", "3", output="alone")
     alone[alone.index("--learning-rates") + 1] = "0.003,0.9"
     main(alone)
-    again = next(t for t in read(tmp_path / "alone").trials if t.learning_rate == 0.003)
+    again = next(t for t in read(tmp_path / "alone").candidates if t.learning_rate == 0.003)
     assert again.points == both[0.003].points
 
 
@@ -136,13 +139,15 @@ def test_a_classifier(tmp_path):
         "advise", "--model", str(tmp_path / "bert"), "--train", str(tmp_path / "train.jsonl"),
         "--test", str(tmp_path / "test.jsonl"), "--calibrate-keep", str(tmp_path / "keep.jsonl"),
         "--output", str(tmp_path / "out"), "--methods", "lora,sc-lora", "--rank", "2", "--learning-rates", "0.001,0.01",
-        "--pilot-steps", "3", "--pilot-items", "8", "--max-length", "60", "--drift", "false",
+        "--sweep-steps", "3", "--sweep-items", "8", "--max-length", "60", "--drift", "false",
     ]  # fmt: skip
     assert main(said) == 0
     found = read(tmp_path / "out")
     assert found.unit == "nats per item"
-    assert [trial.method for trial in found.trials] == ["lora", "sc-lora", "lora", "sc-lora"]
-    assert all(0 <= point.accuracy <= 1 and point.kl > 0 for trial in found.trials for point in trial.points)
+    assert [candidate.method for candidate in found.candidates] == ["lora", "sc-lora", "lora", "sc-lora"]
+    assert all(
+        0 <= point.accuracy <= 1 and point.kl > 0 for candidate in found.candidates for point in candidate.points
+    )
     assert any("only language models can replay" in note for note in found.notes)
     assert load_recipe(Recipe, str(tmp_path / "out" / "advice.yaml"), {}).method_name == found.best.method
 
@@ -156,35 +161,3 @@ def test_problems_are_told_at_once_before_anything_is_trained(flags, tmp_path, c
     assert "name an adapter" in capsys.readouterr().err
     assert not counted
     assert not (tmp_path / "advice").exists()
-
-
-def test_a_seal_sees_any_bit():
-    model = make_llama()
-    seal = Seal(model)
-    assert seal.holds(model)
-    weight = model.model.layers[0].mlp.up_proj.weight
-    with torch.no_grad():
-        weight.view(torch.int32)[3, 4] ^= 1
-    assert not seal.holds()
-    with torch.no_grad():
-        weight.view(torch.int32)[3, 4] ^= 1
-    assert seal.holds(model)
-    model.model.layers[0].mlp.up_proj.weight = torch.nn.Parameter(weight.detach().clone())
-    assert not seal.holds(model)
-
-
-def test_which_candidates_a_recipe_makes():
-    base = {"model": "m", "train": "t", "test": "s", "output": "o"}
-    usual = AdviseRecipe(**base)
-    assert [(run.method_name, run.rate) for run in usual.runs()] == [
-        ("lora", 5e-4), ("sc-lora", 1e-4), ("vefa", 3e-3), ("lora", 1.7e-4), ("lora", 1.5e-3),
-        ("sc-lora", 3.3e-5), ("sc-lora", 3e-4), ("vefa", 1e-3), ("vefa", 9e-3),
-    ]  # fmt: skip
-    own = AdviseRecipe(**base, method={"name": "lora", "lora_alpha": 4}, learning_rate=6e-3)
-    assert own.runs()[0].method_fields == {"lora_alpha": 4}
-    assert own.rates_of("lora") == [2e-3, 6e-3, 1.8e-2]
-    assert own.rates_of("vefa") == [1e-3, 3e-3, 9e-3]
-    other = AdviseRecipe(**base, method="ia3")
-    assert [entry["name"] for entry in other.piloted] == ["lora", "sc-lora", "vefa", "ia3"]
-    listed = AdviseRecipe(**base, methods=("lora", "full"), learning_rates={"lora": [1e-2, 1e-3], "full": [1e-5]})
-    assert [(run.method_name, run.rate) for run in listed.runs()] == [("lora", 1e-2), ("lora", 1e-3)]

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from retain.activations import load
 from retain.cli.main import main
-from retain.hf.load import load_adapter
-from retain.results import read_result
-from retain.statistics import load
+from retain.hf.adapters.load import load_adapter
+from retain.records.result import read_result
 from tiny import make_llama, write_jsonl
 
 PLAIN = """
@@ -39,7 +39,7 @@ def flags(tiny_folder, tiny_data, tmp_path):
         return [
             "--model", str(tiny_folder),
             "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
-            "--keep", str(tiny_data / "letters.jsonl"), "--reference", str(tiny_data / "text.txt"),
+            "--keep", str(tiny_data / "letters.jsonl"), "--held-out-text", str(tiny_data / "text.txt"),
             "--output", str(tmp_path / output), "--calibrate-tokens", "200", "--calibrate-batch-size", "4", *more,
         ]  # fmt: skip
 
@@ -161,7 +161,7 @@ def test_text_that_is_measured_may_not_be_calibrated_on(flags, tiny_data, tmp_pa
     path = write_jsonl(tmp_path / "leak.jsonl", [{"text": "a b c"}, {"text": f"before {question * 4} after"}])
     assert main(["tune", *flags("--method", "sc-lora", "--calibrate-keep", str(path), *SHORT)]) == 2
     found = capsys.readouterr().err
-    assert "1 of 2 passages hold what is measured" in found
+    assert "1 of 2 texts hold what is measured" in found
 
 
 def test_statistics_of_another_model_are_refused(flags, kept, tmp_path, capsys):

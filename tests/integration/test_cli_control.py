@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 
 from retain.cli.main import main
-from retain.results import read_result
+from retain.records.result import read_result
 from tiny import make_llama, write_jsonl
 
 
@@ -25,7 +25,7 @@ def questions(tmp_path):
 
 @pytest.fixture
 def text(tmp_path):
-    """Reference text in paragraphs enough to be parted."""
+    """Held-out text in paragraphs enough to be parted."""
     path = tmp_path / "long.txt"
     words = [f"word{n % 30} {'abcdefghijklmnopqrstuvwxyz'[n % 26]}" for n in range(7000)]
     path.write_text("\n\n".join(" ".join(words[i : i + 60]) for i in range(0, 7000, 60)), encoding="utf-8")
@@ -40,9 +40,9 @@ def flags(tiny_folder, tiny_data, questions, text, tmp_path):
         return [
             "--model", str(tiny_folder), "--method", method, "--learning-rate", rate,
             "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
-            "--keep", str(questions), "--reference", str(text), "--output", str(tmp_path / output),
+            "--keep", str(questions), "--held-out-text", str(text), "--output", str(tmp_path / output),
             "--max-steps", "4", "--generate", "0", "--drift", "false", "--max-length", "64",
-            "--reference-tokens", "4096", *more,
+            "--held-out-tokens", "4096", *more,
         ]  # fmt: skip
 
     return make
@@ -57,10 +57,10 @@ def weights(folder):
 def test_a_loose_budget_delivers_all_that_was_trained(flags, tmp_path):
     assert main(["tune", *flags("--budget", "pairs:60", "--budget", "kl:5")]) == 0
     result = read_result(tmp_path / "run" / "result.json")
-    assert result.dial.alpha == 1
+    assert result.scaling.alpha == 1
     assert {one.name: one.kept for one in result.budget} == {"pairs": True, "kl": True}
     assert all(one.bound <= one.limit for one in result.budget)
-    assert result.cost.dial_seconds > 0
+    assert result.cost.scaling_seconds > 0
     assert not (tmp_path / "run" / "trained").exists()
     control = next(one.n for one in result.budget if one.name == "pairs")
     reported = next(score.n for score in result.keep if score.name == "pairs")
@@ -75,10 +75,10 @@ def test_a_tight_budget_scales_the_adapter_back(flags, tmp_path, method, tiny_fo
     assert main(["tune", *flags("--alphas", "0.05,1", "--budget", "kl:0.005", *more, method=method, rate=rate)]) == 0
     folder = tmp_path / "run"
     result = read_result(folder / "result.json")
-    assert result.dial.alpha == 0.05
+    assert result.scaling.alpha == 0.05
     assert result.budget[0].bound <= 0.005
-    assert [point.kept for point in result.dial.curve if point.part == "reference"] == [True, False]
-    assert result.dial.note.startswith("More of the update, α = 1, was not delivered. kl: could not be shown")
+    assert [point.kept for point in result.scaling.curve if point.part == "held-out"] == [True, False]
+    assert result.scaling.note.startswith("More of the update, α = 1, was not delivered. kl: could not be shown")
     whole, part = weights(folder / "trained"), weights(folder / "adapter")
     assert whole.keys() == part.keys()
     assert any(not torch.equal(whole[name], part[name]) for name in whole)
@@ -97,7 +97,7 @@ def test_an_impossible_budget_delivers_nothing_and_says_so(flags, tmp_path, caps
     assert not (folder / "adapter").exists()
     assert (folder / "trained" / "adapter_model.safetensors").exists()
     result = read_result(folder / "result.json")
-    assert result.dial.alpha == 0
+    assert result.scaling.alpha == 0
     assert not result.budget[0].kept
     assert any("no adapter was delivered" in note for note in result.provenance.notes)
     assert "Budget not kept" in capsys.readouterr().out.replace("\n", " ")
@@ -111,16 +111,16 @@ def test_another_budget_trains_nothing_anew(flags, tmp_path):
     assert (folder / "training.json").stat().st_mtime_ns == began
     now = weights(folder / "adapter")
     assert all(torch.equal(first[name], now[name]) for name in first)
-    assert read_result(folder / "result.json").dial.alpha == 1
+    assert read_result(folder / "result.json").scaling.alpha == 1
 
 
 def test_problems_of_a_budget_are_told_before_training(flags, tmp_path, capsys):
-    assert main(["tune", *flags("--budget", "pairs:1", "cats:3", "--anchor", "budget")]) == 2
+    assert main(["tune", *flags("--budget", "pairs:1", "cats:3", "--kl-weight", "budget")]) == 2
     told = capsys.readouterr().err
-    assert "anchor: budget needs a limit of kl" in told
+    assert "KL penalty: budget needs a limit of kl" in told
     assert main(["tune", *flags("--budget", "pairs:1", "cats:3")]) == 2
     told = capsys.readouterr().err
-    assert "there is no keep suite 'cats'" in told
+    assert "there is no retention suite 'cats'" in told
     assert "not even a model that lost nothing could be certified" in told
     assert main(["tune", *flags("--budget", "pairs")]) == 2
     assert "NAME:NUMBER" in capsys.readouterr().err
@@ -137,33 +137,36 @@ def test_check_says_what_a_promise_takes(flags, capsys):
 def test_means_act_on_the_training(flags, tmp_path):
     words = [f"word{(7 * n) % 30} {'abcdefghijklmnopqrstuvwxyz'[(11 * n) % 26]}" for n in range(1200)]
     kept = [{"text": " ".join(words[i : i + 20])} for i in range(0, 1200, 20)]
-    common = ("--calibrate-keep", str(write_jsonl(tmp_path / "kept.jsonl", kept)), "--watch", "--max-steps", "10")
+    common = ("--calibrate-keep", str(write_jsonl(tmp_path / "kept.jsonl", kept)), "--kl-monitor", "--max-steps", "10")
     main(["tune", *flags(*common, output="free", rate="0.05")])
-    main(["tune", *flags("--anchor", "100", *common, output="anchored", rate="0.05")])
+    main(["tune", *flags("--kl-weight", "100", *common, output="trained with the KL penalty", rate="0.05")])
     main(["tune", *flags("--update-limit", "0.001", *common, output="small", rate="0.05")])
     main(["tune", *flags("--replay", "0.5", *common, output="replayed", rate="0.05")])
-    found = {name: read_result(tmp_path / name / "result.json") for name in ("free", "anchored", "small", "replayed")}
+    found = {
+        name: read_result(tmp_path / name / "result.json")
+        for name in ("free", "trained with the KL penalty", "small", "replayed")
+    }
     kl = {name: result.drift.kl_nats_per_token for name, result in found.items()}
-    assert kl["anchored"] < 0.8 * kl["free"]
+    assert kl["trained with the KL penalty"] < 0.8 * kl["free"]
     assert kl["small"] < 0.7 * kl["free"]
     assert found["replayed"].training["replay"] == 0.5
-    assert any(point.kl_nats_per_token is not None for point in found["anchored"].curve)
+    assert any(point.kl_nats_per_token is not None for point in found["trained with the KL penalty"].curve)
 
 
-def test_dial_of_a_run_measures_and_writes(flags, tmp_path, capsys):
+def test_scaling_a_run_measures_and_writes(flags, tmp_path, capsys):
     assert main(["tune", *flags(rate="0.02")]) == 0
     run = tmp_path / "run"
-    assert main(["dial", str(run), "--alphas", "0.5,1"]) == 0
-    record = json.loads((run / "dial" / "dial.json").read_text(encoding="utf-8"))
-    assert {point["alpha"] for point in record["dial"]["curve"]} == {0.5, 1}
-    assert {point["part"] for point in record["dial"]["curve"]} == {"task", "keep", "reference"}
-    assert (run / "dial" / "dial.png").is_file()
-    assert not (run / "dial" / "adapter").exists()
-    assert main(["dial", str(run), "--alpha", "0.25", "--output", str(tmp_path / "quarter")]) == 0
+    assert main(["scale", str(run), "--alphas", "0.5,1"]) == 0
+    record = json.loads((run / "scaled" / "scaling.json").read_text(encoding="utf-8"))
+    assert {point["alpha"] for point in record["scaling"]["curve"]} == {0.5, 1}
+    assert {point["part"] for point in record["scaling"]["curve"]} == {"task", "keep", "held-out"}
+    assert (run / "scaled" / "scaling.png").is_file()
+    assert not (run / "scaled" / "adapter").exists()
+    assert main(["scale", str(run), "--alpha", "0.25", "--output", str(tmp_path / "quarter")]) == 0
     whole, part = weights(run / "adapter"), weights(tmp_path / "quarter" / "adapter")
     product = {name: whole[name] for name in whole if "lora_B" in name}
     assert all(torch.allclose(part[name], 0.25 * value, rtol=1e-6) for name, value in product.items())
-    assert main(["dial", str(run), "--budget", "kl:0.000001", "--alphas", "0.5,1"]) == 3
+    assert main(["scale", str(run), "--budget", "kl:0.000001", "--alphas", "0.5,1"]) == 3
     assert "Budget not kept" in capsys.readouterr().out.replace("\n", " ")
 
 
@@ -212,10 +215,10 @@ def test_a_recipe_that_goes_on_can_be_checked_first(flags, tmp_path, capsys):
 def test_a_setting_that_was_asked_for_is_not_called_kept(flags, tmp_path):
     assert main(["tune", *flags("--budget", "kl:5", rate="0.02")]) == 0
     run = tmp_path / "run"
-    assert main(["dial", str(run), "--alpha", "0.9"]) == 0
-    record = json.loads((run / "dial" / "dial.json").read_text(encoding="utf-8"))
-    assert record["dial"]["alpha"] == 0.9
+    assert main(["scale", str(run), "--alpha", "0.9"]) == 0
+    record = json.loads((run / "scaled" / "scaling.json").read_text(encoding="utf-8"))
+    assert record["scaling"]["alpha"] == 0.9
     assert record["budget"] == []
-    assert (run / "dial" / "adapter").is_dir()
-    assert main(["dial", str(run), "--budget", "kl:0.000001"]) == 3
-    assert not (run / "dial" / "adapter").exists(), "an adapter of an earlier call would be taken for the kept one"
+    assert (run / "scaled" / "adapter").is_dir()
+    assert main(["scale", str(run), "--budget", "kl:0.000001"]) == 3
+    assert not (run / "scaled" / "adapter").exists(), "an adapter of an earlier call would be taken for the kept one"

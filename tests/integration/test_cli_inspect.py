@@ -10,8 +10,8 @@ import pytest
 
 import retain
 from calibration import batches, sentences
+from retain.activations import collect
 from retain.cli.main import main
-from retain.statistics import collect
 from tiny import make_llama
 
 LEARN, KEEP = batches(sentences(40)), batches(sentences(40, seed=1))
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("run")
-    model = retain.sc_lora(make_llama(), retain.ScLoraConfig(r=2), learn=LEARN, keep=KEEP)
+    model = retain.sc_lora(make_llama(), retain.SCLoRAConfig(r=2), learn=LEARN, keep=KEEP)
     model.save_pretrained(made / "adapter")
     return made
 

@@ -70,7 +70,7 @@ def test_a_suite_whose_data_are_not_here_is_still_described(capsys):
 def test_ones_own_file_and_copy_are_described(capsys, tmp_path):
     write_jsonl(tmp_path / "rows.jsonl", [{"q": "Why?", "a": ["because"]}])
     (tmp_path / "own.yaml").write_text(
-        "suite: 1\nname: own\ntitle: Why\nkind: question\nsources: [{file: rows.jsonl}]\n"
+        "suite: 1\nname: own\ntitle: Why\ntask_type: question\nsources: [{file: rows.jsonl}]\n"
         "fields: {question: q, answers: a}\n",
         encoding="utf-8",
     )
@@ -84,7 +84,7 @@ def test_ones_own_file_and_copy_are_described(capsys, tmp_path):
 def test_an_unknown_name_and_a_wrong_file_are_told(tmp_path, capsys):
     with pytest.raises(InputError, match="did you mean capitals"):
         shown(capsys, "capitls")
-    (tmp_path / "bad.yaml").write_text("suite: 1\nkind: nothing\n", encoding="utf-8")
+    (tmp_path / "bad.yaml").write_text("suite: 1\ntask_type: nothing\n", encoding="utf-8")
     with pytest.raises(InputError) as found:
         shown(capsys, str(tmp_path / "bad.yaml"))
     assert len(found.value.problems) >= 3

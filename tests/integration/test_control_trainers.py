@@ -1,4 +1,4 @@
-"""An anchor, a limit and a watch in the trainers that people use, and in a loop of their own."""
+"""A KL penalty, a limit and a watch in the trainers that people use, and in a loop of their own."""
 
 import json
 from importlib.util import find_spec
@@ -11,10 +11,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from retain import VeFAConfig
-from retain.control.anchor import Anchor, text_batches
-from retain.control.limit_size import UpdateLimit
-from retain.control.replay import mix
-from retain.control.watch import Watch
+from retain.train.regularise.kl_monitor import KLMonitor
+from retain.train.regularise.kl_penalty import KLPenalty, text_batches
+from retain.train.regularise.replay import mix_replay
+from retain.train.regularise.update_limit import UpdateLimit
 from tiny import WORDS, make_llama, make_tokenizer
 
 ADAPTERS = {"lora": LoraConfig, "vefa": VeFAConfig}
@@ -22,7 +22,7 @@ RATE = {"lora": 2e-3, "vefa": 2e-2}
 TEXTS = [" ".join(WORDS[(i * j) % 26] for j in range(1, 25)) for i in range(1, 9)]
 TASK = [f"word{i % 30} {WORDS[i % 26]} word1 z z word1" for i in range(16)]
 needs_trl = pytest.mark.skipif(find_spec("trl") is None, reason="trl is not installed")
-pytestmark = pytest.mark.filterwarnings("ignore::retain.control.watch.RetentionWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::retain.train.regularise.kl_monitor.RetentionWarning")
 
 
 def lively(seed=0):
@@ -60,7 +60,9 @@ def sft(kind, folder, callbacks, steps=30):
     return SFTTrainer(
         lively(),
         SFTConfig(**settings(folder, RATE[kind], steps), max_length=32),
-        train_dataset=mix(datasets.Dataset.from_dict({"text": TASK}), datasets.Dataset.from_dict({"text": TEXTS}), 0.2),
+        train_dataset=mix_replay(
+            datasets.Dataset.from_dict({"text": TASK}), datasets.Dataset.from_dict({"text": TEXTS}), 0.2
+        ),
         processing_class=make_tokenizer(),
         peft_config=ADAPTERS[kind](target_modules="all-linear", task_type="CAUSAL_LM"),
         callbacks=callbacks,
@@ -83,7 +85,7 @@ def dpo(kind, folder, callbacks, steps=15, **more):
 
 
 def distance(model):
-    return Watch(keep()).measure(model)
+    return KLMonitor(keep()).measure(model)
 
 
 class Reporter(TrainerCallback):
@@ -104,11 +106,11 @@ TRAINERS = [plain, pytest.param(sft, marks=needs_trl), pytest.param(dpo, marks=n
 def test_an_anchor_holds_where_nothing_lets_go(make, kind, tmp_path):
     free = make(kind, tmp_path, [])
     free.train()
-    held = make(kind, tmp_path, [Anchor(keep(), weight=30.0)])
+    held = make(kind, tmp_path, [KLPenalty(keep(), weight=30.0)])
     held.train()
     assert distance(free.model) > 0.05
     assert distance(held.model) < 0.2 * distance(free.model)
-    entries = [entry for entry in held.state.log_history if "retain_anchor_kl" in entry]
+    entries = [entry for entry in held.state.log_history if "retain_penalty_kl" in entry]
     assert len(entries) == held.state.global_step
     assert all(entry["retain_kl_weight"] == 30.0 for entry in entries)
 
@@ -116,17 +118,17 @@ def test_an_anchor_holds_where_nothing_lets_go(make, kind, tmp_path):
 @pytest.mark.parametrize("kind", ADAPTERS)
 @pytest.mark.parametrize("make", TRAINERS)
 def test_the_watch_sees_what_is_there_at_the_end(make, kind, tmp_path):
-    watch, reporter = Watch(keep(), share=0.5), Reporter()
+    kl_monitor, reporter = KLMonitor(keep(), share=0.5), Reporter()
     run = make(kind, tmp_path, [reporter])
-    watch.attach(run)
+    kl_monitor.attach(run)
     run.train()
-    step, last, _ = watch.points[-1]
+    step, last, _ = kl_monitor.points[-1]
     assert step == run.state.global_step
     assert last == pytest.approx(distance(run.model), rel=1e-4)
-    assert 2 < len(watch.points) < step
+    assert 2 < len(kl_monitor.points) < step
     assert any("retain_kl" in logs for logs in reporter.seen)
     logged = [entry["retain_kl"] for entry in run.state.log_history if "retain_kl" in entry]
-    assert logged == [kl for _, kl, _ in watch.points]
+    assert logged == [kl for _, kl, _ in kl_monitor.points]
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
@@ -134,27 +136,27 @@ def test_a_limit_is_met_and_training_still_learns(kind, tmp_path):
     free = plain(kind, tmp_path, [], 120)
     free.train()
     limit = distance(free.model) / 5
-    anchor = Anchor(keep(), limit=limit)
-    held = plain(kind, tmp_path, [anchor], 120)
+    kl_penalty = KLPenalty(keep(), limit=limit)
+    held = plain(kind, tmp_path, [kl_penalty], 120)
     held.train()
     assert distance(held.model) < 1.5 * limit
-    assert anchor.smoothed_kl == pytest.approx(limit, rel=0.5)
+    assert kl_penalty.smoothed_kl == pytest.approx(limit, rel=0.5)
     losses = [entry["loss"] for entry in held.state.log_history if "loss" in entry]
     assert losses[-1] < 0.8 * losses[0]
 
 
 @pytest.mark.parametrize("restore", [False, True])
 def test_resuming_continues_the_weight_and_the_training(restore, tmp_path):
-    def run(folder, anchor):
+    def run(folder, kl_penalty):
         more = {"save_strategy": "steps", "save_steps": 4, "restore_callback_states_from_checkpoint": restore}
-        return plain("lora", folder, [anchor], 8, **more)
+        return plain("lora", folder, [kl_penalty], 8, **more)
 
-    whole = Anchor(keep(), limit=0.01, seed=3)
+    whole = KLPenalty(keep(), limit=0.01, seed=3)
     run(tmp_path / "whole", whole).train()
     saved = json.loads((tmp_path / "whole" / "checkpoint-4" / "trainer_state.json").read_text("utf-8"))
     assert saved["stateful_callbacks"][whole.key]["position"] == 4
     assert saved["stateful_callbacks"][whole.key]["dual"]["weight"] != 1.0
-    resumed = Anchor(keep(), limit=0.01, seed=3)
+    resumed = KLPenalty(keep(), limit=0.01, seed=3)
     run(tmp_path / "resumed", resumed).train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-4"))
     assert resumed.position == whole.position == 8
     assert resumed.weight == pytest.approx(whole.weight, rel=1e-3)
@@ -162,14 +164,14 @@ def test_resuming_continues_the_weight_and_the_training(restore, tmp_path):
 
 
 def test_the_watch_resumes_with_its_best_point(tmp_path):
-    def run(watch, steps):
-        return plain("lora", tmp_path, [watch], steps, save_strategy="steps", save_steps=5)
+    def run(kl_monitor, steps):
+        return plain("lora", tmp_path, [kl_monitor], steps, save_strategy="steps", save_steps=5)
 
-    first = Watch(keep(), every=1, limit=0.02)
+    first = KLMonitor(keep(), every=1, limit=0.02)
     run(first, 20).train()
     assert first.points[-1][1] > 0.02
     assert first.restored == first.best[0]
-    again = Watch(keep(), every=1, limit=0.02)
+    again = KLMonitor(keep(), every=1, limit=0.02)
     second = run(again, 25)
     second.train(resume_from_checkpoint=str(Path(tmp_path) / "checkpoint-20"))
     assert again.points[:20] == first.points
@@ -193,18 +195,18 @@ def test_an_update_stays_within_its_limit(kind, tmp_path):
 def test_a_watching_of_dpo_leaves_its_training_alone(kind, tmp_path):
     alone = dpo(kind, tmp_path, [], 4)
     alone.train()
-    watched = dpo(kind, tmp_path, [Watch(keep(), every=1)], 4)
+    watched = dpo(kind, tmp_path, [KLMonitor(keep(), every=1)], 4)
     watched.train()
     for one, other in zip(alone.model.parameters(), watched.model.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_gradient_accumulation_and_clipping_see_one_anchor_a_step(tmp_path):
-    """A weight so large that the task's gradient is nothing: the clipped step is the anchor's alone."""
+    """A weight so large that the task's gradient is nothing: the clipped step is the KL penalty's alone."""
     ends = []
     for accumulation in (1, 2):
         more = {"gradient_accumulation_steps": accumulation, "per_device_train_batch_size": 4 // accumulation}
-        run = plain("lora", tmp_path, [Anchor(keep(), weight=50.0)], 6, **more)
+        run = plain("lora", tmp_path, [KLPenalty(keep(), weight=50.0)], 6, **more)
         run.train()
         ends.append([p.detach().clone() for p in run.model.parameters() if p.requires_grad])
     for one, other in zip(*ends, strict=True):
@@ -212,7 +214,7 @@ def test_gradient_accumulation_and_clipping_see_one_anchor_a_step(tmp_path):
 
 
 def test_bfloat16_autocast(tmp_path):
-    run = plain("lora", tmp_path, [Anchor(keep(), weight=30.0)], 20, bf16=True)
+    run = plain("lora", tmp_path, [KLPenalty(keep(), weight=30.0)], 20, bf16=True)
     run.train()
     assert 0 < distance(run.model) < 0.05
 
@@ -225,12 +227,12 @@ def test_a_loop_of_ones_own(kind):
         torch.manual_seed(0)
         model = get_peft_model(lively(), ADAPTERS[kind](target_modules="all-linear")).train()
         optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=RATE[kind])
-        anchor = Anchor(keep(), weight=weight or 1.0)
+        kl_penalty = KLPenalty(keep(), weight=weight or 1.0)
         for step in range(20):
             ids = tokenizer.encode(TASK[step % 16], return_tensors="pt")
             loss = model(input_ids=ids, labels=ids).loss
             if weight:
-                loss = loss + anchor.weight * anchor.loss(model)
+                loss = loss + kl_penalty.weight * kl_penalty.loss(model)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Texts and pictures from data to record: trained, reloaded by stock PEFT, measured again, gone on with, refused."""
+"""Texts and images from data to record: trained, reloaded by stock PEFT, measured again, gone on with, refused."""
 
 import random
 import shutil
@@ -7,38 +7,39 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from rich.progress import Progress
 from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from retain.cli.gate import EXIT_CODES
 from retain.cli.main import main
-from retain.data.readers import PictureReader, TextReader
+from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.data.rows import read_rows
 from retain.errors import InputError
-from retain.hf.head import BASE_HEAD, saved_labels
-from retain.hf.load import load_adapter
+from retain.events import SILENT
+from retain.hf.adapters.load import load_adapter
+from retain.hf.models.head import BASE_HEAD, saved_labels
+from retain.jobs import record
+from retain.jobs.inputs.prepare import prepare
+from retain.jobs.measure import measure_recipe
+from retain.jobs.run_folder import RunFolder
+from retain.jobs.tune import tune
 from retain.recipe import MeasureRecipe, Recipe
-from retain.results import read_items, read_result
-from retain.training import callbacks, loop
-from retain.workflow import record
-from retain.workflow.folder import RunFolder
-from retain.workflow.measure import measure_recipe
-from retain.workflow.prepare import prepare
-from retain.workflow.tune import tune
+from retain.records.items import read_items
+from retain.records.result import read_result
+from retain.train import callbacks, loop
 from tiny import (
     WORDS,
     make_bert,
-    make_picture_processor,
+    make_image_processor,
     make_text_tokenizer,
     make_vit,
+    write_images,
     write_jsonl,
-    write_pictures,
 )
 
 RANKS = {"lora": 2, "lorfa": 2, "sc-lora": 2}
 CASES = [("text", method) for method in ("lora", "vefa", "lorfa", "sc-lora", "full")]
-CASES += [("pictures", method) for method in ("lora", "sc-lora", "full")]
+CASES += [("images", method) for method in ("lora", "sc-lora", "full")]
 POOLS = {"calm": WORDS[:9], "loud": WORDS[9:18]}
 
 
@@ -52,23 +53,23 @@ def rows(count, seed):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Two bodies without heads, texts and pictures to learn, to test, to keep and to calibrate on."""
+    """Two bodies without heads, texts and images to learn, to test, to keep and to calibrate on."""
     folder = tmp_path_factory.mktemp("modalities")
     make_bert().save_pretrained(folder / "bert")
     make_text_tokenizer().save_pretrained(folder / "bert")
     make_vit().save_pretrained(folder / "vit")
-    make_picture_processor().save_pretrained(folder / "vit")
+    make_image_processor().save_pretrained(folder / "vit")
     write_jsonl(folder / "train.jsonl", rows(40, 1))
     write_jsonl(folder / "test.jsonl", rows(30, 2))
     write_jsonl(folder / "calibrate.jsonl", rows(12, 3))
     pairs = [{"query": f"{WORDS[i]} word{i} {WORDS[i + 5]}", "match": f"word{i} {WORDS[i]}"} for i in range(21)]
     write_jsonl(folder / "pairs.jsonl", pairs)
     for seed, name in enumerate(("train", "test", "calibrate")):
-        write_pictures(folder / "pictures" / name, 10, seed)
+        write_images(folder / "images" / name, 10, seed)
     for name in ("train", "test"):  # the same, as a table of relative paths
-        paths = sorted((folder / "pictures" / name).rglob("*.png"))
+        paths = sorted((folder / "images" / name).rglob("*.png"))
         lines = "".join(f"{name}/{path.parent.name}/{path.name},{path.parent.name}\n" for path in paths)
-        (folder / "pictures" / f"{name}.csv").write_text("image,label\n" + lines, encoding="utf-8")
+        (folder / "images" / f"{name}.csv").write_text("image,label\n" + lines, encoding="utf-8")
     (folder / "train.csv").write_text(
         "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows(40, 1)), encoding="utf-8"
     )
@@ -97,7 +98,7 @@ def recipe(place, modality, output, **fields):
         "keep": ("pairs.jsonl",),
         "calibrate_keep": "calibrate.jsonl",
     }
-    pictures = {"train": "pictures/train", "test": "pictures/test", "calibrate_keep": "pictures/calibrate"}
+    pictures = {"train": "images/train", "test": "images/test", "calibrate_keep": "images/calibrate"}
     chosen = texts if modality == "text" else pictures
     paths = {
         key: tuple(str(place / one) for one in value) if isinstance(value, tuple) else str(place / value)
@@ -110,13 +111,11 @@ def recipe(place, modality, output, **fields):
 
 
 def run(given):
-    with Progress(disable=True) as quiet:
-        return tune(given, quiet)
+    return tune(given, SILENT)
 
 
 def measured(**fields):
-    with Progress(disable=True) as quiet:
-        return measure_recipe(MeasureRecipe(drift=False, **fields), quiet)
+    return measure_recipe(MeasureRecipe(drift=False, **fields), SILENT)
 
 
 def fresh(place, modality, labels):
@@ -128,8 +127,10 @@ def fresh(place, modality, labels):
     ).eval()
 
 
-def reader(modality):
-    return TextReader(make_text_tokenizer(), 60) if modality == "text" else PictureReader(make_picture_processor())
+def preprocessor(modality):
+    return (
+        TextPreprocessor(make_text_tokenizer(), 60) if modality == "text" else ImagePreprocessor(make_image_processor())
+    )
 
 
 def right(model, modality, items):
@@ -137,7 +138,7 @@ def right(model, modality, items):
     found = []
     with torch.no_grad():
         for item in items:
-            best = int(model(**reader(modality).batch([item])).logits.argmax())
+            best = int(model(**preprocessor(modality).batch([item])).logits.argmax())
             found.append(float(model.config.id2label[best] == item.label))
     return found
 
@@ -189,13 +190,13 @@ def test_a_run_is_what_others_can_load_and_measure_again(place, trained, tmp_pat
         assert one.base.scores == pytest.approx(other.base.scores, abs=1e-5)
         assert one.tuned.scores == pytest.approx(other.tuned.scores, abs=1e-5)
     assert again.provenance.model_hash == result.provenance.model_hash
-    assert result.judgement.null_check.passed
+    assert result.judgement.aa_check.passed
 
 
 def test_the_reloaded_adapter_has_the_very_logits_of_stock_peft(place, trained):
     weights = Path(trained[0].output) / "adapter"
     labels = saved_labels(weights)
-    batch = reader("text").batch(["a b word3", "c"])
+    batch = preprocessor("text").batch(["a b word3", "c"])
     stock = PeftModel.from_pretrained(fresh(place, "text", labels), weights).eval()
     own = load_adapter(fresh(place, "text", labels), weights).eval()
     with torch.no_grad():
@@ -203,16 +204,16 @@ def test_the_reloaded_adapter_has_the_very_logits_of_stock_peft(place, trained):
 
 
 def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(place, tmp_path, monkeypatch):
-    given = recipe(place, "pictures", tmp_path / "run", method="vefa")
+    given = recipe(place, "images", tmp_path / "run", method="vefa")
     result = run(given)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
     del files[tmp_path / "run" / "run.json"]
-    monkeypatch.setattr("retain.workflow.adapting.load_with_news", None)  # no model is needed any more
+    monkeypatch.setattr("retain.jobs.inputs.models.ModelSpec.load", None)  # no model is needed any more
     assert run(given) == result
     assert all(path.stat().st_mtime_ns == changed for path, changed in files.items())
     monkeypatch.undo()
-    tables = {"train": str(place / "pictures/train.csv"), "test": str(place / "pictures/test.csv")}
-    table = run(recipe(place, "pictures", tmp_path / "table", method="vefa", **tables))
+    tables = {"train": str(place / "images/train.csv"), "test": str(place / "images/test.csv")}
+    table = run(recipe(place, "images", tmp_path / "table", method="vefa", **tables))
     assert table.task == result.task
     assert load_file(tmp_path / "table/adapter/adapter_model.safetensors").keys()
     one, two = (load_file(tmp_path / name / "adapter/adapter_model.safetensors") for name in ("run", "table"))
@@ -220,10 +221,10 @@ def test_the_same_command_does_nothing_again_and_a_table_is_as_good_as_a_folder(
 
 
 def test_a_csv_of_texts_is_the_same_data_as_json_lines(place, trained):
-    table = prepare(recipe(place, "text", place / "none", method="vefa", train=str(place / "train.csv")))
+    table = prepare(recipe(place, "text", place / "none", method="vefa", train=str(place / "train.csv"))).data
     lines = read_rows(trained[0].train, [])
     assert (table.train, table.labels) == (lines.items, list(POOLS))
-    assert table.hashes()["train"] == trained[1].provenance.data_hashes["train"]
+    assert table.hashes["train"] == trained[1].provenance.data_hashes["train"]
 
 
 def test_an_interrupted_training_goes_on_where_it_was(place, trained, tmp_path, monkeypatch):
@@ -266,7 +267,7 @@ def test_a_start_that_rewrites_the_base_is_measured_against_the_untouched_one(pl
     found = run(
         recipe(place, "text", tmp_path / "pissa", method={"name": "lora", "init_lora_weights": "pissa"}, rank=2)
     )
-    assert found.judgement.null_check.passed
+    assert found.judgement.aa_check.passed
     assert said(tmp_path / "pissa", "base") == said(place / "trained", "base")
     assert [score.base for score in found.keep] == [score.base for score in plain.keep]
     assert found.provenance.model_hash == plain.provenance.model_hash
@@ -299,19 +300,19 @@ def test_features_of_a_tuned_classifier_can_be_measured_without_its_task(trained
 
 def test_every_problem_of_the_data_is_told_at_once(place, tmp_path):
     bad = tmp_path / "bad"
-    write_pictures(bad / "kept", 2, seed=9, classes=("red", "violet"))
-    (bad / "kept" / "red" / "9-000.png").write_bytes(b"no picture")
+    write_images(bad / "kept", 2, seed=9, classes=("red", "violet"))
+    (bad / "kept" / "red" / "9-000.png").write_bytes(b"no image")
     shutil.copy(place / "pictures/train/red/0-003.png", bad / "kept" / "red" / "mine.png")
     (bad / "empty").mkdir()
     keep = (str(bad / "kept"), str(bad / "empty"), str(place / "pairs.jsonl"))
     with pytest.raises(InputError) as error:
-        prepare(recipe(place, "pictures", tmp_path / "run", method="lora", keep=keep))
+        prepare(recipe(place, "images", tmp_path / "run", method="lora", keep=keep))
     told = "\n".join(error.value.problems)
     for part in (
-        "9-000.png: cannot be read as a picture",
+        "9-000.png: cannot be read as an image",
         "kept: its classes violet",
         "share 1 of 5 items",
-        "empty: holds no pictures",
+        "empty: holds no images",
         "pairs: a suite of texts of kind retrieval cannot be put to a image classifier",
     ):
         assert part in told
@@ -320,12 +321,12 @@ def test_every_problem_of_the_data_is_told_at_once(place, tmp_path):
 
 
 def test_what_a_text_model_cannot_be_asked_or_taught_is_told(place, tmp_path):
-    keep = (str(place / "pictures/test"), str(place / "train.jsonl"))
+    keep = (str(place / "images/test"), str(place / "train.jsonl"))
     with pytest.raises(InputError) as error:
         prepare(recipe(place, "text", tmp_path / "run", method="lora", keep=keep))
     told = "\n".join(error.value.problems)
-    assert "test (kept): a suite of pictures of kind labels cannot be put to a text classifier" in told
-    assert "train and keep suite 'train' share 40 of 40 items" in told
+    assert "test (kept): a suite of images of kind labels cannot be put to a text classifier" in told
+    assert "train and retention suite 'train' share 40 of 40 items" in told
     with pytest.raises(InputError, match="measured, not learned"):
         prepare(recipe(place, "text", tmp_path / "run", method="lora", train=str(place / "pairs.jsonl")))
 

@@ -9,20 +9,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from retain.evaluation.metrics.bootstrap import FEW_CHANGED, change_interval, few_changes_interval
-from retain.evaluation.metrics.choice import pick
-from retain.evaluation.metrics.drift import drift_summary
-from retain.evaluation.metrics.keep import keep_score
-from retain.evaluation.metrics.paired import mcnemar_p
-from retain.evaluation.metrics.task import task_score
-from retain.evaluation.metrics.text import exact_match
-from retain.evaluation.metrics.tokens import churn, kl, shifted_nll
+from evidence_samples import ACCURACY, NATS, column, evidence, seeded
+from retain.evaluate.drift.summary import drift_summary
+from retain.evaluate.held_out import WindowSums
+from retain.evaluate.scores.option_choice import pick
+from retain.evaluate.scores.rows import keep_row, task_row
+from retain.evaluate.scores.text import exact_match
+from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
+from retain.records.metric import Metric
+from retain.stats.bootstrap import FEW_CHANGED, change_interval, few_changes_interval
+from retain.stats.mcnemar import mcnemar_p
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 
 
-def seeded():
-    return np.random.default_rng(0)
+ANY = Metric(name="any")
+
+
+def kept(base, tuned, chance):
+    return keep_row(column("s", ACCURACY, base, tuned, chance), seed=0)[1]
+
+
+def learned(base, tuned, weights):
+    return task_row(evidence("t", ANY, base, tuned, weights=weights))
 
 
 @st.composite
@@ -50,14 +59,14 @@ logits = arrays.arrays(np.float32, (2, 3, 7), elements=st.floats(-50, 50, width=
 @quick
 @given(suites())
 def test_lost_minus_gained_is_base_minus_tuned(sides):
-    score = keep_score("s", *sides, 0.25, seeded())
+    score = kept(*sides, 0.25)
     assert score.lost - score.gained == pytest.approx(score.base - score.tuned, abs=1e-12)
 
 
 @quick
 @given(suites())
 def test_the_interval_holds_what_was_seen(sides):
-    score = keep_score("s", *sides, 0.25, seeded())
+    score = kept(*sides, 0.25)
     assert -1 <= score.interval[0] <= score.tuned - score.base <= score.interval[1] <= 1
     if score.retention_interval is not None:
         assert score.retention_interval[0] - 1e-9 <= score.retention <= score.retention_interval[1] + 1e-9
@@ -66,7 +75,7 @@ def test_the_interval_holds_what_was_seen(sides):
 @quick
 @given(suites())
 def test_swapping_the_sides_negates_the_change(sides):
-    there, back = keep_score("s", *sides, 0.0, seeded()), keep_score("s", *sides[::-1], 0.0, seeded())
+    there, back = kept(*sides, 0.0), kept(*sides[::-1], 0.0)
     assert (there.lost, there.gained, there.p_value) == (back.gained, back.lost, back.p_value)
     # Bootstrap ends are drawn, so they agree to the noise of 10,000 draws; few changes have a closed form.
     noise = 1e-12 if (there.lost + there.gained) * there.n < FEW_CHANGED else 0.05
@@ -76,7 +85,7 @@ def test_swapping_the_sides_negates_the_change(sides):
 @quick
 @given(suites())
 def test_an_unchanged_model_retains_everything(sides):
-    score = keep_score("s", sides[0], sides[0], 0.1, seeded())
+    score = kept(sides[0], sides[0], 0.1)
     assert (score.lost, score.gained, score.p_value) == (0, 0, 1)
     assert score.interval[0] == -score.interval[1] < 0
     if score.status == "measured":
@@ -88,7 +97,7 @@ def test_an_unchanged_model_retains_everything(sides):
 def test_the_order_of_items_changes_no_keep_score(sides, random):
     order = list(range(len(sides[0])))
     random.shuffle(order)
-    assert keep_score("s", *(side[order] for side in sides), 0.25, seeded()) == keep_score("s", *sides, 0.25, seeded())
+    assert kept(*(side[order] for side in sides), 0.25) == kept(*sides, 0.25)
 
 
 @quick
@@ -97,16 +106,8 @@ def test_the_order_of_items_changes_a_task_score_by_rounding_only(data, random):
     base, tuned, weights = data
     order = list(range(len(base)))
     random.shuffle(order)
-    before = task_score("t", "m", higher_is_better=True, base=base, tuned=tuned, generator=seeded(), weights=weights)
-    after = task_score(
-        "t",
-        "m",
-        higher_is_better=True,
-        base=base[order],
-        tuned=tuned[order],
-        generator=seeded(),
-        weights=weights[order],
-    )
+    before = learned(base, tuned, weights)
+    after = learned(base[order], tuned[order], weights[order])
     assert (after.base, after.tuned, *after.interval) == pytest.approx(
         (before.base, before.tuned, *before.interval), rel=1e-9, abs=1e-9
     )
@@ -116,8 +117,8 @@ def test_the_order_of_items_changes_a_task_score_by_rounding_only(data, random):
 @given(values())
 def test_swapping_the_sides_negates_the_gain(data):
     base, tuned, weights = data
-    there = task_score("t", "m", higher_is_better=True, base=base, tuned=tuned, generator=seeded(), weights=weights)
-    back = task_score("t", "m", higher_is_better=True, base=tuned, tuned=base, generator=seeded(), weights=weights)
+    there = learned(base, tuned, weights)
+    back = learned(tuned, base, weights)
     assert there.gain == -back.gain
 
 
@@ -172,9 +173,10 @@ def test_churn_has_no_sides(base, tuned):
 @quick
 @given(values())
 def test_a_drift_to_itself_is_zero(data):
-    nll, _, tokens = data
+    nll, tokens = np.abs(data[0]), data[2]
     none = np.zeros(len(nll))
-    drift = drift_summary(nll, nll, none, none, tokens, seeded())
+    sums = WindowSums(nll.tolist(), nll.tolist(), none.tolist(), none.tolist(), tokens.tolist())
+    drift = drift_summary(sums, seeded(), evidence("text", NATS, nll / tokens, nll / tokens, weights=tokens))
     assert drift.ce_drift_nats_per_token == drift.kl_nats_per_token == drift.churn == 0
     assert drift.ce_drift_interval == (0, 0)
 

@@ -9,12 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from retain.evaluation.metrics.calibration import brier, ece, nll, reliability_bins
-from retain.evaluation.metrics.features import cosine_drift, linear_cka, reciprocal_ranks, relative_l2
-from retain.evaluation.metrics.labels import macro_f1, matthews
-from retain.evaluation.metrics.sequence import backward_transfer, forgetting
-from retain.evaluation.metrics.shift import corruption_error, style_gap
-from retain.evaluation.metrics.text import contains, rouge_l, words
+from retain.evaluate.scores.calibration_error import brier, ece, nll, reliability_bins
+from retain.evaluate.scores.classification import macro_f1, matthews
+from retain.evaluate.scores.features import cosine_drift, linear_cka, reciprocal_ranks, relative_l2
+from retain.evaluate.scores.shift import corruption_error, style_gap
+from retain.evaluate.scores.text import contains, rouge_l, words
+from retain.stats.continual import backward_transfer, forgetting
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retain.activations import moments as sums
 from retain.methods.sc_lora import equations, relatives
-from retain.statistics import moments as sums
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 sizes = st.integers(1, 7)

@@ -8,24 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from retain.evaluation.metrics.clusters import (
+from evidence_samples import ACCURACY, EXACT_MATCH, evidence, seeded
+from retain.stats.clusters import (
     cluster_changes,
     cluster_interval,
     effective_number,
     graded_p,
     sign_flip_p,
 )
-from retain.evaluation.metrics.evidence import right_or_wrong
-from retain.evaluation.metrics.holm import holm
-from retain.evaluation.metrics.paired import mcnemar_p
-from retain.evaluation.metrics.power import destroyed_power, items_needed
-from retain.evaluation.metrics.verdict import Suite, judge, overall
+from retain.stats.holm import holm
+from retain.stats.mcnemar import mcnemar_p
+from retain.stats.planning import chance_level_power, items_to_settle
+from retain.verdict.verdict import SuiteEvidence, judge, overall
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
-
-
-def seeded():
-    return np.random.default_rng(0)
 
 
 @st.composite
@@ -43,9 +39,9 @@ def reports(draw):
     for k in range(draw(st.integers(1, 6))):
         base, tuned, groups = draw(grouped())
         together = groups if draw(st.booleans()) else None
-        known = right_or_wrong(f"s{k}", "accuracy", base, tuned, 0.25, seeded(), groups=together)
-        form = right_or_wrong(f"s{k}", "strict", base & tuned, tuned, 0.0, seeded()) if draw(st.booleans()) else None
-        suites.append(Suite(f"s{k}", known, form))
+        known = evidence(f"s{k}", ACCURACY, base, tuned, 0.25, groups=together)
+        form = evidence(f"s{k}", EXACT_MATCH, base & tuned, tuned) if draw(st.booleans()) else None
+        suites.append(SuiteEvidence(f"s{k}", known, form))
     return suites
 
 
@@ -104,8 +100,8 @@ def test_the_order_of_items_changes_nothing(data, random):
     order = list(range(len(data[0])))
     random.shuffle(order)
     base, tuned, groups = data
-    there = right_or_wrong("s", "accuracy", base, tuned, 0.25, seeded(), groups=groups)
-    back = right_or_wrong("s", "accuracy", base[order], tuned[order], 0.25, seeded(), groups=[groups[k] for k in order])
+    there = evidence("s", ACCURACY, base, tuned, 0.25, groups=groups)
+    back = evidence("s", ACCURACY, base[order], tuned[order], 0.25, groups=[groups[k] for k in order])
     assert back.p_value == pytest.approx(there.p_value, abs=1e-12)
     assert back.interval == pytest.approx(there.interval, abs=1e-12)
     assert (back.units, back.lost, back.gained, back.change) == (there.units, there.lost, there.gained, there.change)
@@ -124,14 +120,14 @@ def test_holm_never_lowers_and_keeps_the_order(p):
 @given(st.integers(1, 300), st.data(), st.floats(0, 0.9))
 def test_power_is_a_probability_and_grows_with_what_the_base_knows(n, data, chance):
     right = data.draw(st.integers(0, n - 1))
-    less, more = (destroyed_power(k, n, chance) for k in (right, right + 1))
+    less, more = (chance_level_power(k, n, chance) for k in (right, right + 1))
     assert 0 <= less <= more + 1e-12 <= 1 + 1e-12
 
 
 @quick
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(60, 400))
 def test_a_stricter_plan_needs_no_fewer_items(lost, gained, n):
-    needed = [items_needed(lost, gained, n, limit, base_right=n) or 10**7 for limit in (0.1, 0.05, 0.02)]
+    needed = [items_to_settle(lost, gained, n, limit, base_right=n) or 10**7 for limit in (0.1, 0.05, 0.02)]
     assert needed == sorted(needed)
     assert needed[0] > n
 
@@ -149,8 +145,8 @@ def test_a_verdict_agrees_with_its_own_figures(suites):
             assert suite.written is not None
             assert suite.written.interval[1] < 0
         if one.verdict == "kept":
-            assert low > -one.tolerance >= -0.05
-            assert one.can_show_loss
+            assert low > -one.margin >= -0.05
+            assert one.has_power
         if one.items_needed is not None:
             assert one.verdict == "too few items to say"
             assert one.items_needed > one.n

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from retain.cli.main import main
-from retain.fast import plain
-from retain.results import read_result
+from retain.kernels import plain
+from retain.records.result import read_result
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_a_few_steps_teach_headlines_and_the_base_knows_capitals(tmp_path):
         "6",
         "--generate",
         "2",
-        "--reference-tokens",
+        "--held-out-tokens",
         "512",
         "--test-items",
         "24",
@@ -54,7 +54,7 @@ def test_a_real_fine_tune_ends_in_the_same_curve_with_and_without_the_fast_forms
     """In float32 to 1e-5 of the loss; PEFT's LoRA accelerated beside PEFT's own."""
     common = [
         *("recipes/headlines.yaml", "--method", method, "--dtype", "float32", "--max-steps", "6", "--drift", "false"),
-        *("--generate", "0", "--reference-tokens", "512", "--test-items", "8", "--keep-items", "8"),
+        *("--generate", "0", "--held-out-tokens", "512", "--test-items", "8", "--keep-items", "8"),
         *(
             "--training.logging_steps",
             "1",

@@ -1,36 +1,39 @@
-"""`retain advise`: a short pilot that says which method, learning rate and replay to start with."""
+"""`retain advise`: a short sweep that recommends a method, a learning rate and replay to start with."""
 
 from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
+from retain.cli.help_text import ALL
 from retain.recipe import AdviseRecipe, load_recipe
 
-HELP = "Try methods and learning rates for a few steps each and write the recipe to start with."
+HELP = "Sweep methods and learning rates; write a recipe to start with."
 
 
-def make_parser() -> ArgumentParser:
-    """The verb's options."""
+def make_parser(topic: str = ALL) -> ArgumentParser:
+    """The verb's options; see `retain.cli.flags.recipe_parser`."""
     return recipe_parser(
         AdviseRecipe,
-        HELP + " Measured on training rows held out and on text to keep; test and control data are not looked at. "
-        "The same command goes on where it stopped. A start, not evidence.",
+        HELP + " Candidates are measured on training rows held out and on text to keep; test and control data are not "
+        "used. The same command goes on where it stopped. The advice is a start, not evidence.",
         "retain advise recipes/headlines.yaml --budget kl:0.1 --output runs/advice",
+        topic=topic,
+        own=("sweep",),
     )
 
 
 def run(given: Namespace) -> int:
-    """Do it, print the table, the advice and where everything lies."""
-    recipe = load_recipe(AdviseRecipe, given.get("recipe"), overrides(given))
+    """Do it, print the table, the advice and the paths of all files."""
+    recipe = load_recipe(AdviseRecipe, given.get("recipe"), overrides(AdviseRecipe, given))
     from retain.cli.screen import make_console, quiet_libraries
-    from retain.report.advice import advice_view
-    from retain.workflow.advise import advise
+    from retain.cli.views.advice_view import advice_view
+    from retain.jobs.sweep.advise import advise
 
     quiet_libraries()
     console = make_console()
-    pilot, paths = advise(recipe, console)
-    console.print(advice_view(pilot))
+    sweep, paths = advise(recipe, console)
+    console.print(advice_view(sweep))
     for path in paths:
         console.print(f"{path.name:<12} {path}", markup=False, soft_wrap=True)
     console.print(f"next: retain tune {paths[0]}", markup=False, soft_wrap=True)

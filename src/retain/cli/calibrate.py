@@ -1,4 +1,4 @@
-"""`retain calibrate`: sum up what a model's layers see, for methods that begin where texts say."""
+"""`retain calibrate`: activation second moments of a model's layers, for data-driven initialisations."""
 
 from __future__ import annotations
 
@@ -7,57 +7,46 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
+from retain.cli.help_text import ALL
 from retain.recipe import CalibrateRecipe, load_recipe
+from retain.recipe.marks import fields_where
 
-HELP = "Collect statistics of texts to learn and to keep, for sc-lora and its relatives; trains nothing."
-
-
-MEASURING_ONLY = frozenset(
-    {
-        "keep_format",
-        "keep_score",
-        "tolerance",
-        "tolerance_nats",
-        "judge",
-        "store_answers",
-        "drift",
-        "generate",
-        "max_new_tokens",
-        "reference_tokens",
-        "evaluation_batch_size",
-    }
-)
-"""Fields that decide how something is measured, which is not done here. Which items are measured does matter: none of
-them may be calibrated on."""
+HELP = "Collect activation second moments for sc-lora and the like."
 
 
-def make_parser() -> ArgumentParser:
-    """The verb's options."""
+def make_parser(topic: str = ALL) -> ArgumentParser:
+    """The verb's options; see `retain.cli.flags.recipe_parser`.
+
+    Fields that decide how something is measured are left out, for nothing is measured here. Which items will be
+    measured does matter: none of them may be calibrated on.
+    """
     return recipe_parser(
         CalibrateRecipe,
-        HELP + " Interrupted, it goes on where it stopped. Use them with `retain tune --statistics FOLDER`.",
+        HELP + " Trains nothing. Interrupted, it goes on where it stopped. Use them with `retain tune --statistics`.",
         "retain calibrate --model Qwen/Qwen3-0.6B --train train.jsonl --calibrate-keep self --test test.jsonl "
-        "--keep capitals.jsonl --reference text.txt --output runs/statistics",
-        leave_out=MEASURING_ONLY,
+        "--keep capitals.jsonl --held-out-text text.txt --output runs/statistics",
+        topic=topic,
+        own=("calibration",),
+        leave_out=fields_where(CalibrateRecipe, lambda decides: decides.part == "measuring"),
     )
 
 
 def run(given: Namespace) -> None:
-    """Do it, print what was summed up and where it lies."""
-    recipe = load_recipe(CalibrateRecipe, given.get("recipe"), overrides(given))
+    """Do it, print what was summed up and its path."""
+    recipe = load_recipe(CalibrateRecipe, given.get("recipe"), overrides(CalibrateRecipe, given))
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
-    from retain.workflow.calibrate import calibrate
+    from retain.jobs.calibrate import calibrate
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        made, found = calibrate(recipe, progress)
+    with showing_progress(console) as events:
+        made, findings = calibrate(recipe, events)
     for name, statistics in made.items():
         manifest = statistics.manifest
         print(
             f"{name:<6} {statistics.tokens:,} tokens in {len(manifest.sequences):,} sequences, "
             f"{len(manifest.layers)} layers, {len(manifest.sources)} distinct inputs  {Path(recipe.output) / name}"
         )
-    for sentence in found:
+    for sentence in findings:
         print(f"  note: {sentence}")
     print(f"look at them with: retain inspect {recipe.output}")

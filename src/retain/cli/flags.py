@@ -3,103 +3,132 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
-from inspect import get_annotations
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
-SEVERAL = {
-    "keep": "SUITE", "reference": "FILE", "lm_eval": "TASK", "labels": "CLASS", "budget": "NAME:LIMIT",
-    "groups": "PATTERN:SHARE",
-}  # fmt: skip
-"""Fields that take several values after one flag."""
+from retain.cli.help_text import ALL, add_argument, add_help, default_text, make_verb_parser, topics_text
+from retain.errors import InputError
+from retain.recipe import RECIPES
+from retain.recipe.marks import COMMON, TOPICS, Flag, flag_name, flags
 
-REPEATED = frozenset({"budget", "groups"})
-"""Those of them whose flag may stand several times, too."""
+Shape = Literal["value", "switch", "several", "pairs", "list", "fields"]
+"""Shape of a flag, by its field's type:
 
-FLAGS = {"from_run": "--from"}
-"""Flags that are not called as their field."""
+value    one value
+switch   true or false; alone it means true
+several  several values after one flag
+pairs    NAME:NUMBER, several after one flag, which may be repeated
+list     A,B,… as one word
+fields   a mapping, as --flag.FIELD VALUE
+"""
 
-COMMA_SEPARATED = frozenset({"methods", "learning_rates", "seeds", "alphas", "replays"})
-"""Fields given as one a,b,c on the command line."""
-
-TRUTHS = frozenset({"true", "false", "yes", "no"})
-"""What may follow a flag that is true or false; alone it means true."""
-
-
-ESSENTIAL = (
-    *("model", "tuned", "method", "train", "test", "keep", "reference", "budget", "output"),
-    *("from_run", "learning_rate", "learning_rates", "max_steps"),
-)
-"""What most calls say: it stands first in the help."""
-
-TOPICS = {
-    "Recipe": "how it is trained",
-    "CompareRecipe": "what is compared",
-    "AdviseRecipe": "the pilot",
-    "DialRecipe": "the dial",
-    "CalibrateRecipe": "which layers",
-    "Means": "losing less while training",
-    "Controlling": "the budget in detail",
-    "Calibrating": "text that shows what to keep",
-    "Measuring": "how it is measured",
-}
-"""What the other fields are about, by the class that holds them."""
+SWITCH_VALUES = frozenset({"true", "false", "yes", "no"})
+"""Words that may follow a switch."""
 
 
 def recipe_parser(
     recipe: type[BaseModel],
     description: str,
     example: str,
-    leave_out: frozenset[str] = frozenset(),
     *,
+    topic: str = ALL,
+    own: tuple[str, ...] = (),
+    leave_out: tuple[str, ...] = (),
     given: str = "RECIPE.yaml",
 ) -> ArgumentParser:
-    """A verb's parser: what is given (a recipe file), and a flag for each field of the recipe but those left out."""
+    """A verb's parser: a recipe file, and a flag for each field. Defaults are shown, not filled in.
+
+    Args:
+        recipe: its fields become flags.
+        description: of the verb.
+        example: a command.
+        topic: whose flags the help shows: all of them, the common ones, or those of one topic.
+        own: topics that this verb is about; the help shows them with the common ones.
+        leave_out: fields that get no flag.
+        given: what the argument is.
+
+    Raises:
+        InputError: there is no such topic.
+    """
+    fields = {name: flag for name, flag in flags(recipe).items() if name not in leave_out}
+    present = [name for name in TOPICS if name in {flag.topic for flag in fields.values()}]
+    shown = {ALL: set(present), COMMON: {COMMON, *own}}.get(topic, {topic})
+    if not shown <= set(present):
+        raise InputError(f"--help {topic}: there is no such topic; give one of {', '.join([*present[1:], ALL])}.")
+    hidden = [name for name in present if name not in shown]
     verb = example.split()[1]
-    usage = f"retain {verb} [{given}] [--FLAG VALUE …]"
-    parser = ArgumentParser(usage=usage, description=description, epilog=f"Example: {example}")
-    parser.add_argument("recipe", nargs="?", type=str, help=f"{given}: a recipe is a YAML file of the fields below.")
-    _add_flags(parser, recipe, leave_out)
+    listed = {topic: [flag_name(recipe, name) for name in fields if fields[name].topic == topic] for topic in hidden}
+    more = topics_text(verb, listed) if topic == COMMON else ""
+    parser = make_verb_parser(f"[{given}] [--FLAG VALUE …]", description, example, more)
+    groups = {name: parser.add_argument_group(_heading(name)) for name in present}
+    about = "A recipe: a YAML file of the fields that are flags here. A flag replaces its value."
+    add_argument(groups[COMMON], "recipe", about, shown=COMMON in shown, nargs="?", type=str, metavar=given)
+    for name, flag in sorted(fields.items(), key=lambda one: one[1].place):
+        _add_flag(groups[flag.topic], recipe, name, flag, shown=flag.topic in shown)
+    add_help(groups[COMMON], shown=COMMON in shown)
     return parser
 
 
-def _add_flags(parser: ArgumentParser, recipe: type[BaseModel], leave_out: frozenset[str]) -> None:
-    """Add one `--flag` for each field of the recipe. Defaults are shown, not filled in: what is given overrides."""
-    topics = {name: _topic(recipe, name) for name in recipe.model_fields if name not in leave_out}
-    titles = ["", *(title for title in TOPICS.values() if title in topics.values())]
-    groups = {title: parser.add_argument_group(title or "what most calls say") for title in titles}
-    first = [name for name in ESSENTIAL if name in topics]
-    for name in dict.fromkeys([*first, *topics]):
-        _add_flag(groups[topics[name]], name, recipe.model_fields[name])
+def _heading(topic: str) -> str:
+    return f"{topic} ({TOPICS[topic]})" if TOPICS[topic] else topic
 
 
-def _topic(recipe: type[BaseModel], name: str) -> str:
-    """What a field is about; empty for what most calls say."""
-    if name in ESSENTIAL:
-        return ""
-    holders = [kind.__name__ for kind in recipe.__mro__ if name in get_annotations(kind)]
-    return next((TOPICS[holder] for holder in holders if holder in TOPICS), TOPICS["Measuring"])
+def _add_flag(group: Any, recipe: type[BaseModel], name: str, flag: Flag, *, shown: bool) -> None:
+    field = recipe.model_fields[name]
+    shape = shape_of(field.annotation)
+    text = " ".join(part for part in (field.description, default_text(field)) if part)
+    several: dict[str, Any] = {"nargs": "+"} if shape in {"several", "pairs"} else {}
+    repeated = {"action": "append"} if shape == "pairs" else {}
+    kind, placeholder = _flag_type(field.annotation, shape), flag.placeholder or _placeholder(field, shape)
+    given = {**several, **repeated, "type": kind, "metavar": placeholder}
+    add_argument(group, flag_name(recipe, name), text, shown=shown, **given)
 
 
-def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
-    flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
-    text = (field.description or "").replace("%", "%%")
-    if name in REPEATED:
-        group.add_argument(flag, type=str, nargs="+", action="append", help=text, metavar=SEVERAL[name])
-    elif name in SEVERAL:
-        group.add_argument(flag, type=str, nargs="+", help=text, metavar=SEVERAL[name])
-    elif name in COMMA_SEPARATED:
-        group.add_argument(flag, type=str, help=text, metavar="A,B,…")
-    elif name in ("method", "training"):
-        group.add_argument(flag, type=dict[str, Any], help=text, metavar="NAME" if name == "method" else "FIELDS")
-    else:
-        default = None if field.default is PydanticUndefined else field.default
-        group.add_argument(flag, type=_flag_type(field.annotation), default=default, help=text)
+def _placeholder(field: FieldInfo, shape: Shape) -> str:
+    annotation = _without_none(field.annotation)
+    if shape == "list":
+        return "A,B,…"
+    if shape == "switch":
+        return "{true,false}" if field.default else ""
+    if get_origin(annotation) is Literal:
+        return "{" + ",".join(map(str, get_args(annotation))) + "}"
+    return {int: "N", float: "X"}.get(annotation, "VALUE")
+
+
+def shape_of(annotation: Any) -> Shape:
+    """The shape of the flag of a field of some type."""
+    annotation = _without_none(annotation)
+    if annotation is bool:
+        return "switch"
+    if get_origin(annotation) is dict:
+        return "fields" if get_args(annotation)[1] is Any else "pairs"
+    if annotation == tuple[str, ...]:
+        return "several"
+    parts = get_args(annotation) if _is_union(annotation) else (annotation,)
+    return "list" if any(get_origin(part) is tuple for part in parts) else "value"
+
+
+def _flag_type(annotation: Any, shape: Shape) -> Any:
+    """The type that the parser checks; where there are several, the recipe's own check reads the text."""
+    annotation = _without_none(annotation)
+    if shape in {"several", "pairs", "list"} or _is_union(annotation):
+        return str
+    return annotation
+
+
+def _without_none(annotation: Any) -> Any:
+    """A type without None: a flag that is given has a value."""
+    if not _is_union(annotation):
+        return annotation
+    parts = tuple(part for part in get_args(annotation) if part is not type(None))
+    return Union[parts]  # noqa: UP007 -- built from a tuple of types, which X | Y cannot
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)
 
 
 def named_method(arguments: list[str]) -> list[str]:
@@ -111,33 +140,46 @@ def named_method(arguments: list[str]) -> list[str]:
     ]
 
 
-def bare_switches(arguments: list[str], recipes: Iterable[type[BaseModel]]) -> list[str]:
-    """`--gate` as `--gate=true`, for each field of the recipes that is true or false; `--gate false` stays as it is."""
-    fields = {name for recipe in recipes for name, field in recipe.model_fields.items() if field.annotation is bool}
-    switches = {f"--{name.replace('_', '-')}" for name in fields}
-    said = [*arguments[1:], ""]
+def bare_switches(arguments: list[str]) -> list[str]:
+    """`--gate` as `--gate=true`, for each switch of any recipe; `--gate false` stays as it is."""
+    fields = {(recipe, name): field.annotation for recipe in RECIPES for name, field in recipe.model_fields.items()}
+    switches = {flag_name(*place) for place, annotation in fields.items() if shape_of(annotation) == "switch"}
+    following = [*arguments[1:], ""]
     return [
-        f"{argument}=true" if argument in switches and following.lower() not in TRUTHS else argument
-        for argument, following in zip(arguments, said, strict=True)
+        f"{argument}=true" if argument in switches and after.lower() not in SWITCH_VALUES else argument
+        for argument, after in zip(arguments, following, strict=False)
     ]
 
 
-def overrides(given: Namespace) -> dict[str, Any]:
-    """The values given on the command line, as a recipe takes them."""
+def read_arguments(parser: ArgumentParser, arguments: list[str]) -> Namespace:
+    """What the arguments of a verb say; only what is given, without defaults."""
+    return parser.parse_args(named_method(bare_switches(arguments)), defaults=False)
+
+
+def overrides(recipe: type[BaseModel], given: Namespace) -> dict[str, Any]:
+    """The values given on the command line, by field, as a recipe takes them."""
     values = {key: value for key, value in given.as_dict().items() if value is not None and key != "recipe"}
-    for name in COMMA_SEPARATED & values.keys():
-        values[name] = _listed(name, values[name])
-    for name in REPEATED & values.keys():
-        values[name] = [entry for entries in values[name] for entry in entries]
-    return values
+    names = {flag_name(recipe, name).removeprefix("--").replace("-", "_"): name for name in recipe.model_fields}
+    return {name: _value(recipe, name, values[key]) for key, name in names.items() if key in values}
 
 
-def _listed(name: str, text: str) -> Any:
+def _value(recipe: type[BaseModel], name: str, value: Any) -> Any:
+    annotation = recipe.model_fields[name].annotation
+    shape = shape_of(annotation)
+    if shape == "pairs":
+        return [entry for entries in value for entry in entries]
+    return _listed(annotation, value) if shape == "list" else value
+
+
+def _listed(annotation: Any, text: str) -> Any:
+    """`a,b` as a list of numbers or names; one number alone stays one where the field takes that."""
+    alternatives = get_args(annotation) if _is_union(annotation) else (annotation,)
+    item = next(get_args(part)[0] for part in alternatives if get_origin(part) is tuple)
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if name == "methods":
+    if item not in (int, float):
         return parts
-    numbers = [_number(part, int if name == "seeds" else float) for part in parts]
-    return numbers[0] if name == "seeds" and "," not in text and numbers else numbers
+    numbers = [_number(part, item) for part in parts]
+    return numbers[0] if item in alternatives and "," not in text and numbers else numbers
 
 
 def _number(text: str, kind: type[int | float]) -> Any:
@@ -145,11 +187,3 @@ def _number(text: str, kind: type[int | float]) -> Any:
         return kind(text)
     except ValueError:
         return text  # the recipe's own check names the field and the value
-
-
-def _flag_type(annotation: Any) -> Any:
-    """The type without None: a flag that is given has a value. Names are left to the recipe's own check."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [part for part in get_args(annotation) if part is not type(None)]
-        annotation = parts[0] if len(parts) == 1 else str  # the recipe's own check reads it
-    return Literal[get_args(annotation)] if get_origin(annotation) is Literal else annotation

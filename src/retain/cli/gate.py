@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
-HELP = "Judge finished runs again from their records alone: exit code 0 kept, 3 lost or changed format, 4 cannot say."
+from retain.cli.help_text import ALL, add_argument, plain_parser
+
+HELP = "Judge finished runs again from their records, as an exit code."
 
 EXIT_CODES = {"kept": 0, "lost": 3, "changed format": 3, "too few items to say": 4}
 
 
-def make_parser() -> ArgumentParser:
+def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options."""
-    parser = ArgumentParser(description=HELP, epilog="Example: retain gate runs/measured")
-    parser.add_argument("runs", nargs="+", type=str, help="Folders of runs (result.json, items.jsonl).")
+    description = HELP + " 0: kept; 3: lost or changed format; 4: too few items to say."
+    parser = plain_parser("RUN…", description, "retain gate runs/measured", topic)
+    text = "Folder of a run (result.json, items.jsonl)."
+    add_argument(parser, "runs", text, nargs="+", type=str, metavar="RUN")
     return parser
 
 
 def run(given: Namespace) -> int:
     """Print each run's verdict and return the worst exit code."""
     from retain.cli.screen import make_console
-    from retain.workflow.replaying import replay_run
+    from retain.jobs.replay_verdict import replay_run
 
     console = make_console()
     codes = []

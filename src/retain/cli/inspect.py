@@ -1,4 +1,4 @@
-"""`retain inspect`: draw what was calibrated, or how an adapter began."""
+"""`retain inspect`: draw activation second moments, or the initialisation of an adapter."""
 
 from __future__ import annotations
 
@@ -6,40 +6,39 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-HELP = "Draw statistics that `retain calibrate` collected, or the directions that an sc-lora adapter started in."
+from retain.cli.help_text import ALL, add_argument, plain_parser
+
+HELP = "Draw second moments, or the directions an adapter started in."
 
 RANK = 32
 
 
-def make_parser() -> ArgumentParser:
+def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options."""
-    parser = ArgumentParser(description=HELP, epilog="Example: retain inspect runs/statistics --output look")
-    parser.add_argument(
-        "path",
-        type=str,
-        help="Folder that `retain calibrate` wrote (or its learn or keep alone), adapter with retain_start.json in it, "
-        "or run with such an adapter.",
+    parser = plain_parser("PATH [--FLAG VALUE …]", HELP, "retain inspect runs/statistics --output look", topic)
+    text = (
+        "Folder that `retain calibrate` wrote (or its learn or keep alone), adapter with retain_start.json in it, or "
+        "run with such an adapter."
     )
-    parser.add_argument("--output", type=str, help="Folder for inspect.md and inspect.png. [PATH itself]")
-    parser.add_argument(
-        "--rank",
-        type=int,
-        default=RANK,
-        help="How many of the strongest directions on text to learn and to keep are compared; of an adapter, its own.",
-    )
+    add_argument(parser, "path", text, type=str, metavar="PATH")
+    text = "Folder for inspect.md and inspect.png. [PATH]"
+    add_argument(parser, "--output", text, type=str, metavar="FOLDER")
+    text = f"Strongest directions of each text that are compared; of an adapter, its own rank. [{RANK}]"
+    add_argument(parser, "--rank", text, type=int, default=RANK, metavar="N")
     return parser
 
 
 def run(given: Namespace) -> None:
-    """Do it, print the table and where the page and the plot lie."""
+    """Do it, print the table and the paths of the page and the plot."""
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
-    from retain.report.calibration import inspection_table, write_inspection
-    from retain.workflow.inspect import inspect
+    from retain.cli.views.inspection_view import inspection_table
+    from retain.jobs.inspect import inspect
+    from retain.report.page.inspection import write_inspection
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        view = inspect(given.path, given.get("rank", RANK), progress)
+    with showing_progress(console) as events:
+        view = inspect(given.path, given.get("rank", RANK), events)
     paths = write_inspection(Path(given.get("output") or given.path).expanduser(), view)
     console.print(inspection_table(view))
     for path in paths:

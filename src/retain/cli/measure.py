@@ -1,4 +1,4 @@
-"""`retain measure`: the same record for something that was trained elsewhere."""
+"""`retain measure`: the same record for a model that was trained elsewhere."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
 from retain.cli.gate import EXIT_CODES
+from retain.cli.help_text import ALL
 from retain.recipe import MeasureRecipe, load_recipe
 
-HELP = "Measure what any adapter or tuned model learned and lost against its base; trains nothing."
+HELP = "Measure what any tuned model learned and lost against its base."
 
 
-def make_parser() -> ArgumentParser:
-    """The verb's options."""
+def make_parser(topic: str = ALL) -> ArgumentParser:
+    """The verb's options; see `retain.cli.flags.recipe_parser`."""
     return recipe_parser(
         MeasureRecipe,
-        HELP,
+        HELP + " Trains nothing.",
         "retain measure --model Qwen/Qwen3-0.6B --tuned ./my-adapter --test test.jsonl "
-        "--keep capitals.jsonl --reference text.txt --output runs/measured",
+        "--keep capitals.jsonl --held-out-text text.txt --output runs/measured",
+        topic=topic,
     )
 
 
 def run(given: Namespace) -> int:
-    """Do it, print the table and where everything lies; the exit code is the gate's where one is asked for."""
-    recipe = load_recipe(MeasureRecipe, given.get("recipe"), overrides(given))
+    """Do it, print the table and the paths of all files; with --gate the exit code is the gate's."""
+    recipe = load_recipe(MeasureRecipe, given.get("recipe"), overrides(MeasureRecipe, given))
     from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
-    from retain.workflow.measure import measure_recipe
+    from retain.jobs.measure import measure_recipe
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        result = measure_recipe(recipe, progress)
+    with showing_progress(console) as events:
+        result = measure_recipe(recipe, events)
     show_run(console, result, Path(recipe.output), None)
     return EXIT_CODES[result.judgement.overall] if recipe.gate and result.judgement is not None else 0

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from retain.report.budget import kept_sentence
-from retain.report.examples import clean
-from retain.report.terminal import comparison_table, dial_view, run_table
-from retain.results import Result
-from retain.workflow.dialing import Outcome
-from retain.workflow.progress import make_console, showing_progress
+from retain.cli.views.run_view import comparison_table, run_table, scaling_view
+from retain.compare.item_examples import clean
+from retain.jobs.budget_search import Outcome
+from retain.jobs.progress import make_console, showing_progress
+from retain.records.result import Result
+from retain.report.tables.budget import kept_sentence
 
-__all__ = ["make_console", "quiet_libraries", "show_comparison", "show_dial", "show_run", "showing_progress"]
+__all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "show_scaling", "showing_progress"]
 
 
 def quiet_libraries() -> None:
@@ -44,11 +44,11 @@ def show_run(console: Console, result: Result, output: Path, weights: Path | Non
     _show_path(console, "card", output / "model_card.md")
 
 
-def show_dial(console: Console, outcome: Outcome, paths: Sequence[Path]) -> None:
+def show_scaling(console: Console, outcome: Outcome, paths: Sequence[Path]) -> None:
     """The limits, the curve and where the files lie."""
     if outcome.budget:
-        console.print(clean(kept_sentence(outcome.budget, outcome.dial)), markup=False, soft_wrap=True)
-    console.print(dial_view(outcome.budget, outcome.dial))
+        console.print(clean(kept_sentence(outcome.budget, outcome.scaling)), markup=False, soft_wrap=True)
+    console.print(scaling_view(outcome.budget, outcome.scaling))
     for path in paths:
         _show_path(console, path.name, path)
 

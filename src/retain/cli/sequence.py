@@ -1,4 +1,4 @@
-"""`retain sequence`: several tasks learned one after the other; what each stage left of the earlier ones."""
+"""`retain sequence`: several tasks learned one after the other, and what each stage left of the earlier ones."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-HELP = "Tasks learned one after the other: the matrix of their scores, ACC, BWT and forgetting, from records."
+from retain.cli.help_text import ALL, add_argument, plain_parser
+
+HELP = "Tabulate tasks learned in sequence: ACC, BWT, forgetting."
 
 
-def make_parser() -> ArgumentParser:
+def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options."""
-    parser = ArgumentParser(
-        description=HELP,
-        epilog="Example: retain sequence runs/after-a runs/after-b --tasks a,b  (each a record of retain measure "
-        "against the same base, with the test items of all tasks among its suites)",
+    description = (
+        HELP + " Each run is a record of `retain measure` against the same base, with the test items of all tasks "
+        "among its suites."
     )
-    parser.add_argument("runs", nargs="+", type=str, help="Folders of the stages' records, in order.")
-    parser.add_argument("--tasks", type=str, required=True, help="Suites in the order they were learned: a,b,c.")
-    parser.add_argument("--output", type=str, help="File for the figures as JSON.")
+    example = "retain sequence runs/after-a runs/after-b --tasks a,b"
+    parser = plain_parser("RUN… --tasks A,B,…", description, example, topic)
+    add_argument(parser, "runs", "Folder of a stage's record; in order.", nargs="+", type=str, metavar="RUN")
+    text = "Suites in the order they were learned."
+    add_argument(parser, "--tasks", text, type=str, required=True, metavar="A,B,…")
+    add_argument(parser, "--output", "File for the figures as JSON.", type=str, metavar="FILE")
     return parser
 
 
@@ -27,7 +31,7 @@ def run(given: Namespace) -> None:
     from rich.table import Table
 
     from retain.cli.screen import make_console
-    from retain.workflow.sequence import read_sequence, write_sequence
+    from retain.jobs.sequence import read_sequence, write_sequence
 
     tasks = [part.strip() for part in given["tasks"].split(",") if part.strip()]
     report = read_sequence(given["runs"], tasks)

@@ -1,4 +1,4 @@
-"""`retain suites`: which suites there are, what each tells, and whether its data are here. No torch."""
+"""`retain suites`: the suites that come with retain, what each tells, and where its data are. No torch."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from retain.cli.help_text import ALL, add_argument, plain_parser, wrapped
 from retain.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retain.evaluation.suite_format import Found
-    from retain.evaluation.suites import Suite
+    from retain.evaluate.suites.format import LocatedSuite
+    from retain.evaluate.suites.suite import Suite
 
-HELP = "List the suites that come with retain, or describe one with its first items."
+HELP = "List the retention suites that come with retain, or show one."
 
 ITEMS = 3
-WITHHELD = "refusal"
-"""Kind of which no text is ever shown."""
+"""Items of a suite that are shown."""
+
+NAME_WIDTH, TYPE_WIDTH = 22, 12
+"""Columns of the list."""
 
 
-def make_parser() -> ArgumentParser:
+def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options."""
-    parser = ArgumentParser(description=HELP, epilog="Example: retain suites capitals")
-    parser.add_argument(
-        "suite",
-        nargs="?",
-        type=str,
-        help="Name of a suite, path of a suite file, or either with =COPY, your own copy of its data. [list all]",
-    )
-    parser.add_argument("--items", type=int, default=ITEMS, help="How many of its items are shown.")
+    parser = plain_parser("[SUITE] [--items N]", HELP, "retain suites capitals", topic)
+    text = "Name of a suite, path of a suite file, or either with =COPY, your own copy of its data. [list all]"
+    add_argument(parser, "suite", text, nargs="?", type=str, metavar="SUITE")
+    text = f"How many of its items are shown. [{ITEMS}]"
+    add_argument(parser, "--items", text, type=int, default=ITEMS, metavar="N")
     return parser
 
 
@@ -48,32 +48,31 @@ def run(given: Namespace) -> None:
 
 
 def _list(console: Console) -> None:
-    """A table of all suites by area."""
-    from rich.table import Table
+    """All suites by area: a line of facts for each, and below it what it shows."""
+    from retain.evaluate.suites.files import known_suites
 
-    from retain.evaluation.suite_files import known_suites
-
-    table = Table(
-        "suite", "kind", "what it tells", "items here", "licence", box=None, header_style="bold", padding=(0, 1)
-    )
-    table.columns[0].no_wrap = True
     for area, suites in itertools.groupby(known_suites(), key=lambda found: found.file.area):
-        table.add_section()
-        table.add_row(f"[bold]{area}[/bold]")
+        console.print(area, style="bold", markup=False, highlight=False)
         for found in suites:
             file = found.file
-            table.add_row(file.name, file.kind, file.about, _here(found), file.licence)
-    console.print(table)
-    console.print(
-        "\nName one under keep or test of a recipe, or with --keep and --test; NAME=PATH reads your own copy of its "
-        "data. `retain suites NAME` shows one. Text for --reference is no suite: any plain text is.",
-        soft_wrap=True,
+            facts = f"{file.task_type:<{TYPE_WIDTH}}{_here(found)} ({file.licence})"
+            for line in (
+                wrapped(facts, " " * (NAME_WIDTH + TYPE_WIDTH), f"  {file.name}".ljust(NAME_WIDTH)),
+                wrapped(file.about, "      ", "      "),
+            ):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print()
+    print(
+        wrapped(
+            "Name one under keep or test of a recipe, or with --keep and --test; NAME=PATH reads your own copy of its "
+            "data. `retain suites NAME` shows one. Any plain text serves as --held-out-text."
+        )
     )
 
 
-def _here(found: Found) -> str:
-    """How many items are here, or where they would come from."""
-    from retain.evaluation.suite_files import local_data
+def _here(found: LocatedSuite) -> str:
+    """The number of items that are here, or the place they would come from."""
+    from retain.evaluate.suites.files import local_data
 
     there = local_data(found)
     if there is None:
@@ -81,8 +80,8 @@ def _here(found: Found) -> str:
         return f"on the hub: {source.hub}" if source.hub else f"not here: no {source.local}"
     rows = _count(there[1])
     rows = min(rows, found.file.limit or rows)
-    spoilt = found.file.options.corruptions
-    return f"{rows} × {len(spoilt.kinds) * len(spoilt.severities)}" if spoilt else str(rows)
+    corrupted = found.file.options.corruptions
+    return f"{rows} × {len(corrupted.kinds) * len(corrupted.severities)} items" if corrupted else f"{rows} items"
 
 
 def _count(path: Path) -> int:
@@ -93,23 +92,23 @@ def _count(path: Path) -> int:
         return sum(bool(line.strip()) for line in lines)
 
 
-def _describe(console: Console, reference: str, items: int) -> None:
-    """What one suite is, and its first items.
+def _describe(console: Console, source: str, items: int) -> None:
+    """Print the facts of one suite, and its first items.
 
     Raises:
         InputError: there is no such suite, or its file is wrong.
     """
-    from retain.evaluation.suite_files import find_suite, load_suite
-    from retain.evaluation.suite_format import SHIPPED
+    from retain.evaluate.suites.files import find_suite, load_suite
+    from retain.evaluate.suites.format import SHIPPED
 
     problems: list[str] = []
-    found = find_suite(reference.partition("=")[0], problems)
+    found = find_suite(source.partition("=")[0], problems)
     if found is None:
         raise InputError(problems)
     file = found.file
     facts = {
-        "what it tells": file.about,
-        "kind": f"{file.kind}, to be {'learned' if file.part == 'task' else 'kept'}",
+        "what it shows": file.about,
+        "task type": f"{file.task_type}, to be {'learned' if file.part == 'task' else 'kept'}",
         "metrics": ", ".join(file.metrics),
         "chance": "" if file.chance is None else f"{file.chance:g}",
         "licence": file.licence,
@@ -124,7 +123,7 @@ def _describe(console: Console, reference: str, items: int) -> None:
     if file.code and found.path.parent != SHIPPED:
         console.print(f"  {'items':<14} has code of its own; not run here", highlight=False)
         return
-    suite = load_suite(reference, problems)
+    suite = load_suite(source, problems)
     for problem in problems:
         console.print(f"  {'not here':<14} {problem}", markup=False, highlight=False, soft_wrap=True)
     if suite.items:
@@ -133,10 +132,12 @@ def _describe(console: Console, reference: str, items: int) -> None:
 
 
 def _show_items(console: Console, suite: Suite, count: int) -> None:
-    """The number of items and the first of them as they are asked, without empty fields."""
+    """Print the number of items and the first of them, without empty fields."""
+    from retain.evaluate.tasks.table import task_type_of
+
     bank = f", and {len(suite.bank)} to look among" if suite.bank else ""
     console.print(f"  {'items':<14} {len(suite.items)}{bank}", highlight=False)
-    if suite.kind == WITHHELD:
+    if task_type_of(suite).withheld:
         console.print("  The texts of requests are not shown.", highlight=False)
         return
     for item in suite.items[:count]:

@@ -7,34 +7,36 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
+from retain.cli.help_text import ALL
 from retain.recipe import Recipe, load_recipe
+from retain.recipe.marks import flags_where
 
-HELP = "Fine-tune a model, and measure what it learned and what it lost."
-COMPARISON_FIELDS = frozenset({"methods", "seeds", "learning_rates"})
+HELP = "Fine-tune, and measure what was learned and what was lost."
 
 
-def make_parser() -> ArgumentParser:
-    """The verb's options."""
+def make_parser(topic: str = ALL) -> ArgumentParser:
+    """The verb's options; see `retain.cli.flags.recipe_parser`."""
     return recipe_parser(
         Recipe,
-        HELP + " Fields come from the recipe, from flags, or both; a flag replaces the recipe's value.",
+        HELP + " Fields come from a recipe, from flags, or both.",
         "retain tune --model Qwen/Qwen3-0.6B --method vefa --train train.jsonl --test test.jsonl "
-        "--keep capitals.jsonl --reference text.txt --output runs/first",
-        leave_out=COMPARISON_FIELDS,
+        "--keep capitals.jsonl --held-out-text text.txt --output runs/first",
+        topic=topic,
+        leave_out=flags_where(Recipe, lambda flag: flag.topic == "comparison"),
     )
 
 
 def run(given: Namespace) -> int:
-    """Do it, print the table and where everything lies; 3 if a budget could not be kept."""
-    recipe = load_recipe(Recipe, given.get("recipe"), overrides(given))
+    """Do it, print the table and the paths of all files; 3 if a budget could not be kept."""
+    recipe = load_recipe(Recipe, given.get("recipe"), overrides(Recipe, given))
     from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
-    from retain.workflow.folder import RunFolder
-    from retain.workflow.tune import tune
+    from retain.jobs.run_folder import RunFolder
+    from retain.jobs.tune import tune
 
     quiet_libraries()
     console = make_console()
-    with showing_progress(console) as progress:
-        result = tune(recipe, progress)
+    with showing_progress(console) as events:
+        result = tune(recipe, events)
     folder = RunFolder(Path(recipe.output))
     show_run(console, result, folder.path, folder.delivered(recipe.method_name))
     return 0 if all(one.kept for one in result.budget) else 3

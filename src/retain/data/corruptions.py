@@ -1,13 +1,13 @@
-"""Thirteen ways to spoil a picture, each in five severities, after ImageNet-C.
+"""Thirteen ways to corrupt a image, each in five severities, after ImageNet-C.
 
 Kinds and constants are those of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions
 and Perturbations", ICLR 2019 (arXiv 1903.12261); the code is ours. Figures made with it compare a tuned model with its
 base, not with published ImageNet-C results, because we knowingly differ:
 
 * Size. The paper's constants are for 224 × 224 pixels. Lengths in pixels (blur radii) are scaled by min(H, W)/224, so
-  that a picture looks alike at any size. Zoom, pixelation, fog and elastic displacement are relative to the size as
+  that a image looks alike at any size. Zoom, pixelation, fog and elastic displacement are relative to the size as
   they are. Noise is drawn for each pixel and JPEG works on blocks of 8: these are not scaled, so they are the same
-  per pixel and coarser, relative to the motif, in a smaller picture.
+  per pixel and coarser, relative to the motif, in a smaller image.
 * Blur kernels are spread over pixels bilinearly, so that a radius below one pixel still blurs.
 * Cells of pixelation may cut through pixels, which then show a mean of both (the paper takes the nearer one).
 * Fog is a sum of octaves of smooth noise instead of the diamond-square plasma, of one roughness, in amounts 1 … 3
@@ -37,7 +37,7 @@ Picture = NDArray[np.uint8]
 """(H, W, 3), red, green, blue, 0 … 255."""
 Floats = NDArray[np.float64]
 Corruption = Callable[[Floats, int, np.random.Generator], Floats]
-"""From a picture (H, W, 3) in [0, 1], a severity counted from 0, and a source of draws to a picture (clipped later)."""
+"""From a image (H, W, 3) in [0, 1], a severity counted from 0, and a source of draws to a image (clipped later)."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 REFERENCE_PIXELS = 224
@@ -47,19 +47,19 @@ FOG_DECAY = 1.7
 
 
 def corrupt(picture: Picture, kind: str, severity: int, generator: np.random.Generator) -> Picture:
-    """Spoil a picture.
+    """Spoil a image.
 
     Args:
-        picture: (H, W, 3) uint8; `as_rgb` makes this of grey pictures and pictures with transparency.
+        picture: (H, W, 3) uint8; `as_rgb` makes this of grey images and images with transparency.
         kind: a name in `CORRUPTIONS`.
         severity: 1 (slight) … 5 (strong).
-        generator: source of all draws; `generator_for` makes one that belongs to the picture.
+        generator: source of all draws; `generator_for` makes one that belongs to the image.
 
     Returns:
         A new array (H, W, 3) uint8.
 
     Raises:
-        InputError: an unknown kind or severity, or no such picture.
+        InputError: an unknown kind or severity, or no such image.
     """
     problems = []
     if kind not in CORRUPTIONS:
@@ -68,22 +68,22 @@ def corrupt(picture: Picture, kind: str, severity: int, generator: np.random.Gen
         problems.append(f"severity {severity!r} is unknown; choose from 1 (slight) to 5 (strong).")
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         problems.append(
-            f"a picture must be an array (height, width, 3) of uint8, found {picture.shape} of {picture.dtype}; "
-            "as_rgb converts grey pictures and pictures with transparency."
+            f"a image must be an array (height, width, 3) of uint8, found {picture.shape} of {picture.dtype}; "
+            "as_rgb converts grey images and images with transparency."
         )
     elif min(picture.shape[:2]) < SMALLEST_PIXELS:
-        problems.append(f"a picture of {picture.shape[:2]} pixels is too small to spoil; at least 16 × 16.")
+        problems.append(f"a image of {picture.shape[:2]} pixels is too small to corrupt; at least 16 × 16.")
     if problems:
         raise InputError(problems)
     return _to_bytes(CORRUPTIONS[kind](picture / 255.0, severity - 1, generator))
 
 
 def generator_for(seed: int, picture: str, kind: str, severity: int) -> np.random.Generator:
-    """A generator that depends on these four only: the same on every machine, in whatever order pictures come.
+    """A generator that depends on these four only: the same on every machine, in whatever order images come.
 
     Args:
         seed: of the whole suite.
-        picture: name or hash of the picture.
+        picture: name or hash of the image.
         kind: of the corruption.
         severity: 1 … 5.
     """
@@ -92,7 +92,7 @@ def generator_for(seed: int, picture: str, kind: str, severity: int) -> np.rando
 
 
 def as_rgb(picture: NDArray[Any]) -> Picture:
-    """A picture as (H, W, 3) uint8: grey (H, W) or (H, W, 1) is repeated, transparency (H, W, 4) is laid on white.
+    """A image as (H, W, 3) uint8: grey (H, W) or (H, W, 1) is repeated, transparency (H, W, 4) is laid on white.
 
     Raises:
         InputError: another shape, or no uint8.
@@ -101,7 +101,7 @@ def as_rgb(picture: NDArray[Any]) -> Picture:
         picture = picture[:, :, None]
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in {1, 3, 4}:
         raise InputError(
-            f"a picture must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), found {picture.shape} of "
+            f"a image must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), found {picture.shape} of "
             f"{picture.dtype}; decode it with Pillow and give numpy.asarray of it."
         )
     if picture.shape[2] == 4:
@@ -247,7 +247,7 @@ def _blurred(x: Floats, rows: Floats, columns: Floats, weights: Floats) -> Float
 
 
 def _zoomed(x: Floats, zoom: float) -> Floats:
-    """The middle of a picture, enlarged to its full size, bilinearly."""
+    """The middle of a image, enlarged to its full size, bilinearly."""
     lines = [(n - 1) / 2 + (np.arange(n) - (n - 1) / 2) / zoom for n in x.shape[:2]]
     places = np.meshgrid(*lines, indexing="ij")
     return np.stack([ndimage.map_coordinates(x[:, :, c], places, order=1) for c in range(3)], axis=2)

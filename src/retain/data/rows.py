@@ -1,41 +1,30 @@
-"""Which kind of item a row is, by its keys, and reading a whole file, folder or data set of one kind."""
+"""The forms of rows, and reading a whole file, folder or data set of one form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retain.data.examples import Choice, Example, parse_choice, parse_example
-from retain.data.items import (
-    Labelled,
-    Match,
-    Picture,
-    Question,
-    Request,
-    parse_labelled,
-    parse_match,
-    parse_picture,
-    parse_question,
-    parse_request,
-)
+from retain.data.examples import Example
+from retain.data.item import DataItem
+from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
 from retain.data.sources import Numbered, collect_items, source_rows
 
-AnyItem = Example | Choice | Question | Labelled | Picture | Match | Request
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-
-FORMS: dict[str, tuple[str, ...]] = {
-    "refusal": ("prompt", "harmful"),
-    "completion": ("prompt", "completion"),
-    "question": ("question", "answers"),
-    "choice": ("question", "choices", "answer"),
-    "pictures": ("image", "label"),
-    "labels": ("text", "label"),
-    "retrieval": ("query", "match"),
+FORMS: dict[str, type[DataItem]] = {
+    item.form: item for item in (Request, Example, Question, Choice, LabelledImage, LabelledText, Match)
 }
-"""The keys that tell a form of item, looked for in this order. A conversation (`messages`) is a completion."""
+"""The forms of items by name; a row is of the first form whose columns it has. A new form is a class and a row here."""
+
+DEFAULT_FORM = Example.form
+"""The form that data which cannot be read are taken for."""
+
+CONVERSATION = "messages"
+"""The column of conversations, which are examples whatever other columns there are."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +32,18 @@ class Rows:
     """The items of one source, all of one form."""
 
     form: str
-    items: Sequence[AnyItem]
+    items: Sequence[DataItem]
 
 
 def form_of(row: Mapping[str, Any]) -> str | None:
-    """The form of item that a row's keys make, or None."""
-    if "messages" in row:
-        return "completion"
-    return next((form for form, keys in FORMS.items() if all(key in row for key in keys)), None)
+    """The form of the item that a row makes, by its keys; None where it makes none."""
+    if CONVERSATION in row:
+        return Example.form
+    return next((name for name, form in FORMS.items() if all(key in row for key in form.columns)), None)
 
 
 def read_rows(source: str, problems: list[str], form: str | None = None) -> Rows:
-    """Read items from a JSONL or CSV file, a folder of pictures (one folder a class), or a data set id.
+    """Read items from a JSONL or CSV file, a folder of images (one folder a class), or a data set id.
 
     Args:
         source: where they are; see `sources`.
@@ -63,11 +52,11 @@ def read_rows(source: str, problems: list[str], form: str | None = None) -> Rows
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        return Rows("pictures", _folder(folder, problems))
+        return Rows(LabelledImage.form, _folder(folder, problems))
     before = len(problems)
     rows = list(source_rows(source, problems))
-    if not rows and len(problems) > before:  # it cannot be read, which is told already
-        return Rows(form or "completion", [])
+    if not rows and len(problems) > before:  # it cannot be read, as the problem says
+        return Rows(form or DEFAULT_FORM, [])
     return parse_rows(source, rows, problems, form, folder.parent)
 
 
@@ -78,44 +67,31 @@ def parse_rows(
     first = next((row for _, row in rows if isinstance(row, Mapping)), None)
     form = form or (form_of(first) if first is not None else None)
     if first is not None and form is None:
-        known = "; ".join(", ".join(keys) for keys in FORMS.values())
-        problems.append(f"{name}: its rows have {', '.join(map(str, first))}. Known are: {known}; or messages.")
-        return Rows("completion", [])
-    parse = parser(form or "completion", folder or Path())
-    return Rows(form or "completion", collect_items(name, rows, parse, problems))
+        known = "; ".join(", ".join(known.columns) for known in FORMS.values())
+        problems.append(f"{name}: its rows have {', '.join(map(str, first))}. Known are: {known}; or {CONVERSATION}.")
+        return Rows(DEFAULT_FORM, [])
+    form = form or DEFAULT_FORM
+    parse = partial(FORMS[form].parse, folder=folder or Path())
+    return Rows(form, collect_items(name, rows, parse, problems))
 
 
-def parser(form: str, folder: Path) -> Callable[[dict[str, Any]], AnyItem]:
-    """The function that makes an item of a row; it raises ValueError with what is wrong."""
-    parsers: dict[str, Callable[[dict[str, Any]], AnyItem]] = {
-        "refusal": parse_request,
-        "completion": parse_example,
-        "question": parse_question,
-        "choice": parse_choice,
-        "pictures": lambda row: parse_picture(row, folder),
-        "labels": parse_labelled,
-        "retrieval": parse_match,
-    }
-    return parsers[form]
-
-
-def _folder(folder: Path, problems: list[str]) -> list[AnyItem]:
-    """Pictures in a folder of folders; each inner folder's name is the class."""
-    found: list[AnyItem] = [Picture(image=str(path), label=path.parent.name) for path in _pictures(folder)]
+def _folder(folder: Path, problems: list[str]) -> list[DataItem]:
+    """Images in a folder of folders; each inner folder's name is the class."""
+    found: list[DataItem] = [LabelledImage(image=str(path), label=path.parent.name) for path in _images(folder)]
     if not found:
         problems.append(
-            f"{folder}: holds no pictures in folders named after their classes (CLASS/NAME.png); give such a folder, "
+            f"{folder}: holds no images in folders named after their classes (CLASS/NAME.png); give such a folder, "
             "or a JSONL or CSV file of image, label."
         )
     return found
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _images(folder: Path) -> Iterator[Path]:
     for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        yield from sorted(path for path in inner.iterdir() if path.suffix.lower() in PICTURES)
+        yield from sorted(path for path in inner.iterdir() if path.suffix.lower() in IMAGES)
 
 
-def evenly(items: Sequence[AnyItem], most: int | None) -> Sequence[AnyItem]:
+def evenly(items: Sequence[DataItem], most: int | None) -> Sequence[DataItem]:
     """At most so many items, taken evenly; items of one group stay together, unless two groups are too many already."""
     if most is None or len(items) <= most:
         return items
@@ -130,14 +106,6 @@ def evenly(items: Sequence[AnyItem], most: int | None) -> Sequence[AnyItem]:
     return [found[place * len(found) // most] for place in range(most)]
 
 
-def item_texts(item: AnyItem) -> tuple[str, ...]:
-    """What an item asks or shows as text: what overlaps between data sets are looked for in. A picture is its path."""
-    if isinstance(item, Example):
-        return item.turns
-    if isinstance(item, (Choice, Question)):
-        return (item.question,)
-    if isinstance(item, Labelled):
-        return (item.text if item.text_pair is None else f"{item.text} {item.text_pair}",)
-    if isinstance(item, Picture):
-        return (item.image,)
-    return (item.query, item.match) if isinstance(item, Match) else (item.prompt,)
+def first_or_evenly(items: Sequence[DataItem], most: int | None) -> Sequence[DataItem]:
+    """At most so many items: of labelled ones, which may be sorted by class, evenly many; of others the first."""
+    return evenly(items, most) if items and items[0].is_labelled else items[:most]

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from retain.data.examples import Choice, Example, parse_choice, parse_example
+from retain.data.examples import Example
+from retain.data.item import DataItem, PlainText
+from retain.data.item_types import Choice
 
-Item = TypeVar("Item")
+Parsed = TypeVar("Parsed")
 
 Numbered = tuple[str, Any]
 """A row with the place where it was found, for messages."""
@@ -19,35 +21,25 @@ FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".txt", ".md")
 SHOWN_PROBLEMS_A_FILE = 10
 
 
-def read_examples(source: str, problems: list[str]) -> list[Example]:
-    """Read examples to learn or to test from a JSONL file or a data set id (see `rows`).
+def read_calibration_texts(source: str, problems: list[str]) -> list[DataItem]:
+    """Read texts to calibrate on or to replay.
+
+    Rows have the columns text, prompt and completion, messages, or question, choices and answer. The two texts of a
+    pair (`text_pair`) are one text. A plain text file is split at its blank lines.
 
     Args:
-        source: path of a JSONL file, or `owner/name[:configuration][:split]` on the hub.
-        problems: receives one sentence for each problem found.
-    """
-    return _read(source, parse_example, problems)
-
-
-def read_choices(source: str, problems: list[str]) -> list[Choice]:
-    """Read multiple-choice items to keep; see `read_examples`."""
-    return _read(source, parse_choice, problems)
-
-
-def read_passages(source: str, problems: list[str]) -> list[Example | str]:
-    """Read text to calibrate on: rows of {text}, {prompt, completion}, {messages} or {question, choices, answer}.
-
-    The two texts of a pair (`text_pair`) are one passage.
-
-    A text file is one passage a paragraph block (blocks are parted by blank lines).
+        source: path of a JSONL, CSV or text file, or `owner/name[:configuration][:split]` on the hub.
+        problems: receives one sentence for each problem.
     """
     if _is_file(source) and not source.endswith((".jsonl", ".json", ".csv")):
-        return [part.strip() for part in read_text(source, problems).split("\n\n") if part.strip()]
-    return _read(source, _parse_passage, problems)
+        parts = read_text(source, problems).split("\n\n")
+        return [PlainText(text=part.strip()) for part in parts if part.strip()]
+    found: list[str] = []
+    return collect_items(source, list(source_rows(source, found)), _calibration_text, problems, found)
 
 
-def _parse_passage(row: dict[str, Any]) -> Example | str:
-    """Make a passage of a row.
+def _calibration_text(row: dict[str, Any]) -> DataItem:
+    """Make a calibration text of a row.
 
     Raises:
         ValueError: in one sentence, what is wrong with it.
@@ -56,18 +48,18 @@ def _parse_passage(row: dict[str, Any]) -> Example | str:
         if not isinstance(row["text"], str) or not row["text"].strip():
             raise ValueError('"text" must be text that is not empty')
         pair = row.get("text_pair")
-        return f"{row['text']} {pair}" if isinstance(pair, str) else str(row["text"])
+        return PlainText(text=f"{row['text']} {pair}" if isinstance(pair, str) else row["text"])
     if "choices" in row:
-        choice = parse_choice(row)
-        return f"{choice.question.rstrip()} {choice.choices[choice.answer]}"
+        choice = Choice.parse(row)
+        return PlainText(text=f"{choice.question.rstrip()} {choice.choices[choice.answer]}")
     try:
-        return parse_example(row)
+        return Example.parse(row)
     except ValueError as error:
         raise ValueError(f'{error}; or give "text", or "question", "choices" and "answer"') from error
 
 
 def read_text(source: str, problems: list[str]) -> str:
-    """Read reference text: a UTF-8 text file, or the `text` column of a data set (documents joined by blank lines)."""
+    """Read held-out text: a UTF-8 text file, or the `text` column of a data set (documents joined by blank lines)."""
     if not _is_file(source):
         documents = [row.get("text") for _, row in _hub_rows(source, problems) if isinstance(row, dict)]
         texts = [document for document in documents if isinstance(document, str) and document.strip()]
@@ -96,18 +88,13 @@ def source_rows(source: str, problems: list[str]) -> Iterator[Numbered]:
     return _table_rows(source, problems) if source.endswith(".csv") else _file_rows(source, problems)
 
 
-def _read(source: str, parse: Callable[[dict[str, Any]], Item], problems: list[str]) -> list[Item]:
-    found: list[str] = []
-    return collect_items(source, list(source_rows(source, found)), parse, problems, found)
-
-
 def collect_items(
     source: str,
     rows: Sequence[Numbered],
-    parse: Callable[[dict[str, Any]], Item],
+    parse: Callable[[dict[str, Any]], Parsed],
     problems: list[str],
     found: Sequence[str] = (),
-) -> list[Item]:
+) -> list[Parsed]:
     """Make an item of each row; the first problems are told one by one, the others counted.
 
     Args:
@@ -117,7 +104,7 @@ def collect_items(
         problems: receives the sentences.
         found: problems of the reading, told first.
     """
-    items: list[Item] = []
+    items: list[Parsed] = []
     found = list(found)
     before = len(problems)
     for place, row in rows:

@@ -1,16 +1,18 @@
-"""From examples to tokens, as the tokenizer defines it: chat templates, end of sequence, truncation that is counted."""
+"""From examples to tokens as the tokenizer defines it: chat templates, end of sequence, and truncation, counted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
-from retain.data.examples import Choice, Example
-from retain.data.items import Question
 from retain.errors import InputError
+
+if TYPE_CHECKING:  # items tokenise themselves by these functions
+    from retain.data.examples import Example
+    from retain.data.item_types import Choice, Question
 
 IGNORED = -100
 """The label that PyTorch's cross-entropy and transformers leave out of the loss."""
@@ -87,18 +89,24 @@ def encode_choice(tokenizer: Any, item: Choice | Question, *, chat: bool, max_le
     return [_joined(tokenizer, prompt, completion, max_length, longest) for prompt, completion in parts]
 
 
-def encode_passage(tokenizer: Any, passage: Example | str, max_length: int) -> list[list[int]]:
-    """Tokens of a passage to calibrate on: an example as it is learned, text in windows of `max_length`, its end cut.
-
-    Raises:
-        InputError: as `encode_example`.
-    """
-    if isinstance(passage, Example):
-        return [list(encode_example(tokenizer, passage, max_length).ids)]
-    ids = tokenizer.encode(passage, add_special_tokens=False, verbose=False)
+def text_windows(tokenizer: Any, text: str, max_length: int) -> list[list[int]]:
+    """Tokens of a text in consecutive windows of at most `max_length`, each with the beginning token."""
+    ids = tokenizer.encode(text, add_special_tokens=False, verbose=False)
     first = _beginning(tokenizer)
     room = max_length - len(first)
     return [first + ids[start : start + room] for start in range(0, len(ids), room)]
+
+
+def cut_to(sequences: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+    """The first sequences, up to `tokens` tokens in all; the last one is cut."""
+    kept: list[list[int]] = []
+    room = tokens
+    for ids in sequences:
+        if room <= 0:
+            break
+        kept.append(list(ids[:room]))
+        room -= len(ids)
+    return kept
 
 
 def start_ids(tokenizer: Any) -> list[int]:
@@ -106,7 +114,7 @@ def start_ids(tokenizer: Any) -> list[int]:
     return _prompt_ids(tokenizer, "")
 
 
-def reference_windows(tokenizer: Any, text: str, window: int, max_tokens: int) -> list[list[int]]:
+def held_out_windows(tokenizer: Any, text: str, window: int, max_tokens: int) -> list[list[int]]:
     """Consecutive windows of `window` tokens of the text, without overlap, `max_tokens` tokens at most.
 
     Each begins with the beginning token where the tokenizer has one of its own. A last window that predicts nothing is

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retain.hf.config import FeatureConfig
-from retain.hf.layer import FeatureLayer
-from retain.hf.registration import register
-from retain.hf.tuner import FeatureTuner
+from retain.hf.tuners.feature_config import FeatureConfig
+from retain.hf.tuners.feature_layer import FeatureLayer
+from retain.hf.tuners.feature_tuner import FeatureTuner
+from retain.hf.tuners.registration import register
 from retain.methods.lorfa.config import LoRFAConfig
 from retain.methods.lorfa.layer import LoRFALinear, LoRFAModel
 from retain.methods.vefa.config import VeFAConfig

@@ -1,22 +1,37 @@
-"""The recipe: everything a run is told, as one validated value. Read from YAML, changed by flags; no torch here."""
+"""The recipe: all that a run is given, as one validated value. Read from YAML, changed by flags; no torch here."""
 
-from retain.recipe.advising import AdviseRecipe
-from retain.recipe.calibrating import CalibrateRecipe, Calibrating
-from retain.recipe.controlling import KL, Budget, Controlling, DialRecipe, Means
-from retain.recipe.judge import redacted
-from retain.recipe.measuring import MeasureRecipe, Measuring, MeasuringTuned
-from retain.recipe.reading import load_recipe
-from retain.recipe.tuning import LEARNING_RATES, OTHER_LEARNING_RATE, RESERVED, Recipe
+from retain.recipe.advise_recipe import AdviseRecipe
+from retain.recipe.budget_options import ALPHAS, KL, Budget, BudgetOptions
+from retain.recipe.calibrate_recipe import CalibrateRecipe
+from retain.recipe.calibration_options import CalibrationOptions
+from retain.recipe.load import load_recipe
+from retain.recipe.measure_recipe import MeasureRecipe
+from retain.recipe.measurement_options import MeasurementOptions, TunedModelOptions
+from retain.recipe.redact import redacted
+from retain.recipe.regularisation_options import RegularisationOptions
+from retain.recipe.scale_recipe import ScaleRecipe
+from retain.recipe.tune_recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe
 
-__all__ = ["KL", "LEARNING_RATES", "OTHER_LEARNING_RATE", "RESERVED", "Budget", "CalibrateRecipe", "Calibrating"]
-__all__ += [
+RECIPES = (Recipe, AdviseRecipe, ScaleRecipe, MeasureRecipe, CalibrateRecipe)
+"""The recipes of all verbs."""
+
+__all__ = [
+    "ALPHAS",
+    "KL",
+    "LEARNING_RATES",
+    "OTHER_LEARNING_RATE",
+    "RECIPES",
     "AdviseRecipe",
-    "Controlling",
-    "DialRecipe",
-    "Means",
+    "Budget",
+    "BudgetOptions",
+    "CalibrateRecipe",
+    "CalibrationOptions",
     "MeasureRecipe",
-    "Measuring",
-    "MeasuringTuned",
+    "MeasurementOptions",
     "Recipe",
+    "RegularisationOptions",
+    "ScaleRecipe",
+    "TunedModelOptions",
+    "load_recipe",
+    "redacted",
 ]
-__all__ += ["load_recipe", "redacted"]

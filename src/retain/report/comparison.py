@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retain.report import numbers
-from retain.report.aggregate import Estimate, Group, Run, group_runs
-from retain.report.checks import comparison_cautions
-from retain.report.comparison_budgets import budgets_table
-from retain.report.comparison_tables import comparison_tables, keep_reading, task_reading
-from retain.report.comparison_verdicts import setting_verdicts, verdicts_in_words
-from retain.report.pareto import pareto_front
-from retain.report.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
-from retain.report.pick import task_keys as all_task_keys
-from retain.report.tables import Table, score_tables
-from retain.report.tables_made import size_table
-from retain.report.tables_moved import drift_table
-from retain.report.verdicts import headline
-from retain.report.whole import Whole, wholes
-from retain.report.words import listing, subtitle
+from retain.compare.aggregate import Estimate, Group, Run, group_runs
+from retain.compare.cautions import comparison_cautions
+from retain.compare.method_curves import Whole, wholes
+from retain.compare.pareto import pareto_front
+from retain.compare.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
+from retain.compare.pick import task_keys as all_task_keys
+from retain.records import numbers
+from retain.records.numbers import listing
+from retain.report.claims import subtitle
+from retain.report.tables.comparison_budgets import budgets_table
+from retain.report.tables.comparison_tables import comparison_tables, keep_reading, task_reading
+from retain.report.tables.comparison_verdicts import setting_verdicts, verdicts_in_words
+from retain.report.tables.drift_tables import drift_table
+from retain.report.tables.provenance_tables import size_table
+from retain.report.tables.scores_table import Table, score_tables
+from retain.report.verdict_words import headline
 
 MOST_NAMED = 4
 """How many settings a sentence names; of more it says how many there are, and the tables name them."""
@@ -99,14 +100,12 @@ def trade_off(groups: Sequence[Group], task: Key, kept: Pick, sign: float) -> li
 
 
 def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
-    """Who learned most on the first task; then the verdicts, or who lost on which suites where there are none."""
+    """The winner on the first task; then the verdicts, or the losses by suite where there are none."""
     results = [run.result for run in runs]
     tasks, suites = all_task_keys(results), keep_keys(results)
     parts = []
     if tasks:
-        best, _, overlapping = _best(groups, tasks[0])
-        doubt = ", though not shown to be better than every other" if overlapping else ""
-        parts.append(f"{best.title} improved {tasks[0][0]} most{doubt}.")
+        parts.append(_most_learned_in_brief(groups, tasks[0]))
     verdicts = verdicts_in_words(results)
     if verdicts:
         return " ".join([*parts, verdicts])
@@ -117,16 +116,22 @@ def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     if losses:
         parts.append(f"Loss shown {'; '.join(losses)}.")
     elif judged:
-        parts.append("No loss shown on any keep suite, which does not prove that there was none.")
+        parts.append("No loss shown on any retention suite, which does not prove that there was none.")
     else:
-        parts.append("No keep suite could show a loss, so nothing is known about what was lost.")
+        parts.append("No retention suite could show a loss, so nothing is known about what was lost.")
     return " ".join(parts)
 
 
-def _best(groups: Sequence[Group], key: Key) -> tuple[Group, Estimate, list[str]]:
-    """The setting with the largest mean improvement, and those whose interval overlaps with its own."""
+def _best(groups: Sequence[Group], key: Key) -> tuple[Group, Estimate, list[str]] | None:
+    """The setting with the largest mean improvement among those shown to improve, and whose interval overlaps with its.
+
+    None where no setting is shown to improve.
+    """
     scored = [(group, found) for group in groups if (found := group.estimate(pick_task(key))) is not None]
-    best, top = max(scored, key=lambda pair: sign_of(pair[0].results, key) * pair[1].mean)
+    shown = [(group, found) for group, found in scored if task_reading(group, key) == "better"]
+    if not shown:
+        return None
+    best, top = max(shown, key=lambda pair: sign_of(pair[0].results, key) * pair[1].mean)
     return best, top, [group.title for group, found in scored if group is not best and _overlap(top, found)]
 
 
@@ -158,19 +163,33 @@ def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
     else:
         sentences.append("No task was measured, so nothing is known about what was learned.")
     if not suites:
-        sentences.append("No keep suite was measured, so nothing is known about what was lost.")
+        sentences.append("No retention suite was measured, so nothing is known about what was lost.")
     return [sentence for sentence in sentences if sentence]
 
 
+def _most_learned_in_brief(groups: Sequence[Group], key: Key) -> str:
+    found = _best(groups, key)
+    if found is None:
+        return f"No improvement shown on {key[0]}."
+    best, _, overlapping = found
+    doubt = ", though not shown to be better than every other" if overlapping else ""
+    return f"{best.title} improved {key[0]} most{doubt}."
+
+
 def _most_learned(groups: Sequence[Group], key: Key) -> str:
-    unit = numbers.unit_of(key[1])
-    best, top, overlapping = _best(groups, key)
+    """The winner by one metric and the settings without a shown improvement; where no setting has one, that alone."""
+    unit = key[1].unit
+    name = f"{key[0]} ({key[1].title})"
+    found = _best(groups, key)
+    if found is None:
+        return f"{name}: no improvement shown with {'any setting' if len(groups) > 1 else groups[0].title}."
+    best, top, overlapping = found
     change = f"{numbers.change(top.mean, top.interval, unit)} {unit.name}".rstrip()
-    text = f"{key[0]} ({numbers.metric_words(key[1])}): largest improvement with {best.title}, {change}"
+    text = f"{name}: largest improvement with {best.title}, {change}"
     if overlapping:
         text += f"; its interval overlaps with {_named(overlapping)}, so it is not shown to be best"
-    failed = [group.title for group in groups if task_reading(group, key) not in {"better", None}]
-    return f"{text}. No improvement shown: {_named(failed)}." if failed else f"{text}."
+    unshown = [group.title for group in groups if task_reading(group, key) not in {"better", None}]
+    return f"{text}. No improvement shown: {_named(unshown)}." if unshown else f"{text}."
 
 
 def _kept(groups: Sequence[Group], key: Key) -> str:
@@ -193,7 +212,7 @@ def _kept(groups: Sequence[Group], key: Key) -> str:
         titles = by_reading.get(told, [])
         if titles:
             parts.append(words.format("every setting" if len(titles) == total else _named(titles)))
-    return f"{key[0]} ({numbers.metric_words(key[1])}): {'; '.join(parts)}."
+    return f"{key[0]} ({key[1].title}): {'; '.join(parts)}."
 
 
 def _drift_sentence(groups: Sequence[Group]) -> list[str]:
@@ -203,7 +222,7 @@ def _drift_sentence(groups: Sequence[Group]) -> list[str]:
     (least, least_title), (most, most_title) = min(found), max(found)
     low, high = numbers.plain(least, numbers.NATS), numbers.plain(most, numbers.NATS)
     told = f"least with {least_title} ({low}), most with {most_title} ({high})"
-    return [f"Drift on reference text (KL, nats per token): {told}."]
+    return [f"Drift on held-out text (KL, nats per token): {told}."]
 
 
 def _front(groups: Sequence[Group], task: Key, suite: Key) -> str:

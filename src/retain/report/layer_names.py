@@ -1,4 +1,4 @@
-"""Where a weight matrix sits: which block, which kind of matrix; read off its name."""
+"""The place of a weight matrix, read off its name: its block and its kind."""
 
 from __future__ import annotations
 

@@ -7,30 +7,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from retain.report.aggregate import Run
-from retain.report.card import model_card
+from retain.compare.aggregate import Run
+from retain.compare.lost_across import LostItem, lost_across
+from retain.compare.method_labels import unique
+from retain.compare.pick import keep_keys
+from retain.records.files import write_text
+from retain.records.items import Item, read_items
+from retain.records.result import Result
 from retain.report.comparison import Comparison, compare_runs
-from retain.report.labels import unique
-from retain.report.lost_across import LostItem, lost_across
-from retain.report.markdown import comparison_markdown, run_markdown
-from retain.report.page import run_page
-from retain.report.page_comparison import comparison_page
-from retain.report.pick import keep_keys
-from retain.report.plot_comparison import comparison_figure
-from retain.report.plot_run import run_figure
-from retain.report.plot_style import save_png, sheet_figure
-from retain.report.sections import Section, measured_sections
-from retain.report.summary import summary_csv, summary_json
-from retain.results import Item, Result, read_items, write_text
+from retain.report.page.comparison_page import comparison_page
+from retain.report.page.markdown import comparison_markdown, run_markdown
+from retain.report.page.model_card import model_card
+from retain.report.page.run_page import run_page
+from retain.report.page.sections import Section, measured_sections
+from retain.report.page.summary_files import summary_csv, summary_json
+from retain.report.plots.comparison_plot import comparison_figure
+from retain.report.plots.run_figure import run_figure
+from retain.report.plots.style import save_png, sheet_figure
 
-SECTION_PLOTS = ("dial.png", "breakdown.png", "calibration.png", "drift.png", "curve.png")
+SECTION_PLOTS = ("scaling.png", "breakdown.png", "calibration.png", "drift.png", "curve.png")
 
 
 def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> list[Path]:
     """Write `report.html`, `report.md`, `model_card.md` and the plots of one run.
 
-    `plot.png` is always there; `dial.png`, `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` only where
-    the record has what they show: what an earlier report left of these is removed.
+    `plot.png` is always there. `scaling.png`, `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` are there
+    only where the record has what they show; those that an earlier report left are removed.
 
     Args:
         directory: where `result.json` and `items.jsonl` lie, or will.

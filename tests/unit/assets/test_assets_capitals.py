@@ -70,9 +70,9 @@ def test_the_subregion_comes_before_the_region():
 
 
 def test_a_capital_of_two_countries_is_never_a_distractor_of_itself():
-    twin = Country("Twin", WEST[0].capital, "Europe", "Western Europe")
-    for asked in (WEST[0], twin):
-        choices = item(asked, [*ALL, twin], "The capital of {} is")["choices"]
+    residual = Country("ResidualLora", WEST[0].capital, "Europe", "Western Europe")
+    for asked in (WEST[0], residual):
+        choices = item(asked, [*ALL, residual], "The capital of {} is")["choices"]
         assert len(set(choices)) == 4
 
 

@@ -2,15 +2,17 @@
 
 import pytest
 
-from retain.cli.flags import bare_switches, named_method, overrides
-from retain.cli.main import make_parser
-from retain.recipe import CalibrateRecipe, MeasureRecipe, Recipe
+from retain.cli.flags import overrides, read_arguments, recipe_parser, shape_of
+from retain.cli.main import VERBS
+from retain.errors import InputError
+from retain.recipe import RECIPES, AdviseRecipe, CalibrateRecipe, MeasureRecipe, Recipe, ScaleRecipe
+
+RECIPE_OF = {"measure": MeasureRecipe, "calibrate": CalibrateRecipe, "scale": ScaleRecipe, "advise": AdviseRecipe}
 
 
-def read(*arguments):
-    words = bare_switches(list(arguments), (Recipe, MeasureRecipe, CalibrateRecipe))
-    given = make_parser().parse_args(named_method(words), defaults=False)
-    return given[given.verb].get("recipe"), overrides(given[given.verb])
+def read(verb, *arguments):
+    given = read_arguments(VERBS[verb].make_parser(), list(arguments))
+    return given.get("recipe"), overrides(RECIPE_OF.get(verb, Recipe), given)
 
 
 @pytest.mark.parametrize("flag", ["gate", "drift", "store-answers", "trust-remote-code"])
@@ -31,7 +33,89 @@ def test_a_switch_takes_neither_the_recipe_nor_another_flag():
 
 
 def test_calibrate_has_no_flag_that_does_nothing():
-    for flag in ("--judge", "--tolerance", "--tolerance-nats", "--keep-score", "--generate"):
+    for flag in ("--judge", "--margin", "--margin-nats", "--keep-score", "--generate"):
         with pytest.raises(SystemExit):
             read("calibrate", flag, "1")
     assert read("calibrate", "--keep-items", "9", "--test-items", "8")[1] == {"keep_items": 9, "test_items": 8}
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "values"),
+    [
+        ("tune", ["--method", "lora", "--method.lora_alpha", "4"], {"method": {"name": "lora", "lora_alpha": 4}}),
+        ("tune", ["--method=lora"], {"method": {"name": "lora"}}),
+        ("tune", ["--training.seed", "3", "--training.optim", "sgd"], {"training": {"seed": 3, "optim": "sgd"}}),
+        ("tune", ["--keep", "a", "b", "--held-out-text", "t"], {"keep": ["a", "b"], "held_out_text": ["t"]}),
+        ("tune", ["--budget", "a:1", "kl:2", "--budget", "b:3"], {"budget": ["a:1", "kl:2", "b:3"]}),
+        ("tune", ["--from", "runs/first", "--seed", "3"], {"from_run": "runs/first", "seed": 3}),
+        ("tune", ["--kl-weight", "budget", "--replay", "0.5"], {"kl_weight": "budget", "replay": 0.5}),
+        ("compare", ["--methods", "lora, vefa", "--seeds", "3"], {"methods": ["lora", "vefa"], "seeds": 3}),
+        ("compare", ["--seeds", "3,", "--learning-rates", "1e-3,x"], {"seeds": [3], "learning_rates": [1e-3, "x"]}),
+        ("compare", ["--alphas", "0.5,1"], {"alphas": [0.5, 1.0]}),
+        ("scale", ["runs/first", "--groups", "a:0.5", "--alpha", "0.5"], {"groups": ["a:0.5"], "alpha": 0.5}),
+        ("measure", ["--lm-eval", "a,b", "c", "--labels", "x"], {"lm_eval": ["a,b", "c"], "labels": ["x"]}),
+        ("advise", ["--replays", "0.1"], {"replays": [0.1]}),
+    ],
+)  # fmt: skip
+def test_flags_become_values_of_fields(verb, arguments, values):
+    assert read(verb, *arguments)[1] == values
+
+
+def test_single_runs_and_comparisons_have_flags_of_their_own():
+    for verb, flags in {"tune": ("--methods", "--seeds"), "compare": ("--method", "--learning-rate")}.items():
+        for flag in flags:
+            with pytest.raises(SystemExit):
+                read(verb, flag, "1")
+    assert read("check", "--method", "lora", "--methods", "vefa")[1].keys() == {"method", "methods"}
+
+
+@pytest.mark.parametrize(
+    ("field", "shape"),
+    [
+        ("model", "value"), ("rank", "value"), ("dtype", "value"), ("kl_weight", "value"), ("drift", "switch"),
+        ("keep", "several"), ("budget", "pairs"), ("alphas", "list"), ("seeds", "list"), ("methods", "list"),
+        ("learning_rates", "list"), ("method", "fields"), ("training", "fields"),
+    ],
+)  # fmt: skip
+def test_the_shape_of_a_flag_is_that_of_its_fields_type(field, shape):
+    assert shape_of(Recipe.model_fields[field].annotation) == shape
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_field_is_a_flag(recipe):
+    text = recipe_parser(recipe, "d", "retain verb").format_help()
+    for name in recipe.model_fields:
+        assert f"--{'from' if name == 'from_run' else name.replace('_', '-')}" in text
+
+
+def test_the_help_shows_common_options_or_one_topic():
+    def shown(topic):
+        return recipe_parser(Recipe, "About.", "retain tune", topic=topic, own=("comparison",)).format_help()
+
+    common, training, everything = (shown(topic) for topic in ("common options", "training", "all"))
+    assert "Base model" in common
+    assert "How many seeds" in common, "a topic of the verb's own"
+    assert "Passes over" in common
+    assert "fused form" not in common
+    assert "--accelerate" in common, "a topic that is not shown lists its flags"
+    assert "fused form" in training
+    assert "Base model" not in training
+    assert all(text in everything for text in ("Base model", "fused form", "Non-inferiority margin"))
+    with pytest.raises(InputError, match="give one of comparison, model, training"):
+        shown("nonsense")
+
+
+def test_real_defaults_are_shown():
+    text = " ".join(recipe_parser(Recipe, "", "retain tune").format_help().split())
+    for shown in (
+        "[vefa]",
+        "once. [32]",
+        "data. [3]",
+        "[0.2,0.4,0.6,0.8,1]",
+        "layer by layer. [true]",
+        "kept. [5]",
+        "[0.05]",
+    ):
+        assert shown in text
+    assert "default:" not in text
+    assert "[False]" not in text

@@ -4,17 +4,17 @@ import json
 
 import pytest
 
-from retain.data.items import Labelled, Match, Picture, Question, Request
-from retain.data.overlap import find_overlaps
-from retain.data.rows import FORMS, form_of, item_texts, read_rows
-from tiny import write_jsonl, write_pictures
+from retain.data.contamination import find_overlaps
+from retain.data.item_types import LabelledImage, LabelledText, Match, Question, Request
+from retain.data.rows import FORMS, form_of, read_rows
+from tiny import write_images, write_jsonl
 
 ROWS = {
     "refusal": {"prompt": "p", "harmful": True},
     "completion": {"prompt": "p", "completion": "c"},
     "question": {"question": "q", "answers": ["a"], "choices": ["a", "b"], "answer": 0},
     "choice": {"question": "q", "choices": ["a", "b"], "answer": 1},
-    "pictures": {"image": "i.png", "label": "l"},
+    "images": {"image": "i.png", "label": "l"},
     "labels": {"text": "t", "label": "l"},
     "retrieval": {"query": "q", "match": "m"},
 }
@@ -31,7 +31,7 @@ def test_a_conversation_is_a_completion_and_the_rest_is_nothing():
     assert form_of({"question": "q"}) is None
 
 
-@pytest.mark.parametrize("form", sorted(set(FORMS) - {"pictures"}))
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"images"}))
 def test_items_of_each_form_are_read_with_group_and_condition(tmp_path, form):
     problems = []
     source = write_jsonl(tmp_path / "d.jsonl", [{**ROWS[form], "group": 7, "domain": "law"}] * 2)
@@ -39,7 +39,7 @@ def test_items_of_each_form_are_read_with_group_and_condition(tmp_path, form):
     assert problems == []
     assert (found.form, len(found.items)) == (form, 2)
     assert (found.items[0].group, found.items[0].condition) == ("7", "law")
-    assert all(item_texts(found.items[0]))
+    assert all(found.items[0].texts)
 
 
 def test_a_table_reads_as_json_lines_do(tmp_path):
@@ -50,7 +50,7 @@ def test_a_table_reads_as_json_lines_do(tmp_path):
     table, lines = (read_rows(str(tmp_path / name), problems) for name in ("d.csv", "d.jsonl"))
     assert problems == []
     assert table == lines
-    assert table.items[0] == Labelled(text="a, b", text_pair="c", label="1")
+    assert table.items[0] == LabelledText(text="a, b", text_pair="c", label="1")
 
 
 def test_a_table_with_too_many_or_too_few_cells_is_told_or_read(tmp_path):
@@ -64,16 +64,16 @@ def test_a_table_with_too_many_or_too_few_cells_is_told_or_read(tmp_path):
 
 
 def test_a_folder_of_pictures_names_the_classes(tmp_path):
-    folder = write_pictures(tmp_path / "p", 2)
-    (folder / "red" / "notes.txt").write_text("no picture", encoding="utf-8")
+    folder = write_images(tmp_path / "p", 2)
+    (folder / "red" / "notes.txt").write_text("no image", encoding="utf-8")
     problems = []
     found = read_rows(str(folder), problems)
-    assert (problems, found.form) == ([], "pictures")
+    assert (problems, found.form) == ([], "images")
     assert [item.label for item in found.items] == ["blue", "blue", "green", "green", "red", "red"]
 
 
 def test_a_table_of_pictures_has_paths_relative_to_itself(tmp_path, monkeypatch):
-    write_pictures(tmp_path / "data" / "p", 1)
+    write_images(tmp_path / "data" / "p", 1)
     paths = sorted((tmp_path / "data" / "p").rglob("*.png"))
     rows = "".join(f"{path.relative_to(tmp_path / 'data')},{path.parent.name}\n" for path in paths)
     (tmp_path / "data" / "table.csv").write_text("image,label\n" + rows, encoding="utf-8")
@@ -108,8 +108,8 @@ def test_every_problem_is_told_with_its_place(tmp_path):
         ({"question": "q", "answers": ["a"], "choices": ["a", "b"]}, "answer is None"),
         ({"question": "q", "answers": ["a"], "choices": ["a", "a"], "answer": 0}, "same text"),
         ({"prompt": "p", "harmful": "yes"}, "true or false"),
-        ({"image": "none.png", "label": "l"}, "no picture"),
-        ({"image": "", "label": "l"}, "path of a picture"),
+        ({"image": "none.png", "label": "l"}, "no image"),
+        ({"image": "", "label": "l"}, "path of an image"),
         ({"text": "t", "label": True}, "label"),
         ({"query": "q", "match": ""}, "match"),
         ({"something": 1}, "Known are"),
@@ -133,7 +133,7 @@ def test_a_folder_without_classes_is_told(tmp_path, inside):
     folder = tmp_path / "p"
     folder.mkdir()
     if inside == "flat":
-        next(write_pictures(tmp_path / "q", 1).rglob("*.png")).rename(folder / "a.png")
+        next(write_images(tmp_path / "q", 1).rglob("*.png")).rename(folder / "a.png")
     problems = []
     read_rows(str(folder), problems)
     assert len(problems) == 1
@@ -141,12 +141,12 @@ def test_a_folder_without_classes_is_told(tmp_path, inside):
 
 
 def test_the_same_picture_under_another_name_is_an_overlap(tmp_path):
-    train = read_rows(str(write_pictures(tmp_path / "train", 2, seed=1)), [])
-    test = read_rows(str(write_pictures(tmp_path / "test", 2, seed=2)), [])
+    train = read_rows(str(write_images(tmp_path / "train", 2, seed=1)), [])
+    test = read_rows(str(write_images(tmp_path / "test", 2, seed=2)), [])
     assert find_overlaps(train.items, test.items, {}, "") == []
     stolen = tmp_path / "other.png"
     stolen.write_bytes((tmp_path / "train" / "red" / "1-000.png").read_bytes())
-    spoilt = Picture(image=str(stolen), label="red", corruption=("fog", 3, 0))
+    spoilt = LabelledImage(image=str(stolen), label="red", corruption=("fog", 3, 0))
     told = find_overlaps(train.items, test.items, {"mine": [*test.items, spoilt]}, "")
     assert len(told) == 1
     assert "share 1 of 7" in told[0]
@@ -155,11 +155,13 @@ def test_the_same_picture_under_another_name_is_an_overlap(tmp_path):
 @pytest.mark.parametrize(
     ("train", "kept"),
     [
-        (Labelled(text="An old  story", label="x"), Labelled(text="an OLD story", label="y")),
-        (Labelled(text="to find", label="x"), Match(query="else", match="To find")),
-        (Labelled(text="Who wrote it?", label="x"), Question(question="Who wrote it?", answers=("I",))),
-        (Labelled(text="Do it.", label="x"), Request(prompt="do it.", harmful=True)),
+        (LabelledText(text="An old  story", label="x"), LabelledText(text="an OLD story", label="y")),
+        (LabelledText(text="to find", label="x"), Match(query="else", match="To find")),
+        (LabelledText(text="Who wrote it?", label="x"), Question(question="Who wrote it?", answers=("I",))),
+        (LabelledText(text="Do it.", label="x"), Request(prompt="do it.", harmful=True)),
     ],
 )
 def test_texts_of_any_form_overlap(train, kept):
-    assert find_overlaps([train], [], {"kept": [kept]}, "")[0].startswith("train and keep suite 'kept' share 1 of 1")
+    assert find_overlaps([train], [], {"kept": [kept]}, "")[0].startswith(
+        "train and retention suite 'kept' share 1 of 1"
+    )

@@ -1,4 +1,5 @@
-from retain.data.sources import read_choices, read_examples, read_text, suite_name
+from retain.data.rows import read_rows
+from retain.data.sources import read_text, suite_name
 from tiny import write_jsonl
 
 
@@ -6,7 +7,7 @@ def test_every_bad_line_is_told_with_its_number(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text('{"prompt": "a", "completion": "b"}\nnot json\n\n{"prompt": "a"}\n[1]\n', encoding="utf-8")
     problems: list[str] = []
-    examples = read_examples(str(path), problems)
+    examples = read_rows(str(path), problems).items
     assert len(examples) == 1
     assert [f"line {n}" in problem for n, problem in zip((2, 4, 5), problems, strict=True)] == [True] * 3
 
@@ -14,7 +15,7 @@ def test_every_bad_line_is_told_with_its_number(tmp_path):
 def test_many_bad_lines_are_summed_up(tmp_path):
     path = write_jsonl(tmp_path / "train.jsonl", [{"prompt": "a"}] * 25)
     problems: list[str] = []
-    read_examples(str(path), problems)
+    read_rows(str(path), problems, "completion")
     assert len(problems) == 11
     assert "and 15 more" in problems[-1]
 
@@ -24,8 +25,8 @@ def test_missing_empty_and_undecodable_files_are_problems(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     (tmp_path / "blank.txt").write_text(" \n", encoding="utf-8")
     problems: list[str] = []
-    read_choices(str(tmp_path / "missing.jsonl"), problems)
-    read_choices(str(tmp_path / "empty.jsonl"), problems)
+    read_rows(str(tmp_path / "missing.jsonl"), problems)
+    read_rows(str(tmp_path / "empty.jsonl"), problems)
     read_text(str(tmp_path / "latin.txt"), problems)
     read_text(str(tmp_path / "blank.txt"), problems)
     assert [
@@ -38,13 +39,13 @@ def test_a_byte_order_mark_and_unicode_line_separators_do_no_harm(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text('\ufeff{"prompt": "a\u2028b", "completion": "c"}\n', encoding="utf-8")
     problems: list[str] = []
-    assert read_examples(str(path), problems)[0].prompt_text == "a\u2028b"
+    assert read_rows(str(path), problems).items[0].prompt_text == "a\u2028b"
     assert problems == []
 
 
 def test_an_unreachable_data_set_is_one_problem():
     problems: list[str] = []
-    read_examples("nobody/no-such-data-set:test", problems)
+    read_rows("nobody/no-such-data-set:test", problems)
     assert len(problems) == 1
     assert "neither a file here nor a data set" in problems[0]
 

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retain.data.examples import Choice, Example, parse_example
-from retain.data.tokens import IGNORED, encode_choice, encode_example, encode_prompt, pad, reference_windows
+from retain.data.examples import Example
+from retain.data.item_types import Choice
+from retain.data.tokens import IGNORED, encode_choice, encode_example, encode_prompt, held_out_windows, pad
 from retain.errors import InputError
 from tiny import make_tokenizer
 
@@ -20,7 +21,7 @@ def test_only_the_completion_is_learned_and_it_ends():
 
 def test_messages_go_through_the_template():
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    row = encode_example(TOKENIZER, parse_example({"messages": turns}), 16)
+    row = encode_example(TOKENIZER, Example.parse({"messages": turns}), 16)
     assert TOKENIZER.decode(row.ids) == "<|user|> a <eos> <|assistant|> b <eos>"
     assert TOKENIZER.decode(row.ids[row.start :]) == "b <eos>"
 
@@ -30,14 +31,14 @@ def test_messages_without_a_template_are_refused():
     bare.chat_template = None
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     with pytest.raises(InputError, match="chat template"):
-        encode_example(bare, parse_example({"messages": turns}), 16)
+        encode_example(bare, Example.parse({"messages": turns}), 16)
 
 
 def test_a_template_that_changes_the_prompt_is_refused():
     odd = make_tokenizer()
     odd.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }} {% endfor %}"
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    example = parse_example({"messages": turns})
+    example = Example.parse({"messages": turns})
     odd.chat_template = (
         "{% if messages | length > 1 %}z {% endif %}{% for m in messages %}{{ m['content'] }} {% endfor %}"
     )
@@ -72,7 +73,7 @@ def test_a_beginning_token_stands_before_every_text_once():
     assert tokenizer.decode(encode_example(tokenizer, example, 64).ids) == "<bos> a b c d e y z <eos>"
     assert tokenizer.decode(encode_example(tokenizer, example, 6).ids) == "<bos> d e y z <eos>"
     assert tokenizer.decode(encode_prompt(tokenizer, example, 3)) == "<bos> d e"
-    windows = reference_windows(tokenizer, "a b c d", window=2, max_tokens=9)
+    windows = held_out_windows(tokenizer, "a b c d", window=2, max_tokens=9)
     assert [tokenizer.decode(window) for window in windows] == ["<bos> a b", "<bos> c d"]
 
 
@@ -93,7 +94,7 @@ def test_a_template_that_refuses_the_messages_is_an_input_error():
     strict.chat_template = "{{ raise_exception('roles must alternate') }}"
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     with pytest.raises(InputError, match="roles must alternate"):
-        encode_example(strict, parse_example({"messages": turns}), 16)
+        encode_example(strict, Example.parse({"messages": turns}), 16)
 
 
 def test_choices_share_their_question():
@@ -106,9 +107,9 @@ def test_choices_share_their_question():
 
 
 def test_windows_cover_the_text_without_overlap():
-    windows = reference_windows(TOKENIZER, "a b c d e f g", window=3, max_tokens=100)
+    windows = held_out_windows(TOKENIZER, "a b c d e f g", window=3, max_tokens=100)
     assert [TOKENIZER.decode(window) for window in windows] == ["a b c", "d e f"]
-    assert reference_windows(TOKENIZER, "a b c d", window=3, max_tokens=2) == [windows[0][:2]]
+    assert held_out_windows(TOKENIZER, "a b c d", window=3, max_tokens=2) == [windows[0][:2]]
 
 
 @given(st.lists(st.lists(st.integers(1, 9), max_size=5), min_size=1, max_size=5), st.booleans())

@@ -6,7 +6,7 @@ from peft import IA3Config, LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from retain import LoRFAConfig, VeFAConfig
-from retain.hf.base_weight import as_matrix
+from retain.hf.tuners.base_weight import as_matrix
 
 NAMES = {"llama": ["q_proj", "k_proj", "o_proj", "up_proj", "down_proj"], "gpt2": ["c_attn", "c_fc"]}
 IDS = torch.arange(2, 18).view(2, 8)

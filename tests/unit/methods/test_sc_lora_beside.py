@@ -4,15 +4,15 @@ import pytest
 from peft import LoraConfig, get_peft_model
 
 from calibration import batches, llama, sentences
-from retain import ScLoraConfig, sc_lora
-from retain.hf.twin import twin_layers
+from retain import SCLoRAConfig, sc_lora
+from retain.hf.adapters.residual_lora import residual_layers
 
 LEARN, KEEP = sentences(10), sentences(10, seed=3)
 HEAD = {"modules_to_save": ["lm_head"]}
 
 
 def own(model, name="default", **fields):
-    config = ScLoraConfig(r=2, **fields)
+    config = SCLoRAConfig(r=2, **fields)
     return sc_lora(model, config, learn=batches(LEARN), keep=batches(KEEP), adapter_name=name)
 
 
@@ -27,6 +27,6 @@ def own(model, name="default", **fields):
 )
 def test_a_copy_of_the_head_is_not_taken_for_a_layer(adapt):
     model = own(adapt(llama()), "second")
-    names = list(twin_layers(model, "second"))
+    names = list(residual_layers(model, "second"))
     assert len(names) == 14
     assert not any("lm_head" in name for name in names)

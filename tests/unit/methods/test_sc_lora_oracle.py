@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from calibration import batches, embedded, sentences
-from retain import ScLoraConfig, sc_lora
-from retain.statistics import collect
+from retain import SCLoRAConfig, sc_lora
+from retain.activations import collect
 
 pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
 LAYERS = {"body.0": "tall", "body.2": "wide", "body.4": "square"}
@@ -56,7 +56,7 @@ def collected(model, rows, sample_norm="none"):
 
 def adapted(*, bias, beta, r=2, sample_norm="none"):
     model = make(bias=bias)
-    config = ScLoraConfig(
+    config = SCLoRAConfig(
         r=r, beta=beta, lora_alpha=SCALE * r, target_modules=list(LAYERS), sample_norm=sample_norm
     )  # fmt: skip
     learn, keep = (collected(model, rows, sample_norm) for rows in (LEARN, KEEP))

@@ -6,8 +6,8 @@ import sc_lora_oracle as oracle
 import torch
 
 from calibration import batches, inputs_of, llama, sentences
-from retain import ScLoraConfig, sc_lora
-from retain.statistics import collect
+from retain import SCLoRAConfig, sc_lora
+from retain.activations import collect
 
 pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
 LEARN, KEEP = sentences(24, seed=1), sentences(30, seed=2)
@@ -58,7 +58,7 @@ def test_training_starts_in_the_leading_subspace(bias, beta):
     learn, keep = (
         collect(base, batches(rows), targets={"target_modules": TARGETS}, dtype="float64") for rows in (LEARN, KEEP)
     )
-    model = sc_lora(make(bias), ScLoraConfig(r=4, beta=beta, target_modules=TARGETS), learn=learn, keep=keep)
+    model = sc_lora(make(bias), SCLoRAConfig(r=4, beta=beta, target_modules=TARGETS), learn=learn, keep=keep)
     for name in NAMES:
         layer, (weight, _) = model.get_base_model().get_submodule(name), parts(base.get_submodule(name))
         A0, B0 = (part["default"].start.numpy() for part in (layer.lora_A, layer.lora_B))
@@ -73,7 +73,7 @@ def test_training_starts_in_the_leading_subspace(bias, beta):
 @BIASES
 def test_logits_after_training_moved_it_are_those_of_a_model_with_the_effective_weights(bias):
     learn, keep = batches(LEARN), batches(KEEP)
-    model = sc_lora(make(bias), ScLoraConfig(r=3, lora_alpha=6, target_modules=TARGETS), learn=learn, keep=keep).eval()
+    model = sc_lora(make(bias), SCLoRAConfig(r=3, lora_alpha=6, target_modules=TARGETS), learn=learn, keep=keep).eval()
     expected = make(bias)
     draw = np.random.default_rng(0)
     for name in NAMES:

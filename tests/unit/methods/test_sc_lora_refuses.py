@@ -4,9 +4,9 @@ import pytest
 from peft.tuners.lora import LoraLayer
 
 from calibration import batches, gpt2, llama, sentences
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
+from retain.activations import collect
 from retain.errors import InputError, TargetError
-from retain.statistics import collect
 
 ROWS = sentences(12)
 
@@ -14,7 +14,7 @@ ROWS = sentences(12)
 def refused(said, learn=None, keep=None, error=InputError, **fields):
     model = llama()
     with pytest.raises(error, match=f"(?s){said}"):
-        sc_lora(model, ScLoraConfig(**{"r": 2, **fields}), learn=learn, keep=keep)
+        sc_lora(model, SCLoRAConfig(**{"r": 2, **fields}), learn=learn, keep=keep)
     assert not any(isinstance(module, LoraLayer) for module in model.modules())
 
 
@@ -48,7 +48,7 @@ def test_statistics_of_samples_scaled_in_another_way():
 def test_every_problem_is_told_at_once():
     other = collect(gpt2(), batches(ROWS))
     with pytest.raises(InputError) as caught:
-        sc_lora(llama(), ScLoraConfig(r=2), learn=other, keep=other)
+        sc_lora(llama(), SCLoRAConfig(r=2), learn=other, keep=other)
     assert len(caught.value.problems) == 4  # of both sets: another model, and none of its layers
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from calibration import batches, embedded, sentences
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
 from retain.methods.sc_lora import relatives
 
 pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
@@ -76,7 +76,7 @@ def net(*, bias=True):
 
 
 def adapter(model, start, rows, on_layer=None):
-    config = ScLoraConfig(r=3, start=start, lora_alpha=6, target_modules=["body.0", "body.2"])
+    config = SCLoRAConfig(r=3, start=start, lora_alpha=6, target_modules=["body.0", "body.2"])
     return sc_lora(model, config, keep=None if start == "milora" else batches(rows), on_layer=on_layer)
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from calibration import batches, gpt2, llama, sentences
-from retain import ScLoraConfig, sc_lora
+from retain import SCLoRAConfig, sc_lora
+from retain.activations import collect
 from retain.linalg.subspaces import subspace_overlap
 from retain.methods.sc_lora import attach
-from retain.statistics import collect
 
 LEARN, KEEP = sentences(60, seed=11), sentences(50, seed=12)
 pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
@@ -69,7 +69,7 @@ def streams(monkeypatch):
 @pytest.mark.parametrize("sample_norm", ["none", "max"])
 @pytest.mark.parametrize("make", [llama, gpt2, lambda: llama(attention_bias=True, mlp_bias=True)])
 def test_both_ways_start_in_one_subspace(make, sample_norm, memory_limit, streams):
-    config = ScLoraConfig(r=3, beta=0.2, sample_norm=sample_norm)
+    config = SCLoRAConfig(r=3, beta=0.2, sample_norm=sample_norm)
     told = []
     model = sc_lora(
         make(), config, learn=batches(LEARN), keep=batches(KEEP), memory_limit=memory_limit,
@@ -83,7 +83,7 @@ def test_both_ways_start_in_one_subspace(make, sample_norm, memory_limit, stream
 
 
 def test_the_note_says_the_same(tmp_path):
-    config = ScLoraConfig(r=3)
+    config = SCLoRAConfig(r=3)
     model = sc_lora(llama(), config, learn=batches(LEARN), keep=batches(KEEP))
     left, right = note_of(model, tmp_path / "a"), note_of(by_statistics(llama, config), tmp_path / "b")
     assert left["data"] == right["data"]
@@ -96,7 +96,7 @@ def test_the_note_says_the_same(tmp_path):
 
 
 def test_a_limit_that_waiting_passes_exceed_is_kept_by_reading_more_often(streams):
-    config, told = ScLoraConfig(r=3, beta=0.7), []
+    config, told = SCLoRAConfig(r=3, beta=0.7), []
     arguments = {"learn": batches(LEARN), "keep": batches(KEEP), "on_batch": lambda *count: told.append(count)}
     model = sc_lora(llama(), config, memory_limit=2_500, **arguments)
     assert streams == [False]
@@ -105,20 +105,20 @@ def test_a_limit_that_waiting_passes_exceed_is_kept_by_reading_more_often(stream
 
 
 def test_a_block_that_runs_twice_is_started_from_statistics(streams):
-    config = ScLoraConfig(r=3, beta=0.7)
+    config = SCLoRAConfig(r=3, beta=0.7)
     model = sc_lora(shared_block(), config, learn=batches(LEARN), keep=batches(KEEP), memory_limit=2_500)
     assert streams == [False]
     assert_alike(model, by_statistics(shared_block, config))
 
 
 def test_batches_that_can_be_read_once_only_are_summed_up_at_once(streams):
-    model = sc_lora(llama(), ScLoraConfig(r=3), learn=iter(batches(LEARN)), keep=iter(batches(KEEP)))
+    model = sc_lora(llama(), SCLoRAConfig(r=3), learn=iter(batches(LEARN)), keep=iter(batches(KEEP)))
     assert streams == [False]
-    other = sc_lora(llama(), ScLoraConfig(r=3), learn=batches(LEARN), keep=batches(KEEP))
+    other = sc_lora(llama(), SCLoRAConfig(r=3), learn=batches(LEARN), keep=batches(KEEP))
     assert_alike(model, other)
 
 
 @pytest.mark.parametrize("start", ["corda-kpm", "lora-null"])
 def test_relatives_need_the_inputs_and_are_not_streamed(start, streams):
-    sc_lora(llama(), ScLoraConfig(r=3, start=start), keep=batches(KEEP))
+    sc_lora(llama(), SCLoRAConfig(r=3, start=start), keep=batches(KEEP))
     assert streams == [False]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from retain.hf.config import FeatureConfig, for_layer
+from retain.hf.tuners.feature_config import FeatureConfig, for_layer
 
 
 @dataclass

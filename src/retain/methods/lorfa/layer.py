@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from retain.fast.low_rank import low_rank_inside
-from retain.fast.rounding import CUT_BITS, sum_by_odds
-from retain.hf.forms import FrozenMatrix
-from retain.hf.layer import FeatureLayer
-from retain.hf.tuner import FeatureTuner
+from retain.hf.tuners.feature_layer import FeatureLayer
+from retain.hf.tuners.feature_tuner import FeatureTuner
+from retain.hf.tuners.forward import FrozenMatrix
+from retain.kernels.low_rank import low_rank_inside
+from retain.kernels.stochastic_rounding import CUT_BITS, sum_stochastically
 from retain.methods.lorfa import equations
 
 
@@ -76,7 +76,7 @@ class LoRFALinear(FeatureLayer):
         B = torch.stack([*(self._second(name) for name in names), nothing.T]).to(x.dtype).index_select(0, rows)
         code = torch.bmm(x, A.transpose(1, 2))
         if by_odds and x.dtype in CUT_BITS:
-            return sum_by_odds(x, torch.bmm(code, B.transpose(1, 2)))
+            return sum_stochastically(x, torch.bmm(code, B.transpose(1, 2)))
         return torch.baddbmm(x, code, B.transpose(1, 2))
 
     def _second(self, name: str) -> Tensor:

@@ -12,23 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from retain.activations import Statistics, collect
+from retain.activations import distributed as together
+from retain.activations.capture import SharingChangedError
+from retain.activations.findings import alike, findings
+from retain.activations.plan import Plan, Tick
+from retain.activations.store import shape_of
+from retain.activations.stream import CannotStreamError, Streamed, stream
 from retain.errors import InputError, TargetError
-from retain.hf.adapt import task_type
-from retain.hf.base_weight import features
-from retain.hf.describe import model_hash
-from retain.hf.head import is_classifier
-from retain.hf.sides import is_adapted, root_of
-from retain.hf.starts import attach_started, check_free, weight_of
-from retain.hf.targets import lora_targets
+from retain.hf.adapters.attach import task_type
+from retain.hf.adapters.initialise import attach_initialised, check_free, weight_of
+from retain.hf.models.describe import model_hash
+from retain.hf.models.head import is_classifier
+from retain.hf.models.sides import is_adapted, root_of
+from retain.hf.tuners.base_weight import features
+from retain.hf.tuners.targets import lora_targets
 from retain.methods.sc_lora import equations, relatives
-from retain.methods.sc_lora.config import STARTS, ScLoraConfig, without_effect
-from retain.methods.sc_lora.layers import LayerFacts, sc_start
-from retain.statistics import Statistics, collect, together
-from retain.statistics.capture import SharingChangedError
-from retain.statistics.findings import alike, findings
-from retain.statistics.plan import Plan, Tick
-from retain.statistics.store import shape_of
-from retain.statistics.stream import CannotStreamError, Streamed, stream
+from retain.methods.sc_lora.config import STARTS, SCLoRAConfig, without_effect
+from retain.methods.sc_lora.solve import LayerFacts, sc_start
 
 Data = Iterable[Mapping[str, Any]] | Statistics
 
@@ -42,7 +43,7 @@ class CalibrationWarning(UserWarning):
 
 def sc_lora(
     base: nn.Module,
-    config: ScLoraConfig,
+    config: SCLoRAConfig,
     *,
     learn: Data | None = None,
     keep: Data | None = None,
@@ -64,8 +65,8 @@ def sc_lora(
         adapter_name: the adapter's name.
         memory_limit: bytes that the sums may take at once while batches are read. Where `start` is "sc-lora" and both
             texts are batches that can be gone through again (a list, a DataLoader), they are read once, and layers are
-            solved while they are read (`retain.statistics.stream`); sums of both texts, and what waits meanwhile, are
-            held to the limit. Where that cannot be done, or not within the limit, `retain.statistics.collect` sums up
+            solved while they are read (`retain.activations.stream`); sums of both texts, and what waits meanwhile, are
+            held to the limit. Where that cannot be done, or not within the limit, `retain.activations.collect` sums up
             one text after the other, in as many passes as the limit needs; `on_batch` and `on_layer` then begin anew.
         on_batch: told after each batch read.
         on_layer: told after each layer solved.
@@ -110,11 +111,11 @@ def sc_lora(
     fields = config.lora_fields | {"task_type": config.task_type or found_type}
     if is_adapted(base) and config.target_modules == "all-linear":
         fields["target_modules"] = list(layers)  # PEFT would take a trained copy of the head for a layer
-    return attach_started(base, fields, solved, note, adapter_name)
+    return attach_initialised(base, fields, solved, note, adapter_name)
 
 
 def _statistics(
-    base: nn.Module, config: ScLoraConfig, name: str, data: Any, scratch: Path, collecting: dict[str, Any]
+    base: nn.Module, config: SCLoRAConfig, name: str, data: Any, scratch: Path, collecting: dict[str, Any]
 ) -> Statistics:
     if isinstance(data, Statistics):
         return data
@@ -148,7 +149,7 @@ def _streamed(
         return None
 
 
-def check_targets(model: nn.Module, config: ScLoraConfig) -> dict[str, nn.Module]:
+def check_targets(model: nn.Module, config: SCLoRAConfig) -> dict[str, nn.Module]:
     """The layers that an adapter would change; nothing is changed.
 
     Raises:
@@ -167,7 +168,7 @@ def check_targets(model: nn.Module, config: ScLoraConfig) -> dict[str, nn.Module
 
 
 def _check_fit(
-    hashed: str, config: ScLoraConfig, found: Mapping[str, Statistics], layers: Mapping[str, nn.Module]
+    hashed: str, config: SCLoRAConfig, found: Mapping[str, Statistics], layers: Mapping[str, nn.Module]
 ) -> None:
     shapes = {key: shape_of(layer) for key, layer in layers.items()}
     problems = [problem for statistics in found.values() for problem in statistics.misfits(hashed, shapes)]
@@ -186,7 +187,7 @@ class _Solving:
     """A0 and B0 of every layer as they are solved, and what there is to say of each."""
 
     base: nn.Module
-    config: ScLoraConfig
+    config: SCLoRAConfig
     layers: Mapping[str, nn.Module]
     on_layer: Solved | None
     _done: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -243,7 +244,7 @@ def _beyond_chance(facts: list[dict[str, Any]], layers: Mapping[str, nn.Module],
     ]
 
 
-def _relative(key: str, config: ScLoraConfig, W0: Tensor, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _relative(key: str, config: SCLoRAConfig, W0: Tensor, moments: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     if config.start == "random-start":
         return equations.start(relatives.random_directions(W0, config.r, config.seed, key), W0)
     if config.start == "milora":
@@ -255,7 +256,7 @@ def _relative(key: str, config: ScLoraConfig, W0: Tensor, moments: Mapping[str, 
 
 def _note(
     hashed: str,
-    config: ScLoraConfig,
+    config: SCLoRAConfig,
     found: Mapping[str, Statistics],
     facts: list[dict[str, Any]],
     told: list[str],

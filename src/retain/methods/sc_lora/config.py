@@ -27,7 +27,7 @@ _ACTS_ON = {
 
 
 def without_effect(start: str) -> list[str]:
-    """Fields of `ScLoraConfig` that mean nothing for a way to begin."""
+    """Fields of `SCLoRAConfig` that mean nothing for a way to begin."""
     return [name for name, starts in _ACTS_ON.items() if start not in starts]
 
 
@@ -38,7 +38,7 @@ _OWN = ("beta", "start", "sample_norm", "seed")
 
 
 @dataclass
-class ScLoraConfig:
+class SCLoRAConfig:
     """Configuration of SC-LoRA. One rank for all layers, so that every server takes the adapter."""
 
     r: int = field(default=32, metadata={"help": "Rank: the number of output directions that training starts in."})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from retain.hf.config import FeatureConfig
+from retain.hf.tuners.feature_config import FeatureConfig
 
 
 @dataclass

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from retain.fast.amounts import amounts, scaled
-from retain.hf.forms import FrozenMatrix
-from retain.hf.layer import FeatureLayer
-from retain.hf.tuner import FeatureTuner
+from retain.hf.tuners.feature_layer import FeatureLayer
+from retain.hf.tuners.feature_tuner import FeatureTuner
+from retain.hf.tuners.forward import FrozenMatrix
+from retain.kernels.feature_scale import amounts, scaled
 from retain.methods.vefa import equations
 
 

@@ -1,0 +1,1 @@
+"""The forgetting budget: control data, certificates, evidence."""

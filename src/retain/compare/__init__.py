@@ -1,0 +1,1 @@
+"""Runs beside each other: aggregates, Pareto fronts, trade-offs. Plain values."""

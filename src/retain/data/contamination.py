@@ -1,0 +1,116 @@
+"""Contamination: data that are measured, and stand in what is trained on or calibrated on too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from retain.data.item import DataItem
+from retain.data.texts import file_hash, fingerprint, folded, paragraphs, quoted
+
+SHORTEST_NEEDLE = 12
+"""Questions with fewer characters occur in other texts by chance."""
+
+
+def find_overlaps(
+    train: Sequence[DataItem], test: Sequence[DataItem], keep: Mapping[str, Sequence[DataItem]], held_out_text: str
+) -> list[str]:
+    """Find data sets that share items with the training data.
+
+    Images are the same if their files hold the same bytes; a corrupted image counts as the image. A test item is
+    shared if its prompt was trained on; where prompts say little by themselves (most of the training's are alike or
+    empty), if prompt and completion were. A retention item is shared if its question, or question and right answer,
+    is a turn, a paragraph or a whole example of the training data; a paragraph of held-out text likewise.
+
+    Args:
+        train: items that are trained on.
+        test: items of the task that are measured.
+        keep: items of each retention suite by its name.
+        held_out_text: text on which drift is measured.
+
+    Returns:
+        One sentence for each data set that shares items, with how many and one of them.
+    """
+    trained = {mark for item in train for mark in _marks(item, item.trained_texts)}
+    prompts = {fingerprint(prompt) for item in train if (prompt := item.prompt_text) is not None}
+    measured = {"test": _marked(test, prompts_differ=len(prompts) > len(train) / 2)}
+    for name, items in keep.items():
+        measured[f"retention suite {name!r}"] = _marked(items, prompts_differ=True)
+    measured["held_out_text"] = [(quoted(text), {fingerprint(text)}) for text in paragraphs(held_out_text)]
+    problems = []
+    for name, sought in measured.items():
+        shared = [label for label, marks in sought if not marks.isdisjoint(trained)]
+        if shared:
+            problems.append(
+                f"train and {name} share {len(shared)} of {len(sought)} items, for instance {shared[0]}; "
+                "what is measured must not be trained on: remove them from one side."
+            )
+    return problems
+
+
+def find_contained(
+    calibration: Sequence[DataItem],
+    test: Sequence[DataItem],
+    keep: Mapping[str, Sequence[DataItem]],
+    held_out_text: str,
+) -> dict[int, str]:
+    """Find calibration texts that contain something that is measured.
+
+    Calibration data are not trained on, but directions taken from the very items that are measured would flatter the
+    result. Questions, prompts and paragraphs of held-out text are looked for within the texts, case and space folded;
+    images are the same if their files hold the same bytes.
+
+    Args:
+        calibration: texts or images to calibrate on.
+        test: items of the task that are measured.
+        keep: items of each retention suite by its name.
+        held_out_text: text on which drift is measured.
+
+    Returns:
+        By index of the calibration text, a sentence that says what it holds.
+    """
+    measured = {"test": test} | {f"retention suite {name!r}": items for name, items in keep.items()}
+    numbered = [(name, number, item) for name, items in measured.items() for number, item in enumerate(items, 1)]
+    labelled = [
+        (f"{_label(number, item, text)} of the {name}", text)
+        for name, number, item in numbered
+        for text in item.question_texts
+    ]
+    labelled += [(f"{quoted(text)} of the reference", text) for text in paragraphs(held_out_text)]
+    needles = [(label, needle) for label, text in labelled if len(needle := folded(text)) >= SHORTEST_NEEDLE]
+    images = {
+        file_hash(path): f"{quoted(path)} of the {name}"
+        for name, _, item in numbered
+        if (path := item.image_file) is not None
+    }
+    found: dict[int, str] = {}
+    for index, item in enumerate(calibration):
+        if item.image_file is not None:
+            hit = images.get(file_hash(item.image_file))
+        else:
+            hay = folded(item.full_text)
+            hit = next((label for label, needle in needles if needle in hay), None)
+        if hit is not None:
+            found[index] = f"it holds {hit}"
+    return found
+
+
+def _marks(item: DataItem, texts: Sequence[str]) -> Iterator[str]:
+    """What identifies an item on both sides: the hash of its image's file, or fingerprints of texts."""
+    if item.image_file is not None:
+        yield file_hash(item.image_file)
+    else:
+        yield from map(fingerprint, texts)
+
+
+def _marked(items: Sequence[DataItem], *, prompts_differ: bool) -> list[tuple[str, set[str]]]:
+    """Each item's label for messages and its marks."""
+    marked = []
+    for number, item in enumerate(items, 1):
+        texts = item.measured_texts(prompts_differ=prompts_differ)
+        marked.append((_label(number, item, texts[0]), set(_marks(item, texts))))
+    return marked
+
+
+def _label(number: int, item: DataItem, text: str) -> str:
+    """An item in a message: a quotation, or the number alone where its texts are withheld."""
+    return f"item {number}" if item.withheld else quoted(text)

@@ -1,0 +1,248 @@
+"""Preprocessors, from items to a model's inputs: texts by a tokenizer, images by an image processor."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from retain.data.family import Modality
+from retain.data.images import read_image
+from retain.data.item import DataItem
+from retain.data.tokens import Encoded, cut_to, encode_example, pad
+from retain.errors import InputError
+from retain.hf.models.inference import padding_id
+
+Inputs = dict[str, torch.Tensor]
+
+Row = Any
+"""One text or image to keep, as it goes into batches: a list of token ids, or an item with an image."""
+
+TOKENS_PER_IMAGE = 64
+"""What an image counts for where tokens are counted: about the patches of a small one."""
+
+
+class Preprocessor(ABC):
+    """Makes a model's inputs of items, and answers what others need to know of the model's input.
+
+    Attributes:
+        modality: what it reads.
+        tokenizer: the tokenizer; None where it reads images.
+        max_length: tokens of the longest sequence; None where it reads images.
+    """
+
+    modality: ClassVar[Modality]
+    tokenizer: Any
+    max_length: int | None
+
+    @property
+    def reads_text(self) -> bool:
+        """True for texts, false for images."""
+        return self.modality == "text"
+
+    @abstractmethod
+    def batch(self, items: Sequence[Any]) -> Inputs:
+        """The inputs of labelled items (texts also as plain strings), as one batch."""
+
+    @abstractmethod
+    def lengths(self, items: Sequence[Any]) -> list[int]:
+        """The length of each item, uncut, by which items are sorted into batches."""
+
+    @abstractmethod
+    def truncated(self, items: Sequence[DataItem]) -> int:
+        """The number of items that are cut because they are too long."""
+
+    @abstractmethod
+    def encode(self, examples: Sequence[Any]) -> list[Encoded]:
+        """Token ids of examples, as a language model learns them.
+
+        Raises:
+            InputError: the preprocessor reads images, or the chat template is missing or refuses.
+        """
+
+    @abstractmethod
+    def calibration_rows(self, items: Sequence[DataItem], tokens: int, *, in_windows: bool) -> list[Row]:
+        """Rows of items to calibrate on or to replay.
+
+        Args:
+            items: as `DataItem.for_calibration` gives them.
+            tokens: how many the rows have together at most; an image counts for `TOKENS_PER_IMAGE`.
+            in_windows: true for language models, which read a long text in windows; a classifier reads its beginning.
+        """
+
+    @abstractmethod
+    def predicting_rows(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows for which a model predicts anything: sequences of two tokens or more, and every image."""
+
+    @abstractmethod
+    def row_batches(self, rows: Sequence[Row], size: int, longest: int | None = None) -> list[Inputs]:
+        """Inputs of rows in batches of so many; sequences are cut to `longest` tokens and sorted by length."""
+
+    @abstractmethod
+    def row_content(self, row: Row) -> Any:
+        """The content of a row as a plain value, for hashes."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write it as Transformers reads it."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """A hash of all that it does: two preprocessors of one identity make the same inputs."""
+
+
+@dataclass(frozen=True)
+class TextPreprocessor(Preprocessor):
+    """Reads texts; those of more than `max_length` tokens are cut at their end."""
+
+    modality: ClassVar[Modality] = "text"
+
+    tokenizer: Any
+    max_length: int
+
+    def batch(self, items: Sequence[Any]) -> Inputs:
+        """`input_ids` and `attention_mask` (and `token_type_ids`), each int64 (B, T), padded on the right.
+
+        Args:
+            items: labelled texts, or plain strings.
+        """
+        pairs = [(item, None) if isinstance(item, str) else (item.text, item.text_pair) for item in items]
+        rows = [self.tokenizer(text, pair, truncation=True, max_length=self.max_length) for text, pair in pairs]
+        return dict(self.tokenizer.pad(rows, padding_side="right", return_tensors="pt"))
+
+    def lengths(self, items: Sequence[Any]) -> list[int]:
+        """Tokens of each item, uncut."""
+        texts = [
+            item if isinstance(item, str) else " ".join(filter(None, (item.text, item.text_pair))) for item in items
+        ]
+        return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
+
+    def truncated(self, items: Sequence[DataItem]) -> int:
+        """The number of examples, or else of labelled texts, that are longer than `max_length`."""
+        examples = [item for item in items if item.trains == "causal-lm"]
+        if examples:
+            return sum(row.truncated for row in self.encode(examples))
+        return sum(length > self.max_length for length in self.lengths([item for item in items if item.is_labelled]))
+
+    def encode(self, examples: Sequence[Any]) -> list[Encoded]:
+        """As `retain.data.tokens.encode_example`."""
+        return [encode_example(self.tokenizer, example, self.max_length) for example in examples]
+
+    def calibration_rows(self, items: Sequence[DataItem], tokens: int, *, in_windows: bool) -> list[Row]:
+        """Token ids; of a classifier with the marks around a text that it reads in training."""
+        if in_windows:
+            rows = [row for item in items for row in item.calibration_tokens(self.tokenizer, self.max_length)]
+        else:
+            texts = [item.full_text for item in items]
+            rows = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
+        return cut_to(rows, tokens)
+
+    def predicting_rows(self, rows: Sequence[Row]) -> list[Row]:
+        """Sequences of two tokens or more."""
+        return [row for row in rows if len(row) > 1]
+
+    def row_batches(self, rows: Sequence[Row], size: int, longest: int | None = None) -> list[Inputs]:
+        """`input_ids` and `attention_mask`; sequences of like length are together."""
+        return padded_batches([list(row)[:longest] for row in rows], size, padding_id(self.tokenizer))
+
+    def row_content(self, row: Row) -> list[int]:
+        """The token ids."""
+        return list(row)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        self.tokenizer.save_pretrained(folder)
+
+    def identity(self) -> str:
+        """A hash of the vocabulary, the chat template, and a text as the tokenizer splits it."""
+        words = sorted(self.tokenizer.get_vocab().items())
+        return _hash([self.tokenizer.chat_template, words, self.tokenizer.encode("A b\n c, 12.")])
+
+
+@dataclass(frozen=True)
+class ImagePreprocessor(Preprocessor):
+    """Reads images as the model's own image processor says: size, crop, mean and spread of the colours."""
+
+    modality: ClassVar[Modality] = "image"
+
+    processor: Any
+    tokenizer: None = field(default=None, init=False)
+    max_length: None = field(default=None, init=False)
+
+    def batch(self, items: Sequence[Any]) -> Inputs:
+        """`pixel_values`, float32 (B, channels, height, width)."""
+        return {"pixel_values": torch.stack([self.pixels(item) for item in items])}
+
+    def pixels(self, item: Any) -> torch.Tensor:
+        """One image, float32 (channels, height, width).
+
+        Raises:
+            InputError: the file is no image.
+        """
+        values = self.processor(images=read_image(item), return_tensors="pt", input_data_format="channels_last")
+        return torch.as_tensor(values["pixel_values"][0])
+
+    def lengths(self, items: Sequence[Any]) -> list[int]:
+        """1 for each: all images become one size."""
+        return [1] * len(items)
+
+    def truncated(self, items: Sequence[DataItem]) -> int:
+        """None: images are scaled."""
+        del items
+        return 0
+
+    def encode(self, examples: Sequence[Any]) -> list[Encoded]:
+        """Refused.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{len(examples)} examples are text, but this model reads images; give it labelled images.")
+
+    def calibration_rows(self, items: Sequence[DataItem], tokens: int, *, in_windows: bool) -> list[Row]:
+        """The first images, at least one."""
+        del in_windows
+        return list(items)[: max(1, tokens // TOKENS_PER_IMAGE)]
+
+    def predicting_rows(self, rows: Sequence[Row]) -> list[Row]:
+        """All of them."""
+        return list(rows)
+
+    def row_batches(self, rows: Sequence[Row], size: int, longest: int | None = None) -> list[Inputs]:
+        """`pixel_values`, in the order of the rows."""
+        del longest
+        return [self.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+    def row_content(self, row: Row) -> str:
+        """The item, with its file's hash."""
+        return str(row.content())
+
+    def save(self, folder: Path) -> None:
+        """Write the image processor."""
+        self.processor.save_pretrained(folder)
+
+    def identity(self) -> str:
+        """A hash of the processor's settings."""
+        return _hash(self.processor.to_dict())
+
+
+def padded_batches(rows: Sequence[Sequence[int]], size: int, pad_id: int) -> list[Inputs]:
+    """Sequences of like length together, padded on the right: `input_ids` and `attention_mask`, int64 (B, T)."""
+    ordered = sorted(rows, key=len)
+    return [
+        {
+            "input_ids": torch.tensor(pad(part, pad_id)),
+            "attention_mask": torch.tensor(pad([[1] * len(row) for row in part], 0)),
+        }
+        for part in (ordered[start : start + size] for start in range(0, len(ordered), size))
+    ]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,56 @@
+"""Texts and files as contamination checks compare them: folded, hashed, cut into paragraphs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+SHORTEST_PARAGRAPH = 40
+"""Paragraphs with fewer characters are not compared: headings recur by chance."""
+
+
+def folded(text: str) -> str:
+    """The text with case folded and white space collapsed."""
+    return " ".join(text.casefold().split())
+
+
+def fingerprint(text: str) -> str:
+    """SHA-256 of the folded text: equal for texts that a reader calls the same."""
+    return hashlib.sha256(folded(text).encode(errors="surrogatepass")).hexdigest()
+
+
+def paragraphs(text: str) -> list[str]:
+    """The lines of a text that are long enough to be compared."""
+    return [part for part in text.split("\n") if len(part.strip()) >= SHORTEST_PARAGRAPH]
+
+
+def content_hash(texts: Iterable[str]) -> str:
+    """SHA-256 of a sequence of texts, in order and exactly: identifies the content of a data set in the provenance."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(hashlib.sha256(text.encode(errors="surrogatepass")).digest())
+    return digest.hexdigest()
+
+
+def file_hash(path: str) -> str:
+    """SHA-256 of a file's bytes, read once while the file stays as it is; the path itself where there is no file."""
+    try:
+        status = Path(path).stat()
+        return _file_digest(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return path
+
+
+@lru_cache(maxsize=1 << 17)
+def _file_digest(path: str, size: int, changed: int) -> str:
+    del size, changed  # they tell one state of a file from another
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def quoted(text: str, length: int = 60) -> str:
+    """The beginning of a text, in quotes, on one line."""
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= length else flat[: length - 1] + "…")

@@ -1,0 +1,117 @@
+"""Class probabilities and features of texts or images, of one model at a time in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retain.data.preprocess import Inputs, Preprocessor
+from retain.errors import InputError, RetainError
+from retain.evaluate.input_hash import InputHash
+from retain.evaluate.scores.features import mean_pool
+from retain.hf.models.inference import device_of, evaluating
+
+Tick = Callable[[int], None]
+
+
+def class_names(model: Any) -> list[str]:
+    """The classes of a model with a classification head, in the order of its outputs."""
+    return [str(name) for _, name in sorted(model.config.id2label.items(), key=lambda pair: int(pair[0]))]
+
+
+def log_probabilities(
+    model: Any, preprocessor: Preprocessor, items: Sequence[Any], batch_size: int, tick: Tick, input_hash: InputHash
+) -> Tensor:
+    """Log-probability of each class for each item, in nats: float64 (n, classes).
+
+    Args:
+        model: with a classification head.
+        preprocessor: makes inputs of items.
+        items: labelled texts or images.
+        batch_size: items in a batch.
+        tick: called with the number of items just done.
+        input_hash: covers the inputs.
+    """
+
+    def read(inputs: Inputs) -> Tensor:
+        logits: Tensor = model(**inputs).logits
+        return logits.double().log_softmax(dim=-1)
+
+    found = _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read)
+    if not torch.isfinite(found).all():
+        raise RetainError(
+            "the classifier's output is not finite, so it has no answer. Was the training stable? Try a lower learning "
+            "rate, or a dtype with more range."
+        )
+    return found
+
+
+def features(
+    model: Any, preprocessor: Preprocessor, items: Sequence[Any], batch_size: int, tick: Tick, input_hash: InputHash
+) -> Tensor:
+    """The body's last hidden states, averaged over tokens, patches or positions that are no padding: float32 (n, d).
+
+    The head is left out, so that models with and without one, and with different ones, can be compared.
+
+    Raises:
+        InputError: the body gives no hidden states.
+    """
+    body = _body(model)
+
+    def read(inputs: Inputs) -> Tensor:
+        hidden = getattr(body(**inputs), "last_hidden_state", None)
+        if hidden is None:
+            raise InputError(f"{type(body).__name__} gives no hidden states, so its features cannot be compared.")
+        return pooled(hidden, inputs.get("attention_mask"))
+
+    return _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read)
+
+
+def pooled(hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """Hidden states (B, T, d), or (B, d, H, W) of a convolutional model, as one vector an item: float32 (B, d)."""
+    if hidden.ndim == 4:
+        hidden = hidden.flatten(2).transpose(1, 2)
+    mask = torch.ones(hidden.shape[:2], device=hidden.device) if mask is None else mask
+    return mean_pool(hidden.float(), mask)
+
+
+def _body(model: Any) -> Any:
+    root = getattr(model, "get_base_model", lambda: model)()
+    return getattr(root, "base_model", root)
+
+
+def _in_batches(
+    model: Any,
+    preprocessor: Preprocessor,
+    items: Sequence[Any],
+    batch_size: int,
+    tick: Tick,
+    input_hash: InputHash,
+    read: Callable[[Inputs], Tensor],
+) -> Tensor:
+    """Items in batches of like length, the same for every model; the results in the items' own order."""
+    if not items:
+        return torch.zeros(0, 0)
+    device = device_of(model)
+    found: list[Tensor] = [torch.empty(0)] * len(items)
+    for chosen in _batches(preprocessor, items, batch_size):
+        inputs = {
+            key: value.to(device) for key, value in preprocessor.batch([items[index] for index in chosen]).items()
+        }
+        input_hash.add(**inputs)
+        with evaluating(model):
+            rows = read(inputs).cpu()
+        for index, row in zip(chosen, rows, strict=True):
+            found[index] = row
+        tick(len(chosen))
+    return torch.stack(found)
+
+
+def _batches(preprocessor: Preprocessor, items: Sequence[Any], size: int) -> Iterator[list[int]]:
+    lengths = preprocessor.lengths(items)
+    order = sorted(range(len(items)), key=lengths.__getitem__)
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

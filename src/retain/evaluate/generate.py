@@ -1,0 +1,142 @@
+"""Log-likelihoods of given text, and greedy generation, of one model at a time in eval mode."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from retain.data.tokens import IGNORED, Encoded, pad
+from retain.evaluate.input_hash import InputHash
+from retain.evaluate.scores.token_distributions import shifted_nll
+from retain.hf.models.describe import prepends_tokens
+from retain.hf.models.inference import device_of, evaluating, padding_id
+
+NEUTRAL: dict[str, Any] = {
+    "do_sample": False,
+    "temperature": None,
+    "top_p": None,
+    "top_k": None,
+    "num_beams": 1,
+    "min_length": 0,
+    "min_new_tokens": None,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "sequence_bias": None,
+    "guidance_scale": None,
+}
+"""Greedy decoding and nothing else, whatever a model's own generation settings say."""
+
+Tick = Callable[[int], None]
+"""Called with the number of sequences just done, to report progress."""
+
+
+def score_nll(
+    model: torch.nn.Module,
+    rows: Sequence[Encoded],
+    pad_id: int,
+    batch_size: int,
+    tick: Tick = lambda _: None,
+    input_hash: InputHash | None = None,
+) -> list[float]:
+    """Negative log-likelihood in nats of each row's scored part, given what precedes it, summed over its tokens.
+
+    Rows are batched by length (less padding), in the same batches for every model; the input hash covers them.
+    """
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
+    sums = [0.0] * len(rows)
+    device = device_of(model)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        ids = [rows[index].ids for index in chosen]
+        mask = torch.tensor(pad([[1] * len(row) for row in ids], 0), device=device)
+        labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
+        first = max(min(rows[index].start for index in chosen) - 1, 0)  # no logits are needed before this position
+        inputs = torch.tensor(pad(ids, pad_id), device=device)
+        if input_hash is not None:
+            input_hash.add(input_ids=inputs, attention_mask=mask, labels=labels)
+        logits = read_logits(model, inputs, mask, first)
+        nll, _ = shifted_nll(logits, labels[:, first:])
+        for index, value in zip(chosen, nll.double().sum(dim=1).tolist(), strict=True):
+            sums[index] = value
+        tick(len(chosen))
+    return sums
+
+
+def read_logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor, first: int = 0) -> torch.Tensor:
+    """Logits (B, T − first, V) of the positions from `first` on; the output head skips the others where it can."""
+    body: Any = getattr(model, "get_base_model", lambda: model)()
+    length = inputs.shape[1]
+    options: dict[str, Any] = {}
+    if first and "logits_to_keep" in inspect.signature(body.forward).parameters and not prepends_tokens(model):
+        # By index and not by number: a slice is not contiguous, and bfloat16 products of it are ten times slower.
+        options["logits_to_keep"] = torch.arange(first, length, device=inputs.device)
+    with evaluating(model):
+        logits: torch.Tensor = model(input_ids=inputs, attention_mask=mask, use_cache=False, **options).logits
+    return logits[:, first - length :]  # the last ones: an adapter may have put virtual tokens before the text
+
+
+def write_answers(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    batch_size: int,
+    tick: Tick = lambda _: None,
+    input_hash: InputHash | None = None,
+    *,
+    first_line: bool = False,
+) -> list[str]:
+    """Generate each prompt's greedy continuation, as text without special tokens, up to an end token or a length.
+
+    Args:
+        model: a causal language model.
+        tokenizer: its tokenizer.
+        prompts: token ids.
+        max_new_tokens: longest answer.
+        batch_size: prompts in a batch, of like length.
+        tick: called with the number of prompts just done.
+        input_hash: covers the prompts, and the tokens that end an answer: these may differ from model to model.
+        first_line: keep the first line that holds anything, for prompts that are text to go on with.
+    """
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    answers = [""] * len(prompts)
+    pad_id = padding_id(tokenizer)
+    device, ends = device_of(model), _ends(model, tokenizer)
+    if input_hash is not None and prompts:
+        input_hash.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        ids = [prompts[index] for index in chosen]
+        inputs = torch.tensor(pad(ids, pad_id, left=True), device=device)
+        mask = torch.tensor(pad([[1] * len(row) for row in ids], 0, left=True), device=device)
+        if input_hash is not None:
+            input_hash.add(input_ids=inputs, attention_mask=mask)
+        with evaluating(model):
+            sequences = model.generate(
+                input_ids=inputs,
+                attention_mask=mask,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=pad_id,
+                eos_token_id=ends or None,
+                **NEUTRAL,
+            )
+        texts = tokenizer.batch_decode(sequences[:, inputs.shape[1] :], skip_special_tokens=True)
+        for index, text in zip(chosen, texts, strict=True):
+            answers[index] = text.strip().split("\n", 1)[0].strip() if first_line else text.strip()
+        tick(len(chosen))
+    return answers
+
+
+def _ends(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end an answer: the tokenizer's, and those of the model's own settings (for a chat template)."""
+    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    given = own if isinstance(own, (list, tuple)) else [own]
+    return sorted({int(token) for token in (*given, tokenizer.eos_token_id) if token is not None})

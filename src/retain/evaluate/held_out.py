@@ -1,0 +1,114 @@
+"""Both models on the same text, position by position: cross-entropy, KL divergence, churn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from retain.data.tokens import IGNORED, held_out_windows, pad
+from retain.evaluate.generate import read_logits
+from retain.evaluate.pair import Pair
+from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
+from retain.evaluate.suites.suite import Settings
+from retain.events import Events
+from retain.hf.models.inference import device_of
+
+WINDOWS_AT_ONCE = 2
+"""Logits of both sides are held for this many windows: 2 × 256 tokens × 49,152 words × 2 sides take 0.2 GB."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Token ids read at once, the domain they are of, and where the part that counts begins."""
+
+    ids: Sequence[int]
+    domain: str = ""
+    start: int = 0
+
+
+@dataclass
+class WindowSums:
+    """Sums over each window's predicted positions, in nats (churn: counts). All of one length."""
+
+    base_nll: list[float] = field(default_factory=list)
+    tuned_nll: list[float] = field(default_factory=list)
+    kl: list[float] = field(default_factory=list)
+    churn: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+
+    def column(self, name: str) -> np.ndarray:
+        """One of the columns as float64."""
+        return np.asarray(getattr(self, name), dtype=np.float64)
+
+
+def windows_of(tokenizer: Any, texts: Mapping[str, str], settings: Settings) -> list[Window]:
+    """Windows of held-out texts, the tokens shared evenly by their domains, which are named where there are several."""
+    each = settings.held_out_tokens // max(len(texts), 1)
+    return [
+        Window(ids, domain if len(texts) > 1 else "")
+        for domain, text in texts.items()
+        for ids in held_out_windows(tokenizer, text, settings.window, each)
+    ]
+
+
+def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, events: Events, label: str) -> WindowSums:
+    """Put the same windows to base and tuned model and sum what differs; a window of T tokens predicts T − 1.
+
+    Args:
+        pair: the two sides.
+        windows: what they read; only positions from `start` on are predicted.
+        pad_id: fills batches up.
+        events: receives the progress.
+        label: its text.
+    """
+    sums = WindowSums()
+    bar = events.task(label, total=len(windows))
+    for start in range(0, len(windows), WINDOWS_AT_ONCE):
+        batch = list(windows[start : start + WINDOWS_AT_ONCE])
+        base, tuned, labels = _both(pair, batch, pad_id)
+        base_nll, mask = shifted_nll(base, labels)
+        tuned_nll, _ = shifted_nll(tuned, labels)
+        divergence = kl(base[:, :-1], tuned[:, :-1])
+        differs = churn(base[:, :-1], tuned[:, :-1])
+        sums.base_nll += _row_sums(base_nll, mask)
+        sums.tuned_nll += _row_sums(tuned_nll, mask)
+        sums.kl += _row_sums(divergence, mask)
+        sums.churn += _row_sums(differs, mask)
+        sums.tokens += mask.sum(dim=1).tolist()
+        bar.advance(len(batch))
+    return sums
+
+
+def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
+    """Largest KL of a window, mean over its positions in nats, between two readings by the base.
+
+    Between them the pair is turned to the tuned model and back; anything but 0 is a base that does not come back.
+    """
+    batch = list(windows)
+    first, _, labels = _both(pair, batch, pad_id)
+    again, _, _ = _both(pair, batch, pad_id)
+    mask = labels[:, 1:] != IGNORED
+    means = (kl(first[:, :-1], again[:, :-1]).double() * mask).sum(dim=1) / mask.sum(dim=1)
+    return float(means.max())
+
+
+def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ids = [window.ids for window in batch]
+    mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))
+    inputs = torch.tensor(pad(ids, pad_id))
+    counted = torch.tensor(pad([[0] * window.start + [1] * (len(window.ids) - window.start) for window in batch], 0))
+    with pair.base() as model:
+        base = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
+    with pair.tuned() as model:
+        tuned = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
+    labels = inputs.masked_fill(counted == 0, IGNORED).to(base.device)
+    return base, tuned.to(base.device), labels
+
+
+def _row_sums(values: torch.Tensor, mask: torch.Tensor) -> list[float]:
+    sums: list[float] = (values.double() * mask).sum(dim=1).tolist()
+    return sums

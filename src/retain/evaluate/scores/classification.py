@@ -1,0 +1,170 @@
+"""How well labels are told: accuracy item by item, macro-F1 and MCC over a whole set, the worst group.
+
+A set-level score is no mean of items, so its interval needs the set counted anew for every resample. All that macro-F1
+and MCC read is the confusion table; resampling items is drawing how often each (truth, base's label, tuned label)
+occurs. So both scores are functions of tables here, of many tables at once; the tests hold them against scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from retain.errors import InputError
+from retain.records.base import Interval
+from retain.stats.bootstrap import CHUNK_DRAWS, RESAMPLES, percentiles
+from retain.stats.mcnemar import Right, as_right
+
+Floats = NDArray[np.float64]
+Labels = NDArray[Any]
+
+SetMetric = Callable[[Floats], Floats]
+"""From confusion tables (…, k, k), rows the true and columns the predicted label, to scores (…)."""
+
+
+def labels_right(truth: Labels, predicted: Labels) -> Right:
+    """Whether each label is the true one, (n,): its mean is the accuracy."""
+    truth, predicted = _paired(truth, predicted)
+    return np.asarray(truth == predicted, dtype=np.bool_)
+
+
+def macro_f1(truth: Labels, predicted: Labels) -> float:
+    """Mean over the labels that occur in the truth of 2·TP/(2·TP + FP + FN), 0 … 1; see `table_macro_f1`.
+
+    Args:
+        truth: (n,) labels of any one kind, text or integers.
+        predicted: (n,); may hold labels that the truth does not know.
+    """
+    return float(table_macro_f1(confusion(truth, predicted)))
+
+
+def matthews(truth: Labels, predicted: Labels) -> float:
+    """Matthews correlation coefficient, −1 … 1, for any number of labels; see `table_matthews`."""
+    return float(table_matthews(confusion(truth, predicted)))
+
+
+def confusion(truth: Labels, predicted: Labels) -> Floats:
+    """Confusion table (k, k) over all labels of either side in sorted order: rows true, columns predicted."""
+    codes, k = _codes(truth, predicted)
+    return np.bincount(codes[0] * k + codes[1], minlength=k * k).reshape(k, k).astype(np.float64)
+
+
+def table_macro_f1(tables: Floats) -> Floats:
+    """Macro-F1 (…) of confusion tables (…, k, k).
+
+    A label that does not occur in the truth has no F1 and is left out of the mean: a wrong answer outside the known
+    labels costs its true label's recall and nothing else. scikit-learn counts such a label as one more, with F1 = 0,
+    unless it is told `labels`: then two models would be averaged over different sets of labels.
+    """
+    true, predicted = tables.sum(axis=-1), tables.sum(axis=-2)
+    hits = np.diagonal(tables, axis1=-2, axis2=-1)
+    known = true > 0
+    f1 = np.divide(2 * hits, true + predicted, out=np.zeros_like(true), where=known)
+    return np.asarray(f1.sum(axis=-1) / known.sum(axis=-1))
+
+
+def table_matthews(tables: Floats) -> Floats:
+    """MCC (…) of confusion tables (…, k, k); 0 where the truth or the prediction is one label throughout.
+
+    R_K = (c·n − Σ_k t_k p_k)/√((n² − Σ p_k²)(n² − Σ t_k²)), c items right of n, t_k and p_k how often label k is true
+    and predicted. (Gorodkin, Comput. Biol. Chem. 28, 2004, 367–374; for two labels Matthews 1975.)
+    """
+    true, predicted = tables.sum(axis=-1), tables.sum(axis=-2)
+    n = true.sum(axis=-1)
+    right = np.trace(tables, axis1=-2, axis2=-1)
+    spread = (n**2 - (predicted**2).sum(axis=-1)) * (n**2 - (true**2).sum(axis=-1))
+    above = right * n - (true * predicted).sum(axis=-1)
+    return np.asarray(np.divide(above, np.sqrt(spread), out=np.zeros_like(n), where=spread > 0))
+
+
+SET_METRICS: dict[str, SetMetric] = {"macro_f1": table_macro_f1, "mcc": table_matthews}
+"""Names as recipes and reports write them."""
+
+
+def paired_summary_interval(
+    metric: SetMetric, truth: Labels, base: Labels, tuned: Labels, generator: np.random.Generator
+) -> Interval:
+    """95 % interval of the change, tuned − base, of a set-level score: paired bootstrap, expanded percentiles.
+
+    A resample draws n items with their truth and both predictions. Items that carry news are those on which the two
+    sides differ, wrong answers exchanged for other wrong ones included. There is no closed form for few of them: the
+    interval has no width where nothing changed, and is too narrow where fewer than about twenty items did; show the
+    interval of the accuracy beside it (`bootstrap.right_wrong_interval`).
+
+    Args:
+        metric: a function of confusion tables, `table_macro_f1` or `table_matthews`.
+        truth: (n,) true labels.
+        base: (n,) labels that the base gives.
+        tuned: (n,) labels that the tuned model gives.
+        generator: source of the resamples; equal seeds give equal intervals.
+
+    Raises:
+        InputError: fewer than two items.
+        ValueError: the arrays are not of one length.
+    """
+    codes, k = _codes(truth, base, tuned)
+    n = codes.shape[1]
+    if n < 2:
+        raise InputError(f"an interval needs at least two items, but there is {n}: give more.")
+    cells, count = np.unique(codes, axis=1, return_counts=True)
+    to_base, to_tuned = (_spread(cells[0] * k + cells[side], k) for side in (1, 2))
+    samples = np.empty(RESAMPLES)
+    step = max(1, CHUNK_DRAWS // max(k * k, len(count)))
+    for start in range(0, RESAMPLES, step):
+        size = min(step, RESAMPLES - start)
+        drawn = generator.multinomial(n, count / n, size=size).astype(np.float64)
+        before, after = ((drawn @ part).reshape(size, k, k) for part in (to_base, to_tuned))
+        samples[start : start + size] = metric(after) - metric(before)
+    return percentiles(samples, int((codes[1] != codes[2]).sum()))
+
+
+def group_accuracies(right: Right, groups: Labels) -> dict[str, float]:
+    """Accuracy within each group, by the group's name in sorted order.
+
+    Args:
+        right: (n,) whether each item is right.
+        groups: (n,) the group of each item.
+
+    Raises:
+        ValueError: no items, or the arrays are not of one length.
+    """
+    hits, names = _paired(as_right(right), groups)
+    if not len(hits):
+        raise ValueError("a group needs at least one item, and there is none.")
+    return {str(name): float(hits[names == name].mean()) for name in np.unique(names)}
+
+
+def worst_group_accuracy(right: Right, groups: Labels) -> float:
+    """The accuracy of the group that fares worst (Sagawa et al., "Distributionally Robust Neural Networks", 2020).
+
+    It is the lowest of several noisy figures: small groups pull it down by chance alone.
+    """
+    return min(group_accuracies(right, groups).values())
+
+
+def _spread(places: NDArray[np.int64], k: int) -> Any:
+    """Sparse (cells, k²): adds each cell's draws to its place in the table."""
+    ones = np.ones(len(places))
+    return sparse.csr_array((ones, (np.arange(len(places)), places)), shape=(len(places), k * k))
+
+
+def _codes(*labels: Labels) -> tuple[NDArray[np.int64], int]:
+    """Labels of one set as integers (sides, n), and how many different ones there are, k."""
+    sides = _paired(*labels)
+    if not len(sides[0]):
+        raise ValueError("labels of at least one item expected, and there is none.")
+    if len({side.dtype.kind in "iub" for side in sides}) > 1:
+        raise ValueError("true and predicted labels must be of one kind: all text, or all whole numbers.")
+    names, codes = np.unique(np.concatenate(sides), return_inverse=True)
+    return codes.reshape(len(sides), -1).astype(np.int64), len(names)
+
+
+def _paired(*arrays: Labels) -> tuple[Labels, ...]:
+    sides = tuple(np.asarray(array) for array in arrays)
+    if sides[0].ndim != 1 or len({side.shape for side in sides}) > 1:
+        raise ValueError(f"vectors of one length expected, got shapes {', '.join(str(side.shape) for side in sides)}.")
+    return sides

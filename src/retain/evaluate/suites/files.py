@@ -1,0 +1,244 @@
+"""Suites as a recipe names them: by name, by file, as `NAME=COPY` with one's own copy of the data, or plain data.
+
+A copy is a file, a folder or a data set id. No torch here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from retain.data.item import DataItem
+from retain.data.rows import DEFAULT_FORM, FORMS, form_of, read_rows
+from retain.data.sources import FILE_SUFFIXES, Numbered, collect_items, suite_name
+from retain.evaluate.suites.format import (
+    SHIPPED,
+    Corrupting,
+    LocatedSuite,
+    Source,
+    SuiteFile,
+    did_you_mean,
+    sentence_of,
+)
+from retain.evaluate.suites.rows_of_suites import RawRows, adapted_rows, dataset_rows, local_rows, source_raw
+from retain.evaluate.suites.suite import Part, Suite
+from retain.evaluate.tasks.table import TASK_TYPES, suite_problems, task_type_of_form
+
+PROBED_ROWS = 20
+
+NAMED = ":="
+"""Separates a name of one's own from a source."""
+
+
+def shipped_names() -> list[str]:
+    """The names of the suites that come with retain."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def known_suites() -> list[LocatedSuite]:
+    """The suites that come with retain, by area and name; each is checked as it is read."""
+    problems: list[str] = []
+    suites = [suite for name in shipped_names() if (suite := find_suite(name, problems))]
+    return sorted(suites, key=lambda suite: (suite.file.area, suite.file.name))
+
+
+def find_suite(reference: str, problems: list[str]) -> LocatedSuite | None:
+    """Read a suite file and check it; its data are not looked at.
+
+    Args:
+        reference: a shipped name, or the path of a YAML file.
+        problems: receives one sentence for each problem, each with the file's name.
+    """
+    path = Path(reference).expanduser() if _is_yaml(reference) else SHIPPED / f"{reference}.yaml"
+    if not _is_yaml(reference) and reference not in shipped_names():
+        hint = did_you_mean(reference, shipped_names())
+        problems.append(f"{reference}: there is no suite of this name{hint}. `retain suites` lists them.")
+        return None
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problems.append(f"{reference}: the suite file cannot be read ({' '.join(str(error).split())}).")
+        return None
+    if not isinstance(values, dict):
+        problems.append(f"{reference}: a suite is a mapping of fields to values, found {type(values).__name__}.")
+        return None
+    try:
+        located = LocatedSuite(SuiteFile.model_validate(values), path)
+    except ValidationError as error:
+        problems += [f"{reference}: {sentence_of(problem)}." for problem in error.errors()]
+        return None
+    if located.file.code and not path.with_name(located.file.code).is_file():
+        problems.append(f"{reference}: code: there is no {located.file.code} beside the suite file.")
+        return None
+    return located
+
+
+def load_suite(reference: str, problems: list[str], part: Part | None = None) -> Suite:
+    """Read a suite with its items.
+
+    Args:
+        reference: a shipped name, the path of a YAML file, or either with `=COPY`: one's own copy of the data as a
+            file, a folder, or a data set id `owner/name[:configuration][:split]`.
+        problems: receives one sentence for each problem; the suite then has no items.
+        part: `task` or `keep`; None for the part in the suite file.
+    """
+    name, _, copy = reference.partition("=")
+    located = find_suite(name, problems)
+    if located is None:
+        return Suite(Path(name).stem, task_type_of_form(DEFAULT_FORM), part or "keep", ())
+    file = located.file
+    before = len(problems)
+    items, origin = _read(located, file.sources, copy, problems)
+    if file.limit is not None and len(items) > file.limit:
+        drawn = random.Random(file.seed).sample(range(len(items)), file.limit)  # noqa: S311  (a draw, not a secret)
+        items = [items[index] for index in sorted(drawn)]
+    if file.options.corruptions is not None:
+        items = list(_corrupted(file.name, items, file.options.corruptions, problems))
+    bank = _read(located, file.bank, copy, problems)[0] if file.bank and len(problems) == before else []
+    facts = {
+        "title": file.title,
+        "version": file.version,
+        "source": f"{origin}; suite file {located.digest}",
+        "licence": file.licence,
+    }
+    options = file.options.model_dump(exclude_none=True, exclude={"corruptions"})
+    if file.chance is not None:
+        options["chance"] = file.chance
+    suite = Suite(file.name, file.task_type, part or file.part, items, bank, options, facts)
+    problems += suite_problems(suite) if len(problems) == before else []
+    return suite
+
+
+def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
+    """Read what a recipe's `keep` or `test` names: a suite (see `load_suite`), or plain data of one form.
+
+    Plain data are a JSONL or CSV file, a folder of images (one folder a class) or a data set id. Their columns decide
+    their task type, their file their name; `NAME:=SOURCE` gives a suite or data another name.
+    """
+    named, mark, other = source.partition(NAMED)
+    if mark:
+        return replace(as_suite(other, part, problems), name=named)
+    if is_suite(source):
+        return load_suite(source, problems, part)
+    rows = read_rows(source, problems)
+    name = suite_name(source)
+    task_type = task_type_of_form(rows.form)
+    suite = Suite(name, task_type, part, rows.items, facts={"title": name, "source": Path(source).name or source})
+    problems += suite_problems(suite)
+    return suite
+
+
+def is_suite(source: str) -> bool:
+    """True where a source names a suite and not plain data. A shipped name wins over a file of the same name."""
+    name = source.partition("=")[0]
+    if _is_yaml(name) or name in shipped_names():
+        return True
+    data = source.endswith(FILE_SUFFIXES) or "/" in source or ":" in source or Path(source).expanduser().exists()
+    return not data
+
+
+def local_data(located: LocatedSuite) -> tuple[Source, Path] | None:
+    """The first source of a suite whose data are on this machine, with their path."""
+    for source in located.file.sources:
+        for place in located.places(source) if source.local else ():
+            if place.exists():
+                return source, place
+    return None
+
+
+def _read(
+    located: LocatedSuite, sources: Sequence[Source], copy: str, problems: list[str]
+) -> tuple[list[DataItem], str]:
+    """The items of the first source that can be read, and its description for the record."""
+    name = located.file.name
+    if copy:
+        return _read_copy(located, sources, copy, problems)
+    missing = []
+    for source in sources:
+        raw = source_raw(located, source)
+        if not raw.missing:
+            return _items(located, source, raw, problems), source.place
+        missing.append(raw.missing)
+    problems.append(
+        f"{name}: its data are not here: {'; '.join(missing)}. Prepare them (see docs/guides/suites.md), or give your "
+        f"own copy as {name}=PATH."
+    )
+    return [], ""
+
+
+def _read_copy(
+    located: LocatedSuite, sources: Sequence[Source], copy: str, problems: list[str]
+) -> tuple[list[DataItem], str]:
+    """The items of one's own copy, read as the first of the sources whose columns it has: public data first."""
+    path = Path(copy).expanduser()
+    public = next((source for source in sources if source.hub), Source(hub="none"))
+    inside = [place for source in sources for place in located.places(source, path) if source.local and place.exists()]
+    if path.is_dir() and located.file.bank and not inside:
+        raw = RawRows(missing="it needs a folder with two tables, or two folders of images, called bank and test")
+    elif path.exists():
+        place = inside[0] if path.is_dir() and inside else path
+        raw = local_rows(place)
+        if place.is_dir() and not raw.rows:
+            raw = dataset_rows(str(place), public.configuration, public.split)
+    else:
+        name, *rest = copy.split(":")
+        configuration = rest[0] if len(rest) > 1 else public.configuration if not rest else None
+        raw = dataset_rows(name, configuration, rest[-1] if rest else public.split)
+    if raw.missing:
+        problems.append(f"{located.file.name}={copy}: {raw.missing}.")
+        return [], ""
+    ordered = sorted(sources, key=lambda source: source.file is not None)
+    ordered.append(Source(file="items as they are", fields={}))
+    fitting = next((source for source in ordered if _fits(located, source, raw)), ordered[0])
+    origin = f"own copy {path.resolve().name if path.exists() else copy}"
+    if fitting is not ordered[-1]:
+        origin = f"{origin}, in the form of {fitting.local or fitting.hub}"
+    return _items(located, fitting, raw, problems), origin
+
+
+def _fits(located: LocatedSuite, source: Source, raw: RawRows) -> bool:
+    problems: list[str] = []
+    return bool(_items(located, source, replace(raw, rows=raw.rows[:PROBED_ROWS]), problems)) and not problems
+
+
+def _items(suite: LocatedSuite, source: Source, raw: RawRows, problems: list[str]) -> list[DataItem]:
+    """Make items of rows: adapt each, then parse it as a form that the task type takes."""
+    row_problems = list(raw.problems)
+    adapted: list[Numbered] = []
+    for place, row in raw.rows:
+        try:
+            adapted += [(place, made) for made in adapted_rows(suite, source, row)]
+        except Exception as error:  # noqa: BLE001  (a suite's own code may raise anything; the problem names its row)
+            known = isinstance(error, ValueError)
+            row_problems.append(f"{place}: {error if known else f'{type(error).__name__}: {error}'}.")
+    forms = TASK_TYPES[suite.file.task_type].forms
+    form = form_of(next((row for _, row in adapted if isinstance(row, Mapping)), {}))
+    parse = partial(FORMS[form if form in forms else forms[0]].parse, folder=raw.folder)
+    return collect_items(suite.file.name, adapted, parse, problems, row_problems)
+
+
+def _corrupted(name: str, items: Sequence[DataItem], corrupting: Corrupting, problems: list[str]) -> Iterator[DataItem]:
+    """Each image once for each kind and severity; what is made of one image is one group.
+
+    An image without a group is named by its folder and file, so that the record and the noise are the same wherever
+    the data lie.
+    """
+    for item in items:
+        if item.image_file is None:
+            problems.append(f"{name}: corruptions are for images, but these items are texts.")
+            return
+        group = item.group or "/".join(Path(item.image_file).parts[-2:])
+        for kind, severity in itertools.product(corrupting.kinds, corrupting.severities):
+            corruption = {"corruption": (kind, severity, corrupting.seed), "condition": f"{kind}/{severity}"}
+            yield item.model_copy(update={**corruption, "group": group})
+
+
+def _is_yaml(reference: str) -> bool:
+    return reference.endswith((".yaml", ".yml"))

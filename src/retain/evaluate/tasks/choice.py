@@ -1,0 +1,97 @@
+"""Multiple choice by likelihood: the option that the model finds most likely is its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from retain.data.family import Head
+from retain.data.item_types import Choice, Question
+from retain.data.tokens import encode_choice
+from retain.evaluate.scores.option_choice import pick, units
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, first_refusal
+from retain.records.metrics_table import ACCURACY
+
+if TYPE_CHECKING:
+    from retain.evaluate.tasks.predictor import Predictor
+
+
+class ChoiceTask(TaskType):
+    """Multiple choice."""
+
+    name: ClassVar[str] = "choice"
+    forms: ClassVar[tuple[str, ...]] = (Choice.form,)
+    needs: ClassVar[Head] = "causal-lm"
+    about: ClassVar[str] = "Accuracy of the option that the model finds most likely."
+
+    def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
+        """Score all options of all items."""
+        items: Any = suite.items
+        scores, truncated = option_likelihoods(predictor, items, chat=in_chat(suite, predictor.settings))
+        return SuitePredictions(
+            tuple(
+                Response(answer=item.choices[pick(options)], options=options)
+                for item, options in zip(items, scores, strict=True)
+            ),
+            truncated,
+        )
+
+    def metrics(self, suite: Suite) -> Metrics:
+        """Accuracy; chance is one in the number of options, or what the suite says."""
+        items: Any = suite.items
+        given = suite.options.get("chance")
+        chance = [1 / len(item.choices) if given is None else float(given) for item in items]
+        return {ACCURACY: chance}
+
+    def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
+        """Accuracy, and the log-likelihood of each option."""
+        item: Any = suite.items[index]
+        scores = {ACCURACY.name: float(pick(response.options) == item.answer)}
+        return scores | option_scores(item.choices, response.options)
+
+    def show(self, item: Choice) -> tuple[str, str | None]:
+        """The question and the right option."""
+        return item.question, item.choices[item.answer]
+
+    def steps(self, suite: Suite) -> int:
+        """The number of options of all items."""
+        items: Any = suite.items
+        return sum(len(item.choices) for item in items)
+
+    def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
+        """What the chat template refuses."""
+        return choice_problems(suite, tokenizer, settings)
+
+
+def in_chat(suite: Suite, settings: Settings) -> bool:
+    """True where options are replies to the question in the chat template, as suite or settings say."""
+    return bool(suite.options.get("format", settings.keep_format) == "chat")
+
+
+def choice_problems(suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
+    """What the tokenizer refuses of the first item with options that it refuses."""
+    items: Any = suite.items
+    encode = partial(encode_choice, tokenizer, chat=in_chat(suite, settings), max_length=settings.max_length)
+    return first_refusal(suite.name, [item for item in items if item.choices], encode)
+
+
+def option_likelihoods(
+    predictor: Predictor, items: Sequence[Choice | Question], *, chat: bool
+) -> tuple[list[tuple[float, ...]], int]:
+    """Log-likelihood of every option of every item in nats, normalised as the settings say; and how many were cut."""
+    settings = predictor.settings
+    rows = [encode_choice(predictor.tokenizer, item, chat=chat, max_length=settings.max_length) for item in items]
+    nll = iter(predictor.nll([row for options in rows for row in options]))
+    scores = []
+    for options, item in zip(rows, items, strict=True):
+        tokens = [len(row.ids) - row.start for row in options]
+        lengths = units(settings.keep_score, len(options), tokens, item.choices)
+        scores.append(tuple(-next(nll) / unit for unit in lengths))
+    return scores, sum(any(row.truncated for row in options) for options in rows)
+
+
+def option_scores(choices: Sequence[str], options: Sequence[float]) -> dict[str, float]:
+    """The log-likelihood of each option, named so that a reader of items.jsonl understands it."""
+    return {f"log-likelihood of {choice!r}": value for choice, value in zip(choices, options, strict=True)}

@@ -1,0 +1,68 @@
+"""Prompts with one expected completion: its cross-entropy, and how near the model comes in writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from retain.data.examples import Example
+from retain.data.family import Head
+from retain.data.tokens import encode_example, encode_prompt
+from retain.evaluate.scores.answers import answer_score
+from retain.evaluate.suites.suite import Suite
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
+from retain.records.metrics_table import CROSS_ENTROPY, metrics_of_answers
+
+if TYPE_CHECKING:
+    from retain.evaluate.tasks.predictor import Predictor
+
+
+class CompletionTask(TaskType):
+    """Expected completions."""
+
+    name: ClassVar[str] = "completion"
+    forms: ClassVar[tuple[str, ...]] = (Example.form,)
+    needs: ClassVar[Head] = "causal-lm"
+    about: ClassVar[str] = (
+        "Cross-entropy of the expected completion; chrF, ROUGE-L and exact match of what the model writes."
+    )
+    aa_options: ClassVar[Mapping[str, Any]] = {"generate": 0}
+
+    def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
+        """Score all completions, and write answers to the first prompts."""
+        settings, tokenizer = predictor.settings, predictor.tokenizer
+        items: Any = suite.items
+        rows = [encode_example(tokenizer, item, settings.max_length) for item in items]
+        nll = predictor.nll(rows)
+        written = items[: int(suite.options.get("generate", settings.generate))]
+        prompts = [encode_prompt(tokenizer, item, settings.max_length) for item in written]
+        longest = int(suite.options.get("max_new_tokens", settings.max_new_tokens))
+        texts: list[str | None] = [*predictor.uncounted.generate(prompts, longest)]
+        texts += [None] * (len(items) - len(texts))
+        responses = [
+            Response(answer=text, values={"nats": nats, "tokens": float(len(row.ids) - row.start)})
+            for text, nats, row in zip(texts, nll, rows, strict=True)
+        ]
+        return SuitePredictions(tuple(responses), sum(row.truncated for row in rows))
+
+    def metrics(self, suite: Suite) -> Metrics:
+        """Cross-entropy, and the metrics of written answers."""
+        del suite
+        return {CROSS_ENTROPY: (), **{row.metric: () for row in metrics_of_answers()}}
+
+    def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
+        """Nats per token; the other metrics where an answer was written."""
+        item: Any = suite.items[index]
+        scores = {CROSS_ENTROPY.name: response.values["nats"] / response.values["tokens"]}
+        if response.answer is not None:
+            expected = item.completion_text.strip()
+            scores |= {row.metric.name: answer_score(row)(response.answer, expected) for row in metrics_of_answers()}
+        return scores
+
+    def show(self, item: Example) -> tuple[str, str | None]:
+        """Prompt and completion."""
+        return item.prompt_text, item.completion_text.strip()
+
+    def sequences(self, items: Sequence[Any], tokenizer: Any, max_length: int) -> Iterator[tuple[int, ...]]:
+        """Prompt and completion of each item, as in training."""
+        return (encode_example(tokenizer, item, max_length).ids for item in items)

@@ -1,0 +1,79 @@
+"""A model with its preprocessor: the four ways in which task types put inputs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from retain.data.preprocess import Preprocessor
+from retain.data.tokens import Encoded
+from retain.evaluate.encode import Tick, class_names, features, log_probabilities
+from retain.evaluate.generate import score_nll, write_answers
+from retain.evaluate.input_hash import InputHash
+from retain.evaluate.suites.suite import Settings
+from retain.hf.models.inference import padding_id
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One model under given settings.
+
+    Attributes:
+        model: as it stands; adapter on or off is the caller's choice.
+        preprocessor: makes its inputs.
+        settings: the same for base and tuned.
+        tick: receives the number of sequences just done.
+        input_hash: hashes all inputs, to show that two models got the same.
+    """
+
+    model: Any
+    preprocessor: Preprocessor
+    settings: Settings
+    tick: Tick = lambda _: None
+    input_hash: InputHash = field(default_factory=InputHash)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of a model that reads text."""
+        return self.preprocessor.tokenizer
+
+    @property
+    def uncounted(self) -> Predictor:
+        """The same, for work that does not count as progress."""
+        return replace(self, tick=lambda _: None)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes of a classifier, in the order of its outputs."""
+        return class_names(self.model)
+
+    def nll(self, rows: Sequence[Encoded]) -> list[float]:
+        """Negative log-likelihood in nats of the scored part of each sequence."""
+        size = self.settings.batch_size
+        return score_nll(self.model, rows, padding_id(self.tokenizer), size, self.tick, self.input_hash)
+
+    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, *, first_line: bool = False) -> list[str]:
+        """Greedy continuations of prompts, as text; see `write_answers`."""
+        return write_answers(
+            self.model,
+            self.tokenizer,
+            prompts,
+            max_new_tokens,
+            self.settings.batch_size,
+            self.tick,
+            self.input_hash,
+            first_line=first_line,
+        )
+
+    def log_probabilities(self, items: Sequence[Any]) -> Tensor:
+        """Log-probabilities of classes in nats, float64 (n, classes)."""
+        size = self.settings.batch_size
+        return log_probabilities(self.model, self.preprocessor, items, size, self.tick, self.input_hash)
+
+    def features(self, items: Sequence[Any]) -> Tensor:
+        """Mean-pooled last hidden states of items or plain texts, float32 (n, d)."""
+        size = self.settings.batch_size
+        return features(self.model, self.preprocessor, items, size, self.tick, self.input_hash)

@@ -1,0 +1,117 @@
+"""Questions answered in writing, and by likelihood where options are given: tells lost knowledge from a lost format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from retain.data.examples import Example, Message
+from retain.data.family import Head
+from retain.data.item_types import Question
+from retain.data.tokens import encode_prompt
+from retain.evaluate.scores.option_choice import pick
+from retain.evaluate.scores.text import contains, exact_match
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.tasks.choice import choice_problems, option_likelihoods, option_scores
+from retain.evaluate.tasks.task_type import (
+    CHANGED_AT_MOST,
+    WRITTEN_CHANGED_AT_MOST,
+    Metrics,
+    Response,
+    SuitePredictions,
+    TaskType,
+)
+from retain.records.metrics_table import ACCURACY, CONTAINS, EXACT_MATCH
+
+if TYPE_CHECKING:
+    from retain.evaluate.tasks.predictor import Predictor
+
+MAX_NEW_TOKENS = 16
+
+
+class QuestionTask(TaskType):
+    """Questions with written answers."""
+
+    name: ClassVar[str] = "question"
+    forms: ClassVar[tuple[str, ...]] = (Question.form,)
+    needs: ClassVar[Head] = "causal-lm"
+    about: ClassVar[str] = (
+        "Written answers: exactly right, or somewhere in the answer; and by likelihood where options are given."
+    )
+
+    def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
+        """Write an answer to every question, and score the options of those that have any."""
+        items: Any = suite.items
+        settings, tokenizer = predictor.settings, predictor.tokenizer
+        chat = written_in_chat(suite, settings, tokenizer)
+        examples = [prompt_of(item.question, chat=chat) for item in items]
+        prompts = [encode_prompt(tokenizer, example, settings.max_length) for example in examples]
+        longest = int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
+        texts = predictor.generate(prompts, longest, first_line=not chat)
+        with_options = [item for item in items if item.choices]
+        scores, truncated = option_likelihoods(predictor.uncounted, with_options, chat=chat)
+        options = iter(scores)
+        return SuitePredictions(
+            tuple(
+                Response(answer=text, options=next(options) if item.choices else ())
+                for item, text in zip(items, texts, strict=True)
+            ),
+            truncated,
+        )
+
+    def metrics(self, suite: Suite) -> Metrics:
+        """Accuracy where all items have options; whether the answer contains, or is, an accepted one."""
+        items: Any = suite.items
+        chance = [float(suite.options.get("chance", 0.0))] * len(items)  # of writing the right answer by luck
+        written: Metrics = {CONTAINS: chance, EXACT_MATCH: chance}
+        if items and all(item.choices for item in items):
+            return {ACCURACY: [1 / len(item.choices) for item in items], **written}
+        return written
+
+    def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
+        """Both metrics of the written answer; accuracy and log-likelihoods where there are options."""
+        item: Any = suite.items[index]
+        answer = response.answer or ""
+        scores = {
+            CONTAINS.name: float(any(contains(answer, accepted) for accepted in item.answers)),
+            EXACT_MATCH.name: float(any(exact_match(answer, accepted) for accepted in item.answers)),
+        }
+        if item.choices:
+            scores[ACCURACY.name] = float(pick(response.options) == item.answer)
+            scores |= option_scores(item.choices, response.options)
+        return scores
+
+    def show(self, item: Question) -> tuple[str, str | None]:
+        """The question and its first accepted answers."""
+        return item.question, " / ".join(item.answers[:4])
+
+    def problems(self, suite: Suite) -> list[str]:
+        """Questions with a single option."""
+        items: Any = suite.items
+        alone = sum(len(item.choices) == 1 for item in items)
+        told = f"{alone} questions have one choice, which any model picks; give at least two, or none"
+        return [told] if alone else []
+
+    def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
+        """What the chat template refuses."""
+        return choice_problems(suite, tokenizer, settings)
+
+    def changes_allowed(self, *, in_16_bits: bool) -> float:
+        """More in 16 bits, because the answers are written."""
+        return WRITTEN_CHANGED_AT_MOST if in_16_bits else CHANGED_AT_MOST
+
+
+def written_in_chat(suite: Suite, settings: Settings, tokenizer: Any) -> bool:
+    """True where questions go through the chat template: as suite or settings say, else where there is a template.
+
+    A chat model that is given plain text to go on with often writes nothing; that would look like a lost format.
+    """
+    given = suite.options.get("format", "chat" if settings.keep_format == "chat" else None)
+    return given == "chat" if given is not None else bool(getattr(tokenizer, "chat_template", None))
+
+
+def prompt_of(question: str, *, chat: bool) -> Example:
+    """A question as an example whose answer is to be written."""
+    if chat:
+        turns = (Message(role="user", content=question),), (Message(role="assistant", content="."),)
+        return Example(prompt=turns[0], completion=turns[1])
+    return Example(prompt=question, completion=".")

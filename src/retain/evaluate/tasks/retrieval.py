@@ -1,0 +1,59 @@
+"""Pairs that belong together: does the query find its match among all matches, by the model's own features?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from retain.data.family import Head
+from retain.data.item_types import Match
+from retain.evaluate.suites.suite import Suite
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
+from retain.records.metrics_table import RECIPROCAL_RANK, TOP_1
+
+if TYPE_CHECKING:
+    from retain.evaluate.tasks.predictor import Predictor
+
+
+class RetrievalTask(TaskType):
+    """Retrieval among the matches of the suite."""
+
+    name: ClassVar[str] = "retrieval"
+    forms: ClassVar[tuple[str, ...]] = (Match.form,)
+    needs: ClassVar[Head] = "features"
+    about: ClassVar[str] = "Share of queries whose nearest text, by cosine of mean-pooled features, is their own match."
+    items_are_independent: ClassVar[bool] = False
+
+    def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
+        """Rank all matches for each query."""
+        from retain.evaluate.scores.features import reciprocal_ranks, retrieval_right  # noqa: PLC0415  (imports torch)
+
+        items: Any = suite.items
+        queries = predictor.features([item.query for item in items])
+        matches = predictor.uncounted.features([item.match for item in items])
+        right = retrieval_right(queries, matches).tolist()
+        ranks = reciprocal_ranks(queries, matches).tolist()
+        return SuitePredictions(
+            tuple(
+                Response(values={TOP_1.name: float(first), RECIPROCAL_RANK.name: rank})
+                for first, rank in zip(right, ranks, strict=True)
+            )
+        )
+
+    def metrics(self, suite: Suite) -> Metrics:
+        """The share of queries that find their match first, and the mean reciprocal rank."""
+        n = len(suite.items)
+        return {TOP_1: [1 / n] * n if n else (), RECIPROCAL_RANK: ()}
+
+    def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
+        """Both figures."""
+        del suite, index
+        return dict(response.values)
+
+    def show(self, item: Match) -> tuple[str, str | None]:
+        """Query and match."""
+        return item.query, item.match
+
+    def problems(self, suite: Suite) -> list[str]:
+        """A single pair."""
+        told = "there is one pair, among which any model finds the match; give at least two"
+        return [told] if len(suite.items) == 1 else []

@@ -1,0 +1,181 @@
+"""Task types: how items are put to a model and scored, and everything else that depends on it.
+
+A task type is a class in a file of its own and a row in `table`. Nothing outside this folder names one; what others
+must know of a suite's task type they ask it. No torch here, so that `retain suites` is quick.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from retain.data.family import Head
+from retain.data.rows import FORMS
+from retain.errors import RetainError
+from retain.evaluate.scores.classification import SetMetric
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.records.metric import Metric
+
+if TYPE_CHECKING:
+    from retain.evaluate.tasks.predictor import Predictor
+
+Metrics = Mapping[Metric, Sequence[float]]
+"""The metrics of a suite: the one that a verdict rests on first, then written forms from the loosest to the strictest.
+
+To each belongs the probability of guessing right, item by item in the suite's order; nothing for what cannot be guessed.
+"""
+
+CHANGED_AT_MOST = 0.02
+"""Share of right-or-wrong scores that rounding may turn in an A/A check, whose batches are made of other items."""
+
+WRITTEN_CHANGED_AT_MOST = 0.2
+"""The same share for answers written in 16 bits, where one rounded step changes a token and all that follows it."""
+
+
+class Response(BaseModel):
+    """The response of one model to one item, as plain values.
+
+    Attributes:
+        answer: the text it wrote or chose; None where nothing is to be shown.
+        values: figures by name, as nats and tokens.
+        options: a figure for each option or class: log-likelihoods or log-probabilities in nats.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answer: str | None = None
+    values: dict[str, float] = {}
+    options: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class SuitePredictions:
+    """The responses to all items of a suite, and how many items were cut because they were too long."""
+
+    responses: tuple[Response, ...]
+    truncated: int = 0
+
+
+@dataclass(frozen=True)
+class ClassProbabilities:
+    """Probabilities of classes for the items whose class the model knows.
+
+    Attributes:
+        probabilities: (n, classes), each row sums to 1.
+        truth: (n,) index of the right class.
+    """
+
+    probabilities: NDArray[np.float64]
+    truth: NDArray[np.int64]
+
+
+class TaskType(ABC):
+    """One way to put items to a model and to score what it predicts.
+
+    Attributes:
+        name: as suite files name it.
+        forms: forms of items that it takes, names of `retain.data.rows.FORMS`.
+        needs: the head that a model must have.
+        about: one sentence for people.
+        withheld: true where texts are kept out of records and reports.
+        needs_bank: true where a suite has a bank of labelled items beside those that are measured.
+        items_are_independent: true where an item's score does not depend on the other items of the suite.
+        in_batches: true where the model reads items as `Preprocessor.batch` makes them.
+        set_metrics: metrics of a whole suite, each a function of its confusion table.
+        aa_options: options of the suite in an A/A check, instead of its own.
+    """
+
+    name: ClassVar[str]
+    forms: ClassVar[tuple[str, ...]]
+    needs: ClassVar[Head]
+    about: ClassVar[str]
+    withheld: ClassVar[bool] = False
+    needs_bank: ClassVar[bool] = False
+    items_are_independent: ClassVar[bool] = True
+    in_batches: ClassVar[bool] = False
+    set_metrics: ClassVar[Mapping[Metric, SetMetric]] = {}
+    aa_options: ClassVar[Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
+        """Put all items of a suite to a model."""
+
+    @abstractmethod
+    def metrics(self, suite: Suite) -> Metrics:
+        """The metrics of a suite, each with the chance of guessing its items right."""
+
+    @abstractmethod
+    def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
+        """One item's figures by metric, from its response."""
+
+    @abstractmethod
+    def show(self, item: Any) -> tuple[str, str | None]:
+        """An item's question and expected answer, as text."""
+
+    def verdict_metric(self, suite: Suite) -> Metric:
+        """The metric that a verdict and a budget's limit rest on."""
+        return next(iter(self.metrics(suite)))
+
+    @property
+    def takes_images(self) -> bool:
+        """True where items may be images."""
+        return any(FORMS[form].modality == "image" for form in self.forms)
+
+    def problems(self, suite: Suite) -> list[str]:
+        """Reasons why the items of a suite cannot be measured together, as clauses without a full stop."""
+        del suite
+        return []
+
+    def bank_problems(self, suite: Suite) -> list[str]:
+        """Sentences on what a suite's bank lacks for its items to be measured."""
+        del suite
+        return []
+
+    def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
+        """Sentences on what the tokenizer refuses of a suite, known before any model is loaded."""
+        del suite, tokenizer, settings
+        return []
+
+    def steps(self, suite: Suite) -> int:
+        """The number of sequences that are put to the model, for the progress."""
+        return len(suite.items)
+
+    def changes_allowed(self, *, in_16_bits: bool) -> float:
+        """Share of right-or-wrong scores that rounding may turn between two passes of one model."""
+        del in_16_bits
+        return CHANGED_AT_MOST
+
+    def truth(self, suite: Suite) -> Sequence[str]:
+        """The right class of each item; needed by `set_metrics`."""
+        raise NotImplementedError(f"{self.name} has no classes")
+
+    def probabilities(self, responses: Sequence[Response]) -> ClassProbabilities | None:
+        """Class probabilities, whose calibration is measured; None where the task type has none."""
+        del responses
+        return None
+
+    def sequences(self, items: Sequence[Any], tokenizer: Any, max_length: int) -> Iterator[tuple[int, ...]]:
+        """Token ids of items of which a language model predicts each token, for its drift on the task's own text."""
+        del items, tokenizer, max_length
+        return iter(())
+
+    def facts(self, settings: Settings) -> dict[str, str]:
+        """Facts for the record's `SuiteFacts`, beside those of the suite file."""
+        del settings
+        return {}
+
+
+def first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any]) -> list[str]:
+    """The problems of the first item that cannot be tokenised, with its number; none where all can."""
+    for number, item in enumerate(items, start=1):
+        try:
+            encode(item)
+        except RetainError as error:
+            return [f"{name}, item {number}: {problem}" for problem in getattr(error, "problems", [str(error)])]
+    return []

@@ -1,0 +1,1 @@
+"""Adapters in a model: attach, initialise, load, swap, speed up."""

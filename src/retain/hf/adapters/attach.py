@@ -1,0 +1,178 @@
+"""Attach any PEFT method by its name and plain fields, as a recipe or a command line gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tempfile
+from collections.abc import Container
+from typing import Any
+
+from peft import PeftConfig, PeftModel, get_peft_model
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from torch import nn
+
+from retain.errors import InputError, RetainError
+from retain.hf.models.head import head_names
+from retain.hf.models.sides import root_of
+
+_OWN_TARGETS = frozenset({"adaption_prompt", "beft", "ia3", "ln_tuning", "shadow", "trainable_tokens"})
+"""Methods that keep PEFT's default for `target_modules`: theirs do not mean linear layers, or (IA3) PEFT saves an
+adapter of all linear layers in a form that it cannot load."""
+
+
+def known_methods() -> list[str]:
+    """The names of all methods that PEFT knows now, ours among them, in lower case."""
+    return sorted(member.lower() for member in map(_value, PEFT_TYPE_TO_CONFIG_MAPPING))
+
+
+def with_rank(name: str, fields: dict[str, Any], rank: int | None) -> dict[str, Any]:
+    """The fields with `r` set to the rank, where the method has one and the fields do not say it themselves.
+
+    Args:
+        name: the method; an unknown one keeps its fields, and is told of by whoever uses them.
+        fields: fields of its PEFT config.
+        rank: the rank, or None.
+    """
+    if rank is None or name not in known_methods():
+        return fields
+    has_rank = "r" in {field.name for field in dataclasses.fields(_config_class(name))}
+    return {"r": rank, **fields} if has_rank else fields
+
+
+def validate(name: str, fields: dict[str, Any]) -> list[str]:
+    """What is wrong with a method's name or fields as far as it can be told without a model.
+
+    Args:
+        name: the method, e.g. `vefa`, `lora`, `ia3`.
+        fields: fields of its PEFT config.
+
+    Returns:
+        One sentence a problem; empty if there is none.
+    """
+    try:
+        _config(name, fields)
+    except InputError as error:
+        return list(error.problems)
+    return []
+
+
+def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *, adapter: str = "default") -> PeftModel:
+    """Put a fresh adapter on a model.
+
+    Where `target_modules` is not given, all linear layers but the output head are adapted. Where `task_type` is not
+    given, that of a model with a language-modelling head is taken from its class.
+
+    Args:
+        model: the base model; its layers are replaced in place, as PEFT does.
+        name: the method, one of `known_methods()`.
+        fields: fields of its PEFT config.
+        adapter: the adapter's name.
+
+    Returns:
+        The model with the adapter, ready to train.
+
+    Raises:
+        InputError: the method or a field is unknown, or PEFT cannot make this adapter for this model.
+    """
+    given = with_head(model, name, dict(fields or {}))
+    given.setdefault("task_type", task_type(model))
+    config = _config(name, given)
+    try:
+        adapted = get_peft_model(model, config, adapter_name=adapter)
+    except RetainError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RuntimeError, ImportError) as error:
+        raise InputError(f"method {name}: PEFT cannot make this adapter for this model: {error}") from error
+    _check_reloads(name, adapted.peft_config[adapter])
+    return adapted
+
+
+def _check_reloads(name: str, config: PeftConfig) -> None:
+    """Refuse before training what PEFT would save and could not load again."""
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        try:
+            PeftConfig.from_pretrained(folder)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"method {name}: an adapter with these fields can be saved but not loaded again ({error}); name the "
+                "layers in target_modules one by one."
+            ) from error
+
+
+def _config(name: str, fields: dict[str, Any]) -> Any:
+    config_class = _config_class(name)
+    known = [field.name for field in dataclasses.fields(config_class) if field.init]
+    if unknown := [field for field in fields if field not in known]:
+        raise InputError([_unknown(name, field, known) for field in unknown])
+    chosen = dict(fields)
+    if "target_modules" in known and name not in _OWN_TARGETS and chosen.get("target_modules") is None:
+        replaced = chosen.get("target_parameters") or chosen.get("layers_to_transform") is not None
+        if not replaced:
+            chosen["target_modules"] = "all-linear"
+    try:
+        return config_class(**chosen)
+    except InputError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        raise InputError(f"method {name}: {error}") from error
+
+
+def _config_class(name: str) -> type:
+    for member, config_class in PEFT_TYPE_TO_CONFIG_MAPPING.items():
+        if _value(member).lower() == name:
+            found: type = config_class
+            return found
+    near = difflib.get_close_matches(name, known_methods(), n=3)
+    raise InputError(f"method {name!r} is unknown{_hint(near)}; PEFT knows {', '.join(known_methods())}.")
+
+
+def _unknown(name: str, field: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(field, known, n=3)
+    return f"method {name}: field {field!r} is unknown{_hint(near)}; its fields are {', '.join(sorted(known))}."
+
+
+def _hint(near: list[str]) -> str:
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def _value(member: Any) -> str:
+    return str(getattr(member, "value", member))
+
+
+def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with a classifier's head among the modules that are trained in full, and not among the targets.
+
+    Args:
+        model: any model; one without a classification head keeps its fields.
+        name: the method; one whose config has no such fields keeps them too.
+        fields: fields of its PEFT config. What they say themselves stands.
+    """
+    known = {field.name for field in dataclasses.fields(_config_class(name))}
+    return fields if "modules_to_save" not in known else {**head_fields(model, name, known), **fields}
+
+
+def head_fields(model: nn.Module, name: str, known: Container[str]) -> dict[str, Any]:
+    """What a method is told about a classifier's head: train it in full, adapt it not.
+
+    PEFT adds heads named `classifier` or `score` itself where a text is judged.
+    """
+    heads = head_names(model)
+    if not heads:
+        return {}
+    judges_text = type(root_of(model)).__name__.endswith("ForSequenceClassification")
+    added = judges_text and set(heads) <= {"classifier", "score"}
+    fields: dict[str, Any] = {} if added else {"modules_to_save": heads}
+    if judges_text:
+        fields["task_type"] = "SEQ_CLS"
+    if "exclude_modules" in known and name not in _OWN_TARGETS:
+        fields["exclude_modules"] = rf"(.*\.)?({'|'.join(heads)})(\..*)?"
+    return fields
+
+
+def task_type(model: nn.Module) -> str | None:
+    """PEFT's task type of a model that generates text; None for any other."""
+    if not getattr(model, "can_generate", lambda: False)():
+        return None
+    return "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"

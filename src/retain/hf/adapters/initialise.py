@@ -1,0 +1,223 @@
+"""Put a LoRA with a start of its own on a model, and load it again: stock PEFT adapters of rank 2r with a note beside.
+
+The note, `retain_start.json`, says that the adapter is such a one and where it came from. Who does not know the note
+(stock PEFT, a server) sees an ordinary LoRA of rank 2r; retain goes on training A and B from A0 and B0.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import align_module_device  # type: ignore[import-untyped]  # accelerate ships no types
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from retain.errors import InputError
+from retain.hf.adapters.residual_lora import ResidualDown, ResidualUp, make_residual, residual_layers
+from retain.hf.models.sides import root_of
+from retain.hf.tuners.base_weight import Original, at_least_float32, quantization_backend
+from retain.records.files import write_text
+
+NOTE = "retain_start.json"
+
+Starts = Mapping[str, tuple[Tensor, Tensor]]
+"""A0 (r, n) and B0 (m, r) by layer."""
+
+
+@dataclass
+class InitialisedLoraConfig(LoraConfig):  # type: ignore[misc]  # PEFT ships no types
+    """PEFT's configuration of the LoRA of rank 2r that such an adapter is.
+
+    It differs from a `LoraConfig` in one thing: it writes the note beside itself. The note is no field, so the file is
+    one that stock PEFT knows whole.
+    """
+
+    def __post_init__(self) -> None:
+        """Check as PEFT does."""
+        super().__post_init__()
+        self.start_note: dict[str, Any] | None = None
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """Write `adapter_config.json`, and the note where there is one."""
+        super().save_pretrained(save_directory, **kwargs)
+        path = Path(save_directory) / NOTE
+        if self.start_note is not None:
+            write_text(path, json.dumps(self.start_note, indent=1) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+
+def attach_initialised(
+    model: nn.Module, fields: dict[str, Any], starts: Starts, note: dict[str, Any], adapter: str = "default"
+) -> PeftModel:
+    """Put an adapter y = W0 x + s·(B A − B0 A0) x on a model; its base weights are not touched.
+
+    Args:
+        model: the base; or a `PeftModel` of LoRA adapters, to which this one is added.
+        fields: of `LoraConfig`, with the r and `lora_alpha` that the user means.
+        starts: A0 (r, n) and B0 (m, r) by the layers' names in the base.
+        note: what is written beside the adapter.
+        adapter: its name.
+
+    Returns:
+        The model with the adapter, active and ready to train.
+
+    Raises:
+        InputError: as `check_free`.
+    """
+    check_free(model, adapter)
+    doubled = {**fields, "r": 2 * fields["r"], "lora_alpha": 2 * fields["lora_alpha"], "init_lora_weights": True}
+    config = InitialisedLoraConfig(**doubled)
+    undo = _Undo(model)
+    if isinstance(model, PeftModel):
+        model.add_adapter(adapter, config)
+        model.set_adapter(adapter)
+        adapted = model
+    else:
+        adapted = get_peft_model(model, config, adapter_name=adapter)
+    try:
+        for key, layer in _layers(adapted, adapter).items():
+            A0, B0 = starts[key]
+            make_residual(layer, adapter, (A0, None), (B0, None))
+    except BaseException:
+        undo(adapted, adapter)
+        raise
+    marks = {key: _mark(B0) for key, (_, B0) in starts.items()}
+    adapted.peft_config[adapter].start_note = note | {"B0_marks": marks}
+    return adapted
+
+
+def check_free(model: nn.Module, adapter: str) -> None:
+    """Whether an adapter of that name can be put on a model.
+
+    Raises:
+        InputError: there is one already, or one beside it that is no LoRA.
+    """
+    present = getattr(model, "peft_config", {})
+    if adapter in present:
+        raise InputError(f"there is an adapter {adapter!r} already; give another adapter_name.")
+    if odd := [name for name, other in present.items() if not isinstance(other, LoraConfig)]:
+        raise InputError(f"adapter {odd[0]!r} is no LoRA; PEFT lets only LoRAs stand beside this one.")
+
+
+class _Undo:
+    """What a model was like before an adapter was put on it, to be that again: which adapters act, and what trains."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._trains = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        self._active = (model.active_adapter, model.active_adapters) if isinstance(model, PeftModel) else None
+
+    def __call__(self, adapted: PeftModel, adapter: str) -> None:
+        if self._active is None:
+            adapted.unload()
+        else:
+            adapted.active_adapter, active = self._active
+            adapted.base_model.set_adapter(active)
+            adapted.delete_adapter(adapter)
+        for parameter, trains in self._trains:
+            parameter.requires_grad_(trains)
+
+
+def _layers(model: nn.Module, adapter: str) -> dict[str, Any]:
+    return {
+        key: module
+        for key, module in root_of(model).named_modules()
+        if isinstance(module, LoraLayer) and adapter in module.lora_A
+    }
+
+
+@dataclass
+class _Bare:
+    base_layer: nn.Module
+    quantization_backend: Any
+
+
+def weight_of(base: nn.Module, model: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """W0 (m, n) and the bias in float32 or better; dequantised where they are quantised, fetched where offloaded."""
+    with align_module_device(base):
+        W0 = at_least_float32(Original(_Bare(base, quantization_backend(base, model))).matrix().detach())
+        bias = getattr(base, "bias", None)
+        return W0, None if bias is None else at_least_float32(bias.detach())
+
+
+def restore_initialised(model: PeftModel, adapter: str, note: dict[str, Any]) -> None:
+    """Turn a LoRA of rank 2r, as it was loaded, back into one that trains on from A0 and B0; its function stays.
+
+    Raises:
+        InputError: the note is of another adapter, one that was in the folder before.
+    """
+    restored = copy.copy(model.peft_config[adapter])
+    if not _is_of(note, model, adapter):
+        raise InputError(
+            f"{NOTE} is of another adapter than the one beside it; remove it to load this one as an ordinary LoRA."
+        )
+    restored.__class__ = InitialisedLoraConfig
+    restored.start_note = note
+    for layer in _layers(model, adapter).values():
+        down, up = (_fetched(part[adapter]) for part in (layer.lora_A, layer.lora_B))
+        make_residual(layer, adapter, ResidualDown.parted(down), ResidualUp.parted(up))
+    model.peft_config[adapter] = restored
+
+
+def _mark(B0: Tensor) -> float:
+    """One number by which a B0 (m, r) is known again: its mean product with a fixed wave, in units of its size."""
+    flat = B0.detach().double().flatten().cpu()
+    wave = torch.cos(torch.arange(len(flat), dtype=torch.float64) ** 1.5)
+    return float(flat @ wave / flat.norm().clamp_min(torch.finfo(torch.float64).tiny))
+
+
+def _is_of(note: Mapping[str, Any], model: PeftModel, adapter: str) -> bool:
+    """Whether an adapter has the rank and, in every layer, the B0 that the note tells of."""
+    layers, marks = _layers(model, adapter), note.get("B0_marks")
+    if not isinstance(marks, dict) or marks.keys() != layers.keys():
+        return False
+    for key, layer in layers.items():
+        up = _fetched(layer.lora_B[adapter])
+        if up.shape[1] % 2 or not math.isclose(_mark(ResidualUp.parted(up)[0]), marks[key], abs_tol=1e-2):
+            return False
+    return True
+
+
+def _fetched(part: Any) -> Tensor:
+    with align_module_device(part):
+        weight: Tensor = part.weight.detach()
+        return weight
+
+
+def read_note(source: str | Path) -> dict[str, Any] | None:
+    """The note beside an adapter in a folder or a hub repository; None where there is none."""
+    path = Path(source).expanduser() / NOTE
+    if not path.parent.is_dir():
+        try:
+            path = Path(hf_hub_download(str(source), NOTE))
+        except (EntryNotFoundError, HFValidationError):  # there is none, or this is no repository at all
+            return None
+        except (OSError, HfHubHTTPError) as error:
+            raise InputError(
+                f"{source}: whether {NOTE} lies beside this adapter could not be read ({error})."
+            ) from error
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove it to load the adapter as an ordinary LoRA.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: damaged (no JSON object); remove it to load the adapter as an ordinary LoRA.")
+    return found
+
+
+def note_of(model: nn.Module, adapter: str = "default") -> Mapping[str, Any] | None:
+    """What is known of how an adapter began: method, its settings, data, and a row a layer. None for other adapters."""
+    config = getattr(model, "peft_config", {}).get(adapter)
+    return getattr(config, "start_note", None) if residual_layers(model, adapter) else None

@@ -1,0 +1,105 @@
+"""Load a saved adapter onto a base model, with errors that say what is wrong with the files."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from peft import PeftConfig, PeftModel
+from peft.utils import CONFIG_NAME
+from safetensors import SafetensorError
+from torch import nn
+
+from retain.errors import InputError, RetainError
+from retain.hf.adapters.attach import known_methods
+from retain.hf.adapters.initialise import read_note, restore_initialised
+
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    SafetensorError,
+    HFValidationError,
+    HfHubHTTPError,
+)
+
+
+def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) -> PeftModel:
+    """Put a saved adapter of any PEFT method on a base model.
+
+    Args:
+        base: the model that the adapter was trained on.
+        path: a folder with an adapter, or a hub id.
+        trainable: whether it is to be trained on.
+
+    Returns:
+        The model with the adapter, in evaluation mode unless trainable.
+
+    Raises:
+        InputError: the folder holds no adapter, its method is unknown, or it does not fit the model.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        _check_config(folder / CONFIG_NAME)
+    source = str(folder if folder.exists() else path)
+    note = read_note(source)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            places = {} if note is None else _places(base)
+            model = PeftModel.from_pretrained(base, source, is_trainable=trainable, **places)
+    except RetainError:
+        raise
+    except _LOADING_ERRORS as error:
+        raise InputError(f"{path}: this adapter cannot be loaded onto this model: {_brief(error)}") from error
+    missing = [str(warning.message) for warning in told if "missing adapter keys" in str(warning.message)]
+    if missing:  # PEFT only warns, and what is missing stays as if it had never been trained
+        raise InputError(
+            f"{path}: this adapter was made for another model: layers that it should change have no weights in it "
+            f"({missing[0][:200]}…). Give the base that it was trained on."
+        )
+    if note is not None:
+        restore_initialised(model, "default", note)
+    return model
+
+
+def _places(base: nn.Module) -> dict[str, Any]:
+    """Where the parts of a base lie that is spread over devices and disk, so that PEFT leaves them there."""
+    places = getattr(base, "hf_device_map", None)
+    if places is None:
+        return {}
+    return {"device_map": {f"base_model.model.{name}".removesuffix("."): place for name, place in places.items()}}
+
+
+def _brief(error: Exception) -> str:
+    """The first of what torch lists for every layer."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(lines[:2]) + (" …" if len(lines) > 2 else "")
+
+
+def is_adapter(path: str | Path) -> bool:
+    """Whether a folder, or else a hub repository, holds a PEFT adapter rather than a whole model."""
+    folder = Path(path).expanduser()
+    if folder.exists():
+        return Path(folder, str(CONFIG_NAME)).is_file()
+    try:
+        PeftConfig._get_peft_type(str(path))  # noqa: SLF001 -- PEFT's own look at a hub repository
+    except (OSError, ValueError, KeyError, HFValidationError, HfHubHTTPError):
+        return False
+    return True
+
+
+def _check_config(path: Path) -> None:
+    try:
+        method = str(json.loads(path.read_text(encoding="utf-8"))["peft_type"]).lower()
+    except FileNotFoundError as error:
+        raise InputError(f"{path.parent}: no adapter here ({path.name} is missing).") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not the configuration of a PEFT adapter ({error}).") from error
+    if method not in known_methods():
+        raise InputError(f"{path}: method {method!r} is unknown; PEFT knows {', '.join(known_methods())}.")

@@ -1,0 +1,220 @@
+"""A LoRA that starts at A0, B0 ≠ 0 and still leaves the base alone: y = W0 x + s·(B A − B0 A0) x, in stock PEFT layers.
+
+What is trained is ΔA = A − A0 and ΔB = B − B0, both 0 at the start. Since
+
+    B A − B0 A0 = B0 ΔA + ΔB A = [B0 | ΔB] · [ΔA ; A],
+
+the update is a LoRA of rank 2r without a difference of large terms: exactly 0 at the start, in any precision; decay of
+ΔA and ΔB pulls to the base; a scale multiplies the update. The gradients are those of A and B. In PEFT's eyes the
+adapter is that LoRA: [ΔA ; A] is its `lora_A.weight`, [B0 | ΔB] its `lora_B.weight`, in memory and in files.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import LoraVariant
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from retain.hf.adapters import residual_product
+from retain.hf.tuners.base_weight import as_matrix, at_least_float32
+
+
+class _Half(nn.Module):
+    """One factor: what it started from (frozen) and how far it has moved from there (trained).
+
+    Args:
+        start: A0 (r, n) or B0 (m, r).
+        delta: ΔA or ΔB, of the same shape; 0 where it is not given.
+    """
+
+    def __init__(self, start: Tensor, delta: Tensor | None = None) -> None:
+        super().__init__()
+        self.delta = nn.Parameter(torch.zeros_like(start) if delta is None else delta)
+        self.register_buffer("start", start, persistent=False)
+        self.start: Tensor
+
+    bias = None
+    """PEFT asks its LoRA factors for one."""
+
+    @property
+    def weight(self) -> Tensor:
+        """This factor of the LoRA of rank 2r.
+
+        Where a sharded parameter lies in pieces, this process's piece of ΔA or ΔB, which has the dtype and device that
+        PEFT asks for.
+        """
+        if isinstance(self.delta, DTensor) or self.delta.untyped_storage().size() == 0:
+            return self.delta
+        return self._joined(self.start)
+
+    @property
+    def in_features(self) -> int:
+        """Of the LoRA's factor."""
+        return int(self.weight.shape[1])
+
+    @property
+    def out_features(self) -> int:
+        """Of the LoRA's factor."""
+        return int(self.weight.shape[0])
+
+    @abstractmethod
+    def _joined(self, start: Tensor) -> Tensor:
+        """The LoRA's factor."""
+
+    @staticmethod
+    @abstractmethod
+    def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
+        """(start, delta) from the LoRA's factor."""
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        weight = self._joined(_in_pieces_like(self.delta, self.start))
+        destination[prefix + "weight"] = weight if keep_vars else weight.detach()
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],  # noqa: ARG002 -- torch's
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        if (weight := state_dict.get(prefix + "weight")) is None:
+            if strict:
+                missing_keys.append(prefix + "weight")
+            return
+        unexpected_keys += [key for key in state_dict if strict and key.startswith(prefix) and key != prefix + "weight"]
+        start, delta = self.parted(weight.to(self.delta.dtype))
+        if start.shape != self.start.shape:
+            error_msgs.append(
+                f"size mismatch for {prefix}weight: a file of shape {tuple(weight.shape)} for a factor of shape "
+                f"{tuple(self._joined(self.start).shape)}."
+            )
+            return
+        with torch.no_grad():
+            self.delta.copy_(_in_pieces_like(self.delta, delta))
+            self.start.copy_(_in_pieces_like(self.start, start))
+
+
+def _in_pieces_like(held: Tensor, given: Tensor) -> Tensor:
+    """A tensor, divided among processes as another one is, or whole as that is."""
+    if isinstance(held, DTensor):
+        return given if isinstance(given, DTensor) else distribute_tensor(given, held.device_mesh, held.placements)
+    return given.full_tensor() if isinstance(given, DTensor) else given
+
+
+class ResidualDown(_Half):
+    """[ΔA ; A], applied to x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes [ΔA x | A x]: (…, n) to (…, 2r)."""
+        return residual_product.down(x, self.delta, self.start)
+
+    def _joined(self, start: Tensor) -> Tensor:
+        return residual_product.down_weight(self.delta, start)
+
+    @staticmethod
+    def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
+        """A0 and ΔA, so that A0 + ΔA is A to the bit: A − ΔA, or its neighbour where rounding asks for that."""
+        rank = weight.shape[0] // 2
+        delta, whole = weight[:rank], weight[rank:]
+        start = whole - delta
+        return start + 2 * (whole - (start + delta)), delta.clone()
+
+
+class ResidualUp(_Half):
+    """[B0 | ΔB], applied to codes."""
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """B0 ΔA x + ΔB A x: (…, 2r) to (…, m)."""
+        return residual_product.up(codes, self.start, self.delta)
+
+    def _joined(self, start: Tensor) -> Tensor:
+        return residual_product.up_weight(start, self.delta)
+
+    @staticmethod
+    def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
+        """B0 and ΔB."""
+        rank = weight.shape[1] // 2
+        return weight[:, :rank].clone(), weight[:, rank:].clone()
+
+
+class ResidualLora(LoraVariant):  # type: ignore[misc]  # PEFT ships no types
+    """How PEFT runs and merges such an adapter: as LoRA, but unmerged bit for bit.
+
+    PEFT unmerges in the reverse order of merging, so putting back what was there before is right whatever was merged
+    before or after.
+    """
+
+    def __init__(self) -> None:
+        self._before: Tensor | None = None
+
+    def forward(self, module: Any, *, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
+        """The layer's output so far, and s·(B A − B0 A0) x."""
+        codes = module.lora_A[active_adapter](module.lora_dropout[active_adapter](x))
+        moved: Tensor = result + module.lora_B[active_adapter](codes) * module.scaling[active_adapter]
+        return moved
+
+    def merge_safe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:
+        """W + s·(B A − B0 A0), summed in float32 or better and rounded once, in the layer's own layout."""
+        weight = getattr(module.get_base_layer(), "weight", None)
+        plain = weight is not None and (weight.shape, weight.dtype) == (orig_weight.shape, orig_weight.dtype)
+        self._before = weight.data if weight is not None and plain else None
+        change = as_matrix(module.get_base_layer(), _change(module, active_adapter))
+        return (at_least_float32(orig_weight) + change.to(orig_weight.device)).to(orig_weight.dtype).contiguous()
+
+    def merge_unsafe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> None:
+        """Give the parameter new storage; the old one is kept for `unmerge`."""
+        orig_weight.data = self.merge_safe(module, active_adapter, orig_weight.data)
+
+    def unmerge(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:
+        """The weight from before the merge; over a quantised base, the difference."""
+        before, self._before = self._before, None
+        if before is not None and before.shape == orig_weight.shape:
+            return before.to(device=orig_weight.device, dtype=orig_weight.dtype)
+        change = as_matrix(module.get_base_layer(), _change(module, active_adapter))
+        return (at_least_float32(orig_weight) - change).to(orig_weight.dtype)
+
+
+@torch.no_grad()
+def _change(module: Any, adapter: str) -> Tensor:
+    A, B = (at_least_float32(part[adapter].weight) for part in (module.lora_A, module.lora_B))
+    change: Tensor = module.scaling[adapter] * (B @ A)
+    return change
+
+
+def residual_layers(model: nn.Module, adapter: str) -> dict[str, Any]:
+    """The layers that carry an adapter of this kind, by their names in the model given."""
+    return {
+        key: module
+        for key, module in model.named_modules()
+        if isinstance(module, LoraLayer) and isinstance(module.lora_variant.get(adapter), ResidualLora)
+    }
+
+
+def make_residual(
+    layer: Any, adapter: str, down: tuple[Tensor, Tensor | None], up: tuple[Tensor, Tensor | None]
+) -> None:
+    """Turn a layer's LoRA adapter of rank 2r into one that starts at A0, B0.
+
+    Args:
+        layer: PEFT's LoRA layer, which has the adapter already.
+        adapter: its name.
+        down: A0 (r, n) and ΔA, None for 0; in the layer's matrix form, whatever it stores.
+        up: B0 (m, r) and ΔB.
+    """
+    like = layer.lora_A[adapter].weight
+    trained, training, device = like.requires_grad, layer.training, like.device
+    if device.type == "meta":  # PEFT sends a LoRA after its base, also to the disk
+        device = getattr(getattr(layer.get_base_layer(), "_hf_hook", None), "execution_device", None) or "cpu"
+    for container, kind, factors in ((layer.lora_A, ResidualDown, down), (layer.lora_B, ResidualUp, up)):
+        start, delta = factors[0].detach().to(device, like.dtype), factors[1]
+        moved = None if delta is None else delta.detach().to(device, like.dtype).contiguous()
+        container[adapter] = kind(start.contiguous(), moved).requires_grad_(trained).train(training)
+    layer.lora_variant[adapter] = ResidualLora()

@@ -1,0 +1,1 @@
+"""Transformers models: their heads, their sides, their weights."""

@@ -1,0 +1,31 @@
+"""A model as it is asked: in eval mode without gradients, on its device, with a token that fills up batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from retain.hf.models.sides import eval_mode
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients inside; every module's own train or eval mode is given back afterwards."""
+    with torch.no_grad(), eval_mode(model):
+        yield
+
+
+def device_of(model: torch.nn.Module) -> torch.device:
+    """The device that inputs go to: that of the first parameter which holds data."""
+    return next((p.device for p in model.parameters() if p.device.type != "meta"), torch.device("cpu"))
+
+
+def padding_id(tokenizer: Any) -> int:
+    """The token that fills up batches; it is masked everywhere, so any will do."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0

@@ -1,0 +1,196 @@
+"""How far training moved each weight matrix: W0 and W_eff − W0, layer by layer, measured and not assumed.
+
+ΔW is what merging really does to a layer. Methods' own `get_delta_weight` is not relied on: DoRA's, for one, omits the
+magnitude. The layer is merged in a copy, so the model is not touched at all.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer, onload_layer
+from peft.utils.other import ModulesToSaveWrapper
+from torch import Tensor, nn
+
+from retain.errors import InputError, RetainError
+from retain.hf.tuners.base_weight import as_matrix, at_least_float32, is_linear
+
+_NOTHING: tuple[str, ...] = ("\0",)
+"""Beginnings that no module's name has."""
+
+
+class UpdatesUnavailableError(RetainError):
+    """The change of a model's weights cannot be measured; the text says why, fit for a note in a report."""
+
+
+class Update(NamedTuple):
+    """What happened to one linear layer.
+
+    Attributes:
+        module: the layer's name in the model that stands for the base.
+        weight: W0 (m, n), float32 (float64 where the model is).
+        delta: W_eff − W0 (m, n), likewise.
+    """
+
+    module: str
+    weight: Tensor
+    delta: Tensor
+
+
+def changed_layers(tuned: nn.Module, base: nn.Module | None = None) -> list[str]:
+    """The names that `weight_updates` will give, without computing anything large.
+
+    Args:
+        tuned: as for `weight_updates`.
+        base: as for `weight_updates`.
+
+    Returns:
+        Module names in `base`, or in `tuned` where the base is inside it.
+
+    Raises:
+        UpdatesUnavailableError: there is nothing to measure.
+    """
+    if base is None:
+        return [name for name, _ in _adapted(tuned)]
+    return [name for name, _, _ in _pairs(base, tuned)]
+
+
+def weight_updates(tuned: nn.Module, base: nn.Module | None = None) -> Iterator[Update]:
+    """How each linear layer was changed, one layer at a time; only that layer is copied.
+
+    What the active adapters do is found by merging a copy of the layer in float32, also over a bf16 base, so that ΔW is
+    the adapter's and not the rounding's. Fully trained copies (`modules_to_save`) count too. Embeddings and other
+    modules that are no linear layers are left out: see `left_out`.
+
+    Args:
+        tuned: a model with adapters, or a fully trained one.
+        base: the model it was made from. None: it is inside `tuned`, under the adapters.
+
+    Yields:
+        One `Update` a layer, in the model's order. With `base`, unchanged layers are not given.
+
+    Raises:
+        UpdatesUnavailableError: no adapter lives in weights (prompts do not), or a layer cannot be merged (forward-only
+            quantisation, some methods).
+        InputError: the linear layers of the two models do not match.
+    """
+    if base is not None:
+        for name, before, after in _pairs(base, tuned):
+            W0, W = _matrix(before), _effective(name, after)[1]
+            if W0.shape != W.shape:
+                raise InputError(f"{name}: shape {tuple(W0.shape)} became {tuple(W.shape)}; compare like with like.")
+            yield Update(name, W0, W.to(W0.device) - W0)
+        return
+    for name, module in _adapted(tuned):
+        W0, W = _effective(name, module)
+        yield Update(name, W0, W - W0)
+
+
+def left_out(model: nn.Module) -> list[str]:
+    """Names of adapted modules that `weight_updates` leaves out because they are no linear layers."""
+    return [key for key, module in _outermost(model) if isinstance(module, BaseTunerLayer) and not _measurable(module)]
+
+
+class _Saved(NamedTuple):
+    """A linear layer inside a module that was trained in full beside its original."""
+
+    before: nn.Module
+    after: nn.Module
+
+
+def _adapted(model: nn.Module) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, module in _outermost(model):
+        if isinstance(module, BaseTunerLayer):
+            found += [(key, module)] if _measurable(module) else []
+        else:
+            found += list(_saved(key, module))
+    if not found:
+        raise UpdatesUnavailableError(
+            "This model's adapter changes no linear layer's weights (prompts, for one, do not)."
+        )
+    return found
+
+
+def _outermost(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Tuner layers and saved modules that do not lie within another one."""
+    inside = _NOTHING
+    for key, module in model.named_modules():
+        if isinstance(module, (BaseTunerLayer, ModulesToSaveWrapper)) and not key.startswith(inside):
+            inside += (f"{key}.",)
+            yield key, module
+
+
+def _measurable(layer: Any) -> bool:
+    return is_linear(layer.get_base_layer()) or getattr(layer, "quantization_backend", None) is not None
+
+
+def _saved(key: str, wrapper: Any) -> Iterator[tuple[str, _Saved]]:
+    name = next(iter(wrapper.active_adapters), None)
+    if name in wrapper.modules_to_save:
+        trained = wrapper.modules_to_save[name]
+        for inner, old in wrapper.original_module.named_modules():
+            if is_linear(old):
+                yield f"{key}.{inner}".rstrip("."), _Saved(old, trained.get_submodule(inner))
+
+
+def _pairs(base: nn.Module, tuned: nn.Module) -> list[tuple[str, nn.Module, Any]]:
+    """Linear layers of two models by name, the changed ones; `tuned` may carry adapters over rewritten weights."""
+    root = tuned.get_base_model() if isinstance(tuned, PeftModel) else tuned
+    adapted = dict(_adapted(root)) if any(_outermost(root)) else {}
+    hidden = tuple(f"{key}." for key, _ in _outermost(root)) or _NOTHING
+    plain = {key: module for key, module in root.named_modules() if is_linear(module) and not key.startswith(hidden)}
+    before = {key: module for key, module in base.named_modules() if is_linear(module)}
+    after = {**plain, **adapted}
+    if odd := sorted(before.keys() ^ after.keys()):
+        raise InputError(f"The two models' linear layers differ, so they cannot be compared: {', '.join(odd[:5])}.")
+    return [
+        (key, module, after[key])
+        for key, module in before.items()
+        if key in adapted or not torch.equal(module.weight, after[key].weight.to(module.weight))
+    ]
+
+
+def _matrix(module: Any) -> Tensor:
+    weight: Tensor = module.weight
+    return as_matrix(module, at_least_float32(weight.detach()))
+
+
+@torch.no_grad()
+def _effective(name: str, module: Any) -> tuple[Tensor, Tensor]:
+    """W0 and W_eff of a linear layer, a trained copy, or a layer with adapters."""
+    if isinstance(module, _Saved):
+        return _matrix(module.before), _matrix(module.after)
+    if not isinstance(module, BaseTunerLayer):
+        return _matrix(module), _matrix(module)
+    try:
+        with onload_layer(module):
+            residual = _float_copy(module)
+            if residual.merged:
+                residual.unmerge()
+            before = _matrix(residual.get_base_layer()).clone()
+            residual.merge()
+            return before, _matrix(residual.get_base_layer())
+    except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        kind = type(module).__name__
+        raise UpdatesUnavailableError(f"{name}: a {kind} cannot be merged to measure its change: {error}") from error
+
+
+def _float_copy(layer: Any) -> Any:
+    """The layer in float32 (or float64 as it is), over a dequantised weight if its base is quantised."""
+    backend = getattr(layer, "quantization_backend", None)
+    base = layer.get_base_layer()
+    shared = {id(m._hf_hook): m._hf_hook for m in layer.modules() if hasattr(m, "_hf_hook")}  # noqa: SLF001 -- accelerate's
+    if backend is None:
+        residual = copy.deepcopy(layer, memo=shared)
+        return residual if base.weight.dtype == torch.float64 else residual.float()
+    weight = backend.get_base_weight(base).detach().float()
+    plain = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    plain.weight = nn.Parameter(weight.clone(), requires_grad=False)
+    residual = copy.deepcopy(layer, memo={**shared, id(base): plain, id(backend): backend}).float()
+    residual.quantization_backend = None
+    return residual

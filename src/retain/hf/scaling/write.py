@@ -1,0 +1,205 @@
+"""Write what an update is at α: an ordinary adapter of its own method, or a whole model. The folder is there whole."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import CONFIG_NAME
+from peft.utils.other import ModulesToSaveWrapper
+from torch import Tensor, nn
+
+from retain.errors import InputError, MergeError
+from retain.hf.adapters.residual_lora import residual_layers
+from retain.hf.models.sides import root_of
+from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, method_name, parts
+from retain.hf.scaling.scaled import hold, scaled
+from retain.hf.tuners.base_weight import at_least_float32, quantization_backend
+
+_WHOLE = "config.json"
+
+
+def write_at(
+    model: Any, alpha: Alpha, folder: str | Path, *, adapter_name: str = "default", base: nn.Module | None = None
+) -> Path:
+    """Write an ordinary adapter, of the same method and configuration, whose update is α times the trained one.
+
+    Its factor is multiplied by α and rounded to the dtype that it has, so it does to the bit what the model does inside
+    `scaled` (at 0 up to the sign of zeros). Modules trained in full are written interpolated. An SC-LoRA is written as
+    the LoRA of rank 2r that it always is in files; at α ≤ 0 without the note by which retain trains it on.
+
+    Args:
+        model: a `PeftModel`; or a model that was trained in full, which is written whole.
+        alpha: as for `scaled`.
+        folder: where to write; an adapter (or model) that is there is replaced.
+        adapter_name: which adapter, active or not.
+        base: the model that a fully trained one came from.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the adapter at α is not of its own form (`keeps_its_form`), there is no such adapter, the folder
+            holds something else, or as for `scaled`.
+        MergeError: adapters are merged.
+    """
+    if base is not None:
+        with _renewed(Path(folder), _WHOLE) as place, scaled(model, alpha, base=base):
+            model.save_pretrained(place)
+        return _absolute(folder)
+    _check_peft(model, adapter_name)
+    if reason := keeps_its_form(model, adapter_name):
+        raise InputError(reason)
+    found = [(name, factors(module, [adapter_name]) or []) for name, module in parts(model)]
+    table = alphas([name for name, held in found if held], alpha)
+    seen: set[int] = set()
+    with _renewed(Path(folder), str(CONFIG_NAME)) as place, ExitStack() as undo:
+        for name, held in found:
+            for factor in held:
+                if table[name] != 1:
+                    hold(undo, factor, table[name], seen)
+        residuals = [name for name, _ in found if name in residual_layers(root_of(model), adapter_name)]
+        if any(table[name] <= 0 for name in residuals):
+            config = model.peft_config[adapter_name]
+            undo.callback(setattr, config, "start_note", config.start_note)
+            config.start_note = None
+        model.save_pretrained(place, selected_adapters=[adapter_name])
+        _lift(place, adapter_name)
+    return _absolute(folder)
+
+
+def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module | None = None) -> Path:
+    """Write a whole model W0 + α(W_eff − W0), for every method that can be merged; the model given is not touched.
+
+    Each layer is merged in a float32 copy and rounded once. The whole model is copied for it, so it is held twice.
+
+    Args:
+        model: a `PeftModel`; or a model that was trained in full.
+        alpha: as for `scaled`.
+        folder: where to write; a model that is there is replaced.
+        base: the model that a fully trained one came from.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the base is quantised, a layer cannot be merged, or as for `write_at`.
+        MergeError: adapters are merged, or a changed weight is shared with a layer that must keep it.
+    """
+    if base is not None:
+        return write_at(model, alpha, folder, base=base)
+    _check_peft(model, None)
+    found = parts(model)
+    table = alphas([name for name, _ in found], alpha)
+    if packed := [name for name, module in found if _packed(root_of(model), module)]:
+        raise InputError(
+            f"{packed[0]}: the base is quantised, so a merged model would have to be quantised anew and would not be "
+            "this one; write an adapter with write_at, or put the adapter on the unquantised base."
+        )
+    plain = copy.deepcopy(model).unload()
+    with torch.no_grad():
+        for name, module in _outermost(found):
+            target = plain.get_submodule(name)
+            for key, value in _values(model, name, module, table[name]):
+                _check_own(plain, name, place := target.get_parameter(key))
+                place.copy_(value)
+    with _renewed(Path(folder), _WHOLE) as temporary:
+        plain.save_pretrained(temporary)
+    return _absolute(folder)
+
+
+def _absolute(folder: str | Path) -> Path:
+    return Path(folder).expanduser().absolute()
+
+
+def _check_peft(model: Any, adapter: str | None) -> None:
+    check_scalable(model)
+    if not isinstance(model, PeftModel):
+        raise InputError("The adapters were put there by transformers; load them with retain or PEFT to write them.")
+    if adapter is not None and adapter not in model.peft_config:
+        raise InputError(f"there is no adapter {adapter!r}; there are {', '.join(model.peft_config)}.")
+
+
+def _lift(place: Path, adapter: str) -> None:
+    """PEFT writes an adapter that is not named default into a folder of its name."""
+    inner = place / adapter
+    if (inner / str(CONFIG_NAME)).is_file():
+        for path in inner.iterdir():
+            path.replace(place / path.name)
+        inner.rmdir()
+
+
+@contextmanager
+def _renewed(folder: Path, mark: str) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` when all went well, and goes when not.
+
+    Raises:
+        InputError: `folder` holds files, but not `mark`.
+    """
+    folder = _absolute(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+        raise InputError(f"{folder}: holds something else ({mark} is missing); give another folder, or empty it.")
+    temporary, former = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "former"))
+    if former.exists() and not folder.exists():  # an earlier write ended between the two renames
+        former.rename(folder)
+    for left in (temporary, former):
+        shutil.rmtree(left, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            folder.rename(former)
+        temporary.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _packed(model: nn.Module, module: Any) -> bool:
+    """Whether a layer's base is quantised."""
+    return isinstance(module, BaseTunerLayer) and quantization_backend(module.get_base_layer(), model) is not None
+
+
+def _outermost(found: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    kept: dict[str, Any] = {}
+    for name, module in found:
+        kept.setdefault(name, module)
+    return list(kept.items())
+
+
+def _values(model: nn.Module, name: str, module: Any, alpha: float) -> Iterator[tuple[str, Tensor]]:
+    """A changed module's parameters at α, in float32 or better."""
+    if isinstance(module, ModulesToSaveWrapper):
+        original = dict(module.original_module.named_parameters())
+        adapter = next(iter(module.active_adapters), None)
+        if adapter in module.modules_to_save:
+            for key, tensor in module.modules_to_save[adapter].named_parameters():
+                yield key, Factor(at_least_float32(tensor.detach()), original[key]).at(alpha)
+        return
+    layer = copy.deepcopy(module)
+    layer = layer if any(p.dtype == torch.float64 for p in layer.get_base_layer().parameters()) else layer.float()
+    before = {key: p.detach().clone() for key, p in layer.get_base_layer().named_parameters()}
+    try:
+        layer.merge()
+    except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        kind = method_name(model, module, next(iter(module.active_adapters), ""))
+        raise InputError(f"{name}: a {kind} cannot be merged: {error}") from error
+    for key, after in layer.get_base_layer().named_parameters():
+        if not torch.equal(after, before[key]):
+            yield key, Factor(after, before[key]).at(alpha)
+
+
+def _check_own(plain: nn.Module, name: str, parameter: Tensor) -> None:
+    others = [key for key, p in plain.named_parameters(remove_duplicate=False) if p is parameter]
+    if len(others) > 1:
+        raise MergeError(
+            f"{name} shares its weight ({' and '.join(others)}); merging would change both. Untie it first: give it a "
+            "copy of its weight and set model.config.tie_word_embeddings = False."
+        )

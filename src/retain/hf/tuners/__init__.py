@@ -1,0 +1,1 @@
+"""The PEFT tuner and layer that all feature-space methods share."""

@@ -1,0 +1,95 @@
+"""The configuration that all feature-space methods share, in PEFT's conventions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
+
+from peft import PeftConfig
+from peft.utils.other import get_pattern_key
+
+from retain.errors import TargetError
+from retain.hf.tuners.registration import peft_type
+
+Value = TypeVar("Value")
+
+
+def for_layer(pattern: dict[str, Value] | None, key: str, default: Value) -> Value:
+    """What a pattern (ends of names, or regular expressions, to values) says for the layer `key`, by PEFT's rules."""
+    return (pattern or {}).get(get_pattern_key(pattern or {}, key), default)
+
+
+@dataclass
+class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
+    """Which linear layers a feature-space method changes. Its own fields follow in the method's subclass.
+
+    There is no `bias` field: these methods act on a layer's input and leave its bias as it is.
+    """
+
+    method: ClassVar[str]
+    """The method's name in lower case; a subclass sets it."""
+
+    target_modules: list[str] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Names (or ends of names) of the linear layers to adapt, or one regular expression for whole "
+            "names, or 'all-linear' for all but the output head. None: PEFT's default for the architecture."
+        },
+    )
+    exclude_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "Names (or ends of names), or one regular expression, of modules to leave out."}
+    )
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules to train in full and to save with the adapter, e.g. a new head."}
+    )
+    layers_to_transform: list[int] | int | None = field(
+        default=None, metadata={"help": "Indices of the layers to adapt; needs target_modules as a list of names."}
+    )
+    layers_pattern: list[str] | str | None = field(
+        default=None, metadata={"help": "Name of the model's list of layers, where it is not found by itself."}
+    )
+    precise: bool = field(
+        default=True,
+        metadata={
+            "help": "Where the base computes in bf16 or fp16, compute W(x + T(x)) as Wx + W·T(x), so that a small T(x) "
+            "is not rounded away with x. VeFA then multiplies by W twice. Without effect in float32."
+        },
+    )
+    target_parameters: list[str] | None = field(
+        default=None, metadata={"help": "Not supported (fused experts have no input that could be shifted); keep None."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the fields against one another.
+
+        Raises:
+            TargetError: the fields contradict one another or ask for what is not supported.
+        """
+        super().__post_init__()
+        self.peft_type = peft_type(self.method)
+        for name in ("target_modules", "exclude_modules"):
+            if isinstance(value := getattr(self, name), list):
+                setattr(self, name, set(value))
+        problems = [*self._shared_problems(), *self.problems()]
+        if problems:
+            raise TargetError(problems)
+
+    def _shared_problems(self) -> list[str]:
+        found = []
+        if self.target_parameters:
+            found.append(
+                f"target_parameters={self.target_parameters!r}: {self.method} shifts the input of a linear layer and "
+                "cannot act on bare (fused expert) parameters; name linear layers in target_modules."
+            )
+        if self.layers_to_transform is not None and isinstance(self.target_modules, str):
+            found.append(
+                f"layers_to_transform cannot be used with target_modules={self.target_modules!r}, because the layer "
+                "is read from a matched name; give target_modules as a list of names."
+            )
+        if self.layers_pattern and self.layers_to_transform is None:
+            found.append("layers_pattern is set but layers_to_transform is not; set both or neither.")
+        return found
+
+    def problems(self) -> list[str]:
+        """What is wrong with the method's own fields, one sentence each; a subclass extends it."""
+        return []

@@ -1,0 +1,140 @@
+"""Which modules a feature-space method can adapt, and what to tell whoever names one that it cannot."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer, LoraModel
+from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import nn
+from torch.distributed.tensor import DTensor
+
+from retain.errors import TargetError
+from retain.hf.models.sides import root_of
+from retain.hf.tuners.base_weight import features, is_linear, quantization_backend
+
+_MAMBA = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
+
+
+def problems(tuner: Any, config: Any, model: nn.Module) -> list[str]:
+    """Everything that speaks against adapting the modules that a config names, before any module is changed.
+
+    Args:
+        tuner: the `FeatureTuner`, which knows how PEFT matches names.
+        config: a `FeatureConfig` whose `target_modules` is resolved.
+        model: the model to be adapted.
+
+    Returns:
+        One sentence a problem, each naming the module and the cure.
+    """
+    found = []
+    for key, module in matched(tuner, config, model):
+        if isinstance(module, tuner.tuner_layer_cls):
+            found += type(module).problems(config, key, module.in_features)
+        elif reason := unsupported(key, module, model):
+            found.append(f"{key}: {reason}")
+        else:
+            found += tuner.tuner_layer_cls.problems(config, key, features(module)[0])
+    return found
+
+
+def lora_targets(
+    model: nn.Module, fields: dict[str, Any] | None = None, *, under_any: bool = False
+) -> dict[str, nn.Module]:
+    """The linear layers that a LoRA would adapt, by PEFT's own matching; nothing is changed.
+
+    Args:
+        model: the base, or a model with LoRA adapters on it, whose base layers are given then.
+        fields: `target_modules` and the like, as a `LoraConfig` takes them; all linear layers but the output head where
+            `target_modules` is missing.
+        under_any: adapters of any method may be on a layer already; else only LoRAs.
+
+    Returns:
+        Layers by their names in the base model, in its order.
+
+    Raises:
+        TargetError: none matches, or one that is no linear layer or cannot be adapted.
+    """
+    root = root_of(model)
+    config = LoraConfig(**{"target_modules": "all-linear", **(fields or {})})
+    if config.target_modules is None:
+        kind = getattr(getattr(root, "config", None), "model_type", None)
+        config.target_modules = LoraModel.target_module_mapping.get(kind)
+    if config.target_modules is None:
+        raise TargetError(
+            f"There is no default for target_modules for models of type {kind!r}; this one's linear layers are named "
+            f"{', '.join(linear_names(root))}. Name some of them, or use 'all-linear'."
+        )
+    found: dict[str, nn.Module] = {}
+    obstacles: list[str] = []
+    carriers = BaseTunerLayer if under_any else LoraLayer
+    copies = tuple(f"{key}." for key, module in root.named_modules() if isinstance(module, AuxiliaryTrainingWrapper))
+    for key, module in matched(LoraModel, config, root):
+        if key.startswith(copies):
+            continue
+        base: Any = module.get_base_layer() if isinstance(module, carriers) else module
+        if reason := unsupported(key, base, root):
+            obstacles.append(f"{key}: {reason}")
+        found[key] = base
+    if obstacles:
+        raise TargetError(obstacles)
+    if not found:
+        raise TargetError(
+            f"No layer matches target_modules={config.target_modules!r}; this model's linear layers are named "
+            f"{', '.join(linear_names(root))}."
+        )
+    return found
+
+
+def matched(tuner: Any, config: Any, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that PEFT will match, by its own rules."""
+    expanded = _maybe_include_all_linear_layers(copy.copy(config), model)
+    adapted: list[str] = []
+    for key, module in model.named_modules():
+        if not key or key.startswith(tuple(adapted)):
+            continue
+        if isinstance(module, BaseTunerLayer):
+            adapted.append(key + ".")
+        if tuner._check_target_module_exists(expanded, key):  # noqa: SLF001 -- PEFT's own matching, one home
+            yield key, module
+
+
+def unsupported(key: str, module: nn.Module, model: nn.Module) -> str | None:
+    """Why a module cannot be adapted, with the cure; None if it can."""
+    return next(_obstacles(key, module, model), None)
+
+
+def _obstacles(key: str, module: nn.Module, model: nn.Module) -> Iterator[str]:
+    parent, _, name = key.rpartition(".")
+    kind = type(module).__name__
+    leave_out = "leave it out of target_modules or add it to exclude_modules"
+    own = list(module.parameters(recurse=False))
+    if isinstance(module, BaseTunerLayer):
+        yield f"it already carries a {kind} of another method; merge or unload that first."
+    if isinstance(module, nn.Embedding):
+        yield f"an embedding looks up token ids and has no input features to shift; {leave_out}."
+    if isinstance(module, nn.MultiheadAttention) or isinstance(model.get_submodule(parent), nn.MultiheadAttention):
+        yield (
+            f"nn.MultiheadAttention reads its weights without calling their layers; {leave_out}, or use a model with "
+            "separate q, k, v projections."
+        )
+    if getattr(getattr(model, "config", None), "model_type", None) in _MAMBA and name in {"out_proj", "conv1d"}:
+        yield f"Mamba's fused kernel reads this weight without calling the layer; {leave_out}."
+    if any(isinstance(p, DTensor) for p in own):
+        yield (
+            "its weight is sharded (a DTensor: tensor parallelism or fully_shard); attach the adapter to the whole "
+            "model first and shard it afterwards; tensor parallelism is not supported."
+        )
+    if any(p.dim() == 3 for p in own):
+        yield f"it holds fused experts (a 3-D parameter), whose input is routed inside; {leave_out}."
+    if not is_linear(module) and quantization_backend(module, model) is None:
+        yield f"a {kind} is not a linear layer (nn.Linear, Conv1D, or a quantised one); {leave_out}."
+
+
+def linear_names(model: nn.Module) -> list[str]:
+    """The last parts of the names of all linear layers: what a user can put in `target_modules`."""
+    return sorted({key.rpartition(".")[2] for key, module in model.named_modules() if is_linear(module)})

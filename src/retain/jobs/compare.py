@@ -1,0 +1,61 @@
+"""Many runs on one base and one data set: every method at each learning rate with each seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from retain.errors import InputError
+from retain.events import SILENT
+from retain.jobs.continue_run import ensure_merged
+from retain.jobs.inputs.prepare import prepare
+from retain.jobs.progress import showing_progress
+from retain.jobs.run import Run
+from retain.jobs.run_folder import run_name
+from retain.jobs.tune import complete
+from retain.recipe import Recipe
+from retain.records.result import Result
+from retain.report.write import write_comparison
+
+
+def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]:
+    """Do every run of a comparison that is not complete yet, then write one table, one plot and one page.
+
+    Each run lies in `runs/NAME` under the output and is an ordinary run; the base's predictions are collected once.
+
+    Args:
+        recipe: a recipe with `methods`, `seeds` and `learning_rates`.
+        console: shows the progress.
+
+    Returns:
+        The results, and the paths of report, page, plot and summary.
+
+    Raises:
+        InputError: with all problems of all runs, before any training.
+        TrainingError: a run failed; those before it are complete and are not done again.
+    """
+    with showing_progress(console) as events:
+        ensure_merged(recipe, events)
+    runs = _runs(recipe)
+    conflicts = [run.folder.conflict(run.identity) for run in runs]
+    if any(conflicts):
+        raise InputError([problem for problem in conflicts if problem])
+    results: dict[Path, Result] = {}
+    for number, run in enumerate(runs, start=1):
+        known = run.folder.is_complete(run.identity)
+        with showing_progress(console) as events:
+            result = complete(replace(run, events=events))
+        results[run.folder.path] = result
+        seconds = f"trained in {result.cost.train_seconds:.0f} s"
+        console.print(f"{number}/{len(runs)}  {run.folder.path.name}: {'was complete already' if known else seconds}")
+    return list(results.values()), write_comparison(Path(recipe.output), results)
+
+
+def _runs(recipe: Recipe) -> list[Run]:
+    """The runs of a comparison, on the same data and with the same preprocessor."""
+    prepared, recipes, output = prepare(recipe), recipe.runs(), Path(recipe.output)
+    places = [str(output / "runs" / run_name(one, recipes)) for one in recipes]
+    single = [one.model_copy(update={"output": place}) for one, place in zip(recipes, places, strict=True)]
+    return [Run.of(one, prepared, SILENT, shared=output) for one in single]

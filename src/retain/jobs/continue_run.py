@@ -1,0 +1,123 @@
+"""Going on from an earlier run: what it delivered as one full model, and the predictions of its first base."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from retain.errors import InputError
+from retain.evaluate.predictions import Predictions
+from retain.evaluate.suites.suite import Settings
+from retain.events import Events
+from retain.hf.adapters.load import load_adapter
+from retain.jobs.budget_search import BudgetSearch
+from retain.jobs.inputs.data import suite_hash
+from retain.jobs.inputs.models import ModelSpec
+from retain.jobs.inputs.read import read_data
+from retain.jobs.run import Run
+from retain.jobs.run_folder import ORIGIN, RunFolder
+from retain.recipe import Recipe
+from retain.recipe.from_run import MERGED, RECIPE
+from retain.recipe.marks import fields_where
+from retain.recipe.redact import secret_fields, without_secrets
+from retain.records.files import write_text
+
+
+def note_recipe(recipe: Recipe) -> None:
+    """Write a run's recipe into its folder, without the judge's command, which may hold a key."""
+    path, text = (
+        Path(recipe.output) / RECIPE,
+        recipe.model_dump_json(indent=2, exclude=set(secret_fields(Recipe))) + "\n",
+    )
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def ensure_merged(recipe: Recipe, events: Events) -> None:
+    """Make the full model of the run that a recipe goes on from, if it is not there yet.
+
+    Args:
+        recipe: with `from_run`; others are left alone.
+        events: receives the progress.
+
+    Raises:
+        InputError: that run delivered nothing, or its data are no longer there.
+    """
+    if recipe.from_run is None or Path(recipe.model).name != MERGED or (Path(recipe.model) / "config.json").exists():
+        return
+    folder = RunFolder(Path(recipe.from_run).expanduser())
+    earlier = Recipe.model_validate_json((folder.path / RECIPE).read_text(encoding="utf-8"))
+    delivered = folder.delivered(earlier.method_name)
+    if delivered is None:
+        raise InputError(
+            f"from: {folder.path} delivered no adapter (its budget could not be kept); choose another run."
+        )
+    target = Path(recipe.model)
+    temporary = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    if delivered.name == "model":
+        shutil.copytree(delivered, temporary)
+    else:
+        problems: list[str] = []
+        data = read_data(earlier, problems)
+        if problems:
+            raise InputError(problems)
+        preprocessor = ModelSpec.of(earlier, data.family, data.labels).preprocessor()
+        run = Run(earlier, data, preprocessor, folder, folder.path, events)
+        load_adapter(run.base(), delivered).merge_and_unload().save_pretrained(temporary)
+        preprocessor.save(temporary)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+
+
+def note_origin(folder: Path, job: BudgetSearch, answers: Predictions) -> None:
+    """Write what the base answered on control data, with the hash of each suite and the settings it depends on."""
+    hashes = {suite.name: suite_hash(suite) for suite in job.control.all}
+    origin = {"suites": hashes, "put": _deciding(job.settings), "answers": json.loads(answers.model_dump_json())}
+    write_text(folder / ORIGIN, json.dumps(origin))
+
+
+def origin_predictions(earlier: str | None, job: BudgetSearch) -> tuple[dict[str, Any], list[str]]:
+    """The first base's responses to each control suite that an earlier run had too, and notes on those it had not.
+
+    Args:
+        earlier: the earlier run's folder, or None.
+        job: the search of this run.
+
+    Raises:
+        InputError: its answers are damaged, or were made with other settings.
+    """
+    path = Path(earlier).expanduser() / ORIGIN if earlier else None
+    if path is None or not path.is_file():
+        return {}, []
+    try:
+        origin = json.loads(path.read_text(encoding="utf-8"))
+        answers = Predictions.model_validate(origin["answers"])
+        before, hashes = origin["put"], origin["suites"]
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise InputError(f"from: {path} is damaged ({error}); run the earlier task again.") from error
+    now = _deciding(job.settings)
+    if unlike := [name for name in now if now[name] != before.get(name)]:
+        raise InputError(
+            f"from: the earlier run measured its control data with another {', '.join(unlike)}, so losses cannot be "
+            "added up; use the same here."
+        )
+    limited = [suite for suite in job.control.all if suite.name in job.limits and suite.name in hashes]
+    same = {suite.name: answers.responses[suite.name] for suite in limited if hashes[suite.name] == suite_hash(suite)}
+    notes = [
+        f"{suite.name}: its control data are not those of the earlier run (another --control-share or other items), so "
+        "its limit counts from that run's model, not from the first base."
+        for suite in limited
+        if suite.name not in same
+    ]
+    return same, notes
+
+
+def _deciding(settings: Settings) -> dict[str, Any]:
+    """The settings that the answer to an item depends on."""
+    names = fields_where(Settings, lambda decides: decides.part == "answers")
+    return without_secrets({name: getattr(settings, name) for name in names}, Settings)

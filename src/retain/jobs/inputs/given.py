@@ -1,0 +1,78 @@
+"""Arguments of the Python functions: data as paths, names or rows in memory; a tokenizer or a processor; settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
+from retain.data.rows import Rows, parse_rows
+from retain.errors import InputError
+from retain.evaluate.suites.files import as_suite
+from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
+from retain.evaluate.tasks.table import task_type_of_form
+from retain.jobs.inputs.read import distinct, read_held_out
+
+Given = str | Path | Sequence[Mapping[str, Any]]
+"""Data by path, suite name or data set id, or as rows in memory."""
+
+
+def given_settings(fields: Mapping[str, Any]) -> Settings:
+    """The settings with the fields that are given.
+
+    Raises:
+        InputError: a field is unknown.
+    """
+    try:
+        return Settings(**fields)
+    except TypeError as error:
+        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
+
+
+def given_preprocessor(tokenizer: Any, processor: Any, settings: Settings) -> Preprocessor:
+    """The preprocessor around a tokenizer or an image processor.
+
+    Raises:
+        InputError: neither or both were given.
+    """
+    if (tokenizer is None) == (processor is None):
+        raise InputError("give the base's tokenizer (models that read text) or its processor (images), one of them.")
+    return ImagePreprocessor(processor) if tokenizer is None else TextPreprocessor(tokenizer, settings.max_length)
+
+
+def given_suites(
+    test: Given | None,
+    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None,
+    held_out_text: str | Path | Sequence[str | Path] | None,
+    problems: list[str],
+) -> Suites:
+    """Task and retention suites and held-out text, each part where it is given; problems found are added."""
+    found = [] if test is None else [_suite("task", test, "task", problems)]
+    found += [_suite(name, data, "keep", problems) for name, data in _named(keep)]
+    texts = [held_out_text] if isinstance(held_out_text, (str, Path)) else list(held_out_text or ())
+    return Suites(distinct(found, problems), read_held_out([str(source) for source in texts], problems))
+
+
+def _named(keep: Given | Sequence[str | Path] | Mapping[str, Given] | None) -> list[tuple[str | None, Given]]:
+    if keep is None:
+        return []
+    if isinstance(keep, Mapping):
+        return list(keep.items())
+    if isinstance(keep, (str, Path)):
+        return [(None, keep)]
+    paths = [one for one in keep if isinstance(one, (str, Path))]
+    return [(None, path) for path in paths] if paths else [("keep", keep)]  # type: ignore[list-item]  # rows then
+
+
+def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Suite:
+    if isinstance(data, (str, Path)):
+        suite = as_suite(str(data), part, problems)
+        return suite if name is None or part == "task" else replace(suite, name=name)
+    label = name or part
+    if not data:
+        problems.append(f"{label}: holds no items.")
+    numbered = [(f"{label}, row {number}", dict(row)) for number, row in enumerate(data)]
+    rows = parse_rows(label, numbered, problems) if data else Rows("completion", [])
+    return Suite(label, task_type_of_form(rows.form), part, rows.items)

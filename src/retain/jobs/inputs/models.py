@@ -1,0 +1,238 @@
+"""Models and their preprocessors, loaded from a folder or a hub id; a refusal names the cure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from retain.data.family import Family, modality_of
+from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
+from retain.errors import InputError
+from retain.hf.models.head import renew_output_layer
+from retain.recipe import MeasurementOptions
+
+_LOADERS: dict[Family, Any] = {
+    "causal-lm": AutoModelForCausalLM,
+    "text-classifier": AutoModelForSequenceClassification,
+    "image-classifier": AutoModelForImageClassification,
+    "text-features": AutoModel,
+    "image-features": AutoModel,
+}
+
+
+class Loaded(NamedTuple):
+    """A model in eval mode, and whether its head is new, that is to say random."""
+
+    model: Any
+    head_is_new: bool
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that decides how a model is loaded, and the preprocessor beside it.
+
+    Attributes:
+        source: folder or hub id.
+        family: the class to load it as.
+        labels: the classes, for a classifier.
+        dtype: name of a torch dtype, or auto for the checkpoint's.
+        attention: transformers' `attn_implementation`; None for its choice.
+        trust_remote_code: whether code that comes with the model may run.
+        max_length: longest sequence that the preprocessor makes, in tokens.
+    """
+
+    source: str
+    family: Family = "causal-lm"
+    labels: Sequence[str] = ()
+    dtype: str = "auto"
+    attention: str | None = None
+    trust_remote_code: bool = False
+    max_length: int = 512
+
+    @classmethod
+    def of(cls, recipe: MeasurementOptions, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
+        """The base of a recipe."""
+        return cls(
+            recipe.model,
+            family,
+            tuple(labels),
+            recipe.dtype,
+            recipe.attention,
+            recipe.trust_remote_code,
+            recipe.max_length,
+        )
+
+    def at(self, source: str | Path) -> ModelSpec:
+        """The same for a model that lies elsewhere."""
+        return replace(self, source=str(source))
+
+    def load(self) -> Loaded:
+        """Load the model in eval mode, on an accelerator where there is one.
+
+        A classifier whose checkpoint has a head for the classes that are named keeps it, in its own order of classes.
+        Any other gets a new head, random by a fixed seed, also where its head has as many classes of other names. What
+        the checkpoint lacks besides is random by the same seed.
+
+        Raises:
+            InputError: nothing there, no model of this family, or the hub cannot be reached.
+        """
+        path = _located(self.source)
+        with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
+            torch.manual_seed(0)
+            model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
+            return Loaded(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), is_new)
+
+    def empty(self) -> Any:
+        """The structure of the model without its weights (meta device), to check targets against in a moment.
+
+        Raises:
+            InputError: as `load`.
+        """
+        path = _located(self.source)
+        with self._refusing("model"):
+            classes = self._named_classes(path) if self._is_classifier else {}
+            config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
+            with torch.device("meta"):
+                return _LOADERS[self.family].from_config(config, trust_remote_code=self.trust_remote_code)
+
+    def preprocessor(self) -> Preprocessor:
+        """Load the tokenizer or the image processor beside the model.
+
+        Raises:
+            InputError: as `load`.
+        """
+        if modality_of(self.family) == "text":
+            return TextPreprocessor(self._tokenizer(), self.max_length)
+        path = _located(self.source)
+        with self._refusing("image processor"):
+            return ImagePreprocessor(
+                AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
+            )
+
+    @property
+    def _is_classifier(self) -> bool:
+        return self.family.endswith("classifier")
+
+    def _pretrained(self, path: str, **more: Any) -> Any:
+        options = {
+            "dtype": self.dtype,
+            "attn_implementation": self.attention,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        return _LOADERS[self.family].from_pretrained(path, **options, **more)
+
+    def _classifier(self, path: str) -> tuple[Any, bool]:
+        named = self._named_classes(path)
+        model, report = self._pretrained(path, ignore_mismatched_sizes=True, output_loading_info=True, **named)
+        is_new = bool(report["missing_keys"] or report["mismatched_keys"])
+        if named and not is_new:
+            renew_output_layer(model)
+            is_new = True
+        if type(model).__name__.endswith("ForSequenceClassification") and model.config.pad_token_id is None:
+            # A decoder reads its logits from the last token that is no padding, so it must know which is padding.
+            model.config.pad_token_id = self._tokenizer().pad_token_id
+        return model, is_new
+
+    def _named_classes(self, path: str) -> dict[str, Any]:
+        """The names of the classes for the configuration; none where the checkpoint's own cover them."""
+        config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code)
+        own = {str(name) for name in (config.id2label or {}).values()}
+        if set(self.labels) <= own:
+            return {}
+        return {
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {name: index for index, name in enumerate(self.labels)},
+        }
+
+    def _tokenizer(self) -> Any:
+        """The tokenizer beside the model; one without a padding token pads with its end token."""
+        path = _located(self.source)
+        with self._refusing("tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=self.trust_remote_code)
+        if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    @contextmanager
+    def _refusing(self, what: str, *besides: type[Exception]) -> Iterator[None]:
+        """Turn what transformers raises into a refusal that names the cure.
+
+        Raises:
+            InputError: something could not be loaded.
+        """
+        reasons: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, ImportError, *besides)
+        try:
+            yield
+        except reasons as error:
+            loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"model: no {what} could be loaded from {self.source!r} ({reason[:400]}); give a folder that "
+                f"transformers can load with {loader}, or a hub id that can be reached (with HF_HUB_OFFLINE=1 only "
+                "what is cached)."
+            ) from error
+
+
+def classes_beside(folder: Path) -> list[str] | None:
+    """The classes that a config.json beside an adapter names, in the order of outputs; None where it names none."""
+    path = folder / "config.json"
+    try:
+        named = json.loads(path.read_text(encoding="utf-8"))["id2label"]
+        classes = [str(name) for _, name in sorted(named.items(), key=lambda pair: int(pair[0]))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    unnamed = [f"LABEL_{index}" for index in range(len(classes))]  # what transformers writes where nothing was said
+    return None if classes == unnamed else classes
+
+
+def brings_head(tuned: str) -> bool:
+    """Whether an adapter brings a trained head of its own, as far as its folder tells."""
+    path = Path(tuned).expanduser() / "adapter_config.json"
+    return not path.is_file() or bool(json.loads(path.read_text(encoding="utf-8")).get("modules_to_save"))
+
+
+def files_fingerprint(source: str) -> str:
+    """A fingerprint of a model folder that is made without reading its weights; the id itself for a hub id.
+
+    It covers names, sizes and times of weight files, and the content of the small text files beside them
+    (configuration, tokenizer, chat template).
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return source
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        status = file.stat()
+        if file.suffix in {".json", ".jinja", ".txt", ".model"}:
+            digest.update(file.name.encode() + file.read_bytes())
+        elif file.suffix in {".safetensors", ".bin"}:
+            digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _located(source: str) -> str:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return str(path)
+    if source.startswith((".", "/", "~")) or path.exists():
+        raise InputError(
+            f"model: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
+        )
+    return source

@@ -1,0 +1,177 @@
+"""A tuned model and its base, opened from folders or hub ids, with their preprocessor and their data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retain.data.family import Family, family_for, modality_of
+from retain.data.images import broken_images
+from retain.data.item import DataItem, labels_of
+from retain.data.rows import Rows, read_rows
+from retain.errors import InputError
+from retain.evaluate.encode import class_names
+from retain.evaluate.pair import Pair
+from retain.evaluate.suites.suite import Suites
+from retain.evaluate.tasks.table import task_type_of
+from retain.events import Events
+from retain.hf.adapters.load import is_adapter, load_adapter
+from retain.hf.models.describe import model_hash
+from retain.hf.models.head import restore_head, saved_labels
+from retain.jobs.inputs.families import family_of, judge_problems, unknown_classes, unmeasurable
+from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
+from retain.jobs.inputs.read import read_suites
+from retain.jobs.run_folder import output_problem
+from retain.recipe import TunedModelOptions
+from retain.train.linear_probe import fit_head
+
+
+@dataclass(frozen=True)
+class TunedData:
+    """The data of a recipe for a model that was tuned already.
+
+    Attributes:
+        suites: items that are measured.
+        train: labelled items; a base without a head for these classes gets one that is fitted on them.
+        family: the class that both models are loaded as.
+    """
+
+    suites: Suites
+    train: Sequence[DataItem]
+    family: Family
+
+
+def read_tuned_data(recipe: TunedModelOptions, problems: list[str]) -> TunedData:
+    """Read the data of a recipe; add each problem found, those of its folders included."""
+    suites = read_suites(recipe, problems)
+    train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
+    family = _family(recipe, train.form or None, suites)
+    problems += unmeasurable(family, suites)
+    problems += judge_problems(recipe.judge)
+    problems += _place_problems(recipe)
+    problems += broken_images([*train.items, *suites.measured_items])
+    return TunedData(suites, train.items, family)
+
+
+class Opening:
+    """The models of a recipe: the base is loaded at once, so that it can be measured before an adapter is put on it.
+
+    Args:
+        recipe: names both models.
+        data: their data.
+        events: receives the progress.
+
+    Attributes:
+        preprocessor: makes the inputs of both models.
+        base: the base.
+        base_hash: of its weights.
+        notes: for the record.
+
+    Raises:
+        InputError: the base cannot be loaded, or does not know the classes of the data.
+    """
+
+    def __init__(self, recipe: TunedModelOptions, data: TunedData, events: Events) -> None:
+        self._recipe, self._data, self._events = recipe, data, events
+        self._spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
+        self.notes: list[str] = []
+        self.preprocessor = self._spec.preprocessor()
+        self.base = self._load_base()
+        known = class_names(self.base) if data.family.endswith("classifier") else []
+        if problems := unknown_classes(known, data.suites):
+            raise InputError(problems)
+        self.base_hash = model_hash(self.base)
+
+    def pair(self) -> Pair:
+        """Load the tuned model and pair it with its base; an adapter is put on `base`.
+
+        Raises:
+            InputError: the tuned model cannot be loaded.
+        """
+        tuned = self._recipe.tuned
+        if is_adapter(tuned):
+            return Pair.around(load_adapter(self.base, tuned), self._load_base)
+        return Pair(_load_tuned(self._spec.at(tuned)), self.base)
+
+    def _load_base(self) -> Any:
+        model, head_is_new = self._spec.load()
+        if head_is_new:
+            self._give_head(model)
+        return model
+
+    def _give_head(self, model: Any) -> None:
+        """Give a classifier the head that lies beside the tuned model, or one that is fitted on the training data.
+
+        Raises:
+            InputError: the tuned model's head has classes whose order nothing tells.
+        """
+        recipe, tuned = self._recipe, Path(self._recipe.tuned).expanduser()
+        labels = self._spec.labels
+        if not _labels_by_files(recipe) and is_adapter(recipe.tuned) and brings_head(recipe.tuned):
+            raise InputError(
+                f"labels: {recipe.tuned} brings a trained head, and nothing beside it tells which output is which "
+                f"class; give the classes in the order of its outputs, as labels: {','.join(labels[:8])}; or put the "
+                "config.json of the model that it was trained on beside it (id2label)."
+            )
+        if saved_labels(tuned) is not None:
+            restore_head(model, tuned)
+        elif self._data.train:
+            batch_size = recipe.evaluation_batch_size
+            fit_head(model, self.preprocessor, self._data.train, labels, batch_size, self._events)
+        elif not self.notes:
+            self.notes.append(
+                "The base has no head for these classes, so it guesses: what its features can tell is not measured. "
+                "Give labelled data as --train, and a head is fitted on them first."
+            )
+
+
+def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Family:
+    """As the data say; features of an adapter that was trained as a classifier are those of the classifier's body."""
+    family = family_of(form, suites)
+    if saved_labels(Path(recipe.tuned).expanduser()) is None:
+        return family
+    return family if family == "causal-lm" else family_for("classifier", modality_of(family))
+
+
+def _place_problems(recipe: TunedModelOptions) -> list[str]:
+    output, tuned = Path(recipe.output), Path(recipe.tuned)
+    problems = output_problem(output)
+    if (output / "run.json").exists():
+        problems.append(f"output: {output} holds a run of retain tune, whose record would be replaced; give another.")
+    if tuned.is_dir() and not is_adapter(recipe.tuned) and not (tuned / "config.json").exists():
+        problems.append(
+            f"tuned: {recipe.tuned} holds neither an adapter (adapter_config.json) nor a model (config.json)."
+        )
+    elif recipe.tuned.startswith((".", "/")) and not tuned.exists():
+        problems.append(f"tuned: there is no folder {recipe.tuned}.")
+    return problems
+
+
+def _labels_by_files(recipe: TunedModelOptions) -> list[str]:
+    """The classes in the order of the tuned model's outputs, as far as its files or the recipe tell."""
+    tuned = Path(recipe.tuned).expanduser()
+    return saved_labels(tuned) or classes_beside(tuned) or list(recipe.labels)
+
+
+def _labels(recipe: TunedModelOptions, data: TunedData) -> list[str]:
+    """The classes: those that the tuned model's files or the recipe name, else the training data's, else the tests'."""
+    classified = [suite for suite in data.suites.all if task_type_of(suite).needs == "classifier"]
+    measured = [item for suite in classified for item in suite.items]
+    return _labels_by_files(recipe) or labels_of(data.train) or labels_of(measured)
+
+
+def _load_tuned(spec: ModelSpec) -> Any:
+    """Load a whole tuned model.
+
+    Raises:
+        InputError: it cannot be loaded, or it is to judge classes that it has no head for.
+    """
+    model, head_is_new = spec.load()
+    if head_is_new:
+        raise InputError(
+            f"tuned: {spec.source} has no trained head for the classes {', '.join(spec.labels[:8])}; name them in the "
+            "data as in its config.json (id2label)."
+        )
+    return model

@@ -1,0 +1,135 @@
+"""The data that a recipe names, read from their sources; every problem found on the way is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from retain.budget.split import limit_problems, split
+from retain.data.contamination import find_overlaps
+from retain.data.family import Family
+from retain.data.images import broken_images
+from retain.data.rows import evenly, first_or_evenly, read_rows
+from retain.data.sources import read_text, suite_name
+from retain.errors import InputError
+from retain.evaluate.suites.files import as_suite
+from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.jobs.inputs.calibration_texts import given_statistics, read_calibration
+from retain.jobs.inputs.data import Data
+from retain.jobs.inputs.families import family_of, judge_problems, learning_problems
+from retain.methods import lookup
+from retain.recipe import KL, MeasurementOptions, Recipe
+
+
+def settings_of(recipe: MeasurementOptions) -> Settings:
+    """The settings by which a recipe measures."""
+    return Settings(
+        keep_format=recipe.keep_format,
+        keep_score=recipe.keep_score,
+        generate=recipe.generate,
+        max_new_tokens=recipe.max_new_tokens,
+        max_length=recipe.max_length,
+        held_out_tokens=recipe.held_out_tokens,
+        batch_size=recipe.evaluation_batch_size,
+        margin=recipe.margin / 100,
+        margin_nats=recipe.margin_nats,
+        judge=recipe.judge,
+        store_answers=recipe.store_answers,
+        drift=recipe.drift,
+    )
+
+
+def read_data(recipe: Recipe, problems: list[str]) -> Data:
+    """Read all data of a recipe; add each problem found, contamination included."""
+    train = read_rows(recipe.train, problems)
+    suites = read_suites(recipe, problems)
+    family = family_of(train.form, suites)
+    problems += learning_problems(train, family, suites)
+    problems += broken_images([*train.items, *suites.measured_items])
+    problems += judge_problems(recipe.judge)
+    problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined)
+    problems += regularisation_problems(recipe, family, suites)
+    parts = split(suites, recipe.budget, recipe.control_share)
+    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites)
+    return _with_calibration(data, recipe, problems)
+
+
+def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
+    """The data with the texts to calibrate on, or with the hashes of those that given second moments were made of."""
+    needed = {part for run in recipe.runs() for part in lookup.calibration(run.method_name)}
+    if recipe.statistics is not None and recipe.needs_keep_text:
+        problems.append(
+            "statistics: KL penalty, replay and watch need the text to keep itself; leave --statistics out."
+        )
+    parts = sorted(needed | ({"keep"} if recipe.needs_keep_text else set()))
+    if recipe.statistics is None:
+        if data.family != "causal-lm" and recipe.writes_itself and "keep" in parts:
+            problems.append(
+                "calibrate_keep: only a language model can write what is to be kept itself; give data of the shape of "
+                "the training data (their labels are not used)."
+            )
+            parts.remove("keep")
+        texts = read_calibration(recipe, parts, data.train, data.everything, problems)
+        return replace(data, texts=texts)
+    try:
+        given = given_statistics(recipe.statistics, parts)
+    except InputError as error:
+        problems += error.problems
+        return data
+    return replace(data, statistics={name: part.manifest.data_hash for name, part in given.items()})
+
+
+def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> list[str]:
+    """A sentence for each reason against the budget or the regularisation of a recipe."""
+    problems = limit_problems(suites, recipe.budget, recipe.confidence, recipe.control_share)
+    if recipe.replay and family != "causal-lm":
+        problems.append(
+            "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "
+            "what the base makes of them."
+        )
+    if family.endswith("classifier") and KL in recipe.budget:
+        problems.append(
+            f"budget: {KL} is measured on held-out text, which a classifier does not predict; limit suites."
+        )
+    return problems
+
+
+def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
+    """Read all that is measured; each part may be missing.
+
+    Of completions the first items are tested, of classes evenly many.
+    """
+    found: list[Suite] = []
+    if recipe.test:
+        suite = as_suite(recipe.test, "task", problems)
+        found.append(replace(suite, items=first_or_evenly(suite.items, recipe.test_items)))
+    for source in recipe.keep:
+        suite = as_suite(source, "keep", problems)
+        found.append(replace(suite, items=evenly(suite.items, recipe.keep_items)))
+    return Suites(distinct(found, problems), read_held_out(recipe.held_out_text, problems))
+
+
+def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
+    """Task and retention suites with each name once.
+
+    A retention suite named as the task gets another name; two of one name are a problem.
+    """
+    found: dict[str, Suite] = {}
+    for suite in sorted(suites, key=lambda one: one.part == "keep"):
+        taken = suite.part == "keep" and suite.name in found and found[suite.name].part == "task"
+        name = f"{suite.name} (kept)" if taken else suite.name
+        if name in found:
+            problems.append(f"keep: there is another retention suite named {suite.name!r}; rename one of them.")
+        found[name] = replace(suite, name=name)
+    return list(found.values())
+
+
+def read_held_out(sources: Sequence[str], problems: list[str]) -> dict[str, str]:
+    """Held-out texts by domain, the name of the file without its ending; two of one name are a problem."""
+    found: dict[str, str] = {}
+    for source in sources:
+        name, text = suite_name(source), read_text(source, problems)
+        if name in found:
+            problems.append(f"reference: {source}: there is another text named {name!r}; rename one of the files.")
+        found |= {name: text} if text else {}
+    return found

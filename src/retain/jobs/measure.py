@@ -1,0 +1,123 @@
+"""`retain measure`, by paths or in Python: any pair of base and tuned model, however it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from retain.data.images import broken_images
+from retain.errors import InputError
+from retain.evaluate.encode import class_names
+from retain.evaluate.pair import Pair
+from retain.evaluate.predictions import collect_predictions
+from retain.evaluate.runner import Measured, measure_pair
+from retain.evaluate.suites.suite import Suites
+from retain.events import Events
+from retain.hf.models.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
+from retain.hf.models.sides import root_of
+from retain.jobs.harness.harness_record import with_harness_tasks
+from retain.jobs.inputs.data import suite_hashes
+from retain.jobs.inputs.families import family_of_model, harness_problems, judge_problems, unknown_classes, unmeasurable
+from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.opening import Opening, read_tuned_data
+from retain.jobs.inputs.read import settings_of
+from retain.jobs.progress import make_console, showing_progress
+from retain.jobs.record import provenance, write_record
+from retain.jobs.stopwatch import Stopwatch
+from retain.recipe import MeasureRecipe
+from retain.records.result import Cost, MethodRecord, Parameters, Result
+
+
+def measure(
+    base: Any,
+    tuned: Any = None,
+    *,
+    tokenizer: Any = None,
+    processor: Any = None,
+    test: Given | None = None,
+    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
+    held_out_text: str | Path | Sequence[str | Path] | None = None,
+    output: str | Path | None = None,
+    show_progress: bool = True,
+    **settings: Any,
+) -> Result:
+    """Measure a tuned model against its base; the record is that of `retain tune`.
+
+    Args:
+        base: the untouched base model; or a `PeftModel` alone, whose base is the model with its adapter off.
+        tuned: the tuned model: a `PeftModel` or a whole model. Not needed when `base` is a `PeftModel`.
+        tokenizer: the base's tokenizer, for models that read text.
+        processor: the base's image processor, for models that read images.
+        test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
+        keep: retention suites by name or file, data, or `{suite name: data or rows}`.
+        held_out_text: path (or data set id) of text on which drift is measured; several are told apart as domains.
+        output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
+        show_progress: whether progress is shown.
+        settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `held_out_tokens=4096`.
+
+    Returns:
+        The record. The models come back as they were: mode, adapter state, weights.
+
+    Raises:
+        InputError: with every problem of the data; or the model given does not carry its base.
+        RetainError: the conditions of the two models differ (dtype, attention, device).
+    """
+    problems: list[str] = []
+    chosen = given_settings(settings)
+    preprocessor = given_preprocessor(tokenizer, processor, chosen)
+    suites = given_suites(test, keep, held_out_text, problems)
+    family = family_of_model(base, preprocessor)
+    problems += unmeasurable(family, suites)
+    problems += unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
+    problems += broken_images(suites.measured_items)
+    problems += judge_problems(chosen.judge)
+    if problems:
+        raise InputError(problems)
+    if not (suites.all or suites.held_out_text):
+        raise InputError("nothing to measure: give at least one of test, keep and reference.")
+    pair = Pair.of(base, tuned)
+    with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
+        measured = measure_pair(pair, preprocessor, suites, chosen, events)
+    name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
+    result = _result(name, pair, suites, measured, model_hash(base), measuring.seconds)
+    return result if output is None else write_record(Path(output), result, measured.items)
+
+
+def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
+    """Measure models by paths or hub ids, as `retain measure` does; see `measure`.
+
+    Raises:
+        InputError: with every problem of data and models.
+    """
+    problems: list[str] = []
+    data = read_tuned_data(recipe, problems)
+    problems += harness_problems(recipe.lm_eval, data.family, data.suites)
+    if problems:
+        raise InputError(problems)
+    opened, suites, settings = Opening(recipe, data, events), data.suites, settings_of(recipe)
+    preprocessor, measuring = opened.preprocessor, Stopwatch()
+    with measuring:
+        predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
+    pair = opened.pair()
+    with measuring:
+        measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
+        measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
+    measured = replace(measured, notes=(*measured.notes, *opened.notes))
+    result = _result(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
+    return write_record(Path(recipe.output), result, measured.items)
+
+
+def _result(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str, seconds: float) -> Result:
+    changed, changed_bytes = changed_size(pair.tuned_model)
+    _, total = parameter_counts(pair.tuned_model)
+    return Result(
+        model=name,
+        method=MethodRecord(name=adapter_kind(pair.tuned_model) or "full", config=adapter_config(pair.tuned_model)),
+        seed=None,
+        parameters=Parameters(trainable=changed, total=total, adapter_bytes=changed_bytes),
+        **measured.fields(),
+        cost=Cost(measure_seconds=seconds),
+        provenance=provenance(suite_hashes(suites), base_hash, measured.notes),
+    )

@@ -1,0 +1,111 @@
+"""Progress on the screen: bars on a terminal, lines with the time left in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from retain.events import Event, Events
+
+WIDTH_WITHOUT_TERMINAL = 100
+SECONDS_BETWEEN_LINES = 15.0
+
+
+def make_console(*, quiet: bool = False) -> Console:
+    """Make the console for tables and lines; 100 columns wide where the width is unknown."""
+    console = Console(highlight=False, quiet=quiet)
+    return console if console.is_terminal else Console(highlight=False, quiet=quiet, width=WIDTH_WITHOUT_TERMINAL)
+
+
+@contextmanager
+def showing_progress(console: Console) -> Iterator[Events]:
+    """Show progress on a console: bars where a person sees it move, else lines.
+
+    A console can be coloured and still write into a file (`FORCE_COLOR`), where bars would leave a line for each
+    change.
+
+    Yields:
+        Events for any number of tasks.
+    """
+    if not (console.is_terminal and console.file.isatty()):
+        yield Events(ProgressLines(console))
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield Events(ProgressBars(bars))
+
+
+class ProgressBars:
+    """Shows each task as a bar."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._known: dict[int, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Move the bar of a task; the first event of a task opens it."""
+        bar = self._known.get(event.task)
+        if bar is None:
+            self._known[event.task] = self._bars.add_task(event.name, total=event.total, completed=event.done)
+        else:
+            self._bars.update(bar, description=event.name, total=event.total, completed=event.done)
+
+
+class ProgressLines:
+    """Shows progress as lines: one when a task begins, then one every `SECONDS_BETWEEN_LINES`, with the time left.
+
+    Args:
+        console: takes the lines.
+        clock: seconds that only rise.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
+        self._first: dict[int, tuple[float, int]] = {}
+        self._last = clock()
+
+    def __call__(self, event: Event) -> None:
+        """Print a line if the task is new, or the last line old enough."""
+        now = self._clock()
+        is_new = event.task not in self._first
+        began, done_before = self._first.setdefault(event.task, (now, event.done))
+        if not is_new and now - self._last < SECONDS_BETWEEN_LINES:
+            return
+        self._last = now
+        of = "" if event.total is None else f"/{event.total}"
+        left = time_left(event, now - began, event.done - done_before)
+        self._console.print(f"  {event.name}: {event.done}{of}{left}", markup=False, soft_wrap=True)
+
+
+def time_left(event: Event, seconds: float, units: int) -> str:
+    """The time that a task still takes at its pace so far, in words; empty where it has no pace or no known end.
+
+    Args:
+        event: the state of the task.
+        seconds: since it began.
+        units: done in that time.
+    """
+    if event.total is None or units < 1 or event.done >= event.total:
+        return ""
+    left = round(seconds / units * (event.total - event.done))
+    hours, minutes = left // 3600, left % 3600 // 60
+    words = f"{hours} h {minutes} min" if hours else f"{minutes} min {left % 60} s" if minutes else f"{left} s"
+    return f", about {words} left"

@@ -1,0 +1,60 @@
+"""The record of a measurement: result, items and report, written together."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from retain.recipe import redacted
+from retain.records.items import Item, write_items
+from retain.records.result import Provenance, Result, write_result
+from retain.report.write import write_run_report
+
+PACKAGES = ("retain", "torch", "transformers", "peft", "accelerate", "datasets", "numpy")
+
+JUDGE = "--judge"
+
+
+def provenance(hashes: dict[str, str], model_hash: str, notes: Sequence[str]) -> Provenance:
+    """The provenance of a result: the command of this process, versions, hashes of data and base weights."""
+    program, *arguments = sys.argv or [""]
+    return Provenance(
+        command=" ".join([Path(program).name, *_without_secrets(arguments)]),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        data_hashes=hashes,
+        model_hash=model_hash,
+        notes=tuple(notes),
+    )
+
+
+def _without_secrets(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the judge's command redacted, which may hold a key."""
+    shown, before = [], ""
+    for argument in arguments:
+        if before == JUDGE:
+            shown.append(redacted(argument))
+        elif argument.startswith(f"{JUDGE}="):
+            shown.append(f"{JUDGE}={redacted(argument.removeprefix(f'{JUDGE}='))}")
+        else:
+            shown.append(argument)
+        before = argument
+    return shown
+
+
+def write_record(directory: Path, result: Result, items: Sequence[Item]) -> Result:
+    """Write items, report and plots, and the result last, so that a folder with `result.json` is complete.
+
+    Returns:
+        The written result, with the hash of its items.
+    """
+    written = write_items(items, directory / "items.jsonl")
+    provenance_of_items = result.provenance.model_copy(update={"items_hash": written})
+    result = result.model_copy(update={"provenance": provenance_of_items})
+    write_run_report(directory, result, items)
+    write_result(result, directory / "result.json")
+    return result

@@ -1,0 +1,71 @@
+"""The regularisation of a recipe: callbacks of the training, and the rows that replay adds to it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from transformers import TrainerCallback
+
+from retain.data.preprocess import Inputs, Preprocessor
+from retain.recipe import KL, Recipe
+from retain.train.loop import TrainingSet
+from retain.train.regularise.kl_monitor import KLMonitor
+from retain.train.regularise.kl_penalty import KLPenalty
+from retain.train.regularise.replay import mix_replay
+from retain.train.regularise.update_limit import UpdateLimit
+
+AIM = 0.7
+"""Share of the budget's KL that training aims at: the certificate's bound lies above what is observed."""
+
+PROBES = 8
+"""Sequences (or images) to keep that the KL monitor measures on; they are neither penalised nor replayed."""
+
+LONGEST = 128
+"""Tokens of a sequence to keep, at most, for the KL penalty and the KL monitor: a batch of them should cost less than a
+training step."""
+
+
+def with_regularisers(
+    training_set: TrainingSet, rows: Sequence[Any], recipe: Recipe, preprocessor: Preprocessor, teacher: Any = None
+) -> tuple[TrainingSet, list[TrainerCallback]]:
+    """Add a recipe's regularisation to a training.
+
+    Args:
+        training_set: the items to learn.
+        rows: text to keep as token ids, or images; empty where no regulariser reads any.
+        recipe: names the regularisers.
+        preprocessor: makes the model's inputs.
+        teacher: the base as a model of its own, where it is not inside the model.
+
+    Returns:
+        The training set, with replayed rows in it, and the callbacks.
+    """
+    order = list(rows)
+    random.Random(recipe.seed).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
+    probes, kept = (order[:PROBES], order[PROBES:] or order) if recipe.kl_monitor else ([], order)
+    callbacks: list[TrainerCallback] = []
+    limit = recipe.budget.get(KL)
+    if recipe.kl_weight:
+        batches = _batches(kept, max(1, recipe.batch_size // 2), preprocessor)
+        if recipe.kl_weight == "budget":
+            callbacks.append(KLPenalty(batches, limit=AIM * (limit or 0.0), teacher=teacher, seed=recipe.seed))
+        else:
+            callbacks.append(KLPenalty(batches, weight=float(recipe.kl_weight), teacher=teacher, seed=recipe.seed))
+    if recipe.update_limit:
+        inputs = _batches(kept, recipe.batch_size, preprocessor)[:1] if recipe.update_unit == "f_delta" else None
+        callbacks.append(UpdateLimit(recipe.update_limit, unit=recipe.update_unit, batches=inputs, seed=recipe.seed))
+    if recipe.kl_monitor:
+        callbacks.append(KLMonitor(_batches(probes, PROBES // 2, preprocessor), limit=limit, teacher=teacher))
+    if recipe.replay:
+        replayed = [{"input_ids": list(ids), "labels": list(ids)} for ids in kept]
+        mixed = mix_replay(training_set.rows, replayed, recipe.replay, recipe.seed)
+        training_set = replace(training_set, rows=mixed)
+    return training_set, callbacks
+
+
+def _batches(rows: Sequence[Any], size: int, preprocessor: Preprocessor) -> list[Inputs]:
+    """Model inputs of the text or images to keep that a model predicts anything of."""
+    return preprocessor.row_batches(preprocessor.predicting_rows(rows), size, LONGEST)

@@ -1,0 +1,96 @@
+"""The verdict of a finished run, made again from its record: evidence that needs neither models nor data."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+from retain.errors import InputError
+from retain.records.items import read_items
+from retain.records.result import read_result
+from retain.records.verdicts import Judgement
+from retain.verdict.judge import disagreements, replay
+
+WORDS_AND_COUNTS = ("verdict", "n", "units", "has_power")
+FIGURES = ("margin", "p_value", "p_adjusted", "items_needed")
+"""Fields of a suite's verdict that are compared as they stand, and but for rounding."""
+
+
+def replay_run(folder: str | Path) -> Judgement:
+    """Judge a run again from `result.json` and `items.jsonl`.
+
+    Raises:
+        InputError: the record is missing or damaged, its items are not those that it was written with, its two sides
+            were not asked alike, either cannot be told, or the verdict that it states does not follow from them.
+    """
+    place = Path(folder).expanduser()
+    result = read_result(place / "result.json")
+    path = place / "items.jsonl"
+    if not path.is_file():
+        raise InputError(f"{path}: missing; the verdict is made from the items, so it cannot be replayed.")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    stated = result.provenance.items_hash
+    if not stated:
+        raise InputError(
+            f"{place}: the record has no items_hash, so nothing shows that items.jsonl is the file it was made from; "
+            "measure again with this version of retain."
+        )
+    if stated != found:
+        raise InputError(f"{path}: its content is not what the record was written with (sha256 {found[:12]}…).")
+    sides = result.conditions or {}
+    if not {"base", "tuned"} <= sides.keys():
+        raise InputError(
+            f"{place}: the record has no conditions of both sides, so nothing shows that base and tuned model were "
+            "asked alike; measure again with retain."
+        )
+    if sides["base"] != sides["tuned"]:
+        raise InputError(f"{place}: base and tuned model were not asked alike, so nothing follows from the record.")
+    try:
+        items = list(read_items(path))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged items: {error}") from error
+    unlike = disagreements(result, items)
+    if unlike:
+        raise InputError([f"{place}: {sentence}" for sentence in unlike])
+    judgement = replay(result, items)
+    told = [] if result.judgement is None else _differing(result.judgement, judgement)
+    if told:
+        raise InputError(
+            [
+                f"{place}: {sentence}; the record was changed, or written by another version of retain."
+                for sentence in told
+            ]
+        )
+    return judgement
+
+
+def _differing(stated: Judgement, made: Judgement) -> list[str]:
+    """What a record states otherwise than its items: words and counts exactly, figures but for rounding, no reasons."""
+    found = [
+        f"the record says {field} {getattr(stated, field)!r}, its items say {getattr(made, field)!r}"
+        for field in ("overall", "learned")
+        if getattr(stated, field) != getattr(made, field)
+    ]
+    if not _near(stated.alpha, made.alpha):
+        found.append(f"the record says alpha {stated.alpha:g}, it is judged with {made.alpha:g}")
+    if [one.suite for one in stated.suites] != [one.suite for one in made.suites]:
+        return [*found, "the record judges other suites than its items have"]
+    for one, other in zip(stated.suites, made.suites, strict=True):
+        if one.decided_by.name != other.decided_by.name:
+            names = f"{one.decided_by.name!r} of {one.suite}, its items say {other.decided_by.name!r}"
+            found.append(f"the record says decided_by {names}")
+        unlike = [field for field in WORDS_AND_COUNTS if getattr(one, field) != getattr(other, field)]
+        unlike += [field for field in FIGURES if not _near(getattr(one, field), getattr(other, field))]
+        found += [
+            f"the record says {field} {getattr(one, field)!r} of {one.suite}, its items say {getattr(other, field)!r}"
+            for field in unlike
+        ]
+    return found
+
+
+def _near(one: float | None, other: float | None) -> bool:
+    """Whether two figures are equal but for the rounding of another machine; nothing equals only nothing."""
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)

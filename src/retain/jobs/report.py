@@ -1,0 +1,130 @@
+"""Reports made again from records alone: of one run, or a comparison of several. No model, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from retain.errors import InputError
+from retain.records.items import Item
+from retain.records.result import Result, read_result
+from retain.report.write import write_comparison, write_run_report
+
+MOST_PROBLEMS = 20
+"""The most problems of one file that are listed; of more, their number is given."""
+
+
+def report(runs: Sequence[str | Path], output: str | Path | None = None) -> list[Path]:
+    """Write the report of one run, or the comparison of several, from `result.json` and `items.jsonl`.
+
+    Args:
+        runs: run folders, record files (a `result.json` by any name), or folders of a comparison, which stand for all
+            complete runs in their `runs/`; whichever tool wrote the records. `items.jsonl` may be missing.
+        output: where to. Of one folder alone it is that folder; several need one.
+
+    Returns:
+        The paths of what was written.
+
+    Raises:
+        InputError: with every problem of every record, before anything is written.
+    """
+    given = [Path(run).expanduser() for run in runs]
+    problems: list[str] = []
+    records = {path: _records(path, problems) for path in given}
+    found = [record for of_path in records.values() for record in of_path]
+    if len({record.resolve() for record in found}) < len(found) or len(records) < len(given):
+        problems.append("a run was given twice; give each once.")
+    target = _target(given, output, problems)
+    results: dict[Path, Result] = {}
+    items: dict[Path, list[Item]] = {}
+    for record in found:
+        result = _read_record(record, problems)
+        folder = _folder(record)
+        items[folder] = _read_items(folder / "items.jsonl", problems)
+        if result is not None:
+            results[folder] = result
+    if problems:
+        raise InputError(problems)
+    if len(given) == 1 and found[0] in {given[0], given[0] / "result.json"}:
+        return write_run_report(target, results[_folder(found[0])], items[_folder(found[0])])
+    return write_comparison(target, results)
+
+
+def _records(path: Path, problems: list[str]) -> list[Path]:
+    """The record files that a path stands for."""
+    if path.is_file():
+        return [path]
+    if (path / "result.json").is_file():
+        return [path / "result.json"]
+    found = sorted(path.glob("runs/*/result.json"))
+    if not path.exists():
+        problems.append(f"{path}: there is no such run folder or record file.")
+    elif not found:
+        problems.append(
+            f"{path}: holds no result.json and no runs/NAME/result.json; give the folder of a complete run."
+        )
+    return found
+
+
+def _folder(record: Path) -> Path:
+    """Where a record's items lie and its report would; a record file of another name stands for a folder of its own."""
+    return record.parent if record.name == "result.json" else record.with_suffix("")
+
+
+def _target(given: Sequence[Path], output: str | Path | None, problems: list[str]) -> Path:
+    if output is not None:
+        target = Path(output).expanduser()
+        if target.exists() and not target.is_dir():
+            problems.append(f"--output: {target} is a file; give a folder.")
+        return target
+    if not given:
+        problems.append("no run was given; give at least one run folder.")
+    elif len(given) > 1:
+        problems.append("several runs were given and no --output; say where the comparison is to be written.")
+    elif given[0].is_file() and given[0].name != "result.json":
+        problems.append(f"{given[0]}: a single record file needs --output, the folder for its report.")
+    return _folder(given[0] / "result.json" if given[0].is_dir() else given[0]) if given else Path()
+
+
+def _read_record(record: Path, problems: list[str]) -> Result | None:
+    try:
+        return read_result(record)
+    except InputError as error:
+        cause = error.__cause__
+        problems += _field_problems(record, cause) if isinstance(cause, ValidationError) else error.problems
+    return None
+
+
+def _read_items(path: Path, problems: list[str]) -> list[Item]:
+    """Every item; none where there is no file."""
+    found: list[Item] = []
+    damaged: list[str] = []
+    if not path.is_file():
+        return found
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                found.append(Item.model_validate_json(line))
+            except ValidationError as error:
+                damaged += _field_problems(f"{path}, line {number}", error)[:1]
+    problems += _first(damaged, f"{path}: and {{}} more damaged lines.")
+    return found
+
+
+def _field_problems(place: Path | str, error: ValidationError) -> list[str]:
+    told = [
+        f"{place}: {'.'.join(map(str, part['loc'])) or 'record'}: {part['msg']}" + _found(part.get("input"))
+        for part in error.errors(include_url=False)
+    ]
+    return _first(told, f"{place}: and {{}} more.")
+
+
+def _found(value: object) -> str:
+    return f" (found {value!r})." if isinstance(value, (str, int, float)) and len(repr(value)) < 60 else "."
+
+
+def _first(problems: list[str], more: str) -> list[str]:
+    left = len(problems) - MOST_PROBLEMS
+    return problems[:MOST_PROBLEMS] + ([more.format(left)] if left > 0 else [])

@@ -1,0 +1,110 @@
+"""One run of `retain tune`: all that its stages share, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from retain.data.item import items_hash
+from retain.data.preprocess import Preprocessor
+from retain.evaluate.suites.suite import Settings
+from retain.events import Events
+from retain.hf.adapters.load import load_adapter
+from retain.hf.models.head import restore_head, save_head, saved_labels
+from retain.jobs.inputs.data import Data
+from retain.jobs.inputs.models import ModelSpec, files_fingerprint
+from retain.jobs.inputs.prepare import Prepared
+from retain.jobs.inputs.read import settings_of
+from retain.jobs.run_folder import Identity, RunFolder, identity_of, key_of
+from retain.methods import lookup
+from retain.recipe import Recipe
+from retain.train.linear_probe import fit_head
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is made of; its methods load the models.
+
+    Attributes:
+        recipe: of one run.
+        data: what it learns, measures and calibrates on.
+        preprocessor: makes the model's inputs.
+        folder: where its files lie.
+        shared: where files lie that runs on the same base share: its predictions, its head, its second moments.
+        events: receives the progress.
+    """
+
+    recipe: Recipe
+    data: Data
+    preprocessor: Preprocessor
+    folder: RunFolder
+    shared: Path
+    events: Events
+
+    @classmethod
+    def of(cls, recipe: Recipe, prepared: Prepared, events: Events, shared: Path | None = None) -> Run:
+        """The run of a recipe; without a shared folder its own serves."""
+        folder = RunFolder(Path(recipe.output))
+        return cls(recipe, prepared.data, prepared.preprocessor, folder, shared or folder.path, events)
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.recipe.method_name
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the method is initialised from second moments of texts."""
+        return bool(lookup.calibration(self.method))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings by which it measures."""
+        return settings_of(self.recipe)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The base, as it is loaded."""
+        return ModelSpec.of(self.recipe, self.data.family, self.data.labels)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What tells this run from another in the same folder."""
+        return identity_of(
+            self.recipe,
+            self.data.hashes,
+            files_fingerprint(self.recipe.model),
+            calibrated=self.is_calibrated,
+            apart=self.data.everything_hashes,
+        )
+
+    @property
+    def head_folder(self) -> Path:
+        """The folder of the base's fitted head, named by all that the head depends on."""
+        base = [files_fingerprint(self.recipe.model), self.recipe.dtype]
+        key = key_of(base, items_hash(self.data.train), self.data.labels, self.recipe.max_length)
+        return self.shared / f"head-{key}"
+
+    def base(self) -> Any:
+        """Load the base, with a head for the classes of the data: its own, or a new one, fitted once and kept."""
+        model, head_is_new = self.spec.load()
+        if head_is_new and self.recipe.head != "random":
+            self._give_head(model)
+        return model
+
+    def trained(self, base: Any, weights: Path) -> Any:
+        """Load what was trained: a whole model, or an adapter onto the base."""
+        if weights.name == "model":
+            return self.spec.at(weights).load().model
+        return load_adapter(base, weights).eval()
+
+    def _give_head(self, model: Any) -> None:
+        folder, data = self.head_folder, self.data
+        if saved_labels(folder) is None:
+            batch_size = self.recipe.evaluation_batch_size
+            fit_head(model, self.preprocessor, data.train, data.labels, batch_size, self.events)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_head(model, data.labels, folder)
+        restore_head(model, folder)

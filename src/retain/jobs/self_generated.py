@@ -1,0 +1,171 @@
+"""Self-generated text: the base writes it, so that what it knows can be kept without its old data.
+
+Half of the tokens are written freely from the token that begins a text; where the tokenizer has a chat template the
+other half are answers to varied prompts (`data/self_prompts.txt`), with the prompts. The sampling is seeded, and the
+text is kept in a file.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from retain.data.preprocess import padded_batches
+from retain.data.tokens import cut_to, encode_question, pad, start_ids
+from retain.errors import InputError
+from retain.events import SILENT, Events
+from retain.hf.models.inference import device_of, evaluating, padding_id
+from retain.hf.models.sides import base_view
+from retain.records.files import write_text
+
+VERSION = 1
+"""Increased whenever the same model and seed would write another text than before."""
+
+NEW_TOKENS = 128
+SHORTEST = 8
+TEMPERATURE = 1.0
+TOP_P = 0.95
+
+
+def generate_texts(
+    model: Any,
+    tokenizer: Any,
+    tokens: int,
+    *,
+    seed: int,
+    batch_size: int,
+    max_length: int,
+    file: Path,
+    events: Events,
+) -> list[list[int]]:
+    """Generate sequences of token ids, `tokens` in all; read them from `file` where they are written already.
+
+    An interrupted generation goes on after its last batch. The same model, seed and sizes give the same text on the
+    same machine.
+
+    Args:
+        model: a causal language model; adapters on it should be off.
+        tokenizer: its tokenizer.
+        tokens: number of tokens, prompts included; the last sequence is cut.
+        seed: of the sampling.
+        batch_size: sequences in a batch.
+        max_length: longest sequence.
+        file: JSONL of {batch, ids, text}.
+        events: receives the progress.
+    """
+    rows = _rows(file)
+    task = events.task("the base writes what it knows", total=tokens, done=min(tokens, _count(rows)))
+    prompts = _chat_prompts(tokenizer, max_length)
+    number = max((row["batch"] for row in rows), default=-1) + 1
+    barren = 0
+    while _count(rows) < tokens and barren < 8:
+        starts = _starts(tokenizer, prompts, number, batch_size)
+        written = _write(model, tokenizer, starts, seed * 1_000_003 + number, min(NEW_TOKENS, max_length))
+        kept = [ids[:max_length] for ids in written if len(ids) >= SHORTEST]
+        rows += [{"batch": number, "ids": ids, "text": tokenizer.decode(ids)} for ids in kept]
+        barren = 0 if kept else barren + 1
+        number += 1
+        write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+        task.update(done=min(tokens, _count(rows)))
+    return cut_to([row["ids"] for row in rows], tokens)
+
+
+def self_generated(
+    model: Any, tokenizer: Any, tokens: int = 16384, *, seed: int = 0, batch_size: int = 16, max_length: int = 512
+) -> list[dict[str, torch.Tensor]]:
+    """Batches of self-generated text for `sc_lora(…, keep=…)`, where there are no old data.
+
+    Args:
+        model: a causal language model; adapters on it are switched off meanwhile.
+        tokenizer: its tokenizer.
+        tokens: number of tokens, prompts included.
+        seed: of the sampling.
+        batch_size: sequences in a batch.
+        max_length: longest sequence.
+
+    Returns:
+        `input_ids` and `attention_mask`, each int64 (B, T).
+    """
+    with tempfile.TemporaryDirectory() as folder, base_view(model):
+        rows = generate_texts(
+            model,
+            tokenizer,
+            tokens,
+            seed=seed,
+            batch_size=batch_size,
+            max_length=max_length,
+            file=Path(folder) / "written.jsonl",
+            events=SILENT,
+        )
+    return padded_batches(rows, batch_size, padding_id(tokenizer))
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _count(rows: list[dict[str, Any]]) -> int:
+    return sum(len(row["ids"]) for row in rows)
+
+
+def _chat_prompts(tokenizer: Any, max_length: int) -> list[list[int]]:
+    if not getattr(tokenizer, "chat_template", None):
+        return []
+    lines = files("retain.data").joinpath("self_prompts.txt").read_text(encoding="utf-8").splitlines()
+    try:
+        return [encode_question(tokenizer, line, max_length) for line in lines]
+    except InputError:  # the template does not take one message, so all is written freely
+        return []
+
+
+def _starts(tokenizer: Any, prompts: list[list[int]], number: int, batch_size: int) -> list[list[int]]:
+    """Every second batch answers prompts, in turn; the others begin with nothing."""
+    if number % 2 == 0 or not prompts:
+        return [start_ids(tokenizer)] * batch_size
+    first = (number // 2) * batch_size
+    return [prompts[(first + index) % len(prompts)] for index in range(batch_size)]
+
+
+def _write(model: Any, tokenizer: Any, starts: list[list[int]], seed: int, new_tokens: int) -> list[list[int]]:
+    pad_id, device = padding_id(tokenizer), device_of(model)
+    inputs = torch.tensor(pad(starts, pad_id, left=True), device=device)
+    mask = torch.tensor(pad([[1] * len(row) for row in starts], 0, left=True), device=device)
+    with evaluating(model), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        sequences = model.generate(
+            input_ids=inputs,
+            attention_mask=mask,
+            max_new_tokens=new_tokens,
+            do_sample=True,
+            temperature=TEMPERATURE,
+            top_p=TOP_P,
+            top_k=0,
+            num_beams=1,
+            pad_token_id=pad_id,
+        )
+    ends = _ends(model, tokenizer)
+    return [
+        start + _until_end(row, ends)
+        for start, row in zip(starts, sequences[:, inputs.shape[1] :].tolist(), strict=True)
+    ]
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ends = configured if isinstance(configured, list) else [configured]
+    return {int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None}
+
+
+def _until_end(ids: list[int], ends: set[int]) -> list[int]:
+    """The generated ids up to their end token, without padding."""
+    for position, token in enumerate(ids):
+        if token in ends:
+            return ids[: position + 1]
+    return ids

@@ -1,0 +1,92 @@
+"""One run: measure the base, train, deliver what keeps the budget, measure again, write the record. Stages are kept."""
+
+from __future__ import annotations
+
+from retain.evaluate.pair import Pair
+from retain.evaluate.runner import Measured, measure_pair
+from retain.events import Events
+from retain.hf.models.describe import model_hash
+from retain.jobs.adapt import train_or_load
+from retain.jobs.base_predictions import base_predictions
+from retain.jobs.continue_run import ensure_merged, note_recipe
+from retain.jobs.deliver import Delivered, deliver
+from retain.jobs.inputs.prepare import prepare
+from retain.jobs.record import provenance, write_record
+from retain.jobs.run import Run
+from retain.jobs.run_folder import Trained, file_bytes
+from retain.jobs.stopwatch import Stopwatch
+from retain.recipe import Recipe
+from retain.records.result import MethodRecord, Parameters, Result
+
+
+def tune(recipe: Recipe, events: Events) -> Result:
+    """Fine-tune as the recipe says and measure the result; go on where an interrupted run stopped.
+
+    Args:
+        recipe: a recipe for one run.
+        events: receives the progress.
+
+    Raises:
+        InputError: recipe, data or model cannot be used, with all problems; or the output holds another run.
+        TrainingError: the loss stopped being finite.
+    """
+    recipe = recipe.single()
+    ensure_merged(recipe, events)
+    prepared = prepare(recipe)
+    run = Run.of(recipe, prepared, events)
+    return complete(run)
+
+
+def complete(run: Run) -> Result:
+    """Do what is left of a run; of a run that is complete, read the record.
+
+    Raises:
+        InputError: its folder holds another run.
+        TrainingError: the loss stopped being finite.
+    """
+    run.folder.claim(run.identity)
+    note_recipe(run.recipe)
+    finished = run.folder.finished()
+    if finished is not None:
+        return finished
+    base = run.base()
+    base_hash = model_hash(base)
+    measuring = Stopwatch()
+    with measuring:
+        predictions = base_predictions(run, base, base_hash)
+    model, trained = train_or_load(run, base, base_hash)
+    pair = Pair.around(model, run.base)
+    delivered = deliver(run, pair)
+    with measuring:
+        measured = measure_pair(
+            delivered.pair, run.preprocessor, run.data.suites, run.settings, run.events, predictions
+        )
+    result = _result(run, trained, delivered, measured, measuring.seconds)
+    return write_record(run.folder.path, result, measured.items)
+
+
+def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured, seconds: float) -> Result:
+    """The record of a run; `seconds` is the time that measuring took."""
+    recipe, outcome, weights = run.recipe, delivered.outcome, run.folder.delivered(run.method)
+    reads_texts = run.is_calibrated or recipe.needs_keep_text
+    hashes = {key: value for key, value in run.data.hashes.items() if reads_texts or not key.startswith("calibrate:")}
+    cost = trained.cost.model_copy(update={"scaling_seconds": delivered.seconds, "measure_seconds": seconds})
+    notes = [*trained.notes, *delivered.notes, *measured.notes]
+    return Result(
+        model=recipe.model,
+        method=MethodRecord(name=run.method, config=trained.config),
+        seed=recipe.seed,
+        learning_rate=recipe.rate,
+        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts)),
+        parameters=Parameters(
+            trainable=trained.trainable,
+            total=trained.total,
+            adapter_bytes=file_bytes(weights) if weights else 0,
+        ),
+        **measured.fields(),
+        budget=() if outcome is None else outcome.budget,
+        scaling=None if outcome is None else outcome.scaling,
+        cost=cost,
+        curve=trained.curve,
+        provenance=provenance(hashes, trained.model_hash, notes),
+    )

@@ -1,0 +1,112 @@
+"""A frozen linear layer with a low-rank update: y = W0 x + b + s·B A x (LoRA, arXiv 2106.09685, equation 3).
+
+    c = A x,   ∂L/∂B = s Σ g cᵀ,   ∂L/∂c = s Bᵀ g,   ∂L/∂A = Σ (∂L/∂c) xᵀ,   ∂L/∂x = W0ᵀ g + Aᵀ ∂L/∂c
+
+One function for it all: the thin products are added into the results of the large ones, in place; sums over tokens are
+taken with the tokens inside (cᵀg, not gᵀc, which is several times slower on a CPU); over a 16-bit layer A and B are
+rounded down to it instead of x being copied up. Kept for the backward pass: c (r numbers a token), and x or what x can
+be made of again (`retain.kernels.recompute`).
+
+LoRFA (arXiv 2510.19155) is the same with W0 B in the place of B: W0(x + s·B A x) = W0 x + s·(W0 B) A x. W0 B is made
+anew in the backward pass, as it costs no more than r tokens do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
+
+from retain.kernels.recompute import Kept, keep
+
+
+def reference(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
+    """The equation as it stands, in ordinary operations: the update in the type of A and B, the sum in that of W0."""
+    return (linear(x, weight, bias) + scale * linear(linear(x.to(A.dtype), A), B)).to(weight.dtype)
+
+
+def reference_inside(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
+    """W0(x + s·B A x) + b as it stands, in the type of A and B."""
+    shifted = x.to(A.dtype) + scale * linear(linear(x.to(A.dtype), A), B)
+    return linear(shifted, weight.to(A.dtype), None if bias is None else bias.to(A.dtype)).to(weight.dtype)
+
+
+def low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float = 1.0) -> Tensor:
+    """Compute y = W0 x + b + s·B A x.
+
+    Args:
+        x: (…, n), in the type of W0.
+        weight: W0 (m, n), frozen.
+        bias: b (m,), frozen, or None.
+        A: (r, n), in any floating type; over 16 bits it is rounded to the type of x.
+        B: (m, r), likewise.
+        scale: s.
+
+    Returns:
+        (…, m), in the type of x. It can be differentiated once; gradients have the types of A and B.
+    """
+    return _applied(x, weight, bias, A, B, (scale, False))
+
+
+def low_rank_inside(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float = 1.0) -> Tensor:
+    """Compute y = W0(x + s·B A x) + b: as `low_rank`, with B (n, r)."""
+    return _applied(x, weight, bias, A, B, (scale, True))
+
+
+def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, how: tuple[float, bool]) -> Tensor:
+    """With a graph only where a gradient is asked for."""
+    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, A, B))):
+        return _forward(x, weight, bias, A, B, how)[0]
+    y: Tensor = _LowRank.apply(x, weight, bias, A, B, how)  # type: ignore[no-untyped-call]  # torch's
+    return y
+
+
+def _forward(
+    x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, how: tuple[float, bool]
+) -> tuple[Tensor, Tensor]:
+    """The layer's output (…, m) and the codes (tokens, r)."""
+    scale, inside = how
+    flat = x.reshape(-1, x.shape[-1])
+    code = flat @ A.to(x.dtype).T
+    y = linear(flat, weight, bias).addmm_(code, _up(weight, B, inside=inside).T, alpha=scale)
+    return y.view(*x.shape[:-1], len(weight)), code
+
+
+def _up(weight: Tensor, B: Tensor, *, inside: bool) -> Tensor:
+    """The second factor, (m, r), in the type of W0."""
+    return weight @ B.to(weight.dtype) if inside else B.to(weight.dtype)
+
+
+class _LowRank(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, how: tuple[float, bool]
+    ) -> Tensor:
+        ctx.scale, ctx.inside = how
+        y, code = _forward(x, weight, bias, A, B, how)
+        kept = keep(x) if ctx.needs_input_grad[3] else Kept()
+        ctx.again = kept.again
+        ctx.save_for_backward(weight, A, B, code if ctx.needs_input_grad[4] else None, *kept.tensors)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight, A, B, code, *kept = ctx.saved_tensors
+        needs_x, _, _, needs_A, needs_B, _ = ctx.needs_input_grad
+        g = gradient.reshape(-1, gradient.shape[-1])
+        with torch.autocast(g.device.type, enabled=False):
+            d_code = (g @ _up(weight, B, inside=ctx.inside)).mul_(ctx.scale) if needs_x or needs_A else None
+            d_x = d_A = d_B = None
+            if needs_B:
+                d_up = (code.T @ g).mul_(ctx.scale)
+                d_B = (d_up @ weight if ctx.inside else d_up).T.to(B.dtype)
+            if d_code is not None and needs_A:
+                d_A = (d_code.T @ ctx.again(*kept).reshape(-1, A.shape[1])).to(A.dtype)
+            if d_code is not None and needs_x:
+                d_x = (g @ weight).addmm_(d_code, A.to(g.dtype)).view(*gradient.shape[:-1], A.shape[1])
+        return d_x, None, None, d_A, d_B, None

@@ -1,0 +1,178 @@
+"""What a layer's input can be made of again: autograd often keeps it already, in another form.
+
+A layer that learns needs its input x in the backward pass. But x is mostly the output of a norm, of a gate or of an
+activation, whose own backward pass keeps what x was made of. Then that is kept (the same memory, counted once) and x is
+made again when it is needed: one elementwise pass instead of T·n numbers a layer.
+
+What x was made of is read off the graph that autograd has recorded, so it is the truth of this very pass, whatever the
+model is called. What is not known here is kept as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu
+from torch.utils.weak import WeakTensorKeyDictionary
+
+FULL = torch.float32.itemsize
+"""Bytes of a number that is not rounded to 16 bits."""
+
+DEAR_ON_A_CPU = frozenset({"GeluBackward0", "SiluBackward0"})
+"""Activations are kept on a CPU: made again they took 5 % of a BERT's step there, where memory is cheap."""
+
+MOST_STEPS = 4
+"""Operations that are followed back at most."""
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What to keep for the backward pass, and how x is made of it.
+
+    Attributes:
+        tensors: for `ctx.save_for_backward`.
+        again: makes x of them.
+    """
+
+    tensors: tuple[Tensor, ...] = ()
+    again: Callable[..., Tensor] = _itself
+
+
+def keep(x: Tensor) -> Kept:
+    """How to have x again in the backward pass, at the least memory.
+
+    Args:
+        x: any tensor.
+
+    Returns:
+        What autograd keeps already where x is the output of a norm, a gate or an activation; else x itself.
+    """
+    if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001, FBT003 -- no public one
+        return Kept((x,))  # whoever moves or counts saved tensors gets the plain one
+    if x.grad_fn is not None and x.device.type == "cpu" and x.grad_fn.name() in DEAR_ON_A_CPU:
+        return Kept((x,))
+    version, known = _KNOWN.get(x, (None, None))  # type: ignore[no-untyped-call]  # torch's
+    if known is None or version != x._version:  # noqa: SLF001 -- x was written over since
+        found = _made_of(x.grad_fn, MOST_STEPS)
+        if found is None or any(tensor.device != x.device for tensor in found.tensors):
+            return Kept((x,))
+        tensors = tuple(tensor.detach() for tensor in found.tensors)
+        known = Kept(tensors, Again(found.again, x.shape))
+        _KNOWN[x] = (x._version, known)  # noqa: SLF001 -- as above
+    known.again.preprocessors += 1
+    return known  # type: ignore[no-any-return]  # torch's
+
+
+_KNOWN = WeakTensorKeyDictionary()
+"""Inputs alive that were seen already, by their version: q, k and v read one, and it is made again once for all."""
+
+
+class Again:
+    """Makes x again for the first of its readers, and lets go of it after the last, or when the backward pass ends.
+
+    Args:
+        make: makes x of what was kept.
+        shape: of x.
+    """
+
+    def __init__(self, make: Callable[..., Tensor], shape: torch.Size) -> None:
+        self.make, self.shape = make, shape
+        self.preprocessors = self.served = 0
+        self.made: Tensor | None = None
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """x, which readers must not write to."""
+        x = self.made
+        if x is None:
+            x = self.made = self.make(*tensors).view(self.shape)
+            self.served = 0
+            with suppress(RuntimeError):  # not in a backward pass
+                torch.autograd.Variable._execution_engine.queue_callback(self._forget)  # noqa: SLF001 -- no public one
+        self.served += 1
+        if self.served >= self.preprocessors:
+            self._forget()
+        return x
+
+    def _forget(self) -> None:
+        self.made = None
+
+
+def _made_of(node: Any, steps: int) -> Kept | None:
+    """The rule for the operation that made x, by its name in the graph; None where there is none."""
+    rule = _RULES.get("" if node is None or steps == 0 else node.name())
+    try:
+        return None if rule is None or _handled(node) else rule(node, steps)
+    except (RuntimeError, AttributeError):  # what was kept is gone or written over, or this torch names it otherwise
+        return None
+
+
+def _handled(node: Any) -> bool:
+    """Whether somebody handles what an operation keeps (checkpointing, offloading): then it is not there already."""
+    kept = [getattr(node, name) for name in dir(node) if name.startswith("_raw_saved_")]
+    return any(getattr(one, "unpack_hook", _handled) is not None for one in kept)  # an older torch cannot tell
+
+
+def _product(node: Any, steps: int) -> Kept | None:
+    """A gate, a ⊙ b with both kept; or a norm's last step, its frozen weight times what is normalised."""
+    a, b = node._saved_self, node._saved_other  # noqa: SLF001 -- autograd's own names for what it keeps
+    if a is not None and b is not None:
+        return Kept((a, b), torch.mul)
+    factor, place = (a, 1) if a is not None else (b, 0)
+    if factor is None or factor.requires_grad:
+        return None
+    inner = _made_of(node.next_functions[place][0], steps - 1)
+    return None if inner is None else Kept((factor, *inner.tensors), _times(inner.again))
+
+
+def _times(again: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda factor, *rest: factor * again(*rest)
+
+
+def _cast(node: Any, steps: int) -> Kept | None:
+    inner, dtype = _made_of(node.next_functions[0][0], steps - 1), node._input_metadata[0].dtype  # noqa: SLF001 -- as above
+    return None if inner is None else Kept(inner.tensors, lambda *tensors: inner.again(*tensors).to(dtype))
+
+
+def _layer_norm(node: Any, _: int) -> Kept | None:
+    """(h − mean)·(1/deviation)·w + b, with the mean and deviation of the forward pass: right to its last digits.
+
+    Not where these are kept in 16 bits, as on a CPU: x would be right to a few percent only.
+    """
+    h, mean, deviation = node._saved_input, node._saved_result1, node._saved_result2  # noqa: SLF001 -- as above
+    weight, bias = node._saved_weight, node._saved_bias  # noqa: SLF001 -- as above
+    if weight is None or bias is None or mean.dtype.itemsize < FULL:
+        return None
+    dtype = h.dtype
+
+    def again(h: Tensor, mean: Tensor, deviation: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.addcmul(bias.to(mean.dtype), (h - mean).mul_(deviation), weight.to(mean.dtype)).to(dtype)
+
+    return Kept((h, mean, deviation, weight, bias), again)
+
+
+def _gelu(node: Any, _: int) -> Kept:
+    shape = str(node._saved_approximate)  # noqa: SLF001 -- as above
+    return Kept((node._saved_self,), lambda h: gelu(h, approximate=shape))  # noqa: SLF001 -- as above
+
+
+def _silu(node: Any, _: int) -> Kept:
+    return Kept((node._saved_self,), torch.nn.functional.silu)  # noqa: SLF001 -- as above
+
+
+_RULES: dict[str, Callable[[Any, int], Kept | None]] = {
+    "MulBackward0": _product,
+    "ToCopyBackward0": _cast,
+    "NativeLayerNormBackward0": _layer_norm,
+    "GeluBackward0": _gelu,
+    "SiluBackward0": _silu,
+}
+"""By the name of an operation in autograd's graph. ReLU needs none: it keeps its output, which is x."""

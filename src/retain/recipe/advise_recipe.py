@@ -1,0 +1,101 @@
+"""The recipe of `retain advise`: that of a training, and the bounds of the sweep."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from retain.recipe.marks import Decides, Flag
+from retain.recipe.tune_recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe, not_compared
+
+SWEPT_METHODS = ("lora", "sc-lora", "vefa")
+"""Methods that are tried where the recipe names none."""
+
+FACTORS = (1 / 3, 1.0, 3.0)
+"""Learning rates that are tried, as multiples of the recipe's or of the method's start."""
+
+
+class AdviseRecipe(Recipe):
+    """The fields of `retain advise`: those of `retain tune` or `retain compare`, and the bounds of the sweep."""
+
+    sweep_steps: Annotated[int, Decides("nothing"), Flag("sweep")] = Field(
+        12, gt=0, description="Optimizer steps of each candidate."
+    )
+    sweep_items: Annotated[int, Decides("nothing"), Flag("sweep")] = Field(
+        24, gt=1, description="Training rows held out to measure a candidate's gain on; a third of them at most."
+    )
+    sweep_minutes: Annotated[float, Decides("nothing"), Flag("sweep")] = Field(
+        10.0, gt=0, description="Minutes after which no further candidate is begun. The same command goes on."
+    )
+    replays: Annotated[tuple[float, ...], Decides("nothing"), Flag("sweep")] = Field(
+        (0.0, 0.25), description="Shares of replay that are tried with the best candidate (language models only)."
+    )
+
+    @field_validator("replays", mode="before")
+    @classmethod
+    def _one_share(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int | float) else value
+
+    @model_validator(mode="after")
+    def _possible_sweep(self) -> Self:
+        problems = []
+        if any(not 0 <= share < 1 for share in self.replays):
+            problems.append("replays: every share must be 0 or more and below 1")
+        if not self.swept:
+            problems.append("methods: full training changes the base itself, so a sweep cannot try it; name an adapter")
+        if self.statistics is not None:
+            problems.append("statistics: a sweep measures on the text to keep itself; give calibrate_keep instead")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def needs_keep_text(self) -> bool:
+        """True: how far a candidate moved is measured on it."""
+        return True
+
+    @property
+    def swept(self) -> list[dict[str, Any]]:
+        """The methods that are tried, each as {name, field: value}: those listed, or the usual and the recipe's."""
+        entries = [
+            {"name": entry} if isinstance(entry, str) else dict(entry) for entry in self.methods or SWEPT_METHODS
+        ]
+        if not self.methods and "method" in self.model_fields_set:
+            names = [entry["name"] for entry in entries]
+            place = names.index(self.method_name) if self.method_name in names else len(entries)
+            entries[place : place + 1] = [{**self.method, "name": self.method_name}]
+        return [entry for entry in entries if entry["name"] != "full"]
+
+    def runs(self) -> list[Recipe]:
+        """The candidates before replay is tried: of each method its middle learning rate, then the other rates."""
+        plain = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
+        found = []
+        for place, entry in enumerate(self.swept):
+            method = dict(entry)
+            rank = method.pop("rank", self.rank)
+            rates = self.rates_of(str(method["name"]))
+            for rate in rates:
+                own = {"method": method, "rank": rank, "learning_rate": rate, "seed": self._first_seed()}
+                run = plain.model_copy(update={**own, **not_compared()})
+                found.append(((rate != rates[len(rates) // 2], place, rate), run))
+        return [run for _, run in sorted(found, key=itemgetter(0))]
+
+    def rates_of(self, name: str) -> list[float]:
+        """The learning rates that are tried with a method, rising.
+
+        Several that the recipe lists are taken as they are. One is tried with its third and its threefold, and so is
+        the method's starting point where the recipe has none for it.
+        """
+        chosen = self.learning_rates
+        listed = chosen.get(name, ()) if isinstance(chosen, dict) else chosen
+        if len(set(listed)) > 1:
+            return sorted(set(listed))
+        own = bool(self.methods) or name == self.method_name
+        stated = listed[0] if listed else (self.learning_rate if own else None)
+        centre = stated or LEARNING_RATES.get(name, OTHER_LEARNING_RATE)
+        return [float(f"{centre * factor:.2g}") if factor != 1 else centre for factor in FACTORS]
+
+    def _first_seed(self) -> int:
+        return self.seed if isinstance(self.seeds, int) else self.seeds[0]

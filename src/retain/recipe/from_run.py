@@ -1,0 +1,98 @@
+"""Recipes that take values over from an earlier run: to learn a second task on top of it, or to scale its update."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from retain.errors import InputError
+from retain.recipe.marks import Heir, fields_where
+from retain.recipe.tune_recipe import Recipe
+
+RECIPE = "recipe.json"
+"""A run's recipe, in its folder."""
+
+MERGED = "merged"
+"""The full model that a run delivered, in its folder; made when another run goes on from it."""
+
+SCALED = "scaled"
+"""What `retain scale RUN` writes, in the folder of the run."""
+
+TASK_POINTS, TASK_NATS = 5.0, 0.05
+"""How much of what the earlier run learned may be lost where no limit is given: the verdict's own margins."""
+
+
+def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
+    """Fill a recipe's values from the run named by `from_run`: all that was kept or learned there is kept here.
+
+    The model is what that run delivered. Its retention suites, its held-out text and its test data (as a suite named
+    after its folder) are kept, besides what the recipe names. A limit of its budget holds here too unless the recipe
+    states another. Where any budget is stated, what that run learned may be lost by the verdict's margin.
+
+    Raises:
+        InputError: the folder holds no complete run of `retain tune`.
+    """
+    folder = Path(str(values["from_run"])).expanduser()
+    if not (folder / RECIPE).is_file() or not (folder / "result.json").is_file():
+        raise InputError(
+            f"from: {folder} holds no complete run of retain tune (result.json, {RECIPE}); give the folder of one run."
+        )
+    earlier = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    learned = [f"{folder.resolve().name}:={earlier['test'].rpartition(':=')[2]}"] if earlier.get("test") else []
+    budget = dict(earlier.get("budget") or {})
+    if learned and (budget or values.get("budget")):
+        budget[folder.resolve().name] = _margin_of(folder)
+    stated = values.get("budget") or {}
+    return {
+        **_inherited(earlier, "from"),
+        **values,
+        "model": str(folder / MERGED),
+        "keep": list(dict.fromkeys([*earlier.get("keep", ()), *learned, *_listed(values.get("keep"))])),
+        "held_out_text": list(
+            dict.fromkeys([*earlier.get("held_out_text", ()), *_listed(values.get("held_out_text"))])
+        ),
+        "budget": {**budget, **(stated if isinstance(stated, dict) else {})},
+    }
+
+
+def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Turn the folder of a run into the values of its recipe, for `retain scale`; anything else stays as it is.
+
+    Returns:
+        The path of a recipe, if one is still to be read, and the values that replace its own.
+
+    Raises:
+        InputError: the source is a folder, but of no run.
+    """
+    folder = Path(source).expanduser() if source else None
+    if folder is None or not folder.is_dir():
+        return source, given
+    if not (folder / RECIPE).is_file():
+        raise InputError(
+            f"{folder} holds no run of retain tune ({RECIPE}); give a run's folder, or --model and --tuned."
+        )
+    earlier = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    tuned = next((folder / name for name in ("trained", "adapter", "model") if (folder / name).is_dir()), None)
+    if tuned is None:
+        raise InputError(f"{folder} has no trained weights yet; finish the run with retain tune.")
+    taken = _inherited(earlier, "scale")
+    if earlier.get("from_run"):
+        taken["origin"] = earlier["from_run"]
+    return None, {**taken, "tuned": str(tuned), "output": str(folder / SCALED), **given}
+
+
+def _inherited(earlier: dict[str, Any], heir: Heir) -> dict[str, Any]:
+    """The values of an earlier recipe that are taken over unless others are given."""
+    names = fields_where(Recipe, lambda decides: heir in decides.inherited_by)
+    return {name: earlier[name] for name in names if name in earlier}
+
+
+def _margin_of(folder: Path) -> float:
+    """Points, or nats where the task's first metric is a cross-entropy."""
+    task = json.loads((folder / "result.json").read_text(encoding="utf-8")).get("task") or [{}]
+    return TASK_NATS if "nats" in task[0].get("metric", "") else TASK_POINTS
+
+
+def _listed(value: Any) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)

@@ -1,0 +1,90 @@
+"""Read a recipe: YAML, changed by flags, with every problem reported at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from retain.errors import InputError
+from retain.recipe.budget_options import parsed_limits
+from retain.recipe.from_run import with_earlier
+from retain.recipe.marks import flag_name
+from retain.recipe.measurement_options import MeasurementOptions
+
+SomeRecipe = TypeVar("SomeRecipe", bound=MeasurementOptions)
+
+
+def load_recipe(recipe: type[SomeRecipe], path: str | None, overrides: dict[str, Any]) -> SomeRecipe:
+    """Read a recipe and change it by the flags given; either may be missing.
+
+    A flag replaces the recipe's value; of `training` and `method` only the fields given, unless the method's name
+    changes, which drops the old method's fields.
+
+    Args:
+        recipe: the class of the recipe.
+        path: of a YAML file.
+        overrides: values by field, as flags give them.
+
+    Raises:
+        InputError: with every problem of the recipe at once.
+    """
+    values = _read_yaml(path) if path else {}
+    rates = values.get("learning_rates")
+    if "methods" in overrides and isinstance(rates, dict):  # the recipe's rates of methods that are not compared now
+        values["learning_rates"] = {name: rate for name, rate in rates.items() if name in overrides["methods"]}
+    for key, value in overrides.items():
+        old = values.get(key)
+        if key == "method":
+            values[key] = _merged_method(old, value)
+        elif isinstance(value, dict) and isinstance(old, dict):
+            values[key] = {**old, **value}
+        else:
+            values[key] = value
+    if "from" in values:
+        values["from_run"] = values.pop("from")
+    if values.get("from_run") and "from_run" in recipe.model_fields:
+        try:
+            values["budget"] = parsed_limits(values.get("budget") or {})
+        except ValueError as error:
+            raise InputError(f"budget: {error}.") from error
+        if "model" in overrides:
+            raise InputError("from: the model is what that run delivered; leave --model out.")
+        values = with_earlier(values)
+    try:
+        return recipe.model_validate(values)
+    except ValidationError as error:
+        raise InputError([_sentence(problem, recipe) for problem in error.errors()]) from error
+
+
+def _merged_method(old: Any, new: Any) -> Any:
+    old = {"name": old} if isinstance(old, str) else old or {}
+    new = {"name": new} if isinstance(new, str) else new
+    if not isinstance(old, dict) or new.get("name", old.get("name")) != old.get("name"):
+        return new
+    return {**old, **new}
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: the recipe cannot be read ({reason}).") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a recipe is a mapping of fields to values, found {type(values).__name__}.")
+    return values
+
+
+def _sentence(problem: Any, recipe: type[MeasurementOptions]) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{place}: missing; give it in the recipe or as {flag_name(recipe, place)}."
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: is no field of a recipe (known: {', '.join(recipe.model_fields)})."
+    if not place:
+        return f"{message}."
+    return f"{place}: {message} (found {problem['input']!r})."

@@ -1,0 +1,34 @@
+"""The recipe of `retain measure`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from retain.recipe.marks import COMMON, Decides, Flag
+from retain.recipe.measurement_options import TunedModelOptions, split_by_commas
+
+
+class MeasureRecipe(TunedModelOptions):
+    """The fields of `retain measure`."""
+
+    lm_eval: Annotated[tuple[str, ...], Decides("items"), Flag("harness", "TASK")] = Field(
+        (), description="Tasks of lm-evaluation-harness (pip install retain[lm-eval]) that both models are given."
+    )
+    lm_eval_path: Annotated[str | None, Decides("data"), Flag("harness", "FOLDER")] = Field(
+        None, description="Folder with task files of your own."
+    )
+    lm_eval_limit: Annotated[int | None, Decides("items"), Flag("harness")] = Field(
+        None, gt=0, description="Items of each of these tasks used at most. [all]"
+    )
+    gate: Annotated[bool, Decides("nothing"), Flag(COMMON)] = Field(
+        default=False,
+        description="End with exit code 0 only if every suite was kept; 3 if something was lost or changed its "
+        "format, 4 if the items are too few to say.",
+    )
+
+    @field_validator("lm_eval", mode="before")
+    @classmethod
+    def _tasks_by_commas(cls, value: Any) -> Any:
+        return split_by_commas(value)

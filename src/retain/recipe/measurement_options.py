@@ -1,0 +1,153 @@
+"""Fields that every verb shares: the models, the data that are measured, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from retain.recipe.marks import COMMON, Decides, Flag
+
+
+class MeasurementOptions(BaseModel):
+    """The base model, the data that are measured, and how. Paths are relative to the working directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Annotated[
+        str, Decides("training", inherited_by=("scale",), of_candidate=True), Flag(COMMON, "MODEL", place=1)
+    ] = Field(description="Base model: a folder or a hub id. The data decide what it is loaded as.")
+    test: Annotated[str | None, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA", place=4)] = Field(
+        None,
+        description="Held-out data of the task: JSONL of {prompt, completion}, {messages}, {text, label} or {image, "
+        "label}, a folder of images (one folder a class), a suite, or a data set id (owner/name[:split]).",
+    )
+    keep: Annotated[tuple[str, ...], Decides("data", inherited_by=("scale",)), Flag(COMMON, "SUITE", place=5)] = Field(
+        (),
+        description="What must stay: retention suites by name (see `retain suites`), suite files (YAML) or data; "
+        "NAME:=SOURCE gives one a name of your own.",
+    )
+    held_out_text: Annotated[
+        tuple[str, ...], Decides("data", inherited_by=("scale",)), Flag(COMMON, "FILE", place=6)
+    ] = Field((), description="Plain text, not the task's, on which drift is measured; several files count as domains.")
+    output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER", place=8)] = Field(
+        description="Folder for everything that is written."
+    )
+
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        Decides("training", inherited_by=("from", "scale"), recorded=True),
+        Flag("model"),
+    ] = Field("auto", description="Type of the base's weights; auto: the checkpoint's.")
+    attention: Annotated[str | None, Decides("training", inherited_by=("from", "scale")), Flag("model", "NAME")] = (
+        Field(
+            None,
+            description="Attention of transformers: sdpa, eager, flash_attention_2, …; on a CPU eager trains short "
+            "sequences in bfloat16 about twice as fast. [transformers' choice]",
+        )
+    )
+    trust_remote_code: Annotated[bool, Decides("training", inherited_by=("from", "scale")), Flag("model")] = Field(
+        default=False, description="Run code that comes with the model."
+    )
+
+    keep_format: Annotated[
+        Literal["plain", "chat"], Decides("measuring", inherited_by=("from", "scale")), Flag("measurement")
+    ] = Field(
+        "plain",
+        description="Prompt questions with choices as plain text, or through the model's chat template. Questions "
+        "answered in writing go through a chat template where there is one, unless their suite says format: plain.",
+    )
+    keep_score: Annotated[
+        Literal["total", "token", "character"],
+        Decides("measuring", inherited_by=("from", "scale")),
+        Flag("measurement"),
+    ] = Field("total", description="Log-likelihood that picks a choice: total, or mean per token or character.")
+    test_items: Annotated[int | None, Decides("items", inherited_by=("scale",)), Flag("measurement")] = Field(
+        None, gt=1, description="Items of the test data used at most. [all]"
+    )
+    keep_items: Annotated[int | None, Decides("items", inherited_by=("from", "scale")), Flag("measurement")] = Field(
+        None, gt=1, description="Items of each retention suite used at most, drawn evenly. [all]"
+    )
+    margin: Annotated[float, Decides("measuring"), Flag("measurement", "POINTS")] = Field(
+        5.0,
+        gt=0,
+        le=100,
+        description="Non-inferiority margin: points (of 100) that a retention suite may lose and still be kept.",
+    )
+    margin_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
+        0.05, gt=0, description="The same for cross-entropy, in nats per token."
+    )
+    judge: Annotated[str | None, Decides("measuring", secret=True), Flag("measurement", "COMMAND")] = Field(
+        None,
+        description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION. "
+        "[the built-in detector]",
+    )
+    store_answers: Annotated[bool, Decides("measuring"), Flag("measurement")] = Field(
+        default=False, description="Store what the models write in safety suites."
+    )
+    drift: Annotated[bool, Decides("measuring"), Flag("measurement")] = Field(
+        default=True, description="Compare weights and hidden states layer by layer."
+    )
+    generate: Annotated[int, Decides("measuring"), Flag("measurement")] = Field(
+        64,
+        ge=0,
+        description="Items of the test data, and of each suite of completions, that both models answer in writing.",
+    )
+    max_new_tokens: Annotated[int, Decides("measuring", inherited_by=("from", "scale")), Flag("measurement")] = Field(
+        48, gt=0, description="Longest written answer, in tokens."
+    )
+    held_out_tokens: Annotated[int, Decides("measuring", inherited_by=("scale",)), Flag("measurement")] = Field(
+        8192, gt=1, description="Tokens of held-out text used at most."
+    )
+    evaluation_batch_size: Annotated[int, Decides("measuring", inherited_by=("scale",)), Flag("measurement")] = Field(
+        32, gt=0, description="Sequences evaluated at once."
+    )
+    max_length: Annotated[int, Decides("training", inherited_by=("from", "scale"), recorded=True), Flag("model")] = (
+        Field(512, gt=1, description="Longest sequence, in tokens; what is cut off is counted and reported.")
+    )
+
+    @field_validator("keep", "held_out_text", mode="before")
+    @classmethod
+    def _one_source_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("model", "output", "tuned", mode="after", check_fields=False)
+    @classmethod
+    def _home(cls, value: str) -> str:
+        return str(Path(value).expanduser()) if value.startswith("~") else value
+
+    @model_validator(mode="after")
+    def _something_to_measure(self) -> Self:
+        if not (self.test or self.keep or self.held_out_text or getattr(self, "lm_eval", ())):
+            raise ValueError("nothing to measure: give at least one of test, keep and held_out_text")
+        if self.generate == 1:
+            raise ValueError("generate: one answer has no interval; give 0 for none, or at least 2")
+        return self
+
+
+class TunedModelOptions(MeasurementOptions):
+    """A model that was tuned already, and what its base needs to be compared with it."""
+
+    tuned: Annotated[str, Decides("data"), Flag(COMMON, "MODEL", place=2)] = Field(
+        description="Tuned model: an adapter that PEFT loads, or a full model; a folder or a hub id."
+    )
+    train: Annotated[str | None, Decides("data"), Flag(COMMON, "DATA", place=3)] = Field(
+        None, description="Labelled data; the base's head is fitted on them where it has none for these classes."
+    )
+    labels: Annotated[tuple[str, ...], Decides("measuring"), Flag("model", "CLASS")] = Field(
+        (), description="Classes in the order of the tuned model's outputs, where no file beside it names them."
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_by_commas(cls, value: Any) -> Any:
+        return split_by_commas(value)
+
+
+def split_by_commas(value: Any) -> Any:
+    """`"a,b"` or `["a,b", "c"]` as a tuple of the names; anything that holds no text is left to the check of types."""
+    given = (value,) if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not all(isinstance(entry, str) for entry in given):
+        return value
+    return tuple(part.strip() for entry in given for part in entry.split(",") if part.strip())

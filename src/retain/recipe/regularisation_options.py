@@ -1,0 +1,60 @@
+"""Fields of the regularisers: what acts against catastrophic forgetting while training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+from retain.recipe.marks import Decides, Flag
+
+
+class RegularisationOptions(BaseModel):
+    """Regularisers of a training. Their text to keep is that of calibrate-keep."""
+
+    kl_weight: Annotated[
+        float | Literal["budget"] | None,
+        Decides("training", when="kl_weight", recorded=True),
+        Flag("regularisation", "X|budget"),
+    ] = Field(
+        None,
+        description="Weight of a KL penalty in the loss: KL(base, tuned) on the text to keep; budget: the weight "
+        "follows the budget's limit of kl. [no penalty]",
+    )
+    replay: Annotated[
+        float | None,
+        Decides("training", when="replay", recorded=True, of_candidate=True),
+        Flag("regularisation", "SHARE"),
+    ] = Field(None, ge=0, lt=1, description="Share of the training rows that are text to keep. [none]")
+    update_limit: Annotated[
+        float | None, Decides("training", when="update_limit", recorded=True), Flag("regularisation")
+    ] = Field(None, gt=0, description="Largest size of the update, to which each step scales it back. [no limit]")
+    update_unit: Annotated[
+        Literal["relative", "f_delta"],
+        Decides("training", when="update_limit", recorded=True),
+        Flag("regularisation"),
+    ] = Field(
+        "relative",
+        description="Unit of update-limit. relative: norm of the update by that of the weights; f_delta: change of the "
+        "layers' outputs on the text to keep, by their inputs.",
+    )
+    kl_monitor: Annotated[bool, Decides("training", when="kl_monitor", recorded=True), Flag("regularisation")] = Field(
+        default=False,
+        description="Measure KL(base, tuned) on some text to keep while training, and return to the best state within "
+        "the budget's limit of kl.",
+    )
+
+    @field_validator("kl_weight", mode="before")
+    @classmethod
+    def _number_or_budget(cls, value: Any) -> Any:
+        try:
+            return value if value is None else float(value)
+        except (TypeError, ValueError):
+            return value
+
+    @property
+    def needs_keep_text(self) -> bool:
+        """Whether a regulariser reads the text to keep."""
+        return bool(
+            self.kl_weight or self.replay or self.kl_monitor or (self.update_limit and self.update_unit == "f_delta")
+        )

@@ -1,0 +1,242 @@
+"""The recipe of `retain tune` and `retain compare`: what to train, on what, how, and what to measure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from retain.recipe.budget_options import KL, BudgetOptions
+from retain.recipe.calibration_options import CalibrationOptions
+from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
+from retain.recipe.measurement_options import MeasurementOptions
+from retain.recipe.regularisation_options import RegularisationOptions
+from retain.records import numbers
+
+LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3} | dict.fromkeys(
+    ("sc-lora", "corda-kpm", "lora-null", "milora", "random-start"), 1e-4
+)
+"""Learning rates to start with, where none is given: VeFA and IA3 scale features one by one and want a larger one; a
+LoRA that starts with both factors away from 0 learns as much as LoRA at about a tenth of its rate."""
+
+OTHER_LEARNING_RATE = 5e-4
+"""The same for all other methods."""
+
+
+def _starting_points() -> str:
+    rates: dict[float, list[str]] = {}
+    for name, rate in [*LEARNING_RATES.items(), ("others", OTHER_LEARNING_RATE)]:
+        rates.setdefault(rate, []).append(name)
+    return "; ".join(f"{numbers.learning_rate(rate)} {', '.join(names)}" for rate, names in rates.items())
+
+
+class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions):
+    """The fields of a training, or of a comparison of trainings."""
+
+    train: Annotated[str, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA", place=3)] = Field(
+        description="Training data, in the form of the test data."
+    )
+
+    method: Annotated[
+        dict[str, Any], Decides("training", of_candidate=True), Flag(COMMON, "NAME", place=2, in_comparison="methods")
+    ] = Field(
+        default_factory=lambda: {"name": "vefa"},
+        description=f"{', '.join(LEARNING_RATES)}, or any PEFT method by its type; its own fields as "
+        "--method.FIELD VALUE.",
+    )
+    beta: Annotated[float | None, Decides("initialisation"), Flag("training", "β")] = Field(
+        None, ge=0, le=1, description="sc-lora: weight of what must stay against what is to be learned. [0.8]"
+    )
+    statistics: Annotated[str | None, Decides("data", recorded=True), Flag("calibration", "FOLDER")] = Field(
+        None, description="Activation second moments that `retain calibrate` wrote, to be used instead of new ones."
+    )
+    rank: Annotated[int | None, Decides("training", of_candidate=True), Flag(COMMON)] = Field(
+        None, gt=0, description="Rank of the adapter, for methods that have one. [8; sc-lora 32]"
+    )
+    learning_rate: Annotated[
+        float | None,
+        Decides("training", of_candidate=True, argument="learning_rate"),
+        Flag(COMMON, in_comparison="learning_rates"),
+    ] = Field(None, gt=0, description=f"Peak learning rate. [{_starting_points()}]")
+    head: Annotated[Literal["probe", "random"], Decides("training", recorded=True), Flag("training")] = Field(
+        "probe",
+        description="A classifier's new head. probe: fitted on the base's features, so that the base can be compared "
+        "with; random: drawn.",
+    )
+    epochs: Annotated[
+        float, Decides("training", of_candidate=True, recorded=True, argument="num_train_epochs"), Flag(COMMON)
+    ] = Field(3.0, gt=0, description="Passes over the training data.")
+    max_steps: Annotated[
+        int | None, Decides("training", of_candidate=True, recorded=True, argument="max_steps"), Flag(COMMON)
+    ] = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
+    batch_size: Annotated[
+        int, Decides("training", recorded=True, argument="per_device_train_batch_size"), Flag(COMMON)
+    ] = Field(8, gt=0, description="Examples in one optimizer step on one device.")
+    seed: Annotated[int, Decides("training", argument="seed"), Flag(COMMON)] = Field(
+        0, ge=0, description="Seed of the initialisation, of shuffling and of dropout."
+    )
+    training: Annotated[dict[str, Any], Decides("training", recorded=True), Flag("training", "FIELDS")] = Field(
+        default_factory=dict, description="Any other field of transformers.TrainingArguments: --training.FIELD VALUE."
+    )
+
+    accelerate: Annotated[
+        bool, Decides("training", when="accelerate", recorded=True, of_candidate=True), Flag("training")
+    ] = Field(
+        default=False,
+        description="Train PEFT's LoRA layers in retain's fused form: less time and memory, the same to rounding.",
+    )
+
+    from_run: Annotated[str | None, Decides("nothing"), Flag(COMMON, "RUN", name="--from")] = Field(
+        None,
+        description="Go on from an earlier run: its result is the base, and what was kept or learned there is kept "
+        "here, within its budget.",
+    )
+
+    methods: Annotated[tuple[str | dict[str, Any], ...], Decides("nothing"), Flag("comparison")] = Field(
+        (), description="Methods to compare; in a recipe also {name, field: value}."
+    )
+    seeds: Annotated[int | tuple[int, ...], Decides("nothing"), Flag("comparison", "N|A,B,…")] = Field(
+        1, description="How many seeds, or which."
+    )
+    learning_rates: Annotated[
+        tuple[float, ...] | dict[str, tuple[float, ...]], Decides("nothing"), Flag("comparison")
+    ] = Field((), description="Learning rates of every method; in a recipe also {method: [rates]}.")
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _method_by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else _numbers(value)
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _numbers_in_training(cls, value: Any) -> Any:
+        return _numbers(value)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        if not isinstance(self.method.get("name"), str):
+            problems.append("method has no name")
+        problems += [f"methods: an entry has no name: {entry}" for entry in self.methods if not _name(entry)]
+        if any(rate <= 0 for rate in self._all_rates()):
+            problems.append("learning_rates: every rate must be above 0")
+        if isinstance(self.learning_rates, dict):
+            compared = {_name(entry) for entry in self.methods}
+            problems += [
+                f"learning_rates: {name!r} is not among methods" for name in self.learning_rates if name not in compared
+            ]
+        if (isinstance(self.seeds, int) and self.seeds < 1) or self.seeds == ():
+            problems.append("seeds: at least one is needed")
+        if self.kl_weight == "budget" and KL not in self.budget:
+            problems.append(
+                f"KL penalty: budget needs a limit of {KL}, as --budget {KL}:0.1; or give the KL penalty's weight"
+            )
+        reserved = reserved_arguments()
+        problems += [f"training.{name}: {reserved[name]}" for name in reserved if name in self.training]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def method_name(self) -> str:
+        """The method's name, in lower case."""
+        return str(self.method["name"]).lower()
+
+    @property
+    def method_fields(self) -> dict[str, Any]:
+        """The method's own fields; the rank stands apart, for methods that have one."""
+        return {key: value for key, value in self.method.items() if key != "name"}
+
+    @property
+    def method_key(self) -> str:
+        """The method with all its fields as one text: equal for runs that differ in rate, seed or replay only."""
+        return json.dumps([self.method, self.rank, self.beta], sort_keys=True, default=str)
+
+    @property
+    def limits_training(self) -> bool:
+        """Whether the budget's limit of KL acts on the training, and not only on what is delivered."""
+        return self.kl_weight == "budget" or (self.kl_monitor and KL in self.budget)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: as given, or the method's starting point."""
+        return self.learning_rate or LEARNING_RATES.get(self.method_name, OTHER_LEARNING_RATE)
+
+    @property
+    def writes_itself(self) -> bool:
+        """Whether the base generates the text to keep."""
+        return super().writes_itself and self.statistics is None
+
+    def recorded_fields(self, *, reads_text: bool) -> set[str]:
+        """The names of the fields that the result states.
+
+        Args:
+            reads_text: whether the run read text to learn or to keep; if not, what concerns it is left out.
+        """
+        marked = decisions(Recipe)
+        return {
+            name
+            for name in fields_where(Recipe, lambda decides: decides.recorded)
+            if (reads_text or marked[name].part == "training") and (not marked[name].when or getattr(self, name))
+        }
+
+    def single(self) -> Recipe:
+        """The one run of `retain tune`, whatever the recipe says of a comparison."""
+        return self.model_copy(update=not_compared())
+
+    def runs(self) -> list[Recipe]:
+        """The single runs that `retain compare` consists of: every method at each of its rates with each seed."""
+        seeds = tuple(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else self.seeds
+        runs = []
+        for entry in self.methods or (self.method,):
+            method = {"name": entry} if isinstance(entry, str) else dict(entry)
+            own = {"rank": method.pop("rank", self.rank), "method": method}
+            chosen = self.learning_rates
+            rates = chosen.get(str(method["name"]), ()) if isinstance(chosen, dict) else chosen
+            runs += [
+                self.model_copy(update={**own, "learning_rate": rate, "seed": seed, **not_compared()})
+                for rate in rates or (self.learning_rate,)
+                for seed in seeds
+            ]
+        return runs
+
+    def _all_rates(self) -> tuple[float, ...]:
+        if isinstance(self.learning_rates, dict):
+            return tuple(rate for rates in self.learning_rates.values() for rate in rates)
+        return self.learning_rates
+
+
+def not_compared() -> dict[str, Any]:
+    """The values that the fields of a comparison have in a single run: their defaults."""
+    compared = flags_where(Recipe, lambda flag: flag.topic == "comparison")
+    return {name: Recipe.model_fields[name].default for name in compared}
+
+
+def reserved_arguments() -> dict[str, str]:
+    """Fields of TrainingArguments that `training` may not hold, each with what to do instead."""
+    own = {decides.argument: f"say {flag_name(Recipe, name)}" for name, decides in decisions(Recipe).items()}
+    own.pop("", None)
+    return own | {
+        "remove_unused_columns": "the data are tokenised already",
+        "eval_strategy": "what was learned is measured after training; follow the training loss meanwhile",
+        "save_strategy": "a checkpoint is taken once a minute",
+        "push_to_hub": "upload the adapter folder yourself; the record would show the token",
+        "hub_token": "upload the adapter folder yourself; the record would show the token",
+    }
+
+
+def _numbers(values: Any) -> Any:
+    """YAML reads 1e-2 as text (it wants 1.0e-2); people mean the number."""
+    if not isinstance(values, dict):
+        return values
+    return {key: float(value) if _looks_like_float(value) else value for key, value in values.items()}
+
+
+def _looks_like_float(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) is not None
+
+
+def _name(entry: str | dict[str, Any]) -> str | None:
+    return entry if isinstance(entry, str) else entry.get("name")

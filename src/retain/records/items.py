@@ -1,0 +1,59 @@
+"""Every item of a run with both models' answers, in `items.jsonl`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from retain.records.base import Record
+from retain.records.files import write_text
+from retain.records.upgrade import upgraded_item
+
+
+class Side(Record):
+    """One model's answer to one item (null where the metric reads no answer) and its scores by metric."""
+
+    answer: str | None = None
+    scores: dict[str, float] = Field(default_factory=dict)
+
+
+class Item(Record):
+    """One question with what both models said to it. `part` tells which table of the result it belongs to.
+
+    Items of one `group` belong together (one article, one image): the group is the independent unit. `condition`
+    names the domain, domain or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
+    """
+
+    part: Literal["task", "keep", "held-out"]
+    suite: str
+    index: int
+    group: str | None = None
+    condition: str | None = None
+    withheld: bool = False
+    question: str
+    expected: str | None = None
+    base: Side
+    tuned: Side
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_schema(cls, fields: object) -> object:
+        return upgraded_item(fields) if isinstance(fields, dict) else fields
+
+
+def write_items(items: Iterable[Item], path: Path) -> str:
+    """Write `items.jsonl`, atomically, one item a line; return the SHA-256 of the file."""
+    text = "".join(item.model_dump_json() + "\n" for item in items)
+    write_text(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_items(path: Path) -> Iterator[Item]:
+    """Read an `items.jsonl` line by line."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Item.model_validate_json(line)

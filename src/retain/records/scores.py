@@ -1,0 +1,114 @@
+"""Scores of a record: what was learned, what was kept, scores by condition, under shift, and their calibration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from retain.records.base import Interval, Record
+from retain.records.metrics_table import MetricField
+
+Status = Literal["measured", "too few items", "base at chance"]
+
+
+class TaskScore(Record):
+    """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base."""
+
+    name: str
+    metric: MetricField
+    n: int
+    base: float
+    tuned: float
+    interval: Interval
+
+    @property
+    def gain(self) -> float:
+        """The improvement, positive when the tuned model is better, in the metric's own unit."""
+        return self.tuned - self.base if self.metric.higher_is_better else self.base - self.tuned
+
+
+class KeepScore(Record):
+    """One retention suite, paired by item.
+
+    `lost` = P(base right, tuned wrong), `gained` = P(base wrong, tuned right), `p_value` the exact two-sided McNemar
+    test of lost against gained; `interval` that of tuned − base; `retention` = (tuned − chance)/(base − chance).
+    `lost`, `gained` and `p_value` are null for a metric that is not right-or-wrong. Where `status` is "too few items"
+    no score is given; where it is "base at chance" the suite cannot show loss and retention is undefined.
+    `detectable_loss` is the smallest net loss that the exact test could call significant on n items.
+    """
+
+    name: str
+    metric: MetricField
+    n: int
+    chance: float
+    status: Status
+    base: float | None = None
+    tuned: float | None = None
+    lost: float | None = None
+    gained: float | None = None
+    p_value: float | None = None
+    interval: Interval | None = None
+    retention: float | None = None
+    retention_interval: Interval | None = None
+    detectable_loss: float | None = None
+    units: int | None = None
+    note: str = ""
+
+
+class Breakdown(Record):
+    """One metric of one suite on the part of its items that share a condition: a domain, a corruption, a domain."""
+
+    suite: str
+    metric: MetricField
+    condition: str
+    n: int
+    base: float
+    tuned: float
+    interval: Interval | None = None
+
+
+class Shift(Record):
+    """What tuning cost on one suite of inputs that differ from the usual ones: corrupted images, another style.
+
+    "corruption error": `base` and `tuned` are the shares wrong over all corruptions, `value` the mean over kinds of
+    errors after / errors before (mCE vs base, 1 for no change), `by_kind` each kind's, null where the base makes no
+    error. "style gap": `base` and `tuned` are accuracy on the task `against` minus accuracy on `suite`, `value` is
+    tuned − base, above 0 where the gap widened. `interval` is that of `value`; null where too little changed for one.
+    """
+
+    suite: str
+    measure: Literal["corruption error", "style gap"]
+    against: str = ""
+    n: int
+    units: int
+    base: float
+    tuned: float
+    value: float | None
+    interval: Interval | None = None
+    by_kind: dict[str, float | None] = Field(default_factory=dict)
+    note: str = ""
+
+
+class ReliabilityBin(Record):
+    """Items of like confidence: mean confidence, share right, number."""
+
+    confidence: float
+    accuracy: float
+    n: int
+
+
+class Calibration(Record):
+    """How well one side's probabilities fit its hits on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats).
+
+    `ece_interval` is in older records.
+    """
+
+    suite: str
+    side: Literal["base", "tuned"]
+    n: int
+    ece: float
+    ece_interval: Interval | None = None
+    brier: float
+    nll: float
+    bins: tuple[ReliabilityBin, ...] = ()

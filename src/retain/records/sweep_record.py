@@ -1,0 +1,105 @@
+"""What a sweep found, as plain values: its candidates, what each gained and moved, and which was chosen."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Point(_Record):
+    """One candidate at one interpolation coefficient.
+
+    Attributes:
+        alpha: the part of the update that acts; 1 is all of it.
+        loss: nats per scored token (or per item of a classifier) on the training rows held out.
+        gain: the base's loss less this.
+        gain_error: its standard error over those rows.
+        kl: KL(base ‖ tuned) in nats per token (or per item) on the text to keep.
+        accuracy: share of held-out rows that a classifier gets right; None for a language model.
+    """
+
+    alpha: float
+    loss: float
+    gain: float
+    gain_error: float
+    kl: float
+    accuracy: float | None = None
+
+
+class Candidate(_Record):
+    """One candidate: what was tried, what was found, or why nothing was.
+
+    Attributes:
+        method: its name.
+        fields: the method's own fields, as the recipe says them.
+        rank: of the adapter; None for the method's own.
+        learning_rate: after a short warm-up constant.
+        replay: share of replayed rows.
+        points: what was measured; empty where it failed.
+        step_seconds: median wall time of an optimizer step.
+        trainable: number of trained parameters.
+        failed: why there are no points.
+    """
+
+    method: str
+    fields: dict[str, Any] = {}
+    rank: int | None = None
+    learning_rate: float
+    replay: float = 0.0
+    points: tuple[Point, ...] = ()
+    step_seconds: float = 0.0
+    trainable: int = 0
+    failed: str | None = None
+
+
+class Recommendation(_Record):
+    """The candidate and the setting to start with.
+
+    Attributes:
+        candidate: its place among the candidates.
+        alpha: the setting.
+        within: whether its KL is within the limit; if not, none was, and this one moved least.
+    """
+
+    candidate: int
+    alpha: float
+    within: bool
+
+
+class SweepRecord(_Record):
+    """A whole sweep: `advice.json`."""
+
+    retain_advice: Literal[1] = 1
+    model: str
+    unit: Literal["nats per token", "nats per item"]
+    base_loss: float
+    base_accuracy: float | None = None
+    held_items: int
+    train_items: int
+    sweep_steps: int
+    seed: int
+    probes: int
+    probe_tokens: int | None = None
+    limit: float
+    limit_stated: bool
+    candidates: tuple[Candidate, ...]
+    chosen: Recommendation
+    untried: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    whole_steps: int
+    whole_seconds: float
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate that was chosen."""
+        return self.candidates[self.chosen.candidate]
+
+    @property
+    def best_point(self) -> Point:
+        """What it showed at the setting that was chosen."""
+        return next(point for point in self.best.points if point.alpha == self.chosen.alpha)

@@ -1,0 +1,64 @@
+"""Verdicts of a record: each suite's, the run's, and the A/A check."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from retain.records.base import Record
+from retain.records.metrics_table import MetricField
+
+Verdict = Literal["kept", "lost", "changed format", "too few items to say"]
+Learned = Literal["yes", "worse", "not shown", "not measured"]
+
+
+class SuiteVerdict(Record):
+    """What may be said of one retention suite, by which metric, and why.
+
+    `p_adjusted` is Holm's over all tests for loss in the report; `margin` the largest loss that still counts as
+    kept, in the unit of `decided_by`; `items_needed` how many items in all would settle a suite that is undecided;
+    `has_power` whether even a chance-level model would be found out on it; `base_guesses` whether the base itself is no
+    better than one, so that there was nothing to lose.
+    """
+
+    suite: str
+    verdict: Verdict
+    reason: str
+    decided_by: MetricField
+    n: int
+    units: int
+    margin: float
+    has_power: bool
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    items_needed: int | None = None
+    base_guesses: bool = False
+
+
+class AACheck(Record):
+    """The base put to itself: asked again on the very side that is compared with the tuned model.
+
+    `items` were asked twice, of which `changed` got another score; `kl_max_nats` is the largest KL of any reference
+    window. Anything but 0 beyond rounding would mean that the two sides were not asked alike.
+    """
+
+    items: int
+    changed: int
+    score_difference_max: float
+    kl_max_nats: float | None = None
+    passed: bool
+    note: str = ""
+
+
+class Judgement(Record):
+    """The verdict on the whole run; made from the items alone, so that it can be made again without the models.
+
+    `alpha` bounds the probability that a model which lost nothing is called "lost" or "changed format" anywhere in the
+    report (Holm over all its tests).
+    """
+
+    overall: Verdict
+    reason: str
+    learned: Learned
+    suites: tuple[SuiteVerdict, ...] = ()
+    alpha: float = 0.05
+    aa_check: AACheck | None = None

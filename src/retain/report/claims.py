@@ -1,0 +1,243 @@
+"""Claims about a run in plain words, each with its figure, its interval and its number of items.
+
+An interval that includes zero is "no change shown", never a proof that nothing was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from retain.compare.pick import model_name
+from retain.records import numbers
+from retain.records.base import Interval
+from retain.records.drift_record import Drift
+from retain.records.metric import Metric
+from retain.records.numbers import listing
+from retain.records.result import Result
+from retain.records.scores import KeepScore, TaskScore
+
+Reading = Literal["better", "worse", "no change shown", "borderline", "too few items", "base at chance", "drift"]
+
+SIGNIFICANT = 0.05
+
+SYMBOLS: dict[str, str] = {
+    "better": "▲",
+    "worse": "▼",
+    "no change shown": "=",
+    "borderline": "?",
+    "too few items": "·",
+    "base at chance": "·",
+    "drift": "~",
+}
+
+
+_UNKNOWN_LOSS = {
+    False: "No retention suite was measured, so nothing is known about what it lost.",
+    True: "So nothing is known about what it lost.",
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence or two, with what they amount to."""
+
+    reading: Reading
+    text: str
+
+
+def read_change(interval: Interval | None, *, higher_is_better: bool, p: float | None = None) -> Reading:
+    """The reading of a change: shown by the interval, and not contradicted by the exact test where there is one."""
+    if interval is None:
+        return "no change shown"
+    low, high = interval
+    shown = low > 0 or high < 0
+    if p is not None and (p < SIGNIFICANT) != shown:
+        return "borderline"
+    if not shown:
+        return "no change shown"
+    return "better" if (low > 0) == higher_is_better else "worse"
+
+
+def read_task(score: TaskScore) -> Reading:
+    """The reading of a task score."""
+    return read_change(score.interval, higher_is_better=score.metric.higher_is_better)
+
+
+def read_keep(score: KeepScore) -> Reading:
+    """The reading of a score on a retention suite."""
+    if score.status != "measured":
+        return score.status
+    return read_change(score.interval, higher_is_better=score.metric.higher_is_better, p=score.p_value)
+
+
+def headline(result: Result) -> str:
+    """The run in one line: what it learned, what it lost, what cannot be said."""
+    learned = _by_reading(list(zip(map(read_task, result.task), short_names(result.task), strict=True)))
+    kept = _by_reading(list(zip(map(read_keep, result.keep), short_names(result.keep), strict=True)))
+    parts = [
+        _phrase("It learned {}.", learned, "better"),
+        _phrase("No change shown in {}.", learned, "no change shown"),
+        _phrase("It got worse at {}.", learned, "worse"),
+        "" if result.task else "No task was measured.",
+        _phrase("It lost on {}.", kept, "worse"),
+        _phrase("It gained on {}.", kept, "better"),
+        _phrase("No change shown on {}.", kept, "no change shown"),
+        _phrase("Borderline on {}.", kept, "borderline"),
+        _phrase("Too few items to judge: {}.", kept, "too few items"),
+        _phrase("The base is at chance, so no loss can show, on {}.", kept, "base at chance"),
+        "" if kept.keys() - {"too few items", "base at chance"} else _UNKNOWN_LOSS[bool(result.keep)],
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def short_names(scores: Sequence[TaskScore | KeepScore]) -> list[str]:
+    """The scores' names, each with its metric where one name has several."""
+    names = [score.name for score in scores]
+    return [f"{score.name} ({score.metric.title})" if names.count(score.name) > 1 else score.name for score in scores]
+
+
+def _by_reading(found: Sequence[tuple[Reading, str]]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for reading, name in found:
+        if name not in names.setdefault(reading, []):
+            names[reading].append(name)
+    return names
+
+
+def _phrase(pattern: str, names: dict[str, list[str]], reading: str) -> str:
+    return pattern.format(listing(names[reading])) if reading in names else ""
+
+
+def subtitle(result: Result) -> str:
+    """A run's identity in a line: method, learning rate, seed, model."""
+    parts = [result.method.name]
+    if result.learning_rate is not None:
+        parts.append(f"learning rate {numbers.learning_rate(result.learning_rate)}")
+    if result.seed is not None:
+        parts.append(f"seed {result.seed}")
+    return f"{', '.join(parts)}, on {model_name(result.model)}"
+
+
+def claims(result: Result) -> list[Claim]:
+    """Everything that the run shows, in sentences."""
+    found = [_task_claim(score) for score in result.task] + [_keep_claim(score) for score in result.keep]
+    return found + drift_claims(result.drift)
+
+
+def _moved(base: float, tuned: float, interval: Interval | None, metric: Metric) -> str:
+    unit = metric.unit
+    change = numbers.change(tuned - base, interval, unit)
+    towards = f"{numbers.plain(base, unit)} → {numbers.plain(tuned, unit)}"
+    return f"{metric.title} {towards}, a change of {change} {unit.name}".rstrip()
+
+
+def _task_claim(score: TaskScore) -> Claim:
+    reading = read_task(score)
+    opening = {"better": "It learned the task", "worse": "It got worse at the task"}.get(reading, "No change shown on")
+    direction = "" if score.metric.higher_is_better else " (lower is better)"
+    moved = _moved(score.base, score.tuned, score.interval, score.metric)
+    return Claim(reading, f"{opening} {score.name}: {moved}{direction}, n = {numbers.count(score.n)}.")
+
+
+def _keep_claim(score: KeepScore) -> Claim:
+    reading = read_keep(score)
+    note = f" {score.note}" if score.note else ""
+    n = f"n = {numbers.count(score.n)}"
+    if reading == "too few items":
+        return Claim(reading, f"{score.name} has too few items ({n}) and is not scored.{note}")
+    unit = score.metric.unit
+    if score.base is None or score.tuned is None:
+        return Claim(reading, f"{score.name} was not scored ({n}).{note}")
+    moved = _moved(score.base, score.tuned, score.interval, score.metric)
+    if reading == "base at chance":
+        chance = numbers.plain(score.chance, unit)
+        text = f"On {score.name} the base is no better than chance ({chance}): {moved}, {n}."
+        return Claim(reading, text + (note or " So this suite cannot show a loss."))
+    opening = {
+        "worse": "It lost on",
+        "better": "It gained on",
+        "borderline": "Borderline on",
+        "no change shown": "No change shown on",
+    }[reading]
+    sentences = [f"{opening} {score.name}: {moved}, {n}.", _paired(score), _limits(score, reading)]
+    return Claim(reading, " ".join(part for part in sentences if part) + note)
+
+
+def _paired(score: KeepScore) -> str:
+    parts = []
+    if score.lost is not None and score.gained is not None:
+        test = f" (exact McNemar test of lost against gained: p = {numbers.p_value(score.p_value)})"
+        test = test if score.p_value is not None else ""
+        lost, gained = numbers.percent(score.lost), numbers.percent(score.gained)
+        parts.append(f"{lost} of the items were lost and {gained} gained{test}.")
+    if score.retention is not None:
+        parts.append(f"Retention above chance: {numbers.percent(score.retention, score.retention_interval)}.")
+    return " ".join(parts)
+
+
+def _limits(score: KeepScore, reading: Reading) -> str:
+    unit = score.metric.unit
+    if reading == "borderline":
+        return "The interval and the exact test disagree, so this counts neither as a loss nor as none."
+    if reading != "no change shown":
+        return ""
+    sentences = []
+    if score.interval is not None:
+        worst = score.interval[0] if score.metric.higher_is_better else -score.interval[1]
+        if worst < 0:
+            least = f"{numbers.plain(-worst, unit)} {unit.name}".rstrip()
+            sentences.append(f"That does not prove that nothing was lost: a loss of {least} lies within the interval.")
+    if score.detectable_loss is not None:
+        least = f"{numbers.plain(score.detectable_loss, unit)} {unit.name}".rstrip()
+        sentences.append(f"The smallest net loss that the test could show on this many items is {least}.")
+    return " ".join(sentences)
+
+
+def drift_claims(drift: Drift) -> list[Claim]:
+    """The distance that the model moved, in sentences."""
+    nats = numbers.NATS
+    n = f"on {numbers.count(drift.tokens)} tokens of held-out text"
+    found = []
+    if drift.kl_nats_per_token is None:
+        found.append(Claim("drift", "Drift on held-out text was not measured."))
+    else:
+        kl = numbers.level(drift.kl_nats_per_token, drift.kl_interval, nats)
+        churn = (
+            f"; its most likely next token differs at {numbers.percent(drift.churn, drift.churn_interval)} of positions"
+            if drift.churn is not None
+            else ""
+        )
+        text = f"Its predictions moved by {kl} nats per token from the base's {n} (KL divergence){churn}."
+        found.append(Claim("drift", text))
+    if drift.ce_drift_nats_per_token is not None:
+        reading = read_change(drift.ce_drift_interval, higher_is_better=False)
+        opening = {"worse": "It predicts general text worse", "better": "It predicts general text better"}
+        moved = numbers.change(drift.ce_drift_nats_per_token, drift.ce_drift_interval, nats)
+        told = opening.get(reading, "No change shown in how well it predicts general text")
+        found.append(Claim(reading, f"{told}: cross-entropy changed by {moved} nats per token, {n}."))
+    return found
+
+
+def unlike_conditions(result: Result) -> list[str]:
+    """The fields in which the two sides were not asked alike; none where nothing is recorded."""
+    if result.conditions is None or len(result.conditions) < 2:
+        return []
+    base, tuned = (result.conditions[side].model_dump() for side in ("base", "tuned"))
+    return [field.replace("_", " ") for field in base if base[field] != tuned[field]]
+
+
+def cautions(result: Result) -> list[str]:
+    """Cautions to read before the figures."""
+    tests = sum(score.status == "measured" for score in result.keep)
+    found = []
+    if tests > 1 and result.judgement is None:
+        found.append(f"{tests} keep figures are each tested at the 5% level; no correction is made for their number.")
+    elif tests > 1:
+        found.append("The verdicts are corrected for the number of tests; the readings of single figures are not.")
+    if unlike_conditions(result):
+        found.append(f"The two sides were not asked alike: {listing(unlike_conditions(result))} differ.")
+    if result.seed is not None:
+        found.append("One run with one seed: the intervals cover the choice of items, not the luck of training.")
+    return found

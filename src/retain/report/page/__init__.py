@@ -1,0 +1,1 @@
+"""Whole documents: the HTML page, Markdown, the model card."""

@@ -1,0 +1,1 @@
+"""Plots, one subject a file."""

@@ -1,0 +1,72 @@
+"""The training curve: the loss and the learning rate over the steps, and how far the model moved meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from retain.records import numbers
+from retain.records.result import CurvePoint, Result
+from retain.report.plots.style import COLOURS, FAINT, INK, Panel
+
+POINTS_WITH_MARKERS = 60
+WIDTH, HEIGHT = 4.8, 3.0
+
+
+def curve_panels(result: Result) -> list[Panel]:
+    """The loss over the steps, and the KL where it was watched; none where no curve was recorded."""
+    return [_loss_panel(result.curve), *_kl_panels(result.curve)] if result.curve else []
+
+
+def _loss_panel(curve: Sequence[CurvePoint]) -> Panel:
+    """The loss over the steps, the learning rate faint behind it."""
+
+    def draw(axes: Axes) -> None:
+        steps = [point.step for point in curve]
+        rate = axes.twinx()
+        rate.fill_between(steps, [point.learning_rate for point in curve], color=FAINT, alpha=0.18, linewidth=0)
+        most = max(point.learning_rate for point in curve)
+        rate.set_ylim(0, 1.05 * most or 1.0)
+        rate.set_yticks([0, most] if most else [0], ["0", numbers.learning_rate(most)] if most else ["0"], fontsize=8)
+        rate.set_ylabel("learning rate (grey)", fontsize=9, color=INK)
+        rate.spines["right"].set_visible(False)
+        rate.tick_params(length=0)
+        losses = [point.loss for point in curve]
+        axes.plot(steps, losses, color=COLOURS[0], linewidth=1.6, marker=_marker(len(steps)), markersize=3.5)
+        axes.set_zorder(rate.get_zorder() + 1)
+        axes.patch.set_visible(False)
+        axes.set_title("Training loss")
+        axes.set_ylabel("loss, nats per token", fontsize=9)
+        _over_steps(axes)
+
+    return Panel("Mean training loss since the point before; grey: the learning rate.", WIDTH, HEIGHT, draw)
+
+
+def _kl_panels(curve: Sequence[CurvePoint]) -> list[Panel]:
+    """The KL from the base on text to keep over training; none where it was not monitored."""
+    watched = [(point.step, point.kl_nats_per_token) for point in curve if point.kl_nats_per_token is not None]
+    if not watched:
+        return []
+
+    def draw(axes: Axes) -> None:
+        steps, moved = [step for step, _ in watched], [kl for _, kl in watched]
+        axes.plot(steps, moved, color=COLOURS[1], linewidth=1.6, marker=_marker(len(steps)), markersize=3.5)
+        axes.set_title("Moved while training")
+        axes.set_ylabel("KL, nats per token", fontsize=9)
+        axes.set_ylim(bottom=0)
+        _over_steps(axes)
+
+    return [Panel("KL from the base on text to keep, while training.", WIDTH, HEIGHT, draw)]
+
+
+def _marker(points: int) -> str | None:
+    return "o" if points <= POINTS_WITH_MARKERS else None
+
+
+def _over_steps(axes: Axes) -> None:
+    axes.set_xlabel("step", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.tick_params(labelsize=8)
+    axes.grid(visible=True)

@@ -1,0 +1,1 @@
+"""Tables as plain text cells, for the terminal, Markdown and the page alike."""

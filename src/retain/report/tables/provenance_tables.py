@@ -1,0 +1,99 @@
+"""Tables behind the figures: conditions of both sides, suites, cost, provenance."""
+
+from __future__ import annotations
+
+from retain.records import numbers
+from retain.records.numbers import listing
+from retain.records.result import Result
+from retain.report.claims import unlike_conditions
+from retain.report.tables.scores_table import Table
+
+
+def conditions_table(result: Result) -> Table | None:
+    """The conditions of both sides, field by field; null where they are not recorded."""
+    if not result.conditions:
+        return None
+    sides = {name: found.model_dump() for name, found in result.conditions.items()}
+    fields = next(iter(sides.values()))
+    unlike = unlike_conditions(result)
+    rows = tuple(
+        (
+            field.replace("_", " ").capitalize(),
+            *(str(sides[side][field]) if side in sides else numbers.MISSING for side in ("base", "tuned")),
+            "no" if field.replace("_", " ") in unlike else "yes",
+        )
+        for field in fields
+    )
+    if len(sides) < 2:
+        caption = "How one side was asked; of the other nothing is recorded"
+    else:
+        caption = f"Asked alike: {f'no, {listing(unlike)} differ' if unlike else 'yes'}"
+    note = "Reader: tokenizer or image processor. Questions: everything that was put to the model, token by token."
+    return Table(caption, ("Condition", "Base", "Tuned", "Alike"), rows, note)
+
+
+def suites_table(result: Result) -> Table | None:
+    """Each suite and its source; null where it is not recorded."""
+    if not result.suites:
+        return None
+    rows = tuple(
+        (
+            facts.name,
+            facts.title or numbers.MISSING,
+            facts.part,
+            facts.task_type,
+            str(facts.version),
+            facts.source or numbers.MISSING,
+            facts.licence or numbers.MISSING,
+        )
+        for facts in result.suites
+    )
+    errors = [f"{facts.name}: {facts.detector_error}" for facts in result.suites if facts.detector_error]
+    note = f"Error of the refusal detector. {' '.join(errors)}" if errors else ""
+    return Table("Suites", ("Suite", "What it is", "Part", "Kind", "Version", "Source", "Licence"), rows, note)
+
+
+def size_table(result: Result) -> Table:
+    """Sizes, times and memory."""
+    sizes, cost = result.parameters, result.cost
+    share = (
+        f" of {numbers.parameters(sizes.total)} ({numbers.three_digits(100 * sizes.trainable / (sizes.total or 1))}%)"
+    )
+    rows = [
+        ("Trained parameters", numbers.parameters(sizes.trainable) + (share if sizes.total else "")),
+        ("Change on disk", numbers.bytes_size(sizes.adapter_bytes)),
+    ]
+    if cost.train_seconds > 0:
+        step = numbers.seconds(cost.step_seconds_median)
+        rows += [
+            ("Training time", f"{numbers.seconds(cost.train_seconds)}, {numbers.count(cost.steps)} steps of {step}"),
+            *([("Tokens read in training", numbers.count(cost.tokens))] if cost.tokens else []),
+            ("Memory at most", numbers.bytes_size(cost.peak_rss_bytes)),
+        ]
+        if cost.final_train_loss is not None:
+            rows.append(("Training loss at the end", numbers.plain(cost.final_train_loss, numbers.NATS)))
+    else:
+        rows.append(("Training time", "not trained in this run"))
+    if cost.measure_seconds > 0:
+        rows.append(("Measuring time", numbers.seconds(cost.measure_seconds)))
+    return Table("What it took", ("Measure", "Value"), tuple(rows))
+
+
+def provenance_table(result: Result) -> Table:
+    """The versions, data and command that made the figures."""
+    provenance = result.provenance
+    rows = [
+        ("Command", provenance.command),
+        ("Made", provenance.created),
+        ("Base model", result.model),
+        ("Model hash", provenance.model_hash),
+        ("Method", result.method.name),
+        *((f"Method: {field}", str(value)) for field, value in sorted(result.method.config.items())),
+        ("Learning rate", numbers.learning_rate(result.learning_rate)),
+        ("Seed", numbers.MISSING if result.seed is None else str(result.seed)),
+        *((f"Training: {field}", str(value)) for field, value in sorted(result.training.items())),
+        *((f"Data: {name}", value) for name, value in sorted(provenance.data_hashes.items())),
+        *((f"Version: {name}", value) for name, value in sorted(provenance.versions.items())),
+        *(("Note", note) for note in provenance.notes),
+    ]
+    return Table("Command, settings, data and versions", ("What", "Value"), tuple(rows))

@@ -1,0 +1,1 @@
+"""Statistics of paired measurements: exact tests, intervals, bounds, power. Pure functions of numbers."""

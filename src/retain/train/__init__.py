@@ -1,0 +1,1 @@
+"""Training: the loop on transformers' Trainer, its callbacks, and regularisers against forgetting."""

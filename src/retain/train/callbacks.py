@@ -1,0 +1,135 @@
+"""Callbacks of the training loop: step times, progress, a stop at numbers that are not finite, timed checkpoints."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from retain.errors import TrainingError
+from retain.events import Events, Task
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers is untyped here
+    """Measures the wall time of each optimizer step in seconds, waiting for its batch included, checkpoints left out.
+
+    The times travel with the checkpoints.
+    """
+
+    def __init__(self, seconds: list[float] | None = None) -> None:
+        self.seconds = list(seconds or [])
+        self._began = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """The times, in the form that transformers restores callbacks from."""
+        return {"args": {"seconds": self.seconds}, "attributes": {}}
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Note the time of the step; the next begins with waiting for its batch."""
+        now = time.perf_counter()
+        self.seconds.append(now - self._began)
+        self._began = now
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """Start the clock anew: a checkpoint is no part of a step."""
+        self._began = time.perf_counter()
+
+    @property
+    def median(self) -> float:
+        """Median step time in seconds; 0 before the first step."""
+        return statistics.median(self.seconds) if self.seconds else 0.0
+
+
+class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Requests a checkpoint whenever the last one is older than `SECONDS_BETWEEN_CHECKPOINTS`."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = SECONDS_BETWEEN_CHECKPOINTS if seconds is None else seconds
+        self._last = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Set `should_save` when it is time."""
+        if time.monotonic() - self._last >= self.seconds and state.global_step < state.max_steps:
+            control.should_save = True
+        return control
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """Count from the end of the save, so that one that takes long does not follow itself."""
+        self._last = time.monotonic()
+
+
+class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Ends training with a clear error at the first logged loss or gradient norm that is not finite.
+
+    An infinite gradient norm in float16 is no error: the scaler skips that step.
+    """
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Check each logged loss and gradient norm.
+
+        Raises:
+            TrainingError: one is NaN or infinite.
+        """
+        for name in ("loss", "grad_norm"):
+            value = (logs or {}).get(name)
+            skipped = name == "grad_norm" and args.fp16
+            if value is not None and not math.isfinite(float(value)) and not skipped:
+                raise TrainingError(
+                    f"the {name.replace('_', ' ')} became {value} at step {state.global_step} of {state.max_steps} "
+                    f"with learning rate {args.learning_rate:g}: try a smaller learning rate, "
+                    "--training.warmup_steps 10, or float32 (--dtype float32, no --training.fp16)."
+                )
+
+
+class ReportProgress(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Reports the steps that are done and the latest loss.
+
+    Args:
+        events: receives the progress.
+        label: name of the task; the loss is added to it.
+    """
+
+    def __init__(self, events: Events, label: str) -> None:
+        self._events = events
+        self._label = label
+        self._task: Task | None = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Begin the task at the step that training begins or goes on at."""
+        self._task = self._events.task(self._label, total=state.max_steps, done=state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Report the step."""
+        if self._task is not None:
+            self._task.update(done=state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Report the loss."""
+        if self._task is not None and logs and "loss" in logs:
+            self._task.update(name=f"{self._label} · loss {float(logs['loss']):.3f}")

@@ -1,0 +1,247 @@
+"""The training loop on transformers' Trainer: it resumes, stops when the loss is not finite, and measures its cost."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from retain.data.preprocess import Preprocessor
+from retain.data.tokens import IGNORED, Encoded, pad
+from retain.errors import InputError, TrainingError
+from retain.events import Events
+from retain.recipe import Recipe
+from retain.records.result import Cost, CurvePoint
+from retain.train.callbacks import ReportProgress, StepClock, StopWhenNotFinite, TimedCheckpoint
+from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
+
+
+@dataclass(frozen=True)
+class PadCollator:
+    """Pads encoded examples on the right and masks the padding, in attention and in the loss."""
+
+    pad_id: int
+
+    def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return `input_ids`, `attention_mask` and `labels`, each int64 (B, T)."""
+        ids = [row["input_ids"] for row in batch]
+        return {
+            "input_ids": torch.tensor(pad(ids, self.pad_id)),
+            "attention_mask": torch.tensor(pad([[1] * len(row) for row in ids], 0)),
+            "labels": torch.tensor(pad([row["labels"] for row in batch], IGNORED)),
+        }
+
+
+def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = False) -> TrainingArguments:
+    """The Trainer's settings for a recipe.
+
+    Tokens are not counted in images, where transformers would count pixels.
+
+    Raises:
+        InputError: a field under `training` is unknown or refused by transformers.
+    """
+    settings: dict[str, Any] = {
+        "logging_steps": 5,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # TimedCheckpoint requests them instead, by the clock
+        "save_total_limit": 1,
+        "weight_decay": 0.0,
+        "disable_tqdm": True,
+        "use_cpu": not torch.accelerator.is_available(),  # without it transformers refuses bf16 where there is no GPU
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "include_num_input_tokens_seen": "no" if pictures else "non_padding",
+        "report_to": "none",
+        "restore_callback_states_from_checkpoint": True,  # for StepClock
+        **recipe.training,
+    }
+    try:
+        return TrainingArguments(
+            output_dir=str(directory / "checkpoints"),
+            learning_rate=recipe.rate,
+            num_train_epochs=recipe.epochs,
+            max_steps=recipe.max_steps or -1,
+            per_device_train_batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            remove_unused_columns=False,
+            **settings,
+        )
+    except (TypeError, ValueError, ImportError) as error:
+        raise InputError(f"training: transformers refuses these settings: {error}") from error
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows that transformers' Trainer can index, and the collator that makes batches of them.
+
+    Attributes:
+        rows: encoded sequences, or labelled items.
+        collator: makes the model's inputs and `labels` of some rows.
+        cut: how many rows are longer than the model's inputs may be.
+    """
+
+    rows: Sequence[Any]
+    collator: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+    cut: int = 0
+
+    @classmethod
+    def of_text(cls, rows: Sequence[Encoded], pad_id: int) -> TrainingSet:
+        """Encoded sequences, of which only the `labels` are learned."""
+        encoded = [{"input_ids": list(row.ids), "labels": row.labels} for row in rows]
+        return cls(encoded, PadCollator(pad_id), sum(row.truncated for row in rows))
+
+    @classmethod
+    def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> TrainingSet:
+        """Labelled texts or images; images are read anew for each batch."""
+        collator = LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)})
+        return cls(list(items), collator, preprocessor.truncated(items))
+
+    @property
+    def is_preprocessed_by_batch(self) -> bool:
+        """Whether the collator tokenises or decodes; encoded sequences it only pads."""
+        return isinstance(self.collator, LabelCollator)
+
+    @property
+    def of_images(self) -> bool:
+        """Whether the rows are images, which have no tokens."""
+        return isinstance(self.collator, LabelCollator) and not self.collator.preprocessor.reads_text
+
+
+@dataclass(frozen=True)
+class LabelCollator:
+    """Makes batches of labelled texts or images."""
+
+    preprocessor: Preprocessor
+    index: dict[str, int]
+
+    def __call__(self, batch: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """Return the model's inputs and `labels`, int64 (B,)."""
+        return {**self.preprocessor.batch(batch), "labels": torch.tensor([self.index[item.label] for item in batch])}
+
+
+def train(
+    model: torch.nn.Module,
+    training_set: TrainingSet,
+    recipe: Recipe,
+    directory: Path,
+    events: Events,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> tuple[Cost, tuple[CurvePoint, ...]]:
+    """Train the model in place; go on from a checkpoint under `directory` if there is one.
+
+    Args:
+        model: adapted or whole; on return it is in eval mode.
+        training_set: what it learns.
+        recipe: names method, learning rate, steps and batch size.
+        directory: the run's folder; checkpoints lie in `checkpoints` under it.
+        events: receives the progress.
+        callbacks: regularisers; what they log as `retain_…` is in the curve.
+
+    Returns:
+        The cost, and the loss over the steps.
+
+    Raises:
+        InputError: the training settings are refused.
+        TrainingError: the loss or the gradient stopped being finite.
+    """
+    arguments = training_arguments(recipe, directory, pictures=training_set.of_images)
+    _reset_peak()
+    try:
+        trainer = PrefetchingTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=training_set.rows,
+            data_collator=training_set.collator,
+            threads=prefetching_threads(recipe.training, pictures=training_set.of_images)
+            if training_set.is_preprocessed_by_batch
+            else 0,
+            callbacks=[
+                *callbacks,
+                StepClock(),
+                StopWhenNotFinite(),
+                TimedCheckpoint(),
+                ReportProgress(events, f"{recipe.method_name} learns"),
+            ],
+        )
+    except (ValueError, TypeError, ImportError) as error:
+        raise InputError(f"training: transformers refuses these settings: {error}") from error
+    trainer.remove_callback(PrinterCallback)  # the progress is reported by events
+    trainer.train(resume_from_checkpoint=_last_checkpoint(directory / "checkpoints"))
+    model.eval()
+    _check_finite(model, recipe)
+    state = trainer.state
+    clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
+    curve = _curve(state.log_history)
+    cost = Cost(
+        train_seconds=sum(clock.seconds),
+        steps=state.global_step,
+        step_seconds_median=clock.median,
+        tokens=0 if training_set.of_images else int(state.num_input_tokens_seen),
+        peak_rss_bytes=peak_rss_bytes(),
+        final_train_loss=curve[-1].loss if curve else None,
+    )
+    return cost, curve
+
+
+def _curve(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
+    """The logged points with a loss; numbers that a callback logged at another step join the next of them."""
+    found: list[CurvePoint] = []
+    seen: dict[str, float] = {}
+    for entry in history:
+        seen |= {name: float(entry[key]) for name, keys in CURVE_KEYS.items() for key in keys if key in entry}
+        if "loss" in entry:
+            rate = float(entry.get("learning_rate", 0.0))
+            found.append(CurvePoint(step=int(entry["step"]), loss=float(entry["loss"]), learning_rate=rate, **seen))
+            seen = {}
+    return tuple(found)
+
+
+CURVE_KEYS = {
+    "kl_nats_per_token": ("retain_penalty_kl", "retain_kl"),
+    "kl_weight": ("retain_kl_weight",),
+    "update_size": ("retain_update_size",),
+}
+"""Fields of the curve, and the names under which callbacks log them; of several the last counts."""
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last complete checkpoint; one that an interruption cut off while it was written is removed."""
+    if not folder.is_dir():
+        return None
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / "trainer_state.json").is_file():  # transformers writes this file last
+            shutil.rmtree(checkpoint)
+    last: str | None = get_last_checkpoint(str(folder))
+    return last
+
+
+def _check_finite(model: torch.nn.Module, recipe: Recipe) -> None:
+    broken = [name for name, p in model.named_parameters() if p.requires_grad and not torch.isfinite(p).all()]
+    if broken:
+        raise TrainingError(
+            f"{len(broken)} trained parameters are not finite, {broken[0]} first, with learning rate {recipe.rate:g}: "
+            "try a smaller learning rate, or --training.warmup_steps 10."
+        )
+
+
+def _reset_peak() -> None:
+    """Forget the peak of an earlier run in the same process, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_rss_bytes() -> int:
+    """Peak memory of this process during the run, in bytes; during its life where the peak cannot be reset."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,1 @@
+"""Regularisers against catastrophic forgetting: KL penalty, KL monitor, replay, update limit."""

@@ -1,0 +1,142 @@
+"""The base class of the regularisers: numbers in the log, memory that travels with checkpoints, several processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+
+from retain.errors import InputError
+from retain.train.regularise.divergence import Batch
+
+
+class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """A callback that logs numbers and has a memory.
+
+    Numbers go into the Trainer's next log of a training loss: into the dictionary that later callbacks see and into the
+    last entry of `state.log_history`, which transformers has made by then. transformers puts reporters (wandb,
+    tensorboard) before the callbacks that a user gives; `attach` puts this one before them, so that they see them.
+
+    The memory lies in `state.stateful_callbacks`, which transformers writes into each checkpoint's `trainer_state.json`
+    and reads when training is resumed. It is not an `ExportableState`: transformers would restore that only when asked
+    to (`restore_callback_states_from_checkpoint`) and would build a new callback from JSON, without batches and models.
+    When asked to, it says in its log that this entry is ignored; it is not.
+    """
+
+    key: str
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, float] = {}
+
+    def attach(self, trainer: Trainer) -> Self:
+        """Add this callback to a Trainer, before its reporters, so that they too see its numbers.
+
+        Returns:
+            The callback.
+        """
+        callbacks = trainer.callback_handler.callbacks
+        if self in callbacks:
+            callbacks.remove(self)
+        callbacks.insert(0, self)
+        return self
+
+    def memory(self) -> dict[str, Any]:
+        """The values that a checkpoint keeps, as JSON."""
+        return {}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from the `memory` of a checkpoint."""
+
+    def resume(self, state: TrainerState) -> None:
+        """Go on from the checkpoint of a training that is resumed; for `on_train_begin`."""
+        if memory := state.stateful_callbacks.get(self.key):
+            self.recall(memory)
+
+    def remember(self, state: TrainerState) -> None:
+        """Put the memory where the next checkpoint takes it from; for `on_step_end`."""
+        state.stateful_callbacks[self.key] = self.memory()
+
+    def note(self, **numbers: float) -> None:
+        """Remember numbers for the next log."""
+        self._numbers.update(numbers)
+
+    def observe_loss(self, loss: float) -> None:
+        """Take in a training loss that is logged."""
+
+    def on_log(
+        self, _args: TrainingArguments, state: TrainerState, *_: Any, logs: dict[str, float] | None = None, **__: Any
+    ) -> None:
+        """Add the numbers to a log of the training loss."""
+        if logs is None or "loss" not in logs:
+            return
+        self.observe_loss(float(logs["loss"]))
+        logs.update(self._numbers)
+        if state.log_history and state.log_history[-1].get("step") == state.global_step:
+            state.log_history[-1].update(self._numbers)
+        self._numbers = {}
+
+    def flush(self, state: TrainerState) -> None:
+        """Write numbers that no log took before training ended into `state.log_history`."""
+        if self._numbers:
+            state.log_history.append({**self._numbers, "epoch": state.epoch, "step": state.global_step})
+        self._numbers = {}
+
+
+def refuse_sharded(args: TrainingArguments, model: nn.Module, what: str) -> None:
+    """Refuse a model whose weights are spread over processes, so that it cannot be run on its own.
+
+    Raises:
+        InputError: FSDP, DeepSpeed or tensor parallelism.
+    """
+    if args.deepspeed or args.fsdp or any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+        raise InputError(
+            f"{what} runs the model outside the Trainer's own step, which DeepSpeed, FSDP and tensor parallelism do "
+            "not allow: train on one device or with plain data parallelism (DDP)."
+        )
+
+
+def check_batches(batches: Sequence[Batch], what: str) -> list[Batch]:
+    """The batches as a list.
+
+    Raises:
+        InputError: there is none, or one holds nothing.
+    """
+    if isinstance(batches, dict) or not batches or not all(batches):
+        raise InputError(
+            f"{what}: batches must be a sequence of at least one dictionary of model inputs, such as text_batches "
+            "makes."
+        )
+    return list(batches)
+
+
+def fingerprint(batches: Sequence[Batch]) -> str:
+    """Twelve hexadecimal digits of a hash of the batches."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        for name in sorted(batch):
+            tensor = batch[name].detach().cpu().contiguous()
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def rank_and_world() -> tuple[int, int]:
+    """The rank of this process and the number of processes in data-parallel training; (0, 1) for one alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def mean_over_ranks(value: float, device: torch.device) -> float:
+    """The mean of a number over all processes; each gets the same."""
+    world = rank_and_world()[1]
+    if world == 1:
+        return value
+    total = torch.tensor(value, device=device)
+    torch.distributed.all_reduce(total)
+    return float(total) / world

@@ -1,0 +1,138 @@
+"""KL(base ‖ tuned) of one model on one batch: the base is the same model with its adapters off, or a second model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from retain.errors import InputError
+from retain.hf.models.inference import device_of, evaluating
+from retain.hf.models.lm_head import head_of, head_stands_apart, hidden_states, logits_of
+from retain.hf.models.sides import base_view, eval_mode, is_adapted, mutates_base
+from retain.kernels.kl_divergence import chunked_kl, logits_kl
+
+Batch = Mapping[str, Tensor]
+"""The inputs of a model: `input_ids` and `attention_mask`, or `pixel_values`, …; `labels` are left out."""
+
+
+class Divergence:
+    """KL(base ‖ tuned) of both sides of a model in eval mode, with a gradient to the tuned side.
+
+    Where the head is a plain matrix and nothing follows it, logits are never made (`chunked_kl`); the first batch
+    decides this, see `head_stands_apart`.
+
+    Attributes:
+        teacher: the base as a second model; None for the model itself with its adapters off.
+    """
+
+    def __init__(self, teacher: nn.Module | None = None) -> None:
+        self.teacher = teacher
+        self._apart: bool | None = None
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model without a base to compare with.
+
+        Raises:
+            InputError: no teacher was given, and the model has no adapters or its base weights were changed.
+        """
+        if self.teacher is not None:
+            return
+        if not is_adapted(model):
+            raise InputError(
+                "the model has no adapters, so it cannot also be its own base: give teacher=, a second copy of the "
+                "model as it was before training, or train with an adapter."
+            )
+        if reason := mutates_base(model):
+            raise InputError(f"with its adapters off the model is not its base: {reason} Give that base as teacher=.")
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """KL in nats, averaged over attended positions (over items for a classifier of whole inputs).
+
+        Train mode, requires_grad flags and the adapters' state are restored. No random numbers are drawn.
+
+        Args:
+            model: the model that is trained, wrapped for data parallelism or not.
+            batch: its inputs; moved to its device.
+
+        Returns:
+            A scalar in float32 or float64, with a gradient where gradients are on.
+
+        Raises:
+            InputError: as `check`, or the outputs of the two sides cannot be compared.
+        """
+        model = unwrapped(model)
+        self.check(model)
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        if self._apart is None:
+            sides = [model] if self.teacher is None else [model, self.teacher]
+            self._apart = all(head_stands_apart(side, placed(side, inputs)) for side in sides)
+        if self._apart:
+            return self._by_hidden(model, inputs)
+        return self._by_logits(model, inputs)
+
+    @contextmanager
+    def _base(self, model: nn.Module) -> Iterator[nn.Module]:
+        if self.teacher is not None:
+            with evaluating(self.teacher):
+                yield self.teacher
+            return
+        with base_view(model), evaluating(model):
+            yield model
+
+    def _by_hidden(self, model: nn.Module, inputs: Batch) -> Tensor:
+        with self._base(model) as base:
+            before = hidden_states(base, placed(base, inputs))
+        with eval_mode(model):
+            after = hidden_states(model, placed(model, inputs))
+        head = head_of(model)
+        own = None if self.teacher is None else head_of(self.teacher)
+        device = head.weight.device
+        return chunked_kl(
+            before.to(device),
+            after.to(device),
+            head.weight,
+            head.bias,
+            mask=_mask(inputs, after),
+            teacher_weight=None if own is None else own.weight.to(device),
+            teacher_bias=None if own is None or own.bias is None else own.bias.to(device),
+        )
+
+    def _by_logits(self, model: nn.Module, inputs: Batch) -> Tensor:
+        with self._base(model) as base:
+            before = logits_of(base, placed(base, inputs))
+        with eval_mode(model):
+            after = logits_of(model, placed(model, inputs))
+        if before.ndim == 2:
+            return logits_kl(before, after)
+        length = min(before.shape[1], after.shape[1])  # virtual tokens, which only one side may have, stand in front
+        return logits_kl(before[:, -length:], after[:, -length:], _mask(inputs, after[:, -length:]))
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model without the wrappers of data parallelism and compilation."""
+    while isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+        model = model.module
+    inner: nn.Module = getattr(model, "_orig_mod", model)
+    return inner
+
+
+def _mask(inputs: Batch, states: Tensor) -> Tensor:
+    """Attended positions (B, T); the decoder's, of an encoder-decoder."""
+    mask = inputs.get("decoder_attention_mask" if "decoder_input_ids" in inputs else "attention_mask")
+    if mask is None:
+        return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+    if mask.shape != states.shape[:2]:
+        raise InputError(
+            f"attention_mask has the shape {tuple(mask.shape)}, the model's output {tuple(states.shape[:2])}: give "
+            "batches with one mark for each token that the model reads."
+        )
+    return mask.bool()
+
+
+def placed(model: nn.Module, inputs: Batch) -> dict[str, Tensor]:
+    """The inputs on the model's device."""
+    device = device_of(model)
+    return {name: value.to(device) for name, value in inputs.items()}

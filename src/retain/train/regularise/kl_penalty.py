@@ -1,0 +1,215 @@
+"""The KL penalty: it holds a model's predictions on chosen text or images to those of its base while it learns.
+
+The objective is task + w · KL(base ‖ tuned). The base is the same model with its adapters off, so no second copy is
+needed. With a limit, w is a Lagrange multiplier that follows the KL (`Dual`): as large as the limit needs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import TrainerState, TrainingArguments
+
+from retain.data.tokens import pad, text_windows
+from retain.errors import InputError, TrainingError
+from retain.hf.models.inference import device_of, padding_id
+from retain.train.regularise.callback import (
+    RegulariserCallback,
+    check_batches,
+    fingerprint,
+    mean_over_ranks,
+    rank_and_world,
+    refuse_sharded,
+)
+from retain.train.regularise.divergence import Batch, Divergence
+from retain.train.regularise.dual_ascent import Dual
+
+
+class KLPenalty(RegulariserCallback):
+    """Adds w · KL(base ‖ tuned) to the objective: a callback for a Trainer, or a term for a loop of one's own.
+
+    In a Trainer its gradient is added when an optimizer step begins, before the first micro-batch: gradients add up in
+    `.grad`, so the Trainer clips and applies the sum, and under DDP, which reduces `.grad` in the step's last backward
+    pass, the mean over processes. Gradient accumulation leaves the weight's meaning alone. The loss that the Trainer
+    logs stays the task's own.
+
+    In a loop: `loss = task_loss + penalty.weight * penalty.loss(model)`.
+
+    Logged: `retain_penalty_kl`, nats, on the latest batch, and `retain_kl_weight`.
+
+    Args:
+        batches: model inputs whose predictions must stay. They come in a seeded order, anew each round; data-parallel
+            processes take different ones.
+        weight: w; with a limit, its initial value.
+        limit: nats that KL should stay below on average; w then adapts. None keeps w as it is.
+        every: optimizer steps between two with the penalty. It then counts `every` times, so that w keeps its meaning.
+        teacher: the base as a second model, for a model without adapters (full fine-tuning).
+        seed: of the order.
+        dual: how w adapts, in place of `Dual(limit, weight)`.
+
+    Raises:
+        InputError: a number is out of range, or there is no batch.
+    """
+
+    def __init__(
+        self,
+        batches: Sequence[Batch],
+        *,
+        weight: float = 1.0,
+        limit: float | None = None,
+        every: int = 1,
+        teacher: nn.Module | None = None,
+        seed: int = 0,
+        dual: Dual | None = None,
+    ) -> None:
+        super().__init__()
+        self.batches = check_batches(batches, "kl_weight")
+        if not (weight > 0 and math.isfinite(weight)):
+            raise InputError(f"weight: {weight}; it must be above 0 and finite.")
+        if every < 1:
+            raise InputError(f"every: {every}; it is a number of steps, 1 or more.")
+        if limit is not None and dual is not None:
+            raise InputError("limit and dual were both given; the dual holds a limit of its own, so give one of them.")
+        self._dual = dual or (None if limit is None else _dual(limit, weight))
+        self._weight, self._every, self._seed = weight, every, seed
+        self._divergence = Divergence(teacher)
+        self.position = 0
+        self.kl: float | None = None
+        self.key = f"retain.KLPenalty:{fingerprint(self.batches)}"
+
+    @property
+    def weight(self) -> float:
+        """The present factor w of the KL."""
+        return self._weight if self._dual is None else self._dual.weight
+
+    @property
+    def smoothed_kl(self) -> float | None:
+        """The mean KL that the weight follows, in nats; None without a limit or before the first batch."""
+        return None if self._dual is None else self._dual.smoothed
+
+    def loss(self, model: nn.Module) -> Tensor:
+        """KL(base ‖ tuned) on the next batch, in nats, with a gradient; both sides in eval mode.
+
+        Moves on to the next batch; with a limit, updates the weight.
+
+        Args:
+            model: the model that is trained.
+
+        Raises:
+            InputError: it has no adapters and no teacher was given, its base is not the base, or merged adapters.
+            TrainingError: the KL is not finite.
+        """
+        kl = self._divergence(model, self.batches[self._next()])
+        self.kl = mean_over_ranks(float(kl.detach()), device_of(model))
+        if not math.isfinite(self.kl):
+            raise TrainingError(
+                f"KL to the base became {self.kl} on a KL penalty batch: training diverged; try a smaller "
+                "learning rate or bf16."
+            )
+        if self._dual is not None:
+            self._dual.update(self.kl)
+        return kl
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
+    ) -> None:
+        """Refuse a Trainer that cannot have a KL penalty; go on from a checkpoint.
+
+        Raises:
+            InputError: float16 (its loss scaling would not reach the penalty's gradient), a sharded model, or no base.
+        """
+        if args.fp16:
+            raise InputError(
+                "fp16=True scales the loss, and a KL penalty's gradient cannot be scaled with it: use bf16=True or "
+                "float32."
+            )
+        refuse_sharded(args, model, "a KL penalty")
+        self._divergence.check(model)
+        self.resume(state)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any) -> None:
+        """Add the gradient of the penalty to the step that begins."""
+        if state.global_step % self._every:
+            return
+        weight = self.weight
+        with torch.autocast(device_of(model).type, torch.bfloat16, enabled=args.bf16):
+            kl = self.loss(model)
+        torch.autograd.backward(weight * self._every * kl)
+        self.note(retain_penalty_kl=self.kl or 0.0, retain_kl_weight=weight)
+
+    def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Put the memory where the next checkpoint takes it from."""
+        self.remember(state)
+
+    def on_train_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Write numbers that no log took."""
+        self.flush(state)
+
+    def memory(self) -> dict[str, Any]:
+        """The position in the batches, and the weight and smoothed KL of the dual."""
+        return {"position": self.position, "dual": None if self._dual is None else self._dual.state()}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from the memory of a KL penalty on the same batches."""
+        self.position = int(memory["position"])
+        if self._dual is not None and memory["dual"] is not None:
+            self._dual.restore(memory["dual"])
+
+    def _next(self) -> int:
+        rank, world = rank_and_world()
+        place = self.position * world + rank
+        self.position += 1
+        round_, index = divmod(place, len(self.batches))
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + round_)
+        return int(torch.randperm(len(self.batches), generator=generator)[index])
+
+
+def _dual(limit: float, weight: float) -> Dual:
+    """A dual whose weight may move by four orders of magnitude either way."""
+    return Dual(limit, weight, low=weight * 1e-4, high=weight * 1e4)
+
+
+def text_batches(
+    tokenizer: Any, texts: Sequence[str], *, length: int = 128, batch_size: int = 4, limit_tokens: int = 8192
+) -> list[dict[str, Tensor]]:
+    """Batches of plain text, for a KL penalty or a KL monitor.
+
+    Texts are cut into windows. The first windows of all texts come first, then the second ones, until there are
+    `limit_tokens`, so that a part of many texts is used rather than all of one.
+
+    Args:
+        tokenizer: the model's.
+        texts: at least one of two tokens or more.
+        length: tokens in a window at most.
+        batch_size: windows in a batch.
+        limit_tokens: tokens in all.
+
+    Returns:
+        `input_ids` and `attention_mask`, int64 (B, T), padded on the right.
+
+    Raises:
+        InputError: there is no text of two tokens or more, or a number is out of range.
+    """
+    if length < 2 or batch_size < 1 or limit_tokens < 2:
+        raise InputError("length and limit_tokens must be 2 or more, batch_size 1 or more.")
+    windows = [text_windows(tokenizer, text, length) for text in texts]
+    chosen, room = [], limit_tokens
+    for window in itertools.chain.from_iterable(itertools.zip_longest(*windows)):
+        if window is not None and len(window[:room]) > 1:
+            chosen.append(window[:room])
+            room -= len(chosen[-1])
+    if not chosen:
+        raise InputError(f"none of the {len(texts)} texts has two tokens or more, so there is nothing to hold on to.")
+    parts = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
+    return [
+        {
+            "input_ids": torch.tensor(pad(part, padding_id(tokenizer))),
+            "attention_mask": torch.tensor(pad([[1] * len(row) for row in part], 0)),
+        }
+        for part in parts
+    ]

@@ -1,1 +1,0 @@
-"""Training: a recipe, and the loop on transformers' Trainer that follows it."""

@@ -1,0 +1,1 @@
+"""The verdict: kept, lost, changed format, or too few items to say, from scores and items alone."""

@@ -1,0 +1,133 @@
+"""One metric of one suite on both sides, value by value: what every score, interval and verdict is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retain.errors import InputError, RetainError
+from retain.records.items import Item
+from retain.records.metric import Metric
+from retain.stats.clusters import Floats, Groups, named_groups
+
+ROUNDING = 1e-9
+"""By so much of itself may a value lie outside the metric's range."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The values of one metric on the items that have it, paired by item.
+
+    Attributes:
+        suite: name of the suite, or of the domain of held-out text.
+        metric: the metric.
+        base: (n,) values before.
+        tuned: (n,) values after, of the same items.
+        chance: mean probability of guessing right, for a right-or-wrong metric.
+        weights: (n,) > 0, what each item counts in the mean, for instance its tokens; None: all alike.
+        groups: (n,) the group of each item, where items come in groups: these are then the units; None: all alone.
+
+    Raises:
+        InputError: there is no item, or a value lies outside the metric's range.
+        RetainError: a value is not finite.
+        ValueError: the arrays are not paired, or chance is not in [0, 1).
+    """
+
+    suite: str
+    metric: Metric
+    base: Floats
+    tuned: Floats
+    chance: float = 0.0
+    weights: Floats | None = None
+    groups: Groups = None
+
+    def __post_init__(self) -> None:
+        sides = [np.asarray(side, dtype=np.float64) for side in (self.base, self.tuned)]
+        weights = None if self.weights is None else np.asarray(self.weights, dtype=np.float64)
+        for name, value in (("base", sides[0]), ("tuned", sides[1]), ("weights", weights)):
+            object.__setattr__(self, name, value)
+        shapes = [each.shape for each in (*sides, weights) if each is not None]
+        if len(shapes[0]) != 1 or len(set(shapes)) > 1:
+            raise ValueError(f"arrays of one length expected, got {', '.join(map(str, shapes))}.")
+        if not len(self.base):
+            raise InputError(f"{self.suite}: holds no items, so nothing can be said of it: give some, or leave it out.")
+        if not 0 <= self.chance < 1:
+            raise ValueError("chance must lie in [0, 1).")
+        for side, values in zip(("base", "tuned"), sides, strict=True):
+            self._check(side, values)
+
+    def _check(self, side: str, values: Floats) -> None:
+        if not np.isfinite(values).all():
+            place = int(np.argmin(np.isfinite(values)))
+            raise RetainError(
+                f"{self.metric.name} of the {side} model is not finite on item {place} of {self.suite!r}: its output "
+                "is broken. Try a lower learning rate, or a dtype with more range."
+            )
+        low, high = self.metric.low, self.metric.high
+        inside = (low is None or values.min() >= low - ROUNDING * abs(low)) and (
+            high is None or values.max() <= high + ROUNDING * abs(high)
+        )
+        if not inside or (self.metric.right_or_wrong and not np.isin(values, (0, 1)).all()):
+            raise InputError(
+                f"{self.metric.name} of {self.suite!r}, {side}: values from {values.min():g} to {values.max():g} are "
+                f"not what the metric declares ({_declared(self.metric)})."
+            )
+
+    @property
+    def share(self) -> Floats:
+        """(n,) what each item counts."""
+        return np.ones_like(self.base) if self.weights is None else self.weights
+
+    def where(self, chosen: NDArray[np.bool_]) -> Column:
+        """The part of the items that are chosen, (n,) booleans."""
+        groups = self.groups
+        return replace(
+            self,
+            base=self.base[chosen],
+            tuned=self.tuned[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
+            groups=None if groups is None else [groups[int(place)] for place in np.flatnonzero(chosen)],
+        )
+
+
+def _declared(metric: Metric) -> str:
+    if metric.right_or_wrong:
+        return "0 and 1"
+    ends = ["no smallest value" if metric.low is None else f"from {metric.low:g}"]
+    return ", ".join([*ends, "no largest value" if metric.high is None else f"to {metric.high:g}"])
+
+
+def scored_by(items: Sequence[Item], metric: Metric) -> list[Item]:
+    """The items that have a value of the metric on both sides."""
+    return [item for item in items if metric.name in item.base.scores and metric.name in item.tuned.scores]
+
+
+def column_of_items(suite: str, metric: Metric, items: Sequence[Item], chance: float = 0.0) -> Column:
+    """The column of one metric from a suite's items.
+
+    Args:
+        suite: name that the evidence will have.
+        metric: the metric.
+        items: of the suite; those without the metric are left out.
+        chance: mean probability of guessing right.
+
+    Raises:
+        InputError: no item has the metric.
+    """
+    having = scored_by(items, metric)
+    weights: Any = None
+    if metric.weight:
+        weights = np.asarray([item.base.scores.get(metric.weight, 1.0) for item in having])
+    return Column(
+        suite,
+        metric,
+        np.asarray([item.base.scores[metric.name] for item in having], dtype=np.float64),
+        np.asarray([item.tuned.scores[metric.name] for item in having], dtype=np.float64),
+        chance,
+        weights,
+        named_groups([item.group for item in having]),
+    )

@@ -1,0 +1,130 @@
+"""An adapter as a LoRA of any rank: exact where the rank is enough, the best there is where it is not."""
+
+import json
+
+import pytest
+import torch
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from retain import InputError, LoRFAConfig, SCLoRAConfig, VeFAConfig, export_lora, sc_lora
+from tiny import make_llama
+
+IDS = torch.arange(3, 27).reshape(3, 8)
+
+
+def gpt2():
+    torch.manual_seed(0)
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 70, "n_positions": 32}
+    return GPT2LMHeadModel(GPT2Config(**sizes)).eval()
+
+
+def started(base):
+    data = [{"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}]
+    other = [{"input_ids": IDS.flip(0) + 20, "attention_mask": torch.ones_like(IDS)}]
+    return sc_lora(base, SCLoRAConfig(r=3, lora_alpha=6), learn=data, keep=other)
+
+
+MAKERS = {
+    "sc-lora": started,
+    "lora": lambda base: get_peft_model(base, LoraConfig(r=3, lora_alpha=6, target_modules="all-linear")),
+    "lorfa": lambda base: get_peft_model(base, LoRFAConfig(r=3, lorfa_alpha=6, target_modules="all-linear")),
+}
+
+
+def trained(make, base):
+    model = make(base).eval()
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(input_ids=IDS).logits
+
+
+@pytest.mark.filterwarnings("ignore::retain.CalibrationWarning")
+@pytest.mark.parametrize("base", [make_llama, gpt2], ids=["llama", "gpt2"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_whole_rank_loses_nothing(name, base, tmp_path):
+    model = trained(MAKERS[name], base())
+    found = export_lora(model, tmp_path / "lora")
+    loaded = PeftModel.from_pretrained(base(), found.folder).eval()
+    torch.testing.assert_close(logits(loaded), logits(model), rtol=0, atol=2e-5)
+    config = json.loads((found.folder / "adapter_config.json").read_text())
+    assert found.error == 0.0
+    assert config["r"] == config["lora_alpha"] == found.rank == (6 if name == "sc-lora" else 3)
+    assert not config["rank_pattern"]
+    assert not config["alpha_pattern"]
+
+
+@pytest.mark.filterwarnings("ignore::retain.CalibrationWarning")
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_smaller_rank_is_the_best_there_is_and_tells_its_error(name, tmp_path):
+    model = trained(MAKERS[name], make_llama()).double()
+    found = export_lora(model, tmp_path / "lora", rank=2)
+    loaded = PeftModel.from_pretrained(make_llama().double(), found.folder)
+    lost = whole = 0.0
+    for key, layer in model.base_model.model.named_modules():
+        if key in found.layers:
+            update = layer.get_delta_weight("default")
+            kept = loaded.base_model.model.get_submodule(key).get_delta_weight("default").double()
+            best = torch.linalg.svdvals(update)
+            assert float((update - kept).norm()) == pytest.approx(float(best[2:].norm()), rel=1e-4)
+            assert found.layers[key] == pytest.approx(float(best[2:].norm() / best.norm()), rel=1e-4)
+            lost, whole = lost + float(best[2:].square().sum()), whole + float(best.square().sum())
+    assert found.error == pytest.approx((lost / whole) ** 0.5, rel=1e-4)
+    assert 0 < found.error < 1
+
+
+def test_a_larger_rank_is_filled_up(tmp_path):
+    model = trained(MAKERS["lora"], make_llama())
+    found = export_lora(model, tmp_path / "lora", rank=16)
+    loaded = PeftModel.from_pretrained(make_llama(), found.folder).eval()
+    torch.testing.assert_close(logits(loaded), logits(model), rtol=0, atol=1e-5)
+    assert loaded.peft_config["default"].r == 16
+
+
+def test_an_adapter_that_was_there_is_replaced_whole_and_anything_else_is_left_alone(tmp_path):
+    model = trained(MAKERS["lora"], make_llama())
+    export_lora(model, tmp_path / "lora")
+    (tmp_path / "lora" / "old.txt").write_text("old")
+    export_lora(model, tmp_path / "lora", rank=1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "work").write_text("mine")
+    with pytest.raises(InputError, match="holds something else than an adapter"):
+        export_lora(model, tmp_path / "other")
+    assert (tmp_path / "other" / "work").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (VeFAConfig(target_modules="all-linear"), "is a vefa, whose update is not of low rank; merge it"),
+        (IA3Config(target_modules=["k_proj"], feedforward_modules=[]), "is a ia3"),
+        (LoraConfig(target_modules=["q_proj"], use_dora=True), "is a Dora, whose update"),
+        (LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"]), "in full, which a LoRA cannot carry"),
+        (LoraConfig(target_modules=["q_proj"], init_lora_weights="pissa"), "a base that its start rewrote"),
+        (LoraConfig(target_modules=["q_proj"], lora_bias=True), "trains biases"),
+        (LoraConfig(target_modules=["q_proj"], bias="lora_only"), "a base that its start rewrote"),
+        (LoraConfig(target_modules=["q_proj", "embed_tokens"]), "embed_tokens, which is no linear layer"),
+    ],
+)
+def test_what_a_lora_cannot_carry_is_refused(config, reason, tmp_path):
+    with pytest.raises(InputError, match=reason):
+        export_lora(get_peft_model(make_llama(), config), tmp_path / "lora")
+    assert not (tmp_path / "lora").exists()
+
+
+def test_a_rank_or_a_name_that_is_none_is_refused(tmp_path):
+    model = MAKERS["lora"](make_llama())
+    with pytest.raises(InputError, match="rank=0"):
+        export_lora(model, tmp_path, rank=0)
+    with pytest.raises(InputError, match="no adapter 'other'; there are default"):
+        export_lora(model, tmp_path, adapter_name="other")
+    with pytest.raises(InputError, match="no adapter"):
+        export_lora(make_llama(), tmp_path)

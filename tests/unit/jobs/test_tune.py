@@ -1,0 +1,37 @@
+"""One run from its recipe to its record, and what the record says of it."""
+
+import pytest
+
+from retain.errors import InputError
+from retain.events import Events
+from retain.jobs import tune as module
+from retain.jobs.tune import complete, tune
+
+
+def test_a_complete_run_is_read_and_not_done_again(recipe, monkeypatch):
+    seen = []
+    first = tune(recipe(), Events(seen.append))
+    names = list(dict.fromkeys(event.name.split(" · ")[0] for event in seen))
+    assert names[:3] == ["the base answers", "lora learns", "the tuned model answers"]
+    monkeypatch.setattr(module, "train_or_load", None)
+    assert tune(recipe(), Events()) == first
+
+
+def test_another_run_in_its_folder_is_refused(recipe, make_run):
+    make_run().folder.claim(make_run(seed=1).identity)
+    with pytest.raises(InputError, match="holds another run"):
+        tune(recipe(), Events())
+
+
+def test_fields_of_regularisation_and_calibration_are_on_record_where_they_are_used(make_run):
+    plain = complete(make_run(drift=False)).training
+    assert not {"replay", "kl_weight", "calibrate_keep"} & plain.keys()
+    assert plain["max_steps"] == 2
+    run = make_run(output=str(make_run().folder.path / "other"), replay=0.2, calibrate_tokens=64)
+    found = complete(run)
+    assert found.training["replay"] == 0.2
+    assert found.training["calibrate_tokens"] == 64
+    assert "kl_weight" not in found.training
+    assert found.parameters.adapter_bytes > 0
+    assert found.cost.measure_seconds > 0
+    assert found.cost.scaling_seconds == 0

@@ -1,0 +1,56 @@
+"""When the fast forms may be used."""
+
+import torch
+from torch import nn
+
+from retain.kernels import plain
+from retain.kernels.eligibility import usable
+
+X = torch.randn(2, 3)
+
+
+def test_ordinary_tensors_and_nothing():
+    assert usable(X, None, nn.Parameter(X), X.bfloat16())
+
+
+def test_the_switch_is_given_back_whatever_happens():
+    with plain():
+        assert not usable(X)
+        with plain():
+            assert not usable(X)
+        assert not usable(X)
+    assert usable(X)
+    try:
+        with plain():
+            raise ValueError
+    except ValueError:
+        pass
+    assert usable(X)
+
+
+def test_what_is_computed_in_another_way():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not usable(X)
+    assert not usable(X, torch.randint(0, 3, (2,)))
+    assert not usable(X, X.to_sparse())
+    assert not usable(X, X.to("meta"))
+
+    class Own(torch.Tensor):
+        pass
+
+    assert not usable(X, X.as_subclass(Own))
+
+
+def test_transforms_of_functions():
+    seen = []
+    torch.vmap(lambda x: seen.append(usable(x)) or x)(X)
+    assert seen == [False]
+
+
+def test_forward_derivatives_and_tracing():
+    with torch.autograd.forward_ad.dual_level():
+        assert not usable(X)
+    seen = []
+    torch.jit.trace(lambda x: seen.append(usable(x)) or x * 2, (X,))
+    assert seen[0] is False
+    assert usable(X)

@@ -1,0 +1,97 @@
+"""What a recipe of a training says besides its fields: its single runs, its learning rate, what the result states."""
+
+import pytest
+
+from retain.recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe, load_recipe
+from retain.recipe.tune_recipe import reserved_arguments
+
+BASIC = {"model": "m", "train": "t.jsonl", "test": "e.jsonl", "output": "o"}
+
+
+def test_a_comparison_is_methods_times_rates_times_seeds():
+    recipe = load_recipe(
+        Recipe,
+        None,
+        {
+            **BASIC,
+            "methods": ["lora", "vefa", {"name": "ia3", "feedforward_modules": ["up_proj"]}],
+            "learning_rates": {"lora": [1e-4, 1e-3]},
+            "seeds": 2,
+            "rank": 4,
+        },
+    )
+    runs = recipe.runs()
+    assert [(run.method_name, run.rate, run.seed) for run in runs] == [
+        ("lora", 1e-4, 0), ("lora", 1e-4, 1), ("lora", 1e-3, 0), ("lora", 1e-3, 1),
+        ("vefa", 3e-3, 0), ("vefa", 3e-3, 1), ("ia3", 3e-3, 0), ("ia3", 3e-3, 1),
+    ]  # fmt: skip
+    assert [run.method_fields for run in runs[::2]] == [{}, {}, {}, {"feedforward_modules": ["up_proj"]}]
+    assert all(run.rank == 4 and run.single() == run for run in runs)
+
+
+def test_a_single_run_forgets_the_comparison_and_nothing_else():
+    recipe = Recipe(**BASIC, method="lora", methods=("vefa",), seeds=3, learning_rates=(1e-3,), epochs=2.0)
+    assert recipe.single() == Recipe(**BASIC, method="lora", epochs=2.0)
+
+
+def test_listed_seeds_are_taken_as_they_are_and_counted_ones_from_the_seed():
+    assert [run.seed for run in Recipe(**BASIC, seeds=(4, 1)).runs()] == [4, 1]
+    assert [run.seed for run in Recipe(**BASIC, seed=7, seeds=2).runs()] == [7, 8]
+
+
+def test_the_learning_rate_is_the_methods_unless_it_is_given():
+    assert Recipe(**BASIC).rate == LEARNING_RATES["vefa"]
+    assert Recipe(**BASIC, method="adalora").rate == OTHER_LEARNING_RATE
+    assert Recipe(**BASIC, learning_rate=0.5).rate == 0.5
+
+
+def test_the_key_of_a_method_sees_its_fields_and_no_others():
+    recipe = Recipe(**BASIC, method="lora")
+    assert recipe.method_key == recipe.model_copy(update={"seed": 3, "learning_rate": 1.0, "replay": 0.5}).method_key
+    others = ({"rank": 3}, {"beta": 0.1}, {"method": {"name": "lora", "lora_alpha": 2}})
+    assert len({recipe.method_key, *(recipe.model_copy(update=other).method_key for other in others)}) == 4
+
+
+ALWAYS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training", "head", "update_unit"}
+TEXT = {"calibrate_keep", "calibrate_learn", "calibrate_tokens", "calibrate_seed", "statistics"}
+
+
+@pytest.mark.parametrize(
+    ("values", "reads_text", "stated"),
+    [
+        ({}, False, ALWAYS),
+        ({}, True, ALWAYS | TEXT),
+        ({"kl_weight": 1.0, "accelerate": True}, True, ALWAYS | TEXT | {"kl_weight", "accelerate"}),
+        ({"replay": 0.0, "update_limit": 0.1}, False, ALWAYS | {"update_limit"}),
+    ],
+)
+def test_the_result_states_what_was_used(values, reads_text, stated):
+    assert Recipe(**BASIC, **values).recorded_fields(reads_text=reads_text) == stated
+
+
+@pytest.mark.parametrize(
+    ("argument", "advice"),
+    [("num_train_epochs", "say --epochs"), ("per_device_train_batch_size", "say --batch-size"), ("seed", "say --seed")],
+)
+def test_arguments_that_have_a_flag_are_reserved(argument, advice):
+    assert reserved_arguments()[argument] == advice
+
+
+@pytest.mark.parametrize(
+    ("values", "acts"),
+    [
+        ({"budget": {"kl": 0.1}}, False),
+        ({"budget": {"kl": 0.1}, "kl_weight": "budget"}, True),
+        ({"budget": {"kl": 0.1}, "kl_monitor": True}, True),
+        ({"budget": {"a": 1}, "kl_monitor": True}, False),
+        ({"kl_weight": 2.0}, False),
+    ],
+)
+def test_a_budget_acts_on_the_training_where_a_regulariser_follows_it(values, acts):
+    assert Recipe(**BASIC, **values).limits_training is acts
+
+
+def test_the_base_generates_the_text_to_keep_unless_other_text_or_moments_are_given():
+    assert Recipe(**BASIC).writes_itself
+    assert not Recipe(**BASIC, calibrate_keep="k.jsonl").writes_itself
+    assert not Recipe(**BASIC, statistics="s").writes_itself

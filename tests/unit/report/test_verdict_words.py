@@ -1,0 +1,122 @@
+"""The verdict at the top of a page: one sentence, one row a suite, and never a claim that nothing was lost."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from full_samples import full_run, judgement, suite_verdict
+from report_samples import eighteen, items, judged, named, sample_run
+from retain.records.verdicts import AACheck
+from retain.report.claims import cautions
+from retain.report.claims import headline as headline_of_readings
+from retain.report.comparison import compare_runs
+from retain.report.page.markdown import run_markdown
+from retain.report.page.model_card import model_card
+from retain.report.page.run_page import run_page
+from retain.report.verdict_words import MEANING, VERDICTS, aa_line, headline, verdict_table
+
+
+def test_the_headline_is_one_sentence_of_verdict_and_reason():
+    told = headline(full_run().model_copy(update={"budget": (), "scaling": None}))
+    assert told == "It learned the task, but lost something it knew: on capitals it lost 5.2 points [1.9, 8.5]."
+
+
+@pytest.mark.parametrize(
+    ("overall", "learned", "joint"),
+    [("kept", "yes", "and kept"), ("lost", "yes", "but lost"), ("kept", "not shown", "but kept"),
+     ("lost", "not measured", "and lost"), ("too few items to say", "yes", "but there are too few items")],
+)  # fmt: skip
+def test_good_and_bad_news_are_joined_by_but(overall, learned, joint):
+    assert f", {joint}" in headline(sample_run(judgement=judgement(overall, learned)))
+
+
+def test_a_reason_keeps_its_name_in_capitals():
+    one = judgement().model_copy(update={"reason": "KL is not measured."})
+    assert headline(sample_run(judgement=one)).endswith(": KL is not measured.")
+
+
+def test_without_a_judgement_the_readings_speak():
+    assert headline(judged()) == headline_of_readings(judged())
+    assert verdict_table(judged()) is None
+    assert aa_line(judged()) == ""
+
+
+def test_each_suite_has_its_verdict_reason_and_numbers():
+    table = verdict_table(full_run())
+    rows = {row[0]: row for row in table.rows}
+    assert rows["capitals"][1:] == (
+        "▼ lost", "It lost 5.2 points [1.9, 8.5], more than luck explains.", "−5.2 [−8.5, −1.9]", "2.0 points", "0.036",
+        "249", "249", "—",
+    )  # fmt: skip
+    assert rows["poems"][1] == "? too few items to say"
+    assert "Even a chance-level model would not be found out" in rows["poems"][2]
+    assert rows["poems"][5:] == ("—", "6", "3", "310")
+    assert "at most 5.0% probability" in table.note
+
+
+def test_kept_is_explained_and_nothing_is_ever_proved():
+    result = sample_run(judgement=judgement("kept"))
+    for text in (run_markdown(result, items()), run_page(result, items()), model_card(result)):
+        plain = re.sub(r"\s+", " ", text)
+        assert "shown to have lost less than the margin" in plain
+        assert not re.search(r"prove[sdn]* that nothing was lost", plain.replace("does not prove that nothing", ""))
+    assert set(VERDICTS) == {verdict for verdict in VERDICTS if verdict.split()[0].capitalize() in MEANING}
+
+
+def test_a_failed_null_check_is_loud():
+    bad = AACheck(items=10, changed=3, score_difference_max=1.0, kl_max_nats=0.4, passed=False)
+    one = judgement().model_copy(update={"aa_check": bad})
+    told = aa_line(sample_run(judgement=one))
+    assert told.startswith("NULL CHECK FAILED, so no verdict here can be trusted")
+    assert "10 questions twice, 3 scores changed" in told
+    assert aa_line(full_run()).startswith("A/A check passed")
+
+
+def test_sides_asked_differently_are_a_caution():
+    alike = full_run()
+    other = alike.conditions["tuned"].model_copy(update={"dtype": "float32"})
+    unlike = full_run(conditions={"base": alike.conditions["base"], "tuned": other})
+    assert "The two sides were not asked alike: dtype differ." in cautions(unlike)
+    assert "Asked alike: no, dtype differ" in run_markdown(unlike, items())
+    assert "Asked alike: yes" in run_markdown(alike, items())
+    assert not any("asked alike" in caution for caution in cautions(alike))
+
+
+def test_the_correction_is_said_where_verdicts_are_corrected():
+    assert "The verdicts are corrected" in " ".join(cautions(full_run()))
+    assert "no correction is made" in " ".join(cautions(judged()))
+
+
+def test_the_card_has_no_front_matter_and_says_how_to_do_it_again():
+    card = model_card(full_run())
+    assert card.startswith("## What this fine-tune learned and lost\n")
+    assert "---\n" not in card.replace("| --- |", "")
+    assert "```\nretain compare demo.yaml --seeds 3\n```" in card
+    assert re.search(r"\| kept \| capitals \| accuracy \|.*\| ▼ lost \|", card)
+    assert re.search(r"\| kept \| written \| exact match \|.*\| ▼ worse \|", card)
+    assert "- base weights e5f6" in card
+
+
+def test_a_comparison_counts_the_verdicts_of_each_setting():
+    verdicts = ("kept", "lost", "kept")
+    results = [
+        result.model_copy(update={"judgement": judgement(verdicts[result.seed])}) for result in eighteen()
+    ]  # fmt: skip
+    comparison = compare_runs(named(results))
+    assert comparison.headline.endswith("Of 18 runs: 12 kept and 6 lost.")
+    assert len(comparison.verdicts.rows) == 6
+    for row in comparison.verdicts.rows:
+        assert row[1:7] == ("3", "3 of 3", "2", "1", "0", "0")
+        assert row[7] == "capitals (3), written (3)"
+    some = compare_runs(named([*results[:2], eighteen()[2]]))
+    assert some.headline.endswith("Of 2 runs: 1 kept and 1 lost; 1 were not judged.")
+    assert compare_runs(named(eighteen())).verdicts is None
+
+
+def test_a_verdict_on_a_score_that_is_not_there_still_has_its_row():
+    one = judgement().model_copy(update={"suites": (suite_verdict("elsewhere", "kept", "Fine."),)})
+    result = sample_run(judgement=one)
+    assert verdict_table(result).rows[0][3] == "—"
+    run_page(result, items())
