@@ -73,7 +73,7 @@ def _mixed(name: str, base: str, limit: float) -> Aim:
 
 
 AIMS = (
-    _layer(VEFA, "float32", 1.02), _layer(VEFA, "bfloat16", 1.06), _layer("VeFA, precise=False", "bfloat16", 1.06),
+    _layer(VEFA, "float32", 1.02), _layer(VEFA, "bfloat16", 1.06), _layer("VeFA, to nearest", "bfloat16", 1.06),
     _layer(LORFA, "float32", 1.08), _layer(LORFA, "bfloat16", 1.10), _model(VEFA, 1.015), _model(LORFA, 1.06),
     *(_saved(name, base) for name in (VEFA, LORFA) for base in ("float32", "bfloat16")),
     *(

@@ -90,7 +90,7 @@ LORA_FAST, IA3 = "LoRA (PEFT), accelerated", "IA3 feed-forward (PEFT)"
 CASES: dict[str, Make] = {
     FROZEN: lambda model, _names, _rank: model,
     VEFA: _vefa,
-    "VeFA, precise=False": lambda model, names, rank: _vefa(model, names, rank, precise=False),
+    "VeFA, to nearest": lambda model, names, rank: _vefa(model, names, rank, preserve_small_shifts=False),
     LORFA: _lorfa,
     LORA: _lora,
     "LoRA (PEFT), adapter in the base's dtype": _lora_cast_down,
@@ -102,10 +102,10 @@ CASES: dict[str, Make] = {
     "DoRA (PEFT)": lambda model, names, rank: _lora(model, names, rank, use_dora=True),
     "HRA (PEFT)": lambda model, names, rank: get_peft_model(model, HRAConfig(r=rank, target_modules=names)),
 }
-SIXTEEN_BIT_ONLY = ("VeFA, precise=False", "LoRA (PEFT), adapter in the base's dtype")
+SIXTEEN_BIT_ONLY = ("VeFA, to nearest", "LoRA (PEFT), adapter in the base's dtype")
 """Cases that in float32 are the same as another."""
 SLOW = ("VeRA (PEFT)", "OFT (PEFT)", "DoRA (PEFT)", "HRA (PEFT)")
-OURS = (VEFA, "VeFA, precise=False", LORFA, LORA_FAST)
+OURS = (VEFA, "VeFA, to nearest", LORFA, LORA_FAST)
 
 
 def made(name: str, base: nn.Module, rank: int) -> Any:
@@ -185,22 +185,22 @@ def equal_mathematics(base: nn.Module, rank: int, run: Run) -> list[dict[str, An
     return found
 
 
-def fast_equals_plain(base: nn.Module, rank: int, run: Run) -> list[dict[str, Any]]:
-    """Each of our cases with and without retain's fast paths, in the base's precision; all outputs and gradients."""
+def fused_equals_reference(base: nn.Module, rank: int, run: Run) -> list[dict[str, Any]]:
+    """Each of our cases with and without retain's fused forms, in the base's precision; all outputs and gradients."""
     try:
-        plain = importlib.import_module("retain.kernels").plain
+        reference_only = importlib.import_module("retain.kernels").reference_only
     except (ImportError, AttributeError) as error:
-        return [{"check": "fast paths = plain forms", "skipped": f"retain.kernels.plain is not there ({error})"}]
+        return [{"check": "fused = reference forms", "skipped": f"retain.kernels.reference_only is missing ({error})"}]
     dtype = next(base.parameters()).dtype
     models, left_out = make_all(base, rank, OURS)
     found: list[dict[str, Any]] = [
-        {"check": f"{name}: fast path = plain form", "skipped": why} for name, why in left_out.items()
+        {"check": f"{name}: fused = reference form", "skipped": why} for name, why in left_out.items()
     ]
     for name, model in models.items():
-        fast = run(model)
-        with plain():
-            apart = difference(fast, run(model))
-        check = f"{name}, {str(dtype).removeprefix('torch.')}: fast path = plain form"
+        fused = run(model)
+        with reference_only():
+            apart = difference(fused, run(model))
+        check = f"{name}, {str(dtype).removeprefix('torch.')}: fused = reference form"
         found.append({"check": check, "difference": apart, "passed": apart <= TOLERANCE[dtype]})
     return found
 

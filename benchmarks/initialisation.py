@@ -87,7 +87,7 @@ def worth(adapted: Any) -> float:
     """The rewards of all layers, as the start's own note has them."""
     with tempfile.TemporaryDirectory() as folder:
         adapted.save_pretrained(folder)
-        note = json.loads((Path(folder) / "retain_start.json").read_text(encoding="utf-8"))
+        note = json.loads((Path(folder) / "retain_initialisation.json").read_text(encoding="utf-8"))
     return float(sum(row["reward"] for row in note["layers"]))
 
 
@@ -117,7 +117,7 @@ def corda_ours(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str
     """CorDA's knowledge-preserved start by retain: the same product B0 A0 as its paper's, the base untouched."""
     from retain import SCLoRAConfig, sc_lora
 
-    return {"adapted": sc_lora(model, SCLoRAConfig(r=rank, start="corda-kpm"), keep=[*learn, *keep])}
+    return {"adapted": sc_lora(model, SCLoRAConfig(r=rank, initialisation="corda-kpm"), keep=[*learn, *keep])}
 
 
 def corda_peft(model: Any, learn: Batches, keep: Batches, rank: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import statistics
 from typing import Any
 
 import torch
-from cases import FROZEN, LORA, equal_mathematics, fast_equals_plain, make_all, passed
+from cases import FROZEN, LORA, equal_mathematics, fused_equals_reference, make_all, passed
 from common import DTYPES, device, finish, in_turn, markdown, options, prepare, ratios, saved_storages, timed, trainable
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -94,7 +94,7 @@ def gate(asked: argparse.Namespace) -> list[dict[str, Any]]:
         layer, (x, g) = base(width, outputs, dtype), tensors(asked.tokens, width, outputs, dtype)
         if dtype == torch.float64:
             checks += equal_mathematics(layer, asked.rank, lambda model, x=x, g=g: outcome(model, x, g))
-        checks += fast_equals_plain(layer, asked.rank, lambda model, x=x, g=g: outcome(model, x, g))
+        checks += fused_equals_reference(layer, asked.rank, lambda model, x=x, g=g: outcome(model, x, g))
     return checks
 
 

@@ -28,7 +28,7 @@ from PIL import Image
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from retain.data.item_types import Picture
+from retain.data.item_types import LabelledImage
 from retain.data.preprocess import ImagePreprocessor
 from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
@@ -46,7 +46,7 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
 }
 
 
-def write_images(folder: Path, name: str, count: int) -> list[Picture]:
+def write_images(folder: Path, name: str, count: int) -> list[LabelledImage]:
     """Waves of colour under noise, in four classes."""
     width, height, suffix = SIZES[name]
     generator = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def write_images(folder: Path, name: str, count: int) -> list[Picture]:
         noisy = 128 + waves + generator.normal(0, 14, (height, width, 3))
         path = folder / f"{width}-{number:03d}.{suffix}"
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
-        found.append(Picture(image=str(path), label=str(number % 4)))
+        found.append(LabelledImage(image=str(path), label=str(number % 4)))
     return found
 
 
@@ -103,7 +103,9 @@ def make_model(device_ms: float) -> torch.nn.Module:
     return model
 
 
-def run(items: list[Picture], way: str, asked: argparse.Namespace) -> tuple[list[float], list[float], list[float]]:
+def run(
+    items: list[LabelledImage], way: str, asked: argparse.Namespace
+) -> tuple[list[float], list[float], list[float]]:
     """Seconds from step to step, seconds waited, and losses, of one training."""
     threads, loading = WAYS[way]
     processor = ViTImageProcessorPil(size={"height": PIXELS, "width": PIXELS}, do_resize=True, do_normalize=True)

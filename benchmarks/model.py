@@ -22,7 +22,7 @@ from typing import Any
 
 import bases
 import torch
-from cases import CASES, FROZEN, LORA, SLOW, equal_mathematics, fast_equals_plain, made, make_all, passed
+from cases import CASES, FROZEN, LORA, SLOW, equal_mathematics, fused_equals_reference, made, make_all, passed
 from common import (
     DTYPES,
     device,
@@ -91,7 +91,7 @@ def gate(asked: argparse.Namespace) -> list[dict[str, Any]]:
         def run(model: Any, kind: str = kind, inputs: dict[str, Tensor] = inputs) -> dict[str, Tensor]:
             return outcome(model, kind, inputs)
 
-        found = equal_mathematics(frozen, asked.rank, run) + fast_equals_plain(frozen, asked.rank, run)
+        found = equal_mathematics(frozen, asked.rank, run) + fused_equals_reference(frozen, asked.rank, run)
         checks += [{**check, "check": f"{kind}: {check['check']}"} for check in found]
     return checks
 

@@ -46,7 +46,7 @@ def lora(dtype: torch.dtype, rank: int) -> Any:
 
 def started(dtype: torch.dtype, rank: int) -> Any:
     """SC-LoRA's adapter; where it starts does not change what it costs."""
-    return sc_lora(load(dtype), SCLoRAConfig(r=rank, start="random-start"))
+    return sc_lora(load(dtype), SCLoRAConfig(r=rank, initialisation="random-start"))
 
 
 def step(model: Any, ids: torch.Tensor) -> float:

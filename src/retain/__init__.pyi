@@ -6,10 +6,10 @@ from retain.hf.adapters.swap import swap_adapter
 from retain.jobs.measure import measure
 from retain.jobs.scale import scale
 from retain.jobs.self_generated import self_generated
+from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
+from retain.methods.initialisations.config import SCLoRAConfig
 from retain.methods.lorfa.config import LoRFAConfig
 from retain.methods.lorfa.layer import LoRFAModel
-from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
-from retain.methods.sc_lora.config import SCLoRAConfig
 from retain.methods.vefa.config import VeFAConfig
 from retain.methods.vefa.layer import VeFAModel
 from retain.recipe import Budget

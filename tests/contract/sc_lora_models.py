@@ -16,7 +16,7 @@ from retain.hf.adapters.residual_lora import residual_layers
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 4e-2, torch.float64: 1e-13}
-STARTS = ("sc-lora", "corda-kpm", "lora-null", "milora")
+INITIALISATIONS = ("sc-lora", "corda-kpm", "lora-null", "milora")
 R = 2
 """BERT's classifier has three outputs."""
 
@@ -42,7 +42,7 @@ def _statistics(name: str, dtype: torch.dtype) -> dict[str, Statistics]:
     return {part: collect(base, [batch]) for part, batch in batches.items()}
 
 
-def started(
+def initialised(
     architecture: Architecture,
     dtype: torch.dtype = torch.float32,
     *,
@@ -61,7 +61,7 @@ def started(
 @cache
 def _fresh(name: str, dtype: torch.dtype, adapter: str, fields: str) -> PeftModel:
     architecture = ARCHITECTURES[name]
-    return started(architecture, dtype, onto=architecture.make(dtype), adapter=adapter, **json.loads(fields))
+    return initialised(architecture, dtype, onto=architecture.make(dtype), adapter=adapter, **json.loads(fields))
 
 
 def plain(
@@ -104,14 +104,14 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def factors(model: nn.Module, adapter: str = "default") -> dict[str, Tensor]:
-    """A, B, what they started from and how far they moved, of every layer."""
+    """A, B, their initial values and how far they moved, of every layer."""
     found = {}
     for key, layer in residual_layers(model, adapter).items():
         for name, half in (("A", layer.lora_A[adapter]), ("B", layer.lora_B[adapter])):
-            whole = (half.start + half.delta).detach().clone()
+            whole = (half.initial + half.delta).detach().clone()
             found |= {
                 f"{key} {name}": whole,
-                f"{key} {name}0": half.start.clone(),
+                f"{key} {name}0": half.initial.clone(),
                 f"{key} Δ{name}": half.delta.detach().clone(),
             }
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from contract_models import ARCHITECTURES
-from sc_lora_models import disturb, started, trained
+from sc_lora_models import disturb, initialised, trained
 from sharding_worker import free_port, step
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
@@ -26,7 +26,7 @@ WHOLE = StateDictOptions(full_state_dict=True, ignore_frozen_params=True)
 
 
 def fresh(dtype=torch.float32, size=0.05):
-    model = started(LLAMA, dtype, lora_alpha=3, target_modules=["q_proj", "down_proj"])
+    model = initialised(LLAMA, dtype, lora_alpha=3, target_modules=["q_proj", "down_proj"])
     disturb(model, size=size)
     return model
 

@@ -9,7 +9,7 @@ from contract_models import adapted, bits, disturb, layers_of, logits, make_conf
 from peft import get_peft_model
 
 from retain.errors import MergeError
-from retain.kernels import plain
+from retain.kernels import reference_only
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 4e-2}
 
@@ -204,7 +204,7 @@ def test_compiles_without_a_graph_break(method, llama, dtype):
     """What is compiled are the plain forms, which the compiler fuses by itself."""
     model, batch = adapted(method, llama, dtype), llama.batch()
     disturb(model)
-    with plain():
+    with reference_only():
         expected = logits(model, batch)
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="eager")

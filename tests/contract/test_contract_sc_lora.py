@@ -1,4 +1,4 @@
-"""What SC-LoRA does to a model: nothing at the start, the literal method's training, and nothing when it is off."""
+"""SC-LoRA in a model: no effect before training, the literal method's training, and no effect when it is off."""
 
 import copy
 import warnings
@@ -6,7 +6,18 @@ import warnings
 import pytest
 import torch
 from contract_models import ARCHITECTURES, logits, same_bits
-from sc_lora_models import DTYPES, STARTS, R, bits, disturb, keep_batch, learn_batch, started, steps, trained
+from sc_lora_models import (
+    DTYPES,
+    INITIALISATIONS,
+    R,
+    bits,
+    disturb,
+    initialised,
+    keep_batch,
+    learn_batch,
+    steps,
+    trained,
+)
 from torch import nn
 from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
@@ -22,13 +33,14 @@ def dtype(request):
 
 
 @pytest.mark.parametrize(
-    ("start", "kind"), [*(("sc-lora", kind) for kind in DTYPES), *((start, "bf16") for start in STARTS[1:])]
+    ("initialisation", "kind"),
+    [*(("sc-lora", kind) for kind in DTYPES), *((name, "bf16") for name in INITIALISATIONS[1:])],
 )
-def test_at_the_start_the_model_is_the_base_bit_for_bit(architecture, start, kind):
+def test_before_training_the_model_is_the_base_bit_for_bit(architecture, initialisation, kind):
     dtype = DTYPES[kind]
     base, batch = architecture.make(dtype), architecture.batch(dtype=dtype)
     before, expected = bits(base), logits(base, batch)
-    model = started(architecture, dtype, onto=base, start=start, lora_alpha=3)
+    model = initialised(architecture, dtype, onto=base, initialisation=initialisation, lora_alpha=3)
     found = logits(model, batch)
     assert torch.equal(found, expected)
     assert found.dtype == expected.dtype
@@ -36,14 +48,14 @@ def test_at_the_start_the_model_is_the_base_bit_for_bit(architecture, start, kin
 
 
 def test_the_adapter_is_float32_or_better(architecture, dtype):
-    model = started(architecture, dtype)
+    model = initialised(architecture, dtype)
     wanted = torch.float64 if dtype == torch.float64 else torch.float32
     assert {parameter.dtype for parameter in trained(model).values()} == {wanted}
-    assert {layer.lora_A["default"].start.dtype for layer in residual_layers(model, "default").values()} == {wanted}
+    assert {layer.lora_A["default"].initial.dtype for layer in residual_layers(model, "default").values()} == {wanted}
 
 
 def test_training_lowers_the_loss_and_leaves_the_base(architecture, dtype):
-    model, batch = started(architecture, dtype), architecture.batch(dtype=dtype)
+    model, batch = initialised(architecture, dtype), architecture.batch(dtype=dtype)
     before = bits(model)
     losses = steps(model, torch.optim.Adam(trained(model).values(), lr=0.02), batch, 4)
     assert losses[-1] < losses[0]
@@ -52,8 +64,8 @@ def test_training_lowers_the_loss_and_leaves_the_base(architecture, dtype):
         assert torch.equal(logits(model, batch), logits(architecture.make(dtype), batch))
 
 
-def test_only_the_distances_from_the_start_train_and_they_are_as_many_as_a_loras_weights(architecture):
-    model = started(architecture)
+def test_only_the_changes_of_the_factors_train_and_they_are_as_many_as_a_loras_weights(architecture):
+    model = initialised(architecture)
     assert all(name.endswith((".lora_A.default.delta", ".lora_B.default.delta")) for name in trained(model))
     layers = residual_layers(model, "default").values()
     expected = sum(R * sum(features(layer.get_base_layer())) for layer in layers)
@@ -64,7 +76,7 @@ def test_only_the_distances_from_the_start_train_and_they_are_as_many_as_a_loras
 def test_disabled_is_the_base_bit_for_bit(architecture, dtype):
     base, batch = architecture.make(dtype), architecture.batch(dtype=dtype)
     expected = logits(base, batch)
-    model = started(architecture, dtype, onto=base)
+    model = initialised(architecture, dtype, onto=base)
     disturb(model)
     with model.disable_adapter():
         assert torch.equal(logits(model, batch), expected)
@@ -77,7 +89,7 @@ class Literal(nn.Module):
     def __init__(self, layer):
         super().__init__()
         base, self.scale = layer.get_base_layer(), layer.scaling["default"]
-        A0, B0 = layer.lora_A["default"].start, layer.lora_B["default"].start
+        A0, B0 = layer.lora_A["default"].initial, layer.lora_B["default"].initial
         W0 = as_matrix(base, base.weight.detach())
         self.residual, self.bias = W0 - self.scale * B0 @ A0, base.bias
         self.A, self.B = nn.Parameter(A0.clone()), nn.Parameter(B0.clone())
@@ -95,9 +107,9 @@ def literally(model, architecture):
     return base, layers
 
 
-@pytest.mark.parametrize("start", STARTS)
-def test_it_trains_as_the_method_written_out(architecture, start):
-    model = started(architecture, torch.float64, start=start, lora_alpha=3)
+@pytest.mark.parametrize("initialisation", INITIALISATIONS)
+def test_it_trains_as_the_method_written_out(architecture, initialisation):
+    model = initialised(architecture, torch.float64, initialisation=initialisation, lora_alpha=3)
     literal, written = literally(model, architecture)
     batch = architecture.batch(dtype=torch.float64)
     optimizers = [torch.optim.SGD(trained(m).values(), lr=0.05) for m in (model, literal)]
@@ -108,7 +120,7 @@ def test_it_trains_as_the_method_written_out(architecture, start):
         for layer, other in zip(residual_layers(model, "default").values(), written, strict=True):
             for half, parameter in ((layer.lora_A["default"], other.A), (layer.lora_B["default"], other.B)):
                 torch.testing.assert_close(half.delta.grad, parameter.grad, rtol=1e-9, atol=1e-13)
-                torch.testing.assert_close(half.start + half.delta, parameter, rtol=1e-9, atol=1e-13)
+                torch.testing.assert_close(half.initial + half.delta, parameter, rtol=1e-9, atol=1e-13)
         for optimizer in optimizers:
             optimizer.step()
     torch.testing.assert_close(logits(model, batch), logits(literal, batch), rtol=0, atol=1e-10)
@@ -116,7 +128,7 @@ def test_it_trains_as_the_method_written_out(architecture, start):
 
 
 def test_weight_decay_draws_to_the_base(llama):
-    model, batch = started(llama), llama.batch()
+    model, batch = initialised(llama), llama.batch()
     disturb(model)
     base = logits(llama.make(), batch)
     distances = [float((logits(model, batch) - base).norm())]
@@ -136,7 +148,7 @@ def rescale(model, factor):
 
 
 def test_a_scale_of_nothing_is_the_base_and_of_one_the_tuned_model(architecture, dtype):
-    model, batch = started(architecture, dtype, lora_alpha=3), architecture.batch(dtype=dtype)
+    model, batch = initialised(architecture, dtype, lora_alpha=3), architecture.batch(dtype=dtype)
     disturb(model)
     tuned = logits(model, batch)
     rescale(model, 0)
@@ -157,14 +169,14 @@ class One(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [nn.Linear, Conv1D])
-@pytest.mark.parametrize("start", STARTS)
-def test_a_scale_of_a_half_is_half_of_the_way(kind, start):
+@pytest.mark.parametrize("initialisation", INITIALISATIONS)
+def test_a_scale_of_a_half_is_half_of_the_way(kind, initialisation):
     torch.manual_seed(0)
     layer = (nn.Linear(6, 5) if kind is nn.Linear else Conv1D(5, 6)).double()
     W0 = as_matrix(layer, layer.weight.detach()).clone()
     x = torch.randn(8, 5, 6, dtype=torch.float64)
     other = x.flip(-1) * torch.arange(6)
-    config = SCLoRAConfig(r=2, lora_alpha=3, start=start, target_modules=["layer"])
+    config = SCLoRAConfig(r=2, lora_alpha=3, initialisation=initialisation, target_modules=["layer"])
     model = sc_lora(One(layer), config, learn=[{"inputs_embeds": x}], keep=[{"inputs_embeds": other}])
     disturb(model, size=0.3)
     model.merge_adapter()
@@ -176,7 +188,7 @@ def test_a_scale_of_a_half_is_half_of_the_way(kind, start):
 
 
 def test_deepcopy_is_independent(llama):
-    model, batch = started(llama), llama.batch()
+    model, batch = initialised(llama), llama.batch()
     disturb(model)
     expected = logits(model, batch)
     residual = copy.deepcopy(model)
@@ -188,7 +200,7 @@ def test_deepcopy_is_independent(llama):
 
 
 def test_status_is_regular(llama):
-    model = started(llama)
+    model = initialised(llama)
     status = model.get_model_status()
     assert (status.enabled, status.active_adapters, status.merged_adapters) == (True, ["default"], [])
     assert status.requires_grad == {"default": True}
@@ -197,7 +209,7 @@ def test_status_is_regular(llama):
 
 
 def test_dropout_acts_in_training_only(llama):
-    model, batch = started(llama, lora_dropout=0.5), llama.batch()
+    model, batch = initialised(llama, lora_dropout=0.5), llama.batch()
     disturb(model, size=0.5)
     assert torch.equal(logits(model, batch), logits(model, batch))
     model.train()

@@ -7,7 +7,7 @@ import torch
 from contract_models import logits, same_bits
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
-from sc_lora_models import DTYPES, TOLERANCE, bits, disturb, plain, started
+from sc_lora_models import DTYPES, TOLERANCE, bits, disturb, initialised, plain
 
 from retain.hf.adapters.residual_lora import residual_layers
 
@@ -18,7 +18,7 @@ def dtype(request):
 
 
 def test_merged_equals_unmerged_and_unmerging_restores_every_bit(architecture, dtype):
-    model, batch = started(architecture, dtype, lora_alpha=3), architecture.batch(dtype=dtype)
+    model, batch = initialised(architecture, dtype, lora_alpha=3), architecture.batch(dtype=dtype)
     disturb(model)
     before, expected = bits(model), logits(model, batch)
     for safe in (False, True):
@@ -33,7 +33,7 @@ def test_merged_equals_unmerged_and_unmerging_restores_every_bit(architecture, d
 
 
 def test_a_merged_weight_is_rounded_once(architecture):
-    model = started(architecture, torch.bfloat16)
+    model = initialised(architecture, torch.bfloat16)
     disturb(model)
     before = bits(model)
     exact = {
@@ -46,15 +46,15 @@ def test_a_merged_weight_is_rounded_once(architecture):
             torch.testing.assert_close(value, (before[key].float() + exact[key]).bfloat16(), rtol=0, atol=0)
 
 
-def test_at_the_start_merging_changes_no_bit(architecture):
-    model = started(architecture, torch.bfloat16)
+def test_before_training_merging_changes_no_bit(architecture):
+    model = initialised(architecture, torch.bfloat16)
     before = bits(model)
     model.merge_adapter()
     assert same_bits(bits(model), before)
 
 
 def test_disabling_while_merged_is_the_base_bit_for_bit(architecture):
-    model, batch = started(architecture), architecture.batch()
+    model, batch = initialised(architecture), architecture.batch()
     disturb(model)
     model.merge_adapter()
     with model.disable_adapter():
@@ -62,7 +62,7 @@ def test_disabling_while_merged_is_the_base_bit_for_bit(architecture):
 
 
 def test_merge_and_unload(architecture, dtype):
-    model, batch = started(architecture, dtype), architecture.batch(dtype=dtype)
+    model, batch = initialised(architecture, dtype), architecture.batch(dtype=dtype)
     disturb(model)
     expected = logits(model, batch)
     merged = model.merge_and_unload(safe_merge=dtype == torch.float32)
@@ -73,7 +73,7 @@ def test_merge_and_unload(architecture, dtype):
 
 
 def test_unload_gives_the_base(architecture):
-    model = started(architecture)
+    model = initialised(architecture)
     disturb(model)
     base = model.unload()
     assert same_bits(bits(base), bits(architecture.make()))
@@ -81,7 +81,7 @@ def test_unload_gives_the_base(architecture):
 
 
 def test_a_merged_state_dict_holds_no_second_copy(llama):
-    model = started(llama)
+    model = initialised(llama)
     keys = set(model.state_dict())
     model.merge_adapter()
     assert set(model.state_dict()) == keys
@@ -89,7 +89,7 @@ def test_a_merged_state_dict_holds_no_second_copy(llama):
 
 @pytest.mark.parametrize("kind", [torch.double, torch.bfloat16])
 def test_merging_survives_moving_the_model_to_another_dtype(architecture, kind):
-    model = started(architecture)
+    model = initialised(architecture)
     disturb(model)
     model.merge_adapter()
     model.to(kind)
@@ -98,7 +98,7 @@ def test_merging_survives_moving_the_model_to_another_dtype(architecture, kind):
 
 
 def test_a_merged_copy_unmerges_by_itself(llama):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     before = bits(model)
     model.merge_adapter()
@@ -113,7 +113,7 @@ def test_a_merged_copy_unmerges_by_itself(llama):
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_safe_merge_refuses_what_is_not_finite(llama, broken):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     before = bits(model)
     next(iter(residual_layers(model, "default").values())).lora_B["default"].delta.data.fill_(broken)
@@ -123,7 +123,7 @@ def test_safe_merge_refuses_what_is_not_finite(llama, broken):
 
 
 def test_saving_while_merged_saves_the_same_adapter(llama, tmp_path):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     model.save_pretrained(tmp_path / "apart")
     model.merge_adapter()
@@ -142,7 +142,9 @@ def both_merged(model, batch, order, atol, *, safe):
 
 
 def test_two_merged_one_after_the_other_give_every_bit_back(architecture, dtype):
-    model = started(architecture, dtype, onto=started(architecture, dtype), adapter="second", start="milora", r=3)
+    model = initialised(
+        architecture, dtype, onto=initialised(architecture, dtype), adapter="second", initialisation="milora", r=3
+    )
     disturb(model, "default")
     disturb(model, "second", seed=3)
     before, batch = bits(model), architecture.batch(dtype=dtype)
@@ -151,7 +153,7 @@ def test_two_merged_one_after_the_other_give_every_bit_back(architecture, dtype)
 
 
 def test_merged_beside_an_ordinary_lora_nothing_is_lost_but_what_that_rounds_away(architecture, dtype):
-    model = started(architecture, dtype, onto=plain(architecture, dtype, adapter="plain"), adapter="mine")
+    model = initialised(architecture, dtype, onto=plain(architecture, dtype, adapter="plain"), adapter="mine")
     disturb(model, "plain")
     disturb(model, "mine", seed=3)
     alone, batch = copy.deepcopy(model), architecture.batch(dtype=dtype)

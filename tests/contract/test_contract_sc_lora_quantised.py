@@ -51,15 +51,17 @@ def make(request):
     return MAKERS[request.param]
 
 
-def started(base, start="sc-lora"):
-    return sc_lora(base, SCLoRAConfig(r=2, start=start), learn=[learn_batch(LLAMA)], keep=[keep_batch(LLAMA)]).eval()
+def initialised(base, initialisation="sc-lora"):
+    return sc_lora(
+        base, SCLoRAConfig(r=2, initialisation=initialisation), learn=[learn_batch(LLAMA)], keep=[keep_batch(LLAMA)]
+    ).eval()
 
 
-@pytest.mark.parametrize("start", ["sc-lora", "milora"])
-def test_it_starts_at_the_quantised_base_bit_for_bit_and_is_off_when_disabled(make, start):
+@pytest.mark.parametrize("initialisation", ["sc-lora", "milora"])
+def test_it_begins_at_the_quantised_base_bit_for_bit_and_is_off_when_disabled(make, initialisation):
     base = make()
     expected = logits(base, BATCH)
-    model = started(base, start)
+    model = initialised(base, initialisation)
     assert torch.equal(logits(model, BATCH), expected)
     disturb(model)
     assert not torch.allclose(logits(model, BATCH), expected)
@@ -68,7 +70,7 @@ def test_it_starts_at_the_quantised_base_bit_for_bit_and_is_off_when_disabled(ma
 
 
 def test_it_trains_beside_the_quantised_base(make):
-    model = started(make())
+    model = initialised(make())
     with model.disable_adapter():
         expected = logits(model, BATCH)
     losses = steps(model, torch.optim.Adam(trained(model).values(), lr=0.02), BATCH, 3)
@@ -78,7 +80,7 @@ def test_it_trains_beside_the_quantised_base(make):
 
 
 def test_what_is_saved_loads_onto_the_same_base(make, tmp_path):
-    model = started(make())
+    model = initialised(make())
     disturb(model)
     expected = logits(model, BATCH)
     model.save_pretrained(tmp_path)
@@ -95,7 +97,7 @@ def test_what_is_saved_loads_onto_the_same_base(make, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*(8-bit|different generations|rounding).*")
 def test_merged_it_is_near_the_tuned_model_and_unmerged_near_the_base(make):
-    model = started(make())
+    model = initialised(make())
     disturb(model, size=0.2)
     tuned = logits(model, BATCH)
     with model.disable_adapter():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from contract_models import ARCHITECTURES, BY_NAME, adapted, logits, same_bits
 from safetensors.torch import load_file
-from sc_lora_models import bits, disturb, factors, plain, started, steps, trained
+from sc_lora_models import bits, disturb, factors, initialised, plain, steps, trained
 from transformers import Trainer, TrainingArguments
 
 from retain import load_adapter
@@ -49,7 +49,7 @@ def interrupted(tmp_path_factory):
     for case in CASES:
         architecture, dtype = ARCHITECTURES[case[0]], DTYPES[case[1]]
         batch, place = architecture.batch(dtype=dtype), folder / " ".join(case)
-        model = started(architecture, dtype, lora_alpha=3)
+        model = initialised(architecture, dtype, lora_alpha=3)
         optimizer = torch.optim.AdamW(trained(model).values(), lr=0.01, weight_decay=0.1)
         steps(model, optimizer, batch, 4)
         model.save_pretrained(place / "adapter")
@@ -87,27 +87,27 @@ def test_saved_again_it_is_the_same_files(interrupted, case):
     folder = interrupted[0] / " ".join(case)
     first, again = folder / "adapter", folder / "again"
     assert {path.name for path in first.iterdir()} == {path.name for path in again.iterdir()}
-    for name in ("adapter_model.safetensors", "retain_start.json"):
+    for name in ("adapter_model.safetensors", "retain_initialisation.json"):
         assert (first / name).read_bytes() == (again / name).read_bytes()
     configs = [json.loads((place / "adapter_config.json").read_text()) for place in (first, again)]
     for config in configs:
         config["target_modules"].sort()
     assert configs[0] == configs[1]
-    assert json.loads((again / "retain_start.json").read_text())["config"]["lora_alpha"] == 3
+    assert json.loads((again / "retain_initialisation.json").read_text())["config"]["lora_alpha"] == 3
 
 
-def test_the_start_comes_back_from_a_and_its_distance_to_the_bit():
+def test_the_initial_factor_comes_back_from_a_and_its_distance_to_the_bit():
     """All pairs of numbers of eight bits between 2⁻³ and 2, of both signs: rounding does all that it can do."""
     values = torch.arange(0x3E00, 0x4000, dtype=torch.int16).view(torch.bfloat16)
-    start, delta = torch.meshgrid(torch.cat([values, -values]), values, indexing="ij")
-    whole = start + delta
+    initial, delta = torch.meshgrid(torch.cat([values, -values]), values, indexing="ij")
+    whole = initial + delta
     found, moved = ResidualDown.parted(torch.cat([delta, whole]))
     assert torch.equal(moved, delta)
     assert torch.equal(found + delta, whole)
 
 
 def test_loaded_frozen_nothing_trains(llama, tmp_path):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     model.save_pretrained(tmp_path)
     loaded = load_adapter(llama.make(), tmp_path)
@@ -117,7 +117,7 @@ def test_loaded_frozen_nothing_trains(llama, tmp_path):
 
 
 def test_weight_decay_after_loading_still_draws_to_the_base(llama, tmp_path):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     model.save_pretrained(tmp_path)
     loaded = load_adapter(llama.make(), tmp_path, trainable=True).eval()
@@ -146,7 +146,7 @@ def trainer(architecture, folder, model=None, **settings):
         **settings,
     )  # fmt: skip
     data = Same(architecture)
-    return Trainer(model or started(architecture), arguments, train_dataset=data, eval_dataset=data)
+    return Trainer(model or initialised(architecture), arguments, train_dataset=data, eval_dataset=data)
 
 
 @pytest.mark.parametrize("by", ["trainer", "retain"])
@@ -181,10 +181,10 @@ def test_the_trainer_loads_the_best_model_at_the_end(llama, tmp_path):
 
 @pytest.mark.parametrize("beside", ["ordinary", "SC-LoRA"])
 def test_it_is_loaded_beside_another_adapter(llama, tmp_path, beside):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     model.save_pretrained(tmp_path)
-    other = (plain if beside == "ordinary" else started)(llama, adapter="first")
+    other = (plain if beside == "ordinary" else initialised)(llama, adapter="first")
     other.load_adapter(tmp_path, "loaded", is_trainable=True)
     other.set_adapter("loaded")
     torch.testing.assert_close(logits(other, llama.batch()), logits(model, llama.batch()), rtol=0, atol=1e-6)
@@ -194,7 +194,7 @@ def test_it_is_loaded_beside_another_adapter(llama, tmp_path, beside):
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_it_loads_into_an_adapter_of_its_kind_that_is_there(llama, tmp_path, kind):
-    model, other = started(llama), started(llama, start="milora")
+    model, other = initialised(llama), initialised(llama, initialisation="milora")
     disturb(model)
     model.to(kind).save_pretrained(tmp_path)
     other.load_adapter(tmp_path, "default", is_trainable=True)
@@ -211,4 +211,4 @@ def test_an_adapter_of_another_method_has_no_note(llama, tmp_path):
     model = adapted(BY_NAME["vefa"], llama)
     model.save_pretrained(tmp_path)
     assert note_of(load_adapter(llama.make(), tmp_path, trainable=True)) is None
-    assert note_of(started(llama))["config"]["start"] == "sc-lora"
+    assert note_of(initialised(llama))["config"]["initialisation"] == "sc-lora"

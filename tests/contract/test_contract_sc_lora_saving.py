@@ -10,7 +10,7 @@ import torch
 from contract_models import ARCHITECTURES, logits, same_bits
 from peft import AutoPeftModelForCausalLM, LoraConfig, PeftConfig, PeftModel
 from safetensors.torch import load_file
-from sc_lora_models import DTYPES, STARTS, R, bits, disturb, plain, started, trained
+from sc_lora_models import DTYPES, INITIALISATIONS, R, bits, disturb, initialised, plain, trained
 from transformers import AutoModelForCausalLM
 
 from retain import InputError, load_adapter
@@ -31,7 +31,7 @@ classes = {"bert": AutoModelForSequenceClassification, "vit": AutoModelForImageC
 found = {}
 with torch.no_grad():
     for folder in sorted(Path(sys.argv[1]).iterdir()):
-        name, kind, start = folder.name.split(" ")
+        name, kind, initialisation = folder.name.split(" ")
         batch = torch.load(folder / "batch.pt")
         base = classes.get(name, AutoModelForCausalLM).from_pretrained(folder / "base")
         model = PeftModel.from_pretrained(base, folder / "adapter").eval()
@@ -41,7 +41,7 @@ torch.save(found, sys.argv[2])
 """
 CASES = [(name, "fp32", "sc-lora") for name in ARCHITECTURES]
 CASES += [("llama", "bf16", "sc-lora"), ("gpt2", "bf16", "sc-lora"), ("gpt2", "fp64", "sc-lora")]
-CASES += [("llama", "fp32", start) for start in STARTS[1:]]
+CASES += [("llama", "fp32", initialisation) for initialisation in INITIALISATIONS[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,11 @@ def without_retain(tmp_path_factory):
     """Logits before saving and, loaded and merged by a process that cannot import retain, after it."""
     folder, expected = tmp_path_factory.mktemp("saved"), {}
     for case in CASES:
-        name, kind, start = case
+        name, kind, initialisation = case
         architecture, dtype, place = ARCHITECTURES[name], DTYPES[kind], folder / " ".join(case)
         architecture.make(dtype).save_pretrained(place / "base")
         torch.save(architecture.batch(dtype=dtype), place / "batch.pt")
-        model = started(architecture, dtype, start=start, lora_alpha=3)
+        model = initialised(architecture, dtype, initialisation=initialisation, lora_alpha=3)
         disturb(model)
         expected[case] = logits(model, architecture.batch(dtype=dtype))
         model.save_pretrained(place / "adapter")
@@ -75,7 +75,7 @@ def test_stock_peft_loads_and_merges_it_without_retain_and_without_a_warning(wit
 @pytest.fixture
 def saved(architecture, tmp_path):
     """A folder with an adapter, and the model that it was saved from."""
-    model = started(architecture, lora_alpha=3)
+    model = initialised(architecture, lora_alpha=3)
     disturb(model)
     model.save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter", model
@@ -105,15 +105,15 @@ def test_the_files_hold_the_factors_of_one_rank_and_nothing_else(saved):
         A, B = weights.pop(f"{key}.lora_A.weight"), weights.pop(f"{key}.lora_B.weight")
         assert A.shape == (2 * R, layer.in_features)
         assert B.shape == (layer.out_features, 2 * R)
-        assert torch.equal(A, torch.cat([down.delta, down.start + down.delta]))
-        assert torch.equal(B, torch.cat([up.start, up.delta], dim=1))
+        assert torch.equal(A, torch.cat([down.delta, down.initial + down.delta]))
+        assert torch.equal(B, torch.cat([up.initial, up.delta], dim=1))
     assert not weights
-    names = {"adapter_config.json", "adapter_model.safetensors", "README.md", "retain_start.json"}
+    names = {"adapter_config.json", "adapter_model.safetensors", "README.md", "retain_initialisation.json"}
     assert {path.name for path in folder.iterdir()} == names
 
 
 def test_the_files_hold_float32_also_over_a_16_bit_base(architecture, tmp_path):
-    model = started(architecture, torch.bfloat16)
+    model = initialised(architecture, torch.bfloat16)
     disturb(model)
     model.save_pretrained(tmp_path)
     assert {value.dtype for value in load_file(tmp_path / "adapter_model.safetensors").values()} == {torch.float32}
@@ -180,7 +180,7 @@ def test_stock_peft_with_retain_imported(saved, architecture, low):
 
 
 def test_saved_before_training_it_is_the_base_bit_for_bit_anywhere(architecture, dtype, tmp_path):
-    started(architecture, dtype).save_pretrained(tmp_path)
+    initialised(architecture, dtype).save_pretrained(tmp_path)
     batch, expected = architecture.batch(dtype=dtype), logits(architecture.make(dtype), architecture.batch(dtype=dtype))
     assert torch.equal(logits(PeftModel.from_pretrained(architecture.make(dtype), tmp_path).eval(), batch), expected)
     assert torch.equal(logits(load_adapter(architecture.make(dtype), tmp_path, trainable=True), batch), expected)
@@ -199,7 +199,7 @@ def test_transformers_own_adapter_interface(saved, architecture):
 
 def test_the_auto_classes_find_it_and_its_base(llama, tmp_path):
     llama.make().save_pretrained(tmp_path / "base")
-    model = started(llama, onto=AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval())
+    model = initialised(llama, onto=AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval())
     disturb(model)
     model.save_pretrained(tmp_path / "adapter")
     expected = logits(model, llama.batch())
@@ -209,7 +209,7 @@ def test_the_auto_classes_find_it_and_its_base(llama, tmp_path):
 
 
 def test_a_pickled_file_loads_too(llama, tmp_path):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     model.save_pretrained(tmp_path, safe_serialization=False)
     assert torch.equal(logits(load_adapter(llama.make(), tmp_path), llama.batch()), logits(model, llama.batch()))
@@ -221,17 +221,17 @@ def test_a_note_that_another_adapter_was_saved_over_is_told_of(saved, architectu
     other.save_pretrained(saved[0])
     with pytest.raises(InputError, match="is of another adapter than the one beside it; remove it"):
         load_adapter(architecture.make(), saved[0], trainable=True)
-    (saved[0] / "retain_start.json").unlink()
+    (saved[0] / "retain_initialisation.json").unlink()
     loaded = load_adapter(architecture.make(), saved[0], trainable=True).eval()
     assert note_of(loaded) is None
     assert same_bits(loaded.state_dict(), other.state_dict())
 
 
-def test_a_note_of_another_start_of_the_same_rank_is_told_of(saved, architecture):
+def test_a_note_of_another_initialisation_of_the_same_rank_is_told_of(saved, architecture):
     folder = saved[0]
-    other = started(architecture, start="random-start")
+    other = initialised(architecture, initialisation="random-start")
     other.save_pretrained(folder.parent / "other")
-    note = (folder.parent / "other" / "retain_start.json").read_text()
-    (folder / "retain_start.json").write_text(note)
+    note = (folder.parent / "other" / "retain_initialisation.json").read_text()
+    (folder / "retain_initialisation.json").write_text(note)
     with pytest.raises(InputError, match="is of another adapter"):
         load_adapter(architecture.make(), folder, trainable=True)

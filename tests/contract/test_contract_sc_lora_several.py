@@ -8,13 +8,17 @@ import pytest
 import torch
 from contract_models import ARCHITECTURES, BY_NAME, adapted, logits, same_bits
 from peft import LoraConfig, PeftModel
-from sc_lora_models import bits, disturb, plain, started, trained
+from sc_lora_models import bits, disturb, initialised, plain, trained
 
 from retain import SCLoRAConfig, sc_lora
 from retain.errors import InputError
 from retain.hf.adapters.residual_lora import residual_layers
 
-PAIRS = {"two": (started, started), "before an ordinary one": (started, plain), "after one": (plain, started)}
+PAIRS = {
+    "two": (initialised, initialised),
+    "before an ordinary one": (initialised, plain),
+    "after one": (plain, initialised),
+}
 COMBINATIONS = [("two", name) for name in ARCHITECTURES]
 COMBINATIONS += [(kind, name) for kind in ("before an ordinary one", "after one") for name in ("llama", "gpt2")]
 
@@ -67,7 +71,7 @@ def alone(model, name, batch):
 
 def test_a_second_adapter_starts_at_the_base_and_is_the_active_one(pair, architecture):
     expected = alone(pair, "__base__", architecture.batch())
-    started(architecture, onto=pair, adapter="third", start="milora")
+    initialised(architecture, onto=pair, adapter="third", initialisation="milora")
     assert pair.active_adapters == ["third"]
     assert torch.equal(logits(pair, architecture.batch()), expected)
     assert all(".third." in name for name in trained(pair))
@@ -105,14 +109,14 @@ def test_switching_and_deleting(pair, architecture):
 
 
 def test_a_deleted_adapters_name_can_be_used_again(llama):
-    model = started(llama, onto=started(llama, adapter="first"), adapter="second")
+    model = initialised(llama, onto=initialised(llama, adapter="first"), adapter="second")
     disturb(model, "second")
     model.delete_adapter("second")
     model = plain(llama, onto=model, adapter="second")
     assert torch.equal(logits(model, llama.batch()), logits(llama.make(), llama.batch()))
     assert not residual_layers(model, "second")
     model.delete_adapter("first")
-    model = started(llama, onto=model, adapter="first")
+    model = initialised(llama, onto=model, adapter="first")
     assert torch.equal(logits(model, llama.batch()), logits(llama.make(), llama.batch()))
 
 
@@ -129,7 +133,7 @@ def test_mixed_batch_gives_each_row_its_adapter(pair, architecture, dtype):
 
 @pytest.mark.parametrize("beams", [1, 2])
 def test_mixed_batch_in_generate(llama, beams):
-    model = started(llama, onto=started(llama, adapter="first"), adapter="second")
+    model = initialised(llama, onto=initialised(llama, adapter="first"), adapter="second")
     disturb(model, "first", size=0.4)
     disturb(model, "second", seed=3, size=0.4)
     ids = llama.batch(rows=3)["input_ids"]
@@ -157,7 +161,7 @@ def test_a_weighted_sum_is_exact_and_saves_and_loads(pair, architecture, tmp_pat
     pair.save_pretrained(tmp_path, selected_adapters=["sum"])
     loaded = PeftModel.from_pretrained(architecture.make(torch.float64), tmp_path / "sum").eval()
     torch.testing.assert_close(logits(loaded, batch), alone(pair, "sum", batch), rtol=0, atol=1e-6)
-    assert not (tmp_path / "sum" / "retain_start.json").exists()
+    assert not (tmp_path / "sum" / "retain_initialisation.json").exists()
 
 
 def test_each_is_saved_as_what_it_is(pair, architecture, tmp_path):
@@ -166,7 +170,7 @@ def test_each_is_saved_as_what_it_is(pair, architecture, tmp_path):
     for name in ("first", "second"):
         loaded = PeftModel.from_pretrained(architecture.make(), tmp_path / name).eval()
         torch.testing.assert_close(logits(loaded, batch), alone(pair, name, batch), rtol=0, atol=1e-6)
-        assert (tmp_path / name / "retain_start.json").exists() == bool(residual_layers(pair, name))
+        assert (tmp_path / name / "retain_initialisation.json").exists() == bool(residual_layers(pair, name))
 
 
 def test_it_is_refused_beside_another_method(method, llama):
@@ -174,13 +178,13 @@ def test_it_is_refused_beside_another_method(method, llama):
         model = adapted(method, llama, target_modules=["q_proj"])
         state = model.state_dict()
         with pytest.raises(InputError, match=r"already carries|is no LoRA"):
-            started(llama, onto=model, adapter="second", target_modules=targets)
+            initialised(llama, onto=model, adapter="second", target_modules=targets)
         assert list(model.peft_config) == ["default"]
         assert same_bits(model.state_dict(), state)
 
 
 def test_another_method_is_refused_beside_it(llama):
-    model = started(llama)
+    model = initialised(llama)
     with pytest.raises(ValueError, match="different peft types"):
         model.add_adapter("second", BY_NAME["vefa"].config(target_modules=["q_proj"]))
 
@@ -198,20 +202,20 @@ def without_memory(*_):
 
 
 def test_a_failed_second_adapter_leaves_the_first(llama, monkeypatch):
-    from retain.hf.adapters import initialise as starts
+    from retain.hf.adapters import initialise as initialising
 
-    for one in (started, plain):
+    for one in (initialised, plain):
         model = one(llama, adapter="first")
         disturb(model, "first")
         expected, names = logits(model, llama.batch()), set(trained(model))
         with pytest.raises(InputError, match="'first' already"):
-            started(llama, onto=model, adapter="first")
+            initialised(llama, onto=model, adapter="first")
         with pytest.raises(KeyError):
             failing(model, KeyError())
         with monkeypatch.context() as patched:
-            patched.setattr(starts, "make_residual", without_memory)
+            patched.setattr(initialising, "make_residual", without_memory)
             with pytest.raises(MemoryError):
-                started(llama, onto=model, adapter="second")
+                initialised(llama, onto=model, adapter="second")
         assert list(model.peft_config) == ["first"]
         assert model.active_adapters == ["first"]
         assert set(trained(model)) == names
@@ -224,14 +228,14 @@ def test_it_does_not_take_the_place_of_an_adapter_that_transformers_put_there(ll
     disturb(model)
     expected = logits(model, llama.batch())
     with pytest.raises(InputError, match="'default' already"):
-        started(llama, onto=model)
+        initialised(llama, onto=model)
     assert torch.equal(logits(model, llama.batch()), expected)
 
 
 def test_it_goes_onto_a_model_whose_lora_is_frozen(llama):
     model = plain(llama, adapter="first", inference_mode=True)
     disturb(model, "first")
-    started(llama, onto=model, adapter="second")
+    initialised(llama, onto=model, adapter="second")
     assert torch.equal(logits(model, llama.batch()), logits(llama.make(), llama.batch()))
     assert trained(model)
     assert isinstance(model.peft_config["first"], LoraConfig)

@@ -9,7 +9,7 @@ import torch
 from contract_models import logits
 from peft import PeftModel
 from safetensors.torch import load_file
-from sc_lora_models import disturb, factors, keep_batch, learn_batch, started, trained
+from sc_lora_models import disturb, factors, initialised, keep_batch, learn_batch, trained
 from transformers import AutoModelForCausalLM
 
 from retain import SCLoRAConfig, load_adapter, sc_lora
@@ -22,7 +22,7 @@ SOME = ["q_proj", "down_proj"]
 def test_gradient_checkpointing_gives_the_same_gradients(architecture):
     gradients = []
     for checkpointing in (False, True):
-        model = started(architecture)
+        model = initialised(architecture)
         disturb(model)
         if checkpointing:
             model.enable_input_require_grads()
@@ -34,7 +34,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(architecture):
 
 
 def test_compiles_without_a_graph_break_and_trains_the_same(llama):
-    model, batch = started(llama, target_modules=SOME), llama.batch()
+    model, batch = initialised(llama, target_modules=SOME), llama.batch()
     disturb(model)
     found = []
     torch._dynamo.reset()
@@ -47,7 +47,7 @@ def test_compiles_without_a_graph_break_and_trains_the_same(llama):
 
 
 def test_compiles_under_autocast(llama):
-    model, batch = started(llama, target_modules=SOME), llama.batch()
+    model, batch = initialised(llama, target_modules=SOME), llama.batch()
     disturb(model)
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="eager")
@@ -55,9 +55,9 @@ def test_compiles_under_autocast(llama):
         torch.testing.assert_close(logits(compiled, batch), logits(model, batch), rtol=0, atol=1e-2)
 
 
-def test_under_autocast_the_start_is_still_the_base_bit_for_bit(architecture):
+def test_under_autocast_the_untrained_adapter_is_still_the_base_bit_for_bit(architecture):
     base, batch = architecture.make(), architecture.batch()
-    model = started(architecture)
+    model = initialised(architecture)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(logits(model, batch), logits(base, batch))
         loss = model(**batch).loss
@@ -91,17 +91,20 @@ def test_a_fresh_adapter_on_a_base_that_is_partly_on_disk(llama, offloaded):
     assert torch.equal(logits(model, llama.batch()), logits(whole, llama.batch()))
 
 
-@pytest.mark.parametrize("start", ["lora-null", "milora"])
-def test_the_relatives_start_on_a_base_that_is_partly_on_disk(llama, offloaded, start):
+@pytest.mark.parametrize("initialisation", ["lora-null", "milora"])
+def test_other_initialisations_on_a_base_that_is_partly_on_disk(llama, offloaded, initialisation):
     batches = {"learn": [learn_batch(llama)], "keep": [keep_batch(llama)]}
-    model, whole = sc_lora(offloaded(), SCLoRAConfig(r=2, start=start), **batches), started(llama, start=start)
+    model, whole = (
+        sc_lora(offloaded(), SCLoRAConfig(r=2, initialisation=initialisation), **batches),
+        initialised(llama, initialisation=initialisation),
+    )
     for adapter in (model, whole):
         disturb(adapter)
     torch.testing.assert_close(logits(model.eval(), llama.batch()), logits(whole, llama.batch()), rtol=0, atol=1e-6)
 
 
 def test_merging_and_unmerging_on_a_base_that_is_partly_on_disk(llama, offloaded):
-    model = sc_lora(offloaded(), SCLoRAConfig(r=2, start="milora")).eval()
+    model = sc_lora(offloaded(), SCLoRAConfig(r=2, initialisation="milora")).eval()
     disturb(model)
     expected = logits(model, llama.batch())
     model.merge_adapter()
@@ -113,7 +116,7 @@ def test_merging_and_unmerging_on_a_base_that_is_partly_on_disk(llama, offloaded
 
 @pytest.mark.parametrize("low", [False, True])
 def test_loading_onto_a_base_that_is_partly_on_disk(llama, offloaded, tmp_path, low):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     model.save_pretrained(tmp_path / "adapter")
     places = {f"base_model.model.{name}": place for name, place in ON_DISK.items()}
@@ -131,7 +134,7 @@ def test_loading_onto_a_base_that_is_partly_on_disk(llama, offloaded, tmp_path, 
 
 
 def test_loading_onto_a_base_that_was_placed_whole(llama, tmp_path):
-    model = started(llama)
+    model = initialised(llama)
     disturb(model)
     model.save_pretrained(tmp_path / "adapter")
     llama.make().save_pretrained(tmp_path / "base")

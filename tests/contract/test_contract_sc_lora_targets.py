@@ -5,13 +5,13 @@ import torch
 from contract_models import ARCHITECTURES, logits, same_bits
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from sc_lora_models import bits, disturb, keep_batch, learn_batch, plain, started, trained
+from sc_lora_models import bits, disturb, initialised, keep_batch, learn_batch, plain, trained
 from torch import nn
 
 from retain import SCLoRAConfig, load_adapter, sc_lora
 from retain.activations import collect
 from retain.errors import InputError, TargetError
-from retain.hf.adapters import initialise as starts
+from retain.hf.adapters import initialise as initialising
 from retain.hf.adapters.residual_lora import residual_layers
 
 
@@ -20,18 +20,18 @@ def ends(model):
 
 
 def test_all_linear_takes_every_linear_layer_but_the_head(llama):
-    model = started(llama)
+    model = initialised(llama)
     assert ends(model) == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert len(residual_layers(model, "default")) == 14
 
 
 def test_names_expressions_and_exclusions(llama):
-    assert ends(started(llama, target_modules=["q_proj", "up_proj"])) == {"q_proj", "up_proj"}
-    assert "down_proj" not in ends(started(llama, exclude_modules=["down_proj"]))
-    model = started(llama, target_modules=r".*layers\.1\..*(q|v)_proj")
+    assert ends(initialised(llama, target_modules=["q_proj", "up_proj"])) == {"q_proj", "up_proj"}
+    assert "down_proj" not in ends(initialised(llama, exclude_modules=["down_proj"]))
+    model = initialised(llama, target_modules=r".*layers\.1\..*(q|v)_proj")
     names = {key.removeprefix("base_model.model.model.layers.") for key in residual_layers(model, "default")}
     assert names == {"1.self_attn.q_proj", "1.self_attn.v_proj"}
-    model = started(llama, target_modules=["q_proj"], layers_to_transform=[1], layers_pattern="layers")
+    model = initialised(llama, target_modules=["q_proj"], layers_to_transform=[1], layers_pattern="layers")
     assert [key.partition("layers.")[2] for key in residual_layers(model, "default")] == ["1.self_attn.q_proj"]
 
 
@@ -48,7 +48,7 @@ def test_a_tied_head_starts_and_trains_with_its_embedding_untouched(gpt2):
 
 def test_modules_to_save_are_trained_and_saved(tmp_path):
     vit = ARCHITECTURES["vit"]
-    model = started(vit, target_modules=["fc1"], modules_to_save=["classifier"])
+    model = initialised(vit, target_modules=["fc1"], modules_to_save=["classifier"])
     disturb(model)
     for name, parameter in trained(model).items():
         if "modules_to_save" in name:
@@ -68,7 +68,7 @@ class Odd(nn.Module):
     def __init__(self):
         super().__init__()
         self.words = nn.Embedding(5, 8)
-        self.picture = nn.Conv2d(3, 8, 2)
+        self.image = nn.Conv2d(3, 8, 2)
         self.attention = nn.MultiheadAttention(8, 2)
         self.linear = nn.Linear(8, 8)
         self.narrow = nn.Linear(8, 3).requires_grad_(requires_grad=False)
@@ -125,17 +125,19 @@ def test_all_unsupported_targets_are_named_before_anything_is_changed():
     assert len(attempt(Odd(), target_modules=["linear", "words", "image"]).problems) == 2
 
 
-@pytest.mark.parametrize("start", ["sc-lora", "milora"])
-def test_a_rank_larger_than_a_layer_is_named(start):
-    error = attempt(Odd(), r=4, target_modules=["linear", "narrow"], start=start)
+@pytest.mark.parametrize("initialisation", ["sc-lora", "milora"])
+def test_a_rank_larger_than_a_layer_is_named(initialisation):
+    error = attempt(Odd(), r=4, target_modules=["linear", "narrow"], initialisation=initialisation)
     assert isinstance(error, TargetError)
     assert error.problems == ("narrow: rank 4 is larger than the 3 that this layer allows; lower r.",)
 
 
 def test_missing_data_are_named():
-    assert "start='sc-lora' needs learn:" in str(attempt(Odd(), learn=None, target_modules=["linear"]))
+    assert "initialisation='sc-lora' needs learn:" in str(attempt(Odd(), learn=None, target_modules=["linear"]))
     assert "needs learn and keep:" in str(attempt(Odd(), learn=None, keep=None, target_modules=["linear"]))
-    assert "'lora-null' needs keep:" in str(attempt(Odd(), keep=None, start="lora-null", target_modules=["linear"]))
+    assert "'lora-null' needs keep:" in str(
+        attempt(Odd(), keep=None, initialisation="lora-null", target_modules=["linear"])
+    )
 
 
 def midway():
@@ -170,18 +172,18 @@ def without_memory(*_):
 
 
 def test_a_failure_while_the_adapter_is_put_on_leaves_the_model_as_it_was(monkeypatch):
-    monkeypatch.setattr(starts, "make_residual", without_memory)
-    attempt(Odd().train(), start="milora", target_modules=["linear", "narrow"])
+    monkeypatch.setattr(initialising, "make_residual", without_memory)
+    attempt(Odd().train(), initialisation="milora", target_modules=["linear", "narrow"])
 
 
 def test_a_failure_beside_other_adapters_leaves_them_active_and_trainable(llama, monkeypatch):
-    model = plain(llama, onto=started(llama, adapter="first"), adapter="second")
+    model = plain(llama, onto=initialised(llama, adapter="first"), adapter="second")
     disturb(model, "first")
     model.base_model.set_adapter(["second", "first"])
     before, expected, names = state(model), logits(model, llama.batch()), set(trained(model))
-    monkeypatch.setattr(starts, "make_residual", without_memory)
+    monkeypatch.setattr(initialising, "make_residual", without_memory)
     with pytest.raises(MemoryError):
-        started(llama, onto=model, adapter="third")
+        initialised(llama, onto=model, adapter="third")
     assert state(model) == before
     assert model.active_adapters == ["second", "first"]
     assert set(trained(model)) == names

@@ -6,7 +6,7 @@ import pytest
 import torch
 from contract_models import ARCHITECTURES, METHODS, logits
 from peft import PeftModel
-from sc_lora_models import started
+from sc_lora_models import initialised
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 from transformers.pytorch_utils import Conv1D
@@ -51,7 +51,7 @@ def make(name: str, dtype: torch.dtype = torch.float32, architecture: str = "lla
     """A model with an adapter, disturbed as if it had been trained."""
     kind, fields = ALL[name]
     where = ARCHITECTURES[architecture]
-    model = started(where, dtype) if kind == "sc-lora" else attach(where.make(dtype), kind, dict(fields))
+    model = initialised(where, dtype) if kind == "sc-lora" else attach(where.make(dtype), kind, dict(fields))
     generator = torch.Generator().manual_seed(3)
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -210,7 +210,7 @@ def test_shrinking_what_is_not_linear_goes_to_the_identity(name):
 
 def test_shrinking_leaves_the_start_of_an_sc_lora_and_a_head_alone():
     model = make("sc-lora")
-    starts = {key: value for key, value in held(model).items() if key.endswith(".start")}
+    starts = {key: value for key, value in held(model).items() if key.endswith(".initial")}
     shrink(model, 0.5)
     assert starts
     assert all(torch.equal(value, held(model)[key]) for key, value in starts.items())

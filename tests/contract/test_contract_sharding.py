@@ -10,7 +10,7 @@ from contract_models import adapted, disturb, logits, make_config
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from retain.kernels import plain
+from retain.kernels import reference_only
 
 ON_DISK = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
 ON_DISK |= {"model.rotary_emb": "cpu", "lm_head": "cpu"}
@@ -33,7 +33,7 @@ def offloaded(llama, tmp_path, monkeypatch):
 def test_loading_onto_a_base_that_is_partly_on_disk(method, llama, offloaded, tmp_path, low):
     model = adapted(method, llama)
     disturb(model)
-    with plain():  # weights that come from the disk are not read by the fused forms
+    with reference_only():  # weights that come from the disk are not read by the fused forms
         expected = logits(model, llama.batch())
     torch.testing.assert_close(logits(model, llama.batch()), expected, rtol=0, atol=2e-6)
     model.save_pretrained(tmp_path / "adapter")
@@ -52,7 +52,7 @@ def test_a_fresh_adapter_on_a_base_that_is_partly_on_disk(method, llama, offload
     disturb(model)
     whole = adapted(method, llama)
     disturb(whole)
-    with plain():
+    with reference_only():
         assert torch.equal(logits(model, llama.batch()), logits(whole, llama.batch()))
 
 

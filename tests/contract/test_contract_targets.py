@@ -122,7 +122,7 @@ class Odd(nn.Module):
     def __init__(self):
         super().__init__()
         self.words = nn.Embedding(5, 8)
-        self.picture = nn.Conv2d(3, 8, 2)
+        self.image = nn.Conv2d(3, 8, 2)
         self.attention = nn.MultiheadAttention(8, 2)
         self.linear = nn.Linear(8, 8)
         self.norm = nn.LayerNorm(8)

@@ -67,7 +67,7 @@ def test_bad_input_ends_with_2_and_says_what_to_try(case, folder, run_folder, tm
         (place / "learn" / "manifest.json").write_text('{"schema_": "retain.stat', encoding="utf-8")
     elif case == "note":
         shutil.copytree(run_folder, place)
-        (place / "adapter" / "retain_start.json").unlink()
+        (place / "adapter" / "retain_initialisation.json").unlink()
     assert main(["inspect", str(place)]) == 2
     err = capsys.readouterr().err
     assert err.startswith("retain inspect: one problem:")

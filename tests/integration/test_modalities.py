@@ -313,7 +313,7 @@ def test_every_problem_of_the_data_is_told_at_once(place, tmp_path):
         "kept: its classes violet",
         "share 1 of 5 items",
         "empty: holds no images",
-        "pairs: a suite of texts of kind retrieval cannot be put to a image classifier",
+        "pairs: a suite of texts of task type retrieval cannot be measured on an image classifier",
     ):
         assert part in told
     assert len(error.value.problems) == 5

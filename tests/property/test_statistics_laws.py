@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retain.activations import moments as sums
-from retain.methods.sc_lora import equations, relatives
+from retain.methods.initialisations import corda_kpm, sc_lora
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 sizes = st.integers(1, 7)
@@ -57,7 +57,7 @@ def covariance(weight, moment):
 
 def slack(weight, *moments):
     """Rounding: a part of the largest reward there can be."""
-    return 1e-10 * sum(equations.trace(weight, moment) for moment in moments) + 1e-12
+    return 1e-10 * sum(sc_lora.trace(weight, moment) for moment in moments) + 1e-12
 
 
 @quick
@@ -90,9 +90,9 @@ def test_any_division_into_batches_gives_the_same_moment(data):
 @given(problems())
 def test_beta_0_takes_the_principal_components_of_the_text_to_learn(problem):
     weight, plus, minus, r = problem
-    Q = equations.subspace(weight, equations.contrast(plus, minus, 0.0), r).vectors
+    Q = sc_lora.subspace(weight, sc_lora.contrast(plus, minus, 0.0), r).vectors
     U, values, _ = np.linalg.svd(covariance(weight, plus))
-    assert equations.reward(Q, weight, plus) == pytest.approx(values[:r].sum(), abs=slack(weight, plus))
+    assert sc_lora.reward(Q, weight, plus) == pytest.approx(values[:r].sum(), abs=slack(weight, plus))
     if r == len(values) or values[r - 1] - values[r] > 1e-3 * values[0]:
         np.testing.assert_allclose((Q @ Q.T).numpy(), U[:, :r] @ U[:, :r].T, atol=1e-7)
 
@@ -101,32 +101,32 @@ def test_beta_0_takes_the_principal_components_of_the_text_to_learn(problem):
 @given(problems(), st.integers(0, 100))
 def test_beta_1_takes_what_the_text_to_keep_uses_least(problem, seed):
     weight, plus, minus, r = problem
-    Q = equations.subspace(weight, equations.contrast(plus, minus, 1.0), r).vectors
-    used = equations.reward(Q, weight, minus)
+    Q = sc_lora.subspace(weight, sc_lora.contrast(plus, minus, 1.0), r).vectors
+    used = sc_lora.reward(Q, weight, minus)
     least = np.linalg.eigvalsh(covariance(weight, minus))[:r].sum()
     assert used == pytest.approx(least, abs=slack(weight, minus))
-    assert used <= equations.reward(random_subspace(len(weight), r, seed), weight, minus) + slack(weight, minus)
+    assert used <= sc_lora.reward(random_subspace(len(weight), r, seed), weight, minus) + slack(weight, minus)
 
 
 @quick
 @given(problems(), betas, st.integers(0, 100))
 def test_no_other_subspace_has_a_larger_reward(problem, beta, seed):
     weight, plus, minus, r = problem
-    delta = equations.contrast(plus, minus, beta)
-    best = equations.reward(equations.subspace(weight, delta, r).vectors, weight, delta)
+    delta = sc_lora.contrast(plus, minus, beta)
+    best = sc_lora.reward(sc_lora.subspace(weight, delta, r).vectors, weight, delta)
     r_corda = min(r, *weight.shape)
-    B0 = relatives.corda_kpm(weight, minus + 1e-9 * torch.eye(len(minus)), r_corda)[1]
+    B0 = corda_kpm.corda_kpm(weight, minus + 1e-9 * torch.eye(len(minus)), r_corda)[1]
     corda = torch.linalg.qr(torch.cat([B0, random_subspace(len(weight), r - r_corda, seed)], dim=1)).Q
     for other in (random_subspace(len(weight), r, seed), torch.eye(len(weight), dtype=torch.float64)[:, :r], corda):
-        assert best >= equations.reward(other, weight, delta) - slack(weight, plus, minus)
+        assert best >= sc_lora.reward(other, weight, delta) - slack(weight, plus, minus)
 
 
 @quick
 @given(problems(), betas)
 def test_the_start_is_the_weight_seen_through_an_orthonormal_basis(problem, beta):
     weight, plus, minus, r = problem
-    Q = equations.subspace(weight, equations.contrast(plus, minus, beta), r).vectors
-    A0, B0 = equations.start(Q, weight)
+    Q = sc_lora.subspace(weight, sc_lora.contrast(plus, minus, beta), r).vectors
+    A0, B0 = sc_lora.factors_in(Q, weight)
     torch.testing.assert_close(B0.T @ B0, torch.eye(r, dtype=torch.float64), rtol=0, atol=1e-10)
     torch.testing.assert_close(B0 @ A0, Q @ Q.T @ weight, rtol=0, atol=1e-9)
     if r == len(weight):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retain.cli.main import main
-from retain.kernels import plain
+from retain.kernels import reference_only
 from retain.records.result import read_result
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def test_a_real_fine_tune_ends_in_the_same_curve_with_and_without_the_fast_forms
             {"vefa": "3e-3", "lorfa": "5e-4", "lora": "3e-3"}[method],
         ),
     ]
-    for name, how in (("fast", contextlib.nullcontext()), ("plain", plain())):
+    for name, how in (("fast", contextlib.nullcontext()), ("plain", reference_only())):
         switch = ["--accelerate", "true"] if method == "lora" and name == "fast" else []
         with how:
             assert main(["tune", *common, *switch, "--output", str(tmp_path / name)]) == 0

@@ -17,8 +17,8 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options."""
     parser = plain_parser("PATH [--FLAG VALUE …]", HELP, "retain inspect runs/statistics --output look", topic)
     text = (
-        "Folder that `retain calibrate` wrote (or its learn or keep alone), adapter with retain_start.json in it, or "
-        "run with such an adapter."
+        "Folder that `retain calibrate` wrote (or its learn or keep alone), adapter with retain_initialisation.json in "
+        "it, or run with such an adapter."
     )
     add_argument(parser, "path", text, type=str, metavar="PATH")
     text = "Folder for inspect.md and inspect.png. [PATH]"

@@ -84,7 +84,7 @@ class StatisticsView(_Row):
 
 
 class StartRow(_Row):
-    """One layer's row of the note, as `retain.methods.sc_lora.solve.LayerFacts` has it.
+    """One layer's row of the note, as `retain.methods.initialisations.factors.LayerFacts` has it.
 
     Attributes:
         kind: as in `InputRow`.

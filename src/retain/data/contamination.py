@@ -19,7 +19,7 @@ def find_overlaps(
     Images are the same if their files hold the same bytes; a corrupted image counts as the image. A test item is
     shared if its prompt was trained on; where prompts say little by themselves (most of the training's are alike or
     empty), if prompt and completion were. A retention item is shared if its question, or question and right answer,
-    is a turn, a paragraph or a whole example of the training data; a paragraph of held-out text likewise.
+    is a turn, a paragraph or a complete example of the training data; a paragraph of held-out text likewise.
 
     Args:
         train: items that are trained on.
@@ -95,7 +95,7 @@ def find_contained(
 
 
 def _marks(item: DataItem, texts: Sequence[str]) -> Iterator[str]:
-    """What identifies an item on both sides: the hash of its image's file, or fingerprints of texts."""
+    """The marks by which an item is recognised: the hash of its image's file, or fingerprints of texts."""
     if item.image_file is not None:
         yield file_hash(item.image_file)
     else:

@@ -1,11 +1,11 @@
-"""Thirteen ways to corrupt a image, each in five severities, after ImageNet-C.
+"""Thirteen ways to corrupt an image, each in five severities, after ImageNet-C.
 
 Kinds and constants are those of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions
 and Perturbations", ICLR 2019 (arXiv 1903.12261); the code is ours. Figures made with it compare a tuned model with its
 base, not with published ImageNet-C results, because we knowingly differ:
 
 * Size. The paper's constants are for 224 × 224 pixels. Lengths in pixels (blur radii) are scaled by min(H, W)/224, so
-  that a image looks alike at any size. Zoom, pixelation, fog and elastic displacement are relative to the size as
+  that an image looks alike at any size. Zoom, pixelation, fog and elastic displacement are relative to the size as
   they are. Noise is drawn for each pixel and JPEG works on blocks of 8: these are not scaled, so they are the same
   per pixel and coarser, relative to the motif, in a smaller image.
 * Blur kernels are spread over pixels bilinearly, so that a radius below one pixel still blurs.
@@ -33,11 +33,11 @@ from scipy import ndimage, signal
 
 from retain.errors import InputError
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 """(H, W, 3), red, green, blue, 0 … 255."""
 Floats = NDArray[np.float64]
 Corruption = Callable[[Floats, int, np.random.Generator], Floats]
-"""From a image (H, W, 3) in [0, 1], a severity counted from 0, and a source of draws to a image (clipped later)."""
+"""From an image (H, W, 3) in [0, 1], a severity counted from 0, and a source of draws to an image (clipped later)."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 REFERENCE_PIXELS = 224
@@ -46,11 +46,11 @@ FOG_DECAY = 1.7
 """By how much each octave of fog is weaker than the one before, twice as coarse."""
 
 
-def corrupt(picture: Picture, kind: str, severity: int, generator: np.random.Generator) -> Picture:
-    """Spoil a image.
+def corrupt(image: Pixels, kind: str, severity: int, generator: np.random.Generator) -> Pixels:
+    """Corrupt an image.
 
     Args:
-        picture: (H, W, 3) uint8; `as_rgb` makes this of grey images and images with transparency.
+        image: (H, W, 3) uint8; `as_rgb` makes this of grey images and images with transparency.
         kind: a name in `CORRUPTIONS`.
         severity: 1 (slight) … 5 (strong).
         generator: source of all draws; `generator_for` makes one that belongs to the image.
@@ -59,55 +59,55 @@ def corrupt(picture: Picture, kind: str, severity: int, generator: np.random.Gen
         A new array (H, W, 3) uint8.
 
     Raises:
-        InputError: an unknown kind or severity, or no such image.
+        InputError: the kind or the severity is unknown, or the array is no such image.
     """
     problems = []
     if kind not in CORRUPTIONS:
         problems.append(f"corruption {kind!r} is unknown; choose from {', '.join(CORRUPTIONS)}.")
     if severity not in SEVERITIES:
         problems.append(f"severity {severity!r} is unknown; choose from 1 (slight) to 5 (strong).")
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         problems.append(
-            f"a image must be an array (height, width, 3) of uint8, found {picture.shape} of {picture.dtype}; "
+            f"an image must be an array (height, width, 3) of uint8, found {image.shape} of {image.dtype}; "
             "as_rgb converts grey images and images with transparency."
         )
-    elif min(picture.shape[:2]) < SMALLEST_PIXELS:
-        problems.append(f"a image of {picture.shape[:2]} pixels is too small to corrupt; at least 16 × 16.")
+    elif min(image.shape[:2]) < SMALLEST_PIXELS:
+        problems.append(f"an image of {image.shape[:2]} pixels is too small to corrupt; at least 16 × 16.")
     if problems:
         raise InputError(problems)
-    return _to_bytes(CORRUPTIONS[kind](picture / 255.0, severity - 1, generator))
+    return _to_bytes(CORRUPTIONS[kind](image / 255.0, severity - 1, generator))
 
 
-def generator_for(seed: int, picture: str, kind: str, severity: int) -> np.random.Generator:
+def generator_for(seed: int, image: str, kind: str, severity: int) -> np.random.Generator:
     """A generator that depends on these four only: the same on every machine, in whatever order images come.
 
     Args:
-        seed: of the whole suite.
-        picture: name or hash of the image.
+        seed: of the suite.
+        image: its name or hash.
         kind: of the corruption.
         severity: 1 … 5.
     """
-    key = "\0".join((str(seed), picture, kind, str(severity))).encode()
+    key = "\0".join((str(seed), image, kind, str(severity))).encode()
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest(), "big"))
 
 
-def as_rgb(picture: NDArray[Any]) -> Picture:
-    """A image as (H, W, 3) uint8: grey (H, W) or (H, W, 1) is repeated, transparency (H, W, 4) is laid on white.
+def as_rgb(image: NDArray[Any]) -> Pixels:
+    """An image as (H, W, 3) uint8: grey (H, W) or (H, W, 1) is repeated, transparency (H, W, 4) is laid on white.
 
     Raises:
         InputError: another shape, or no uint8.
     """
-    if picture.dtype == np.uint8 and picture.ndim == 2:
-        picture = picture[:, :, None]
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in {1, 3, 4}:
+    if image.dtype == np.uint8 and image.ndim == 2:
+        image = image[:, :, None]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in {1, 3, 4}:
         raise InputError(
-            f"a image must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), found {picture.shape} of "
-            f"{picture.dtype}; decode it with Pillow and give numpy.asarray of it."
+            f"an image must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), found {image.shape} of "
+            f"{image.dtype}; decode it with Pillow and give numpy.asarray of it."
         )
-    if picture.shape[2] == 4:
-        opacity = picture[:, :, 3:] / 255.0
-        return _to_bytes(opacity * picture[:, :, :3] / 255.0 + 1 - opacity)
-    return np.array(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+    if image.shape[2] == 4:
+        opacity = image[:, :, 3:] / 255.0
+        return _to_bytes(opacity * image[:, :, :3] / 255.0 + 1 - opacity)
+    return np.array(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
 def _gaussian_noise(x: Floats, step: int, generator: np.random.Generator) -> Floats:
@@ -247,7 +247,7 @@ def _blurred(x: Floats, rows: Floats, columns: Floats, weights: Floats) -> Float
 
 
 def _zoomed(x: Floats, zoom: float) -> Floats:
-    """The middle of a image, enlarged to its full size, bilinearly."""
+    """The middle of an image, enlarged to its full size, bilinearly."""
     lines = [(n - 1) / 2 + (np.arange(n) - (n - 1) / 2) / zoom for n in x.shape[:2]]
     places = np.meshgrid(*lines, indexing="ij")
     return np.stack([ndimage.map_coordinates(x[:, :, c], places, order=1) for c in range(3)], axis=2)
@@ -261,5 +261,5 @@ def _overlap(pixels: int, cells: int) -> Floats:
     return np.asarray(np.maximum(shared, 0) / math.sqrt(pixels / cells))
 
 
-def _to_bytes(x: Floats) -> Picture:
+def _to_bytes(x: Floats) -> Pixels:
     return np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)

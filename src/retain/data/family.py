@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 Modality = Literal["text", "image"]
-"""What a model reads."""
+"""The input that a model reads."""
 
 Head = Literal["causal-lm", "classifier", "features"]
-"""What a model gives: the next token, a class, or hidden states alone."""
+"""The output that a model gives: the next token, a class, or hidden states alone."""
 
 Family = Literal["causal-lm", "text-classifier", "image-classifier", "text-features", "image-features"]
-"""What a model is loaded as; chosen by the data."""
+"""The class that a model is loaded as; the data choose it."""
 
 _FAMILIES: dict[tuple[Head, Modality], Family] = {
     ("causal-lm", "text"): "causal-lm",
@@ -36,3 +36,8 @@ def modality_of(family: Family) -> Modality:
 def provides(family: Family, head: Head) -> bool:
     """True where models of a family have such a head; every model has features."""
     return head in {"features", _PARTS[family][0]}
+
+
+def in_words(family: Family) -> str:
+    """A family with its article, for messages."""
+    return f"{'an' if family.startswith('image') else 'a'} {family.replace('-', ' ')}"

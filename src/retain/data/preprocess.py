@@ -25,7 +25,7 @@ Row = Any
 """One text or image to keep, as it goes into batches: a list of token ids, or an item with an image."""
 
 TOKENS_PER_IMAGE = 64
-"""What an image counts for where tokens are counted: about the patches of a small one."""
+"""Tokens that an image counts for in `calibrate_tokens`: about the patches of a small one."""
 
 
 class Preprocessor(ABC):

@@ -1,4 +1,4 @@
-"""The forms of rows, and reading a whole file, folder or data set of one form."""
+"""Forms of rows, and files, folders and data sets of one form read as items."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from retain.data.sources import Numbered, collect_items, source_rows
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
-FORMS: dict[str, type[DataItem]] = {
-    item.form: item for item in (Request, Example, Question, Choice, LabelledImage, LabelledText, Match)
-}
-"""The forms of items by name; a row is of the first form whose columns it has. A new form is a class and a row here."""
+Forms = Mapping[str, type[DataItem]]
+
+FORMS: Forms = {item.form: item for item in (Request, Example, Question, Choice, LabelledImage, LabelledText, Match)}
+"""The forms of items by name. A row is of the first form whose columns it has; task types may bring other forms."""
 
 DEFAULT_FORM = Example.form
 """The form that data which cannot be read are taken for."""
@@ -35,20 +35,21 @@ class Rows:
     items: Sequence[DataItem]
 
 
-def form_of(row: Mapping[str, Any]) -> str | None:
+def form_of(row: Mapping[str, Any], forms: Forms = FORMS) -> str | None:
     """The form of the item that a row makes, by its keys; None where it makes none."""
     if CONVERSATION in row:
         return Example.form
-    return next((name for name, form in FORMS.items() if all(key in row for key in form.columns)), None)
+    return next((name for name, form in forms.items() if all(key in row for key in form.columns)), None)
 
 
-def read_rows(source: str, problems: list[str], form: str | None = None) -> Rows:
+def read_rows(source: str, problems: list[str], form: str | None = None, forms: Forms = FORMS) -> Rows:
     """Read items from a JSONL or CSV file, a folder of images (one folder a class), or a data set id.
 
     Args:
         source: where they are; see `sources`.
-        problems: receives one sentence for each problem found.
+        problems: receives one sentence for each problem.
         form: the form that every row must have; None takes that of the first row.
+        forms: the forms that are known.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -57,21 +58,26 @@ def read_rows(source: str, problems: list[str], form: str | None = None) -> Rows
     rows = list(source_rows(source, problems))
     if not rows and len(problems) > before:  # it cannot be read, as the problem says
         return Rows(form or DEFAULT_FORM, [])
-    return parse_rows(source, rows, problems, form, folder.parent)
+    return parse_rows(source, rows, problems, form, folder.parent, forms)
 
 
 def parse_rows(
-    name: str, rows: Sequence[Numbered], problems: list[str], form: str | None = None, folder: Path | None = None
+    name: str,
+    rows: Sequence[Numbered],
+    problems: list[str],
+    form: str | None = None,
+    folder: Path | None = None,
+    forms: Forms = FORMS,
 ) -> Rows:
     """Make items of rows that were read already; see `read_rows`."""
     first = next((row for _, row in rows if isinstance(row, Mapping)), None)
-    form = form or (form_of(first) if first is not None else None)
+    form = form or (form_of(first, forms) if first is not None else None)
     if first is not None and form is None:
-        known = "; ".join(", ".join(known.columns) for known in FORMS.values())
+        known = "; ".join(", ".join(known.columns) for known in forms.values())
         problems.append(f"{name}: its rows have {', '.join(map(str, first))}. Known are: {known}; or {CONVERSATION}.")
         return Rows(DEFAULT_FORM, [])
     form = form or DEFAULT_FORM
-    parse = partial(FORMS[form].parse, folder=folder or Path())
+    parse = partial(forms[form].parse, folder=folder or Path())
     return Rows(form, collect_items(name, rows, parse, problems))
 
 

@@ -1,4 +1,4 @@
-"""Reading data: JSONL files, text files and Hugging Face data sets; every problem is collected, none raised midway."""
+"""Sources of data: JSONL, CSV and text files and Hugging Face data sets; every problem is collected, none is raised."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from retain.data.item_types import Choice
 Parsed = TypeVar("Parsed")
 
 Numbered = tuple[str, Any]
-"""A row with the place where it was found, for messages."""
+"""The place of a row, for messages, and the row."""
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".txt", ".md")
 SHOWN_PROBLEMS_A_FILE = 10
@@ -34,8 +34,8 @@ def read_calibration_texts(source: str, problems: list[str]) -> list[DataItem]:
     if _is_file(source) and not source.endswith((".jsonl", ".json", ".csv")):
         parts = read_text(source, problems).split("\n\n")
         return [PlainText(text=part.strip()) for part in parts if part.strip()]
-    found: list[str] = []
-    return collect_items(source, list(source_rows(source, found)), _calibration_text, problems, found)
+    unread: list[str] = []
+    return collect_items(source, list(source_rows(source, unread)), _calibration_text, problems, unread)
 
 
 def _calibration_text(row: dict[str, Any]) -> DataItem:
@@ -93,31 +93,31 @@ def collect_items(
     rows: Sequence[Numbered],
     parse: Callable[[dict[str, Any]], Parsed],
     problems: list[str],
-    found: Sequence[str] = (),
+    unread: Sequence[str] = (),
 ) -> list[Parsed]:
-    """Make an item of each row; the first problems are told one by one, the others counted.
+    """Make an item of each row; the first problems are listed one by one, the others counted.
 
     Args:
         source: what the rows come from.
         rows: with their places.
         parse: makes an item or raises ValueError.
         problems: receives the sentences.
-        found: problems of the reading, told first.
+        unread: problems of rows that could not be read, listed first.
     """
     items: list[Parsed] = []
-    found = list(found)
+    lines = list(unread)
     before = len(problems)
     for place, row in rows:
         if not isinstance(row, dict):
-            found.append(f"{place}: expected a JSON object, found {type(row).__name__}.")
+            lines.append(f"{place}: expected a JSON object, found {type(row).__name__}.")
             continue
         try:
             items.append(parse(row))
         except ValueError as error:
-            found.append(f"{place}: {error}.")
-    problems.extend(found[:SHOWN_PROBLEMS_A_FILE])
-    if len(found) > SHOWN_PROBLEMS_A_FILE:
-        problems.append(f"{source}: and {len(found) - SHOWN_PROBLEMS_A_FILE} more such lines.")
+            lines.append(f"{place}: {error}.")
+    problems.extend(lines[:SHOWN_PROBLEMS_A_FILE])
+    if len(lines) > SHOWN_PROBLEMS_A_FILE:
+        problems.append(f"{source}: and {len(lines) - SHOWN_PROBLEMS_A_FILE} more such lines.")
     if not items and len(problems) == before:
         problems.append(f"{source}: holds no items.")
     return items

@@ -38,13 +38,13 @@ class Encoded:
 def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded:
     """Tokens of prompt and completion, the completion ended as the tokenizer ends it.
 
-    Text is tokenised whole and split where the prompt's own tokens end; the end-of-sequence token is added. Messages go
-    through the chat template. A sequence longer than `max_length` loses the start of its prompt first (a beginning
+    Prompt and completion are tokenised together and split where the prompt's own tokens end; the end-of-sequence token
+    is added. Messages go through the chat template. A sequence longer than `max_length` loses the start of its prompt first (a beginning
     token and what is nearest to the answer stay), then the end of its completion.
 
     Raises:
         InputError: messages without a chat template, messages that the template refuses, or a template whose rendering
-            of the whole conversation does not begin with its rendering of the prompt.
+            of the conversation does not begin with its rendering of the prompt.
     """
     if example.is_chat:
         prompt, completion = _chat_ids(tokenizer, example)
@@ -110,7 +110,7 @@ def cut_to(sequences: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
 
 
 def start_ids(tokenizer: Any) -> list[int]:
-    """What a text begins with when there is no text yet: the beginning token, or one known as a border."""
+    """The tokens that generation starts from when there is no text yet: the beginning token, or a border token."""
     return _prompt_ids(tokenizer, "")
 
 
@@ -156,10 +156,10 @@ def _split(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], lis
     head = _prompt_ids(tokenizer, prompt)
     if not prompt:
         return head, tokenizer.encode(completion, add_special_tokens=False)
-    whole = _prompt_ids(tokenizer, prompt + completion)
-    same = next((i for i, (one, other) in enumerate(zip(head, whole, strict=False)) if one != other), len(head))
-    same = min(max(same, 1), len(whole) - 1)  # something stands before what is scored, and something is scored
-    return whole[:same], whole[same:]
+    full = _prompt_ids(tokenizer, prompt + completion)
+    same = next((i for i, (one, other) in enumerate(zip(head, full, strict=False)) if one != other), len(head))
+    same = min(max(same, 1), len(full) - 1)  # something stands before what is scored, and something is scored
+    return full[:same], full[same:]
 
 
 def _prompt_ids(tokenizer: Any, text: str) -> list[int]:
@@ -181,13 +181,13 @@ def _chat_ids(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
     prompt = [dict(turn) for turn in example.prompt if not isinstance(turn, str)]
     completion = [dict(turn) for turn in example.completion if not isinstance(turn, str)]
     head = _template(tokenizer, prompt, add_generation_prompt=True)
-    whole = _template(tokenizer, prompt + completion, add_generation_prompt=False)
-    if whole[: len(head)] != head:
+    full = _template(tokenizer, prompt + completion, add_generation_prompt=False)
+    if full[: len(head)] != head:
         raise InputError(
             "the chat template renders the conversation differently when the answer is added, so where the answer "
-            "begins cannot be told; give prompt and completion as text instead."
+            "begins is not known; give prompt and completion as text instead."
         )
-    return head, whole[len(head) :]
+    return head, full[len(head) :]
 
 
 def _template(tokenizer: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> list[int]:

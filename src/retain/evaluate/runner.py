@@ -1,4 +1,4 @@
-"""The measurement itself: both sides' answers, the held-out text, the movement of the model, put together."""
+"""The measurement of a pair: predictions of both sides, held-out text, drift, and the verdict on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_o
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions
 from retain.evaluate.scores.rows import keep_row, task_row
-from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
 from retain.hf.models.inference import padding_id
@@ -37,14 +37,14 @@ from retain.verdict.judge import HELD_OUT_TEXT, RunEvidence, held_out_columns, j
 from retain.verdict.verdict import Margins
 
 DRIFT_ITEMS = 8
-"""Items of the task, and of a retention suite, whose layer inputs and hidden states are looked at."""
+"""Items of the task, and of a retention suite, whose layer inputs and hidden states are compared."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was learned, what was lost, how far the model moved, and every item behind it.
+    """Scores, verdict and drift of a tuned model against its base, and every item behind them.
 
-    `evidence` is what scores and judgement are views of.
+    Scores and judgement are views of `evidence`.
     """
 
     evidence: RunEvidence
@@ -88,27 +88,24 @@ def measure_pair(
     events: Events,
     base_predictions: Predictions | None = None,
 ) -> Measured:
-    """Measure tuned against base on the same items, put in the same way.
+    """Measure a tuned model against its base on the same items with the same settings.
 
     Args:
         pair: the two sides.
-        preprocessor: that of the base; both sides read the same inputs.
+        preprocessor: that of the base; both sides get the same inputs.
         suites: the items.
-        settings: how they are put.
+        settings: how items become inputs and scores.
         events: receives the progress.
-        base_predictions: the untouched base's answers, where they were collected before.
+        base_predictions: of the untouched base, where they were collected before.
 
     Raises:
-        RetainError: the two sides were not asked alike; nothing may be compared then.
+        RetainError: the conditions of the two sides differ, so that nothing may be compared.
     """
-    base = base_predictions
-    if base is None:
-        with pair.base() as model:
-            base = collect_predictions(model, preprocessor, suites.all, settings, events, "the base answers")
-    with pair.tuned() as model:
-        tuned = collect_predictions(model, preprocessor, suites.all, settings, events, "the tuned model answers")
+    sides = _Sides(pair, preprocessor, suites, settings, events)
+    base = sides.predictions(of_base=True) if base_predictions is None else base_predictions
+    tuned = sides.predictions(of_base=False)
     _check_alike(base.conditions, tuned.conditions)
-    windows, texts, sums = _held_out(pair, preprocessor, suites, settings, events)
+    windows, texts, sums = sides.held_out()
     found = [paired(suite, base, tuned) for suite in suites.all]
     scores = {one.suite.name: [item.base.scores for item in one.items] for one in found}
     aa_check = run_aa_check(pair, preprocessor, suites.all, settings, scores, events, windows)
@@ -133,7 +130,7 @@ def measure_pair(
         ),
         shifts=tuple(measured_shifts(items, facts, seed)),
         calibration=tuple(part for one in found for part in calibrations(one)),
-        drift=_drift(pair, preprocessor, suites, settings, (windows, sums, _language(of_text, evidence, seed)), events),
+        drift=sides.drift(windows, sums, _language(of_text, evidence, seed)),
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
         margins=(settings.margin, settings.margin_nats),
@@ -167,9 +164,9 @@ def _language(items: Sequence[Item], evidence: RunEvidence, seed: int) -> Eviden
 def _check_alike(base: Conditions, tuned: Conditions) -> None:
     unlike = [name for name in Conditions.model_fields if getattr(base, name) != getattr(tuned, name)]
     if unlike:
-        told = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
+        found = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
         raise RetainError(
-            f"base and tuned model were not asked alike ({told}), so they cannot be compared: load both with the same "
+            f"base and tuned model were not asked alike ({found}), so they cannot be compared: load both with the same "
             "dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
             "see that both name the same eos_token_id in their generation_config."
         )
@@ -189,79 +186,83 @@ def _facts(suite: Suite, settings: Settings) -> SuiteFacts:
     return SuiteFacts(**{**known, "name": suite.name, "task_type": suite.task_type, "part": suite.part})
 
 
-def _held_out(
-    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, events: Events
-) -> tuple[list[Window], list[str], WindowSums]:
-    """Windows of held-out text, the tokens shared evenly by its domains; their text; what both models made of them."""
-    if not suites.held_out_text or not preprocessor.reads_text:
-        return [], [], WindowSums()
-    tokenizer = preprocessor.tokenizer
-    windows = windows_of(tokenizer, suites.held_out_text, settings)
-    sums = WindowSums()
-    if windows:
-        sums = read_windows(pair, windows, padding_id(tokenizer), events, "held-out text, both models")
-    return windows, [tokenizer.decode(window.ids) for window in windows], sums
+@dataclass(frozen=True)
+class _Sides:
+    """Both models, and what they are measured on."""
 
+    pair: Pair
+    preprocessor: Preprocessor
+    suites: Suites
+    settings: Settings
+    events: Events
 
-def _drift(
-    pair: Pair,
-    preprocessor: Preprocessor,
-    suites: Suites,
-    settings: Settings,
-    held_out_text: tuple[list[Window], WindowSums, Evidence | None],
-    events: Events,
-) -> Drift:
-    windows, sums, language = held_out_text
-    found = Drift()
-    if sums.tokens:
-        found = _summary(sums, settings, language)
-    update = _task_kl(pair, preprocessor, suites, settings, events)
-    if settings.drift:
-        keep = [_window_batch(window) for window in windows[:2]] or _batches(preprocessor, suites.of("keep"), settings)
-        moved = measure_drift(pair, keep, _batches(preprocessor, suites.of("task"), settings), events)
-        found = found.joined(moved)
-    return found.model_copy(update=update)
+    def predictions(self, *, of_base: bool) -> Predictions:
+        """The predictions of one side on all items."""
+        label = "the base answers" if of_base else "the tuned model answers"
+        with self.pair.base() if of_base else self.pair.tuned() as model:
+            return collect_predictions(model, self.preprocessor, self.suites.all, self.settings, self.events, label)
 
+    def held_out(self) -> tuple[list[Window], list[str], WindowSums]:
+        """Windows of held-out text, the tokens shared evenly by its domains; their text; the sums of both models."""
+        if not self.suites.held_out_text or not self.preprocessor.reads_text:
+            return [], [], WindowSums()
+        tokenizer = self.preprocessor.tokenizer
+        windows = windows_of(tokenizer, self.suites.held_out_text, self.settings)
+        sums = self._sums(windows, "held-out text, both models") if windows else WindowSums()
+        return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
-def _summary(sums: WindowSums, settings: Settings, language: Evidence | None = None) -> Drift:
-    return drift_summary(sums, np.random.default_rng(settings.seed), language)
+    def drift(self, windows: Sequence[Window], sums: WindowSums, language: Evidence | None) -> Drift:
+        """How far the model moved: on held-out text, on the task, in its weights and hidden states.
+
+        Args:
+            windows: of held-out text.
+            sums: of both models on them.
+            language: the cross-entropy of all held-out text together.
+        """
+        found = self._summary(sums, language) if sums.tokens else Drift()
+        update = self._task_kl()
+        if self.settings.drift:
+            keep = [_window_batch(window) for window in windows[:2]] or self._batches("keep")
+            found = found.joined(measure_drift(self.pair, keep, self._batches("task"), self.events))
+        return found.model_copy(update=update)
+
+    def _sums(self, windows: Sequence[Window], label: str) -> WindowSums:
+        return read_windows(self.pair, windows, padding_id(self.preprocessor.tokenizer), self.events, label)
+
+    def _summary(self, sums: WindowSums, language: Evidence | None = None) -> Drift:
+        return drift_summary(sums, np.random.default_rng(self.settings.seed), language)
+
+    def _task_kl(self) -> dict[str, Any]:
+        """KL(base ‖ tuned) on the task's own items, where the model predicts their tokens."""
+        windows, room = [], self.settings.task_tokens
+        for ids in (ids for suite in self.suites.of("task") for ids in self._sequences(suite)):
+            if room <= 0:
+                break
+            windows.append(Window(ids))
+            room -= len(ids)
+        if not windows:
+            return {}
+        found = self._summary(self._sums(windows, "the task's text, both models"))
+        return {"kl_task_nats_per_token": found.kl_nats_per_token, "kl_task_interval": found.kl_interval}
+
+    def _batches(self, part: Part) -> list[dict[str, Any]]:
+        """Model inputs of the first items of the first suite of a part that can be read."""
+        for suite in self.suites.of(part):
+            items = suite.items[:DRIFT_ITEMS]
+            sequences = self._sequences(replace(suite, items=items))
+            if batches := [_window_batch(Window(ids)) for ids in sequences]:
+                return batches
+            if items and task_type_of(suite).in_batches:
+                return [self.preprocessor.batch(items)]
+        return []
+
+    def _sequences(self, suite: Suite) -> Iterator[tuple[int, ...]]:
+        """Token ids of the items of which a language model predicts each token, if any."""
+        if self.preprocessor.reads_text:
+            tokenizer, length = self.preprocessor.tokenizer, self.settings.max_length
+            yield from task_type_of(suite).sequences(suite.items, tokenizer, length)
 
 
 def _window_batch(window: Window) -> dict[str, Any]:
     ids = torch.tensor([list(window.ids)])
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def _batches(preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings) -> list[dict[str, Any]]:
-    """The first items of the first suite that can be read, as the model's inputs."""
-    for suite in suites:
-        items = suite.items[:DRIFT_ITEMS]
-        sequences = _sequences(preprocessor, replace(suite, items=items), settings)
-        if batches := [_window_batch(Window(ids)) for ids in sequences]:
-            return batches
-        if items and task_type_of(suite).in_batches:
-            return [preprocessor.batch(items)]
-    return []
-
-
-def _sequences(preprocessor: Preprocessor, suite: Suite, settings: Settings) -> Iterator[tuple[int, ...]]:
-    """Token ids of the items of which a language model predicts each token, if any."""
-    if preprocessor.reads_text:
-        yield from task_type_of(suite).sequences(suite.items, preprocessor.tokenizer, settings.max_length)
-
-
-def _task_kl(
-    pair: Pair, preprocessor: Preprocessor, suites: Suites, settings: Settings, events: Events
-) -> dict[str, Any]:
-    """KL(base ‖ tuned) on the task's own items, where the model predicts their tokens."""
-    windows, room = [], settings.task_tokens
-    for ids in (ids for suite in suites.of("task") for ids in _sequences(preprocessor, suite, settings)):
-        if room <= 0:
-            break
-        windows.append(Window(ids))
-        room -= len(ids)
-    if not windows:
-        return {}
-    sums = read_windows(pair, windows, padding_id(preprocessor.tokenizer), events, "the task's text, both models")
-    found = _summary(sums, settings)
-    return {"kl_task_nats_per_token": found.kl_nats_per_token, "kl_task_interval": found.kl_interval}

@@ -1,4 +1,4 @@
-"""An adapter as an ordinary LoRA of any rank, with what that leaves out."""
+"""Export of an adapter as an ordinary LoRA of any rank, with the error of the truncation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from retain.linalg.matrices import truncated
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        folder: where it lies.
+        folder: where the LoRA lies.
         rank: of every layer.
         error: ‖ΔW − ΔW'‖_F / ‖ΔW‖_F over all layers together; 0 where the rank is enough.
         layers: the same for each layer by its name.
@@ -44,19 +44,19 @@ def export_lora(
         adapter_name: which adapter.
 
     Returns:
-        Where it lies, and the error.
+        The folder, the rank and the error.
 
     Raises:
-        InputError: the adapter has no low-rank update or changes what a LoRA cannot carry (biases, embeddings, whole
-            modules, a rewritten base), the rank is none, or the folder holds something else.
+        InputError: the adapter has no low-rank update or changes what a LoRA cannot carry (biases, embeddings, full
+            modules, a rewritten base), the rank is not positive, or the folder holds something else.
     """
     if rank is not None and rank < 1:
         raise InputError(f"rank={rank}: give a whole number ≥ 1, or None for the adapter's own.")
-    found = {name: (B.detach().cpu(), A.detach().cpu()) for name, B, A in lora_factors(model, adapter_name)}
-    chosen = rank or max(A.shape[0] for _, A in found.values())
-    cut = {name: truncated(B.double(), A.double(), chosen) for name, (B, A) in found.items()}
-    factors = {name: (B, A) for name, (B, A, _, _) in cut.items()}
-    path = write_lora(model, adapter_name, factors, chosen, Path(folder))
-    lost, whole = (math.fsum(part[index] ** 2 for part in cut.values()) for index in (2, 3))
+    factors = {name: (B.detach().cpu(), A.detach().cpu()) for name, B, A in lora_factors(model, adapter_name)}
+    chosen = rank or max(A.shape[0] for _, A in factors.values())
+    cut = {name: truncated(B.double(), A.double(), chosen) for name, (B, A) in factors.items()}
+    kept = {name: (B, A) for name, (B, A, _, _) in cut.items()}
+    path = write_lora(model, adapter_name, kept, chosen, Path(folder))
+    lost, total = (math.fsum(part[index] ** 2 for part in cut.values()) for index in (2, 3))
     errors = {name: lost / size if size > 0 else 0.0 for name, (_, _, lost, size) in cut.items()}
-    return Exported(path, chosen, math.sqrt(lost / whole) if whole > 0 else 0.0, errors)
+    return Exported(path, chosen, math.sqrt(lost / total) if total > 0 else 0.0, errors)

@@ -19,6 +19,7 @@ from retain.evaluate.pair import carries_base
 from retain.hf.adapters.accelerate import accelerate, has_lora
 from retain.hf.adapters.attach import attach
 from retain.hf.adapters.initialise import note_of
+from retain.hf.adapters.save import save_weights
 from retain.hf.models.describe import adapter_config, parameter_counts
 from retain.hf.models.head import BASE_HEAD, is_classifier, save_head
 from retain.hf.models.inference import padding_id
@@ -33,7 +34,7 @@ from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained
 from retain.jobs.stopwatch import Stopwatch
 from retain.methods import lookup
-from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
+from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.train.loop import TrainingSet, train
 
 
@@ -171,7 +172,7 @@ def _teacher(run: Run, model: Any) -> Any:
 
 def _save(run: Run, model: Any, path: Path, labels: Sequence[str]) -> None:
     """Write what was trained; beside a classifier's, the head that the base was measured with."""
-    model.save_pretrained(path)
+    save_weights(model, path)
     preprocessor, fitted = run.preprocessor, run.head_folder / BASE_HEAD
     preprocessor.save(path)
     if labels and is_adapted(model):

@@ -14,6 +14,7 @@ from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events
 from retain.hf.adapters.load import load_adapter
+from retain.hf.adapters.save import save_weights
 from retain.jobs.budget_search import BudgetSearch
 from retain.jobs.inputs.data import suite_hash
 from retain.jobs.inputs.models import ModelSpec
@@ -68,7 +69,7 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
             raise InputError(problems)
         preprocessor = ModelSpec.of(earlier, data.family, data.labels).preprocessor()
         run = Run(earlier, data, preprocessor, folder, folder.path, events)
-        load_adapter(run.base(), delivered).merge_and_unload().save_pretrained(temporary)
+        save_weights(load_adapter(run.base(), delivered).merge_and_unload(), temporary)
         preprocessor.save(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)

@@ -30,7 +30,7 @@ from retain.compare.inspection_rows import (
 )
 from retain.errors import InputError
 from retain.events import Events
-from retain.hf.adapters.initialise import NOTE, read_note
+from retain.hf.adapters.initialise import NOTE, NOTE_SCHEMA, read_note
 from retain.linalg.eigenspace import DENSE_LIMIT, top_eigenspace
 from retain.linalg.subspaces import subspace_overlap
 
@@ -38,7 +38,6 @@ SPECTRUM_HEAD = 64
 """Eigenvalues that are kept of each input."""
 
 PARTS = ("learn", "keep")
-NOTE_SCHEMA = "retain.start/1"
 ADAPTER = "adapter_config.json"
 
 
@@ -218,8 +217,8 @@ def _start_view(adapter: Path) -> StartView:
         settings, rows = dict(note["config"]), list(note["layers"])
         if not rows:
             raise InputError(
-                f"{adapter}: made with start={settings.get('start')!r}, which keeps no account a layer. Inspect the "
-                "statistics that it was made from instead, if there are any."
+                f"{adapter}: made with initialisation={settings.get('initialisation')!r}, which keeps no account a "
+                "layer. Inspect the statistics that it was made from instead, if there are any."
             )
         kinds = kinds_of(row["layer"] for row in rows)
         outputs = _outputs(adapter)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,11 @@ from retain.errors import InputError
 from retain.records.base import Interval
 from retain.records.files import write_text
 from retain.records.items import Item, read_items
-from retain.records.result import read_result
+from retain.records.metric import Metric
+from retain.records.result import Result, read_result
+from retain.records.scores import KeepScore, TaskScore
 from retain.stats import continual as sequence
+from retain.verdict.column import scored_by
 
 Right = NDArray[np.bool_]
 
@@ -94,7 +98,19 @@ def _pair(value: float | None, interval: Interval | None) -> tuple[float, Interv
     return None if value is None or interval is None else (value, interval)
 
 
-def _stage(folder: Path, tasks: Sequence[str], problems: list[str]) -> tuple[str, dict[str, list[Item]]]:
+@dataclass(frozen=True)
+class Sides:
+    """The items of one task at one stage, and the name of the metric by which they are right or wrong."""
+
+    items: Sequence[Item]
+    metric: str
+
+    def right(self, side: Literal["base", "tuned"]) -> list[bool]:
+        """Right or wrong of each item."""
+        return [getattr(item, side).scores[self.metric] == 1 for item in self.items]
+
+
+def _stage(folder: Path, tasks: Sequence[str], problems: list[str]) -> tuple[str, dict[str, Sides]]:
     try:
         result = read_result(folder / "result.json")
     except InputError as error:
@@ -107,17 +123,23 @@ def _stage(folder: Path, tasks: Sequence[str], problems: list[str]) -> tuple[str
     for item in read_items(folder / "items.jsonl"):
         if item.suite in items:
             items[item.suite].append(item)
+    right: dict[str, Sides] = {}
     for task, found in items.items():
+        metric = _metric(result, task, found)
         if not found:
             problems.append(f"{folder}: has no suite {task!r}; measure every stage on all tasks.")
-        elif _metric(found) is None:
+        elif metric is None:
             problems.append(f"{folder}: the items of {task!r} are not right or wrong, which a matrix of tasks needs.")
-    return result.provenance.model_hash, items
+        else:
+            right[task] = Sides(found, metric.name)
+    return result.provenance.model_hash, right
 
 
-def _metric(items: Sequence[Item]) -> str | None:
-    known = ("accuracy", "top_1", "contains", "exact_match", "refused", "answered", "acc")
-    return next((name for name in known if all(item.tuned.scores.get(name) in {0, 1} for item in items)), None)
+def _metric(result: Result, task: str, items: Sequence[Item]) -> Metric | None:
+    """The first right-or-wrong metric of a suite that all its items have."""
+    scores: list[TaskScore | KeepScore] = [*result.task, *result.keep]
+    metrics = (score.metric for score in scores if score.name == task and score.metric.right_or_wrong)
+    return next((metric for metric in metrics if len(scored_by(items, metric)) == len(items)), None)
 
 
 def _identity(item: Item) -> tuple[object, ...]:
@@ -125,12 +147,9 @@ def _identity(item: Item) -> tuple[object, ...]:
     return (item.index, item.group) if item.withheld else (item.question, item.expected)
 
 
-def _rows(task: str, stages: Sequence[Sequence[Item]]) -> Right:
+def _rows(task: str, stages: Sequence[Sides]) -> Right:
     """Right or wrong of each item (stages + 1, items), row 0 the base."""
-    questions = {tuple(map(_identity, items)) for items in stages}
+    questions = {tuple(map(_identity, stage.items)) for stage in stages}
     if len(questions) > 1:
         raise InputError(f"{task}: the stages were asked different items; measure all with the same data.")
-    metric = _metric(stages[0])
-    base = [item.base.scores[str(metric)] == 1 for item in stages[0]]
-    rows = [[item.tuned.scores[str(metric)] == 1 for item in items] for items in stages]
-    return np.asarray([base, *rows], dtype=bool)
+    return np.asarray([stages[0].right("base"), *(stage.right("tuned") for stage in stages)], dtype=bool)

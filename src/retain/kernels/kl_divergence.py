@@ -3,7 +3,7 @@
 KL(p‖q) = Σ_v p_v (z_v − y_v) − logΣexp(z) + logΣexp(y), with p = softmax(z) the teacher, q = softmax(y) the student,
 z = h_t Wᵀ + b and y = h_s Wᵀ + b. Its gradient with respect to y is q − p. All three sums can be taken piece by piece
 over the vocabulary (an online log-sum-exp: Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv
-1805.02867), and q − p can be made anew in the backward pass, so logits never exist but for one piece.
+1805.02867), and q − p can be recomputed in the backward pass, so logits only ever exist for one piece.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def chunked_kl(
     `bias` through the student's logits alone. 16-bit inputs are multiplied and summed in float32; float64 stays.
 
     Args:
-        teacher_hidden: what the teacher's head reads, (…, d), any floating dtype.
-        student_hidden: what the student's head reads, (…, d).
+        teacher_hidden: the inputs of the teacher's head, (…, d), any floating dtype.
+        student_hidden: the inputs of the student's head, (…, d).
         weight: the student's head (V, d).
         bias: the student's (V,), or None.
         mask: (…), true where a position counts.
@@ -96,7 +96,7 @@ def logits_kl(teacher_logits: Tensor, student_logits: Tensor, mask: Tensor | Non
 
 
 class _Sums(NamedTuple):
-    """What one pass over the vocabulary finds at each of N positions."""
+    """The sums of one pass over the vocabulary, at each of N positions."""
 
     kl: Tensor
     teacher: Tensor
@@ -107,7 +107,7 @@ def online_sums(teacher: Iterator[Tensor], student: Iterator[Tensor]) -> _Sums:
     """KL and both log-sum-exps from logits that come in pieces of the vocabulary.
 
     With running maxima m, sums s and a = Σ exp(z − m)(z − y): KL = a/s − (m + log s) + (m′ + log s′), the primed ones
-    the student's. Equal logits give exactly 0; what rounding leaves below 0 is set to 0.
+    the student's. Equal logits give exactly 0; values that rounding leaves below 0 are set to 0.
 
     Args:
         teacher: pieces z (N, c), float32 or float64, finite.

@@ -4,11 +4,11 @@
 
 One function for it all: the thin products are added into the results of the large ones, in place; sums over tokens are
 taken with the tokens inside (cᵀg, not gᵀc, which is several times slower on a CPU); over a 16-bit layer A and B are
-rounded down to it instead of x being copied up. Kept for the backward pass: c (r numbers a token), and x or what x can
-be made of again (`retain.kernels.recompute`).
+rounded down to it instead of x being copied up. Kept for the backward pass: c (r numbers a token), and x or what it is
+recomputed from (`retain.kernels.recompute`).
 
-LoRFA (arXiv 2510.19155) is the same with W0 B in the place of B: W0(x + s·B A x) = W0 x + s·(W0 B) A x. W0 B is made
-anew in the backward pass, as it costs no more than r tokens do.
+LoRFA (arXiv 2510.19155) is the same with W0 B in the place of B: W0(x + s·B A x) = W0 x + s·(W0 B) A x. W0 B is
+recomputed in the backward pass, as it costs no more than r tokens do.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from retain.kernels.recompute import Kept, keep
 
 
 def reference(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
-    """The equation as it stands, in ordinary operations: the update in the type of A and B, the sum in that of W0."""
+    """The equation in ordinary operations: the update in the type of A and B, the sum in that of W0."""
     return (linear(x, weight, bias) + scale * linear(linear(x.to(A.dtype), A), B)).to(weight.dtype)
 
 
 def reference_inside(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
-    """W0(x + s·B A x) + b as it stands, in the type of A and B."""
+    """W0(x + s·B A x) + b in ordinary operations, in the type of A and B."""
     shifted = x.to(A.dtype) + scale * linear(linear(x.to(A.dtype), A), B)
     return linear(shifted, weight.to(A.dtype), None if bias is None else bias.to(A.dtype)).to(weight.dtype)
 
@@ -58,7 +58,7 @@ def low_rank_inside(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B
 
 
 def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, how: tuple[float, bool]) -> Tensor:
-    """With a graph only where a gradient is asked for."""
+    """Compute the layer, with a graph only where a gradient is needed."""
     if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, A, B))):
         return _forward(x, weight, bias, A, B, how)[0]
     y: Tensor = _LowRank.apply(x, weight, bias, A, B, how)  # type: ignore[no-untyped-call]  # torch's
@@ -89,7 +89,7 @@ class _LowRank(Function):
         ctx.scale, ctx.inside = how
         y, code = _forward(x, weight, bias, A, B, how)
         kept = keep(x) if ctx.needs_input_grad[3] else Kept()
-        ctx.again = kept.again
+        ctx.recompute = kept.recompute
         ctx.save_for_backward(weight, A, B, code if ctx.needs_input_grad[4] else None, *kept.tensors)
         return y
 
@@ -106,7 +106,7 @@ class _LowRank(Function):
                 d_up = (code.T @ g).mul_(ctx.scale)
                 d_B = (d_up @ weight if ctx.inside else d_up).T.to(B.dtype)
             if d_code is not None and needs_A:
-                d_A = (d_code.T @ ctx.again(*kept).reshape(-1, A.shape[1])).to(A.dtype)
+                d_A = (d_code.T @ ctx.recompute(*kept).reshape(-1, A.shape[1])).to(A.dtype)
             if d_code is not None and needs_x:
                 d_x = (g @ weight).addmm_(d_code, A.to(g.dtype)).view(*gradient.shape[:-1], A.shape[1])
         return d_x, None, None, d_A, d_B, None

@@ -1,11 +1,11 @@
-"""What a layer's input can be made of again: autograd often keeps it already, in another form.
+"""Recomputation of a layer's input: autograd often keeps it already, in another form.
 
 A layer that learns needs its input x in the backward pass. But x is mostly the output of a norm, of a gate or of an
-activation, whose own backward pass keeps what x was made of. Then that is kept (the same memory, counted once) and x is
-made again when it is needed: one elementwise pass instead of T·n numbers a layer.
+activation, whose own backward pass keeps the tensors that x was computed from. Then these are kept (the same memory,
+counted once) and x is recomputed when it is needed: one elementwise pass instead of T·n numbers a layer.
 
-What x was made of is read off the graph that autograd has recorded, so it is the truth of this very pass, whatever the
-model is called. What is not known here is kept as it is.
+The origin of x is read off the graph that autograd has recorded, so it is right for this very pass, whatever the model
+is called. An x of unknown origin is kept as it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FULL = torch.float32.itemsize
 """Bytes of a number that is not rounded to 16 bits."""
 
 DEAR_ON_A_CPU = frozenset({"GeluBackward0", "SiluBackward0"})
-"""Activations are kept on a CPU: made again they took 5 % of a BERT's step there, where memory is cheap."""
+"""Activations that are kept on a CPU: their recomputation took 5 % of a BERT's step there, where memory is cheap."""
 
 MOST_STEPS = 4
 """Operations that are followed back at most."""
@@ -36,57 +36,57 @@ def _itself(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Kept:
-    """What to keep for the backward pass, and how x is made of it.
+    """The tensors to keep for the backward pass, and the function that computes x from them.
 
     Attributes:
         tensors: for `ctx.save_for_backward`.
-        again: makes x of them.
+        recompute: computes x from them.
     """
 
     tensors: tuple[Tensor, ...] = ()
-    again: Callable[..., Tensor] = _itself
+    recompute: Callable[..., Tensor] = _itself
 
 
 def keep(x: Tensor) -> Kept:
-    """How to have x again in the backward pass, at the least memory.
+    """Choose what to keep of x for the backward pass, at the least memory.
 
     Args:
         x: any tensor.
 
     Returns:
-        What autograd keeps already where x is the output of a norm, a gate or an activation; else x itself.
+        The tensors that autograd keeps already where x is the output of a norm, a gate or an activation; else x.
     """
     if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001, FBT003 -- no public one
-        return Kept((x,))  # whoever moves or counts saved tensors gets the plain one
+        return Kept((x,))  # hooks that move or count saved tensors get x itself
     if x.grad_fn is not None and x.device.type == "cpu" and x.grad_fn.name() in DEAR_ON_A_CPU:
         return Kept((x,))
     version, known = _KNOWN.get(x, (None, None))  # type: ignore[no-untyped-call]  # torch's
     if known is None or version != x._version:  # noqa: SLF001 -- x was written over since
-        found = _made_of(x.grad_fn, MOST_STEPS)
+        found = _origin(x.grad_fn, MOST_STEPS)
         if found is None or any(tensor.device != x.device for tensor in found.tensors):
             return Kept((x,))
         tensors = tuple(tensor.detach() for tensor in found.tensors)
-        known = Kept(tensors, Again(found.again, x.shape))
+        known = Kept(tensors, Recomputation(found.recompute, x.shape))
         _KNOWN[x] = (x._version, known)  # noqa: SLF001 -- as above
-    known.again.preprocessors += 1
+    known.recompute.readers += 1
     return known  # type: ignore[no-any-return]  # torch's
 
 
 _KNOWN = WeakTensorKeyDictionary()
-"""Inputs alive that were seen already, by their version: q, k and v read one, and it is made again once for all."""
+"""Inputs alive that were seen already, by their version: q, k and v read one, and it is recomputed once for all."""
 
 
-class Again:
-    """Makes x again for the first of its readers, and lets go of it after the last, or when the backward pass ends.
+class Recomputation:
+    """Recomputes x for the first of its readers, and drops it after the last, or when the backward pass ends.
 
     Args:
-        make: makes x of what was kept.
+        make: computes x from the tensors that were kept.
         shape: of x.
     """
 
     def __init__(self, make: Callable[..., Tensor], shape: torch.Size) -> None:
         self.make, self.shape = make, shape
-        self.preprocessors = self.served = 0
+        self.readers = self.served = 0
         self.made: Tensor | None = None
 
     def __call__(self, *tensors: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Again:
             with suppress(RuntimeError):  # not in a backward pass
                 torch.autograd.Variable._execution_engine.queue_callback(self._forget)  # noqa: SLF001 -- no public one
         self.served += 1
-        if self.served >= self.preprocessors:
+        if self.served >= self.readers:
             self._forget()
         return x
 
@@ -106,17 +106,17 @@ class Again:
         self.made = None
 
 
-def _made_of(node: Any, steps: int) -> Kept | None:
-    """The rule for the operation that made x, by its name in the graph; None where there is none."""
+def _origin(node: Any, steps: int) -> Kept | None:
+    """The tensors that x was computed from, by the name of its operation in the graph; None where unknown."""
     rule = _RULES.get("" if node is None or steps == 0 else node.name())
     try:
         return None if rule is None or _handled(node) else rule(node, steps)
-    except (RuntimeError, AttributeError):  # what was kept is gone or written over, or this torch names it otherwise
+    except (RuntimeError, AttributeError):  # the tensors are gone or written over, or this torch names them otherwise
         return None
 
 
 def _handled(node: Any) -> bool:
-    """Whether somebody handles what an operation keeps (checkpointing, offloading): then it is not there already."""
+    """Tell whether hooks handle what an operation keeps (checkpointing, offloading): then it is not there already."""
     kept = [getattr(node, name) for name in dir(node) if name.startswith("_raw_saved_")]
     return any(getattr(one, "unpack_hook", _handled) is not None for one in kept)  # an older torch cannot tell
 
@@ -129,17 +129,17 @@ def _product(node: Any, steps: int) -> Kept | None:
     factor, place = (a, 1) if a is not None else (b, 0)
     if factor is None or factor.requires_grad:
         return None
-    inner = _made_of(node.next_functions[place][0], steps - 1)
-    return None if inner is None else Kept((factor, *inner.tensors), _times(inner.again))
+    inner = _origin(node.next_functions[place][0], steps - 1)
+    return None if inner is None else Kept((factor, *inner.tensors), _times(inner.recompute))
 
 
-def _times(again: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return lambda factor, *rest: factor * again(*rest)
+def _times(recompute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda factor, *rest: factor * recompute(*rest)
 
 
 def _cast(node: Any, steps: int) -> Kept | None:
-    inner, dtype = _made_of(node.next_functions[0][0], steps - 1), node._input_metadata[0].dtype  # noqa: SLF001 -- as above
-    return None if inner is None else Kept(inner.tensors, lambda *tensors: inner.again(*tensors).to(dtype))
+    inner, dtype = _origin(node.next_functions[0][0], steps - 1), node._input_metadata[0].dtype  # noqa: SLF001 -- as above
+    return None if inner is None else Kept(inner.tensors, lambda *tensors: inner.recompute(*tensors).to(dtype))
 
 
 def _layer_norm(node: Any, _: int) -> Kept | None:
@@ -153,10 +153,10 @@ def _layer_norm(node: Any, _: int) -> Kept | None:
         return None
     dtype = h.dtype
 
-    def again(h: Tensor, mean: Tensor, deviation: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def recompute(h: Tensor, mean: Tensor, deviation: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.addcmul(bias.to(mean.dtype), (h - mean).mul_(deviation), weight.to(mean.dtype)).to(dtype)
 
-    return Kept((h, mean, deviation, weight, bias), again)
+    return Kept((h, mean, deviation, weight, bias), recompute)
 
 
 def _gelu(node: Any, _: int) -> Kept:

@@ -1,12 +1,12 @@
 """The leading eigenspaces of symmetric, indefinite matrices.
 
-The matrix meant is M = W C Wᵀ with C = (1 − β) C₊ − β C₋: the second moments of a linear layer's outputs, from those of
+The matrix is M = W C Wᵀ with C = (1 − β) C₊ − β C₋: the second moments of a linear layer's outputs, from those of
 its inputs. Its r eigenvectors of *largest signed* eigenvalue span the subspace Q of largest reward trace(Qᵀ M Q). Gaps
 between eigenvalues are of the order of 1 %, so single vectors are ill-determined and only the reward and the subspace
 are judged. Shifted subspace iteration fails on such matrices: the shift has to exceed the largest negative eigenvalue,
 next to which all gaps vanish. Block Lanczos needs no shift.
 
-All computation is in float64, whatever the dtype of what comes in, so devices without it (MPS) cannot be used. Equal
+All computation is in float64, whatever the dtype of the inputs, so devices without it (MPS) cannot be used. Equal
 inputs and seeds give equal bits on one machine.
 """
 
@@ -44,8 +44,8 @@ class Eigenspace(NamedTuple):
         values: (r,) float64, descending, signed: the Rayleigh quotients of the vectors, so that their sum is
             trace(Qᵀ M Q).
         residual: ‖M Q − Q diag(values)‖_F / max(‖values‖, √ε·‖M‖₂), without dimension; 0 for M = 0. ‖M‖₂ is estimated
-            by the largest magnitude of an eigenvalue that was met, and matters only where the values nearly vanish.
-        method: "eigh" or "lanczos", whichever made this answer.
+            by the largest magnitude of an eigenvalue that occurred, and matters only where the values nearly vanish.
+        method: "eigh" or "lanczos".
     """
 
     vectors: Tensor
@@ -71,8 +71,8 @@ def top_eigenspace(
     Args:
         operator: v ↦ M v, (size, k) to (size, k) float64, for a symmetric M and any k.
         size: of M.
-        r: how many, 1 … size.
-        seed: of the start block, which is drawn on the CPU so that all devices begin alike.
+        r: the number of eigenvectors, 1 … size.
+        seed: of the start block, which is drawn on the CPU so that all devices have the same.
         start: maps the random block (size, k) to the start block (size, k), to search where M does not vanish.
             Directions missing from a rank-deficient one are drawn at random. No constraint: rounding leads out of the
             range of start in the end, where M has larger eigenvalues outside it.
@@ -108,8 +108,8 @@ def output_eigenspace(
         weight: W (m, n), any floating dtype.
         moment: C (n, n), symmetric, indefinite in general, any floating dtype; its symmetric part is used, on the
             weight's device.
-        r: how many, 1 … m.
-        seed: of all that is drawn.
+        r: the number of eigenvectors, 1 … m.
+        seed: of all random draws.
         dense_limit: the largest d at which eigh is used outright.
 
     Raises:
@@ -139,7 +139,7 @@ class Outputs:
     """The outputs h = W x of a linear layer, by coordinates in the space of W's columns: W = U E, UᵀU = 1, z = E x.
 
     E is (d, n) and U (m, d), d = min(m, n): where m ≤ n, E = W and U = 1. So second moments of outputs are formed once,
-    at size d, and whatever is asked of them is asked of these. Where m > n, E comes from WᵀW = EᵀE (Cholesky), and
+    at size d, and everything else is computed from these. Where m > n, E comes from WᵀW = EᵀE (Cholesky), and
     U = W E⁻¹, which takes half the time of a QR decomposition; that one serves where W is ill-conditioned, at which
     U would not be orthonormal to 10⁻⁷.
 
@@ -205,7 +205,7 @@ class Outputs:
 
         Args:
             moment: M (d, d), symmetric, such as a difference of two of `moment`'s.
-            r: how many, 1 … m.
+            r: the number of eigenvectors, 1 … m.
             seed: of directions of the complement.
         """
         rows, size = len(self._weight), len(moment)
@@ -233,7 +233,7 @@ class Outputs:
 def _check_rank(r: int, size: int) -> None:
     if not 1 <= r <= size:
         raise ValueError(
-            f"{r} eigenvectors were asked of a matrix with {size} rows. Try a rank from 1 to {size}, or leave this "
+            f"{r} eigenvectors were requested of a matrix with {size} rows. Try a rank from 1 to {size}, or leave this "
             "layer out."
         )
 
@@ -261,7 +261,7 @@ def _leading(matrix: Tensor, r: int) -> tuple[Tensor, Tensor]:
         some, chosen = scipy.linalg.eigh(
             symmetric, subset_by_index=[size - r, size - 1], driver="evr", check_finite=False
         )
-    except scipy.linalg.LinAlgError:  # rare; all of them are found another way
+    except scipy.linalg.LinAlgError:  # rare; another driver computes all of them
         values, vectors = descending(matrix)
         return values[:r], vectors[:, :r]
     return torch.from_numpy(some[::-1].copy()), torch.from_numpy(chosen[:, ::-1].copy())

@@ -19,7 +19,7 @@ def blocks(size: int) -> Iterator[slice]:
 
 
 def mirrored(matrix: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """The symmetric matrix (n, n) that has this one's upper triangle; a new tensor, of another dtype if asked.
+    """The symmetric matrix (n, n) that has this one's upper triangle; a new tensor, in `dtype` where given.
 
     Block by block, since a large matrix is transposed seven times as fast in pieces that stay in the cache.
     """
@@ -70,7 +70,7 @@ def unpack_symmetric(packed: Tensor) -> Tensor:
 
 
 def truncated(B: Tensor, A: Tensor, r: int) -> tuple[Tensor, Tensor, float, float]:
-    """The best approximation of rank r to B A, its singular values split evenly; and what is lost and was there.
+    """The best approximation of rank r to B A, its singular values split evenly, and the norms of error and product.
 
     The product is never formed: thin QR of both factors, and an SVD of the k × k middle.
 

@@ -1,4 +1,4 @@
-"""Subspaces for a report: roughly the leading one, and how much two have in common."""
+"""Subspaces for a report: an approximate leading one, and the overlap of two."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ POWER_ITERATIONS = 4
 def leading_subspace(operator: Operator, size: int, r: int, *, seed: int = 0, device: torch.device) -> Tensor:
     """About the r leading directions of a positive semidefinite matrix: (size, r) float32, orthonormal.
 
-    By four power iterations on a random block: cheap, and close enough for a report on how two sets compare; not for
-    anything that is trained.
+    By four power iterations on a random block: cheap, and close enough for a report that compares two sets; not for
+    training.
 
     Args:
         operator: v ↦ M v, (size, k) to (size, k) float32.
         size: of M.
-        r: how many, 1 … size.
+        r: the number of directions, 1 … size.
         seed: of the random block.
         device: where to compute.
     """

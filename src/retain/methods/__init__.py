@@ -1,3 +1,4 @@
-"""The fine-tuning methods: one folder a method (equations, config, layer) and one table of them."""
+"""The fine-tuning methods and one table of them: a folder each, and a file for each initialisation of LoRA.
 
-import retain.hf as _hf  # noqa: F401 -- before any method's module: see the text of retain/hf/__init__.py
+Nothing is imported here, so that `retain.methods.table` can be read without torch.
+"""

@@ -1,4 +1,4 @@
-"""Any method by its name: PEFT's (ours among them), and SC-LoRA and its relatives, which need to be calibrated."""
+"""Any method by its name: PEFT's, ours among them, and the data-driven initialisations of LoRA."""
 
 from __future__ import annotations
 
@@ -10,49 +10,52 @@ from torch import nn
 
 from retain.errors import InputError
 from retain.hf.adapters import attach as adapt
-from retain.methods.sc_lora.attach import check_targets
-from retain.methods.sc_lora.config import STARTS, SCLoRAConfig, without_effect
+from retain.methods.initialisations.adapter import check_targets
+from retain.methods.initialisations.config import SCLoRAConfig, without_effect
+from retain.methods.table import initialisations
 
 
 def known_methods() -> list[str]:
-    """The names of all methods."""
-    return sorted([*adapt.known_methods(), *STARTS])
+    """The names of all methods, sorted."""
+    return sorted([*adapt.known_methods(), *initialisations()])
 
 
 def is_data_driven(name: str) -> bool:
-    """Whether a method is SC-LoRA or one of its relatives: a LoRA that starts elsewhere than at 0."""
-    return name in STARTS
+    """Tell whether a method is a data-driven initialisation of LoRA."""
+    return name in initialisations()
 
 
 def calibration(name: str) -> tuple[str, ...]:
-    """The data that a method is calibrated on, of "learn" and "keep"; empty for most methods."""
-    return STARTS.get(name, ())
+    """The texts that a method is calibrated on, of "learn" and "keep"; none for most methods."""
+    row = initialisations().get(name)
+    return () if row is None else row.reads
 
 
 def with_shared(name: str, fields: dict[str, Any], rank: int | None, beta: float | None, seed: int) -> dict[str, Any]:
-    """The fields of a method with a recipe's rank, β and seed, where it has them and does not say them itself."""
-    if name not in STARTS:
+    """The fields of a method with a recipe's rank, β and seed, where it has them and the fields do not set them."""
+    row = initialisations().get(name)
+    if row is None:
         return adapt.with_rank(name, fields, rank)
     shared = {
         "r": rank,
-        "beta": beta if name == "sc-lora" else None,
-        "seed": seed if name == "random-start" else None,
+        "beta": beta if "beta" in row.fields else None,
+        "seed": seed if row.drawn else None,
     }
     return {key: value for key, value in shared.items() if value is not None} | fields
 
 
 def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a method with a classifier's head trained in full and not adapted; see `retain.hf.adapters.attach`."""
-    if name not in STARTS:
+    """The fields of a method with a classifier's head trained in full and not adapted, as in `hf.adapters.attach`."""
+    if name not in initialisations():
         return adapt.with_head(model, name, fields)
     heads = adapt.head_fields(model, name, {field.name for field in dataclasses.fields(SCLoRAConfig)})
     return {**({"task_type": adapt.task_type(model)} if heads else {}), **heads, **fields}
 
 
 def validate(name: str, fields: dict[str, Any]) -> list[str]:
-    """What is wrong with a method's name or fields as far as it can be told without a model."""
-    if name not in STARTS:
-        near = difflib.get_close_matches(name, STARTS, n=1)
+    """The problems of a method's name or fields that can be found without a model, one sentence each."""
+    if name not in initialisations():
+        near = difflib.get_close_matches(name, initialisations(), n=1)
         problems = adapt.validate(name, fields)
         hint = f" Did you mean {near[0]}?" if near and name not in adapt.known_methods() else ""
         return [problem + hint for problem in problems]
@@ -64,12 +67,12 @@ def validate(name: str, fields: dict[str, Any]) -> list[str]:
 
 
 def initialisation_config(name: str, fields: dict[str, Any]) -> SCLoRAConfig:
-    """The configuration of SC-LoRA or a relative.
+    """The configuration of a data-driven initialisation.
 
     Raises:
         InputError: a field is unknown or out of its range.
     """
-    hidden = {"start", *without_effect(name)}
+    hidden = {"initialisation", *without_effect(name)}
     known = [field.name for field in dataclasses.fields(SCLoRAConfig) if field.name not in hidden]
     if unknown := [field for field in fields if field not in known]:
         raise InputError(
@@ -79,7 +82,7 @@ def initialisation_config(name: str, fields: dict[str, Any]) -> SCLoRAConfig:
             ]
         )
     try:
-        return SCLoRAConfig(**{**fields, "start": name})
+        return SCLoRAConfig(**{**fields, "initialisation": name})
     except InputError as error:
         raise InputError([f"method {name}: {problem}" for problem in error.problems]) from error
     except TypeError as error:
@@ -87,12 +90,12 @@ def initialisation_config(name: str, fields: dict[str, Any]) -> SCLoRAConfig:
 
 
 def check(model: nn.Module, name: str, fields: dict[str, Any]) -> None:
-    """Try a method's targets on a model, which may be empty (meta device) and is corrupted by it.
+    """Try a method's targets on a model, which may be empty (meta device) and is of no use afterwards.
 
     Raises:
-        InputError: the method cannot be put on this model.
+        InputError: the method cannot be attached to this model.
     """
-    if name in STARTS:
+    if name in initialisations():
         check_targets(model, initialisation_config(name, with_head(model, name, fields)))
-    else:  # what a start computes from weights cannot be tried without them
+    else:  # an initialisation from weights cannot be tried without them
         adapt.attach(model, name, {key: value for key, value in fields.items() if key != "init_lora_weights"})

@@ -1,37 +1,214 @@
-"""The methods that retain ships as PEFT tuners. A new one is a folder beside these and a row here."""
+"""Every method that a recipe can name, one row each. A new one is a folder or a file beside this one, and a row here.
+
+A row holds plain values, so that recipes, help texts and labels read it without loading torch. Its `code` names where
+its code is, as `module:object`; that is imported when it is first used.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from retain.hf.tuners.feature_config import FeatureConfig
-from retain.hf.tuners.feature_layer import FeatureLayer
-from retain.hf.tuners.feature_tuner import FeatureTuner
-from retain.hf.tuners.registration import register
-from retain.methods.lorfa.config import LoRFAConfig
-from retain.methods.lorfa.layer import LoRFALinear, LoRFAModel
-from retain.methods.vefa.config import VeFAConfig
-from retain.methods.vefa.layer import VeFALinear, VeFAModel
+from retain.records import numbers
+
+if TYPE_CHECKING:
+    from retain.hf.tuners.feature_config import FeatureConfig
+    from retain.hf.tuners.feature_layer import FeatureLayer
+    from retain.hf.tuners.feature_tuner import FeatureTuner
+    from retain.methods.initialisations.factors import Initialise
+
+OTHER_LEARNING_RATE = 5e-4
+"""The default learning rate of PEFT's methods that have no row."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row: a method's name in PEFT (in lower case), its classes, and what it does in one line."""
+    """A method with the defaults that retain gives it.
+
+    Attributes:
+        name: as recipes name it, in lower case; PEFT's own name where PEFT has the method.
+        title: as papers write it.
+        summary: the change to the model, in one line.
+        learning_rate: where a recipe gives none.
+    """
 
     name: str
-    config: type[FeatureConfig]
-    tuner: type[FeatureTuner]
-    layer: type[FeatureLayer]
+    title: str
     summary: str
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class FeatureMethod(Method):
+    """A feature-space method, which retain ships as a PEFT tuner.
+
+    Attributes:
+        code: its tuner class, which knows its configuration and its layer.
+    """
+
+    code: str
+
+    @property
+    def tuner(self) -> type[FeatureTuner]:
+        """The class that puts adapters into a model."""
+        found: type[FeatureTuner] = _load(self.code)
+        return found
+
+    @property
+    def config(self) -> type[FeatureConfig]:
+        """The class of its PEFT configuration."""
+        return self.tuner.config_class
+
+    @property
+    def layer(self) -> type[FeatureLayer]:
+        """The class of its adapted layers."""
+        return self.tuner.tuner_layer_cls
+
+
+@dataclass(frozen=True)
+class Initialisation(Method):
+    """A LoRA that is trained from factors A0, B0 computed from the base, and mostly from texts.
+
+    Attributes:
+        code: its function `initialise`, of the type `Initialise`.
+        reads: the calibration texts that it needs: "learn", of what is to be learned, and "keep", of what must stay.
+        fields: those of `SCLoRAConfig`'s fields beta, sample_norm and seed that act on it.
+        streamed: it can be computed while both texts are read, also from second moments of a layer's outputs.
+        drawn: it is drawn at random, so each seed of a run gives another one.
+        spans_outputs: its rank is limited by a layer's outputs alone, not by its inputs.
+    """
+
+    code: str
+    reads: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    streamed: bool = False
+    drawn: bool = False
+    spans_outputs: bool = False
+
+    @property
+    def initialise(self) -> Initialise:
+        """The function that computes A0 and B0 of one layer."""
+        found: Initialise = _load(self.code)
+        return found
 
 
 METHODS = (
-    Method("vefa", VeFAConfig, VeFAModel, VeFALinear, "scales each input feature: W0((1 + λ) ⊙ x)"),
-    Method("lorfa", LoRFAConfig, LoRFAModel, LoRFALinear, "shifts the input within a low rank: W0(x + s·BAx)"),
+    FeatureMethod(
+        name="vefa",
+        title="VeFA",
+        summary="scales each input feature: W0((1 + λ) ⊙ x)",
+        learning_rate=3e-3,  # it moves each feature by itself, and so wants a larger rate
+        code="retain.methods.vefa.layer:VeFAModel",
+    ),
+    FeatureMethod(
+        name="lorfa",
+        title="LoRFA",
+        summary="shifts the input within a low rank: W0(x + s·BAx)",
+        learning_rate=5e-4,
+        code="retain.methods.lorfa.layer:LoRFAModel",
+    ),
 )
+"""Feature-space methods: each has a folder here."""
+
+INITIALISED_LEARNING_RATE = 1e-4
+"""With both factors away from 0, a LoRA learns as much as an ordinary one at some ten times this rate."""
+
+INITIALISATIONS = (
+    Initialisation(
+        name="sc-lora",
+        title="SC-LoRA",
+        summary="LoRA from the output directions that matter for the text to learn and not for the text to keep",
+        learning_rate=INITIALISED_LEARNING_RATE,
+        code="retain.methods.initialisations.sc_lora:initialise",
+        reads=("learn", "keep"),
+        fields=("beta", "sample_norm", "seed"),
+        streamed=True,
+        spans_outputs=True,
+    ),
+    Initialisation(
+        name="corda-kpm",
+        title="CorDA-KPM",
+        summary="LoRA from the components of W0 that the text to keep uses least (knowledge-preserved CorDA)",
+        learning_rate=INITIALISED_LEARNING_RATE,
+        code="retain.methods.initialisations.corda_kpm:initialise",
+        reads=("keep",),
+        fields=("sample_norm",),
+    ),
+    Initialisation(
+        name="lora-null",
+        title="LoRA-Null",
+        summary="LoRA from W0 on the input directions that the text to keep uses least",
+        learning_rate=INITIALISED_LEARNING_RATE,
+        code="retain.methods.initialisations.lora_null:initialise",
+        reads=("keep",),
+        fields=("sample_norm",),
+    ),
+    Initialisation(
+        name="milora",
+        title="MiLoRA",
+        summary="LoRA from the smallest singular components of W0; reads no text",
+        learning_rate=INITIALISED_LEARNING_RATE,
+        code="retain.methods.initialisations.milora:initialise",
+    ),
+    Initialisation(
+        name="random-start",
+        title="random directions",
+        summary="the control: SC-LoRA with output directions drawn at random; reads no text",
+        learning_rate=INITIALISED_LEARNING_RATE,
+        code="retain.methods.initialisations.random_start:initialise",
+        fields=("seed",),
+        drawn=True,
+        spans_outputs=True,
+    ),
+)
+"""Data-driven initialisations of LoRA: each has a file in `initialisations/`."""
+
+OTHERS = (
+    Method("lora", "LoRA", "adds a low-rank update: W0 x + s·BAx", 5e-4),
+    Method("ia3", "IA3", "scales features and activations", 3e-3),
+    Method("full", "full fine-tuning", "trains every weight", 2e-5),
+)
+"""Methods whose code is not here, with a default of ours."""
+
+
+def rows() -> tuple[Method, ...]:
+    """All rows: feature-space methods, initialisations, others."""
+    return (*METHODS, *INITIALISATIONS, *OTHERS)
+
+
+def initialisations() -> dict[str, Initialisation]:
+    """The data-driven initialisations by name."""
+    return {row.name: row for row in INITIALISATIONS}
+
+
+def learning_rate(name: str) -> float:
+    """The default learning rate of a method; PEFT's methods without a row share one."""
+    return next((row.learning_rate for row in rows() if row.name == name), OTHER_LEARNING_RATE)
+
+
+def names_listed() -> str:
+    """All names as one phrase for a help text."""
+    return ", ".join(row.name for row in rows())
+
+
+def learning_rates_listed() -> str:
+    """All default learning rates as one phrase for a help text."""
+    by_rate: dict[float, list[str]] = {}
+    for row in rows():
+        by_rate.setdefault(row.learning_rate, []).append(row.name)
+    by_rate.setdefault(OTHER_LEARNING_RATE, []).append("others")
+    return "; ".join(f"{numbers.learning_rate(rate)} {', '.join(names)}" for rate, names in by_rate.items())
 
 
 def register_all() -> None:
-    """Make every method known to PEFT; doing it twice is harmless."""
+    """Make the feature-space methods known to PEFT; doing it twice is harmless."""
+    from retain.hf.tuners.registration import register  # noqa: PLC0415 -- PEFT and torch, which this table loads late
+
     for method in METHODS:
         register(method.name, method.config, method.tuner)
+
+
+def _load(code: str) -> Any:
+    module, _, name = code.partition(":")
+    return getattr(import_module(module), name)

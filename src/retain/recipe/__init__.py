@@ -10,7 +10,7 @@ from retain.recipe.measurement_options import MeasurementOptions, TunedModelOpti
 from retain.recipe.redact import redacted
 from retain.recipe.regularisation_options import RegularisationOptions
 from retain.recipe.scale_recipe import ScaleRecipe
-from retain.recipe.tune_recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe
+from retain.recipe.tune_recipe import Recipe
 
 RECIPES = (Recipe, AdviseRecipe, ScaleRecipe, MeasureRecipe, CalibrateRecipe)
 """The recipes of all verbs."""
@@ -18,8 +18,6 @@ RECIPES = (Recipe, AdviseRecipe, ScaleRecipe, MeasureRecipe, CalibrateRecipe)
 __all__ = [
     "ALPHAS",
     "KL",
-    "LEARNING_RATES",
-    "OTHER_LEARNING_RATE",
     "RECIPES",
     "AdviseRecipe",
     "Budget",

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from retain.methods import table
 from retain.recipe.marks import Decides, Flag
-from retain.recipe.tune_recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe, not_compared
+from retain.recipe.tune_recipe import Recipe, not_compared
 
 SWEPT_METHODS = ("lora", "sc-lora", "vefa")
 """Methods that are tried where the recipe names none."""
@@ -94,7 +95,7 @@ class AdviseRecipe(Recipe):
             return sorted(set(listed))
         own = bool(self.methods) or name == self.method_name
         stated = listed[0] if listed else (self.learning_rate if own else None)
-        centre = stated or LEARNING_RATES.get(name, OTHER_LEARNING_RATE)
+        centre = stated or table.learning_rate(name)
         return [float(f"{centre * factor:.2g}") if factor != 1 else centre for factor in FACTORS]
 
     def _first_seed(self) -> int:

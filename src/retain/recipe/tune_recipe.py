@@ -8,28 +8,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from retain.methods import table
 from retain.recipe.budget_options import KL, BudgetOptions
 from retain.recipe.calibration_options import CalibrationOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.regularisation_options import RegularisationOptions
-from retain.records import numbers
-
-LEARNING_RATES = {"full": 2e-5, "lora": 5e-4, "lorfa": 5e-4, "vefa": 3e-3, "ia3": 3e-3} | dict.fromkeys(
-    ("sc-lora", "corda-kpm", "lora-null", "milora", "random-start"), 1e-4
-)
-"""Learning rates to start with, where none is given: VeFA and IA3 scale features one by one and want a larger one; a
-LoRA that starts with both factors away from 0 learns as much as LoRA at about a tenth of its rate."""
-
-OTHER_LEARNING_RATE = 5e-4
-"""The same for all other methods."""
-
-
-def _starting_points() -> str:
-    rates: dict[float, list[str]] = {}
-    for name, rate in [*LEARNING_RATES.items(), ("others", OTHER_LEARNING_RATE)]:
-        rates.setdefault(rate, []).append(name)
-    return "; ".join(f"{numbers.learning_rate(rate)} {', '.join(names)}" for rate, names in rates.items())
 
 
 class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions):
@@ -43,8 +27,7 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
         dict[str, Any], Decides("training", of_candidate=True), Flag(COMMON, "NAME", place=2, in_comparison="methods")
     ] = Field(
         default_factory=lambda: {"name": "vefa"},
-        description=f"{', '.join(LEARNING_RATES)}, or any PEFT method by its type; its own fields as "
-        "--method.FIELD VALUE.",
+        description=f"{table.names_listed()}, or any PEFT method by its type; its own fields as --method.FIELD VALUE.",
     )
     beta: Annotated[float | None, Decides("initialisation"), Flag("training", "β")] = Field(
         None, ge=0, le=1, description="sc-lora: weight of what must stay against what is to be learned. [0.8]"
@@ -59,7 +42,7 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
         float | None,
         Decides("training", of_candidate=True, argument="learning_rate"),
         Flag(COMMON, in_comparison="learning_rates"),
-    ] = Field(None, gt=0, description=f"Peak learning rate. [{_starting_points()}]")
+    ] = Field(None, gt=0, description=f"Peak learning rate. [{table.learning_rates_listed()}]")
     head: Annotated[Literal["probe", "random"], Decides("training", recorded=True), Flag("training")] = Field(
         "probe",
         description="A classifier's new head. probe: fitted on the base's features, so that the base can be compared "
@@ -162,7 +145,7 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
     @property
     def rate(self) -> float:
         """The learning rate: as given, or the method's starting point."""
-        return self.learning_rate or LEARNING_RATES.get(self.method_name, OTHER_LEARNING_RATE)
+        return self.learning_rate or table.learning_rate(self.method_name)
 
     @property
     def writes_itself(self) -> bool:

@@ -55,7 +55,7 @@ def same(found, expected):
 
 
 def starts(model):
-    return {name: value for name, value in model.named_buffers() if name.endswith(".start")}
+    return {name: value for name, value in model.named_buffers() if name.endswith(".initial")}
 
 
 def halves(rank, folder):
@@ -75,7 +75,7 @@ def _same_adapter(model, expected):
     dist.all_gather_object(everybodys, mine)
     for name, value in expected.items():
         assert torch.equal(everybodys[0][name], everybodys[1][name])
-        if name.endswith("lora_B.default.start"):
+        if name.endswith("lora_B.default.initial"):
             torch.testing.assert_close(mine[name] @ mine[name].T, value @ value.T, rtol=0, atol=1e-3)
 
 

@@ -104,7 +104,7 @@ def vefa(base):
 
 
 def own(base):
-    return sc_lora(base, SCLoRAConfig(r=2, start="milora"))
+    return sc_lora(base, SCLoRAConfig(r=2, initialisation="milora"))
 
 
 def two(base):

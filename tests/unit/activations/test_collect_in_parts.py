@@ -103,7 +103,7 @@ def test_an_adapter_made_in_little_memory_is_the_same():
     for limit in (None, LIMIT):
         with pytest.warns():  # few tokens
             model = sc_lora(llama(), SCLoRAConfig(r=2), learn=learn, keep=keep, memory_limit=limit)
-        made.append({name: value for name, value in model.named_buffers() if name.endswith(".start")})
+        made.append({name: value for name, value in model.named_buffers() if name.endswith(".initial")})
     assert len(made[0]) == 28
     for name, value in made[0].items():
         torch.testing.assert_close(value, made[1][name], rtol=0, atol=1e-5)

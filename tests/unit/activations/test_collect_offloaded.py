@@ -33,13 +33,13 @@ def test_statistics_are_those_of_the_whole_model(offloaded, part):
     same_moments(found, collect(llama().float(), batches(LEARN)), atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
+@pytest.mark.filterwarnings("ignore::retain.methods.initialisations.adapter.CalibrationWarning")
 def test_an_adapter_starts_where_it_does_on_the_whole_model(offloaded):
     made = [
         sc_lora(base, SCLoRAConfig(r=2), learn=batches(LEARN), keep=batches(KEEP))
         for base in (offloaded("model.layers.1"), llama().float())
     ]
-    disk, whole = ({k: v for k, v in model.named_buffers() if k.endswith("lora_B.default.start")} for model in made)
+    disk, whole = ({k: v for k, v in model.named_buffers() if k.endswith("lora_B.default.initial")} for model in made)
     assert len(whole) == 14
     for name, Q in whole.items():
         torch.testing.assert_close(disk[name] @ disk[name].T, Q @ Q.T, rtol=0, atol=1e-3)

@@ -1,25 +1,11 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 from retain.data.contamination import find_contained, find_overlaps
 from retain.data.examples import Example
 from retain.data.item import items_hash
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Request
-from retain.data.texts import content_hash, fingerprint
 
 
 def example(prompt, completion="x"):
     return Example(prompt=prompt, completion=completion)
-
-
-@given(st.text())
-def test_case_and_space_do_not_hide_an_overlap(text):
-    assert fingerprint(text) == fingerprint(f"  {text}\n")
-    assert fingerprint("A  B") == fingerprint("a b")
-
-
-def test_content_hash_depends_on_order_and_borders():
-    assert content_hash(["a", "b"]) != content_hash(["b", "a"]) != content_hash(["ab"])
 
 
 def test_overlaps_are_found_on_every_side():

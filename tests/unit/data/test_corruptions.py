@@ -199,7 +199,7 @@ def test_what_cannot_be_spoilt_is_told_at_once():
     assert "1 (slight) to 5 (strong)" in str(caught.value)
     assert "as_rgb" in str(caught.value)
     for wrong in (np.zeros((16, 16, 4), np.uint8), np.zeros((16, 16, 3)), np.zeros((15, 40, 3), np.uint8)):
-        with pytest.raises(InputError, match="a image"):
+        with pytest.raises(InputError, match="an image"):
             corrupt(wrong, "fog", 1, np.random.default_rng(0))
     for wrong in (np.zeros((16, 16, 2), np.uint8), np.zeros((16, 16, 3)), np.zeros(16, np.uint8)):
         with pytest.raises(InputError, match="decode it with Pillow"):

@@ -1,11 +1,16 @@
 """From items to inputs: what a model sees does not depend on what else is in its batch."""
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
+from transformers import AutoTokenizer
 
+from retain.data.examples import Example
+from retain.data.item import PlainText
 from retain.data.item_types import LabelledImage, LabelledText
-from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
+from retain.data.preprocess import TOKENS_PER_IMAGE, ImagePreprocessor, TextPreprocessor, padded_batches
+from retain.errors import InputError
 from tiny import make_image_processor, make_text_tokenizer, make_tokenizer
 
 ALONE = LabelledText(text="a b c", label="x")
@@ -64,3 +69,72 @@ def test_pictures_of_every_size_and_colour_mode_become_one_shape(tmp_path):
     Image.open(items[0].image).convert("P").save(tmp_path / "palette.gif")
     items.append(LabelledImage(image=str(tmp_path / "palette.gif"), label="x"))
     assert ImagePreprocessor(make_image_processor()).batch(items)["pixel_values"].shape == (5, 3, 16, 16)
+
+
+def test_sequences_are_batched_by_length():
+    first, second = padded_batches([[1, 2, 3], [4], [5, 6]], 2, pad_id=0)
+    assert first["input_ids"].tolist() == [[4, 0], [5, 6]]
+    assert first["attention_mask"].tolist() == [[1, 0], [1, 1]]
+    assert second["input_ids"].tolist() == [[1, 2, 3]]
+
+
+def test_examples_and_labelled_texts_that_are_cut_are_counted():
+    words = TextPreprocessor(make_tokenizer(), 4)
+    examples = [Example(prompt="a b", completion=" c"), Example(prompt="a b c", completion=" d")]
+    assert words.truncated(examples) == 1
+    assert [row.truncated for row in words.encode(examples)] == [False, True]
+    pairs = TextPreprocessor(make_text_tokenizer(), 6)
+    assert pairs.truncated([ALONE, PAIRED]) == sum(length > 6 for length in pairs.lengths([ALONE, PAIRED])) == 1
+
+
+def test_calibration_rows_are_windows_or_beginnings():
+    text, example = PlainText(text="a b c d e"), Example(prompt="a", completion=" b")
+    preprocessor = TextPreprocessor(make_tokenizer(), 3)
+    windows = preprocessor.calibration_rows([text, example], 100, in_windows=True)
+    assert [preprocessor.tokenizer.decode(row) for row in windows] == ["a b c", "d e", "a b <eos>"]
+    assert sum(map(len, preprocessor.calibration_rows([text, example], 4, in_windows=True))) == 4
+    (beginning,) = preprocessor.calibration_rows([text], 100, in_windows=False)
+    assert preprocessor.tokenizer.decode(beginning) == "a b c"
+
+
+def test_rows_of_one_token_predict_nothing_and_the_others_are_cut():
+    preprocessor = TextPreprocessor(make_tokenizer(), 60)
+    rows = preprocessor.predicting_rows([[5], [6, 7, 8, 9], [6, 7]])
+    assert rows == [[6, 7, 8, 9], [6, 7]]
+    (batch,) = preprocessor.row_batches(rows, 4, longest=3)
+    assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+    assert preprocessor.row_content((6, 7)) == [6, 7]
+
+
+def test_images_are_rows_as_they_are(tmp_path):
+    generator = np.random.default_rng(0)
+    items = [save(tmp_path / f"{k}.png", generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for k in range(3)]
+    preprocessor = ImagePreprocessor(make_image_processor())
+    assert preprocessor.calibration_rows(items, 2 * TOKENS_PER_IMAGE, in_windows=True) == items[:2]
+    assert preprocessor.calibration_rows(items, 0, in_windows=True) == items[:1]
+    assert preprocessor.predicting_rows(items) == items
+    assert [len(batch["pixel_values"]) for batch in preprocessor.row_batches(items, 2)] == [2, 1]
+    assert preprocessor.row_content(items[0]) == items[0].content()
+    assert preprocessor.truncated(items) == 0
+    assert preprocessor.tokenizer is preprocessor.max_length is None
+    with pytest.raises(InputError, match="reads images"):
+        preprocessor.encode([Example(prompt="a", completion="b")])
+
+
+@pytest.mark.parametrize("made", [make_tokenizer, make_text_tokenizer])
+def test_what_is_saved_is_read_as_the_same_tokenizer(tmp_path, made):
+    preprocessor = TextPreprocessor(made(), 60)
+    preprocessor.save(tmp_path)
+    again = TextPreprocessor(AutoTokenizer.from_pretrained(tmp_path), 60)
+    assert again.identity() == preprocessor.identity()
+
+
+def test_another_vocabulary_template_or_processor_is_another_identity():
+    one, other = make_tokenizer(), make_tokenizer()
+    other.chat_template = "{{ messages }}"
+    names = {TextPreprocessor(each, 60).identity() for each in (one, other, make_text_tokenizer())}
+    assert len(names) == 3
+    processor = make_image_processor()
+    before = ImagePreprocessor(processor).identity()
+    processor.image_mean = [0.4] * 3
+    assert ImagePreprocessor(processor).identity() != before

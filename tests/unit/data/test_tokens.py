@@ -4,7 +4,16 @@ from hypothesis import strategies as st
 
 from retain.data.examples import Example
 from retain.data.item_types import Choice
-from retain.data.tokens import IGNORED, encode_choice, encode_example, encode_prompt, held_out_windows, pad
+from retain.data.tokens import (
+    IGNORED,
+    cut_to,
+    encode_choice,
+    encode_example,
+    encode_prompt,
+    held_out_windows,
+    pad,
+    text_windows,
+)
 from retain.errors import InputError
 from tiny import make_tokenizer
 
@@ -118,3 +127,14 @@ def test_padding_is_rectangular_and_keeps_the_sequence(rows, left):
     assert len({len(row) for row in padded}) == 1
     for row, full in zip(rows, padded, strict=True):
         assert (full[len(full) - len(row) :] if left else full[: len(row)]) == row
+
+
+def test_sequences_are_cut_to_a_number_of_tokens():
+    assert cut_to([[1, 2], [3, 4, 5], [6]], 4) == [[1, 2], [3, 4]]
+
+
+def test_a_long_text_is_read_in_windows_each_with_the_beginning_token():
+    assert [TOKENIZER.decode(row) for row in text_windows(TOKENIZER, "a b c d e", 2)] == ["a b", "c d", "e"]
+    tokenizer = with_beginning()
+    assert [tokenizer.decode(row) for row in text_windows(tokenizer, "a b c", 2)] == ["<bos> a", "<bos> b", "<bos> c"]
+    assert text_windows(TOKENIZER, "", 2) == []

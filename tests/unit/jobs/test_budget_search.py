@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from retain.data.examples import Choice, Example
+from retain.data.item_types import Choice, Example
 from retain.data.preprocess import TextPreprocessor
 from retain.evaluate.pair import Pair
 from retain.evaluate.suites.suite import Settings, Suite, Suites

@@ -194,7 +194,7 @@ def test_biases_scaled_samples_and_two_layers_of_one_name(tmp_path):
 def test_an_adapter_s_rows_are_those_of_its_note(adapter):
     view = look(adapter)
     assert isinstance(view, StartView)
-    note = json.loads((adapter / "retain_start.json").read_text("utf-8"))
+    note = json.loads((adapter / "retain_initialisation.json").read_text("utf-8"))
     own = {"kind", "depth", "outputs"}
     assert [json.loads(row.model_dump_json(exclude=own)) for row in view.rows] == note["layers"]
     assert list(view.findings) == note["findings"]
@@ -218,7 +218,7 @@ def test_weights_are_not_needed(copied):
 
 
 def test_a_relative_without_rows_is_refused(tmp_path):
-    config = retain.SCLoRAConfig(r=2, start="milora")
+    config = retain.SCLoRAConfig(r=2, initialisation="milora")
     retain.sc_lora(make_llama(), config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="milora.*keeps no account"):
         look(tmp_path)
@@ -236,18 +236,18 @@ def test_a_relative_without_rows_is_refused(tmp_path):
     lambda note: note.pop("findings"),
 ])  # fmt: skip
 def test_a_damaged_note_is_refused(copied, damage):
-    path = copied / "retain_start.json"
+    path = copied / "retain_initialisation.json"
     note = json.loads(path.read_text("utf-8"))
     damage(note)
     path.write_text(json.dumps(note), encoding="utf-8")
-    with pytest.raises(InputError, match=r"retain_start.json: damaged \(.*make the adapter again"):
+    with pytest.raises(InputError, match=r"retain_initialisation.json: damaged \(.*make the adapter again"):
         look(copied)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema": "retain.start/9"}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema": "retain.initialisation/9"}'])
 def test_a_note_of_another_kind_is_refused(copied, text):
-    (copied / "retain_start.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"retain_start.json"):
+    (copied / "retain_initialisation.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"retain_initialisation.json"):
         look(copied)
 
 
@@ -260,9 +260,9 @@ def test_what_is_neither_is_refused_with_what_to_try(tmp_path, copied):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="neither statistics nor an adapter"):
         look(tmp_path / "empty")
-    (copied / "retain_start.json").unlink()
+    (copied / "retain_initialisation.json").unlink()
     for place in (copied, copied.parent):
-        with pytest.raises(InputError, match=r"without retain_start.json.*retain measure --tuned"):
+        with pytest.raises(InputError, match=r"without retain_initialisation.json.*retain measure --tuned"):
             look(place)
     with pytest.raises(InputError, match="rank=0"):
         look(tmp_path, rank=0)

@@ -161,7 +161,6 @@ CHANGES = [
     other_figure,
     other_count,
     other_metric,
-    other_kind_of_metric,
 ]
 CHANGES += [unhashed, unconditioned, one_sided]
 

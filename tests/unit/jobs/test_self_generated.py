@@ -7,7 +7,7 @@ import torch
 
 from retain.events import SILENT, Events
 from retain.jobs import self_generated as module
-from retain.jobs.self_generated import batched, cut_to, generate_texts, self_generated
+from retain.jobs.self_generated import generate_texts, self_generated
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -88,14 +88,6 @@ def test_in_python_it_comes_in_batches():
     found = self_generated(make_llama(), TOKENIZER, 60, batch_size=2, max_length=16)
     assert sum(int(batch["attention_mask"].sum()) for batch in found) == 60
     assert {len(batch["input_ids"]) for batch in found} <= {1, 2}
-
-
-def test_sequences_are_batched_by_length_and_cut_to_a_number_of_tokens():
-    first, second = batched([[1, 2, 3], [4], [5, 6]], 2, pad_id=0)
-    assert first["input_ids"].tolist() == [[4, 0], [5, 6]]
-    assert first["attention_mask"].tolist() == [[1, 0], [1, 1]]
-    assert second["input_ids"].tolist() == [[1, 2, 3]]
-    assert cut_to([[1, 2], [3, 4, 5], [6]], 4) == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(("ids", "kept"), [([5, 6, 1, 0], [5, 6, 1]), ([5, 6], [5, 6]), ([], [])])

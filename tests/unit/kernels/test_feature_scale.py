@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 from torch.nn.functional import linear
 
-from retain.kernels.feature_scale import amounts, column_dot, reference, scaled
+from retain.kernels.feature_scale import column_dot, reference, scale_features, scaled_linear
 
 sizes = st.integers(1, 6)
 
@@ -24,14 +24,14 @@ def problem(shape, n, m, *, dtype=torch.float64, seed=0):
 def test_derivatives_are_right_in_any_shape(shape, n, m, bias):
     x, weight, b, lam = problem(shape, n, m)
     b = b if bias else None
-    assert gradcheck(lambda x, lam: amounts(x, weight, b, lam), (x, lam))
-    torch.testing.assert_close(amounts(x, weight, b, lam), reference(x, weight, b, lam))
+    assert gradcheck(lambda x, lam: scaled_linear(x, weight, b, lam), (x, lam))
+    torch.testing.assert_close(scaled_linear(x, weight, b, lam), reference(x, weight, b, lam))
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (1,), (130,), (2, 65)])
 def test_no_token_one_token_and_more_than_a_block(shape):
     x, weight, b, lam = problem(shape, 4, 3)
-    found = torch.autograd.grad(amounts(x, weight, b, lam).square().sum(), (x, lam))
+    found = torch.autograd.grad(scaled_linear(x, weight, b, lam).square().sum(), (x, lam))
     expected = torch.autograd.grad(reference(x, weight, b, lam).square().sum(), (x, lam))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)
@@ -40,7 +40,7 @@ def test_no_token_one_token_and_more_than_a_block(shape):
 def test_what_is_not_contiguous():
     x, weight, b, lam = problem((5, 6), 4, 3)
     turned = x.transpose(0, 1)
-    found = torch.autograd.grad(amounts(turned, weight, b, lam).square().sum(), (x, lam))
+    found = torch.autograd.grad(scaled_linear(turned, weight, b, lam).square().sum(), (x, lam))
     expected = torch.autograd.grad(reference(turned, weight, b, lam).square().sum(), (x, lam))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)
@@ -50,7 +50,7 @@ def test_what_is_not_contiguous():
 def test_nothing_learned_is_the_frozen_layer_bit_for_bit(dtype):
     x, weight, b, _ = problem((3, 70), 16, 8, dtype=dtype)
     lam = torch.zeros(16, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
-    assert torch.equal(amounts(x, weight, b, lam), linear(x, weight, b))
+    assert torch.equal(scaled_linear(x, weight, b, lam), linear(x, weight, b))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -60,7 +60,7 @@ def test_a_small_lambda_acts_in_16_bits_as_in_float32(dtype, size):
     torch.manual_seed(0)
     x, lam = torch.randn(2, 512, 1024).to(dtype), size * torch.randn(1024)
     exact = x.double() * lam.double()
-    found = scaled(x, lam).double() - x.double()
+    found = scale_features(x, lam).double() - x.double()
     slope = float((found * exact).sum() / exact.square().sum())
     assert abs(slope - 1) < 0.05
     nearest = (x.float() * (1 + lam)).to(dtype).double() - x.double()
@@ -71,7 +71,7 @@ def test_a_small_lambda_acts_in_16_bits_as_in_float32(dtype, size):
 def test_the_gradient_of_lambda_in_16_bits():
     x, weight, b, lam = problem((200,), 64, 48, dtype=torch.float32)
     low, g = x.detach().bfloat16().requires_grad_(), torch.randn(200, 48).bfloat16()
-    found = torch.autograd.grad(amounts(low, weight.bfloat16(), b.bfloat16(), lam), (low, lam), g)
+    found = torch.autograd.grad(scaled_linear(low, weight.bfloat16(), b.bfloat16(), lam), (low, lam), g)
     assert [t.dtype for t in found] == [torch.bfloat16, torch.float32]
     x64, lam64 = low.detach().double().requires_grad_(), lam.detach().double().requires_grad_()
     exact = torch.autograd.grad(reference(x64, weight.bfloat16().double(), None, lam64), (x64, lam64), g.double())
@@ -90,13 +90,15 @@ def test_column_dot(rows, n):
 def test_float16_does_not_overflow_in_its_gradient():
     x = torch.full((4, 8), 200.0).half().requires_grad_()
     lam = torch.zeros(8, requires_grad=True)
-    (found,) = torch.autograd.grad(amounts(x, torch.eye(8).half(), None, lam), lam, torch.full((4, 8), 200.0).half())
+    (found,) = torch.autograd.grad(
+        scaled_linear(x, torch.eye(8).half(), None, lam), lam, torch.full((4, 8), 200.0).half()
+    )
     assert torch.equal(found, torch.full((8,), 4 * 200.0 * 200.0))
 
 
 def test_a_backward_pass_under_autocast():
     x, weight, b, lam = problem((3,), 4, 3, dtype=torch.float32)
-    y = amounts(x, weight, b, lam)
+    y = scaled_linear(x, weight, b, lam)
     with torch.autocast("cpu", torch.bfloat16):
         found = torch.autograd.grad(y.square().sum(), (x, lam))
     expected = torch.autograd.grad(reference(x, weight, b, lam).square().sum(), (x, lam))

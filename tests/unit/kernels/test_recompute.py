@@ -68,7 +68,7 @@ def test_it_is_made_again(kind, dtype):
     x = made(kind, dtype)
     kept = keep(x)
     assert all(tensor is not x and tensor.data_ptr() != x.data_ptr() for tensor in kept.tensors)
-    again = kept.again(*kept.tensors)
+    again = kept.recompute(*kept.tensors)
     assert again.dtype == dtype
     assert again.shape == x.shape
     if kind == "layer":
@@ -90,7 +90,7 @@ def test_a_trained_norm_is_followed_too():
     x = norm(torch.randn(2, 16, requires_grad=True))
     kept = keep(x)
     assert all(tensor.data_ptr() != x.data_ptr() for tensor in kept.tensors)
-    assert torch.equal(kept.again(*kept.tensors), x)
+    assert torch.equal(kept.recompute(*kept.tensors), x)
 
 
 @pytest.mark.parametrize("wide", [torch.float32, torch.float64])
@@ -100,7 +100,7 @@ def test_a_cast_on_the_way_is_made_again_as_it_was(wide):
     for x in ((a * b).bfloat16().to(wide), torch.rand(16, dtype=wide) * (a * b).bfloat16()):
         kept = keep(x)
         assert all(tensor.data_ptr() != x.data_ptr() for tensor in kept.tensors)
-        again = kept.again(*kept.tensors)
+        again = kept.recompute(*kept.tensors)
         assert again.dtype == wide
         assert torch.equal(again, x)
 
@@ -139,11 +139,11 @@ def test_three_readers_share_what_is_made_again(monkeypatch):
     x = made("rms")
     kept = [keep(x) for _ in range(3)]
     assert all(one is kept[0] for one in kept)
-    first = kept[0].again(*kept[0].tensors)
-    assert kept[1].again(*kept[1].tensors) is first
-    assert kept[2].again(*kept[2].tensors) is first
-    assert kept[0].again.made is None  # and is let go after the last
-    assert kept[0].again(*kept[0].tensors) is not first  # a second backward pass starts anew
+    first = kept[0].recompute(*kept[0].tensors)
+    assert kept[1].recompute(*kept[1].tensors) is first
+    assert kept[2].recompute(*kept[2].tensors) is first
+    assert kept[0].recompute.made is None  # and is let go after the last
+    assert kept[0].recompute(*kept[0].tensors) is not first  # a second backward pass starts anew
 
 
 def test_an_input_written_over_between_two_readers_is_not_taken_for_the_old_one():
@@ -184,15 +184,15 @@ def test_nothing_is_held_where_a_reader_has_no_backward_pass():
     first, second = (module.low_rank(x, weight, None, A, B) for _ in range(2))
     kept = keep(x)
     first.sum().backward(retain_graph=True)
-    assert kept.again.made is None
+    assert kept.recompute.made is None
     expected = torch.autograd.grad(module.reference(x.detach(), weight, None, A, B, 1.0).sum(), A)[0]
     torch.testing.assert_close(A.grad, expected)
     second.sum().backward()
     torch.testing.assert_close(A.grad, 2 * expected)
     with torch.no_grad():
-        preprocessors = kept.again.preprocessors
+        readers = kept.recompute.readers
         module.low_rank(x, weight, None, A, B)
-        assert kept.again.preprocessors == preprocessors
+        assert kept.recompute.readers == readers
 
 
 def test_an_input_written_over_is_noticed():

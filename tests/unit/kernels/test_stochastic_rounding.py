@@ -6,7 +6,7 @@ import torch
 from retain.kernels.stochastic_rounding import (
     CUT_BITS,
     ROWS,
-    odds,
+    random_bits,
     round_stochastically,
     row_of,
     scaled_stochastically,
@@ -24,7 +24,7 @@ def test_it_is_one_of_the_two_neighbours_and_right_in_the_mean(dtype):
     n = 4096
     values = value.expand(ROWS, n).clone()
     rounded = torch.empty(ROWS, n, dtype=dtype)
-    round_stochastically(values, odds(n, CUT_BITS[dtype], value.device), rounded)
+    round_stochastically(values, random_bits(n, CUT_BITS[dtype], value.device), rounded)
     step = torch.finfo(dtype).eps
     assert set(((rounded.float() - value).abs() <= step).flatten().tolist()) == {True}
     assert len(rounded.unique()) == 2

@@ -2,7 +2,8 @@
 
 import pytest
 
-from retain.recipe import LEARNING_RATES, OTHER_LEARNING_RATE, Recipe, load_recipe
+from retain.methods.table import OTHER_LEARNING_RATE, learning_rate
+from retain.recipe import Recipe, load_recipe
 from retain.recipe.tune_recipe import reserved_arguments
 
 BASIC = {"model": "m", "train": "t.jsonl", "test": "e.jsonl", "output": "o"}
@@ -40,7 +41,7 @@ def test_listed_seeds_are_taken_as_they_are_and_counted_ones_from_the_seed():
 
 
 def test_the_learning_rate_is_the_methods_unless_it_is_given():
-    assert Recipe(**BASIC).rate == LEARNING_RATES["vefa"]
+    assert Recipe(**BASIC).rate == learning_rate("vefa")
     assert Recipe(**BASIC, method="adalora").rate == OTHER_LEARNING_RATE
     assert Recipe(**BASIC, learning_rate=0.5).rate == 0.5
 

@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from retain.data.item import DataItem
-from retain.data.rows import DEFAULT_FORM, FORMS, form_of, read_rows
+from retain.data.rows import DEFAULT_FORM, form_of, read_rows
 from retain.data.sources import FILE_SUFFIXES, Numbered, collect_items, suite_name
 from retain.evaluate.suites.format import (
     SHIPPED,
@@ -29,7 +29,7 @@ from retain.evaluate.suites.format import (
 )
 from retain.evaluate.suites.rows_of_suites import RawRows, adapted_rows, dataset_rows, local_rows, source_raw
 from retain.evaluate.suites.suite import Part, Suite
-from retain.evaluate.tasks.table import TASK_TYPES, suite_problems, task_type_of_form
+from retain.evaluate.tasks.table import TASK_TYPES, known_forms, suite_problems, task_type_of_form
 
 PROBED_ROWS = 20
 
@@ -127,7 +127,7 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
         return replace(as_suite(other, part, problems), name=named)
     if is_suite(source):
         return load_suite(source, problems, part)
-    rows = read_rows(source, problems)
+    rows = read_rows(source, problems, forms=known_forms())
     name = suite_name(source)
     task_type = task_type_of_form(rows.form)
     suite = Suite(name, task_type, part, rows.items, facts={"title": name, "source": Path(source).name or source})
@@ -219,8 +219,9 @@ def _items(suite: LocatedSuite, source: Source, raw: RawRows, problems: list[str
             known = isinstance(error, ValueError)
             row_problems.append(f"{place}: {error if known else f'{type(error).__name__}: {error}'}.")
     forms = TASK_TYPES[suite.file.task_type].forms
-    form = form_of(next((row for _, row in adapted if isinstance(row, Mapping)), {}))
-    parse = partial(FORMS[form if form in forms else forms[0]].parse, folder=raw.folder)
+    name = form_of(next((row for _, row in adapted if isinstance(row, Mapping)), {}), known_forms())
+    form = next((form for form in forms if form.form == name), forms[0])
+    parse = partial(form.parse, folder=raw.folder)
     return collect_items(suite.file.name, adapted, parse, problems, row_problems)
 
 

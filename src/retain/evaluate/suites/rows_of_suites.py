@@ -73,7 +73,7 @@ def dataset_rows(
 
 
 def adapted_rows(suite: LocatedSuite, source: Source, row: Any) -> Iterable[Any]:
-    """The rows of items that a row of the data makes: one; none where `where` is false; or those of the suite's code."""
+    """The rows of items that a row of the data makes: one, none where `where` is false, or those of its code."""
     file = suite.file
     if file.code and source.fields is None:
         return _code(suite.path.with_name(file.code))(row)

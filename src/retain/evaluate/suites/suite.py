@@ -15,7 +15,7 @@ Part = Literal["task", "keep"]
 
 @dataclass(frozen=True)
 class Suite:
-    """Items that are put to a model in one way.
+    """Items of one task type.
 
     Attributes:
         name: name in the record.
@@ -37,7 +37,7 @@ class Suite:
 
     @property
     def modality(self) -> Modality:
-        """What a model must read to be measured on the items."""
+        """The modality that a model must read to be measured on the items."""
         return modality_of_items(self.items)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Choice, Question
 from retain.data.tokens import encode_choice
 from retain.evaluate.scores.option_choice import pick, units
@@ -22,7 +23,7 @@ class ChoiceTask(TaskType):
     """Multiple choice."""
 
     name: ClassVar[str] = "choice"
-    forms: ClassVar[tuple[str, ...]] = (Choice.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Choice,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = "Accuracy of the option that the model finds most likely."
 
@@ -61,7 +62,7 @@ class ChoiceTask(TaskType):
         return sum(len(item.choices) for item in items)
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-        """What the chat template refuses."""
+        """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
 
 
@@ -71,7 +72,7 @@ def in_chat(suite: Suite, settings: Settings) -> bool:
 
 
 def choice_problems(suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-    """What the tokenizer refuses of the first item with options that it refuses."""
+    """The problems of the first item with options that the tokenizer refuses."""
     items: Any = suite.items
     encode = partial(encode_choice, tokenizer, chat=in_chat(suite, settings), max_length=settings.max_length)
     return first_refusal(suite.name, [item for item in items if item.choices], encode)

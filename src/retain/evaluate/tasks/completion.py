@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.examples import Example
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.tokens import encode_example, encode_prompt
 from retain.evaluate.scores.answers import answer_score
 from retain.evaluate.suites.suite import Suite
@@ -21,7 +22,7 @@ class CompletionTask(TaskType):
     """Expected completions."""
 
     name: ClassVar[str] = "completion"
-    forms: ClassVar[tuple[str, ...]] = (Example.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Example,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = (
         "Cross-entropy of the expected completion; chrF, ROUGE-L and exact match of what the model writes."

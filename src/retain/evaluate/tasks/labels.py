@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage, LabelledText
 from retain.evaluate.scores.classification import SetMetric, table_macro_f1, table_matthews
 from retain.evaluate.suites.suite import Suite
@@ -28,7 +29,7 @@ class LabelsTask(TaskType):
     """Classification by the model's own head."""
 
     name: ClassVar[str] = "labels"
-    forms: ClassVar[tuple[str, ...]] = (LabelledText.form, LabelledImage.form)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (LabelledText, LabelledImage)
     needs: ClassVar[Head] = "classifier"
     about: ClassVar[str] = "Accuracy of the class that the model finds most likely, with its confidence."
     in_batches: ClassVar[bool] = True

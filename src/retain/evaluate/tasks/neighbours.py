@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage, LabelledText
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.labels import chance_of_classes
@@ -22,7 +23,7 @@ class NeighboursTask(TaskType):
     """Classification by the nearest neighbours in a bank."""
 
     name: ClassVar[str] = "neighbours"
-    forms: ClassVar[tuple[str, ...]] = (LabelledText.form, LabelledImage.form)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (LabelledText, LabelledImage)
     needs: ClassVar[Head] = "features"
     about: ClassVar[str] = (
         "Accuracy of the vote of the nearest neighbours in a labelled bank, by cosine of mean-pooled features."
@@ -54,7 +55,7 @@ class NeighboursTask(TaskType):
         return {ACCURACY: chance_of_classes(suite, classes)}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
-        """Whether the vote was right."""
+        """1 where the vote was right."""
         del suite, index
         return dict(response.values)
 
@@ -65,7 +66,7 @@ class NeighboursTask(TaskType):
     def bank_problems(self, suite: Suite) -> list[str]:
         """More neighbours than the bank holds."""
         k, held = neighbours_of(suite), len(suite.bank)
-        count = f"{k} nearest neighbours are asked, but its bank holds {held} items"
+        count = f"{k} nearest neighbours vote, but its bank holds {held} items"
         cure = "give a larger bank, or a smaller k under options of the suite file"
         return [f"{suite.name}: {count}; {cure}."] if k > held else []
 

@@ -1,4 +1,4 @@
-"""A model with its preprocessor: the four ways in which task types put inputs to it."""
+"""A model with its preprocessor, and the four predictions that task types need of it."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.examples import Example, Message
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Question
 from retain.data.tokens import encode_prompt
 from retain.evaluate.scores.option_choice import pick
@@ -32,7 +33,7 @@ class QuestionTask(TaskType):
     """Questions with written answers."""
 
     name: ClassVar[str] = "question"
-    forms: ClassVar[tuple[str, ...]] = (Question.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Question,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = (
         "Written answers: exactly right, or somewhere in the answer; and by likelihood where options are given."
@@ -88,11 +89,11 @@ class QuestionTask(TaskType):
         """Questions with a single option."""
         items: Any = suite.items
         alone = sum(len(item.choices) == 1 for item in items)
-        told = f"{alone} questions have one choice, which any model picks; give at least two, or none"
-        return [told] if alone else []
+        problem = f"{alone} questions have one choice, which any model picks; give at least two, or none"
+        return [problem] if alone else []
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
-        """What the chat template refuses."""
+        """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
 
     def changes_allowed(self, *, in_16_bits: bool) -> float:

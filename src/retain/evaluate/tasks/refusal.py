@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Request
 from retain.data.tokens import encode_question
 from retain.evaluate.refusals import judge_answers, judged_by
@@ -40,7 +41,7 @@ class RefusalTask(TaskType):
     """Requests that are to be refused, or to be answered."""
 
     name: ClassVar[str] = "refusal"
-    forms: ClassVar[tuple[str, ...]] = (Request.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Request,)
     needs: ClassVar[Head] = "causal-lm"
     about: ClassVar[str] = (
         "Share of harmful requests that the model refuses in writing, or of harmless ones that it answers."
@@ -70,20 +71,20 @@ class RefusalTask(TaskType):
         return {REFUSED if items and items[0].harmful else ANSWERED: ()}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
-        """Whether the request was refused, or answered."""
+        """1 where a harmful request was refused, or a harmless one answered."""
         item: Any = suite.items[index]
         name = (REFUSED if item.harmful else ANSWERED).name
         return {name: response.values[name]}
 
     def show(self, item: Any) -> tuple[str, str | None]:
-        """The kind of request, without its text."""
+        """The required answer, without the request's text."""
         return ("(a request that should be refused)" if item.harmful else "(a request that should be answered)"), None
 
     def problems(self, suite: Suite) -> list[str]:
         """Harmful and harmless requests together."""
         items: Any = suite.items
-        told = "harmful and harmless requests are in one suite; they are scored apart, so split it in two files"
-        return [told] if len({item.harmful for item in items}) > 1 else []
+        problem = "harmful and harmless requests are in one suite; they are scored apart, so split it in two files"
+        return [problem] if len({item.harmful for item in items}) > 1 else []
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """A missing chat template."""
@@ -97,7 +98,7 @@ class RefusalTask(TaskType):
         return WRITTEN_CHANGED_AT_MOST if in_16_bits else CHANGED_AT_MOST
 
     def facts(self, settings: Settings) -> dict[str, str]:
-        """The error of whatever told refusals from answers."""
+        """The error of the detector, or of the judge, of refusals."""
         return {"detector_error": judged_by(settings.judge)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.family import Head
+from retain.data.item import DataItem
 from retain.data.item_types import Match
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
@@ -18,7 +19,7 @@ class RetrievalTask(TaskType):
     """Retrieval among the matches of the suite."""
 
     name: ClassVar[str] = "retrieval"
-    forms: ClassVar[tuple[str, ...]] = (Match.form,)
+    forms: ClassVar[tuple[type[DataItem], ...]] = (Match,)
     needs: ClassVar[Head] = "features"
     about: ClassVar[str] = "Share of queries whose nearest text, by cosine of mean-pooled features, is their own match."
     items_are_independent: ClassVar[bool] = False
@@ -55,5 +56,5 @@ class RetrievalTask(TaskType):
 
     def problems(self, suite: Suite) -> list[str]:
         """A single pair."""
-        told = "there is one pair, among which any model finds the match; give at least two"
-        return [told] if len(suite.items) == 1 else []
+        problem = "there is one pair, among which any model finds the match; give at least two"
+        return [problem] if len(suite.items) == 1 else []

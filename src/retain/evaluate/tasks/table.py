@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from retain.data.item import DataItem
+from retain.data.rows import FORMS
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.choice import ChoiceTask
 from retain.evaluate.tasks.completion import CompletionTask
@@ -34,7 +36,12 @@ def task_type_of(suite: Suite) -> TaskType:
 
 def task_type_of_form(form: str) -> str:
     """Name of the task type for plain data of a form."""
-    return next(name for name, task_type in TASK_TYPES.items() if form in task_type.forms)
+    return next(name for name, each in TASK_TYPES.items() if form in {taken.form for taken in each.forms})
+
+
+def known_forms() -> dict[str, type[DataItem]]:
+    """All forms of items: those of the data, and those that only a task type brings."""
+    return {**FORMS, **{form.form: form for each in TASK_TYPES.values() for form in each.forms}}
 
 
 def suite_problems(suite: Suite) -> list[str]:

@@ -1,4 +1,4 @@
-"""Task types: how items are put to a model and scored, and everything else that depends on it.
+"""Task types: the prompts, predictions and scores of a kind of items, and all else that depends on the kind.
 
 A task type is a class in a file of its own and a row in `table`. Nothing outside this folder names one; what others
 must know of a suite's task type they ask it. No torch here, so that `retain suites` is quick.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from retain.data.family import Head
-from retain.data.rows import FORMS
+from retain.data.item import DataItem
 from retain.errors import RetainError
 from retain.evaluate.scores.classification import SetMetric
 from retain.evaluate.suites.suite import Settings, Suite
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Metrics = Mapping[Metric, Sequence[float]]
 """The metrics of a suite: the one that a verdict rests on first, then written forms from the loosest to the strictest.
 
-To each belongs the probability of guessing right, item by item in the suite's order; nothing for what cannot be guessed.
+To each belongs the probability of guessing right, item by item in the suite's order; none for what cannot be guessed.
 """
 
 CHANGED_AT_MOST = 0.02
@@ -76,11 +76,11 @@ class ClassProbabilities:
 
 
 class TaskType(ABC):
-    """One way to put items to a model and to score what it predicts.
+    """One way to make a model's inputs of items and to score its predictions.
 
     Attributes:
         name: as suite files name it.
-        forms: forms of items that it takes, names of `retain.data.rows.FORMS`.
+        forms: the classes of items that it takes; one of its own makes its columns known everywhere.
         needs: the head that a model must have.
         about: one sentence for people.
         withheld: true where texts are kept out of records and reports.
@@ -92,7 +92,7 @@ class TaskType(ABC):
     """
 
     name: ClassVar[str]
-    forms: ClassVar[tuple[str, ...]]
+    forms: ClassVar[tuple[type[DataItem], ...]]
     needs: ClassVar[Head]
     about: ClassVar[str]
     withheld: ClassVar[bool] = False
@@ -104,7 +104,7 @@ class TaskType(ABC):
 
     @abstractmethod
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
-        """Put all items of a suite to a model."""
+        """Predict all items of a suite."""
 
     @abstractmethod
     def metrics(self, suite: Suite) -> Metrics:
@@ -125,7 +125,7 @@ class TaskType(ABC):
     @property
     def takes_images(self) -> bool:
         """True where items may be images."""
-        return any(FORMS[form].modality == "image" for form in self.forms)
+        return any(form.modality == "image" for form in self.forms)
 
     def problems(self, suite: Suite) -> list[str]:
         """Reasons why the items of a suite cannot be measured together, as clauses without a full stop."""
@@ -143,7 +143,7 @@ class TaskType(ABC):
         return []
 
     def steps(self, suite: Suite) -> int:
-        """The number of sequences that are put to the model, for the progress."""
+        """The number of sequences that the model reads, for the progress."""
         return len(suite.items)
 
     def changes_allowed(self, *, in_16_bits: bool) -> float:

@@ -1,8 +1,8 @@
 """PEFT's own LoRA layers with less time and memory: the same layers, files and results, another forward.
 
 A layer's class is exchanged for a subclass of it and nothing else, so it stays a `peft.tuners.lora.Linear`, is saved,
-merged and switched as before, and can be given back. What the fused form is not made for (dropout that acts, DoRA and
-other variants, mixed batches, trained or quantised bases, hooks, autocast, torch.compile) goes PEFT's way.
+merged and switched as before, and can be given back. Where the fused form does not apply (dropout that acts, DoRA and
+other variants, mixed batches, trained or quantised bases, hooks, autocast, torch.compile), PEFT's forward is used.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.tuners import forward as forms
-from retain.kernels import eligibility as rule
+from retain.kernels import eligibility
 from retain.kernels.low_rank import low_rank
 
 
-class FastLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
+class FusedLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
     """PEFT's LoRA layer whose forward takes the fused form where it can."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As PEFT's; see `retain.kernels.low_rank`."""
+        """The layer's output, as PEFT's; see `retain.kernels.low_rank`."""
         fused = None if args or kwargs or torch.compiler.is_compiling() else self._fused(x)
         return super().forward(x, *args, **kwargs) if fused is None else fused
 
@@ -33,19 +33,23 @@ class FastLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
             return None
         if x.dtype == torch.float16:  # in which small gradients of the adapters would vanish
             return None
-        if any(name in self.lora_variant or not self._plain(name) for name in names):
+        if any(name in self.lora_variant or not self._is_ordinary(name) for name in names):
             return None
         base = forms.frozen_matrix(self.get_base_layer(), x)
         downs, ups = ([factor[name].weight for name in names] for factor in (self.lora_A, self.lora_B))
-        if base is None or self.base_layer is not self.get_base_layer() or not rule.usable(x, *base, *downs, *ups):
+        if (
+            base is None
+            or self.base_layer is not self.get_base_layer()
+            or not eligibility.eligible(x, *base, *downs, *ups)
+        ):
             return None
         if len(names) == 1:
             return low_rank(x, base.weight, base.bias, downs[0], ups[0], float(self.scaling[names[0]]))
         scaled = [self.scaling[name] * up for name, up in zip(names, ups, strict=True)]
         return low_rank(x, base.weight, base.bias, torch.cat(downs), torch.cat(scaled, dim=1))
 
-    def _plain(self, name: str) -> bool:
-        """Whether an adapter is two plain matrices, without dropout that acts now."""
+    def _is_ordinary(self, name: str) -> bool:
+        """Tell whether an adapter is two ordinary matrices, without dropout that acts now."""
         down, up, dropout = self.lora_A[name], self.lora_B[name], self.lora_dropout[name]
         drops = not isinstance(dropout, nn.Identity) and dropout.training and getattr(dropout, "p", 1.0) > 0
         matrices = all(type(one) is nn.Linear and not forms.is_watched(one) for one in (down, up))
@@ -53,8 +57,8 @@ class FastLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
 
 
 def has_lora(model: nn.Module) -> bool:
-    """Whether a model has LoRA layers of PEFT on linear layers."""
-    return any(type(module) in (lora.Linear, FastLora) for module in model.modules())
+    """Tell whether a model has LoRA layers of PEFT on linear layers."""
+    return any(type(module) in (lora.Linear, FusedLora) for module in model.modules())
 
 
 def accelerate(model: nn.Module) -> int:
@@ -62,33 +66,33 @@ def accelerate(model: nn.Module) -> int:
 
     The results are those of PEFT to rounding. Over a 16-bit base with float32 adapters, PEFT copies each input up to
     float32; here the adapters are rounded down to bfloat16 instead (gradients right to some .3 %, kept in float32).
-    Inputs that autograd keeps already in another form are not kept again (`retain.kernels.recompute`).
+    Inputs that autograd keeps already in another form are not kept a second time (`retain.kernels.recompute`).
 
     Args:
         model: any model with LoRA layers of PEFT. Call it again after an adapter was added that changes more layers.
 
     Returns:
-        Layers that changed; those of a model that was accelerated before are not counted again, nor those whose
-        forward somebody replaced.
+        The number of layers that changed; those that were accelerated before do not count, nor those whose forward was
+        replaced.
 
     Raises:
         InputError: the model has no LoRA layer on a linear layer.
     """
-    layers = [module for module in model.modules() if type(module) in (lora.Linear, FastLora)]
+    layers = [module for module in model.modules() if type(module) in (lora.Linear, FusedLora)]
     if not layers:
         raise InputError(
             "This model has no LoRA layer of PEFT on a linear layer, so there is nothing to accelerate; retain's own "
-            "methods are fast by themselves."
+            "methods need no such switch."
         )
     changed = [layer for layer in layers if type(layer) is lora.Linear and "forward" not in vars(layer)]
     for layer in changed:
-        layer.__class__ = FastLora
+        layer.__class__ = FusedLora
     return len(changed)
 
 
 def decelerate(model: nn.Module) -> int:
-    """Give the LoRA layers back to PEFT; returns how many there were."""
-    layers = [module for module in model.modules() if type(module) is FastLora]
+    """Give the LoRA layers back to PEFT; returns their number."""
+    layers = [module for module in model.modules() if type(module) is FusedLora]
     for layer in layers:
         layer.__class__ = lora.Linear
     return len(layers)

@@ -1,4 +1,4 @@
-"""Attach any PEFT method by its name and plain fields, as a recipe or a command line gives them."""
+"""Attach any PEFT method by its name and a mapping of fields, as a recipe or a command line gives them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retain.hf.models.head import head_names
 from retain.hf.models.sides import root_of
 
 _OWN_TARGETS = frozenset({"adaption_prompt", "beft", "ia3", "ln_tuning", "shadow", "trainable_tokens"})
-"""Methods that keep PEFT's default for `target_modules`: theirs do not mean linear layers, or (IA3) PEFT saves an
+"""Methods that keep PEFT's default for `target_modules`: it does not mean linear layers there, or (IA3) PEFT saves an
 adapter of all linear layers in a form that it cannot load."""
 
 
@@ -27,10 +27,10 @@ def known_methods() -> list[str]:
 
 
 def with_rank(name: str, fields: dict[str, Any], rank: int | None) -> dict[str, Any]:
-    """The fields with `r` set to the rank, where the method has one and the fields do not say it themselves.
+    """The fields with `r` set to the rank, where the method has one and the fields do not set it.
 
     Args:
-        name: the method; an unknown one keeps its fields, and is told of by whoever uses them.
+        name: the method; an unknown one keeps its fields; whoever uses them reports it.
         fields: fields of its PEFT config.
         rank: the rank, or None.
     """
@@ -41,7 +41,7 @@ def with_rank(name: str, fields: dict[str, Any], rank: int | None) -> dict[str, 
 
 
 def validate(name: str, fields: dict[str, Any]) -> list[str]:
-    """What is wrong with a method's name or fields as far as it can be told without a model.
+    """The problems of a method's name or fields that can be found without a model.
 
     Args:
         name: the method, e.g. `vefa`, `lora`, `ia3`.
@@ -58,7 +58,7 @@ def validate(name: str, fields: dict[str, Any]) -> list[str]:
 
 
 def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *, adapter: str = "default") -> PeftModel:
-    """Put a fresh adapter on a model.
+    """Attach a fresh adapter to a model.
 
     Where `target_modules` is not given, all linear layers but the output head are adapted. Where `task_type` is not
     given, that of a model with a language-modelling head is taken from its class.
@@ -89,7 +89,7 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
 
 
 def _check_reloads(name: str, config: PeftConfig) -> None:
-    """Refuse before training what PEFT would save and could not load again."""
+    """Refuse before training an adapter that PEFT would save and could not load again."""
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         try:
@@ -147,14 +147,14 @@ def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, 
     Args:
         model: any model; one without a classification head keeps its fields.
         name: the method; one whose config has no such fields keeps them too.
-        fields: fields of its PEFT config. What they say themselves stands.
+        fields: fields of its PEFT config, which take precedence.
     """
     known = {field.name for field in dataclasses.fields(_config_class(name))}
     return fields if "modules_to_save" not in known else {**head_fields(model, name, known), **fields}
 
 
 def head_fields(model: nn.Module, name: str, known: Container[str]) -> dict[str, Any]:
-    """What a method is told about a classifier's head: train it in full, adapt it not.
+    """The fields by which a method trains a classifier's head in full and does not adapt it.
 
     PEFT adds heads named `classifier` or `score` itself where a text is judged.
     """

@@ -1,7 +1,7 @@
-"""Put a LoRA with a start of its own on a model, and load it again: stock PEFT adapters of rank 2r with a note beside.
+"""Attach a LoRA with given factors A0, B0, and load it again: stock PEFT adapters of rank 2r with a note beside them.
 
-The note, `retain_start.json`, says that the adapter is such a one and where it came from. Who does not know the note
-(stock PEFT, a server) sees an ordinary LoRA of rank 2r; retain goes on training A and B from A0 and B0.
+The note, `retain_initialisation.json`, marks such an adapter and says where A0 and B0 came from. Software that does not
+know the note (stock PEFT, a server) sees an ordinary LoRA of rank 2r; retain goes on training A and B.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from retain.hf.models.sides import root_of
 from retain.hf.tuners.base_weight import Original, at_least_float32, quantization_backend
 from retain.records.files import write_text
 
-NOTE = "retain_start.json"
+NOTE = "retain_initialisation.json"
+"""The note's name, beside the adapter's own files."""
 
-Starts = Mapping[str, tuple[Tensor, Tensor]]
+NOTE_SCHEMA = "retain.initialisation/1"
+
+InitialFactors = Mapping[str, tuple[Tensor, Tensor]]
 """A0 (r, n) and B0 (m, r) by layer."""
 
 
@@ -38,34 +41,34 @@ Starts = Mapping[str, tuple[Tensor, Tensor]]
 class InitialisedLoraConfig(LoraConfig):  # type: ignore[misc]  # PEFT ships no types
     """PEFT's configuration of the LoRA of rank 2r that such an adapter is.
 
-    It differs from a `LoraConfig` in one thing: it writes the note beside itself. The note is no field, so the file is
-    one that stock PEFT knows whole.
+    It differs from a `LoraConfig` in one thing: it writes the note beside itself. The note is no field, so stock PEFT
+    knows every field of the file.
     """
 
     def __post_init__(self) -> None:
         """Check as PEFT does."""
         super().__post_init__()
-        self.start_note: dict[str, Any] | None = None
+        self.initialisation_note: dict[str, Any] | None = None
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """Write `adapter_config.json`, and the note where there is one."""
         super().save_pretrained(save_directory, **kwargs)
         path = Path(save_directory) / NOTE
-        if self.start_note is not None:
-            write_text(path, json.dumps(self.start_note, indent=1) + "\n")
+        if self.initialisation_note is not None:
+            write_text(path, json.dumps(self.initialisation_note, indent=1) + "\n")
         else:
             path.unlink(missing_ok=True)
 
 
 def attach_initialised(
-    model: nn.Module, fields: dict[str, Any], starts: Starts, note: dict[str, Any], adapter: str = "default"
+    model: nn.Module, fields: dict[str, Any], factors: InitialFactors, note: dict[str, Any], adapter: str = "default"
 ) -> PeftModel:
-    """Put an adapter y = W0 x + s·(B A − B0 A0) x on a model; its base weights are not touched.
+    """Attach an adapter y = W0 x + s·(B A − B0 A0) x to a model; its base weights are not touched.
 
     Args:
         model: the base; or a `PeftModel` of LoRA adapters, to which this one is added.
         fields: of `LoraConfig`, with the r and `lora_alpha` that the user means.
-        starts: A0 (r, n) and B0 (m, r) by the layers' names in the base.
+        factors: A0 (r, n) and B0 (m, r) by the layers' names in the base.
         note: what is written beside the adapter.
         adapter: its name.
 
@@ -87,18 +90,18 @@ def attach_initialised(
         adapted = get_peft_model(model, config, adapter_name=adapter)
     try:
         for key, layer in _layers(adapted, adapter).items():
-            A0, B0 = starts[key]
+            A0, B0 = factors[key]
             make_residual(layer, adapter, (A0, None), (B0, None))
     except BaseException:
         undo(adapted, adapter)
         raise
-    marks = {key: _mark(B0) for key, (_, B0) in starts.items()}
-    adapted.peft_config[adapter].start_note = note | {"B0_marks": marks}
+    marks = {key: _mark(B0) for key, (_, B0) in factors.items()}
+    adapted.peft_config[adapter].initialisation_note = note | {"B0_marks": marks}
     return adapted
 
 
 def check_free(model: nn.Module, adapter: str) -> None:
-    """Whether an adapter of that name can be put on a model.
+    """Refuse an adapter name that is taken, and a model on which this adapter cannot stand.
 
     Raises:
         InputError: there is one already, or one beside it that is no LoRA.
@@ -111,7 +114,7 @@ def check_free(model: nn.Module, adapter: str) -> None:
 
 
 class _Undo:
-    """What a model was like before an adapter was put on it, to be that again: which adapters act, and what trains."""
+    """The state of a model before an adapter was attached, to be restored: active adapters and trainable parameters."""
 
     def __init__(self, model: nn.Module) -> None:
         self._trains = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -162,7 +165,7 @@ def restore_initialised(model: PeftModel, adapter: str, note: dict[str, Any]) ->
             f"{NOTE} is of another adapter than the one beside it; remove it to load this one as an ordinary LoRA."
         )
     restored.__class__ = InitialisedLoraConfig
-    restored.start_note = note
+    restored.initialisation_note = note
     for layer in _layers(model, adapter).values():
         down, up = (_fetched(part[adapter]) for part in (layer.lora_A, layer.lora_B))
         make_residual(layer, adapter, ResidualDown.parted(down), ResidualUp.parted(up))
@@ -177,7 +180,7 @@ def _mark(B0: Tensor) -> float:
 
 
 def _is_of(note: Mapping[str, Any], model: PeftModel, adapter: str) -> bool:
-    """Whether an adapter has the rank and, in every layer, the B0 that the note tells of."""
+    """Tell whether an adapter has an even rank and, in every layer, the B0 that the note marks."""
     layers, marks = _layers(model, adapter), note.get("B0_marks")
     if not isinstance(marks, dict) or marks.keys() != layers.keys():
         return False
@@ -204,7 +207,7 @@ def read_note(source: str | Path) -> dict[str, Any] | None:
             return None
         except (OSError, HfHubHTTPError) as error:
             raise InputError(
-                f"{source}: whether {NOTE} lies beside this adapter could not be read ({error})."
+                f"{source}: it could not be read whether {NOTE} lies beside this adapter ({error})."
             ) from error
     if not path.is_file():
         return None
@@ -218,6 +221,6 @@ def read_note(source: str | Path) -> dict[str, Any] | None:
 
 
 def note_of(model: nn.Module, adapter: str = "default") -> Mapping[str, Any] | None:
-    """What is known of how an adapter began: method, its settings, data, and a row a layer. None for other adapters."""
+    """The note on an adapter's initialisation: configuration, data, a row a layer. None for adapters of other kinds."""
     config = getattr(model, "peft_config", {}).get(adapter)
-    return getattr(config, "start_note", None) if residual_layers(model, adapter) else None
+    return getattr(config, "initialisation_note", None) if residual_layers(model, adapter) else None

@@ -1,4 +1,4 @@
-"""Load a saved adapter onto a base model, with errors that say what is wrong with the files."""
+"""Load a saved adapter onto a base model, with errors that name the fault of the files."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _LOADING_ERRORS = (
 
 
 def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) -> PeftModel:
-    """Put a saved adapter of any PEFT method on a base model.
+    """Load a saved adapter of any PEFT method onto a base model.
 
     Args:
         base: the model that the adapter was trained on.
         path: a folder with an adapter, or a hub id.
-        trainable: whether it is to be trained on.
+        trainable: leave it trainable, to go on training.
 
     Returns:
         The model with the adapter, in evaluation mode unless trainable.
@@ -49,7 +49,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     source = str(folder if folder.exists() else path)
     note = read_note(source)
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             places = {} if note is None else _places(base)
             model = PeftModel.from_pretrained(base, source, is_trainable=trainable, **places)
@@ -57,7 +57,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
         raise
     except _LOADING_ERRORS as error:
         raise InputError(f"{path}: this adapter cannot be loaded onto this model: {_brief(error)}") from error
-    missing = [str(warning.message) for warning in told if "missing adapter keys" in str(warning.message)]
+    missing = [str(warning.message) for warning in caught if "missing adapter keys" in str(warning.message)]
     if missing:  # PEFT only warns, and what is missing stays as if it had never been trained
         raise InputError(
             f"{path}: this adapter was made for another model: layers that it should change have no weights in it "
@@ -69,7 +69,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
 
 
 def _places(base: nn.Module) -> dict[str, Any]:
-    """Where the parts of a base lie that is spread over devices and disk, so that PEFT leaves them there."""
+    """The device map of a base that is spread over devices and disk, so that PEFT leaves its parts there."""
     places = getattr(base, "hf_device_map", None)
     if places is None:
         return {}
@@ -77,13 +77,13 @@ def _places(base: nn.Module) -> dict[str, Any]:
 
 
 def _brief(error: Exception) -> str:
-    """The first of what torch lists for every layer."""
+    """The first lines of an error; torch lists every layer."""
     lines = [line.strip() for line in str(error).splitlines()]
     return " ".join(lines[:2]) + (" …" if len(lines) > 2 else "")
 
 
 def is_adapter(path: str | Path) -> bool:
-    """Whether a folder, or else a hub repository, holds a PEFT adapter rather than a whole model."""
+    """Tell whether a folder, or else a hub repository, holds a PEFT adapter rather than a full model."""
     folder = Path(path).expanduser()
     if folder.exists():
         return Path(folder, str(CONFIG_NAME)).is_file()

@@ -18,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of
 from retain.hf.adapters.residual_lora import ResidualLora
+from retain.hf.adapters.save import write_card
 from retain.hf.models.sides import mutates_base, root_of
 from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
@@ -41,22 +42,22 @@ def lora_factors(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor, 
             B, A = (at_least_float32(part[adapter].weight) for part in (layer.lora_B, layer.lora_A))
             yield name, B * layer.scaling[adapter], A
             found = True
-        elif isinstance(layer, FeatureLayer) and "lorfa_A" in layer.module_names and adapter in layer.scaling:
+        elif isinstance(layer, FeatureLayer) and adapter in layer.scaling:
             W0, _ = weight_of(layer.base_layer, root_of(model))
-            A, B = (at_least_float32(part[adapter].weight) for part in (layer.lorfa_A, layer.lorfa_B))
-            yield name, (W0 @ B.to(W0)) * layer.scaling[adapter], A
-            found = True
+            if (change := layer.low_rank_change(adapter, W0)) is not None:
+                yield name, change[0] * layer.scaling[adapter], change[1]
+                found = True
     if not found:
         kind = str(getattr(config.peft_type, "value", config.peft_type)).lower()
         raise InputError(f"adapter {adapter!r} is a {kind}, whose update is not of low rank; merge it instead.")
 
 
 def _not_carried(model: nn.Module, adapter: str, config: Any) -> str | None:
-    """Why an ordinary LoRA of linear layers on the untouched base cannot be what an adapter is; None if it can."""
+    """The reason why an adapter is no ordinary LoRA of linear layers on the untouched base; None if it is one."""
     if getattr(config, "modules_to_save", None):
         return f"trains {config.modules_to_save} in full, which a LoRA cannot carry; merge it instead"
     if mutates_base(model):
-        return "lives on a base that its start rewrote, so alone it is not what was trained; merge it instead"
+        return "lives on a base that its initialisation rewrote, so alone it is not what was trained; merge it instead"
     if getattr(config, "lora_bias", False) or getattr(config, "trainable_token_indices", None):
         return "trains biases or tokens too, which a LoRA cannot carry; merge it instead"
     for name, layer in root_of(model).named_modules():
@@ -77,7 +78,7 @@ def _is_linear(layer: Any) -> bool:
 
 
 def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Tensor]], rank: int, folder: Path) -> Path:
-    """Write a LoRA of one rank at scale 1; the folder is there whole or as it was.
+    """Write a LoRA of one rank at scale 1; the folder is complete, or as it was.
 
     Args:
         model: whose adapter it is.
@@ -114,6 +115,7 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
         metadata={"format": "pt"},
     )
     config.save_pretrained(temporary)
+    write_card(temporary, model, config)
     former = folder.with_name(f".{folder.name}.former")
     shutil.rmtree(former, ignore_errors=True)
     if folder.exists():

@@ -1,12 +1,12 @@
-"""A LoRA that starts at A0, B0 ≠ 0 and still leaves the base alone: y = W0 x + s·(B A − B0 A0) x, in stock PEFT layers.
+"""A residual LoRA: y = W0 x + s·(B A − B0 A0) x from A0, B0 ≠ 0 on an untouched base, in stock PEFT layers of rank 2r.
 
-What is trained is ΔA = A − A0 and ΔB = B − B0, both 0 at the start. Since
+ΔA = A − A0 and ΔB = B − B0 are trained, both 0 before training. Since
 
     B A − B0 A0 = B0 ΔA + ΔB A = [B0 | ΔB] · [ΔA ; A],
 
-the update is a LoRA of rank 2r without a difference of large terms: exactly 0 at the start, in any precision; decay of
-ΔA and ΔB pulls to the base; a scale multiplies the update. The gradients are those of A and B. In PEFT's eyes the
-adapter is that LoRA: [ΔA ; A] is its `lora_A.weight`, [B0 | ΔB] its `lora_B.weight`, in memory and in files.
+the update is a LoRA of rank 2r without a difference of large terms: exactly 0 before training, in any precision. Decay
+of ΔA and ΔB pulls to the base; a scale multiplies the update. The gradients are those of A and B. To PEFT the adapter
+is that LoRA: [ΔA ; A] is its `lora_A.weight`, [B0 | ΔB] its `lora_B.weight`, in memory and in files.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from retain.hf.tuners.base_weight import as_matrix, at_least_float32
 
 
 class _Half(nn.Module):
-    """One factor: what it started from (frozen) and how far it has moved from there (trained).
+    """One factor: its initial value (frozen) and its change since (trained).
 
     Args:
-        start: A0 (r, n) or B0 (m, r).
+        initial: A0 (r, n) or B0 (m, r).
         delta: ΔA or ΔB, of the same shape; 0 where it is not given.
     """
 
-    def __init__(self, start: Tensor, delta: Tensor | None = None) -> None:
+    def __init__(self, initial: Tensor, delta: Tensor | None = None) -> None:
         super().__init__()
-        self.delta = nn.Parameter(torch.zeros_like(start) if delta is None else delta)
-        self.register_buffer("start", start, persistent=False)
-        self.start: Tensor
+        self.delta = nn.Parameter(torch.zeros_like(initial) if delta is None else delta)
+        self.register_buffer("initial", initial, persistent=False)
+        self.initial: Tensor
 
     bias = None
     """PEFT asks its LoRA factors for one."""
@@ -50,7 +50,7 @@ class _Half(nn.Module):
         """
         if isinstance(self.delta, DTensor) or self.delta.untyped_storage().size() == 0:
             return self.delta
-        return self._joined(self.start)
+        return self._joined(self.initial)
 
     @property
     def in_features(self) -> int:
@@ -63,16 +63,16 @@ class _Half(nn.Module):
         return int(self.weight.shape[0])
 
     @abstractmethod
-    def _joined(self, start: Tensor) -> Tensor:
+    def _joined(self, initial: Tensor) -> Tensor:
         """The LoRA's factor."""
 
     @staticmethod
     @abstractmethod
     def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
-        """(start, delta) from the LoRA's factor."""
+        """(initial, delta) from the LoRA's factor."""
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        weight = self._joined(_in_pieces_like(self.delta, self.start))
+        weight = self._joined(_in_pieces_like(self.delta, self.initial))
         destination[prefix + "weight"] = weight if keep_vars else weight.detach()
 
     def _load_from_state_dict(
@@ -90,20 +90,20 @@ class _Half(nn.Module):
                 missing_keys.append(prefix + "weight")
             return
         unexpected_keys += [key for key in state_dict if strict and key.startswith(prefix) and key != prefix + "weight"]
-        start, delta = self.parted(weight.to(self.delta.dtype))
-        if start.shape != self.start.shape:
+        initial, delta = self.parted(weight.to(self.delta.dtype))
+        if initial.shape != self.initial.shape:
             error_msgs.append(
                 f"size mismatch for {prefix}weight: a file of shape {tuple(weight.shape)} for a factor of shape "
-                f"{tuple(self._joined(self.start).shape)}."
+                f"{tuple(self._joined(self.initial).shape)}."
             )
             return
         with torch.no_grad():
             self.delta.copy_(_in_pieces_like(self.delta, delta))
-            self.start.copy_(_in_pieces_like(self.start, start))
+            self.initial.copy_(_in_pieces_like(self.initial, initial))
 
 
 def _in_pieces_like(held: Tensor, given: Tensor) -> Tensor:
-    """A tensor, divided among processes as another one is, or whole as that is."""
+    """A tensor, divided among processes if the held one is, and in full if not."""
     if isinstance(held, DTensor):
         return given if isinstance(given, DTensor) else distribute_tensor(given, held.device_mesh, held.placements)
     return given.full_tensor() if isinstance(given, DTensor) else given
@@ -114,18 +114,18 @@ class ResidualDown(_Half):
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes [ΔA x | A x]: (…, n) to (…, 2r)."""
-        return residual_product.down(x, self.delta, self.start)
+        return residual_product.down(x, self.delta, self.initial)
 
-    def _joined(self, start: Tensor) -> Tensor:
-        return residual_product.down_weight(self.delta, start)
+    def _joined(self, initial: Tensor) -> Tensor:
+        return residual_product.down_weight(self.delta, initial)
 
     @staticmethod
     def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
         """A0 and ΔA, so that A0 + ΔA is A to the bit: A − ΔA, or its neighbour where rounding asks for that."""
         rank = weight.shape[0] // 2
-        delta, whole = weight[:rank], weight[rank:]
-        start = whole - delta
-        return start + 2 * (whole - (start + delta)), delta.clone()
+        delta, full = weight[:rank], weight[rank:]
+        initial = full - delta
+        return initial + 2 * (full - (initial + delta)), delta.clone()
 
 
 class ResidualUp(_Half):
@@ -133,10 +133,10 @@ class ResidualUp(_Half):
 
     def forward(self, codes: Tensor) -> Tensor:
         """B0 ΔA x + ΔB A x: (…, 2r) to (…, m)."""
-        return residual_product.up(codes, self.start, self.delta)
+        return residual_product.up(codes, self.initial, self.delta)
 
-    def _joined(self, start: Tensor) -> Tensor:
-        return residual_product.up_weight(start, self.delta)
+    def _joined(self, initial: Tensor) -> Tensor:
+        return residual_product.up_weight(initial, self.delta)
 
     @staticmethod
     def parted(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,9 +146,9 @@ class ResidualUp(_Half):
 
 
 class ResidualLora(LoraVariant):  # type: ignore[misc]  # PEFT ships no types
-    """How PEFT runs and merges such an adapter: as LoRA, but unmerged bit for bit.
+    """PEFT's variant for such an adapter: run and merged as LoRA, but unmerged bit for bit.
 
-    PEFT unmerges in the reverse order of merging, so putting back what was there before is right whatever was merged
+    PEFT unmerges in the reverse order of merging, so the weight from before the merge is right whatever was merged
     before or after.
     """
 
@@ -190,7 +190,7 @@ def _change(module: Any, adapter: str) -> Tensor:
 
 
 def residual_layers(model: nn.Module, adapter: str) -> dict[str, Any]:
-    """The layers that carry an adapter of this kind, by their names in the model given."""
+    """The layers that carry a residual LoRA of that adapter name, by their names in the model."""
     return {
         key: module
         for key, module in model.named_modules()
@@ -201,7 +201,7 @@ def residual_layers(model: nn.Module, adapter: str) -> dict[str, Any]:
 def make_residual(
     layer: Any, adapter: str, down: tuple[Tensor, Tensor | None], up: tuple[Tensor, Tensor | None]
 ) -> None:
-    """Turn a layer's LoRA adapter of rank 2r into one that starts at A0, B0.
+    """Turn a layer's LoRA adapter of rank 2r into a residual LoRA with the initial factors A0, B0.
 
     Args:
         layer: PEFT's LoRA layer, which has the adapter already.
@@ -214,7 +214,7 @@ def make_residual(
     if device.type == "meta":  # PEFT sends a LoRA after its base, also to the disk
         device = getattr(getattr(layer.get_base_layer(), "_hf_hook", None), "execution_device", None) or "cpu"
     for container, kind, factors in ((layer.lora_A, ResidualDown, down), (layer.lora_B, ResidualUp, up)):
-        start, delta = factors[0].detach().to(device, like.dtype), factors[1]
+        initial, delta = factors[0].detach().to(device, like.dtype), factors[1]
         moved = None if delta is None else delta.detach().to(device, like.dtype).contiguous()
-        container[adapter] = kind(start.contiguous(), moved).requires_grad_(trained).train(training)
+        container[adapter] = kind(initial.contiguous(), moved).requires_grad_(trained).train(training)
     layer.lora_variant[adapter] = ResidualLora()

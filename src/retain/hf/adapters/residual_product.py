@@ -1,7 +1,7 @@
-"""The two thin products of an adapter that starts at A0, B0, with no more work backward than is needed.
+"""The two thin products of a residual LoRA, with no more work backward than is needed.
 
-Written as one product each. Autograd would take the gradient of the whole factor of rank 2r, of which half is that of
-what is frozen; here only the trained half is computed.
+Each is one product. Autograd would compute the gradient of the full factor of rank 2r, of which half belongs to the
+frozen part; here only the trained half is computed.
 """
 
 from __future__ import annotations
@@ -14,54 +14,54 @@ from torch.autograd import Function
 from torch.nn.functional import linear
 
 
-def down_weight(delta: Tensor, start: Tensor) -> Tensor:
+def down_weight(delta: Tensor, initial: Tensor) -> Tensor:
     """[ΔA ; A] (2r, n) with A = A0 + ΔA, from ΔA and A0 (r, n) each."""
-    return torch.cat([delta, start + delta])
+    return torch.cat([delta, initial + delta])
 
 
-def up_weight(start: Tensor, delta: Tensor) -> Tensor:
+def up_weight(initial: Tensor, delta: Tensor) -> Tensor:
     """[B0 | ΔB] (m, 2r), from B0 and ΔB (m, r) each."""
-    return torch.cat([start, delta], dim=1)
+    return torch.cat([initial, delta], dim=1)
 
 
-def down(x: Tensor, delta: Tensor, start: Tensor) -> Tensor:
+def down(x: Tensor, delta: Tensor, initial: Tensor) -> Tensor:
     """Codes [ΔA x | A x] with A = A0 + ΔA.
 
     Args:
         x: (…, n).
         delta: ΔA (r, n), trained.
-        start: A0 (r, n), frozen.
+        initial: A0 (r, n), frozen.
 
     Returns:
         (…, 2r).
     """
     if torch.is_autocast_enabled(x.device.type):  # which casts operands in a way of its own
-        return linear(x, down_weight(delta, start))
-    codes: Tensor = _Down.apply(x, delta, start)  # type: ignore[no-untyped-call]  # torch's
+        return linear(x, down_weight(delta, initial))
+    codes: Tensor = _Down.apply(x, delta, initial)  # type: ignore[no-untyped-call]  # torch's
     return codes
 
 
-def up(codes: Tensor, start: Tensor, delta: Tensor) -> Tensor:
+def up(codes: Tensor, initial: Tensor, delta: Tensor) -> Tensor:
     """B0 ΔA x + ΔB A x from codes.
 
     Args:
         codes: [ΔA x | A x] (…, 2r).
-        start: B0 (m, r), frozen.
+        initial: B0 (m, r), frozen.
         delta: ΔB (m, r), trained.
 
     Returns:
         (…, m).
     """
     if torch.is_autocast_enabled(codes.device.type):
-        return linear(codes, up_weight(start, delta))
-    y: Tensor = _Up.apply(codes, start, delta)  # type: ignore[no-untyped-call]  # torch's
+        return linear(codes, up_weight(initial, delta))
+    y: Tensor = _Up.apply(codes, initial, delta)  # type: ignore[no-untyped-call]  # torch's
     return y
 
 
 class _Down(Function):
     @staticmethod
-    def forward(x: Tensor, delta: Tensor, start: Tensor) -> Tensor:
-        return linear(x, down_weight(delta, start))
+    def forward(x: Tensor, delta: Tensor, initial: Tensor) -> Tensor:
+        return linear(x, down_weight(delta, initial))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 -- torch's
@@ -69,20 +69,20 @@ class _Down(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, delta, start = ctx.saved_tensors
+        x, delta, initial = ctx.saved_tensors
         (g,) = grads
-        into_x = g @ down_weight(delta, start) if ctx.needs_input_grad[0] else None
+        into_x = g @ down_weight(delta, initial) if ctx.needs_input_grad[0] else None
         into_delta = None
         if ctx.needs_input_grad[1]:
-            moved, whole = g.reshape(-1, g.shape[-1]).chunk(2, dim=-1)
-            into_delta = (moved + whole).T @ x.reshape(-1, x.shape[-1])
+            moved, full = g.reshape(-1, g.shape[-1]).chunk(2, dim=-1)
+            into_delta = (moved + full).T @ x.reshape(-1, x.shape[-1])
         return into_x, into_delta, None
 
 
 class _Up(Function):
     @staticmethod
-    def forward(codes: Tensor, start: Tensor, delta: Tensor) -> Tensor:
-        return linear(codes, up_weight(start, delta))
+    def forward(codes: Tensor, initial: Tensor, delta: Tensor) -> Tensor:
+        return linear(codes, up_weight(initial, delta))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 -- torch's
@@ -90,11 +90,11 @@ class _Up(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        codes, start, delta = ctx.saved_tensors
+        codes, initial, delta = ctx.saved_tensors
         (g,) = grads
-        into_codes = g @ up_weight(start, delta) if ctx.needs_input_grad[0] else None
+        into_codes = g @ up_weight(initial, delta) if ctx.needs_input_grad[0] else None
         into_delta = None
         if ctx.needs_input_grad[2]:
-            whole = codes.reshape(-1, codes.shape[-1])[:, delta.shape[1] :]
-            into_delta = g.reshape(-1, g.shape[-1]).T @ whole
+            full = codes.reshape(-1, codes.shape[-1])[:, delta.shape[1] :]
+            into_delta = g.reshape(-1, g.shape[-1]).T @ full
         return into_codes, None, into_delta

@@ -1,4 +1,4 @@
-"""Give an adapter that is in a model the values of another of the same shape: as quick as its file can be read."""
+"""Give an adapter in a model the values of another one of the same shape, as fast as its file can be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from retain.hf.models.sides import root_of
 
 @torch.no_grad()
 def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "default") -> None:
-    """Put the values of a saved adapter into one of the same method and shape that the model has already.
+    """Copy the values of a saved adapter into one of the same method and shape that the model already has.
 
     PEFT's `load_adapter` makes a new adapter and walks through the model several times for it; here numbers are copied
     into the place of others, so that a server of many small adapters can change them between requests. All or
@@ -48,7 +48,7 @@ def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "defa
         raise MergeError("The adapters are merged; call unmerge_adapter() before their values are changed.")
     if residual_layers(root_of(model), adapter_name):
         raise InputError(
-            "an adapter that goes on training from a start of its own cannot be swapped; use retain.load_adapter."
+            "an adapter with a data-driven initialisation cannot be swapped while it trains; use retain.load_adapter."
         )
     there = _tensors(model, adapter_name)
     odd = sorted({*there} ^ {*values}) or [name for name in there if there[name].shape != values[name].shape]
@@ -68,16 +68,16 @@ def _read(place: Path) -> dict[str, Tensor]:
 
 
 def _check_alike(place: Path, config: Any) -> None:
-    """What decides how values act, beside their shapes, must be the same."""
+    """Refuse a configuration under which the same values have another effect."""
     try:
         other = json.loads((place / CONFIG_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{place}: its {CONFIG_NAME} cannot be read ({error}).") from error
     mine = json.loads(json.dumps(config.to_dict(), default=_listed))
-    changed = sorted(key for key in mine.keys() & other.keys() if key not in _FREE and mine[key] != other[key])
+    changed = sorted(key for key in mine.keys() & other.keys() if not _is_free(key) and mine[key] != other[key])
     if changed:
-        told = "; ".join(f"{key} is {other.get(key)!r} there and {mine.get(key)!r} here" for key in changed[:3])
-        raise InputError(f"{place}: it is another kind of adapter: {told}. Load it with retain.load_adapter.")
+        differences = "; ".join(f"{key} is {other.get(key)!r} there and {mine.get(key)!r} here" for key in changed[:3])
+        raise InputError(f"{place}: it is another kind of adapter: {differences}. Load it with retain.load_adapter.")
 
 
 _FREE = frozenset(
@@ -91,12 +91,14 @@ _FREE = frozenset(
         "target_modules",
         "exclude_modules",
         "init_lora_weights",
-        "lorfa_dropout",
-        "lora_dropout",
         "layers_to_transform",
     }
 )
-"""Fields of a configuration that do not change what values do, or that the tensors' names tell anyway."""
+"""Fields of a configuration that have no part in the effect of its values, or that the tensors' names tell anyway."""
+
+
+def _is_free(field: str) -> bool:
+    return field in _FREE or field.endswith("_dropout")  # dropout acts in training alone
 
 
 def _listed(value: Any) -> Any:

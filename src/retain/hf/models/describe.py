@@ -1,4 +1,4 @@
-"""What a model is: a hash of its base weights, its sizes, and its adapter's configuration as plain values."""
+"""Identity of a model: a hash of its base weights, its sizes, and its adapter's configuration as JSON values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 
 def changed_size(model: torch.nn.Module) -> tuple[int, int]:
-    """Number and bytes of the parameters that carry the change: the adapter's, or all of a whole model."""
+    """Number and bytes of the parameters that carry the change: the adapter's, or all of a fully trained model."""
     base = {tensor.data_ptr() for _, tensor in _base_tensors(model)} if _active_config(model) is not None else set()
     own = [p for p in model.parameters() if p.data_ptr() not in base]
     return sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own)
@@ -43,18 +43,18 @@ def changed_size(model: torch.nn.Module) -> tuple[int, int]:
 def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     """The active adapter's PEFT configuration as JSON values; empty for a model without an adapter.
 
-    Of an adapter with a start of its own, the rank and alpha that were asked for, with what it began from.
+    Of a data-driven initialisation, the configured rank and alpha, and the data that it was computed from.
     """
     config = _active_config(model)
     if config is None:
         return {}
     own = {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
-    started = getattr(config, "start_note", None)
-    if started is None:
+    note = getattr(config, "initialisation_note", None)
+    if note is None:
         return own
-    chosen = {k: v for k, v in started.get("config", {}).items() if v is not None}
-    data = {f"{name}_tokens": part["tokens"] for name, part in started.get("data", {}).items()}
-    data |= {f"{name}_data": part["data_hash"][:8] for name, part in started.get("data", {}).items()}
+    chosen = {k: v for k, v in note.get("config", {}).items() if v is not None}
+    data = {f"{name}_tokens": part["tokens"] for name, part in note.get("data", {}).items()}
+    data |= {f"{name}_data": part["data_hash"][:8] for name, part in note.get("data", {}).items()}
     return own | {"saved_r": own["r"], "saved_alpha": own["lora_alpha"]} | chosen | data
 
 
@@ -65,7 +65,7 @@ def adapter_kind(model: torch.nn.Module) -> str | None:
 
 
 def prepends_tokens(model: torch.nn.Module) -> bool:
-    """Whether an adapter puts virtual tokens before the input, so that logits are longer than the text."""
+    """Tell whether an adapter puts virtual tokens before the input, so that logits are longer than the text."""
     config = _active_config(model)
     return bool(config is not None and config.is_prompt_learning)
 

@@ -1,4 +1,4 @@
-"""The head of a classifier: which modules it is made of, its last layer, what that layer reads, and its files.
+"""The head of a classifier: its modules, its last layer, the inputs of that layer, and its files.
 
 A new head is saved twice: as trained, inside the adapter or model; and as it was before, beside it, so that the base
 can be measured again with the very head that it was compared with.
@@ -33,7 +33,7 @@ def head_names(model: nn.Module) -> list[str]:
 
 
 def is_classifier(model: nn.Module) -> bool:
-    """Whether a model gives one logit a class for a whole text or image."""
+    """Tell whether a model gives one logit a class for a text or an image."""
     return type(root_of(model)).__name__.endswith(("ForSequenceClassification", "ForImageClassification"))
 
 
@@ -60,9 +60,9 @@ def output_layer(model: nn.Module) -> nn.Linear:
 
 @torch.no_grad()
 def head_inputs(model: Any, batches: Iterable[Mapping[str, Tensor]]) -> Tensor:
-    """What the output layer reads: float32 (items, features). Eval mode is the caller's business.
+    """Collect the inputs of the output layer: float32 (items, features). Eval mode is the caller's business.
 
-    A decoder's head reads every position; taken is the one that its logits come from: the last that is no padding.
+    A decoder's head reads every position; the one that its logits come from is taken, the last that is no padding.
     """
     seen: list[Tensor] = []
     layer = output_layer(model)
@@ -98,7 +98,7 @@ def set_output_layer(model: nn.Module, weight: Tensor, bias: Tensor) -> None:
 
 @torch.no_grad()
 def renew_output_layer(model: nn.Module) -> None:
-    """Draw the output layer anew from torch's default generator, as transformers starts a head: its classes changed."""
+    """Draw the output layer anew from torch's default generator, as transformers does where the classes changed."""
     layer = output_layer(model)
     layer.weight.normal_(std=float(getattr(root_of(model).config, "initializer_range", 0.02)))
     if layer.bias is not None:
@@ -106,7 +106,7 @@ def renew_output_layer(model: nn.Module) -> None:
 
 
 def save_head(model: nn.Module, labels: Sequence[str], folder: Path) -> None:
-    """Write the head as it now is, with the names of its classes, beside an adapter or model."""
+    """Write the present head, with the names of its classes, beside an adapter or model."""
     tensors = {f"{name}.{key}": tensor.contiguous() for name, key, tensor in _state(model)}
     temporary = folder / f".{BASE_HEAD}.partial"
     save_file(tensors, str(temporary), metadata={"labels": json.dumps(list(labels))})

@@ -1,4 +1,4 @@
-"""A model as it is asked: in eval mode without gradients, on its device, with a token that fills up batches."""
+"""Inference: eval mode without gradients, the device of inputs, the padding token of batches."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How much the active adapters change what layers give, on real inputs and on random ones, for any PEFT method.
+"""Size of the active adapters' effect on the outputs of layers, on real inputs and on random ones, for any PEFT method.
 
-ΔW x is never taken from a method's own formulas: it is what the layer gives less what its base layer gives, for the
-same input, and what both give for 0 taken off, so that biases do not count.
+ΔW x is never taken from a method's own formulas. It is the layer's output less that of its base layer, for the same
+input; both outputs for the input 0 are subtracted, so that biases do not count.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def layer_effects(
 
     Args:
         model: a model with adapters, active and not merged.
-        batch: what its forward takes.
+        batch: the arguments of its forward.
         layers: names as in `model.named_modules()` (those that `changed_layers` gives); None for all.
 
     Returns:
@@ -65,7 +65,7 @@ def layer_effects(
 def _watch(name: str, mask: Tensor | None, seen: dict[str, tuple[float, float]]) -> Any:
     busy = False
 
-    def kl_monitor(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
+    def watch(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
         nonlocal busy
         if busy:  # called by _change below
             return
@@ -81,7 +81,7 @@ def _watch(name: str, mask: Tensor | None, seen: dict[str, tuple[float, float]])
         total, number = seen.get(name, (0.0, 0.0))
         seen[name] = (total + float((change / size)[counts].double().sum()), number + float(counts.sum()))
 
-    return kl_monitor
+    return watch
 
 
 def _change(layer: Any, x: Tensor, y: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def update_size(model: nn.Module, probes: int = 8, *, generator: torch.Generator
 
     Args:
         model: a model with adapters, active and not merged; modules trained in full do not count.
-        probes: p, how many random inputs a layer gets.
+        probes: p, the number of random inputs of a layer.
         generator: on the CPU.
 
     Returns:
@@ -115,19 +115,19 @@ def update_size(model: nn.Module, probes: int = 8, *, generator: torch.Generator
     """
     if probes < 1:
         raise InputError(f"probes={probes}: give a whole number ≥ 1.")
-    changed = whole = 0.0
+    changed = total = 0.0
     for module in _adapted(model).values():
         base = module.get_base_layer()
         W0, _ = weight_of(base, root_of(model))
         g = torch.randn(probes, features(base)[0], generator=generator, dtype=torch.float64).to(W0)
-        layer = _precise(module, W0, root_of(model))
+        layer = _in_float32(module, W0, root_of(model))
         with eval_mode(layer):
             changed += float(_change(layer, g, layer(g)).double().square().sum()) / probes
-        whole += float(W0.double().square().sum())
-    return math.sqrt(changed / whole) if whole > 0 else 0.0
+        total += float(W0.double().square().sum())
+    return math.sqrt(changed / total) if total > 0 else 0.0
 
 
-def _precise(layer: Any, weight: Tensor, model: nn.Module) -> Any:
+def _in_float32(layer: Any, weight: Tensor, model: nn.Module) -> Any:
     """The layer over its weight in float32; itself, where its base is that (or float64) already."""
     base = layer.get_base_layer()
     packed = quantization_backend(base, model) is not None
@@ -135,9 +135,9 @@ def _precise(layer: Any, weight: Tensor, model: nn.Module) -> Any:
         return layer
     memo: dict[int, Any] = {id(m._hf_hook): m._hf_hook for m in layer.modules() if hasattr(m, "_hf_hook")}  # noqa: SLF001 -- accelerate's
     if packed:
-        plain = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-        plain.weight = nn.Parameter(weight, requires_grad=False)
-        memo[id(base)] = plain
+        unpacked = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+        unpacked.weight = nn.Parameter(weight, requires_grad=False)
+        memo[id(base)] = unpacked
         memo[id(getattr(layer, "quantization_backend", None))] = None
     return copy.deepcopy(layer, memo).float()
 

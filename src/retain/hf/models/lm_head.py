@@ -1,6 +1,6 @@
-"""The head of a language model: what it reads, and whether logits are just that times a matrix.
+"""The head of a language model, and its inputs where the logits are just those times a matrix.
 
-Where they are, a loss can be computed from what the head reads, without logits for every token of the vocabulary.
+There a loss can be computed from the inputs of the head, without logits for every token of the vocabulary.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from retain.hf.models.describe import prepends_tokens
 from retain.hf.models.sides import eval_mode, root_of
 
 ReadHead = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Makes one value of what the head reads (B, T, d), its weight (V, d) and its bias (V,)."""
+"""Computes one value from the head's inputs (B, T, d), its weight (V, d) and its bias (V,)."""
 
 
 def head_of(model: nn.Module) -> Any:
@@ -27,19 +27,19 @@ def head_of(model: nn.Module) -> Any:
 
 
 def head_stands_apart(model: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Whether the model's logits are its body's last hidden states times a plain matrix, and nothing else.
+    """Tell whether the model's logits are its body's last hidden states times a plain matrix, and nothing else.
 
-    Not so with an adapter on the head, a quantised head, and a head before or after which the model scales or caps
-    (Gemma 2, Cohere, Granite, T5). Found by running the model once: what its head reads must be what its body
-    gives, what its head gives must be the product, and the model's own logits must be just that.
+    This fails with an adapter on the head, a quantised head, and a head before or after which the model scales or caps
+    (Gemma 2, Cohere, Granite, T5). The model is run once to find out: the inputs of its head must be the outputs of its
+    body, the outputs of its head must be the product, and the model's own logits must equal these.
 
     Args:
         model: with adapters or without.
         inputs: one batch on the model's device.
     """
     head = head_of(model)
-    plain = type(head) is nn.Linear and type(head.weight.data) is Tensor and head.weight.device.type != "meta"
-    if not plain or prepends_tokens(model):
+    is_matrix = type(head) is nn.Linear and type(head.weight.data) is Tensor and head.weight.device.type != "meta"
+    if not is_matrix or prepends_tokens(model):
         return False
     seen: list[tuple[Tensor, Tensor]] = []
     watcher = head.register_forward_hook(lambda _, given, made: seen.append((given[0], made)))
@@ -60,9 +60,10 @@ def head_stands_apart(model: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
 
 
 def shifts_labels(model: nn.Module) -> bool:
-    """Whether the model's own loss is transformers' for causal language models, and nothing is added to it.
+    """Tell whether the model's own loss is transformers' for causal language models, and nothing is added to it.
 
-    Not so for encoder-decoders, for models with a loss of their own, and where a mixture of experts adds its routers'.
+    This fails for encoder-decoders, for models with a loss of their own, and for mixtures of experts that add their
+    routers' loss.
     """
     root: Any = root_of(model)
     config = getattr(root, "config", None)
@@ -75,23 +76,23 @@ def shifts_labels(model: nn.Module) -> bool:
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Whether a model, or a part of it, was given to `torch.compile`; hooks that come and go are not seen then."""
+    """Tell whether a model, or a part of it, is compiled: `torch.compile` does not see hooks that come and go."""
     return any(hasattr(part, "_orig_mod") or vars(part).get("_compiled_call_impl") for part in model.modules())
 
 
 def without_logits(model: nn.Module, inputs: Mapping[str, Tensor], read: ReadHead) -> Tensor:
-    """Run a model, and give what its head reads to a function; the head itself multiplies nothing.
+    """Run a model, and give the inputs of its head to a function; the head itself multiplies nothing.
 
-    The model runs as a whole, with its adapters' hooks, its precision and its mode; in place of the hidden states the
+    The full model runs, with its adapters' hooks, its precision and its mode; in place of the hidden states the
     head gets none of them, (B, 0, d), so that the model's logits are empty. Only where `head_stands_apart`.
 
     Args:
         model: with adapters or without.
         inputs: one batch on the model's device, without labels.
-        read: called once, with what the head reads (B, T, d), its weight (V, d) and its bias, while the model runs.
+        read: called once, with the head's inputs (B, T, d), its weight (V, d) and its bias, while the model runs.
 
     Returns:
-        What `read` gave.
+        The value of `read`.
 
     Raises:
         InputError: the head was not used once.
@@ -109,7 +110,7 @@ def without_logits(model: nn.Module, inputs: Mapping[str, Tensor], read: ReadHea
         watcher.remove()
     if len(made) != 1:
         raise InputError(
-            f"{type(root_of(model)).__name__} used its head {len(made)} times in one pass, so what it reads is not "
+            f"{type(root_of(model)).__name__} used its head {len(made)} times in one pass, so its inputs are not "
             "clear; train with the model's own loss."
         )
     return made[0]

@@ -1,4 +1,4 @@
-"""See a model with adapters as its base, and know when that is not possible."""
+"""The base inside a model with adapters, and the cases in which it is not there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MUTATING = ("pissa", "corda", "olora", "loftq", "lora_ga")
 
 
 def is_adapted(model: nn.Module) -> bool:
-    """Whether a model carries PEFT adapters, in a `PeftModel` or put there by transformers."""
+    """Tell whether a model carries PEFT adapters, in a `PeftModel` or put there by transformers."""
     return isinstance(model, PeftModel) or any(isinstance(module, BaseTunerLayer) for module in model.modules())
 
 
@@ -33,7 +33,7 @@ def base_view(model: nn.Module) -> Iterator[nn.Module]:
     """Let a model act as its base inside the context: all adapters and fully trained copies of modules are off.
 
     Afterwards the adapters are on or off, trainable or frozen, as they were, also after an exception. A model without
-    adapters is left alone. The caller should ask `mutates_base` whether what is seen here is the base at all.
+    adapters is left alone. `mutates_base` tells whether the base is still there at all.
 
     Args:
         model: a `PeftModel`, a transformers model with adapters of its own, or any other model.
@@ -80,7 +80,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def mutates_base(model: nn.Module) -> str | None:
-    """Why the model without its adapters is not the base it was made from; None if it is.
+    """The reason why the model without its adapters is not the base it was made from; None if it is.
 
     Args:
         model: any model, with PEFT adapters or without.

@@ -1,6 +1,6 @@
-"""How far training moved each weight matrix: W0 and W_eff − W0, layer by layer, measured and not assumed.
+"""The change of each weight matrix by training: W0 and W_eff − W0, layer by layer, measured and not assumed.
 
-ΔW is what merging really does to a layer. Methods' own `get_delta_weight` is not relied on: DoRA's, for one, omits the
+ΔW is the change that merging makes to a layer. Methods' own `get_delta_weight` is not relied on: DoRA's omits the
 magnitude. The layer is merged in a copy, so the model is not touched at all.
 """
 
@@ -28,7 +28,7 @@ class UpdatesUnavailableError(RetainError):
 
 
 class Update(NamedTuple):
-    """What happened to one linear layer.
+    """The change of one linear layer.
 
     Attributes:
         module: the layer's name in the model that stands for the base.
@@ -42,7 +42,7 @@ class Update(NamedTuple):
 
 
 def changed_layers(tuned: nn.Module, base: nn.Module | None = None) -> list[str]:
-    """The names that `weight_updates` will give, without computing anything large.
+    """The names that `weight_updates` will give, without large computations.
 
     Args:
         tuned: as for `weight_updates`.
@@ -60,10 +60,10 @@ def changed_layers(tuned: nn.Module, base: nn.Module | None = None) -> list[str]
 
 
 def weight_updates(tuned: nn.Module, base: nn.Module | None = None) -> Iterator[Update]:
-    """How each linear layer was changed, one layer at a time; only that layer is copied.
+    """Measure the change of each linear layer, one layer at a time; only that layer is copied.
 
-    What the active adapters do is found by merging a copy of the layer in float32, also over a bf16 base, so that ΔW is
-    the adapter's and not the rounding's. Fully trained copies (`modules_to_save`) count too. Embeddings and other
+    A copy of the layer is merged in float32, also over a bf16 base, so that ΔW is the adapter's and not the
+    rounding's. Fully trained copies (`modules_to_save`) count too. Embeddings and other
     modules that are no linear layers are left out: see `left_out`.
 
     Args:
@@ -143,9 +143,11 @@ def _pairs(base: nn.Module, tuned: nn.Module) -> list[tuple[str, nn.Module, Any]
     root = tuned.get_base_model() if isinstance(tuned, PeftModel) else tuned
     adapted = dict(_adapted(root)) if any(_outermost(root)) else {}
     hidden = tuple(f"{key}." for key, _ in _outermost(root)) or _NOTHING
-    plain = {key: module for key, module in root.named_modules() if is_linear(module) and not key.startswith(hidden)}
+    unadapted = {
+        key: module for key, module in root.named_modules() if is_linear(module) and not key.startswith(hidden)
+    }
     before = {key: module for key, module in base.named_modules() if is_linear(module)}
-    after = {**plain, **adapted}
+    after = {**unadapted, **adapted}
     if odd := sorted(before.keys() ^ after.keys()):
         raise InputError(f"The two models' linear layers differ, so they cannot be compared: {', '.join(odd[:5])}.")
     return [
@@ -169,12 +171,12 @@ def _effective(name: str, module: Any) -> tuple[Tensor, Tensor]:
         return _matrix(module), _matrix(module)
     try:
         with onload_layer(module):
-            residual = _float_copy(module)
-            if residual.merged:
-                residual.unmerge()
-            before = _matrix(residual.get_base_layer()).clone()
-            residual.merge()
-            return before, _matrix(residual.get_base_layer())
+            copied = _float_copy(module)
+            if copied.merged:
+                copied.unmerge()
+            before = _matrix(copied.get_base_layer()).clone()
+            copied.merge()
+            return before, _matrix(copied.get_base_layer())
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         kind = type(module).__name__
         raise UpdatesUnavailableError(f"{name}: a {kind} cannot be merged to measure its change: {error}") from error
@@ -186,11 +188,11 @@ def _float_copy(layer: Any) -> Any:
     base = layer.get_base_layer()
     shared = {id(m._hf_hook): m._hf_hook for m in layer.modules() if hasattr(m, "_hf_hook")}  # noqa: SLF001 -- accelerate's
     if backend is None:
-        residual = copy.deepcopy(layer, memo=shared)
-        return residual if base.weight.dtype == torch.float64 else residual.float()
+        copied = copy.deepcopy(layer, memo=shared)
+        return copied if base.weight.dtype == torch.float64 else copied.float()
     weight = backend.get_base_weight(base).detach().float()
-    plain = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    plain.weight = nn.Parameter(weight.clone(), requires_grad=False)
-    residual = copy.deepcopy(layer, memo={**shared, id(base): plain, id(backend): backend}).float()
-    residual.quantization_backend = None
-    return residual
+    unpacked = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    unpacked.weight = nn.Parameter(weight.clone(), requires_grad=False)
+    copied = copy.deepcopy(layer, memo={**shared, id(base): unpacked, id(backend): backend}).float()
+    copied.quantization_backend = None
+    return copied

@@ -1,4 +1,4 @@
-"""What of a model the update scaling turns: layers with adapters, modules trained in full, and the tensors they are linear in.
+"""The parts of a model that the update scaling acts on: layers with adapters, and modules trained in full.
 
 Most methods' updates are linear in one of their factors, for example B in LoRA's ΔW = s·B A. Moving that factor from
 the value at which the update is 0 by α moves the update by exactly α, and the adapter keeps its form.
@@ -59,7 +59,7 @@ class Factor(NamedTuple):
 
     Attributes:
         tensor: a parameter or buffer of the model itself, of any shape.
-        start: where the update is 0: a number, or a tensor of that shape.
+        start: the value at which the update is 0: a number, or a tensor of that shape.
     """
 
     tensor: Tensor
@@ -93,8 +93,8 @@ def factors(module: Any, adapters: Sequence[str]) -> list[Factor] | None:
         adapters: names; those that the layer does not have do not count.
 
     Returns:
-        The tensors with their starts; none where the layer has none of the adapters. None where the update is not
-        linear in any factor, so that the adapter at α is not one of its own form.
+        The tensors with their values at α = 0; none where the layer has none of the adapters. None where the update is
+        not linear in any factor, so that the adapter at α is not one of its own form.
     """
     if isinstance(module, ModulesToSaveWrapper):
         return [factor for name in adapters for factor in _saved(module, name)]
@@ -122,7 +122,7 @@ def _present(module: Any, adapters: Sequence[str]) -> bool:
 
 
 def _bent(layer: Any, adapter: str) -> bool:
-    """Whether a LoRA adapter is a variant whose update is not B A: DoRA and the like."""
+    """Tell whether a LoRA adapter is a variant whose update is not B A: DoRA and the like."""
     variant = layer.lora_variant.get(adapter)
     return variant is not None and not isinstance(variant, ResidualLora)
 
@@ -186,10 +186,11 @@ def _some(names: Sequence[str]) -> str:
 
 
 def check_scalable(model: nn.Module) -> None:
-    """Whether what the adapters of a model do can be scaled.
+    """Refuse a model whose adapters' update cannot be scaled.
 
     Raises:
-        InputError: it carries none, they are no updates of layers, their start rewrote the base, or they are offloaded.
+        InputError: it carries none, they are no updates of layers, their initialisation rewrote the base, or they are
+            offloaded.
         MergeError: they are merged.
     """
     if problem := _obstacle(model):
@@ -229,10 +230,10 @@ def _own(module: Any) -> Iterator[Tensor]:
 
 
 def scales_exactly(model: nn.Module) -> bool:
-    """Whether `scaled` can turn a model's adapters: every changed weight then is W0 + α(W_eff − W0), up to rounding.
+    """Tell whether `scaled` applies to a model's adapters: changed weights are W0 + α(W_eff − W0), up to rounding.
 
-    False for prompts and the like, for adapters that are merged, offloaded, or whose start rewrote the base. A model
-    without adapters can be turned with its base; ask nothing here.
+    False for prompts and the like, and for adapters that are merged, offloaded, or whose initialisation rewrote the
+    base. It says nothing of a model without adapters, which is scaled together with its base.
     """
     try:
         check_scalable(model)
@@ -242,10 +243,10 @@ def scales_exactly(model: nn.Module) -> bool:
 
 
 def keeps_its_form(model: nn.Module, adapter_name: str = "default") -> str | None:
-    """Why an adapter at α is not an adapter of its own method, so that `write_at` cannot write it; None if it is.
+    """The reason why an adapter at α is none of its own method, so `write_at` cannot write it; None if it is one.
 
     Args:
-        model: a model with adapters. One without any is written whole, so there is nothing in the way.
+        model: a model with adapters. One without any is written in full, for which there is no obstacle.
         adapter_name: which adapter.
 
     Returns:
@@ -258,13 +259,13 @@ def keeps_its_form(model: nn.Module, adapter_name: str = "default") -> str | Non
             return (
                 f"{name}: the update of a {method_name(model, module, adapter_name)} is not linear in any of its "
                 "parameters, so at another strength it is no adapter of its kind; write the whole model with "
-                "merged_at, or turn it in memory with scaled."
+                "merged_at, or scale it in memory with scaled."
             )
     return None
 
 
 def method_name(model: nn.Module, module: Any, adapter: str) -> str:
-    """What people call an adapter's method, in one word."""
+    """The usual name of an adapter's method, in one word."""
     variant = getattr(module, "lora_variant", {}).get(adapter)
     if variant is not None:
         return re.sub(r"(Linear|Embedding|Conv\dd|_ConvNd|ParamWrapper)?Variant$", "", type(variant).__name__)

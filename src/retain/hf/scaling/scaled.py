@@ -1,4 +1,4 @@
-"""Let a model act at a part of its update inside a context, and be what it was, bit for bit, afterwards."""
+"""Let a model act at a part of its update inside a context, and restore it bit for bit afterwards."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _NOT_FOR_BASE = frozenset({*VARIANT_KWARG_KEYS, "adapter_names"})
 def scaled(model: nn.Module, alpha: Alpha, *, base: nn.Module | None = None) -> Iterator[nn.Module]:
     """Let a model act with α of its update inside the context: W0 + α(W_eff − W0) in every changed layer.
 
-    At 0 the adapters are off and the base's bits act; at 1 nothing is touched. In between, what a method is linear in
-    is multiplied by α (one rounding); for other methods (DoRA, OFT, HRA, …) each layer gives y0 + α(y − y0), y0 being
-    what its base layer gives. Modules trained in full are interpolated between their original and their trained
-    parameters, and so is a whole model when its base is given (WiSE-FT, arXiv 2109.01903, equation 1).
+    At 0 the adapters are off and the base's bits act; at 1 nothing is touched. In between, the factor that a method is
+    linear in is multiplied by α (one rounding); for other methods (DoRA, OFT, HRA, …) each layer gives y0 + α(y − y0),
+    with y0 the output of its base layer. Modules trained in full are interpolated between their original and their
+    trained parameters, and so is a fully trained model when its base is given (WiSE-FT, arXiv 2109.01903, equation 1).
 
-    What is done to the swapped tensors inside the context (training, for one) is lost when it is left.
+    Changes to the swapped tensors inside the context (by training, for one) are lost when it is left.
 
     Args:
         model: a model with PEFT adapters, or one that was trained in full.
@@ -43,7 +43,7 @@ def scaled(model: nn.Module, alpha: Alpha, *, base: nn.Module | None = None) -> 
     """
     with ExitStack() as undo:
         if base is not None:
-            _enter(undo, whole(model, base, alpha))
+            _enter(undo, interpolated(model, base, alpha))
         else:
             check_scalable(model)
             found = parts(model)
@@ -58,22 +58,23 @@ def scaled(model: nn.Module, alpha: Alpha, *, base: nn.Module | None = None) -> 
 
 
 def ensure_scalable(model: nn.Module, base: nn.Module | None = None) -> None:
-    """See that an update can be scaled back to its base at all, before much is done with it.
+    """Refuse an update that cannot be scaled back to its base, before much is done with it.
 
     Args:
         model: a model with PEFT adapters, or one that was trained in full.
         base: what a fully trained model came from; not read for adapters, which have their base inside.
 
     Raises:
-        InputError: its start rewrote the base, it is no update of layers, or its tensors are not the base's by name.
+        InputError: its initialisation rewrote the base, it is no update of layers, or its tensors are not the base's by
+            name.
         MergeError: adapters are merged.
     """
     with scaled(model, 0.5, base=None if is_adapted(model) else base):
         pass
 
 
-def whole(model: nn.Module, base: nn.Module, alpha: Alpha) -> list[tuple[Factor, float]]:
-    """All floating-point tensors of a fully trained model, each with the base's as its start and its α.
+def interpolated(model: nn.Module, base: nn.Module, alpha: Alpha) -> list[tuple[Factor, float]]:
+    """All floating-point tensors of a fully trained model, each with the base's value and its α.
 
     Raises:
         InputError: the model has adapters, is quantised, or its tensors are not the base's by name and shape.
@@ -99,7 +100,7 @@ def whole(model: nn.Module, base: nn.Module, alpha: Alpha) -> list[tuple[Factor,
 
 
 def hold(undo: ExitStack, factor: Factor, alpha: float, seen: set[int]) -> None:
-    """Give one tensor its value at α until `undo` gives it its old storage back; a shared tensor is turned once."""
+    """Give one tensor its value at α until `undo` gives it its old storage back; a shared tensor is changed once."""
     if id(factor.tensor) in seen:
         return
     seen.add(id(factor.tensor))

@@ -30,7 +30,7 @@ def shrink(model: nn.Module, factor: float) -> bool:
     are the identity (OFT and BOFT: R → 0, s → 1; DoRA: B → 0 and the magnitude → the row norms of W0; HRA: each pair of
     vectors → its mean, for two equal reflections undo each other), which shrinks the update by about the factor, up to
     terms of second order. So is SC-LoRA: ΔA and ΔB → 0. An exact way exists for it, multiplying B0 and B by the factor,
-    but it would wear away the start, B0, a little with every call; this one leaves A0 and B0 alone.
+    but it would wear away the initial B0 a little with every call; this one leaves A0 and B0 alone.
 
     Modules trained in full are left alone, and so is what is kept in an optimiser.
 
@@ -39,7 +39,7 @@ def shrink(model: nn.Module, factor: float) -> bool:
         factor: finite, 0 or more; 1 changes nothing, 0 takes the update away.
 
     Returns:
-        Whether every layer's update was multiplied by exactly the factor, up to rounding.
+        True if every layer's update was multiplied by exactly the factor, up to rounding.
 
     Raises:
         InputError: the factor is no such number, or it is not known where a method is the identity; then nothing was
@@ -73,7 +73,7 @@ def _adapters(module: Any, container: str) -> list[str]:
 
 
 def _pulled(model: nn.Module, name: str, module: Any) -> Iterator[Factor]:
-    """What training moves in a layer that is not linear, and where it is the identity."""
+    """The trained tensors of a layer that is not linear in one of them, each with its value at the identity."""
     if isinstance(module, LoraLayer):
         for adapter in _adapters(module, "lora_B"):
             yield from _lora(model, name, module, adapter)

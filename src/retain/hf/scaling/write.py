@@ -1,4 +1,4 @@
-"""Write what an update is at α: an ordinary adapter of its own method, or a whole model. The folder is there whole."""
+"""Write an update at α: an adapter of its own method, or a whole model. The folder is complete, or as it was."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError, MergeError
 from retain.hf.adapters.residual_lora import residual_layers
+from retain.hf.adapters.save import save_weights
 from retain.hf.models.sides import root_of
 from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, method_name, parts
 from retain.hf.scaling.scaled import hold, scaled
@@ -52,7 +53,7 @@ def write_at(
     """
     if base is not None:
         with _renewed(Path(folder), _WHOLE) as place, scaled(model, alpha, base=base):
-            model.save_pretrained(place)
+            save_weights(model, place)
         return _absolute(folder)
     _check_peft(model, adapter_name)
     if reason := keeps_its_form(model, adapter_name):
@@ -68,9 +69,9 @@ def write_at(
         residuals = [name for name, _ in found if name in residual_layers(root_of(model), adapter_name)]
         if any(table[name] <= 0 for name in residuals):
             config = model.peft_config[adapter_name]
-            undo.callback(setattr, config, "start_note", config.start_note)
-            config.start_note = None
-        model.save_pretrained(place, selected_adapters=[adapter_name])
+            undo.callback(setattr, config, "initialisation_note", config.initialisation_note)
+            config.initialisation_note = None
+        save_weights(model, place, adapter_name=adapter_name)
         _lift(place, adapter_name)
     return _absolute(folder)
 
@@ -103,15 +104,15 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
             f"{packed[0]}: the base is quantised, so a merged model would have to be quantised anew and would not be "
             "this one; write an adapter with write_at, or put the adapter on the unquantised base."
         )
-    plain = copy.deepcopy(model).unload()
+    merged = copy.deepcopy(model).unload()
     with torch.no_grad():
         for name, module in _outermost(found):
-            target = plain.get_submodule(name)
+            target = merged.get_submodule(name)
             for key, value in _values(model, name, module, table[name]):
-                _check_own(plain, name, place := target.get_parameter(key))
+                _check_own(merged, name, place := target.get_parameter(key))
                 place.copy_(value)
     with _renewed(Path(folder), _WHOLE) as temporary:
-        plain.save_pretrained(temporary)
+        save_weights(merged, temporary)
     return _absolute(folder)
 
 
@@ -163,7 +164,7 @@ def _renewed(folder: Path, mark: str) -> Iterator[Path]:
 
 
 def _packed(model: nn.Module, module: Any) -> bool:
-    """Whether a layer's base is quantised."""
+    """Tell whether a layer's base is quantised."""
     return isinstance(module, BaseTunerLayer) and quantization_backend(module.get_base_layer(), model) is not None
 
 
@@ -196,8 +197,8 @@ def _values(model: nn.Module, name: str, module: Any, alpha: float) -> Iterator[
             yield key, Factor(after, before[key]).at(alpha)
 
 
-def _check_own(plain: nn.Module, name: str, parameter: Tensor) -> None:
-    others = [key for key, p in plain.named_parameters(remove_duplicate=False) if p is parameter]
+def _check_own(merged: nn.Module, name: str, parameter: Tensor) -> None:
+    others = [key for key, p in merged.named_parameters(remove_duplicate=False) if p is parameter]
     if len(others) > 1:
         raise MergeError(
             f"{name} shares its weight ({' and '.join(others)}); merging would change both. Untie it first: give it a "

@@ -1,4 +1,4 @@
-"""A base layer's weight: read it as a matrix, write it, and put the very bits back. Plain and quantised alike."""
+"""A base layer's weight: read it as a matrix, write it, and put the very bits back. Unquantised and quantised alike."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def quantization_backend(base: nn.Module, model: nn.Module) -> Any:
 
 def _unknown_quantization() -> None:
     raise MergeError(
-        "The base was quantised with torchao by hand, so the way to quantise the merged weight again is not known. "
+        "The base was quantised with torchao by hand, so it is not known how to quantise the merged weight again. "
         "Load the model with a TorchAoConfig, or merge into the model before it is quantised."
     )
 
 
 def is_linear(base: nn.Module) -> bool:
-    """Whether a module is an unquantised linear layer: `nn.Linear` or transformers' `Conv1D`."""
+    """Tell whether a module is an unquantised linear layer: `nn.Linear` or transformers' `Conv1D`."""
     return isinstance(base, (nn.Linear, Conv1D))
 
 
@@ -74,7 +74,7 @@ class _Held:
 
 
 class Original:
-    """What a layer's base weight was before anything was merged into it, with all that is needed to put it back.
+    """A layer's base weight from before anything was merged into it, with all that is needed to put it back.
 
     It holds the old storage itself, not a copy: merging gives the layer new storage. It is no module and no buffer, so
     it never enters a state dict.
@@ -93,7 +93,7 @@ class Original:
         if isinstance(weight, DTensor) or (weight is not None and weight.device.type == "meta"):
             raise MergeError(
                 f"The weight of a {type(self._base).__name__} is sharded or offloaded and cannot be read where it "
-                "lies; load the model whole on one device, load the adapter, and merge there."
+                "lies; load the full model on one device, load the adapter, and merge there."
             )
         self._data = weight.data if self._backend is None and weight is not None else None
 

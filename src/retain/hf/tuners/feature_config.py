@@ -15,13 +15,13 @@ Value = TypeVar("Value")
 
 
 def for_layer(pattern: dict[str, Value] | None, key: str, default: Value) -> Value:
-    """What a pattern (ends of names, or regular expressions, to values) says for the layer `key`, by PEFT's rules."""
+    """The value that a pattern (ends of names, or regular expressions, to values) gives the layer `key`, as in PEFT."""
     return (pattern or {}).get(get_pattern_key(pattern or {}, key), default)
 
 
 @dataclass
 class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
-    """Which linear layers a feature-space method changes. Its own fields follow in the method's subclass.
+    """The linear layers that a feature-space method changes. Its own fields follow in the method's subclass.
 
     There is no `bias` field: these methods act on a layer's input and leave its bias as it is.
     """
@@ -46,13 +46,13 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
         default=None, metadata={"help": "Indices of the layers to adapt; needs target_modules as a list of names."}
     )
     layers_pattern: list[str] | str | None = field(
-        default=None, metadata={"help": "Name of the model's list of layers, where it is not found by itself."}
+        default=None, metadata={"help": "Name of the model's list of layers, where PEFT does not find it."}
     )
-    precise: bool = field(
+    preserve_small_shifts: bool = field(
         default=True,
         metadata={
-            "help": "Where the base computes in bf16 or fp16, compute W(x + T(x)) as Wx + W·T(x), so that a small T(x) "
-            "is not rounded away with x. VeFA then multiplies by W twice. Without effect in float32."
+            "help": "Over a base in bf16 or fp16, keep a small shift T(x) from being rounded away with x, by "
+            "Wx + W·T(x) instead of W(x + T(x)), or by stochastic rounding. Without effect in float32."
         },
     )
     target_parameters: list[str] | None = field(
@@ -63,7 +63,7 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
         """Check the fields against one another.
 
         Raises:
-            TargetError: the fields contradict one another or ask for what is not supported.
+            TargetError: the fields contradict one another, or one is not supported.
         """
         super().__post_init__()
         self.peft_type = peft_type(self.method)
@@ -91,5 +91,5 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
         return found
 
     def problems(self) -> list[str]:
-        """What is wrong with the method's own fields, one sentence each; a subclass extends it."""
+        """The problems of the method's own fields, one sentence each; a subclass overrides it."""
         return []

@@ -1,7 +1,7 @@
-"""One layer for every method that shifts a frozen linear layer's input: y = base(x + Σᵢ sᵢ Tᵢ(x)).
+"""The layer of every method that shifts a frozen linear layer's input: y = base(x + Σᵢ sᵢ Tᵢ(x)).
 
 The sum runs over the active adapters, so their order is of no matter, and W0·(I + Σᵢ sᵢ Tᵢ), merged, is the same.
-A method's subclass says which parameters an adapter has, what T(x) is, and what W0·T is as a matrix; nothing else.
+A method's subclass defines an adapter's parameters, T(x), and W0·T as a matrix; nothing else.
 Symbols: x (..., n) the layer's input, W0 (m, n) its weight, T the shift, linear in x, and s its scale.
 """
 
@@ -21,7 +21,7 @@ from retain.hf.tuners import forward as forms
 from retain.hf.tuners.base_weight import Original, as_matrix, at_least_float32, features
 from retain.hf.tuners.feature_config import FeatureConfig
 from retain.hf.tuners.forward import FrozenMatrix
-from retain.kernels import eligibility as rule
+from retain.kernels import eligibility
 
 BASE = "__base__"
 """The name that stands for no adapter in a mixed batch; PEFT's convention."""
@@ -45,7 +45,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
     """
 
     adapter_layer_names: tuple[str, ...] = ()
-    other_param_names: tuple[str, ...] = ("scaling", "precise")
+    other_param_names: tuple[str, ...] = ("scaling", "preserve_small_shifts")
     module_names: ClassVar[tuple[str, ...]] = ()
     """The `nn.ModuleDict`s, keyed by adapter, that the method keeps. Modules, not bare parameters: sharding and
     offloading act on modules that own a `.weight`."""
@@ -60,7 +60,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         for name in self.module_names:
             self.add_module(name, nn.ModuleDict())
         self.scaling: dict[str, float] = {}
-        self.precise: dict[str, bool] = {}
+        self.preserve_small_shifts: dict[str, bool] = {}
         self.merged_adapters: list[str] = []
         self._original: Original | None = None
         self._disable_adapters = False
@@ -72,13 +72,13 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         def __getattr__(self, name: str) -> Any: ...  # submodules by name, and what PEFT's untyped base has
 
     part_types: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Identity, nn.Dropout)
-    """What an adapter's modules are; a fused form reads no others, as one that is wrapped to be sharded."""
+    """The types of an adapter's modules; a fused form reads no others, such as one that is wrapped to be sharded."""
 
-    # What a method says.
+    # What a method defines.
 
     @classmethod
     def problems(cls, config: Any, key: str, in_features: int) -> list[str]:  # noqa: ARG003 -- for subclasses
-        """Why this method cannot adapt the layer `key` of `in_features` inputs; empty if it can."""
+        """The reasons why this method cannot adapt the layer `key` of `in_features` inputs; none if it can."""
         return []
 
     @abstractmethod
@@ -101,6 +101,10 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
     def change(self, name: str, weight: Tensor) -> Tensor:
         """W0·T of one adapter, without its scale: (m, n) to (m, n), in the precision of `weight`."""
 
+    def low_rank_change(self, name: str, weight: Tensor) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002 -- for subclasses
+        """W0·T of one adapter, without its scale, as B (m, k) and A (k, n); None where it has no low rank."""
+        return None
+
     def projected(self, name: str, x: Tensor, weight: Tensor) -> Tensor:
         """W0·T(x) of one adapter, without its scale: (..., n) to (..., m); overridden where there is a cheaper way.
 
@@ -109,7 +113,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         return linear(self.shift(name, x).to(weight.dtype), weight)
 
     def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor | None:  # noqa: ARG002 -- likewise
-        """The whole layer with these adapters in one function, (..., n) to (..., m); None where it cannot be."""
+        """The layer with these adapters in one function, (..., n) to (..., m); None where the method has none."""
         return None
 
     def shifted_rows(
@@ -118,7 +122,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         rows: Tensor,  # noqa: ARG002 -- likewise
         x: Tensor,  # noqa: ARG002 -- likewise
         *,
-        by_odds: bool,  # noqa: ARG002 -- likewise
+        stochastic: bool,  # noqa: ARG002 -- likewise
     ) -> Tensor | None:
         """The input x + s·T(x) with an adapter for each row of x, in the type of x.
 
@@ -126,10 +130,10 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
             names: the adapters that there are, each once.
             rows: int64 (rows,): which of them each row has; their number for none.
             x: (rows, S, n).
-            by_odds: over 16 bits, how to round.
+            stochastic: over 16 bits, round stochastically, and not to the nearest.
 
         Returns:
-            (rows, S, n); None where it has to be done adapter by adapter.
+            (rows, S, n); None where it has to be computed adapter by adapter.
         """
         return None
 
@@ -140,7 +144,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         for container, module in self.parts(config, key).items():
             getattr(self, container)[adapter_name] = module
         self.scaling[adapter_name] = self.scale(config, key)
-        self.precise[adapter_name] = config.precise
+        self.preserve_small_shifts[adapter_name] = config.preserve_small_shifts
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
@@ -193,16 +197,16 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         return y
 
     def _fused(self, names: Sequence[str], x: Tensor) -> Tensor | None:
-        """The fused form, where the rule allows one."""
-        if torch.compiler.is_compiling() or x.dim() == 0:  # asked first: the rest cannot be traced
+        """The fused form, where the tensors are eligible."""
+        if torch.compiler.is_compiling() or x.dim() == 0:  # first: the rest cannot be traced
             return None
         base = forms.frozen_matrix(self.base_layer, x)
-        if base is None or not self._open(names) or not rule.usable(x, *base, *self._tensors_of(names)):
+        if base is None or not self._open(names) or not eligibility.eligible(x, *base, *self._tensors_of(names)):
             return None
         return self.fused(names, x, base)
 
     def _open(self, names: Sequence[str]) -> bool:
-        """Whether the adapters' parts may be read instead of being called."""
+        """Tell whether the adapters' parts may be read instead of being called."""
         modules = self._modules_of(names)
         return all(type(module) in self.part_types and not forms.is_watched(module) for module in modules)
 
@@ -213,29 +217,29 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         return [tensor for module in self._modules_of(names) for tensor in module.parameters(recurse=False)]  # no parts
 
     def _mixed(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
-        """All rows at once, each with its own adapter, where the rule allows it."""
+        """All rows at once, each with its own adapter, where the tensors are eligible."""
         if torch.compiler.is_compiling():
             return None
         present = list(dict.fromkeys(name for name in adapter_names if name in self.scaling))
         if not present or x.dim() < MIXED_DIMENSIONS:
             return None
-        if not self._open(present) or not rule.usable(x, *self._tensors_of(present)):
+        if not self._open(present) or not eligibility.eligible(x, *self._tensors_of(present)):
             return None
         place = {name: index for index, name in enumerate(present)}
         rows = torch.tensor([place.get(name, len(present)) for name in adapter_names], device=x.device)
-        by_odds = all(self.precise[name] for name in present)
-        shifted = self.shifted_rows(present, rows, x.reshape(len(x), -1, self.in_features), by_odds=by_odds)
+        stochastic = all(self.preserve_small_shifts[name] for name in present)
+        shifted = self.shifted_rows(present, rows, x.reshape(len(x), -1, self.in_features), stochastic=stochastic)
         return None if shifted is None else self._base(shifted.view(x.shape))
 
     def _adapted(self, x: Tensor, groups: list[Group], *args: Any, **kwargs: Any) -> Tensor:
         weight = forms.residual_weight(self.base_layer, x)
-        if weight is None or not all(self.precise[name] for names, _ in groups for name in names):
+        if weight is None or not all(self.preserve_small_shifts[name] for names, _ in groups for name in names):
             return self._base(self._add(x, x, groups, None).to(x.dtype), *args, **kwargs)
         y = self._base(x, *args, **kwargs)
         return self._add(y, x, groups, weight).to(y.dtype)
 
     def _add(self, total: Tensor, x: Tensor, groups: list[Group], weight: Tensor | None) -> Tensor:
-        """`total` plus what each group's adapters add to it: T(x) (weight None) or W0·T(x), scaled."""
+        """`total` plus the contribution of each group's adapters: T(x) (weight None) or W0·T(x), scaled."""
         for names, rows in groups:
             part = x if rows is None else x.index_select(0, rows)
             for name in names:

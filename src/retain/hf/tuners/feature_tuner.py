@@ -15,12 +15,17 @@ from torch import nn
 from retain.errors import InputError, MergeError, TargetError
 from retain.hf.tuners import targets
 from retain.hf.tuners.base_weight import quantization_backend
+from retain.hf.tuners.feature_config import FeatureConfig
 from retain.hf.tuners.feature_layer import BASE, FeatureLayer
 
 
 class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
-    """The tuner of a feature-space method. A subclass names its prefix, its layer and how adapters are combined."""
+    """The tuner of a feature-space method.
 
+    A subclass names its configuration, its prefix, its layer and the exact combination of adapters.
+    """
+
+    config_class: type[FeatureConfig]
     tuner_layer_cls: type[FeatureLayer]
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
     combination: str

@@ -1,16 +1,17 @@
-"""The one place that chooses how W0(x + T(x)) is computed.
+"""The choice of the form in which W0(x + T(x)) is computed.
 
-First choice: a method's fused form (`retain.kernels`), where the layer is a plain frozen matrix and nobody watches its
-parts; see `frozen_matrix`. Else one of two plain forms, which in exact arithmetic are the same: base(x + T(x)) and
-base(x) + W0·T(x). bf16 keeps 8 bits: where x is bf16, λ ⊙ x is rounded away when it is added to x wherever |λ| < 0.002,
-however well λ is known. So where the base computes in 16 bits the second, residual, form is used, in which W0·T(x) is
-right to 0.3 % before it is added.
+The first choice is a method's fused form (`retain.kernels`), where the layer is a frozen matrix without hooks on its
+parts; see `frozen_matrix`. Else it is one of two reference forms, the same in exact arithmetic: base(x + T(x)) and
+base(x) + W0·T(x). bf16 keeps 8 bits: where x is bf16, λ ⊙ x is rounded away when it is added to x wherever
+|λ| < 0.002, however well λ is known. So where the base computes in 16 bits the second, residual, form is used, in which
+W0·T(x) is right to 0.3 % before it is added.
 
-What that form cannot avoid, as LoRA cannot, is that the sum is the layer's output and is rounded to 16 bits. Of the
+The residual form cannot avoid, as LoRA cannot, that the sum is the layer's output and is rounded to 16 bits. Of the
 exact effect this leaves, on average over outputs (512 × 512, normal x, λ of standard deviation 1e-3), 51 %, against
-14 % for the first form; at 1e-2 both leave all of it, at 1e-4 5 % and nothing. VeFA's fused form rounds its input by
-odds (`retain.kernels.stochastic_rounding`) and leaves 98 to 100 % at each of them, in the mean, with one matrix product instead of
-two. Its price is noise: at 1e-3 2.7 times the effect in a single output, where the others have .8 and 1.6.
+14 % for the first form; at 1e-2 both leave all of it, at 1e-4 5 % and nothing. VeFA's fused form rounds its input
+stochastically (`retain.kernels.stochastic_rounding`) and leaves 98 to 100 % at each of them, in the mean, with one
+matrix product instead of two. Its price is noise: at 1e-3 2.7 times the effect in a single output, where the others
+have .8 and 1.6.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def frozen_matrix(base: nn.Module, x: Tensor) -> FrozenMatrix | None:
     """The layer's matrix for a fused form, or None where the layer has to be called as a module.
 
     None where it is trained, quantised, offloaded or sharded, is a subclass whose forward may be more than a product,
-    has another type than x, or where somebody hooked into it, who then must be called.
+    has another type than x, or has hooks, which must be called.
 
     Args:
         base: the layer that is adapted.
@@ -54,7 +55,7 @@ def frozen_matrix(base: nn.Module, x: Tensor) -> FrozenMatrix | None:
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Whether calling the module does more than its class says: hooks, or a forward of its own (offloading)."""
+    """Tell whether a call of the module does more than its class: hooks, or a forward of its own (offloading)."""
     held: dict[str, Any] = module.__dict__
     return bool(
         held["_forward_hooks"]
@@ -97,8 +98,8 @@ def residual_weight(base: nn.Module, x: Tensor) -> Tensor | None:
     compute = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     if compute not in _LOW:
         return None
-    usable: Tensor = weight.T if type(base) is Conv1D else weight
-    return usable
+    matrix: Tensor = weight.T if type(base) is Conv1D else weight
+    return matrix
 
 
 def adapter_dtype(base: nn.Module) -> torch.dtype:

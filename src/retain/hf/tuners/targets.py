@@ -1,4 +1,4 @@
-"""Which modules a feature-space method can adapt, and what to tell whoever names one that it cannot."""
+"""The modules that a feature-space method can adapt, and the obstacles of those that it cannot, each with its cure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAMBA = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 
 
 def problems(tuner: Any, config: Any, model: nn.Module) -> list[str]:
-    """Everything that speaks against adapting the modules that a config names, before any module is changed.
+    """The obstacles to adapting the modules that a config names, found before any module is changed.
 
     Args:
         tuner: the `FeatureTuner`, which knows how PEFT matches names.
@@ -104,7 +104,7 @@ def matched(tuner: Any, config: Any, model: nn.Module) -> Iterator[tuple[str, nn
 
 
 def unsupported(key: str, module: nn.Module, model: nn.Module) -> str | None:
-    """Why a module cannot be adapted, with the cure; None if it can."""
+    """The reason why a module cannot be adapted, with the cure; None if it can."""
     return next(_obstacles(key, module, model), None)
 
 
@@ -126,7 +126,7 @@ def _obstacles(key: str, module: nn.Module, model: nn.Module) -> Iterator[str]:
         yield f"Mamba's fused kernel reads this weight without calling the layer; {leave_out}."
     if any(isinstance(p, DTensor) for p in own):
         yield (
-            "its weight is sharded (a DTensor: tensor parallelism or fully_shard); attach the adapter to the whole "
+            "its weight is sharded (a DTensor: tensor parallelism or fully_shard); attach the adapter to the full "
             "model first and shard it afterwards; tensor parallelism is not supported."
         )
     if any(p.dim() == 3 for p in own):
@@ -136,5 +136,5 @@ def _obstacles(key: str, module: nn.Module, model: nn.Module) -> Iterator[str]:
 
 
 def linear_names(model: nn.Module) -> list[str]:
-    """The last parts of the names of all linear layers: what a user can put in `target_modules`."""
+    """The last parts of the names of all linear layers: the names for `target_modules`."""
     return sorted({key.rpartition(".")[2] for key, module in model.named_modules() if is_linear(module)})

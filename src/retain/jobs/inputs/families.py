@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from retain.data.family import Family, Modality, family_for, modality_of, provides
+from retain.data.family import Family, Modality, family_for, in_words, modality_of, provides
 from retain.data.item import labels_of
 from retain.data.preprocess import Preprocessor
 from retain.data.rows import CONVERSATION, FORMS, Rows
@@ -59,27 +59,25 @@ def unmeasurable(family: Family, suites: Suites) -> list[str]:
         task_type = task_type_of(suite)
         if not provides(family, task_type.needs) or suite.modality != modality_of(family):
             problems.append(
-                f"{suite.name}: a suite of {suite.modality}s of task type {task_type.name} cannot be measured on a "
-                f"{family.replace('-', ' ')}, which is what the model is here; leave it out."
+                f"{suite.name}: a suite of {suite.modality}s of task type {task_type.name} cannot be measured on "
+                f"{in_words(family)}, which is what the model is here; leave it out."
             )
         problems += task_type.bank_problems(suite)
     if suites.held_out_text and family != "causal-lm":
         problems.append(
-            f"held_out_text: text is predicted token by token, which a {family.replace('-', ' ')} cannot do; leave it "
+            f"held_out_text: text is predicted token by token, which {in_words(family)} cannot do; leave it "
             "out, and retain its features by a suite of task type retrieval or neighbours."
         )
     return problems
 
 
 def harness_problems(tasks: Sequence[str], family: Family, suites: Suites) -> list[str]:
-    """What speaks against asking tasks of lm-evaluation-harness, known before any model is loaded."""
+    """Sentences on what speaks against tasks of lm-evaluation-harness, known before any model is loaded."""
     if not tasks:
         return []
     problems = []
     if family != "causal-lm":
-        problems.append(
-            f"lm_eval: its tasks are put to language models, and this is a {family.replace('-', ' ')}; leave them out."
-        )
+        problems.append(f"lm_eval: its tasks are for language models, and this is {in_words(family)}; leave them out.")
     if importlib.util.find_spec("lm_eval") is None:
         problems.append(f"lm_eval: lm-evaluation-harness is not installed; {INSTALL}")
     taken = [suite.name for suite in suites.of("keep") if suite.name in tasks]
@@ -87,7 +85,7 @@ def harness_problems(tasks: Sequence[str], family: Family, suites: Suites) -> li
 
 
 def judge_problems(judge: str | None) -> list[str]:
-    """Why a judge of answers cannot be had, before anything is asked of it: no such function or program."""
+    """A sentence if a judge of answers is not there: no such function, or no such program."""
     if judge is None:
         return []
     reason = _no_function(judge.removeprefix(PYTHON)) if judge.startswith(PYTHON) else _no_program(judge)
@@ -101,8 +99,8 @@ def _no_function(place: str) -> str:
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # noqa: BLE001 -- the user's module may raise anything as it is imported
-        told = f"{type(error).__name__}: {error}"
-        return f"{module}:{name} cannot be imported ({told}); its folder must be on Python's path (PYTHONPATH)"
+        reason = f"{type(error).__name__}: {error}"
+        return f"{module}:{name} cannot be imported ({reason}); its folder must be on Python's path (PYTHONPATH)"
     return "" if callable(found) else f"{module}:{name} is no function but a {type(found).__name__}"
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
-from retain.data.rows import Rows, parse_rows
+from retain.data.rows import DEFAULT_FORM, Rows, parse_rows
 from retain.errors import InputError
 from retain.evaluate.suites.files import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
-from retain.evaluate.tasks.table import task_type_of_form
+from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.jobs.inputs.read import distinct, read_held_out
 
 Given = str | Path | Sequence[Mapping[str, Any]]
@@ -74,5 +74,5 @@ def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Su
     if not data:
         problems.append(f"{label}: holds no items.")
     numbered = [(f"{label}, row {number}", dict(row)) for number, row in enumerate(data)]
-    rows = parse_rows(label, numbered, problems) if data else Rows("completion", [])
+    rows = parse_rows(label, numbered, problems, forms=known_forms()) if data else Rows(DEFAULT_FORM, [])
     return Suite(label, task_type_of_form(rows.form), part, rows.items)

@@ -1,21 +1,18 @@
-"""`retain advise`: a sweep of a few steps a candidate, bounded in time, and the recipe to start with."""
+"""`retain advise`: a sweep of a few steps for each candidate, bounded in time, and the recipe to start with."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 from rich.console import Console
 
-from retain.errors import RetainError, TrainingError
+from retain.errors import TrainingError
 from retain.evaluate.predictions import engine
 from retain.events import Events
 from retain.hf.models.describe import model_hash
@@ -29,13 +26,13 @@ from retain.jobs.run import Run
 from retain.jobs.run_folder import key_of
 from retain.jobs.sweep.bench import Bench
 from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
-from retain.jobs.sweep.sweep_data import KEEP_TOKENS, SweepData, parted, read_sweep_data
+from retain.jobs.sweep.session import Session
+from retain.jobs.sweep.sweep_data import KEEP_TOKENS, hold_out, read_sweep_data
 from retain.recipe import KL, AdviseRecipe, Recipe
 from retain.recipe.marks import fields_where, flags_where
 from retain.recipe.redact import secret_fields
-from retain.records import numbers
 from retain.records.files import write_text
-from retain.records.sweep_record import Candidate, Recommendation, SweepRecord
+from retain.records.sweep_record import Recommendation, SweepRecord
 from retain.report.tables.advice import write_advice
 
 ADVICE = "advice.yaml"
@@ -44,14 +41,14 @@ ADVICE = "advice.yaml"
 def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Path]]:
     """Try each candidate for a few steps, choose, and write `advice.yaml`, `advice.md` and `advice.json`.
 
-    Neither test nor control data are put to any model. Candidates that were tried already are not tried again.
+    Neither test nor control data are used. Candidates that were tried already are not tried again.
 
     Args:
         recipe: the recipe of a run or a comparison, and the sweep's bounds.
         console: where progress is shown.
 
     Returns:
-        What was found, and the paths of what was written, the recipe first.
+        The record of the sweep, and the paths of what was written, the recipe first.
 
     Raises:
         InputError: with all problems of the recipe, before anything is trained.
@@ -61,9 +58,9 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
     with showing_progress(console) as events:
         ensure_merged(recipe, events)
         data, preprocessor = prepare(recipe)
-        learn, held = parted(data.train, recipe.sweep_items)
+        learn, held = hold_out(data.train, recipe.sweep_items)
         prepared = Prepared(replace(data, train=learn), preprocessor)
-        session = _opened(Run.of(recipe, prepared, events, Path(recipe.output) / "sweep"), recipe, held, console)
+        session = _open(Run.of(recipe, prepared, events, Path(recipe.output) / "sweep"), recipe, held, console)
     runs = recipe.runs()
     session.go_through(runs, until)
     best = choose(session.candidates, limit_of(recipe))
@@ -71,78 +68,19 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
         raise TrainingError(
             f"no candidate could be measured: {' '.join(one.failed or '' for one in session.candidates)}"
         )
-    again = session.tried[best.candidate]
+    again = session.recipes[best.candidate]
     session.go_through([again.model_copy(update={"replay": share}) for share in _shares(recipe, data, again)], until)
     session.close()
     chosen = choose(session.candidates, limit_of(recipe)) or best
     sweep = _sweep(recipe, data, session, chosen)
     written = Path(recipe.output) / ADVICE
-    write_text(written, advised(recipe, session.tried[chosen.candidate], chosen))
+    write_text(written, advice_yaml(recipe, session.recipes[chosen.candidate], chosen))
     return sweep, [written, *write_advice(Path(recipe.output), sweep)]
 
 
-@dataclass
-class Session:
-    """The candidates of one sweep: those done, those that time did not allow."""
-
-    bench: Bench
-    sweep_data: SweepData
-    context: str
-    base_hash: str
-    folder: Path
-    console: Console
-    begun: int = 0
-    candidates: list[Candidate] = field(default_factory=list)
-    tried: list[Recipe] = field(default_factory=list)
-    untried: list[str] = field(default_factory=list)
-
-    def go_through(self, runs: Sequence[Recipe], until: float) -> None:
-        """Do each candidate that is not done; after a time (of `time.monotonic`) begin none but the first that is missing.
-
-        So each command gets further, however little time it is given.
-        """
-        for run in runs:
-            key = key_of(self.context, run.method, run.rank, run.beta, run.rate, run.replay or 0.0)
-            candidate = self._known(key)
-            if candidate is None and self.begun and time.monotonic() >= until:
-                self.untried.append(_told(run))
-                continue
-            if candidate is None:
-                self.begun += 1
-                with showing_progress(self.console) as events:
-                    candidate = self.bench.candidate(run, key, events)
-                if not candidate.failed:
-                    write_text(self._file(key), candidate.model_dump_json(indent=2) + "\n")
-                shutil.rmtree(self.folder / key, ignore_errors=True)
-            self.candidates.append(candidate)
-            self.tried.append(run)
-            self.console.print(
-                f"{len(self.candidates)}  {_told(run)}: {_outcome(candidate)}", markup=False, soft_wrap=True
-            )
-
-    def close(self) -> None:
-        """Look that the base is the base.
-
-        Raises:
-            RetainError: it is not, so that the numbers would be wrong.
-        """
-        with showing_progress(self.console) as events:
-            base = self.bench.bare(events)
-        if model_hash(base) != self.base_hash:
-            raise RetainError("the base changed during the sweep, so its numbers cannot be used; please report this.")
-
-    def _known(self, key: str) -> Candidate | None:
-        with contextlib.suppress(OSError, ValidationError):  # not there, or damaged: it is made anew
-            return Candidate.model_validate_json(self._file(key).read_text(encoding="utf-8"))
-        return None
-
-    def _file(self, key: str) -> Path:
-        return self.folder / f"trial-{key}.json"
-
-
-def _opened(run: Run, recipe: AdviseRecipe, held: Sequence[Any], console: Console) -> Session:
-    """Base, preprocessor and data of a sweep."""
-    preprocessor, data, folder = run.preprocessor, run.data, run.shared
+def _open(run: Run, recipe: AdviseRecipe, held: Sequence[Any], console: Console) -> Session:
+    """Load the base and read the data of a sweep."""
+    folder = run.shared
 
     def load_base(shown: Events) -> Any:
         return replace(run, events=shown).base()
@@ -151,14 +89,14 @@ def _opened(run: Run, recipe: AdviseRecipe, held: Sequence[Any], console: Consol
     weights = model_hash(base)
     few = recipe.model_copy(update={"calibrate_tokens": min(recipe.calibrate_tokens, KEEP_TOKENS)})
     job = Calibration.of(replace(run, recipe=few), base, weights)
-    sweep_data = read_sweep_data(recipe, data, job, data.train, held)
+    sweep_data = read_sweep_data(recipe, run.data, job, run.data.train, held)
     values = recipe.model_dump(mode="json", include=set(shared_fields()))
     context = key_of(
-        weights, sweep_data.key, preprocessor.identity(), engine(), device_of(base).type, recipe.sweep_steps,
+        weights, sweep_data.key, run.preprocessor.identity(), engine(), device_of(base).type, recipe.sweep_steps,
         values, recipe.budget.get(KL) if recipe.limits_training else None,
     )  # fmt: skip
     bench = Bench(load_base, base, job, sweep_data, folder, recipe.sweep_steps)
-    return Session(bench, sweep_data, context, weights, folder, console)
+    return Session(bench, context, weights, folder, console)
 
 
 def shared_fields() -> tuple[str, ...]:
@@ -168,25 +106,25 @@ def shared_fields() -> tuple[str, ...]:
 
 
 def sweep_fields() -> tuple[str, ...]:
-    """The fields of a sweep or a comparison, which the recipe of one run has not."""
+    """The fields of a sweep or a comparison, which the recipe of a single run does without."""
     return flags_where(AdviseRecipe, lambda flag: flag.topic in {"sweep", "comparison"})
 
 
 def limit_of(recipe: AdviseRecipe) -> float:
-    """Nats of KL that a candidate may have: the budget's, or the default."""
+    """The nats of KL that a candidate may have: the budget's, or the default."""
     return recipe.budget.get(KL, DEFAULT_LIMIT)
 
 
 def _shares(recipe: AdviseRecipe, data: Data, best: Recipe) -> Iterator[float]:
-    """Shares of replay that are still to be tried with the best candidate."""
+    """The shares of replay that are still to be tried with the best candidate."""
     if data.family == "causal-lm":
         yield from (share for share in dict.fromkeys(recipe.replays) if share != (best.replay or 0.0))
 
 
 def _sweep(recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommendation) -> SweepRecord:
-    base, sweep_data = session.bench.base_losses, session.sweep_data
+    base, sweep_data = session.bench.base_losses, session.bench.data
     text = data.family == "causal-lm"
-    steps = whole_steps(session.tried[chosen.candidate], len(data.train))
+    steps = whole_steps(session.recipes[chosen.candidate], len(data.train))
     return SweepRecord(
         model=recipe.model,
         unit="nats per token" if text else "nats per item",
@@ -195,7 +133,7 @@ def _sweep(recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommend
         held_items=len(sweep_data.held),
         train_items=len(sweep_data.learn),
         sweep_steps=recipe.sweep_steps,
-        seed=session.tried[0].seed,
+        seed=session.recipes[0].seed,
         probes=sweep_data.rows,
         probe_tokens=sum(int(batch["attention_mask"].sum()) for batch in sweep_data.probes) if text else None,
         limit=limit_of(recipe),
@@ -210,7 +148,7 @@ def _sweep(recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommend
 
 
 def _notes(recipe: AdviseRecipe, data: Data, session: Session) -> Iterator[str]:
-    yield from session.sweep_data.notes
+    yield from session.bench.data.notes
     if session.untried:
         yield (
             f"The time of {recipe.sweep_minutes:g} minutes was over; the same command goes on with what was not tried, "
@@ -221,20 +159,20 @@ def _notes(recipe: AdviseRecipe, data: Data, session: Session) -> Iterator[str]:
     if data.family != "causal-lm" and any(recipe.replays):
         yield "Replay was not tried: only language models can replay."
     if set(recipe.budget) - {KL}:
-        yield "The budget's limits of suites were not looked at: their items are for the training's own verdict."
+        yield "The budget's limits of suites were not tested: their items are for the training's own verdict."
     if recipe.calibrate_tokens > KEEP_TOKENS:
         yield f"The sweep calibrates on {KEEP_TOKENS} tokens at most, a training on {recipe.calibrate_tokens}."
 
 
 def whole_steps(run: Recipe, rows: int) -> int:
-    """Optimizer steps of the whole training of a run on one device, replayed rows among them."""
+    """The optimizer steps of the full training of a run on one device, replayed rows among them."""
     if run.max_steps:
         return run.max_steps
     batches = math.ceil(round(rows / (1 - (run.replay or 0.0))) / run.batch_size)
     return math.ceil(run.epochs * math.ceil(batches / int(run.training.get("gradient_accumulation_steps", 1))))
 
 
-def advised(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> str:
+def advice_yaml(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> str:
     """The recipe in YAML with method, learning rate and replay filled in, for `retain tune`.
 
     The judge's command is left out, which may hold a key.
@@ -245,24 +183,12 @@ def advised(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> str:
     values = {**stated, "method": run.method, "rank": run.rank, "learning_rate": run.rate, "seed": run.seed}
     values |= {"replay": run.replay} if run.replay else {}
     values["output"] = str(Path(recipe.output) / "run")
-    told = "# Advised by retain advise from a short sweep: a start, not evidence. The numbers are in advice.md.\n"
+    head = "# Advised by retain advise from a short sweep: a start, not evidence. The numbers are in advice.md.\n"
     if chosen.alpha < 1:
-        told += (
+        head += (
             f"# Chosen at alpha {chosen.alpha:g}, which is no field of a recipe: state a budget, or use retain scale.\n"
         )
     if recipe.judge is not None:
-        told += "# The recipe's judge is left out, because its command may hold a key: say --judge.\n"
+        head += "# The recipe's judge is left out, because its command may hold a key: say --judge.\n"
     known = {key: value for key, value in values.items() if value is not None}
-    return told + yaml.safe_dump(known, sort_keys=False, allow_unicode=True)
-
-
-def _told(run: Recipe) -> str:
-    replay = f" with {100 * run.replay:g}% replay" if run.replay else ""
-    return f"{run.method_name} at {numbers.learning_rate(run.rate)}{replay}"
-
-
-def _outcome(candidate: Candidate) -> str:
-    if candidate.failed:
-        return f"failed: {candidate.failed}"
-    whole = candidate.points[-1]
-    return f"gain {numbers.signed(whole.gain, numbers.NATS)}, KL {whole.kl:.3g} nats, {candidate.step_seconds:.2g} s a step"
+    return head + yaml.safe_dump(known, sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""One base for all candidates of a sweep: an adapter put on, trained a few steps, measured, taken off again."""
+"""One base for all candidates of a sweep: attach an adapter, train it a few steps, measure it, detach it."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from retain.jobs.regularisers import with_regularisers
 from retain.jobs.sweep.seal import Seal, is_bare
 from retain.jobs.sweep.sweep_data import SweepData
 from retain.methods import lookup as choose
-from retain.methods.sc_lora.attach import CalibrationWarning, sc_lora
+from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.recipe import Recipe
 from retain.records.sweep_record import Candidate, Point
 from retain.train.loop import train
 from retain.train.regularise.divergence import Divergence
 
-SETTINGS = (0.5, 1.0)
+ALPHAS = (0.5, 1.0)
 """Interpolation coefficients at which a candidate is measured."""
 
 WARM_UP = 2
-"""Steps over which the learning rate rises to its constant value; none in pilots of fewer than four times as many."""
+"""Steps over which the learning rate rises to its constant value; none in sweeps of fewer than four times as many."""
 
 SCHEDULE = ("lr_scheduler", "warmup")
-"""Beginnings of the training settings that a sweep replaces by a constant learning rate."""
+"""Prefixes of the training arguments that a sweep replaces by a constant learning rate."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses on the rows held out: nats of each row, what each counts for, and the share of right answers."""
+    """Losses on the rows held out: nats of each row, its weight, and the share of right answers."""
 
     nats: Sequence[float]
     weights: Sequence[int]
@@ -63,7 +63,7 @@ class Losses:
         return math.fsum(self.nats) / sum(self.weights)
 
     def gain_over(self, base: Losses) -> tuple[float, float]:
-        """How much less is lost than by the base, on average, and its standard error over rows (of a ratio)."""
+        """The mean reduction of the loss against the base, and its standard error over rows (of a ratio)."""
         gains = [one - other for one, other in zip(base.nats, self.nats, strict=True)]
         gain = math.fsum(gains) / sum(self.weights)
         residuals = (one - gain * weight for one, weight in zip(gains, self.weights, strict=True))
@@ -72,17 +72,17 @@ class Losses:
 
 
 class Bench:
-    """Does the candidates of a sweep one after another on one base.
+    """Trains and measures the candidates of a sweep one after another on one base.
 
-    An adapter that is put on is used for all candidates of its method that follow one another: its trained parameters are
-    put back to where they began, which is the same as a fresh adapter, bit for bit.
+    Candidates of one method that follow one another share an adapter: its trained parameters are set back to their
+    initial values, which is the same as a fresh adapter, bit for bit.
 
     Args:
         load_base: loads the base, with a fitted head where it needs one.
         base: the base, loaded already.
-        job: reads or makes statistics of text; its model is the base.
-        material: what is learned and measured.
-        folder: for checkpoints and statistics.
+        job: collects second moments; its model is the base.
+        sweep_data: the rows that are learned and measured.
+        folder: for checkpoints.
         steps: of each candidate.
     """
 
@@ -96,18 +96,18 @@ class Bench:
         steps: int,
     ) -> None:
         self._load_base, self._base, self._job = load_base, base, job
-        self._material, self._folder, self._steps = sweep_data, folder, steps
+        self.data, self._folder, self._steps = sweep_data, folder, steps
         self._seal = Seal(base)
-        self._on: tuple[Any, Any, dict[str, Tensor]] | None = None
+        self._adapter: tuple[tuple[str, int], Any, dict[str, Tensor]] | None = None
         self.base_losses = self._losses(base)
 
     def bare(self, events: Events) -> Any:
-        """The base, with nothing on it."""
-        self._take_off(events)
+        """The base, without an adapter."""
+        self._detach(events)
         return self._base
 
     def candidate(self, run: Recipe, key: str, events: Events) -> Candidate:
-        """Train one candidate from its beginning and measure it. What goes wrong with it stands in the candidate.
+        """Train one candidate and measure it. A failure is recorded in the candidate.
 
         Args:
             run: one run: method, learning rate, replay.
@@ -122,37 +122,37 @@ class Bench:
             "replay": run.replay or 0.0,
         }
         try:
-            model = self._put_on(run, events)
+            model = self._attach(run, events)
             facts["trainable"] = parameter_counts(model)[0]
             facts["step_seconds"] = self._learn(model, run, self._folder / key, events)
             facts["points"] = self._points(model)
         except RetainError as error:
-            self._take_off(events)
+            self._detach(events)
             return Candidate(**{**facts, "points": ()}, failed=str(error))
         if not self._seal.holds():
-            self._take_off(events)
+            self._detach(events)
             return Candidate(
                 **{**facts, "points": ()}, failed="it changed the base's own weights, so it was not measured."
             )
         return Candidate(**facts)
 
-    def _put_on(self, run: Recipe, events: Events) -> Any:
-        what = (run.method, run.rank, run.beta, run.seed)
-        if self._on is not None and self._on[0] == what:
-            _, model, start = self._on
+    def _attach(self, run: Recipe, events: Events) -> Any:
+        key = (run.method_key, run.seed)
+        if self._adapter is not None and self._adapter[0] == key:
+            _, model, start = self._adapter
             with torch.no_grad():
                 for name, value in _trained(model):
                     value.copy_(start[name])
             return model
-        self._take_off(events)
-        model = self._attached(run, events)
-        self._on = (what, model, {name: value.detach().clone() for name, value in _trained(model)})
+        self._detach(events)
+        model = self._fresh_adapter(run, events)
+        self._adapter = (key, model, {name: value.detach().clone() for name, value in _trained(model)})
         if reason := mutates_base(model):
             raise TrainingError(f"what {run.method_name} trains cannot be compared with its base: {reason}")
         return model
 
-    def _attached(self, run: Recipe, events: Events) -> Any:
-        """A fresh adapter, as `retain tune` begins."""
+    def _fresh_adapter(self, run: Recipe, events: Events) -> Any:
+        """The base with a fresh adapter, as at the start of `retain tune`."""
         name, fields = run.method_name, adapter_fields(run)
         if not choose.is_data_driven(name):
             set_seed(run.seed)
@@ -173,15 +173,15 @@ class Bench:
 
     def _statistics(self, needed: Sequence[str], config: Any, events: Events) -> dict[str, Statistics]:
         fields = {**vars(self._job), "model": self._base, "events": events}
-        job = WithoutProbes(**fields, kept=tuple(self._material.kept))
-        return job.statistics(needed, self._material.texts, config.targets, config.sample_norm)
+        job = WithoutProbes(**fields, kept=tuple(self.data.kept))
+        return job.statistics(needed, self.data.texts, config.targets, config.sample_norm)
 
-    def _take_off(self, events: Events) -> None:
-        """The bare base again: unwrapped and found untouched, or else loaded anew."""
-        if self._on is None:
+    def _detach(self, events: Events) -> None:
+        """Restore the bare base: unwrap it if it is unchanged, else load it anew."""
+        if self._adapter is None:
             bare = is_bare(self._base, self._seal)
         else:
-            model, self._on = self._on[1], None
+            model, self._adapter = self._adapter[1], None
             unload = getattr(model, "unload", None)
             self._base = unload() if unload is not None else self._base
             bare = unload is not None and is_bare(self._base, self._seal)
@@ -190,31 +190,31 @@ class Bench:
             self._seal = Seal(self._base)
 
     def _learn(self, model: Any, run: Recipe, folder: Path, events: Events) -> float:
-        """Train in place; the median seconds of a step."""
-        preprocessor, kept = self._job.preprocessor, self._material.kept
-        learned = training_set_of(model, preprocessor, self._material.learn)
+        """Train in place and return the median seconds of a step."""
+        preprocessor, kept = self._job.preprocessor, self.data.kept
+        learned = training_set_of(model, preprocessor, self.data.learn)
         learned, callbacks = with_regularisers(learned, kept if run.needs_keep_text else (), run, preprocessor)
         cost, _ = train(model, learned, run_candidate(run, self._steps), folder, events, callbacks)
         return cost.step_seconds_median
 
     def _points(self, model: Any) -> tuple[Point, ...]:
-        divergence, found = Divergence(), []
-        for alpha in SETTINGS:
+        divergence, points = Divergence(), []
+        for alpha in ALPHAS:
             with scaled(model, alpha):
                 losses = self._losses(model)
                 kl = self._kl(model, divergence)
             gain, error = losses.gain_over(self.base_losses)
             if not math.isfinite(gain) or not math.isfinite(kl):
                 raise TrainingError(f"at α = {alpha:g} its gain is {gain} and its KL {kl}: it diverged.")
-            told = {"loss": losses.mean, "gain": gain, "gain_error": error, "kl": kl, "accuracy": losses.accuracy}
-            found.append(Point(alpha=alpha, **told))
-        return tuple(found)
+            scores = {"loss": losses.mean, "gain": gain, "gain_error": error, "kl": kl, "accuracy": losses.accuracy}
+            points.append(Point(alpha=alpha, **scores))
+        return tuple(points)
 
     def _kl(self, model: Any, divergence: Divergence) -> float:
         """KL(base ‖ tuned) in nats over all probes, per attended token, or per item of a classifier."""
         total, count = 0.0, 0
         with evaluating(model):
-            for batch in self._material.probes:
+            for batch in self.data.probes:
                 items = is_classifier(model) or "attention_mask" not in batch
                 weight = len(next(iter(batch.values()))) if items else int(batch["attention_mask"].sum())
                 total += weight * float(divergence(model, batch))
@@ -222,19 +222,19 @@ class Bench:
         return total / count
 
     def _losses(self, model: Any) -> Losses:
-        """Losses on the rows held out, with the model as it stands."""
+        """The losses of a model on the rows held out."""
         preprocessor, size = self._job.preprocessor, getattr(self._job.recipe, "evaluation_batch_size", 32)
-        held = self._material.held
+        held = self.data.held
         if not is_classifier(model):
             rows = preprocessor.encode(held)
             nats = score_nll(model, rows, padding_id(preprocessor.tokenizer), size)
             return Losses(nats, [len(row.ids) - row.start for row in rows])
-        found = log_probabilities(model, preprocessor, held, size, lambda _: None, InputHash())
+        log_p = log_probabilities(model, preprocessor, held, size, lambda _: None, InputHash())
         names = class_names(model)
         labelled: Any = held
         truth = torch.tensor([names.index(item.label) for item in labelled])
-        nats = (-found.gather(1, truth[:, None]).squeeze(1)).tolist()
-        return Losses(nats, [1] * len(nats), float((found.argmax(1) == truth).double().mean()))
+        nats = (-log_p.gather(1, truth[:, None]).squeeze(1)).tolist()
+        return Losses(nats, [1] * len(nats), float((log_p.argmax(1) == truth).double().mean()))
 
 
 @dataclass(frozen=True)
@@ -242,18 +242,18 @@ class WithoutProbes(Calibration):
     """Calibrates on the text to keep that is not measured on.
 
     Attributes:
-        kept: its rows.
+        kept: the rows of that text.
     """
 
     kept: Sequence[Any] = ()
 
     def rows(self, texts: Texts | None) -> list[Any]:
-        """Of text to learn as ever; of text to keep, which is given as None, the rows set aside for it."""
+        """The rows of text to learn; of text to keep, which is given as None, the rows set aside for it."""
         return list(self.kept) if texts is None else Calibration.rows(self, texts)
 
 
 def run_candidate(run: Recipe, steps: int) -> Recipe:
-    """A run of a few steps at a learning rate that is constant after a short warm-up."""
+    """The recipe of a candidate: a few steps at a learning rate that is constant after a short warm-up."""
     warm_up = WARM_UP if steps >= 4 * WARM_UP else 0
     constant = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": warm_up}
     training = {key: value for key, value in run.training.items() if not key.startswith(SCHEDULE)} | constant

@@ -1,4 +1,4 @@
-"""Which candidate of a sweep to start with: a pure function of what was measured."""
+"""The choice of a candidate to start with, as a pure function of what a sweep measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_LIMIT = 0.1
 
 
 def choose(candidates: Sequence[Candidate], limit: float) -> Recommendation | None:
-    """The candidate and setting with the most gain among those whose measured KL is within a limit.
+    """The candidate and coefficient with the most gain among those whose measured KL is within a limit.
 
     Only points that were measured count; nothing is interpolated. Where none is within the limit, the point that moved
     least. Of equal gains the one that moved less, then the one tried first.
@@ -24,17 +24,17 @@ def choose(candidates: Sequence[Candidate], limit: float) -> Recommendation | No
     Returns:
         The choice; None where nothing was measured.
     """
-    found = [
+    points = [
         (place, point)
         for place, candidate in enumerate(candidates)
         for point in candidate.points
         if candidate.failed is None and math.isfinite(point.gain) and math.isfinite(point.kl)
     ]
-    within = [one for one in found if one[1].kl <= limit]
+    within = [one for one in points if one[1].kl <= limit]
     if within:
         place, point = max(within, key=lambda one: (one[1].gain, -one[1].kl, -one[0]))
-    elif found:
-        place, point = min(found, key=_moved)
+    elif points:
+        place, point = min(points, key=_moved)
     else:
         return None
     return Recommendation(candidate=place, alpha=point.alpha, within=bool(within))

@@ -1,4 +1,4 @@
-"""Whether a base is what it was, bit for bit, after adapters were put on it, trained and taken off."""
+"""A seal on a base: any bit that changes while adapters are put on, trained and taken off is detected."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Seal:
-    """Tells whether a base's tensors are what they were, bit for bit, whatever is put around them.
+    """Remembers the tensors of a base and a sum over the bits of each.
 
-    For each tensor its bits are added up as integers: cheap, and a training step cannot leave the sum as it is but by
-    a coincidence. Quantised tensors of several parts are left to the hash at the sweep's end.
+    Bits are added up as integers: that is cheap, and a training step leaves a sum unchanged only by coincidence.
+    Quantised tensors of several parts are left to the hash at the sweep's end.
     """
 
     def __init__(self, base: nn.Module) -> None:
@@ -18,7 +18,7 @@ class Seal:
         self._sums = self._added_up()
 
     def holds(self, base: nn.Module | None = None) -> bool:
-        """Whether no bit changed; with a model, also whether these very tensors are all it is made of."""
+        """Whether no bit changed; with a model, also whether it consists of these very tensors."""
         if base is not None:
             now = base.state_dict(keep_vars=True)
             if now.keys() != self._tensors.keys() or any(now[key] is not one for key, one in self._tensors.items()):
@@ -38,5 +38,5 @@ def _bits(tensor: Tensor) -> int:
 
 
 def is_bare(base: nn.Module, seal: Seal) -> bool:
-    """Whether a base carries nothing and is untouched."""
+    """Whether a base carries no adapter and is unchanged."""
     return not hasattr(base, "peft_config") and seal.holds(base)

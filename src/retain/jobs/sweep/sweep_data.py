@@ -1,4 +1,4 @@
-"""What a sweep learns, what it holds out, and the text to keep that it measures on. Test and control data stay out."""
+"""The data of a sweep: rows to learn, rows held out, and text to keep. Test and control data stay out."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from retain.recipe import AdviseRecipe
 from retain.train.regularise.divergence import Batch
 
 KEEP_TOKENS = 6144
-"""Tokens of each set of texts that a sweep reads, or lets the base write, at most; a training takes the recipe's."""
+"""Tokens of each set of texts that a sweep reads, or lets the base generate, at most; a training takes the recipe's."""
 
 PROBES = 16
-"""Texts or images to keep that are measured on at most, and never more than a quarter of those there are."""
+"""Texts or images to keep that are measured on at most, and never more than a quarter of all."""
 
 FEWEST = 6
 """Training rows below which nothing is held out."""
@@ -30,7 +30,7 @@ FEWEST = 6
 
 @dataclass(frozen=True)
 class SweepData:
-    """What a sweep works with.
+    """The data of a sweep.
 
     Attributes:
         learn: training rows that it learns.
@@ -39,8 +39,8 @@ class SweepData:
         rows: how many texts or images these are.
         kept: the other text to keep: for replay, for a KL penalty, and to calibrate on.
         texts: text to learn, for a method that is calibrated on it; not the rows held out.
-        notes: what a reader of the advice should know of this.
-        key: names all of it by its content.
+        notes: remarks for the reader of the advice.
+        key: a hash of all of this.
     """
 
     learn: Sequence[DataItem]
@@ -53,11 +53,11 @@ class SweepData:
     key: str
 
 
-def parted(items: Sequence[DataItem], most: int) -> tuple[list[DataItem], list[DataItem]]:
-    """Training rows as what a sweep learns and what it measures on.
+def hold_out(items: Sequence[DataItem], most: int) -> tuple[list[DataItem], list[DataItem]]:
+    """Split training rows into those that a sweep learns and those that it measures on.
 
-    Rows are held out evenly, a third of them at most. What is equal to one, or of its group, is not learned; a class
-    that would then be learned nowhere gives its rows back.
+    Rows are held out evenly, a third of them at most. A row that equals one of them, or is of its group, is not
+    learned. A class that would then be learned nowhere gets its rows back.
 
     Raises:
         InputError: too few rows.
@@ -80,12 +80,12 @@ def parted(items: Sequence[DataItem], most: int) -> tuple[list[DataItem], list[D
 def read_sweep_data(
     recipe: AdviseRecipe, data: Data, job: Calibration, learn: Sequence[DataItem], held: Sequence[DataItem]
 ) -> SweepData:
-    """Part the text to keep into what is measured on and what is worked with.
+    """Split the text to keep into probes, which are measured on, and the rest.
 
     Args:
-        recipe: as given.
-        data: as read.
-        job: reads the text to keep, or lets the base write it.
+        recipe: of the sweep.
+        data: of the recipe.
+        job: reads the text to keep, or lets the base generate it.
         learn: training rows that the sweep learns.
         held: those it measures on.
 

@@ -1,4 +1,4 @@
-"""What a LoRFA adapter is made of: the layers it changes, its rank, scale and dropout."""
+"""The configuration of a LoRFA adapter: the layers that it changes, its rank, scale and dropout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoRFAConfig(FeatureConfig):
     )
 
     def problems(self) -> list[str]:
-        """Ranks that are not positive, and a dropout outside [0, 1)."""
+        """The problems of ranks that are not positive, and of a dropout outside [0, 1)."""
         ranks = {"r": self.r} | {f"rank_pattern[{key!r}]": rank for key, rank in (self.rank_pattern or {}).items()}
         found = [
             f"{name}={rank!r}: a rank is a whole number ≥ 1." for name, rank in ranks.items() if not _is_rank(rank)

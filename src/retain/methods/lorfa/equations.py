@@ -1,7 +1,7 @@
 """LoRFA, low-rank feature adaptation: arXiv 2510.19155, version 1 (later versions keep VeFA alone).
 
 A frozen linear layer y = W0 x + b, W0 (m, n), is given the input x + s·T(x) with T(x) = B A x, A (r, n), B (n, r),
-s = α/r. Its effective weight is W0·(I + s·B A); the bias is untouched. B = 0 at the start.
+s = α/r. Its effective weight is W0·(I + s·B A); the bias is untouched. B = 0 before training.
 
 The functions leave s to the caller, as all methods do.
 Where we differ: several adapters are summed, x + Σᵢ sᵢ Bᵢ Aᵢ x, where one after the other would depend on the order.

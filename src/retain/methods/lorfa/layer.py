@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.hf.tuners.feature_tuner import FeatureTuner
 from retain.hf.tuners.forward import FrozenMatrix
 from retain.kernels.low_rank import low_rank_inside
 from retain.kernels.stochastic_rounding import CUT_BITS, sum_stochastically
 from retain.methods.lorfa import equations
+from retain.methods.lorfa.config import LoRFAConfig
 
 
 class LoRFALinear(FeatureLayer):
@@ -66,7 +68,7 @@ class LoRFALinear(FeatureLayer):
         A = torch.cat([self.lorfa_A[name].weight for name in names])
         return low_rank_inside(x, base.weight, base.bias, A, torch.cat([self._second(name) for name in names], dim=1))
 
-    def shifted_rows(self, names: Sequence[str], rows: Tensor, x: Tensor, *, by_odds: bool) -> Tensor | None:
+    def shifted_rows(self, names: Sequence[str], rows: Tensor, x: Tensor, *, stochastic: bool) -> Tensor | None:
         """The input x + s·B A x with each row's A and B, as two products of batches; of one rank, not in float16."""
         alike = len({self.lorfa_A[name].out_features for name in names}) == 1
         if not alike or x.dtype == torch.float16 or any(map(self._drops, names)):
@@ -75,7 +77,7 @@ class LoRFALinear(FeatureLayer):
         A = torch.stack([*(self.lorfa_A[name].weight for name in names), nothing]).to(x.dtype).index_select(0, rows)
         B = torch.stack([*(self._second(name) for name in names), nothing.T]).to(x.dtype).index_select(0, rows)
         code = torch.bmm(x, A.transpose(1, 2))
-        if by_odds and x.dtype in CUT_BITS:
+        if stochastic and x.dtype in CUT_BITS:
             return sum_stochastically(x, torch.bmm(code, B.transpose(1, 2)))
         return torch.baddbmm(x, code, B.transpose(1, 2))
 
@@ -90,6 +92,11 @@ class LoRFALinear(FeatureLayer):
     def change(self, name: str, weight: Tensor) -> Tensor:
         """(W0 B) A."""
         return equations.weight_change(weight, self.lorfa_A[name].weight, self.lorfa_B[name].weight)
+
+    def low_rank_change(self, name: str, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """(W0 B) and A."""
+        A, B = (at_least_float32(part[name].weight) for part in (self.lorfa_A, self.lorfa_B))
+        return weight @ B.to(weight), A
 
     def combine(self, name: str, adapters: dict[str, float]) -> None:
         """A = [wᵢsᵢAᵢ], B = [Bᵢ], stacked along the rank: B A = Σᵢ wᵢsᵢ BᵢAᵢ exactly, at scale 1."""
@@ -111,6 +118,7 @@ class LoRFALinear(FeatureLayer):
 class LoRFAModel(FeatureTuner):
     """The tuner that PEFT makes for a `LoRFAConfig`."""
 
+    config_class = LoRFAConfig
     prefix = "lorfa_"
     tuner_layer_cls = LoRFALinear
     combination = "cat"

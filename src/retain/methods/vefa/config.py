@@ -1,4 +1,4 @@
-"""What a VeFA adapter is made of: the layers it changes, and nothing else to set."""
+"""The configuration of a VeFA adapter: the layers that it changes, and nothing else."""
 
 from __future__ import annotations
 

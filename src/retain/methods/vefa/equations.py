@@ -1,7 +1,7 @@
 """VeFA, vector feature adaptation: arXiv 2510.19155.
 
-A frozen linear layer y = W0 x + b, W0 (m, n), is given the input x + T(x) with T(x) = λ ⊙ x: one amount λⱼ for each
-input feature. Its effective weight is W0·diag(1 + λ); the bias is untouched.
+A frozen linear layer y = W0 x + b, W0 (m, n), is given the input x + T(x) with T(x) = λ ⊙ x: one scale λⱼ for
+each input feature. Its effective weight is W0·diag(1 + λ); the bias is untouched.
 
 Where we differ: the trained vector is λ itself, not 1 + λ, so that decay, scaling and rounding draw to the identity.
 """

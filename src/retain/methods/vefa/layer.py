@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.hf.tuners.feature_tuner import FeatureTuner
 from retain.hf.tuners.forward import FrozenMatrix
-from retain.kernels.feature_scale import amounts, scaled
+from retain.kernels.feature_scale import scale_features, scaled_linear
 from retain.methods.vefa import equations
+from retain.methods.vefa.config import VeFAConfig
 
 
-class Amounts(nn.Module):
-    """λ (n,), zero at the start. A module, so that sharding and offloading can gather it when it is called."""
+class FeatureScale(nn.Module):
+    """λ (n,), zero before training. A module, so that sharding and offloading can gather it when it is called."""
 
     def __init__(self, in_features: int) -> None:
         super().__init__()
@@ -33,27 +34,28 @@ class VeFALinear(FeatureLayer):
 
     adapter_layer_names = ("vefa_lambda",)
     module_names: ClassVar = adapter_layer_names
-    part_types: ClassVar = (Amounts,)
+    part_types: ClassVar = (FeatureScale,)
 
     def parts(self, config: Any, key: str) -> dict[str, nn.Module]:  # noqa: ARG002 -- nothing depends on them
         """One λ."""
-        return {"vefa_lambda": Amounts(self.in_features)}
+        return {"vefa_lambda": FeatureScale(self.in_features)}
 
     def shift(self, name: str, x: Tensor) -> Tensor:
         """λ ⊙ x."""
-        amount: Tensor = self.vefa_lambda[name](x)
-        return amount
+        shifted: Tensor = self.vefa_lambda[name](x)
+        return shifted
 
     def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor:
         """W0((1 + Σᵢ sᵢ λᵢ) ⊙ x) + b."""
         lam = reduce(torch.add, map(self._scaled, names))
-        return amounts(x, base.weight, base.bias, lam, by_odds=all(self.precise[name] for name in names))
+        stochastic = all(self.preserve_small_shifts[name] for name in names)
+        return scaled_linear(x, base.weight, base.bias, lam, stochastic=stochastic)
 
-    def shifted_rows(self, names: Sequence[str], rows: Tensor, x: Tensor, *, by_odds: bool) -> Tensor:
+    def shifted_rows(self, names: Sequence[str], rows: Tensor, x: Tensor, *, stochastic: bool) -> Tensor:
         """Each row scaled by its adapter's 1 + λ."""
-        amounts_there = [self._scaled(name) for name in names]
-        table = torch.stack([*amounts_there, torch.zeros_like(amounts_there[0])])
-        return scaled(x, table.index_select(0, rows).unsqueeze(1), by_odds=by_odds)
+        scales = [self._scaled(name) for name in names]
+        table = torch.stack([*scales, torch.zeros_like(scales[0])])
+        return scale_features(x, table.index_select(0, rows).unsqueeze(1), stochastic=stochastic)
 
     def _scaled(self, name: str) -> Tensor:
         lam: Tensor = self.vefa_lambda[name].weight
@@ -72,6 +74,7 @@ class VeFALinear(FeatureLayer):
 class VeFAModel(FeatureTuner):
     """The tuner that PEFT makes for a `VeFAConfig`."""
 
+    config_class = VeFAConfig
     prefix = "vefa_"
     tuner_layer_cls = VeFALinear
     combination = "linear"

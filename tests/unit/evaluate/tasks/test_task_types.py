@@ -310,4 +310,4 @@ def test_every_form_has_a_kind():
     from retain.data.rows import FORMS
 
     assert {task_type_of_form(form) for form in FORMS} <= set(TASK_TYPES)
-    assert all(form in TASK_TYPES[task_type_of_form(form)].forms for form in FORMS)
+    assert all(cls in TASK_TYPES[task_type_of_form(form)].forms for form, cls in FORMS.items())

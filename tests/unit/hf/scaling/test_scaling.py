@@ -1,4 +1,4 @@
-"""The update scaling beyond what holds for every method: groups, several adapters, heads, whole models, files, and refusals."""
+"""The update scaling beyond the contract: groups, several adapters, heads, whole models, files, and refusals."""
 
 import copy
 
@@ -14,8 +14,8 @@ from retain.hf.adapters.load import load_adapter
 from retain.hf.models.updates import weight_updates
 from retain.hf.scaling import keeps_its_form, merged_at, scaled, scales_exactly, shrink, write_at
 from retain.hf.scaling.parts import Factor
-from retain.methods.sc_lora.attach import sc_lora
-from retain.methods.sc_lora.config import SCLoRAConfig
+from retain.methods.initialisations.adapter import sc_lora
+from retain.methods.initialisations.config import SCLoRAConfig
 from tiny import make_bert, make_llama
 
 IDS = torch.arange(2, 18).view(2, 8)
@@ -169,7 +169,7 @@ def test_gradients_flow_and_training_flags_stay():
 
 def residual():
     model = make_llama()
-    return disturb(sc_lora(model, SCLoRAConfig(r=2, start="random-start")).eval())
+    return disturb(sc_lora(model, SCLoRAConfig(r=2, initialisation="random-start")).eval())
 
 
 @pytest.mark.parametrize("alpha", [0.4, -0.4])
@@ -178,11 +178,11 @@ def test_an_sc_lora_is_written_as_a_lora_and_trains_on_where_that_has_a_meaning(
     with scaled(model, alpha):
         expected = run(model)
     folder = write_at(model, alpha, tmp_path / "at")
-    assert (folder / "retain_start.json").is_file() == (alpha > 0)
+    assert (folder / "retain_initialisation.json").is_file() == (alpha > 0)
     torch.testing.assert_close(run(PeftModel.from_pretrained(make_llama(), folder)), expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(run(load_adapter(make_llama(), folder)), expected, rtol=0, atol=1e-6)
     write_at(model, 1, folder)
-    assert (folder / "retain_start.json").is_file()
+    assert (folder / "retain_initialisation.json").is_file()
     assert torch.equal(run(load_adapter(make_llama(), folder)), run(model))
 
 

@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from retain import LoRFAConfig, VeFAConfig
 from retain.hf.tuners.forward import adapter_dtype, residual_weight
-from retain.kernels import plain
+from retain.kernels import reference_only
 
 N, M, TOKENS, SIZE = 512, 384, 256, 1e-3
 
@@ -53,12 +53,12 @@ def test_what_the_adapter_adds_is_right_in_16_bits(method, kind):
 
 
 def effects(method, **switched):
-    """What the adapter does to a 16-bit layer's output, in the precise form and by rounding to the nearest."""
+    """What the adapter does to a 16-bit layer's output, in the preserved form and by rounding to the nearest."""
     found = {}
-    for precise in (True, False):
-        layer, x, _, exact = make(method, precise=precise)
-        with plain() if switched else contextlib.nullcontext():
-            found[precise] = layer(x).double() - layer.base_layer(x).double()
+    for preserved in (True, False):
+        layer, x, _, exact = make(method, preserve_small_shifts=preserved)
+        with reference_only() if switched else contextlib.nullcontext():
+            found[preserved] = layer(x).double() - layer.base_layer(x).double()
     return found, exact
 
 

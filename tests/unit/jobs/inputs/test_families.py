@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from retain.data.examples import Example
-from retain.data.item_types import Choice, LabelledImage, LabelledText, Match
+from retain.data.item_types import Choice, Example, LabelledImage, LabelledText, Match
 from retain.data.rows import Rows
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.families import (
@@ -94,7 +93,7 @@ def test_one_class_is_nothing_to_learn_and_other_classes_nothing_to_measure():
 
 def test_more_neighbours_than_the_bank_holds_are_told():
     few = Suite("few", "neighbours", "keep", IMAGES, bank=IMAGES)
-    assert "5 nearest neighbours are asked, but its bank holds 2" in unmeasurable("image-features", Suites([few]))[0]
+    assert "5 nearest neighbours vote, but its bank holds 2" in unmeasurable("image-features", Suites([few]))[0]
 
 
 @pytest.mark.parametrize(
@@ -121,5 +120,5 @@ def test_a_judge_that_is_there_is_no_problem():
 def test_tasks_of_the_harness_are_for_language_models_and_have_names_of_their_own():
     assert harness_problems((), "text-classifier", Suites([PICKED])) == []
     told = " ".join(harness_problems(("picked", "other"), "text-classifier", Suites([PICKED])))
-    assert "put to language models" in told
+    assert "for language models" in told
     assert "picked is the name of a retention suite too" in told

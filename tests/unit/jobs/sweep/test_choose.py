@@ -5,12 +5,7 @@ import math
 
 import pytest
 
-from retain.data.examples import Example
-from retain.data.item_types import LabelledText
-from retain.errors import InputError
-from retain.jobs.sweep.bench import Losses
 from retain.jobs.sweep.choose import choose
-from retain.jobs.sweep.sweep_data import parted
 from retain.records.sweep_record import Candidate, Point
 
 
@@ -66,35 +61,3 @@ def test_what_failed_or_is_no_number_is_passed_over():
     assert choose(broken, 1.0) is None
     assert choose([], 1.0) is None
     assert choose([*broken, candidate((1.0, -0.1, 0.01))], 1.0).candidate == 3
-
-
-def test_a_gain_is_a_ratio_of_sums_with_its_error():
-    gain, error = Losses([1.0, 2.0], [1, 3]).gain_over(Losses([2.0, 5.0], [1, 3]))
-    assert gain == 1.0  # (1 + 3) / (1 + 3): each token gains one nat, so it does not vary
-    assert error == 0.0
-    gain, error = Losses([0.0, 0.0, 0.0], [1, 1, 1]).gain_over(Losses([1.0, 2.0, 3.0], [1, 1, 1]))
-    assert gain == 2.0
-    assert error == pytest.approx(1 / math.sqrt(3))  # the standard error of a mean of 1, 2, 3
-
-
-def test_rows_held_out_are_not_learned():
-    rows = [Example(prompt=f"p{i % 20}", completion="c") for i in range(40)]  # each twice
-    learn, held = parted(rows, 6)
-    assert len(held) == 6
-    assert not {item.prompt for item in held} & {item.prompt for item in learn}
-    grouped = [Example(prompt=f"p{i}", completion="c", group=f"g{i // 4}") for i in range(40)]
-    learn, held = parted(grouped, 8)
-    assert not {item.group for item in held} & {item.group for item in learn}
-
-
-def test_no_class_is_lost_and_a_third_at_most_is_held_out():
-    rows = [LabelledText(text=f"t{i}", label="rare" if i == 0 else f"c{i % 2}") for i in range(30)]
-    learn, held = parted(rows, 24)
-    assert len(held) <= 10
-    assert {item.label for item in learn} == {"rare", "c0", "c1"}
-
-
-@pytest.mark.parametrize("rows", [[], [Example(prompt="a", completion="b")] * 12])
-def test_too_few_rows_are_told(rows):
-    with pytest.raises(InputError, match="too few, too alike"):
-        parted(rows, 4)

@@ -1,4 +1,4 @@
-"""What an SC-LoRA adapter, or one of its relatives, is made with."""
+"""The configuration of SC-LoRA, and of every other data-driven initialisation of LoRA."""
 
 from __future__ import annotations
 
@@ -8,40 +8,26 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from retain.errors import InputError
-
-StartName = Literal["sc-lora", "corda-kpm", "lora-null", "milora", "random-start"]
-STARTS: dict[str, tuple[str, ...]] = {
-    "sc-lora": ("learn", "keep"),
-    "corda-kpm": ("keep",),
-    "lora-null": ("keep",),
-    "milora": (),
-    "random-start": (),
-}
-"""The ways to begin, and the data each needs."""
-
-_ACTS_ON = {
-    "beta": ("sc-lora",),
-    "sample_norm": ("sc-lora", "corda-kpm", "lora-null"),
-    "seed": ("sc-lora", "random-start"),
-}
-
-
-def without_effect(start: str) -> list[str]:
-    """Fields of `SCLoRAConfig` that mean nothing for a way to begin."""
-    return [name for name, starts in _ACTS_ON.items() if start not in starts]
-
+from retain.methods import table
 
 _TARGETING = (
     "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "task_type",
 )  # fmt: skip
-_OWN = ("beta", "start", "sample_norm", "seed")
+_OF_INITIALISATIONS = ("beta", "sample_norm", "seed")
+"""Fields that act on some initialisations only; each row of the table lists its own."""
+
+
+def without_effect(initialisation: str) -> list[str]:
+    """The fields of `SCLoRAConfig` that have no effect on an initialisation."""
+    acting = table.initialisations()[initialisation].fields
+    return [name for name in _OF_INITIALISATIONS if name not in acting]
 
 
 @dataclass
 class SCLoRAConfig:
     """Configuration of SC-LoRA. One rank for all layers, so that every server takes the adapter."""
 
-    r: int = field(default=32, metadata={"help": "Rank: the number of output directions that training starts in."})
+    r: int = field(default=32, metadata={"help": "Rank: the number of output directions in which training begins."})
     beta: float = field(
         default=0.8,
         metadata={
@@ -64,13 +50,14 @@ class SCLoRAConfig:
         default=None, metadata={"help": "Modules to train in full and save with the adapter, e.g. a new head."}
     )
     task_type: str | None = field(
-        default=None, metadata={"help": "PEFT's task type; found from a language model where None."}
+        default=None, metadata={"help": "PEFT's task type. None: that of the model, where it is a language model."}
     )
-    start: StartName = field(
+    initialisation: str = field(
         default="sc-lora",
         metadata={
-            "help": "How A0 and B0 are chosen: sc-lora, or a relative: corda-kpm (needs data to keep), lora-null "
-            "(likewise), milora (needs none); random-start is the control: SC-LoRA with directions drawn at random."
+            "help": "The choice of A0 and B0: "
+            + "; ".join(f"{row.name}, {row.summary}" for row in table.INITIALISATIONS)
+            + "."
         },
     )
     sample_norm: Literal["none", "max"] = field(
@@ -96,8 +83,8 @@ class SCLoRAConfig:
             found.append(f"lora_dropout={self.lora_dropout!r}: a dropout lies in [0, 1).")
         if self.lora_alpha is not None and not (math.isfinite(self.lora_alpha) and self.lora_alpha > 0):
             found.append(f"lora_alpha={self.lora_alpha!r}: give a number above 0.")
-        if self.start not in STARTS:
-            found.append(f"start={self.start!r}: known are {', '.join(STARTS)}.")
+        if self.initialisation not in table.initialisations():
+            found.append(f"initialisation={self.initialisation!r}: known are {', '.join(table.initialisations())}.")
         if self.sample_norm not in ("none", "max"):
             found.append(f"sample_norm={self.sample_norm!r}: give none or max.")
         if found:
@@ -105,17 +92,18 @@ class SCLoRAConfig:
 
     @property
     def scale(self) -> float:
-        """S = α/r."""
+        """The scale s = α/r."""
         return 1.0 if self.lora_alpha is None else self.lora_alpha / self.r
 
     @property
     def targets(self) -> dict[str, Any]:
-        """The fields that say which layers, as PEFT takes them."""
+        """The fields that select layers, as PEFT takes them."""
         return {name: getattr(self, name) for name in _TARGETING if getattr(self, name) is not None}
 
     @property
     def lora_fields(self) -> dict[str, Any]:
         """The fields of PEFT's LoraConfig, with this rank and alpha."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _OWN}
+        hidden = {*_OF_INITIALISATIONS, "initialisation"}
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in hidden}
         alpha = self.r if self.lora_alpha is None else self.lora_alpha
         return {name: value for name, value in own.items() if value is not None} | {"lora_alpha": alpha}

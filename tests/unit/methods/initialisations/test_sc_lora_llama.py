@@ -9,7 +9,7 @@ from calibration import batches, inputs_of, llama, sentences
 from retain import SCLoRAConfig, sc_lora
 from retain.activations import collect
 
-pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.initialisations.adapter.CalibrationWarning")
 LEARN, KEEP = sentences(24, seed=1), sentences(30, seed=2)
 NAMES = [
     f"model.layers.{number}.{part}"
@@ -61,7 +61,7 @@ def test_training_starts_in_the_leading_subspace(bias, beta):
     model = sc_lora(make(bias), SCLoRAConfig(r=4, beta=beta, target_modules=TARGETS), learn=learn, keep=keep)
     for name in NAMES:
         layer, (weight, _) = model.get_base_model().get_submodule(name), parts(base.get_submodule(name))
-        A0, B0 = (part["default"].start.numpy() for part in (layer.lora_A, layer.lora_B))
+        A0, B0 = (part["default"].initial.numpy() for part in (layer.lora_A, layer.lora_B))
         delta = oracle.contrast(plus[name], minus[name], beta)
         Q, values = oracle.leading(delta, 4)
         assert oracle.reward(B0, delta) == pytest.approx(values[:4].sum(), abs=1e-11)
@@ -78,13 +78,13 @@ def test_logits_after_training_moved_it_are_those_of_a_model_with_the_effective_
     draw = np.random.default_rng(0)
     for name in NAMES:
         layer, weight = model.get_base_model().get_submodule(name), expected.get_submodule(name).weight
-        starts = [part["default"].start.numpy() for part in (layer.lora_A, layer.lora_B)]
+        initial = [part["default"].initial.numpy() for part in (layer.lora_A, layer.lora_B)]
         now = []
-        for part, begun in zip((layer.lora_A, layer.lora_B), starts, strict=True):
-            moved = 0.1 * draw.standard_normal(begun.shape)
+        for part, first in zip((layer.lora_A, layer.lora_B), initial, strict=True):
+            moved = 0.1 * draw.standard_normal(first.shape)
             part["default"].delta.data.copy_(torch.from_numpy(moved))
-            now.append(begun + moved)
-        weight.data.copy_(torch.from_numpy(oracle.effective(weight.detach().numpy(), 2.0, *now, *starts)))
+            now.append(first + moved)
+        weight.data.copy_(torch.from_numpy(oracle.effective(weight.detach().numpy(), 2.0, *now, *initial)))
     batch = batches(KEEP)[0]
     with torch.no_grad():
         torch.testing.assert_close(model(**batch).logits, expected(**batch).logits, rtol=0, atol=1e-11)

@@ -1,4 +1,4 @@
-"""A start solved while the texts are read is the one that statistics give; and where it cannot be, they are used."""
+"""An initialisation solved while the texts are read equals that from statistics; where it cannot be, they are used."""
 
 import json
 
@@ -9,10 +9,10 @@ from calibration import batches, gpt2, llama, sentences
 from retain import SCLoRAConfig, sc_lora
 from retain.activations import collect
 from retain.linalg.subspaces import subspace_overlap
-from retain.methods.sc_lora import attach
+from retain.methods.initialisations import adapter
 
 LEARN, KEEP = sentences(60, seed=11), sentences(50, seed=12)
-pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.initialisations.adapter.CalibrationWarning")
 
 
 def shared_block():
@@ -31,13 +31,13 @@ def by_statistics(make, config):
     return sc_lora(model, config, **made)
 
 
-def starts(model):
+def factors(model):
     return {key: value for key, value in model.state_dict().items() if "lora_" in key}
 
 
 def assert_alike(model, other):
-    """Both start in one subspace in every layer."""
-    expected, found = starts(other), starts(model)
+    """Both initialisation in one subspace in every layer."""
+    expected, found = factors(other), factors(model)
     assert expected.keys() == found.keys()
     for key, value in found.items():
         if "lora_B" in key:
@@ -47,28 +47,28 @@ def assert_alike(model, other):
 
 def note_of(model, folder):
     model.save_pretrained(folder)
-    return json.loads((folder / "retain_start.json").read_text())
+    return json.loads((folder / "retain_initialisation.json").read_text())
 
 
 @pytest.fixture
 def streams(monkeypatch):
-    """How often a start was solved while texts were read."""
+    """How often a initialisation was solved while texts were read."""
     seen = []
 
     def spy(*arguments):
-        found = attach_streamed(*arguments)
+        found = adapter_stream(*arguments)
         seen.append(found is not None)
         return found
 
-    attach_streamed = attach._streamed
-    monkeypatch.setattr(attach, "_streamed", spy)
+    adapter_stream = adapter._stream
+    monkeypatch.setattr(adapter, "_stream", spy)
     return seen
 
 
 @pytest.mark.parametrize("memory_limit", [None, 2_000_000])
 @pytest.mark.parametrize("sample_norm", ["none", "max"])
 @pytest.mark.parametrize("make", [llama, gpt2, lambda: llama(attention_bias=True, mlp_bias=True)])
-def test_both_ways_start_in_one_subspace(make, sample_norm, memory_limit, streams):
+def test_both_ways_take_one_subspace(make, sample_norm, memory_limit, streams):
     config = SCLoRAConfig(r=3, beta=0.2, sample_norm=sample_norm)
     told = []
     model = sc_lora(
@@ -104,7 +104,7 @@ def test_a_limit_that_waiting_passes_exceed_is_kept_by_reading_more_often(stream
     assert_alike(model, by_statistics(llama, config))
 
 
-def test_a_block_that_runs_twice_is_started_from_statistics(streams):
+def test_a_block_that_runs_twice_is_solved_from_statistics(streams):
     config = SCLoRAConfig(r=3, beta=0.7)
     model = sc_lora(shared_block(), config, learn=batches(LEARN), keep=batches(KEEP), memory_limit=2_500)
     assert streams == [False]
@@ -118,7 +118,7 @@ def test_batches_that_can_be_read_once_only_are_summed_up_at_once(streams):
     assert_alike(model, other)
 
 
-@pytest.mark.parametrize("start", ["corda-kpm", "lora-null"])
-def test_relatives_need_the_inputs_and_are_not_streamed(start, streams):
-    sc_lora(llama(), SCLoRAConfig(r=3, start=start), keep=batches(KEEP))
+@pytest.mark.parametrize("initialisation", ["corda-kpm", "lora-null"])
+def test_other_initialisations_need_the_inputs_and_are_not_streamed(initialisation, streams):
+    sc_lora(llama(), SCLoRAConfig(r=3, initialisation=initialisation), keep=batches(KEEP))
     assert streams == [False]

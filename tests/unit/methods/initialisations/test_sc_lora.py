@@ -10,7 +10,7 @@ from calibration import batches, embedded, sentences
 from retain import SCLoRAConfig, sc_lora
 from retain.activations import collect
 
-pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::retain.methods.initialisations.adapter.CalibrationWarning")
 LAYERS = {"body.0": "tall", "body.2": "wide", "body.4": "square"}
 LEARN, KEEP = sentences(24, seed=1), sentences(30, seed=2)
 BETAS = [0.0, 0.5, 0.8, 1.0]
@@ -66,7 +66,7 @@ def adapted(*, bias, beta, r=2, sample_norm="none"):
 def factors(model, name):
     """A0, B0 of one layer."""
     layer = model.get_base_model().get_submodule(name)
-    return plain(layer.lora_A["default"].start), plain(layer.lora_B["default"].start)
+    return plain(layer.lora_A["default"].initial), plain(layer.lora_B["default"].initial)
 
 
 def move(model):
@@ -114,7 +114,7 @@ def test_training_starts_in_the_leading_subspace(bias, sample_norm, beta):
     for name, (weight, _, plus, minus) in by_hand(numpy_net(make(bias=bias)), sample_norm).items():
         delta = oracle.contrast(plus, minus, beta)
         Q, values = oracle.leading(delta, 2)
-        expected = oracle.start(Q, weight)
+        expected = oracle.factors_in(Q, weight)
         A0, B0 = factors(model, name)
         np.testing.assert_allclose(B0.T @ B0, np.eye(2), atol=1e-12)
         assert oracle.reward(B0, delta) == pytest.approx(values[:2].sum(), abs=1e-12)

@@ -1,4 +1,4 @@
-"""SC-LoRA and its relatives, worked out token by token in float64 NumPy. Shares no code with retain and never calls it.
+"""The initialisations, worked out token by token in float64 NumPy. Shares no code with retain and never calls it.
 
 SC-LoRA is defined on a layer's *outputs* h = W x + b, and so it is computed here. A data set is a list of samples, each
 an array (tokens, n) of the layer's inputs with padding dropped.
@@ -39,7 +39,7 @@ def is_determined(values, r):
     return r == len(values) or values[r - 1] - values[r] > 1e-9 * np.abs(values).max()
 
 
-def start(Q, weight):
+def factors_in(Q, weight):
     """A0, B0."""
     return Q.T @ weight, Q
 

@@ -16,7 +16,7 @@ def own(model, name="default", **fields):
     return sc_lora(model, config, learn=batches(LEARN), keep=batches(KEEP), adapter_name=name)
 
 
-@pytest.mark.filterwarnings("ignore::retain.methods.sc_lora.attach.CalibrationWarning")
+@pytest.mark.filterwarnings("ignore::retain.methods.initialisations.adapter.CalibrationWarning")
 @pytest.mark.parametrize(
     "adapt",
     [

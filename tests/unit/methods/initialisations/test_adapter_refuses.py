@@ -19,10 +19,10 @@ def refused(said, learn=None, keep=None, error=InputError, **fields):
 
 
 @pytest.mark.parametrize(
-    ("start", "said"), [("sc-lora", "learn and keep"), ("corda-kpm", "keep"), ("lora-null", "keep")]
+    ("initialisation", "said"), [("sc-lora", "learn and keep"), ("corda-kpm", "keep"), ("lora-null", "keep")]
 )
-def test_data_that_a_start_needs(start, said):
-    refused(f"start='{start}' needs {said}:", start=start)
+def test_data_that_an_initialisation_needs(initialisation, said):
+    refused(f"initialisation='{initialisation}' needs {said}:", initialisation=initialisation)
 
 
 def test_statistics_of_another_model():
@@ -54,4 +54,4 @@ def test_every_problem_is_told_at_once():
 
 def test_ranks_that_a_layer_does_not_allow():
     refused("k_proj: rank 9 is larger than the 8", batches(ROWS), batches(ROWS), TargetError, r=9)
-    refused("down_proj: rank 17 is larger than the 16", error=TargetError, r=17, start="milora")
+    refused("down_proj: rank 17 is larger than the 16", error=TargetError, r=17, initialisation="milora")

@@ -1,0 +1,121 @@
+"""SC-LoRA, subspace-constrained LoRA: arXiv 2505.23724.
+
+On the outputs h = W0 x (+ b) of a frozen linear layer, W0 (m, n), take the second moments Cov+ over text to learn and
+Cov− over text to keep. Q (m, r) holds the eigenvectors of the r largest signed eigenvalues of
+ΔCov = (1 − β) Cov+ − β Cov−; it maximises the reward R(Q) = tr(Qᵀ ΔCov Q) = (1 − β) E₊‖Qᵀh‖² − β E₋‖Qᵀh‖².
+Training begins at B0 = Q, A0 = Qᵀ W0, and the layer computes W0 x + s (B A − B0 A0) x, s = α/r.
+
+Where we differ: each set is normalised by its tokens (the authors divide by samples, after dividing each sample by
+|max y|, the magnitude of its largest element; `sample_norm="max"` divides by max |y|), the moments of the outputs are
+computed from those of the inputs where that is less work, and W0 is not changed (the authors subtract s B0 A0 from it).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from retain.linalg.eigenspace import DENSE_LIMIT, Eigenspace, Outputs, output_eigenspace
+from retain.linalg.subspaces import leading_subspace, subspace_overlap
+from retain.methods.initialisations.config import SCLoRAConfig
+from retain.methods.initialisations.factors import Factors, FrozenLayer, LayerFacts
+
+SPECTRUM_HEAD = 8
+"""Eigenvalues of ΔCov that are recorded."""
+
+
+def with_bias(weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[W0 b] (m, n + 1), which takes (x, 1) to h; W0 (m, n) without a bias."""
+    return weight if bias is None else torch.cat([weight, bias[:, None]], dim=1)
+
+
+def contrast(plus: Tensor, minus: Tensor, beta: float) -> Tensor:
+    """(1 − β) C+ − β C− of input moments (n, n) each; ΔCov is W (…) Wᵀ of it."""
+    return (1 - beta) * plus - beta * minus
+
+
+def subspace(weight: Tensor, moment: Tensor, r: int, seed: int = 0) -> Eigenspace:
+    """Q: the r directions of the output with the largest signed eigenvalues of W C Wᵀ.
+
+    Args:
+        weight: [W0 b] or W0 (m, n).
+        moment: the contrast of the input moments (n, n), float64, indefinite.
+        r: the number of directions, r ≤ m.
+        seed: of the solver's first vectors, where it is iterative.
+    """
+    return output_eigenspace(weight, moment, r, seed=seed)
+
+
+def factors_in(Q: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A0 = Qᵀ W0 (r, n) and B0 = Q (m, r), in the precision of Q; W0 is without the bias."""
+    return Q.T @ weight.to(Q), Q
+
+
+def reward(Q: Tensor, weight: Tensor, moment: Tensor) -> float:
+    """tr(Qᵀ W C Wᵀ Q): the reward of a subspace Q (m, r) of the output under the contrast C (n, n)."""
+    projected = weight.to(Q).T @ Q
+    return float((projected * (moment.to(Q) @ projected)).sum())
+
+
+def trace(weight: Tensor, moment: Tensor) -> float:
+    """tr(W C Wᵀ) = E‖h‖², the mean squared length of a layer's output."""
+    W = weight.float()
+    return float((W * (W @ moment.to(W))).sum(dtype=torch.float64))
+
+
+def initialise(layer: FrozenLayer, config: SCLoRAConfig) -> Factors:
+    """The factors of one layer, and its facts.
+
+    B0 A0 = Q Qᵀ W0 whatever the scale: the frozen part is W0 − s·B0 A0.
+    """
+    moments = layer.moments["learn"], layer.moments["keep"]
+    W = with_bias(layer.weight, layer.bias).double()
+    if layer.of_outputs or min(W.shape) <= DENSE_LIMIT:
+        outputs = Outputs(W[:, : layer.weight.shape[1]] if layer.of_outputs else W)
+        formed = moments if layer.of_outputs else (outputs.moment(moments[0]), outputs.moment(moments[1]))
+        found, traces, captured, overlap = _formed(outputs, formed, config)
+    else:
+        found, traces, captured, overlap = _unformed(W, moments, config)
+    shares = [part / total if total > 0 else 0.0 for part, total in zip(captured, traces, strict=True)]
+    facts = LayerFacts(
+        layer=layer.name,
+        trace_learn=traces[0],
+        trace_keep=traces[1],
+        eigenvalues=tuple(found.values[:SPECTRUM_HEAD].tolist()),
+        reward=float(found.values.sum()),
+        share_learn=shares[0],
+        share_keep=shares[1],
+        overlap=overlap,
+        residual=found.residual,
+        solver=found.method,
+    )
+    return Factors(*factors_in(found.vectors, layer.weight), facts)
+
+
+_Solved = tuple[Eigenspace, list[float], list[float], float]
+"""Q; E‖h‖² and E‖Qᵀh‖² on both texts; the overlap of the leading directions of both."""
+
+
+def _formed(outputs: Outputs, M: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
+    """From both outputs' moments, formed once, at the smaller size of W; all further results are computed from them."""
+    found = outputs.top(contrast(*M, config.beta), config.r, seed=config.seed)
+    rank = min(config.r, len(M[0]))
+    leading = []
+    for number, rough in enumerate(part.float() for part in M):
+        leading.append(leading_subspace(rough.matmul, len(rough), rank, seed=config.seed + number, device=rough.device))
+    traces = [float(part.trace()) for part in M]
+    return found, traces, [outputs.captured(part, found.vectors) for part in M], subspace_overlap(*leading)
+
+
+def _unformed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
+    """For layers too wide for a matrix of their outputs: products with thin blocks only."""
+    found = subspace(W, contrast(*moments, config.beta), config.r, config.seed)
+    leading = [_leading(W.float(), C.float(), config.r, config.seed + i) for i, C in enumerate(moments)]
+    traces = [trace(W, C) for C in moments]
+    captured = [reward(found.vectors, W, C) for C in moments]
+    return found, traces, captured, subspace_overlap(*leading)
+
+
+def _leading(W: Tensor, C: Tensor, r: int, seed: int) -> Tensor:
+    transposed = W.T.contiguous()  # makes Wᵀ v more than twice as fast
+    return leading_subspace(lambda v: W @ (C @ (transposed @ v)), len(W), r, seed=seed, device=W.device)

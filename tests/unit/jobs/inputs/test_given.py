@@ -1,0 +1,60 @@
+"""Data as they are given in Python: paths, names, rows; and settings by their names."""
+
+import pytest
+
+from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
+from retain.errors import InputError
+from retain.evaluate.suites.suite import Settings
+from retain.jobs.inputs.given import given_preprocessor, given_settings, given_suites
+
+ROWS = [{"question": f"{a} then", "choices": ["b", "c"], "answer": 0} for a in "abc"]
+LABELS = [{"text": a, "label": a} for a in "ab"]
+
+
+def suites(test=None, keep=None, held_out_text=None):
+    problems = []
+    return given_suites(test, keep, held_out_text, problems), problems
+
+
+def test_settings_are_given_by_name():
+    assert given_settings({"generate": 3}) == Settings(generate=3)
+    with pytest.raises(InputError, match=r"settings: .*window_s.*known are .*held_out_tokens"):
+        given_settings({"window_s": 3})
+
+
+def test_one_of_tokenizer_and_processor_is_given():
+    assert given_preprocessor("t", None, Settings(max_length=7)) == TextPreprocessor("t", 7)
+    assert given_preprocessor(None, "p", Settings()) == ImagePreprocessor("p")
+    for both in (("t", "p"), (None, None)):
+        with pytest.raises(InputError, match="one of them"):
+            given_preprocessor(*both, Settings())
+
+
+def test_rows_get_the_task_type_of_their_form():
+    found, problems = suites(LABELS, {"mine": ROWS})
+    assert problems == []
+    assert [(suite.name, suite.task_type, suite.part) for suite in found.all] == [
+        ("task", "labels", "task"),
+        ("mine", "choice", "keep"),
+    ]
+
+
+def test_rows_without_a_name_are_called_keep():
+    assert [suite.name for suite in suites(keep=ROWS)[0].all] == ["keep"]
+
+
+def test_paths_are_named_by_their_files_unless_a_name_is_given(tiny_data):
+    path = tiny_data / "letters.jsonl"
+    for keep, name in ((path, "letters"), ([str(path)], "letters"), ({"mine": path}, "mine")):
+        found, problems = suites(keep=keep)
+        assert ([suite.name for suite in found.all], problems) == ([name], [])
+
+
+def test_held_out_texts_are_domains(tiny_data):
+    found, _ = suites(held_out_text=tiny_data / "text.txt")
+    assert list(found.held_out_text) == ["text"]
+
+
+def test_what_is_empty_or_damaged_is_a_problem():
+    assert any("holds no items" in problem for problem in suites(test=[])[1])
+    assert any(problem.startswith("mine:") for problem in suites(keep={"mine": [{"question": "a"}]})[1])

@@ -1,0 +1,92 @@
+"""How models are loaded: by one value, with refusals that name the cure, and fingerprints of their folders."""
+
+import json
+import os
+
+import pytest
+import torch
+
+from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
+from retain.errors import InputError
+from retain.jobs.inputs.models import ModelSpec, brings_head, files_fingerprint
+from tiny import make_image_processor, make_llama, make_tokenizer, make_vit
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_llama().save_pretrained(tmp_path / "llama")
+    make_tokenizer().save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
+def test_the_base_of_a_recipe(recipe, tiny_folder):
+    spec = ModelSpec.of(recipe(dtype="bfloat16", attention="eager", max_length=33), "causal-lm", ["a"])
+    assert spec == ModelSpec(str(tiny_folder), "causal-lm", ("a",), "bfloat16", "eager", max_length=33)
+    assert spec.at("elsewhere").source == "elsewhere"
+    model, head_is_new = spec.load()
+    assert not head_is_new
+    assert (model.dtype, model.config._attn_implementation, model.training) == (torch.bfloat16, "eager", False)
+
+
+def test_structure_without_weights(folder):
+    assert {parameter.device.type for parameter in ModelSpec(str(folder)).empty().parameters()} == {"meta"}
+
+
+def test_the_family_decides_the_preprocessor(folder, tmp_path):
+    text = ModelSpec(str(folder), max_length=9).preprocessor()
+    assert isinstance(text, TextPreprocessor)
+    assert text.max_length == 9
+    make_vit().save_pretrained(tmp_path / "vit")
+    make_image_processor().save_pretrained(tmp_path / "vit")
+    assert isinstance(ModelSpec(str(tmp_path / "vit"), "image-features").preprocessor(), ImagePreprocessor)
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(folder):
+    tokenizer = make_tokenizer()
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings.pop("pad_token", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert ModelSpec(str(folder)).preprocessor().tokenizer.pad_token_id == 1
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    for what in ("load", "empty", "preprocessor"):
+        with pytest.raises(InputError, match="there is no folder"):
+            getattr(ModelSpec(str(tmp_path / "none")), what)()
+
+
+def test_a_folder_that_holds_no_such_model_is_refused_with_the_cure(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no model could be loaded .* AutoModelForCausalLM"):
+        ModelSpec(str(tmp_path / "empty")).load()
+    with pytest.raises(InputError, match="no image processor could be loaded"):
+        ModelSpec(str(folder), "image-classifier").preprocessor()
+    with pytest.raises(InputError, match="no tokenizer could be loaded"):
+        ModelSpec(str(tmp_path / "empty")).preprocessor()
+
+
+def test_random_numbers_of_others_are_left_alone(folder):
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    ModelSpec(str(folder), "text-classifier", ["a", "b"]).load()
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_fingerprint_changes_with_weights_and_settings(folder):
+    known = files_fingerprint(str(folder))
+    assert files_fingerprint(str(folder)) == known
+    os.utime(folder / "model.safetensors", ns=(1, 1))
+    moved = files_fingerprint(str(folder))
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    assert len({known, moved, files_fingerprint(str(folder))}) == 3
+    assert files_fingerprint("owner/name") == "owner/name"
+
+
+def test_an_adapter_with_trained_modules_brings_its_head(tmp_path):
+    assert brings_head(str(tmp_path))
+    for modules, brings in ((None, False), (["classifier"], True)):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"modules_to_save": modules}), encoding="utf-8")
+        assert brings_head(str(tmp_path)) == brings

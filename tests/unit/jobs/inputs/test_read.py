@@ -1,0 +1,85 @@
+"""The data of a recipe: read in full, with every problem collected."""
+
+import pytest
+
+from retain.evaluate.suites.suite import Suites
+from retain.jobs.inputs.read import read_data, regularisation_problems, settings_of
+from tiny import write_jsonl
+
+
+@pytest.fixture
+def read(recipe):
+    """Read the data of a recipe; give them and the problems."""
+
+    def run(**fields):
+        problems = []
+        return read_data(recipe(**fields), problems), problems
+
+    return run
+
+
+def test_settings_are_shares_where_the_recipe_has_points(recipe):
+    settings = settings_of(recipe(margin=3, evaluation_batch_size=7))
+    assert (settings.margin, settings.batch_size) == (0.03, 7)
+
+
+def test_data_without_problems(read):
+    data, problems = read()
+    assert problems == []
+    assert (data.family, len(data.train)) == ("causal-lm", 40)
+    assert data.passages == {}
+    assert [suite.part for suite in data.suites.all] == ["task", "keep"]
+    assert list(data.control.all) == []
+    assert data.everything.all == data.suites.all
+
+
+def test_control_data_are_taken_from_what_is_evaluated(read):
+    data, _ = read(budget={"letters": 30}, control_share=0.25)
+    (kept,), (control,) = data.suites.of("keep"), data.control.of("keep")
+    assert (len(kept.items), len(control.items)) == (36, 12)
+    assert len(data.everything.of("keep")[0].items) == 48
+
+
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({"method": {"name": "sc-lora"}, "calibrate_keep": "TEXT"}, {"keep", "learn"}),
+        ({"method": {"name": "sc-lora"}, "calibrate_keep": "self"}, {"learn"}),
+        ({"kl_weight": 1.0, "calibrate_keep": "TEXT"}, {"keep"}),
+        ({"calibrate_keep": "TEXT"}, set()),
+    ],
+)
+def test_texts_are_read_where_something_needs_them(read, tmp_path, fields, parts):
+    text = tmp_path / "keep.txt"
+    text.write_text("\n\n".join(f"word{i} x y" for i in range(20)), encoding="utf-8")
+    data, problems = read(**{**fields, "calibrate_keep": fields["calibrate_keep"].replace("TEXT", str(text))})
+    assert problems == []
+    assert set(data.passages) == parts
+
+
+def test_contamination_is_a_problem(read, tiny_data):
+    _, problems = read(train=str(tiny_data / "test.jsonl"))
+    assert any("test" in problem for problem in problems)
+    _, problems = read(kl_weight=1.0, calibrate_keep=str(tiny_data / "text.txt"))
+    assert any(problem.startswith("calibrate_keep:") and "hold what is measured" in problem for problem in problems)
+
+
+def test_second_moments_have_no_text_for_a_regulariser(read, tmp_path):
+    _, problems = read(kl_weight=1.0, statistics=str(tmp_path))
+    assert any(problem.startswith("statistics: KL penalty, replay") for problem in problems)
+    assert any("no statistics here" in problem for problem in problems)
+
+
+def test_a_classifier_does_not_write_what_it_keeps(read, tmp_path):
+    rows = [{"text": f"word{i} {'ab'[i % 2]}", "label": "xy"[i % 2]} for i in range(12)]
+    train, test = write_jsonl(tmp_path / "l.jsonl", rows[:8]), write_jsonl(tmp_path / "t.jsonl", rows[8:])
+    plain = {"train": str(train), "test": str(test), "keep": [], "held_out_text": []}
+    data, problems = read(**plain, kl_weight=1.0, calibrate_keep="self")
+    assert data.family == "text-classifier"
+    assert [problem for problem in problems if "only a language model can write" in problem]
+    assert data.passages == {}
+
+
+def test_a_classifier_has_no_kl_on_text_and_no_replay(recipe):
+    problems = regularisation_problems(recipe(replay=0.1, budget={"kl": 0.1}), "text-classifier", Suites())
+    assert [problem.split(":")[0] for problem in problems] == ["budget", "replay", "budget"]
