@@ -129,7 +129,7 @@ def measure_pair(
             *domain_breakdowns(windows, sums, domains, seed),
         ),
         shifts=tuple(measured_shifts(items, facts, seed)),
-        calibration=tuple(part for one in found for part in calibrations(one, seed)),
+        calibration=tuple(part for one in found for part in calibrations(one)),
         drift=sides.drift(windows, sums, _language(of_text, evidence, seed)),
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
