@@ -26,7 +26,7 @@ def calibrations(found: PairedSuite) -> list[CalibrationScore]:
     return rows
 
 
-def _calibration(suite: str, side: Side, known: ClassProbabilities) -> Calibration:
+def _calibration(suite: str, side: Side, known: ClassProbabilities) -> CalibrationScore:
     probabilities, truth = known.probabilities, known.truth
     return CalibrationScore(
         suite=suite,

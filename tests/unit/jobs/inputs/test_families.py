@@ -5,10 +5,6 @@ import pytest
 from retain.data.examples import Example
 from retain.data.forms import Rows
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match
-<<<<<<< HEAD
-from retain.data.rows import Rows
-=======
->>>>>>> tasktypes
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.families import (
     family_of,
