@@ -64,6 +64,11 @@ def measure(
     Raises:
         InputError: with every problem of the data; or the model given does not carry its base.
         RetainError: the conditions of the two models differ (dtype, attention, device).
+
+    Example:
+        >>> result = retain.measure(model, tokenizer=tokenizer, keep={"capitals": "capitals.jsonl"}, show_progress=False)
+        >>> result.keep[0].name, result.keep[0].n
+        ('capitals', 168)
     """
     problems: list[str] = []
     chosen = given_settings(settings)

@@ -26,6 +26,10 @@ class Budget(BaseModel):
         {'capitals': 2.0, 'kl': 0.1}
         >>> Budget(limits={"my suite": 2}, confidence=0.9).confidence
         0.9
+
+    Example:
+        >>> retain.Budget(capitals=2, kl=0.1).limits
+        {'capitals': 2.0, 'kl': 0.1}
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

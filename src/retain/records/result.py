@@ -119,6 +119,11 @@ class Result(Record):
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
     metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
     sign drawn for a test.
+
+    Example:
+        >>> result = retain.read_result(Path("runs/first/result.json"))
+        >>> result.method.name
+        'lora'
     """
 
     schema_: Literal["retain.result/2"] = Field(default=SCHEMA, alias="schema")
@@ -158,6 +163,10 @@ def read_result(path: Path) -> Result:
 
     Raises:
         InputError: the file is missing, is no JSON, or is no record of a schema that this version reads.
+
+    Example:
+        >>> retain.read_result(Path("runs/first/result.json")).schema_
+        'retain.result/2'
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
