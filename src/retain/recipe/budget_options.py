@@ -22,14 +22,10 @@ class Budget(BaseModel):
     Suites whose metric is a cross-entropy are limited in nats, too.
 
     Example:
-        >>> Budget(capitals=2, kl=0.1).limits
-        {'capitals': 2.0, 'kl': 0.1}
-        >>> Budget(limits={"my suite": 2}, confidence=0.9).confidence
-        0.9
-
-    Example:
         >>> retain.Budget(capitals=2, kl=0.1).limits
         {'capitals': 2.0, 'kl': 0.1}
+        >>> retain.Budget(limits={"my suite": 2}, confidence=0.9).confidence
+        0.9
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
