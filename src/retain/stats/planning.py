@@ -91,7 +91,7 @@ def _mcnemar(lost: Any, gained: Any) -> Any:
 def has_power(
     base_right: int, n: int, chance: float, alpha: float = SIGNIFICANCE, *, units: float | None = None
 ) -> bool:
-    """Whether a chance-level model would be called lost with probability `SURE_TO_SHOW` or more; see `chance_level_power`.
+    """Tell if the power against a chance-level model reaches `SURE_TO_SHOW`; see `chance_level_power`.
 
     Args:
         base_right: items that the base has right.
@@ -119,8 +119,8 @@ def items_to_settle(
 ) -> int | None:
     """The smallest number of items in all at which a suite would be settled if it went on as it began; None: too many.
 
-    Settled is *lost* (exact p · tests < alpha, more lost than gained) or *kept* (a chance-level model would show, and the
-    lower end of the interval is above −margin). The counts planned with are N · (lost + ½)/(n + 1) and
+    Settled is *lost* (exact p · tests < alpha, more lost than gained) or *kept* (a chance-level model would show, and
+    the lower end of the interval is above −margin). The counts planned with are N · (lost + ½)/(n + 1) and
     N · (gained + ½)/(n + 1), as fractions. The lower end is that of `few_changes_interval`, and from
     `bootstrap.FEW_CHANGED` changed items on δ − 1.96 √((l + g − δ²)/N) with the shares l and g and δ = g − l. It is a
     plan: the suite is then settled if the shares stay as they are, or move the better way: about every other time.

@@ -81,8 +81,7 @@ def test_changed_sums_are_refused_when_they_are_read(folder):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(InputError, match="not what the manifest tells of"):
-        for name in (Q, Q.replace("0", "1")):
-            load(folder).moments(name)
+        [load(folder).moments(name) for name in (Q, Q.replace("0", "1"))]
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="damaged"):
         load(folder).moments(Q)

@@ -1,8 +1,8 @@
-"""What a model's layers are given, and what its blocks give, on a few ready inputs of any modality.
+"""The inputs of a model's layers and the outputs of its blocks, on a few ready inputs of any modality.
 
 The caller brings batches as the model takes them: `input_ids` with `attention_mask`, or `pixel_values`. Padding is
-masked out wherever a tensor has the mask's shape. Convolutions are skipped: `retain.hf.models.updates` knows linear layers
-only, so there is no update of theirs to put inputs through.
+masked out wherever a tensor has the mask's shape. Convolutions are skipped: `retain.hf.models.updates` knows linear
+layers only, so there is no update of theirs to put inputs through.
 """
 
 from __future__ import annotations
