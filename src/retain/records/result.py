@@ -28,7 +28,7 @@ SCHEMA: Literal["retain.result/2"] = "retain.result/2"
 
 
 class MethodRecord(Record):
-    """How the model was changed: the method's name and the configuration that it was trained with."""
+    """The method of a run: its name and the configuration that was trained."""
 
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
@@ -43,7 +43,7 @@ class Parameters(Record):
 
 
 class Conditions(Record):
-    """How one side was asked; equal on both sides in every field. `input_hash` covers all that was put to it."""
+    """The conditions of one side; equal on both sides in every field. `input_hash` covers all inputs of the model."""
 
     engine: str
     dtype: str
@@ -69,7 +69,7 @@ class CurvePoint(Record):
 
 
 class Cost(Record):
-    """What training took on this machine; zeros where nothing was trained here.
+    """The cost of training on this machine; zeros where nothing was trained here.
 
     `tokens` counts all tokens read in training but padding, prompts included. `calibration_seconds` is what went before
     it, where the method begins at what texts say: reading or writing them, unless that was done before, and solving.
@@ -88,7 +88,7 @@ class Cost(Record):
 
 
 class Provenance(Record):
-    """What made the figures: enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
+    """The provenance of the figures: enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
 
     command: str
     created: str
@@ -100,7 +100,7 @@ class Provenance(Record):
 
 
 class SuiteFacts(Record):
-    """What a suite is, from its own file: enough to find and cite it. `task_type` says how it is asked."""
+    """The facts of a suite, from its own file: enough to find and cite it."""
 
     name: str
     task_type: str

@@ -1,4 +1,4 @@
-"""How much is lost at most: exact p-values and upper bounds from a finite number of independent units.
+"""Exact p-values and upper bounds of a loss, from a finite number of independent units.
 
 Two tests of "the loss is at least the limit", neither of which relies on large numbers. `net_loss_p_value` is for
 single items that are right or wrong, `mean_p_value` for any loss in a known range (groups of items, grades, clipped
@@ -154,7 +154,7 @@ def net_loss_bound(lost: int, gained: int, n: int, confidence: float) -> float:
 
 
 def within_limit(lost: int, gained: int, n: int, limit: float, confidence: float) -> bool:
-    """Whether the exact test shows a net loss below limit: p ≤ 1 − confidence, with no more work than that takes."""
+    """True where the exact test shows a net loss below limit: p ≤ 1 − confidence, with no more work than that takes."""
     error = 1 - confidence
     return _p_value(lost, gained, n, limit, NUISANCE_SHARE * error, error) <= error
 

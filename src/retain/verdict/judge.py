@@ -145,7 +145,7 @@ def _stated_margins(result: Result) -> Margins:
 
 
 def disagreements(result: Result, items: Sequence[Item]) -> list[str]:
-    """Where the means that a record states are not those of its items, or items have no score in it."""
+    """The means of a record that are not those of its items, and items without their score."""
     parted = _by_suite(items)
     scores: list[tuple[str, KeepScore | TaskScore]] = [("task", one) for one in result.task]
     scores += [("keep", one) for one in result.keep]

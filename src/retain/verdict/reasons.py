@@ -8,7 +8,7 @@ from retain.verdict.evidence import Evidence
 
 
 def lost(evidence: Evidence, p_adjusted: float, tests: int) -> str:
-    """What was lost, and why chance does not explain it."""
+    """The loss, and the reason why chance does not explain it."""
     counts = "" if evidence.lost is None else f", {evidence.lost} of {evidence.n} lost and {evidence.gained} gained"
     family = f" after allowing for {tests} tests" if tests > 1 else ""
     p = "p < 0.0001" if p_adjusted < 0.0001 else f"p = {p_adjusted:.2g}"
@@ -26,7 +26,7 @@ def changed_format(knowledge: Evidence, written: Evidence, p_adjusted: float, te
 
 
 def kept(evidence: Evidence, limit: float) -> str:
-    """What loss can be ruled out."""
+    """The loss that can be ruled out."""
     return f"a loss of more than {amount(evidence, limit)} can be ruled out: {change(evidence)}."
 
 
@@ -41,7 +41,7 @@ def guesses(evidence: Evidence) -> str:
 def undecided(
     evidence: Evidence, limit: float, alpha: float, tests: int, needed: int | None, *, shows: bool, changed: bool
 ) -> str:
-    """What keeps the suite from being called kept, and how many items would settle it."""
+    """The reason why a suite is not called kept, and the items that would settle it."""
     if not evidence.scaled:
         return f"the range of {evidence.metric.name} is not known, so no loss can be called small."
     found = _reach(evidence, limit) if shows else _blind(evidence, alpha / tests)

@@ -1,4 +1,4 @@
-"""Whether a model is as sure as it is right: ECE, Brier score and likelihood from the probabilities of all labels."""
+"""Confidence against accuracy: ECE, Brier score and likelihood from the probabilities of all labels."""
 
 from __future__ import annotations
 

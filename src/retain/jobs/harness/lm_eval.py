@@ -62,7 +62,7 @@ class HarnessSuite:
 
 @dataclass(frozen=True)
 class Asking:
-    """How the harness asks, the same for both sides.
+    """The harness's settings, the same for both sides.
 
     Attributes:
         limit: items of each task at most. [all]
@@ -104,7 +104,7 @@ def run_tasks(pair: Pair, tokenizer: Any, tasks: Sequence[str], asking: Asking =
 
 
 def ask(model: Any, tokenizer: Any, tasks: Sequence[str], asking: Asking) -> Mapping[str, Any]:
-    """What the harness says of one model, with every sample.
+    """The harness's results on one model, with every sample.
 
     Model and random states come back as they were.
 
@@ -213,7 +213,7 @@ def _scores(sample: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _requests(sample: Mapping[str, Any]) -> list[Any]:
-    """What was put to the model; of options that were also put without their question, only those with it."""
+    """The prompts of a sample; of options that were also scored without their question, only those with it."""
     requests = list(sample["arguments"])
     return [request for request in requests if request[0]] or requests
 
