@@ -94,7 +94,7 @@ class Metric(Record):
 
     @property
     def drifts(self) -> bool:
-        """True where any training moves it a little, so that a small change is no loss yet: metrics in nats per token."""
+        """True where any training moves it a little, so a small change is no loss: metrics in nats per token."""
         return self.unit is NATS_PER_TOKEN
 
 

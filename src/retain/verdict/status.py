@@ -37,7 +37,7 @@ def status_of(evidence: Evidence) -> tuple[Status, str]:
 
 
 def base_guesses(evidence: Evidence) -> bool:
-    """True where the base is not seen to be better than a model that knows nothing, so that there is nothing to lose."""
+    """True where the base is not shown to beat a model that knows nothing, so that there is nothing to lose."""
     if evidence.chance is None:
         return False
     if not evidence.metric.right_or_wrong:

@@ -68,7 +68,7 @@ def kl(base_logits: Tensor, tuned_logits: Tensor) -> Tensor:
 
 
 def churn(base_logits: Tensor, tuned_logits: Tensor) -> Tensor:
-    """True where the most likely next token differs: argmax_v base ≠ argmax_v tuned; among equals the lowest token counts.
+    """True where the most likely next token differs: argmax_v base ≠ argmax_v tuned; among equals the lowest counts.
 
     Args:
         base_logits: (B, T, V), any floating dtype.
