@@ -223,9 +223,16 @@ def fixed_sequence(certificates_by_step: Sequence[Sequence[Certificate]]) -> int
     is called kept no more often than that (an intersection-union test: all must be kept, so several limits need no
     correction). With probability confidence, therefore, *all* certified steps keep all limits, and any of them may
     be chosen by whatever criterion, the same data included. Losses need not rise along the scaling path; if they do
-    not, steps behind a failure are missed, nothing more. Args: certificates_by_step: for each step the certificates
-    of all limits. Returns: The number of leading certified steps; 0 leaves the base. Raises: ValueError: steps
-    without a limit, or with different limits or confidences.
+    not, steps behind a failure are missed, nothing more.
+
+    Args:
+        certificates_by_step: for each step the certificates of all limits.
+
+    Returns:
+        The number of leading certified steps; 0 leaves the base.
+
+    Raises:
+        ValueError: steps without a limit, or with different limits or confidences.
     """
     asked = [sorted((c.name, c.unit, c.limit, c.confidence) for c in step) for step in certificates_by_step]
     if any(not step or step != asked[0] for step in asked):
