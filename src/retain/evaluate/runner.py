@@ -29,7 +29,7 @@ from retain.records.drift_record import Drift
 from retain.records.items import Item
 from retain.records.metrics_table import CROSS_ENTROPY
 from retain.records.result import Conditions, SuiteFacts
-from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
+from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
 from retain.records.verdicts import Judgement
 from retain.verdict.column import Column, column_of_items
 from retain.verdict.evidence import Evidence, evaluate
@@ -53,7 +53,7 @@ class Measured:
     keep: tuple[KeepScore, ...]
     breakdowns: tuple[Breakdown, ...]
     shifts: tuple[Shift, ...]
-    calibration: tuple[Calibration, ...]
+    calibration: tuple[CalibrationScore, ...]
     drift: Drift
     conditions: dict[Literal["base", "tuned"], Conditions]
     suites: tuple[SuiteFacts, ...]
@@ -129,7 +129,7 @@ def measure_pair(
             *domain_breakdowns(windows, sums, domains, seed),
         ),
         shifts=tuple(measured_shifts(items, facts, seed)),
-        calibration=tuple(part for one in found for part in calibrations(one, seed)),
+        calibration=tuple(part for one in found for part in calibrations(one)),
         drift=sides.drift(windows, sums, _language(of_text, evidence, seed)),
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from retain.budget.certify import Certificate, ControlLosses, certify, fixed_sequence, sentence
 from retain.budget.control_losses import kl_losses, suite_losses
 from retain.budget.split import blocked
+from retain.data.forms import evenly
 from retain.data.preprocess import Preprocessor
-from retain.data.rows import evenly
 from retain.errors import InputError
 from retain.evaluate.columns import paired
 from retain.evaluate.drift.summary import drift_summary

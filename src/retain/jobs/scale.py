@@ -74,6 +74,14 @@ def scale(
 
     Raises:
         InputError: with every problem of the data; or the update cannot be scaled.
+
+    Example:
+        >>> outcome = retain.scale(
+        ...     model, tokenizer=tokenizer, keep={"control": "control.jsonl"}, budget=retain.Budget(control=5), alphas=(0.5, 1.0),
+        ...     show_progress=False,
+        ... )
+        >>> outcome.scaling.alpha
+        1.0
     """
     problems: list[str] = []
     chosen = given_settings(settings)

@@ -19,7 +19,7 @@ from retain.records.base import Record
 from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
-from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
+from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
 from retain.records.upgrade import FIRST_SCHEMA, upgraded
 from retain.records.verdicts import Judgement
 
@@ -119,6 +119,11 @@ class Result(Record):
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
     metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
     sign drawn for a test.
+
+    Example:
+        >>> result = retain.read_result(Path("runs/first/result.json"))
+        >>> result.method.name
+        'lora'
     """
 
     schema_: Literal["retain.result/2"] = Field(default=SCHEMA, alias="schema")
@@ -135,7 +140,7 @@ class Result(Record):
     keep: tuple[KeepScore, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
     shifts: tuple[Shift, ...] = ()
-    calibration: tuple[Calibration, ...] = ()
+    calibration: tuple[CalibrationScore, ...] = ()
     drift: Drift = Drift()
     budget: tuple[BudgetRecord, ...] = ()
     scaling: Scaling | None = None
@@ -158,6 +163,10 @@ def read_result(path: Path) -> Result:
 
     Raises:
         InputError: the file is missing, is no JSON, or is no record of a schema that this version reads.
+
+    Example:
+        >>> retain.read_result(Path("runs/first/result.json")).schema_
+        'retain.result/2'
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))

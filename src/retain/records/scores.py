@@ -98,14 +98,17 @@ class ReliabilityBin(Record):
     n: int
 
 
-class Calibration(Record):
-    """How well one side's probabilities fit its hits on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats)."""
+class CalibrationScore(Record):
+    """How well one side's probabilities fit its hits on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats).
+
+    `ece_interval` is in older records.
+    """
 
     suite: str
     side: Literal["base", "tuned"]
     n: int
     ece: float
-    ece_interval: Interval
+    ece_interval: Interval | None = None
     brier: float
     nll: float
     bins: tuple[ReliabilityBin, ...] = ()

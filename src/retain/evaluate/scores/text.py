@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -62,23 +61,6 @@ def contains(answer: str, expected: str) -> bool:
     after = _NUMBER_AFTER if part[-1].isdigit() else ""
     pattern = before + _EDGE + regex.escape(part) + _EDGE + after
     return regex.search(pattern, whole, flags=regex.VERSION1) is not None
-
-
-def first_line_match(answer: str, expected: str) -> bool:
-    """Whether the first line with anything on it is the expected answer; a model may go on explaining below."""
-    lines = (line for line in answer.splitlines() if line.strip())
-    return exact_match(next(lines, ""), expected)
-
-
-def any_of(metric: Callable[[str, str], float], answer: str, accepted: Sequence[str]) -> float:
-    """The best that an answer reaches against any of the accepted ones: max over a of metric(answer, a).
-
-    Raises:
-        ValueError: no answer is accepted.
-    """
-    if not accepted:
-        raise ValueError("an item needs at least one accepted answer.")
-    return float(max(metric(answer, expected) for expected in accepted))
 
 
 def exact_match(answer: str, expected: str) -> bool:
