@@ -66,7 +66,8 @@ def measure(
         RetainError: the conditions of the two models differ (dtype, attention, device).
 
     Example:
-        >>> result = retain.measure(model, tokenizer=tokenizer, keep={"capitals": "capitals.jsonl"}, show_progress=False)
+        >>> keep = {"capitals": "capitals.jsonl"}
+        >>> result = retain.measure(model, tokenizer=tokenizer, keep=keep, show_progress=False)
         >>> result.keep[0].name, result.keep[0].n
         ('capitals', 168)
     """

@@ -76,9 +76,9 @@ def scale(
         InputError: with every problem of the data; or the update cannot be scaled.
 
     Example:
+        >>> keep, budget = {"control": "control.jsonl"}, retain.Budget(control=5)
         >>> outcome = retain.scale(
-        ...     model, tokenizer=tokenizer, keep={"control": "control.jsonl"}, budget=retain.Budget(control=5), alphas=(0.5, 1.0),
-        ...     show_progress=False,
+        ...     model, tokenizer=tokenizer, keep=keep, budget=budget, alphas=(0.5, 1.0), show_progress=False
         ... )
         >>> outcome.scaling.alpha
         1.0
