@@ -12,7 +12,7 @@ from collections.abc import Sequence
 class RetainError(Exception):
     """Base of all errors raised on purpose.
 
-    Example:
+    Examples:
         >>> issubclass(retain.InputError, retain.RetainError) and issubclass(retain.TrainingError, retain.RetainError)
         True
     """
@@ -24,7 +24,7 @@ class InputError(RetainError):
     Attributes:
         problems: one sentence a problem, each naming the place (field, file and line, module) and the cure.
 
-    Example:
+    Examples:
         >>> try:
         ...     retain.read_result(Path("nowhere/result.json"))
         ... except retain.InputError as error:
@@ -43,7 +43,7 @@ class TargetError(InputError, ValueError, TypeError):
     Also a `ValueError` and a `TypeError`, the kinds that PEFT raises for the same mistakes, so that callers who
     already catch those keep working.
 
-    Example:
+    Examples:
         >>> try:
         ...     get_peft_model(base, retain.VeFAConfig(target_modules=["no_such_layer"]))
         ... except retain.TargetError as error:
@@ -55,7 +55,7 @@ class TargetError(InputError, ValueError, TypeError):
 class MergeError(RetainError, ValueError):
     """Merging would give a wrong or irreversible model (tied weights, a base that cannot be rewritten).
 
-    Example:
+    Examples:
         >>> try:
         ...     model.merge_adapter()
         ... except retain.MergeError as error:  # a base whose weights cannot be rewritten
@@ -66,7 +66,7 @@ class MergeError(RetainError, ValueError):
 class TrainingError(RetainError):
     """Training ran and cannot go on: a loss that is not finite, for instance.
 
-    Example:
+    Examples:
         >>> try:
         ...     _ = trainer.train()
         ... except retain.TrainingError as error:

@@ -23,7 +23,7 @@ class Exported:
         error: ‖ΔW − ΔW'‖_F / ‖ΔW‖_F over all layers together; 0 where the rank is enough.
         layers: the same for each layer by its name.
 
-    Example:
+    Examples:
         >>> exported = retain.export_lora(model, "served", rank=2)
         >>> exported.rank, exported.folder.name, exported.error < 1
         (2, 'served', True)
@@ -55,7 +55,7 @@ def export_lora(
         InputError: the adapter has no low-rank update or changes what a LoRA cannot carry (biases, embeddings, full
             modules, a rewritten base), the rank is not positive, or the folder holds something else.
 
-    Example:
+    Examples:
         >>> retain.export_lora(model, "served", rank=4).rank  # a folder that vLLM and llama.cpp read
         4
     """

@@ -65,7 +65,7 @@ def measure(
         InputError: with every problem of the data; or the model given does not carry its base.
         RetainError: the conditions of the two models differ (dtype, attention, device).
 
-    Example:
+    Examples:
         >>> keep = {"capitals": "capitals.jsonl"}
         >>> result = retain.measure(model, tokenizer=tokenizer, keep=keep, show_progress=False)
         >>> result.keep[0].name, result.keep[0].n

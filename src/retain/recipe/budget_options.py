@@ -21,7 +21,7 @@ class Budget(BaseModel):
 
     Suites whose metric is a cross-entropy are limited in nats, too.
 
-    Example:
+    Examples:
         >>> retain.Budget(capitals=2, kl=0.1).limits
         {'capitals': 2.0, 'kl': 0.1}
         >>> retain.Budget(limits={"my suite": 2}, confidence=0.9).confidence

@@ -124,7 +124,7 @@ def flags(recipe: type[BaseModel]) -> dict[str, Flag]:
 def fields_where(holder: type, holds: Callable[[Decides], bool]) -> tuple[str, ...]:
     """The names of the fields whose `Decides` a condition holds for, in their order.
 
-    Example:
+    Examples:
         >>> from retain.recipe import Recipe
         >>> fields_where(Recipe, lambda decides: decides.secret)
         ('judge',)

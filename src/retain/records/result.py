@@ -120,7 +120,7 @@ class Result(Record):
     metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
     sign drawn for a test.
 
-    Example:
+    Examples:
         >>> result = retain.read_result(Path("runs/first/result.json"))
         >>> result.method.name
         'lora'
@@ -164,7 +164,7 @@ def read_result(path: Path) -> Result:
     Raises:
         InputError: the file is missing, is no JSON, or is no record of a schema that this version reads.
 
-    Example:
+    Examples:
         >>> retain.read_result(Path("runs/first/result.json")).schema_
         'retain.result/2'
     """

@@ -73,6 +73,7 @@ def test_hooks_and_modes_are_restored_after_an_exception():
     model.model.layers[0].train()
     modes = [module.training for module in model.modules()]
     capture = Capture(layers_of(model, *PROJECTIONS))
+<<<<<<< HEAD
 
     def broken():
         with capturing(model, capture):
@@ -82,6 +83,17 @@ def test_hooks_and_modes_are_restored_after_an_exception():
 
     with pytest.raises(ZeroDivisionError):
         broken()
+=======
+    inside = []
+
+    def fail():
+        inside.append((any(module.training for module in model.modules()), torch.is_grad_enabled()))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), capturing(model, capture):
+        fail()
+    assert inside == [(False, False)]
+>>>>>>> run
     assert [module.training for module in model.modules()] == modes
     assert torch.is_grad_enabled()
     assert not any(layer._forward_pre_hooks for layer in capture.layers.values())

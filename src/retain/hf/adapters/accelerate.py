@@ -78,7 +78,7 @@ def accelerate(model: nn.Module) -> int:
     Raises:
         InputError: the model has no LoRA layer on a linear layer.
 
-    Example:
+    Examples:
         >>> retain.accelerate(model)  # the number of layers
         14
         >>> retain.decelerate(model)
@@ -99,7 +99,7 @@ def accelerate(model: nn.Module) -> int:
 def decelerate(model: nn.Module) -> int:
     """Give the LoRA layers back to PEFT; returns their number.
 
-    Example:
+    Examples:
         >>> retain.accelerate(model) == retain.decelerate(model)
         True
     """

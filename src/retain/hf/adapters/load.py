@@ -43,7 +43,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     Raises:
         InputError: the folder holds no adapter, its method is unknown, or it does not fit the model.
 
-    Example:
+    Examples:
         >>> loaded = retain.load_adapter(base, "runs/first/adapter", trainable=True)
         >>> loaded.active_adapter
         'default'

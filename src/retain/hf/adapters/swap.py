@@ -35,7 +35,7 @@ def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "defa
         InputError: the folder holds no adapter, or one of another method, scale or shape.
         MergeError: the adapter is merged into the base.
 
-    Example:
+    Examples:
         >>> serving = retain.load_adapter(base, "runs/first/adapter")
         >>> retain.swap_adapter(serving, "runs/vefa/adapter")
     """

@@ -38,7 +38,7 @@ Data = Iterable[Mapping[str, Any]] | Statistics
 class CalibrationWarning(UserWarning):
     """The statistics may mislead: too few tokens, the same data twice, one sample that outweighs all others.
 
-    Example:
+    Examples:
         >>> import warnings
         >>> warnings.simplefilter("error", retain.CalibrationWarning)  # stop where the calibration data mislead
     """
@@ -86,7 +86,7 @@ def sc_lora(
     Warns:
         CalibrationWarning: the statistics may mislead.
 
-    Example:
+    Examples:
         >>> new, old = (retain.text_batches(tokenizer, part) for part in (texts[:4], texts[4:]))
         >>> initialised = retain.sc_lora(base, retain.SCLoRAConfig(r=4), learn=new, keep=old)
         >>> initialised.save_pretrained("initialised")  # a LoRA of rank 8 that stock PEFT loads

@@ -27,7 +27,7 @@ def without_effect(initialisation: str) -> list[str]:
 class SCLoRAConfig:
     """Configuration of SC-LoRA. One rank for all layers, so that every server takes the adapter.
 
-    Example:
+    Examples:
         >>> retain.SCLoRAConfig(r=16, beta=0.5).beta
         0.5
     """

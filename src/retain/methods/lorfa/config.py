@@ -12,7 +12,7 @@ from retain.hf.tuners.feature_config import FeatureConfig, for_layer
 class LoRFAConfig(FeatureConfig):
     """Configuration of LoRFA; the fields that are not here are those of `FeatureConfig`.
 
-    Example:
+    Examples:
         >>> lorfa = get_peft_model(base, retain.LoRFAConfig(r=4, target_modules=["q_proj", "v_proj"]))
         >>> lorfa.peft_config["default"].r
         4

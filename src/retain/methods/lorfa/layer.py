@@ -118,7 +118,7 @@ class LoRFALinear(FeatureLayer):
 class LoRFAModel(FeatureTuner):
     """The tuner that PEFT makes for a `LoRFAConfig`.
 
-    Example:
+    Examples:
         >>> lorfa = get_peft_model(base, retain.LoRFAConfig(r=4, target_modules="all-linear"))
         >>> isinstance(lorfa.base_model, retain.LoRFAModel)
         True

@@ -12,7 +12,7 @@ from retain.hf.tuners.feature_config import FeatureConfig
 class VeFAConfig(FeatureConfig):
     """Configuration of VeFA; all its fields are those of `FeatureConfig`.
 
-    Example:
+    Examples:
         >>> vefa = get_peft_model(base, retain.VeFAConfig(target_modules="all-linear"))
         >>> vefa.active_adapter
         'default'

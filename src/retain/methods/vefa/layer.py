@@ -74,7 +74,7 @@ class VeFALinear(FeatureLayer):
 class VeFAModel(FeatureTuner):
     """The tuner that PEFT makes for a `VeFAConfig`.
 
-    Example:
+    Examples:
         >>> vefa = get_peft_model(base, retain.VeFAConfig(target_modules="all-linear"))
         >>> isinstance(vefa.base_model, retain.VeFAModel)
         True

@@ -41,7 +41,7 @@ COPY = "retain_kl_monitor.safetensors"
 class RetentionWarning(UserWarning):
     """Training moves the model so far that catastrophic forgetting is likely.
 
-    Example:
+    Examples:
         >>> import warnings
         >>> warnings.simplefilter("ignore", retain.RetentionWarning)  # the report shows it all the same
     """
@@ -78,7 +78,7 @@ class KLMonitor(RegulariserCallback):
     Raises:
         InputError: a number is out of range, or there is no batch.
 
-    Example:
+    Examples:
         >>> monitor = retain.KLMonitor(retain.text_batches(tokenizer, texts), every=1)
         >>> _ = monitor.attach(trainer)
         >>> _ = trainer.train()

@@ -55,7 +55,7 @@ class KLPenalty(RegulariserCallback):
     Raises:
         InputError: a number is out of range, or there is no batch.
 
-    Example:
+    Examples:
         >>> penalty = retain.KLPenalty(retain.text_batches(tokenizer, texts), limit=0.1)
         >>> _ = penalty.attach(trainer)
         >>> _ = trainer.train()
@@ -200,7 +200,7 @@ def text_batches(
     Raises:
         InputError: there is no text of two tokens or more, or a number is out of range.
 
-    Example:
+    Examples:
         >>> batches = retain.text_batches(tokenizer, texts, length=16, batch_size=2)
         >>> sorted(batches[0])
         ['attention_mask', 'input_ids']
