@@ -73,17 +73,6 @@ def test_hooks_and_modes_are_restored_after_an_exception():
     model.model.layers[0].train()
     modes = [module.training for module in model.modules()]
     capture = Capture(layers_of(model, *PROJECTIONS))
-<<<<<<< HEAD
-
-    def broken():
-        with capturing(model, capture):
-            assert not any(module.training for module in model.modules())
-            assert not torch.is_grad_enabled()
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        broken()
-=======
     inside = []
 
     def fail():
@@ -93,7 +82,6 @@ def test_hooks_and_modes_are_restored_after_an_exception():
     with pytest.raises(ZeroDivisionError), capturing(model, capture):
         fail()
     assert inside == [(False, False)]
->>>>>>> run
     assert [module.training for module in model.modules()] == modes
     assert torch.is_grad_enabled()
     assert not any(layer._forward_pre_hooks for layer in capture.layers.values())

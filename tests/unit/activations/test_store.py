@@ -82,11 +82,7 @@ def test_changed_sums_are_refused_when_they_are_read(folder):
     path.write_bytes(content)
     found = load(folder)
     with pytest.raises(InputError, match="not what the manifest tells of"):
-<<<<<<< HEAD
-        [load(folder).moments(name) for name in (Q, Q.replace("0", "1"))]
-=======
         [found.moments(name) for name in (Q, Q.replace("0", "1"))]
->>>>>>> run
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="damaged"):
         load(folder).moments(Q)
