@@ -12,8 +12,8 @@ from transformers import AutoModelForImageClassification, AutoModelForSequenceCl
 
 from retain.cli.gate import EXIT_CODES
 from retain.cli.main import main
+from retain.data.forms import read_rows
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
-from retain.data.rows import read_rows
 from retain.errors import InputError
 from retain.events import SILENT
 from retain.hf.adapters.load import load_adapter

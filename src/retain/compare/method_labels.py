@@ -7,29 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from retain.methods import table
 from retain.records.result import MethodRecord
 
 LONGEST_VALUE = 16
 MOST_FIELDS = 2
 """Fields that a label shows at most; methods that these do not tell apart are numbered."""
 
-TITLES = {
-    "sc-lora": "SC-LoRA",
-    "lora": "LoRA",
-    "vefa": "VeFA",
-    "lorfa": "LoRFA",
-    "corda-kpm": "CorDA-KPM",
-    "lora-null": "LoRA-Null",
-    "milora": "MiLoRA",
-    "random-start": "random subspace",
-    "full": "all weights",
-    "ia3": "IA3",
-    "oft": "OFT",
-    "hra": "HRA",
-    "mica": "MiCA",
-    "osf": "OSF",
-}
-"""Methods as their papers write them; any other is shown by its name in the record."""
+TITLES_OF_PEFT = {"oft": "OFT", "hra": "HRA", "mica": "MiCA", "osf": "OSF"}
+"""Methods of PEFT without a row of ours, as their papers write them; any other is shown by its name in the record."""
 
 SYMBOLS = {
     "beta": "β",
@@ -83,7 +69,7 @@ def _label(method: MethodRecord, methods: Sequence[MethodRecord]) -> str:
     namesakes = [other.config for other in methods if other.name == method.name]
     shown = _telling_fields(namesakes)
     parts = [_part(field, method.config, namesakes) for field in shown if method.config.get(field) is not None]
-    return " ".join([TITLES.get(method.name, method.name), *parts])
+    return " ".join([table.title(method.name) or TITLES_OF_PEFT.get(method.name, method.name), *parts])
 
 
 def _part(field: str, config: dict[str, Any], namesakes: Sequence[dict[str, Any]]) -> str:

@@ -129,7 +129,7 @@ def measure_pair(
             *domain_breakdowns(windows, sums, domains, seed),
         ),
         shifts=tuple(measured_shifts(items, facts, seed)),
-        calibration=tuple(part for one in found for part in calibrations(one, seed)),
+        calibration=tuple(part for one in found for part in calibrations(one)),
         drift=sides.drift(windows, sums, _language(of_text, evidence, seed)),
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
@@ -212,7 +212,7 @@ class _Sides:
         return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
     def drift(self, windows: Sequence[Window], sums: WindowSums, language: Evidence | None) -> Drift:
-        """How far the model moved: on held-out text, on the task, in its weights and hidden states.
+        """The drift of the model: on held-out text, on the task, in its weights and hidden states.
 
         Args:
             windows: of held-out text.

@@ -1,4 +1,4 @@
-"""What a run delivers: all that was trained, or the part of it that keeps the budget."""
+"""The delivery of a run: all that was trained, or the part of it that keeps the budget."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def replay_run(folder: str | Path) -> Judgement:
 
 
 def _differing(stated: Judgement, made: Judgement) -> list[str]:
-    """Statements of a record that differ from its items: words and counts exactly, figures up to rounding."""
+    """The statements of a record that its items contradict: words and counts exactly, figures but for rounding."""
     found = [
         f"the record says {field} {getattr(stated, field)!r}, its items say {getattr(made, field)!r}"
         for field in ("overall", "learned")

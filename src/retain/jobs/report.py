@@ -69,7 +69,7 @@ def _records(path: Path, problems: list[str]) -> list[Path]:
 
 
 def _folder(record: Path) -> Path:
-    """Where a record's items lie and its report would; a record file of another name stands for a folder of its own."""
+    """The folder of a record's items and report; a record file of another name stands for a folder of its own."""
     return record.parent if record.name == "result.json" else record.with_suffix("")
 
 

@@ -74,6 +74,14 @@ def scale(
 
     Raises:
         InputError: with every problem of the data; or the update cannot be scaled.
+
+    Examples:
+        >>> keep, budget = {"control": "control.jsonl"}, retain.Budget(control=5)
+        >>> outcome = retain.scale(
+        ...     model, tokenizer=tokenizer, keep=keep, budget=budget, alphas=(0.5, 1.0), show_progress=False
+        ... )
+        >>> outcome.scaling.alpha
+        1.0
     """
     problems: list[str] = []
     chosen = given_settings(settings)

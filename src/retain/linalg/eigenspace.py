@@ -84,9 +84,9 @@ def top_eigenspace(
     _check_rank(r, size)
     target = torch.device("cpu" if device is None else device)
     apply = _finite(operator)
-    found = lanczos(apply, size, r, start_block(size, r, seed, start, target))
-    if found is not None:
-        return _finished(apply, *found, "lanczos")
+    pair = lanczos(apply, size, r, start_block(size, r, seed, start, target))
+    if pair is not None:
+        return _finished(apply, *pair, "lanczos")
     matrix = apply(torch.eye(size, dtype=torch.float64, device=target))
     values, vectors = descending(matrix)
     return _finished(apply, vectors[:, :r], float(values.abs().max()), "eigh")
@@ -128,9 +128,9 @@ def output_eigenspace(
         if not (torch.isfinite(W).all() and torch.isfinite(C).all()):
             raise ValueError(f"weight or moment holds {_NOT_FINITE}")
         C = (C + C.T) / 2
-        found = _iterated(W, C, r, seed)
-        if found is not None:
-            return found
+        iterated = _iterated(W, C, r, seed)
+        if iterated is not None:
+            return iterated
     outputs = Outputs(W)
     return outputs.top(outputs.moment(C), r, seed=seed)
 
@@ -175,10 +175,10 @@ class Outputs:
             ValueError: weight or moment holds values that are not finite.
         """
         factor = self._factor
-        found = factor @ moment.to(factor) @ factor.T
-        if not torch.isfinite(found).all():
+        formed = factor @ moment.to(factor) @ factor.T
+        if not torch.isfinite(formed).all():
             raise ValueError(f"weight, moment or their product holds {_NOT_FINITE}")
-        return (found + found.T) / 2
+        return (formed + formed.T) / 2
 
     def captured(self, moment: Tensor, Q: Tensor) -> float:
         """tr(Qᵀ (U M Uᵀ) Q) of M (d, d): the mean squared length of the outputs within a subspace Q (m, r)."""
@@ -286,9 +286,9 @@ def _iterated(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace | None:
     vectors = lanczos(operator, rows, r, block)
     if vectors is None:
         return None
-    found = _finished(operator, *vectors, "lanczos")
-    negative = float(found.values[-1]) < -EPSILON * rows * float(found.values.abs().max())
-    return None if tall and negative else found
+    solved = _finished(operator, *vectors, "lanczos")
+    negative = float(solved.values[-1]) < -EPSILON * rows * float(solved.values.abs().max())
+    return None if tall and negative else solved
 
 
 def _finished(operator: Operator, vectors: Tensor, norm: float, method: str) -> Eigenspace:

@@ -52,8 +52,8 @@ class FeatureMethod(Method):
     @property
     def tuner(self) -> type[FeatureTuner]:
         """The class that puts adapters into a model."""
-        found: type[FeatureTuner] = _load(self.code)
-        return found
+        tuner: type[FeatureTuner] = _load(self.code)
+        return tuner
 
     @property
     def config(self) -> type[FeatureConfig]:
@@ -89,8 +89,8 @@ class Initialisation(Method):
     @property
     def initialise(self) -> Initialise:
         """The function that computes A0 and B0 of one layer."""
-        found: Initialise = _load(self.code)
-        return found
+        function: Initialise = _load(self.code)
+        return function
 
 
 METHODS = (
@@ -153,7 +153,7 @@ INITIALISATIONS = (
     ),
     Initialisation(
         name="random-start",
-        title="random directions",
+        title="random subspace",
         summary="the control: SC-LoRA with output directions drawn at random; reads no text",
         learning_rate=INITIALISED_LEARNING_RATE,
         code="retain.methods.initialisations.random_start:initialise",
@@ -167,7 +167,7 @@ INITIALISATIONS = (
 OTHERS = (
     Method("lora", "LoRA", "adds a low-rank update: W0 x + s·BAx", 5e-4),
     Method("ia3", "IA3", "scales features and activations", 3e-3),
-    Method("full", "full fine-tuning", "trains every weight", 2e-5),
+    Method("full", "all weights", "trains every weight", 2e-5),
 )
 """Methods whose code is not here, with a default of ours."""
 
@@ -185,6 +185,11 @@ def initialisations() -> dict[str, Initialisation]:
 def learning_rate(name: str) -> float:
     """The default learning rate of a method; PEFT's methods without a row share one."""
     return next((row.learning_rate for row in rows() if row.name == name), OTHER_LEARNING_RATE)
+
+
+def title(name: str) -> str | None:
+    """The title of a method as papers write it; None where it has no row."""
+    return next((row.title for row in rows() if row.name == name), None)
 
 
 def names_listed() -> str:

@@ -1,4 +1,4 @@
-"""The base class of all records."""
+"""The base of all records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures in writing: the one home of units, signs and digits."""
+"""The formats of figures: the one home of units, signs and digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MINUS = "−"
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit in which figures are shown: multiplied by `factor`, with `decimals` digits, called `name`."""
+    """The format of a metric: multiplied by `factor`, with `decimals` digits, in units called `name`."""
 
     factor: float
     decimals: int

@@ -28,7 +28,7 @@ SCHEMA: Literal["retain.result/2"] = "retain.result/2"
 
 
 class MethodRecord(Record):
-    """The method that changed the model, with the configuration that it was trained with."""
+    """The method of a run: its name and the configuration that was trained."""
 
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
@@ -88,7 +88,7 @@ class Cost(Record):
 
 
 class Provenance(Record):
-    """The origin of the figures, enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
+    """The provenance of the figures: enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
 
     command: str
     created: str
@@ -100,7 +100,7 @@ class Provenance(Record):
 
 
 class SuiteFacts(Record):
-    """Facts of a suite from its own file, enough to find and cite it."""
+    """The facts of a suite, from its own file: enough to find and cite it."""
 
     name: str
     task_type: str
@@ -119,6 +119,11 @@ class Result(Record):
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
     metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
     sign drawn for a test.
+
+    Examples:
+        >>> result = retain.read_result(Path("runs/first/result.json"))
+        >>> result.method.name
+        'lora'
     """
 
     schema_: Literal["retain.result/2"] = Field(default=SCHEMA, alias="schema")
@@ -158,6 +163,10 @@ def read_result(path: Path) -> Result:
 
     Raises:
         InputError: the file is missing, is no JSON, or is no record of a schema that this version reads.
+
+    Examples:
+        >>> retain.read_result(Path("runs/first/result.json")).schema_
+        'retain.result/2'
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ class Breakdown(Record):
 
 
 class Shift(Record):
-    """The cost of tuning on one suite of inputs that differ from the usual ones: corrupted images, another style.
+    """The cost of tuning on one suite under distribution shift: corrupted images, another style.
 
     "corruption error": `base` and `tuned` are the shares wrong over all corruptions, `value` the mean over kinds of
     errors after / errors before (mCE vs base, 1 for no change), `by_kind` each kind's, null where the base makes no
@@ -99,13 +99,16 @@ class ReliabilityBin(Record):
 
 
 class CalibrationScore(Record):
-    """The calibration of one side's probabilities on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats)."""
+    """The calibration of one side's probabilities on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats).
+
+    `ece_interval` is in older records.
+    """
 
     suite: str
     side: Literal["base", "tuned"]
     n: int
     ece: float
-    ece_interval: Interval
+    ece_interval: Interval | None = None
     brier: float
     nll: float
     bins: tuple[ReliabilityBin, ...] = ()

@@ -1,4 +1,4 @@
-"""The record of a sweep: its candidates, the gain and drift of each, and the one that was chosen."""
+"""The results of a sweep as plain values: its candidates, their gains and drifts, and the chosen one."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ class SweepRecord(_Record):
 
     @property
     def best_point(self) -> Point:
-        """Its figures at the interpolation coefficient that was chosen."""
+        """The scores at the chosen coefficient."""
         return next(point for point in self.best.points if point.alpha == self.chosen.alpha)

@@ -30,7 +30,9 @@ def upgraded(record: Mapping[str, Any]) -> Fields:
     whether items were counted as lost and gained, the means.
     """
     found = _renamed(record, tolerances="margins", dial="scaling")
-    found["method"] = {**record["method"], "config": _flat_config(record["method"].get("config", {}))}
+    config = _flat_config(record["method"].get("config", {}))
+    new_fields = {"start": "initialisation", "precise": "preserve_small_shifts"}
+    found["method"] = {**record["method"], "config": _renamed(config, **new_fields)}
     found["task"] = [_with_metric(score) for score in record.get("task", ())]
     found["keep"] = [_with_metric(score) for score in record.get("keep", ())]
     metrics = _Metrics([*found["task"], *found["keep"]])

@@ -6,8 +6,7 @@ import torch
 
 from retain.linalg import eigenspace, lanczos
 from retain.linalg.eigenspace import DENSE_LIMIT, Outputs, output_eigenspace, top_eigenspace
-from retain.linalg.matrices import add_gram, mirrored, pack_symmetric, unpack_symmetric
-from retain.linalg.subspaces import leading_subspace, subspace_overlap
+from retain.linalg.subspaces import subspace_overlap
 
 OUTLIER = 1e5
 SHAPES = [(64, 64), (256, 256), (600, 600), (700, 300), (300, 700)]
@@ -227,30 +226,6 @@ def test_a_multiple_eigenvalue_is_found_as_often_as_it_occurs():
     assert top_eigenspace(lambda v: M @ v, 200, 10).values.tolist() == pytest.approx([2] * 6 + [1] * 4)
 
 
-def test_overlap_of_known_spaces():
-    axes = torch.eye(5)
-    assert subspace_overlap(axes[:, :2], axes[:, :4]) == 1
-    assert subspace_overlap(axes[:, :2], axes[:, 2:]) == 0
-    assert subspace_overlap(axes[:, :2], axes[:, 1:3]) == 0.5
-    tilted = torch.tensor([[0.6], [0.8], [0], [0], [0]])
-    assert subspace_overlap(tilted, axes[:, :1]) == pytest.approx(0.36)
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 7])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_packing_round_trip(n, dtype):
-    matrix = randn(n, n).to(dtype)
-    matrix = matrix + matrix.T
-    packed = pack_symmetric(matrix)
-    assert packed.shape == (n * (n + 1) // 2,)
-    assert packed.dtype == dtype
-    assert torch.equal(unpack_symmetric(packed), matrix)
-
-
-def test_packing_takes_the_upper_triangle_row_by_row():
-    assert pack_symmetric(torch.tensor([[1, 2, 3], [0, 4, 5], [0, 0, 6]])).tolist() == [1, 2, 3, 4, 5, 6]
-
-
 @pytest.mark.parametrize(
     ("call", "told"),
     [
@@ -267,27 +242,11 @@ def test_packing_takes_the_upper_triangle_row_by_row():
         (lambda: output_eigenspace(1e200 * randn(60, 40), torch.eye(40), 2, dense_limit=8), "not finite"),
         (lambda: output_eigenspace(1e200 * randn(60, 40), torch.eye(40), 2), "not finite"),
         (lambda: top_eigenspace(lambda v: v / 0, 30, 4), "not finite"),
-        (lambda: subspace_overlap(torch.eye(3), torch.eye(4)), r"\(3, 3\) and \(4, 4\)"),
-        (lambda: subspace_overlap(torch.eye(3), torch.eye(3)[:, :0]), "r ≥ 1"),
-        (lambda: pack_symmetric(torch.zeros(2, 3)), "square"),
-        (lambda: unpack_symmetric(torch.zeros(4)), r"n\(n\+1\)/2"),
-        (lambda: unpack_symmetric(torch.zeros(1, 3)), r"n\(n\+1\)/2"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()
-
-
-@pytest.mark.parametrize("shape", [(48, 48), (96, 32), (32, 96)])
-def test_the_rough_leading_subspace_is_close_to_the_exact_one(shape):
-    m, n = shape
-    W = randn(m, n, seed=1)
-    C = rotated(0.8 ** torch.arange(n, dtype=torch.float64), seed=2)
-    rough = leading_subspace(lambda v: W.float() @ (C.float() @ (W.float().T @ v)), m, 8, device=W.device)
-    assert rough.shape == (m, 8)
-    torch.testing.assert_close(rough.T @ rough, torch.eye(8), rtol=0, atol=1e-5)
-    assert subspace_overlap(rough, output_eigenspace(W, C, 8).vectors) > 0.95
 
 
 def tall(kind):
@@ -322,15 +281,3 @@ def test_the_formed_moments_of_a_wide_layer_are_solved_by_lanczos_where_they_are
     found = outputs.top(outputs.moment(C), 8)
     assert found.method == "lanczos"
     assert_best(found, formed(W, C), 8)
-
-
-@pytest.mark.parametrize("size", [1, 7, 192, 193, 500, 1600])
-def test_products_made_by_half_are_whole_when_mirrored(size):
-    x = randn(30, size)
-    gram = torch.zeros(size, size, dtype=torch.float64)
-    add_gram(gram, x[:11])
-    add_gram(gram, x[11:])
-    whole = mirrored(gram)
-    torch.testing.assert_close(whole, x.T @ x, rtol=0, atol=1e-12)
-    assert torch.equal(whole, whole.T)
-    assert torch.equal(mirrored(gram.float(), torch.float64), mirrored(gram.float()).double())

@@ -55,8 +55,9 @@ def first_schema(**changes):
                "reason": "cannot show loss: the base itself guesses (…)."}  # fmt: skip
     sides = {"engine": "", "dtype": "", "attention": "", "device": "", "reader_hash": "r", "questions_hash": "q"}
     point = {"alpha": 0.5, "n": 9, "base": 0.0, "tuned": 0.2, "loss": 0.2}
+    config = {"start": "sc-lora", "precise": True}
     return {
-        "schema": "retain.result/1", "model": "m", "method": {"name": "lora"}, "seed": 3,
+        "schema": "retain.result/1", "model": "m", "method": {"name": "lora", "config": config}, "seed": 3,
         "parameters": {"trainable": 1, "total": 2, "adapter_bytes": 4},
         "provenance": {
             "command": "", "created": "", "versions": {}, "data_hashes": {"reference": "h", "train": "t"},
@@ -101,6 +102,7 @@ def read(tmp_path, record):
 
 def test_every_renamed_field_arrives(tmp_path):
     result = read(tmp_path, first_schema())
+    assert result.method.config == {"initialisation": "sc-lora", "preserve_small_shifts": True}
     assert result.margins == (0.05, 0.05)
     assert result.scaling.alpha == 0.5
     assert [point.part for point in result.scaling.curve] == ["held-out", "keep"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from retain.data.rows import IMAGES
+from retain.data.forms import IMAGES
 from retain.data.sources import Numbered, source_rows
 from retain.evaluate.suites.format import LocatedSuite, Source, condition, is_template, template
 

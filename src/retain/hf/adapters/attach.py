@@ -122,8 +122,8 @@ def _config(name: str, fields: dict[str, Any]) -> Any:
 def _config_class(name: str) -> type:
     for member, config_class in PEFT_TYPE_TO_CONFIG_MAPPING.items():
         if _value(member).lower() == name:
-            found: type = config_class
-            return found
+            own_class: type = config_class
+            return own_class
     near = difflib.get_close_matches(name, known_methods(), n=3)
     raise InputError(f"method {name!r} is unknown{_hint(near)}; PEFT knows {', '.join(known_methods())}.")
 

@@ -212,12 +212,12 @@ def read_note(source: str | Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        note = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); remove it to load the adapter as an ordinary LoRA.") from error
-    if not isinstance(found, dict):
+    if not isinstance(note, dict):
         raise InputError(f"{path}: damaged (no JSON object); remove it to load the adapter as an ordinary LoRA.")
-    return found
+    return note
 
 
 def note_of(model: nn.Module, adapter: str = "default") -> Mapping[str, Any] | None:

@@ -36,18 +36,18 @@ def lora_factors(model: nn.Module, adapter: str) -> Iterator[tuple[str, Tensor, 
         raise InputError(f"there is no adapter {adapter!r}; there are {', '.join(getattr(model, 'peft_config', {}))}.")
     if reason := _not_carried(model, adapter, config):
         raise InputError(f"adapter {adapter!r} {reason}.")
-    found = False
+    any_layer = False
     for name, layer in root_of(model).named_modules():
         if isinstance(layer, LoraLayer) and adapter in layer.lora_A:
             B, A = (at_least_float32(part[adapter].weight) for part in (layer.lora_B, layer.lora_A))
             yield name, B * layer.scaling[adapter], A
-            found = True
+            any_layer = True
         elif isinstance(layer, FeatureLayer) and adapter in layer.scaling:
             W0, _ = weight_of(layer.base_layer, root_of(model))
             if (change := layer.low_rank_change(adapter, W0)) is not None:
                 yield name, change[0] * layer.scaling[adapter], change[1]
-                found = True
-    if not found:
+                any_layer = True
+    if not any_layer:
         kind = str(getattr(config.peft_type, "value", config.peft_type)).lower()
         raise InputError(f"adapter {adapter!r} is a {kind}, whose update is not of low rank; merge it instead.")
 

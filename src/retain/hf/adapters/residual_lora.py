@@ -164,8 +164,8 @@ class ResidualLora(LoraVariant):  # type: ignore[misc]  # PEFT ships no types
     def merge_safe(self, module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:
         """W + s·(B A − B0 A0), summed in float32 or better and rounded once, in the layer's own layout."""
         weight = getattr(module.get_base_layer(), "weight", None)
-        plain = weight is not None and (weight.shape, weight.dtype) == (orig_weight.shape, orig_weight.dtype)
-        self._before = weight.data if weight is not None and plain else None
+        unquantised = weight is not None and (weight.shape, weight.dtype) == (orig_weight.shape, orig_weight.dtype)
+        self._before = weight.data if weight is not None and unquantised else None
         change = as_matrix(module.get_base_layer(), _change(module, active_adapter))
         return (at_least_float32(orig_weight) + change.to(orig_weight.device)).to(orig_weight.dtype).contiguous()
 

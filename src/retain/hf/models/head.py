@@ -44,18 +44,18 @@ def output_layer(model: nn.Module) -> nn.Linear:
         InputError: there is none, so that no head can be fitted.
     """
     root: Any = root_of(model)
-    found = [
+    layers = [
         module
         for name in head_names(root)
         for module in root.get_submodule(name).modules()
         if isinstance(module, nn.Linear) and module.out_features == root.config.num_labels
     ]
-    if not found:
+    if not layers:
         raise InputError(
             f"{type(root).__name__} has no linear output layer for its {root.config.num_labels} classes, so no head "
             "can be fitted on its features; say --head random."
         )
-    return found[-1]
+    return layers[-1]
 
 
 @torch.no_grad()

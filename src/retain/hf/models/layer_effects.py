@@ -45,13 +45,13 @@ def layer_effects(
     Raises:
         InputError: the model has no adapted linear layers, or none of such a name.
     """
-    found = _adapted(model)
-    if unknown := sorted(set(layers or ()) - found.keys()):
-        raise InputError(f"no adapted linear layer is named {unknown[0]!r}; there are {', '.join([*found][:4])}, ….")
+    adapted = _adapted(model)
+    if unknown := sorted(set(layers or ()) - adapted.keys()):
+        raise InputError(f"no adapted linear layer is named {unknown[0]!r}; there are {', '.join([*adapted][:4])}, ….")
     seen: dict[str, tuple[float, float]] = {}
     hooks = [
         module.register_forward_hook(_watch(name, batch.get("attention_mask"), seen), with_kwargs=True)
-        for name, module in found.items()
+        for name, module in adapted.items()
         if layers is None or name in layers
     ]
     try:
@@ -144,14 +144,14 @@ def _in_float32(layer: Any, weight: Tensor, model: nn.Module) -> Any:
 
 def _adapted(model: nn.Module) -> dict[str, Any]:
     """Linear layers with adapters, by name; of nested ones the outermost."""
-    found: dict[str, Any] = {}
+    layers: dict[str, Any] = {}
     inside = _NOTHING
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer) and not name.startswith(inside):
             inside += (f"{name}.",)
             base = module.get_base_layer()
             if is_linear(base) or hasattr(base, "in_features"):
-                found[name] = module
-    if not found:
+                layers[name] = module
+    if not layers:
         raise InputError("This model has no linear layers with adapters, so there is no effect to measure.")
-    return found
+    return layers

@@ -103,17 +103,17 @@ class _Saved(NamedTuple):
 
 
 def _adapted(model: nn.Module) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    layers: list[tuple[str, Any]] = []
     for key, module in _outermost(model):
         if isinstance(module, BaseTunerLayer):
-            found += [(key, module)] if _measurable(module) else []
+            layers += [(key, module)] if _measurable(module) else []
         else:
-            found += list(_saved(key, module))
-    if not found:
+            layers += list(_saved(key, module))
+    if not layers:
         raise UpdatesUnavailableError(
             "This model's adapter changes no linear layer's weights (prompts, for one, do not)."
         )
-    return found
+    return layers
 
 
 def _outermost(model: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -216,9 +216,9 @@ def _obstacle(model: nn.Module) -> str | None:
             f"{reason.rpartition(';')[0]}. Its base is not inside it, so its update cannot be scaled there; merge it "
             "(merge_and_unload) and give the merged model together with its base."
         )
-    if not (found := parts(model)):
+    if not (changed := parts(model)):
         return "This model's adapters change no layers, so there is no update to scale."
-    away = [name for name, module in found if any(p.device.type == "meta" for p in _own(module))]
+    away = [name for name, module in changed if any(p.device.type == "meta" for p in _own(module))]
     return f"{away[0]}: its adapter is offloaded; load the model on one device to scale it." if away else None
 
 

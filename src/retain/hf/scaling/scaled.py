@@ -46,10 +46,10 @@ def scaled(model: nn.Module, alpha: Alpha, *, base: nn.Module | None = None) -> 
             _enter(undo, interpolated(model, base, alpha))
         else:
             check_scalable(model)
-            found = parts(model)
-            table = alphas([name for name, _ in found], alpha)
+            changed = parts(model)
+            table = alphas([name for name, _ in changed], alpha)
             seen: set[int] = set()
-            for name, module in found:
+            for name, module in changed:
                 if table[name] == 0:
                     _switch_off(undo, module)
                 elif table[name] != 1:
@@ -125,11 +125,11 @@ def _switch_off(undo: ExitStack, module: Any) -> None:
 
 
 def _turn(undo: ExitStack, module: Any, alpha: float, seen: set[int]) -> None:
-    found = factors(module, module.active_adapters)
-    if found is None:
+    turned = factors(module, module.active_adapters)
+    if turned is None:
         undo.callback(module.register_forward_hook(_blend(alpha), with_kwargs=True).remove)
         return
-    for factor in found:
+    for factor in turned:
         hold(undo, factor, alpha, seen)
 
 
@@ -137,8 +137,8 @@ def _blend(alpha: float) -> Any:
     """A hook that gives y0 + α(y − y0), exact because both are affine in the layer's weights."""
 
     def blend(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> Tensor:
-        plain = {key: value for key, value in kwargs.items() if key not in _NOT_FOR_BASE}
-        before = at_least_float32(layer.base_layer(*args, **plain))
+        own = {key: value for key, value in kwargs.items() if key not in _NOT_FOR_BASE}
+        before = at_least_float32(layer.base_layer(*args, **own))
         return torch.add(before, at_least_float32(y) - before, alpha=alpha).to(y.dtype)
 
     return blend

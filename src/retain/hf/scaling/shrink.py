@@ -53,11 +53,11 @@ def shrink(model: nn.Module, factor: float) -> bool:
     for name, module in parts(model):
         if isinstance(module, ModulesToSaveWrapper):
             continue
-        found = factors(module, module.active_adapters)
-        if found is None or _has_residual(module):
+        linear = factors(module, module.active_adapters)
+        if linear is None or _has_residual(module):
             exact = False
-            found = list(_pulled(model, name, module))
-        todo.update({id(f.tensor): f for f in found})
+            linear = list(_pulled(model, name, module))
+        todo.update({id(f.tensor): f for f in linear})
     for part in todo.values():
         if factor != 1:
             part.tensor.copy_(part.at(factor))

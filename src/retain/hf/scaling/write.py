@@ -58,15 +58,15 @@ def write_at(
     _check_peft(model, adapter_name)
     if reason := keeps_its_form(model, adapter_name):
         raise InputError(reason)
-    found = [(name, factors(module, [adapter_name]) or []) for name, module in parts(model)]
-    table = alphas([name for name, held in found if held], alpha)
+    changed = [(name, factors(module, [adapter_name]) or []) for name, module in parts(model)]
+    table = alphas([name for name, held in changed if held], alpha)
     seen: set[int] = set()
     with _renewed(Path(folder), str(CONFIG_NAME)) as place, ExitStack() as undo:
-        for name, held in found:
+        for name, held in changed:
             for factor in held:
                 if table[name] != 1:
                     hold(undo, factor, table[name], seen)
-        residuals = [name for name, _ in found if name in residual_layers(root_of(model), adapter_name)]
+        residuals = [name for name, _ in changed if name in residual_layers(root_of(model), adapter_name)]
         if any(table[name] <= 0 for name in residuals):
             config = model.peft_config[adapter_name]
             undo.callback(setattr, config, "initialisation_note", config.initialisation_note)
@@ -97,16 +97,16 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
     if base is not None:
         return write_at(model, alpha, folder, base=base)
     _check_peft(model, None)
-    found = parts(model)
-    table = alphas([name for name, _ in found], alpha)
-    if packed := [name for name, module in found if _packed(root_of(model), module)]:
+    changed = parts(model)
+    table = alphas([name for name, _ in changed], alpha)
+    if packed := [name for name, module in changed if _packed(root_of(model), module)]:
         raise InputError(
             f"{packed[0]}: the base is quantised, so a merged model would have to be quantised anew and would not be "
             "this one; write an adapter with write_at, or put the adapter on the unquantised base."
         )
     merged = copy.deepcopy(model).unload()
     with torch.no_grad():
-        for name, module in _outermost(found):
+        for name, module in _outermost(changed):
             target = merged.get_submodule(name)
             for key, value in _values(model, name, module, table[name]):
                 _check_own(merged, name, place := target.get_parameter(key))
@@ -168,9 +168,9 @@ def _packed(model: nn.Module, module: Any) -> bool:
     return isinstance(module, BaseTunerLayer) and quantization_backend(module.get_base_layer(), model) is not None
 
 
-def _outermost(found: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+def _outermost(changed: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     kept: dict[str, Any] = {}
-    for name, module in found:
+    for name, module in changed:
         kept.setdefault(name, module)
     return list(kept.items())
 

@@ -75,20 +75,20 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
             raise TargetError(problems)
 
     def _shared_problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.target_parameters:
-            found.append(
+            problems.append(
                 f"target_parameters={self.target_parameters!r}: {self.method} shifts the input of a linear layer and "
                 "cannot act on bare (fused expert) parameters; name linear layers in target_modules."
             )
         if self.layers_to_transform is not None and isinstance(self.target_modules, str):
-            found.append(
+            problems.append(
                 f"layers_to_transform cannot be used with target_modules={self.target_modules!r}, because the layer "
                 "is read from a matched name; give target_modules as a list of names."
             )
         if self.layers_pattern and self.layers_to_transform is None:
-            found.append("layers_pattern is set but layers_to_transform is not; set both or neither.")
-        return found
+            problems.append("layers_pattern is set but layers_to_transform is not; set both or neither.")
+        return problems
 
     def problems(self) -> list[str]:
         """The problems of the method's own fields, one sentence each; a subclass overrides it."""

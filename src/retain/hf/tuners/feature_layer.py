@@ -154,8 +154,8 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         PEFT would round it to the base's dtype and, in some paths only, cast it back. A layer whose weight is offloaded
         computes where its hook says.
         """
-        found, _ = self._get_base_layer_device_and_dtype(self.base_layer)
-        target = device or found
+        own_device, _ = self._get_base_layer_device_and_dtype(self.base_layer)
+        target = device or own_device
         if target is None or target.type == "meta":
             target = getattr(getattr(self.base_layer, "_hf_hook", None), "execution_device", None) or "cpu"
         dtype = forms.adapter_dtype(self.base_layer)

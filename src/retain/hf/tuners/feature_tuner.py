@@ -173,20 +173,22 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
     def _combination_problems(
         self, adapters: Sequence[str], weights: Sequence[float], adapter_name: str, kind: str | None
     ) -> list[str]:
-        found = [f"There is no adapter {name!r}." for name in adapters if name not in self.peft_config]
+        problems = [f"There is no adapter {name!r}." for name in adapters if name not in self.peft_config]
         if not adapters or len(set(adapters)) < len(adapters) or len(adapters) != len(weights):
-            found.append(f"Give distinct adapters and one weight for each, not {adapters!r} and {weights!r}.")
+            problems.append(f"Give distinct adapters and one weight for each, not {adapters!r} and {weights!r}.")
         if adapter_name in self.peft_config:
-            found.append(f"An adapter {adapter_name!r} is there already; choose another name or delete it first.")
+            problems.append(f"An adapter {adapter_name!r} is there already; choose another name or delete it first.")
         if kind not in (None, self.combination):
             reason = self.refused_combinations.get(kind, "it would not give the sum of the adapters' changes")
-            found.append(f"combination_type={kind!r} is refused: {reason}. Use {self.combination!r}, which is exact.")
-        found += [
+            problems.append(
+                f"combination_type={kind!r} is refused: {reason}. Use {self.combination!r}, which is exact."
+            )
+        problems += [
             f"Adapter {name!r} trains modules_to_save in full; those cannot be combined."
             for name in adapters
             if name in self.peft_config and self.peft_config[name].modules_to_save
         ]
-        return found
+        return problems
 
     # Mixed batches.
 

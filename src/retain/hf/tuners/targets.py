@@ -31,15 +31,15 @@ def problems(tuner: Any, config: Any, model: nn.Module) -> list[str]:
     Returns:
         One sentence a problem, each naming the module and the cure.
     """
-    found = []
+    sentences = []
     for key, module in matched(tuner, config, model):
         if isinstance(module, tuner.tuner_layer_cls):
-            found += type(module).problems(config, key, module.in_features)
+            sentences += type(module).problems(config, key, module.in_features)
         elif reason := unsupported(key, module, model):
-            found.append(f"{key}: {reason}")
+            sentences.append(f"{key}: {reason}")
         else:
-            found += tuner.tuner_layer_cls.problems(config, key, features(module)[0])
-    return found
+            sentences += tuner.tuner_layer_cls.problems(config, key, features(module)[0])
+    return sentences
 
 
 def lora_targets(
@@ -69,7 +69,7 @@ def lora_targets(
             f"There is no default for target_modules for models of type {kind!r}; this one's linear layers are named "
             f"{', '.join(linear_names(root))}. Name some of them, or use 'all-linear'."
         )
-    found: dict[str, nn.Module] = {}
+    layers: dict[str, nn.Module] = {}
     obstacles: list[str] = []
     carriers = BaseTunerLayer if under_any else LoraLayer
     copies = tuple(f"{key}." for key, module in root.named_modules() if isinstance(module, AuxiliaryTrainingWrapper))
@@ -79,15 +79,15 @@ def lora_targets(
         base: Any = module.get_base_layer() if isinstance(module, carriers) else module
         if reason := unsupported(key, base, root):
             obstacles.append(f"{key}: {reason}")
-        found[key] = base
+        layers[key] = base
     if obstacles:
         raise TargetError(obstacles)
-    if not found:
+    if not layers:
         raise TargetError(
             f"No layer matches target_modules={config.target_modules!r}; this model's linear layers are named "
             f"{', '.join(linear_names(root))}."
         )
-    return found
+    return layers
 
 
 def matched(tuner: Any, config: Any, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

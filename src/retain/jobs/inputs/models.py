@@ -203,7 +203,7 @@ def classes_beside(folder: Path) -> list[str] | None:
 
 
 def brings_head(tuned: str) -> bool:
-    """Whether an adapter brings a trained head of its own, as far as its folder tells."""
+    """True where an adapter brings a trained head of its own, as far as its folder tells."""
     path = Path(tuned).expanduser() / "adapter_config.json"
     return not path.is_file() or bool(json.loads(path.read_text(encoding="utf-8")).get("modules_to_save"))
 

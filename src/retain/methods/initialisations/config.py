@@ -25,7 +25,12 @@ def without_effect(initialisation: str) -> list[str]:
 
 @dataclass
 class SCLoRAConfig:
-    """Configuration of SC-LoRA. One rank for all layers, so that every server takes the adapter."""
+    """Configuration of SC-LoRA. One rank for all layers, so that every server takes the adapter.
+
+    Examples:
+        >>> retain.SCLoRAConfig(r=16, beta=0.5).beta
+        0.5
+    """
 
     r: int = field(default=32, metadata={"help": "Rank: the number of output directions in which training begins."})
     beta: float = field(
@@ -74,21 +79,21 @@ class SCLoRAConfig:
         Raises:
             InputError: with every field that is out of its range.
         """
-        found = []
+        problems = []
         if isinstance(self.r, bool) or not isinstance(self.r, int) or self.r < 1:
-            found.append(f"r={self.r!r}: a rank is a whole number ≥ 1.")
+            problems.append(f"r={self.r!r}: a rank is a whole number ≥ 1.")
         if not 0 <= self.beta <= 1:
-            found.append(f"beta={self.beta!r}: beta lies in [0, 1].")
+            problems.append(f"beta={self.beta!r}: beta lies in [0, 1].")
         if not 0 <= self.lora_dropout < 1:
-            found.append(f"lora_dropout={self.lora_dropout!r}: a dropout lies in [0, 1).")
+            problems.append(f"lora_dropout={self.lora_dropout!r}: a dropout lies in [0, 1).")
         if self.lora_alpha is not None and not (math.isfinite(self.lora_alpha) and self.lora_alpha > 0):
-            found.append(f"lora_alpha={self.lora_alpha!r}: give a number above 0.")
+            problems.append(f"lora_alpha={self.lora_alpha!r}: give a number above 0.")
         if self.initialisation not in table.initialisations():
-            found.append(f"initialisation={self.initialisation!r}: known are {', '.join(table.initialisations())}.")
+            problems.append(f"initialisation={self.initialisation!r}: known are {', '.join(table.initialisations())}.")
         if self.sample_norm not in ("none", "max"):
-            found.append(f"sample_norm={self.sample_norm!r}: give none or max.")
-        if found:
-            raise InputError(found)
+            problems.append(f"sample_norm={self.sample_norm!r}: give none or max.")
+        if problems:
+            raise InputError(problems)
 
     @property
     def scale(self) -> float:

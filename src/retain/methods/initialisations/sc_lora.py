@@ -73,23 +73,23 @@ def initialise(layer: FrozenLayer, config: SCLoRAConfig) -> Factors:
     if layer.of_outputs or min(W.shape) <= DENSE_LIMIT:
         outputs = Outputs(W[:, : layer.weight.shape[1]] if layer.of_outputs else W)
         formed = moments if layer.of_outputs else (outputs.moment(moments[0]), outputs.moment(moments[1]))
-        found, traces, captured, overlap = _formed(outputs, formed, config)
+        top, traces, captured, overlap = _formed(outputs, formed, config)
     else:
-        found, traces, captured, overlap = _unformed(W, moments, config)
+        top, traces, captured, overlap = _unformed(W, moments, config)
     shares = [part / total if total > 0 else 0.0 for part, total in zip(captured, traces, strict=True)]
     facts = LayerFacts(
         layer=layer.name,
         trace_learn=traces[0],
         trace_keep=traces[1],
-        eigenvalues=tuple(found.values[:SPECTRUM_HEAD].tolist()),
-        reward=float(found.values.sum()),
+        eigenvalues=tuple(top.values[:SPECTRUM_HEAD].tolist()),
+        reward=float(top.values.sum()),
         share_learn=shares[0],
         share_keep=shares[1],
         overlap=overlap,
-        residual=found.residual,
-        solver=found.method,
+        residual=top.residual,
+        solver=top.method,
     )
-    return Factors(*factors_in(found.vectors, layer.weight), facts)
+    return Factors(*factors_in(top.vectors, layer.weight), facts)
 
 
 _Solved = tuple[Eigenspace, list[float], list[float], float]
@@ -98,22 +98,22 @@ _Solved = tuple[Eigenspace, list[float], list[float], float]
 
 def _formed(outputs: Outputs, M: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
     """From both outputs' moments, formed once, at the smaller size of W; all further results are computed from them."""
-    found = outputs.top(contrast(*M, config.beta), config.r, seed=config.seed)
+    top = outputs.top(contrast(*M, config.beta), config.r, seed=config.seed)
     rank = min(config.r, len(M[0]))
     leading = []
     for number, rough in enumerate(part.float() for part in M):
         leading.append(leading_subspace(rough.matmul, len(rough), rank, seed=config.seed + number, device=rough.device))
     traces = [float(part.trace()) for part in M]
-    return found, traces, [outputs.captured(part, found.vectors) for part in M], subspace_overlap(*leading)
+    return top, traces, [outputs.captured(part, top.vectors) for part in M], subspace_overlap(*leading)
 
 
 def _unformed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
     """For layers too wide for a matrix of their outputs: products with thin blocks only."""
-    found = subspace(W, contrast(*moments, config.beta), config.r, config.seed)
+    top = subspace(W, contrast(*moments, config.beta), config.r, config.seed)
     leading = [_leading(W.float(), C.float(), config.r, config.seed + i) for i, C in enumerate(moments)]
     traces = [trace(W, C) for C in moments]
-    captured = [reward(found.vectors, W, C) for C in moments]
-    return found, traces, captured, subspace_overlap(*leading)
+    captured = [reward(top.vectors, W, C) for C in moments]
+    return top, traces, captured, subspace_overlap(*leading)
 
 
 def _leading(W: Tensor, C: Tensor, r: int, seed: int) -> Tensor:

@@ -10,7 +10,13 @@ from retain.hf.tuners.feature_config import FeatureConfig, for_layer
 
 @dataclass
 class LoRFAConfig(FeatureConfig):
-    """Configuration of LoRFA; the fields that are not here are those of `FeatureConfig`."""
+    """Configuration of LoRFA; the fields that are not here are those of `FeatureConfig`.
+
+    Examples:
+        >>> lorfa = get_peft_model(base, retain.LoRFAConfig(r=4, target_modules=["q_proj", "v_proj"]))
+        >>> lorfa.peft_config["default"].r
+        4
+    """
 
     method: ClassVar[str] = "lorfa"
 
@@ -28,12 +34,12 @@ class LoRFAConfig(FeatureConfig):
     def problems(self) -> list[str]:
         """The problems of ranks that are not positive, and of a dropout outside [0, 1)."""
         ranks = {"r": self.r} | {f"rank_pattern[{key!r}]": rank for key, rank in (self.rank_pattern or {}).items()}
-        found = [
+        problems = [
             f"{name}={rank!r}: a rank is a whole number ≥ 1." for name, rank in ranks.items() if not _is_rank(rank)
         ]
         if not 0 <= self.lorfa_dropout < 1:
-            found.append(f"lorfa_dropout={self.lorfa_dropout!r}: a dropout lies in [0, 1).")
-        return found
+            problems.append(f"lorfa_dropout={self.lorfa_dropout!r}: a dropout lies in [0, 1).")
+        return problems
 
     def rank(self, key: str) -> int:
         """The rank for the layer named `key`."""

@@ -36,7 +36,7 @@ def _panel(suite: str, sides: list[CalibrationScore]) -> Panel:
             most = max((part.n for part in bins), default=1)
             sizes = [10 + 30 * math.sqrt(part.n / most) for part in bins]
             axes.plot(sure, right, color=colour, linewidth=1.2, linestyle=dashes, alpha=0.7)
-            label = f"{found.side}: ECE {numbers.percent(found.ece, found.ece_interval)}"
+            label = f"{found.side}: ECE {numbers.percent(found.ece)}"
             axes.scatter(sure, right, s=sizes, color=colour, marker=marker, label=label, zorder=3)
         axes.set_xlim(0, 102)
         axes.set_ylim(0, 102)

@@ -52,7 +52,7 @@ def calibration_table(result: Result) -> Table | None:
         "ECE: mean gap between how sure the model is and how often it is right (15 bins of equal size); with few items "
         "it is above 0 even for a perfect model. Brier score and NLL (nats): lower is better."
     )
-    head = ("Suite", "Side", "Items", "ECE [95%]", "Brier", "NLL")
+    head = ("Suite", "Side", "Items", "ECE", "Brier", "NLL")
     return Table("How well its confidence fits", head, rows, note)
 
 
@@ -61,7 +61,7 @@ def _calibration_row(found: CalibrationScore) -> tuple[str, ...]:
         found.suite,
         found.side,
         numbers.count(found.n),
-        numbers.percent(found.ece, found.ece_interval),
+        numbers.percent(found.ece),
         numbers.plain(found.brier, numbers.OTHER),
         numbers.plain(found.nll, numbers.NATS),
     )

@@ -15,8 +15,8 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from retain.data.forms import DEFAULT_FORM, form_of, read_rows
 from retain.data.item import DataItem
-from retain.data.rows import DEFAULT_FORM, form_of, read_rows
 from retain.data.sources import FILE_SUFFIXES, Numbered, collect_items, suite_name
 from retain.evaluate.suites.format import (
     SHIPPED,

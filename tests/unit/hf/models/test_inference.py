@@ -1,0 +1,33 @@
+"""Inference gives every mode back, and finds the device and the padding token that are there."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from retain.hf.models.inference import device_of, evaluating, padding_id
+
+
+def test_modes_and_gradients_come_back_also_after_an_exception():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
+    model[1].eval()
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+        assert not torch.is_grad_enabled()
+    with pytest.raises(RuntimeError, match="shapes"), evaluating(model):
+        model(torch.zeros(3))
+    assert [module.training for module in model.modules()] == [True, True, False]
+    assert torch.is_grad_enabled()
+
+
+def test_the_device_is_that_of_a_parameter_with_data():
+    assert device_of(nn.Linear(2, 2)) == torch.device("cpu")
+    half = nn.Sequential(nn.Linear(2, 2, device="meta"), nn.Linear(2, 2))
+    assert device_of(half) == torch.device("cpu")
+    assert device_of(nn.Identity()) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("pad", "end", "expected"), [(3, 1, 3), (None, 1, 1), (None, None, 0), (0, 1, 0)])
+def test_the_padding_token(pad, end, expected):
+    assert padding_id(SimpleNamespace(pad_token_id=pad, eos_token_id=end)) == expected
