@@ -99,16 +99,12 @@ class ReliabilityBin(Record):
 
 
 class CalibrationScore(Record):
-    """The calibration of one side's probabilities on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats).
-
-    `ece_interval` is in older records.
-    """
+    """The calibration of one side's probabilities on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats)."""
 
     suite: str
     side: Literal["base", "tuned"]
     n: int
     ece: float
-    ece_interval: Interval | None = None
     brier: float
     nll: float
     bins: tuple[ReliabilityBin, ...] = ()

@@ -61,7 +61,7 @@ class HarnessSuite:
 
 
 @dataclass(frozen=True)
-class Asking:
+class HarnessSettings:
     """The harness's settings, the same for both sides.
 
     Attributes:
@@ -105,7 +105,7 @@ def run_tasks(
     return [paired(name, base, tuned) for name in base["samples"]]
 
 
-def ask(model: Any, tokenizer: Any, tasks: Sequence[str], asking: Asking) -> Mapping[str, Any]:
+def run_harness(model: Any, tokenizer: Any, tasks: Sequence[str], settings: HarnessSettings) -> Mapping[str, Any]:
     """The harness's results on one model, with every sample.
 
     Model and random states come back as they were.
