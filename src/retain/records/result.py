@@ -28,7 +28,7 @@ SCHEMA: Literal["retain.result/2"] = "retain.result/2"
 
 
 class MethodRecord(Record):
-    """The method of a run: its name and the configuration that was trained."""
+    """The method that changed the model, with the configuration that it was trained with."""
 
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
@@ -54,7 +54,7 @@ class Conditions(Record):
 
 
 class CurvePoint(Record):
-    """One moment of the training: mean loss since the last point, learning rate; what was watched, or null.
+    """One moment of the training: mean loss since the last point, learning rate; what was monitored, or null.
 
     `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts; `kl_weight` the KL penalty's weight; `update_size` the
     update's size in the unit that was limited, after limiting.
@@ -72,7 +72,7 @@ class Cost(Record):
     """The cost of training on this machine; zeros where nothing was trained here.
 
     `tokens` counts all tokens read in training but padding, prompts included. `calibration_seconds` is what went before
-    it, where the method begins at what texts say: reading or writing them, unless that was done before, and solving.
+    it, for a data-driven initialisation: reading or writing texts, unless that was done before, and solving.
     `scaling_seconds` is what certifying a budget along the scaling path took.
     """
 
@@ -88,7 +88,7 @@ class Cost(Record):
 
 
 class Provenance(Record):
-    """The provenance of the figures: enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
+    """The origin of the figures, enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
 
     command: str
     created: str
@@ -100,7 +100,7 @@ class Provenance(Record):
 
 
 class SuiteFacts(Record):
-    """The facts of a suite, from its own file: enough to find and cite it."""
+    """Facts of a suite from its own file, enough to find and cite it."""
 
     name: str
     task_type: str
@@ -113,7 +113,7 @@ class SuiteFacts(Record):
 
 
 class Result(Record):
-    """The whole record of one run; see the module's text for the schema's rules.
+    """The record of one run; see the module's text for the schema's rules.
 
     `training` holds the recipe's fields that decided the training, beside method, seed and learning rate; it is empty
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for

@@ -93,7 +93,7 @@ def evaluate(column: Column, generator: np.random.Generator) -> Evidence:
 
 
 def _counted(column: Column, generator: np.random.Generator) -> Evidence:
-    """Of right and wrong: exact test of lost against gained, interval of the net change, groups being the units."""
+    """Evidence of a right-or-wrong metric: lost against gained, groups being the units."""
     base, tuned = column.base == 1, column.tuned == 1
     lost, gained, sizes = cluster_changes(base, tuned, column.groups)
     n = len(base)
@@ -115,7 +115,7 @@ def _counted(column: Column, generator: np.random.Generator) -> Evidence:
 
 
 def _graded(column: Column, generator: np.random.Generator) -> Evidence:
-    """Of a metric with degrees: the mean Σ w x / Σ w before and after, groups (or items) being the units."""
+    """Evidence of a metric with degrees: the mean Σ w x / Σ w before and after, groups (or items) being the units."""
     metric, share, span = column.metric, column.share, column.metric.span
     codes = cluster_codes(column.groups, len(column.base))
     changes = np.bincount(codes, weights=share * (column.tuned - column.base))

@@ -1,4 +1,4 @@
-"""Confidence against accuracy: ECE, Brier score and likelihood from the probabilities of all labels."""
+"""Calibration: ECE, Brier score and likelihood from the probabilities of all labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retain.records.scores import ReliabilityBin
 
 BINS = 15
 SUM_TOLERANCE = 1e-3
-"""How far a row of probabilities may be from summing to 1: float16 softmax over many labels is about this far."""
+"""Tolerance of the sum of a row of probabilities: float16 softmax over many labels is about this far from 1."""
 SMALLEST = float(np.finfo(np.float64).eps)
 """Probabilities below this count as this much in the likelihood, as in scikit-learn, so that it stays finite."""
 

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[Any]
 
 SetMetric = Callable[[Floats], Floats]
-"""From confusion tables (…, k, k), rows the true and columns the predicted label, to scores (…)."""
+"""A function of confusion tables (…, k, k), rows the true and columns the predicted label, that gives scores (…)."""
 
 
 def confusion(truth: Labels, predicted: Labels) -> Floats:
