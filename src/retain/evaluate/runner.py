@@ -212,7 +212,7 @@ class _Sides:
         return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
     def drift(self, windows: Sequence[Window], sums: WindowSums, language: Evidence | None) -> Drift:
-        """How far the model moved: on held-out text, on the task, in its weights and hidden states.
+        """The drift of the model: on held-out text, on the task, in its weights and hidden states.
 
         Args:
             windows: of held-out text.
