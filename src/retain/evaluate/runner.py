@@ -166,8 +166,8 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
     if unlike:
         found = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
         raise RetainError(
-            f"base and tuned model were not measured alike ({found}), so they cannot be compared: load both with the same "
-            "dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
+            f"base and tuned model were not measured alike ({found}), so they cannot be compared: load both with the "
+            "same dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
             "see that both name the same eos_token_id in their generation_config."
         )
 
