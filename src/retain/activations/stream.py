@@ -125,7 +125,7 @@ def block_of(name: str) -> str:
 
 @dataclass
 class _Parts:
-    """The groups of layers that are accumulated together, found while the first pass runs.
+    """The division of the layers into parts that are summed together, made while the first pass runs.
 
     A part begins with a block of the model where that is possible: there a waiting pass holds the least.
 

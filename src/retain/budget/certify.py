@@ -115,7 +115,7 @@ def nats_losses(name: str, metric: Metric, limit: float, losses: Floats, *, sign
 
 @dataclass(frozen=True)
 class Certificate:
-    """The evidence of the control data on one limit at one interpolation coefficient.
+    """The result of testing one limit on control data at one interpolation coefficient.
 
     Attributes:
         name: of what may not be lost.
@@ -216,14 +216,14 @@ def _betting(data: ControlLosses, losses: Floats, confidence: float) -> Found:
 def fixed_sequence(certificates_by_step: Sequence[Sequence[Certificate]]) -> int:
     """The number of leading steps that are certified: at each of them every limit is kept; the first failure ends it.
 
-    Steps are interpolation coefficients in an order fixed before the control data were seen, the safest first. Each
-    is tested at the full level (fixed-sequence testing, as in Angelopoulos, Bates, Candès, Jordan and Lei, Learn
-    then Test, arXiv 2110.01052, §2.2): let j be the first step whose true loss breaks a limit. Any wrong step is
-    certified only after j is, and that has probability at most 1 − confidence, since of the limits broken at j each
-    is called kept no more often than that (an intersection-union test: all must be kept, so several limits need no
-    correction). With probability confidence, therefore, *all* certified steps keep all limits, and any of them may
-    be chosen by whatever criterion, the same data included. Losses need not rise along the scaling path; if they do
-    not, steps behind a failure are missed, nothing more.
+    Steps are interpolation coefficients in an order fixed before the control data were seen, the safest first. Each is
+    tested at the full level (fixed-sequence testing, as in Angelopoulos, Bates, Candès, Jordan and Lei, Learn then
+    Test, arXiv 2110.01052, §2.2): let j be the first step whose true loss breaks a limit. Any wrong step is certified
+    only after j is, and that has probability at most 1 − confidence, since of the limits broken at j each is called
+    kept no more often than that (an intersection-union test: all must be kept, so several limits need no correction).
+    With probability confidence, therefore, *all* certified steps keep all limits, and any of them may be chosen by
+    whatever criterion, the same data included. Losses need not rise along the scaling path; if they do not, steps
+    behind a failure are missed, nothing more.
 
     Args:
         certificates_by_step: for each step the certificates of all limits.

@@ -117,7 +117,7 @@ def _repeat(
 
 
 def _places(suite: Suite, count: int) -> list[int]:
-    """The items of the A/A check: some, spread over the suite; all or none where they depend on one another."""
+    """The items that are repeated: some, spread over the suite; all or none where they depend on one another."""
     n = len(suite.items)
     if not task_type_of(suite).items_are_independent:
         return list(range(n)) if count and n <= REPEATED_COMPLETELY else []

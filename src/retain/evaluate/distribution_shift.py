@@ -1,4 +1,4 @@
-"""The cost of tuning under distribution shift, read from the items of suites of classes."""
+"""The cost of tuning where inputs differ from the usual ones, read from the items of suites of classes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ TASK_ITEMS = 48
 
 @dataclass(frozen=True)
 class BudgetSearch:
-    """The search along the scaling path: its measurements, and the interpolation coefficients that are tried.
+    """A search: the coefficients to try, and the data that are measured at each.
 
     Attributes:
         preprocessor: makes the models' inputs.
@@ -135,7 +135,7 @@ class Outcome(BaseModel):
 
     @property
     def kept(self) -> bool:
-        """True where every limit is certified."""
+        """True if every limit is certified."""
         return all(one.kept for one in self.budget)
 
 
@@ -181,7 +181,7 @@ class Step:
 
     @property
     def kept(self) -> bool:
-        """True where every limit is certified here."""
+        """True if every limit is certified here."""
         return all(one.kept for one in self.certificates.values())
 
     def points(self) -> list[ScalingPoint]:

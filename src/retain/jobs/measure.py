@@ -53,7 +53,7 @@ def measure(
         processor: the base's image processor, for models that read images.
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
         keep: retention suites by name or file, data, or `{suite name: data or rows}`.
-        held_out_text: path (or data set id) of text on which drift is measured; several are told apart as domains.
+        held_out_text: path (or data set id) of text on which drift is measured; several are domains.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
         show_progress: whether progress is shown.
         settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `held_out_tokens=4096`.

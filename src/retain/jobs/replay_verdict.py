@@ -66,7 +66,7 @@ def replay_run(folder: str | Path) -> Judgement:
 
 
 def _differing(stated: Judgement, made: Judgement) -> list[str]:
-    """The statements of a record that its items contradict: words and counts exactly, figures but for rounding."""
+    """Statements of a record that differ from its items: words and counts exactly, figures up to rounding."""
     found = [
         f"the record says {field} {getattr(stated, field)!r}, its items say {getattr(made, field)!r}"
         for field in ("overall", "learned")
@@ -90,7 +90,7 @@ def _differing(stated: Judgement, made: Judgement) -> list[str]:
 
 
 def _near(one: float | None, other: float | None) -> bool:
-    """True where two figures are equal but for the rounding of another machine; nothing equals only nothing."""
+    """True if two figures are equal but for the rounding of another machine; nothing equals only nothing."""
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)

@@ -114,11 +114,11 @@ def _read_items(path: Path, problems: list[str]) -> list[Item]:
 
 
 def _field_problems(place: Path | str, error: ValidationError) -> list[str]:
-    told = [
+    problems = [
         f"{place}: {'.'.join(map(str, part['loc'])) or 'record'}: {part['msg']}" + _found(part.get("input"))
         for part in error.errors(include_url=False)
     ]
-    return _first(told, f"{place}: and {{}} more.")
+    return _first(problems, f"{place}: and {{}} more.")
 
 
 def _found(value: object) -> str:

@@ -38,7 +38,7 @@ class BudgetRecord(Record):
 
 
 class ScalingPoint(Record):
-    """One score at one interpolation coefficient, W0 + α (W_eff − W0); `loss` is positive where the base is better.
+    """One score at one interpolation coefficient, W0 + α (W_eff − W0); `loss` is positive where it is worse.
 
     `interval` is the two-sided 95 % interval of `loss`; `bound` and `kept` are there where it has a limit.
     """
@@ -57,11 +57,11 @@ class ScalingPoint(Record):
 
 
 class Scaling(Record):
-    """The scaled update: the share that is delivered, and the scores on control data along the scaling path.
+    """The update scaling: the part of the update that is delivered, and what control data show along the path.
 
     `alpha` is 1 for all that was trained and 0 for the base: then no adapter was delivered. `alphas` are those that
-    were to be tried, in the order of the test; `curve` holds those that were. `groups` has the share of α of
-    layers whose names match a pattern, where they differ.
+    were to be tried, in the order of the test; `curve` holds those that were. `groups` has the share of the coefficient
+    for layers whose names match a pattern, where they differ.
     """
 
     alpha: float

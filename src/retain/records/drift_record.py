@@ -1,4 +1,4 @@
-"""The drift of a model in a record: predictions, weights, hidden states."""
+"""Drift in a record: the movement of predictions, weights and hidden states."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from retain.records.base import Interval, Record
 
 
 class LayerDrift(Record):
-    """The drift of one weight matrix: see `Drift` for the measures. Null where it is not defined for this layer.
+    """The movement of one weight matrix: see `Drift` for the measures. Null where one is not defined for this layer.
 
     `intruders` counts among the top left singular vectors of W_eff those that are like none of W0's;
     `column_leak` is the share of the update outside the column space of W0 (tall layers only).
@@ -23,7 +23,7 @@ class LayerDrift(Record):
 
 
 class HiddenDrift(Record):
-    """The drift of hidden states after one block: 1 − CKA is a change of shape, cosine of direction."""
+    """The movement of hidden states after one block: 1 − CKA is a change of shape, cosine of direction."""
 
     block: int
     cka: float
@@ -41,7 +41,7 @@ class FeatureScaleLayer(Record):
 
 
 class Drift(Record):
-    """The drift of a model on the held-out text and in its weights; null where it was not or cannot be measured.
+    """The movement of the model, on held-out text and in its weights; null where it was not or cannot be measured.
 
     `kl_nats_per_token` = mean over positions of KL(base ‖ tuned); `ce_drift_nats_per_token` = CE_tuned − CE_base;
     `churn` = P(the most likely next token differs); `update_relative_frobenius` = ‖W_eff − W0‖_F/‖W0‖_F over all

@@ -94,7 +94,7 @@ class Metric(Record):
 
     @property
     def drifts(self) -> bool:
-        """True where any training moves it a little, so a small change is no loss: metrics in nats per token."""
+        """True for metrics in nats per token: any training moves them a little, so a small change is no loss yet."""
         return self.unit is NATS_PER_TOKEN
 
 

@@ -1,4 +1,4 @@
-"""The formats of figures: the one home of units, signs and digits."""
+"""Figures in writing: the one home of units, signs and digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MINUS = "−"
 
 @dataclass(frozen=True)
 class Unit:
-    """The format of a metric: multiplied by `factor`, with `decimals` digits, in units called `name`."""
+    """A unit in which figures are shown: multiplied by `factor`, with `decimals` digits, called `name`."""
 
     factor: float
     decimals: int

@@ -28,7 +28,7 @@ SCHEMA: Literal["retain.result/2"] = "retain.result/2"
 
 
 class MethodRecord(Record):
-    """The method of a run: its name and the configuration that was trained."""
+    """The method that changed the model, with the configuration that it was trained with."""
 
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
@@ -88,7 +88,7 @@ class Cost(Record):
 
 
 class Provenance(Record):
-    """The provenance of the figures: enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
+    """The origin of the figures, enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
 
     command: str
     created: str
@@ -100,7 +100,7 @@ class Provenance(Record):
 
 
 class SuiteFacts(Record):
-    """The facts of a suite, from its own file: enough to find and cite it."""
+    """Facts of a suite from its own file, enough to find and cite it."""
 
     name: str
     task_type: str

@@ -69,7 +69,7 @@ class Breakdown(Record):
 
 
 class Shift(Record):
-    """The cost of tuning on one suite under distribution shift: corrupted images, another style.
+    """The cost of tuning on one suite of inputs that differ from the usual ones: corrupted images, another style.
 
     "corruption error": `base` and `tuned` are the shares wrong over all corruptions, `value` the mean over kinds of
     errors after / errors before (mCE vs base, 1 for no change), `by_kind` each kind's, null where the base makes no

@@ -1,4 +1,4 @@
-"""The results of a sweep as plain values: its candidates, their gains and drifts, and the chosen one."""
+"""The record of a sweep: its candidates, the gain and drift of each, and the one that was chosen."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ class SweepRecord(_Record):
 
     @property
     def best_point(self) -> Point:
-        """The scores at the chosen coefficient."""
+        """Its figures at the interpolation coefficient that was chosen."""
         return next(point for point in self.best.points if point.alpha == self.chosen.alpha)

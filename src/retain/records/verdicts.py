@@ -12,7 +12,7 @@ Learned = Literal["yes", "worse", "not shown", "not measured"]
 
 
 class SuiteVerdict(Record):
-    """The verdict on one retention suite, with its metric and its reason.
+    """The verdict on one retention suite, the metric that decided it, and the reason.
 
     `p_adjusted` is Holm's over all tests for loss in the report; `margin` the largest loss that still counts as
     kept, in the unit of `decided_by`; `items_needed` how many items in all would settle a suite that is undecided;

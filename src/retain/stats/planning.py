@@ -91,7 +91,9 @@ def _mcnemar(lost: Any, gained: Any) -> Any:
 def has_power(
     base_right: int, n: int, chance: float, alpha: float = SIGNIFICANCE, *, units: float | None = None
 ) -> bool:
-    """Tell if the power against a chance-level model reaches `SURE_TO_SHOW`; see `chance_level_power`.
+    """True where a chance-level model would be called lost with probability `SURE_TO_SHOW` or more.
+
+    See `chance_level_power`.
 
     Args:
         base_right: items that the base has right.

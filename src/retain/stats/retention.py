@@ -1,4 +1,4 @@
-"""Retention: the share of the base's knowledge above chance that is left."""
+"""Retention: the share of what the base knew above chance that is left."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _stated_margins(result: Result) -> Margins:
 
 
 def disagreements(result: Result, items: Sequence[Item]) -> list[str]:
-    """The means of a record that are not those of its items, and items without their score."""
+    """Sentences on means of a record that are not those of its items, and on items without a score."""
     parted = _by_suite(items)
     scores: list[tuple[str, KeepScore | TaskScore]] = [("task", one) for one in result.task]
     scores += [("keep", one) for one in result.keep]

@@ -8,7 +8,7 @@ from retain.verdict.evidence import Evidence
 
 
 def lost(evidence: Evidence, p_adjusted: float, tests: int) -> str:
-    """The loss, and the reason why chance does not explain it."""
+    """A loss, with the figures that chance does not explain."""
     counts = "" if evidence.lost is None else f", {evidence.lost} of {evidence.n} lost and {evidence.gained} gained"
     family = f" after allowing for {tests} tests" if tests > 1 else ""
     p = "p < 0.0001" if p_adjusted < 0.0001 else f"p = {p_adjusted:.2g}"
@@ -41,7 +41,7 @@ def guesses(evidence: Evidence) -> str:
 def undecided(
     evidence: Evidence, limit: float, alpha: float, tests: int, needed: int | None, *, shows: bool, changed: bool
 ) -> str:
-    """The reason why a suite is not called kept, and the items that would settle it."""
+    """The obstacle to calling a suite kept, and the number of items that would settle it."""
     if not evidence.scaled:
         return f"the range of {evidence.metric.name} is not known, so no loss can be called small."
     found = _reach(evidence, limit) if shows else _blind(evidence, alpha / tests)

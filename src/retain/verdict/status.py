@@ -1,4 +1,4 @@
-"""The status of a suite: large enough to be scored, and a base with something to lose."""
+"""The power of a suite: whether it is large enough to be scored, and whether its base has anything to lose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MINIMUM_ITEMS = 24
 
 
 def status_of(evidence: Evidence) -> tuple[Status, str]:
-    """The status of a retention suite, and a sentence where it has no score.
+    """The status of a retention suite, and a sentence that says why it has no score.
 
     "too few items" where the smallest loss that could show is unknown or above 25 % (n < 24), without scores; "base at
     chance" where a right-or-wrong base is not significantly above guessing, with scores but without retention; else
@@ -37,7 +37,7 @@ def status_of(evidence: Evidence) -> tuple[Status, str]:
 
 
 def base_guesses(evidence: Evidence) -> bool:
-    """True where the base is not shown to beat a model that knows nothing, so that there is nothing to lose."""
+    """True where the base is not seen to be better than a model that knows nothing: it has nothing to lose."""
     if evidence.chance is None:
         return False
     if not evidence.metric.right_or_wrong:

@@ -59,7 +59,7 @@ class SuiteEvidence:
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """The verdict on one metric of the task: better ("yes"), worse, or neither shown."""
+    """The change of one metric of the task: better ("yes"), worse, or neither can be said."""
 
     task: str
     metric: Metric
@@ -146,7 +146,7 @@ def _small_drift(evidence: Evidence, limit: float) -> bool:
 
 
 def _within(evidence: Evidence, limit: float) -> bool:
-    """True where the whole interval of the loss lies below the limit."""
+    """True where the interval of the loss lies below the limit."""
     return evidence.loss_interval is not None and evidence.loss_interval[1] < limit
 
 
@@ -184,7 +184,7 @@ def overall(judged: Sequence[SuiteVerdict]) -> tuple[Verdict, str]:
 
 
 def judge_tasks(evidences: Sequence[Evidence], alpha: float = SIGNIFICANCE) -> list[TaskVerdict]:
-    """The verdict on each metric of the task, by Holm's rule over the task's metrics: a family of their own."""
+    """The change of each metric of the task, by Holm's rule over the task's metrics: a family of their own."""
     adjusted = holm([evidence.p_value for evidence in evidences])
     return [
         TaskVerdict(evidence.suite, evidence.metric, _moved(evidence, p, alpha), p)

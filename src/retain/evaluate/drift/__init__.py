@@ -1,1 +1,1 @@
-"""The drift of a model, layer by layer: its weights, its hidden states, its feature scales."""
+"""The movement of a model, layer by layer: its weights, its hidden states, and what a feature-space adapter adds."""

@@ -1,4 +1,4 @@
-"""The feature scales of a feature-space adapter: in which layers they lie, and in which input features.
+"""The equivalent amount of a feature-space adapter, by layer and by input feature.
 
 VeFA and LoRFA give a frozen layer the input x + T(x) (docs/concepts/vefa.md). T(x) is the amount that stands for what
 changed; its size beside x, read on real inputs, says where the adapter found the change. Source: the total equivalent

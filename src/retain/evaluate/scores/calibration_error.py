@@ -1,4 +1,4 @@
-"""Confidence against accuracy: ECE, Brier score and likelihood from the probabilities of all labels."""
+"""Calibration: ECE, Brier score and likelihood from the probabilities of all labels."""
 
 from __future__ import annotations
 

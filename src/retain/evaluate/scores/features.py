@@ -1,4 +1,4 @@
-"""Scores of hidden states: retrieval and neighbours by cosine, and their distance from the base's.
+"""Scores of hidden states: retrieval and neighbours by cosine, and their movement from the base's.
 
 Sums run in float64: cosines of near neighbours differ by less than float32 resolves, and a tie must be a tie.
 """
@@ -40,7 +40,7 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def retrieval_right(queries: Tensor, matches: Tensor) -> Tensor:
-    """True where query i is nearer to match i than to any other match, by cosine: booleans (n,).
+    """Queries that are nearer to their own match than to any other, by cosine: booleans (n,).
 
     A tie is wrong: a model that maps everything to one place finds nothing.
 
@@ -77,7 +77,7 @@ def reciprocal_ranks(queries: Tensor, matches: Tensor) -> Tensor:
 
 
 def neighbours_right(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, k: int) -> Tensor:
-    """True where the majority of a query's k nearest neighbours in a bank, by cosine, has its label: booleans (n,).
+    """Queries whose label is that of most of their k nearest neighbours in a bank, by cosine: booleans (n,).
 
     Among equally near neighbours the one earlier in the bank is taken. Among labels with equally many votes the one of
     the nearest neighbour wins.

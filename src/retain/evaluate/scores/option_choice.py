@@ -1,4 +1,4 @@
-"""The option of a multiple-choice question that a model picks, from the log-likelihoods of all."""
+"""The answer that a model picks of a multiple-choice question, from the log-likelihoods of its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures of distribution shift: corrupted images, another style.
+"""The cost of tuning where inputs differ from the usual ones: corrupted images, another style.
 
 Every figure here is relative to the *base model*, so it is called "vs base". The mCE of ImageNet-C (Hendrycks and
 Dietterich, 2019, arXiv 1903.12261) is relative to AlexNet; the two must not be compared.

@@ -1,4 +1,4 @@
-"""The likeness of a written answer to the expected one."""
+"""The similarity of a written answer and the expected one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def words(text: str) -> list[str]:
 
 
 def contains(answer: str, expected: str) -> bool:
-    """True where the expected answer stands in the written one as whole words, both in normal form.
+    """True where the expected answer stands in the written one as entire words, both in normal form.
 
     "art" does not stand in "party". Scripts without spaces have no word boundary: there any place will do. A number
     must stand whole: "5" stands neither in "1.5" nor in "1,500" nor in "-5". What the sentence says of the answer is
@@ -64,7 +64,7 @@ def contains(answer: str, expected: str) -> bool:
 
 
 def exact_match(answer: str, expected: str) -> bool:
-    """True where two answers are the same once both are put in normal form."""
+    """True where two answers have the same normal form."""
     return normal_form(answer) == normal_form(expected)
 
 

@@ -59,20 +59,20 @@ class Factor(NamedTuple):
 
     Attributes:
         tensor: a parameter or buffer of the model itself, of any shape.
-        start: the value at which the update is 0: a number, or a tensor of that shape.
+        origin: the value at which the update is 0: a number, or a tensor of that shape.
     """
 
     tensor: Tensor
-    start: float | Tensor
+    origin: float | Tensor
 
     def at(self, alpha: float) -> Tensor:
-        """Start + α(tensor − start), computed in float32 or better and rounded once to the tensor's dtype."""
-        now, start = at_least_float32(self.tensor.detach()), self.start
-        if isinstance(start, Tensor):
-            start = start.detach().to(now)
+        """Origin + α(tensor − origin), computed in float32 or better and rounded once to the tensor's dtype."""
+        now, origin = at_least_float32(self.tensor.detach()), self.origin
+        if isinstance(origin, Tensor):
+            origin = origin.detach().to(now)
         if alpha == 0:
-            return (torch.zeros_like(now) + start).to(self.tensor.dtype)
-        moved: Tensor = now * alpha if isinstance(start, float) and start == 0 else start + alpha * (now - start)
+            return (torch.zeros_like(now) + origin).to(self.tensor.dtype)
+        moved: Tensor = now * alpha if isinstance(origin, float) and origin == 0 else origin + alpha * (now - origin)
         return moved.to(self.tensor.dtype)
 
 
@@ -108,7 +108,7 @@ def factors(module: Any, adapters: Sequence[str]) -> list[Factor] | None:
     if product or (isinstance(module, LoraLayer) and any(_bent(module, name) for name in names)):
         return None
     held = [(name, getattr(module, key)[name]) for key in containers for name in names if name in getattr(module, key)]
-    return [Factor(tensor, start) for name, value in held for tensor, start in _tensors(module, name, value)]
+    return [Factor(tensor, origin) for name, value in held for tensor, origin in _tensors(module, name, value)]
 
 
 def _containers(module: Any) -> tuple[str, ...]:

@@ -78,10 +78,10 @@ def _pulled(model: nn.Module, name: str, module: Any) -> Iterator[Factor]:
         for adapter in _adapters(module, "lora_B"):
             yield from _lora(model, name, module, adapter)
     elif isinstance(module, (OFTLayer, BOFTLayer)):
-        for container, start in (("oft_R", 0.0), ("oft_embedding_R", 0.0), ("boft_R", 0.0), ("boft_s", 1.0)):
+        for container, origin in (("oft_R", 0.0), ("oft_embedding_R", 0.0), ("boft_R", 0.0), ("boft_s", 1.0)):
             for adapter in _adapters(module, container):
                 held = getattr(module, container)[adapter]
-                yield from (Factor(t, start) for t in (held.parameters() if isinstance(held, nn.Module) else [held]))
+                yield from (Factor(t, origin) for t in (held.parameters() if isinstance(held, nn.Module) else [held]))
     elif isinstance(module, HRALayer) and all(module.hra_r[a] % 2 == 0 for a in _adapters(module, "hra_u")):
         for adapter in _adapters(module, "hra_u"):
             yield Factor(module.hra_u[adapter], _pair_means(module.hra_u[adapter]))

@@ -62,7 +62,7 @@ class HarnessSuite:
 
 @dataclass(frozen=True)
 class HarnessSettings:
-    """The harness's settings, the same for both sides.
+    """The settings of the harness, the same for both sides.
 
     Attributes:
         limit: items of each task at most. [all]
@@ -106,7 +106,7 @@ def run_tasks(
 
 
 def run_harness(model: Any, tokenizer: Any, tasks: Sequence[str], settings: HarnessSettings) -> Mapping[str, Any]:
-    """The harness's results on one model, with every sample.
+    """Run the harness on one model and keep every sample.
 
     Model and random states come back as they were.
 
@@ -215,7 +215,7 @@ def _scores(sample: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _requests(sample: Mapping[str, Any]) -> list[Any]:
-    """The prompts of a sample; of options that were also scored without their question, only those with it."""
+    """The requests to the model; of options that were also given without their question, only those with it."""
     requests = list(sample["arguments"])
     return [request for request in requests if request[0]] or requests
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retain.evaluate.suites.format import LocatedSuite, Source, SuiteFile
+from retain.evaluate.suites.format import DataSource, LocatedSuite, SuiteFile
 from retain.evaluate.suites.rows_of_suites import adapted_rows, local_rows, source_raw
 from tiny import write_images, write_jsonl
 
@@ -35,7 +35,7 @@ def test_a_field_is_a_column_a_template_a_list_or_a_constant(tmp_path, spec, val
 def test_rows_that_are_not_wanted_make_nothing_and_rows_without_fields_stay(tmp_path):
     located = suite(tmp_path, where="row['a b'] > 5")
     assert list(adapted_rows(located, located.file.sources[0], ROW)) == []
-    assert list(adapted_rows(located, Source(file="other", where="true"), ROW)) == [ROW]
+    assert list(adapted_rows(located, DataSource(file="other", where="true"), ROW)) == [ROW]
     assert list(adapted_rows(located, located.file.sources[0], [1])) == [[1]]
 
 

@@ -9,7 +9,7 @@ from retain.hf.adapters.attach import attach
 from retain.hf.scaling.parts import Factor, keeps_its_form, scales_exactly
 from retain.hf.scaling.scaled import scaled
 from retain.hf.scaling.shrink import shrink
-from retain.hf.scaling.write import write_at
+from retain.hf.scaling.write_scaled import write_at
 from tiny import make_llama
 
 
@@ -56,7 +56,7 @@ def test_a_whole_model_keeps_its_form():
     assert keeps_its_form(make_llama()) is None
 
 
-def test_a_factor_moves_from_its_start():
+def test_a_factor_moves_from_its_origin():
     tensor = torch.tensor([3.0, -1.0], dtype=torch.bfloat16)
     assert Factor(tensor, 1.0).at(0.5).tolist() == [2.0, 0.0]
     assert Factor(tensor, torch.tensor([1.0, 1.0])).at(2).tolist() == [5.0, -3.0]
