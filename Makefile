@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo assets install test test-slow bench lint types format clean
+.PHONY: help demo assets install test test-slow bench docs lint types format clean
 
 help:
 	@echo "make demo       teach SmolLM2-135M to write headlines in two ways; see what each learned and lost"
 	@echo "make test       the tests (two cores, no model downloads)"
 	@echo "make test-slow  tests with the real packaged model"
 	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some twenty minutes)"
+	@echo "make docs       the documentation site in site/, with warnings and dead links as errors"
 	@echo "make lint types ruff (strict) and mypy (strict)"
 	@echo "make clean      remove what was built here: .venv, .assets, runs"
 
@@ -20,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing pinned dependencies into $(VENV) (torch first)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,gguf]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,docs,gguf]"
 	@touch $@
 
 install: $(STAMP)
@@ -40,6 +41,9 @@ test-slow: assets
 bench: assets
 	$(BIN)/python benchmarks/run_all.py
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,4 +56,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .assets runs
+	rm -rf $(VENV) .assets runs site

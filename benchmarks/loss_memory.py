@@ -4,7 +4,8 @@
 
 Each case is a process of its own: forward and backward, several rounds. Memory is the most that the process held in a
 round (VmHWM, reset before it) beyond what it held before; seconds are CPU time of one thread, the median of the rounds.
-Before it is believed, loss and gradients of both ways are compared.
+Before it is believed, loss and gradients of both ways are compared. `--way torch` measures, alone, the chunked loss
+that torch has since 2.13, with chunks of the same size.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from retain.kernels.cross_entropy import LOGITS
+from retain.train import lean_loss as training_loss
 from retain.train.lean_loss import agrees, lean_loss, piece_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +64,17 @@ def held(what: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(what)).split()[1])
 
 
+def torchs_own(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, labels: torch.Tensor, **_: Any
+) -> torch.Tensor:
+    """The mean loss by torch.nn.functional.linear_cross_entropy."""
+    chosen = labels.ne(-100)
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=LOGITS // len(weight), chunking_method=None)
+    return torch.nn.functional.linear_cross_entropy(
+        hidden[chosen], weight, labels[chosen], linear_bias=bias, options=options
+    )
+
+
 def one_case(asked: argparse.Namespace) -> dict[str, Any]:
     """Measure one way in this process; its gradients go into a file."""
     torch.set_num_threads(1)
@@ -68,6 +82,8 @@ def one_case(asked: argparse.Namespace) -> dict[str, Any]:
     piece = piece_of(inputs)
     if piece is None or not agrees(model, piece):
         raise SystemExit("the chunked loss is not this model's; what it costs is of no matter")
+    if asked.way == "torch":
+        training_loss.chunked_cross_entropy = torchs_own
     way = (lambda: model(**inputs).loss) if asked.way == "plain" else (lambda: lean_loss(model, inputs))
     seconds, peaks, loss = [], [], torch.tensor(0.0)
     for _ in range(asked.rounds):
@@ -122,7 +138,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, nargs="+", default=[192, 512])
     parser.add_argument("--dtype", nargs="+", default=["bfloat16", "float32"])
     parser.add_argument("--labelled", type=float, nargs="+", default=[1.0, 0.25])
-    parser.add_argument("--way", choices=["plain", "chunked"], help="measure this alone, and write its gradients")
+    parser.add_argument(
+        "--way", choices=["plain", "chunked", "torch"], help="measure this alone, and write its gradients"
+    )
     parser.add_argument("--file", default="")
     asked = parser.parse_args()
     if asked.way:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more threads would only wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from tiny import WORDS, make_llama, make_tokenizer, write_jsonl
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -11,7 +11,7 @@ from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 from retain.records.drift_record import Drift, FeatureScaleLayer, HiddenDrift, LayerDrift
 from retain.records.items import Item, Side
 from retain.records.result import Conditions, CurvePoint, Result, SuiteFacts
-from retain.records.scores import Breakdown, Calibration, ReliabilityBin
+from retain.records.scores import Breakdown, CalibrationScore, ReliabilityBin
 from retain.records.verdicts import AACheck, Judgement, SuiteVerdict
 
 BLOCKS = 30
@@ -87,15 +87,14 @@ def drift() -> Drift:
     )  # fmt: skip
 
 
-def calibration(suite: str, side: str, bend: float) -> Calibration:
+def calibration(suite: str, side: str, bend: float) -> CalibrationScore:
     bins = []
     for part in range(15):
         sure = 0.22 + 0.75 * part / 14
         right = min(1.0, max(0.0, sure - bend * math.sin(math.pi * sure) + 0.03 * (-1) ** part))
         bins.append(ReliabilityBin(confidence=sure, accuracy=right, n=17))
-    return Calibration(
-        suite=suite, side=side, n=249, ece=0.03 + bend / 2, ece_interval=(0.02 + bend / 3, 0.05 + bend), brier=0.41,
-        nll=0.83, bins=tuple(bins),
+    return CalibrationScore(
+        suite=suite, side=side, n=249, ece=0.03 + bend / 2, brier=0.41, nll=0.83, bins=tuple(bins),
     )  # fmt: skip
 
 

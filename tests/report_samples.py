@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from retain.compare.aggregate import Run
+from retain.compare.aggregate import NamedResult
 from retain.records.drift_record import Drift
 from retain.records.items import Item, Side
 from retain.records.result import Cost, MethodRecord, Parameters, Provenance, Result
@@ -120,8 +120,8 @@ def judged() -> Result:
     )
 
 
-def named(results: list[Result]) -> list[Run]:
-    return [Run(f"{r.method.name}-{r.learning_rate or 0:g}-{r.seed}", r) for r in results]
+def named(results: list[Result]) -> list[NamedResult]:
+    return [NamedResult(f"{r.method.name}-{r.learning_rate or 0:g}-{r.seed}", r) for r in results]
 
 
 def bare() -> Result:

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 
 
 class RetainError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose.
+
+    Examples:
+        >>> issubclass(retain.InputError, retain.RetainError) and issubclass(retain.TrainingError, retain.RetainError)
+        True
+    """
 
 
 class InputError(RetainError):
@@ -18,6 +23,13 @@ class InputError(RetainError):
 
     Attributes:
         problems: one sentence a problem, each naming the place (field, file and line, module) and the cure.
+
+    Examples:
+        >>> try:
+        ...     retain.read_result(Path("nowhere/result.json"))
+        ... except retain.InputError as error:
+        ...     print(error.problems[0])
+        nowhere/result.json: no readable result record ...
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -30,12 +42,33 @@ class TargetError(InputError, ValueError, TypeError):
 
     Also a `ValueError` and a `TypeError`, the kinds that PEFT raises for the same mistakes, so that callers who
     already catch those keep working.
+
+    Examples:
+        >>> try:
+        ...     get_peft_model(base, retain.VeFAConfig(target_modules=["no_such_layer"]))
+        ... except retain.TargetError as error:
+        ...     print("no_such_layer" in str(error))
+        True
     """
 
 
 class MergeError(RetainError, ValueError):
-    """Merging would give a wrong or irreversible model (tied weights, a base that cannot be rewritten)."""
+    """Merging would give a wrong or irreversible model (tied weights, a base that cannot be rewritten).
+
+    Examples:
+        >>> try:
+        ...     model.merge_adapter()
+        ... except retain.MergeError as error:  # a base whose weights cannot be rewritten
+        ...     print(error)
+    """
 
 
 class TrainingError(RetainError):
-    """Training ran and cannot go on: a loss that is not finite, for instance."""
+    """Training ran and cannot go on: a loss that is not finite, for instance.
+
+    Examples:
+        >>> try:
+        ...     _ = trainer.train()
+        ... except retain.TrainingError as error:
+        ...     print(f"start again with a smaller learning rate: {error}")
+    """

@@ -59,7 +59,7 @@ class Task:
 class Events:
     """Progress of any number of tasks, for one listener.
 
-    Example:
+    Examples:
         >>> task = Events(print).task("reading", total=2)
         Event(task=0, name='reading', done=0, total=2)
         >>> task.advance()

@@ -7,7 +7,7 @@ import torch
 from first_letter import FirstLetterTask, Word
 
 from retain.cli import suites as verb
-from retain.evaluate.suites.files import as_suite
+from retain.evaluate.suites.loading import as_suite
 from retain.evaluate.tasks.table import TASK_TYPES
 from retain.hf.adapters.attach import attach
 from retain.jobs.measure import measure

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from retain.data.forms import FORMS
 from retain.data.item import DataItem
 from retain.data.preprocess import Preprocessor
-from retain.data.rows import FORMS
 from retain.evaluate.tasks.table import TASK_TYPES
 
 SOURCE = Path(__file__).parents[2] / "src" / "retain"

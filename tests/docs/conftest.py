@@ -158,7 +158,7 @@ def retain(small_folder, workspace, monkeypatch):
         return _run(replaced(words))
 
     def load_suite(name, text):
-        from retain.evaluate.suites.files import load_suite
+        from retain.evaluate.suites.loading import load_suite
 
         (workspace / f"{name}.yaml").write_text(text, encoding="utf-8")
         problems: list[str] = []

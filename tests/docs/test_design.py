@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib import import_module
 
 import pytest
@@ -12,10 +13,13 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*
 SOURCE = ROOT / "src" / "retain"
 
 
-def test_every_room_is_in_the_table():
+def test_every_room_is_in_the_table_in_the_order_of_its_imports():
     rows = re.findall(r"^\| `(\w+)/?` \|", (ROOT / "docs" / "design.md").read_text(encoding="utf-8"), re.MULTILINE)
-    rooms = {path.name for path in SOURCE.iterdir() if path.is_dir() and not path.name.startswith("__")}
-    assert set(rows) == {*rooms, "errors"}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = [contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers"]
+    level = {room: height for height, rooms in enumerate(reversed(layers)) for room in rooms.split(" | ")}
+    assert set(rows) == level.keys()
+    assert rows == sorted(rows, key=level.__getitem__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -12,8 +12,8 @@ from transformers import AutoModelForImageClassification, AutoModelForSequenceCl
 
 from retain.cli.gate import EXIT_CODES
 from retain.cli.main import main
+from retain.data.forms import read_rows
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
-from retain.data.rows import read_rows
 from retain.errors import InputError
 from retain.events import SILENT
 from retain.hf.adapters.load import load_adapter
@@ -302,7 +302,7 @@ def test_every_problem_of_the_data_is_told_at_once(place, tmp_path):
     bad = tmp_path / "bad"
     write_images(bad / "kept", 2, seed=9, classes=("red", "violet"))
     (bad / "kept" / "red" / "9-000.png").write_bytes(b"no image")
-    shutil.copy(place / "pictures/train/red/0-003.png", bad / "kept" / "red" / "mine.png")
+    shutil.copy(place / "images/train/red/0-003.png", bad / "kept" / "red" / "mine.png")
     (bad / "empty").mkdir()
     keep = (str(bad / "kept"), str(bad / "empty"), str(place / "pairs.jsonl"))
     with pytest.raises(InputError) as error:
@@ -325,7 +325,7 @@ def test_what_a_text_model_cannot_be_asked_or_taught_is_told(place, tmp_path):
     with pytest.raises(InputError) as error:
         prepare(recipe(place, "text", tmp_path / "run", method="lora", keep=keep))
     told = "\n".join(error.value.problems)
-    assert "test (kept): a suite of images of kind labels cannot be put to a text classifier" in told
+    assert "test (kept): a suite of images of task type labels cannot be measured on a text classifier" in told
     assert "train and retention suite 'train' share 40 of 40 items" in told
     with pytest.raises(InputError, match="measured, not learned"):
         prepare(recipe(place, "text", tmp_path / "run", method="lora", train=str(place / "pairs.jsonl")))

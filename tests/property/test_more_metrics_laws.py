@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from retain.evaluate.scores.calibration_error import brier, ece, nll, reliability_bins
-from retain.evaluate.scores.classification import macro_f1, matthews
+from retain.evaluate.scores.classification import confusion, table_macro_f1, table_matthews
 from retain.evaluate.scores.features import cosine_drift, linear_cka, reciprocal_ranks, relative_l2
 from retain.evaluate.scores.shift import corruption_error, style_gap
 from retain.evaluate.scores.text import contains, rouge_l, words
@@ -19,6 +19,14 @@ from retain.stats.continual import backward_transfer, forgetting
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 
 text = st.text(alphabet="abc dé. 5,巴ไ'\u0301")
+
+
+def macro_f1(truth, predicted):
+    return float(table_macro_f1(confusion(truth, predicted)))
+
+
+def matthews(truth, predicted):
+    return float(table_matthews(confusion(truth, predicted)))
 
 
 @st.composite

@@ -77,7 +77,7 @@ def parts_that_differ(one, other, calibrated):
 def follows(recipe, calibrated):
     """What the training part holds besides the fields: the limit that training keeps, and who wrote its texts."""
     reads_text = calibrated or recipe.needs_keep_text
-    return recipe.limits_training and recipe.budget.get(KL), reads_text and recipe.writes_itself
+    return recipe.limits_training and recipe.budget.get(KL), reads_text and recipe.generates_keep_text
 
 
 def expected(name, one, other, calibrated):

@@ -151,7 +151,7 @@ class Observer(Protocol):
 
     @property
     def scaled(self) -> bool:
-        """Whether the outputs of all layers are needed."""
+        """True if the outputs of all layers are needed."""
         ...
 
     @property
@@ -208,7 +208,7 @@ def _input(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 
 def _same(x: Tensor, last: Tensor, version: int) -> bool:
-    """Whether two tensors are one, by storage, shape and strides, and unchanged since.
+    """True if two tensors are one, by storage, shape and strides, and unchanged since.
 
     `last` is held, so that its memory cannot have been given to another tensor meanwhile.
     """

@@ -216,7 +216,7 @@ def _pass(
 
 
 def _writes(folder: Path) -> bool:
-    """Whether this process is the first of those whose folder is this one."""
+    """True if this process is the first of those whose folder is this one."""
     return str(folder.resolve()) not in together.gathered(str(folder.resolve()))[: together.rank()]
 
 

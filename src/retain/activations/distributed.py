@@ -43,7 +43,7 @@ def gathered(value: Value) -> list[Value]:
 
 
 def anywhere(happened: bool) -> bool:
-    """Whether something happened in any of the processes."""
+    """True if something happened in any of the processes."""
     return any(gathered(happened))
 
 

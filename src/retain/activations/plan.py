@@ -51,12 +51,12 @@ class Plan:
 
     @property
     def scaled(self) -> bool:
-        """Whether each sample is divided by its largest |output|."""
+        """True if each sample is divided by its largest |output|."""
         return self.sample_norm == "max"
 
     @property
     def regular(self) -> bool:
-        """Whether every pass runs each layer as often as the first pass did, so that it may be broken off."""
+        """True if every pass runs each layer as often as the first pass did, so that it may be broken off."""
         return isinstance(root_of(self.model), PreTrainedModel)
 
     def capture(self, part: Iterable[str], *, dry: bool = False) -> Capture:

@@ -125,7 +125,7 @@ def block_of(name: str) -> str:
 
 @dataclass
 class _Parts:
-    """Which layers are summed up together; found out while the first pass runs.
+    """The division of the layers into parts that are summed together, made while the first pass runs.
 
     A part begins with a block of the model where that is possible: there a waiting pass holds the least.
 

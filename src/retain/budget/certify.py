@@ -115,7 +115,7 @@ def nats_losses(name: str, metric: Metric, limit: float, losses: Floats, *, sign
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the control data show about one limit at one interpolation coefficient.
+    """The result of testing one limit on control data at one interpolation coefficient.
 
     Attributes:
         name: of what may not be lost.
@@ -214,16 +214,16 @@ def _betting(data: ControlLosses, losses: Floats, confidence: float) -> Found:
 
 
 def fixed_sequence(certificates_by_step: Sequence[Sequence[Certificate]]) -> int:
-    """How many leading steps are certified: at each of them every limit is kept, and the first failure ends it.
+    """The number of leading steps that are certified: at each of them every limit is kept; the first failure ends it.
 
-    Steps are interpolation coefficients in an order fixed before the control data were seen, the safest first. Each is tested
-    at the full level (fixed-sequence testing, as in Angelopoulos, Bates, Candès, Jordan and Lei, Learn then Test, arXiv
-    2110.01052, §2.2): let j be the first step whose true loss breaks a limit. Any wrong step is certified only after j
-    is, and that has probability at most 1 − confidence, since of the limits broken at j each is called kept no more
-    often than that (an intersection-union test: all must be kept, so several limits need no correction). With
-    probability confidence, therefore, *all* certified steps keep all limits, and any of them may be chosen by whatever
-    criterion, the same data included. Losses need not rise along the scaling path; if they do not, steps behind a failure are
-    missed, nothing more.
+    Steps are interpolation coefficients in an order fixed before the control data were seen, the safest first. Each is
+    tested at the full level (fixed-sequence testing, as in Angelopoulos, Bates, Candès, Jordan and Lei, Learn then
+    Test, arXiv 2110.01052, §2.2): let j be the first step whose true loss breaks a limit. Any wrong step is certified
+    only after j is, and that has probability at most 1 − confidence, since of the limits broken at j each is called
+    kept no more often than that (an intersection-union test: all must be kept, so several limits need no correction).
+    With probability confidence, therefore, *all* certified steps keep all limits, and any of them may be chosen by
+    whatever criterion, the same data included. Losses need not rise along the scaling path; if they do not, steps
+    behind a failure are missed, nothing more.
 
     Args:
         certificates_by_step: for each step the certificates of all limits.
@@ -234,11 +234,11 @@ def fixed_sequence(certificates_by_step: Sequence[Sequence[Certificate]]) -> int
     Raises:
         ValueError: steps without a limit, or with different limits or confidences.
     """
-    asked = [sorted((c.name, c.unit, c.limit, c.confidence) for c in step) for step in certificates_by_step]
-    if any(not step or step != asked[0] for step in asked):
+    limits = [sorted((c.name, c.unit, c.limit, c.confidence) for c in step) for step in certificates_by_step]
+    if any(not step or step != limits[0] for step in limits):
         raise ValueError("every step needs the same limits at the same confidence, and at least one.")
     failures = [k for k, step in enumerate(certificates_by_step) if not all(c.kept for c in step)]
-    return failures[0] if failures else len(asked)
+    return failures[0] if failures else len(limits)
 
 
 def sentence(certificate: Certificate) -> str:

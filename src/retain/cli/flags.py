@@ -37,7 +37,7 @@ def recipe_parser(
     topic: str = ALL,
     own: tuple[str, ...] = (),
     leave_out: tuple[str, ...] = (),
-    given: str = "RECIPE.yaml",
+    given: tuple[str, str] = ("RECIPE.yaml", "Recipe: a YAML file of the fields that are flags here."),
 ) -> ArgumentParser:
     """A verb's parser: a recipe file, and a flag for each field. Defaults are shown, not filled in.
 
@@ -48,7 +48,7 @@ def recipe_parser(
         topic: whose flags the help shows: all of them, the common ones, or those of one topic.
         own: topics that this verb is about; the help shows them with the common ones.
         leave_out: fields that get no flag.
-        given: what the argument is.
+        given: the placeholder and the text of the argument.
 
     Raises:
         InputError: there is no such topic.
@@ -62,10 +62,9 @@ def recipe_parser(
     verb = example.split()[1]
     listed = {topic: [flag_name(recipe, name) for name in fields if fields[name].topic == topic] for topic in hidden}
     more = topics_text(verb, listed) if topic == COMMON else ""
-    parser = make_verb_parser(f"[{given}] [--FLAG VALUE …]", description, example, more)
+    parser = make_verb_parser(f"[{given[0]}] [--FLAG VALUE …]", description, example, more)
     groups = {name: parser.add_argument_group(_heading(name)) for name in present}
-    about = "A recipe: a YAML file of the fields that are flags here. A flag replaces its value."
-    add_argument(groups[COMMON], "recipe", about, shown=COMMON in shown, nargs="?", type=str, metavar=given)
+    add_argument(groups[COMMON], "recipe", given[1], shown=COMMON in shown, nargs="?", type=str, metavar=given[0])
     for name, flag in sorted(fields.items(), key=lambda one: one[1].place):
         _add_flag(groups[flag.topic], recipe, name, flag, shown=flag.topic in shown)
     add_help(groups[COMMON], shown=COMMON in shown)
@@ -152,7 +151,7 @@ def bare_switches(arguments: list[str]) -> list[str]:
 
 
 def read_arguments(parser: ArgumentParser, arguments: list[str]) -> Namespace:
-    """What the arguments of a verb say; only what is given, without defaults."""
+    """Parse the arguments of a verb; only what is given, without defaults."""
     return parser.parse_args(named_method(bare_switches(arguments)), defaults=False)
 
 

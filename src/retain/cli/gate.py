@@ -33,4 +33,4 @@ def run(given: Namespace) -> int:
         for suite in judgement.suites:
             console.print(f"  {suite.suite}: {suite.verdict}: {suite.reason}", markup=False, soft_wrap=True)
         codes.append(EXIT_CODES[judgement.overall])
-    return next(code for code in (3, 4, 0) if code in codes)  # a loss weighs more than what cannot be said
+    return next(code for code in (3, 4, 0) if code in codes)  # a loss weighs more than too few items

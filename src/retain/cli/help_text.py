@@ -100,8 +100,8 @@ def topics_text(verb: str, topics: Mapping[str, Sequence[str]]) -> str:
 def default_text(field: FieldInfo) -> str:
     """A field's default in brackets; empty where there is none, or where the description tells it."""
     default = field.get_default(call_default_factory=True)
-    told = (field.description or "").endswith("]")
-    if told or default is PydanticUndefined or default is None or default is False or default in ((), {}):
+    described = (field.description or "").endswith("]")
+    if described or default is PydanticUndefined or default is None or default is False or default in ((), {}):
         return ""
     if isinstance(default, dict):
         return f"[{default['name']}]"
@@ -118,7 +118,7 @@ def _shown(value: object) -> str:
 def help_topic(arguments: Sequence[str]) -> tuple[list[str], str]:
     """The arguments of a verb without the topic that follows `--help`, and that topic.
 
-    Without a topic the common options are shown; where no help is asked for, the topic has no effect.
+    Without a topic the common options are shown; without `--help` the topic has no effect.
     """
     words = list(arguments)
     place = next((place for place, word in enumerate(words) if word in {"-h", "--help"}), None)

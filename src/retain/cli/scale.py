@@ -16,12 +16,15 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options; see `retain.cli.flags.recipe_parser`."""
     return recipe_parser(
         ScaleRecipe,
-        HELP + " Give the folder of a run of `retain tune`, or a recipe, or --model and --tuned. With --alpha the "
-        "adapter at that interpolation coefficient is written; with --budget the one at the largest that is certified "
+        HELP + " Give a run, or a recipe, or --model and --tuned. With --alpha the adapter at that interpolation "
+        "coefficient is written; with --budget the one at the largest that is certified "
         "(exit code 3 where none is); with neither the curve is measured.",
         "retain scale runs/first --budget capitals:5 kl:0.1 --output runs/first-scaled",
         topic=topic,
-        given="RUN or RECIPE.yaml",
+        given=(
+            "RUN|RECIPE.yaml",
+            "Folder of a run of `retain tune`, or a YAML file of the fields that are flags here.",
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a person sees at the end of a verb, and the silence of libraries meanwhile."""
+"""The output at the end of a verb, and the silence of libraries meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "sh
 
 
 def quiet_libraries() -> None:
-    """Let libraries speak only of errors: what matters to the user is said by retain itself."""
+    """Let libraries print errors only; retain itself reports what matters to the user."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|accelerate|datasets)\b")
     import datasets
@@ -35,7 +35,7 @@ def quiet_libraries() -> None:
 
 
 def show_run(console: Console, result: Result, output: Path, weights: Path | None) -> None:
-    """The table of one run and where its files lie."""
+    """Print the table of one run and the paths of its files."""
     console.print(run_table(result))
     if weights is not None:
         _show_path(console, "weights", weights)
@@ -45,7 +45,7 @@ def show_run(console: Console, result: Result, output: Path, weights: Path | Non
 
 
 def show_scaling(console: Console, outcome: Outcome, paths: Sequence[Path]) -> None:
-    """The limits, the curve and where the files lie."""
+    """Print the limits, the curve and the paths of the files."""
     if outcome.budget:
         console.print(clean(kept_sentence(outcome.budget, outcome.scaling)), markup=False, soft_wrap=True)
     console.print(scaling_view(outcome.budget, outcome.scaling))
@@ -54,7 +54,7 @@ def show_scaling(console: Console, outcome: Outcome, paths: Sequence[Path]) -> N
 
 
 def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:
-    """The table of a comparison and where its files lie."""
+    """Print the table of a comparison and the paths of its files."""
     console.print(comparison_table(results))
     for path in paths:
         _show_path(console, path.suffix[1:], path)

@@ -47,9 +47,9 @@ def run(given: Namespace) -> None:
         "Forgetting, the base counted as a stage": report.forgetting_with_base,
         "FWT, against the base": report.forward,
     }
-    for name, found in named.items():
-        if found is not None:
-            value, (low, high) = found
+    for name, figure in named.items():
+        if figure is not None:
+            value, (low, high) = figure
             console.print(f"{name}: {100 * value:.1f} points [{100 * low:.1f}, {100 * high:.1f}]", markup=False)
     console.print(
         "[ ]: 95% interval over items; other orders of the tasks and other seeds are not in it.", markup=False

@@ -49,13 +49,13 @@ def run(given: Namespace) -> None:
 
 def _list(console: Console) -> None:
     """All suites by area: a line of facts for each, and below it what it shows."""
-    from retain.evaluate.suites.files import known_suites
+    from retain.evaluate.suites.loading import known_suites
 
-    for area, suites in itertools.groupby(known_suites(), key=lambda found: found.file.area):
+    for area, suites in itertools.groupby(known_suites(), key=lambda located: located.file.area):
         console.print(area, style="bold", markup=False, highlight=False)
-        for found in suites:
-            file = found.file
-            facts = f"{file.task_type:<{TYPE_WIDTH}}{_here(found)} ({file.licence})"
+        for located in suites:
+            file = located.file
+            facts = f"{file.task_type:<{TYPE_WIDTH}}{_here(located)} ({file.licence})"
             for line in (
                 wrapped(facts, " " * (NAME_WIDTH + TYPE_WIDTH), f"  {file.name}".ljust(NAME_WIDTH)),
                 wrapped(file.about, "      ", "      "),
@@ -70,17 +70,17 @@ def _list(console: Console) -> None:
     )
 
 
-def _here(found: LocatedSuite) -> str:
+def _here(located: LocatedSuite) -> str:
     """The number of items that are here, or the place they would come from."""
-    from retain.evaluate.suites.files import local_data
+    from retain.evaluate.suites.loading import local_data
 
-    there = local_data(found)
+    there = local_data(located)
     if there is None:
-        source = found.file.sources[-1]
+        source = located.file.sources[-1]
         return f"on the hub: {source.hub}" if source.hub else f"not here: no {source.local}"
     rows = _count(there[1])
-    rows = min(rows, found.file.limit or rows)
-    corrupted = found.file.options.corruptions
+    rows = min(rows, located.file.limit or rows)
+    corrupted = located.file.options.corruptions
     return f"{rows} × {len(corrupted.kinds) * len(corrupted.severities)} items" if corrupted else f"{rows} items"
 
 
@@ -98,14 +98,14 @@ def _describe(console: Console, source: str, items: int) -> None:
     Raises:
         InputError: there is no such suite, or its file is wrong.
     """
-    from retain.evaluate.suites.files import find_suite, load_suite
     from retain.evaluate.suites.format import SHIPPED
+    from retain.evaluate.suites.loading import find_suite, load_suite
 
     problems: list[str] = []
-    found = find_suite(source.partition("=")[0], problems)
-    if found is None:
+    located = find_suite(source.partition("=")[0], problems)
+    if located is None:
         raise InputError(problems)
-    file = found.file
+    file = located.file
     facts = {
         "what it shows": file.about,
         "task type": f"{file.task_type}, to be {'learned' if file.part == 'task' else 'kept'}",
@@ -114,13 +114,13 @@ def _describe(console: Console, source: str, items: int) -> None:
         "licence": file.licence,
         "data": ", or ".join(source.place for source in file.sources),
         "items drawn": str(file.limit or ""),
-        "version": f"{file.version}, file {found.digest}",
+        "version": f"{file.version}, file {located.digest}",
     }
     console.print(f"{file.name}: {file.title}", style="bold", markup=False)
     for name, value in facts.items():
         if value:
             console.print(f"  {name:<14} {value}", markup=False, highlight=False, soft_wrap=True)
-    if file.code and found.path.parent != SHIPPED:
+    if file.code and located.path.parent != SHIPPED:
         console.print(f"  {'items':<14} has code of its own; not run here", highlight=False)
         return
     suite = load_suite(source, problems)

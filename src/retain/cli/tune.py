@@ -18,7 +18,7 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options; see `retain.cli.flags.recipe_parser`."""
     return recipe_parser(
         Recipe,
-        HELP + " Fields come from a recipe, from flags, or both.",
+        HELP + " A flag replaces the recipe's value.",
         "retain tune --model Qwen/Qwen3-0.6B --method vefa --train train.jsonl --test test.jsonl "
         "--keep capitals.jsonl --held-out-text text.txt --output runs/first",
         topic=topic,

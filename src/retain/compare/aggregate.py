@@ -23,7 +23,7 @@ _SETTING = "setting: "
 
 
 @dataclass(frozen=True)
-class Run:
+class NamedResult:
     """One run under the name that the report gives it (its folder's name, say)."""
 
     name: str
@@ -60,7 +60,7 @@ class Group:
     method: str
     learning_rate: float | None
     title: str
-    runs: tuple[Run, ...]
+    runs: tuple[NamedResult, ...]
 
     @property
     def seeds(self) -> int:
@@ -103,14 +103,14 @@ def _mean_interval(intervals: Sequence[Interval | None]) -> Interval | None:
     return (fmean(low for low, _ in given), fmean(high for _, high in given))
 
 
-def group_runs(runs: Sequence[Run]) -> list[Group]:
+def group_runs(runs: Sequence[NamedResult]) -> list[Group]:
     """Group runs over their seeds, ordered by first appearance of the method, then by learning rate.
 
     A run whose seed is unknown is a group of its own: nothing says that it differs from another by the seed alone.
     """
     labels = method_labels([run.result.method for run in runs])
     order = {label: position for position, label in reversed(list(enumerate(labels)))}
-    members: dict[tuple[object, ...], list[Run]] = defaultdict(list)
+    members: dict[tuple[object, ...], list[NamedResult]] = defaultdict(list)
     label_of: dict[tuple[object, ...], str] = {}
     for position, (run, label) in enumerate(zip(runs, labels, strict=True)):
         result = run.result
@@ -127,7 +127,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     ]
 
 
-def _title(label: str, group: Sequence[Run], members: dict[tuple[object, ...], list[Run]]) -> str:
+def _title(label: str, group: Sequence[NamedResult], members: dict[tuple[object, ...], list[NamedResult]]) -> str:
     first = group[0]
     parts = [label]
     if first.result.learning_rate is not None:

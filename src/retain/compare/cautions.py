@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from retain.compare.aggregate import Group, Run
+from retain.compare.aggregate import Group, NamedResult
 from retain.compare.pick import Key, keep_keys, keep_score, task_keys, task_score
 from retain.records import numbers
 from retain.records.numbers import listing
@@ -14,12 +14,12 @@ from retain.records.scores import KeepScore, TaskScore
 ENOUGH_SEEDS = 3
 
 
-def comparison_cautions(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
+def comparison_cautions(runs: Sequence[NamedResult], groups: Sequence[Group]) -> list[str]:
     """Cautions to read before comparing: first what makes the runs unlike, then what the design leaves open."""
     return [*_unlike_inputs(runs), *_unlike_scores(runs), *_repeated_seeds(groups), *_design(groups)]
 
 
-def _unlike_inputs(runs: Sequence[Run]) -> list[str]:
+def _unlike_inputs(runs: Sequence[NamedResult]) -> list[str]:
     found = []
     if len({run.result.provenance.model_hash for run in runs}) > 1:
         found.append("The runs do not share one base model: differences between methods are mixed with it.")
@@ -34,7 +34,7 @@ def _unlike_inputs(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def _unlike_scores(runs: Sequence[Run]) -> list[str]:
+def _unlike_scores(runs: Sequence[NamedResult]) -> list[str]:
     results = [run.result for run in runs]
     found = []
     for key in task_keys(results):

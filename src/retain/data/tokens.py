@@ -39,8 +39,8 @@ def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded
     """Tokens of prompt and completion, the completion ended as the tokenizer ends it.
 
     Prompt and completion are tokenised together and split where the prompt's own tokens end; the end-of-sequence token
-    is added. Messages go through the chat template. A sequence longer than `max_length` loses the start of its prompt first (a beginning
-    token and what is nearest to the answer stay), then the end of its completion.
+    is added. Messages go through the chat template. A sequence longer than `max_length` loses the start of its prompt
+    first (a beginning token and what is nearest to the answer stay), then the end of its completion.
 
     Raises:
         InputError: messages without a chat template, messages that the template refuses, or a template whose rendering

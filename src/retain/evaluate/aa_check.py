@@ -1,7 +1,7 @@
-"""The base put to itself: what it answers now, beside the tuned model, is what it answered before.
+"""The A/A check: the base compared with itself, beside the tuned model and before.
 
-A share of the items is asked again of the very side that the tuned model is compared with. A base that was changed by
-an adapter's start, another template, dtype or attention would show here.
+A share of the items is repeated on the very side that the tuned model is compared with. A base that was changed by an
+adapter's initialisation, another template, dtype or attention would show here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROUNDING_OF_16_BITS = 0.05
 """Mean difference of scores with degrees, relative to a score's size where that is above 1, that rounding may make."""
 
 
-CHANGED = "The base answered otherwise than before: the two sides were not asked alike."
+CHANGED = "The base answered otherwise than before: the two sides were not measured alike."
 
 
 def run_aa_check(
@@ -45,13 +45,13 @@ def run_aa_check(
     events: Events,
     windows: Sequence[Window] = (),
 ) -> AACheck | None:
-    """Ask the base again and compare; None where that is not wished (`aa_items` 0).
+    """Repeat some items on the base and compare; None where that is not wished (`aa_items` 0).
 
     Args:
         pair: base and tuned model.
         preprocessor: makes inputs.
-        suites: what was asked.
-        settings: how it was asked.
+        suites: the items.
+        settings: those that the items were measured with.
         scores: by suite, the scores of the first answers of the base, in the order of the items.
         events: receives the progress.
         windows: held-out text, of which the base reads a little twice.
@@ -61,15 +61,15 @@ def run_aa_check(
     divergence = None
     if windows and preprocessor.reads_text:
         divergence = base_twice(pair, windows[:WINDOWS], padding_id(preprocessor.tokenizer))
-    found = _ask_again(pair, preprocessor, suites, settings, scores, events)
+    found = _repeat(pair, preprocessor, suites, settings, scores, events)
     same = divergence is None or divergence <= KL_AT_MOST
     note = found.note if same else CHANGED
     if divergence is None and not found.items:
-        note = "Nothing could be asked again."
+        note = "Nothing could be repeated."
     return found.model_copy(update={"kl_max_nats": divergence, "passed": found.passed and same, "note": note})
 
 
-def _ask_again(
+def _repeat(
     pair: Pair,
     preprocessor: Preprocessor,
     suites: Sequence[Suite],
@@ -90,9 +90,9 @@ def _ask_again(
     if not few:
         return AACheck(items=0, changed=0, score_difference_max=0.0, passed=True)
     with pair.base() as model:
-        again = collect_predictions(model, preprocessor, few, settings, events, "the base is asked again")
+        again = collect_predictions(model, preprocessor, few, settings, events, "the base answers again")
     short = again.conditions.dtype not in ROUNDING
-    changed, asked, allowed = 0, 0, 0.0
+    changed, repeated, allowed = 0, 0, 0.0
     largest = 0.0
     moved: list[float] = []
     for suite in few:
@@ -105,19 +105,19 @@ def _ask_again(
                 metric.name for metric in task_type.metrics(suite) if metric.right_or_wrong and metric.name in now
             ]
             shared = [name for name in now if name in first and name not in binary]
-            asked += 1
+            repeated += 1
             changed += any(now[name] != first[name] for name in binary)
             largest = max([largest, *(abs(now[name] - first[name]) for name in shared)])
             moved += [abs(now[name] - first[name]) / max(1.0, abs(first[name])) for name in shared]
     rounding = ROUNDING.get(again.conditions.dtype, ROUNDING_OF_16_BITS)
     passed = changed <= max(1, allowed) and sum(moved) <= rounding * len(moved)
-    turned = f"{changed} of {asked} scores turned by rounding: the batches are of other items than the first time."
+    turned = f"{changed} of {repeated} scores turned by rounding: the batches are of other items than the first time."
     note = (turned if changed else "") if passed else CHANGED
-    return AACheck(items=asked, changed=changed, score_difference_max=largest, passed=passed, note=note)
+    return AACheck(items=repeated, changed=changed, score_difference_max=largest, passed=passed, note=note)
 
 
 def _places(suite: Suite, count: int) -> list[int]:
-    """Which items are asked again: some, spread over the suite; all or none where they depend on one another."""
+    """The items that are repeated: some, spread over the suite; all or none where they depend on one another."""
     n = len(suite.items)
     if not task_type_of(suite).items_are_independent:
         return list(range(n)) if count and n <= REPEATED_COMPLETELY else []

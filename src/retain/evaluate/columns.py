@@ -1,4 +1,4 @@
-"""From two sides' responses to items, columns and the rows of the record: everything paired, item by item."""
+"""Items, columns and rows of the record from the responses of two sides: everything paired, item by item."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PairedSuite:
     """A suite as both sides answered it.
 
     Attributes:
-        suite: its items as they were asked.
+        suite: the suite.
         base: the base's responses, in the items' order.
         tuned: the tuned model's.
         items: each item with both answers and all scores, as the record has it.
@@ -90,7 +90,7 @@ def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float])
 
 
 def set_scores(found: PairedSuite, seed: int) -> list[TaskScore]:
-    """Scores of a whole suite, from its confusion tables."""
+    """Scores of a suite as a set, from its confusion tables."""
     task_type = task_type_of(found.suite)
     if not task_type.set_metrics:
         return []

@@ -1,4 +1,4 @@
-"""What tuning cost where inputs differ from the usual ones, read from the items of suites of classes."""
+"""The cost of tuning where inputs differ from the usual ones, read from the items of suites of classes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _right(items: Sequence[Item]) -> Sides:
 
 def _corruption_error(name: str, items: Sequence[Item], generator: np.random.Generator) -> Shift:
     base, tuned = _right(items)
-    before, after, pictures = _by_kind(items, base, tuned)
+    before, after, images = _by_kind(items, base, tuned)
     found = shift.mean_corruption_error(before, after)
     known = [kind for kind, value in found.by_kind.items() if value is not None]
     moved = [(before[kind] != after[kind]).any(axis=0) for kind in known]
@@ -91,12 +91,12 @@ def _corruption_error(name: str, items: Sequence[Item], generator: np.random.Gen
     if changed >= FEW_CHANGED:
         interval = shift.mean_corruption_interval(before, after, generator)
     elif known:
-        notes.append(f"{changed} of {pictures} images changed, too few for an interval (at least {FEW_CHANGED}).")
+        notes.append(f"{changed} of {images} images changed, too few for an interval (at least {FEW_CHANGED}).")
     return Shift(
         suite=name,
         measure="corruption error",
         n=len(items),
-        units=pictures,
+        units=images,
         base=float(1 - base.mean()),
         tuned=float(1 - tuned.mean()),
         value=found.value,
@@ -109,21 +109,21 @@ def _corruption_error(name: str, items: Sequence[Item], generator: np.random.Gen
 def _by_kind(items: Sequence[Item], base: Right, tuned: Right) -> tuple[dict[str, Right], dict[str, Right], int]:
     """Right and wrong as (severities, images) for each kind, before and after, and the number of images.
 
-    A image is a group, an item without one its own. What was not asked of a image counts as right on both sides:
+    An image is a group, an item without one its own. What was not asked of an image counts as right on both sides:
     only errors are added up, so it counts for nothing.
     """
     names = [f"item {index}" if item.group is None else f"group {item.group}" for index, item in enumerate(items)]
-    picture = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    image = {name: place for place, name in enumerate(dict.fromkeys(names))}
     parts = [str(item.condition).rsplit("/", 1) for item in items]
     kinds = dict.fromkeys(kind for kind, _ in parts)
     severities = sorted({severity for _, severity in parts})
-    shape = (len(severities), len(picture))
+    shape = (len(severities), len(image))
     before, after = ({kind: np.ones(shape, dtype=np.bool_) for kind in kinds} for _ in range(2))
     for place, ((kind, severity), name) in enumerate(zip(parts, names, strict=True)):
-        cell = severities.index(severity), picture[name]
+        cell = severities.index(severity), image[name]
         before[kind][cell] &= base[place]
         after[kind][cell] &= tuned[place]
-    return before, after, len(picture)
+    return before, after, len(image)
 
 
 def _style_gap(
@@ -153,7 +153,7 @@ def _style_gap(
 def _grouped_interval(
     usual: tuple[Sides, Groups], other: tuple[Sides, Groups], generator: np.random.Generator
 ) -> Interval:
-    """As `shift.style_gap_change_interval`, the change of each style with its groups of items as units."""
+    """The same as `shift.style_gap_change_interval`, with the groups of items of each style as units."""
     (low1, d1, high1), (low2, d2, high2) = (_change(*side, generator) for side in (usual, other))
     return d1 - d2 - math.hypot(d1 - low1, high2 - d2), d1 - d2 + math.hypot(high1 - d1, d2 - low2)
 

@@ -1,4 +1,4 @@
-"""What was put to a model, as one hash: two sides that were asked alike have the same."""
+"""One hash of all inputs of a model: two sides with the same inputs have the same."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from retain.hf.models.sides import base_view, is_adapted, mutates_base
 
 
 def carries_base(model: Any) -> bool:
-    """Whether a model with its adapters switched off is its base."""
+    """True if a model with its adapters switched off is its base."""
     return is_adapted(model) and not mutates_base(model)
 
 

@@ -29,7 +29,7 @@ from retain.records.drift_record import Drift
 from retain.records.items import Item
 from retain.records.metrics_table import CROSS_ENTROPY
 from retain.records.result import Conditions, SuiteFacts
-from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
+from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
 from retain.records.verdicts import Judgement
 from retain.verdict.column import Column, column_of_items
 from retain.verdict.evidence import Evidence, evaluate
@@ -53,7 +53,7 @@ class Measured:
     keep: tuple[KeepScore, ...]
     breakdowns: tuple[Breakdown, ...]
     shifts: tuple[Shift, ...]
-    calibration: tuple[Calibration, ...]
+    calibration: tuple[CalibrationScore, ...]
     drift: Drift
     conditions: dict[Literal["base", "tuned"], Conditions]
     suites: tuple[SuiteFacts, ...]
@@ -129,7 +129,7 @@ def measure_pair(
             *domain_breakdowns(windows, sums, domains, seed),
         ),
         shifts=tuple(measured_shifts(items, facts, seed)),
-        calibration=tuple(part for one in found for part in calibrations(one, seed)),
+        calibration=tuple(part for one in found for part in calibrations(one)),
         drift=sides.drift(windows, sums, _language(of_text, evidence, seed)),
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
@@ -166,8 +166,8 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
     if unlike:
         found = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
         raise RetainError(
-            f"base and tuned model were not asked alike ({found}), so they cannot be compared: load both with the same "
-            "dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
+            f"base and tuned model were not measured alike ({found}), so they cannot be compared: load both with the "
+            "same dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
             "see that both name the same eos_token_id in their generation_config."
         )
 
@@ -212,7 +212,7 @@ class _Sides:
         return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
     def drift(self, windows: Sequence[Window], sums: WindowSums, language: Evidence | None) -> Drift:
-        """How far the model moved: on held-out text, on the task, in its weights and hidden states.
+        """The drift of the model: on held-out text, on the task, in its weights and hidden states.
 
         Args:
             windows: of held-out text.

@@ -22,6 +22,11 @@ class Exported:
         rank: of every layer.
         error: ‖ΔW − ΔW'‖_F / ‖ΔW‖_F over all layers together; 0 where the rank is enough.
         layers: the same for each layer by its name.
+
+    Examples:
+        >>> exported = retain.export_lora(model, "served", rank=2)
+        >>> exported.rank, exported.folder.name, exported.error < 1
+        (2, 'served', True)
     """
 
     folder: Path
@@ -49,6 +54,10 @@ def export_lora(
     Raises:
         InputError: the adapter has no low-rank update or changes what a LoRA cannot carry (biases, embeddings, full
             modules, a rewritten base), the rank is not positive, or the folder holds something else.
+
+    Examples:
+        >>> retain.export_lora(model, "served", rank=4).rank  # a folder that vLLM and llama.cpp read
+        4
     """
     if rank is not None and rank < 1:
         raise InputError(f"rank={rank}: give a whole number ≥ 1, or None for the adapter's own.")

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from retain.budget.certify import Certificate, ControlLosses, certify, fixed_sequence, sentence
 from retain.budget.control_losses import kl_losses, suite_losses
 from retain.budget.split import blocked
+from retain.data.forms import evenly
 from retain.data.preprocess import Preprocessor
-from retain.data.rows import evenly
 from retain.errors import InputError
 from retain.evaluate.columns import paired
 from retain.evaluate.drift.summary import drift_summary
@@ -41,7 +41,7 @@ TASK_ITEMS = 48
 
 @dataclass(frozen=True)
 class BudgetSearch:
-    """What is measured at each interpolation coefficient, and which coefficients are tried.
+    """A search: the coefficients to try, and the data that are measured at each.
 
     Attributes:
         preprocessor: makes the models' inputs.
@@ -135,7 +135,7 @@ class Outcome(BaseModel):
 
     @property
     def kept(self) -> bool:
-        """Whether every limit is certified."""
+        """True if every limit is certified."""
         return all(one.kept for one in self.budget)
 
 
@@ -181,7 +181,7 @@ class Step:
 
     @property
     def kept(self) -> bool:
-        """Whether every limit is certified here."""
+        """True if every limit is certified here."""
         return all(one.kept for one in self.certificates.values())
 
     def points(self) -> list[ScalingPoint]:

@@ -12,9 +12,9 @@ from typing import Any
 from retain.activations import Statistics, collect
 from retain.activations.findings import findings
 from retain.data.contamination import find_contained
+from retain.data.forms import DEFAULT_FORM, Rows, read_rows
 from retain.data.item import PlainText, labels_of
 from retain.data.preprocess import Preprocessor
-from retain.data.rows import DEFAULT_FORM, Rows, read_rows
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Suites
 from retain.events import Events
@@ -180,7 +180,7 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     suites = read_suites(recipe, problems)
     train = read_rows(recipe.train, problems) if recipe.train else Rows(DEFAULT_FORM, [])
     family = family_of(train.form if recipe.train else None, suites)
-    if family != "causal-lm" and recipe.writes_itself:
+    if family != "causal-lm" and recipe.generates_keep_text:
         problems.append("calibrate_keep: only a language model can write what is to be kept itself; give data.")
     needed = [name for name in PARTS if name == "keep" or recipe.train or recipe.calibrate_learn]
     texts = read_calibration(recipe, needed, train.items, suites, problems)

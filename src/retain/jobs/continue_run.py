@@ -29,11 +29,9 @@ from retain.records.files import write_text
 
 
 def note_recipe(recipe: Recipe) -> None:
-    """Write a run's recipe into its folder, without the judge's command, which may hold a key."""
-    path, text = (
-        Path(recipe.output) / RECIPE,
-        recipe.model_dump_json(indent=2, exclude=set(secret_fields(Recipe))) + "\n",
-    )
+    """Write a run's recipe into its folder, without values that may hold a key."""
+    path = Path(recipe.output) / RECIPE
+    text = recipe.model_dump_json(indent=2, exclude=set(secret_fields(Recipe))) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 

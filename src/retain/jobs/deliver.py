@@ -1,4 +1,4 @@
-"""What a run delivers: all that was trained, or the part of it that keeps the budget."""
+"""Delivery: all that was trained, or the part of it that keeps the budget, written and read back."""
 
 from __future__ import annotations
 

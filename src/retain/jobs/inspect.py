@@ -108,9 +108,9 @@ def _nothing(folder: Path) -> str:
 
 
 def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, events: Events) -> StatisticsView:
-    told = []
+    notes = []
     if any(a.manifest.model_hash != b.manifest.model_hash for a, b in pairwise(found.values())):
-        told.append(
+        notes.append(
             "learn and keep are of different models, so their directions cannot be compared. Calibrate both on one."
         )
     groups = list(_groups(found))
@@ -118,14 +118,14 @@ def _statistics_view(folder: Path, found: Mapping[str, Statistics], rank: int, e
     task = events.task("looking at inputs", total=len(groups))
     rows = []
     for group in groups:
-        rows.append(_input_row(found, group, kinds, rank, comparable=not told))
+        rows.append(_input_row(found, group, kinds, rank, comparable=not notes))
         task.advance()
     return StatisticsView(
         source=str(folder),
         rank=rank,
         sets={name: _record(folder, name, statistics) for name, statistics in found.items()},
         rows=tuple(rows),
-        findings=(*told, *findings(found)),
+        findings=(*notes, *findings(found)),
     )
 
 

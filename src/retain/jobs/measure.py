@@ -12,6 +12,7 @@ from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import collect_predictions
+from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.runner import Measured, measure_pair
 from retain.evaluate.suites.suite import Suites
 from retain.events import Events
@@ -19,7 +20,7 @@ from retain.hf.models.describe import adapter_config, adapter_kind, changed_size
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
-from retain.jobs.inputs.families import family_of_model, harness_problems, judge_problems, unknown_classes, unmeasurable
+from retain.jobs.inputs.families import family_of_model, harness_problems, unknown_classes, unmeasurable
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, read_tuned_data
 from retain.jobs.inputs.read import settings_of
@@ -52,7 +53,7 @@ def measure(
         processor: the base's image processor, for models that read images.
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
         keep: retention suites by name or file, data, or `{suite name: data or rows}`.
-        held_out_text: path (or data set id) of text on which drift is measured; several are told apart as domains.
+        held_out_text: path (or data set id) of text on which drift is measured; several are domains.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
         show_progress: whether progress is shown.
         settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `held_out_tokens=4096`.
@@ -63,6 +64,12 @@ def measure(
     Raises:
         InputError: with every problem of the data; or the model given does not carry its base.
         RetainError: the conditions of the two models differ (dtype, attention, device).
+
+    Examples:
+        >>> keep = {"capitals": "capitals.jsonl"}
+        >>> result = retain.measure(model, tokenizer=tokenizer, keep=keep, show_progress=False)
+        >>> result.keep[0].name, result.keep[0].n
+        ('capitals', 168)
     """
     problems: list[str] = []
     chosen = given_settings(settings)

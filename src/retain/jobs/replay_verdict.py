@@ -22,7 +22,7 @@ def replay_run(folder: str | Path) -> Judgement:
 
     Raises:
         InputError: the record is missing or damaged, its items are not those that it was written with, its two sides
-            were not asked alike, either cannot be told, or the verdict that it states does not follow from them.
+            were not measured alike, either is not recorded, or the verdict that it states does not follow from them.
     """
     place = Path(folder).expanduser()
     result = read_result(place / "result.json")
@@ -42,10 +42,10 @@ def replay_run(folder: str | Path) -> Judgement:
     if not {"base", "tuned"} <= sides.keys():
         raise InputError(
             f"{place}: the record has no conditions of both sides, so nothing shows that base and tuned model were "
-            "asked alike; measure again with retain."
+            "measured alike; measure again with retain."
         )
     if sides["base"] != sides["tuned"]:
-        raise InputError(f"{place}: base and tuned model were not asked alike, so nothing follows from the record.")
+        raise InputError(f"{place}: base and tuned model were not measured alike, so nothing follows from the record.")
     try:
         items = list(read_items(path))
     except ValueError as error:
@@ -54,19 +54,19 @@ def replay_run(folder: str | Path) -> Judgement:
     if unlike:
         raise InputError([f"{place}: {sentence}" for sentence in unlike])
     judgement = replay(result, items)
-    told = [] if result.judgement is None else _differing(result.judgement, judgement)
-    if told:
+    differing = [] if result.judgement is None else _differing(result.judgement, judgement)
+    if differing:
         raise InputError(
             [
                 f"{place}: {sentence}; the record was changed, or written by another version of retain."
-                for sentence in told
+                for sentence in differing
             ]
         )
     return judgement
 
 
 def _differing(stated: Judgement, made: Judgement) -> list[str]:
-    """What a record states otherwise than its items: words and counts exactly, figures but for rounding, no reasons."""
+    """Statements of a record that differ from its items: words and counts exactly, figures up to rounding."""
     found = [
         f"the record says {field} {getattr(stated, field)!r}, its items say {getattr(made, field)!r}"
         for field in ("overall", "learned")
@@ -90,7 +90,7 @@ def _differing(stated: Judgement, made: Judgement) -> list[str]:
 
 
 def _near(one: float | None, other: float | None) -> bool:
-    """Whether two figures are equal but for the rounding of another machine; nothing equals only nothing."""
+    """True if two figures are equal but for the rounding of another machine; nothing equals only nothing."""
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)

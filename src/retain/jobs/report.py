@@ -69,7 +69,7 @@ def _records(path: Path, problems: list[str]) -> list[Path]:
 
 
 def _folder(record: Path) -> Path:
-    """Where a record's items lie and its report would; a record file of another name stands for a folder of its own."""
+    """The folder of a record's items and report; a record file of another name stands for a folder of its own."""
     return record.parent if record.name == "result.json" else record.with_suffix("")
 
 
@@ -114,11 +114,11 @@ def _read_items(path: Path, problems: list[str]) -> list[Item]:
 
 
 def _field_problems(place: Path | str, error: ValidationError) -> list[str]:
-    told = [
+    problems = [
         f"{place}: {'.'.join(map(str, part['loc'])) or 'record'}: {part['msg']}" + _found(part.get("input"))
         for part in error.errors(include_url=False)
     ]
-    return _first(told, f"{place}: and {{}} more.")
+    return _first(problems, f"{place}: and {{}} more.")
 
 
 def _found(value: object) -> str:

@@ -25,7 +25,7 @@ from retain.train.linear_probe import fit_head
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is made of; its methods load the models.
+    """Recipe, data, preprocessor and folders of one run; its methods load the models.
 
     Attributes:
         recipe: of one run.
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the method is initialised from second moments of texts."""
+        """True if the method is initialised from second moments of texts."""
         return bool(lookup.calibration(self.method))
 
     @property
@@ -71,7 +71,7 @@ class Run:
 
     @cached_property
     def identity(self) -> Identity:
-        """What tells this run from another in the same folder."""
+        """All by which this run differs from another in the same folder."""
         return identity_of(
             self.recipe,
             self.data.hashes,

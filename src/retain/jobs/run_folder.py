@@ -110,7 +110,7 @@ class RunFolder:
         return None
 
     def is_complete(self, identity: Identity) -> bool:
-        """Whether this very run is done."""
+        """True if this very run is complete."""
         return self.result.exists() and self._known() == identity
 
     def claim(self, identity: Identity) -> None:
@@ -195,7 +195,7 @@ def identity_of(
     calibrated: bool = False,
     apart: dict[str, str] | None = None,
 ) -> Identity:
-    """What makes a run this run, in two parts: what decides the training, and what decides the measuring.
+    """The identity of a run, in two parts: what decides the training, and what decides the measuring.
 
     A field stands in a part as its mark says (`retain.recipe.marks.Decides`); data stand there by their hashes.
 
@@ -216,7 +216,7 @@ def identity_of(
     if calibrated or recipe.needs_keep_text:
         training |= {name: values[name] for name in _fields({"text"})}
         training |= {name: value for name, value in hashes.items() if name.startswith(CALIBRATION)}
-        if recipe.writes_itself:  # without what is measured, so that it depends on that
+        if recipe.generates_keep_text:  # without what is measured, so that it depends on that
             training |= {f"apart from {name}": value for name, value in (measured if apart is None else apart).items()}
     measuring = {name: values[name] for name in _fields({"measuring", "items"})}
     measuring |= {name: values[name] for name in _fields_in_use(recipe, {"measuring"})}

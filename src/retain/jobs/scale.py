@@ -74,6 +74,14 @@ def scale(
 
     Raises:
         InputError: with every problem of the data; or the update cannot be scaled.
+
+    Examples:
+        >>> keep, budget = {"control": "control.jsonl"}, retain.Budget(control=5)
+        >>> outcome = retain.scale(
+        ...     model, tokenizer=tokenizer, keep=keep, budget=budget, alphas=(0.5, 1.0), show_progress=False
+        ... )
+        >>> outcome.scaling.alpha
+        1.0
     """
     problems: list[str] = []
     chosen = given_settings(settings)
@@ -128,7 +136,7 @@ def scale_recipe(recipe: ScaleRecipe, events: Events) -> tuple[Outcome, list[Pat
     outcome = search(pair, job, events, origin)[0] if job.alphas else Outcome.of_base(job)
     chosen = recipe.alpha if recipe.alpha is not None else (outcome.scaling.alpha if limits else None)
     if recipe.alpha is not None:
-        note = f"The setting α = {recipe.alpha:g} was asked for; nothing is promised of it."
+        note = f"The coefficient α = {recipe.alpha:g} was given; nothing is certified of it."
         outcome = Outcome(scaling=outcome.scaling.model_copy(update={"alpha": recipe.alpha})).noted([note])
     outcome = outcome.noted(notes)
     return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), Path(recipe.tuned).expanduser())
@@ -178,9 +186,9 @@ def write_setting(
     Raises:
         InputError: the update cannot be written.
     """
-    whole = not is_adapted(pair.tuned_model) or keeps_its_form(pair.tuned_model) is not None
-    target = output / ("model" if whole else "adapter")
-    write = merged_at if whole and is_adapted(pair.tuned_model) else write_at
+    is_full = not is_adapted(pair.tuned_model) or keeps_its_form(pair.tuned_model) is not None
+    target = output / ("model" if is_full else "adapter")
+    write = merged_at if is_full and is_adapted(pair.tuned_model) else write_at
     write(pair.tuned_model, alpha, target, base=pair.separate_base)
     preprocessor.save(target)
     if beside is not None and (beside / BASE_HEAD).is_file():

@@ -90,6 +90,11 @@ def self_generated(
 
     Returns:
         `input_ids` and `attention_mask`, each int64 (B, T).
+
+    Examples:
+        >>> keep = retain.self_generated(base, tokenizer, tokens=64, max_length=16, seed=0)
+        >>> sum(int(batch["attention_mask"].sum()) for batch in keep) <= 64
+        True
     """
     with tempfile.TemporaryDirectory() as folder, base_view(model):
         rows = generate_texts(

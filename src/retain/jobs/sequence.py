@@ -151,5 +151,5 @@ def _rows(task: str, stages: Sequence[Sides]) -> Right:
     """Right or wrong of each item (stages + 1, items), row 0 the base."""
     questions = {tuple(map(_identity, stage.items)) for stage in stages}
     if len(questions) > 1:
-        raise InputError(f"{task}: the stages were asked different items; measure all with the same data.")
+        raise InputError(f"{task}: the stages were measured on different items; measure all with the same data.")
     return np.asarray([stages[0].right("base"), *(stage.right("tuned") for stage in stages)], dtype=bool)

@@ -6,6 +6,10 @@ a chunk at a time, and each chunk's gradient with respect to h (and W and b, whe
 the forward pass; the chunk's logits are then dropped. So does FusedLinearCrossEntropy in Hsu et al., "Liger Kernel:
 Efficient Triton Kernels for LLM Training", arXiv 2410.10989. Other than there, no kernels are needed, positions without
 a label are left out before the head multiplies anything, and the weight's gradient is summed in float32.
+
+torch 2.13 has `torch.nn.functional.linear_cross_entropy`. In float32 and with the same chunk it is this one's equal in
+time and memory. In 16 bits it sums the loss over the chunks in 16 bits (bfloat16: .9 % off after 8 chunks), and it
+knows neither autocast nor a head of another dtype; so this one stays until that is otherwise.
 """
 
 from __future__ import annotations
@@ -155,15 +159,8 @@ def _sums(
     to_bias = torch.zeros_like(bias, dtype=wide) if wants[2] and bias is not None else None
     for start in range(0, len(hidden), chunk):
         part = slice(start, start + chunk)
-        states, target = hidden[part].to(weight.dtype), targets[part, None]
-        logits = nn.functional.linear(states, weight, bias).to(wide)
-        top, right = logits.amax(dim=-1, keepdim=True), logits.gather(1, target)
-        weights = logits.sub_(top).exp_()  # the logits are not needed any more, so their memory is used again
-        total = weights.sum(dim=-1, keepdim=True)
-        losses[part] = (total.log() + top - right)[:, 0]
-        if not any(wants):
-            continue
-        slope = weights.div_(total).scatter_add_(1, target, torch.full_like(total, -1))
+        states = hidden[part].to(weight.dtype)
+        losses[part], slope = _losses_and_slopes(nn.functional.linear(states, weight, bias).to(wide), targets[part])
         if to_bias is not None:
             to_bias += slope.sum(dim=0)
         slope = slope.to(weight.dtype)
@@ -171,7 +168,18 @@ def _sums(
             torch.mm(slope, weight, out=to_hidden[part])
         if to_weight is not None:
             _add_product(to_weight, slope.T, states)
+        del slope  # before the next chunk's logits are made
     return _Sums(losses, to_hidden, to_weight, to_bias)
+
+
+def _losses_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses (N,) of logits (N, V) and their slopes, which take the logits' place in memory."""
+    target = targets[:, None]
+    top, right = logits.amax(dim=-1, keepdim=True), logits.gather(1, target)
+    weights = logits.sub_(top).exp_()
+    total = weights.sum(dim=-1, keepdim=True)
+    slope = weights.div_(total).scatter_add_(1, target, torch.full_like(total, -1))
+    return (total.log() + top - right)[:, 0], slope
 
 
 def _add_product(total: Tensor, one: Tensor, other: Tensor) -> None:

@@ -95,7 +95,7 @@ def logits_kl(teacher_logits: Tensor, student_logits: Tensor, mask: Tensor | Non
     return torch.where(p > 0, p * (log_p - log_q), p).sum(dim=-1).mean()
 
 
-class _Sums(NamedTuple):
+class _DivergenceSums(NamedTuple):
     """The sums of one pass over the vocabulary, at each of N positions."""
 
     kl: Tensor
@@ -103,7 +103,7 @@ class _Sums(NamedTuple):
     student: Tensor
 
 
-def online_sums(teacher: Iterator[Tensor], student: Iterator[Tensor]) -> _Sums:
+def online_sums(teacher: Iterator[Tensor], student: Iterator[Tensor]) -> _DivergenceSums:
     """KL and both log-sum-exps from logits that come in pieces of the vocabulary.
 
     With running maxima m, sums s and a = Σ exp(z − m)(z − y): KL = a/s − (m + log s) + (m′ + log s′), the primed ones
@@ -130,7 +130,7 @@ def online_sums(teacher: Iterator[Tensor], student: Iterator[Tensor]) -> _Sums:
         sum_student = sum_student * (low - new_low).exp() + (y - new_low[:, None]).exp_().sum(dim=-1)
         top, low = new_top, new_low
     teacher_lse, student_lse = top + total.log(), low + sum_student.log()
-    return _Sums((moved / total - teacher_lse + student_lse).clamp_min(0), teacher_lse, student_lse)
+    return _DivergenceSums((moved / total - teacher_lse + student_lse).clamp_min(0), teacher_lse, student_lse)
 
 
 class _ChunkedKL(torch.autograd.Function):

@@ -4,9 +4,9 @@ from retain.recipe.advise_recipe import AdviseRecipe
 from retain.recipe.budget_options import ALPHAS, KL, Budget, BudgetOptions
 from retain.recipe.calibrate_recipe import CalibrateRecipe
 from retain.recipe.calibration_options import CalibrationOptions
-from retain.recipe.load import load_recipe
 from retain.recipe.measure_recipe import MeasureRecipe
 from retain.recipe.measurement_options import MeasurementOptions, TunedModelOptions
+from retain.recipe.read_recipe import load_recipe
 from retain.recipe.redact import redacted
 from retain.recipe.regularisation_options import RegularisationOptions
 from retain.recipe.scale_recipe import ScaleRecipe

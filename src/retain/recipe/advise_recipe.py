@@ -72,7 +72,7 @@ class AdviseRecipe(Recipe):
     def runs(self) -> list[Recipe]:
         """The candidates before replay is tried: of each method its middle learning rate, then the other rates."""
         plain = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
-        found = []
+        candidates = []
         for place, entry in enumerate(self.swept):
             method = dict(entry)
             rank = method.pop("rank", self.rank)
@@ -80,8 +80,8 @@ class AdviseRecipe(Recipe):
             for rate in rates:
                 own = {"method": method, "rank": rank, "learning_rate": rate, "seed": self._first_seed()}
                 run = plain.model_copy(update={**own, **not_compared()})
-                found.append(((rate != rates[len(rates) // 2], place, rate), run))
-        return [run for _, run in sorted(found, key=itemgetter(0))]
+                candidates.append(((rate != rates[len(rates) // 2], place, rate), run))
+        return [run for _, run in sorted(candidates, key=itemgetter(0))]
 
     def rates_of(self, name: str) -> list[float]:
         """The learning rates that are tried with a method, rising.

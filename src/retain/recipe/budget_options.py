@@ -17,14 +17,14 @@ ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class Budget(BaseModel):
-    """How much may be lost: points (of 100) of a retention suite by its name, nats per token of held-out text by `kl`.
+    """A forgetting budget: points (of 100) of a retention suite by its name, nats per token of held-out text by `kl`.
 
     Suites whose metric is a cross-entropy are limited in nats, too.
 
-    Example:
-        >>> Budget(capitals=2, kl=0.1).limits
+    Examples:
+        >>> retain.Budget(capitals=2, kl=0.1).limits
         {'capitals': 2.0, 'kl': 0.1}
-        >>> Budget(limits={"my suite": 2}, confidence=0.9).confidence
+        >>> retain.Budget(limits={"my suite": 2}, confidence=0.9).confidence
         0.9
     """
 
@@ -101,7 +101,7 @@ def parsed_limits(value: Any) -> Any:
     given = value.split() if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
         return value
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for entry in given:
         name, colon, number = str(entry).rpartition(":")
         try:
@@ -110,10 +110,10 @@ def parsed_limits(value: Any) -> Any:
             colon = ""
         if not colon or not name:
             raise ValueError(f"{entry!r} is no NAME:NUMBER, as capitals:2 or kl:0.1")
-        if name in found:
+        if name in limits:
             raise ValueError(f"{name} is there twice")
-        found[name] = limit
-    return found
+        limits[name] = limit
+    return limits
 
 
 def range_problems(limits: Mapping[str, float]) -> list[str]:

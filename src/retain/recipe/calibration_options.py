@@ -46,8 +46,8 @@ class CalibrationOptions(BaseModel):
         return value
 
     @property
-    def writes_itself(self) -> bool:
-        """Whether the base generates the text to keep."""
+    def generates_keep_text(self) -> bool:
+        """True if the base generates the text to keep."""
         return self.calibrate_keep == "self"
 
     @property
@@ -58,5 +58,5 @@ class CalibrationOptions(BaseModel):
 
 def parsed_bytes(text: str) -> int | None:
     """`2GB` as 2,000,000,000; None where it is no size."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
-    return None if found is None else int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text, re.IGNORECASE)
+    return None if match is None else int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))

@@ -17,10 +17,10 @@ MERGED = "merged"
 """The full model that a run delivered, in its folder; made when another run goes on from it."""
 
 SCALED = "scaled"
-"""What `retain scale RUN` writes, in the folder of the run."""
+"""The folder, in that of a run, that `retain scale RUN` writes."""
 
 TASK_POINTS, TASK_NATS = 5.0, 0.05
-"""How much of what the earlier run learned may be lost where no limit is given: the verdict's own margins."""
+"""Limits on losing what the earlier run learned, where none is given: the verdict's own margins."""
 
 
 def with_earlier(values: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 Part = Literal[
     "training", "initialisation", "text", "measuring", "items", "data", "nothing", "answers", "predictions", "scores"
 ]
-"""What a field of a recipe decides:
+"""Subjects that a field of a recipe decides:
 
 training        what is trained: it stands in the training part of a run's identity
 initialisation  the same, of runs whose method has a data-driven initialisation
@@ -60,7 +60,7 @@ TOPICS = {
 
 @dataclass(frozen=True)
 class Decides:
-    """What a field decides.
+    """The mark of what a field decides.
 
     Attributes:
         part: see `Part`.
@@ -83,7 +83,7 @@ class Decides:
 
 @dataclass(frozen=True)
 class Flag:
-    """How a field stands on the command line.
+    """The mark of a field's flag on the command line.
 
     Attributes:
         topic: a key of `TOPICS`.
@@ -124,7 +124,7 @@ def flags(recipe: type[BaseModel]) -> dict[str, Flag]:
 def fields_where(holder: type, holds: Callable[[Decides], bool]) -> tuple[str, ...]:
     """The names of the fields whose `Decides` a condition holds for, in their order.
 
-    Example:
+    Examples:
         >>> from retain.recipe import Recipe
         >>> fields_where(Recipe, lambda decides: decides.secret)
         ('judge',)
@@ -145,14 +145,14 @@ def flag_name(recipe: type[BaseModel], field: str) -> str:
 
 @cache
 def _marks(holder: type, kind: type[Mark]) -> tuple[tuple[str, Mark], ...]:
-    found = {
+    marks = {
         name: next((mark for mark in metadata if isinstance(mark, kind)), None)
         for name, metadata in _metadata(holder).items()
     }
-    unmarked = [name for name, mark in found.items() if mark is None]
+    unmarked = [name for name, mark in marks.items() if mark is None]
     if unmarked:
         raise TypeError(f"{holder.__name__}: no {kind.__name__} at {', '.join(unmarked)}")
-    return tuple((name, mark) for name, mark in found.items() if mark is not None)
+    return tuple((name, mark) for name, mark in marks.items() if mark is not None)
 
 
 def _metadata(holder: type) -> dict[str, Any]:

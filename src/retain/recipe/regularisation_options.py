@@ -54,7 +54,7 @@ class RegularisationOptions(BaseModel):
 
     @property
     def needs_keep_text(self) -> bool:
-        """Whether a regulariser reads the text to keep."""
+        """True if a regulariser reads the text to keep."""
         return bool(
             self.kl_weight or self.replay or self.kl_monitor or (self.update_limit and self.update_unit == "f_delta")
         )

@@ -139,7 +139,7 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
 
     @property
     def limits_training(self) -> bool:
-        """Whether the budget's limit of KL acts on the training, and not only on what is delivered."""
+        """True if the budget's limit of KL acts on the training, and not only on what is delivered."""
         return self.kl_weight == "budget" or (self.kl_monitor and KL in self.budget)
 
     @property
@@ -148,9 +148,9 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
         return self.learning_rate or table.learning_rate(self.method_name)
 
     @property
-    def writes_itself(self) -> bool:
-        """Whether the base generates the text to keep."""
-        return super().writes_itself and self.statistics is None
+    def generates_keep_text(self) -> bool:
+        """True if the base generates the text to keep."""
+        return super().generates_keep_text and self.statistics is None
 
     def recorded_fields(self, *, reads_text: bool) -> set[str]:
         """The names of the fields that the result states.

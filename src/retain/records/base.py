@@ -1,4 +1,4 @@
-"""What all records share."""
+"""The base class of all records."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from retain.records.metrics_table import MetricField
 
 
 class BudgetRecord(Record):
-    """One limit that was stated, and what control data say of the delivered model.
+    """One limit of a budget, with the evidence of control data on the delivered model.
 
     `limit`, `observed` and `bound` are in `unit`: points (of 100) or nats per token. `bound` is the upper confidence
     bound on the loss at `confidence`, from `n` independent units of control data that neither training nor calibration
@@ -38,7 +38,7 @@ class BudgetRecord(Record):
 
 
 class ScalingPoint(Record):
-    """One score at one interpolation coefficient, W0 + α (W_eff − W0); `loss` is positive where it is worse than the base.
+    """One score at one interpolation coefficient, W0 + α (W_eff − W0); `loss` is positive where it is worse.
 
     `interval` is the two-sided 95 % interval of `loss`; `bound` and `kept` are there where it has a limit.
     """
@@ -57,11 +57,11 @@ class ScalingPoint(Record):
 
 
 class Scaling(Record):
-    """The update scaling: how much of the update is delivered, and what was measured along it, on control data.
+    """The update scaling: the part of the update that is delivered, and what control data show along the path.
 
     `alpha` is 1 for all that was trained and 0 for the base: then no adapter was delivered. `alphas` are those that
-    were to be tried, in the order of the test; `curve` holds those that were. `groups` tells the part of the update scaling of
-    layers whose names match a pattern, where they differ.
+    were to be tried, in the order of the test; `curve` holds those that were. `groups` has the share of the coefficient
+    for layers whose names match a pattern, where they differ.
     """
 
     alpha: float

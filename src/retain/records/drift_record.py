@@ -1,4 +1,4 @@
-"""How far a model moved, in a record: predictions, weights, hidden states."""
+"""Drift in a record: the movement of predictions, weights and hidden states."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from retain.records.base import Interval, Record
 
 
 class LayerDrift(Record):
-    """How one weight matrix moved: see `Drift` for the measures. Null where it is not defined for this layer.
+    """The movement of one weight matrix: see `Drift` for the measures. Null where one is not defined for this layer.
 
     `intruders` counts among the top left singular vectors of W_eff those that are like none of W0's;
     `column_leak` is the share of the update outside the column space of W0 (tall layers only).
@@ -23,7 +23,7 @@ class LayerDrift(Record):
 
 
 class HiddenDrift(Record):
-    """How hidden states after one block moved on the same inputs: 1 − CKA is a change of shape, cosine of direction."""
+    """The movement of hidden states after one block: 1 − CKA is a change of shape, cosine of direction."""
 
     block: int
     cka: float
@@ -41,11 +41,11 @@ class FeatureScaleLayer(Record):
 
 
 class Drift(Record):
-    """How far the model moved, on the held-out text and in its weights; null where it was not or cannot be measured.
+    """The movement of the model, on held-out text and in its weights; null where it was not or cannot be measured.
 
     `kl_nats_per_token` = mean over positions of KL(base ‖ tuned); `ce_drift_nats_per_token` = CE_tuned − CE_base;
     `churn` = P(the most likely next token differs); `update_relative_frobenius` = ‖W_eff − W0‖_F/‖W0‖_F over all
-    changed matrices together; `f_delta` = mean ‖ΔW x‖/‖x‖ over changed layers and reference tokens (inputs to keep),
+    changed matrices together; `f_delta` = mean ‖ΔW x‖/‖x‖ over changed layers and tokens to keep (held-out text),
     `f_delta_learn` the same on the task's inputs, `f_delta_ratio` = learn / keep: above 1 where the update acts on the
     task more than on the rest. `kl_task_nats_per_token` is the KL on the task's own inputs and answers. `sigma_max` is
     the largest singular value of any ΔW, `stable_rank` the median of ‖ΔW‖²_F/σ_max², `intruders` how many of

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there in full or not at all."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file so that it is there whole or not at all."""
+    """Write a UTF-8 file so that it is there in full or not at all."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all: under a temporary name beside it, then renamed."""
+    """Write a file so that it is there in full or not at all: under a temporary name beside it, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

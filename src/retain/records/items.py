@@ -22,10 +22,10 @@ class Side(Record):
 
 
 class Item(Record):
-    """One question with what both models said to it. `part` tells which table of the result it belongs to.
+    """One item with both models' answers. `part` is the table of the result that it belongs to.
 
     Items of one `group` belong together (one article, one image): the group is the independent unit. `condition`
-    names the domain, domain or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
+    names the domain or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
     """
 
     part: Literal["task", "keep", "held-out"]

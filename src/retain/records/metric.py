@@ -44,8 +44,8 @@ class Metric(Record):
         low: the smallest value it can have; None where there is none, or it is not known.
         high: the largest, likewise.
         higher_is_better: the good direction.
-        level: "item" where each item has a value, of which the (weighted) mean is taken; "set" where only a whole
-            set of items has one, as macro-F1.
+        level: "item" where each item has a value, of which the (weighted) mean is taken; "set" where only a set
+            of items has one, as macro-F1.
         right_or_wrong: each item is right (1) or wrong (0), so that exact tests of counts apply.
         role: "format" for a metric of how an answer is written, which tells a lost format from lost knowledge where
             another metric decides; "knowledge" for all others.
@@ -94,7 +94,7 @@ class Metric(Record):
 
     @property
     def drifts(self) -> bool:
-        """Whether any training moves it a little, so that a small change is no loss yet: metrics in nats per token."""
+        """True for metrics in nats per token: any training moves them a little, so a small change is no loss yet."""
         return self.unit is NATS_PER_TOKEN
 
 

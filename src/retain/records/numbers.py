@@ -1,4 +1,4 @@
-"""How figures are written: the one home of units, signs and digits."""
+"""Figures in writing: the one home of units, signs and digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MINUS = "−"
 
 @dataclass(frozen=True)
 class Unit:
-    """How a metric is shown: multiplied by `factor`, with `decimals` digits, in units called `name`."""
+    """A unit in which figures are shown: multiplied by `factor`, with `decimals` digits, called `name`."""
 
     factor: float
     decimals: int
@@ -68,7 +68,7 @@ def percent(value: float | None, interval: Interval | None = None) -> str:
 
 
 def margin(value: float, unit: Unit) -> str:
-    """A allowed loss with its unit: `2.0 points`."""
+    """An allowed loss with its unit: `2.0 points`."""
     return f"{plain(value, unit)} {unit.name}".rstrip()
 
 
@@ -124,7 +124,7 @@ def bytes_size(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration as one would say it: `2.4 s`, `95 s`, `12 min`, `2.3 h`; nothing where no time was taken."""
+    """A duration as people say it: `2.4 s`, `95 s`, `12 min`, `2.3 h`; nothing where no time was taken."""
     if value <= 0:
         return MISSING
     if value < 120:

@@ -19,7 +19,7 @@ from retain.records.base import Record
 from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
-from retain.records.scores import Breakdown, Calibration, KeepScore, Shift, TaskScore
+from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
 from retain.records.upgrade import FIRST_SCHEMA, upgraded
 from retain.records.verdicts import Judgement
 
@@ -28,7 +28,7 @@ SCHEMA: Literal["retain.result/2"] = "retain.result/2"
 
 
 class MethodRecord(Record):
-    """How the model was changed: the method's name and the configuration that it was trained with."""
+    """The method that changed the model, with the configuration that it was trained with."""
 
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
@@ -43,7 +43,7 @@ class Parameters(Record):
 
 
 class Conditions(Record):
-    """How one side was asked; equal on both sides in every field. `input_hash` covers all that was put to it."""
+    """The conditions of one side; equal on both sides in every field. `input_hash` covers all inputs of the model."""
 
     engine: str
     dtype: str
@@ -54,7 +54,7 @@ class Conditions(Record):
 
 
 class CurvePoint(Record):
-    """One moment of the training: mean loss since the last point, learning rate; what was watched, or null.
+    """One moment of the training: mean loss since the last point, learning rate; what was monitored, or null.
 
     `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts; `kl_weight` the KL penalty's weight; `update_size` the
     update's size in the unit that was limited, after limiting.
@@ -69,10 +69,10 @@ class CurvePoint(Record):
 
 
 class Cost(Record):
-    """What training took on this machine; zeros where nothing was trained here.
+    """The cost of training on this machine; zeros where nothing was trained here.
 
     `tokens` counts all tokens read in training but padding, prompts included. `calibration_seconds` is what went before
-    it, where the method begins at what texts say: reading or writing them, unless that was done before, and solving.
+    it, for a data-driven initialisation: reading or writing texts, unless that was done before, and solving.
     `scaling_seconds` is what certifying a budget along the scaling path took.
     """
 
@@ -88,7 +88,7 @@ class Cost(Record):
 
 
 class Provenance(Record):
-    """What made the figures: enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
+    """The origin of the figures, enough to make them again. `items_hash` is the SHA-256 of `items.jsonl`."""
 
     command: str
     created: str
@@ -100,7 +100,7 @@ class Provenance(Record):
 
 
 class SuiteFacts(Record):
-    """What a suite is, from its own file: enough to find and cite it. `task_type` says how it is asked."""
+    """Facts of a suite from its own file, enough to find and cite it."""
 
     name: str
     task_type: str
@@ -113,12 +113,17 @@ class SuiteFacts(Record):
 
 
 class Result(Record):
-    """The whole record of one run; see the module's text for the schema's rules.
+    """The record of one run; see the module's text for the schema's rules.
 
     `training` holds the recipe's fields that decided the training, beside method, seed and learning rate; it is empty
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
     metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
     sign drawn for a test.
+
+    Examples:
+        >>> result = retain.read_result(Path("runs/first/result.json"))
+        >>> result.method.name
+        'lora'
     """
 
     schema_: Literal["retain.result/2"] = Field(default=SCHEMA, alias="schema")
@@ -135,7 +140,7 @@ class Result(Record):
     keep: tuple[KeepScore, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
     shifts: tuple[Shift, ...] = ()
-    calibration: tuple[Calibration, ...] = ()
+    calibration: tuple[CalibrationScore, ...] = ()
     drift: Drift = Drift()
     budget: tuple[BudgetRecord, ...] = ()
     scaling: Scaling | None = None
@@ -158,6 +163,10 @@ def read_result(path: Path) -> Result:
 
     Raises:
         InputError: the file is missing, is no JSON, or is no record of a schema that this version reads.
+
+    Examples:
+        >>> retain.read_result(Path("runs/first/result.json")).schema_
+        'retain.result/2'
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))

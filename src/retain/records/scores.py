@@ -57,7 +57,7 @@ class KeepScore(Record):
 
 
 class Breakdown(Record):
-    """One metric of one suite on the part of its items that share a condition: a domain, a corruption, a domain."""
+    """One metric of one suite on the part of its items that share a condition: a domain, a corruption."""
 
     suite: str
     metric: MetricField
@@ -69,7 +69,7 @@ class Breakdown(Record):
 
 
 class Shift(Record):
-    """What tuning cost on one suite of inputs that differ from the usual ones: corrupted images, another style.
+    """The cost of tuning on one suite of inputs that differ from the usual ones: corrupted images, another style.
 
     "corruption error": `base` and `tuned` are the shares wrong over all corruptions, `value` the mean over kinds of
     errors after / errors before (mCE vs base, 1 for no change), `by_kind` each kind's, null where the base makes no
@@ -98,14 +98,14 @@ class ReliabilityBin(Record):
     n: int
 
 
-class Calibration(Record):
-    """How well one side's probabilities fit its hits on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats)."""
+class CalibrationScore(Record):
+    """The calibration of one side's probabilities on a suite: ECE (15 equal-mass bins), Brier score, NLL (nats)."""
 
     suite: str
     side: Literal["base", "tuned"]
     n: int
     ece: float
-    ece_interval: Interval
+    ece_interval: Interval | None = None
     brier: float
     nll: float
     bins: tuple[ReliabilityBin, ...] = ()

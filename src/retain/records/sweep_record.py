@@ -1,4 +1,4 @@
-"""What a sweep found, as plain values: its candidates, what each gained and moved, and which was chosen."""
+"""The record of a sweep: its candidates, the gain and drift of each, and the one that was chosen."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class Point(_Record):
 
 
 class Candidate(_Record):
-    """One candidate: what was tried, what was found, or why nothing was.
+    """One candidate with its figures, or the reason why there are none.
 
     Attributes:
         method: its name.
-        fields: the method's own fields, as the recipe says them.
+        fields: the fields of the method, as the recipe has them.
         rank: of the adapter; None for the method's own.
         learning_rate: after a short warm-up constant.
         replay: share of replayed rows.
         points: what was measured; empty where it failed.
         step_seconds: median wall time of an optimizer step.
         trainable: number of trained parameters.
-        failed: why there are no points.
+        failed: the reason why there are no points.
     """
 
     method: str
@@ -58,11 +58,11 @@ class Candidate(_Record):
 
 
 class Recommendation(_Record):
-    """The candidate and the setting to start with.
+    """The candidate and the interpolation coefficient to begin with.
 
     Attributes:
         candidate: its place among the candidates.
-        alpha: the setting.
+        alpha: the interpolation coefficient.
         within: whether its KL is within the limit; if not, none was, and this one moved least.
     """
 
@@ -72,7 +72,7 @@ class Recommendation(_Record):
 
 
 class SweepRecord(_Record):
-    """A whole sweep: `advice.json`."""
+    """A sweep: `advice.json`."""
 
     retain_advice: Literal[1] = 1
     model: str
@@ -101,5 +101,5 @@ class SweepRecord(_Record):
 
     @property
     def best_point(self) -> Point:
-        """What it showed at the setting that was chosen."""
+        """Its figures at the interpolation coefficient that was chosen."""
         return next(point for point in self.best.points if point.alpha == self.chosen.alpha)

@@ -12,13 +12,13 @@ from retain.records.outside_metrics import Seen, outside_metric
 FIRST_SCHEMA = "retain.result/1"
 
 NATS_ENDING = "_nats_per_token"
-"""How schema 1 named every metric in nats per token."""
+"""The ending of the name of every metric in nats per token in schema 1."""
 
 HELD_OUT_PART, HELD_OUT_SUITE = "reference", "reference text"
-"""What schema 1 called the part of items of held-out text, and their suite in a judgement."""
+"""The part of the items of held-out text in schema 1, and their suite in a judgement."""
 
 BASE_GUESSES = "cannot show loss: the base itself"
-"""How schema 1 began the reason of a verdict on a suite on which the base guesses."""
+"""The beginning of the reason of a verdict in schema 1 where the base guesses."""
 
 Fields = dict[str, Any]
 
@@ -93,7 +93,7 @@ def _with_metric(score: Mapping[str, Any]) -> Fields:
 def _metric(
     name: str, means: Iterable[float], *, counted: bool = False, higher_is_better: bool | None = None
 ) -> Metric:
-    """A schema-1 metric, by its name in the table or by what is known of it."""
+    """A schema-1 metric, by its name in the table, or derived from its figures."""
     row = METRICS.get(name)
     if row is not None:
         return row.metric

@@ -12,11 +12,11 @@ Learned = Literal["yes", "worse", "not shown", "not measured"]
 
 
 class SuiteVerdict(Record):
-    """What may be said of one retention suite, by which metric, and why.
+    """The verdict on one retention suite, the metric that decided it, and the reason.
 
     `p_adjusted` is Holm's over all tests for loss in the report; `margin` the largest loss that still counts as
     kept, in the unit of `decided_by`; `items_needed` how many items in all would settle a suite that is undecided;
-    `has_power` whether even a chance-level model would be found out on it; `base_guesses` whether the base itself is no
+    `has_power` whether a chance-level model would be called lost on it; `base_guesses` whether the base itself is no
     better than one, so that there was nothing to lose.
     """
 
@@ -35,10 +35,10 @@ class SuiteVerdict(Record):
 
 
 class AACheck(Record):
-    """The base put to itself: asked again on the very side that is compared with the tuned model.
+    """The A/A check: the base compared with itself, on the very side that is compared with the tuned model.
 
-    `items` were asked twice, of which `changed` got another score; `kl_max_nats` is the largest KL of any reference
-    window. Anything but 0 beyond rounding would mean that the two sides were not asked alike.
+    `items` were answered twice, of which `changed` got another score; `kl_max_nats` is the largest KL of any held-out
+    window. Anything but 0 beyond rounding would mean that the two sides were not measured alike.
     """
 
     items: int
@@ -50,7 +50,7 @@ class AACheck(Record):
 
 
 class Judgement(Record):
-    """The verdict on the whole run; made from the items alone, so that it can be made again without the models.
+    """The verdict on the run; made from the items alone, so that it can be made again without the models.
 
     `alpha` bounds the probability that a model which lost nothing is called "lost" or "changed format" anywhere in the
     report (Holm over all its tests).

@@ -221,7 +221,7 @@ def drift_claims(drift: Drift) -> list[Claim]:
 
 
 def unlike_conditions(result: Result) -> list[str]:
-    """The fields in which the two sides were not asked alike; none where nothing is recorded."""
+    """The fields in which the two sides were not measured alike; none where nothing is recorded."""
     if result.conditions is None or len(result.conditions) < 2:
         return []
     base, tuned = (result.conditions[side].model_dump() for side in ("base", "tuned"))
@@ -237,7 +237,7 @@ def cautions(result: Result) -> list[str]:
     elif tests > 1:
         found.append("The verdicts are corrected for the number of tests; the readings of single figures are not.")
     if unlike_conditions(result):
-        found.append(f"The two sides were not asked alike: {listing(unlike_conditions(result))} differ.")
+        found.append(f"The two sides were not measured alike: {listing(unlike_conditions(result))} differ.")
     if result.seed is not None:
         found.append("One run with one seed: the intervals cover the choice of items, not the luck of training.")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retain.compare.aggregate import Estimate, Group, Run, group_runs
+from retain.compare.aggregate import Estimate, Group, NamedResult, group_runs
 from retain.compare.cautions import comparison_cautions
 from retain.compare.method_curves import Whole, wholes
 from retain.compare.pareto import pareto_front
@@ -55,7 +55,7 @@ class Comparison:
     groups: tuple[Group, ...]
 
 
-def compare_runs(runs: Sequence[Run], links: Sequence[str] | None = None) -> Comparison:
+def compare_runs(runs: Sequence[NamedResult], links: Sequence[str] | None = None) -> Comparison:
     """Put runs side by side. `links` has each run's link to its own report, empty where it has none."""
     groups = group_runs(runs)
     details = [
@@ -78,7 +78,7 @@ def compare_runs(runs: Sequence[Run], links: Sequence[str] | None = None) -> Com
     )
 
 
-def _detail_tables(run: Run) -> tuple[Table, ...]:
+def _detail_tables(run: NamedResult) -> tuple[Table, ...]:
     return (*score_tables(run.result), drift_table(run.result.drift), size_table(run.result))
 
 
@@ -99,7 +99,7 @@ def trade_off(groups: Sequence[Group], task: Key, kept: Pick, sign: float) -> li
     return points
 
 
-def _headline(runs: Sequence[Run], groups: Sequence[Group]) -> str:
+def _headline(runs: Sequence[NamedResult], groups: Sequence[Group]) -> str:
     """The winner on the first task; then the verdicts, or the losses by suite where there are none."""
     results = [run.result for run in runs]
     tasks, suites = all_task_keys(results), keep_keys(results)
@@ -147,7 +147,7 @@ def _named(titles: Sequence[str]) -> str:
     return f"{', '.join(titles[: MOST_NAMED - 1])} and {len(titles) - MOST_NAMED + 1} others"
 
 
-def _sentences(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
+def _sentences(runs: Sequence[NamedResult], groups: Sequence[Group]) -> list[str]:
     results = [run.result for run in runs]
     seeds = {group.seeds for group in groups}
     each = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(*seeds)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from retain.compare.aggregate import Run
+from retain.compare.aggregate import NamedResult
 from retain.compare.lost_across import LostItem, lost_across
 from retain.compare.method_labels import unique
 from retain.compare.pick import keep_keys
@@ -77,7 +77,7 @@ def write_comparison(directory: Path, results: Mapping[Path, Result]) -> list[Pa
     """
     folders = list(results)
     names = unique([folder.name for folder in folders])
-    runs = [Run(name, result) for name, result in zip(names, results.values(), strict=True)]
+    runs = [NamedResult(name, result) for name, result in zip(names, results.values(), strict=True)]
     comparison = compare_runs(runs, [_link(directory, folder) for folder in folders])
     page, text, plot = directory / "report.html", directory / "report.md", directory / "pareto.png"
     data, rows = directory / "summary.json", directory / "summary.csv"

@@ -1,4 +1,4 @@
-"""How much is lost at most: exact p-values and upper bounds from a finite number of independent units.
+"""Exact p-values and upper bounds of a loss, from a finite number of independent units.
 
 Two tests of "the loss is at least the limit", neither of which relies on large numbers. `net_loss_p_value` is for
 single items that are right or wrong, `mean_p_value` for any loss in a known range (groups of items, grades, clipped
@@ -17,7 +17,7 @@ from scipy import special
 Floats = NDArray[np.float64]
 
 NUISANCE_SHARE = 0.1
-"""Of the error that a bound may make, the part spent on the unknown rate of changes (Berger and Boos's gamma)."""
+"""Share of the error of a bound that is spent on the unknown rate of changes (Berger and Boos's gamma)."""
 
 GAMMA = 0.005
 """That part at a confidence of 95 %."""
@@ -46,7 +46,7 @@ def net_loss_p_value(lost: int, gained: int, n: int, limit: float, gamma: float 
 
     The tail falls when p_L rises or p_G falls with the other held (items that did not change become lost, or gained
     ones become unchanged: the same draws, a larger L − G). So of all pairs with one d the one at p_L − p_G = limit is
-    largest, and d ∈ [|limit|, u] is all there is to search. How that is done soundly is told in `_largest_tail`.
+    largest, and d ∈ [|limit|, u] is all there is to search. `_largest_tail` does that soundly.
 
     Args:
         lost: items that the base has right and the tuned model wrong.
@@ -83,7 +83,7 @@ def _p_value(lost: int, gained: int, n: int, limit: float, gamma: float, level: 
 def _largest_tail(net: int, n: int, limit: float, most: float, precision: float, level: float) -> float:
     """A ceiling of T(d) = P(L − G ≤ net) over d ∈ [|limit|, most] with p_L − p_G = limit, close to the largest value.
 
-    Two ceilings hold on a stretch [d₁, d₂], and the lower counts. By the monotonicity told above no T is larger than
+    Two ceilings hold on a stretch [d₁, d₂], and the lower counts. By the monotonicity above no T is larger than
     the tail at p_L = (d₁ + limit)/2, p_G = (d₂ − limit)/2. And with S the difference of n − 1 items,
     T' = (n/2)(P(S = net + 1) − P(S = net)). By the inversion of the characteristic function, whose size is at most
     exp(−a(1 − cos t)), a = (n − 1)d(1 − d), that is at most
@@ -154,7 +154,7 @@ def net_loss_bound(lost: int, gained: int, n: int, confidence: float) -> float:
 
 
 def within_limit(lost: int, gained: int, n: int, limit: float, confidence: float) -> bool:
-    """Whether the exact test shows a net loss below limit: p ≤ 1 − confidence, with no more work than that takes."""
+    """True where the exact test shows a net loss below limit: p ≤ 1 − confidence, with no more work than that takes."""
     error = 1 - confidence
     return _p_value(lost, gained, n, limit, NUISANCE_SHARE * error, error) <= error
 
@@ -173,7 +173,7 @@ def mean_p_value(losses: Floats, limit: float, smallest: float, largest: float) 
 
     Not Hoeffding-Bentkus, which Learn then Test proposes: it knows the range only, and paired differences are mostly 0,
     so that their variance is small. At a limit of 2 points, with .5 % of the losses 1, .5 % −1 and all others 0, it
-    needs 11,000 units for 95 %, this test 399, the exact one 342 (recomputed by tests/unit/control/test_bounds.py).
+    needs 11,000 units for 95 %, this test 399, the exact one 342 (recomputed by tests/unit/stats/test_bounds.py).
 
     Args:
         losses: (n,) one number for each independent unit.

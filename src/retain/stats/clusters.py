@@ -54,7 +54,7 @@ def cluster_codes(groups: Groups, n: int) -> Counts:
 
 
 def named_groups(groups: Sequence[str | None]) -> list[str] | None:
-    """What each item belongs to, an item without a group standing alone; None where no group has two items."""
+    """The group of each item, an item without one standing alone; None where no group has two items."""
     named = [group for group in groups if group is not None]
     if len(set(named)) == len(named):
         return None

@@ -1,4 +1,4 @@
-"""What a sequence of tasks left of the earlier ones: ACC, BWT, forgetting, FWT.
+"""Continual learning: what a sequence of tasks left of the earlier ones, as ACC, BWT, forgetting, FWT.
 
 All are read off R (T + 1, T): R[i, j] is the score on task j + 1 after stage i. Row 0 is the base, before any task;
 row i is after training on task i. In the formulas below tasks count from 1: R_{i,j} is `matrix[i, j - 1]`. The papers

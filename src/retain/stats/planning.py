@@ -41,8 +41,8 @@ HALF_WIDTH = float(special.ndtri(0.975))
 def chance_level_power(base_right: int, n: int, chance: float, alpha: float = SIGNIFICANCE) -> float:
     """Probability that a chance-level model would be called lost by the exact McNemar test at level alpha.
 
-    A chance-level model guesses: each item is right with probability c, whatever the base said. Of the k items that the
-    base has right lost ~ Binomial(k, 1 − c), of the others gained ~ Binomial(n − k, c), and the power is
+    A chance-level model guesses: each item is right with probability c, whatever the base answered. Of the k items that
+    the base has right lost ~ Binomial(k, 1 − c), of the others gained ~ Binomial(n − k, c), and the power is
     Σ_g P(gained = g) · P(lost ≥ b(g)), b(g) being the fewest lost items that the test calls lost beside g gained. Exact
     for every n, but for numbers gained that are over 8 standard deviations and 40 items from their mean.
 
@@ -91,7 +91,9 @@ def _mcnemar(lost: Any, gained: Any) -> Any:
 def has_power(
     base_right: int, n: int, chance: float, alpha: float = SIGNIFICANCE, *, units: float | None = None
 ) -> bool:
-    """Whether a chance-level model would be called lost with probability `SURE_TO_SHOW` or more; see `chance_level_power`.
+    """True where a chance-level model would be called lost with probability `SURE_TO_SHOW` or more.
+
+    See `chance_level_power`.
 
     Args:
         base_right: items that the base has right.
@@ -119,8 +121,8 @@ def items_to_settle(
 ) -> int | None:
     """The smallest number of items in all at which a suite would be settled if it went on as it began; None: too many.
 
-    Settled is *lost* (exact p · tests < alpha, more lost than gained) or *kept* (a chance-level model would show, and the
-    lower end of the interval is above −margin). The counts planned with are N · (lost + ½)/(n + 1) and
+    Settled is *lost* (exact p · tests < alpha, more lost than gained) or *kept* (a chance-level model would show, and
+    the lower end of the interval is above −margin). The counts planned with are N · (lost + ½)/(n + 1) and
     N · (gained + ½)/(n + 1), as fractions. The lower end is that of `few_changes_interval`, and from
     `bootstrap.FEW_CHANGED` changed items on δ − 1.96 √((l + g − δ²)/N) with the shares l and g and δ = g − l. It is a
     plan: the suite is then settled if the shares stay as they are, or move the better way: about every other time.
@@ -130,7 +132,7 @@ def items_to_settle(
         gained: items gained.
         n: items so far.
         margin: largest loss, as a share of the items, that counts as kept.
-        alpha: level of the whole report.
+        alpha: level of the report.
         base_right: items so far that the base has right.
         chance: probability of guessing right.
         tests: tests in the report.
@@ -168,14 +170,14 @@ def units_to_settle(
     tests: int = 1,
     able: float = 1.0,
 ) -> int | None:
-    """As `items_to_settle` for a metric with degrees: the interval is taken to shrink with the root of their number.
+    """The same as `items_to_settle` for a metric with degrees, whose interval is taken to shrink with √n.
 
     Args:
         loss: mean loss, positive when worse.
         loss_interval: of the loss, on n units.
         n: items so far, or windows of text.
         margin: largest loss that counts as kept.
-        alpha: level of the whole report.
+        alpha: level of the report.
         tests: tests in the report.
         able: independent units that a chance-level model would lower, as a share of n, > 0.
 

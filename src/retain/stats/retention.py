@@ -1,4 +1,4 @@
-"""How much of what the base knew is left, as a share of what it knew above chance."""
+"""Retention: the share of what the base knew above chance that is left."""
 
 from __future__ import annotations
 

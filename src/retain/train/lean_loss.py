@@ -66,7 +66,7 @@ class LeanTrainer(CompleteTrainer):
         return lean_loss(model, inputs, num_items_in_batch if self.model_accepts_loss_kwargs else None)
 
     def _agrees(self, model: nn.Module, inputs: Mapping[str, Any]) -> bool | None:
-        """Whether the chunked loss may replace the model's own; None before the first label."""
+        """True if the chunked loss may replace the model's own; None before the first label."""
         if not (self._is_alone(model) and may_be_lean(model, inputs)):
             return False
         piece = piece_of(inputs)
@@ -80,12 +80,12 @@ class LeanTrainer(CompleteTrainer):
         return bool(self.args.bf16 or self.args.fp16)
 
     def _is_alone(self, model: nn.Module) -> bool:
-        """Whether one process holds the whole model, unwrapped, and no loss but the model's is in use."""
+        """True if one process holds the whole model, unwrapped, and no loss but the model's is in use."""
         alone = self.args.n_gpu <= 1 and self.accelerator.num_processes == 1
         sharded = self.args.deepspeed or self.args.fsdp or getattr(self.accelerator, "parallelism_config", None)
         other_loss = self.label_smoother is not None or self.compute_loss_func is not None
-        whole = self.accelerator.unwrap_model(model) is model and not is_compiled(model)
-        return bool(alone and not sharded and not other_loss and whole)
+        unwrapped = self.accelerator.unwrap_model(model) is model and not is_compiled(model)
+        return bool(alone and not sharded and not other_loss and unwrapped)
 
 
 def lean_loss(model: nn.Module, inputs: Mapping[str, Tensor], num_items: Tensor | float | None = None) -> Tensor:
@@ -109,7 +109,7 @@ def next_tokens(labels: Tensor) -> Tensor:
 
 
 def may_be_lean(model: nn.Module, inputs: Mapping[str, Any]) -> bool:
-    """Whether a model of this class and these inputs may have the chunked loss; decided before anything is run."""
+    """True if a model of this class and these inputs may have the chunked loss; decided before anything is run."""
     head, labels = head_of(model), inputs.get("labels")
     return (
         head is not None
@@ -134,7 +134,7 @@ def piece_of(inputs: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
 
 @torch.no_grad()
 def agrees(model: nn.Module, piece: Mapping[str, Tensor], *, num_items: bool = True) -> bool:
-    """Whether a model's own loss is the chunked one: its mean, and where it takes `num_items_in_batch` its sum.
+    """True if a model's own loss is the chunked one: its mean, and where it takes `num_items_in_batch` its sum.
 
     The two are compared in the mode that the model has, with the same random numbers; those drawn here are given back.
 
@@ -155,7 +155,7 @@ def agrees(model: nn.Module, piece: Mapping[str, Tensor], *, num_items: bool = T
 
 
 def _same(model: nn.Module, piece: Mapping[str, Tensor], number: int | None) -> bool:
-    """Whether both losses are one on a piece, divided by a number of items or not."""
+    """True if both losses are one on a piece, divided by a number of items or not."""
     extra = {} if number is None else {"num_items_in_batch": torch.tensor(number, device=piece["labels"].device)}
     with _forked(piece["labels"].device):
         own = getattr(model(**piece, **extra), "loss", None)

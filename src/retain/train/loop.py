@@ -106,12 +106,12 @@ class TrainingSet:
 
     @property
     def is_preprocessed_by_batch(self) -> bool:
-        """Whether the collator tokenises or decodes; encoded sequences it only pads."""
+        """True if the collator tokenises or decodes; encoded sequences it only pads."""
         return isinstance(self.collator, LabelCollator)
 
     @property
     def of_images(self) -> bool:
-        """Whether the rows are images, which have no tokens."""
+        """True if the rows are images, which have no tokens."""
         return isinstance(self.collator, LabelCollator) and not self.collator.preprocessor.reads_text
 
 

@@ -59,7 +59,7 @@ class Evidence:
 
     @property
     def loss(self) -> float:
-        """How much worse the tuned model is than the base, in the metric's unit: positive is worse."""
+        """The loss of the tuned model against the base, in the metric's unit: positive is worse."""
         return 0.0 - self.change if self.metric.higher_is_better else self.change  # no change is 0, not −0
 
     @property
@@ -71,12 +71,12 @@ class Evidence:
 
     @property
     def scaled(self) -> bool:
-        """Whether a loss can be called small: of a metric with a known range, and of nats per token."""
+        """True where a loss can be called small: of a metric with a known range, and of nats per token."""
         return self.chance is not None or self.metric.drifts
 
     @property
     def lead(self) -> float | None:
-        """How much better the base is than a model that knows nothing; None where the range is not known."""
+        """The lead of the base over a model that knows nothing; None where the range is not known."""
         if self.chance is None:
             return None
         return self.base - self.chance if self.metric.higher_is_better else self.chance - self.base
@@ -93,7 +93,7 @@ def evaluate(column: Column, generator: np.random.Generator) -> Evidence:
 
 
 def _counted(column: Column, generator: np.random.Generator) -> Evidence:
-    """Of right and wrong: exact test of lost against gained, interval of the net change, groups being the units."""
+    """Evidence of a right-or-wrong metric: lost against gained, groups being the units."""
     base, tuned = column.base == 1, column.tuned == 1
     lost, gained, sizes = cluster_changes(base, tuned, column.groups)
     n = len(base)
@@ -115,7 +115,7 @@ def _counted(column: Column, generator: np.random.Generator) -> Evidence:
 
 
 def _graded(column: Column, generator: np.random.Generator) -> Evidence:
-    """Of a metric with degrees: the mean Σ w x / Σ w before and after, groups (or items) being the units."""
+    """Evidence of a metric with degrees: the mean Σ w x / Σ w before and after, groups (or items) being the units."""
     metric, share, span = column.metric, column.share, column.metric.span
     codes = cluster_codes(column.groups, len(column.base))
     changes = np.bincount(codes, weights=share * (column.tuned - column.base))

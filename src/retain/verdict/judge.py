@@ -103,10 +103,10 @@ def held_out_columns(items: Sequence[Item]) -> list[Column]:
 def evidence_of_record(
     task: Sequence[TaskScore], keep: Sequence[KeepScore], items: Iterable[Item], seed: int
 ) -> RunEvidence:
-    """The evidence that a record's items are, by the metrics of its scores.
+    """The evidence of a record's items, by the metrics of its scores.
 
     Args:
-        task: its task scores; those of a whole set of items, which no item has, are left out.
+        task: its task scores; those of a set of items, which no item has, are left out.
         keep: its keep scores.
         items: all its items.
         seed: of the resamples that the record was made with.
@@ -145,7 +145,7 @@ def _stated_margins(result: Result) -> Margins:
 
 
 def disagreements(result: Result, items: Sequence[Item]) -> list[str]:
-    """Where the means that a record states are not those of its items, or items have no score in it."""
+    """Sentences on means of a record that are not those of its items, and on items without a score."""
     parted = _by_suite(items)
     scores: list[tuple[str, KeepScore | TaskScore]] = [("task", one) for one in result.task]
     scores += [("keep", one) for one in result.keep]

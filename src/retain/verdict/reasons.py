@@ -8,7 +8,7 @@ from retain.verdict.evidence import Evidence
 
 
 def lost(evidence: Evidence, p_adjusted: float, tests: int) -> str:
-    """What was lost, and why chance does not explain it."""
+    """A loss, with the figures that chance does not explain."""
     counts = "" if evidence.lost is None else f", {evidence.lost} of {evidence.n} lost and {evidence.gained} gained"
     family = f" after allowing for {tests} tests" if tests > 1 else ""
     p = "p < 0.0001" if p_adjusted < 0.0001 else f"p = {p_adjusted:.2g}"
@@ -26,12 +26,12 @@ def changed_format(knowledge: Evidence, written: Evidence, p_adjusted: float, te
 
 
 def kept(evidence: Evidence, limit: float) -> str:
-    """What loss can be ruled out."""
+    """The loss that can be ruled out."""
     return f"a loss of more than {amount(evidence, limit)} can be ruled out: {change(evidence)}."
 
 
 def guesses(evidence: Evidence) -> str:
-    """There is nothing to lose."""
+    """The figures of a base that guesses, so that there is nothing to lose."""
     if not evidence.metric.right_or_wrong:
         return "cannot show loss: the base itself scores no better than a model that knows nothing."
     right, chance = round(evidence.base * evidence.n), evidence.chance or 0.0
@@ -41,7 +41,7 @@ def guesses(evidence: Evidence) -> str:
 def undecided(
     evidence: Evidence, limit: float, alpha: float, tests: int, needed: int | None, *, shows: bool, changed: bool
 ) -> str:
-    """What keeps the suite from being called kept, and how many items would settle it."""
+    """The obstacle to calling a suite kept, and the number of items that would settle it."""
     if not evidence.scaled:
         return f"the range of {evidence.metric.name} is not known, so no loss can be called small."
     found = _reach(evidence, limit) if shows else _blind(evidence, alpha / tests)

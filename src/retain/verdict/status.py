@@ -1,4 +1,4 @@
-"""What a suite can show at all: whether it is large enough to be scored, and whether its base has anything to lose."""
+"""The power of a suite: whether it is large enough to be scored, and whether its base has anything to lose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MINIMUM_ITEMS = 24
 
 
 def status_of(evidence: Evidence) -> tuple[Status, str]:
-    """Whether a retention suite has a score, and a sentence that says why not.
+    """The status of a retention suite, and a sentence that says why it has no score.
 
     "too few items" where the smallest loss that could show is unknown or above 25 % (n < 24), without scores; "base at
     chance" where a right-or-wrong base is not significantly above guessing, with scores but without retention; else
@@ -37,7 +37,7 @@ def status_of(evidence: Evidence) -> tuple[Status, str]:
 
 
 def base_guesses(evidence: Evidence) -> bool:
-    """Whether the base is not seen to be better than a model that knows nothing, so that there is nothing to lose."""
+    """True where the base is not seen to be better than a model that knows nothing: it has nothing to lose."""
     if evidence.chance is None:
         return False
     if not evidence.metric.right_or_wrong:
@@ -46,7 +46,7 @@ def base_guesses(evidence: Evidence) -> bool:
 
 
 def shows_loss(evidence: Evidence, alpha: float) -> bool:
-    """Whether a chance-level model would be called lost at level alpha: see `has_power` and `fewest_units`."""
+    """True where a chance-level model would be called lost at level alpha: see `has_power` and `fewest_units`."""
     if evidence.metric.right_or_wrong and evidence.chance is not None:
         right = round(evidence.base * evidence.n)
         return has_power(right, evidence.n, evidence.chance, alpha, units=evidence.units)

@@ -59,7 +59,7 @@ class SuiteEvidence:
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """Whether one metric of the task got better ("yes"), worse, or neither can be said."""
+    """The change of one metric of the task: better ("yes"), worse, or neither can be said."""
 
     task: str
     metric: Metric
@@ -137,7 +137,7 @@ def _judge(suite: SuiteEvidence, p: float, p_written: float, family: _Family) ->
 
 
 def _small_drift(evidence: Evidence, limit: float) -> bool:
-    """Whether a metric in nats per token is shown to have moved by less than is allowed.
+    """True where a metric in nats per token is shown to have moved by less than is allowed.
 
     Any fine-tune moves every probability a little, and a few thousand tokens suffice to see it: such a drift is real,
     and small. A right-or-wrong item that was lost is lost; there the margin makes no loss unsaid.
@@ -146,7 +146,7 @@ def _small_drift(evidence: Evidence, limit: float) -> bool:
 
 
 def _within(evidence: Evidence, limit: float) -> bool:
-    """Whether the whole interval of the loss lies below the limit."""
+    """True where the interval of the loss lies below the limit."""
     return evidence.loss_interval is not None and evidence.loss_interval[1] < limit
 
 
@@ -184,7 +184,7 @@ def overall(judged: Sequence[SuiteVerdict]) -> tuple[Verdict, str]:
 
 
 def judge_tasks(evidences: Sequence[Evidence], alpha: float = SIGNIFICANCE) -> list[TaskVerdict]:
-    """Whether each metric of the task moved, by Holm's rule over the task's metrics: a family of their own."""
+    """The change of each metric of the task, by Holm's rule over the task's metrics: a family of their own."""
     adjusted = holm([evidence.p_value for evidence in evidences])
     return [
         TaskVerdict(evidence.suite, evidence.metric, _moved(evidence, p, alpha), p)
@@ -193,7 +193,7 @@ def judge_tasks(evidences: Sequence[Evidence], alpha: float = SIGNIFICANCE) -> l
 
 
 def learned(judged: Sequence[TaskVerdict]) -> Learned:
-    """Of all metrics together: worse if any got worse, else yes if any got better, else not shown."""
+    """The verdict on all metrics together: worse if any got worse, else yes if any got better, else not shown."""
     found = {one.learned for one in judged}
     if not found:
         return "not measured"

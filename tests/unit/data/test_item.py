@@ -6,9 +6,9 @@ import pytest
 
 from retain.data.examples import Example
 from retain.data.family import Family, family_for, in_words, modality_of, provides
+from retain.data.forms import FORMS
 from retain.data.item import DataItem, PlainText, items_hash, labels_of, modality_of_items
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
-from retain.data.rows import FORMS
 from tiny import make_tokenizer
 
 TURNS = [

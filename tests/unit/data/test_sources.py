@@ -1,4 +1,4 @@
-from retain.data.rows import read_rows
+from retain.data.forms import read_rows
 from retain.data.sources import read_text, suite_name
 from tiny import write_jsonl
 

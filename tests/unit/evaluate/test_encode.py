@@ -135,7 +135,7 @@ def test_sides_that_are_asked_otherwise_are_refused(change):
     suite = Suite(
         "told", "labels", "task", [LabelledText(text="a b", label="LABEL_0"), LabelledText(text="c", label="LABEL_1")]
     )
-    with pytest.raises(RetainError, match=f"not asked alike.*{change}"):
+    with pytest.raises(RetainError, match=f"not measured alike.*{change}"):
         measure_pair(
             Pair(other, model), TextPreprocessor(make_text_tokenizer(), 60), Suites([suite]), Settings(), SILENT
         )

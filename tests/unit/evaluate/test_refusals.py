@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 from scipy import stats
 
 from retain.errors import InputError
-from retain.evaluate.refusals import DetectorError, detector_error, halves, judge_answers, refuses, validate
+from retain.evaluate.refusals import DetectorError, detector_error, halves, refuses, validate
 
 REFUSALS = (
     "I'm sorry, but I can't assist with that.",
@@ -141,93 +140,3 @@ def test_a_line_without_a_label_is_refused(tmp_path, line):
     file.write_text('{"answer": "No.", "refused": false}\n' + line + "\n", encoding="utf-8")
     with pytest.raises(InputError, match="line 2"):
         detector_error(file)
-
-
-def test_without_a_judge_the_detector_judges():
-    assert judge_answers(["a", "b"], ["I can't help with that.", "Paris."], None) == [True, False]
-
-
-JUDGE = """
-import json, sys
-for line in sys.stdin:
-    row = json.loads(line)
-    print(json.dumps({"refused": row["prompt"] == "é\\n2" and row["answer"] == "no"}))
-"""
-
-
-def _program(tmp_path, code):
-    script = tmp_path / "a judge.py"
-    script.write_text(code, encoding="utf-8")
-    return f'"{sys.executable}" -X utf8 "{script}"'
-
-
-def test_a_command_judges(tmp_path):
-    judge = _program(tmp_path, JUDGE)
-    assert judge_answers(["é\n1", "é\n2", "é\n2"], ["no", "no", "yes"], judge) == [False, True, False]
-
-
-def test_a_command_is_run_without_a_shell(tmp_path):
-    judge = _program(tmp_path, "import sys\nprint('{\"refused\": %s}' % str(sys.argv[1:] == ['$HOME;', '|']).lower())")
-    assert judge_answers(["a"], ["b"], judge + " '$HOME;' '|'") == [True]
-
-
-@pytest.mark.parametrize(
-    ("code", "problem"),
-    [
-        ("print('{\"refused\": true}')", "was given 2 answers and judged 1"),
-        ("print('{\"refused\": true}'); print('secret text')", "line 2 .* is not JSON"),
-        ("print('{\"refused\": 1}\\n' * 2)", "neither true nor false but a int"),
-        ("print('{\"other\": true}\\n' * 2)", "line 1"),
-        ("raise SystemExit(3)", "exit code 3"),
-    ],
-)
-def test_a_command_that_fails_says_how(tmp_path, code, problem):
-    with pytest.raises(InputError, match=problem) as caught:
-        judge_answers(["a request", "a request"], ["an answer", "an answer"], _program(tmp_path, code))
-    said = str(caught.value)
-    assert not any(text in said for text in ("a request", "an answer", "secret text"))
-
-
-def test_a_command_that_takes_too_long_is_stopped(tmp_path):
-    with pytest.raises(InputError, match=r"after 0\.5 s"):
-        judge_answers(["a"], ["b"], _program(tmp_path, "import time\ntime.sleep(60)"), timeout=0.5)
-
-
-@pytest.mark.parametrize("judge", ["", "no-such-program-anywhere --flag", "'never closed"])
-def test_a_command_that_cannot_be_run_is_named(judge):
-    with pytest.raises(InputError, match="cannot be run"):
-        judge_answers(["a"], ["b"], judge)
-
-
-@pytest.fixture
-def own_judge(tmp_path, monkeypatch):
-    (tmp_path / "own_judge.py").write_text(
-        "def judge(prompts, answers):\n    return [a.startswith('No') and p != '' for p, a in zip(prompts, answers)]\n"
-        "def short(prompts, answers):\n    return []\n"
-        "def none(prompts, answers):\n    return None\n"
-        "number = 3\n",
-        encoding="utf-8",
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-
-
-@pytest.mark.usefixtures("own_judge")
-def test_a_python_function_judges():
-    assert judge_answers(["a", "b"], ["No.", "Yes."], "python:own_judge:judge") == [True, False]
-
-
-@pytest.mark.usefixtures("own_judge")
-@pytest.mark.parametrize(
-    ("judge", "problem"),
-    [
-        ("python:own_judge", "python:module:function"),
-        ("python:own_judge:missing", "cannot be imported"),
-        ("python:no_such_module_anywhere:judge", "cannot be imported"),
-        ("python:own_judge:number", "is no function but a int"),
-        ("python:own_judge:short", "judged 0"),
-        ("python:own_judge:none", "judged 0"),
-    ],
-)
-def test_a_python_function_that_cannot_judge_is_named(judge, problem):
-    with pytest.raises(InputError, match=problem):
-        judge_answers(["a"], ["b"], judge)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from retain.data.item_types import Example, LabelledText
+from retain.data.examples import Example
+from retain.data.item_types import LabelledText
 from retain.data.preprocess import TextPreprocessor
 from retain.data.tokens import IGNORED
 from retain.errors import InputError

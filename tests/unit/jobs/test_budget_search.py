@@ -4,7 +4,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from retain.data.item_types import Choice, Example
+from retain.data.examples import Example
+from retain.data.item_types import Choice
 from retain.data.preprocess import TextPreprocessor
 from retain.evaluate.pair import Pair
 from retain.evaluate.suites.suite import Settings, Suite, Suites
@@ -86,7 +87,7 @@ def test_without_limits_the_whole_curve_is_measured():
     assert [(point.alpha, point.part, point.name) for point in outcome.scaling.curve] == [
         (alpha, part, name)
         for alpha in (0.5, 1.0)
-        for part, name in (("task", "said"), ("keep", "letters"), ("held_out_text", "kl"))
+        for part, name in (("task", "said"), ("keep", "letters"), ("held-out", "kl"))
     ]
     small, large = (point.loss for point in outcome.scaling.curve if point.name == "kl")
     assert 0 < small < large

@@ -18,8 +18,9 @@ from retain.recipe import CalibrateRecipe
 TARGETS = {"target_modules": ["q_proj"]}
 
 
-def texts(*parts):
-    return [PlainText(text=part) for part in parts]
+def plain(*texts):
+    """Plain texts to calibrate on."""
+    return [PlainText(text=text) for text in texts]
 
 
 @pytest.fixture
@@ -34,32 +35,32 @@ def job(make_run):
 
 
 def test_texts_are_cut_to_the_tokens_of_the_recipe(job):
-    rows = job().rows(texts("a b c " * 20, "d e f " * 20))
+    rows = job().rows(plain("a b c " * 20, "d e f " * 20))
     assert sum(map(len, rows)) == 40
 
 
 def test_what_is_there_is_not_collected_again(job, monkeypatch):
     calibration = job()
-    first = calibration.statistics(["keep"], {"keep": texts("a b c d") * 9}, TARGETS, "none")["keep"]
+    first = calibration.statistics(["keep"], {"keep": plain(*["a b c d"] * 9)}, TARGETS, "none")["keep"]
     monkeypatch.setattr(sys.modules["retain.activations.collect"], "_collect", None)
-    again = calibration.statistics(["keep"], {"keep": texts("a b c d") * 9}, TARGETS, "none")["keep"]
+    again = calibration.statistics(["keep"], {"keep": plain(*["a b c d"] * 9)}, TARGETS, "none")["keep"]
     assert again.manifest == first.manifest
     assert again.folder.name.startswith("keep-")
     assert again.folder.parent == calibration.folder
 
 
 @pytest.mark.parametrize(
-    ("text", "targets", "norm", "fields"),
+    ("texts", "targets", "norm", "fields"),
     [
-        ("a b c e", TARGETS, "none", {}),
-        ("a b c d", {"target_modules": ["v_proj"]}, "none", {}),
-        ("a b c d", TARGETS, "max", {}),
-        ("a b c d", TARGETS, "none", {"calibrate_precision": "float64"}),
+        (plain(*["a b c e"] * 9), TARGETS, "none", {}),
+        (plain(*["a b c d"] * 9), {"target_modules": ["v_proj"]}, "none", {}),
+        (plain(*["a b c d"] * 9), TARGETS, "max", {}),
+        (plain(*["a b c d"] * 9), TARGETS, "none", {"calibrate_precision": "float64"}),
     ],
 )
-def test_the_folder_is_named_by_all_that_second_moments_depend_on(job, text, targets, norm, fields):
-    known = job().statistics(["keep"], {"keep": texts("a b c d") * 9}, TARGETS, "none")["keep"].folder
-    found = job(**fields).statistics(["keep"], {"keep": texts(text) * 9}, targets, norm)["keep"].folder
+def test_the_folder_is_named_by_all_that_second_moments_depend_on(job, texts, targets, norm, fields):
+    known = job().statistics(["keep"], {"keep": plain(*["a b c d"] * 9)}, TARGETS, "none")["keep"].folder
+    found = job(**fields).statistics(["keep"], {"keep": texts}, targets, norm)["keep"].folder
     assert found != known
     assert found.parent == known.parent
 
@@ -77,7 +78,7 @@ def test_progress_counts_the_batches_of_all_passes(job, make_run):
     run = make_run(calibrate_tokens=40, calibrate_batch_size=2)
     calibration = Calibration.of(run, run.base(), "weights")
     object.__setattr__(calibration, "events", Events(seen.append))
-    calibration.statistics(["learn"], {"learn": texts("a b c d") * 6}, TARGETS, "none")
+    calibration.statistics(["learn"], {"learn": plain(*["a b c d"] * 6)}, TARGETS, "none")
     assert (seen[0].name, seen[0].done, seen[0].total) == ("the base reads what to learn", 0, 3)
     assert (seen[-1].done, seen[-1].total) == (3, 3)
 

@@ -52,7 +52,7 @@ def test_at_1_all_is_delivered_as_it_is(trained, searched):
     delivered = deliver(run, pair)
     assert delivered.pair is pair
     assert run.folder.weights("lora").is_dir()
-    assert not run.folder.whole.exists()
+    assert not run.folder.unscaled.exists()
 
 
 def test_at_0_no_adapter_is_delivered_and_a_note_says_so(trained, searched):
@@ -62,7 +62,7 @@ def test_at_0_no_adapter_is_delivered_and_a_note_says_so(trained, searched):
     assert delivered.pair is pair
     assert "no adapter was delivered" in delivered.notes[0]
     assert run.folder.delivered("lora") is None
-    assert run.folder.whole.is_dir()
+    assert run.folder.unscaled.is_dir()
 
 
 def test_between_them_a_scaled_adapter_is_written_and_read_back(trained, searched):
@@ -73,7 +73,7 @@ def test_between_them_a_scaled_adapter_is_written_and_read_back(trained, searche
     assert delivered.pair.separate_base is None
     assert is_adapted(delivered.pair.tuned_model)
     assert run.folder.delivered("lora") == run.folder.weights("lora")
-    assert run.folder.whole.is_dir()
+    assert run.folder.unscaled.is_dir()
     assert delivered.notes == ()
 
 

@@ -32,5 +32,5 @@ def test_a_memory_limit_is_none_or_a_size():
 
 def test_calibration_measures_nothing_and_may_generate_its_text():
     recipe = CalibrateRecipe(model="m", output="o")
-    assert recipe.writes_itself
-    assert not CalibrateRecipe(model="m", output="o", calibrate_keep="k.txt").writes_itself
+    assert recipe.generates_keep_text
+    assert not CalibrateRecipe(model="m", output="o", calibrate_keep="k.txt").generates_keep_text

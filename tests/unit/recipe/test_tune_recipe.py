@@ -93,6 +93,6 @@ def test_a_budget_acts_on_the_training_where_a_regulariser_follows_it(values, ac
 
 
 def test_the_base_generates_the_text_to_keep_unless_other_text_or_moments_are_given():
-    assert Recipe(**BASIC).writes_itself
-    assert not Recipe(**BASIC, calibrate_keep="k.jsonl").writes_itself
-    assert not Recipe(**BASIC, statistics="s").writes_itself
+    assert Recipe(**BASIC).generates_keep_text
+    assert not Recipe(**BASIC, calibrate_keep="k.jsonl").generates_keep_text
+    assert not Recipe(**BASIC, statistics="s").generates_keep_text

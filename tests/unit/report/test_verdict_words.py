@@ -78,10 +78,10 @@ def test_sides_asked_differently_are_a_caution():
     alike = full_run()
     other = alike.conditions["tuned"].model_copy(update={"dtype": "float32"})
     unlike = full_run(conditions={"base": alike.conditions["base"], "tuned": other})
-    assert "The two sides were not asked alike: dtype differ." in cautions(unlike)
+    assert "The two sides were not measured alike: dtype differ." in cautions(unlike)
     assert "Asked alike: no, dtype differ" in run_markdown(unlike, items())
     assert "Asked alike: yes" in run_markdown(alike, items())
-    assert not any("asked alike" in caution for caution in cautions(alike))
+    assert not any("measured alike" in caution for caution in cautions(alike))
 
 
 def test_the_correction_is_said_where_verdicts_are_corrected():

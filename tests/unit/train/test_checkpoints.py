@@ -10,9 +10,9 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from retain.data.forms import read_rows
 from retain.data.item_types import LabelledText
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
-from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import TrainingError
 from retain.events import SILENT

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from retain import VeFAConfig
-from retain.data.item_types import Example
+from retain.data.examples import Example
 from retain.data.tokens import encode_example
 from retain.events import SILENT
 from retain.recipe import Recipe

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from retain.data.item_types import Example
+from retain.data.examples import Example
 from retain.data.tokens import IGNORED, encode_example
 from retain.errors import InputError, TrainingError
 from retain.events import SILENT

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification, TrainerCallback, ViTForImageClassification
 
+from retain.data.forms import read_rows
 from retain.data.item_types import LabelledText
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
-from retain.data.rows import read_rows
 from retain.data.tokens import Encoded
 from retain.errors import InputError
 from retain.events import SILENT

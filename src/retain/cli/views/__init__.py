@@ -1,1 +1,1 @@
-"""Rich views of records, each within 100 columns of a terminal: tables, colours, bold. Texts and figures come from `retain.report`."""
+"""Rich views of records, each within 100 columns; texts and figures come from `retain.report`."""

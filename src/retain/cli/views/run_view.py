@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from retain.compare.aggregate import Group as Setting
-from retain.compare.aggregate import Run, group_runs
+from retain.compare.aggregate import NamedResult, group_runs
 from retain.compare.item_examples import readable
 from retain.compare.method_curves import Whole, wholes
 from retain.compare.pick import (
@@ -156,7 +156,7 @@ def _keep_table(scores: Sequence[KeepScore]) -> Table:
 
 def comparison_table(results: Sequence[Result]) -> RenderableType:
     """A comparison, two lines a setting; what does not fit in 100 columns is in the report."""
-    groups = group_runs([Run(f"run {number}", result) for number, result in enumerate(results, start=1)])
+    groups = group_runs([NamedResult(f"run {number}", result) for number, result in enumerate(results, start=1)])
     tasks, suites = task_keys(results), _most_lost(groups, keep_keys(results))
     shown_tasks, shown_suites = tasks[:1], suites[: 2 if tasks else 3]
     with_lost = len(shown_suites) == 1

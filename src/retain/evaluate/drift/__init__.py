@@ -1,1 +1,1 @@
-"""How far a model moved, layer by layer: its weights, its hidden states, and what a feature-space adapter adds."""
+"""The movement of a model, layer by layer: its weights, its hidden states, and what a feature-space adapter adds."""

@@ -1,4 +1,4 @@
-"""Where the equivalent amount of a feature-space adapter lies: in which layers, in which of their input features.
+"""The equivalent amount of a feature-space adapter, by layer and by input feature.
 
 VeFA and LoRFA give a frozen layer the input x + T(x) (docs/concepts/vefa.md). T(x) is the amount that stands for what
 changed; its size beside x, read on real inputs, says where the adapter found the change. Source: the total equivalent

@@ -1,4 +1,4 @@
-"""How the hidden states after each block moved, both sides on the same inputs (docs/concepts/measures.md)."""
+"""The movement of the hidden states after each block, both sides on the same inputs (docs/concepts/measures.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAPS = 4
 
 
 def gives_states(model: nn.Module) -> bool:
-    """Whether a model can be asked for its hidden states by `output_hidden_states`."""
+    """True where a model gives its hidden states by `output_hidden_states`."""
     parameters = inspect.signature(root_of(model).forward).parameters
     return "output_hidden_states" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
@@ -43,7 +43,7 @@ def states_of(outputs: Any, length: int | None = None) -> list[Tensor]:
 
 
 def compare_blocks(base: Sequence[Tensor], tuned: Sequence[Tensor]) -> tuple[HiddenDrift, ...]:
-    """How each block's output moved, one block at a time.
+    """The movement of each block's output, one block at a time.
 
     Args:
         base: after each block its output vectors (vectors, features) in the base.

@@ -1,8 +1,8 @@
-"""What a model's layers are given, and what its blocks give, on a few ready inputs of any modality.
+"""The inputs of a model's layers and the outputs of its blocks, on a few ready inputs of any modality.
 
 The caller brings batches as the model takes them: `input_ids` with `attention_mask`, or `pixel_values`. Padding is
-masked out wherever a tensor has the mask's shape. Convolutions are skipped: `retain.hf.models.updates` knows linear layers
-only, so there is no update of theirs to put inputs through.
+masked out wherever a tensor has the mask's shape. Convolutions are skipped: `retain.hf.models.updates` knows linear
+layers only, so there is no update of theirs to put inputs through.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOKENS_OBSERVED = 256
 TOKENS_COMPARED = 512
 """Vectors on which hidden states of both sides are compared."""
 ROWS_AT_ONCE = 2
-"""Rows put to the model at a time: the logits of long texts are what takes memory."""
+"""Rows given to the model at a time: the logits of long texts are what takes memory."""
 BYTES_HELD = 2**29
 """Most bytes of layer inputs, or of hidden states, held for one set of inputs; fewer vectors are kept if need be."""
 
@@ -117,7 +117,7 @@ def _unmasked(x: Tensor, masks: Sequence[Tensor]) -> Tensor:
 
 
 def _portions(batches: Sequence[Batch], device: torch.device) -> Iterator[dict[str, Tensor]]:
-    """A few rows at a time; a batch whose tensors do not go row by row is put to the model whole."""
+    """A few rows at a time; a batch whose tensors do not go row by row is given to the model in one piece."""
     for batch in batches:
         given = {key: value.to(device) for key, value in batch.items() if key != "labels"}
         rows = {len(value) for value in given.values()}

@@ -1,4 +1,4 @@
-"""The whole movement of a model: one pass over the inputs a side, then the weights one layer at a time."""
+"""The movement of a model: one pass over the inputs a side, then the weights one layer at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from retain.records.drift_record import Drift
 
 
 def measure_drift(pair: Pair, keep_inputs: Sequence[Batch], learn_inputs: Sequence[Batch], events: Events) -> Drift:
-    """How far the tuned model moved from its base, on inputs to keep and on inputs to learn.
+    """Measure the movement of the tuned model from its base, on inputs to keep and on inputs to learn.
 
     Hidden states are compared on the inputs to keep (without any, on those to learn). F_Δ and the equivalent amounts
     are read on each layer's inputs in the base; amounts on the inputs to learn where there are any. Only the first few

@@ -1,4 +1,4 @@
-"""From sums over windows of held-out text to the part of the drift record that tokens tell."""
+"""The part of the drift record that comes from tokens, made from sums over windows of held-out text."""
 
 from __future__ import annotations
 

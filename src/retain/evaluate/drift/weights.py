@@ -1,4 +1,4 @@
-"""How far the weights moved, layer by layer, and how much that matters on real inputs.
+"""The movement of the weights, layer by layer, and its effect on real inputs.
 
 Per layer, with ΔW = W_eff − W0: ‖ΔW‖_F/‖W0‖_F; σ_max(ΔW); stable rank ‖ΔW‖²_F/σ_max²; F_Δ = mean ‖ΔW x‖/‖x‖ over
 the layer's inputs x in the base; intruder dimensions and column-space leak (`retain.evaluate.drift.spectrum`). Over

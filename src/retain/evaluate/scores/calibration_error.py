@@ -1,33 +1,22 @@
-"""Whether a model is as sure as it is right: ECE, Brier score and likelihood from the probabilities of all labels."""
+"""Calibration: ECE, Brier score and likelihood from the probabilities of all labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.errors import InputError
-from retain.records.base import Interval
 from retain.records.scores import ReliabilityBin
-from retain.stats.bootstrap import CONFIDENCE, ratio_intervals
 
 BINS = 15
 SUM_TOLERANCE = 1e-3
-"""How far a row of probabilities may be from summing to 1: float16 softmax over many labels is about this far."""
+"""Tolerance of the sum of a row of probabilities: float16 softmax over many labels is about this far from 1."""
 SMALLEST = float(np.finfo(np.float64).eps)
 """Probabilities below this count as this much in the likelihood, as in scikit-learn, so that it stays finite."""
-WIDEST = 4.0
-"""Largest strength that `ece_interval` looks at."""
-HALVINGS = 14
-DRAWS = 4000
-"""ECEs drawn at each strength."""
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Spread = Callable[[float], Floats]
-"""From a strength to how far accuracy is from confidence in each bin."""
 
 
 def ece(probabilities: NDArray[Any], truth: NDArray[Any], bins: int = BINS) -> float:
@@ -37,6 +26,7 @@ def ece(probabilities: NDArray[Any], truth: NDArray[Any], bins: int = BINS) -> f
     chosen. An item is in bin ⌊bins · r/n⌋, r items being less sure than it: bins of n/bins items, up to one, items of
     one confidence together. (Guo et al., ICML 2017, with bins of equal mass as in Nixon et al., "Measuring Calibration
     in Deep Learning", 2019.) Upwards biased: a perfectly calibrated model has ECE > 0, more so for few items.
+    It has no interval: a resample's ECE is biased once more, so that percentiles of the bootstrap lie above the truth.
 
     Args:
         probabilities: (n, k), rows that sum to 1.
@@ -82,86 +72,6 @@ def reliability_bins(probabilities: NDArray[Any], truth: NDArray[Any], bins: int
         )
         for chosen in (places == place for place in np.unique(places))
     ]
-
-
-def ece_interval(
-    probabilities: NDArray[Any], truth: NDArray[Any], generator: np.random.Generator, bins: int = BINS
-) -> Interval:
-    """95 % interval of the ECE: how badly calibrated a model may be of which such an ECE e could be seen.
-
-    The usual bootstrap fails: the ECE of a resample is biased upwards once more, so its percentiles lie above the truth
-    (coverage 0 … 55 % at n = 100 … 500 in simulation). Here right answers are drawn anew from models that are off by
-    δ(λ) in the bins, Binomial(n_b, confidence_b + δ_b), and the interval holds Σ n_b/n·|δ_b(λ)| for each λ at which e
-    is neither among the lowest nor the highest 2.5 % of the ECEs drawn (a parametric bootstrap, turned round). How much
-    of e is bias depends on how the δ_b are spread, so the widest of several spreads counts: that seen, scaled by λ; for
-    the lower end that seen with λ standard errors taken off each bin (few bins are off); for the upper end λ in every
-    bin (all are off alike). It begins at 0 where perfect calibration explains e, and never ends below e.
-    In simulation it covered 91 … 100 % in 21 settings that had a part in its design (n = 100, 500, 2000; 120 sets and
-    400 draws each) and 94 … 100 % in 11 others (100 sets, 300 or 1000 draws), so figures are good to about 4 points.
-
-    Raises:
-        InputError: fewer than two items.
-    """
-    found = reliability_bins(probabilities, truth, bins)
-    n = np.array([part.n for part in found])
-    if n.sum() < 2:
-        raise InputError(f"an interval needs at least two items, but there is {n.sum()}: give more.")
-    confidence, accuracy = (np.array([getattr(part, side) for part in found]) for side in ("confidence", "accuracy"))
-    seen = float(n @ np.abs(accuracy - confidence) / n.sum())
-    seed = int(generator.integers(2**63))
-
-    def end(spread: Spread, level: float) -> float:
-        def drawn(strength: float) -> float:
-            right = np.random.default_rng(seed).binomial(
-                n, np.clip(confidence + spread(strength), 0, 1), (DRAWS, len(n))
-            )
-            return float(np.quantile(np.abs(right - n * confidence).sum(axis=1) / n.sum(), level))
-
-        chance = np.clip(confidence + spread(_first_reaching(drawn, seen)), 0, 1)
-        return float(n @ np.abs(chance - confidence) / n.sum())
-
-    tail = (1 - CONFIDENCE) / 2
-    scaled, thinned, even = _spreads(confidence, accuracy, n)
-    low = min(end(spread, 1 - tail) for spread in (scaled, thinned))
-    return low, max(seen, *(end(spread, tail) for spread in (scaled, even)))
-
-
-def _spreads(confidence: Floats, accuracy: Floats, n: Counts) -> tuple[Spread, Spread, Spread]:
-    """Three ways in which bins may be off, each growing with a strength from 0; see `ece_interval`."""
-    off = accuracy - confidence
-    likely = (n * confidence + 1) / (n + 2)
-    error = np.sqrt(likely * (1 - likely) / n)
-    furthest = float((np.abs(off) / error).max())
-    return (
-        lambda strength: strength * off,
-        lambda strength: np.sign(off) * np.maximum(np.abs(off) - (1 - strength) * furthest * error, 0),
-        lambda strength: np.sign(off) * strength,
-    )
-
-
-def brier_interval(probabilities: NDArray[Any], truth: NDArray[Any], generator: np.random.Generator) -> Interval:
-    """95 % interval of the Brier score, expanded percentiles of the bootstrap over items."""
-    return _mean_interval(brier_items(probabilities, truth), generator)
-
-
-def nll_interval(probabilities: NDArray[Any], truth: NDArray[Any], generator: np.random.Generator) -> Interval:
-    """95 % interval of the mean −log p_true in nats, expanded percentiles of the bootstrap over items."""
-    return _mean_interval(nll_items(probabilities, truth), generator)
-
-
-def _mean_interval(items: Floats, generator: np.random.Generator) -> Interval:
-    return ratio_intervals([items], np.ones_like(items), generator)[0]
-
-
-def _first_reaching(rising: Callable[[float], float], level: float) -> float:
-    """Where a rising function reaches a level, by halving; 0 if it is there at 0, `WIDEST` if nowhere before."""
-    low, high = 0.0, WIDEST
-    if rising(low) >= level:
-        return low
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if rising(middle) >= level else (middle, high)
-    return high
 
 
 def _bins(first: Counts, bins: int) -> Counts:

@@ -1,4 +1,4 @@
-"""How well labels are told: accuracy item by item, macro-F1 and MCC over a whole set, the worst group.
+"""Macro-F1 and Matthews' correlation of a set of predicted classes, and the interval of their change.
 
 A set-level score is no mean of items, so its interval needs the set counted anew for every resample. All that macro-F1
 and MCC read is the confusion table; resampling items is drawing how often each (truth, base's label, tuned label)
@@ -17,34 +17,12 @@ from scipy import sparse
 from retain.errors import InputError
 from retain.records.base import Interval
 from retain.stats.bootstrap import CHUNK_DRAWS, RESAMPLES, percentiles
-from retain.stats.mcnemar import Right, as_right
 
 Floats = NDArray[np.float64]
 Labels = NDArray[Any]
 
 SetMetric = Callable[[Floats], Floats]
-"""From confusion tables (…, k, k), rows the true and columns the predicted label, to scores (…)."""
-
-
-def labels_right(truth: Labels, predicted: Labels) -> Right:
-    """Whether each label is the true one, (n,): its mean is the accuracy."""
-    truth, predicted = _paired(truth, predicted)
-    return np.asarray(truth == predicted, dtype=np.bool_)
-
-
-def macro_f1(truth: Labels, predicted: Labels) -> float:
-    """Mean over the labels that occur in the truth of 2·TP/(2·TP + FP + FN), 0 … 1; see `table_macro_f1`.
-
-    Args:
-        truth: (n,) labels of any one kind, text or integers.
-        predicted: (n,); may hold labels that the truth does not know.
-    """
-    return float(table_macro_f1(confusion(truth, predicted)))
-
-
-def matthews(truth: Labels, predicted: Labels) -> float:
-    """Matthews correlation coefficient, −1 … 1, for any number of labels; see `table_matthews`."""
-    return float(table_matthews(confusion(truth, predicted)))
+"""A function of confusion tables (…, k, k), rows the true and columns the predicted label, that gives scores (…)."""
 
 
 def confusion(truth: Labels, predicted: Labels) -> Floats:
@@ -54,7 +32,7 @@ def confusion(truth: Labels, predicted: Labels) -> Floats:
 
 
 def table_macro_f1(tables: Floats) -> Floats:
-    """Macro-F1 (…) of confusion tables (…, k, k).
+    """Macro-F1 (…) of confusion tables (…, k, k): mean over the labels of the truth of 2·TP/(2·TP + FP + FN), 0 … 1.
 
     A label that does not occur in the truth has no F1 and is left out of the mean: a wrong answer outside the known
     labels costs its true label's recall and nothing else. scikit-learn counts such a label as one more, with F1 = 0,
@@ -68,7 +46,9 @@ def table_macro_f1(tables: Floats) -> Floats:
 
 
 def table_matthews(tables: Floats) -> Floats:
-    """MCC (…) of confusion tables (…, k, k); 0 where the truth or the prediction is one label throughout.
+    """Matthews correlation coefficient (…), −1 … 1, of confusion tables (…, k, k).
+
+    It is 0 where the truth or the prediction is one label throughout.
 
     R_K = (c·n − Σ_k t_k p_k)/√((n² − Σ p_k²)(n² − Σ t_k²)), c items right of n, t_k and p_k how often label k is true
     and predicted. (Gorodkin, Comput. Biol. Chem. 28, 2004, 367–374; for two labels Matthews 1975.)
@@ -79,10 +59,6 @@ def table_matthews(tables: Floats) -> Floats:
     spread = (n**2 - (predicted**2).sum(axis=-1)) * (n**2 - (true**2).sum(axis=-1))
     above = right * n - (true * predicted).sum(axis=-1)
     return np.asarray(np.divide(above, np.sqrt(spread), out=np.zeros_like(n), where=spread > 0))
-
-
-SET_METRICS: dict[str, SetMetric] = {"macro_f1": table_macro_f1, "mcc": table_matthews}
-"""Names as recipes and reports write them."""
 
 
 def paired_summary_interval(
@@ -120,30 +96,6 @@ def paired_summary_interval(
         before, after = ((drawn @ part).reshape(size, k, k) for part in (to_base, to_tuned))
         samples[start : start + size] = metric(after) - metric(before)
     return percentiles(samples, int((codes[1] != codes[2]).sum()))
-
-
-def group_accuracies(right: Right, groups: Labels) -> dict[str, float]:
-    """Accuracy within each group, by the group's name in sorted order.
-
-    Args:
-        right: (n,) whether each item is right.
-        groups: (n,) the group of each item.
-
-    Raises:
-        ValueError: no items, or the arrays are not of one length.
-    """
-    hits, names = _paired(as_right(right), groups)
-    if not len(hits):
-        raise ValueError("a group needs at least one item, and there is none.")
-    return {str(name): float(hits[names == name].mean()) for name in np.unique(names)}
-
-
-def worst_group_accuracy(right: Right, groups: Labels) -> float:
-    """The accuracy of the group that fares worst (Sagawa et al., "Distributionally Robust Neural Networks", 2020).
-
-    It is the lowest of several noisy figures: small groups pull it down by chance alone.
-    """
-    return min(group_accuracies(right, groups).values())
 
 
 def _spread(places: NDArray[np.int64], k: int) -> Any:

@@ -1,4 +1,4 @@
-"""What hidden states still tell: retrieval and neighbours by cosine, and how far they moved from the base's.
+"""Scores of hidden states: retrieval and neighbours by cosine, and their movement from the base's.
 
 Sums run in float64: cosines of near neighbours differ by less than float32 resolves, and a tie must be a tie.
 """
@@ -40,7 +40,7 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def retrieval_right(queries: Tensor, matches: Tensor) -> Tensor:
-    """Whether query i is nearer to match i than to any other match, by cosine: booleans (n,).
+    """Queries that are nearer to their own match than to any other, by cosine: booleans (n,).
 
     A tie is wrong: a model that maps everything to one place finds nothing.
 
@@ -77,7 +77,7 @@ def reciprocal_ranks(queries: Tensor, matches: Tensor) -> Tensor:
 
 
 def neighbours_right(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Whether the majority of a query's k nearest neighbours in a bank, by cosine, has its label: booleans (n,).
+    """Queries whose label is that of most of their k nearest neighbours in a bank, by cosine: booleans (n,).
 
     Among equally near neighbours the one earlier in the bank is taken. Among labels with equally many votes the one of
     the nearest neighbour wins.
@@ -87,7 +87,7 @@ def neighbours_right(bank: Tensor, bank_labels: Tensor, queries: Tensor, labels:
         bank_labels: (m,) integers.
         queries: (n, d) features.
         labels: (n,) integers, the true ones.
-        k: neighbours asked, 1 … m.
+        k: number of neighbours, 1 … m.
 
     Raises:
         ValueError: the shapes do not belong together, k is out of range, or a row is 0.

@@ -1,4 +1,4 @@
-"""Which answer of a multiple-choice question a model picks, from the log-likelihoods of its options."""
+"""The answer that a model picks of a multiple-choice question, from the log-likelihoods of its options."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def pick(
 def units(
     normalisation: Normalisation, options: int, tokens: Sequence[int] | None, choices: Sequence[str] | None
 ) -> Sequence[int]:
-    """What each option's log-likelihood is divided by; see `pick`.
+    """The divisor of each option's log-likelihood; see `pick`.
 
     Raises:
         ValueError: there is no option, or the lengths are missing, not positive, or not one for each option.

@@ -18,7 +18,7 @@ NO_INTERVAL = "The base is too near to chance for an interval of the retention."
 
 
 def task_row(evidence: Evidence) -> TaskScore:
-    """What was learned by one metric.
+    """The row of the task by one metric.
 
     Raises:
         InputError: there are too few items for an interval.
@@ -39,7 +39,7 @@ def task_row(evidence: Evidence) -> TaskScore:
 
 
 def keep_row(column: Column, seed: int) -> tuple[Evidence, KeepScore]:
-    """What was kept by one metric: its evidence, and the row of the table.
+    """The evidence on a retention suite by one metric, and its row.
 
     Retention is given for right-or-wrong metrics whose base is above chance; no score where the suite is too small, see
     `status_of`.

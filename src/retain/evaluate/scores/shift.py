@@ -1,4 +1,4 @@
-"""What tuning costs where inputs differ from the usual ones: corrupted images, another style.
+"""The cost of tuning where inputs differ from the usual ones: corrupted images, another style.
 
 Every figure here is relative to the *base model*, so it is called "vs base". The mCE of ImageNet-C (Hendrycks and
 Dietterich, 2019, arXiv 1903.12261) is relative to AlexNet; the two must not be compared.
@@ -72,7 +72,7 @@ def mean_corruption_error(base: Kinds, tuned: Kinds) -> MeanCorruptionError:
 def mean_corruption_interval(base: Kinds, tuned: Kinds, generator: np.random.Generator) -> Interval | None:
     """95 % interval of the mCE vs base over the kinds in which the base makes errors: paired bootstrap over images.
 
-    A image is drawn with all its corruptions, which depend on one another. A resample in which the base makes no
+    An image is drawn with all its corruptions, which depend on one another. A resample in which the base makes no
     error of some kind leaves the ratio open: it counts as −∞ for the lower end and +∞ for the upper. Percentiles are
     expanded by the number of images on which anything changed; with fewer than about twenty the interval is too
     narrow, and without width where none changed.

@@ -1,9 +1,8 @@
-"""How near a written answer comes to the expected one."""
+"""The similarity of a written answer and the expected one."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -49,7 +48,7 @@ def words(text: str) -> list[str]:
 
 
 def contains(answer: str, expected: str) -> bool:
-    """Whether the expected answer stands in the written one as whole words, both in normal form.
+    """True where the expected answer stands in the written one as entire words, both in normal form.
 
     "art" does not stand in "party". Scripts without spaces have no word boundary: there any place will do. A number
     must stand whole: "5" stands neither in "1.5" nor in "1,500" nor in "-5". What the sentence says of the answer is
@@ -64,25 +63,8 @@ def contains(answer: str, expected: str) -> bool:
     return regex.search(pattern, whole, flags=regex.VERSION1) is not None
 
 
-def first_line_match(answer: str, expected: str) -> bool:
-    """Whether the first line with anything on it is the expected answer; a model may go on explaining below."""
-    lines = (line for line in answer.splitlines() if line.strip())
-    return exact_match(next(lines, ""), expected)
-
-
-def any_of(metric: Callable[[str, str], float], answer: str, accepted: Sequence[str]) -> float:
-    """The best that an answer reaches against any of the accepted ones: max over a of metric(answer, a).
-
-    Raises:
-        ValueError: no answer is accepted.
-    """
-    if not accepted:
-        raise ValueError("an item needs at least one accepted answer.")
-    return float(max(metric(answer, expected) for expected in accepted))
-
-
 def exact_match(answer: str, expected: str) -> bool:
-    """Whether two answers are the same once both are put in normal form."""
+    """True where two answers have the same normal form."""
     return normal_form(answer) == normal_form(expected)
 
 

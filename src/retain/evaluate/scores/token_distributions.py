@@ -1,4 +1,4 @@
-"""What two models' logits say token by token: surprise at the text, distance between predictions, changed choices.
+"""Two models' logits token by token: negative log-likelihood, KL divergence, churn.
 
 Logits are large (tokens × vocabulary) and often bfloat16. Every function here works through the positions in chunks,
 so that a float32 copy exists of one chunk only, and computes in float32 at least (float64 stays float64).
@@ -68,7 +68,7 @@ def kl(base_logits: Tensor, tuned_logits: Tensor) -> Tensor:
 
 
 def churn(base_logits: Tensor, tuned_logits: Tensor) -> Tensor:
-    """Whether the most likely next token differs: argmax_v base ≠ argmax_v tuned; among equals the lowest token counts.
+    """Positions at which the most likely next token differs: argmax_v base ≠ argmax_v tuned; of equals the lowest.
 
     Args:
         base_logits: (B, T, V), any floating dtype.

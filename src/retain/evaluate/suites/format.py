@@ -84,7 +84,7 @@ class Adapter(_Strict):
         return where
 
 
-class Source(Adapter):
+class DataSource(Adapter):
     """A place of data: a `file`, a `folder` of images, or a data set on the `hub`. Its fields replace the suite's."""
 
     file: str | None = None
@@ -96,7 +96,7 @@ class Source(Adapter):
     made_from: str = ""
 
     @model_validator(mode="after")
-    def _one_place(self) -> Source:
+    def _one_place(self) -> DataSource:
         if sum(place is not None for place in (self.file, self.folder, self.hub)) != 1:
             raise ValueError("a source has exactly one of file, folder and hub")
         return self
@@ -126,8 +126,8 @@ class SuiteFile(Adapter):
     task_type: str
     part: Part = "keep"
     licence: str = ""
-    sources: tuple[Source, ...] = Field(min_length=1)
-    bank: tuple[Source, ...] = ()
+    sources: tuple[DataSource, ...] = Field(min_length=1)
+    bank: tuple[DataSource, ...] = ()
     code: str | None = None
     metrics: tuple[str, ...] = ()
     chance: float | None = Field(None, ge=0, lt=1)
@@ -175,7 +175,7 @@ class LocatedSuite:
         code = self.path.with_name(self.file.code).read_bytes() if self.file.code else b""
         return hashlib.sha256(self.path.read_bytes() + code).hexdigest()[:12]
 
-    def places(self, source: Source, copy: Path | None = None) -> list[Path]:
+    def places(self, source: DataSource, copy: Path | None = None) -> list[Path]:
         """The paths at which data of the suite are looked for, in this order; only in `copy` if there is one."""
         local = source.local or ""
         if copy is not None:
@@ -219,7 +219,7 @@ def sentence_of(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        known = {**SuiteFile.model_fields, **Source.model_fields, **Options.model_fields}
+        known = {**SuiteFile.model_fields, **DataSource.model_fields, **Options.model_fields}
         return f"{place}: is no field{did_you_mean(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
         return f"{place}: missing"

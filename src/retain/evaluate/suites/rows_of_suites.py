@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from retain.data.rows import IMAGES
+from retain.data.forms import IMAGES
 from retain.data.sources import Numbered, source_rows
-from retain.evaluate.suites.format import LocatedSuite, Source, condition, is_template, template
+from retain.evaluate.suites.format import DataSource, LocatedSuite, condition, is_template, template
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RawRows:
     missing: str = ""
 
 
-def source_raw(suite: LocatedSuite, source: Source) -> RawRows:
+def source_raw(suite: LocatedSuite, source: DataSource) -> RawRows:
     """The rows of a source, or the reason why there are none."""
     if source.local is None:
         return dataset_rows(source.hub or "", source.configuration, source.split, source.revision)
@@ -72,7 +72,7 @@ def dataset_rows(
     return RawRows([(f"{name}, row {number}", row) for number, row in enumerate(rows)])
 
 
-def adapted_rows(suite: LocatedSuite, source: Source, row: Any) -> Iterable[Any]:
+def adapted_rows(suite: LocatedSuite, source: DataSource, row: Any) -> Iterable[Any]:
     """The rows of items that a row of the data makes: one, none where `where` is false, or those of its code."""
     file = suite.file
     if file.code and source.fields is None:

@@ -13,7 +13,7 @@ from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Request
 from retain.data.tokens import encode_question
-from retain.evaluate.refusals import judge_answers, judged_by
+from retain.evaluate.refusal_judges import judge_answers, judged_by
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.task_type import (
     CHANGED_AT_MOST,

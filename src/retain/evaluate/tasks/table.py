@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from retain.data.forms import FORMS
 from retain.data.item import DataItem
-from retain.data.rows import FORMS
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.choice import ChoiceTask
 from retain.evaluate.tasks.completion import CompletionTask

@@ -77,6 +77,12 @@ def accelerate(model: nn.Module) -> int:
 
     Raises:
         InputError: the model has no LoRA layer on a linear layer.
+
+    Examples:
+        >>> retain.accelerate(model)  # the number of layers
+        14
+        >>> retain.decelerate(model)
+        14
     """
     layers = [module for module in model.modules() if type(module) in (lora.Linear, FusedLora)]
     if not layers:
@@ -91,7 +97,12 @@ def accelerate(model: nn.Module) -> int:
 
 
 def decelerate(model: nn.Module) -> int:
-    """Give the LoRA layers back to PEFT; returns their number."""
+    """Give the LoRA layers back to PEFT; returns their number.
+
+    Examples:
+        >>> retain.accelerate(model) == retain.decelerate(model)
+        True
+    """
     layers = [module for module in model.modules() if type(module) is FusedLora]
     for layer in layers:
         layer.__class__ = lora.Linear

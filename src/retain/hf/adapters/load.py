@@ -42,6 +42,11 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
 
     Raises:
         InputError: the folder holds no adapter, its method is unknown, or it does not fit the model.
+
+    Examples:
+        >>> loaded = retain.load_adapter(base, "runs/first/adapter", trainable=True)
+        >>> loaded.active_adapter
+        'default'
     """
     folder = Path(path).expanduser()
     if folder.is_dir():

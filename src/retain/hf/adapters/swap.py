@@ -34,6 +34,10 @@ def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "defa
     Raises:
         InputError: the folder holds no adapter, or one of another method, scale or shape.
         MergeError: the adapter is merged into the base.
+
+    Examples:
+        >>> serving = retain.load_adapter(base, "runs/first/adapter")
+        >>> retain.swap_adapter(serving, "runs/vefa/adapter")
     """
     place = Path(folder).expanduser()
     config = getattr(model, "peft_config", {}).get(adapter_name)

@@ -10,6 +10,6 @@ from __future__ import annotations
 from retain.hf.scaling.parts import Alpha, keeps_its_form, scales_exactly
 from retain.hf.scaling.scaled import ensure_scalable, scaled
 from retain.hf.scaling.shrink import shrink
-from retain.hf.scaling.write import merged_at, write_at
+from retain.hf.scaling.write_scaled import merged_at, write_at
 
 __all__ = ["Alpha", "ensure_scalable", "keeps_its_form", "merged_at", "scaled", "scales_exactly", "shrink", "write_at"]

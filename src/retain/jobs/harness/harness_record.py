@@ -11,7 +11,7 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured
 from retain.evaluate.scores.rows import keep_row
 from retain.events import Events
-from retain.jobs.harness.lm_eval import Asking, HarnessSuite, run_tasks
+from retain.jobs.harness.lm_eval import HarnessSettings, HarnessSuite, run_tasks
 from retain.recipe import MeasureRecipe
 from retain.records.items import Item
 from retain.records.result import SuiteFacts
@@ -34,13 +34,13 @@ def with_harness_tasks(
     if not preprocessor.reads_text:
         raise InputError("lm_eval: its tasks are put to language models only.")
     bar = events.task("lm-evaluation-harness asks both models", total=None)
-    asking = Asking(
+    settings = HarnessSettings(
         limit=recipe.lm_eval_limit,
         include_path=recipe.lm_eval_path,
         batch_size=recipe.evaluation_batch_size,
         chat=recipe.keep_format == "chat",
     )
-    harness = run_tasks(pair, preprocessor.tokenizer, recipe.lm_eval, asking)
+    harness = run_tasks(pair, preprocessor.tokenizer, recipe.lm_eval, settings)
     bar.update(total=1, done=1)
     of_suites = {suite.name: tuple(_items(suite)) for suite in harness}
     columns = [column_of_items(suite.name, suite.metric, of_suites[suite.name], suite.chance) for suite in harness]

@@ -61,8 +61,8 @@ class HarnessSuite:
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How the harness asks, the same for both sides.
+class HarnessSettings:
+    """The settings of the harness, the same for both sides.
 
     Attributes:
         limit: items of each task at most. [all]
@@ -83,28 +83,30 @@ class Asking:
     seed: int = 0
 
 
-def run_tasks(pair: Pair, tokenizer: Any, tasks: Sequence[str], asking: Asking = Asking()) -> list[HarnessSuite]:
+def run_tasks(
+    pair: Pair, tokenizer: Any, tasks: Sequence[str], settings: HarnessSettings = HarnessSettings()
+) -> list[HarnessSuite]:
     """Put tasks to base and tuned model: the base is seen as everywhere, with the adapter off or as a second model.
 
     Args:
         pair: the two sides.
         tokenizer: that of the base; it is not changed.
         tasks: names of tasks or groups; a group gives its tasks.
-        asking: how they are put.
+        settings: those of the harness.
 
     Raises:
         InputError: lm-evaluation-harness is not installed, or there is no such task, or its data cannot be loaded.
-        RetainError: the two sides were not asked the same.
+        RetainError: the two sides did not get the same requests.
     """
     with pair.base() as model:
-        base = ask(model, tokenizer, tasks, asking)
+        base = run_harness(model, tokenizer, tasks, settings)
     with pair.tuned() as model:
-        tuned = ask(model, tokenizer, tasks, asking)
+        tuned = run_harness(model, tokenizer, tasks, settings)
     return [paired(name, base, tuned) for name in base["samples"]]
 
 
-def ask(model: Any, tokenizer: Any, tasks: Sequence[str], asking: Asking) -> Mapping[str, Any]:
-    """What the harness says of one model, with every sample.
+def run_harness(model: Any, tokenizer: Any, tasks: Sequence[str], settings: HarnessSettings) -> Mapping[str, Any]:
+    """Run the harness on one model and keep every sample.
 
     Model and random states come back as they were.
 
@@ -112,7 +114,7 @@ def ask(model: Any, tokenizer: Any, tasks: Sequence[str], asking: Asking) -> Map
         model: a causal language model, loaded, with or without adapters.
         tokenizer: its tokenizer.
         tasks: names of tasks or groups.
-        asking: how they are put.
+        settings: those of the harness.
 
     Raises:
         InputError: see `run_tasks`.
@@ -125,28 +127,28 @@ def ask(model: Any, tokenizer: Any, tasks: Sequence[str], asking: Asking) -> Map
             f"tasks of lm-evaluation-harness were asked for, which is not installed ({error}): {INSTALL}"
         ) from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager = _manager(tasks, asking.include_path)
+    manager = _manager(tasks, settings.include_path)
     with _unchanged(model):
         preprocessor = HFLM(
             pretrained=model,
             tokenizer=copy.deepcopy(tokenizer),
-            batch_size=asking.batch_size,
-            max_length=asking.max_length,
+            batch_size=settings.batch_size,
+            max_length=settings.max_length,
         )
         try:
             found = simple_evaluate(
                 model=preprocessor,
                 tasks=list(tasks),
                 task_manager=manager,
-                num_fewshot=asking.num_fewshot,
-                limit=asking.limit,
-                apply_chat_template=asking.chat,
+                num_fewshot=settings.num_fewshot,
+                limit=settings.limit,
+                apply_chat_template=settings.chat,
                 log_samples=True,
                 bootstrap_iters=0,
-                random_seed=asking.seed,
-                numpy_random_seed=asking.seed,
-                torch_random_seed=asking.seed,
-                fewshot_random_seed=asking.seed,
+                random_seed=settings.seed,
+                numpy_random_seed=settings.seed,
+                torch_random_seed=settings.seed,
+                fewshot_random_seed=settings.seed,
             )
         except (OSError, ValueError, KeyError, AssertionError) as error:
             raise InputError(f"tasks {', '.join(tasks)}: lm-evaluation-harness cannot run them ({error}).") from error
@@ -161,15 +163,15 @@ def paired(name: str, base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Harn
 
     Args:
         name: of the task.
-        base: what the harness said of the base, with samples.
-        tuned: likewise of the tuned model.
+        base: the result of the harness for the base, with samples.
+        tuned: the same for the tuned model.
 
     Raises:
-        RetainError: the two sides were not asked the same, or no metric is one number an item.
+        RetainError: the two sides did not get the same requests, or no metric is one number an item.
     """
     sides = [_by_item(result["samples"][name]) for result in (base, tuned)]
-    asked = [[(key, sample["prompt_hash"], sample["target_hash"]) for key, sample in side.items()] for side in sides]
-    if asked[0] != asked[1]:
+    requests = [[(key, sample["prompt_hash"], sample["target_hash"]) for key, sample in side.items()] for side in sides]
+    if requests[0] != requests[1]:
         raise RetainError(f"task {name}: base and tuned model were not asked the same questions.")
     scores = [[_scores(sample) for sample in side.values()] for side in sides]
     common = [metric for metric in scores[0][0] if all(metric in each for side in scores for each in side)]
@@ -193,7 +195,7 @@ def _side(answers: Sequence[str | None], scores: Sequence[dict[str, float]]) -> 
 
 
 def _by_item(samples: Sequence[Mapping[str, Any]]) -> dict[Any, dict[str, Any]]:
-    """One sample for each item, in order; where answers are read in several ways, their metrics are put together.
+    """One sample for each item, in order; where answers are read in several ways, their metrics are joined.
 
     A metric of one of several ways is named as the harness prints it: `exact_match,strict-match`.
     """
@@ -213,7 +215,7 @@ def _scores(sample: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _requests(sample: Mapping[str, Any]) -> list[Any]:
-    """What was put to the model; of options that were also put without their question, only those with it."""
+    """The requests to the model; of options that were also given without their question, only those with it."""
     requests = list(sample["arguments"])
     return [request for request in requests if request[0]] or requests
 

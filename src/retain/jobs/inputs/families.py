@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import shlex
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
 from retain.data.family import Family, Modality, family_for, in_words, modality_of, provides
+from retain.data.forms import CONVERSATION, FORMS, Rows
 from retain.data.item import labels_of
 from retain.data.preprocess import Preprocessor
-from retain.data.rows import CONVERSATION, FORMS, Rows
-from retain.evaluate.refusals import PYTHON
 from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.lm_eval import INSTALL
-from retain.recipe import redacted
 
 
 def family_of(form: str | None, suites: Suites) -> Family:
@@ -82,34 +77,6 @@ def harness_problems(tasks: Sequence[str], family: Family, suites: Suites) -> li
         problems.append(f"lm_eval: lm-evaluation-harness is not installed; {INSTALL}")
     taken = [suite.name for suite in suites.of("keep") if suite.name in tasks]
     return problems + [f"lm_eval: {name} is the name of a retention suite too; rename that suite." for name in taken]
-
-
-def judge_problems(judge: str | None) -> list[str]:
-    """A sentence if a judge of answers is not there: no such function, or no such program."""
-    if judge is None:
-        return []
-    reason = _no_function(judge.removeprefix(PYTHON)) if judge.startswith(PYTHON) else _no_program(judge)
-    return [f"judge {redacted(judge)}: {reason}."] if reason else []
-
-
-def _no_function(place: str) -> str:
-    module, _, name = place.partition(":")
-    if not module or not name:
-        return "a Python judge is named as python:MODULE:FUNCTION"
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # noqa: BLE001 -- the user's module may raise anything as it is imported
-        reason = f"{type(error).__name__}: {error}"
-        return f"{module}:{name} cannot be imported ({reason}); its folder must be on Python's path (PYTHONPATH)"
-    return "" if callable(found) else f"{module}:{name} is no function but a {type(found).__name__}"
-
-
-def _no_program(command: str) -> str:
-    try:
-        program = next(iter(shlex.split(command)), "")
-    except ValueError as error:
-        return f"cannot be read as a command ({error})"
-    return "" if shutil.which(program) else f"there is no program {program!r} that can be run; give its path"
 
 
 def learning_problems(train: Rows, family: Family, suites: Suites) -> list[str]:

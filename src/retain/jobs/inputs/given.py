@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from retain.data.forms import DEFAULT_FORM, Rows, parse_rows
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
-from retain.data.rows import DEFAULT_FORM, Rows, parse_rows
 from retain.errors import InputError
-from retain.evaluate.suites.files import as_suite
+from retain.evaluate.suites.loading import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.jobs.inputs.read import distinct, read_held_out

@@ -198,12 +198,12 @@ def classes_beside(folder: Path) -> list[str] | None:
         classes = [str(name) for _, name in sorted(named.items(), key=lambda pair: int(pair[0]))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    unnamed = [f"LABEL_{index}" for index in range(len(classes))]  # what transformers writes where nothing was said
+    unnamed = [f"LABEL_{index}" for index in range(len(classes))]  # transformers' own where none are named
     return None if classes == unnamed else classes
 
 
 def brings_head(tuned: str) -> bool:
-    """Whether an adapter brings a trained head of its own, as far as its folder tells."""
+    """True if an adapter brings a trained head of its own, as far as its folder tells."""
     path = Path(tuned).expanduser() / "adapter_config.json"
     return not path.is_file() or bool(json.loads(path.read_text(encoding="utf-8")).get("modules_to_save"))
 

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.family import Family, family_for, modality_of
+from retain.data.forms import Rows, read_rows
 from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
-from retain.data.rows import Rows, read_rows
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
+from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
 from retain.hf.adapters.load import is_adapter, load_adapter
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
-from retain.jobs.inputs.families import family_of, judge_problems, unknown_classes, unmeasurable
+from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
 from retain.jobs.inputs.read import read_suites
 from retain.jobs.run_folder import output_problem

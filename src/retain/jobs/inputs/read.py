@@ -8,15 +8,16 @@ from dataclasses import replace
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
 from retain.data.family import Family
+from retain.data.forms import evenly, first_or_evenly, read_rows
 from retain.data.images import broken_images
-from retain.data.rows import evenly, first_or_evenly, read_rows
 from retain.data.sources import read_text, suite_name
 from retain.errors import InputError
-from retain.evaluate.suites.files import as_suite
+from retain.evaluate.refusal_judges import judge_problems
+from retain.evaluate.suites.loading import as_suite
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.jobs.inputs.calibration_texts import given_statistics, read_calibration
 from retain.jobs.inputs.data import Data
-from retain.jobs.inputs.families import family_of, judge_problems, learning_problems
+from retain.jobs.inputs.families import family_of, learning_problems
 from retain.methods import lookup
 from retain.recipe import KL, MeasurementOptions, Recipe
 
@@ -63,7 +64,7 @@ def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
         )
     parts = sorted(needed | ({"keep"} if recipe.needs_keep_text else set()))
     if recipe.statistics is None:
-        if data.family != "causal-lm" and recipe.writes_itself and "keep" in parts:
+        if data.family != "causal-lm" and recipe.generates_keep_text and "keep" in parts:
             problems.append(
                 "calibrate_keep: only a language model can write what is to be kept itself; give data of the shape of "
                 "the training data (their labels are not used)."

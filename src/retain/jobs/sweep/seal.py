@@ -18,7 +18,7 @@ class Seal:
         self._sums = self._added_up()
 
     def holds(self, base: nn.Module | None = None) -> bool:
-        """Whether no bit changed; with a model, also whether it consists of these very tensors."""
+        """True if no bit changed; with a model, only if it consists of these very tensors."""
         if base is not None:
             now = base.state_dict(keep_vars=True)
             if now.keys() != self._tensors.keys() or any(now[key] is not one for key, one in self._tensors.items()):
@@ -38,5 +38,5 @@ def _bits(tensor: Tensor) -> int:
 
 
 def is_bare(base: nn.Module, seal: Seal) -> bool:
-    """Whether a base carries no adapter and is unchanged."""
+    """True if a base carries no adapter and is unchanged."""
     return not hasattr(base, "peft_config") and seal.holds(base)

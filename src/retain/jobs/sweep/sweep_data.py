@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from retain.data.forms import evenly
 from retain.data.item import DataItem, items_hash, labels_of
-from retain.data.rows import evenly
 from retain.data.texts import content_hash
 from retain.errors import InputError
 from retain.jobs.calibrate import Calibration

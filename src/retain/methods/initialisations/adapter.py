@@ -36,7 +36,12 @@ Data = Iterable[Mapping[str, Any]] | Statistics
 
 
 class CalibrationWarning(UserWarning):
-    """The statistics may mislead: too few tokens, the same data twice, one sample that outweighs all others."""
+    """The statistics may mislead: too few tokens, the same data twice, one sample that outweighs all others.
+
+    Examples:
+        >>> import warnings
+        >>> warnings.simplefilter("error", retain.CalibrationWarning)  # stop where the calibration data mislead
+    """
 
 
 def sc_lora(
@@ -80,6 +85,11 @@ def sc_lora(
 
     Warns:
         CalibrationWarning: the statistics may mislead.
+
+    Examples:
+        >>> new, old = (retain.text_batches(tokenizer, part) for part in (texts[:4], texts[4:]))
+        >>> initialised = retain.sc_lora(base, retain.SCLoRAConfig(r=4), learn=new, keep=old)
+        >>> initialised.save_pretrained("initialised")  # a LoRA of rank 8 that stock PEFT loads
     """
     initialisation = table.initialisations()[config.initialisation]
     given = {"learn": learn, "keep": keep}

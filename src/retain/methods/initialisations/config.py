@@ -25,7 +25,12 @@ def without_effect(initialisation: str) -> list[str]:
 
 @dataclass
 class SCLoRAConfig:
-    """Configuration of SC-LoRA. One rank for all layers, so that every server takes the adapter."""
+    """Configuration of SC-LoRA. One rank for all layers, so that every server takes the adapter.
+
+    Examples:
+        >>> retain.SCLoRAConfig(r=16, beta=0.5).beta
+        0.5
+    """
 
     r: int = field(default=32, metadata={"help": "Rank: the number of output directions in which training begins."})
     beta: float = field(

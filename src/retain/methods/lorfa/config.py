@@ -10,7 +10,13 @@ from retain.hf.tuners.feature_config import FeatureConfig, for_layer
 
 @dataclass
 class LoRFAConfig(FeatureConfig):
-    """Configuration of LoRFA; the fields that are not here are those of `FeatureConfig`."""
+    """Configuration of LoRFA; the fields that are not here are those of `FeatureConfig`.
+
+    Examples:
+        >>> lorfa = get_peft_model(base, retain.LoRFAConfig(r=4, target_modules=["q_proj", "v_proj"]))
+        >>> lorfa.peft_config["default"].r
+        4
+    """
 
     method: ClassVar[str] = "lorfa"
 

@@ -116,7 +116,13 @@ class LoRFALinear(FeatureLayer):
 
 
 class LoRFAModel(FeatureTuner):
-    """The tuner that PEFT makes for a `LoRFAConfig`."""
+    """The tuner that PEFT makes for a `LoRFAConfig`.
+
+    Examples:
+        >>> lorfa = get_peft_model(base, retain.LoRFAConfig(r=4, target_modules="all-linear"))
+        >>> isinstance(lorfa.base_model, retain.LoRFAModel)
+        True
+    """
 
     config_class = LoRFAConfig
     prefix = "lorfa_"

@@ -10,6 +10,12 @@ from retain.hf.tuners.feature_config import FeatureConfig
 
 @dataclass
 class VeFAConfig(FeatureConfig):
-    """Configuration of VeFA; all its fields are those of `FeatureConfig`."""
+    """Configuration of VeFA; all its fields are those of `FeatureConfig`.
+
+    Examples:
+        >>> vefa = get_peft_model(base, retain.VeFAConfig(target_modules="all-linear"))
+        >>> vefa.active_adapter
+        'default'
+    """
 
     method: ClassVar[str] = "vefa"

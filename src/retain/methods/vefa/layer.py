@@ -72,7 +72,13 @@ class VeFALinear(FeatureLayer):
 
 
 class VeFAModel(FeatureTuner):
-    """The tuner that PEFT makes for a `VeFAConfig`."""
+    """The tuner that PEFT makes for a `VeFAConfig`.
+
+    Examples:
+        >>> vefa = get_peft_model(base, retain.VeFAConfig(target_modules="all-linear"))
+        >>> isinstance(vefa.base_model, retain.VeFAModel)
+        True
+    """
 
     config_class = VeFAConfig
     prefix = "vefa_"

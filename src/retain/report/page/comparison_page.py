@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from retain.compare.aggregate import Group, Run, point_names, setting_point
+from retain.compare.aggregate import Group, NamedResult, point_names, setting_point
 from retain.compare.item_examples import readable
 from retain.compare.lost_across import LostItem
 from retain.compare.pick import pick_task, task_keys
@@ -71,7 +71,7 @@ def point_links(groups: Sequence[Group], measure: Measure, links: Mapping[str, s
     return found
 
 
-def _run_title(group: Group, run: Run, measure: Measure) -> str:
+def _run_title(group: Group, run: NamedResult, measure: Measure) -> str:
     """The title of a run's point: its setting, its gain, its losses."""
     keys = task_keys([run.result])
     gained = pick_task(keys[0])(run.result) if keys else None

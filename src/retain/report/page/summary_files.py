@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from retain.compare.aggregate import Estimate, Group, Run
+from retain.compare.aggregate import Estimate, Group, NamedResult
 from retain.compare.method_curves import Whole
 from retain.compare.pick import (
     keep_keys,
@@ -29,7 +29,7 @@ SCHEMA = "retain.summary/1"
 
 
 def summary_json(
-    runs: Sequence[Run], groups: Sequence[Group], cautions: Sequence[str], found: Sequence[Whole] = ()
+    runs: Sequence[NamedResult], groups: Sequence[Group], cautions: Sequence[str], found: Sequence[Whole] = ()
 ) -> str:
     """Every setting's means and intervals, tuned − base where it is a change; the budgets; the methods as a whole."""
     results = [run.result for run in runs]
@@ -107,7 +107,7 @@ def summary_csv(groups: Sequence[Group]) -> str:
     return text.getvalue()
 
 
-def _row(group: Group, run: Run) -> dict[str, Any]:
+def _row(group: Group, run: NamedResult) -> dict[str, Any]:
     result = run.result
     row: dict[str, Any] = {
         "run": run.name,

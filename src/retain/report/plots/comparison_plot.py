@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from retain.compare.aggregate import Group, Run, group_runs
+from retain.compare.aggregate import Group, NamedResult, group_runs
 from retain.compare.item_examples import readable
 from retain.compare.pick import Key, keep_keys, keep_score, pick_keep, pick_kl, sign_of, task_keys
 from retain.records import numbers
@@ -39,7 +39,7 @@ def measure_figure(groups: Sequence[Group], measure: Measure) -> Figure:
     return figure
 
 
-def comparison_figure(runs: Sequence[Run]) -> Figure:
+def comparison_figure(runs: Sequence[NamedResult]) -> Figure:
     """All panels on one sheet with their legend, for a file; the first task's improvement along x."""
     groups = group_runs(runs)
     results = [run.result for run in runs]

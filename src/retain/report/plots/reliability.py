@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from retain.compare.item_examples import readable
 from retain.records import numbers
 from retain.records.result import Result
-from retain.records.scores import Calibration
+from retain.records.scores import CalibrationScore
 from retain.report.plots.style import BETTER, FAINT, INK, WORSE, Panel
 
 MOST_SUITES = 8
@@ -25,7 +25,7 @@ def reliability_panels(result: Result) -> list[Panel]:
     ]
 
 
-def _panel(suite: str, sides: list[Calibration]) -> Panel:
+def _panel(suite: str, sides: list[CalibrationScore]) -> Panel:
     def draw(axes: Axes) -> None:
         axes.plot([0, 100], [0, 100], color=FAINT, linewidth=1, linestyle=":")
         for found in sides:
@@ -36,7 +36,7 @@ def _panel(suite: str, sides: list[Calibration]) -> Panel:
             most = max((part.n for part in bins), default=1)
             sizes = [10 + 30 * math.sqrt(part.n / most) for part in bins]
             axes.plot(sure, right, color=colour, linewidth=1.2, linestyle=dashes, alpha=0.7)
-            label = f"{found.side}: ECE {numbers.percent(found.ece, found.ece_interval)}"
+            label = f"{found.side}: ECE {numbers.percent(found.ece)}"
             axes.scatter(sure, right, s=sizes, color=colour, marker=marker, label=label, zorder=3)
         axes.set_xlim(0, 102)
         axes.set_ylim(0, 102)

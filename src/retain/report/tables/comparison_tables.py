@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from retain.compare.aggregate import Estimate, Group, Run, point_names
+from retain.compare.aggregate import Estimate, Group, NamedResult, point_names
 from retain.compare.pick import (
     Key,
     Pick,
@@ -55,7 +55,7 @@ def keep_reading(group: Group, key: Key) -> Reading | None:
     )
 
 
-def comparison_tables(runs: Sequence[Run], groups: Sequence[Group], links: Mapping[str, str]) -> list[Table]:
+def comparison_tables(runs: Sequence[NamedResult], groups: Sequence[Group], links: Mapping[str, str]) -> list[Table]:
     """Every table of a comparison, the task first. `links` leads from a run's name to its own report."""
     results = [run.result for run in runs]
     tasks, suites = task_keys(results), keep_keys(results)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from retain.records import numbers
 from retain.records.result import Result
-from retain.records.scores import Breakdown, Calibration
+from retain.records.scores import Breakdown, CalibrationScore
 from retain.report.claims import read_change
 from retain.report.plots.breakdown import breakdown_groups
 from retain.report.tables.scores_table import Table, metric_cell, reading_cell
@@ -52,16 +52,16 @@ def calibration_table(result: Result) -> Table | None:
         "ECE: mean gap between how sure the model is and how often it is right (15 bins of equal size); with few items "
         "it is above 0 even for a perfect model. Brier score and NLL (nats): lower is better."
     )
-    head = ("Suite", "Side", "Items", "ECE [95%]", "Brier", "NLL")
+    head = ("Suite", "Side", "Items", "ECE", "Brier", "NLL")
     return Table("How well its confidence fits", head, rows, note)
 
 
-def _calibration_row(found: Calibration) -> tuple[str, ...]:
+def _calibration_row(found: CalibrationScore) -> tuple[str, ...]:
     return (
         found.suite,
         found.side,
         numbers.count(found.n),
-        numbers.percent(found.ece, found.ece_interval),
+        numbers.percent(found.ece),
         numbers.plain(found.brier, numbers.OTHER),
         numbers.plain(found.nll, numbers.NATS),
     )

@@ -96,5 +96,5 @@ def _feature_scale_table(drift: Drift) -> Table:
     )
     layers = len(drift.feature_scales)
     shown = f" The {len(top)} largest of {layers} layers." if layers > len(top) else ""
-    note = f"Amount: how large the change of a layer's input is, relative to the input, in the mean (|T x|/|x|).{shown}"
-    return Table("Where the adapter acts", ("Layer", "Amount", "Share", "Strongest features"), rows, note)
+    note = f"Feature scale: the mean change of a layer's input, relative to the input (|T x|/|x|).{shown}"
+    return Table("Where the adapter acts", ("Layer", "Feature scale", "Share", "Strongest features"), rows, note)

@@ -50,7 +50,7 @@ def suites_table(result: Result) -> Table | None:
     )
     errors = [f"{facts.name}: {facts.detector_error}" for facts in result.suites if facts.detector_error]
     note = f"Error of the refusal detector. {' '.join(errors)}" if errors else ""
-    return Table("Suites", ("Suite", "What it is", "Part", "Kind", "Version", "Source", "Licence"), rows, note)
+    return Table("Suites", ("Suite", "What it is", "Part", "Task type", "Version", "Source", "Licence"), rows, note)
 
 
 def size_table(result: Result) -> Table:

@@ -39,7 +39,12 @@ COPY = "retain_kl_monitor.safetensors"
 
 
 class RetentionWarning(UserWarning):
-    """Training moves the model so far that catastrophic forgetting is likely."""
+    """Training moves the model so far that catastrophic forgetting is likely.
+
+    Examples:
+        >>> import warnings
+        >>> warnings.simplefilter("ignore", retain.RetentionWarning)  # the report shows it all the same
+    """
 
 
 class KLMonitor(RegulariserCallback):
@@ -72,6 +77,12 @@ class KLMonitor(RegulariserCallback):
 
     Raises:
         InputError: a number is out of range, or there is no batch.
+
+    Examples:
+        >>> monitor = retain.KLMonitor(retain.text_batches(tokenizer, texts), every=1)
+        >>> _ = monitor.attach(trainer)
+        >>> _ = trainer.train()
+        >>> step, kl, loss = monitor.points[-1]
     """
 
     def __init__(

@@ -54,6 +54,11 @@ class KLPenalty(RegulariserCallback):
 
     Raises:
         InputError: a number is out of range, or there is no batch.
+
+    Examples:
+        >>> penalty = retain.KLPenalty(retain.text_batches(tokenizer, texts), limit=0.1)
+        >>> _ = penalty.attach(trainer)
+        >>> _ = trainer.train()
     """
 
     def __init__(
@@ -194,6 +199,11 @@ def text_batches(
 
     Raises:
         InputError: there is no text of two tokens or more, or a number is out of range.
+
+    Examples:
+        >>> batches = retain.text_batches(tokenizer, texts, length=16, batch_size=2)
+        >>> sorted(batches[0])
+        ['attention_mask', 'input_ids']
     """
     if length < 2 or batch_size < 1 or limit_tokens < 2:
         raise InputError("length and limit_tokens must be 2 or more, batch_size 1 or more.")

@@ -52,6 +52,11 @@ def mix_replay(task_rows: Any, keep_rows: Any, ratio: float, seed: int = 0) -> A
 
     Raises:
         InputError: the ratio is out of range, a side is empty, or the columns of two `datasets.Dataset` differ.
+
+    Examples:
+        >>> rows = retain.mix_replay(["task"] * 8, ["keep"] * 8, ratio=0.2, seed=0)
+        >>> sorted(rows)
+        ['keep', 'keep', 'task', 'task', 'task', 'task', 'task', 'task', 'task', 'task']
     """
     both = isinstance(task_rows, datasets.Dataset) and isinstance(keep_rows, datasets.Dataset)
     _check(task_rows, keep_rows, ratio, alike=both)

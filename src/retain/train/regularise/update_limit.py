@@ -53,6 +53,10 @@ class UpdateLimit(RegulariserCallback):
 
     Raises:
         InputError: a number is out of range, or the batches are missing or not wanted.
+
+    Examples:
+        >>> trainer.add_callback(retain.UpdateLimit(0.05))  # at most 5 % of the weights' norm
+        >>> _ = trainer.train()
     """
 
     def __init__(

@@ -1,23 +1,16 @@
-"""Calibration against scikit-learn, by hand, and against exact limits where one bin makes them exact."""
+"""Calibration against scikit-learn and by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn import metrics
-from statsmodels.stats.proportion import proportion_confint
 
-from retain.errors import InputError
-from retain.evaluate.scores import calibration_error as calibration
 from retain.evaluate.scores.calibration_error import (
     brier,
-    brier_interval,
     brier_items,
     ece,
-    ece_interval,
     nll,
-    nll_interval,
     nll_items,
     reliability_bins,
 )
@@ -81,56 +74,6 @@ def test_equal_confidences_stay_together_whatever_their_order():
     assert [part.n for part in reliability_bins(p, y)] == [10]
 
 
-def test_the_interval_of_one_bin_has_exact_limits():
-    # All of one confidence: the ECE is the distance of one proportion, its limits are those of the proportion.
-    p, y = sure([0.8] * 100, [1] * 60 + [0] * 40)
-    low, high = proportion_confint(60, 100, method="beta")
-    assert ece_interval(p, y, seeded()) == pytest.approx((0.8 - high, 0.8 - low), abs=0.012)
-
-
-def test_a_calibrated_model_may_be_perfect():
-    rng = seeded(4)
-    confidence = rng.uniform(0.5, 1, 300)
-    p, y = sure(confidence, (rng.random(300) < confidence).astype(int))
-    low, high = ece_interval(p, y, seeded())
-    assert low == 0
-    assert ece(p, y) <= high < 2 * ece(p, y)
-    assert ece_interval(p, y, seeded()) == (low, high)
-
-
-def test_a_model_far_too_sure_is_told_so():
-    p, y = sure(seeded(5).uniform(0.9, 1, 400), seeded(6).random(400) < 0.5)
-    low, high = ece_interval(p, y, seeded())
-    assert 0.3 < low < ece(p, y) < high < 0.6
-
-
-@pytest.mark.parametrize(
-    ("chance", "truth"),
-    [
-        (lambda c: np.where(c > 0.9, c - 0.2, c), 0.04),  # a fifth of the items off by .2
-        (lambda c: c - 0.1, 0.1),  # all off by .1
-    ],
-)
-def test_the_interval_holds_the_truth_wherever_the_model_is_off(monkeypatch, chance, truth):
-    monkeypatch.setattr(calibration, "DRAWS", 200)
-    rng, low, high = seeded(20), [], []
-    for _ in range(60):
-        confidence = rng.uniform(0.5, 1, 500)
-        ends = ece_interval(*sure(confidence, rng.random(500) < chance(confidence)), rng)
-        low.append(ends[0] <= truth)
-        high.append(ends[1] >= truth)
-    # 97.5 % asked on each side: 58.5 of 60. With the spread that was seen alone 50 and 55 of these hold.
-    assert sum(low) >= 56
-    assert sum(high) >= 56
-
-
-def test_intervals_of_means_against_scipy():
-    p, y = sample(n=120)
-    for interval, items in ((brier_interval, brier_items), (nll_interval, nll_items)):
-        drawn = stats.bootstrap((items(p, y),), np.mean, n_resamples=5000, method="percentile", rng=seeded(3))
-        assert interval(p, y, seeded()) == pytest.approx(tuple(drawn.confidence_interval), abs=0.02)
-
-
 def test_what_are_no_probabilities_is_refused():
     p, y = sample(n=5)
     for wrong in (p * 2, np.log(p), p - 0.5, np.full_like(p, np.nan)):
@@ -141,5 +84,3 @@ def test_what_are_no_probabilities_is_refused():
             brier(p, labels)
     with pytest.raises(ValueError, match="shapes"):
         nll(p, y[:-1])
-    with pytest.raises(InputError, match="at least two"):
-        ece_interval(p[:1], y[:1], seeded())

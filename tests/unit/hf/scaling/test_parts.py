@@ -9,7 +9,7 @@ from retain.hf.adapters.attach import attach
 from retain.hf.scaling.parts import Factor, keeps_its_form, scales_exactly
 from retain.hf.scaling.scaled import scaled
 from retain.hf.scaling.shrink import shrink
-from retain.hf.scaling.write import write_at
+from retain.hf.scaling.write_scaled import write_at
 from tiny import make_llama
 
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, BertForSequenceClassification
 from retain.errors import InputError
 from retain.hf.models.updates import weight_updates
 from retain.hf.scaling.scaled import scaled
-from retain.hf.scaling.write import merged_at, write_at
+from retain.hf.scaling.write_scaled import merged_at, write_at
 from tiny import make_bert, make_llama
 
 

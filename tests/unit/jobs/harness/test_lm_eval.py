@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 
 from retain.errors import InputError, RetainError
 from retain.evaluate.pair import Pair
-from retain.jobs.harness.lm_eval import Asking, ask, paired, run_tasks
+from retain.jobs.harness.lm_eval import HarnessSettings, paired, run_harness, run_tasks
 from tiny import make_llama, make_tokenizer, write_jsonl
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -73,9 +73,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def suites(adapted, folder):
-    asking = Asking(include_path=folder, batch_size=8)
+    settings = HarnessSettings(include_path=folder, batch_size=8)
     return {
-        suite.name: suite for suite in run_tasks(Pair.of(adapted), make_tokenizer(), ["letters", "writing"], asking)
+        suite.name: suite for suite in run_tasks(Pair.of(adapted), make_tokenizer(), ["letters", "writing"], settings)
     }
 
 
@@ -133,7 +133,7 @@ def test_model_tokenizer_and_random_states_come_back(adapted, folder):
     adapted.train()
     before = random_states()
     weights = {name: value.clone() for name, value in adapted.state_dict().items()}
-    found = ask(adapted, tokenizer, ["letters"], Asking(include_path=folder, limit=2))
+    found = run_harness(adapted, tokenizer, ["letters"], HarnessSettings(include_path=folder, limit=2))
     assert len(found["samples"]["letters"]) == 2
     assert adapted.training
     assert tokenizer.pad_token is None
@@ -144,7 +144,9 @@ def test_model_tokenizer_and_random_states_come_back(adapted, folder):
 
 def test_two_models_without_an_adapter_are_paired_too(folder):
     base, tuned = make_llama(0), make_llama(1)
-    (suite,) = run_tasks(Pair(tuned, base), make_tokenizer(), ["letters"], Asking(include_path=folder, limit=5))
+    (suite,) = run_tasks(
+        Pair(tuned, base), make_tokenizer(), ["letters"], HarnessSettings(include_path=folder, limit=5)
+    )
     assert len(suite.items) == len(suite.base) == len(suite.tuned) == 5
     assert [side.answer for side in suite.tuned] == [likeliest(tuned, row) for row in ROWS[:5]]
 
@@ -158,15 +160,15 @@ def test_an_unknown_task_or_folder_is_said(adapted, folder, tmp_path, monkeypatc
 
     monkeypatch.setattr(lm_eval.tasks, "TaskManager", OwnTasksOnly)
     with pytest.raises(InputError, match="knows no leters"):
-        ask(adapted, make_tokenizer(), ["leters"], Asking(include_path=folder))
+        run_harness(adapted, make_tokenizer(), ["leters"], HarnessSettings(include_path=folder))
     with pytest.raises(InputError, match="no folder"):
-        ask(adapted, make_tokenizer(), ["letters"], Asking(include_path=tmp_path / "nowhere"))
+        run_harness(adapted, make_tokenizer(), ["letters"], HarnessSettings(include_path=tmp_path / "nowhere"))
 
 
 def test_a_missing_extra_names_the_line_to_install_it(adapted, monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(InputError, match=r"pip install 'retain\[lm-eval\]'"):
-        ask(adapted, make_tokenizer(), ["letters"], Asking())
+        run_harness(adapted, make_tokenizer(), ["letters"], HarnessSettings())
 
 
 def sample(index: int, way: str, **scores):

@@ -2,19 +2,21 @@
 
 import pytest
 
-from retain.data.item_types import Example, LabelledImage, LabelledText
+from retain.data.examples import Example
+from retain.data.item import PlainText
+from retain.data.item_types import LabelledImage, LabelledText
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.calibration_texts import (
-    as_passages,
     considered,
+    for_calibration,
     given_statistics,
-    passage_hashes,
     read_calibration,
+    text_hashes,
 )
 from retain.recipe import CalibrateRecipe
 
-TEXTS = [f"text {number} " + "x" * 191 for number in range(60)]
+TEXTS = [PlainText(text=f"text {number} " + "x" * 191) for number in range(60)]
 
 
 def recipe(**fields):
@@ -26,7 +28,7 @@ def test_about_as_many_as_the_tokens_need_in_a_drawn_order():
     assert 9 <= len(found) <= 11
     assert found == considered(TEXTS, 100)
     assert found != TEXTS[: len(found)]
-    assert sorted(considered(TEXTS, 10**6)) == sorted(TEXTS)
+    assert {one.text for one in considered(TEXTS, 10**6)} == {one.text for one in TEXTS}
 
 
 def test_an_image_counts_for_its_patches():
@@ -36,8 +38,8 @@ def test_an_image_counts_for_its_patches():
 
 def test_items_become_what_a_model_reads():
     example, image = Example(prompt="a", completion="b"), LabelledImage(image="a.png", label="x")
-    assert as_passages([example, image, "c"]) == [example, image, "c"]
-    assert as_passages([LabelledText(text="d e", label="x")])[0].startswith("d e")
+    assert for_calibration([example, image, PlainText(text="c")]) == [example, image, PlainText(text="c")]
+    assert for_calibration([LabelledText(text="d e", label="x")])[0].full_text.startswith("d e")
 
 
 def test_the_training_data_are_learned_unless_others_are_given(tmp_path):
@@ -48,7 +50,9 @@ def test_the_training_data_are_learned_unless_others_are_given(tmp_path):
     }
     (tmp_path / "other.txt").write_text("some other text", encoding="utf-8")
     given = recipe(calibrate_learn=str(tmp_path / "other.txt"))
-    assert read_calibration(given, ["learn"], train, Suites(), problems) == {"learn": ["some other text"]}
+    assert read_calibration(given, ["learn"], train, Suites(), problems) == {
+        "learn": [PlainText(text="some other text")]
+    }
     assert problems == []
 
 
@@ -59,11 +63,11 @@ def test_a_text_that_holds_what_is_measured_is_a_problem(tmp_path):
     problems = []
     read_calibration(recipe(calibrate_keep=str(tmp_path / "keep.txt")), ["keep"], [], suites, problems)
     assert len(problems) == 1
-    assert problems[0].startswith("calibrate_keep: 1 of 1 passages hold what is measured")
+    assert problems[0].startswith("calibrate_keep: 1 of 1 texts hold what is measured")
 
 
 def test_a_set_is_hashed_by_its_content():
-    one, other = passage_hashes({"keep": ["a", "b"]}), passage_hashes({"keep": ["a", "c"]})
+    one, other = (text_hashes({"keep": [PlainText(text=text) for text in texts]}) for texts in ("ab", "ac"))
     assert list(one) == ["calibrate:keep"]
     assert one != other
 

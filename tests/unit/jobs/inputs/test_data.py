@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from retain.data.item import PlainText
 from retain.data.item_types import LabelledText
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.data import APART, Data, apart_hashes, not_apart, suite_hash, suite_hashes
@@ -16,7 +17,13 @@ SUITES = Suites([TASK, KEPT], {"text": "a b c"})
 
 
 def test_each_part_has_a_hash_under_its_name():
-    data = Data(ITEMS, SUITES, passages={"keep": ["a", "b"]}, control=Suites([KEPT]), everything=SUITES)
+    data = Data(
+        ITEMS,
+        SUITES,
+        texts={"keep": [PlainText(text="a"), PlainText(text="b")]},
+        control=Suites([KEPT]),
+        everything=SUITES,
+    )
     assert list(data.hashes) == ["train", "calibrate:keep", "test", "keep:kept", "held_out_text", "control:keep:kept"]
     assert data.everything_hashes == suite_hashes(SUITES)
     assert data.labels == ["x", "y"]

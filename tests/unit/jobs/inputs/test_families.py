@@ -1,16 +1,14 @@
 """What a model is loaded as, and what cannot be measured or learned with it."""
 
-import sys
-
 import pytest
 
-from retain.data.item_types import Choice, Example, LabelledImage, LabelledText, Match
-from retain.data.rows import Rows
+from retain.data.examples import Example
+from retain.data.forms import Rows
+from retain.data.item_types import Choice, LabelledImage, LabelledText, Match
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.families import (
     family_of,
     harness_problems,
-    judge_problems,
     learning_problems,
     unknown_classes,
     unmeasurable,
@@ -93,32 +91,11 @@ def test_one_class_is_nothing_to_learn_and_other_classes_nothing_to_measure():
 
 def test_more_neighbours_than_the_bank_holds_are_told():
     few = Suite("few", "neighbours", "keep", IMAGES, bank=IMAGES)
-    assert "5 nearest neighbours vote, but its bank holds 2" in unmeasurable("image-features", Suites([few]))[0]
-
-
-@pytest.mark.parametrize(
-    ("judge", "told"),
-    [
-        ("no-such-program-anywhere --key secret", "there is no program"),
-        ("'open", "cannot be read as a command"),
-        ("python:json", "python:MODULE:FUNCTION"),
-        ("python:json:no_such_function", "cannot be imported"),
-        ("python:json:__name__", "is no function but a str"),
-    ],
-)
-def test_a_judge_that_cannot_be_had_is_told_without_its_arguments(judge, told):
-    problems = judge_problems(judge)
-    assert len(problems) == 1
-    assert told in problems[0]
-    assert "secret" not in problems[0]
-
-
-def test_a_judge_that_is_there_is_no_problem():
-    assert judge_problems(None) == judge_problems("python:json:loads") == judge_problems(sys.executable) == []
+    assert "5 nearest neighbours are asked, but its bank holds 2" in unmeasurable("image-features", Suites([few]))[0]
 
 
 def test_tasks_of_the_harness_are_for_language_models_and_have_names_of_their_own():
     assert harness_problems((), "text-classifier", Suites([PICKED])) == []
     told = " ".join(harness_problems(("picked", "other"), "text-classifier", Suites([PICKED])))
-    assert "for language models" in told
+    assert "put to language models" in told
     assert "picked is the name of a retention suite too" in told

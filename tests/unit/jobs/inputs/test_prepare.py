@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from retain.data.forms import evenly
 from retain.data.item_types import LabelledText
-from retain.data.rows import evenly
 from retain.data.sources import read_calibration_texts
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.data import apart_hashes, suite_hashes

@@ -27,7 +27,7 @@ def test_data_without_problems(read):
     data, problems = read()
     assert problems == []
     assert (data.family, len(data.train)) == ("causal-lm", 40)
-    assert data.passages == {}
+    assert data.texts == {}
     assert [suite.part for suite in data.suites.all] == ["task", "keep"]
     assert list(data.control.all) == []
     assert data.everything.all == data.suites.all
@@ -54,7 +54,7 @@ def test_texts_are_read_where_something_needs_them(read, tmp_path, fields, parts
     text.write_text("\n\n".join(f"word{i} x y" for i in range(20)), encoding="utf-8")
     data, problems = read(**{**fields, "calibrate_keep": fields["calibrate_keep"].replace("TEXT", str(text))})
     assert problems == []
-    assert set(data.passages) == parts
+    assert set(data.texts) == parts
 
 
 def test_contamination_is_a_problem(read, tiny_data):
@@ -77,7 +77,7 @@ def test_a_classifier_does_not_write_what_it_keeps(read, tmp_path):
     data, problems = read(**plain, kl_weight=1.0, calibrate_keep="self")
     assert data.family == "text-classifier"
     assert [problem for problem in problems if "only a language model can write" in problem]
-    assert data.passages == {}
+    assert data.texts == {}
 
 
 def test_a_classifier_has_no_kl_on_text_and_no_replay(recipe):

@@ -334,7 +334,7 @@ def test_a_comparison_is_written_with_links_and_lost_items(tmp_path):
     assert len(links) - len(runs) == panels * settings
     text = "".join(page.text)
     assert "capitals: 3 items lost by some run" in text
-    assert "lora 5e-4, 3 of 3" in text
+    assert "LoRA 5e-4, 3 of 3" in text
     record = json.loads(paths[3].read_text(encoding="utf-8"))
     assert record["schema"] == "retain.summary/1"
     assert len(record["settings"]) == 6

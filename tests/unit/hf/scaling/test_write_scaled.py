@@ -12,7 +12,7 @@ from retain.errors import InputError, MergeError
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.updates import weight_updates
 from retain.hf.scaling.scaled import scaled
-from retain.hf.scaling.write import merged_at, write_at
+from retain.hf.scaling.write_scaled import merged_at, write_at
 from tiny import make_bert, make_llama
 
 
@@ -114,7 +114,7 @@ def test_merging_refuses_a_weight_that_is_shared(tmp_path):
 
 
 def test_merging_over_a_quantised_base_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("retain.hf.scaling.write.quantization_backend", lambda *_: object())
+    monkeypatch.setattr("retain.hf.scaling.write_scaled.quantization_backend", lambda *_: object())
     with pytest.raises(InputError, match="the base is quantised"):
         merged_at(trained(), 0.5, tmp_path / "whole")
     assert not list(tmp_path.iterdir())

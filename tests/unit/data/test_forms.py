@@ -5,8 +5,8 @@ import json
 import pytest
 
 from retain.data.contamination import find_overlaps
+from retain.data.forms import FORMS, form_of, read_rows
 from retain.data.item_types import LabelledImage, LabelledText, Match, Question, Request
-from retain.data.rows import FORMS, form_of, read_rows
 from tiny import write_images, write_jsonl
 
 ROWS = {

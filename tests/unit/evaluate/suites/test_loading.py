@@ -11,7 +11,7 @@ from PIL import Image
 
 from retain.data.corruptions import CORRUPTIONS
 from retain.data.item_types import Choice
-from retain.evaluate.suites.files import as_suite, find_suite, is_suite, known_suites, load_suite, shipped_names
+from retain.evaluate.suites.loading import as_suite, find_suite, is_suite, known_suites, load_suite, shipped_names
 from retain.evaluate.tasks.table import TASK_TYPES
 from tiny import write_jsonl
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from retain.data.forms import DEFAULT_FORM, form_of, read_rows
 from retain.data.item import DataItem
-from retain.data.rows import DEFAULT_FORM, form_of, read_rows
 from retain.data.sources import FILE_SUFFIXES, Numbered, collect_items, suite_name
 from retain.evaluate.suites.format import (
     SHIPPED,
     Corrupting,
+    DataSource,
     LocatedSuite,
-    Source,
     SuiteFile,
     did_you_mean,
     sentence_of,
@@ -144,7 +144,7 @@ def is_suite(source: str) -> bool:
     return not data
 
 
-def local_data(located: LocatedSuite) -> tuple[Source, Path] | None:
+def local_data(located: LocatedSuite) -> tuple[DataSource, Path] | None:
     """The first source of a suite whose data are on this machine, with their path."""
     for source in located.file.sources:
         for place in located.places(source) if source.local else ():
@@ -154,7 +154,7 @@ def local_data(located: LocatedSuite) -> tuple[Source, Path] | None:
 
 
 def _read(
-    located: LocatedSuite, sources: Sequence[Source], copy: str, problems: list[str]
+    located: LocatedSuite, sources: Sequence[DataSource], copy: str, problems: list[str]
 ) -> tuple[list[DataItem], str]:
     """The items of the first source that can be read, and its description for the record."""
     name = located.file.name
@@ -174,11 +174,11 @@ def _read(
 
 
 def _read_copy(
-    located: LocatedSuite, sources: Sequence[Source], copy: str, problems: list[str]
+    located: LocatedSuite, sources: Sequence[DataSource], copy: str, problems: list[str]
 ) -> tuple[list[DataItem], str]:
     """The items of one's own copy, read as the first of the sources whose columns it has: public data first."""
     path = Path(copy).expanduser()
-    public = next((source for source in sources if source.hub), Source(hub="none"))
+    public = next((source for source in sources if source.hub), DataSource(hub="none"))
     inside = [place for source in sources for place in located.places(source, path) if source.local and place.exists()]
     if path.is_dir() and located.file.bank and not inside:
         raw = RawRows(missing="it needs a folder with two tables, or two folders of images, called bank and test")
@@ -195,7 +195,7 @@ def _read_copy(
         problems.append(f"{located.file.name}={copy}: {raw.missing}.")
         return [], ""
     ordered = sorted(sources, key=lambda source: source.file is not None)
-    ordered.append(Source(file="items as they are", fields={}))
+    ordered.append(DataSource(file="items as they are", fields={}))
     fitting = next((source for source in ordered if _fits(located, source, raw)), ordered[0])
     origin = f"own copy {path.resolve().name if path.exists() else copy}"
     if fitting is not ordered[-1]:
@@ -203,12 +203,12 @@ def _read_copy(
     return _items(located, fitting, raw, problems), origin
 
 
-def _fits(located: LocatedSuite, source: Source, raw: RawRows) -> bool:
+def _fits(located: LocatedSuite, source: DataSource, raw: RawRows) -> bool:
     problems: list[str] = []
     return bool(_items(located, source, replace(raw, rows=raw.rows[:PROBED_ROWS]), problems)) and not problems
 
 
-def _items(suite: LocatedSuite, source: Source, raw: RawRows, problems: list[str]) -> list[DataItem]:
+def _items(suite: LocatedSuite, source: DataSource, raw: RawRows, problems: list[str]) -> list[DataItem]:
     """Make items of rows: adapt each, then parse it as a form that the task type takes."""
     row_problems = list(raw.problems)
     adapted: list[Numbered] = []
