@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from report_samples import sample_run
+from report_samples import keep_score, sample_run
 from retain.errors import InputError
 from retain.jobs.sequence import read_sequence, write_sequence
 from retain.records.items import Item, Side, write_items
@@ -30,7 +30,8 @@ def stage(folder, right, **changes):
     ]
     folder.mkdir()
     write_items(items, folder / "items.jsonl")
-    write_result(sample_run(**changes), folder / "result.json")
+    keep = tuple(keep_score(0.0, name=suite, n=len(values)) for suite, values in right.items())
+    write_result(sample_run(keep=keep, **changes), folder / "result.json")
     return folder
 
 
@@ -66,7 +67,7 @@ def test_every_problem_of_every_stage_is_named(runs, tmp_path):
 
 def test_stages_of_other_items_or_another_base_are_refused(runs, tmp_path):
     other = stage(tmp_path / "other", {"one": [1, 1, 1], "two": [1, 1, 1, 1]})
-    with pytest.raises(InputError, match="different items"):
+    with pytest.raises(InputError, match="measured on different items"):
         read_sequence([runs[0], other], ["one", "two"])
     provenance = sample_run().provenance.model_copy(update={"model_hash": "another"})
     apart = stage(tmp_path / "apart", STAGES[1], provenance=provenance)
