@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from report_samples import sample_run
+from report_samples import keep_score, sample_run
 from retain.errors import InputError
 from retain.jobs.sequence import read_sequence, write_sequence
 from retain.records.items import Item, Side, write_items
@@ -30,7 +30,8 @@ def stage(folder, right, **changes):
     ]
     folder.mkdir()
     write_items(items, folder / "items.jsonl")
-    write_result(sample_run(**changes), folder / "result.json")
+    keep = tuple(keep_score(0.0, name=suite) for suite in right)
+    write_result(sample_run(**{"keep": keep, **changes}), folder / "result.json")
     return folder
 
 
