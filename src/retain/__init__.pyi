@@ -1,38 +1,28 @@
-from retain.errors import InputError, MergeError, RetainError, TargetError, TrainingError
-from retain.export.lora import Exported, export_lora
-from retain.hf.adapters.accelerate import accelerate, decelerate
-from retain.hf.adapters.load import load_adapter
-from retain.hf.adapters.swap import swap_adapter
-from retain.jobs.measure import measure
-from retain.jobs.scale import scale
-from retain.jobs.self_generated import self_generated
-from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
-from retain.methods.initialisations.config import SCLoRAConfig
-from retain.methods.lorfa.config import LoRFAConfig
-from retain.methods.lorfa.layer import LoRFAModel
-from retain.methods.vefa.config import VeFAConfig
-from retain.methods.vefa.layer import VeFAModel
-from retain.recipe import Budget
-from retain.records.result import Result, read_result
-from retain.train.regularise.kl_monitor import KLMonitor, RetentionWarning
-from retain.train.regularise.kl_penalty import KLPenalty, text_batches
-from retain.train.regularise.replay import mix_replay
-from retain.train.regularise.update_limit import UpdateLimit
-
-__all__ = ["Budget", "CalibrationWarning", "Exported", "InputError", "KLPenalty", "LoRFAConfig", "LoRFAModel"]
-__all__ += ["MergeError", "Result", "RetainError", "RetentionWarning", "SCLoRAConfig", "TargetError", "TrainingError"]
-__all__ += ["UpdateLimit", "accelerate", "decelerate"]
-__all__ += [
-    "KLMonitor",
-    "VeFAConfig",
-    "VeFAModel",
-    "__version__",
-    "export_lora",
-    "load_adapter",
-    "measure",
-    "mix_replay",
-    "scale",
-]
-__all__ += ["read_result", "sc_lora", "self_generated", "swap_adapter", "text_batches"]
+from .errors import (
+    InputError as InputError,
+    MergeError as MergeError,
+    RetainError as RetainError,
+    TargetError as TargetError,
+    TrainingError as TrainingError,
+)
+from .export.lora import Exported as Exported, export_lora as export_lora
+from .hf.adapters.accelerate import accelerate as accelerate, decelerate as decelerate
+from .hf.adapters.load import load_adapter as load_adapter
+from .hf.adapters.swap import swap_adapter as swap_adapter
+from .jobs.measure import measure as measure
+from .jobs.scale import scale as scale
+from .jobs.self_generated import self_generated as self_generated
+from .methods.initialisations.adapter import CalibrationWarning as CalibrationWarning, sc_lora as sc_lora
+from .methods.initialisations.config import SCLoRAConfig as SCLoRAConfig
+from .methods.lorfa.config import LoRFAConfig as LoRFAConfig
+from .methods.lorfa.layer import LoRFAModel as LoRFAModel
+from .methods.vefa.config import VeFAConfig as VeFAConfig
+from .methods.vefa.layer import VeFAModel as VeFAModel
+from .recipe import Budget as Budget
+from .records.result import Result as Result, read_result as read_result
+from .train.regularise.kl_monitor import KLMonitor as KLMonitor, RetentionWarning as RetentionWarning
+from .train.regularise.kl_penalty import KLPenalty as KLPenalty, text_batches as text_batches
+from .train.regularise.replay import mix_replay as mix_replay
+from .train.regularise.update_limit import UpdateLimit as UpdateLimit
 
 __version__: str

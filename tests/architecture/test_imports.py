@@ -225,3 +225,9 @@ def test_an_unsafe_use_is_found(source):
 )
 def test_a_safe_use_passes(source):
     assert not safety_faults(source, "retain.hf.adapters.load")
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """pytest imports a test file by its name alone."""
+    names = [path.name for path in Path(__file__).parents[1].rglob("*.py") if path.name != "conftest.py"]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

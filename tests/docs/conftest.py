@@ -18,7 +18,7 @@ ELIDED = ["--model", "MODEL", "--tuned", "ADAPTER_OR_MODEL", "--output", "runs/e
 """What `…` stands for in a command."""
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """Tiny products on several threads cost more in waiting than in work, most of all beside other tests."""
     import torch
@@ -29,7 +29,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def nothing_drawn():
     """Reports take half of the time and have tests of their own: a run leaves its record and items here, no pages."""
     with pytest.MonkeyPatch.context() as patch:
@@ -98,6 +98,7 @@ def prepared(tmp_path_factory, small_folder, tiny_data) -> Path:
     shutil.copy(folder / "recipe.yaml", folder / "runs" / "advice" / "advice.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr("retain.jobs.record.write_run_report", lambda *_: [])
         _run(["tune", "recipe.yaml", "--method", "lora", "--output", "runs/first"])
     shutil.copytree(folder / "runs" / "first", folder / "runs" / "vefa")
     return folder

@@ -37,8 +37,8 @@ def test_sc_lora(tiny_folder, tiny_data, tmp_path):
     assert "cut to rank 4" in said
 
 
-def test_anchor(tiny_folder, tiny_data, tmp_path):
-    result, said = run("anchor.py", tiny_folder, tiny_data, tmp_path)
+def test_kl_penalty(tiny_folder, tiny_data, tmp_path):
+    result, said = run("kl_penalty.py", tiny_folder, tiny_data, tmp_path)
     assert result.task[0].tuned < result.task[0].base
     assert "KL to the base by step" in said
     assert float(said.partition("the KL penalty weighs ")[2].split()[0]) > 0

@@ -31,8 +31,7 @@ def find_overlaps(
         One sentence for each data set that shares items, with how many and one of them.
     """
     trained = {mark for item in train for mark in _marks(item, item.trained_texts)}
-    prompts = {fingerprint(prompt) for item in train if (prompt := item.prompt_text) is not None}
-    measured = {"test": _marked(test, prompts_differ=len(prompts) > len(train) / 2)}
+    measured = {"test": _marked(test, prompts_differ=prompts_differ(train))}
     for name, items in keep.items():
         measured[f"retention suite {name!r}"] = _marked(items, prompts_differ=True)
     measured["held_out_text"] = [(quoted(text), {fingerprint(text)}) for text in paragraphs(held_out_text)]
@@ -71,7 +70,7 @@ def find_contained(
     measured = {"test": test} | {f"retention suite {name!r}": items for name, items in keep.items()}
     numbered = [(name, number, item) for name, items in measured.items() for number, item in enumerate(items, 1)]
     labelled = [
-        (f"{_label(number, item, text)} of the {name}", text)
+        (f"{label_of(number, item, text)} of the {name}", text)
         for name, number, item in numbered
         for text in item.question_texts
     ]
@@ -94,6 +93,12 @@ def find_contained(
     return found
 
 
+def prompts_differ(train: Sequence[DataItem]) -> bool:
+    """True where prompts identify their items: those of the training data are not mostly alike or empty."""
+    prompts = {fingerprint(prompt) for item in train if (prompt := item.prompt_text) is not None}
+    return len(prompts) > len(train) / 2
+
+
 def _marks(item: DataItem, texts: Sequence[str]) -> Iterator[str]:
     """The marks by which an item is recognised: the hash of its image's file, or fingerprints of texts."""
     if item.image_file is not None:
@@ -107,10 +112,10 @@ def _marked(items: Sequence[DataItem], *, prompts_differ: bool) -> list[tuple[st
     marked = []
     for number, item in enumerate(items, 1):
         texts = item.measured_texts(prompts_differ=prompts_differ)
-        marked.append((_label(number, item, texts[0]), set(_marks(item, texts))))
+        marked.append((label_of(number, item, texts[0]), set(_marks(item, texts))))
     return marked
 
 
-def _label(number: int, item: DataItem, text: str) -> str:
+def label_of(number: int, item: DataItem, text: str) -> str:
     """An item in a message: a quotation, or the number alone where its texts are withheld."""
     return f"item {number}" if item.withheld else quoted(text)

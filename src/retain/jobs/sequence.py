@@ -19,7 +19,6 @@ from retain.records.metric import Metric
 from retain.records.result import Result, read_result
 from retain.records.scores import KeepScore, TaskScore
 from retain.stats import continual as sequence
-from retain.verdict.column import scored_by
 
 Right = NDArray[np.bool_]
 
@@ -136,10 +135,11 @@ def _stage(folder: Path, tasks: Sequence[str], problems: list[str]) -> tuple[str
 
 
 def _metric(result: Result, task: str, items: Sequence[Item]) -> Metric | None:
-    """The first right-or-wrong metric of a suite that all its items have."""
+    """The first right-or-wrong metric of a suite in which every item is 0 or 1."""
     scores: list[TaskScore | KeepScore] = [*result.task, *result.keep]
     metrics = (score.metric for score in scores if score.name == task and score.metric.right_or_wrong)
-    return next((metric for metric in metrics if len(scored_by(items, metric)) == len(items)), None)
+    values = {0, 1}
+    return next((m for m in metrics if all(item.tuned.scores.get(m.name) in values for item in items)), None)
 
 
 def _identity(item: Item) -> tuple[object, ...]:

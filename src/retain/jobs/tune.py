@@ -71,7 +71,7 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     reads_texts = run.is_calibrated or recipe.needs_keep_text
     hashes = {key: value for key, value in run.data.hashes.items() if reads_texts or not key.startswith("calibrate:")}
     cost = trained.cost.model_copy(update={"scaling_seconds": delivered.seconds, "measure_seconds": seconds})
-    notes = [*trained.notes, *delivered.notes, *measured.notes]
+    notes = [*run.data.near_duplicates, *trained.notes, *delivered.notes, *measured.notes]
     return Result(
         model=recipe.model,
         method=MethodRecord(name=run.method, config=trained.config),

@@ -105,7 +105,6 @@ class CalibrationScore(Record):
     side: Literal["base", "tuned"]
     n: int
     ece: float
-    ece_interval: Interval | None = None
     brier: float
     nll: float
     bins: tuple[ReliabilityBin, ...] = ()

@@ -37,6 +37,7 @@ def upgraded(record: Mapping[str, Any]) -> Fields:
     found["keep"] = [_with_metric(score) for score in record.get("keep", ())]
     metrics = _Metrics([*found["task"], *found["keep"]])
     found["breakdowns"] = [metrics.of_breakdown(row) for row in record.get("breakdowns", ())]
+    found["calibration"] = [_without(score, "ece_interval") for score in record.get("calibration", ())]
     found["suites"] = [_renamed(facts, kind="task_type") for facts in record.get("suites", ())]
     found["budget"] = [metrics.of_limit(limit) for limit in record.get("budget", ())]
     if found.get("judgement"):
@@ -79,6 +80,10 @@ def _flat_config(config: Mapping[str, Any]) -> Fields:
 
 def _renamed(fields: Mapping[str, Any], **names: str) -> Fields:
     return {names.get(name, name): value for name, value in fields.items()}
+
+
+def _without(fields: Mapping[str, Any], name: str) -> Fields:
+    return {key: value for key, value in fields.items() if key != name}
 
 
 def _with_metric(score: Mapping[str, Any]) -> Fields:

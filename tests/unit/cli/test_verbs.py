@@ -130,7 +130,8 @@ def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, cap
 
     suite = SimpleNamespace(part="keep", name="letters", items=[1, 2], task_type="choice")
     suites = SimpleNamespace(all=[suite], held_out_text={"news": "a b"})
-    data = SimpleNamespace(train=[1, 2, 3], family="causal-lm", suites=suites, control=None)
+    near = ["test: 1 item nearly repeats the training data."]
+    data = SimpleNamespace(train=[1, 2, 3], family="causal-lm", suites=suites, control=None, near_duplicates=near)
     seen = []
 
     def prepare_it(recipe):
@@ -145,4 +146,6 @@ def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, cap
     assert len(seen) == prepared
     assert "no problems: 1 run(s) on 3 training examples" in told
     assert "keep letters: 2 items of task type choice" in told
-    assert all(part in told for part in ("held-out text news: 3 characters", "needs 80 items", "two will be cut."))
+    assert all(
+        part in told for part in ("held-out text news: 3 characters", "needs 80 items", "two will be cut.", *near)
+    )

@@ -33,7 +33,7 @@ def test_each_side_has_the_figures_of_its_probabilities(n):
     truth = np.arange(n) % 2
     before = np.stack([np.linspace(0.1, 0.9, n), np.linspace(0.9, 0.1, n)], axis=1)
     after = np.tile([0.6, 0.4], (n, 1))
-    found = calibrations(sides(suite, *(tuple(map(response, p, truth)) for p in (before, after))), seed=0)
+    found = calibrations(sides(suite, *(tuple(map(response, p, truth)) for p in (before, after))))
     if n < 10:
         assert found == []
         return
@@ -47,4 +47,4 @@ def test_each_side_has_the_figures_of_its_probabilities(n):
 def test_what_has_no_classes_has_no_calibration():
     suite = Suite("s", "choice", "keep", [Choice(question="q", choices=("a", "b"), answer=0)] * 30)
     said = (Response(options=(0.0, -1.0)),) * 30
-    assert calibrations(sides(suite, said, said), seed=0) == []
+    assert calibrations(sides(suite, said, said)) == []

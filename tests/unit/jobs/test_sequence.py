@@ -30,8 +30,8 @@ def stage(folder, right, **changes):
     ]
     folder.mkdir()
     write_items(items, folder / "items.jsonl")
-    keep = tuple(keep_score(0.0, name=suite) for suite in right)
-    write_result(sample_run(**{"keep": keep, **changes}), folder / "result.json")
+    keep = tuple(keep_score(0.0, name=suite, n=len(values)) for suite, values in right.items())
+    write_result(sample_run(keep=keep, **changes), folder / "result.json")
     return folder
 
 
@@ -67,7 +67,7 @@ def test_every_problem_of_every_stage_is_named(runs, tmp_path):
 
 def test_stages_of_other_items_or_another_base_are_refused(runs, tmp_path):
     other = stage(tmp_path / "other", {"one": [1, 1, 1], "two": [1, 1, 1, 1]})
-    with pytest.raises(InputError, match="different items"):
+    with pytest.raises(InputError, match="measured on different items"):
         read_sequence([runs[0], other], ["one", "two"])
     provenance = sample_run().provenance.model_copy(update={"model_hash": "another"})
     apart = stage(tmp_path / "apart", STAGES[1], provenance=provenance)

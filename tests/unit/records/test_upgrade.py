@@ -90,6 +90,8 @@ def first_schema(**changes):
         "cost": {"dial_seconds": 2.0},
         "conditions": {"base": sides, "tuned": sides},
         "suites": [{"name": "s", "kind": "lm-eval", "part": "keep"}],
+        "calibration": [{"suite": "s", "side": "base", "n": 9, "ece": 0.1, "ece_interval": [0, 0.2], "brier": 0.1,
+                         "nll": 0.2}],
         **changes,
     }  # fmt: skip
 
@@ -115,6 +117,7 @@ def test_every_renamed_field_arrives(tmp_path):
     assert result.cost.scaling_seconds == 2
     assert (result.conditions["base"].preprocessor_hash, result.conditions["base"].input_hash) == ("r", "q")
     assert result.suites[0].task_type == "lm-eval"
+    assert result.calibration[0].ece == 0.1
     assert result.provenance.data_hashes == {"held_out_text": "h", "train": "t"}
     assert [row.suite for row in result.breakdowns] == ["held-out text", "held-out text", "s"]
     assert result.resampling_seed == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from retain.data.family import Family
 from retain.data.item import DataItem, items_hash, labels_of
+from retain.data.near_duplicates import find_near_duplicates
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.calibration_texts import Texts, text_hashes
@@ -57,6 +59,14 @@ class Data:
     def everything_hashes(self) -> dict[str, str]:
         """A hash of each part of `everything`."""
         return suite_hashes(self.everything)
+
+    @cached_property
+    def near_duplicates(self) -> list[str]:
+        """A warning for each measured part that the training data nearly repeat; none without datasketch, an extra."""
+        if importlib.util.find_spec("datasketch") is None:
+            return []
+        whole = self.everything
+        return find_near_duplicates(self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined)
 
 
 def suite_hash(suite: Suite) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from retain.data.near_duplicates import INSTALL
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError, RetainError
 from retain.evaluate.tasks.table import task_type_of
@@ -126,3 +128,10 @@ def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
         if cut := preprocessor.truncated(items):
             found.append(f"{name}: {cut} of {len(items)} are longer than {recipe.max_length} tokens and will be cut.")
     return found
+
+
+def near_duplicates(data: Data) -> list[str]:
+    """A sentence for each part of the data that the training data nearly repeat, or that this was not looked for."""
+    if importlib.util.find_spec("datasketch") is None:
+        return [f"near-duplicates of training items were not looked for: datasketch is not installed; {INSTALL}"]
+    return data.near_duplicates

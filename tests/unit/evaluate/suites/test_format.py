@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from retain.evaluate.suites.format import (
     ASSETS,
     SHIPPED,
+    DataSource,
     LocatedSuite,
-    Source,
     SuiteFile,
     did_you_mean,
     is_template,
@@ -63,8 +63,8 @@ def test_data_are_looked_for_beside_the_file_then_in_the_assets(monkeypatch):
 
 
 def test_a_source_is_described_for_people():
-    assert Source(file="rows.jsonl", made_from="WordNet").place == "rows.jsonl (made from WordNet)"
-    assert Source(hub="owner/name", split="test").place == "owner/name test"
+    assert DataSource(file="rows.jsonl", made_from="WordNet").place == "rows.jsonl (made from WordNet)"
+    assert DataSource(hub="owner/name", split="test").place == "owner/name test"
 
 
 def test_the_digest_is_that_of_file_and_code(tmp_path):

@@ -91,11 +91,11 @@ def test_one_class_is_nothing_to_learn_and_other_classes_nothing_to_measure():
 
 def test_more_neighbours_than_the_bank_holds_are_told():
     few = Suite("few", "neighbours", "keep", IMAGES, bank=IMAGES)
-    assert "5 nearest neighbours are asked, but its bank holds 2" in unmeasurable("image-features", Suites([few]))[0]
+    assert "5 nearest neighbours vote, but its bank holds 2" in unmeasurable("image-features", Suites([few]))[0]
 
 
 def test_tasks_of_the_harness_are_for_language_models_and_have_names_of_their_own():
     assert harness_problems((), "text-classifier", Suites([PICKED])) == []
     told = " ".join(harness_problems(("picked", "other"), "text-classifier", Suites([PICKED])))
-    assert "put to language models" in told
+    assert "are for language models" in told
     assert "picked is the name of a retention suite too" in told

@@ -149,7 +149,7 @@ def test_the_figures_are_shown_everywhere_and_kept_as_data():
     assert first == json.loads(json.dumps(whole_data(comparison.wholes)))[0]
     assert first["reference_point"] == {"gain": 0, "task": 5.38, "kept": 0}
     assert first["level"]["task"] == pytest.approx(5.38 - first["level"]["gain"])
-    assert [one["method"] for one in first["methods"]] == ["lora", "lorfa", "vefa"]
+    assert [one["method"] for one in first["methods"]] == ["LoRA", "LoRFA", "VeFA"]
     assert first["methods"][0]["safe_band"] == 1.0
 
 
