@@ -12,7 +12,16 @@ from retain.compare.aggregate import Group, NamedResult, group_runs
 from retain.compare.item_examples import readable
 from retain.compare.pick import Key, keep_keys, keep_score, pick_keep, pick_kl, sign_of, task_keys
 from retain.records import numbers
-from retain.report.plots.panel import FRONT_DASHES, SEEDS_FOR_BARS, Look, Measure, base_marker, draw_panel, shared_look
+from retain.report.plots.panel import (
+    FRONT_DASHES,
+    SEEDS_FOR_BARS,
+    Look,
+    Measure,
+    base_marker,
+    draw_panel,
+    rates_stand_beside,
+    shared_look,
+)
 from retain.report.plots.place_labels import place_labels
 from retain.report.plots.style import COLOURS, FAINT, INK, MARKERS, house_style, new_figure
 
@@ -127,7 +136,8 @@ def _legend(figure: Figure, groups: Sequence[Group], look: Look, *, wide: bool) 
     handles.append(Line2D([], [], color=FAINT, linestyle=FRONT_DASHES, label="Pareto front of the means"))
     bars = bars_words(groups)
     space = " " if wide else "\n"
-    title = f"{bars}{space}Numbers beside points: learning rates."
+    rates = f"{space}Numbers beside points: learning rates." if rates_stand_beside(groups) else ""
+    title = f"{bars}{rates}"
     for columns in range(min(len(handles), 5 if wide else 2), 0, -1):
         legend = figure.legend(
             handles=handles,

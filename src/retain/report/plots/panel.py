@@ -22,7 +22,7 @@ from retain.report.plots.style import FAINT, INK
 
 SEEDS_FOR_BARS = 3
 FRONT_DASHES = (0, (4, 3))
-MOST_LABELS = 24
+MOST_LABELS = 12
 """With more settings than this, points go without their learning rate: it stands in the title of each."""
 
 Numbers = NDArray[np.float64]
@@ -91,7 +91,7 @@ def draw_panel(axes: Axes, measure: Measure, groups: Sequence[Group], look: Look
         occupied += _line(axes, of_method, colour)
         for point in of_method:
             occupied += _point(axes, point, look, measure, y_scale)
-            if point.group.learning_rate is not None and len(groups) <= MOST_LABELS:
+            if point.group.learning_rate is not None and rates_stand_beside(groups):
                 labels.append(Label(numbers.learning_rate(point.group.learning_rate), *point.at, colour))
     axes.plot([look.base_x], [0], marker=base_marker(look), markersize=9, color=INK, zorder=5, clip_on=False)
     if measure.suite is None:
@@ -99,6 +99,11 @@ def draw_panel(axes: Axes, measure: Measure, groups: Sequence[Group], look: Look
     else:
         _retention_scale(axes, measure.suite, points, y_scale)
     return labels, occupied
+
+
+def rates_stand_beside(groups: Sequence[Group]) -> bool:
+    """True where there are few enough settings for their learning rates to be written beside the points."""
+    return len(groups) <= MOST_LABELS
 
 
 def base_marker(look: Look) -> str:
