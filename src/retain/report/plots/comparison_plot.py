@@ -95,7 +95,7 @@ def _suite_measures(groups: Sequence[Group], keys: Sequence[Key]) -> list[Measur
             change = f"change in {key[1].title}, {unit.name}".rstrip(", ")
             if sign_of(results, key) < 0:
                 change = change.replace("change", "fall", 1)
-            label = f"{change} (up: better than the base)"
+            label = f"{change} (up: better)"
             title = f"Kept: {readable(key[0], 30)}"
             found.append(Measure(title, label, pick_keep(key), sign_of(results, key), unit, key))
     return found
