@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.budget.certify import nats_evidence
+from retain.budget.certify import nats_losses
 from retain.records.files import write_text
+from retain.records.metrics_table import KL_DIVERGENCE
 from retain.report.plots.style import COLOURS, FAINT, MARKERS, house_style, new_figure, save_png
 from retain.stats.bounds import mean_p_value, within_limit
 
@@ -59,7 +60,7 @@ def read(study: str) -> dict[str, Curve]:
 def is_kept(kind: str, losses: Losses, limit: float) -> bool:
     """Whether a sample of control units certifies a limit, in points or nats."""
     if kind == "kl":
-        evidence = nats_evidence("kl", limit, losses)
+        evidence = nats_losses("kl", KL_DIVERGENCE, limit, losses)
         p_value = mean_p_value(evidence.losses, limit, evidence.smallest, evidence.largest)
         return p_value <= 1 - CONFIDENCE and float(losses.mean()) <= limit
     lost, gained = int((losses > 0).sum()), int((losses < 0).sum())

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from retain.evaluate.aa_check import CHANGED_AT_MOST, KL_AT_MOST, WRITTEN_CHANGED_AT_MOST
+from retain.evaluate.aa_check import KL_AT_MOST
+from retain.evaluate.tasks.task_type import CHANGED_AT_MOST, WRITTEN_CHANGED_AT_MOST
 from retain.records.items import read_items
 from retain.records.result import Result, read_result
 from retain.records.verdicts import AACheck
@@ -52,7 +53,7 @@ def row(path: Path) -> dict[str, object]:
 
 def gain(result: Result) -> float:
     """Nats per token of the task gained."""
-    return next(score.gain for score in result.task if score.metric == "cross_entropy_nats_per_token")
+    return next(score.gain for score in result.task if score.metric.name == "cross_entropy_nats_per_token")
 
 
 def main() -> None:
