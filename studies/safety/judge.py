@@ -52,7 +52,7 @@ def row(path: Path) -> dict[str, object]:
 
 def gain(result: Result) -> float:
     """Nats per token of the task gained."""
-    return next(score.gain for score in result.task if score.metric == "cross_entropy_nats_per_token")
+    return next(score.gain for score in result.task if score.metric.name == "cross_entropy_nats_per_token")
 
 
 def main() -> None:
