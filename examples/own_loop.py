@@ -41,7 +41,7 @@ def main(model_path: str, train: str, test: str, keep: str, held_out_text: str, 
     )
     model.save_pretrained(Path(output) / "adapter")
     learned, kept = result.task[0], result.keep[0]
-    print(f"{learned.metric}: {learned.base:.3f} -> {learned.tuned:.3f}")
+    print(f"{learned.metric.title}: {learned.base:.3f} -> {learned.tuned:.3f}")
     print(f"{kept.name}: lost {kept.lost:.1%}, gained {kept.gained:.1%} of {kept.n}; p = {kept.p_value:.2g}")
     print(f"page: {Path(output) / 'report.html'}")
 

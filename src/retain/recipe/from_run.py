@@ -9,6 +9,7 @@ from typing import Any
 from retain.errors import InputError
 from retain.recipe.marks import Heir, fields_where
 from retain.recipe.tune_recipe import Recipe
+from retain.records.result import read_result
 
 RECIPE = "recipe.json"
 """A run's recipe, in its folder."""
@@ -90,8 +91,8 @@ def _inherited(earlier: dict[str, Any], heir: Heir) -> dict[str, Any]:
 
 def _margin_of(folder: Path) -> float:
     """Points, or nats where the task's first metric is a cross-entropy."""
-    task = json.loads((folder / "result.json").read_text(encoding="utf-8")).get("task") or [{}]
-    return TASK_NATS if "nats" in task[0].get("metric", "") else TASK_POINTS
+    task = read_result(folder / "result.json").task
+    return TASK_NATS if task and task[0].metric.drifts else TASK_POINTS
 
 
 def _listed(value: Any) -> list[str]:

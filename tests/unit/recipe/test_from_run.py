@@ -1,12 +1,14 @@
 """What a recipe takes over from an earlier run."""
 
-import json
+from pathlib import Path
 
 import pytest
 
+from report_samples import sample_run, task_score
 from retain.errors import InputError
 from retain.recipe import Recipe, ScaleRecipe, load_recipe
 from retain.recipe.from_run import scale_values, with_earlier
+from retain.records.result import write_result
 
 EARLIER = {
     "model": "m", "train": "t.jsonl", "test": "e.jsonl", "keep": ["a"], "held_out_text": ["text.txt"], "output": "o",
@@ -20,12 +22,12 @@ EARLIER = {
 def run(tmp_path):
     """The folder of a complete run."""
 
-    def make(metric="exact match", weights=("adapter",), **changed):
+    def make(metric="exact_match", weights=("adapter",), **changed):
         folder = tmp_path / "first"
         folder.mkdir()
         recipe = Recipe(**{**EARLIER, **changed})
         (folder / "recipe.json").write_text(recipe.model_dump_json(exclude={"judge"}), encoding="utf-8")
-        (folder / "result.json").write_text(json.dumps({"task": [{"metric": metric}]}), encoding="utf-8")
+        write_result(sample_run(task=(task_score(0.1, metric=metric),)), folder / "result.json")
         for name in weights:
             (folder / name).mkdir()
         return folder
@@ -51,9 +53,19 @@ def test_values_that_are_given_win_over_the_earlier_ones(run):
     assert values["budget"] == {"a": 3.0, "kl": 1.0, "first": 5.0}
 
 
-@pytest.mark.parametrize(("metric", "limit"), [("exact match", 5.0), ("cross-entropy (nats per token)", 0.05)])
+@pytest.mark.parametrize(
+    ("metric", "limit"), [("exact_match", 5.0), ("chrf", 5.0), ("cross_entropy_nats_per_token", 0.05)]
+)
 def test_what_was_learned_may_be_lost_by_the_verdicts_margin_in_its_unit(run, metric, limit):
     assert with_earlier({"from_run": str(run(metric))})["budget"]["first"] == limit
+
+
+def test_a_run_of_the_first_schema_says_its_unit_by_its_metrics_name(run):
+    """The limit of a cross-entropy was read as points once its metric was an object."""
+    folder = run()
+    first = Path(__file__).parents[3] / "studies" / "first-look" / "results" / "vefa-lr0.003-seed0.json"
+    (folder / "result.json").write_bytes(first.read_bytes())
+    assert with_earlier({"from_run": str(folder)})["budget"]["first"] == 0.05
 
 
 def test_without_a_budget_anywhere_none_is_made(run):
