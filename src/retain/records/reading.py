@@ -1,0 +1,204 @@
+"""JSON and YAML from files that may be damaged or hostile: one reader, with limits of size, depth and digits.
+
+Whatever is wrong with a file becomes one `InputError` that names the file and the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from retain.errors import InputError
+
+MOST_BYTES = 256 * 2**20
+"""The largest file that is read at once. Records of large runs have some megabytes."""
+
+DEEPEST = 64
+"""The deepest nesting of lists and mappings. Records, recipes and configurations have fewer than twelve levels."""
+
+MOST_DIGITS = 40
+"""The most characters of a whole number; 2^64 has twenty digits."""
+
+MOST_NODES = 200_000
+"""The most values of a YAML document, each alias counted as often as it stands for its values."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_json(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is missing, too large, no UTF-8 text, or no JSON within the limits.
+    """
+    return parse_json(_bytes_of(path, most_bytes), str(path))
+
+
+def parse_json(content: str | bytes, place: str) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        content: the text, or its bytes in UTF-8.
+        place: names the text in messages: a file, or a file and its line.
+
+    Raises:
+        InputError: it is no JSON, is nested too deeply, or holds a number with too many digits, a value that is not
+            finite, or a character that UTF-8 cannot hold.
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        value = json.loads(text, parse_int=_whole_number, parse_constant=_refuse_constant)
+        _check(value)
+    except RecursionError as error:
+        raise InputError(f"{place}: is nested more than {DEEPEST} levels deep.") from error
+    except UnicodeError as error:
+        raise InputError(f"{place}: is no UTF-8 text ({error}).") from error
+    except ValueError as error:
+        raise InputError(f"{place}: is no JSON that can be used ({error}).") from error
+    return value
+
+
+def read_json_mapping(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Raises:
+        InputError: as `read_json`, or it holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}.")
+    return value
+
+
+def read_model(path: Path, model: type[Model]) -> Model:
+    """Read a JSON file as a validated record.
+
+    Raises:
+        InputError: as `read_json`, or a field is missing, unknown or of a wrong type; the first such field is named.
+    """
+    value = read_json(path)
+    try:
+        return model.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "the record"
+        raise InputError(f"{path}: {field}: {first['msg']}.") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file: plain values only, no tag that makes an object, no key twice, no alias that multiplies.
+
+    Raises:
+        InputError: the file is missing, too large, no UTF-8 text, or no YAML within the limits.
+    """
+    return parse_yaml(_bytes_of(path, MOST_BYTES), str(path))
+
+
+def parse_yaml(content: str | bytes, place: str) -> Any:
+    """The value of a YAML text; see `read_yaml`.
+
+    Raises:
+        InputError: as `read_yaml`.
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        loader = _PlainLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _count(node, {})
+            value = loader.construct_document(node)
+        finally:
+            loader.dispose()
+        _check(value)
+    except RecursionError as error:
+        raise InputError(f"{place}: is nested more than {DEEPEST} levels deep.") from error
+    except UnicodeError as error:
+        raise InputError(f"{place}: is no UTF-8 text ({error}).") from error
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{place}: is no YAML that can be used ({' '.join(str(error).split())}).") from error
+    return value
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key that stands twice and numbers with too many digits."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [
+            key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge")
+        ]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"line {node.start_mark.line + 1}: {', '.join(twice)} stands there twice")
+        return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > MOST_DIGITS:
+            raise ValueError(f"line {node.start_mark.line + 1}: a number of {len(node.value)} digits")
+        return int(super().construct_yaml_int(node))
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
+
+
+def _count(node: yaml.Node, known: dict[int, int], depth: int = 0) -> int:
+    """The number of values below a node, aliases written out."""
+    if depth > DEEPEST:
+        raise RecursionError
+    if id(node) not in known:
+        known[id(node)] = MOST_NODES + 1  # an alias of a node inside itself never ends
+        inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        parts = inner if isinstance(node, yaml.CollectionNode) else []
+        known[id(node)] = 1 + sum(_count(part, known, depth + 1) for part in parts)
+    if known[id(node)] > MOST_NODES:
+        raise ValueError(f"it holds more than {MOST_NODES:,} values when its aliases are written out")
+    return known[id(node)]
+
+
+def _bytes_of(path: Path, most: int) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > most:
+            raise InputError(f"{path}: has {size:,} bytes; at most {most:,} are read.")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path}: cannot be read ({reason}).") from error
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check(value: Any) -> None:
+    """Refuse what is nested too deeply and text that UTF-8 cannot hold."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return
+    raise RecursionError
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    if isinstance(value, str):
+        value.encode("utf-8")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield key
+            yield inner
+    elif isinstance(value, (list, tuple)):
+        yield from value
