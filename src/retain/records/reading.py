@@ -131,10 +131,8 @@ class _PlainLoader(yaml.SafeLoader):
     """Safe YAML that refuses a key that stands twice and numbers with too many digits."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [
-            key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge")
-        ]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        keys = Counter(str(key.value) for key, _ in node.value if not key.tag.endswith(":merge"))
+        twice = sorted(key for key, count in keys.items() if count > 1)
         if twice:
             raise ValueError(f"line {node.start_mark.line + 1}: {', '.join(twice)} stands there twice")
         return super().construct_mapping(node, deep=deep)
