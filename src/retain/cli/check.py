@@ -29,7 +29,7 @@ def run(given: Namespace) -> None:
     if recipe.from_run is not None:
         with showing_progress(make_console()) as events:
             ensure_merged(recipe, events)
-    if "method" in values:
+    if "method" in values and recipe.single() != recipe:
         prepare(recipe.single())
     prepared = prepare(recipe)
     data, suites = prepared.data, prepared.data.suites
