@@ -23,7 +23,7 @@ def run(given: Namespace) -> None:
     from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.jobs.continue_run import ensure_merged
-    from retain.jobs.inputs.prepare import near_duplicates, prepare, truncations
+    from retain.jobs.inputs.prepare import prepare, truncations
 
     quiet_libraries()
     if recipe.from_run is not None:
@@ -43,5 +43,5 @@ def run(given: Namespace) -> None:
         print(f"  {sentence}")
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")
-    for sentence in near_duplicates(data):
+    for sentence in data.near_duplicates:
         print(f"  {sentence}")

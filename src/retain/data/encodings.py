@@ -54,6 +54,17 @@ def needs_care(text: str) -> bool:
     return MARK in text or "\0" in text or _ESCAPED.search(text) is not None
 
 
+def has_long_line(text: str) -> bool:
+    """True where a line is too long for one text; a row of JSON stands in one line."""
+    start = 0
+    while len(text) - start > MOST_CHARACTERS:
+        end = text.rfind("\n", start, start + MOST_CHARACTERS + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
+
+
 def fit_row(row: Any) -> Any:
     """A row whose keys and values are texts that any tokenizer and file can hold; see `fit_text`.
 

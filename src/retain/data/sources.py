@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from retain.data.arrow_rows import columns_of_file, hub_data, is_saved, rows_of, saved_splits
-from retain.data.encodings import MOST_CHARACTERS, decoded, fit_row, needs_care
+from retain.data.encodings import MOST_CHARACTERS, decoded, fit_row, has_long_line, needs_care
 from retain.data.file_content import kind_of, read_content
 from retain.data.folders import choose, files_by_part
 from retain.data.json_rows import Numbered, json_rows
@@ -81,7 +81,8 @@ def file_rows(path: Path, name: str, problems: list[str], part: str | None = Non
             else "it is empty"
         )
     placed = ((f"{name}, {place}", row) for place, row in rows)
-    yield from checked_rows(placed, problems) if needs_care(text) or len(text) > MOST_CHARACTERS else placed
+    careful = needs_care(text) or (len(text) > MOST_CHARACTERS if kind != "json" else has_long_line(text))
+    yield from checked_rows(placed, problems) if careful else placed
     problems += [f"{name}{', ' if clause.startswith(('line', 'entry')) else ': '}{clause}." for clause in clauses]
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retain.data.near_duplicates import INSTALL
 from retain.data.preprocess import Preprocessor
 from retain.data.sample import looked_at, looked_at_words
 from retain.errors import InputError, RetainError
@@ -133,10 +131,3 @@ def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
         if cut := preprocessor.truncated([items[index] for index in looked]):
             found.append(f"{name}: {cut} of {len(looked)} are longer than {recipe.max_length} tokens and will be cut.")
     return found
-
-
-def near_duplicates(data: Data) -> list[str]:
-    """A sentence for each part of the data that the training data nearly repeat, or that this was not looked for."""
-    if importlib.util.find_spec("datasketch") is None:
-        return [f"near-duplicates of training items were not looked for: datasketch is not installed; {INSTALL}"]
-    return data.near_duplicates
