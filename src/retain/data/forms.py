@@ -154,7 +154,9 @@ def _unknown(name: str, row: Mapping[str, Any], forms: Forms) -> str:
         ways = " or ".join(f"--columns {pairs}" for pairs in offered)
         cure = f"Rename them in the file, or say {ways} (train and test), or {name}{RENAMED}{offered[0]} (anywhere)."
     else:
-        cure = "Rename them in the file, or say --columns NEW=OLD,NEW=OLD."
+        cure = (
+            "Rename them in the file, or say --columns NEW=OLD,NEW=OLD (of a table, the first line names the columns)."
+        )
     return f"{name}: its rows have {found}. {cure} Known are: {known}."
 
 

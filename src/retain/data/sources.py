@@ -12,7 +12,7 @@ from retain.data.file_content import kind_of, read_content
 from retain.data.folders import choose, files_by_part
 from retain.data.json_rows import Numbered, json_rows
 from retain.data.places import Source, missing_sentence, parse_source
-from retain.data.tables import first_fields, table_rows
+from retain.data.tables import first_fields, looks_like_table, table_rows
 
 Parsed = TypeVar("Parsed")
 
@@ -70,9 +70,9 @@ def file_rows(path: Path, name: str, problems: list[str], part: str | None = Non
     text = decoded(content)
     del content
     clauses: list[str] = []
-    if kind == "json":
+    if kind == "json" and not looks_like_table(text):
         rows = json_rows(text, part, clauses)
-    elif kind == "table" or len(first_fields(text, path.name)) > 1:
+    elif kind in ("json", "table") or len(first_fields(text, path.name)) > 1:
         rows = table_rows(text, path.name, clauses)
     else:
         raise ValueError(

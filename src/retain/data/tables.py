@@ -108,6 +108,14 @@ def first_fields(text: str, name: str) -> list[str]:
     return records[0].fields if records else []
 
 
+def looks_like_table(text: str) -> bool:
+    """True for a text whose first line is nothing but names with a separator between them, whatever its file's name."""
+    if text.lstrip().startswith(("{", "[")):
+        return False
+    names = first_fields(text.lstrip(), "")
+    return len(names) > 1 and all(re.fullmatch(r"[^\W\d][\w .-]*", name.strip()) for name in names)
+
+
 def _without_sep_line(text: str) -> tuple[str, int, str]:
     """A table without the line `sep=;` that Excel reads, how many lines that was, and the separator it names."""
     match = _SEP_LINE.match(text)
