@@ -20,9 +20,7 @@ def many(tmp_path):
     return write_jsonl(tmp_path / "many.jsonl", rows)
 
 
-def test_the_tokenizer_sees_two_thousand_of_many_rows_and_check_says_so(
-    many, tiny_folder, tmp_path, capsys, monkeypatch
-):
+def test_two_thousand_of_many_rows_are_tokenised_and_check_says_so(many, tiny_folder, tmp_path, capsys, monkeypatch):
     from transformers import PreTrainedTokenizerFast
 
     texts = []
@@ -35,6 +33,7 @@ def test_the_tokenizer_sees_two_thousand_of_many_rows_and_check_says_so(
     monkeypatch.setattr(PreTrainedTokenizerFast, "_encode_plus", counted)
     test = write_jsonl(tmp_path / "test.jsonl", [{"prompt": f"z{n} z", "completion": " z"} for n in range(3)])
     files = ["--train", str(many), "--test", str(test), "--method", "lora", "--output", str(tmp_path / "o")]
+    files += ["--max-length", "128"]
     assert main(["check", "--model", str(tiny_folder), *files]) == 0
     told = capsys.readouterr().out
     assert f"on {ROWS} training examples" in told
@@ -57,7 +56,7 @@ def test_all_of_few_and_the_longest_of_many_and_every_order_of_speakers_are_look
 
 def test_overlaps_are_exact_however_many_rows_there_are(many, tmp_path, tiny_folder, capsys):
     test = write_jsonl(
-        tmp_path / "test.jsonl", [{"prompt": f"WORD{n % 30}  number {n}", "completion": "z"} for n in (7, 5999)]
+        tmp_path / "test.jsonl", [{"prompt": f"WORD{n % 30}  number {n}", "completion": "z"} for n in (7, 99)]
     )
     code = main(["check", "--model", str(tiny_folder), "--train", str(many), "--test", str(test), "--output", "o"])
     assert code == 2

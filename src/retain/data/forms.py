@@ -13,8 +13,8 @@ from retain.data.examples import Example
 from retain.data.folders import choose, image_classes, image_parts
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
-from retain.data.places import parse_source
-from retain.data.sources import Numbered, collect_items, first_problems, source_rows
+from retain.data.places import Numbered, parse_source
+from retain.data.sources import collect_items, first_problems, source_rows
 from retain.records.renamed_columns import RENAMED
 
 Forms = Mapping[str, type[DataItem]]

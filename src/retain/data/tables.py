@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-Numbered = tuple[str, Any]
+from retain.data.places import Numbered
 
 SEPARATORS = (",", "\t", ";", "|")
 SAMPLE = 200

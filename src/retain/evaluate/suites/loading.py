@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from retain.data.columns import renamed
 from retain.data.forms import DEFAULT_FORM, form_of, read_rows
 from retain.data.item import DataItem
-from retain.data.places import is_plain_data, missing_sentence, name_of_source, parse_source
-from retain.data.sources import Numbered, collect_items
+from retain.data.places import Numbered, is_plain_data, missing_sentence, name_of_source, parse_source
+from retain.data.sources import collect_items
 from retain.errors import InputError
 from retain.evaluate.suites.format import (
     SHIPPED,
