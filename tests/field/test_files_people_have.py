@@ -278,3 +278,36 @@ def test_two_suites_of_one_name_are_told_the_cure(tmp_path, tiny_folder, tiny_da
     assert (code, "NAME:=SOURCE" in told) == (2, True)
     code, told = check(capsys, tiny_folder, train, "--keep", tiny_data / "letters.jsonl", f"mine:={twin}")
     assert code == 0, told
+
+
+def test_keys_that_arrow_fills_in_are_not_there(tmp_path):
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "note": "kept"}]
+    datasets.Dataset.from_list([{"messages": turns}]).to_parquet(tmp_path / "a.parquet")
+    (item,), problems = read(tmp_path / "a.parquet")
+    assert problems == []
+    assert [sorted(dict(turn)) for turn in (*item.prompt, *item.completion)] == [
+        ["content", "role"],
+        ["content", "note", "role"],
+    ]
+
+
+def test_conversations_in_a_cell_of_a_table_are_read(tmp_path):
+    cell = json.dumps([{"role": "user", "content": "a, b"}, {"role": "assistant", "content": "c"}]).replace('"', '""')
+    (tmp_path / "a.csv").write_text(f'messages,id\n"{cell}",1\n"[{{broken",2\n')
+    (item,), problems = read(tmp_path / "a.csv")
+    assert item.prompt_text == "user: a, b"
+    assert [("line 3" in problem, "no JSON" in problem) for problem in problems] == [(True, True)]
+
+
+def test_devices_and_pipes_are_refused_at_once():
+    for source in ("/dev/zero", "/dev/null"):
+        _, problems = read(source)
+        assert "no file but a device" in problems[0]
+
+
+def test_a_suite_that_is_a_file_without_its_ending_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "facts.jsonl", PAIRS)
+    problems = []
+    as_suite("facts", "keep", problems)
+    assert "there is a file facts.jsonl" in problems[0]
