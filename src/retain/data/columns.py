@@ -98,6 +98,8 @@ def _from_alpaca(row: Row) -> dict[str, Any]:
 
 
 def _is_sharegpt(row: Row) -> bool:
+    if "prompt" in row and "completion" in row and "messages" not in row:
+        return False
     name = next((name for name in TURNS if isinstance(row.get(name), (list, str))), None)
     if name == "messages":
         turns = row[name]
