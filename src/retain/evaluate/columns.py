@@ -47,7 +47,7 @@ class PairedSuite:
 
 def paired(suite: Suite, base: Predictions, tuned: Predictions) -> PairedSuite:
     """Score every item of a suite on both sides, once."""
-    metrics = task_type_of(suite).metrics(suite)
+    metrics = task_type_of(suite).metrics_beside(suite, base.responses[suite.name])
     sides = base.responses[suite.name], tuned.responses[suite.name]
     items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""}))
     columns = tuple(

@@ -35,7 +35,10 @@ def guesses(evidence: Evidence) -> str:
     if not evidence.metric.right_or_wrong:
         return "cannot show loss: the base itself scores no better than a model that knows nothing."
     right, chance = round(evidence.base * evidence.n), evidence.chance or 0.0
-    return f"cannot show loss: the base itself guesses ({right} of {evidence.n} right, {chance:.0%} by guessing)."
+    return (
+        f"cannot show loss: the base itself guesses ({right} of {evidence.n} right; {chance:.0%} can be had without "
+        "reading the questions)."
+    )
 
 
 def undecided(

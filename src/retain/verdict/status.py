@@ -30,8 +30,8 @@ def status_of(evidence: Evidence) -> tuple[Status, str]:
     if evidence.metric.right_or_wrong and base_guesses(evidence):
         right, chance = round(evidence.base * evidence.n), evidence.chance or 0.0
         return "base at chance", (
-            f"The base is right on {right} of {evidence.n} items, which guessing ({chance:.0%}) explains: "
-            "this suite cannot show loss."
+            f"The base is right on {right} of {evidence.n} items, and {chance:.0%} can be had without reading the "
+            "questions (by guessing, or by one answer to all): this suite cannot show loss."
         )
     return "measured", ""
 
