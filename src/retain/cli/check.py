@@ -23,6 +23,7 @@ def run(given: Namespace) -> None:
     from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.jobs.continue_run import ensure_merged
+    from retain.jobs.inputs.evidence_told import evidence_told
     from retain.jobs.inputs.prepare import near_duplicates, prepare, truncations
 
     quiet_libraries()
@@ -44,4 +45,6 @@ def run(given: Namespace) -> None:
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")
     for sentence in near_duplicates(data):
+        print(f"  {sentence}")
+    for sentence in evidence_told(data.train, suites):
         print(f"  {sentence}")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from retain.data.copies import copies_sentence
 from retain.data.preprocess import Preprocessor
 from retain.errors import RetainError
 from retain.evaluate.aa_check import run_aa_check
@@ -136,7 +137,7 @@ def measure_pair(
         margins=(settings.margin, settings.margin_nats),
         resampling_seed=seed,
         items=items,
-        notes=tuple(_notes(base, settings)),
+        notes=tuple([*_notes(base, settings), *copies_told(suites.all)]),
     )
 
 
@@ -178,6 +179,12 @@ def _notes(base: Predictions, settings: Settings) -> list[str]:
         for name, cut in base.truncated.items()
         if cut
     ]
+
+
+def copies_told(suites: Sequence[Suite]) -> list[str]:
+    """A sentence on each suite in which rows ask the same."""
+    told = [copies_sentence(suite.name, suite.items) for suite in suites]
+    return [sentence for sentence in told if sentence]
 
 
 def _facts(suite: Suite, settings: Settings) -> SuiteFacts:

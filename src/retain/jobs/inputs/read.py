@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
+from retain.data.copies import with_copies_grouped
 from retain.data.family import Family
 from retain.data.forms import evenly, first_or_evenly, read_rows
 from retain.data.images import broken_images
@@ -111,7 +112,7 @@ def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
 
 
 def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
-    """Task and retention suites with each name once.
+    """Task and retention suites with each name once, the copies of a question within each in one group.
 
     A retention suite named as the task gets another name; two of one name are a problem.
     """
@@ -121,7 +122,7 @@ def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
         name = f"{suite.name} (kept)" if taken else suite.name
         if name in found:
             problems.append(f"keep: there is another retention suite named {suite.name!r}; rename one of them.")
-        found[name] = replace(suite, name=name)
+        found[name] = replace(suite, name=name, items=with_copies_grouped(suite.items))
     return list(found.values())
 
 
