@@ -132,3 +132,18 @@ def test_check_says_what_can_be_had_without_reading(tiny_folder, tiny_data, tmp_
     told = " ".join(capsys.readouterr().out.split())
     assert "a200: 100% of its answers can be had without reading (always choice 3); that counts as chance" in told
     assert "cannot show loss" in told
+
+
+def test_a_random_model_is_not_kept_on_any_text(tiny_data):
+    """Its cross-entropy is that of a model to which all tokens are equally likely: nothing was there to be lost."""
+    model = make_llama()
+    result = retain.measure(
+        model,
+        copy.deepcopy(model),
+        tokenizer=make_tokenizer(),
+        held_out_text=tiny_data / "text.txt",
+        keep={"rows": [{"prompt": f"{a} then", "completion": f" {b}"} for a in LETTERS for b in "xy"]},
+        **SETTINGS,
+    )
+    assert [(one.verdict, one.base_guesses) for one in result.judgement.suites] == [("too few items to say", True)] * 2
+    assert "predicts the same wherever it stands" in result.judgement.suites[0].reason

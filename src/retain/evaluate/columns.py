@@ -16,7 +16,7 @@ from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import Response
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
-from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE
+from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE, UNREAD
 from retain.records.scores import Breakdown, TaskScore
 from retain.stats.bootstrap import change_interval
 from retain.verdict.column import Column, column_of_items, scored_by
@@ -49,7 +49,7 @@ def paired(suite: Suite, base: Predictions, tuned: Predictions) -> PairedSuite:
     """Score every item of a suite on both sides, once."""
     metrics = task_type_of(suite).metrics_beside(suite, base.responses[suite.name])
     sides = base.responses[suite.name], tuned.responses[suite.name]
-    items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""}))
+    items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""} | {UNREAD}))
     columns = tuple(
         column_of_items(suite.name, metric, items, _mean_chance(items, metric, chance))
         for metric, chance in metrics.items()
@@ -127,13 +127,14 @@ def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: Window
     """The windows of held-out text with both models' figures."""
     for index, (window, text) in enumerate(zip(windows, texts, strict=True)):
         tokens = sums.tokens[index]
+        unread = {UNREAD: sums.unread_nll[index] / tokens} if sums.unread_nll else {}
         yield Item(
             part=HELD_OUT_PART,
             suite=HELD_OUT_TEXT,
             index=index,
             condition=window.domain or None,
             question=text,
-            base=Side(scores={CROSS_ENTROPY.name: sums.base_nll[index] / tokens, "tokens": float(tokens)}),
+            base=Side(scores={CROSS_ENTROPY.name: sums.base_nll[index] / tokens, "tokens": float(tokens), **unread}),
             tuned=Side(
                 scores={
                     CROSS_ENTROPY.name: sums.tuned_nll[index] / tokens,

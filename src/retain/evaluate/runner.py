@@ -137,7 +137,7 @@ def measure_pair(
         margins=(settings.margin, settings.margin_nats),
         resampling_seed=seed,
         items=items,
-        notes=tuple([*_notes(base, settings), *copies_told(suites.all)]),
+        notes=(*_notes(base, settings), *copies_told(suites.all)),
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from retain.errors import InputError, RetainError
 from retain.records.items import Item
 from retain.records.metric import Metric
+from retain.records.metrics_table import CROSS_ENTROPY, UNREAD
 from retain.stats.clusters import Floats, Groups, named_groups
 
 ROUNDING = 1e-9
@@ -30,6 +31,8 @@ class Column:
         chance: mean probability of guessing right, for a right-or-wrong metric.
         weights: (n,) > 0, what each item counts in the mean, for instance its tokens; None: all alike.
         groups: (n,) the group of each item, where items come in groups: these are then the units; None: all alone.
+        uninformed: (n,) values of a model that knows nothing, for a metric without a worst value: of a cross-entropy
+            those of a model that always predicts the same; None: not known.
 
     Raises:
         InputError: there is no item, or a value lies outside the metric's range.
@@ -44,6 +47,7 @@ class Column:
     chance: float = 0.0
     weights: Floats | None = None
     groups: Groups = None
+    uninformed: Floats | None = None
 
     def __post_init__(self) -> None:
         sides = [np.asarray(side, dtype=np.float64) for side in (self.base, self.tuned)]
@@ -90,6 +94,7 @@ class Column:
             base=self.base[chosen],
             tuned=self.tuned[chosen],
             weights=None if self.weights is None else self.weights[chosen],
+            uninformed=None if self.uninformed is None else self.uninformed[chosen],
             groups=None if groups is None else [groups[int(place)] for place in np.flatnonzero(chosen)],
         )
 
@@ -122,6 +127,7 @@ def column_of_items(suite: str, metric: Metric, items: Sequence[Item], chance: f
     weights: Any = None
     if metric.weight:
         weights = np.asarray([item.base.scores.get(metric.weight, 1.0) for item in having])
+    unread = [item.base.scores.get(UNREAD) for item in having] if metric == CROSS_ENTROPY else []
     return Column(
         suite,
         metric,
@@ -130,4 +136,5 @@ def column_of_items(suite: str, metric: Metric, items: Sequence[Item], chance: f
         chance,
         weights,
         named_groups([item.group for item in having]),
+        np.asarray(unread, dtype=np.float64) if unread and None not in unread else None,
     )

@@ -27,6 +27,11 @@ def status_of(evidence: Evidence) -> tuple[Status, str]:
         shown = "no loss at all" if detectable is None else f"no loss below {detectable:.0%}"
         note = f"{evidence.groups} items could show {shown} to be more than chance; give at least {MINIMUM_ITEMS}."
         return "too few items", note
+    if evidence.uninformed:
+        return "base at chance", (
+            f"The base's {evidence.metric.title} of {evidence.base:.3g} is no better than that of a model that "
+            "predicts the same wherever it stands: this suite cannot show loss."
+        )
     if evidence.metric.right_or_wrong and base_guesses(evidence):
         right, chance = round(evidence.base * evidence.n), evidence.chance or 0.0
         return "base at chance", (
@@ -39,7 +44,7 @@ def status_of(evidence: Evidence) -> tuple[Status, str]:
 def base_guesses(evidence: Evidence) -> bool:
     """True where the base is not seen to be better than a model that knows nothing: it has nothing to lose."""
     if evidence.chance is None:
-        return False
+        return evidence.uninformed
     if not evidence.metric.right_or_wrong:
         return evidence.can_fall == 0
     return not above_chance(int(evidence.base * evidence.units + 1e-9), evidence.units, evidence.chance)

@@ -29,6 +29,9 @@ ALMOST_SURE = 1 - 1e-6
 CANDIDATES = 3
 """So many of the most frequent accepted answers are tried as constant answers."""
 
+SMOOTHINGS = (1.0, 0.1, 0.01, 0.001)
+"""Counts added to that of every token, of which the best is taken."""
+
 FEWEST_REPEATS = 2
 """A constant answer is tried if it is right, or was given, at least so often."""
 
@@ -142,6 +145,30 @@ def of_classes(labels: Sequence[str], classes: int) -> dict[str, Floats]:
         "any class": np.full(len(labels), 1 / max(classes, 2)),
         f"always {largest!r}": np.asarray([float(label == largest) for label in labels]),
     }
+
+
+def context_free_nats(parts: Sequence[Sequence[int]], vocabulary: int) -> list[float]:
+    """Nats of each part's tokens to a model that always predicts the same: how frequent tokens are in other parts.
+
+    p(t) = (c_t + α)/(N + α·V), with the count c_t of token t among the N tokens of the other parts; α is the one of
+    `SMOOTHINGS` by which all parts together have the fewest nats, an infinite α (all tokens equally likely) among them.
+
+    Args:
+        parts: token ids that are predicted, of each item or window.
+        vocabulary: V, tokens that a model chooses among.
+    """
+    ids = [np.asarray(part, dtype=np.int64) for part in parts]
+    counts = np.bincount(np.concatenate([*ids, np.zeros(0, dtype=np.int64)]))
+    total = int(counts.sum())
+    found = [np.asarray([len(part) * np.log(vocabulary) for part in ids])]
+    for smoothing in SMOOTHINGS:
+        nats = np.empty(len(ids))
+        for place, part in enumerate(ids):
+            tokens, own = np.unique(part, return_counts=True)
+            others = counts[tokens] - own + smoothing
+            nats[place] = -float(own @ np.log(others / (total - len(part) + smoothing * vocabulary)))
+        found.append(nats)
+    return min(found, key=lambda nats: float(nats.sum())).tolist()
 
 
 class Chance(NamedTuple):

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.examples import Example
 from retain.data.family import Head
 from retain.data.item import DataItem
-from retain.data.tokens import encode_example, encode_prompt
+from retain.data.tokens import Encoded, encode_example, encode_prompt
 from retain.evaluate.scores.answers import answer_score
+from retain.evaluate.scores.without_reading import context_free_nats
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
-from retain.records.metrics_table import CROSS_ENTROPY, metrics_of_answers
+from retain.records.metrics_table import CROSS_ENTROPY, UNREAD, metrics_of_answers
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
+
+
+def _unread(rows: Sequence[Encoded], vocabulary: int) -> list[float]:
+    """Nats per token of each completion to a model that always predicts the same."""
+    parts = [row.ids[row.start :] for row in rows]
+    nats = context_free_nats(parts, vocabulary)
+    return [value / max(len(part), 1) for value, part in zip(nats, parts, strict=True)]
 
 
 class CompletionTask(TaskType):
@@ -41,8 +49,8 @@ class CompletionTask(TaskType):
         texts: list[str | None] = [*predictor.uncounted.generate(prompts, longest)]
         texts += [None] * (len(items) - len(texts))
         responses = [
-            Response(answer=text, values={"nats": nats, "tokens": float(len(row.ids) - row.start)})
-            for text, nats, row in zip(texts, nll, rows, strict=True)
+            Response(answer=text, values={"nats": nats, "tokens": float(len(row.ids) - row.start), UNREAD: unread})
+            for text, nats, row, unread in zip(texts, nll, rows, _unread(rows, predictor.vocabulary), strict=True)
         ]
         return SuitePredictions(tuple(responses), sum(row.truncated for row in rows))
 

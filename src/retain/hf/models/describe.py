@@ -10,6 +10,8 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
 
+from retain.hf.models.sides import root_of
+
 
 def model_hash(model: torch.nn.Module) -> str:
     """SHA-256 over names, shapes, dtypes and bits of the base weights; an adapter on top does not change it.
@@ -109,3 +111,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+def vocabulary_of(model: torch.nn.Module) -> int:
+    """The number of tokens that a language model chooses among, as its configuration states it."""
+    root: Any = root_of(model)
+    return int(root.config.get_text_config().vocab_size)
