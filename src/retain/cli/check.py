@@ -46,5 +46,5 @@ def run(given: Namespace) -> None:
         print(f"  {sentence}")
     for sentence in near_duplicates(data):
         print(f"  {sentence}")
-    for sentence in evidence_told(data.train, suites):
+    for sentence in evidence_told(data.train, suites, recipe.batch_size):
         print(f"  {sentence}")

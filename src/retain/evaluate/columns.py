@@ -21,6 +21,7 @@ from retain.records.scores import Breakdown, TaskScore
 from retain.stats.bootstrap import change_interval
 from retain.verdict.column import Column, column_of_items, scored_by
 from retain.verdict.judge import HELD_OUT_PART, HELD_OUT_TEXT
+from retain.verdict.verdict import USUAL, Margins
 
 FEWEST_OF_A_CONDITION = 10
 """A part of a suite with fewer items is not shown by itself."""
@@ -89,8 +90,8 @@ def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float])
     return float(np.mean([chance[item.index] for item in scored_by(items, metric)])) if chance else 0.0
 
 
-def set_scores(found: PairedSuite, seed: int) -> list[TaskScore]:
-    """Scores of a suite as a set, from its confusion tables."""
+def set_scores(found: PairedSuite, seed: int, margins: Margins = USUAL) -> list[TaskScore]:
+    """Scores of a suite as a set, from its confusion tables; the margins tell the smallest noticeable change."""
     task_type = task_type_of(found.suite)
     if not task_type.set_metrics:
         return []
@@ -103,7 +104,10 @@ def set_scores(found: PairedSuite, seed: int) -> list[TaskScore]:
             n=len(truth),
             base=float(score(confusion(truth, before))),
             tuned=float(score(confusion(truth, after))),
-            interval=paired_summary_interval(score, truth, before, after, np.random.default_rng(seed)),
+            interval=paired_summary_interval(
+                score, truth, before, after, np.random.default_rng(seed), span=metric.span or 1.0
+            ),
+            smallest_effect=margins.smallest_effect(metric),
         )
         for metric, score in task_type.set_metrics.items()
     ]

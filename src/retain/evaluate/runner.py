@@ -59,6 +59,7 @@ class Measured:
     conditions: dict[Literal["base", "tuned"], Conditions]
     suites: tuple[SuiteFacts, ...]
     margins: tuple[float, float]
+    smallest_gains: tuple[float, float]
     resampling_seed: int
     items: tuple[Item, ...]
     notes: tuple[str, ...]
@@ -119,11 +120,11 @@ def measure_pair(
     evidence = RunEvidence(
         tuple(learned), tuple(one for one, _ in kept), tuple(_evidence(column, seed) for column in domains)
     )
-    margins = Margins(settings.margin, settings.margin_nats)
+    margins = Margins(settings.margin, settings.margin_nats, settings.smallest_gain, settings.smallest_gain_nats)
     return Measured(
         evidence=evidence,
         judgement=judge_run(evidence, margins, aa_check),
-        task=_task_scores(found, learned, seed),
+        task=_task_scores(found, learned, seed, margins),
         keep=tuple(score for _, score in kept),
         breakdowns=(
             *(part for one in found for part in breakdowns(one, seed)),
@@ -134,10 +135,11 @@ def measure_pair(
         drift=sides.drift(windows, sums, _language(of_text, evidence, seed)),
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
-        margins=(settings.margin, settings.margin_nats),
+        margins=(margins.share, margins.nats),
+        smallest_gains=(margins.gain, margins.gain_nats),
         resampling_seed=seed,
         items=items,
-        notes=(*_notes(base, settings), *copies_told(suites.all)),
+        notes=(*_notes(base, settings), *copies_told(suites.all), *_unchanged(items)),
     )
 
 
@@ -145,13 +147,15 @@ def _evidence(column: Column, seed: int) -> Evidence:
     return evaluate(column, np.random.default_rng(seed))
 
 
-def _task_scores(found: Sequence[PairedSuite], learned: Sequence[Evidence], seed: int) -> tuple[TaskScore, ...]:
+def _task_scores(
+    found: Sequence[PairedSuite], learned: Sequence[Evidence], seed: int, margins: Margins
+) -> tuple[TaskScore, ...]:
     """The rows of each task: its metrics, then those of the whole set."""
     rows: list[TaskScore] = []
     for one in found:
         if one.suite.part == "task":
-            rows += [task_row(evidence) for evidence in learned if evidence.suite == one.suite.name]
-            rows += set_scores(one, seed)
+            rows += [task_row(evidence, margins) for evidence in learned if evidence.suite == one.suite.name]
+            rows += set_scores(one, seed, margins)
     return tuple(rows)
 
 
@@ -178,6 +182,16 @@ def _notes(base: Predictions, settings: Settings) -> list[str]:
         f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
         for name, cut in base.truncated.items()
         if cut
+    ]
+
+
+def _unchanged(items: Sequence[Item]) -> list[str]:
+    """A sentence where no item got another score."""
+    scores = [(item.base.scores, item.tuned.scores) for item in items]
+    if not scores or any(base[name] != tuned[name] for base, tuned in scores for name in base.keys() & tuned.keys()):
+        return []
+    return [
+        "No item has another score than before, to the last digit: as far as was measured, the tuned model is the base."
     ]
 
 

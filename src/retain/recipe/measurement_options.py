@@ -78,6 +78,16 @@ class MeasurementOptions(BaseModel):
     margin_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
         0.05, gt=0, description="The same for cross-entropy, in nats per token."
     )
+    smallest_gain: Annotated[float, Decides("measuring"), Flag("measurement", "POINTS")] = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="Smallest effect of interest: a change of the task by fewer points (of 100) is called no "
+        "noticeable change, however surely it is there.",
+    )
+    smallest_gain_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
+        0.01, ge=0, description="The same for cross-entropy, in nats per token: .01 is one percent of perplexity."
+    )
     judge: Annotated[str | None, Decides("measuring", secret=True), Flag("measurement", "COMMAND")] = Field(
         None,
         description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION. "

@@ -13,7 +13,11 @@ Status = Literal["measured", "too few items", "base at chance"]
 
 
 class TaskScore(Record):
-    """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base."""
+    """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base.
+
+    `smallest_effect` is the smallest change that anyone would notice, in the metric's own unit: below it a change is no
+    noticeable one. Records that state none were judged without.
+    """
 
     name: str
     metric: MetricField
@@ -21,6 +25,7 @@ class TaskScore(Record):
     base: float
     tuned: float
     interval: Interval
+    smallest_effect: float = 0.0
 
     @property
     def gain(self) -> float:

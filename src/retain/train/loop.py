@@ -178,6 +178,11 @@ def train(
     model.eval()
     _check_finite(model, recipe)
     state = trainer.state
+    if state.global_step == 0:
+        raise TrainingError(
+            f"no step of training was done with {len(training_set.rows)} rows and batches of {recipe.batch_size}: "
+            "nothing was learned. See training.dataloader_drop_last, and max_steps."
+        )
     clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
     curve = _curve(state.log_history)
     cost = Cost(

@@ -13,6 +13,7 @@ from retain.errors import InputError, RetainError
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
 from retain.jobs.inputs.data import Data
+from retain.jobs.inputs.evidence_told import no_step_problems
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data, settings_of
 from retain.jobs.run_folder import output_problem
@@ -46,6 +47,8 @@ def prepare(recipe: Recipe) -> Prepared:
         if run.method_name != "full":
             problems += lookup.validate(run.method_name, adapter_fields(run))
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
+    drops_last = recipe.training.get("dataloader_drop_last") is True
+    problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
     problems += output_problem(Path(recipe.output))
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")

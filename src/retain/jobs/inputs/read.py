@@ -35,6 +35,8 @@ def settings_of(recipe: MeasurementOptions) -> Settings:
         batch_size=recipe.evaluation_batch_size,
         margin=recipe.margin / 100,
         margin_nats=recipe.margin_nats,
+        smallest_gain=recipe.smallest_gain / 100,
+        smallest_gain_nats=recipe.smallest_gain_nats,
         judge=recipe.judge,
         store_answers=recipe.store_answers,
         drift=recipe.drift,
