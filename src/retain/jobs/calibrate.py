@@ -12,7 +12,7 @@ from typing import Any
 from retain.activations import Statistics, collect
 from retain.activations.findings import findings
 from retain.data.contamination import find_contained
-from retain.data.forms import DEFAULT_FORM, Rows, read_rows
+from retain.data.forms import DEFAULT_FORM, Rows
 from retain.data.item import PlainText, labels_of
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
@@ -24,7 +24,7 @@ from retain.jobs.inputs.calibration_texts import PARTS, Texts, read_calibration
 from retain.jobs.inputs.data import APART, apart_hashes
 from retain.jobs.inputs.families import family_of
 from retain.jobs.inputs.models import ModelSpec
-from retain.jobs.inputs.read import read_suites
+from retain.jobs.inputs.read import read_suites, read_train
 from retain.jobs.run import Run
 from retain.jobs.run_folder import output_problem
 from retain.jobs.self_generated import VERSION, generate_texts
@@ -178,7 +178,7 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     """
     problems: list[str] = []
     suites = read_suites(recipe, problems)
-    train = read_rows(recipe.train, problems) if recipe.train else Rows(DEFAULT_FORM, [])
+    train = read_train(recipe.train, recipe.columns, problems) if recipe.train else Rows(DEFAULT_FORM, [])
     family = family_of(train.form if recipe.train else None, suites)
     if family != "causal-lm" and recipe.generates_keep_text:
         problems.append("calibrate_keep: only a language model can write what is to be kept itself; give data.")

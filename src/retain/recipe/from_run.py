@@ -9,6 +9,7 @@ from typing import Any
 from retain.errors import InputError
 from retain.recipe.marks import Heir, fields_where
 from retain.recipe.tune_recipe import Recipe
+from retain.records.renamed_columns import with_columns
 from retain.records.result import read_result
 
 RECIPE = "recipe.json"
@@ -40,7 +41,8 @@ def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
             f"from: {folder} holds no complete run of retain tune (result.json, {RECIPE}); give the folder of one run."
         )
     earlier = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    learned = [f"{folder.resolve().name}:={earlier['test'].rpartition(':=')[2]}"] if earlier.get("test") else []
+    test = with_columns(str(earlier.get("test") or "").rpartition(":=")[2], earlier.get("columns") or {})
+    learned = [f"{folder.resolve().name}:={test}"] if earlier.get("test") else []
     budget = dict(earlier.get("budget") or {})
     if learned and (budget or values.get("budget")):
         budget[folder.resolve().name] = _margin_of(folder)

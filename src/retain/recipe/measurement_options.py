@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
+from retain.records.renamed_columns import parse_columns
 
 
 class MeasurementOptions(BaseModel):
@@ -31,6 +32,15 @@ class MeasurementOptions(BaseModel):
     held_out_text: Annotated[
         tuple[str, ...], Decides("data", inherited_by=("scale",)), Flag(COMMON, "FILE", place=6)
     ] = Field((), description="Plain text, not the task's, on which drift is measured; several files count as domains.")
+    columns: Annotated[
+        dict[str, str],
+        Decides("training", when="columns", inherited_by=("scale",), recorded=True),
+        Flag(COMMON, "NEW=OLD"),
+    ] = Field(
+        default_factory=dict,
+        description="Columns of train and test to rename, as prompt=instruction,completion=output. Other sources say "
+        "it behind their name, as FILE::text=content.",
+    )
     output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER", place=8)] = Field(
         description="Folder for everything that is written."
     )
@@ -121,6 +131,14 @@ class MeasurementOptions(BaseModel):
     @classmethod
     def _one_source_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _columns_by_commas(cls, value: Any) -> Any:
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(entry, str) for entry in given):
+            return value
+        return parse_columns(",".join(given))
 
     @field_validator("model", "output", "tuned", mode="after", check_fields=False)
     @classmethod

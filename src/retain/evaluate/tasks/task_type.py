@@ -183,9 +183,19 @@ class TaskType(ABC):
         return {}
 
 
-def first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any]) -> list[str]:
-    """The problems of the first item that cannot be tokenised, with its number; none where all can."""
-    for number, item in enumerate(items, start=1):
+def first_refusal(
+    name: str, items: Sequence[Any], encode: Callable[[Any], Any], looked_at: Sequence[int] | None = None
+) -> list[str]:
+    """The problems of the first item that cannot be tokenised, with its number; none where all can.
+
+    Args:
+        name: of the items.
+        items: all of them.
+        encode: tokenises one, or raises.
+        looked_at: indices of those that are tried. [all]
+    """
+    for index in range(len(items)) if looked_at is None else looked_at:
+        number, item = index + 1, items[index]
         try:
             encode(item)
         except RetainError as error:

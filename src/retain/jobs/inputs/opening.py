@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.family import Family, family_for, modality_of
-from retain.data.forms import Rows, read_rows
+from retain.data.forms import Rows
 from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
 from retain.errors import InputError
@@ -23,7 +23,7 @@ from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
 from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
-from retain.jobs.inputs.read import read_suites
+from retain.jobs.inputs.read import read_suites, read_train
 from retain.jobs.run_folder import output_problem
 from retain.recipe import TunedModelOptions
 from retain.train.linear_probe import fit_head
@@ -47,7 +47,7 @@ class TunedData:
 def read_tuned_data(recipe: TunedModelOptions, problems: list[str]) -> TunedData:
     """Read the data of a recipe; add each problem found, those of its folders included."""
     suites = read_suites(recipe, problems)
-    train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
+    train = read_train(recipe.train, recipe.columns, problems) if recipe.train else Rows("", [])
     family = _family(recipe, train.form or None, suites)
     problems += unmeasurable(family, suites)
     problems += judge_problems(recipe.judge)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retain.data.near_duplicates import INSTALL
 from retain.data.preprocess import Preprocessor
+from retain.data.sample import looked_at, looked_at_words
 from retain.errors import InputError, RetainError
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
@@ -54,7 +53,8 @@ def prepare(recipe: Recipe) -> Prepared:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
     if problems:  # targets and templates can only be judged once methods and data can be read
-        raise InputError([*problems, *_raised(spec.empty)])
+        known = bool(data.train)  # else the family is a guess, and no reason against the model
+        raise InputError([*problems, *(_raised(spec.empty) if known else [])])
     preprocessor = spec.preprocessor()
     found, positions = _target_problems(spec, runs)
     if preprocessor.reads_text:
@@ -92,8 +92,9 @@ def _length_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data, pos
         nonlocal longest
         longest = max(longest, *(len(row.ids) for row in preprocessor.encode([item])))
 
-    problems = first_refusal("train", data.train, encode)
-    problems += first_refusal("test", [item for item in data.suites.task_items if item.trains == data.family], encode)
+    tested = [item for item in data.suites.task_items if item.trains == data.family]
+    problems = first_refusal("train", data.train, encode, looked_at(data.train))
+    problems += first_refusal("test", tested, encode, looked_at(tested))
     if positions and longest > positions:
         problems.append(
             f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
@@ -128,13 +129,8 @@ def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
     data, preprocessor = prepared
     found = []
     for name, items in (("train", data.train), ("test", data.suites.task_items)):
-        if cut := preprocessor.truncated(items):
-            found.append(f"{name}: {cut} of {len(items)} are longer than {recipe.max_length} tokens and will be cut.")
+        looked = looked_at(items)
+        found += looked_at_words(name, len(looked), len(items)) if preprocessor.reads_text else []
+        if cut := preprocessor.truncated([items[index] for index in looked]):
+            found.append(f"{name}: {cut} of {len(looked)} are longer than {recipe.max_length} tokens and will be cut.")
     return found
-
-
-def near_duplicates(data: Data) -> list[str]:
-    """A sentence for each part of the data that the training data nearly repeat, or that this was not looked for."""
-    if importlib.util.find_spec("datasketch") is None:
-        return [f"near-duplicates of training items were not looked for: datasketch is not installed; {INSTALL}"]
-    return data.near_duplicates
