@@ -92,6 +92,22 @@ def question_text(tokenizer: Any, question: str) -> str:
     return _rendered(tokenizer, {}, as_parts([{"role": "user", "content": question}], traits), generation=True)
 
 
+def turn_end(tokenizer: Any) -> int | None:
+    """The special token that the chat template puts behind an answer; None where there is no template, or no such."""
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    try:
+        traits = template_traits(_source(tokenizer, None))
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _PLACEHOLDER}]
+        text = _rendered(tokenizer, {}, as_parts(turns, traits))
+    except InputError:
+        return None
+    _, found, after = text.rpartition(_PLACEHOLDER)
+    ids = tokenizer.encode(after.strip(), add_special_tokens=False) if found else []
+    special = {token for token, one in tokenizer.added_tokens_decoder.items() if one.special}
+    return int(ids[0]) if ids and ids[0] in special else None
+
+
 @dataclass(frozen=True)
 class _Chat:
     """An example as its template takes it."""

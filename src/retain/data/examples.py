@@ -143,6 +143,11 @@ class Example(DataItem):
         return "\n".join(turn.answer for turn in self.completion if turn.role == "assistant").strip()
 
     @property
+    def calls_tools(self) -> bool:
+        """True where the completion calls tools, which each chat template writes in its own way."""
+        return not isinstance(self.completion, str) and any(turn.tool_calls for turn in self.completion)
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """The texts of prompt and completion without roles, one for each turn."""
         return (*_contents(self.prompt), *_contents(self.completion))

@@ -9,6 +9,7 @@ import numpy as np
 
 from retain.records.base import Interval
 from retain.records.metric import Metric
+from retain.records.scores import CutOff
 from retain.stats.clusters import (
     cluster_changes,
     cluster_codes,
@@ -40,6 +41,7 @@ class Evidence:
         lost: items right before and wrong now; None for a metric with degrees.
         gained: items wrong before and right now; likewise.
         can_fall: units of a metric with degrees that a model that knows nothing would make worse; of others not used.
+        cut_off: written answers that the longest length ended; None where the metric rests on none.
     """
 
     suite: str
@@ -56,6 +58,12 @@ class Evidence:
     lost: int | None = None
     gained: int | None = None
     can_fall: int = 0
+    cut_off: CutOff | None = None
+
+    @property
+    def mostly_cut_off(self) -> bool:
+        """True where most answers of a side were cut off before their score was known."""
+        return self.cut_off is not None and self.cut_off.mostly
 
     @property
     def loss(self) -> float:
@@ -111,6 +119,7 @@ def _counted(column: Column, generator: np.random.Generator) -> Evidence:
         chance=column.chance,
         lost=int(lost.sum()),
         gained=int(gained.sum()),
+        cut_off=column.cut_off,
     )
 
 
@@ -136,6 +145,7 @@ def _graded(column: Column, generator: np.random.Generator) -> Evidence:
         p_value=p_value,
         chance=worst,
         can_fall=_able_to_fall(column, worst, len(sizes)),
+        cut_off=column.cut_off,
     )
 
 

@@ -81,7 +81,7 @@ def judge(
 ) -> list[SuiteVerdict]:
     """The verdict on each suite; first rule that applies.
 
-    1. The base guesses: too few items to say.
+    1. Most written answers were cut off, or the base guesses: too few items to say.
     2. lost: adjusted p < alpha, the change is for the worse, and the interval agrees (all of it is a loss); of a
        metric in nats, which everything moves a little, only if the interval also reaches beyond `tolerated`.
     3. changed format: the same of the written form, on a suite whose knowledge could be seen to be lost.
@@ -108,7 +108,10 @@ def _judge(suite: SuiteEvidence, p: float, p_written: float, family: _Family) ->
     changed = written is not None and _moved(written, p_written, family.alpha) == "worse"
     decided, p_decided, needed = known, p, None
     verdict = UNDECIDED
-    if base_guesses(known):
+    guesses = base_guesses(known) and not known.mostly_cut_off
+    if known.mostly_cut_off:
+        reason = reasons.cut_off(known)
+    elif guesses:
         reason = reasons.guesses(known)
     elif _moved(known, p, family.alpha) == "worse" and not (shows and _small_drift(known, limit)):
         verdict, reason = "lost", reasons.lost(known, p, family.tests)
@@ -128,11 +131,11 @@ def _judge(suite: SuiteEvidence, p: float, p_written: float, family: _Family) ->
         n=decided.n,
         units=decided.units,
         margin=limit,
-        has_power=shows,
+        has_power=shows and not known.mostly_cut_off,
         p_value=decided.p_value,
         p_adjusted=p_decided,
         items_needed=needed,
-        base_guesses=base_guesses(known),
+        base_guesses=guesses,
     )
 
 

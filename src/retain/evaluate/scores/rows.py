@@ -35,6 +35,7 @@ def task_row(evidence: Evidence) -> TaskScore:
         base=evidence.base,
         tuned=evidence.tuned,
         interval=evidence.interval,
+        cut_off=evidence.cut_off,
     )
 
 
@@ -62,6 +63,7 @@ def keep_row(column: Column, seed: int) -> tuple[Evidence, KeepScore]:
         status=status,
         detectable_loss=detectable,
         units=evidence.groups,
+        cut_off=evidence.cut_off,
         note=note,
     )
     if status == "too few items":

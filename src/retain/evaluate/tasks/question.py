@@ -20,6 +20,7 @@ from retain.evaluate.tasks.task_type import (
     Response,
     SuitePredictions,
     TaskType,
+    longest_answer,
 )
 from retain.records.metrics_table import ACCURACY, CONTAINS, EXACT_MATCH
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
 
 MAX_NEW_TOKENS = 16
+"""The longest answer in tokens, where neither suite nor settings say another."""
 
 
 class QuestionTask(TaskType):
@@ -46,17 +48,18 @@ class QuestionTask(TaskType):
         chat = written_in_chat(suite, settings, tokenizer)
         examples = [prompt_of(item.question, chat=chat) for item in items]
         prompts = [encode_prompt(tokenizer, example, settings.max_length) for example in examples]
-        longest = int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
-        texts = predictor.generate(prompts, longest, first_line=not chat)
+        longest = longest_answer(suite, settings, MAX_NEW_TOKENS)
+        written = predictor.generate(prompts, longest, extent="whole" if chat else "first line")
         with_options = [item for item in items if item.choices]
         scores, truncated = option_likelihoods(predictor.uncounted, with_options, chat=chat)
         options = iter(scores)
         return SuitePredictions(
             tuple(
-                Response(answer=text, options=next(options) if item.choices else ())
-                for item, text in zip(items, texts, strict=True)
+                Response(answer=one.text, cut_off=one.cut_off, options=next(options) if item.choices else ())
+                for item, one in zip(items, written, strict=True)
             ),
             truncated,
+            longest,
         )
 
     def metrics(self, suite: Suite) -> Metrics:
