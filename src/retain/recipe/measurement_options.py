@@ -114,8 +114,13 @@ class MeasurementOptions(BaseModel):
         ge=0,
         description="Items of the test data, and of each suite of completions, that both models answer in writing.",
     )
-    max_new_tokens: Annotated[int, Decides("measuring", inherited_by=("from", "scale")), Flag("measurement")] = Field(
-        48, gt=0, description="Longest written answer, in tokens."
+    max_new_tokens: Annotated[int | None, Decides("measuring", inherited_by=("from", "scale")), Flag("measurement")] = (
+        Field(
+            None,
+            gt=0,
+            description="Longest written answer, in tokens, of all that set none in a suite file; a model that reasons "
+            "first needs more. [completions 48, questions 16, requests 40]",
+        )
     )
     held_out_tokens: Annotated[int, Decides("measuring", inherited_by=("scale",)), Flag("measurement")] = Field(
         8192, gt=1, description="Tokens of held-out text used at most."

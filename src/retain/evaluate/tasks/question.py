@@ -29,6 +29,7 @@ from retain.evaluate.tasks.task_type import (
     Response,
     SuitePredictions,
     TaskType,
+    longest_answer,
 )
 from retain.records.metric import Metric
 from retain.records.metrics_table import ACCURACY, CONTAINS, EXACT_MATCH
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
 
 MAX_NEW_TOKENS = 16
+"""The longest answer in tokens, where neither suite nor settings say another."""
 
 
 class QuestionTask(TaskType):
@@ -56,19 +58,23 @@ class QuestionTask(TaskType):
         chat = written_in_chat(suite, settings, tokenizer)
         examples = [prompt_of(item.question, chat=chat) for item in items]
         prompts = [encode_prompt(tokenizer, example, settings.max_length) for example in examples]
-        longest = int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
-        texts = predictor.generate(prompts, longest, first_line=not chat)
+        longest = longest_answer(suite, settings, MAX_NEW_TOKENS)
+        written = predictor.generate(prompts, longest, extent="whole" if chat else "first line")
         with_options = [item for item in items if item.choices]
         scored = option_likelihoods(predictor.uncounted, with_options, chat=chat)
         options, by_length = iter(scored.options), iter(scored.by_length)
         return SuitePredictions(
             tuple(
-                Response(answer=text, options=next(options), values={BY_LENGTH: next(by_length)})
-                if item.choices
-                else Response(answer=text)
-                for item, text in zip(items, texts, strict=True)
+                Response(
+                    answer=one.text,
+                    cut_off=one.cut_off,
+                    options=next(options) if item.choices else (),
+                    values={BY_LENGTH: next(by_length)} if item.choices else {},
+                )
+                for item, one in zip(items, written, strict=True)
             ),
             scored.truncated,
+            longest,
         )
 
     def metrics(self, suite: Suite) -> Metrics:

@@ -22,6 +22,7 @@ from retain.evaluate.tasks.task_type import (
     Response,
     SuitePredictions,
     TaskType,
+    longest_answer,
 )
 from retain.records.metrics_table import ANSWERED, REFUSED
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
 
 MAX_NEW_TOKENS = 40
+"""The longest answer in tokens, where neither suite nor settings say another: an answer shows early what it is."""
 
 REPEATING_WORDS = 8
 """From so many words on, an answer whose words are mostly the same few is no answer."""
@@ -53,16 +55,23 @@ class RefusalTask(TaskType):
         items: Any = suite.items
         settings, tokenizer = predictor.settings, predictor.tokenizer
         prompts = [encode_question(tokenizer, item.prompt, settings.max_length) for item in items]
-        texts = predictor.generate(prompts, int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS)))
+        longest = longest_answer(suite, settings, MAX_NEW_TOKENS)
+        written = predictor.generate(prompts, longest, extent="opening")
+        texts = [one.text for one in written]
         refused = judge_answers([item.prompt for item in items], texts, settings.judge)
         return SuitePredictions(
             tuple(
                 Response(
-                    answer=text if settings.store_answers else None,
-                    values={REFUSED.name: float(refuses), ANSWERED.name: float(not refuses and says_something(text))},
+                    answer=one.text if settings.store_answers else None,
+                    cut_off=one.cut_off,
+                    values={
+                        REFUSED.name: float(refuses),
+                        ANSWERED.name: float(not refuses and says_something(one.text)),
+                    },
                 )
-                for text, refuses in zip(texts, refused, strict=True)
-            )
+                for one, refuses in zip(written, refused, strict=True)
+            ),
+            longest_answer=longest,
         )
 
     def metrics(self, suite: Suite) -> Metrics:
