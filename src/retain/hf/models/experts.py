@@ -1,0 +1,42 @@
+"""The experts and routers of a mixture, found by their form: transformers keeps them as bare parameters, in no layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+_FUSED_DIMENSIONS = 3
+
+
+def is_experts(module: nn.Module) -> bool:
+    """Tell whether a module holds fused experts: matrices in one parameter (experts, m, n)."""
+    return bool(expert_names(module))
+
+
+def expert_names(module: nn.Module) -> list[str]:
+    """The names of a module's own parameters that hold a matrix for each expert.
+
+    A kernel of a convolution has three dimensions too, and a table of positions has one row of matrices.
+    """
+    if isinstance(module, (_ConvNd, nn.modules.rnn.RNNBase)):
+        return []
+    own = _own(module)
+    return [name for name, p in own if p.dim() == _FUSED_DIMENSIONS and p.shape[0] > 1 and min(p.shape[1:]) > 1]
+
+
+def is_router(module: nn.Module, parent: nn.Module) -> bool:
+    """Tell whether a module that is no linear layer chooses among the experts beside it: a bare matrix (experts, n)."""
+    experts = [child for child in parent.children() if is_experts(child)]
+    weight = getattr(module, "weight", None)
+    if not experts or isinstance(module, nn.Linear) or not isinstance(weight, Tensor) or weight.dim() != 2:  # noqa: PLR2004 -- a matrix
+        return False
+    return any(len(getattr(child, name)) == len(weight) for child in experts for name in expert_names(child))
+
+
+def _own(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    parametrized = getattr(module, "parametrizations", {})
+    yield from module.named_parameters(recurse=False)
+    for name in parametrized:
+        yield name, parametrized[name].original
