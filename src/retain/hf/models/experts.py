@@ -18,12 +18,12 @@ def is_experts(module: nn.Module) -> bool:
 def expert_names(module: nn.Module) -> list[str]:
     """The names of a module's own parameters that hold a matrix for each expert.
 
-    A kernel of a convolution has three dimensions too, and a table of positions has one row of matrices.
+    A kernel of a convolution has three dimensions too, and a table of positions is one matrix.
     """
     if isinstance(module, (_ConvNd, nn.modules.rnn.RNNBase)):
         return []
     own = _own(module)
-    return [name for name, p in own if p.dim() == _FUSED_DIMENSIONS and p.shape[0] > 1 and min(p.shape[1:]) > 1]
+    return [name for name, p in own if p.dim() == _FUSED_DIMENSIONS and p.shape[0] > 1]
 
 
 def is_router(module: nn.Module, parent: nn.Module) -> bool:

@@ -169,6 +169,7 @@ def _packed(model: nn.Module, module: Any) -> bool:
 
 
 def _outermost(changed: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """One module a name: of adapters inside one another the outermost, which holds the others."""
     kept: dict[str, Any] = {}
     for name, module in changed:
         kept.setdefault(name, module)
@@ -188,7 +189,8 @@ def _values(model: nn.Module, name: str, module: Any, alpha: float) -> Iterator[
     layer = layer if any(p.dtype == torch.float64 for p in layer.get_base_layer().parameters()) else layer.float()
     before = {key: p.detach().clone() for key, p in layer.get_base_layer().named_parameters()}
     try:
-        layer.merge()
+        for inner in reversed([part for part in layer.modules() if isinstance(part, BaseTunerLayer)]):
+            inner.merge()  # each changes its own part: two experts' parameters, or the ids that TrainableTokens has
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         kind = method_name(model, module, next(iter(module.active_adapters), ""))
         raise InputError(f"{name}: a {kind} cannot be merged: {error}") from error

@@ -8,15 +8,21 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from peft.tuners.tuners_utils import BaseTuner
+from peft.utils import NoMatchingPeftModuleError
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from retain.errors import InputError, MergeError, TargetError
 from retain.hf.tuners import targets
+from retain.hf.tuners.all_linear import ALL_LINEAR, is_all_linear, with_left_out, without_default
 from retain.hf.tuners.base_weight import quantization_backend
 from retain.hf.tuners.feature_config import FeatureConfig
 from retain.hf.tuners.feature_layer import BASE, FeatureLayer
+
+
+class NoMatchError(TargetError, NoMatchingPeftModuleError):  # type: ignore[misc]  # PEFT ships no types
+    """No layer matches what an adapter was asked to change; also the error that PEFT raises for it."""
 
 
 class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
@@ -42,8 +48,9 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             super().inject_adapter(model, *args, **kwargs)
         except TargetError:
             raise
-        except ValueError as error:  # PEFT's NoMatchingPeftModuleError, and its other complaints about targets
-            raise TargetError(
+        except ValueError as error:  # PEFT's complaints about targets
+            kind = NoMatchError if isinstance(error, NoMatchingPeftModuleError) else TargetError
+            raise kind(
                 f"{error} This model's linear layers are named {', '.join(targets.linear_names(model))}; name some of "
                 "them in target_modules, or use 'all-linear'."
             ) from error
@@ -53,12 +60,14 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             raise TargetError(problems)
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
-        if peft_config.target_modules is None and model_config.get("model_type") not in self.target_module_mapping:
-            raise TargetError(
-                f"There is no default for target_modules for models of type {model_config.get('model_type')!r}; this "
-                f"one's linear layers are named {', '.join(targets.linear_names(self.model))}. Name some of them, or "
-                "use 'all-linear'."
-            )
+        kind = model_config.get("model_type")
+        if peft_config.target_modules is None and kind not in self.target_module_mapping:
+            if not without_default(self.model):
+                raise TargetError(targets.no_default(kind, self.model))
+            peft_config.target_modules = ALL_LINEAR
+        if is_all_linear(peft_config.target_modules):
+            chosen = with_left_out(self.model, {"exclude_modules": peft_config.exclude_modules})
+            peft_config.exclude_modules = chosen["exclude_modules"]
         return super()._prepare_adapter_config(peft_config, model_config)
 
     def _create_and_replace(
