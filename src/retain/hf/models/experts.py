@@ -28,11 +28,18 @@ def expert_names(module: nn.Module) -> list[str]:
 
 def is_router(module: nn.Module, parent: nn.Module) -> bool:
     """Tell whether a module that is no linear layer chooses among the experts beside it: a bare matrix (experts, n)."""
-    experts = [child for child in parent.children() if is_experts(child)]
+    experts = [child for child in map(_bare, parent.children()) if is_experts(child)]
     weight = getattr(module, "weight", None)
     if not experts or isinstance(module, nn.Linear) or not isinstance(weight, Tensor) or weight.dim() != 2:  # noqa: PLR2004 -- a matrix
         return False
     return any(len(getattr(child, name)) == len(weight) for child in experts for name in expert_names(child))
+
+
+def _bare(module: nn.Module) -> nn.Module:
+    """A module without the adapters around it."""
+    while isinstance(inner := getattr(module, "base_layer", None), nn.Module):
+        module = inner
+    return module
 
 
 def _own(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
