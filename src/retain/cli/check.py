@@ -43,5 +43,5 @@ def run(given: Namespace) -> None:
         print(f"  {sentence}")
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")
-    for sentence in near_duplicates(data):
+    for sentence in (*prepared.notes, *near_duplicates(data)):
         print(f"  {sentence}")
