@@ -101,7 +101,7 @@ class _WeightSums:
     def add(self, update: Update, keep: Tensor | None, learn: Tensor | None, *, decompose: bool) -> None:
         moved = float(update.delta.double().square().sum())
         weight = float(update.weight.double().square().sum())
-        experts = update.delta.ndim > _MATRIX  # a matrix each: together the block-diagonal map of what is routed to them
+        experts = update.delta.ndim > _MATRIX  # a matrix each: the blocks of one block-diagonal map
         largest = max(map(largest_singular_value, update.delta)) if experts else largest_singular_value(update.delta)
         seen = against_base(update.weight, update.delta) if decompose and not experts else None
         self.moved += moved

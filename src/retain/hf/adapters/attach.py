@@ -18,7 +18,7 @@ from retain.errors import InputError, RetainError
 from retain.hf.models.direct_reads import read_directly
 from retain.hf.models.head import head_names
 from retain.hf.models.sides import root_of
-from retain.hf.tuners.all_linear import is_all_linear, with_left_out
+from retain.hf.tuners.all_linear import all_linear_excludes, is_all_linear
 from retain.hf.tuners.targets import lora_targets, pattern
 
 _OWN_TARGETS = frozenset({"adaption_prompt", "beft", "ia3", "ln_tuning", "shadow", "trainable_tokens"})
@@ -84,7 +84,7 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
     given.setdefault("task_type", task_type(model))
     config = _config(name, given)
     if is_all_linear(getattr(config, "target_modules", None)) and hasattr(config, "exclude_modules"):
-        config.exclude_modules = with_left_out(model, {"exclude_modules": config.exclude_modules}).get("exclude_modules")
+        config.exclude_modules = all_linear_excludes(model, config.exclude_modules)
     try:
         adapted = get_peft_model(model, config, adapter_name=adapter)
     except RetainError:
@@ -100,7 +100,7 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
 def _naming_layers(model: nn.Module, name: str) -> str:
     """The cure of a method that has no default layers for a model."""
     names = sorted({key.rpartition(".")[2] for key in lora_targets(model, {"target_modules": "all-linear"})})
-    more = "; and --method.feedforward_modules with those of them whose input is to be scaled, or []" if name == "ia3" else ""
+    more = "; and feedforward_modules, those of them whose input is to be scaled, or []" if name == "ia3" else ""
     return (
         ". PEFT has no default for models of this type: say --method.target_modules with some of the linear layers, "
         f"{json.dumps(names)}{more}."

@@ -79,21 +79,19 @@ def _of_full(root: nn.Module, away: list[str]) -> list[str]:
 def _unreached_notes(away: list[str], far: list[_Weights]) -> list[str]:
     adapted = [part.name for part in far if part.is_adapted]
     if adapted:
-        return [
+        note = (
             f"{len(adapted)} adapters are on layers that text does not go through ({_named(adapted)}); they will not "
-            f"be trained. Leave out {_named(away)} by exclude_modules."
-        ]
+        )
+        return [note + f"be trained. Leave out {_named(away)} by exclude_modules."]
     return [f"Text does not go through {_named(away)}: its layers have no adapter."] if far else []
 
 
 def _by_weight_notes(near: list[_Weights]) -> list[str]:
-    ends = sorted({_end(part.name) for part in near if part.by_weight and not part.is_adapted and part.kind == "linear layers"})
+    ends = sorted({_end(part.name) for part in near if part.by_weight and not part.is_adapted})
     if not ends:
         return []
-    return [
-        f"No adapter is put on {_named(ends)}: the model's code reads their weights without calling them, always "
-        "or in a fused kernel, and would pass over it."
-    ]
+    note = f"No adapter is put on {_named(ends)}: the model's code reads their weights without calling them, always or "
+    return [note + "in a fused kernel, and would pass over it."]
 
 
 def _mixture_notes(near: list[_Weights]) -> list[str]:
@@ -104,10 +102,8 @@ def _mixture_notes(near: list[_Weights]) -> list[str]:
     ]
     if not changed:
         return []
-    return [
-        f"Adapters also change the {' and the '.join(changed)} of this mixture; name target_modules to choose, for "
-        "instance the attention's layers alone."
-    ]
+    note = f"Adapters also change the {' and the '.join(changed)} of this mixture; name target_modules to choose, for "
+    return [note + "instance the attention's layers alone."]
 
 
 def _untouched_notes(near: list[_Weights], total: int) -> list[str]:
@@ -115,16 +111,16 @@ def _untouched_notes(near: list[_Weights], total: int) -> list[str]:
     for part in near:
         if not part.is_adapted:
             kinds[part.kind].append(part)
-    untouched, all_of_it = (sum(part.count for part in parts) for parts in ([p for p in near if not p.is_adapted], near))
+    untouched = sum(part.count for part in near if not part.is_adapted)
+    all_of_it = sum(part.count for part in near)
     if not untouched or not (kinds.get("experts") or untouched >= MOST * all_of_it):
         return []
     parts = [
         f"{sum(part.count for part in parts):,} in {kind} ({_named(sorted({_end(part.name) for part in parts}))})"
         for kind, parts in sorted(kinds.items())
     ]
-    return [
-        f"No adapter touches {untouched:,} of the base's {total:,} weights ({100 * untouched / total:.0f} %): {', '.join(parts)}."
-    ]
+    share = f"{untouched:,} of the base's {total:,} weights ({100 * untouched / total:.0f} %)"
+    return [f"No adapter touches {share}: {', '.join(parts)}."]
 
 
 def _weights(root: nn.Module) -> Iterator[_Weights]:

@@ -1,4 +1,4 @@
-"""The experts and routers of a mixture, found by their form: transformers keeps them as bare parameters, in no layer."""
+"""The experts and routers of a mixture, found by their form: they are bare parameters, in no linear layer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 _FUSED_DIMENSIONS = 3
+_MATRIX = 2
 
 
 def is_experts(module: nn.Module) -> bool:
@@ -30,7 +31,7 @@ def is_router(module: nn.Module, parent: nn.Module) -> bool:
     """Tell whether a module that is no linear layer chooses among the experts beside it: a bare matrix (experts, n)."""
     experts = [child for child in map(_bare, parent.children()) if is_experts(child)]
     weight = getattr(module, "weight", None)
-    if not experts or isinstance(module, nn.Linear) or not isinstance(weight, Tensor) or weight.dim() != 2:  # noqa: PLR2004 -- a matrix
+    if not experts or isinstance(module, nn.Linear) or not isinstance(weight, Tensor) or weight.dim() != _MATRIX:
         return False
     return any(len(getattr(child, name)) == len(weight) for child in experts for name in expert_names(child))
 

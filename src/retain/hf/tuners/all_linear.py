@@ -8,7 +8,7 @@ would be passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -72,11 +72,10 @@ def excluding(given: str | Collection[str] | None, names: Collection[str]) -> st
     return "|".join([*ends, *(rf"{re.escape(name)}(\..*)?" for name in names)])
 
 
-def with_left_out(model: nn.Module, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config for 'all-linear', with what that leaves out among its `exclude_modules`."""
+def all_linear_excludes(model: nn.Module, given: str | Collection[str] | None) -> str | Collection[str] | None:
+    """`exclude_modules` of a config for 'all-linear': what a user excludes, and what that leaves out."""
     found = left_out(model)
-    exclude = excluding(fields.get("exclude_modules"), [*found.unreached, *found.by_weight])
-    return {**fields, "exclude_modules": exclude} if exclude else dict(fields)
+    return excluding(given, [*found.unreached, *found.by_weight])
 
 
 def without_default(root: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from retain.errors import TargetError
 from retain.hf.models.direct_reads import read_directly
 from retain.hf.models.experts import is_experts
 from retain.hf.models.sides import root_of
-from retain.hf.tuners.all_linear import ALL_LINEAR, is_all_linear, with_left_out, without_default
+from retain.hf.tuners.all_linear import ALL_LINEAR, all_linear_excludes, is_all_linear, without_default
 from retain.hf.tuners.base_weight import features, is_linear, quantization_backend
 
 
@@ -71,7 +71,7 @@ def lora_targets(
         raise TargetError(no_default(kind, root))
     everything = is_all_linear(config.target_modules)
     if everything:
-        config.exclude_modules = with_left_out(root, {"exclude_modules": config.exclude_modules})["exclude_modules"]
+        config.exclude_modules = all_linear_excludes(root, config.exclude_modules)
     layers: dict[str, nn.Module] = {}
     obstacles: list[str] = []
     carriers = BaseTunerLayer if under_any else LoraLayer
