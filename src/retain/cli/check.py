@@ -44,7 +44,7 @@ def run(given: Namespace) -> None:
         print(f"  {sentence}")
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")
-    for sentence in data.near_duplicates:
+    for sentence in (*prepared.notes, *data.near_duplicates):
         print(f"  {sentence}")
     for sentence in evidence_told(data.train, suites, recipe.batch_size):
         print(f"  {sentence}")

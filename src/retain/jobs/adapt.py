@@ -20,6 +20,7 @@ from retain.hf.adapters.accelerate import accelerate, has_lora
 from retain.hf.adapters.attach import attach
 from retain.hf.adapters.initialise import note_of
 from retain.hf.adapters.save import save_weights
+from retain.hf.models.coverage import coverage
 from retain.hf.models.describe import adapter_config, parameter_counts
 from retain.hf.models.head import BASE_HEAD, is_classifier, save_head
 from retain.hf.models.inference import padding_id
@@ -75,7 +76,7 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     rows, more_notes = _keep_rows(run, model, base_hash)
     learned = training_set_of(model, run.preprocessor, run.data.train)
     learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _teacher(run, model))
-    notes += [*more_notes, *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
+    notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     if learned.cut:
         notes.append(
             f"{learned.cut} of {len(run.data.train)} training examples were longer than {recipe.max_length} tokens and "

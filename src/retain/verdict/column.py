@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from retain.errors import InputError, RetainError
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
-from retain.records.metrics_table import CROSS_ENTROPY, UNREAD
-from retain.records.metrics_table import rests_on_writing
+from retain.records.metrics_table import CROSS_ENTROPY, UNREAD, rests_on_writing
 from retain.records.scores import CutOff
 from retain.stats.clusters import Floats, Groups, named_groups
 

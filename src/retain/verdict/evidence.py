@@ -9,8 +9,8 @@ import numpy as np
 
 from retain.records.base import Interval
 from retain.records.metric import Metric
-from retain.stats.bootstrap import ratio_intervals
 from retain.records.scores import CutOff
+from retain.stats.bootstrap import ratio_intervals
 from retain.stats.clusters import (
     Counts,
     Floats,

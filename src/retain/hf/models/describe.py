@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
 
 from retain.hf.models.sides import root_of
+
+_WRAPPERS = re.compile(r"(\.base_layer|\.original_module|\.token_adapter)+\.")
+"""What PEFT puts into the name of a base tensor, once for each adapter over its module."""
 
 
 def model_hash(model: torch.nn.Module) -> str:
@@ -89,7 +93,7 @@ def _base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
         if isinstance(module, ModulesToSaveWrapper):
             hidden.append(f"{name}.modules_to_save.")
     return [
-        (name.replace(".base_layer.", ".").replace(".original_module.", "."), tensor)
+        (_WRAPPERS.sub(".", name), tensor)
         for name, tensor in root.state_dict().items()
         if not any(name.startswith(prefix) for prefix in hidden)
     ]

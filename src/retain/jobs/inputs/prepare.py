@@ -11,6 +11,7 @@ from retain.data.sample import looked_at, looked_at_words
 from retain.errors import InputError, RetainError
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
+from retain.hf.models.coverage import coverage
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.evidence_told import no_step_problems
 from retain.jobs.inputs.models import ModelSpec
@@ -22,10 +23,11 @@ from retain.train.loop import training_arguments
 
 
 class Prepared(NamedTuple):
-    """The data of a recipe, and what makes the inputs of its model."""
+    """The data of a recipe, what makes the inputs of its model, and notes on what its methods leave as it is."""
 
     data: Data
     preprocessor: Preprocessor
+    notes: tuple[str, ...] = ()
 
 
 def adapter_fields(run: Recipe) -> dict[str, Any]:
@@ -56,28 +58,36 @@ def prepare(recipe: Recipe) -> Prepared:
         known = bool(data.train)  # else the family is a guess, and no reason against the model
         raise InputError([*problems, *(_raised(spec.empty) if known else [])])
     preprocessor = spec.preprocessor()
-    found, positions = _target_problems(spec, runs)
+    found, positions, notes = _target_problems(spec, runs)
     if preprocessor.reads_text:
         found += _length_problems(recipe, preprocessor, data, positions)
         found += _template_problems(recipe, preprocessor, data) if data.family == "causal-lm" else []
     if found:
         raise InputError(list(dict.fromkeys(found)))
-    return Prepared(data, preprocessor)
+    return Prepared(data, preprocessor, notes)
 
 
-def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], int | None]:
-    """The methods that cannot be put on the model, one sentence each; and how many positions the model has.
+def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], int | None, tuple[str, ...]]:
+    """The methods that cannot be put on the model, one sentence each; its positions; what the others do not adapt.
 
     Raises:
         InputError: the model cannot be loaded.
     """
-    problems, positions = [], None
+    problems, positions, notes = [], None, []
     for run in runs:
         model = spec.empty()
         positions = getattr(model.config, "max_position_embeddings", None)
         if run.method_name != "full":
-            problems += _raised(lookup.check, model, run.method_name, adapter_fields(run))
-    return problems, positions
+            problems += _raised(_put_on, model, run, notes)
+        else:
+            notes += coverage(model)
+    return problems, positions, tuple(dict.fromkeys(notes))
+
+
+def _put_on(model: Any, run: Recipe, notes: list[str]) -> None:
+    """Put a run's adapters on a model without weights, and note what they do not cover."""
+    adapted = lookup.check(model, run.method_name, adapter_fields(run))
+    notes += coverage(adapted)
 
 
 def _length_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data, positions: int | None) -> list[str]:
@@ -126,7 +136,7 @@ def _raised(function: Any, *arguments: Any) -> list[str]:
 
 def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
     """A sentence for each part of the data in which some items are longer than `max_length` and will be cut."""
-    data, preprocessor = prepared
+    data, preprocessor, _ = prepared
     found = []
     for name, items in (("train", data.train), ("test", data.suites.task_items)):
         looked = looked_at(items)

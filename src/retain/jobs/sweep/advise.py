@@ -57,7 +57,7 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
     until = time.monotonic() + 60 * recipe.sweep_minutes
     with showing_progress(console) as events:
         ensure_merged(recipe, events)
-        data, preprocessor = prepare(recipe)
+        data, preprocessor, _ = prepare(recipe)
         learn, held = hold_out(data.train, recipe.sweep_items)
         prepared = Prepared(replace(data, train=learn), preprocessor)
         session = _open(Run.of(recipe, prepared, events, Path(recipe.output) / "sweep"), recipe, held, console)
