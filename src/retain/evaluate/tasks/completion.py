@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.examples import Example
 from retain.data.family import Head
 from retain.data.item import DataItem
-from retain.data.tokens import encode_example, encode_prompt
+from retain.data.lengths import Cuts
+from retain.data.tokens import Encoded, encode_example, encode_prompt
 from retain.evaluate.scores.answers import answer_score
-from retain.evaluate.suites.suite import Suite
+from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
 from retain.records.metrics_table import CROSS_ENTROPY, metrics_of_answers
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 
@@ -31,20 +33,37 @@ class CompletionTask(TaskType):
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Score all completions, and write answers to the first prompts."""
-        settings, tokenizer = predictor.settings, predictor.tokenizer
+        settings = predictor.settings
         items: Any = suite.items
-        rows = [encode_example(tokenizer, item, settings.max_length) for item in items]
+        rows = predictor.preprocessor.encode(items)
         nll = predictor.nll(rows)
-        written = items[: int(suite.options.get("generate", settings.generate))]
-        prompts = [encode_prompt(tokenizer, item, settings.max_length) for item in written]
-        longest = int(suite.options.get("max_new_tokens", settings.max_new_tokens))
-        texts: list[str | None] = [*predictor.uncounted.generate(prompts, longest)]
+        prompts = self._prompts(suite, predictor.preprocessor, settings)
+        written = self.written_tokens(suite, settings)
+        texts: list[str | None] = [*predictor.uncounted.generate(prompts, written)]
         texts += [None] * (len(items) - len(texts))
         responses = [
             Response(answer=text, values={"nats": nats, "tokens": float(len(row.ids) - row.start)})
             for text, nats, row in zip(texts, nll, rows, strict=True)
         ]
-        return SuitePredictions(tuple(responses), sum(row.truncated for row in rows))
+        return SuitePredictions(tuple(responses), _cuts(rows, prompts, predictor.preprocessor, written).items)
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """The limit of the suite, or else of the settings; 0 where no answer is written."""
+        if not int(suite.options.get("generate", settings.generate)):
+            return 0
+        return int(suite.options.get("max_new_tokens", settings.max_new_tokens))
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items whose prompt or completion is cut where it is scored, or whose prompt where it is answered."""
+        prompts = self._prompts(suite, preprocessor, settings)
+        rows, written = preprocessor.encode(suite.items), self.written_tokens(suite, settings)
+        return _cuts(rows, prompts, preprocessor, written)
+
+    def _prompts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> list[Encoded]:
+        """The prompts to which an answer is written: those of the first items."""
+        items: Any = suite.items[: int(suite.options.get("generate", settings.generate))]
+        room = preprocessor.room(self.written_tokens(suite, settings))
+        return [encode_prompt(preprocessor.tokenizer, item, room) for item in items]
 
     def metrics(self, suite: Suite) -> Metrics:
         """Cross-entropy, and the metrics of written answers."""
@@ -67,3 +86,9 @@ class CompletionTask(TaskType):
     def sequences(self, items: Sequence[Any], tokenizer: Any, max_length: int) -> Iterator[tuple[int, ...]]:
         """Prompt and completion of each item, as in training."""
         return (encode_example(tokenizer, item, max_length).ids for item in items)
+
+
+def _cuts(rows: Sequence[Encoded], prompts: Sequence[Encoded], preprocessor: Preprocessor, written: int) -> Cuts:
+    """The cuts of items as they are scored, and of the first ones' prompts as they are answered."""
+    items = [[row, *prompts[index : index + 1]] for index, row in enumerate(rows)]
+    return Cuts.among(items, preprocessor.room(), preprocessor.room(written) if written else 0)

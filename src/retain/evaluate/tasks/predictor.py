@@ -55,12 +55,12 @@ class Predictor:
         size = self.settings.batch_size
         return score_nll(self.model, rows, padding_id(self.tokenizer), size, self.tick, self.input_hash)
 
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, *, first_line: bool = False) -> list[str]:
+    def generate(self, prompts: Sequence[Encoded], max_new_tokens: int, *, first_line: bool = False) -> list[str]:
         """Greedy continuations of prompts, as text; see `write_answers`."""
         return write_answers(
             self.model,
             self.tokenizer,
-            prompts,
+            [row.ids for row in prompts],
             max_new_tokens,
             self.settings.batch_size,
             self.tick,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Request
-from retain.data.tokens import encode_question
+from retain.data.lengths import Cuts
+from retain.data.tokens import Encoded, encode_question
 from retain.evaluate.refusal_judges import judge_answers, judged_by
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.task_type import (
@@ -26,6 +27,7 @@ from retain.evaluate.tasks.task_type import (
 from retain.records.metrics_table import ANSWERED, REFUSED
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 MAX_NEW_TOKENS = 40
@@ -51,9 +53,9 @@ class RefusalTask(TaskType):
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Write an answer to every request and judge it."""
         items: Any = suite.items
-        settings, tokenizer = predictor.settings, predictor.tokenizer
-        prompts = [encode_question(tokenizer, item.prompt, settings.max_length) for item in items]
-        texts = predictor.generate(prompts, int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS)))
+        settings = predictor.settings
+        prompts = self._prompts(suite, predictor.preprocessor, settings)
+        texts = predictor.generate(prompts, self.written_tokens(suite, settings))
         refused = judge_answers([item.prompt for item in items], texts, settings.judge)
         return SuitePredictions(
             tuple(
@@ -62,8 +64,25 @@ class RefusalTask(TaskType):
                     values={REFUSED.name: float(refuses), ANSWERED.name: float(not refuses and says_something(text))},
                 )
                 for text, refuses in zip(texts, refused, strict=True)
-            )
+            ),
+            sum(prompt.truncated for prompt in prompts),
         )
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """The first sentences, or as many tokens as the suite says."""
+        del settings
+        return int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The requests that are cut."""
+        room = preprocessor.room(self.written_tokens(suite, settings))
+        prompts = self._prompts(suite, preprocessor, settings)
+        return Cuts.among([[prompt] for prompt in prompts], preprocessor.room(), room)
+
+    def _prompts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> list[Encoded]:
+        items: Any = suite.items
+        tokenizer, room = preprocessor.tokenizer, preprocessor.room(self.written_tokens(suite, settings))
+        return [encode_question(tokenizer, item.prompt, room) for item in items]
 
     def metrics(self, suite: Suite) -> Metrics:
         """The share refused of harmful requests, the share answered of harmless ones."""

@@ -26,6 +26,7 @@ from retain.data.family import Family, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
+from retain.hf.models.positions import UNLIMITED, Positions
 from retain.recipe import MeasurementOptions
 
 _LOADERS: dict[Family, Any] = {
@@ -112,14 +113,17 @@ class ModelSpec:
             with torch.device("meta"):
                 return _LOADERS[self.family].from_config(config, trust_remote_code=self.trust_remote_code)
 
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self, positions: Positions = UNLIMITED) -> Preprocessor:
         """Load the tokenizer or the image processor beside the model.
+
+        Args:
+            positions: those of the model, beyond which no text may go.
 
         Raises:
             InputError: as `load`.
         """
         if modality_of(self.family) == "text":
-            return TextPreprocessor(self._tokenizer(), self.max_length)
+            return TextPreprocessor(self._tokenizer(), self.max_length, positions)
         path = _located(self.source)
         with self._refusing("image processor"):
             return ImagePreprocessor(
