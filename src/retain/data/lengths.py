@@ -95,7 +95,7 @@ def lowered(requested: int, positions: Positions) -> list[str]:
         return []
     return [
         (
-            f"max_length: this model has only {positions.limit} positions, so its sequences have at most that many tokens, "
+            f"max_length: this model has only {positions.limit} positions, so no sequence has more tokens than that, "
             f"not {requested}; to state it, say --max-length {positions.limit}."
         )
     ]

@@ -107,8 +107,8 @@ class MeasurementOptions(BaseModel):
         Field(
             512,
             gt=1,
-            description="Longest sequence, in tokens; unless stated, no longer than the model has positions. What is cut "
-            "off is counted and reported.",
+            description="Longest sequence, in tokens; unless stated, at most the model's positions. What is cut off "
+            "is counted and reported.",
         )
     )
 

@@ -110,6 +110,7 @@ class ModelSpec:
         with self._refusing("model"):
             classes = self._named_classes(path) if self._is_classifier else {}
             config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
+            self._refuse_two_texts(config)
             with torch.device("meta"):
                 return _LOADERS[self.family].from_config(config, trust_remote_code=self.trust_remote_code)
 
@@ -130,11 +131,25 @@ class ModelSpec:
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
             )
 
+    def _refuse_two_texts(self, config: Any) -> None:
+        """Refuse an encoder-decoder (T5, BART, Marian) where text is to be predicted or its features are compared.
+
+        Raises:
+            InputError: it is one.
+        """
+        if getattr(config, "is_encoder_decoder", False) and self.family in {"causal-lm", "text-features"}:
+            raise InputError(
+                f"model: {self.source} is an encoder-decoder ({config.model_type}), and retain does not support these "
+                "(as T5, BART and their kin are); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an "
+                "encoder (BERT, RoBERTa) for labelled texts."
+            )
+
     @property
     def _is_classifier(self) -> bool:
         return self.family.endswith("classifier")
 
     def _pretrained(self, path: str, **more: Any) -> Any:
+        self._refuse_two_texts(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
         options = {
             "dtype": self.dtype,
             "attn_implementation": self.attention,
