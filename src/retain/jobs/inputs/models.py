@@ -140,7 +140,7 @@ class ModelSpec:
         if getattr(config, "is_encoder_decoder", False) and self.family in {"causal-lm", "text-features"}:
             raise InputError(
                 f"model: {self.source} is an encoder-decoder ({config.model_type}), and retain does not support these "
-                "(as T5, BART and their kin are); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an "
+                "(T5, BART and their kin); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an "
                 "encoder (BERT, RoBERTa) for labelled texts."
             )
 

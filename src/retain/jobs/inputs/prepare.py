@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from retain.data.family import modality_of
+from retain.data.images import decoded_share
 from retain.data.lengths import beyond_training, lowered
 from retain.data.near_duplicates import INSTALL
 from retain.data.preprocess import Preprocessor
@@ -120,7 +121,7 @@ def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
     """Notes on the longest sequence, and on each part of the data in which some items are longer and will be cut."""
     data, preprocessor = prepared
     if not preprocessor.reads_text:
-        return []
+        return decoded_share([*data.train, *data.everything.measured_items])
     settings, parts = settings_of(recipe), [("train", len(data.train), preprocessor.cuts(data.train))]
     for suite in data.everything.all:
         name = "test" if suite.part == "task" else suite.name
