@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from retain.data.copies import copies_sentence
+from retain.data.lengths import lowered
 from retain.data.preprocess import Preprocessor
 from retain.errors import RetainError
 from retain.evaluate.aa_check import run_aa_check
@@ -139,7 +140,11 @@ def measure_pair(
         smallest_gains=(margins.gain, margins.gain_nats),
         resampling_seed=seed,
         items=items,
-        notes=(*_notes(base, settings), *copies_told(suites.all), *_unchanged(items)),
+        notes=(
+            *_notes(base, suites.all, preprocessor, settings),
+            *copies_told(suites.all),
+            *_unchanged(items),
+        ),
     )
 
 
@@ -177,12 +182,14 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
         )
 
 
-def _notes(base: Predictions, settings: Settings) -> list[str]:
-    return [
-        f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
-        for name, cut in base.truncated.items()
-        if cut
-    ]
+def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
+    """Notes on a length that the model lowers, and on items that are cut."""
+    notes = lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
+    for suite in suites:
+        if base.truncated.get(suite.name):
+            cuts = task_type_of(suite).cuts(suite, preprocessor, settings)
+            notes += cuts.sentences(len(suite.items), of=f"items of {suite.name}")
+    return notes
 
 
 def _unchanged(items: Sequence[Item]) -> list[str]:
@@ -228,7 +235,7 @@ class _Sides:
         if not self.suites.held_out_text or not self.preprocessor.reads_text:
             return [], [], WindowSums()
         tokenizer = self.preprocessor.tokenizer
-        windows = windows_of(tokenizer, self.suites.held_out_text, self.settings)
+        windows = windows_of(self.preprocessor, self.suites.held_out_text, self.settings)
         sums = self._sums(windows, "held-out text, both models") if windows else WindowSums()
         return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
@@ -280,7 +287,7 @@ class _Sides:
     def _sequences(self, suite: Suite) -> Iterator[tuple[int, ...]]:
         """Token ids of the items of which a language model predicts each token, if any."""
         if self.preprocessor.reads_text:
-            tokenizer, length = self.preprocessor.tokenizer, self.settings.max_length
+            tokenizer, length = self.preprocessor.tokenizer, self.preprocessor.room()
             yield from task_type_of(suite).sequences(suite.items, tokenizer, length)
 
 

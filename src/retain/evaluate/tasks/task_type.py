@@ -17,13 +17,15 @@ from pydantic import BaseModel, ConfigDict
 
 from retain.data.family import Head
 from retain.data.item import DataItem
+from retain.data.lengths import Cuts
 from retain.errors import RetainError
 from retain.evaluate.scores.classification import SetMetric
 from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.records.metric import Metric
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # both import torch
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 Metrics = Mapping[Metric, Sequence[float]]
@@ -182,6 +184,16 @@ class TaskType(ABC):
         """Class probabilities, whose calibration is measured; None where the task type has none."""
         del responses
         return None
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """Tokens of the longest answer that is written to an item; 0 where none is."""
+        del suite, settings
+        return 0
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items that are cut because they are too long."""
+        del settings
+        return preprocessor.cuts(suite.items)
 
     def sequences(self, items: Sequence[Any], tokenizer: Any, max_length: int) -> Iterator[tuple[int, ...]]:
         """Token ids of items of which a language model predicts each token, for its drift on the task's own text."""
