@@ -57,7 +57,7 @@ class CompletionTask(TaskType):
             Response(
                 answer=None if one is None else one.text,
                 cut_off=None if one is None else one.cut_off,
-                expected=None if one is None else _rendered_calls(tokenizer, item, row),
+                expected=None if one is None else _rendered_calls(predictor.tokenizer, item, row),
                 values={"nats": nats, "tokens": float(len(row.ids) - row.start), UNREAD: unread},
             )
             for item, one, nats, row, unread in zip(

@@ -81,7 +81,8 @@ def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str]
     Raises:
         InputError: the model cannot be loaded.
     """
-    problems, positions, notes = [], UNLIMITED, []
+    problems, positions = [], UNLIMITED
+    notes: list[str] = []
     for run in runs:
         model = spec.empty()
         fields = {} if run.method_name == "full" else adapter_fields(run)
