@@ -46,7 +46,7 @@ def prepare(recipe: Recipe) -> Prepared:
         if run.method_name != "full":
             problems += lookup.validate(run.method_name, adapter_fields(run))
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
-    problems += output_problem(Path(recipe.output))
+    problems += output_problem(recipe.output)
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
