@@ -280,7 +280,7 @@ def _written(identity: Identity) -> str:
 
 def rewrite(path: Path, text: str) -> None:
     """Write a file of a run's state; one that is not as retain wrote it is kept under another name."""
-    if path.is_file() and path.read_bytes() != text.encode() and foreign(path):
+    if root_of(path) is not None and path.is_file() and path.read_bytes() != text.encode() and foreign(path):
         set_aside(path, f"{path} is not what retain wrote there.")
     write_text(path, text)
 
