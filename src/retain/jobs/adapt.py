@@ -53,9 +53,10 @@ def train_or_load(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
         TrainingError: the loss stopped being finite.
     """
     done = run.folder.training()
-    run.folder.restore(run.method)
     if done is None:
         return _trained(run, base, base_hash)
+    run.folder.check_weights(run.method)
+    run.folder.restore(run.method)
     if done.model_hash != base_hash:
         raise InputError(
             f"model: {run.recipe.model} is not the model that {run.folder.path} was trained on; give another --output."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
 from retain.recipe.marks import Heir, fields_where
 from retain.recipe.tune_recipe import Recipe
+from retain.records.manifest import check_unchanged
+from retain.records.reading import read_json_mapping, read_model
 from retain.records.renamed_columns import with_columns
 from retain.records.result import read_result
 
@@ -40,7 +41,7 @@ def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"from: {folder} holds no complete run of retain tune (result.json, {RECIPE}); give the folder of one run."
         )
-    earlier = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    earlier = _recipe_of(folder)
     test = with_columns(str(earlier.get("test") or "").rpartition(":=")[2], earlier.get("columns") or {})
     learned = [f"{folder.resolve().name}:={test}"] if earlier.get("test") else []
     budget = dict(earlier.get("budget") or {})
@@ -75,7 +76,7 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
         raise InputError(
             f"{folder} holds no run of retain tune ({RECIPE}); give a run's folder, or --model and --tuned."
         )
-    earlier = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    earlier = _recipe_of(folder)
     tuned = next((folder / name for name in ("trained", "adapter", "model") if (folder / name).is_dir()), None)
     if tuned is None:
         raise InputError(f"{folder} has no trained weights yet; finish the run with retain tune.")
@@ -83,6 +84,17 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
     if earlier.get("from_run"):
         taken["origin"] = earlier["from_run"]
     return None, {**taken, "tuned": str(tuned), "output": str(folder / SCALED), **given}
+
+
+def _recipe_of(folder: Path) -> dict[str, Any]:
+    """The recipe of an earlier run, as it stands in its folder.
+
+    Raises:
+        InputError: it is not as retain wrote it.
+    """
+    check_unchanged(folder / RECIPE)
+    read_model(folder / RECIPE, Recipe)
+    return read_json_mapping(folder / RECIPE)
 
 
 def _inherited(earlier: dict[str, Any], heir: Heir) -> dict[str, Any]:

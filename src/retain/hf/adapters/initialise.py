@@ -27,6 +27,7 @@ from retain.hf.adapters.residual_lora import ResidualDown, ResidualUp, make_resi
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.base_weight import Original, at_least_float32, quantization_backend
 from retain.records.files import write_text
+from retain.records.reading import read_json_mapping
 
 NOTE = "retain_initialisation.json"
 """The note's name, beside the adapter's own files."""
@@ -212,12 +213,9 @@ def read_note(source: str | Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove it to load the adapter as an ordinary LoRA.") from error
-    if not isinstance(note, dict):
-        raise InputError(f"{path}: damaged (no JSON object); remove it to load the adapter as an ordinary LoRA.")
-    return note
+        return read_json_mapping(path)
+    except InputError as error:
+        raise InputError(f"{error} Remove it to load the adapter as an ordinary LoRA.") from error
 
 
 def note_of(model: nn.Module, adapter: str = "default") -> Mapping[str, Any] | None:

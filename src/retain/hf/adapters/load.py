@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 from retain.errors import InputError, RetainError
 from retain.hf.adapters.attach import known_methods
 from retain.hf.adapters.initialise import read_note, restore_initialised
+from retain.records.reading import read_json_mapping
 
 _LOADING_ERRORS = (
     OSError,
@@ -100,11 +100,11 @@ def is_adapter(path: str | Path) -> bool:
 
 
 def _check_config(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path.parent}: no adapter here ({path.name} is missing).")
     try:
-        method = str(json.loads(path.read_text(encoding="utf-8"))["peft_type"]).lower()
-    except FileNotFoundError as error:
-        raise InputError(f"{path.parent}: no adapter here ({path.name} is missing).") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        method = str(read_json_mapping(path)["peft_type"]).lower()
+    except (InputError, KeyError) as error:
         raise InputError(f"{path}: not the configuration of a PEFT adapter ({error}).") from error
     if method not in known_methods():
         raise InputError(f"{path}: method {method!r} is unknown; PEFT knows {', '.join(known_methods())}.")

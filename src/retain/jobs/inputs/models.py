@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.recipe import MeasurementOptions
+from retain.records.reading import read_json_mapping
 
 _LOADERS: dict[Family, Any] = {
     "causal-lm": AutoModelForCausalLM,
@@ -213,9 +213,9 @@ def classes_beside(folder: Path) -> list[str] | None:
     """The classes that a config.json beside an adapter names, in the order of outputs; None where it names none."""
     path = folder / "config.json"
     try:
-        named = json.loads(path.read_text(encoding="utf-8"))["id2label"]
+        named = read_json_mapping(path)["id2label"]
         classes = [str(name) for _, name in sorted(named.items(), key=lambda pair: int(pair[0]))]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, ValueError, KeyError, TypeError, AttributeError):
         return None
     unnamed = [f"LABEL_{index}" for index in range(len(classes))]  # transformers' own where none are named
     return None if classes == unnamed else classes
@@ -224,7 +224,7 @@ def classes_beside(folder: Path) -> list[str] | None:
 def brings_head(tuned: str) -> bool:
     """True if an adapter brings a trained head of its own, as far as its folder tells."""
     path = Path(tuned).expanduser() / "adapter_config.json"
-    return not path.is_file() or bool(json.loads(path.read_text(encoding="utf-8")).get("modules_to_save"))
+    return not path.is_file() or bool(read_json_mapping(path).get("modules_to_save"))
 
 
 def files_fingerprint(source: str) -> str:

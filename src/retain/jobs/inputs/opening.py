@@ -27,6 +27,7 @@ from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
 from retain.jobs.inputs.read import read_suites, read_train
 from retain.jobs.run_folder import output_problem
 from retain.recipe import TunedModelOptions
+from retain.records.manifest import check_unchanged
 from retain.train.linear_probe import fit_head
 
 
@@ -93,6 +94,7 @@ class Opening:
             InputError: the tuned model cannot be loaded.
         """
         tuned = self._recipe.tuned
+        check_unchanged(Path(tuned).expanduser())
         if is_adapter(tuned):
             return Pair.around(load_adapter(self.base, tuned), self._load_base)
         return Pair(_load_tuned(self._spec.at(tuned)), self.base)
@@ -139,7 +141,7 @@ def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Fami
 
 def _place_problems(recipe: TunedModelOptions) -> list[str]:
     output, tuned = Path(recipe.output), Path(recipe.tuned)
-    problems = output_problem(output)
+    problems = output_problem(recipe.output)
     if (output / "run.json").exists():
         problems.append(f"output: {output} holds a run of retain tune, whose record would be replaced; give another.")
     if tuned.is_dir() and not is_adapter(recipe.tuned) and not (tuned / "config.json").exists():

@@ -56,7 +56,7 @@ def prepare(recipe: Recipe) -> Prepared:
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
     drops_last = recipe.training.get("dataloader_drop_last") is True
     problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
-    problems += output_problem(Path(recipe.output))
+    problems += output_problem(recipe.output)
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
