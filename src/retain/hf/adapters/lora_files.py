@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of
+from retain.hf.adapters.origin import write_origin
 from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.adapters.save import write_card
 from retain.hf.models.sides import mutates_base, root_of
@@ -116,6 +117,7 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
     )
     config.save_pretrained(temporary)
     write_card(temporary, model, config)
+    write_origin(temporary, model)
     former = folder.with_name(f".{folder.name}.former")
     shutil.rmtree(former, ignore_errors=True)
     if folder.exists():

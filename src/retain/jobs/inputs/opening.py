@@ -18,7 +18,8 @@ from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
-from retain.hf.adapters.load import is_adapter, load_adapter
+from retain.hf.adapters.folder import is_adapter
+from retain.hf.adapters.load import load_adapter
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
 from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
