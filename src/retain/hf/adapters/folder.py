@@ -83,6 +83,17 @@ def adapter_folder(source: str | Path) -> Path:
     raise InputError(f"{source}: no adapter here ({CONFIG_NAME} is missing){cure}.")
 
 
+def stored_shapes(folder: Path) -> dict[str, Stored]:
+    """The tensors of an adapter's file by name, from its head alone; none where it cannot be read."""
+    try:
+        with safe_open(str(folder / str(SAFETENSORS_WEIGHTS_NAME)), framework="pt") as file:
+            names = list(file.keys())
+            slices = {name: file.get_slice(name) for name in names}
+            return {name: Stored(tuple(one.get_shape()), "F" in one.get_dtype()) for name, one in slices.items()}
+    except (OSError, SafetensorError):
+        return {}
+
+
 def stored_tensors(folder: Path) -> dict[str, Stored]:
     """The tensors of an adapter's file by name; each is read once and looked at.
 

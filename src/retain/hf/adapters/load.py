@@ -17,6 +17,7 @@ from retain.hf.adapters.config_file import read_config, size_problems
 from retain.hf.adapters.folder import Stored, adapter_folder, stored_tensors
 from retain.hf.adapters.initialise import read_note, restore_initialised
 from retain.hf.adapters.origin import check_origin
+from retain.hf.adapters.save import hub_id
 from retain.hf.models.sides import is_adapted, note_replaced
 from retain.hf.models.vocabulary import rows_in_file, rows_of
 
@@ -71,6 +72,24 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     if account.overwritten:
         note_replaced(base, f"{path} brings {', '.join(account.overwritten[:3])} of its own in place of the base's")
     return model
+
+
+def name_notes(model: PeftModel) -> list[str]:
+    """A note where an adapter's configuration names another base, by its hub id, than the one that it stands on.
+
+    Args:
+        model: with the adapter.
+    """
+    named = hub_id(model.active_peft_config.base_model_name_or_path)
+    given = hub_id(getattr(getattr(model.get_base_model(), "config", None), "_name_or_path", None))
+    if named is None or given is None or named == given:
+        return []
+    return [
+        (
+            f"The adapter says that it was trained on {named}; it was put on {given}. Its figures mean little unless the "
+            "two are the same model."
+        )
+    ]
 
 
 def _loaded(base: nn.Module, folder: Path, path: str | Path, *, trainable: bool, spread: bool) -> PeftModel:

@@ -118,13 +118,18 @@ class ModelSpec:
         Raises:
             InputError: as `load`.
         """
-        if modality_of(self.family) == "text":
+        if self.reads_text:
             return TextPreprocessor(self._tokenizer(), self.max_length)
         path = _located(self.source)
         with self._refusing("image processor"):
             return ImagePreprocessor(
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
             )
+
+    @property
+    def reads_text(self) -> bool:
+        """True for models that read text, false for those of images."""
+        return modality_of(self.family) == "text"
 
     @property
     def _is_classifier(self) -> bool:
