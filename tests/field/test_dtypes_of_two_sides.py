@@ -53,8 +53,8 @@ def test_in_python_two_dtypes_are_refused_before_anything_is_answered(tiny_data)
     base, tuned = make_llama(), make_llama(seed=1).to(torch.bfloat16)
     for model in (base, tuned):
         model.register_forward_pre_hook(lambda *_: asked.append(1))
+    keep = {"letters": str(tiny_data / "letters.jsonl")}
     with pytest.raises(RetainError, match="dtype: base float32, tuned bfloat16.*--dtype float32"):
-        keep = {"letters": str(tiny_data / "letters.jsonl")}
         retain.measure(base, tuned, tokenizer=make_tokenizer(), keep=keep, show_progress=False)
     assert not asked
 

@@ -22,7 +22,7 @@ from retain.jobs.inputs.read import read_data
 from retain.jobs.run import Run
 from retain.jobs.run_folder import ORIGIN, RunFolder
 from retain.recipe import Recipe
-from retain.recipe.from_run import MERGED, RECIPE
+from retain.recipe.from_run import MERGED, RECIPE, note_start, read_recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import secret_fields, without_secrets
 from retain.records.files import write_text
@@ -34,6 +34,7 @@ def note_recipe(recipe: Recipe) -> None:
     text = recipe.model_dump_json(indent=2, exclude=set(secret_fields(Recipe))) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
+    note_start(path.parent, recipe.output)
 
 
 def ensure_merged(recipe: Recipe, events: Events) -> None:
@@ -49,7 +50,7 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
     if recipe.from_run is None or Path(recipe.model).name != MERGED or (Path(recipe.model) / "config.json").exists():
         return
     folder = RunFolder(Path(recipe.from_run).expanduser())
-    earlier = Recipe.model_validate_json((folder.path / RECIPE).read_text(encoding="utf-8"))
+    earlier = Recipe.model_validate(read_recipe(folder.path))
     delivered = folder.delivered(earlier.method_name)
     if delivered is None:
         raise InputError(

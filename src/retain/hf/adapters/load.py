@@ -84,12 +84,8 @@ def name_notes(model: PeftModel) -> list[str]:
     given = hub_id(getattr(getattr(model.get_base_model(), "config", None), "_name_or_path", None))
     if named is None or given is None or named == given:
         return []
-    return [
-        (
-            f"The adapter says that it was trained on {named}; it was put on {given}. Its figures mean little unless the "
-            "two are the same model."
-        )
-    ]
+    told = f"The adapter says that it was trained on {named}; it was put on {given}."
+    return [f"{told} Its figures mean little unless the two are the same model."]
 
 
 def _loaded(base: nn.Module, folder: Path, path: str | Path, *, trainable: bool, spread: bool) -> PeftModel:

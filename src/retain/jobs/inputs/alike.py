@@ -53,12 +53,8 @@ def vocabulary_notes(base: Any, tuned: Any) -> list[str]:
     one, other = rows_of(base), rows_of(tuned)
     if one is None or other is None or one == other:
         return []
-    return [
-        (
-            f"The base has embeddings of {one} tokens and the tuned model of {other}; on held-out text their predictions "
-            f"are compared over the first {min(one, other)}."
-        )
-    ]
+    told = f"The base has embeddings of {one} tokens and the tuned model of {other}"
+    return [f"{told}; on held-out text their predictions are compared over the first {min(one, other)}."]
 
 
 def _listed(ends: Any) -> list[int]:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.hf.models.tokenizers import TokenizerDifference, compare_tokenizers
-from retain.jobs.inputs.models import ModelSpec
+from retain.jobs.inputs.models import TOKENIZER_FILES, ModelSpec
 from retain.recipe import TunedModelOptions
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -91,7 +90,7 @@ def _template_hint(recipe: TunedModelOptions, difference: TokenizerDifference) -
 def _beside(tuned: ModelSpec) -> tuple[Preprocessor | None, str]:
     """The preprocessor beside the tuned weights, or None and the reason where there is one that cannot be read."""
     folder = Path(tuned.source).expanduser()
-    files = _TOKENIZER_FILES if tuned.reads_text else _PROCESSOR_FILES
+    files = TOKENIZER_FILES if tuned.reads_text else _PROCESSOR_FILES
     if folder.is_dir() and not any((folder / name).is_file() for name in files):
         return None, ""
     try:
