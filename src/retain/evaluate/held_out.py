@@ -109,6 +109,7 @@ def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
 
 
 def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of both sides over the tokens that both have, and labels."""
     ids = [window.ids for window in batch]
     mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))
     inputs = torch.tensor(pad(ids, pad_id))
@@ -118,7 +119,8 @@ def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, t
     with pair.tuned() as model:
         tuned = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
     labels = inputs.masked_fill(counted == 0, IGNORED).to(base.device)
-    return base, tuned.to(base.device), labels
+    common = min(base.shape[-1], tuned.shape[-1])  # a side may have rows for tokens that the other does not have
+    return base[..., :common], tuned.to(base.device)[..., :common], labels
 
 
 def _row_sums(values: torch.Tensor, mask: torch.Tensor) -> list[float]:

@@ -21,7 +21,7 @@ from retain.evaluate.drift.movement import measure_drift
 from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Predictions, collect_predictions
+from retain.evaluate.predictions import Predictions, collect_predictions, conditions
 from retain.evaluate.scores.rows import keep_row, task_row
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
@@ -105,6 +105,7 @@ def measure_pair(
         RetainError: the conditions of the two sides differ, so that nothing may be compared.
     """
     sides = _Sides(pair, preprocessor, suites, settings, events)
+    _check_alike(*sides.conditions())  # before much is done
     base = sides.predictions(of_base=True) if base_predictions is None else base_predictions
     tuned = sides.predictions(of_base=False)
     _check_alike(base.conditions, tuned.conditions)
@@ -177,8 +178,9 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
         found = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
         raise RetainError(
             f"base and tuned model were not measured alike ({found}), so they cannot be compared: load both with the "
-            "same dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
-            "see that both name the same eos_token_id in their generation_config."
+            "same dtype (dtype=torch.float32 or --dtype float32 holds the values of any), attention and device, and "
+            "give both the same tokenizer. Where only input_hash differs, see that both name the same eos_token_id in "
+            "their generation_config."
         )
 
 
@@ -229,6 +231,13 @@ class _Sides:
         label = "the base answers" if of_base else "the tuned model answers"
         with self.pair.base() if of_base else self.pair.tuned() as model:
             return collect_predictions(model, self.preprocessor, self.suites.all, self.settings, self.events, label)
+
+    def conditions(self) -> tuple[Conditions, Conditions]:
+        """The conditions of both sides, as far as they are known before anything is put to them."""
+        with self.pair.base() as model:
+            base = conditions(model, self.preprocessor, "")
+        with self.pair.tuned() as model:
+            return base, conditions(model, self.preprocessor, "")
 
     def held_out(self) -> tuple[list[Window], list[str], WindowSums]:
         """Windows of held-out text, the tokens shared evenly by its domains; their text; the sums of both models."""

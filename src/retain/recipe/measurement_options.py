@@ -177,6 +177,13 @@ class TunedModelOptions(MeasurementOptions):
         (), description="Classes in the order of the tuned model's outputs, where no file beside it names them."
     )
 
+    tokenizer: Annotated[Literal["base", "tuned"] | None, Decides("measuring"), Flag("model")] = Field(
+        None,
+        description="Tokenizer (and chat template) that both models are given: the base's, or the one beside the tuned "
+        "weights, for tokens and templates that came with the tuning. [the base's; refused where the two contradict "
+        "each other]",
+    )
+
     @field_validator("labels", mode="before")
     @classmethod
     def _labels_by_commas(cls, value: Any) -> Any:
