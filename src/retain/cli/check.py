@@ -23,6 +23,7 @@ def run(given: Namespace) -> None:
     from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.jobs.continue_run import ensure_merged
+    from retain.jobs.inputs.evidence_told import evidence_told
     from retain.jobs.inputs.prepare import prepare, truncations
 
     quiet_libraries()
@@ -43,5 +44,7 @@ def run(given: Namespace) -> None:
         print(f"  {sentence}")
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")
-    for sentence in data.near_duplicates:
+    for sentence in (*prepared.notes, *data.near_duplicates):
+        print(f"  {sentence}")
+    for sentence in evidence_told(data.train, suites, recipe.batch_size):
         print(f"  {sentence}")

@@ -88,6 +88,16 @@ class MeasurementOptions(BaseModel):
     margin_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
         0.05, gt=0, description="The same for cross-entropy, in nats per token."
     )
+    smallest_gain: Annotated[float, Decides("measuring"), Flag("measurement", "POINTS")] = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="Smallest effect of interest: a change of the task by fewer points (of 100) is called no "
+        "noticeable change, however surely it is there.",
+    )
+    smallest_gain_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
+        0.01, ge=0, description="The same for cross-entropy, in nats per token: .01 is one percent of perplexity."
+    )
     judge: Annotated[str | None, Decides("measuring", secret=True), Flag("measurement", "COMMAND")] = Field(
         None,
         description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION. "
@@ -104,8 +114,13 @@ class MeasurementOptions(BaseModel):
         ge=0,
         description="Items of the test data, and of each suite of completions, that both models answer in writing.",
     )
-    max_new_tokens: Annotated[int, Decides("measuring", inherited_by=("from", "scale")), Flag("measurement")] = Field(
-        48, gt=0, description="Longest written answer, in tokens."
+    max_new_tokens: Annotated[int | None, Decides("measuring", inherited_by=("from", "scale")), Flag("measurement")] = (
+        Field(
+            None,
+            gt=0,
+            description="Longest written answer, in tokens, of all that set none in a suite file; a model that reasons "
+            "first needs more. [completions 48, questions 16, requests 40]",
+        )
     )
     held_out_tokens: Annotated[int, Decides("measuring", inherited_by=("scale",)), Flag("measurement")] = Field(
         8192, gt=1, description="Tokens of held-out text used at most."
@@ -114,7 +129,12 @@ class MeasurementOptions(BaseModel):
         32, gt=0, description="Sequences evaluated at once."
     )
     max_length: Annotated[int, Decides("training", inherited_by=("from", "scale"), recorded=True), Flag("model")] = (
-        Field(512, gt=1, description="Longest sequence, in tokens; what is cut off is counted and reported.")
+        Field(
+            512,
+            gt=1,
+            description="Longest sequence, in tokens; unless stated, at most the model's positions. What is cut off "
+            "is counted and reported.",
+        )
     )
 
     @field_validator("keep", "held_out_text", mode="before")
@@ -155,6 +175,13 @@ class TunedModelOptions(MeasurementOptions):
     )
     labels: Annotated[tuple[str, ...], Decides("measuring"), Flag("model", "CLASS")] = Field(
         (), description="Classes in the order of the tuned model's outputs, where no file beside it names them."
+    )
+
+    tokenizer: Annotated[Literal["base", "tuned"] | None, Decides("measuring"), Flag("model")] = Field(
+        None,
+        description="Tokenizer (and chat template) that both models are given: the base's, or the one beside the tuned "
+        "weights, for tokens and templates that came with the tuning. [the base's; refused where the two contradict "
+        "each other]",
     )
 
     @field_validator("labels", mode="before")

@@ -72,7 +72,8 @@ def find_suite(reference: str, problems: list[str]) -> LocatedSuite | None:
     try:
         values = read_yaml(path)
     except InputError as error:
-        problems += [f"the suite file {problem}" for problem in error.problems]
+        reason = str(error).removeprefix(f"{path}: ")
+        problems.append(f"{reference}: the suite file cannot be read ({reason})")
         return None
     if not isinstance(values, dict):
         problems.append(f"{reference}: a suite is a mapping of fields to values, found {type(values).__name__}.")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
+from retain.data.copies import with_copies_grouped
 from retain.data.family import Family
 from retain.data.forms import Rows, evenly, first_or_evenly, read_rows
 from retain.data.images import broken_images
@@ -36,6 +37,8 @@ def settings_of(recipe: MeasurementOptions) -> Settings:
         batch_size=recipe.evaluation_batch_size,
         margin=recipe.margin / 100,
         margin_nats=recipe.margin_nats,
+        smallest_gain=recipe.smallest_gain / 100,
+        smallest_gain_nats=recipe.smallest_gain_nats,
         judge=recipe.judge,
         store_answers=recipe.store_answers,
         drift=recipe.drift,
@@ -119,7 +122,7 @@ def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
 
 
 def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
-    """Task and retention suites with each name once.
+    """Task and retention suites with each name once, the copies of a question within each in one group.
 
     A retention suite named as the task gets another name; two of one name are a problem.
     """
@@ -132,7 +135,7 @@ def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
                 f"keep: there is another retention suite named {suite.name!r}; give one a name of your own, as "
                 "NAME:=SOURCE."
             )
-        found[name] = replace(suite, name=name)
+        found[name] = replace(suite, name=name, items=with_copies_grouped(suite.items))
     return list(found.values())
 
 
