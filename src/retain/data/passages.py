@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from retain.data.characters import decoded
 from retain.data.columns import missing_columns, renamed, shape_of_row, suggestions
-from retain.data.encodings import decoded
 from retain.data.examples import Example
 from retain.data.file_content import bare_suffix, kind_of, read_content
 from retain.data.folders import files_by_part, text_files

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retain.data import encodings
-from retain.data.encodings import decoded, fit_row, fit_text, has_long_line, needs_care
+from retain.data import characters
+from retain.data.characters import decoded, fit_row, fit_text, has_long_line, needs_care
 
 
 @given(
@@ -41,7 +41,7 @@ def test_values_are_mended_or_refused_with_their_field():
 
 
 def test_lines_and_texts_that_are_too_long_are_seen(monkeypatch):
-    monkeypatch.setattr(encodings, "MOST_CHARACTERS", 10)
+    monkeypatch.setattr(characters, "MOST_CHARACTERS", 10)
     assert [has_long_line(text) for text in ("a" * 10, "a" * 11, "a\n" * 40, "b" * 9 + "\n" + "a" * 11)] == [
         False,
         True,
