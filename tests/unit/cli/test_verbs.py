@@ -123,8 +123,11 @@ def test_report_prints_where_it_wrote(job, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("md ")
 
 
-@pytest.mark.parametrize(("words", "prepared"), [([], 1), (["--method", "lora"], 2)])
-def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, capsys, words, prepared):
+@pytest.mark.parametrize(
+    ("words", "prepared"),
+    [([], 1), (["--method", "lora"], 1), (["--method", "lora", "--methods", "lora,vefa"], 2)],
+)
+def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monkeypatch, capsys, words, prepared):
     from retain.budget import split
     from retain.jobs.inputs import prepare
 
@@ -144,7 +147,7 @@ def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, cap
     run(check, [*TRAIN, *words])
     told = capsys.readouterr().out
     assert len(seen) == prepared
-    assert "no problems: 1 run(s) on 3 training examples" in told
+    assert f"no problems: {prepared} run(s) on 3 training examples" in told
     assert "keep letters: 2 items of task type choice" in told
     assert all(
         part in told
