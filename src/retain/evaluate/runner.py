@@ -136,7 +136,7 @@ def measure_pair(
         margins=(settings.margin, settings.margin_nats),
         resampling_seed=seed,
         items=items,
-        notes=tuple(_notes(base, settings)),
+        notes=tuple(_notes(base, suites, settings)),
     )
 
 
@@ -172,8 +172,9 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
         )
 
 
-def _notes(base: Predictions, settings: Settings) -> list[str]:
-    return [
+def _notes(base: Predictions, suites: Suites, settings: Settings) -> list[str]:
+    remarks = [f"{suite.name}: {remark}." for suite in suites.all for remark in task_type_of(suite).cautions(suite)]
+    return remarks + [
         f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
         for name, cut in base.truncated.items()
         if cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +18,10 @@ from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
+
+
+SELDOM = 1e-3
+"""A pattern that luck makes less often is remarked upon."""
 
 
 class ChoiceTask(TaskType):
@@ -61,9 +66,27 @@ class ChoiceTask(TaskType):
         items: Any = suite.items
         return sum(len(item.choices) for item in items)
 
+    def cautions(self, suite: Suite) -> list[str]:
+        """Answers that seem to be counted from 1."""
+        return counted_from_one(suite)
+
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
+
+
+def counted_from_one(suite: Suite) -> list[str]:
+    """A remark where the first choice is never right, though luck would hardly leave it out, and others are."""
+    items: Any = [item for item in suite.items if getattr(item, "choices", ())]
+    answers = {item.answer for item in items}
+    luck = math.prod(1 - 1 / len(item.choices) for item in items)
+    if 0 in answers or len(answers) < 2 or luck > SELDOM:
+        return []
+    remark = (
+        f"the first choice (0) is right in none of {len(items)} items: where answers are counted from 1, every one is "
+        "taken for the next choice; subtract 1, or give letters or the choices' texts"
+    )
+    return [remark]
 
 
 def in_chat(suite: Suite, settings: Settings) -> bool:

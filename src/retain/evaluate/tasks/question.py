@@ -12,7 +12,7 @@ from retain.data.tokens import encode_prompt
 from retain.evaluate.scores.option_choice import pick
 from retain.evaluate.scores.text import contains, exact_match
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.choice import choice_problems, option_likelihoods, option_scores
+from retain.evaluate.tasks.choice import choice_problems, counted_from_one, option_likelihoods, option_scores
 from retain.evaluate.tasks.task_type import (
     CHANGED_AT_MOST,
     WRITTEN_CHANGED_AT_MOST,
@@ -94,6 +94,10 @@ class QuestionTask(TaskType):
         alone = sum(len(item.choices) == 1 for item in items)
         problem = f"{alone} questions have one choice, which any model picks; give at least two, or none"
         return [problem] if alone else []
+
+    def cautions(self, suite: Suite) -> list[str]:
+        """Answers that seem to be counted from 1."""
+        return counted_from_one(suite)
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""

@@ -143,6 +143,11 @@ class TaskType(ABC):
         del suite
         return []
 
+    def cautions(self, suite: Suite) -> list[str]:
+        """Remarks on a suite that is measured all the same, as clauses without a full stop."""
+        del suite
+        return []
+
     def bank_problems(self, suite: Suite) -> list[str]:
         """Sentences on what a suite's bank lacks for its items to be measured."""
         del suite
