@@ -1,18 +1,25 @@
 """Models that reason before they answer: reasoning is no answer, and an answer that was cut off is no ignorance."""
 
 import copy
+import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 import chat_samples
 import retain
 from chat_samples import make_character_tokenizer
+from retain.budget.control_losses import suite_losses
 from retain.cli.main import main
 from retain.data.examples import Example
+from retain.errors import InputError
 from retain.evaluate.tasks.completion import CompletionTask
 from retain.records.items import read_items
+from retain.records.metrics_table import CONTAINS
+from retain.records.scores import CutOff
+from retain.verdict.column import Column
 from tiny import make_llama, write_jsonl
 
 TOKENIZER = make_character_tokenizer(chat_samples.R1)
@@ -82,7 +89,7 @@ def test_the_answer_behind_the_reasoning_is_scored(tmp_path):
 
 
 def test_the_limit_is_raised_by_one_flag(tmp_path):
-    keep = [{"question": f"{n}?", "answers": ["M"]} for n in range(40)]
+    keep = [{"question": f"{n}?", "answers": ["M"]} for n in range(120)]
     thinker = writer("abcdefghijklnopqrstuv</think>M<eos>")
     short = measured(thinker, thinker, tmp_path / "short", keep=keep)
     assert short.keep[0].status == "answers cut off"
@@ -150,3 +157,11 @@ def test_check_takes_rows_with_reasoning(tmp_path):
     train, test = write_jsonl(tmp_path / "a.jsonl", rows[:8]), write_jsonl(tmp_path / "b.jsonl", rows[8:])
     given = ["--model", str(folder), "--train", str(train), "--test", str(test)]
     assert main(["check", *given, "--output", str(tmp_path / "run")]) == 0
+
+
+def test_a_budget_is_not_certified_by_answers_that_were_cut_off():
+    metric, cut = CONTAINS, CutOff(written=40, base=40, base_unknown=40, limit=16, option="--max-new-tokens")
+    column = Column("sums", metric, np.zeros(40), np.zeros(40), cut_off=cut)
+    with pytest.raises(InputError, match="cut off at 16 tokens; raise --max-new-tokens"):
+        suite_losses(column, 5.0)
+    assert suite_losses(dataclasses.replace(column, cut_off=CutOff(written=40, tuned=40, tuned_unknown=40)), 5.0).name
