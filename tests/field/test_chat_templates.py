@@ -110,7 +110,7 @@ def test_roles_that_a_template_leaves_out_are_told_or_taken_for_the_system():
 
 def test_the_written_prompt_is_the_templates_generation_prompt():
     tokenizer = make_character_tokenizer(chat_samples.R1)
-    ids = encode_prompt(tokenizer, Example.parse({"messages": [USER, turn("4")]}), 1000)
+    ids = encode_prompt(tokenizer, Example.parse({"messages": [USER, turn("4")]}), 1000).ids
     assert tokenizer.decode(ids) == "<bos><|User|>2+2?<|Assistant|><think>\n"
 
 
@@ -118,10 +118,10 @@ def test_arguments_go_with_the_template_and_a_rows_own_go_before():
     tokenizer = make_character_tokenizer(chat_samples.QWEN3)
     give_template(tokenizer, None, {"enable_thinking": False})
     example = Example.parse({"messages": [USER, turn("4")]})
-    assert tokenizer.decode(encode_prompt(tokenizer, example, 1000)).endswith("<think>\n\n</think>\n\n")
+    assert tokenizer.decode(encode_prompt(tokenizer, example, 1000).ids).endswith("<think>\n\n</think>\n\n")
     for row in ({"enable_thinking": True}, {"chat_template_kwargs": {"enable_thinking": True}}):
         own = Example.parse({"messages": [USER, turn("4")], **row})
-        assert tokenizer.decode(encode_prompt(tokenizer, own, 1000)).endswith("assistant\n")
+        assert tokenizer.decode(encode_prompt(tokenizer, own, 1000).ids).endswith("assistant\n")
 
 
 @pytest.mark.parametrize("value", [True, None, 3, 0.5, 'a "b"\n{{ c }} \\ ü 😀', [1, None, "x"], {"k": [True]}])

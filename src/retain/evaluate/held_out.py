@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
+from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, held_out_windows, pad
 from retain.evaluate.generate import read_logits
 from retain.evaluate.pair import Pair
@@ -45,13 +45,16 @@ class WindowSums:
         return np.asarray(getattr(self, name), dtype=np.float64)
 
 
-def windows_of(tokenizer: Any, texts: Mapping[str, str], settings: Settings) -> list[Window]:
-    """Windows of held-out texts, the tokens shared evenly by their domains, which are named where there are several."""
+def windows_of(preprocessor: Preprocessor, texts: Mapping[str, str], settings: Settings) -> list[Window]:
+    """Windows of held-out texts, the tokens shared evenly by their domains, which are named where there are several.
+
+    None is longer than the model has positions.
+    """
     each = settings.held_out_tokens // max(len(texts), 1)
     return [
         Window(ids, domain if len(texts) > 1 else "")
         for domain, text in texts.items()
-        for ids in held_out_windows(tokenizer, text, settings.window, each)
+        for ids in held_out_windows(preprocessor.tokenizer, text, settings.window, each, preprocessor.positions.limit)
     ]
 
 

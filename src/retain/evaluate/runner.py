@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from retain.data.lengths import lowered
 from retain.data.preprocess import Preprocessor
 from retain.errors import RetainError
 from retain.evaluate.aa_check import run_aa_check
@@ -136,7 +137,7 @@ def measure_pair(
         margins=(settings.margin, settings.margin_nats),
         resampling_seed=seed,
         items=items,
-        notes=tuple(_notes(base, suites, settings)),
+        notes=tuple(_notes(base, suites.all, preprocessor, settings)),
     )
 
 
@@ -172,13 +173,15 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
         )
 
 
-def _notes(base: Predictions, suites: Suites, settings: Settings) -> list[str]:
-    remarks = [f"{suite.name}: {remark}." for suite in suites.all for remark in task_type_of(suite).cautions(suite)]
-    return remarks + [
-        f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
-        for name, cut in base.truncated.items()
-        if cut
-    ]
+def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
+    """Notes on suites, on a length that the model lowers, and on items that are cut."""
+    notes = [f"{suite.name}: {remark}." for suite in suites for remark in task_type_of(suite).cautions(suite)]
+    notes += lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
+    for suite in suites:
+        if base.truncated.get(suite.name):
+            cuts = task_type_of(suite).cuts(suite, preprocessor, settings)
+            notes += cuts.sentences(len(suite.items), of=f"items of {suite.name}")
+    return notes
 
 
 def _facts(suite: Suite, settings: Settings) -> SuiteFacts:
@@ -208,7 +211,7 @@ class _Sides:
         if not self.suites.held_out_text or not self.preprocessor.reads_text:
             return [], [], WindowSums()
         tokenizer = self.preprocessor.tokenizer
-        windows = windows_of(tokenizer, self.suites.held_out_text, self.settings)
+        windows = windows_of(self.preprocessor, self.suites.held_out_text, self.settings)
         sums = self._sums(windows, "held-out text, both models") if windows else WindowSums()
         return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
@@ -260,7 +263,7 @@ class _Sides:
     def _sequences(self, suite: Suite) -> Iterator[tuple[int, ...]]:
         """Token ids of the items of which a language model predicts each token, if any."""
         if self.preprocessor.reads_text:
-            tokenizer, length = self.preprocessor.tokenizer, self.settings.max_length
+            tokenizer, length = self.preprocessor.tokenizer, self.preprocessor.room()
             yield from task_type_of(suite).sequences(suite.items, tokenizer, length)
 
 

@@ -23,6 +23,7 @@ from retain.hf.models.head import is_classifier
 from retain.jobs.inputs.calibration_texts import PARTS, Texts, read_calibration
 from retain.jobs.inputs.data import APART, apart_hashes
 from retain.jobs.inputs.families import family_of
+from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_suites
 from retain.jobs.run import Run
@@ -119,7 +120,7 @@ class Calibration:
             preprocessing,
             recipe.calibrate_seed,
             recipe.calibrate_batch_size,
-            recipe.max_length,
+            self.preprocessor.max_length,
         ]
         rows = generate_texts(
             self.model,
@@ -127,9 +128,10 @@ class Calibration:
             recipe.calibrate_tokens,
             seed=recipe.calibrate_seed,
             batch_size=recipe.calibrate_batch_size,
-            max_length=recipe.max_length,
+            max_length=self.preprocessor.room(),
             file=self.folder / f"self-{_short_hash(made_of)}.jsonl",
             events=self.events,
+            positions=self.preprocessor.positions,
         )
         texts = [PlainText(text=text) for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
         measured = find_contained(
@@ -188,7 +190,7 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     if problems:
         raise InputError(problems)
     spec = ModelSpec.of(recipe, family, labels_of(train.items))
-    preprocessor, model = spec.preprocessor(), spec.load().model
+    preprocessor, model = spec.preprocessor(positions_for(recipe, spec)), spec.load().model
     job = Calibration(model, preprocessor, recipe, suites, Path(recipe.output), events, model_hash(model))
     targets = {"target_modules": _pattern_or_names(recipe.target_modules)}
     made = job.statistics(needed, texts, targets, recipe.sample_norm, named=True)

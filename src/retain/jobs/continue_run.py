@@ -17,6 +17,7 @@ from retain.hf.adapters.load import load_adapter
 from retain.hf.adapters.save import save_weights
 from retain.jobs.budget_search import BudgetSearch
 from retain.jobs.inputs.data import suite_hash
+from retain.jobs.inputs.lengths import base_positions
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data
 from retain.jobs.run import Run
@@ -65,7 +66,8 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
         data = read_data(earlier, problems)
         if problems:
             raise InputError(problems)
-        preprocessor = ModelSpec.of(earlier, data.family, data.labels).preprocessor()
+        spec = ModelSpec.of(earlier, data.family, data.labels)
+        preprocessor = spec.preprocessor(base_positions(spec))
         run = Run(earlier, data, preprocessor, folder, folder.path, events)
         save_weights(load_adapter(run.base(), delivered).merge_and_unload(), temporary)
         preprocessor.save(temporary)

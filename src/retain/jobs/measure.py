@@ -73,7 +73,7 @@ def measure(
     """
     problems: list[str] = []
     chosen = given_settings(settings)
-    preprocessor = given_preprocessor(tokenizer, processor, chosen)
+    preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems)
     family = family_of_model(base, preprocessor)
     problems += unmeasurable(family, suites)

@@ -84,9 +84,10 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
 
 
 def _inherited(earlier: dict[str, Any], heir: Heir) -> dict[str, Any]:
-    """The values of an earlier recipe that are taken over unless others are given."""
+    """The values of an earlier recipe that are taken over unless others are given; defaults stay unstated."""
     names = fields_where(Recipe, lambda decides: heir in decides.inherited_by)
-    return {name: earlier[name] for name in names if name in earlier}
+    defaults = {name: Recipe.model_fields[name].get_default() for name in names}
+    return {name: earlier[name] for name in names if name in earlier and earlier[name] != defaults[name]}
 
 
 def _margin_of(folder: Path) -> float:

@@ -110,7 +110,12 @@ class MeasurementOptions(TemplateOptions):
         32, gt=0, description="Sequences evaluated at once."
     )
     max_length: Annotated[int, Decides("training", inherited_by=("from", "scale"), recorded=True), Flag("model")] = (
-        Field(512, gt=1, description="Longest sequence, in tokens; what is cut off is counted and reported.")
+        Field(
+            512,
+            gt=1,
+            description="Longest sequence, in tokens; unless stated, at most the model's positions. What is cut off "
+            "is counted and reported.",
+        )
     )
 
     @field_validator("keep", "held_out_text", mode="before")

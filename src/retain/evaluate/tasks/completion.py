@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.examples import Example
 from retain.data.family import Head
 from retain.data.item import DataItem
+from retain.data.lengths import Cuts
 from retain.data.tokens import Encoded, encode_example, encode_prompt
 from retain.evaluate.scores.answers import answer_score
-from retain.evaluate.suites.suite import Suite
+from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, longest_answer
 from retain.evaluate.written import Written, read_answer
 from retain.records.metrics_table import CROSS_ENTROPY, metrics_of_answers
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 
@@ -36,25 +38,42 @@ class CompletionTask(TaskType):
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Score all completions, and write answers to the first prompts."""
-        settings, tokenizer = predictor.settings, predictor.tokenizer
+        settings = predictor.settings
         items: Any = suite.items
-        rows = [encode_example(tokenizer, item, settings.max_length) for item in items]
+        rows = predictor.preprocessor.encode(items)
         nll = predictor.nll(rows)
-        written = items[: int(suite.options.get("generate", settings.generate))]
-        prompts = [encode_prompt(tokenizer, item, settings.max_length) for item in written]
-        longest = longest_answer(suite, settings, MAX_NEW_TOKENS)
-        answers: list[Written | None] = [*predictor.uncounted.generate(prompts, longest)]
+        prompts = self._prompts(suite, predictor.preprocessor, settings)
+        written = self.written_tokens(suite, settings)
+        answers: list[Written | None] = [*predictor.uncounted.generate(prompts, written)]
         answers += [None] * (len(items) - len(answers))
         responses = [
             Response(
                 answer=None if one is None else one.text,
                 cut_off=None if one is None else one.cut_off,
-                expected=None if one is None else _rendered_calls(tokenizer, item, row),
+                expected=None if one is None else _rendered_calls(predictor.tokenizer, item, row),
                 values={"nats": nats, "tokens": float(len(row.ids) - row.start)},
             )
             for item, one, nats, row in zip(items, answers, nll, rows, strict=True)
         ]
-        return SuitePredictions(tuple(responses), sum(row.truncated for row in rows), longest if written else None)
+        return SuitePredictions(tuple(responses), _cuts(rows, prompts, predictor.preprocessor, written).items)
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """The limit of the suite, or else of the settings; 0 where no answer is written."""
+        if not int(suite.options.get("generate", settings.generate)):
+            return 0
+        return longest_answer(suite, settings, MAX_NEW_TOKENS)
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items whose prompt or completion is cut where it is scored, or whose prompt where it is answered."""
+        prompts = self._prompts(suite, preprocessor, settings)
+        rows, written = preprocessor.encode(suite.items), self.written_tokens(suite, settings)
+        return _cuts(rows, prompts, preprocessor, written)
+
+    def _prompts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> list[Encoded]:
+        """The prompts to which an answer is written: those of the first items."""
+        items: Any = suite.items[: int(suite.options.get("generate", settings.generate))]
+        room = preprocessor.room(self.written_tokens(suite, settings))
+        return [encode_prompt(preprocessor.tokenizer, item, room) for item in items]
 
     def metrics(self, suite: Suite) -> Metrics:
         """Cross-entropy, and the metrics of written answers."""
@@ -84,3 +103,9 @@ def _rendered_calls(tokenizer: Any, item: Example, row: Encoded) -> str | None:
     if not item.calls_tools:
         return None
     return read_answer(tokenizer, row.ids[row.start :], ()).text
+
+
+def _cuts(rows: Sequence[Encoded], prompts: Sequence[Encoded], preprocessor: Preprocessor, written: int) -> Cuts:
+    """The cuts of items as they are scored, and of the first ones' prompts as they are answered."""
+    items = [[row, *prompts[index : index + 1]] for index, row in enumerate(rows)]
+    return Cuts.among(items, preprocessor.room(), preprocessor.room(written) if written else 0)

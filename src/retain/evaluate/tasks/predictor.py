@@ -56,14 +56,12 @@ class Predictor:
         size = self.settings.batch_size
         return score_nll(self.model, rows, padding_id(self.tokenizer), size, self.tick, self.input_hash)
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, *, extent: Extent = "whole"
-    ) -> list[Written]:
+    def generate(self, prompts: Sequence[Encoded], max_new_tokens: int, *, extent: Extent = "whole") -> list[Written]:
         """Greedy answers to prompts; see `write_answers`."""
         return write_answers(
             self.model,
             self.tokenizer,
-            prompts,
+            [row.ids for row in prompts],
             max_new_tokens,
             self.settings.batch_size,
             self.tick,

@@ -17,12 +17,14 @@ from pydantic import BaseModel, ConfigDict
 
 from retain.data.family import Head
 from retain.data.item import DataItem
+from retain.data.lengths import Cuts
 from retain.errors import RetainError
 from retain.evaluate.scores.classification import SetMetric
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.records.metric import Metric
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # both import torch
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 Metrics = Mapping[Metric, Sequence[float]]
@@ -60,17 +62,10 @@ class Response(BaseModel):
 
 @dataclass(frozen=True)
 class SuitePredictions:
-    """The responses to all items of a suite.
-
-    Attributes:
-        responses: in the items' order.
-        truncated: how many items were cut because they were too long.
-        longest_answer: the limit of written answers in tokens; None where none are written.
-    """
+    """The responses to all items of a suite, and how many items were cut because they were too long."""
 
     responses: tuple[Response, ...]
     truncated: int = 0
-    longest_answer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +170,16 @@ class TaskType(ABC):
         """Class probabilities, whose calibration is measured; None where the task type has none."""
         del responses
         return None
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """Tokens of the longest answer that is written to an item; 0 where none is."""
+        del suite, settings
+        return 0
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items that are cut because they are too long."""
+        del settings
+        return preprocessor.cuts(suite.items)
 
     def sequences(self, items: Sequence[Any], tokenizer: Any, max_length: int) -> Iterator[tuple[int, ...]]:
         """Token ids of items of which a language model predicts each token, for its drift on the task's own text."""

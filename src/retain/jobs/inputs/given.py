@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.forms import DEFAULT_FORM, Rows, parse_rows
+from retain.data.lengths import too_long
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.suites.loading import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
+from retain.hf.models.positions import UNLIMITED, positions_of
 from retain.jobs.inputs.read import distinct, read_held_out
 
 Given = str | Path | Sequence[Mapping[str, Any]]
@@ -31,15 +33,29 @@ def given_settings(fields: Mapping[str, Any]) -> Settings:
         raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
 
 
-def given_preprocessor(tokenizer: Any, processor: Any, settings: Settings) -> Preprocessor:
+def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any], *models: Any) -> Preprocessor:
     """The preprocessor around a tokenizer or an image processor.
 
+    Args:
+        tokenizer: reads text.
+        processor: reads images.
+        fields: the settings that are given; `max_length` among them is a request by name.
+        models: those that read what it makes; None is left out. Text goes beyond no position of any of them.
+
     Raises:
-        InputError: neither or both were given.
+        InputError: neither or both were given, or a model has no positions for `max_length`.
     """
     if (tokenizer is None) == (processor is None):
         raise InputError("give the base's tokenizer (models that read text) or its processor (images), one of them.")
-    return ImagePreprocessor(processor) if tokenizer is None else TextPreprocessor(tokenizer, settings.max_length)
+    if tokenizer is None:
+        return ImagePreprocessor(processor)
+    positions = UNLIMITED
+    for model in models:
+        positions = positions if model is None else positions.shared_with(positions_of(model))
+    max_length = given_settings(fields).max_length
+    if "max_length" in fields and (problems := too_long(max_length, positions)):
+        raise InputError(problems)
+    return TextPreprocessor(tokenizer, max_length, positions)
 
 
 def given_suites(

@@ -27,6 +27,7 @@ from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreproce
 from retain.data.template_source import give_template
 from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
+from retain.hf.models.positions import UNLIMITED, Positions
 from retain.recipe import MeasurementOptions
 
 _LOADERS: dict[Family, Any] = {
@@ -116,11 +117,15 @@ class ModelSpec:
         with self._refusing("model"):
             classes = self._named_classes(path) if self._is_classifier else {}
             config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
+            self._refuse_two_texts(config)
             with torch.device("meta"):
                 return _LOADERS[self.family].from_config(config, trust_remote_code=self.trust_remote_code)
 
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self, positions: Positions = UNLIMITED) -> Preprocessor:
         """Load the tokenizer or the image processor beside the model.
+
+        Args:
+            positions: those of the model, beyond which no text may go.
 
         Raises:
             InputError: as `load`; or a chat template was given that cannot be used.
@@ -131,11 +136,24 @@ class ModelSpec:
                 "--template-arguments."
             )
         if modality_of(self.family) == "text":
-            return TextPreprocessor(self._tokenizer(), self.max_length)
+            return TextPreprocessor(self._tokenizer(), self.max_length, positions)
         path = _located(self.source)
         with self._refusing("image processor"):
             return ImagePreprocessor(
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
+            )
+
+    def _refuse_two_texts(self, config: Any) -> None:
+        """Refuse an encoder-decoder (T5, BART, Marian) where text is to be predicted or its features are compared.
+
+        Raises:
+            InputError: it is one.
+        """
+        if getattr(config, "is_encoder_decoder", False) and self.family in {"causal-lm", "text-features"}:
+            raise InputError(
+                f"model: {self.source} is an encoder-decoder ({config.model_type}), and retain does not support these "
+                "(T5, BART and their kin); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an "
+                "encoder (BERT, RoBERTa) for labelled texts."
             )
 
     @property
@@ -143,6 +161,7 @@ class ModelSpec:
         return self.family.endswith("classifier")
 
     def _pretrained(self, path: str, **more: Any) -> Any:
+        self._refuse_two_texts(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
         options = {
             "dtype": self.dtype,
             "attn_implementation": self.attention,

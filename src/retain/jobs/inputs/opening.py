@@ -22,6 +22,7 @@ from retain.hf.adapters.load import is_adapter, load_adapter
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
 from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
+from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
 from retain.jobs.inputs.read import read_suites
 from retain.jobs.run_folder import output_problem
@@ -78,7 +79,7 @@ class Opening:
         self._recipe, self._data, self._events = recipe, data, events
         self._spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
         self.notes: list[str] = []
-        self.preprocessor = self._spec.preprocessor()
+        self.preprocessor = self._spec.preprocessor(positions_for(recipe, self._spec))
         self.base = self._load_base()
         known = class_names(self.base) if data.family.endswith("classifier") else []
         if problems := unknown_classes(known, data.suites):

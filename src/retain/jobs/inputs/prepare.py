@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from retain.data.family import modality_of
+from retain.data.images import decoded_share
+from retain.data.lengths import beyond_training, lowered
 from retain.data.near_duplicates import INSTALL
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError, RetainError
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
+from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
 from retain.jobs.inputs.data import Data
+from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data, settings_of
 from retain.jobs.run_folder import output_problem
@@ -52,51 +57,43 @@ def prepare(recipe: Recipe) -> Prepared:
     spec = ModelSpec.of(recipe, data.family, data.labels)
     if problems:  # targets and templates can only be judged once methods and data can be read
         raise InputError([*problems, *_raised(spec.empty)])
-    preprocessor = spec.preprocessor()
     found, positions = _target_problems(spec, runs)
-    if preprocessor.reads_text:
-        found += _length_problems(recipe, preprocessor, data, positions)
-        found += _template_problems(recipe, preprocessor, data) if data.family == "causal-lm" else []
+    preprocessor = spec.preprocessor(positions)
+    found += stated_problems(recipe, positions)
+    if data.family == "causal-lm":
+        found += _encoding_problems(preprocessor, data)
+        found += _template_problems(recipe, preprocessor, data)
+        found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
     if found:
         raise InputError(list(dict.fromkeys(found)))
     return Prepared(data, preprocessor)
 
 
-def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], int | None]:
-    """The methods that cannot be put on the model, one sentence each; and how many positions the model has.
+def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], Positions]:
+    """The methods that cannot be put on the model, one sentence each; and the positions that all of them leave.
 
     Raises:
         InputError: the model cannot be loaded.
     """
-    problems, positions = [], None
+    problems, positions = [], UNLIMITED
     for run in runs:
         model = spec.empty()
-        positions = getattr(model.config, "max_position_embeddings", None)
-        if run.method_name != "full":
-            problems += _raised(lookup.check, model, run.method_name, adapter_fields(run))
+        fields = {} if run.method_name == "full" else adapter_fields(run)
+        if modality_of(spec.family) == "text":
+            positions = positions.shared_with(positions_of(model).without(virtual_tokens(fields)))
+        if fields or run.method_name != "full":
+            problems += _raised(lookup.check, model, run.method_name, fields)
     return problems, positions
 
 
-def _length_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data, positions: int | None) -> list[str]:
-    """A sentence for each part with an example that cannot be encoded, or that has more tokens than positions."""
-    if data.family != "causal-lm":
-        if not positions or recipe.max_length <= positions:
-            return []
-        return [f"max_length: this model has only {positions} positions; say --max-length {positions}."]
-    longest = 0
+def _encoding_problems(preprocessor: Preprocessor, data: Data) -> list[str]:
+    """A sentence for each part with an example that cannot be encoded."""
 
     def encode(item: Any) -> None:
-        nonlocal longest
-        longest = max(longest, *(len(row.ids) for row in preprocessor.encode([item])))
+        preprocessor.encode([item])
 
-    problems = first_refusal("train", data.train, encode)
-    problems += first_refusal("test", [item for item in data.suites.task_items if item.trains == data.family], encode)
-    if positions and longest > positions:
-        problems.append(
-            f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
-            f"say --max-length {positions}."
-        )
-    return problems
+    tested = [item for item in data.suites.task_items if item.trains == data.family]
+    return first_refusal("train", data.train, encode) + first_refusal("test", tested, encode)
 
 
 def _template_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data) -> list[str]:
@@ -121,13 +118,19 @@ def _raised(function: Any, *arguments: Any) -> list[str]:
 
 
 def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
-    """A sentence for each part of the data in which some items are longer than `max_length` and will be cut."""
+    """Notes on the longest sequence, and on each part of the data in which some items are longer and will be cut."""
     data, preprocessor = prepared
-    found = []
-    for name, items in (("train", data.train), ("test", data.suites.task_items)):
-        if cut := preprocessor.truncated(items):
-            found.append(f"{name}: {cut} of {len(items)} are longer than {recipe.max_length} tokens and will be cut.")
-    return found
+    if not preprocessor.reads_text:
+        return decoded_share([*data.train, *data.everything.measured_items])
+    settings, parts = settings_of(recipe), [("train", len(data.train), preprocessor.cuts(data.train))]
+    for suite in data.everything.all:
+        name = "test" if suite.part == "task" else suite.name
+        parts.append((name, len(suite.items), task_type_of(suite).cuts(suite, preprocessor, settings)))
+    return [
+        *lowered(recipe.max_length, preprocessor.positions),
+        *beyond_training(max(cuts.longest for _, _, cuts in parts), preprocessor.positions),
+        *(sentence for name, total, cuts in parts for sentence in cuts.sentences(total, before=name)),
+    ]
 
 
 def near_duplicates(data: Data) -> list[str]:
