@@ -192,11 +192,22 @@ class TaskType(ABC):
         return {}
 
 
-def first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any]) -> list[str]:
-    """The problems of the first item that cannot be tokenised, and how many others cannot; none where all can."""
+def first_refusal(
+    name: str, items: Sequence[Any], encode: Callable[[Any], Any], looked_at: Sequence[int] | None = None
+) -> list[str]:
+    """The problems of the first item that cannot be tokenised, and how many others cannot; none where all can.
+
+    Args:
+        name: of the items.
+        items: all of them.
+        encode: tokenises one, or raises.
+        looked_at: indices of those that are tried. [all]
+    """
     problems: list[str] = []
+    tried = range(len(items)) if looked_at is None else looked_at
     refused = 0
-    for number, item in enumerate(items, start=1):
+    for index in tried:
+        number, item = index + 1, items[index]
         try:
             encode(item)
         except RetainError as error:
@@ -206,7 +217,7 @@ def first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any])
                 problems = [f"{name}, item {number}: {problem}" for problem in found]
     if refused > 1:
         others = "1 other is" if refused == 2 else f"{refused - 1:,} others are"
-        problems.append(f"{name}: {others} refused too, of {len(items):,} items.")
+        problems.append(f"{name}: {others} refused too, of {len(tried):,} items.")
     return problems
 
 
