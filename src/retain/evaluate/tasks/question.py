@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from retain.data.examples import Example, Message
+from retain.data.conversation import Message
+from retain.data.examples import Example
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Question
