@@ -23,6 +23,7 @@ def run(given: Namespace) -> None:
     from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.jobs.continue_run import ensure_merged
+    from retain.jobs.inputs.cautions import cautions
     from retain.jobs.inputs.evidence_told import evidence_told
     from retain.jobs.inputs.prepare import prepare, truncations
 
@@ -41,6 +42,8 @@ def run(given: Namespace) -> None:
     for domain, text in suites.held_out_text.items():
         print(f"  held-out text {domain}: {len(text):,} characters")
     for sentence in limit_words(data.control, recipe.budget, recipe.confidence):
+        print(f"  {sentence}")
+    for sentence in cautions(data, prepared.preprocessor):
         print(f"  {sentence}")
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")

@@ -185,8 +185,9 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
 
 
 def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
-    """Notes on a length that the model lowers, and on items that are cut."""
-    notes = lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
+    """Notes on suites, on a length that the model lowers, and on items that are cut."""
+    notes = [f"{suite.name}: {remark}." for suite in suites for remark in task_type_of(suite).cautions(suite)]
+    notes += lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
     for suite in suites:
         if base.truncated.get(suite.name):
             cuts = task_type_of(suite).cuts(suite, preprocessor, settings)

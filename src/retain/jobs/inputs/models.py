@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,9 @@ from transformers import (
     AutoTokenizer,
 )
 
-from retain.data.family import Family, modality_of
+from retain.data.family import Family, in_words, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
+from retain.data.template_source import give_template
 from retain.errors import InputError
 from retain.hf.adapters.folder import is_path
 from retain.hf.models.head import renew_output_layer
@@ -63,6 +64,8 @@ class ModelSpec:
         attention: transformers' `attn_implementation`; None for its choice.
         trust_remote_code: whether code that comes with the model may run.
         max_length: longest sequence that the preprocessor makes, in tokens.
+        template: source of the chat template in place of the tokenizer's own; None for that.
+        template_values: values for the template's arguments.
     """
 
     source: str
@@ -72,6 +75,8 @@ class ModelSpec:
     attention: str | None = None
     trust_remote_code: bool = False
     max_length: int = 512
+    template: str | None = None
+    template_values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recipe: MeasurementOptions, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
@@ -89,6 +94,8 @@ class ModelSpec:
             recipe.attention,
             recipe.trust_remote_code,
             recipe.max_length,
+            recipe.template,
+            recipe.template_values,
         )
 
     def at(self, source: str | Path) -> ModelSpec:
@@ -134,8 +141,13 @@ class ModelSpec:
             positions: those of the model, beyond which no text may go.
 
         Raises:
-            InputError: as `load`.
+            InputError: as `load`; or a chat template was given that cannot be used.
         """
+        if (self.template or self.template_values) and self.family != "causal-lm":
+            raise InputError(
+                f"template: {in_words(self.family)} reads no conversations; leave out --template and "
+                "--template-arguments."
+            )
         if self.reads_text:
             return TextPreprocessor(self._tokenizer(), self.max_length, positions)
         path = _located(self.source)
@@ -205,6 +217,7 @@ class ModelSpec:
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=self.trust_remote_code)
         if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
             tokenizer.pad_token = tokenizer.eos_token
+        give_template(tokenizer, self.template, self.template_values)
         return tokenizer
 
     @contextmanager
