@@ -17,7 +17,7 @@ from retain.records.result import read_result
 from tiny import make_llama, make_rwkv, make_text_tokenizer, make_tokenizer, write_jsonl
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-QUESTIONS = [{"question": " ".join(LETTERS[i : i + 1 + i % 7]), "answers": [LETTERS[i]]} for i in range(24)]
+QUESTIONS = [{"question": " ".join(LETTERS[i : i + 1 + i % 7]), "answers": [LETTERS[i]]} for i in range(10)]
 NOTE = "reads an item otherwise beside another"
 
 
@@ -68,7 +68,7 @@ def test_a_recurrent_model_is_tuned_by_the_command_line(tmp_path):
     flags = [
         "--model", str(tmp_path / "m"), "--train", str(write_jsonl(tmp_path / "train.jsonl", rows[:10])),
         "--test", str(write_jsonl(tmp_path / "test.jsonl", rows[10:])), "--output", str(tmp_path / "run"),
-        "--keep", str(write_jsonl(tmp_path / "questions.jsonl", QUESTIONS)), "--drift", "false", "--max-steps", "1",
+        "--keep", str(write_jsonl(tmp_path / "questions.jsonl", QUESTIONS)), "--drift", "false", "--max-steps", "1", "--generate", "2", "--max-new-tokens", "4",
         "--method", "lora", "--rank", "2", "--method.target_modules", '["key","value"]',
     ]  # fmt: skip
     assert main(["tune", *flags]) == 0

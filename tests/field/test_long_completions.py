@@ -1,4 +1,4 @@
-"""Completions longer than the window: the prompt stays, what is cut is counted, and no end is learned from a cut one."""
+"""Completions longer than the window: the prompt stays, what is cut is counted, and a cut one teaches no end."""
 
 from __future__ import annotations
 
