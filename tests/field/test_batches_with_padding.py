@@ -68,7 +68,8 @@ def test_a_recurrent_model_is_tuned_by_the_command_line(tmp_path):
     flags = [
         "--model", str(tmp_path / "m"), "--train", str(write_jsonl(tmp_path / "train.jsonl", rows[:10])),
         "--test", str(write_jsonl(tmp_path / "test.jsonl", rows[10:])), "--output", str(tmp_path / "run"),
-        "--keep", str(write_jsonl(tmp_path / "questions.jsonl", QUESTIONS)), "--drift", "false", "--max-steps", "1", "--generate", "2", "--max-new-tokens", "4",
+        "--keep", str(write_jsonl(tmp_path / "questions.jsonl", QUESTIONS)), "--drift", "false", "--max-steps", "1",
+        "--generate", "2", "--max-new-tokens", "4",
         "--method", "lora", "--rank", "2", "--method.target_modules", '["key","value"]',
     ]  # fmt: skip
     assert main(["tune", *flags]) == 0
