@@ -112,7 +112,7 @@ class Opening:
         tuned = self._recipe.tuned
         rows, brought = rows_of(self.base), rows_in_file(self.base, stored_shapes(adapter_folder(tuned)))
         resized = brought is not None and brought != rows
-        if resized:
+        if brought is not None and resized:
             give_rows(self.base, brought)
             self.notes.append(
                 f"The adapter brings embeddings of {brought} tokens; the base has {rows}, and was left so on its side."
