@@ -124,7 +124,7 @@ class Opening:
         return Pair.around(model, self._separate_base)
 
     def _with_whole_model(self) -> Pair:
-        tuned = _load_tuned(self._spec.at(self._recipe.tuned))
+        tuned = _load_tuned(self._spec.at(self._recipe.tuned, "tuned"))
         common = common_dtype(self.base, tuned)
         if common is not None:
             self.notes.append(
@@ -133,7 +133,7 @@ class Opening:
             )
             self._spec = replace(self._spec, dtype=common)
             self.base = self._separate_base()
-            tuned = _load_tuned(self._spec.at(self._recipe.tuned))
+            tuned = _load_tuned(self._spec.at(self._recipe.tuned, "tuned"))
         return Pair(tuned, self.base)
 
     def _separate_base(self) -> Any:
