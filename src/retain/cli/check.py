@@ -22,6 +22,7 @@ def run(given: Namespace) -> None:
     recipe = load_recipe(Recipe, given.get("recipe"), values)
     from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.hf.versions import version_note
     from retain.jobs.continue_run import ensure_merged
     from retain.jobs.inputs.cautions import cautions
     from retain.jobs.inputs.evidence_told import evidence_told
@@ -51,3 +52,5 @@ def run(given: Namespace) -> None:
         print(f"  {sentence}")
     for sentence in evidence_told(data.train, suites, recipe.batch_size):
         print(f"  {sentence}")
+    if told := version_note():
+        print(f"  {told}")
