@@ -28,6 +28,13 @@ BOTH = {"target_parameters": ["experts.gate_up_proj", "experts.down_proj"]}
 ONE = {"target_parameters": ["experts.down_proj"], "target_modules": []}
 ATTENTION = {"target_modules": ["q_proj", "v_proj"]}
 IDS = torch.arange(3, 15)[None]
+MIXTURES = [
+    odd_models.qwen3_moe,
+    odd_models.mixtral,
+    odd_models.qwen2_moe,
+    odd_models.deepseek_v3,
+    odd_models.gpt_oss,
+]
 ROWS = [
     (odd_models.qwen3_moe, {}),
     (odd_models.qwen3_moe, {**BOTH, **ATTENTION}),

@@ -164,4 +164,4 @@ def test_missing_targets_and_layers_of_a_pattern_are_refused_in_pefts_words_too(
     with pytest.raises(ValueError, match="When `layers_pattern` is specified, `layers_to_transform` must also"):
         config(target_modules=["q_proj"], layers_pattern="layers")
     model = get_peft_model(make_llama(), config(target_modules=["q_proj"], layers_to_transform=[1]))
-    assert [key for key in model.base_model._layers()] == ["model.layers.1.self_attn.q_proj"]
+    assert list(model.base_model._layers()) == ["model.layers.1.self_attn.q_proj"]

@@ -31,10 +31,10 @@ def with_ours(table):
         if not all(isinstance(part, dict) and is_plain(part) for part in fields) or "conv" in str(names).lower():
             continue
         bare = [name.replace(" LoRA", "").replace("LoRA ", "") if " " in str(name) else name for name in names]
-        rows.append(tuple([*bare, LoraConfig, *fields]))
+        rows.append((*bare, LoraConfig, *fields))
         for title, config in OURS.items():
             own = [title.lower() if name == "lora" else name for name in bare]
-            rows.append(tuple([*own, config, *(translated(title, part) for part in fields)]))
+            rows.append((*own, config, *(translated(title, part) for part in fields)))
     return rows
 
 

@@ -26,6 +26,7 @@ from retain.data.family import Family, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
+from retain.hf.models.own_memory import own_memory
 from retain.recipe import MeasurementOptions
 
 _LOADERS: dict[Family, Any] = {
@@ -97,7 +98,8 @@ class ModelSpec:
         with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
-            return Loaded(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), is_new)
+            model = own_memory(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+            return Loaded(model.eval(), is_new)
 
     def empty(self) -> Any:
         """The structure of the model without its weights (meta device), to check targets against in a moment.
