@@ -95,9 +95,9 @@ def outcomes(folder: Path, only: str = "") -> list[dict]:
     files = [f"tests/{name}.py" for name in TABLES if only in name]
     command = [sys.executable, "-m", "pytest", *files, "-q", "-p", "no:cacheprovider", "-W", "ignore", "--tb=no"]
     log, limit = folder / "log.txt", 60 * MINUTES
-    with log.open("w", encoding="utf-8") as file:
-        with contextlib.suppress(subprocess.TimeoutExpired):  # what ran by then is judged
-            subprocess.run(command, cwd=folder, env=environment, stdout=file, stderr=file, timeout=limit, check=False)
+    late = contextlib.suppress(subprocess.TimeoutExpired)  # what ran by then is judged
+    with log.open("w", encoding="utf-8") as file, late:
+        subprocess.run(command, cwd=folder, env=environment, stdout=file, stderr=file, timeout=limit, check=False)
     rows = [json.loads(line) for line in written.read_text(encoding="utf-8").splitlines()]
     assert rows, log.read_text(encoding="utf-8")[-3000:]
     return rows

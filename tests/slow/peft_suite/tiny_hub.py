@@ -46,6 +46,8 @@ def _models():
         ),
         f"{inner}tiny-random-BertModel": t.BertModel(t.BertConfig(**bert)),
         f"{inner}tiny-random-RobertaModel": t.RobertaModel(t.RobertaConfig(**roberta)),
+        f"{inner}tiny-random-DebertaModel": t.DebertaModel(t.DebertaConfig(**bert)),
+        f"{inner}tiny-random-DebertaV2Model": t.DebertaV2Model(t.DebertaV2Config(**bert)),
         f"{inner}tiny-random-BertForSequenceClassification": t.BertForSequenceClassification(t.BertConfig(**bert)),
         f"{inner}tiny-random-RobertaForSequenceClassification": t.RobertaForSequenceClassification(
             t.RobertaConfig(**roberta)

@@ -70,7 +70,8 @@ def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str]
     Raises:
         InputError: the model cannot be loaded.
     """
-    problems, positions, notes = [], None, []
+    problems, positions = [], None
+    notes: list[str] = []
     for run in runs:
         model = spec.empty()
         positions = getattr(model.config, "max_position_embeddings", None)
