@@ -27,6 +27,7 @@ from retain.data.template_source import give_template
 from retain.errors import InputError
 from retain.hf.adapters.folder import is_path
 from retain.hf.models.head import renew_output_layer
+from retain.hf.models.own_memory import own_memory
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.sides import is_adapted
 from retain.recipe import MeasurementOptions
@@ -122,7 +123,8 @@ class ModelSpec:
                 raise InputError(
                     f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here."
                 )
-            return Loaded(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), is_new)
+            model = own_memory(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+            return Loaded(model.eval(), is_new)
 
     def empty(self) -> Any:
         """The structure of the model without its weights (meta device), to check targets against in a moment.
