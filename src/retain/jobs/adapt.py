@@ -35,6 +35,7 @@ from retain.jobs.run_folder import Trained
 from retain.jobs.stopwatch import Stopwatch
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
+from retain.records.seal import remove_checkpoints
 from retain.train.loop import TrainingSet, train
 
 
@@ -53,6 +54,7 @@ def train_or_load(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     done = run.folder.training()
     if done is None:
         return _trained(run, base, base_hash)
+    remove_checkpoints(run.folder.checkpoints)  # where the training before was stopped when it had just ended
     run.folder.check_weights(run.method)
     run.folder.restore(run.method)
     if done.model_hash != base_hash:
