@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -143,13 +142,8 @@ def _without_costs(record: dict) -> dict:
 
 
 def differences(one: dict[str, object], other: dict[str, object]) -> list[str]:
-    return sorted(name for name in one.keys() | other.keys() if one.get(name, 0) != other.get(name, 0))
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
+    """What two outcomes differ in: names of files, and fields of a record."""
+    found = sorted(name for name in one.keys() | other.keys() if one.get(name, 0) != other.get(name, 0))
+    records = one.get("result.json") or {}, other.get("result.json") or {}
+    fields = [key for key in records[0] if records[0][key] != records[1].get(key)] if "result.json" in found else []
+    return [*found, *(f"{key}: {records[0][key]} / {records[1].get(key)}"[:600] for key in fields)]

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from full_samples import full_run
 from retain.cli.main import main
 from retain.jobs.record import write_record
 from retain.jobs.sequence import write_sequence
+from retain.records.files import write_bytes
 from retain.records.manifest import MANIFEST
 from tiny import make_llama
 
@@ -29,12 +31,15 @@ def mine(tmp_path):
 
 
 @pytest.fixture
-def measured(tmp_path):
-    """The folder of a record, as `retain measure` writes it."""
-    folder = tmp_path / "measured"
-    write_record(folder, full_run(), [])
-    shutil.rmtree(folder / MANIFEST, ignore_errors=True)
-    return folder
+def measured(tmp_path, monkeypatch):
+    """The folder of a record of an earlier version: without a log of what retain wrote. Pictures are not drawn."""
+    for module in ("retain.report.write", "retain.report.page.inspection"):
+        monkeypatch.setattr(f"{module}.save_png", lambda _figure, path: write_bytes(path, path.name.encode()))
+    monkeypatch.setattr("retain.report.write.run_page", lambda *_: "<html></html>")
+    monkeypatch.setattr("retain.report.write.run_figure", lambda *_: None)
+    monkeypatch.setattr("retain.report.write.sheet_figure", lambda *_: None)
+    write_record(tmp_path / "measured", full_run(), [])
+    return tmp_path / "measured"
 
 
 def common(tiny_folder, tiny_data):
@@ -148,7 +153,7 @@ def test_an_export_does_not_replace_a_folder_of_the_user(there, tmp_path):
     model = get_peft_model(make_llama(), LoraConfig(r=2, target_modules=["q_proj"]))
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / there).write_text("the user's", encoding="utf-8")
-    with pytest.raises(retain.InputError, match="did not write there"):
+    with pytest.raises(retain.InputError, match="something else than retain wrote there"):
         retain.export_lora(model, tmp_path / "served")
     assert (tmp_path / "served" / there).read_text(encoding="utf-8") == "the user's"
     retain.export_lora(model, tmp_path / "own")
@@ -199,16 +204,27 @@ def test_a_finished_run_is_shown_again_on_read_only_storage(tiny_folder, tiny_da
     assert main(words) == 0
     kept = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
 
-    def refuse(*_, **__):
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    for name in ("replace", "rename", "unlink", "mkdir"):
-        monkeypatch.setattr(f"os.{name}", refuse)
-    monkeypatch.setattr("retain.records.manifest._append", refuse)
-    monkeypatch.setattr("retain.records.lock._take", refuse)
+    read_only(output, monkeypatch)
     assert main(words) == 0
     assert "adapter" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == kept
+
+
+def read_only(folder, monkeypatch):
+    """Storage that refuses every change under a folder, as the system does."""
+
+    def refusing(real):
+        def change(path, *rest, **more):
+            if str(path).startswith(str(folder)):
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return real(path, *rest, **more)
+
+        return change
+
+    for name in ("replace", "rename", "unlink", "mkdir"):
+        monkeypatch.setattr(f"os.{name}", refusing(getattr(os, name)))
+    monkeypatch.setattr("retain.records.manifest._append", refusing(None))
+    monkeypatch.setattr("retain.records.lock._take", refusing(None))
 
 
 def test_a_run_that_trained_nothing_does_not_keep_its_folder(tiny_folder, tiny_data, tmp_path, capsys):

@@ -36,6 +36,7 @@ from retain.jobs.stopwatch import Stopwatch
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.records.seal import remove_checkpoints
+from retain.train.callbacks import StopOnSignal
 from retain.train.loop import TrainingSet, train
 
 
@@ -84,21 +85,23 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
             f"{learned.cut} of {len(run.data.train)} training examples were longer than {recipe.max_length} tokens and "
             "were cut."
         )
-    cost, curve = train(model, learned, recipe, run.folder.path, run.events, callbacks)
-    if run.method == "full":
-        for parameter in model.parameters():  # and no buffers, which have a type of their own
-            parameter.data = parameter.data.to(dtype)
-    record = Trained(
-        cost=cost.model_copy(update={"calibration_seconds": seconds}),
-        trainable=trainable,
-        total=total,
-        config=adapter_config(model),
-        model_hash=base_hash,
-        notes=tuple(notes),
-        curve=curve,
-    )
-    labels = run.data.labels if has_head else []
-    run.folder.save_weights(lambda path: _save(run, model, path, labels), run.method, record)
+    stopping = StopOnSignal()
+    with stopping.listening():
+        cost, curve = train(model, learned, recipe, run.folder.path, run.events, callbacks, stopping)
+        if run.method == "full":
+            for parameter in model.parameters():  # and no buffers, which have a type of their own
+                parameter.data = parameter.data.to(dtype)
+        record = Trained(
+            cost=cost.model_copy(update={"calibration_seconds": seconds}),
+            trainable=trainable,
+            total=total,
+            config=adapter_config(model),
+            model_hash=base_hash,
+            notes=tuple(notes),
+            curve=curve,
+        )
+        labels = run.data.labels if has_head else []
+        run.folder.save_weights(lambda path: _save(run, model, path, labels), run.method, record)
     return model, record
 
 
