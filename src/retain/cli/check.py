@@ -24,7 +24,7 @@ def run(given: Namespace) -> None:
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.jobs.continue_run import ensure_merged
     from retain.jobs.inputs.evidence_told import evidence_told
-    from retain.jobs.inputs.prepare import near_duplicates, prepare, truncations
+    from retain.jobs.inputs.prepare import fields_told, near_duplicates, prepare, truncations
 
     quiet_libraries()
     if recipe.from_run is not None:
@@ -45,6 +45,8 @@ def run(given: Namespace) -> None:
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")
     for sentence in near_duplicates(data):
+        print(f"  {sentence}")
+    for sentence in fields_told(recipe, prepared):
         print(f"  {sentence}")
     for sentence in evidence_told(data.train, suites, recipe.batch_size):
         print(f"  {sentence}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,11 +164,16 @@ class RunFolder:
 
 
 def output_problem(output: Path) -> list[str]:
-    """The reason why a folder cannot be written into: a file stands in its place."""
-    folder = next(parent for parent in (output, *output.absolute().parents) if parent.exists())
-    if not folder.is_dir():
-        return [f"output: {folder} is a file, not a folder."]
-    return []
+    """The reason why a folder cannot be written into, found by writing an empty file beside it and removing that."""
+    try:
+        folder = next(parent for parent in (output, *output.absolute().parents) if parent.exists())
+        if not folder.is_dir():
+            return [f"output: {folder} is a file, not a folder."]
+        with tempfile.TemporaryFile(dir=folder):
+            return []
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return [f"output: {output} cannot be written ({reason}); give a folder in which you may write."]
 
 
 def key_of(*parts: Any) -> str:

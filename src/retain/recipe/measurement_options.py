@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
 
@@ -13,7 +14,7 @@ from retain.recipe.marks import COMMON, Decides, Flag
 class MeasurementOptions(BaseModel):
     """The base model, the data that are measured, and how. Paths are relative to the working directory."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: Annotated[
         str, Decides("training", inherited_by=("scale",), of_candidate=True), Flag(COMMON, "MODEL", place=1)
@@ -117,6 +118,17 @@ class MeasurementOptions(BaseModel):
         Field(512, gt=1, description="Longest sequence, in tokens; what is cut off is counted and reported.")
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is meant, and text that no file name and no tokenizer can hold."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if _holds_truth(value) and _takes_numbers(annotation):
+            raise ValueError("expected a number")
+        if any("\0" in text for text in _texts(value)):
+            raise ValueError("expected text without the character NUL")
+        return value
+
     @field_validator("keep", "held_out_text", mode="before")
     @classmethod
     def _one_source_is_a_list(cls, value: Any) -> Any:
@@ -126,6 +138,13 @@ class MeasurementOptions(BaseModel):
     @classmethod
     def _home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
+
+    @field_validator("model", "output", "train", "tuned", "test", mode="after", check_fields=False)
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("expected a name, which is not blank")
+        return value
 
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:
@@ -153,6 +172,22 @@ class TunedModelOptions(MeasurementOptions):
     @classmethod
     def _labels_by_commas(cls, value: Any) -> Any:
         return split_by_commas(value)
+
+
+def _holds_truth(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_holds_truth, value)))
+
+
+def _takes_numbers(annotation: Any) -> bool:
+    return annotation in (int, float) or any(map(_takes_numbers, get_args(annotation)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def split_by_commas(value: Any) -> Any:

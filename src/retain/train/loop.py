@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, Encoded, pad
-from retain.errors import InputError, TrainingError
+from retain.errors import TrainingError
 from retain.events import Events
 from retain.recipe import Recipe
 from retain.records.result import Cost, CurvePoint
+from retain.train.arguments import REFUSALS, refused, training_arguments
 from retain.train.callbacks import ReportProgress, StepClock, StopWhenNotFinite, TimedCheckpoint
 from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
 
@@ -39,43 +40,6 @@ class PadCollator:
             "attention_mask": torch.tensor(pad([[1] * len(row) for row in ids], 0)),
             "labels": torch.tensor(pad([row["labels"] for row in batch], IGNORED)),
         }
-
-
-def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = False) -> TrainingArguments:
-    """The Trainer's settings for a recipe.
-
-    Tokens are not counted in images, where transformers would count pixels.
-
-    Raises:
-        InputError: a field under `training` is unknown or refused by transformers.
-    """
-    settings: dict[str, Any] = {
-        "logging_steps": 5,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",  # TimedCheckpoint requests them instead, by the clock
-        "save_total_limit": 1,
-        "weight_decay": 0.0,
-        "disable_tqdm": True,
-        "use_cpu": not torch.accelerator.is_available(),  # without it transformers refuses bf16 where there is no GPU
-        "dataloader_pin_memory": torch.cuda.is_available(),
-        "include_num_input_tokens_seen": "no" if pictures else "non_padding",
-        "report_to": "none",
-        "restore_callback_states_from_checkpoint": True,  # for StepClock
-        **recipe.training,
-    }
-    try:
-        return TrainingArguments(
-            output_dir=str(directory / "checkpoints"),
-            learning_rate=recipe.rate,
-            num_train_epochs=recipe.epochs,
-            max_steps=recipe.max_steps or -1,
-            per_device_train_batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            remove_unused_columns=False,
-            **settings,
-        )
-    except (TypeError, ValueError, ImportError) as error:
-        raise InputError(f"training: transformers refuses these settings: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -171,10 +135,13 @@ def train(
                 ReportProgress(events, f"{recipe.method_name} learns"),
             ],
         )
-    except (ValueError, TypeError, ImportError) as error:
-        raise InputError(f"training: transformers refuses these settings: {error}") from error
+    except REFUSALS as error:
+        raise refused(error) from error
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
-    trainer.train(resume_from_checkpoint=_last_checkpoint(directory / "checkpoints"))
+    try:
+        trainer.train(resume_from_checkpoint=_last_checkpoint(directory / "checkpoints"))
+    except ImportError as error:  # of a setting whose package is asked for as training begins
+        raise refused(error) from error
     model.eval()
     _check_finite(model, recipe)
     state = trainer.state
