@@ -91,8 +91,8 @@ class MeasurementOptions(BaseModel):
     )
     judge: Annotated[str | None, Decides("measuring", secret=True), Flag("measurement", "COMMAND")] = Field(
         None,
-        description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION. "
-        "[the built-in detector]",
+        description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION, with "
+        "ten minutes for each suite. [the built-in detector]",
     )
     store_answers: Annotated[bool, Decides("measuring"), Flag("measurement")] = Field(
         default=False, description="Store what the models write in safety suites."
