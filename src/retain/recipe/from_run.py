@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
 from retain.recipe.marks import Heir, fields_where
 from retain.recipe.tune_recipe import Recipe
+from retain.records.reading import read_json_mapping
 from retain.records.result import read_result
 
 RECIPE = "recipe.json"
@@ -39,7 +39,7 @@ def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"from: {folder} holds no complete run of retain tune (result.json, {RECIPE}); give the folder of one run."
         )
-    earlier = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    earlier = read_json_mapping(folder / RECIPE)
     learned = [f"{folder.resolve().name}:={earlier['test'].rpartition(':=')[2]}"] if earlier.get("test") else []
     budget = dict(earlier.get("budget") or {})
     if learned and (budget or values.get("budget")):
@@ -73,7 +73,7 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
         raise InputError(
             f"{folder} holds no run of retain tune ({RECIPE}); give a run's folder, or --model and --tuned."
         )
-    earlier = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    earlier = read_json_mapping(folder / RECIPE)
     tuned = next((folder / name for name in ("trained", "adapter", "model") if (folder / name).is_dir()), None)
     if tuned is None:
         raise InputError(f"{folder} has no trained weights yet; finish the run with retain tune.")

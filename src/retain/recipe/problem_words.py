@@ -61,13 +61,14 @@ def _sentence(place: str, errors: Sequence[Any], recipe: type[BaseModel]) -> str
         return f"{place}: missing; give it in the recipe or as {flag_name(recipe, place)}."
     if first["type"] == "extra_forbidden":
         return unknown_field(place, recipe)
-    told = list(dict.fromkeys(_words(error) for error in errors))
+    told = list(dict.fromkeys(words_of(error) for error in errors))
     if not place:
         return f"{'; '.join(told)}."
     return f"{place}: {', or '.join(told)} (found {found_words(first['input'])})."
 
 
-def _words(error: Any) -> str:
+def words_of(error: Any) -> str:
+    """What pydantic found wrong with a value, in plain words: a clause without the field's name."""
     pattern, context = _EXPECTED.get(error["type"]), error.get("ctx", {})
     return pattern.format(**context) if pattern else str(error["msg"]).removeprefix("Value error, ")
 

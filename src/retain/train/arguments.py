@@ -9,11 +9,14 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import math
+import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Trainer, TrainingArguments
 
@@ -189,6 +192,18 @@ def refused(error: BaseException) -> InputError:
     return InputError(f"training: transformers refuses these settings: {reason}")
 
 
+@contextmanager
+def _random_states_kept() -> Iterator[None]:
+    """A Trainer seeds every generator as it is built; afterwards they are as they were."""
+    plain, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002  (the state that transformers sets)
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(numpys)  # noqa: NPY002  (likewise)
+
+
 def try_settings(recipe: Recipe) -> None:
     """Build a Trainer with a recipe's settings around a model of one weight: its trackers, data loader and optimizer.
 
@@ -197,7 +212,7 @@ def try_settings(recipe: Recipe) -> None:
     Raises:
         InputError: something of it is refused, or needs a package that is not installed.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _random_states_kept():
         arguments = training_arguments(recipe, Path(folder))
         try:
             trainer = Trainer(

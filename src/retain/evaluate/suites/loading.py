@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from retain.data.forms import DEFAULT_FORM, form_of, read_rows
 from retain.data.item import DataItem
 from retain.data.sources import FILE_SUFFIXES, Numbered, collect_items, suite_name
+from retain.errors import InputError
 from retain.evaluate.suites.format import (
     SHIPPED,
     Corrupting,
@@ -30,6 +30,7 @@ from retain.evaluate.suites.format import (
 from retain.evaluate.suites.rows_of_suites import RawRows, adapted_rows, dataset_rows, local_rows, source_raw
 from retain.evaluate.suites.suite import Part, Suite
 from retain.evaluate.tasks.table import TASK_TYPES, known_forms, suite_problems, task_type_of_form
+from retain.records.reading import read_yaml
 
 PROBED_ROWS = 20
 
@@ -62,12 +63,13 @@ def find_suite(reference: str, problems: list[str]) -> LocatedSuite | None:
         problems.append(f"{reference}: there is no suite of this name{hint}. `retain suites` lists them.")
         return None
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.append(f"{reference}: the suite file cannot be read ({' '.join(str(error).split())}).")
+        values = read_yaml(path)
+    except InputError as error:
+        problems += [f"suite file {problem}" for problem in error.problems]
         return None
     if not isinstance(values, dict):
-        problems.append(f"{reference}: a suite is a mapping of fields to values, found {type(values).__name__}.")
+        kind = "nothing" if values is None else type(values).__name__
+        problems.append(f"{reference}: a suite is a mapping of fields to values, found {kind}.")
         return None
     try:
         located = LocatedSuite(SuiteFile.model_validate(values), path)
