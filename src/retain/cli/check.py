@@ -26,7 +26,7 @@ def run(given: Namespace) -> None:
     from retain.jobs.continue_run import ensure_merged
     from retain.jobs.inputs.cautions import cautions
     from retain.jobs.inputs.evidence_told import evidence_told
-    from retain.jobs.inputs.prepare import prepare, truncations
+    from retain.jobs.inputs.prepare import fields_told, prepare, truncations
 
     quiet_libraries()
     if recipe.from_run is not None:
@@ -49,6 +49,8 @@ def run(given: Namespace) -> None:
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")
     for sentence in (*prepared.notes, *data.near_duplicates):
+        print(f"  {sentence}")
+    for sentence in fields_told(recipe, prepared):
         print(f"  {sentence}")
     for sentence in evidence_told(data.train, suites, recipe.batch_size):
         print(f"  {sentence}")
