@@ -72,11 +72,11 @@ def find_suite(reference: str, problems: list[str]) -> LocatedSuite | None:
     try:
         values = read_yaml(path)
     except InputError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        problems.append(f"{reference}: the suite file cannot be read ({reason})")
+        problems += [f"suite file {problem}" for problem in error.problems]
         return None
     if not isinstance(values, dict):
-        problems.append(f"{reference}: a suite is a mapping of fields to values, found {type(values).__name__}.")
+        kind = "nothing" if values is None else type(values).__name__
+        problems.append(f"{reference}: a suite is a mapping of fields to values, found {kind}.")
         return None
     try:
         located = LocatedSuite(SuiteFile.model_validate(values), path)
