@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 from jinja2 import TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
@@ -23,7 +23,7 @@ _CONTENT = "zq7kv"
 class _Generation(Extension):
     """The block of transformers that marks what an assistant writes; only its content counts here."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012  (Jinja declares it so)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """Parse a block to its content."""
