@@ -35,6 +35,8 @@ KL_DIVERGENCE = Metric(
     name="kl_nats_per_token", title="KL", unit="nats per token", low=0.0, higher_is_better=False, weight="tokens"
 )
 CHURN = Metric(name="churn", unit="share", low=0.0, high=1.0, higher_is_better=False, weight="tokens")
+UNREAD = "context_free_nats_per_token"
+"""A value of an item beside its cross-entropy: that of a model that always predicts the same, whatever went before."""
 MACRO_F1 = Metric(name="macro_f1", title="macro-F1", unit="share", low=0.0, high=1.0, level="set")
 MATTHEWS = Metric(name="matthews", unit="share", low=-1.0, high=1.0, level="set")
 

@@ -16,8 +16,8 @@ class CutOff(Record):
     """Written answers that the longest length ended, and not the model.
 
     Of `written` answers of each side `base` and `tuned` were cut off; `base_unknown` and `tuned_unknown` of these are
-    not right as far as they go (for a metric with degrees: have nothing yet), so that their score is not known. `limit` is the length in tokens;
-    `option` where it is set.
+    not right as far as they go (for a metric with degrees: have nothing yet), so that their score is not known. `limit`
+    is the length in tokens; `option` where it is set.
     """
 
     written: int
@@ -42,7 +42,11 @@ class CutOff(Record):
 
 
 class TaskScore(Record):
-    """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base."""
+    """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base.
+
+    `smallest_effect` is the smallest change that anyone would notice, in the metric's own unit: below it a change is no
+    noticeable one. Records that state none were judged without.
+    """
 
     name: str
     metric: MetricField
@@ -50,6 +54,7 @@ class TaskScore(Record):
     base: float
     tuned: float
     interval: Interval
+    smallest_effect: float = 0.0
     cut_off: CutOff | None = None
 
     @property

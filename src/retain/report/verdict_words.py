@@ -28,6 +28,7 @@ HELD_OUT_TEXT = "held-out text"
 _LEARNED = {
     "yes": "It learned the task",
     "worse": "It got worse at the task",
+    "no noticeable change": "It changed nothing noticeable at the task",
     "not shown": "It is not shown to have learned the task",
     "not measured": "No task was measured",
 }

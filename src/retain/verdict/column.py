@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retain.errors import InputError, RetainError
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
-from retain.records.metrics_table import rests_on_writing
+from retain.records.metrics_table import CROSS_ENTROPY, UNREAD, rests_on_writing
 from retain.records.scores import CutOff
 from retain.stats.clusters import Floats, Groups, named_groups
 
@@ -32,6 +32,8 @@ class Column:
         chance: mean probability of guessing right, for a right-or-wrong metric.
         weights: (n,) > 0, what each item counts in the mean, for instance its tokens; None: all alike.
         groups: (n,) the group of each item, where items come in groups: these are then the units; None: all alone.
+        uninformed: (n,) values of a model that knows nothing, for a metric without a worst value: of a cross-entropy
+            those of a model that always predicts the same; None: not known.
         cut_off: how many written answers were cut off; None where the metric rests on none.
 
     Raises:
@@ -47,6 +49,7 @@ class Column:
     chance: float = 0.0
     weights: Floats | None = None
     groups: Groups = None
+    uninformed: Floats | None = None
     cut_off: CutOff | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ class Column:
             base=self.base[chosen],
             tuned=self.tuned[chosen],
             weights=None if self.weights is None else self.weights[chosen],
+            uninformed=None if self.uninformed is None else self.uninformed[chosen],
             groups=None if groups is None else [groups[int(place)] for place in np.flatnonzero(chosen)],
         )
 
@@ -163,6 +167,7 @@ def column_of_items(
     weights: Any = None
     if metric.weight:
         weights = np.asarray([item.base.scores.get(metric.weight, 1.0) for item in having])
+    unread = [item.base.scores.get(UNREAD) for item in having] if metric == CROSS_ENTROPY else []
     return Column(
         suite,
         metric,
@@ -171,5 +176,6 @@ def column_of_items(
         chance,
         weights,
         named_groups([item.group for item in having]),
+        np.asarray(unread, dtype=np.float64) if unread and None not in unread else None,
         cut_off_of(metric, having, limit, option),
     )

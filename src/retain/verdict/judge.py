@@ -57,7 +57,7 @@ def judge_run(evidence: RunEvidence, margins: Margins, aa_check: AACheck | None 
     return Judgement(
         overall=verdict,
         reason=reason,
-        learned=learned(judge_tasks(evidence.task, SIGNIFICANCE)),
+        learned=learned(judge_tasks(evidence.task, SIGNIFICANCE, margins)),
         suites=tuple(judged),
         alpha=SIGNIFICANCE,
         aa_check=aa_check,
@@ -136,15 +136,19 @@ def replay(result: Result, items: Sequence[Item]) -> Judgement:
     """
     evidence = evidence_of_record(result.task, result.keep, items, result.resampling_seed)
     aa_check = None if result.judgement is None else result.judgement.aa_check
-    return judge_run(evidence, Margins(*result.margins) if result.margins else _stated_margins(result), aa_check)
+    share, nats = result.margins or _stated_margins(result)
+    shares = [one.smallest_effect / one.metric.span for one in result.task if one.metric.span is not None]
+    in_nats = [one.smallest_effect for one in result.task if one.metric.span is None]
+    margins = Margins(share, nats, max(shares, default=0.0), max(in_nats, default=0.0))
+    return judge_run(evidence, margins, aa_check)
 
 
-def _stated_margins(result: Result) -> Margins:
+def _stated_margins(result: Result) -> tuple[float, float]:
     verdicts = [] if result.judgement is None else result.judgement.suites
     shares = [one.margin / one.decided_by.span for one in verdicts if one.decided_by.span is not None]
     nats = [one.margin for one in verdicts if one.decided_by.span is None]
     usual = Margins()
-    return Margins(max(shares, default=usual.share), max(nats, default=usual.nats))
+    return max(shares, default=usual.share), max(nats, default=usual.nats)
 
 
 def disagreements(result: Result, items: Sequence[Item]) -> list[str]:

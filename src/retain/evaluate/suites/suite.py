@@ -94,6 +94,8 @@ class Settings:
         batch_size: sequences in a batch.
         margin: non-inferiority margin of right-or-wrong metrics, as a share.
         margin_nats: the same for metrics in nats per token.
+        smallest_gain: smallest change of the task that is noticeable, as a share of the metric's range.
+        smallest_gain_nats: the same for metrics in nats per token.
         aa_items: items of each suite that the base answers a second time in the A/A check.
         drift: true to compare weights and hidden states layer by layer.
         judge: command that judges answers instead of the built-in refusal detector.
@@ -112,6 +114,8 @@ class Settings:
     batch_size: Annotated[int, Decides("predictions")] = 32
     margin: Annotated[float, Decides("scores")] = 0.05
     margin_nats: Annotated[float, Decides("scores")] = 0.05
+    smallest_gain: Annotated[float, Decides("scores")] = 0.01
+    smallest_gain_nats: Annotated[float, Decides("scores")] = 0.01
     aa_items: Annotated[int, Decides("scores")] = 8
     drift: Annotated[bool, Decides("scores")] = True
     judge: Annotated[str | None, Decides("answers", secret=True)] = None

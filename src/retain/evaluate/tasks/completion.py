@@ -11,10 +11,11 @@ from retain.data.item import DataItem
 from retain.data.lengths import Cuts
 from retain.data.tokens import Encoded, encode_example, encode_prompt
 from retain.evaluate.scores.answers import answer_score
+from retain.evaluate.scores.without_reading import context_free_nats
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, longest_answer
 from retain.evaluate.written import Written, read_answer
-from retain.records.metrics_table import CROSS_ENTROPY, metrics_of_answers
+from retain.records.metrics_table import CROSS_ENTROPY, UNREAD, metrics_of_answers
 
 if TYPE_CHECKING:
     from retain.data.preprocess import Preprocessor
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 MAX_NEW_TOKENS = 48
 """The longest answer in tokens, where neither suite nor settings say another."""
+
+
+def _unread(rows: Sequence[Encoded], vocabulary: int) -> list[float]:
+    """Nats per token of each completion to a model that always predicts the same."""
+    parts = [row.ids[row.start :] for row in rows]
+    nats = context_free_nats(parts, vocabulary)
+    return [value / max(len(part), 1) for value, part in zip(nats, parts, strict=True)]
 
 
 class CompletionTask(TaskType):
@@ -42,20 +50,21 @@ class CompletionTask(TaskType):
         items: Any = suite.items
         rows = predictor.preprocessor.encode(items)
         nll = predictor.nll(rows)
-        prompts = self._prompts(suite, predictor.preprocessor, settings)
-        written = self.written_tokens(suite, settings)
-        answers: list[Written | None] = [*predictor.uncounted.generate(prompts, written)]
+        prompts, longest = self._prompts(suite, predictor.preprocessor, settings), self.written_tokens(suite, settings)
+        answers: list[Written | None] = [*predictor.uncounted.generate(prompts, longest)]
         answers += [None] * (len(items) - len(answers))
         responses = [
             Response(
                 answer=None if one is None else one.text,
                 cut_off=None if one is None else one.cut_off,
                 expected=None if one is None else _rendered_calls(predictor.tokenizer, item, row),
-                values={"nats": nats, "tokens": float(len(row.ids) - row.start)},
+                values={"nats": nats, "tokens": float(len(row.ids) - row.start), UNREAD: unread},
             )
-            for item, one, nats, row in zip(items, answers, nll, rows, strict=True)
+            for item, one, nats, row, unread in zip(
+                items, answers, nll, rows, _unread(rows, predictor.vocabulary), strict=True
+            )
         ]
-        return SuitePredictions(tuple(responses), _cuts(rows, prompts, predictor.preprocessor, written).items)
+        return SuitePredictions(tuple(responses), _cuts(rows, prompts, predictor.preprocessor, longest).items)
 
     def written_tokens(self, suite: Suite, settings: Settings) -> int:
         """The limit of the suite, or else of the settings; 0 where no answer is written."""

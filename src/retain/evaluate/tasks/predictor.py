@@ -15,6 +15,7 @@ from retain.evaluate.generate import score_nll, write_answers
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.suites.suite import Settings
 from retain.evaluate.written import Extent, Written
+from retain.hf.models.describe import vocabulary_of
 from retain.hf.models.inference import padding_id
 
 
@@ -50,6 +51,11 @@ class Predictor:
     def class_names(self) -> list[str]:
         """The classes of a classifier, in the order of its outputs."""
         return class_names(self.model)
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of tokens that the model chooses among."""
+        return vocabulary_of(self.model)
 
     def nll(self, rows: Sequence[Encoded]) -> list[float]:
         """Negative log-likelihood in nats of the scored part of each sequence."""

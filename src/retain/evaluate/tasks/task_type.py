@@ -20,6 +20,7 @@ from retain.data.item import DataItem
 from retain.data.lengths import Cuts
 from retain.errors import RetainError
 from retain.evaluate.scores.classification import SetMetric
+from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.records.metric import Metric
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:  # both import torch
 Metrics = Mapping[Metric, Sequence[float]]
 """The metrics of a suite: the one that a verdict rests on first, then written forms from the loosest to the strictest.
 
-To each belongs the probability of guessing right, item by item in the suite's order; none for what cannot be guessed.
+To each belongs the probability of being right without reading the item, in the suite's order (see
+`scores.without_reading`); none for what cannot be had so.
 """
 
 CHANGED_AT_MOST = 0.02
@@ -123,6 +125,16 @@ class TaskType(ABC):
     @abstractmethod
     def show(self, item: Any) -> tuple[str, str | None]:
         """An item's question and expected answer, as text."""
+
+    def metrics_beside(self, suite: Suite, responses: Sequence[Response]) -> Metrics:
+        """The same metrics, whose chance also counts what the base's own responses show of answering unread."""
+        del responses
+        return self.metrics(suite)
+
+    def chance(self, suite: Suite) -> Chance:
+        """What can be had of a suite by its deciding metric without reading it; nothing where none is known."""
+        del suite
+        return Chance()
 
     def verdict_metric(self, suite: Suite) -> Metric:
         """The metric that a verdict and a budget's limit rest on."""
