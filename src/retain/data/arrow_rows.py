@@ -84,9 +84,20 @@ def rows_of(data: Any) -> Iterator[dict[str, Any]]:
     try:
         for batch in data.with_format(None).iter(BATCH):
             names = list(batch)
-            yield from (dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True))
+            rows = zip(*batch.values(), strict=True)
+            yield from (dict(zip(names, map(without_nulls, values), strict=True)) for values in rows)
     except (UnicodeDecodeError, OSError) as error:
         raise ValueError(f"some of its text is no UTF-8 ({first_line(error)}); write it again from text") from error
+
+
+def without_nulls(value: Any) -> Any:
+    """A value without the nulls within it that stand for keys which other rows have: Arrow knows no absent key.
+
+    Tools, and arguments of their calls, would else have every key that any row has.
+    """
+    if isinstance(value, dict):
+        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [without_nulls(entry) for entry in value] if isinstance(value, list) else value
 
 
 def first_line(error: Exception) -> str:
