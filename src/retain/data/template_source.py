@@ -23,7 +23,7 @@ _CONTENT = "zq7kv"
 class _Generation(Extension):
     """The block of transformers that marks what an assistant writes; only its content counts here."""
 
-    tags = {"generation"}  # noqa: RUF012  (Jinja declares it so)
+    tags = {"generation"}  # noqa: RUF012  (as jinja2 declares it)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """Parse a block to its content."""

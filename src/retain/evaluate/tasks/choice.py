@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
 
 
-SELDOM = 1e-3
-"""A pattern that luck makes less often is remarked upon."""
-
 BY_LENGTH = "right_by_length"
 """A response's value: the probability that the lengths of the options alone pick the right one."""
+SELDOM = 1e-3
+"""A pattern that luck makes less often is remarked upon."""
 
 
 class ChoiceTask(TaskType):

@@ -61,7 +61,8 @@ class QuestionTask(TaskType):
         items: Any = suite.items
         settings, preprocessor = predictor.settings, predictor.preprocessor
         chat = written_in_chat(suite, settings, predictor.tokenizer)
-        prompts, longest = self._prompts(suite, preprocessor, settings), self.written_tokens(suite, settings)
+        prompts = self._prompts(suite, preprocessor, settings)
+        longest = self.written_tokens(suite, settings)
         written = predictor.generate(prompts, longest, extent="whole" if chat else "first line")
         with_options = [item for item in items if item.choices]
         scored = option_likelihoods(predictor.uncounted, with_options, chat=chat)

@@ -27,6 +27,7 @@ from retain.data.template_source import give_template
 from retain.errors import InputError
 from retain.hf.adapters.folder import is_path
 from retain.hf.models.head import renew_output_layer
+from retain.hf.models.own_memory import own_memory
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.sides import is_adapted
 from retain.recipe import MeasurementOptions
@@ -66,6 +67,7 @@ class ModelSpec:
         max_length: longest sequence that the preprocessor makes, in tokens.
         template: source of the chat template in place of the tokenizer's own; None for that.
         template_values: values for the template's arguments.
+        role: the field of a recipe that names the source, for messages.
     """
 
     source: str
@@ -77,6 +79,7 @@ class ModelSpec:
     max_length: int = 512
     template: str | None = None
     template_values: Mapping[str, Any] = field(default_factory=dict)
+    role: str = "model"
 
     @classmethod
     def of(cls, recipe: MeasurementOptions, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
@@ -98,9 +101,9 @@ class ModelSpec:
             recipe.template_values,
         )
 
-    def at(self, source: str | Path) -> ModelSpec:
+    def at(self, source: str | Path, role: str = "model") -> ModelSpec:
         """The same for a model that lies elsewhere."""
-        return replace(self, source=str(source))
+        return replace(self, source=str(source), role=role)
 
     def load(self) -> Loaded:
         """Load the model in eval mode, on an accelerator where there is one.
@@ -112,13 +115,16 @@ class ModelSpec:
         Raises:
             InputError: nothing there, no model of this family, an adapter, or the hub cannot be reached.
         """
-        path = _located(self.source)
+        path = _located(self.source, self.role)
         with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
             if is_adapted(model):  # transformers follows an adapter to its base and puts it on
-                raise InputError(f"model: {self.source} is an adapter on a base, not a model; give its base here.")
-            return Loaded(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), is_new)
+                raise InputError(
+                    f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here."
+                )
+            model = own_memory(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+            return Loaded(model.eval(), is_new)
 
     def empty(self) -> Any:
         """The structure of the model without its weights (meta device), to check targets against in a moment.
@@ -126,7 +132,7 @@ class ModelSpec:
         Raises:
             InputError: as `load`.
         """
-        path = _located(self.source)
+        path = _located(self.source, self.role)
         with self._refusing("model"):
             classes = self._named_classes(path) if self._is_classifier else {}
             config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
@@ -150,7 +156,7 @@ class ModelSpec:
             )
         if self.reads_text:
             return TextPreprocessor(self._tokenizer(), self.max_length, positions)
-        path = _located(self.source)
+        path = _located(self.source, self.role)
         with self._refusing("image processor"):
             return ImagePreprocessor(
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
@@ -212,7 +218,7 @@ class ModelSpec:
 
     def _tokenizer(self) -> Any:
         """The tokenizer beside the model; one without a padding token pads with its end token."""
-        path = _located(self.source)
+        path = _located(self.source, self.role)
         with self._refusing("tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=self.trust_remote_code)
         if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
@@ -233,22 +239,22 @@ class ModelSpec:
         except reasons as error:
             loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
             reason = " ".join(str(error).split())
-            raise InputError(_not_loaded(self.source, what, loader, reason[:400])) from error
+            raise InputError(f"{self.role}: {_not_loaded(self.source, what, loader, reason[:400])}") from error
 
 
 def _not_loaded(source: str, what: str, loader: str, reason: str) -> str:
     if not Path(source).expanduser().is_dir():
         return (
-            f"model: there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
+            f"there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
             f"id, of which no {what} could be loaded ({reason}). Check the path, and the directory that it starts from."
         )
     if what == "tokenizer" and not any((Path(source).expanduser() / name).is_file() for name in TOKENIZER_FILES):
         return (
-            f"model: no tokenizer could be loaded from {source!r}: none lies there ({TOKENIZER_FILES[0]} is missing); "
+            f"no tokenizer could be loaded from {source!r}: none lies there ({TOKENIZER_FILES[0]} is missing); "
             "save the model's own beside it, with tokenizer.save_pretrained(folder)."
         )
     return (
-        f"model: no {what} could be loaded from {source!r} ({reason}); give a folder that transformers can load with "
+        f"no {what} could be loaded from {source!r} ({reason}); give a folder that transformers can load with "
         f"{loader}, or a hub id that can be reached (with HF_HUB_OFFLINE=1 only what is cached)."
     )
 
@@ -310,12 +316,12 @@ def files_fingerprint(source: str) -> str:
     return digest.hexdigest()
 
 
-def _located(source: str) -> str:
+def _located(source: str, role: str = "model") -> str:
     path = Path(source).expanduser()
     if path.is_dir():
         return str(path)
     if is_path(source) or path.exists():
         raise InputError(
-            f"model: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
+            f"{role}: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
         )
     return source
