@@ -10,7 +10,9 @@ from retain.errors import InputError
 from retain.recipe.marks import Heir, fields_where
 from retain.recipe.tune_recipe import Recipe
 from retain.records.files import write_text
-from retain.records.reading import read_json_mapping
+from retain.records.manifest import check_unchanged
+from retain.records.reading import read_json_mapping, read_model
+from retain.records.renamed_columns import with_columns
 from retain.records.result import read_result
 
 RECIPE = "recipe.json"
@@ -36,8 +38,10 @@ def read_recipe(folder: Path) -> dict[str, Any]:
         folder: the run's.
 
     Raises:
-        InputError: the recipe is damaged.
+        InputError: the recipe is not as retain wrote it.
     """
+    check_unchanged(folder / RECIPE)
+    read_model(folder / RECIPE, Recipe)
     values = read_json_mapping(folder / RECIPE)
     start = _started_in(folder, values)
     if start is None or start == Path.cwd():
@@ -105,7 +109,8 @@ def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
             f"from: {folder} holds no complete run of retain tune (result.json, {RECIPE}); give the folder of one run."
         )
     earlier = read_recipe(folder)
-    learned = [f"{folder.resolve().name}:={earlier['test'].rpartition(':=')[2]}"] if earlier.get("test") else []
+    test = with_columns(str(earlier.get("test") or "").rpartition(":=")[2], earlier.get("columns") or {})
+    learned = [f"{folder.resolve().name}:={test}"] if earlier.get("test") else []
     budget = dict(earlier.get("budget") or {})
     if learned and (budget or values.get("budget")):
         budget[folder.resolve().name] = _margin_of(folder)
@@ -149,9 +154,10 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
 
 
 def _inherited(earlier: dict[str, Any], heir: Heir) -> dict[str, Any]:
-    """The values of an earlier recipe that are taken over unless others are given."""
+    """The values of an earlier recipe that are taken over unless others are given; defaults stay unstated."""
     names = fields_where(Recipe, lambda decides: heir in decides.inherited_by)
-    return {name: earlier[name] for name in names if name in earlier}
+    defaults = {name: Recipe.model_fields[name].get_default() for name in names}
+    return {name: earlier[name] for name in names if name in earlier and earlier[name] != defaults[name]}
 
 
 def _margin_of(folder: Path) -> float:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
+
+from retain.hf.models.sides import root_of
+
+_WRAPPERS = re.compile(r"(\.base_layer|\.original_module|\.token_adapter)+\.")
+"""What PEFT puts into the name of a base tensor, once for each adapter over its module."""
 
 
 def model_hash(model: torch.nn.Module) -> str:
@@ -93,7 +99,7 @@ def base_tensors(model: torch.nn.Module, *, plain: bool = True) -> list[tuple[st
         if isinstance(module, ModulesToSaveWrapper):
             hidden.append(f"{name}.modules_to_save.")
     return [
-        (name.replace(".base_layer.", ".").replace(".original_module.", ".") if plain else name, tensor)
+        (_WRAPPERS.sub(".", name) if plain else name, tensor)
         for name, tensor in root.state_dict().items()
         if not any(name.startswith(prefix) for prefix in hidden)
     ]
@@ -115,3 +121,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+def vocabulary_of(model: torch.nn.Module) -> int:
+    """The number of tokens that a language model chooses among, as its configuration states it."""
+    root: Any = root_of(model)
+    return int(root.config.get_text_config().vocab_size)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
+from retain.hf.models.positions import Positions
 from retain.hf.models.tokenizers import TokenizerDifference, compare_tokenizers
 from retain.jobs.inputs.models import TOKENIZER_FILES, ModelSpec
 from retain.recipe import TunedModelOptions
@@ -32,29 +33,30 @@ class Chosen(NamedTuple):
     hint: str = ""
 
 
-def choose_preprocessor(recipe: TunedModelOptions, base: ModelSpec) -> Chosen:
+def choose_preprocessor(recipe: TunedModelOptions, base: ModelSpec, positions: Positions) -> Chosen:
     """Load the base's preprocessor, compare the one beside the tuned weights with it, and choose.
 
     Args:
         recipe: names the tuned model, and which tokenizer is to be used.
         base: how the base is loaded.
+        positions: those of both models.
 
     Raises:
         InputError: the tokenizer that was asked for is not there, or the two cannot both be right.
     """
     asked = recipe.tokenizer == "tuned" and base.reads_text
-    other, trouble = _beside(base.at(recipe.tuned, "tuned"))
+    other, trouble = _beside(base.at(recipe.tuned, "tuned"), positions)
     if asked and other is None:
         reason = f" that can be read ({trouble})" if trouble else ""
         raise InputError(f"tokenizer: no tokenizer lies beside {recipe.tuned}{reason}; leave --tokenizer tuned out.")
-    own = _or_none(base) if asked else base.preprocessor()
+    own = _or_none(base, positions) if asked else base.preprocessor(positions)
     if own is None and other is not None:
         return Chosen(other, ("Both models were given the tuned model's tokenizer (--tokenizer tuned).",))
     if own is not None and other is not None:
         return _chosen(recipe, own, other)
     is_here = Path(recipe.tuned).expanduser().is_dir()  # most adapters on the hub bring none
     note = f"What lies beside the tuned model was not compared with the base's tokenizer: {trouble}"
-    return Chosen(own or base.preprocessor(), (note,) if trouble and is_here else ())
+    return Chosen(own or base.preprocessor(positions), (note,) if trouble and is_here else ())
 
 
 def _chosen(recipe: TunedModelOptions, own: Preprocessor, other: Preprocessor) -> Chosen:
@@ -87,21 +89,21 @@ def _template_hint(recipe: TunedModelOptions, difference: TokenizerDifference) -
     )
 
 
-def _beside(tuned: ModelSpec) -> tuple[Preprocessor | None, str]:
+def _beside(tuned: ModelSpec, positions: Positions) -> tuple[Preprocessor | None, str]:
     """The preprocessor beside the tuned weights, or None and the reason where there is one that cannot be read."""
     folder = Path(tuned.source).expanduser()
     files = TOKENIZER_FILES if tuned.reads_text else _PROCESSOR_FILES
     if folder.is_dir() and not any((folder / name).is_file() for name in files):
         return None, ""
     try:
-        return tuned.preprocessor(), ""
+        return tuned.preprocessor(positions), ""
     except InputError as error:
         return None, str(error)
 
 
-def _or_none(base: ModelSpec) -> Preprocessor | None:
+def _or_none(base: ModelSpec, positions: Positions) -> Preprocessor | None:
     try:
-        return base.preprocessor()
+        return base.preprocessor(positions)
     except InputError:
         return None
 

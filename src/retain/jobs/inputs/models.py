@@ -26,6 +26,7 @@ from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreproce
 from retain.errors import InputError
 from retain.hf.adapters.folder import is_path
 from retain.hf.models.head import renew_output_layer
+from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.sides import is_adapted
 from retain.recipe import MeasurementOptions
 from retain.records.reading import read_json_mapping
@@ -111,7 +112,9 @@ class ModelSpec:
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
             if is_adapted(model):  # transformers follows an adapter to its base and puts it on
-                raise InputError(f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here.")
+                raise InputError(
+                    f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here."
+                )
             return Loaded(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), is_new)
 
     def empty(self) -> Any:
@@ -124,21 +127,38 @@ class ModelSpec:
         with self._refusing("model"):
             classes = self._named_classes(path) if self._is_classifier else {}
             config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
+            self._refuse_two_texts(config)
             with torch.device("meta"):
                 return _LOADERS[self.family].from_config(config, trust_remote_code=self.trust_remote_code)
 
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self, positions: Positions = UNLIMITED) -> Preprocessor:
         """Load the tokenizer or the image processor beside the model.
+
+        Args:
+            positions: those of the model, beyond which no text may go.
 
         Raises:
             InputError: as `load`.
         """
         if self.reads_text:
-            return TextPreprocessor(self._tokenizer(), self.max_length)
+            return TextPreprocessor(self._tokenizer(), self.max_length, positions)
         path = _located(self.source, self.role)
         with self._refusing("image processor"):
             return ImagePreprocessor(
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
+            )
+
+    def _refuse_two_texts(self, config: Any) -> None:
+        """Refuse an encoder-decoder (T5, BART, Marian) where text is to be predicted or its features are compared.
+
+        Raises:
+            InputError: it is one.
+        """
+        if getattr(config, "is_encoder_decoder", False) and self.family in {"causal-lm", "text-features"}:
+            raise InputError(
+                f"model: {self.source} is an encoder-decoder ({config.model_type}), and retain does not support these "
+                "(T5, BART and their kin); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an "
+                "encoder (BERT, RoBERTa) for labelled texts."
             )
 
     @property
@@ -151,6 +171,7 @@ class ModelSpec:
         return self.family.endswith("classifier")
 
     def _pretrained(self, path: str, **more: Any) -> Any:
+        self._refuse_two_texts(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
         options = {
             "dtype": self.dtype,
             "attn_implementation": self.attention,
@@ -249,7 +270,7 @@ def classes_beside(folder: Path) -> list[str] | None:
     try:
         named = read_json_mapping(path)["id2label"]
         classes = [str(name) for _, name in sorted(named.items(), key=lambda pair: int(pair[0]))]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, ValueError, KeyError, TypeError, AttributeError):
         return None
     unnamed = [f"LABEL_{index}" for index in range(len(classes))]  # transformers' own where none are named
     return None if classes == unnamed else classes

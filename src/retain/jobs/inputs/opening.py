@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.family import Family, family_for, modality_of
-from retain.data.forms import Rows, read_rows
+from retain.data.forms import Rows
 from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
 from retain.data.preprocess import Preprocessor
@@ -29,10 +29,12 @@ from retain.hf.models.vocabulary import give_rows, rows_in_file, rows_of
 from retain.jobs.inputs.alike import common_dtype, make_room, share_ends, vocabulary_notes
 from retain.jobs.inputs.beside import choose_preprocessor
 from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
+from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
-from retain.jobs.inputs.read import read_suites, settings_of
+from retain.jobs.inputs.read import read_suites, read_train, settings_of
 from retain.jobs.run_folder import output_problem
 from retain.recipe import TunedModelOptions
+from retain.records.manifest import check_unchanged
 from retain.train.linear_probe import fit_head
 
 
@@ -54,7 +56,7 @@ class TunedData:
 def read_tuned_data(recipe: TunedModelOptions, problems: list[str]) -> TunedData:
     """Read the data of a recipe; add each problem found, those of its folders included."""
     suites = read_suites(recipe, problems)
-    train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
+    train = read_train(recipe.train, recipe.columns, problems) if recipe.train else Rows("", [])
     family = _family(recipe, train.form or None, suites)
     problems += unmeasurable(family, suites)
     problems += judge_problems(recipe.judge)
@@ -84,7 +86,7 @@ class Opening:
     def __init__(self, recipe: TunedModelOptions, data: TunedData, events: Events) -> None:
         self._recipe, self._data, self._events = recipe, data, events
         self._spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
-        chosen = choose_preprocessor(recipe, self._spec)
+        chosen = choose_preprocessor(recipe, self._spec, positions_for(recipe, self._spec))
         self.notes = list(chosen.notes)
         self.preprocessor = chosen.preprocessor
         if problems := _prompt_problems(recipe, data, self.preprocessor):
@@ -102,6 +104,7 @@ class Opening:
             InputError: the tuned model cannot be loaded, or is not of this base.
         """
         self.notes += make_room(self.base, self.preprocessor)
+        check_unchanged(Path(self._recipe.tuned).expanduser())
         pair = self._with_adapter() if is_adapter(self._recipe.tuned) else self._with_whole_model()
         if pair.separate_base is not None:
             self.notes += share_ends(pair.separate_base, pair.tuned_model)
@@ -201,7 +204,7 @@ def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Fami
 
 def _place_problems(recipe: TunedModelOptions) -> list[str]:
     output, tuned = Path(recipe.output), Path(recipe.tuned).expanduser()
-    problems = output_problem(output)
+    problems = output_problem(recipe.output)
     if (output / "run.json").exists():
         problems.append(f"output: {output} holds a run of retain tune, whose record would be replaced; give another.")
     if tuned.is_dir() and not is_adapter(recipe.tuned) and not (tuned / "config.json").exists():
