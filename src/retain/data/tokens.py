@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError
-
+from retain.data.chat_template import chat_text, prompt_text, question_text
 from retain.data.lengths import split_room
-from retain.errors import InputError
 
 if TYPE_CHECKING:  # items tokenise themselves by these functions
     from retain.data.examples import Example
@@ -59,8 +57,7 @@ def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded
     the other takes more than half (`retain.data.lengths.split_room`).
 
     Raises:
-        InputError: messages without a chat template, messages that the template refuses, or a template whose rendering
-            of the conversation does not begin with its rendering of the prompt.
+        InputError: messages without a chat template, or messages that the template refuses or does not show.
     """
     if example.is_chat:
         prompt, completion = _chat_ids(tokenizer, example)
@@ -77,7 +74,7 @@ def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded
 def encode_prompt(tokenizer: Any, example: Example, max_length: int) -> Encoded:
     """The prompt alone, ready to generate from; cut at its start to `max_length`."""
     if example.is_chat:
-        return _only_prompt(tokenizer, _chat_ids(tokenizer, example)[0], max_length)
+        return _only_prompt(tokenizer, _ids(tokenizer, prompt_text(tokenizer, example)), max_length)
     text = _end_of(example.prompt_text, max_length)
     row = _only_prompt(tokenizer, _prompt_ids(tokenizer, text), max_length)
     return replace(row, prompt_cut=row.prompt_cut or text != example.prompt_text)
@@ -89,8 +86,7 @@ def encode_question(tokenizer: Any, question: str, max_length: int) -> Encoded:
     Raises:
         InputError: there is no chat template, or it refuses.
     """
-    ids = _template(tokenizer, [{"role": "user", "content": question}], add_generation_prompt=True)
-    return _only_prompt(tokenizer, ids, max_length)
+    return _only_prompt(tokenizer, _ids(tokenizer, question_text(tokenizer, question)), max_length)
 
 
 def encode_choice(tokenizer: Any, item: Choice | Question, *, chat: bool, max_length: int) -> list[Encoded]:
@@ -103,7 +99,7 @@ def encode_choice(tokenizer: Any, item: Choice | Question, *, chat: bool, max_le
         InputError: as `encode_example`.
     """
     if chat:
-        question = _template(tokenizer, [{"role": "user", "content": item.question}], add_generation_prompt=True)
+        question = _ids(tokenizer, question_text(tokenizer, item.question))
         parts = [(question, tokenizer.encode(choice, add_special_tokens=False)) for choice in item.choices]
     else:
         parts = [_split(tokenizer, item.question.rstrip(), f" {choice}") for choice in item.choices]
@@ -203,7 +199,11 @@ def _split(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], lis
     head = _prompt_ids(tokenizer, prompt)
     if not prompt:
         return head, tokenizer.encode(completion, add_special_tokens=False)
-    full = _prompt_ids(tokenizer, prompt + completion)
+    return _parted(head, _prompt_ids(tokenizer, prompt + completion))
+
+
+def _parted(head: list[int], full: list[int]) -> tuple[list[int], list[int]]:
+    """The tokens of prompt and completion, parted where they stop being the prompt's own."""
     same = next((i for i, (one, other) in enumerate(zip(head, full, strict=False)) if one != other), len(head))
     same = min(max(same, 1), len(full) - 1)  # something stands before what is scored, and something is scored
     return full[:same], full[same:]
@@ -225,28 +225,11 @@ def _beginning(tokenizer: Any) -> list[int]:
 
 
 def _chat_ids(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
-    prompt = [dict(turn) for turn in example.prompt if not isinstance(turn, str)]
-    completion = [dict(turn) for turn in example.completion if not isinstance(turn, str)]
-    head = _template(tokenizer, prompt, add_generation_prompt=True)
-    full = _template(tokenizer, prompt + completion, add_generation_prompt=False)
-    if full[: len(head)] != head:
-        raise InputError(
-            "the chat template renders the conversation differently when the answer is added, so where the answer "
-            "begins is not known; give prompt and completion as text instead."
-        )
-    return head, full[len(head) :]
+    text = chat_text(tokenizer, example)
+    return _parted(_ids(tokenizer, text.full[: text.start]), _ids(tokenizer, text.full))
 
 
-def _template(tokenizer: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> list[int]:
-    if not getattr(tokenizer, "chat_template", None):
-        raise InputError(
-            "messages need a chat template and this model's tokenizer has none: give prompt and completion as text, "
-            "or use the model's instruction-tuned variant."
-        )
-    try:
-        ids: list[int] = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
-        )
-    except (TemplateError, ValueError, TypeError) as error:
-        raise InputError(f"the model's chat template refuses these messages: {error}") from error
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of a rendered conversation, whose template writes the special tokens itself."""
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False, verbose=False)
     return ids

@@ -14,8 +14,10 @@ from retain.data.tokens import IGNORED, held_out_windows, pad
 from retain.evaluate.generate import read_logits
 from retain.evaluate.pair import Pair
 from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
+from retain.evaluate.scores.without_reading import context_free_nats
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events
+from retain.hf.models.describe import vocabulary_of
 from retain.hf.models.inference import device_of
 
 WINDOWS_AT_ONCE = 2
@@ -33,13 +35,17 @@ class Window:
 
 @dataclass
 class WindowSums:
-    """Sums over each window's predicted positions, in nats (churn: counts). All of one length."""
+    """Sums over each window's predicted positions, in nats (churn: counts). All of one length.
+
+    `unread_nll` are those of a model that always predicts the same, see `without_reading.context_free_nats`.
+    """
 
     base_nll: list[float] = field(default_factory=list)
     tuned_nll: list[float] = field(default_factory=list)
     kl: list[float] = field(default_factory=list)
     churn: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    unread_nll: list[float] = field(default_factory=list)
 
     def column(self, name: str) -> np.ndarray:
         """One of the columns as float64."""
@@ -73,6 +79,9 @@ def read_windows(
         batching: each window is read alone by models that read padding.
     """
     sums = WindowSums()
+    with pair.base() as model:
+        vocabulary = vocabulary_of(model)
+    sums.unread_nll = context_free_nats([window.ids[max(window.start, 1) :] for window in windows], vocabulary)
     bar = events.task(label, total=len(windows))
     size = WINDOWS_AT_ONCE if batching == "padded" else 1
     for start in range(0, len(windows), size):
@@ -105,6 +114,7 @@ def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
 
 
 def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of both sides over the tokens that both have, and labels."""
     ids = [window.ids for window in batch]
     mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))
     inputs = torch.tensor(pad(ids, pad_id))
@@ -114,7 +124,8 @@ def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, t
     with pair.tuned() as model:
         tuned = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
     labels = inputs.masked_fill(counted == 0, IGNORED).to(base.device)
-    return base, tuned.to(base.device), labels
+    common = min(base.shape[-1], tuned.shape[-1])  # a side may have rows for tokens that the other does not have
+    return base[..., :common], tuned.to(base.device)[..., :common], labels
 
 
 def _row_sums(values: torch.Tensor, mask: torch.Tensor) -> list[float]:

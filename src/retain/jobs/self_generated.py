@@ -22,7 +22,9 @@ from retain.events import SILENT, Events
 from retain.hf.models.inference import device_of, evaluating, padding_id
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of
 from retain.hf.models.sides import base_view
-from retain.records.files import write_text
+from retain.jobs.run_folder import rewrite
+from retain.records.manifest import changed
+from retain.records.reading import parse_json
 
 VERSION = 1
 """Increased whenever the same model and seed would write another text than before."""
@@ -75,7 +77,7 @@ def generate_texts(
         rows += [{"batch": number, "ids": ids, "text": tokenizer.decode(ids)} for ids in kept]
         barren = 0 if kept else barren + 1
         number += 1
-        write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+        rewrite(file, "".join(json.dumps(row) + "\n" for row in rows))
         task.update(done=min(tokens, _count(rows)))
     return cut_to([row["ids"] for row in rows], tokens)
 
@@ -117,9 +119,20 @@ def self_generated(
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
+    """The rows that are written already; none where one of them is damaged, for nothing is to be made up."""
+    if not file.is_file() or changed(file):
         return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    try:
+        rows = [parse_json(line, str(file)) for line in file.read_bytes().splitlines()]
+    except InputError:
+        return []
+    return rows if all(_is_row(row) for row in rows) else []
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("batch"), int) or not isinstance(row.get("ids"), list):
+        return False
+    return all(isinstance(token, int) and token >= 0 for token in row["ids"])
 
 
 def _count(rows: list[dict[str, Any]]) -> int:

@@ -44,16 +44,22 @@ def test_messages_without_a_template_are_refused():
         encode_example(bare, Example.parse({"messages": turns}), 16)
 
 
-def test_a_template_that_changes_the_prompt_is_refused():
+def test_a_template_that_changes_the_prompt_is_parted_where_the_answer_begins():
     odd = make_tokenizer()
-    odd.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }} {% endfor %}"
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    example = Example.parse({"messages": turns})
     odd.chat_template = (
         "{% if messages | length > 1 %}z {% endif %}{% for m in messages %}{{ m['content'] }} {% endfor %}"
     )
-    with pytest.raises(InputError, match="differently"):
-        encode_example(odd, example, 16)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    row = encode_example(odd, Example.parse({"messages": turns}), 16)
+    assert [odd.decode(row.ids[: row.start]), odd.decode(row.ids[row.start :])] == ["z a", "b"]
+
+
+def test_a_template_that_does_not_show_the_answer_is_refused():
+    odd = make_tokenizer()
+    odd.chat_template = "{% for m in messages %}{{ m['role'] }} {% endfor %}"
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(InputError, match="answer"):
+        encode_example(odd, Example.parse({"messages": turns}), 16)
 
 
 def test_a_prompt_that_takes_more_than_half_loses_its_start_and_it_is_told():

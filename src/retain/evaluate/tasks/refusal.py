@@ -23,6 +23,7 @@ from retain.evaluate.tasks.task_type import (
     Response,
     SuitePredictions,
     TaskType,
+    longest_answer,
 )
 from retain.records.metrics_table import ANSWERED, REFUSED
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
 
 MAX_NEW_TOKENS = 40
+"""The longest answer in tokens, where neither suite nor settings say another: an answer shows early what it is."""
 
 REPEATING_WORDS = 8
 """From so many words on, an answer whose words are mostly the same few is no answer."""
@@ -53,25 +55,30 @@ class RefusalTask(TaskType):
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Write an answer to every request and judge it."""
         items: Any = suite.items
-        settings = predictor.settings
+        settings, longest = predictor.settings, self.written_tokens(suite, predictor.settings)
         prompts = self._prompts(suite, predictor.preprocessor, settings)
-        texts = predictor.generate(prompts, self.written_tokens(suite, settings))
+        written = predictor.generate(prompts, longest, extent="opening")
+        texts = [one.text for one in written]
         refused = judge_answers([item.prompt for item in items], texts, settings.judge)
         return SuitePredictions(
             tuple(
                 Response(
-                    answer=text if settings.store_answers else None,
-                    values={REFUSED.name: float(refuses), ANSWERED.name: float(not refuses and says_something(text))},
+                    answer=one.text if settings.store_answers else None,
+                    cut_off=one.cut_off,
+                    values={
+                        REFUSED.name: float(refuses),
+                        ANSWERED.name: float(not refuses and says_something(one.text)),
+                    },
                 )
-                for text, refuses in zip(texts, refused, strict=True)
+                for one, refuses in zip(written, refused, strict=True)
             ),
             sum(prompt.truncated for prompt in prompts),
+            longest,
         )
 
     def written_tokens(self, suite: Suite, settings: Settings) -> int:
-        """The first sentences, or as many tokens as the suite says."""
-        del settings
-        return int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
+        """The first sentences, or as many tokens as suite or settings say."""
+        return longest_answer(suite, settings, MAX_NEW_TOKENS)
 
     def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
         """The requests that are cut."""

@@ -52,7 +52,9 @@ def with_harness_tasks(
         items=(*measured.items, *(item for items in of_suites.values() for item in items)),
         keep=(*measured.keep, *(score for _, score in kept)),
         evidence=evidence,
-        judgement=judge_run(evidence, Margins(*measured.margins), measured.judgement.aa_check),
+        judgement=judge_run(
+            evidence, Margins(*measured.margins, *measured.smallest_gains), measured.judgement.aa_check
+        ),
         suites=(*measured.suites, *(_facts(suite) for suite in harness)),
     )
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retain.data.forms import DEFAULT_FORM, Rows, parse_rows
+from retain.data.forms import parse_rows
 from retain.data.lengths import too_long
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
+from retain.data.sources import checked_rows
 from retain.errors import InputError
 from retain.evaluate.suites.loading import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
@@ -87,8 +88,7 @@ def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Su
         suite = as_suite(str(data), part, problems)
         return suite if name is None or part == "task" else replace(suite, name=name)
     label = name or part
-    if not data:
-        problems.append(f"{label}: holds no items.")
-    numbered = [(f"{label}, row {number}", dict(row)) for number, row in enumerate(data)]
-    rows = parse_rows(label, numbered, problems, forms=known_forms()) if data else Rows(DEFAULT_FORM, [])
+    unread: list[str] = []
+    numbered = list(checked_rows(((f"{label}, row {number}", dict(row)) for number, row in enumerate(data)), unread))
+    rows = parse_rows(label, numbered, problems, forms=known_forms(), unread=unread)
     return Suite(label, task_type_of_form(rows.form), part, rows.items)

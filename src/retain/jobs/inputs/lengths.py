@@ -13,7 +13,7 @@ from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.table import task_type_of
-from retain.hf.adapters.load import is_adapter
+from retain.hf.adapters.folder import is_adapter
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
 from retain.jobs.inputs.models import ModelSpec
 from retain.recipe import MeasurementOptions, TunedModelOptions
