@@ -77,10 +77,12 @@ def collect_predictions(
         batching = _borne(predictor, suites)
     predictor = replace(predictor, batching=batching)
     found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
+    limits = {suite.name: task_type_of(suite).written_tokens(suite, settings) for suite in suites}
+    longest = {name: tokens for name, tokens in limits.items() if tokens}
     return Predictions(
         responses={name: one.responses for name, one in found.items()},
         truncated={name: one.truncated for name, one in found.items()},
-        longest_answers={name: one.longest_answer for name, one in found.items() if one.longest_answer is not None},
+        longest_answers=longest,
         conditions=conditions(model, preprocessor, predictor.input_hash.hash()),
         batching=batching,
     )

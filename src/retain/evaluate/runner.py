@@ -189,11 +189,12 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
 
 
 def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
-    """Notes on a length that the model lowers, on items that are cut, and on those longer than any in its training."""
+    """Notes on suites, on how items were read, on a length that the model lowers, and on items that are cut."""
+    notes = [f"{suite.name}: {remark}." for suite in suites for remark in task_type_of(suite).cautions(suite)]
     if not preprocessor.reads_text:
-        return []
+        return notes
     positions = preprocessor.positions
-    notes = lowered(settings.max_length, positions)
+    notes += lowered(settings.max_length, positions)
     if base.batching != "padded":
         apart = "one at a time" if base.batching == "single" else "in batches of one length"
         notes.append(
