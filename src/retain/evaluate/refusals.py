@@ -6,7 +6,6 @@ result is a measurement with an error, which `detector_error` states from answer
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import unicodedata
@@ -17,6 +16,7 @@ from typing import Any
 
 from retain.errors import InputError
 from retain.records.base import Interval
+from retain.records.reading import parse_json
 from retain.stats.bootstrap import clopper_pearson
 
 OPENING = 240
@@ -201,7 +201,7 @@ def detector_error(path: str | Path) -> DetectorError | None:
 def json_object(line: str) -> dict[str, Any] | None:
     """A line as a JSON object; None where it is none."""
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
+        row = parse_json(line, "a line")
+    except InputError:
         return None
     return row if isinstance(row, dict) else None

@@ -16,8 +16,9 @@ from retain.jobs.run import Run
 from retain.jobs.run_folder import run_name
 from retain.jobs.tune import complete
 from retain.recipe import Recipe
+from retain.records.lock import output_folder
 from retain.records.result import Result
-from retain.report.write import write_comparison
+from retain.report.write import COMPARISON_FILES, write_comparison
 
 
 def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]:
@@ -42,6 +43,13 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
     conflicts = [run.folder.conflict(run.identity) for run in runs]
     if any(conflicts):
         raise InputError([problem for problem in conflicts if problem])
+    with output_folder(Path(recipe.output), COMPARISON_FILES):
+        results = _complete_all(runs, console)
+        return list(results.values()), write_comparison(Path(recipe.output), results)
+
+
+def _complete_all(runs: list[Run], console: Console) -> dict[Path, Result]:
+    """The record of each run by its folder."""
     results: dict[Path, Result] = {}
     for number, run in enumerate(runs, start=1):
         known = run.folder.is_complete(run.identity)
@@ -50,7 +58,7 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
         results[run.folder.path] = result
         seconds = f"trained in {result.cost.train_seconds:.0f} s"
         console.print(f"{number}/{len(runs)}  {run.folder.path.name}: {'was complete already' if known else seconds}")
-    return list(results.values()), write_comparison(Path(recipe.output), results)
+    return results
 
 
 def _runs(recipe: Recipe) -> list[Run]:

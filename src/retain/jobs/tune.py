@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured, measure_pair
 from retain.events import Events
@@ -10,13 +11,16 @@ from retain.jobs.adapt import train_or_load
 from retain.jobs.base_predictions import base_predictions
 from retain.jobs.continue_run import ensure_merged, note_recipe
 from retain.jobs.deliver import Delivered, deliver
+from retain.jobs.inputs.evidence_told import training_told
 from retain.jobs.inputs.prepare import prepare
 from retain.jobs.record import provenance, write_record
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained, file_bytes
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import Recipe
+from retain.records.lock import output_folder
 from retain.records.result import MethodRecord, Parameters, Result
+from retain.report.write import RUN_FILES
 
 
 def tune(recipe: Recipe, events: Events) -> Result:
@@ -41,14 +45,22 @@ def complete(run: Run) -> Result:
     """Do what is left of a run; of a run that is complete, read the record.
 
     Raises:
-        InputError: its folder holds another run.
+        InputError: its folder holds another run, or something of the user's; or another process is at it.
         TrainingError: the loss stopped being finite.
     """
-    run.folder.claim(run.identity)
-    note_recipe(run.recipe)
-    finished = run.folder.finished()
-    if finished is not None:
-        return finished
+    if run.folder.is_complete(run.identity) and (finished := run.folder.finished()) is not None:
+        return finished  # nothing is written: the storage may be read-only by now
+    run.folder.adopt()
+    if problem := run.folder.conflict(run.identity):
+        raise InputError(problem)
+    with output_folder(run.folder.path, RUN_FILES):
+        run.folder.claim(run.identity)
+        note_recipe(run.recipe)
+        return run.folder.finished() or _do(run)
+
+
+def _do(run: Run) -> Result:
+    """Measure the base, train or read what was trained, deliver, measure, and write the record."""
     base = run.base()
     base_hash = model_hash(base)
     measuring = Stopwatch()
@@ -71,7 +83,8 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     reads_texts = run.is_calibrated or recipe.needs_keep_text
     hashes = {key: value for key, value in run.data.hashes.items() if reads_texts or not key.startswith("calibrate:")}
     cost = trained.cost.model_copy(update={"scaling_seconds": delivered.seconds, "measure_seconds": seconds})
-    notes = [*run.data.near_duplicates, *trained.notes, *delivered.notes, *measured.notes]
+    few = training_told(run.data.train, recipe.batch_size)
+    notes = [*run.data.near_duplicates, *few, *trained.notes, *delivered.notes, *measured.notes]
     return Result(
         model=recipe.model,
         method=MethodRecord(name=run.method, config=trained.config),

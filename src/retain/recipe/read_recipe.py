@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from retain.errors import InputError
@@ -13,6 +12,7 @@ from retain.recipe.budget_options import parsed_limits
 from retain.recipe.from_run import with_earlier
 from retain.recipe.marks import flag_name
 from retain.recipe.measurement_options import MeasurementOptions
+from retain.records.reading import read_yaml
 
 SomeRecipe = TypeVar("SomeRecipe", bound=MeasurementOptions)
 
@@ -69,10 +69,10 @@ def _merged_method(old: Any, new: Any) -> Any:
 
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: the recipe cannot be read ({reason}).") from error
+        values = read_yaml(Path(path).expanduser())
+    except InputError as error:
+        reason = str(error).removeprefix(f"{Path(path).expanduser()}: ")
+        raise InputError(f"{path}: the recipe cannot be read ({reason})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: a recipe is a mapping of fields to values, found {type(values).__name__}.")
     return values

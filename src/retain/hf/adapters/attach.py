@@ -41,7 +41,7 @@ def with_rank(name: str, fields: dict[str, Any], rank: int | None) -> dict[str, 
     """
     if rank is None or name not in known_methods():
         return fields
-    has_rank = "r" in {field.name for field in dataclasses.fields(_config_class(name))}
+    has_rank = "r" in {field.name for field in dataclasses.fields(config_class(name))}
     return {"r": rank, **fields} if has_rank else fields
 
 
@@ -148,8 +148,8 @@ def _check_reloads(name: str, config: PeftConfig) -> None:
 
 
 def _config(name: str, fields: dict[str, Any]) -> Any:
-    config_class = _config_class(name)
-    known = [field.name for field in dataclasses.fields(config_class) if field.init]
+    own_class = config_class(name)
+    known = [field.name for field in dataclasses.fields(own_class) if field.init]
     if unknown := [field for field in fields if field not in known]:
         raise InputError([_unknown(name, field, known) for field in unknown])
     chosen = dict(fields)
@@ -158,17 +158,22 @@ def _config(name: str, fields: dict[str, Any]) -> Any:
         if not replaced:
             chosen["target_modules"] = "all-linear"
     try:
-        return config_class(**chosen)
+        return own_class(**chosen)
     except InputError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
         raise InputError(f"method {name}: {error}") from error
 
 
-def _config_class(name: str) -> type:
-    for member, config_class in PEFT_TYPE_TO_CONFIG_MAPPING.items():
+def config_class(name: str) -> type:
+    """PEFT's config class of a method.
+
+    Raises:
+        InputError: the method is unknown.
+    """
+    for member, found in PEFT_TYPE_TO_CONFIG_MAPPING.items():
         if _value(member).lower() == name:
-            own_class: type = config_class
+            own_class: type = found
             return own_class
     near = difflib.get_close_matches(name, known_methods(), n=3)
     raise InputError(f"method {name!r} is unknown{_hint(near)}; PEFT knows {', '.join(known_methods())}.")
@@ -195,7 +200,7 @@ def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, 
         name: the method; one whose config has no such fields keeps them too.
         fields: fields of its PEFT config, which take precedence.
     """
-    known = {field.name for field in dataclasses.fields(_config_class(name))}
+    known = {field.name for field in dataclasses.fields(config_class(name))}
     return fields if "modules_to_save" not in known else {**head_fields(model, name, known), **fields}
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError, RetainError
 from retain.hf.models.experts import expert_names, is_experts, is_router
+from retain.hf.models.vocabulary import embeddings_of
 from retain.hf.tuners.base_weight import as_matrix, at_least_float32, is_linear
 
 _NOTHING: tuple[str, ...] = ("\0",)
@@ -81,8 +82,12 @@ def weight_updates(tuned: nn.Module, base: nn.Module | None = None) -> Iterator[
         InputError: the linear layers of the two models do not match.
     """
     if base is not None:
+        head = next(iter(embeddings_of(base)[1:]), None)
         for name, before, after in _pairs(base, tuned):
             W0, W = _matrix(before), _effective(name, after)[1]
+            if before is head:  # one side may have rows for tokens that the other does not have
+                rows = min(len(W0), len(W))
+                W0, W = W0[:rows], W[:rows]
             if W0.shape != W.shape:
                 raise InputError(f"{name}: shape {tuple(W0.shape)} became {tuple(W.shape)}; compare like with like.")
             yield Update(name, W0, W.to(W0.device) - W0)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from retain.hf.models.sides import root_of
 from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, method_name, parts
 from retain.hf.scaling.scaled import hold, scaled
 from retain.hf.tuners.base_weight import at_least_float32, quantization_backend
-
-_WHOLE = "config.json"
+from retain.records.files import new_folder
 
 
 def write_at(
@@ -39,7 +37,7 @@ def write_at(
     Args:
         model: a `PeftModel`; or a model that was trained in full, which is written whole.
         alpha: as for `scaled`.
-        folder: where to write; an adapter (or model) that is there is replaced.
+        folder: where to write; an adapter (or model) that retain wrote there is replaced.
         adapter_name: which adapter, active or not.
         base: the model that a fully trained one came from.
 
@@ -52,7 +50,7 @@ def write_at(
         MergeError: adapters are merged.
     """
     if base is not None:
-        with _renewed(Path(folder), _WHOLE) as place, scaled(model, alpha, base=base):
+        with new_folder(Path(folder)) as place, scaled(model, alpha, base=base):
             save_weights(model, place)
         return _absolute(folder)
     _check_peft(model, adapter_name)
@@ -61,7 +59,7 @@ def write_at(
     changed = [(name, factors(module, [adapter_name]) or []) for name, module in parts(model)]
     table = alphas([name for name, held in changed if held], alpha)
     seen: set[int] = set()
-    with _renewed(Path(folder), str(CONFIG_NAME)) as place, ExitStack() as undo:
+    with new_folder(Path(folder)) as place, ExitStack() as undo:
         for name, held in changed:
             for factor in held:
                 if table[name] != 1:
@@ -84,7 +82,7 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
     Args:
         model: a `PeftModel`; or a model that was trained in full.
         alpha: as for `scaled`.
-        folder: where to write; a model that is there is replaced.
+        folder: where to write; a model that retain wrote there is replaced.
         base: the model that a fully trained one came from.
 
     Returns:
@@ -112,7 +110,7 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
                 _check_own(merged, name, place := target.get_parameter(key))
                 place.copy_(value)
     _tell_untied(merged)
-    with _renewed(Path(folder), _WHOLE) as temporary:
+    with new_folder(Path(folder)) as temporary:
         save_weights(merged, temporary)
     return _absolute(folder)
 
@@ -136,32 +134,6 @@ def _lift(place: Path, adapter: str) -> None:
         for path in inner.iterdir():
             path.replace(place / path.name)
         inner.rmdir()
-
-
-@contextmanager
-def _renewed(folder: Path, mark: str) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` when all went well, and goes when not.
-
-    Raises:
-        InputError: `folder` holds files, but not `mark`.
-    """
-    folder = _absolute(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
-        raise InputError(f"{folder}: holds something else ({mark} is missing); give another folder, or empty it.")
-    temporary, former = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "former"))
-    if former.exists() and not folder.exists():  # an earlier write ended between the two renames
-        former.rename(folder)
-    for left in (temporary, former):
-        shutil.rmtree(left, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if folder.exists():
-            folder.rename(former)
-        temporary.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _packed(model: nn.Module, module: Any) -> bool:
