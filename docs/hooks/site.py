@@ -121,7 +121,7 @@ def parts(markdown: str) -> Iterator[tuple[str, bool]]:
 def verbs() -> str:
     """Every verb with its description and its flags, from the parser itself."""
     sys.path.insert(0, str(ROOT / "src"))
-    from retain.cli.main import VERBS as MODULES  # noqa: PLC0415  # the parser of this checkout
+    from retain.cli.verbs import VERBS as MODULES  # noqa: PLC0415  # the parser of this checkout
 
     return "\n\n".join(verb(name, module) for name, module in MODULES.items())
 

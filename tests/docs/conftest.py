@@ -136,7 +136,8 @@ def retain(small_folder, workspace, monkeypatch):
         return [tiny.get(word, word) for word in given]
 
     def parse(words):
-        from retain.cli.main import VERBS, main
+        from retain.cli.main import main
+        from retain.cli.verbs import VERBS
 
         verb = VERBS[words[0]]
         if not hasattr(verb, "load_recipe"):

@@ -18,9 +18,11 @@ from safetensors.torch import save
 from retain.activations.capture import Capture
 from retain.activations.moments import Moments
 from retain.activations.sequences import Sequences
-from retain.activations.store import Source, own_tensor
+from retain.activations.store import Source, digest_of, own_tensor
 from retain.errors import InputError
 from retain.records.files import write_bytes, write_text
+from retain.records.manifest import check_unchanged
+from retain.records.reading import parse_json, read_json_mapping
 
 
 @dataclass
@@ -62,13 +64,14 @@ class Unfinished:
         if not self._state.exists():
             return
         try:
-            found = json.loads(self._state.read_text(encoding="utf-8"))
+            check_unchanged(self._state)
+            found = read_json_mapping(self._state)
             plan, division, share = found["plan"], found["division"], found["share"]
             parts = [
                 Part(p["leaders"], {k: Source(**v) for k, v in p["sources"].items()}, p["notes"], p["data_hash"])
                 for p in found["parts"]
             ]
-        except (ValueError, KeyError, TypeError) as error:
+        except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self._state}: damaged ({error}); remove {self.folder} to begin anew.") from error
         if plan != self.plan:
             raise InputError(
@@ -99,6 +102,7 @@ class Unfinished:
             "leader": capture.leader,
             "notes": list(capture.notes),
             "numbers": numbers,
+            "digest": digest_of(*tensors.values()),
         }
         write_bytes(self._sums, save(tensors, metadata={"format": "pt", "what": json.dumps(what)}))
 
@@ -107,15 +111,21 @@ class Unfinished:
         if not self._sums.exists():
             return 0, ""
         try:
+            check_unchanged(self._sums)
             with safe_open(str(self._sums), framework="pt", device=str(device)) as file:
-                what = json.loads(file.metadata()["what"])
+                what = parse_json(file.metadata()["what"], str(self._sums))
                 if what["part"] != len(self.parts):
                     return 0, ""
-                for key, (weight, tokens, energy) in what["numbers"].items():
-                    gram, total = own_tensor(file, f"{key}.gram"), own_tensor(file, f"{key}.total")
-                    capture.moments[key] = Moments(gram, total, weight, tokens, energy)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+                sums = {
+                    key: Moments(own_tensor(file, f"{key}.gram"), own_tensor(file, f"{key}.total"), *numbers)
+                    for key, numbers in what["numbers"].items()
+                }
+            grams, totals = ([getattr(m, name).cpu() for m in sums.values()] for name in ("gram", "total"))
+            if digest_of(*grams, *totals) != what["digest"]:
+                raise InputError("its sums are not those that were written")
+        except (InputError, OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{self._sums}: damaged ({error}); remove it to begin this part anew.") from error
+        capture.moments |= sums
         capture.leader |= what["leader"]
         capture.notes |= dict.fromkeys(what["notes"])
         capture.resumed()

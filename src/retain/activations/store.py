@@ -6,7 +6,6 @@ Their folder is `manifest.json` and one or more `moments-*.safetensors`, each wh
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,9 @@ from retain.errors import InputError
 from retain.hf.tuners.base_weight import features
 from retain.linalg.matrices import pack_symmetric, unpack_symmetric
 from retain.records.files import write_bytes, write_text
+from retain.records.lock import output_folder
+from retain.records.manifest import check_unchanged, remove
+from retain.records.reading import read_json_mapping
 
 SCHEMA: Literal["retain.activations/1"] = "retain.activations/1"
 MANIFEST = "manifest.json"
@@ -96,7 +98,8 @@ class Statistics:
         """
         leader = self._layer(layer).leader
         if leader not in self.held and self.folder is not None:
-            return _read(self.folder, leader, self.manifest.sources[leader])
+            inputs, dtype = self.manifest.layers[leader].inputs, dtype_named(self.manifest.dtype)
+            return _read(self.folder, leader, self.manifest.sources[leader], inputs, dtype)
         return self.held[leader]
 
     def second_moment(self, layer: str) -> Tensor:
@@ -112,21 +115,28 @@ class Statistics:
         return self.manifest.layers[name]
 
     def save(self, folder: str | Path) -> None:
-        """Write all files into a folder; the manifest last, so that a folder with a manifest is complete."""
+        """Write all files into a folder; the manifest last, so that a folder with a manifest is complete.
+
+        Raises:
+            InputError: files of these names are there, which retain did not write.
+        """
         folder = Path(folder).expanduser()
         if self.folder is not None and folder.resolve() == self.folder.resolve():
             return
-        (folder / MANIFEST).unlink(missing_ok=True)  # its files are overwritten
         leaders = list(self.manifest.sources)
         sources = dict(self.manifest.sources)
-        for start in range(0, len(leaders), LEADERS_A_FILE):
-            part = leaders[start : start + LEADERS_A_FILE]
-            file = f"moments-{start // LEADERS_A_FILE:05d}.safetensors"
-            digest = write_moments(folder / file, {leader: self._source(leader) for leader in part})
-            sources |= {
-                leader: sources[leader].model_copy(update={"file": file, "digest": digest[leader]}) for leader in part
-            }
-        write_manifest(folder, self.manifest.model_copy(update={"sources": sources}))
+        parts = {
+            _file_of(start): leaders[start : start + LEADERS_A_FILE] for start in range(0, len(leaders), LEADERS_A_FILE)
+        }
+        with output_folder(folder, [MANIFEST, *parts]):
+            remove(folder / MANIFEST)  # its files are overwritten
+            for file, part in parts.items():
+                digest = write_moments(folder / file, {leader: self._source(leader) for leader in part})
+                sources |= {
+                    leader: sources[leader].model_copy(update={"file": file, "digest": digest[leader]})
+                    for leader in part
+                }
+            write_manifest(folder, self.manifest.model_copy(update={"sources": sources}))
 
     def _source(self, leader: str) -> Moments:
         return self.held[leader] if leader in self.held else self.moments(leader)
@@ -168,6 +178,11 @@ class Statistics:
 LEADERS_A_FILE = 16
 
 
+def _file_of(start: int) -> str:
+    """The name of the file whose first leader has that number."""
+    return f"moments-{start // LEADERS_A_FILE:05d}.safetensors"
+
+
 def load(folder: str | Path) -> Statistics:
     """Open a folder of second moments; sums are read when they are used.
 
@@ -176,11 +191,12 @@ def load(folder: str | Path) -> Statistics:
     """
     folder = Path(folder).expanduser()
     path = folder / MANIFEST
+    check_unchanged(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: no statistics here ({error}); make them with `retain calibrate`.") from error
-    if not isinstance(found, dict) or found.get("schema_") != SCHEMA:
+        found = read_json_mapping(path)
+    except InputError as error:
+        raise InputError(f"{folder}: no statistics here ({error}) Make them with `retain calibrate`.") from error
+    if found.get("schema_") != SCHEMA:
         raise InputError(f"{path}: not statistics of schema {SCHEMA!r}; calibrate again.")
     try:
         manifest = Manifest.model_validate(found)
@@ -236,10 +252,11 @@ def write_moments(path: Path, held: dict[str, Moments]) -> dict[str, str]:
     tensors = {f"{leader}.gram": pack_symmetric(m.gram).cpu().contiguous() for leader, m in held.items()}
     tensors |= {f"{leader}.total": m.total.cpu().contiguous() for leader, m in held.items()}
     write_bytes(path, save(tensors, metadata={"format": "pt"}))
-    return {leader: _digest(tensors[f"{leader}.gram"], tensors[f"{leader}.total"]) for leader in held}
+    return {leader: digest_of(tensors[f"{leader}.gram"], tensors[f"{leader}.total"]) for leader in held}
 
 
-def _digest(*tensors: Tensor) -> str:
+def digest_of(*tensors: Tensor) -> str:
+    """SHA-256 of the bytes of some tensors on the CPU, one after another."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.view(torch.uint8).numpy().data)
@@ -261,13 +278,14 @@ def own_tensor(file: Any, name: str) -> Tensor:
     return tensor.clone()
 
 
-def _read(folder: Path, leader: str, source: Source) -> Moments:
+def _read(folder: Path, leader: str, source: Source, inputs: int, dtype: torch.dtype) -> Moments:
     try:
         with safe_open(str(folder / source.file), framework="pt") as file:
             gram, total = own_tensor(file, f"{leader}.gram"), own_tensor(file, f"{leader}.total")
     except (OSError, SafetensorError) as error:
         raise InputError(f"{folder / source.file}: damaged ({error}); calibrate again.") from error
-    if _digest(gram, total) != source.digest:
+    alike = gram.shape == (inputs * (inputs + 1) // 2,) and total.shape == (inputs,) and gram.dtype == dtype
+    if not alike or digest_of(gram, total) != source.digest:  # the digest is of the bytes alone
         raise InputError(f"{folder / source.file}: damaged (not what the manifest tells of); calibrate again.")
     return Moments(unpack_symmetric(gram), total, source.weight, source.tokens, source.energy)
 

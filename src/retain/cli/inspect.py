@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.help_text import ALL, add_argument, plain_parser
+from retain.errors import InputError
 
 HELP = "Draw second moments, or the directions an adapter started in."
 
@@ -33,8 +34,12 @@ def run(given: Namespace) -> None:
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.cli.views.inspection_view import inspection_table
     from retain.jobs.inspect import inspect
+    from retain.jobs.run_folder import output_problem
     from retain.report.page.inspection import write_inspection
 
+    output = given.get("output")
+    if output is not None and (problems := output_problem(output)):
+        raise InputError(problems)
     quiet_libraries()
     console = make_console()
     with showing_progress(console) as events:

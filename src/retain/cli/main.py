@@ -6,47 +6,48 @@ format, 4 too few items to say; with a budget 3 it could not be kept.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
+import signal
 import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType, ModuleType
 
-from retain.cli import (
-    advise,
-    calibrate,
-    check,
-    compare,
-    gate,
-    inspect,
-    measure,
-    report,
-    scale,
-    sequence,
-    suites,
-    tune,
-)
-from retain.cli.flags import read_arguments
-from retain.cli.help_text import help_topic, overview
-from retain.errors import InputError, RetainError
+INTERRUPTED = 130
 
-VERBS = {
-    "suites": suites,
-    "check": check,
-    "advise": advise,
-    "calibrate": calibrate,
-    "inspect": inspect,
-    "tune": tune,
-    "compare": compare,
-    "scale": scale,
-    "measure": measure,
-    "gate": gate,
-    "report": report,
-    "sequence": sequence,
-}
-"""Verbs in the order of work."""
+RESUMED = {"tune", "compare", "advise", "calibrate"}
+"""Verbs that go on where they were interrupted; the others begin anew."""
+
+LIBRARIES = {"SafetensorError": "a file of weights could not be read or written", "OutOfMemoryError": "out of memory"}
+"""Errors of libraries that say what happened, by their names."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    verb = words[0] if words else ""
+    try:
+        with _ending_on_sigterm():
+            return _run(words)
+    except KeyboardInterrupt as interruption:
+        print(_interrupted(verb, interruption), file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 -- no traceback reaches a user: it goes into a file
+        return _failed(verb, error)
+
+
+def _run(words: list[str]) -> int:
+    # What this imports takes a second; imported here, so that Ctrl-C within it ends in a sentence too.
+    from retain.cli.help_text import overview
+    from retain.cli.verbs import VERBS
+    from retain.errors import InputError, RetainError
+
     if not words or words[0] in {"-h", "--help"}:
         print(overview({name: module.HELP for name, module in VERBS.items()}))
         return 0 if words else 2
@@ -57,25 +58,77 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"retain: there is no verb {verb!r}; {hint}", file=sys.stderr)
         return 2
     try:
-        words, topic = help_topic(rest)
-        return VERBS[verb].run(read_arguments(VERBS[verb].make_parser(topic), words)) or 0
-    except (RetainError, OSError, MemoryError, KeyboardInterrupt) as error:
-        return _report(verb, error)
-
-
-def _report(verb: str, error: BaseException) -> int:
-    """Print what went wrong, without a traceback, and return the exit code."""
-    if isinstance(error, InputError):
+        return _do(VERBS[verb], rest)
+    except InputError as error:
         count = len(error.problems)
         print(f"retain {verb}: {'one problem' if count == 1 else f'{count} problems'}:", file=sys.stderr)
         for problem in error.problems:
-            print(f"  - {problem}", file=sys.stderr)
+            print(f"  - {_printable(problem)}", file=sys.stderr)
         return 2
-    if isinstance(error, KeyboardInterrupt):
-        print(f"\nretain {verb}: interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
-    print(f"retain {verb}: failed: {error}", file=sys.stderr)  # a full disk, a folder without permission among them
+    except (RetainError, OSError, MemoryError) as error:  # a full disk, a folder without permission among them
+        print(f"retain {verb}: failed: {_printable(str(error) or type(error).__name__)}", file=sys.stderr)
+        return 1
+
+
+def _do(verb: ModuleType, words: list[str]) -> int:
+    from retain.cli.flags import read_arguments
+    from retain.cli.help_text import help_topic
+
+    given, topic = help_topic(words)
+    return verb.run(read_arguments(verb.make_parser(topic), given)) or 0
+
+
+def _interrupted(verb: str, interruption: KeyboardInterrupt) -> str:
+    """The sentence on an interruption: what was saved, and what the same command does next."""
+    saved = f"{interruption.args[0]}; " if interruption.args else ""
+    after = "goes on from there" if saved else "goes on from here" if verb in RESUMED else "begins anew"
+    return f"\nretain {verb}: interrupted; {saved}the same command {after}."
+
+
+def _failed(verb: str, error: Exception) -> int:
+    """Print one sentence on an error that nobody foresaw, and write its traceback to a file."""
+    cause = " ".join(str(error).split())[:300]
+    if (known := LIBRARIES.get(type(error).__name__)) is not None:
+        print(f"retain {verb}: failed: {known} ({_printable(cause)}).", file=sys.stderr)
+        return 1
+    place = _write_log(traceback.format_exc())
+    where = f"Its traceback is in {place}; please report it." if place else "Its traceback could not be written."
+    what = f"{type(error).__name__}: {_printable(cause)}" if cause else type(error).__name__
+    print(f"retain {verb}: failed in a way that was not foreseen ({what}). {where}", file=sys.stderr)
     return 1
+
+
+def _write_log(text: str) -> Path | None:
+    """Write a traceback into the current folder, or else the system's folder for temporary files; its path."""
+    name = f"retain-error-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    for folder in (Path.cwd, lambda: Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            place = folder() / name
+            place.write_text(text, encoding="utf-8", errors="backslashreplace")
+            return place
+    return None
+
+
+def _printable(text: str) -> str:
+    """A text that any terminal takes: half of a character becomes its code."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a verb as Ctrl-C does, so that locks and temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

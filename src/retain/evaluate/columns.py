@@ -51,8 +51,9 @@ def paired(suite: Suite, base: Predictions, tuned: Predictions) -> PairedSuite:
     metrics = task_type_of(suite).metrics_beside(suite, base.responses[suite.name])
     sides = base.responses[suite.name], tuned.responses[suite.name]
     items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""} | {UNREAD}))
+    limit, option = base.longest_answers.get(suite.name), _limit_option(suite)
     columns = tuple(
-        column_of_items(suite.name, metric, items, _mean_chance(items, metric, chance))
+        column_of_items(suite.name, metric, items, _mean_chance(items, metric, chance), limit, option)
         for metric, chance in metrics.items()
         if scored_by(items, metric)
     )
@@ -82,7 +83,14 @@ def _items(suite: Suite, sides: tuple[Sequence[Response], Sequence[Response]], w
 def _side(suite: Suite, index: int, response: Response, weights: set[str]) -> Side:
     scores = task_type_of(suite).score(suite, index, response)
     weighing = {name: response.values[name] for name in sorted(weights) if name in response.values}
-    return Side(answer=response.answer, scores={**scores, **weighing})
+    return Side(answer=response.answer, cut_off=response.cut_off, scores={**scores, **weighing})
+
+
+def _limit_option(suite: Suite) -> str:
+    """Where the longest written answer of a suite is set."""
+    if suite.options.get("max_new_tokens"):
+        return f"max_new_tokens under options of the suite file of {suite.name}"
+    return "--max-new-tokens"
 
 
 def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float]) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
+from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, held_out_windows, pad
 from retain.evaluate.generate import read_logits
 from retain.evaluate.pair import Pair
@@ -51,13 +51,16 @@ class WindowSums:
         return np.asarray(getattr(self, name), dtype=np.float64)
 
 
-def windows_of(tokenizer: Any, texts: Mapping[str, str], settings: Settings) -> list[Window]:
-    """Windows of held-out texts, the tokens shared evenly by their domains, which are named where there are several."""
+def windows_of(preprocessor: Preprocessor, texts: Mapping[str, str], settings: Settings) -> list[Window]:
+    """Windows of held-out texts, the tokens shared evenly by their domains, which are named where there are several.
+
+    None is longer than the model has positions.
+    """
     each = settings.held_out_tokens // max(len(texts), 1)
     return [
         Window(ids, domain if len(texts) > 1 else "")
         for domain, text in texts.items()
-        for ids in held_out_windows(tokenizer, text, settings.window, each)
+        for ids in held_out_windows(preprocessor.tokenizer, text, settings.window, each, preprocessor.positions.limit)
     ]
 
 
@@ -106,6 +109,7 @@ def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
 
 
 def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of both sides over the tokens that both have, and labels."""
     ids = [window.ids for window in batch]
     mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))
     inputs = torch.tensor(pad(ids, pad_id))
@@ -115,7 +119,8 @@ def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, t
     with pair.tuned() as model:
         tuned = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
     labels = inputs.masked_fill(counted == 0, IGNORED).to(base.device)
-    return base, tuned.to(base.device), labels
+    common = min(base.shape[-1], tuned.shape[-1])  # a side may have rows for tokens that the other does not have
+    return base[..., :common], tuned.to(base.device)[..., :common], labels
 
 
 def _row_sums(values: torch.Tensor, mask: torch.Tensor) -> list[float]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from retain.data.copies import copies_sentence
+from retain.data.lengths import lowered
 from retain.data.preprocess import Preprocessor
 from retain.errors import RetainError
 from retain.evaluate.aa_check import run_aa_check
@@ -20,7 +21,7 @@ from retain.evaluate.drift.movement import measure_drift
 from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Predictions, collect_predictions
+from retain.evaluate.predictions import Predictions, collect_predictions, conditions
 from retain.evaluate.scores.rows import keep_row, task_row
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
@@ -104,6 +105,7 @@ def measure_pair(
         RetainError: the conditions of the two sides differ, so that nothing may be compared.
     """
     sides = _Sides(pair, preprocessor, suites, settings, events)
+    _check_alike(*sides.conditions())  # before much is done
     base = sides.predictions(of_base=True) if base_predictions is None else base_predictions
     tuned = sides.predictions(of_base=False)
     _check_alike(base.conditions, tuned.conditions)
@@ -139,7 +141,11 @@ def measure_pair(
         smallest_gains=(margins.gain, margins.gain_nats),
         resampling_seed=seed,
         items=items,
-        notes=(*_notes(base, settings), *copies_told(suites.all), *_unchanged(items)),
+        notes=(
+            *_notes(base, suites.all, preprocessor, settings),
+            *copies_told(suites.all),
+            *_unchanged(items),
+        ),
     )
 
 
@@ -172,17 +178,20 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
         found = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
         raise RetainError(
             f"base and tuned model were not measured alike ({found}), so they cannot be compared: load both with the "
-            "same dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
-            "see that both name the same eos_token_id in their generation_config."
+            "same dtype (dtype=torch.float32 or --dtype float32 holds the values of any), attention and device, and "
+            "give both the same tokenizer. Where only input_hash differs, see that both name the same eos_token_id in "
+            "their generation_config."
         )
 
 
-def _notes(base: Predictions, settings: Settings) -> list[str]:
-    return [
-        f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
-        for name, cut in base.truncated.items()
-        if cut
-    ]
+def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
+    """Notes on a length that the model lowers, and on items that are cut."""
+    notes = lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
+    for suite in suites:
+        if base.truncated.get(suite.name):
+            cuts = task_type_of(suite).cuts(suite, preprocessor, settings)
+            notes += cuts.sentences(len(suite.items), of=f"items of {suite.name}")
+    return notes
 
 
 def _unchanged(items: Sequence[Item]) -> list[str]:
@@ -223,12 +232,19 @@ class _Sides:
         with self.pair.base() if of_base else self.pair.tuned() as model:
             return collect_predictions(model, self.preprocessor, self.suites.all, self.settings, self.events, label)
 
+    def conditions(self) -> tuple[Conditions, Conditions]:
+        """The conditions of both sides, as far as they are known before anything is put to them."""
+        with self.pair.base() as model:
+            base = conditions(model, self.preprocessor, "")
+        with self.pair.tuned() as model:
+            return base, conditions(model, self.preprocessor, "")
+
     def held_out(self) -> tuple[list[Window], list[str], WindowSums]:
         """Windows of held-out text, the tokens shared evenly by its domains; their text; the sums of both models."""
         if not self.suites.held_out_text or not self.preprocessor.reads_text:
             return [], [], WindowSums()
         tokenizer = self.preprocessor.tokenizer
-        windows = windows_of(tokenizer, self.suites.held_out_text, self.settings)
+        windows = windows_of(self.preprocessor, self.suites.held_out_text, self.settings)
         sums = self._sums(windows, "held-out text, both models") if windows else WindowSums()
         return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
@@ -280,7 +296,7 @@ class _Sides:
     def _sequences(self, suite: Suite) -> Iterator[tuple[int, ...]]:
         """Token ids of the items of which a language model predicts each token, if any."""
         if self.preprocessor.reads_text:
-            tokenizer, length = self.preprocessor.tokenizer, self.settings.max_length
+            tokenizer, length = self.preprocessor.tokenizer, self.preprocessor.room()
             yield from task_type_of(suite).sequences(suite.items, tokenizer, length)
 
 

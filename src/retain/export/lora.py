@@ -44,7 +44,7 @@ def export_lora(
 
     Args:
         model: a `PeftModel` with a LoRA, SC-LoRA or LoRFA adapter.
-        folder: where to write; an adapter that is there is replaced.
+        folder: where to write; an adapter that retain wrote there is replaced.
         rank: of the export. None: the adapter's own, which loses nothing (2r for SC-LoRA).
         adapter_name: which adapter.
 

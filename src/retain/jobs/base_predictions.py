@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +10,8 @@ from retain.evaluate.suites.suite import Settings
 from retain.hf.models.inference import device_of
 from retain.jobs.inputs.data import suite_hash
 from retain.jobs.run import Run
-from retain.jobs.run_folder import key_of
+from retain.jobs.run_folder import key_of, read_or_none, rewrite
 from retain.recipe.marks import fields_where
-from retain.records.files import write_text
 
 
 def base_predictions(run: Run, base: Any, base_hash: str) -> Predictions:
@@ -25,12 +23,11 @@ def base_predictions(run: Run, base: Any, base_hash: str) -> Predictions:
         base_hash: of the base's weights.
     """
     file = run.shared / f"base-{_key(run, base, base_hash)}.json"
-    if file.exists():
-        with contextlib.suppress(ValueError):  # a damaged file is made anew
-            return Predictions.model_validate_json(file.read_text(encoding="utf-8"))
+    if (known := read_or_none(file, Predictions)) is not None:
+        return known
     suites, settings = run.data.suites.all, run.settings
     predictions = collect_predictions(base, run.preprocessor, suites, settings, run.events, "the base answers")
-    write_text(file, predictions.model_dump_json())
+    rewrite(file, predictions.model_dump_json())
     return predictions
 
 
@@ -41,4 +38,4 @@ def _key(run: Run, base: Any, base_hash: str) -> str:
     settings = {name: value for name, value in asdict(run.settings).items() if name in deciding}
     attention = base.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
     computing = [base.config.to_json_string(), attention, str(base.dtype), engine(), device_of(base).type]
-    return key_of(base_hash, computing, run.preprocessor.identity(), suites, settings)
+    return key_of(base_hash, computing, [run.preprocessor.identity(), run.preprocessor.max_length], suites, settings)

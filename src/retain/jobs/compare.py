@@ -18,8 +18,9 @@ from retain.jobs.run import Run
 from retain.jobs.run_folder import run_name
 from retain.jobs.tune import complete
 from retain.recipe import Recipe
+from retain.records.lock import output_folder
 from retain.records.result import Result
-from retain.report.write import write_comparison
+from retain.report.write import COMPARISON_FILES, write_comparison
 
 
 def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]:
@@ -44,6 +45,13 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
     conflicts = [run.folder.conflict(run.identity) for run in runs]
     if any(conflicts):
         raise InputError([problem for problem in conflicts if problem])
+    with output_folder(Path(recipe.output), COMPARISON_FILES):
+        results = _complete_all(runs, console)
+        return list(results.values()), write_comparison(Path(recipe.output), results)
+
+
+def _complete_all(runs: list[Run], console: Console) -> dict[Path, Result]:
+    """The record of each run by its folder."""
     results: dict[Path, Result] = {}
     console.print(_plan(runs), markup=False, soft_wrap=True)
     clock = _Clock()
@@ -58,7 +66,7 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
         left = clock.left(len(runs) - number)
         told = f"{run.folder.path.name}: {'was complete already' if known else seconds}{left}"
         console.print(f"{number}/{len(runs)}  {told}", markup=False, soft_wrap=True)
-    return list(results.values()), write_comparison(Path(recipe.output), results)
+    return results
 
 
 def _plan(runs: Sequence[Run]) -> str:

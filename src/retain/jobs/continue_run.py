@@ -17,23 +17,27 @@ from retain.hf.adapters.load import load_adapter
 from retain.hf.adapters.save import save_weights
 from retain.jobs.budget_search import BudgetSearch
 from retain.jobs.inputs.data import suite_hash
+from retain.jobs.inputs.lengths import base_positions
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data
 from retain.jobs.run import Run
-from retain.jobs.run_folder import ORIGIN, RunFolder
+from retain.jobs.run_folder import ORIGIN, RunFolder, rewrite
 from retain.recipe import Recipe
-from retain.recipe.from_run import MERGED, RECIPE
+from retain.recipe.from_run import MERGED, RECIPE, note_start, read_recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import secret_fields, without_secrets
-from retain.records.files import write_text
+from retain.records.files import new_folder
+from retain.records.lock import output_folder
+from retain.records.manifest import check_unchanged
+from retain.records.reading import read_json_mapping
 
 
 def note_recipe(recipe: Recipe) -> None:
     """Write a run's recipe into its folder, without values that may hold a key."""
     path = Path(recipe.output) / RECIPE
     text = recipe.model_dump_json(indent=2, exclude=set(secret_fields(Recipe))) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
+    rewrite(path, text)
+    note_start(path.parent, recipe.output)
 
 
 def ensure_merged(recipe: Recipe, events: Events) -> None:
@@ -49,35 +53,38 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
     if recipe.from_run is None or Path(recipe.model).name != MERGED or (Path(recipe.model) / "config.json").exists():
         return
     folder = RunFolder(Path(recipe.from_run).expanduser())
-    earlier = Recipe.model_validate_json((folder.path / RECIPE).read_text(encoding="utf-8"))
+    earlier = Recipe.model_validate(read_recipe(folder.path))
     delivered = folder.delivered(earlier.method_name)
     if delivered is None:
         raise InputError(
             f"from: {folder.path} delivered no adapter (its budget could not be kept); choose another run."
         )
-    target = Path(recipe.model)
-    temporary = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    if delivered.name == "model":
-        shutil.copytree(delivered, temporary)
-    else:
-        problems: list[str] = []
-        data = read_data(earlier, problems)
-        if problems:
-            raise InputError(problems)
-        preprocessor = ModelSpec.of(earlier, data.family, data.labels).preprocessor()
-        run = Run(earlier, data, preprocessor, folder, folder.path, events)
-        save_weights(load_adapter(run.base(), delivered).merge_and_unload(), temporary)
-        preprocessor.save(temporary)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    check_unchanged(delivered)
+    with output_folder(folder.path, [MERGED]), new_folder(Path(recipe.model)) as place:
+        if delivered.name == "model":
+            shutil.copytree(delivered, place, dirs_exist_ok=True)
+        else:
+            _merge(earlier, folder, delivered, place, events)
+
+
+def _merge(earlier: Recipe, folder: RunFolder, adapter: Path, place: Path, events: Events) -> None:
+    """Write an earlier run's base with its adapter merged, and what reads for it."""
+    problems: list[str] = []
+    data = read_data(earlier, problems)
+    if problems:
+        raise InputError(problems)
+    spec = ModelSpec.of(earlier, data.family, data.labels)
+    preprocessor = spec.preprocessor(base_positions(spec))
+    run = Run(earlier, data, preprocessor, folder, folder.path, events)
+    save_weights(load_adapter(run.base(), adapter).merge_and_unload(), place)
+    preprocessor.save(place)
 
 
 def note_origin(folder: Path, job: BudgetSearch, answers: Predictions) -> None:
     """Write what the base answered on control data, with the hash of each suite and the settings it depends on."""
     hashes = {suite.name: suite_hash(suite) for suite in job.control.all}
-    origin = {"suites": hashes, "put": _deciding(job.settings), "answers": json.loads(answers.model_dump_json())}
-    write_text(folder / ORIGIN, json.dumps(origin))
+    origin = {"suites": hashes, "put": _deciding(job.settings), "answers": answers.model_dump(mode="json")}
+    rewrite(folder / ORIGIN, json.dumps(origin))
 
 
 def origin_predictions(earlier: str | None, job: BudgetSearch) -> tuple[dict[str, Any], list[str]]:
@@ -94,10 +101,11 @@ def origin_predictions(earlier: str | None, job: BudgetSearch) -> tuple[dict[str
     if path is None or not path.is_file():
         return {}, []
     try:
-        origin = json.loads(path.read_text(encoding="utf-8"))
+        check_unchanged(path)
+        origin = read_json_mapping(path)
         answers = Predictions.model_validate(origin["answers"])
         before, hashes = origin["put"], origin["suites"]
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except (InputError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"from: {path} is damaged ({error}); run the earlier task again.") from error
     now = _deciding(job.settings)
     if unlike := [name for name in now if now[name] != before.get(name)]:

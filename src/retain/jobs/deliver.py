@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +10,9 @@ from retain.hf.scaling import keeps_its_form
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.continue_run import note_origin, origin_predictions
 from retain.jobs.run import Run
+from retain.jobs.run_folder import read_or_none, rewrite
 from retain.jobs.scale import write_setting
 from retain.jobs.stopwatch import Stopwatch
-from retain.records.files import write_text
 
 
 class Delivered(NamedTuple):
@@ -67,15 +66,14 @@ def deliver(run: Run, pair: Pair) -> Delivered:
 def _outcome(run: Run, pair: Pair) -> Outcome:
     """The largest coefficient that keeps the budget, read from the folder where it was found already."""
     file = run.folder.scaling_file
-    if file.exists():
-        with contextlib.suppress(ValueError):  # a damaged file is made anew
-            return Outcome.model_validate_json(file.read_text(encoding="utf-8"))
+    if (known := read_or_none(file, Outcome)) is not None:
+        return known
     job = BudgetSearch.of(run.recipe, run.preprocessor, run.data.control, run.data.suites.of("task"), run.settings)
     origin, notes = origin_predictions(run.recipe.from_run, job)
     outcome, predictions = search(pair, job, run.events, origin)
     outcome = outcome.noted(notes)
     note_origin(run.folder.path, job, predictions)
-    write_text(file, outcome.model_dump_json(indent=2) + "\n")
+    rewrite(file, outcome.model_dump_json(indent=2) + "\n")
     return outcome
 
 

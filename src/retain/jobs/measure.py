@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from retain.data.images import broken_images
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.runner import Measured, measure_pair
 from retain.evaluate.suites.suite import Suites
@@ -23,13 +23,16 @@ from retain.jobs.inputs.data import suite_hashes
 from retain.jobs.inputs.evidence_told import unread_told
 from retain.jobs.inputs.families import family_of_model, harness_problems, unknown_classes, unmeasurable
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
-from retain.jobs.inputs.opening import Opening, read_tuned_data
+from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
+from retain.jobs.run_folder import output_problem
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
+from retain.records.lock import output_folder
 from retain.records.result import Cost, MethodRecord, Parameters, Result
+from retain.report.write import RUN_FILES
 
 
 def measure(
@@ -74,23 +77,25 @@ def measure(
     """
     problems: list[str] = []
     chosen = given_settings(settings)
-    preprocessor = given_preprocessor(tokenizer, processor, chosen)
+    preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems)
     family = family_of_model(base, preprocessor)
     problems += unmeasurable(family, suites)
     problems += unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
     problems += broken_images(suites.measured_items)
     problems += judge_problems(chosen.judge)
+    problems += [] if output is None else output_problem(output)
     if problems:
         raise InputError(problems)
     if not (suites.all or suites.held_out_text):
         raise InputError("nothing to measure: give at least one of test, keep and reference.")
     pair = Pair.of(base, tuned)
-    with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
-        measured = measure_pair(pair, preprocessor, suites, chosen, events)
-    name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
-    result = _result(name, pair, suites, measured, model_hash(base), measuring.seconds)
-    return result if output is None else write_record(Path(output), result, measured.items)
+    with nullcontext() if output is None else output_folder(Path(output), RUN_FILES):
+        with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
+            measured = measure_pair(pair, preprocessor, suites, chosen, events)
+        name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
+        result = _result(name, pair, suites, measured, model_hash(base), measuring.seconds)
+        return result if output is None else write_record(Path(output), result, measured.items)
 
 
 def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
@@ -104,13 +109,16 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     problems += harness_problems(recipe.lm_eval, data.family, data.suites)
     if problems:
         raise InputError(problems)
+    with output_folder(Path(recipe.output), RUN_FILES):
+        return _measure_recipe(recipe, data, events)
+
+
+def _measure_recipe(recipe: MeasureRecipe, data: TunedData, events: Events) -> Result:
+    """Load both models, measure them, and write the record."""
     opened, suites, settings = Opening(recipe, data, events), data.suites, settings_of(recipe)
-    preprocessor, measuring = opened.preprocessor, Stopwatch()
-    with measuring:
-        predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
-    pair = opened.pair()
-    with measuring:
-        measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
+    pair, preprocessor = opened.pair(), opened.preprocessor  # all that can be wrong with the models is told here
+    with Stopwatch() as measuring:
+        measured = measure_pair(pair, preprocessor, suites, settings, events)
         measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
     result = _result(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 
 from retain.errors import InputError
-from retain.records.items import read_items
+from retain.records.items import read_items, unlike_record
 from retain.records.result import read_result
 from retain.records.verdicts import Judgement
 from retain.verdict.judge import disagreements, replay
@@ -29,15 +28,13 @@ def replay_run(folder: str | Path) -> Judgement:
     path = place / "items.jsonl"
     if not path.is_file():
         raise InputError(f"{path}: missing; the verdict is made from the items, so it cannot be replayed.")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    stated = result.provenance.items_hash
-    if not stated:
+    if not result.provenance.items_hash:
         raise InputError(
             f"{place}: the record has no items_hash, so nothing shows that items.jsonl is the file it was made from; "
             "measure again with this version of retain."
         )
-    if stated != found:
-        raise InputError(f"{path}: its content is not what the record was written with (sha256 {found[:12]}…).")
+    if reason := unlike_record(path, result.provenance.items_hash):
+        raise InputError(reason)
     sides = result.conditions or {}
     if not {"base", "tuned"} <= sides.keys():
         raise InputError(
@@ -46,10 +43,7 @@ def replay_run(folder: str | Path) -> Judgement:
         )
     if sides["base"] != sides["tuned"]:
         raise InputError(f"{place}: base and tuned model were not measured alike, so nothing follows from the record.")
-    try:
-        items = list(read_items(path))
-    except ValueError as error:
-        raise InputError(f"{path}: damaged items: {error}") from error
+    items = list(read_items(path))
     unlike = disagreements(result, items)
     if unlike:
         raise InputError([f"{place}: {sentence}" for sentence in unlike])

@@ -8,9 +8,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from retain.errors import InputError
-from retain.records.items import Item
+from retain.jobs.run_folder import output_problem
+from retain.records.items import Item, unlike_record
+from retain.records.lock import output_folder
+from retain.records.reading import parse_json
 from retain.records.result import Result, read_result
-from retain.report.write import write_comparison, write_run_report
+from retain.report.write import COMPARISON_FILES, REPORT_FILES, write_comparison, write_run_report
 
 MOST_PROBLEMS = 20
 """The most problems of one file that are listed; of more, their number is given."""
@@ -42,14 +45,16 @@ def report(runs: Sequence[str | Path], output: str | Path | None = None) -> list
     for record in found:
         result = _read_record(record, problems)
         folder = _folder(record)
-        items[folder] = _read_items(folder / "items.jsonl", problems)
+        items[folder] = _read_items(folder / "items.jsonl", result, problems)
         if result is not None:
             results[folder] = result
     if problems:
         raise InputError(problems)
-    if len(given) == 1 and found[0] in {given[0], given[0] / "result.json"}:
-        return write_run_report(target, results[_folder(found[0])], items[_folder(found[0])])
-    return write_comparison(target, results)
+    is_one = len(given) == 1 and found[0] in {given[0], given[0] / "result.json"}
+    with output_folder(target, REPORT_FILES if is_one else COMPARISON_FILES):
+        if is_one:
+            return write_run_report(target, results[_folder(found[0])], items[_folder(found[0])])
+        return write_comparison(target, results)
 
 
 def _records(path: Path, problems: list[str]) -> list[Path]:
@@ -76,8 +81,7 @@ def _folder(record: Path) -> Path:
 def _target(given: Sequence[Path], output: str | Path | None, problems: list[str]) -> Path:
     if output is not None:
         target = Path(output).expanduser()
-        if target.exists() and not target.is_dir():
-            problems.append(f"--output: {target} is a file; give a folder.")
+        problems += output_problem(target if str(output) else "")
         return target
     if not given:
         problems.append("no run was given; give at least one run folder.")
@@ -97,16 +101,21 @@ def _read_record(record: Path, problems: list[str]) -> Result | None:
     return None
 
 
-def _read_items(path: Path, problems: list[str]) -> list[Item]:
+def _read_items(path: Path, result: Result | None, problems: list[str]) -> list[Item]:
     """Every item; none where there is no file."""
     found: list[Item] = []
     damaged: list[str] = []
     if not path.is_file():
         return found
+    if result is not None and (reason := unlike_record(path, result.provenance.items_hash)):
+        problems.append(reason)
+        return found
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                found.append(Item.model_validate_json(line))
+                found.append(Item.model_validate(parse_json(line, f"{path}, line {number}")))
+            except InputError as error:
+                damaged += error.problems
             except ValidationError as error:
                 damaged += _field_problems(f"{path}, line {number}", error)[:1]
     problems += _first(damaged, f"{path}: and {{}} more damaged lines.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,22 @@ from retain.hf.scaling import ensure_scalable, keeps_its_form, merged_at, write_
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.continue_run import origin_predictions
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
-from retain.jobs.inputs.opening import Opening, read_tuned_data
+from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.progress import make_console, showing_progress
+from retain.jobs.run_folder import output_problem
 from retain.recipe import ALPHAS, Budget, ScaleRecipe
 from retain.recipe.budget_options import alpha_problems
-from retain.records.files import write_text
+from retain.records.files import new_folder, write_text
+from retain.records.lock import output_folder
+from retain.records.manifest import remove
 from retain.report.page.scaling_page import write_scaling
+
+ADAPTER, MODEL = "adapter", "model"
+"""The folder of what is written, by its kind."""
+
+WRITTEN = (ADAPTER, MODEL, "scaling.json", "scaling.md", "scaling.png")
+"""What is written into the output, or removed there where it is outdated."""
 
 CONFIDENCE = 0.95
 """Confidence of a curve without a budget."""
@@ -85,11 +95,12 @@ def scale(
     """
     problems: list[str] = []
     chosen = given_settings(settings)
-    preprocessor = given_preprocessor(tokenizer, processor, chosen)
+    preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems)
     limits, confidence = ({}, CONFIDENCE) if budget is None else (budget.limits, budget.confidence)
     problems += alpha_problems(alphas)
     problems += limit_problems(suites, limits, confidence)
+    problems += [] if output is None else output_problem(output)
     if problems:
         raise InputError(problems)
     pair = Pair(tuned) if tuned is not None and carries_base(tuned) else Pair.of(base, tuned)
@@ -104,10 +115,11 @@ def scale(
         alphas=alphas,
         groups=groups or {},
     )
-    with showing_progress(make_console(quiet=not show_progress)) as events:
-        outcome, _ = search(pair, job, events)
-    if output is not None:
-        _write(outcome, pair, job, outcome.scaling.alpha if limits else None, Path(output))
+    with nullcontext() if output is None else output_folder(Path(output), WRITTEN):
+        with showing_progress(make_console(quiet=not show_progress)) as events:
+            outcome, _ = search(pair, job, events)
+        if output is not None:
+            _write(outcome, pair, job, outcome.scaling.alpha if limits else None, Path(output))
     return outcome
 
 
@@ -126,8 +138,18 @@ def scale_recipe(recipe: ScaleRecipe, events: Events) -> tuple[Outcome, list[Pat
     suites = data.suites
     problems += limit_problems(suites, limits, recipe.confidence, recipe.control_share)
     problems += find_overlaps(data.train, suites.task_items, suites.keep_items, suites.held_out_text_joined)
+    problems += input_in_the_way(recipe)
     if problems:
         raise InputError(problems)
+    with output_folder(Path(recipe.output), WRITTEN):
+        return _scale_recipe(recipe, data, limits, events)
+
+
+def _scale_recipe(
+    recipe: ScaleRecipe, data: TunedData, limits: Mapping[str, float], events: Events
+) -> tuple[Outcome, list[Path]]:
+    """Load both models, measure the curve or take the coefficient that is given, and write."""
+    suites = data.suites
     opened = Opening(recipe, data, events)
     pair = opened.pair()
     ensure_scalable(pair.tuned_model, pair.separate_base)
@@ -162,8 +184,8 @@ def _write(
 ) -> list[Path]:
     """Write the adapter at a coefficient (None: none was chosen), the outcome and its plot."""
     written = []
-    for old in ("adapter", "model"):
-        shutil.rmtree(output / old, ignore_errors=True)
+    for old in (ADAPTER, MODEL):
+        remove(output / old)
     if alpha:
         written.append(write_setting(pair, job.at(alpha), job.preprocessor, output, beside))
     record = output / "scaling.json"
@@ -187,10 +209,21 @@ def write_setting(
         InputError: the update cannot be written.
     """
     is_full = not is_adapted(pair.tuned_model) or keeps_its_form(pair.tuned_model) is not None
-    target = output / ("model" if is_full else "adapter")
+    target = output / (MODEL if is_full else ADAPTER)
     write = merged_at if is_full and is_adapted(pair.tuned_model) else write_at
-    write(pair.tuned_model, alpha, target, base=pair.separate_base)
-    preprocessor.save(target)
-    if beside is not None and (beside / BASE_HEAD).is_file():
-        (target / BASE_HEAD).write_bytes((beside / BASE_HEAD).read_bytes())
+    with new_folder(target) as place:
+        write(pair.tuned_model, alpha, place, base=pair.separate_base)
+        preprocessor.save(place)
+        if beside is not None and (beside / BASE_HEAD).is_file():
+            shutil.copyfile(beside / BASE_HEAD, place / BASE_HEAD)
     return target
+
+
+def input_in_the_way(recipe: ScaleRecipe) -> list[str]:
+    """The reason why a recipe's output cannot be written: its own inputs lie there, and would be replaced."""
+    places = {(Path(recipe.output) / name).resolve() for name in (ADAPTER, MODEL)}
+    for name in ("model", "tuned"):
+        given = Path(getattr(recipe, name)).expanduser()
+        if given.exists() and any(place in {given.resolve(), *given.resolve().parents} for place in places):
+            return [f"output: {given}, which is given as {name}, would be replaced; give another --output."]
+    return []

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.errors import InputError
+from retain.jobs.run_folder import output_problem
 from retain.records.base import Interval
 from retain.records.files import write_text
 from retain.records.items import Item, read_items
+from retain.records.lock import output_folder
 from retain.records.metric import Metric
 from retain.records.result import Result, read_result
 from retain.records.scores import KeepScore, TaskScore
@@ -89,8 +91,20 @@ def read_sequence(runs: Sequence[str | Path], tasks: Sequence[str]) -> SequenceR
 
 
 def write_sequence(report: SequenceReport, path: Path) -> None:
-    """Write the report as JSON, atomically."""
-    write_text(path, json.dumps(asdict(report), indent=2) + "\n")
+    """Write the report as JSON, atomically.
+
+    Raises:
+        InputError: another file is there, which retain did not write.
+    """
+    if problems := sequence_file_problem(path):
+        raise InputError(problems)
+    with output_folder(path.parent, [path.name]):
+        write_text(path, json.dumps(asdict(report), indent=2) + "\n")
+
+
+def sequence_file_problem(path: Path) -> list[str]:
+    """The reason why no file can be written there."""
+    return [f"output: {path} is a folder; give the name of a file."] if path.is_dir() else output_problem(path.parent)
 
 
 def _pair(value: float | None, interval: Interval | None) -> tuple[float, Interval] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured, measure_pair
 from retain.events import Events
@@ -18,7 +19,9 @@ from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained, file_bytes
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import Recipe
+from retain.records.lock import output_folder
 from retain.records.result import MethodRecord, Parameters, Result
+from retain.report.write import RUN_FILES
 
 
 def tune(recipe: Recipe, events: Events) -> Result:
@@ -43,14 +46,22 @@ def complete(run: Run) -> Result:
     """Do what is left of a run; of a run that is complete, read the record.
 
     Raises:
-        InputError: its folder holds another run.
+        InputError: its folder holds another run, or something of the user's; or another process is at it.
         TrainingError: the loss stopped being finite.
     """
-    run.folder.claim(run.identity)
-    note_recipe(run.recipe)
-    finished = run.folder.finished()
-    if finished is not None:
-        return finished
+    if run.folder.is_complete(run.identity) and (finished := run.folder.finished()) is not None:
+        return finished  # nothing is written: the storage may be read-only by now
+    run.folder.adopt()
+    if problem := run.folder.conflict(run.identity):
+        raise InputError(problem)
+    with output_folder(run.folder.path, RUN_FILES):
+        run.folder.claim(run.identity)
+        note_recipe(run.recipe)
+        return run.folder.finished() or _do(run)
+
+
+def _do(run: Run) -> Result:
+    """Measure the base, train or read what was trained, deliver, measure, and write the record."""
     base = run.base()
     base_hash = model_hash(base)
     measuring = Stopwatch()

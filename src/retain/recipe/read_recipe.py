@@ -68,7 +68,11 @@ def _merged_method(old: Any, new: Any) -> Any:
 
 
 def _read_yaml(path: str) -> dict[str, Any]:
-    values = read_yaml(Path(path).expanduser())
+    try:
+        values = read_yaml(Path(path).expanduser())
+    except InputError as error:
+        reason = str(error).removeprefix(f"{Path(path).expanduser()}: ")
+        raise InputError(f"{path}: the recipe cannot be read ({reason})") from error
     if not isinstance(values, dict):
         kind = "nothing" if values is None else type(values).__name__
         raise InputError(f"{path}: a recipe is a mapping of fields to values, found {kind}.")

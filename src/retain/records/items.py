@@ -7,17 +7,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from retain.errors import InputError
 from retain.records.base import Record
 from retain.records.files import write_text
+from retain.records.manifest import check_unchanged
+from retain.records.reading import parse_json
 from retain.records.upgrade import upgraded_item
 
 
 class Side(Record):
-    """One model's answer to one item (null where the metric reads no answer) and its scores by metric."""
+    """One model's answer to one item (null where the metric reads no answer) and its scores by metric.
+
+    `cut_off` says whether the longest length ended a written answer; it is null where none was written.
+    """
 
     answer: str | None = None
+    cut_off: bool | None = None
     scores: dict[str, float] = Field(default_factory=dict)
 
 
@@ -52,8 +59,32 @@ def write_items(items: Iterable[Item], path: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def unlike_record(path: Path, items_hash: str) -> str | None:
+    """The reason why a file of items is not the one that a record was written with, or None.
+
+    Args:
+        path: of the items.
+        items_hash: that the record states; empty where it was not taken, so that nothing can be told.
+    """
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not items_hash or items_hash == found:
+        return None
+    return f"{path}: its content is not what the record was written with (sha256 {found[:12]}…)."
+
+
 def read_items(path: Path) -> Iterator[Item]:
-    """Read an `items.jsonl` line by line."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield Item.model_validate_json(line)
+    """Read an `items.jsonl` line by line.
+
+    Raises:
+        InputError: it is not as retain wrote it, or a line is no item.
+    """
+    check_unchanged(path)
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            place = f"{path}, line {number}"
+            try:
+                yield Item.model_validate(parse_json(line, place))
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                field = ".".join(map(str, first["loc"])) or "the item"
+                raise InputError(f"{place}: {field}: {first['msg']}.") from error

@@ -43,10 +43,17 @@ MATTHEWS = Metric(name="matthews", unit="share", low=-1.0, high=1.0, level="set"
 
 @dataclass(frozen=True)
 class Row:
-    """A metric, and the function (answer, expected) → value that scores a written answer by it: "module:function"."""
+    """A metric, and how it comes about.
+
+    Attributes:
+        metric: the metric.
+        of_answer: the function (answer, expected) → value that scores a written answer by it: "module:function".
+        written: true where it rests on a written answer, by such a function or otherwise.
+    """
 
     metric: Metric
     of_answer: str = ""
+    written: bool = False
 
 
 METRICS: dict[str, Row] = {
@@ -55,9 +62,9 @@ METRICS: dict[str, Row] = {
         Row(ACCURACY),
         Row(TOP_1),
         Row(RECIPROCAL_RANK),
-        Row(CONTAINS),
-        Row(REFUSED),
-        Row(ANSWERED),
+        Row(CONTAINS, written=True),
+        Row(REFUSED, written=True),
+        Row(ANSWERED, written=True),
         Row(CROSS_ENTROPY),
         Row(KL_DIVERGENCE),
         Row(CHURN),
@@ -73,6 +80,12 @@ METRICS: dict[str, Row] = {
 def metrics_of_answers() -> Iterator[Row]:
     """The rows of metrics that score a written answer, in the table's order."""
     return (row for row in METRICS.values() if row.of_answer)
+
+
+def rests_on_writing(metric: Metric) -> bool:
+    """True for a metric of written answers, which a limit of their length can cut off."""
+    row = METRICS.get(metric.name)
+    return row is not None and (row.written or bool(row.of_answer))
 
 
 def metric_named(name: str) -> Metric | None:

@@ -8,7 +8,6 @@ so few changes is too narrow (`retain.stats.bootstrap`).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,8 @@ from retain.records.base import Record
 from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
+from retain.records.manifest import check_unchanged
+from retain.records.reading import read_json_mapping
 from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
 from retain.records.upgrade import FIRST_SCHEMA, upgraded
 from retain.records.verdicts import Judgement
@@ -162,18 +163,20 @@ def read_result(path: Path) -> Result:
     """Read a `result.json`, of this schema or of `retain.result/1`.
 
     Raises:
-        InputError: the file is missing, is no JSON, or is no record of a schema that this version reads.
+        InputError: the file is missing, is no JSON, is no record of a schema that this version reads, or was changed
+            since retain wrote it.
 
     Examples:
         >>> retain.read_result(Path("runs/first/result.json")).schema_
         'retain.result/2'
     """
+    check_unchanged(path)
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        schema = fields.get("schema")
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: no readable result record ({error}).") from error
-    if schema not in {SCHEMA, FIRST_SCHEMA}:
+        fields = read_json_mapping(path)
+    except InputError as error:
+        raise InputError(f"{path}: no readable result record ({str(error).removeprefix(f'{path}: ')})") from error
+    schema = fields.get("schema")
+    if schema not in (SCHEMA, FIRST_SCHEMA):
         raise InputError(
             f"{path}: record of schema {schema!r}; this version of retain reads {SCHEMA!r} and {FIRST_SCHEMA!r}."
         )

@@ -27,6 +27,7 @@ Reading = Literal[
     "borderline",
     "too few items",
     "base at chance",
+    "answers cut off",
     "drift",
 ]
 
@@ -40,6 +41,7 @@ SYMBOLS: dict[str, str] = {
     "borderline": "?",
     "too few items": "·",
     "base at chance": "·",
+    "answers cut off": "·",
     "drift": "~",
 }
 
@@ -121,7 +123,10 @@ def headline(result: Result) -> str:
         _phrase("Borderline on {}.", kept, "borderline"),
         _phrase("Too few items to judge: {}.", kept, "too few items"),
         _phrase("The base is at chance, so no loss can show, on {}.", kept, "base at chance"),
-        "" if kept.keys() - {"too few items", "base at chance"} else _UNKNOWN_LOSS[bool(result.keep)],
+        _phrase("Most answers were cut off, so nothing can be said, on {}.", kept, "answers cut off"),
+        ""
+        if kept.keys() - {"too few items", "base at chance", "answers cut off"}
+        else _UNKNOWN_LOSS[bool(result.keep)],
     ]
     return " ".join(part for part in parts if part)
 
@@ -193,6 +198,10 @@ def _keep_claim(score: KeepScore) -> Claim:
         chance = numbers.plain(score.chance, unit)
         text = f"On {score.name} the base is no better than chance ({chance}): {moved}, {n}."
         return Claim(reading, text + (note or " So this suite cannot show a loss."))
+    if reading == "answers cut off":
+        return Claim(
+            reading, f"On {score.name} most answers were cut off, so no change can be told: {moved}, {n}.{note}"
+        )
     opening = {
         "worse": "It lost on",
         "better": "It gained on",

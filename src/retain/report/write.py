@@ -13,6 +13,7 @@ from retain.compare.method_labels import unique
 from retain.compare.pick import keep_keys
 from retain.records.files import write_text
 from retain.records.items import Item, read_items
+from retain.records.manifest import remove
 from retain.records.result import Result
 from retain.report.comparison import Comparison, compare_runs
 from retain.report.page.comparison_page import comparison_page
@@ -25,6 +26,17 @@ from retain.report.plots.comparison_plot import comparison_figure
 from retain.report.plots.run_figure import run_figure
 from retain.report.plots.style import save_png, sheet_figure
 
+RUN_FILES = (
+    "result.json", "items.jsonl", "report.html", "report.md", "model_card.md", "plot.png",
+    "scaling.png", "breakdown.png", "calibration.png", "drift.png", "curve.png",
+)  # fmt: skip
+"""The record of one run and what is drawn and told of it: files that are written, or removed where outdated."""
+
+REPORT_FILES = RUN_FILES[2:]
+"""Of these the report, which is made from the record."""
+
+COMPARISON_FILES = ("report.html", "report.md", "pareto.png", "summary.json", "summary.csv")
+
 SECTION_PLOTS = ("scaling.png", "breakdown.png", "calibration.png", "drift.png", "curve.png")
 
 
@@ -32,7 +44,8 @@ def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> 
     """Write `report.html`, `report.md`, `model_card.md` and the plots of one run.
 
     `plot.png` is always there. `scaling.png`, `breakdown.png`, `calibration.png`, `drift.png` and `curve.png` are there
-    only where the record has what they show; those that an earlier report left are removed.
+    only where the record has what they show; those that an earlier report left are removed. In a folder with a log
+    (`retain.records.manifest`) only what retain wrote is overwritten or removed.
 
     Args:
         directory: where `result.json` and `items.jsonl` lie, or will.
@@ -60,7 +73,7 @@ def _draw_sections(directory: Path, sections: Sequence[Section]) -> list[Path]:
             save_png(sheet_figure(section.panels, section.columns), written[-1])
     for name in SECTION_PLOTS:
         if directory / name not in written:
-            (directory / name).unlink(missing_ok=True)
+            remove(directory / name)
     return written
 
 

@@ -161,7 +161,6 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
         "logging_steps": 5,
         "logging_nan_inf_filter": False,
         "save_strategy": "no",  # TimedCheckpoint requests them instead, by the clock
-        "save_total_limit": 1,
         "weight_decay": 0.0,
         "disable_tqdm": True,
         "use_cpu": not torch.accelerator.is_available(),  # without it transformers refuses bf16 where there is no GPU
@@ -170,6 +169,7 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
         "report_to": "none",
         "restore_callback_states_from_checkpoint": True,  # for StepClock
         **recipe.training,
+        "save_total_limit": None,  # SealCheckpoints removes older ones, when the next is whole
     }
     try:
         return TrainingArguments(

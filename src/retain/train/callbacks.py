@@ -1,10 +1,15 @@
-"""Callbacks of the training loop: step times, progress, a stop at numbers that are not finite, timed checkpoints."""
+"""Callbacks of the training loop: step times, progress, a stop at numbers that are not finite, checkpoints in time."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
 import statistics
+import threading
 import time
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -68,6 +73,59 @@ class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]  # transformers is
     def on_save(self, *_: Any, **__: Any) -> None:
         """Count from the end of the save, so that one that takes long does not follow itself."""
         self._last = time.monotonic()
+
+
+class StopOnSignal(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Ends a training that is interrupted after the step in hand, with a checkpoint.
+
+    Within `listening`, Ctrl-C and SIGTERM (a cluster's notice that a job is to end) are noted instead of raised. The
+    next Ctrl-C is raised at once.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note signals instead of raising them, in the main thread; the only one that Python lets receive them.
+
+        Raises:
+            KeyboardInterrupt: one came too late for a step's end.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self._stopping:
+            raise KeyboardInterrupt
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Request a checkpoint."""
+        if self._stopping:
+            control.should_save = True
+        return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """End the training when the checkpoint is whole.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted.
+        """
+        if self._stopping:
+            self._stopping = False
+            raise KeyboardInterrupt(f"a checkpoint was written at step {state.global_step} of {state.max_steps}")
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
 
 
 class StopWhenNotFinite(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here

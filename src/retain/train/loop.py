@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,16 +12,18 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
+from retain.data.lengths import NO_CUTS, Cuts
 from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import TrainingError
 from retain.events import Events
 from retain.recipe import Recipe
 from retain.records.result import Cost, CurvePoint
+from retain.records.seal import last_whole
 from retain.train.arguments import REFUSALS, refused, training_arguments
-from retain.train.callbacks import ReportProgress, StepClock, StopWhenNotFinite, TimedCheckpoint
+from retain.train.callbacks import ReportProgress, StepClock, StopOnSignal, StopWhenNotFinite, TimedCheckpoint
+from retain.train.checkpoints import SealCheckpoints
 from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
 
 
@@ -49,24 +50,24 @@ class TrainingSet:
     Attributes:
         rows: encoded sequences, or labelled items.
         collator: makes the model's inputs and `labels` of some rows.
-        cut: how many rows are longer than the model's inputs may be.
+        cuts: the rows that are longer than the model's inputs may be.
     """
 
     rows: Sequence[Any]
     collator: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
-    cut: int = 0
+    cuts: Cuts = NO_CUTS
 
     @classmethod
-    def of_text(cls, rows: Sequence[Encoded], pad_id: int) -> TrainingSet:
-        """Encoded sequences, of which only the `labels` are learned."""
+    def of_text(cls, rows: Sequence[Encoded], pad_id: int, limit: int) -> TrainingSet:
+        """Encoded sequences of at most `limit` tokens, of which only the `labels` are learned."""
         encoded = [{"input_ids": list(row.ids), "labels": row.labels} for row in rows]
-        return cls(encoded, PadCollator(pad_id), sum(row.truncated for row in rows))
+        return cls(encoded, PadCollator(pad_id), Cuts.among([[row] for row in rows], limit))
 
     @classmethod
     def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> TrainingSet:
         """Labelled texts or images; images are read anew for each batch."""
         collator = LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)})
-        return cls(list(items), collator, preprocessor.truncated(items))
+        return cls(list(items), collator, preprocessor.cuts(items))
 
     @property
     def is_preprocessed_by_batch(self) -> bool:
@@ -115,9 +116,11 @@ def train(
     Raises:
         InputError: the training settings are refused.
         TrainingError: the loss or the gradient stopped being finite.
+        KeyboardInterrupt: it was interrupted, by a signal; a checkpoint was written after the step in hand.
     """
     arguments = training_arguments(recipe, directory, pictures=training_set.of_images)
     _reset_peak()
+    stopping = StopOnSignal()
     try:
         trainer = PrefetchingTrainer(
             model=model,
@@ -129,19 +132,23 @@ def train(
             else 0,
             callbacks=[
                 *callbacks,
+                SealCheckpoints(int(recipe.training.get("save_total_limit") or 1)),
                 StepClock(),
                 StopWhenNotFinite(),
                 TimedCheckpoint(),
                 ReportProgress(events, f"{recipe.method_name} learns"),
+                stopping,
             ],
         )
     except REFUSALS as error:
         raise refused(error) from error
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
-    try:
-        trainer.train(resume_from_checkpoint=_last_checkpoint(directory / "checkpoints"))
-    except ImportError as error:  # of a setting whose package is asked for as training begins
-        raise refused(error) from error
+    with stopping.listening():
+        checkpoint = last_whole(directory / "checkpoints")
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except ImportError as error:  # of a setting whose package is asked for as training begins
+            raise refused(error) from error
     model.eval()
     _check_finite(model, recipe)
     state = trainer.state
@@ -182,17 +189,6 @@ CURVE_KEYS = {
     "update_size": ("retain_update_size",),
 }
 """Fields of the curve, and the names under which callbacks log them; of several the last counts."""
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    """The last complete checkpoint; one that an interruption cut off while it was written is removed."""
-    if not folder.is_dir():
-        return None
-    for checkpoint in folder.glob("checkpoint-*"):
-        if not (checkpoint / "trainer_state.json").is_file():  # transformers writes this file last
-            shutil.rmtree(checkpoint)
-    last: str | None = get_last_checkpoint(str(folder))
-    return last
 
 
 def _check_finite(model: torch.nn.Module, recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from retain.records.base import Interval
 from retain.records.metric import Metric
+from retain.records.scores import CutOff
 from retain.stats.bootstrap import ratio_intervals
 from retain.stats.clusters import (
     Counts,
@@ -45,6 +46,7 @@ class Evidence:
         uninformed: the base is not seen to be better than a model that knows nothing, as far as `Column.uninformed`
             tells.
         can_fall: units of a metric with degrees that a model that knows nothing would make worse; of others not used.
+        cut_off: written answers that the longest length ended; None where the metric rests on none.
     """
 
     suite: str
@@ -62,6 +64,12 @@ class Evidence:
     gained: int | None = None
     can_fall: int = 0
     uninformed: bool = False
+    cut_off: CutOff | None = None
+
+    @property
+    def mostly_cut_off(self) -> bool:
+        """True where most answers of a side were cut off before their score was known."""
+        return self.cut_off is not None and self.cut_off.mostly
 
     @property
     def loss(self) -> float:
@@ -117,6 +125,7 @@ def _counted(column: Column, generator: np.random.Generator) -> Evidence:
         chance=column.chance,
         lost=int(lost.sum()),
         gained=int(gained.sum()),
+        cut_off=column.cut_off,
     )
 
 
@@ -143,6 +152,7 @@ def _graded(column: Column, generator: np.random.Generator) -> Evidence:
         chance=worst,
         can_fall=_able_to_fall(column, worst, len(sizes)),
         uninformed=_is_uninformed(column, codes, sizes.astype(np.float64)),
+        cut_off=column.cut_off,
     )
 
 

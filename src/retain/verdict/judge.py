@@ -11,7 +11,7 @@ import numpy as np
 from retain.records.items import Item
 from retain.records.metrics_table import CROSS_ENTROPY
 from retain.records.result import Result
-from retain.records.scores import KeepScore, TaskScore
+from retain.records.scores import CutOff, KeepScore, TaskScore
 from retain.records.verdicts import AACheck, Judgement, SuiteVerdict
 from retain.stats.mcnemar import SIGNIFICANCE
 from retain.verdict.column import Column, column_of_items
@@ -74,7 +74,8 @@ def _written_form(others: Sequence[Evidence]) -> Evidence | None:
     Task types list forms from the loosest to the strictest. A base that answers in sentences has no exact form to lose;
     that the right answer stands in them no longer is then what shows another form.
     """
-    forms = [one for one in others if one.metric.role == "format" and status_of(one)[0] != "too few items"]
+    unusable = ("too few items", "answers cut off")
+    forms = [one for one in others if one.metric.role == "format" and status_of(one)[0] not in unusable]
     usual = [one for one in forms if one.base >= forms[0].base / 2]
     return usual[-1] if usual else None
 
@@ -115,7 +116,9 @@ def evidence_of_record(
 
     def evidence(part: str, score: TaskScore | KeepScore) -> Evidence:
         chance = getattr(score, "chance", 0.0) if score.metric.right_or_wrong else 0.0
-        column = column_of_items(score.name, score.metric, parted[part, score.name], chance)
+        told = score.cut_off or CutOff(written=0)
+        items = parted[part, score.name]
+        column = column_of_items(score.name, score.metric, items, chance, told.limit, told.option)
         return evaluate(column, np.random.default_rng(seed))
 
     windows = parted[HELD_OUT_PART, HELD_OUT_TEXT]

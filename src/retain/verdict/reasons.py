@@ -43,6 +43,12 @@ def guesses(evidence: Evidence) -> str:
     )
 
 
+def cut_off(evidence: Evidence) -> str:
+    """The answers that were cut off, and what to raise; nothing is said of a model whose answers did not end."""
+    counted = "" if evidence.cut_off is None else evidence.cut_off.sentence
+    return f"no verdict, because the answers are not whole: {counted}"
+
+
 def undecided(
     evidence: Evidence, limit: float, alpha: float, tests: int, needed: int | None, *, shows: bool, changed: bool
 ) -> str:

@@ -93,7 +93,8 @@ class _Family:
 def judge(suites: Sequence[SuiteEvidence], alpha: float = SIGNIFICANCE, margins: Margins = USUAL) -> list[SuiteVerdict]:
     """The verdict on each suite; first rule that applies.
 
-    1. The base guesses: too few items to say (of a metric in nats only where it did not get worse all the same).
+    1. Most written answers were cut off, or the base guesses: too few items to say (a metric in nats has no worst
+       value: there only where it did not get worse all the same).
     2. lost: adjusted p < alpha, the change is for the worse, and the interval agrees (all of it is a loss); of a
        metric in nats, which everything moves a little, only if the interval also reaches beyond `tolerated`.
     3. changed format: the same of the written form, on a suite whose knowledge could be seen to be lost.
@@ -121,7 +122,10 @@ def _judge(suite: SuiteEvidence, p: float, p_written: float, family: _Family) ->
     decided, p_decided, needed = known, p, None
     verdict = UNDECIDED
     worse = _moved(known, p, family.alpha) == "worse" and not (shows and _small_drift(known, limit))
-    if base_guesses(known) and not (known.uninformed and worse):  # nats have no worst value: what knows little can fall
+    guesses = base_guesses(known) and not known.mostly_cut_off and not (known.uninformed and worse)
+    if known.mostly_cut_off:
+        reason = reasons.cut_off(known)
+    elif guesses:
         reason = reasons.guesses(known)
     elif worse:
         verdict, reason = "lost", reasons.lost(known, p, family.tests)
@@ -141,11 +145,11 @@ def _judge(suite: SuiteEvidence, p: float, p_written: float, family: _Family) ->
         n=decided.n,
         units=decided.units,
         margin=limit,
-        has_power=shows,
+        has_power=shows and not known.mostly_cut_off,
         p_value=decided.p_value,
         p_adjusted=p_decided,
         items_needed=needed,
-        base_guesses=base_guesses(known) and verdict != "lost",
+        base_guesses=guesses,
     )
 
 

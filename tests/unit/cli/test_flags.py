@@ -3,7 +3,7 @@
 import pytest
 
 from retain.cli.flags import overrides, read_arguments, recipe_parser, shape_of
-from retain.cli.main import VERBS
+from retain.cli.verbs import VERBS
 from retain.errors import InputError
 from retain.recipe import RECIPES, AdviseRecipe, CalibrateRecipe, MeasureRecipe, Recipe, ScaleRecipe
 

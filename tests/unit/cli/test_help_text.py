@@ -3,7 +3,7 @@
 import pytest
 
 from retain.cli.help_text import default_text, help_topic, overview, plain_parser, topics_text, wrapped
-from retain.cli.main import VERBS
+from retain.cli.verbs import VERBS
 from retain.errors import InputError
 from retain.recipe import Recipe
 from retain.recipe.marks import COMMON

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from retain.cli import main as entry
-from retain.cli.main import VERBS, main
+from retain.cli.main import main
+from retain.cli.verbs import VERBS
 from retain.errors import InputError, RetainError, TrainingError
 
 
@@ -51,7 +52,7 @@ def test_an_unknown_verb_is_told(verb, hint, capsys):
         (RetainError("broken"), 1, "failed: broken"),
         (OSError("disk full"), 1, "failed: disk full"),
         (MemoryError("none left"), 1, "failed: none left"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on from here"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command begins anew"),
     ],
 )
 def test_what_goes_wrong_is_told_without_a_traceback(failing, error, code, told, capsys):
@@ -60,10 +61,29 @@ def test_what_goes_wrong_is_told_without_a_traceback(failing, error, code, told,
     assert told in capsys.readouterr().err
 
 
-def test_other_errors_are_faults_of_ours_and_are_not_hidden(failing):
-    failing(ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError):
-        main(["gate", "runs/a"])
+def test_other_errors_are_faults_of_ours_and_end_with_a_sentence_and_a_log(failing, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failing(ZeroDivisionError("by nought"))
+    assert main(["gate", "runs/a"]) == 1
+    told, (log,) = capsys.readouterr().err, tmp_path.glob("retain-error-*.log")
+    assert "ZeroDivisionError: by nought" in told
+    assert str(log) in told
+    assert "Traceback" not in told
+    assert "Traceback" in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("verb", "saved", "told"),
+    [
+        ("tune", (), "interrupted; the same command goes on from here"),
+        ("tune", ("a checkpoint was written at step 4 of 9",), "step 4 of 9; the same command goes on from there"),
+        ("measure", (), "interrupted; the same command begins anew"),
+    ],
+)
+def test_an_interruption_says_what_the_same_command_does_next(monkeypatch, capsys, verb, saved, told):
+    monkeypatch.setattr("retain.cli.main._run", lambda _: (_ for _ in ()).throw(KeyboardInterrupt(*saved)))
+    assert main([verb, "recipe.yaml"]) == 130
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", VERBS)

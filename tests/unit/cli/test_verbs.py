@@ -136,11 +136,10 @@ def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, cap
 
     def prepare_it(recipe):
         seen.append(recipe)
-        return SimpleNamespace(data=data)
+        return SimpleNamespace(data=data, notes=["no adapter touches the experts."])
 
     monkeypatch.setattr(prepare, "prepare", prepare_it)
     monkeypatch.setattr(prepare, "truncations", lambda recipe, found: ["two will be cut."])
-    monkeypatch.setattr(prepare, "fields_told", lambda recipe, found: ["beta is not read"])
     monkeypatch.setattr(evidence_told, "evidence_told", lambda train, suites, batch: [f"batches of {batch}"])
     monkeypatch.setattr(split, "limit_words", lambda *limits: ["needs 80 items"])
     run(check, [*TRAIN, *words])
@@ -148,8 +147,14 @@ def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, cap
     assert len(seen) == prepared
     assert "no problems: 1 run(s) on 3 training examples" in told
     assert "keep letters: 2 items of task type choice" in told
-    assert "beta is not read" in told
     assert "batches of 8" in told
     assert all(
-        part in told for part in ("held-out text news: 3 characters", "needs 80 items", "two will be cut.", *near)
+        part in told
+        for part in (
+            "held-out text news: 3 characters",
+            "needs 80 items",
+            "two will be cut.",
+            "touches the experts",
+            *near,
+        )
     )

@@ -59,7 +59,6 @@ def trained():
 
 
 def save(path):
-    path.mkdir(parents=True)
     (path / "adapter_model.safetensors").write_bytes(b"weights")
 
 
@@ -68,6 +67,8 @@ def test_a_claimed_folder_is_free_for_the_same_run_only(folder):
     folder.claim(IDENTITY)
     assert folder.conflict({**IDENTITY, "measuring": {"margin": 1.0}}) is None
     other = {**IDENTITY, "training": {"rank": 3, "replay": 0.5}}
+    assert folder.conflict(other) is None, "nothing was trained yet"
+    folder.save_weights(save, "lora", trained())
     assert "differs in rank, replay" in folder.conflict(other)
     with pytest.raises(InputError, match="another run"):
         folder.claim(other)
@@ -111,7 +112,7 @@ def test_weights_are_saved_completely_or_not_at_all(folder):
 
 def test_what_is_delivered_can_be_taken_back(folder):
     folder.save_weights(save, "lora", trained())
-    folder.deliver("lora", (folder.path / "adapter").mkdir)
+    folder.deliver("lora", lambda: (folder.path / "adapter").mkdir())
     assert folder.delivered("lora") == folder.path / "adapter"
     assert (folder.unscaled / "adapter_model.safetensors").exists()
     folder.deliver("lora", None)

@@ -18,7 +18,8 @@ def test_every_field_comes_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [("", "no readable"), ("[1]", "no readable"), ("{}", "schema None"), ('{"schema": "x/1"}', "schema 'x/1'"),
-     (f'{{"schema": "{SCHEMA}", "model": NaN}}', "damaged")],
+     (f'{{"schema": "{SCHEMA}", "model": NaN}}', "no readable"),
+     (f'{{"schema": "{SCHEMA}", "model": []}}', "damaged")],
 )  # fmt: skip
 def test_what_is_no_result_is_refused(tmp_path, text, problem):
     (tmp_path / "result.json").write_text(text, encoding="utf-8")

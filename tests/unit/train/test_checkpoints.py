@@ -17,6 +17,7 @@ from retain.data.tokens import Encoded
 from retain.errors import TrainingError
 from retain.events import SILENT
 from retain.recipe import Recipe
+from retain.records.seal import seal
 from retain.train import loop
 from retain.train.loop import TrainingSet, train
 from tiny import make_bert, make_image_processor, make_llama, make_text_tokenizer, make_vit, write_images
@@ -98,6 +99,7 @@ def test_a_checkpoint_without_some_weights_is_refused(tmp_path, cut_off):
     for file in (folder / "checkpoints").glob("checkpoint-*/model.safetensors"):
         held = load_file(file)
         save_file({name.replace("layers.0", "layers.9"): value for name, value in held.items()}, file)
+        seal(file.parent)  # as if it had been written so
     model, training_set = vit(tmp_path / "data")
     with pytest.raises(TrainingError, match=r"no values for \d+ weights.*layers.0"):
         train(model, training_set, RECIPE, folder, SILENT)

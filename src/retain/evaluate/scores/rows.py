@@ -41,6 +41,7 @@ def task_row(evidence: Evidence, margins: Margins = USUAL) -> TaskScore:
         tuned=evidence.tuned,
         interval=evidence.interval,
         smallest_effect=margins.smallest_effect(evidence.metric),
+        cut_off=evidence.cut_off,
     )
 
 
@@ -68,6 +69,7 @@ def keep_row(column: Column, seed: int) -> tuple[Evidence, KeepScore]:
         status=status,
         detectable_loss=detectable,
         units=evidence.groups,
+        cut_off=evidence.cut_off,
         note=note,
     )
     if status == "too few items":

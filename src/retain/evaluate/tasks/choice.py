@@ -12,7 +12,8 @@ import numpy as np
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, Question
-from retain.data.tokens import encode_choice
+from retain.data.lengths import Cuts
+from retain.data.tokens import Encoded, encode_choice
 from retain.evaluate.scores import without_reading
 from retain.evaluate.scores.option_choice import pick, units
 from retain.evaluate.scores.without_reading import Chance
@@ -21,6 +22,7 @@ from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions,
 from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 
@@ -75,6 +77,11 @@ class ChoiceTask(TaskType):
         items: Any = suite.items
         return sum(len(item.choices) for item in items)
 
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items of which a question, or an option, is cut."""
+        items: Any = suite.items
+        return Cuts.among(encoded_options(preprocessor, items, chat=in_chat(suite, settings)), preprocessor.room())
+
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
@@ -108,10 +115,18 @@ class ScoredOptions:
     truncated: int
 
 
+def encoded_options(
+    preprocessor: Preprocessor, items: Sequence[Choice | Question], *, chat: bool
+) -> list[list[Encoded]]:
+    """The sequences of all options of each item."""
+    room = preprocessor.room()
+    return [encode_choice(preprocessor.tokenizer, item, chat=chat, max_length=room) for item in items]
+
+
 def option_likelihoods(predictor: Predictor, items: Sequence[Choice | Question], *, chat: bool) -> ScoredOptions:
     """Score every option of every item."""
     settings = predictor.settings
-    rows = [encode_choice(predictor.tokenizer, item, chat=chat, max_length=settings.max_length) for item in items]
+    rows = encoded_options(predictor.preprocessor, items, chat=chat)
     nll = iter(predictor.nll([row for options in rows for row in options]))
     scores, by_length = [], []
     for options, item in zip(rows, items, strict=True):

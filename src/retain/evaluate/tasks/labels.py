@@ -47,7 +47,7 @@ class LabelsTask(TaskType):
                 values["nll"] = -row[truth]
                 values["brier"] = float(sum((math.exp(p) - (k == truth)) ** 2 for k, p in enumerate(row)))
             responses.append(Response(answer=names[int(np.argmax(row))], values=values, options=tuple(row)))
-        return SuitePredictions(tuple(responses), predictor.preprocessor.truncated(items))
+        return SuitePredictions(tuple(responses), predictor.preprocessor.cuts(items).items)
 
     def metrics(self, suite: Suite) -> Metrics:
         """Accuracy."""

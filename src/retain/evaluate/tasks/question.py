@@ -9,7 +9,8 @@ from retain.data.examples import Example, Message
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Question
-from retain.data.tokens import encode_prompt
+from retain.data.lengths import Cuts
+from retain.data.tokens import Encoded, encode_prompt
 from retain.evaluate.scores import without_reading
 from retain.evaluate.scores.option_choice import pick
 from retain.evaluate.scores.text import contains, exact_match
@@ -19,6 +20,7 @@ from retain.evaluate.tasks.choice import (
     BY_LENGTH,
     chance_of_choices,
     choice_problems,
+    encoded_options,
     option_likelihoods,
     option_scores,
 )
@@ -29,14 +31,17 @@ from retain.evaluate.tasks.task_type import (
     Response,
     SuitePredictions,
     TaskType,
+    longest_answer,
 )
 from retain.records.metric import Metric
 from retain.records.metrics_table import ACCURACY, CONTAINS, EXACT_MATCH
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 MAX_NEW_TOKENS = 16
+"""The longest answer in tokens, where neither suite nor settings say another."""
 
 
 class QuestionTask(TaskType):
@@ -52,24 +57,45 @@ class QuestionTask(TaskType):
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Write an answer to every question, and score the options of those that have any."""
         items: Any = suite.items
-        settings, tokenizer = predictor.settings, predictor.tokenizer
-        chat = written_in_chat(suite, settings, tokenizer)
-        examples = [prompt_of(item.question, chat=chat) for item in items]
-        prompts = [encode_prompt(tokenizer, example, settings.max_length) for example in examples]
-        longest = int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
-        texts = predictor.generate(prompts, longest, first_line=not chat)
+        settings, preprocessor = predictor.settings, predictor.preprocessor
+        chat = written_in_chat(suite, settings, predictor.tokenizer)
+        prompts, longest = self._prompts(suite, preprocessor, settings), self.written_tokens(suite, settings)
+        written = predictor.generate(prompts, longest, extent="whole" if chat else "first line")
         with_options = [item for item in items if item.choices]
         scored = option_likelihoods(predictor.uncounted, with_options, chat=chat)
         options, by_length = iter(scored.options), iter(scored.by_length)
         return SuitePredictions(
             tuple(
-                Response(answer=text, options=next(options), values={BY_LENGTH: next(by_length)})
-                if item.choices
-                else Response(answer=text)
-                for item, text in zip(items, texts, strict=True)
+                Response(
+                    answer=one.text,
+                    cut_off=one.cut_off,
+                    options=next(options) if item.choices else (),
+                    values={BY_LENGTH: next(by_length)} if item.choices else {},
+                )
+                for item, one in zip(items, written, strict=True)
             ),
-            scored.truncated,
+            self.cuts(suite, preprocessor, settings).items,
+            longest,
         )
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """A few tokens, or as many as suite or settings say."""
+        return longest_answer(suite, settings, MAX_NEW_TOKENS)
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items whose question is cut before an answer, or of which a question or an option is cut."""
+        items: Any = suite.items
+        chat = written_in_chat(suite, settings, preprocessor.tokenizer)
+        options = iter(encoded_options(preprocessor, [item for item in items if item.choices], chat=chat))
+        prompts = zip(items, self._prompts(suite, preprocessor, settings), strict=True)
+        rows = [[prompt, *(next(options) if item.choices else ())] for item, prompt in prompts]
+        return Cuts.among(rows, preprocessor.room(), preprocessor.room(self.written_tokens(suite, settings)))
+
+    def _prompts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> list[Encoded]:
+        items: Any = suite.items
+        tokenizer, room = preprocessor.tokenizer, preprocessor.room(self.written_tokens(suite, settings))
+        chat = written_in_chat(suite, settings, tokenizer)
+        return [encode_prompt(tokenizer, prompt_of(item.question, chat=chat), room) for item in items]
 
     def metrics(self, suite: Suite) -> Metrics:
         """Accuracy where all items have options; whether the answer contains, or is, an accepted one."""

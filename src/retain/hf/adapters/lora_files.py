@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,20 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of
+from retain.hf.adapters.origin import write_origin
 from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.adapters.save import write_card
 from retain.hf.models.sides import mutates_base, root_of
 from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
+from retain.records.files import new_folder
 
 
 @torch.no_grad()
@@ -104,22 +105,13 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
         weights[f"base_model.model.{name}.lora_A.weight"] = nn.functional.pad(A, (0, 0, 0, missing))
         weights[f"base_model.model.{name}.lora_B.weight"] = nn.functional.pad(B, (0, missing))
     folder = folder.expanduser().absolute()
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_NAME).is_file():
-        raise InputError(f"{folder}: holds something else than an adapter; give another folder, or empty it.")
-    temporary = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(
-        {key: value.float().cpu().contiguous() for key, value in weights.items()},
-        temporary / SAFETENSORS_WEIGHTS_NAME,
-        metadata={"format": "pt"},
-    )
-    config.save_pretrained(temporary)
-    write_card(temporary, model, config)
-    former = folder.with_name(f".{folder.name}.former")
-    shutil.rmtree(former, ignore_errors=True)
-    if folder.exists():
-        folder.rename(former)
-    temporary.rename(folder)
-    shutil.rmtree(former, ignore_errors=True)
+    with new_folder(folder) as place:
+        save_file(
+            {key: value.float().cpu().contiguous() for key, value in weights.items()},
+            place / SAFETENSORS_WEIGHTS_NAME,
+            metadata={"format": "pt"},
+        )
+        config.save_pretrained(place)
+        write_card(place, model, config)
+        write_origin(place, model)
     return folder

@@ -12,6 +12,7 @@ is that LoRA: [ΔA ; A] is its `lora_A.weight`, [B0 | ΔB] its `lora_B.weight`, 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -218,3 +219,25 @@ def make_residual(
         moved = None if delta is None else delta.detach().to(device, like.dtype).contiguous()
         container[adapter] = kind(initial.contiguous(), moved).requires_grad_(trained).train(training)
     layer.lora_variant[adapter] = ResidualLora()
+
+
+def initial_factors(model: nn.Module) -> dict[str, Tensor]:
+    """A0 of every residual LoRA, by the name of its module: what files hold only as A − ΔA, which is rounded."""
+    found = ((name, part.initial) for name, part in model.named_modules() if isinstance(part, ResidualDown))
+    return {
+        name: (held.full_tensor() if isinstance(held, DTensor) else held).detach().cpu().contiguous()
+        for name, held in found
+    }
+
+
+@torch.no_grad()
+def restore_initial_factors(model: nn.Module, factors: Mapping[str, Tensor]) -> None:
+    """Give every residual LoRA the A0 that it began with; ΔA stays, which files hold to the bit.
+
+    Args:
+        model: with the adapters, their other factors loaded.
+        factors: as `initial_factors` gives them.
+    """
+    for name, part in model.named_modules():
+        if isinstance(part, ResidualDown) and name in factors:
+            part.initial.copy_(_in_pieces_like(part.initial, factors[name].to(part.initial.device)))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from retain.errors import InputError, MergeError
 from retain.hf.adapters.residual_lora import residual_layers
 from retain.hf.models.sides import root_of
+from retain.records.reading import read_json_mapping
 
 
 @torch.no_grad()
@@ -74,8 +75,8 @@ def _read(place: Path) -> dict[str, Tensor]:
 def _check_alike(place: Path, config: Any) -> None:
     """Refuse a configuration under which the same values have another effect."""
     try:
-        other = json.loads((place / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        other = read_json_mapping(place / CONFIG_NAME)
+    except InputError as error:
         raise InputError(f"{place}: its {CONFIG_NAME} cannot be read ({error}).") from error
     mine = json.loads(json.dumps(config.to_dict(), default=_listed))
     changed = sorted(key for key in mine.keys() & other.keys() if not _is_free(key) and mine[key] != other[key])

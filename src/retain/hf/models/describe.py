@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from peft.utils import ModulesToSaveWrapper
 
 from retain.hf.models.sides import root_of
 
+_WRAPPERS = re.compile(r"(\.base_layer|\.original_module|\.token_adapter)+\.")
+"""What PEFT puts into the name of a base tensor, once for each adapter over its module."""
+
 
 def model_hash(model: torch.nn.Module) -> str:
     """SHA-256 over names, shapes, dtypes and bits of the base weights; an adapter on top does not change it.
@@ -20,7 +24,7 @@ def model_hash(model: torch.nn.Module) -> str:
     by name, shape and dtype alone.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(_base_tensors(model)):
+    for name, tensor in sorted(base_tensors(model)):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         for part in _plain_parts(tensor.detach()):
             if part.device.type != "meta":
@@ -37,7 +41,7 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 def changed_size(model: torch.nn.Module) -> tuple[int, int]:
     """Number and bytes of the parameters that carry the change: the adapter's, or all of a fully trained model."""
-    base = {tensor.data_ptr() for _, tensor in _base_tensors(model)} if _active_config(model) is not None else set()
+    base = {tensor.data_ptr() for _, tensor in base_tensors(model)} if _active_config(model) is not None else set()
     own = [p for p in model.parameters() if p.data_ptr() not in base]
     return sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own)
 
@@ -80,7 +84,13 @@ def _active_config(model: torch.nn.Module) -> Any:
     return next(iter(configs.values()), None) if isinstance(configs, dict) else None
 
 
-def _base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+def base_tensors(model: torch.nn.Module, *, plain: bool = True) -> list[tuple[str, torch.Tensor]]:
+    """The weights of a model's base, without those of adapters and of copies that are trained in full.
+
+    Args:
+        model: with adapters or without.
+        plain: give the names that the weights have without adapters.
+    """
     root = model.get_base_model() if isinstance(model, PeftModel) else model
     hidden: list[str] = []
     for name, module in root.named_modules():
@@ -89,7 +99,7 @@ def _base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
         if isinstance(module, ModulesToSaveWrapper):
             hidden.append(f"{name}.modules_to_save.")
     return [
-        (name.replace(".base_layer.", ".").replace(".original_module.", "."), tensor)
+        (_WRAPPERS.sub(".", name) if plain else name, tensor)
         for name, tensor in root.state_dict().items()
         if not any(name.startswith(prefix) for prefix in hidden)
     ]

@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.models.sides import root_of
+from retain.records.files import write_bytes
+from retain.records.reading import parse_json
 
 BASE_HEAD = "retain_base_head.safetensors"
 """Beside an adapter or model: the head that the base was measured with, and the names of its classes."""
@@ -108,9 +110,7 @@ def renew_output_layer(model: nn.Module) -> None:
 def save_head(model: nn.Module, labels: Sequence[str], folder: Path) -> None:
     """Write the present head, with the names of its classes, beside an adapter or model."""
     tensors = {f"{name}.{key}": tensor.contiguous() for name, key, tensor in _state(model)}
-    temporary = folder / f".{BASE_HEAD}.partial"
-    save_file(tensors, str(temporary), metadata={"labels": json.dumps(list(labels))})
-    temporary.replace(folder / BASE_HEAD)
+    write_bytes(folder / BASE_HEAD, save(tensors, metadata={"labels": json.dumps(list(labels))}))
 
 
 def saved_labels(folder: Path) -> list[str] | None:
@@ -120,8 +120,8 @@ def saved_labels(folder: Path) -> list[str] | None:
         return None
     try:
         with safe_open(str(path), framework="pt") as file:
-            return [str(label) for label in json.loads((file.metadata() or {})["labels"])]
-    except (SafetensorError, KeyError, ValueError) as error:
+            return [str(label) for label in parse_json((file.metadata() or {})["labels"], str(path))]
+    except (SafetensorError, OSError, InputError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged head file ({error}).") from error
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from retain.hf.models.sides import root_of
 from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, method_name, parts
 from retain.hf.scaling.scaled import hold, scaled
 from retain.hf.tuners.base_weight import at_least_float32, quantization_backend
-
-_WHOLE = "config.json"
+from retain.records.files import new_folder
 
 
 def write_at(
@@ -39,7 +37,7 @@ def write_at(
     Args:
         model: a `PeftModel`; or a model that was trained in full, which is written whole.
         alpha: as for `scaled`.
-        folder: where to write; an adapter (or model) that is there is replaced.
+        folder: where to write; an adapter (or model) that retain wrote there is replaced.
         adapter_name: which adapter, active or not.
         base: the model that a fully trained one came from.
 
@@ -52,7 +50,7 @@ def write_at(
         MergeError: adapters are merged.
     """
     if base is not None:
-        with _renewed(Path(folder), _WHOLE) as place, scaled(model, alpha, base=base):
+        with new_folder(Path(folder)) as place, scaled(model, alpha, base=base):
             save_weights(model, place)
         return _absolute(folder)
     _check_peft(model, adapter_name)
@@ -61,7 +59,7 @@ def write_at(
     changed = [(name, factors(module, [adapter_name]) or []) for name, module in parts(model)]
     table = alphas([name for name, held in changed if held], alpha)
     seen: set[int] = set()
-    with _renewed(Path(folder), str(CONFIG_NAME)) as place, ExitStack() as undo:
+    with new_folder(Path(folder)) as place, ExitStack() as undo:
         for name, held in changed:
             for factor in held:
                 if table[name] != 1:
@@ -84,7 +82,7 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
     Args:
         model: a `PeftModel`; or a model that was trained in full.
         alpha: as for `scaled`.
-        folder: where to write; a model that is there is replaced.
+        folder: where to write; a model that retain wrote there is replaced.
         base: the model that a fully trained one came from.
 
     Returns:
@@ -111,7 +109,8 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
             for key, value in _values(model, name, module, table[name]):
                 _check_own(merged, name, place := target.get_parameter(key))
                 place.copy_(value)
-    with _renewed(Path(folder), _WHOLE) as temporary:
+    _tell_untied(merged)
+    with new_folder(Path(folder)) as temporary:
         save_weights(merged, temporary)
     return _absolute(folder)
 
@@ -137,38 +136,13 @@ def _lift(place: Path, adapter: str) -> None:
         inner.rmdir()
 
 
-@contextmanager
-def _renewed(folder: Path, mark: str) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` when all went well, and goes when not.
-
-    Raises:
-        InputError: `folder` holds files, but not `mark`.
-    """
-    folder = _absolute(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
-        raise InputError(f"{folder}: holds something else ({mark} is missing); give another folder, or empty it.")
-    temporary, former = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "former"))
-    if former.exists() and not folder.exists():  # an earlier write ended between the two renames
-        former.rename(folder)
-    for left in (temporary, former):
-        shutil.rmtree(left, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if folder.exists():
-            folder.rename(former)
-        temporary.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _packed(model: nn.Module, module: Any) -> bool:
     """Tell whether a layer's base is quantised."""
     return isinstance(module, BaseTunerLayer) and quantization_backend(module.get_base_layer(), model) is not None
 
 
 def _outermost(changed: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """One module a name: of adapters inside one another the outermost, which holds the others."""
     kept: dict[str, Any] = {}
     for name, module in changed:
         kept.setdefault(name, module)
@@ -188,13 +162,28 @@ def _values(model: nn.Module, name: str, module: Any, alpha: float) -> Iterator[
     layer = layer if any(p.dtype == torch.float64 for p in layer.get_base_layer().parameters()) else layer.float()
     before = {key: p.detach().clone() for key, p in layer.get_base_layer().named_parameters()}
     try:
-        layer.merge()
+        for inner in reversed([part for part in layer.modules() if isinstance(part, BaseTunerLayer)]):
+            inner.merge()  # each changes its own part: two experts' parameters, or the ids that TrainableTokens has
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         kind = method_name(model, module, next(iter(module.active_adapters), ""))
         raise InputError(f"{name}: a {kind} cannot be merged: {error}") from error
     for key, after in layer.get_base_layer().named_parameters():
         if not torch.equal(after, before[key]):
             yield key, Factor(after, before[key]).at(alpha)
+
+
+def _tell_untied(merged: Any) -> None:
+    """Let a configuration say no longer that head and embedding are one, where they are two by now.
+
+    Loaders that believe it would drop the trained head.
+    """
+    head, words = (getattr(merged, f"get_{end}_embeddings", lambda: None)() for end in ("output", "input"))
+    weights = [getattr(module, "weight", None) for module in (head, words)]
+    if None in weights or weights[0] is weights[1]:
+        return
+    for config in {id(part): part for part in (merged.config, merged.config.get_text_config())}.values():
+        if getattr(config, "tie_word_embeddings", False):
+            config.tie_word_embeddings = False
 
 
 def _check_own(merged: nn.Module, name: str, parameter: Tensor) -> None:

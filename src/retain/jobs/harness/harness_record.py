@@ -38,6 +38,7 @@ def with_harness_tasks(
         limit=recipe.lm_eval_limit,
         include_path=recipe.lm_eval_path,
         batch_size=recipe.evaluation_batch_size,
+        max_length=preprocessor.positions.limit,  # the harness knows neither offsets of positions nor virtual tokens
         chat=recipe.keep_format == "chat",
     )
     harness = run_tasks(pair, preprocessor.tokenizer, recipe.lm_eval, settings)

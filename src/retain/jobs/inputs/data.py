@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from retain.data.near_duplicates import find_near_duplicates
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.calibration_texts import Texts, text_hashes
+from retain.records.reading import read_json_mapping
 
 APART = "apart.json"
 """A file beside second moments: hashes of the measured data that were kept out of them."""
@@ -62,9 +62,7 @@ class Data:
 
     @cached_property
     def near_duplicates(self) -> list[str]:
-        """A warning for each measured part that the training data nearly repeat; none without datasketch, an extra."""
-        if importlib.util.find_spec("datasketch") is None:
-            return []
+        """A warning for each measured part that the training data nearly repeat."""
         whole = self.everything
         return find_near_duplicates(self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined)
 
@@ -89,7 +87,7 @@ def apart_hashes(suites: Suites) -> dict[str, str]:
 def not_apart(folder: str, suites: Suites) -> list[str]:
     """A note for each suite from which given second moments were not kept apart, as far as their folder tells."""
     path = Path(folder).expanduser() / APART
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_json_mapping(path) if path.is_file() else {}
     return [
         f"the statistics in {folder} were not kept apart from {name}: what is measured may have been calibrated on."
         for name, value in apart_hashes(suites).items()

@@ -32,8 +32,9 @@ from retain.recipe import KL, AdviseRecipe, Recipe
 from retain.recipe.marks import fields_where, flags_where
 from retain.recipe.redact import secret_fields
 from retain.records.files import write_text
+from retain.records.lock import output_folder
 from retain.records.sweep_record import Recommendation, SweepRecord
-from retain.report.tables.advice import write_advice
+from retain.report.tables.advice import ADVICE_FILES, write_advice
 
 ADVICE = "advice.yaml"
 
@@ -57,7 +58,15 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
     until = time.monotonic() + 60 * recipe.sweep_minutes
     with showing_progress(console) as events:
         ensure_merged(recipe, events)
-        data, preprocessor = prepare(recipe)
+        prepared = prepare(recipe)
+    with output_folder(Path(recipe.output), (ADVICE, *ADVICE_FILES)):
+        return _advise(recipe, prepared, until, console)
+
+
+def _advise(recipe: AdviseRecipe, given: Prepared, until: float, console: Console) -> tuple[SweepRecord, list[Path]]:
+    """Do it, with data that were read."""
+    data, preprocessor, _ = given
+    with showing_progress(console) as events:
         learn, held = hold_out(data.train, recipe.sweep_items)
         prepared = Prepared(replace(data, train=learn), preprocessor)
         session = _open(Run.of(recipe, prepared, events, Path(recipe.output) / "sweep"), recipe, held, console)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 
 from retain.errors import RetainError
 from retain.hf.models.describe import model_hash
 from retain.jobs.progress import showing_progress
-from retain.jobs.run_folder import key_of
+from retain.jobs.run_folder import key_of, read_or_none, rewrite
 from retain.jobs.sweep.bench import Bench
 from retain.recipe import Recipe
 from retain.records import numbers
-from retain.records.files import write_text
+from retain.records.files import remove_if_empty
+from retain.records.seal import remove_checkpoints
 from retain.records.sweep_record import Candidate
 
 
@@ -65,8 +63,9 @@ class Session:
                 with showing_progress(self.console) as events:
                     candidate = self.bench.candidate(run, key, events)
                 if not candidate.failed:
-                    write_text(self._file(key), candidate.model_dump_json(indent=2) + "\n")
-                shutil.rmtree(self.folder / key, ignore_errors=True)
+                    rewrite(self._file(key), candidate.model_dump_json(indent=2) + "\n")
+                remove_checkpoints(self.folder / key / "checkpoints")
+                remove_if_empty(self.folder / key)
             self.candidates.append(candidate)
             self.recipes.append(run)
             self.console.print(
@@ -85,9 +84,7 @@ class Session:
             raise RetainError("the base changed during the sweep, so its numbers cannot be used; please report this.")
 
     def _known(self, key: str) -> Candidate | None:
-        with contextlib.suppress(OSError, ValidationError):  # not there, or damaged: it is trained anew
-            return Candidate.model_validate_json(self._file(key).read_text(encoding="utf-8"))
-        return None
+        return read_or_none(self._file(key), Candidate)
 
     def _file(self, key: str) -> Path:
         return self.folder / f"candidate-{key}.json"

@@ -8,6 +8,7 @@ from statistics import median
 from retain.compare.inspection_rows import StartView, StatisticsView, View
 from retain.records import numbers
 from retain.records.files import write_text
+from retain.records.lock import output_folder
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.plots.inspection_plots import inspection_figure, spectrum_kind
 from retain.report.plots.style import save_png
@@ -21,10 +22,15 @@ PAGE, PLOT = "inspect.md", "inspect.png"
 
 
 def write_inspection(directory: Path, view: View) -> list[Path]:
-    """Write `inspect.md` and `inspect.png`, each whole or not at all; their paths."""
+    """Write `inspect.md` and `inspect.png`, each whole or not at all; their paths.
+
+    Raises:
+        InputError: files of these names are there, which retain did not write.
+    """
     page, plot = directory / PAGE, directory / PLOT
-    save_png(inspection_figure(view), plot)
-    write_text(page, inspection_markdown(view, plot.name))
+    with output_folder(directory, (PAGE, PLOT)):
+        save_png(inspection_figure(view), plot)
+        write_text(page, inspection_markdown(view, plot.name))
     return [page, plot]
 
 

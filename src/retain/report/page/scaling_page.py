@@ -7,6 +7,7 @@ from pathlib import Path
 
 from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.files import write_text
+from retain.records.manifest import remove
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.plots.scaling_plot import scaling_panels
 from retain.report.plots.style import save_png, sheet_figure
@@ -28,6 +29,7 @@ def write_scaling(directory: Path, scaling: Scaling, budget: Sequence[BudgetReco
     parts += [markdown_table(table) for table in scaling_tables(budget, scaling)]
     write_text(text, "\n\n".join(parts) + "\n")
     if not panels:
+        remove(plot)
         return [text]
     save_png(sheet_figure(panels, COLUMNS), plot)
     return [text, plot]

@@ -10,6 +10,8 @@ from retain.records.sweep_record import Candidate, Point, SweepRecord
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.tables.scores_table import Table
 
+ADVICE_FILES = ("advice.json", "advice.md")
+
 CAUTION = (
     "These numbers are a start and not evidence: few steps, one seed, few rows. What a whole training learns and loses "
     "is measured by retain tune."
@@ -128,7 +130,7 @@ def write_advice(directory: Path, sweep: SweepRecord) -> list[Path]:
     Returns:
         Their paths.
     """
-    record, text = directory / "advice.json", directory / "advice.md"
+    record, text = (directory / name for name in ADVICE_FILES)
     write_text(record, sweep.model_dump_json(indent=2) + "\n")
     write_text(text, advice_markdown(sweep))
     return [text, record]

@@ -14,6 +14,9 @@ from transformers import Trainer, TrainerCallback, TrainerState, TrainingArgumen
 from retain.errors import InputError
 from retain.train.regularise.divergence import Batch
 
+_NUMBERS = "numbers"
+"""Numbers that no log took yet, in the memory of a checkpoint."""
+
 
 class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """A callback that logs numbers and has a memory.
@@ -55,11 +58,12 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
     def resume(self, state: TrainerState) -> None:
         """Go on from the checkpoint of a training that is resumed; for `on_train_begin`."""
         if memory := state.stateful_callbacks.get(self.key):
+            self._numbers = dict(memory.get(_NUMBERS, {}))
             self.recall(memory)
 
     def remember(self, state: TrainerState) -> None:
         """Put the memory where the next checkpoint takes it from; for `on_step_end`."""
-        state.stateful_callbacks[self.key] = self.memory()
+        state.stateful_callbacks[self.key] = {**self.memory(), _NUMBERS: dict(self._numbers)}
 
     def note(self, **numbers: float) -> None:
         """Remember numbers for the next log."""
@@ -79,6 +83,8 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
         if state.log_history and state.log_history[-1].get("step") == state.global_step:
             state.log_history[-1].update(self._numbers)
         self._numbers = {}
+        if self.key in state.stateful_callbacks:  # a checkpoint of this step is written after its log
+            state.stateful_callbacks[self.key] = {**state.stateful_callbacks[self.key], _NUMBERS: {}}
 
     def flush(self, state: TrainerState) -> None:
         """Write numbers that no log took before training ended into `state.log_history`."""

@@ -84,6 +84,7 @@ class UpdateLimit(RegulariserCallback):
         self.limit, self.unit, self.every = limit, unit, every
         self._batches = None if batches is None else check_batches(batches, "update limit")
         self._probes, self._seed = probes, seed
+        self.key = "retain.UpdateLimit"
         self._warned = False
         self.size: float | None = None
 
@@ -125,19 +126,21 @@ class UpdateLimit(RegulariserCallback):
         return size
 
     def on_train_begin(
-        self, args: TrainingArguments, _state: TrainerState, *_: Any, model: nn.Module, **__: Any
+        self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
     ) -> None:
-        """Refuse a model that cannot be measured.
+        """Refuse a model that cannot be measured; go on from a checkpoint.
 
         Raises:
             InputError: it is sharded.
         """
         refuse_sharded(args, model, "a limit of the update's size")
+        self.resume(state)
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any) -> None:
         """Measure and shrink when it is time."""
         if state.global_step % self.every == 0:
             self.apply(model)
+        self.remember(state)
 
     def on_train_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any) -> None:
         """Measure and shrink a last time, so that the saved update keeps the limit."""

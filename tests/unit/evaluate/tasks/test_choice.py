@@ -46,5 +46,6 @@ def test_a_template_that_is_missing_is_told_with_the_item():
     bare.chat_template = None
     suite = Suite("picked", "choice", "keep", [Choice(question="a", choices=("b", "c"), answer=0)] * 2)
     assert ChoiceTask().tokenizer_problems(suite, bare, SETTINGS) == []
-    (problem,) = ChoiceTask().tokenizer_problems(suite, bare, Settings(keep_format="chat"))
+    problem, others = ChoiceTask().tokenizer_problems(suite, bare, Settings(keep_format="chat"))
     assert problem.startswith("picked, item 1: messages need a chat template")
+    assert others == "picked: 1 other is refused too, of 2 items."

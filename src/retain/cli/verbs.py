@@ -1,0 +1,34 @@
+"""The verbs of the command line."""
+
+from __future__ import annotations
+
+from retain.cli import (
+    advise,
+    calibrate,
+    check,
+    compare,
+    gate,
+    inspect,
+    measure,
+    report,
+    scale,
+    sequence,
+    suites,
+    tune,
+)
+
+VERBS = {
+    "suites": suites,
+    "check": check,
+    "advise": advise,
+    "calibrate": calibrate,
+    "inspect": inspect,
+    "tune": tune,
+    "compare": compare,
+    "scale": scale,
+    "measure": measure,
+    "gate": gate,
+    "report": report,
+    "sequence": sequence,
+}
+"""Verbs in the order of work."""
