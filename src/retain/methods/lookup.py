@@ -107,8 +107,9 @@ def check(model: nn.Module, name: str, fields: dict[str, Any]) -> nn.Module:
     Raises:
         InputError: the method cannot be attached to this model.
     """
-    if name not in initialisations():  # an initialisation from weights cannot be tried without them
-        plain = {key: value for key, value in fields.items() if key != "init_lora_weights"}
-        return adapt.attach(model, name, plain)
-    layers = check_targets(model, initialisation_config(name, with_head(model, name, fields)))
-    return adapt.attach(model, "lora", {"r": 1, "target_modules": sorted(layers)})
+    if name in initialisations():
+        layers = check_targets(model, initialisation_config(name, with_head(model, name, fields)))
+        name, fields = "lora", {"r": 1, "target_modules": sorted(layers)}
+    # An initialisation from weights cannot be tried without them.
+    adapted: nn.Module = adapt.attach(model, name, {k: v for k, v in fields.items() if k != "init_lora_weights"})
+    return adapted

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
+from retain.recipe.template_options import TemplateOptions
 from retain.records.renamed_columns import parse_columns
 
 
-class MeasurementOptions(BaseModel):
+class MeasurementOptions(TemplateOptions):
     """The base model, the data that are measured, and how. Paths are relative to the working directory."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -99,6 +99,7 @@ def train(
     directory: Path,
     events: Events,
     callbacks: Sequence[TrainerCallback] = (),
+    stopping: StopOnSignal | None = None,
 ) -> tuple[Cost, tuple[CurvePoint, ...]]:
     """Train the model in place; go on from a checkpoint under `directory` if there is one.
 
@@ -109,6 +110,7 @@ def train(
         directory: the run's folder; checkpoints lie in `checkpoints` under it.
         events: receives the progress.
         callbacks: regularisers; what they log as `retain_…` is in the curve.
+        stopping: receives signals already, for a caller that saves the weights before it ends; None: one of its own.
 
     Returns:
         The cost, and the loss over the steps.
@@ -120,7 +122,7 @@ def train(
     """
     arguments = training_arguments(recipe, directory, pictures=training_set.of_images)
     _reset_peak()
-    stopping = StopOnSignal()
+    listening = contextlib.nullcontext() if stopping is not None else (stopping := StopOnSignal()).listening()
     try:
         trainer = PrefetchingTrainer(
             model=model,
@@ -143,7 +145,7 @@ def train(
     except REFUSALS as error:
         raise refused(error) from error
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
-    with stopping.listening():
+    with listening:
         checkpoint = last_whole(directory / "checkpoints")
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

@@ -74,7 +74,7 @@ def prepare(recipe: Recipe) -> Prepared:
         found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
     if found:
         raise InputError(list(dict.fromkeys(found)))
-    return Prepared(data, preprocessor, (*unread_fields(recipe), *notes))
+    return Prepared(data, preprocessor, notes)
 
 
 def _method_problems(run: Recipe) -> list[str]:
@@ -102,7 +102,6 @@ def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str]
             positions = positions.shared_with(positions_of(model).without(virtual_tokens(fields)))
         if run.method_name != "full":
             unmatched = unmatched_names(model, run.method_name, fields)
-            notes += rank_told(model, run.method_name, fields)
             problems += unmatched or _raised(_put_on, model, run, notes)
         else:
             notes += coverage(model)
@@ -145,6 +144,14 @@ def _raised(function: Any, *arguments: Any) -> list[str]:
     except RetainError as error:
         return [str(error)]
     return []
+
+
+def fields_told(recipe: Recipe, prepared: Prepared) -> list[str]:
+    """Sentences on fields that no run reads, and on ranks that no layer can use."""
+    spec = ModelSpec.of(recipe, prepared.data.family, prepared.data.labels)
+    runs = {run.method_key: run for run in recipe.runs() if run.method_name != "full"}.values()
+    told = [sentence for run in runs for sentence in rank_told(spec.empty(), run.method_name, adapter_fields(run))]
+    return [*unread_fields(recipe), *dict.fromkeys(told)]
 
 
 def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
