@@ -233,8 +233,8 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             return
         if self.training:
             raise AdapterError(
-                "Cannot pass `adapter_names` when the model is in training mode. It is for inference; call model.eval() "
-                "first."
+                "Cannot pass `adapter_names` when the model is in training mode. It is for inference; call "
+                "model.eval() first."
             )
         unknown = set(names) - {BASE} - set(self.peft_config)
         if unknown:
