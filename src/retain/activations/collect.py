@@ -18,7 +18,7 @@ from retain.activations.batches import Runner
 from retain.activations.capture import Capture, SharingChangedError
 from retain.activations.moments import Moments
 from retain.activations.plan import Batches, Plan, Tick, parts_of, watching
-from retain.activations.resume import Part, Unfinished
+from retain.activations.resume import Part, Unfinished, remove_state
 from retain.activations.sequences import Sequences
 from retain.activations.store import (
     MANIFEST,
@@ -37,6 +37,7 @@ from retain.errors import InputError
 from retain.hf.models.describe import model_hash
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.targets import lora_targets
+from retain.records.manifest import begin, log_above
 
 SECONDS_BETWEEN_SAVES = 60.0
 
@@ -98,6 +99,9 @@ def collect(
     target = None if folder is None else Path(folder).expanduser()
     if target is not None and (target / MANIFEST).exists():
         return _finished(target, plan)
+    if target is not None and log_above(target) is None:
+        target.mkdir(parents=True, exist_ok=True)
+        begin(target)
     try:
         return _collect(plan, target)
     except SharingChangedError as error:
@@ -124,6 +128,7 @@ def _finished(folder: Path, plan: Plan) -> Statistics:
             problems.append(f"{folder}: holds statistics of other data; give another folder.")
     if problems:
         raise InputError(problems)
+    remove_state(folder, together.rank())  # where it was interrupted after its last file
     return found
 
 

@@ -133,8 +133,7 @@ class Unfinished:
 
     def remove(self) -> None:
         """Remove the state; finished parts stay."""
-        self._state.unlink(missing_ok=True)
-        self.remove_sums()
+        remove_state(self.folder, self.rank)
 
     def remove_sums(self) -> None:
         """Remove the sums of the part in hand."""
@@ -150,8 +149,22 @@ class Unfinished:
 
     @property
     def _state(self) -> Path:
-        return self.folder / f"unfinished-{self.rank}.json"
+        return _state_file(self.folder, self.rank)
 
     @property
     def _sums(self) -> Path:
-        return self.folder / f"unfinished-{self.rank}.safetensors"
+        return _sums_file(self.folder, self.rank)
+
+
+def remove_state(folder: Path, rank: int) -> None:
+    """Remove the state of an interrupted collection from its folder."""
+    for path in (_state_file(folder, rank), _sums_file(folder, rank)):
+        path.unlink(missing_ok=True)
+
+
+def _state_file(folder: Path, rank: int) -> Path:
+    return folder / f"unfinished-{rank}.json"
+
+
+def _sums_file(folder: Path, rank: int) -> Path:
+    return folder / f"unfinished-{rank}.safetensors"

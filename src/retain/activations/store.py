@@ -24,7 +24,7 @@ from retain.linalg.matrices import pack_symmetric, unpack_symmetric
 from retain.records.files import write_bytes, write_text
 from retain.records.lock import output_folder
 from retain.records.manifest import check_unchanged, remove
-from retain.records.reading import read_json_mapping
+from retain.records.reading import read_json
 
 SCHEMA: Literal["retain.activations/1"] = "retain.activations/1"
 MANIFEST = "manifest.json"
@@ -191,12 +191,11 @@ def load(folder: str | Path) -> Statistics:
     """
     folder = Path(folder).expanduser()
     path = folder / MANIFEST
-    check_unchanged(path)
     try:
-        found = read_json_mapping(path)
+        found = read_json(path)
     except InputError as error:
         raise InputError(f"{folder}: no statistics here ({error}) Make them with `retain calibrate`.") from error
-    if found.get("schema_") != SCHEMA:
+    if not isinstance(found, dict) or found.get("schema_") != SCHEMA:
         raise InputError(f"{path}: not statistics of schema {SCHEMA!r}; calibrate again.")
     try:
         manifest = Manifest.model_validate(found)
@@ -207,6 +206,7 @@ def load(folder: str | Path) -> Statistics:
     files = {source.file for source in manifest.sources.values()}
     if missing := sorted(file for file in files if not _inside(folder, file)):
         raise InputError(f"{folder}: {missing[0]} is missing; calibrate again.")
+    check_unchanged(path)
     return Statistics(manifest, folder)
 
 

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retain.data.columns import missing_columns, renamed, shape_of_row, suggestions
-from retain.data.encodings import decoded
+from retain.data.characters import decoded
+from retain.data.columns import missing_columns, renamed, suggestions
 from retain.data.examples import Example
 from retain.data.file_content import bare_suffix, kind_of, read_content
 from retain.data.folders import files_by_part, text_files
 from retain.data.item import DataItem, PlainText
 from retain.data.item_types import Choice
-from retain.data.places import Source, parse_source
-from retain.data.sources import Numbered, collect_items, first_problems, source_rows
+from retain.data.places import Numbered, Source, parse_source
+from retain.data.shapes import shape_of_row
+from retain.data.sources import collect_items, first_problems, source_rows
 from retain.records.renamed_columns import RENAMED
 
 TEXT = ("text",)
@@ -52,7 +53,7 @@ def read_calibration_texts(source: str, problems: list[str]) -> list[DataItem]:
     """Read texts to calibrate on or to replay.
 
     Rows have the columns text, prompt and completion, messages, or question, choices and answer, or are of a shape that
-    `retain.data.columns` knows. The two texts of a pair (`text_pair`) are one text. A plain text file is split at its
+    `retain.data.shapes` knows. The two texts of a pair (`text_pair`) are one text. A plain text file is split at its
     blank lines.
 
     Args:

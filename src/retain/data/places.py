@@ -11,9 +11,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from retain.data.file_content import bare_stem, bare_suffix
 from retain.records.renamed_columns import RENAMED, parse_columns
+
+Numbered = tuple[str, Any]
+"""The place of a row, for messages, and the row."""
 
 DATA_SUFFIXES = (
     *(".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".tab", ".txt", ".md", ".parquet", ".arrow", ".feather"),
@@ -55,7 +59,7 @@ def parse_source(text: str) -> Source:
         return Source(place, whole, None, columns)
     before, colon, part = place.rpartition(":")
     path = Path(before).expanduser()
-    if colon and (_exists(path) or (looks_like_path(before) and not looks_like_path(place))):
+    if colon and (_exists(path) or bare_suffix(before) in DATA_SUFFIXES):
         return Source(place, path, part, columns)
     return Source(place, whole if looks_like_path(place) else None, None, columns)
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-Numbered = tuple[str, Any]
+from retain.data.places import Numbered
 
 SEPARATORS = (",", "\t", ";", "|")
 SAMPLE = 200
@@ -108,6 +108,14 @@ def first_fields(text: str, name: str) -> list[str]:
     return records[0].fields if records else []
 
 
+def looks_like_table(text: str) -> bool:
+    """True for a text whose first line is nothing but names with a separator between them, whatever its file's name."""
+    if text.lstrip().startswith(("{", "[")):
+        return False
+    names = first_fields(text.lstrip(), "")
+    return len(names) > 1 and all(re.fullmatch(r"[^\W\d][\w .-]*", name.strip()) for name in names)
+
+
 def _without_sep_line(text: str) -> tuple[str, int, str]:
     """A table without the line `sep=;` that Excel reads, how many lines that was, and the separator it names."""
     match = _SEP_LINE.match(text)
@@ -186,7 +194,7 @@ def _broken(error: csv.Error, first: int, last: int) -> str:
 
 @contextmanager
 def _fields_of_any_size() -> Iterator[None]:
-    """Lift the csv module's own limit of 131,072 characters a field for a moment; ours is in `encodings`."""
+    """Lift the csv module's own limit of 131,072 characters a field for a moment; ours is in `characters`."""
     before = csv.field_size_limit(sys.maxsize)
     try:
         yield

@@ -37,6 +37,8 @@ from retain.jobs.run_folder import Trained
 from retain.jobs.stopwatch import Stopwatch
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
+from retain.records.seal import remove_checkpoints
+from retain.train.callbacks import StopOnSignal
 from retain.train.loop import TrainingSet, train
 
 
@@ -55,6 +57,7 @@ def train_or_load(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     done = run.folder.training()
     if done is None:
         return _trained(run, base, base_hash)
+    remove_checkpoints(run.folder.checkpoints)  # where the training before was stopped when it had just ended
     run.folder.check_weights(run.method)
     run.folder.restore(run.method)
     if done.model_hash != base_hash:
@@ -81,21 +84,23 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     notes += learned.cuts.sentences(len(run.data.train), of="training examples")
     notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
-    cost, curve = train(model, learned, recipe, run.folder.path, run.events, callbacks)
-    if run.method == "full":
-        for parameter in model.parameters():  # and no buffers, which have a type of their own
-            parameter.data = parameter.data.to(dtype)
-    record = Trained(
-        cost=cost.model_copy(update={"calibration_seconds": seconds}),
-        trainable=trainable,
-        total=total,
-        config=adapter_config(model),
-        model_hash=base_hash,
-        notes=tuple(notes),
-        curve=curve,
-    )
-    labels = run.data.labels if has_head else []
-    run.folder.save_weights(lambda path: _save(run, model, path, labels), run.method, record)
+    stopping = StopOnSignal()
+    with stopping.listening():
+        cost, curve = train(model, learned, recipe, run.folder.path, run.events, callbacks, stopping)
+        if run.method == "full":
+            for parameter in model.parameters():  # and no buffers, which have a type of their own
+                parameter.data = parameter.data.to(dtype)
+        record = Trained(
+            cost=cost.model_copy(update={"calibration_seconds": seconds}),
+            trainable=trainable,
+            total=total,
+            config=adapter_config(model),
+            model_hash=base_hash,
+            notes=tuple(notes),
+            curve=curve,
+        )
+        labels = run.data.labels if has_head else []
+        run.folder.save_weights(lambda path: _save(run, model, path, labels), run.method, record)
     return model, record
 
 

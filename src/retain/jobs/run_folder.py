@@ -27,11 +27,11 @@ from retain.records.manifest import (
     file_digest,
     foreign,
     last_written,
+    log_above,
     move,
     note_file,
     note_tree,
     remove,
-    root_of,
     set_aside,
     tree_digests,
 )
@@ -192,7 +192,7 @@ class RunFolder:
 
         Reports are left out, since nothing tells whether a person wrote on them.
         """
-        if root_of(self.path) == self.path.absolute() or not (self.path / "run.json").is_file():
+        if log_above(self.path) == self.path.absolute() or not (self.path / "run.json").is_file():
             return
         begin(self.path)
         for path in self.path.iterdir():
@@ -280,7 +280,7 @@ def _written(identity: Identity) -> str:
 
 def rewrite(path: Path, text: str) -> None:
     """Write a file of a run's state; one that is not as retain wrote it is kept under another name."""
-    if root_of(path) is not None and path.is_file() and path.read_bytes() != text.encode() and foreign(path):
+    if log_above(path) is not None and path.is_file() and path.read_bytes() != text.encode() and foreign(path):
         set_aside(path, f"{path} is not what retain wrote there.")
     write_text(path, text)
 

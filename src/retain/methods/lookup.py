@@ -20,6 +20,15 @@ def known_methods() -> list[str]:
     return sorted([*adapt.known_methods(), *initialisations()])
 
 
+def config_class(name: str) -> type:
+    """The class whose fields a method has.
+
+    Raises:
+        InputError: the method is unknown.
+    """
+    return SCLoRAConfig if name in initialisations() else adapt.config_class(name)
+
+
 def is_data_driven(name: str) -> bool:
     """Tell whether a method is a data-driven initialisation of LoRA."""
     return name in initialisations()

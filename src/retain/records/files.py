@@ -22,9 +22,9 @@ from retain.records.manifest import (
     ensure_own,
     foreign,
     is_tree,
+    log_above,
     note_file,
     note_tree,
-    root_of,
     sync,
     tree_digests,
 )
@@ -81,10 +81,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise InputError(problem)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary, former = _beside(folder, "partial"), _beside(folder, "former")
-    if former.exists() and not folder.exists():  # an earlier write of this process ended between the two renames
-        former.rename(folder)
-    for left in (temporary, former):
-        shutil.rmtree(left, ignore_errors=True)
+    _tidy(folder)
     temporary.mkdir()
     try:
         yield temporary
@@ -135,12 +132,34 @@ def _beside(path: Path, state: str) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{state}")
 
 
+def _tidy(folder: Path) -> None:
+    """Finish or remove what writes of this folder left that were cut off; those of other running processes stay."""
+    left = [(path, match) for path in folder.parent.iterdir() if (match := PARTIAL.fullmatch(path.name)) is not None]
+    for path, match in left:
+        if match["name"] != folder.name or (int(match["pid"]) != os.getpid() and _runs(int(match["pid"]))):
+            continue
+        if match["state"] == "former" and not folder.exists():
+            path.rename(folder)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _occupied(folder: Path) -> str | None:
     """The reason why a folder cannot be replaced, or None."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         return f"{folder}: is no folder that retain wrote; give another, or move it away."
     if others := foreign(folder):
-        what = f"something that retain did not write there ({others[0].name})"
+        what = f"something else than retain wrote there ({others[0].name})"
     elif folder.exists() and not is_tree(folder) and any(folder.iterdir()):
         what = "results of retain, not weights alone"
     else:
@@ -156,7 +175,7 @@ def _complete(temporary: Path, folder: Path) -> None:
     if PARTIAL.fullmatch(folder.name):  # a part of another folder that is being written
         return
     files = tree_digests(temporary)
-    if root_of(folder.parent) is not None:
+    if log_above(folder.parent) is not None:
         note_tree(folder, files)
         return
     begin(temporary)

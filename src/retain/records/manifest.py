@@ -98,20 +98,20 @@ def begin(folder: Path) -> None:
         _append(folder, [])
 
 
-def root_of(path: Path) -> Path | None:
+def log_above(path: Path) -> Path | None:
     """The nearest folder above a path, or the path itself, that has a log; None where there is none."""
     return next(_roots(path), None)
 
 
 def note_file(path: Path, digest: str) -> None:
     """Note a file that is about to be written. Without a log above it nothing is noted."""
-    if (root := root_of(path.parent)) is not None:
+    if (root := log_above(path.parent)) is not None:
         _append(root, [{"name": _name(path, root), "digest": digest}])
 
 
 def note_tree(folder: Path, files: Digests) -> None:
     """Note a folder that is about to take its place, with all files in it; in the log above it or in its own."""
-    if (root := root_of(folder.parent) or root_of(folder)) is not None:
+    if (root := log_above(folder.parent) or log_above(folder)) is not None:
         _append(root, [{"name": _name(folder, root), "files": dict(files)}])
 
 
@@ -165,7 +165,7 @@ def last_written(path: Path) -> str | None:
 
 def is_noted(path: Path) -> bool:
     """True if a log tells of a file of this name, or there is no log that could."""
-    return root_of(path.parent) is None or last_written(path) is not None
+    return log_above(path.parent) is None or last_written(path) is not None
 
 
 def check_unchanged(path: Path) -> None:
@@ -209,7 +209,7 @@ def ensure_own(path: Path) -> None:
     Raises:
         InputError: it is not retain's; nothing was changed.
     """
-    if root_of(path) is not None and (problems := refusal([path])):
+    if log_above(path) is not None and (problems := refusal([path])):
         raise InputError(problems)
 
 

@@ -79,7 +79,8 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]  # transformers is un
     """Ends a training that is interrupted after the step in hand, with a checkpoint.
 
     Within `listening`, Ctrl-C and SIGTERM (a cluster's notice that a job is to end) are noted instead of raised. The
-    next Ctrl-C is raised at once.
+    next Ctrl-C is raised at once. After the last step there is nothing to go on with: what `listening` holds is ended
+    first.
     """
 
     def __init__(self) -> None:
@@ -90,7 +91,7 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]  # transformers is un
         """Note signals instead of raising them, in the main thread; the only one that Python lets receive them.
 
         Raises:
-            KeyboardInterrupt: one came too late for a step's end.
+            KeyboardInterrupt: one came after the last step.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -108,7 +109,7 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]  # transformers is un
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         """Request a checkpoint."""
-        if self._stopping:
+        if self._stopping and state.global_step < state.max_steps:
             control.should_save = True
         return control
 
@@ -118,8 +119,7 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]  # transformers is un
         Raises:
             KeyboardInterrupt: it was interrupted.
         """
-        if self._stopping:
-            self._stopping = False
+        if self._stopping and state.global_step < state.max_steps:
             raise KeyboardInterrupt(f"a checkpoint was written at step {state.global_step} of {state.max_steps}")
 
     def _note(self, number: int, frame: FrameType | None) -> None:

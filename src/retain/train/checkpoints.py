@@ -121,9 +121,9 @@ class SealCheckpoints(TrainerCallback):  # type: ignore[misc]  # transformers is
         self._before = [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Seal it."""
+        """Seal it, unless training is over: transformers would go on from it with one step more."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if state.is_world_process_zero and folder.is_dir():
+        if state.is_world_process_zero and folder.is_dir() and state.global_step < state.max_steps:
             seal(folder, self._before)
             remove_checkpoints(folder.parent, self._most)
 

@@ -34,7 +34,11 @@ def refuses_to_run(model):
 
 
 def test_it_is_written_whole_with_nothing_beside(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "moments-00000.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".retain.jsonl",
+        "manifest.json",
+        "moments-00000.safetensors",
+    ]
 
 
 def test_its_manifest_says_what_made_it(folder):

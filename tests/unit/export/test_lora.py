@@ -91,14 +91,13 @@ def test_a_larger_rank_is_filled_up(tmp_path):
 def test_an_adapter_that_was_there_is_replaced_whole_and_anything_else_is_left_alone(tmp_path):
     model = trained(MAKERS["lora"], make_llama())
     export_lora(model, tmp_path / "lora")
-    (tmp_path / "lora" / "old.txt").write_text("old")
     export_lora(model, tmp_path / "lora", rank=1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "work").write_text("mine")
-    with pytest.raises(InputError, match="holds something else than an adapter"):
+    with pytest.raises(InputError, match="holds something else than retain wrote there"):
         export_lora(model, tmp_path / "other")
     assert (tmp_path / "other" / "work").read_text() == "mine"
-    names = {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    names = {".retain.jsonl", "README.md", "adapter_config.json", "adapter_model.safetensors"}
     assert {path.name for path in tmp_path.rglob("*.*")} == names
 
 

@@ -27,6 +27,7 @@ def test_a_folder_of_another_run_stops_all_before_any_training(recipe, console, 
     given = recipe(methods=("lora", "vefa"))
     runs = module._runs(given)
     runs[1].folder.claim({"training": {"seed": 7}, "measuring": {}})
+    runs[1].folder.weights(runs[1].method).mkdir()
     monkeypatch.setattr(module, "complete", None)
     with pytest.raises(InputError, match="holds another run"):
         compare(given, console)

@@ -14,6 +14,7 @@ from retain.evaluate.tasks.task_type import Response
 from retain.events import Events
 from retain.jobs.continue_run import ensure_merged, note_origin, note_recipe, origin_predictions
 from retain.recipe import Recipe
+from retain.records.manifest import MANIFEST
 from retain.records.result import Conditions
 
 BASIC = {"model": "m", "train": "t", "test": "e"}
@@ -119,4 +120,4 @@ def test_a_full_model_is_copied(tmp_path):
     recipe = Recipe(**{**BASIC, "from_run": str(tmp_path), "output": "o", "model": str(tmp_path / "merged")})
     ensure_merged(recipe, Events())
     assert (tmp_path / "merged" / "config.json").is_file()
-    assert not list(tmp_path.glob(".*"))
+    assert [path.name for path in tmp_path.glob(".*")] == [MANIFEST]

@@ -207,7 +207,7 @@ def test_a_record_that_is_damaged_or_not_there_is_told(tmp_path):
     with (tmp_path / "items.jsonl").open("a", encoding="utf-8") as file:
         file.write("{broken\n")
     change(tmp_path, lambda record: None, rehash=True)
-    with pytest.raises(InputError, match="damaged items"):
+    with pytest.raises(InputError, match="line 121: is no JSON"):
         replay_run(tmp_path)
     (tmp_path / "items.jsonl").unlink()
     with pytest.raises(InputError, match="missing"):

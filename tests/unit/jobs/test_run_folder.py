@@ -112,7 +112,7 @@ def test_weights_are_saved_completely_or_not_at_all(folder):
 
 def test_what_is_delivered_can_be_taken_back(folder):
     folder.save_weights(save, "lora", trained())
-    folder.deliver("lora", lambda: (folder.path / "adapter").mkdir())
+    folder.deliver("lora", (folder.path / "adapter").mkdir)
     assert folder.delivered("lora") == folder.path / "adapter"
     assert (folder.unscaled / "adapter_model.safetensors").exists()
     folder.deliver("lora", None)

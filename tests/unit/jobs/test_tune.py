@@ -6,6 +6,7 @@ from retain.errors import InputError
 from retain.events import Events
 from retain.jobs import tune as module
 from retain.jobs.tune import complete, tune
+from retain.records.seal import SEAL
 
 
 def test_a_complete_run_is_read_and_not_done_again(recipe, monkeypatch):
@@ -17,8 +18,11 @@ def test_a_complete_run_is_read_and_not_done_again(recipe, monkeypatch):
     assert tune(recipe(), Events()) == first
 
 
-def test_another_run_in_its_folder_is_refused(recipe, make_run):
+def test_another_run_in_its_folder_is_refused_once_it_trained_something(recipe, make_run):
     make_run().folder.claim(make_run(seed=1).identity)
+    assert make_run().folder.conflict(make_run().identity) is None
+    make_run().folder.checkpoints.joinpath("checkpoint-1").mkdir(parents=True)
+    make_run().folder.checkpoints.joinpath("checkpoint-1", SEAL).write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="holds another run"):
         tune(recipe(), Events())
 

@@ -13,7 +13,8 @@ from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.hf.models.positions import Positions
 from retain.hf.models.tokenizers import TokenizerDifference, compare_tokenizers
-from retain.jobs.inputs.models import TOKENIZER_FILES, ModelSpec
+from retain.jobs.inputs.model_sources import TOKENIZER_FILES
+from retain.jobs.inputs.models import ModelSpec
 from retain.recipe import TunedModelOptions
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -45,7 +46,7 @@ def choose_preprocessor(recipe: TunedModelOptions, base: ModelSpec, positions: P
         InputError: the tokenizer that was asked for is not there, or the two cannot both be right.
     """
     asked = recipe.tokenizer == "tuned" and base.reads_text
-    other, trouble = _beside(base.at(recipe.tuned), positions)
+    other, trouble = _beside(base.at(recipe.tuned, "tuned"), positions)
     if asked and other is None:
         reason = f" that can be read ({trouble})" if trouble else ""
         raise InputError(f"tokenizer: no tokenizer lies beside {recipe.tuned}{reason}; leave --tokenizer tuned out.")

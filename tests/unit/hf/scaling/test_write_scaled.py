@@ -15,6 +15,9 @@ from retain.hf.scaling.scaled import scaled
 from retain.hf.scaling.write_scaled import merged_at, write_at
 from tiny import make_bert, make_llama
 
+GONE = 2**30 - 1
+"""A process number that no system gives."""
+
 
 def test_the_written_head_comes_back(tmp_path):
     torch.manual_seed(0)
@@ -74,7 +77,7 @@ def test_a_write_that_ended_between_its_two_renames_loses_nothing(tmp_path, monk
     model, folder = trained(), tmp_path / "at"
     write_at(model, 0.5, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    folder.rename(tmp_path / ".at.former")  # as if the process had been killed there
+    folder.rename(tmp_path / f".at.{GONE}.former")  # as if the process had been killed there
 
     def broken(*_, **__):
         raise OSError("disk full")

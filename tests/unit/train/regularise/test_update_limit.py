@@ -58,7 +58,7 @@ def test_it_acts_every_so_many_steps_and_at_the_end():
     model = moved(make_llama())
     args = SimpleNamespace(deepspeed=None, fsdp=None)
     limit = UpdateLimit(UpdateLimit(1.0).measure(model) / 2, every=3)
-    state = SimpleNamespace(global_step=2, epoch=0.1, log_history=[])
+    state = SimpleNamespace(global_step=2, epoch=0.1, log_history=[], stateful_callbacks={})
     limit.on_train_begin(args, state, None, model=model)
     limit.on_step_end(args, state, None, model=model)
     assert limit.size is None

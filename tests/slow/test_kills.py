@@ -1,0 +1,94 @@
+"""200 processes killed (SIGKILL) before a file operation, at a drawn place of each verb: all end in the same bits.
+
+Each case is run once undisturbed, which also counts its file operations; then again and again with a kill before a
+drawn one, a second kill in a third of the cases, and the same command until it is done. Run it with
+`python -m pytest -m slow tests/slow/test_kills.py -s`, which prints the counts.
+"""
+
+import random
+import shutil
+
+import pytest
+
+from interruptions import differences, in_child, outcome
+
+pytestmark = pytest.mark.slow
+
+TUNE = [
+    "--drift",
+    "false",
+    "--test-items",
+    "4",
+    "--keep-items",
+    "8",
+    "--max-steps",
+    "6",
+    "--batch-size",
+    "4",
+    "--generate",
+    "0",
+    "--held-out-tokens",
+    "64",
+    "--training.logging_steps",
+    "2",
+]
+CALIBRATE = ["--calibrate-tokens", "512"]
+CASES = {
+    "lora": (40, ["tune", "--method", "lora", *TUNE]),
+    "vefa": (35, ["tune", "--method", "vefa", *TUNE]),
+    "sc-lora": (40, ["tune", "--method", "sc-lora", "--rank", "2", *CALIBRATE, *TUNE]),
+    "kl budget": (35, ["tune", "--method", "lora", "--budget", "kl:0.00001", "--control-share", "0.5", *TUNE]),
+    "calibrate": (25, ["calibrate", *CALIBRATE, "--memory-limit", "40kB"]),
+    "compare": (25, ["compare", "--methods", "lora,vefa", *TUNE]),
+}
+SEED = 20261129
+
+
+def command(case, tiny_folder, tiny_data, output):
+    words = [*case, "--model", str(tiny_folder), "--train", str(tiny_data / "train.jsonl"), "--keep"]
+    words += [str(tiny_data / "letters.jsonl"), "--held-out-text", str(tiny_data / "text.txt")]
+    words += ["--output", str(output)]
+    return words if case[0] == "calibrate" else [*words, "--test", str(tiny_data / "test.jsonl")]
+
+
+def runs(words, save_at_once=True):
+    def work():
+        import retain.activations.collect
+        import retain.train.callbacks
+        from retain.cli.main import main
+
+        if save_at_once:
+            retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+            retain.activations.collect.SECONDS_BETWEEN_SAVES = 0.0
+        return main(words)
+
+    return work
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_kill_before_any_file_operation_changes_nothing(name, tiny_folder, tiny_data, tmp_path):
+    kills, case = CASES[name]
+    drawn, failures, done = random.Random(SEED), [], 0  # noqa: S311 -- draws places, no secret
+    words = command(case, tiny_folder, tiny_data, tmp_path / "whole")
+    whole = in_child(runs(words), tmp_path / "whole", tmp_path / "log")
+    assert whole.code in {0, 3}, whole.text
+    expected = outcome(tmp_path / "whole")
+    while done < kills:
+        output = tmp_path / "killed"
+        words = command(case, tiny_folder, tiny_data, output)
+        places = []
+        for _ in range(drawn.choice((1, 1, 2))):
+            place = drawn.randint(1, whole.operations)
+            killed = in_child(runs(words), output, tmp_path / "log", kill_at=place)
+            places.append(place)
+            done += killed.code == -9
+            if killed.has_traceback or killed.hung:
+                failures.append((places, killed.code, killed.text[-500:]))
+        last = in_child(runs(words), output, tmp_path / "log")
+        unlike = differences(expected, outcome(output))
+        if last.code != whole.code or last.has_traceback or unlike:
+            failures.append((places, last.code, unlike, last.text[-500:]))
+        shutil.rmtree(output, ignore_errors=True)
+    told = f"\n{name}: {done} kills over {whole.operations} file operations, {len(failures)} that changed something"
+    print(told)  # noqa: T201 -- the counts are what this is run for
+    assert not failures, failures[:3]
