@@ -52,6 +52,13 @@ class TargetError(InputError, ValueError, TypeError):
     """
 
 
+class AdapterError(InputError, ValueError):
+    """Adapters cannot be combined, or used for the rows of a batch, as asked.
+
+    Also a `ValueError`, which PEFT raises for the same mistakes.
+    """
+
+
 class MergeError(RetainError, ValueError):
     """Merging would give a wrong or irreversible model (tied weights, a base that cannot be rewritten).
 

@@ -42,7 +42,7 @@ class FirstLetterTask(TaskType):
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Write one token to each word."""
         items: Any = suite.items
-        length = predictor.settings.max_length
+        length = predictor.preprocessor.room(1)
         prompts = [encode_prompt(predictor.tokenizer, prompt_of(item.word, chat=False), length) for item in items]
         return SuitePredictions(tuple(Response(answer=text) for text in predictor.generate(prompts, 1)))
 

@@ -241,11 +241,12 @@ def test_what_is_cut_off_is_said(flags, tmp_path, capsys):
     assert "20 items of test" in notes
 
 
-def test_examples_longer_than_the_model_are_told(flags, tmp_path, capsys):
+def test_examples_longer_than_those_that_the_model_was_trained_on_are_told(flags, tmp_path, capsys):
     long = write_jsonl(tmp_path / "long.jsonl", [{"prompt": "a " * 300, "completion": " b"}])
-    assert main(["check", *flags("--train", str(long))]) == 2
-    assert "302 tokens, but this model only 256 positions" in capsys.readouterr().err
+    assert main(["check", *flags("--train", str(long))]) == 0
+    assert "302 tokens, and this model was trained on at most 256" in capsys.readouterr().out
     assert main(["check", *flags("--train", str(long), "--max-length", "256")]) == 0
+    assert "trained on at most" not in capsys.readouterr().out
 
 
 def test_tune_checks_the_method_that_is_asked_for_not_the_comparison(tmp_path, tiny_folder, tiny_data, capsys):

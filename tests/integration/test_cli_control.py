@@ -16,9 +16,9 @@ def questions(tmp_path):
     """Enough four-way questions that half of them can certify a loose limit."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     rows = [
-        {"question": f"{a} {b}", "choices": [letters[(i + k) % 26] for k in (1, 5, 9, 13)], "answer": 0}
+        {"question": f"{a} {b}", "choices": [letters[(i + k) % 26] for k in (1, 5, 9, 13)], "answer": (i + j) % 4}
         for i, a in enumerate(letters)
-        for b in letters[:8]
+        for j, b in enumerate(letters[:8])
     ]
     return write_jsonl(tmp_path / "pairs.jsonl", rows)
 

@@ -23,13 +23,14 @@ def run(given: Namespace) -> None:
     from retain.budget.split import limit_words
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.jobs.continue_run import ensure_merged
-    from retain.jobs.inputs.prepare import near_duplicates, prepare, truncations
+    from retain.jobs.inputs.evidence_told import evidence_told
+    from retain.jobs.inputs.prepare import prepare, truncations
 
     quiet_libraries()
     if recipe.from_run is not None:
         with showing_progress(make_console()) as events:
             ensure_merged(recipe, events)
-    if "method" in values:
+    if "method" in values and recipe.single() != recipe:
         prepare(recipe.single())
     prepared = prepare(recipe)
     data, suites = prepared.data, prepared.data.suites
@@ -43,5 +44,7 @@ def run(given: Namespace) -> None:
         print(f"  {sentence}")
     for sentence in truncations(recipe, prepared):
         print(f"  {sentence}")
-    for sentence in near_duplicates(data):
+    for sentence in (*prepared.notes, *data.near_duplicates):
+        print(f"  {sentence}")
+    for sentence in evidence_told(data.train, suites, recipe.batch_size):
         print(f"  {sentence}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from retain.data.item import DataItem
-from retain.data.texts import file_hash, fingerprint, folded, paragraphs, quoted
+from retain.data.texts import file_hash, folded, paragraphs, quoted
 
 SHORTEST_NEEDLE = 12
 """Questions with fewer characters occur in other texts by chance."""
@@ -30,11 +30,12 @@ def find_overlaps(
     Returns:
         One sentence for each data set that shares items, with how many and one of them.
     """
-    trained = {mark for item in train for mark in _marks(item, item.trained_texts)}
     measured = {"test": _marked(test, prompts_differ=prompts_differ(train))}
     for name, items in keep.items():
         measured[f"retention suite {name!r}"] = _marked(items, prompts_differ=True)
-    measured["held_out_text"] = [(quoted(text), {fingerprint(text)}) for text in paragraphs(held_out_text)]
+    measured["held_out_text"] = [(quoted(text), {folded(text)}) for text in paragraphs(held_out_text)]
+    sought_at_all = {mark for sought in measured.values() for _, marks in sought for mark in marks}
+    trained = _found(train, sought_at_all)
     problems = []
     for name, sought in measured.items():
         shared = [label for label, marks in sought if not marks.isdisjoint(trained)]
@@ -81,12 +82,15 @@ def find_contained(
         for name, _, item in numbered
         if (path := item.image_file) is not None
     }
+    hays = {index: folded(item.full_text) for index, item in enumerate(calibration) if item.image_file is None}
+    everything = "\n".join(hays.values())  # folded text has no line breaks, so none is found across two texts
+    needles = [(label, needle) for label, needle in needles if needle in everything]
     found: dict[int, str] = {}
     for index, item in enumerate(calibration):
         if item.image_file is not None:
             hit = images.get(file_hash(item.image_file))
         else:
-            hay = folded(item.full_text)
+            hay = hays[index]
             hit = next((label for label, needle in needles if needle in hay), None)
         if hit is not None:
             found[index] = f"it holds {hit}"
@@ -95,16 +99,28 @@ def find_contained(
 
 def prompts_differ(train: Sequence[DataItem]) -> bool:
     """True where prompts identify their items: those of the training data are not mostly alike or empty."""
-    prompts = {fingerprint(prompt) for item in train if (prompt := item.prompt_text) is not None}
-    return len(prompts) > len(train) / 2
+    prompts: set[str] = set()
+    for item in train:
+        if (prompt := item.prompt_text) is not None:
+            prompts.add(folded(prompt))
+            if len(prompts) > len(train) / 2:
+                return True
+    return False
 
 
-def _marks(item: DataItem, texts: Sequence[str]) -> Iterator[str]:
-    """The marks by which an item is recognised: the hash of its image's file, or fingerprints of texts."""
+def _found(train: Sequence[DataItem], sought: set[str]) -> set[str]:
+    """The marks of the training data that are among those that are sought; of millions of rows few are kept."""
+    if not sought:
+        return set()
+    return {mark for item in train for mark in _marks(item, dict.fromkeys(item.trained_texts)) if mark in sought}
+
+
+def _marks(item: DataItem, texts: Iterable[str]) -> Iterator[str]:
+    """The marks by which an item is recognised: the hash of its image's file, or its folded texts."""
     if item.image_file is not None:
         yield file_hash(item.image_file)
     else:
-        yield from map(fingerprint, texts)
+        yield from map(folded, texts)
 
 
 def _marked(items: Sequence[DataItem], *, prompts_differ: bool) -> list[tuple[str, set[str]]]:

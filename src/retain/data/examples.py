@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from retain.data.conversation import Message, check_learned, documents_of, tools_of, turns_of
 from retain.data.family import Head
 from retain.data.item import DataItem, columns_of, shared, shared_fields_last
-from retain.data.texts import paragraphs
+from retain.data.sentences import found
+from retain.data.texts import is_blank, paragraphs
 from retain.data.tokens import encode_example
 
+TEMPLATE_KEYS = ("enable_thinking", "thinking", "reasoning_effort")
+"""Keys of a row that are arguments of a chat template, beside tools and documents."""
 
-class Message(BaseModel):
-    """One turn of a conversation, in the shape that chat templates take."""
+OWN_KEYS = frozenset(
+    {"messages", "prompt", "completion", "group", "condition", "domain", "tools", "functions", "documents"}
+    | {"chat_template_kwargs", *TEMPLATE_KEYS}
+)
 
-    model_config = ConfigDict(frozen=True, extra="allow")
 
-    role: Literal["system", "user", "assistant", "tool", "developer"]
-    content: str
+def _text_or_turns(value: Any) -> Any:
+    if isinstance(value, str) or (isinstance(value, tuple) and all(isinstance(turn, Message) for turn in value)):
+        return value
+    raise ValueError(f"expected text or a list of messages, found {found(value)}")
+
+
+Part = Annotated[str | tuple[Message, ...], BeforeValidator(_text_or_turns)]
 
 
 class Example(DataItem):
     """A prompt and the completion to give; only the completion is trained on.
 
     Either two strings, used as they are, or two lists of messages, rendered by the tokenizer's chat template.
+
+    Attributes:
+        prompt: what is given.
+        completion: what is to be written.
+        template_inputs: what the chat template is given beside the messages: tools, documents, its own arguments.
+        other_keys: names of further keys of the row, which no template of the model may read.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -34,40 +57,63 @@ class Example(DataItem):
     columns: ClassVar[tuple[str, ...]] = ("prompt", "completion")
     trains: ClassVar[Head | None] = "causal-lm"
 
-    prompt: str | tuple[Message, ...]
-    completion: str | tuple[Message, ...]
+    prompt: Part
+    completion: Part
+    template_inputs: dict[str, Any] | None = None
+    other_keys: tuple[str, ...] = Field((), exclude=True, repr=False)
 
     @classmethod
     def parse(cls, row: dict[str, Any], folder: Path = Path()) -> Self:
-        """Make an example of a row `{"prompt", "completion"}` or `{"messages": […]}`; other keys are ignored.
+        """Make an example of a row `{"prompt", "completion"}` or `{"messages": […]}`.
 
         Of a conversation the last message, the assistant's, is the completion and everything before it the prompt.
+        `tools` and other keys that a chat template reads go with it; keys that change nothing are ignored.
 
         Raises:
             ValueError: in one sentence, what is wrong with the row.
         """
         del folder
+        prompt, completion = cls._parts(row)
+        values: dict[str, Any] = {"prompt": prompt, "completion": completion, **shared(row)}
+        if not isinstance(prompt, str) and not isinstance(completion, str):
+            values["template_inputs"] = template_inputs(row) or None
+            values["other_keys"] = tuple(sorted(key for key in row if key not in OWN_KEYS and row[key] is not None))
+        return cls.checked(values)
+
+    @classmethod
+    def _parts(cls, row: dict[str, Any]) -> tuple[Any, Any]:
+        """The prompt and the completion of a row, lists of messages as turns.
+
+        Raises:
+            ValueError: they are missing, or their messages are none.
+        """
         if "messages" in row:
-            messages = row["messages"]
-            if not isinstance(messages, list) or len(messages) < 2:
+            turns = turns_of(row["messages"], "messages")
+            if len(turns) < 2:
                 raise ValueError('"messages" must be a list of at least two messages, the last one the assistant\'s')
-            if not isinstance(messages[-1], dict) or messages[-1].get("role") != "assistant":
-                raise ValueError('the last of "messages" must have the role "assistant": it is what is learned')
-            return cls.checked({"prompt": messages[:-1], "completion": messages[-1:], **shared(row)})
+            return turns[:-1], turns[-1:]
         missing = [f'"{key}"' for key in cls.columns if key not in row]
         if missing:
             raise ValueError(
                 f"{' and '.join(missing)} missing (found {columns_of(row)}); "
                 'give "prompt" and "completion", or "messages"'
             )
-        return cls.checked({"prompt": row["prompt"], "completion": row["completion"], **shared(row)})
+        prompt, completion = (
+            turns_of(row[name], name) if isinstance(row[name], list | tuple) else row[name] for name in cls.columns
+        )
+        return prompt, completion
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
         if isinstance(self.prompt, str) != isinstance(self.completion, str):
             raise ValueError("prompt and completion must both be text or both be lists of messages")
-        if not self.completion_text.strip():
-            raise ValueError("the completion is empty, so there is nothing to learn")
+        if isinstance(self.prompt, str) or isinstance(self.completion, str):
+            if is_blank(str(self.completion)):
+                raise ValueError("the completion is empty, so there is nothing to learn")
+        elif not self.prompt or not self.completion:
+            raise ValueError("prompt and completion must each have at least one message")
+        else:
+            check_learned(self.prompt, self.completion)
         return self
 
     @model_serializer(mode="wrap")
@@ -88,6 +134,18 @@ class Example(DataItem):
     def completion_text(self) -> str:
         """The completion as plain text."""
         return _plain(self.completion)
+
+    @property
+    def answer_text(self) -> str:
+        """The completion as a model would answer: without roles and without reasoning."""
+        if isinstance(self.completion, str):
+            return self.completion.strip()
+        return "\n".join(turn.answer for turn in self.completion if turn.role == "assistant").strip()
+
+    @property
+    def calls_tools(self) -> bool:
+        """True where the completion calls tools, which each chat template writes in its own way."""
+        return not isinstance(self.completion, str) and any(turn.tool_calls for turn in self.completion)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -114,7 +172,7 @@ class Example(DataItem):
         """The prompt, of a conversation what the user says."""
         if isinstance(self.prompt, str):
             return (self.prompt,)
-        return tuple(turn.content for turn in self.prompt if turn.role == "user")
+        return tuple(turn.text for turn in self.prompt if turn.role == "user")
 
     @property
     def for_calibration(self) -> DataItem:
@@ -130,9 +188,40 @@ class Example(DataItem):
         return f"{self.prompt_text} {self.completion_text}"
 
 
+def template_inputs(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row gives the chat template beside its messages.
+
+    Raises:
+        ValueError: tools, documents or `chat_template_kwargs` are not what they should be.
+    """
+    inputs: dict[str, Any] = {key: row[key] for key in TEMPLATE_KEYS if row.get(key) is not None}
+    further = row.get("chat_template_kwargs")
+    if further is not None and not isinstance(further, dict):
+        raise ValueError(f'field "chat_template_kwargs": expected an object, found {found(further)}')
+    inputs |= {key: value for key, value in (further or {}).items() if value is not None}
+    refused = sorted(_RESERVED & inputs.keys())
+    if refused:
+        raise ValueError(
+            f'field "chat_template_kwargs": {", ".join(refused)} cannot be given by a row; a template is given as '
+            "--template FILE"
+        )
+    if tools := tools_of(row):
+        inputs["tools"] = tools
+    if documents := documents_of(row):
+        inputs["documents"] = documents
+    return inputs
+
+
+_RESERVED = frozenset(
+    {"messages", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize"}
+    | {"padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask"}
+    | {"tokenizer_kwargs", "sanitize_control_tokens"}
+)
+
+
 def _contents(part: str | tuple[Message, ...]) -> list[str]:
-    return [part] if isinstance(part, str) else [turn.content for turn in part]
+    return [part] if isinstance(part, str) else [turn.text for turn in part]
 
 
 def _plain(part: str | tuple[Message, ...]) -> str:
-    return part if isinstance(part, str) else "\n".join(f"{turn.role}: {turn.content}" for turn in part)
+    return part if isinstance(part, str) else "\n".join(f"{turn.role}: {turn.text}" for turn in part)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from retain.data.columns import Shape, missing_columns, renamed, shape_of_row, suggestions, unseen_reason
 from retain.data.examples import Example
+from retain.data.folders import choose, image_classes, image_parts
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
-from retain.data.sources import Numbered, collect_items, source_rows
-
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+from retain.data.places import parse_source
+from retain.data.sources import Numbered, collect_items, first_problems, source_rows
+from retain.records.renamed_columns import RENAMED
 
 Forms = Mapping[str, type[DataItem]]
 
@@ -42,23 +44,31 @@ def form_of(row: Mapping[str, Any], forms: Forms = FORMS) -> str | None:
     return next((name for name, form in forms.items() if all(key in row for key in form.columns)), None)
 
 
-def read_rows(source: str, problems: list[str], form: str | None = None, forms: Forms = FORMS) -> Rows:
-    """Read items from a JSONL or CSV file, a folder of images (one folder a class), or a data set id.
+def read_rows(
+    source: str, problems: list[str], form: str | None = None, forms: Forms = FORMS, obvious: str | None = None
+) -> Rows:
+    """Read items from a file, a folder of files or of images (one folder a class), or a data set id.
 
     Args:
-        source: where they are; see `sources`.
+        source: where they are, and which of their columns are renamed; see `places`.
         problems: receives one sentence for each problem.
         form: the form that every row must have; None takes that of the first row.
         forms: the forms that are known.
+        obvious: the part that is read of a source with several where none is named.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return Rows(LabelledImage.form, _folder(folder, problems))
-    before = len(problems)
-    rows = list(source_rows(source, problems))
-    if not rows and len(problems) > before:  # it cannot be read, as the problem says
+    try:
+        found = parse_source(source)
+        folder = found.path if found.path is not None and found.path.is_dir() else None
+        images = None if folder is None else _images(folder, found.part, obvious, found.text)
+    except (OSError, ValueError) as error:
+        problems.append(f"{source}: {error}.")
         return Rows(form or DEFAULT_FORM, [])
-    return parse_rows(source, rows, problems, form, folder.parent, forms)
+    if images is not None:
+        return Rows(LabelledImage.form, [LabelledImage(image=str(path), label=path.parent.name) for path in images])
+    unread: list[str] = []
+    rows = list(source_rows(source, unread, obvious))
+    beside = folder or (found.path.parent if found.path is not None else Path())
+    return parse_rows(found.text, rows, problems, form, beside, forms, found.columns, unread)
 
 
 def parse_rows(
@@ -68,33 +78,98 @@ def parse_rows(
     form: str | None = None,
     folder: Path | None = None,
     forms: Forms = FORMS,
+    columns: Mapping[str, str] | None = None,
+    unread: Sequence[str] = (),
 ) -> Rows:
-    """Make items of rows that were read already; see `read_rows`."""
-    first = next((row for _, row in rows if isinstance(row, Mapping)), None)
-    form = form or (form_of(first, forms) if first is not None else None)
-    if first is not None and form is None:
-        known = "; ".join(", ".join(known.columns) for known in forms.values())
-        problems.append(f"{name}: its rows have {', '.join(map(str, first))}. Known are: {known}; or {CONVERSATION}.")
+    """Make items of rows that were read already; see `read_rows`.
+
+    Args:
+        name: of their source, in messages.
+        rows: with their places.
+        problems: receives one sentence for each problem.
+        form: as in `read_rows`.
+        folder: what paths of images are relative to.
+        forms: as in `read_rows`.
+        columns: old names of columns by their new ones.
+        unread: problems of rows that could not be read.
+    """
+    columns = columns or {}
+    lacking = missing_columns((row for _, row in rows), columns) if rows else []
+    if lacking:
+        found = ", ".join(map(str, next((row for _, row in rows if isinstance(row, Mapping)), {})))
+        problems.append(f"{name}: columns: no row has {', '.join(map(repr, lacking))} (they have {found}).")
+    first = next((renamed(row, columns) for _, row in rows if isinstance(row, Mapping)), None)
+    if first is None or lacking:
+        problems += first_problems(name, [*unread, *(_no_object(place, row) for place, row in rows if not lacking)])
+        if not rows and not unread:
+            problems.append(f"{name}: holds no items.")
+        return Rows(form or DEFAULT_FORM, [])
+    shape = shape_of_row(first)
+    form = form or _form_of_first(first, shape, forms)
+    if form is None:
+        problems += first_problems(name, unread)
+        problems.append(_unknown(name, first, forms))
         return Rows(DEFAULT_FORM, [])
-    form = form or DEFAULT_FORM
-    parse = partial(forms[form].parse, folder=folder or Path())
-    return Rows(form, collect_items(name, rows, parse, problems))
+    parse = partial(_parsed, parse=partial(forms[form].parse, folder=folder or Path()), columns=columns, shape=shape)
+    return Rows(form, collect_items(name, rows, parse, problems, unread))
 
 
-def _folder(folder: Path, problems: list[str]) -> list[DataItem]:
-    """Images in a folder of folders; each inner folder's name is the class."""
-    found: list[DataItem] = [LabelledImage(image=str(path), label=path.parent.name) for path in _images(folder)]
-    if not found:
-        problems.append(
-            f"{folder}: holds no images in folders named after their classes (CLASS/NAME.png); give such a folder, "
-            "or a JSONL or CSV file of image, label."
-        )
-    return found
+def _parsed(
+    row: dict[str, Any], parse: Callable[[dict[str, Any]], DataItem], columns: Mapping[str, str], shape: Shape | None
+) -> DataItem:
+    """The item of a row whose columns are renamed and whose shape is translated first.
+
+    Raises:
+        ValueError: in one sentence, what is wrong with the row.
+    """
+    if columns:
+        row = renamed(row, columns)
+    if shape is not None and shape.fits(row):
+        row = shape.translate(row)
+    if reason := unseen_reason(row):
+        raise ValueError(reason)
+    return parse(row)
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        yield from sorted(path for path in inner.iterdir() if path.suffix.lower() in IMAGES)
+def _form_of_first(row: dict[str, Any], shape: Shape | None, forms: Forms) -> str | None:
+    """The form of a row, or the one that its shape is translated to."""
+    if shape is not None:
+        try:
+            row = shape.translate(row)
+        except ValueError:  # told with the place of the row, as those of the other rows
+            return shape.form
+    return form_of(row, forms)
+
+
+def _no_object(place: str, row: Any) -> str:
+    return f"{place}: expected a JSON object, found {type(row).__name__}."
+
+
+def _unknown(name: str, row: Mapping[str, Any], forms: Forms) -> str:
+    """That rows are of no known form, and what to rename."""
+    found = ", ".join(map(str, row)) or "no columns"
+    known = "; ".join([*(", ".join(form.columns) for form in forms.values()), CONVERSATION])
+    offered = suggestions(row, [(CONVERSATION,), *(form.columns for form in forms.values())])
+    if offered:
+        ways = " or ".join(f"--columns {pairs}" for pairs in offered)
+        cure = f"Rename them in the file, or say {ways} (train and test), or {name}{RENAMED}{offered[0]} (anywhere)."
+    else:
+        cure = "Rename them in the file, or say --columns NEW=OLD,NEW=OLD."
+    return f"{name}: its rows have {found}. {cure} Known are: {known}."
+
+
+def _images(folder: Path, part: str | None, obvious: str | None, place: str) -> list[Path] | None:
+    """Images in a folder of folders; each inner folder's name is the class. None where there are none.
+
+    Raises:
+        ValueError: as a clause, the folder holds several such folders of folders, and none is named.
+    """
+    if part is not None:
+        return (image_classes(folder / part) or None) if (folder / part).is_dir() else None
+    if images := image_classes(folder):
+        return images
+    parts = image_parts(folder)
+    return image_classes(choose(parts, None, obvious, place)) if parts else None
 
 
 def evenly(items: Sequence[DataItem], most: int | None) -> Sequence[DataItem]:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError
 
 from retain.data.family import Head, Modality
-from retain.data.texts import content_hash
+from retain.data.sentences import sentences_of
+from retain.data.texts import content_hash, is_blank
 from retain.data.tokens import text_windows
+
+
+def _visible(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("is empty" if not text else "has no visible character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_visible)]
+"""Text with at least one visible character."""
 
 
 class DataItem(BaseModel):
@@ -64,7 +75,7 @@ class DataItem(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ValueError("; ".join(map(_sentence, error.errors()))) from error
+            raise ValueError("; ".join(sentences_of(error.errors()))) from error
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -129,7 +140,7 @@ class PlainText(DataItem):
     form: ClassVar[str] = "text"
     columns: ClassVar[tuple[str, ...]] = ("text",)
 
-    text: str
+    text: Text
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -183,9 +194,3 @@ def shared(row: dict[str, Any]) -> dict[str, str | None]:
     """The group and condition of a row as text; `domain` is another word for condition."""
     values = {"group": row.get("group"), "condition": row.get("condition", row.get("domain"))}
     return {key: None if value is None else str(value) for key, value in values.items()}
-
-
-def _sentence(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    return f'"{place}": {message}' if place else str(message)

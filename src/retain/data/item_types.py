@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from retain.data.answers import answer_index, label_text, listed_choices
 from retain.data.family import Head, Modality
-from retain.data.item import DataItem, need, shared, shared_fields_last
+from retain.data.item import DataItem, Text, need, shared, shared_fields_last
 from retain.data.texts import file_hash
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 class Choice(DataItem):
@@ -23,6 +29,17 @@ class Choice(DataItem):
     question: Text
     choices: tuple[Text, ...] = Field(min_length=2)
     answer: int
+
+    @classmethod
+    def parse(cls, row: dict[str, Any], folder: Path = Path()) -> Self:
+        """As `DataItem.parse`; the answer may be an index from 0, a letter, or the text of the right choice."""
+        need(row, *cls.columns)
+        return super().parse(listed_choices(row), folder)
+
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _index(cls, value: Any, info: ValidationInfo) -> Any:
+        return answer_index(value, info.data.get("choices", ()))
 
     @model_validator(mode="after")
     def _answer_in_range(self) -> Self:
@@ -57,10 +74,16 @@ class Question(DataItem):
 
     @classmethod
     def parse(cls, row: dict[str, Any], folder: Path = Path()) -> Self:
-        """As `DataItem.parse`; one answer may stand alone."""
+        """As `DataItem.parse`; one answer may stand alone, and choices are as in `Choice`."""
         need(row, *cls.columns)
         answers = row["answers"]
-        return super().parse({**row, "answers": [answers] if isinstance(answers, str) else answers}, folder)
+        listed = {**row, "answers": [answers] if isinstance(answers, str) else answers}
+        return super().parse(listed_choices(listed), folder)
+
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _index(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if value is None else answer_index(value, info.data.get("choices", ()))
 
     @model_validator(mode="after")
     def _answer_in_range(self) -> Self:
@@ -92,9 +115,9 @@ class LabelledText(DataItem):
 
     @classmethod
     def parse(cls, row: dict[str, Any], folder: Path = Path()) -> Self:
-        """As `DataItem.parse`; a class may be a number."""
+        """As `DataItem.parse`; a class may be a whole number or a truth value."""
         need(row, *cls.columns)
-        return super().parse({**row, "label": _label(row["label"])}, folder)
+        return super().parse({**row, "label": label_text(row["label"])}, folder)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -134,7 +157,7 @@ class LabelledImage(DataItem):
         path = path if path.is_absolute() else folder / path
         if not path.is_file():
             raise ValueError(f"there is no image {path}")
-        return cls.checked({**shared(row), "image": str(path), "label": _label(row["label"])})
+        return cls.checked({**shared(row), "image": str(path), "label": label_text(row["label"])})
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -218,11 +241,16 @@ class Request(DataItem):
 
 def _check_answer(choices: tuple[str, ...], answer: int | None) -> None:
     if choices and (answer is None or not 0 <= answer < len(choices)):
-        raise ValueError(f"answer is {answer}, but there are {len(choices)} choices (counted from 0)")
+        raise ValueError(
+            f"answer is {answer}, but there are {len(choices)} choices (counted from 0){_cure(choices, answer)}"
+        )
     if len(set(choices)) < len(choices):
         raise ValueError("two choices are the same text")
 
 
-def _label(value: Any) -> Any:
-    """A class as text; data sets give numbers too."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def _cure(choices: tuple[str, ...], answer: int | None) -> str:
+    if answer != len(choices):
+        return ""
+    return (
+        "; if they are counted from 1, subtract 1 everywhere, or give each answer as a letter or as the choice's text"
+    )

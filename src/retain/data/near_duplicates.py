@@ -1,29 +1,27 @@
-"""Near-duplicates: measured items that stand in the training data almost word for word. A warning; an extra finds them.
+"""Near-duplicates: measured items that stand in the training data almost word for word. A warning.
 
 Two texts are near-duplicates if their sets of pairs of neighbouring words have a Jaccard similarity |A ∩ B|/|A ∪ B| of
-at least `NEAR`. MinHash finds candidates (Broder, "On the resemblance and containment of documents", 1997), each of
-which is then compared in full. Exact copies are `contamination`, which is an error.
+at least `NEAR`. All are found, and few are looked at in vain: sorted from the rarest pair to the commonest, two
+such sets share one of their first |A| − ⌈NEAR·|A|⌉ + 1 pairs (prefix filtering; Chaudhuri, Ganti and Kaushik, "A
+primitive operator for similarity joins in data cleaning", ICDE 2006), so only texts that do are compared in full. Exact
+copies are `contamination`, which is an error.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from retain.data.contamination import label_of, prompts_differ
 from retain.data.item import DataItem
-from retain.data.texts import folded, paragraphs, quoted
+from retain.data.texts import paragraphs, quoted
 
-INSTALL = "pip install 'retain[contamination]'"
 NEAR = 0.8
-CANDIDATES = 0.7
-"""Similarity from which texts are compared in full, so that MinHash's error loses few."""
 FEWEST_PAIRS = 7
 """Texts with fewer pairs of words are alike by chance."""
-PERMUTATIONS = 128
 
 
 class Hit(NamedTuple):
@@ -46,17 +44,16 @@ def find_near_duplicates(
 
     Returns:
         One sentence for each data set with near-duplicates, with how many and the nearest of them.
-
-    Raises:
-        ImportError: datasketch is not installed.
     """
     parts = {"test": _labelled(test, differ=prompts_differ(train))}
     parts |= {f"retention suite {name!r}": _labelled(items, differ=True) for name, items in keep.items()}
     parts["held_out_text"] = [(quoted(text), (text,)) for text in paragraphs(held_out_text)]
-    index = _Index()
-    for name, items in parts.items():
-        for place, (_, texts) in enumerate(items):
-            index.add((name, place), texts)
+    index = _Index(
+        ((name, place), text)
+        for name, items in parts.items()
+        for place, (_, texts) in enumerate(items)
+        for text in texts
+    )
     hits: dict[str, dict[int, Hit]] = defaultdict(dict)
     for number, item in enumerate(train, 1):
         for text in dict.fromkeys(() if item.image_file is not None else item.trained_texts):
@@ -87,42 +84,48 @@ Place = tuple[str, int]
 """A data set and the place of an item in it."""
 
 
+Pairs = set[tuple[str, str]]
+
+
 class _Index:
     """Measured texts, found by texts that resemble them."""
 
-    def __init__(self) -> None:
-        from datasketch import MinHashLSH  # noqa: PLC0415  (an extra)
-
-        self._places: list[Place] = []
-        self._pairs: list[set[str]] = []
-        self._index = MinHashLSH(threshold=CANDIDATES, num_perm=PERMUTATIONS)
-
-    def add(self, place: Place, texts: Sequence[str]) -> None:
-        """Add the texts of one item."""
-        for pairs in map(_pairs, texts):
-            if len(pairs) >= FEWEST_PAIRS:
-                self._index.insert(len(self._places), _sketch(pairs), check_duplication=False)
-                self._places.append(place)
-                self._pairs.append(pairs)
+    def __init__(self, texts: Iterator[tuple[Place, str]]) -> None:
+        marked = ((place, _pairs(text)) for place, text in texts)
+        self._texts = [(place, pairs) for place, pairs in marked if pairs]
+        self._frequency = Counter(pair for _, pairs in self._texts for pair in pairs)
+        self._known = set(self._frequency)
+        self._having: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for number, (_, pairs) in enumerate(self._texts):
+            for pair in self._first(pairs, _prefix(len(pairs))):
+                self._having[pair].append(number)
 
     def near(self, text: str) -> Iterator[tuple[Place, float]]:
         """The items that a text is a near-duplicate of, with their similarity."""
-        pairs = _pairs(text)
-        if len(pairs) < FEWEST_PAIRS or not self._places:
+        pairs = _pairs(text) if self._texts else set()
+        known = pairs & self._known
+        missing = len(pairs) - len(known)
+        if not pairs or missing >= _prefix(len(pairs)):
             return
-        for number in sorted(self._index.query(_sketch(pairs))):
-            similarity = len(pairs & self._pairs[number]) / len(pairs | self._pairs[number])
+        shared = self._first(known, _prefix(len(pairs)) - missing)
+        for number in sorted({number for pair in shared for number in self._having.get(pair, ())}):
+            place, other = self._texts[number]
+            similarity = len(pairs & other) / len(pairs | other)
             if similarity >= NEAR:
-                yield self._places[number], similarity
+                yield place, similarity
+
+    def _first(self, pairs: Pairs, count: int) -> list[tuple[str, str]]:
+        """The rarest pairs, in an order that is the same for all texts."""
+        return sorted(pairs, key=lambda pair: (self._frequency[pair], pair))[:count]
 
 
-def _pairs(text: str) -> set[str]:
-    return {" ".join(pair) for pair in pairwise(folded(text).split())}
+def _prefix(pairs: int) -> int:
+    """How many of a text's rarest pairs a near-duplicate cannot lack all of."""
+    return pairs - math.ceil(NEAR * pairs) + 1
 
 
-def _sketch(pairs: set[str]) -> object:
-    from datasketch import MinHash  # noqa: PLC0415  (an extra)
-
-    sketch = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
-    sketch.update_batch([pair.encode(errors="surrogatepass") for pair in pairs])
-    return sketch
+def _pairs(text: str) -> Pairs:
+    """The pairs of neighbouring words of a folded text; none of a text with too few."""
+    words = text.casefold().split()
+    pairs = set(pairwise(words)) if len(words) > FEWEST_PAIRS else set()
+    return pairs if len(pairs) >= FEWEST_PAIRS else set()

@@ -15,9 +15,11 @@ import torch
 from retain.data.family import Modality
 from retain.data.images import read_image
 from retain.data.item import DataItem
-from retain.data.tokens import Encoded, cut_to, encode_example, pad
+from retain.data.lengths import NO_CUTS, Cuts
+from retain.data.tokens import CHARACTERS_A_TOKEN, Encoded, cut_to, encode_example, pad
 from retain.errors import InputError
 from retain.hf.models.inference import padding_id
+from retain.hf.models.positions import UNLIMITED, Positions
 
 Inputs = dict[str, torch.Tensor]
 
@@ -35,11 +37,13 @@ class Preprocessor(ABC):
         modality: what it reads.
         tokenizer: the tokenizer; None where it reads images.
         max_length: tokens of the longest sequence; None where it reads images.
+        positions: those of the model. Nothing that is read or written may go beyond them.
     """
 
     modality: ClassVar[Modality]
     tokenizer: Any
     max_length: int | None
+    positions: Positions
 
     @property
     def reads_text(self) -> bool:
@@ -55,8 +59,16 @@ class Preprocessor(ABC):
         """The length of each item, uncut, by which items are sorted into batches."""
 
     @abstractmethod
-    def truncated(self, items: Sequence[DataItem]) -> int:
-        """The number of items that are cut because they are too long."""
+    def room(self, written: int = 0) -> int:
+        """Tokens that a sequence may have before so many are written after it; everything that feeds a model asks here.
+
+        Raises:
+            InputError: the model cannot write so many.
+        """
+
+    @abstractmethod
+    def cuts(self, items: Sequence[DataItem]) -> Cuts:
+        """The items that are cut because they are too long."""
 
     @abstractmethod
     def encode(self, examples: Sequence[Any]) -> list[Encoded]:
@@ -99,12 +111,24 @@ class Preprocessor(ABC):
 
 @dataclass(frozen=True)
 class TextPreprocessor(Preprocessor):
-    """Reads texts; those of more than `max_length` tokens are cut at their end."""
+    """Reads texts; those of more than `max_length` tokens are cut at their end.
+
+    Attributes:
+        tokenizer: the tokenizer.
+        max_length: tokens of the longest sequence: as requested, but no more than the model has positions.
+        positions: those of the model.
+    """
 
     modality: ClassVar[Modality] = "text"
 
     tokenizer: Any
     max_length: int
+    positions: Positions = UNLIMITED
+
+    def __post_init__(self) -> None:
+        """Lower the length to the model's positions."""
+        if self.positions.limit is not None:
+            object.__setattr__(self, "max_length", min(self.max_length, max(self.positions.limit, 1)))
 
     def batch(self, items: Sequence[Any]) -> Inputs:
         """`input_ids` and `attention_mask` (and `token_type_ids`), each int64 (B, T), padded on the right.
@@ -112,23 +136,45 @@ class TextPreprocessor(Preprocessor):
         Args:
             items: labelled texts, or plain strings.
         """
-        pairs = [(item, None) if isinstance(item, str) else (item.text, item.text_pair) for item in items]
+        pairs = map(self._parts, items)
         rows = [self.tokenizer(text, pair, truncation=True, max_length=self.max_length) for text, pair in pairs]
         return dict(self.tokenizer.pad(rows, padding_side="right", return_tensors="pt"))
 
     def lengths(self, items: Sequence[Any]) -> list[int]:
-        """Tokens of each item, uncut."""
-        texts = [
-            item if isinstance(item, str) else " ".join(filter(None, (item.text, item.text_pair))) for item in items
-        ]
+        """Tokens of each item with the marks around it, uncut; a text that is far too long counts as too long."""
+        parts = list(map(self._parts, items))
+        if any(pair is not None for _, pair in parts):
+            return [len(self.tokenizer(text, pair, verbose=False)["input_ids"]) for text, pair in parts]
+        texts = [text for text, _ in parts]
         return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]] if texts else []
 
-    def truncated(self, items: Sequence[DataItem]) -> int:
-        """The number of examples, or else of labelled texts, that are longer than `max_length`."""
+    def _parts(self, item: Any) -> tuple[str, str | None]:
+        """Text and second text of an item, as much of each as can count."""
+        text, pair = (item, None) if isinstance(item, str) else (item.text, item.text_pair)
+        most = CHARACTERS_A_TOKEN * self.max_length
+        return text[:most], None if pair is None else pair[:most]
+
+    def room(self, written: int = 0) -> int:
+        """`max_length`, or what the model's positions leave beside what is written."""
+        limit = self.positions.limit
+        if limit is None:
+            return self.max_length
+        if limit <= written:
+            raise InputError(
+                f"max_new_tokens: {written} tokens are to be written, but this model has only {limit} positions for "
+                f"prompt and answer together; say --max-new-tokens {max(limit // 2, 1)} (max_new_tokens in a suite "
+                "file)."
+            )
+        return min(self.max_length, limit - written)
+
+    def cuts(self, items: Sequence[DataItem]) -> Cuts:
+        """The examples, or else the labelled texts, that are longer than `max_length`."""
         examples = [item for item in items if item.trains == "causal-lm"]
         if examples:
-            return sum(row.truncated for row in self.encode(examples))
-        return sum(length > self.max_length for length in self.lengths([item for item in items if item.is_labelled]))
+            return Cuts.among([[row] for row in self.encode(examples)], self.max_length)
+        lengths = self.lengths([item for item in items if item.is_labelled])
+        cut = sum(length > self.max_length for length in lengths)
+        return Cuts(cut, longest=min(max(lengths, default=0), self.max_length), limit=self.max_length)
 
     def encode(self, examples: Sequence[Any]) -> list[Encoded]:
         """As `retain.data.tokens.encode_example`."""
@@ -174,6 +220,7 @@ class ImagePreprocessor(Preprocessor):
     processor: Any
     tokenizer: None = field(default=None, init=False)
     max_length: None = field(default=None, init=False)
+    positions: Positions = field(default=UNLIMITED, init=False)
 
     def batch(self, items: Sequence[Any]) -> Inputs:
         """`pixel_values`, float32 (B, channels, height, width)."""
@@ -192,10 +239,18 @@ class ImagePreprocessor(Preprocessor):
         """1 for each: all images become one size."""
         return [1] * len(items)
 
-    def truncated(self, items: Sequence[DataItem]) -> int:
+    def room(self, written: int = 0) -> int:
+        """Refused.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{written} tokens are to be written, but this model reads images and writes nothing.")
+
+    def cuts(self, items: Sequence[DataItem]) -> Cuts:
         """None: images are scaled."""
         del items
-        return 0
+        return NO_CUTS
 
     def encode(self, examples: Sequence[Any]) -> list[Encoded]:
         """Refused.

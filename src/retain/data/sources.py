@@ -1,96 +1,138 @@
-"""Sources of data: JSONL, CSV and text files and Hugging Face data sets; every problem is collected, none is raised."""
+"""Sources of data: files, folders and data sets as rows with their places; problems are collected, none is raised."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from retain.data.examples import Example
-from retain.data.item import DataItem, PlainText
-from retain.data.item_types import Choice
+from retain.data.arrow_rows import columns_of_file, hub_data, is_saved, rows_of, saved_splits
+from retain.data.encodings import MOST_CHARACTERS, decoded, fit_row, has_long_line, needs_care
+from retain.data.file_content import kind_of, read_content
+from retain.data.folders import choose, files_by_part
+from retain.data.json_rows import Numbered, json_rows
+from retain.data.places import Source, missing_sentence, parse_source
+from retain.data.tables import first_fields, table_rows
 
 Parsed = TypeVar("Parsed")
 
-Numbered = tuple[str, Any]
-"""The place of a row, for messages, and the row."""
-
-FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".txt", ".md")
 SHOWN_PROBLEMS_A_FILE = 10
 
 
-def read_calibration_texts(source: str, problems: list[str]) -> list[DataItem]:
-    """Read texts to calibrate on or to replay.
-
-    Rows have the columns text, prompt and completion, messages, or question, choices and answer. The two texts of a
-    pair (`text_pair`) are one text. A plain text file is split at its blank lines.
+def source_rows(source: str, problems: list[str], obvious: str | None = None) -> Iterator[Numbered]:
+    """The rows of a source, each with its place. Texts in them are such that any tokenizer and file can hold them.
 
     Args:
-        source: path of a JSONL, CSV or text file, or `owner/name[:configuration][:split]` on the hub.
-        problems: receives one sentence for each problem.
+        source: a file, a folder of files, or a data set id; see `retain.data.places`. Columns are not renamed here.
+        problems: receives a sentence for each row, file or folder that cannot be read.
+        obvious: the part that is read of a source with several where none is named.
     """
-    if _is_file(source) and not source.endswith((".jsonl", ".json", ".csv")):
-        parts = read_text(source, problems).split("\n\n")
-        return [PlainText(text=part.strip()) for part in parts if part.strip()]
-    unread: list[str] = []
-    return collect_items(source, list(source_rows(source, unread)), _calibration_text, problems, unread)
+    try:
+        found = parse_source(source)
+    except ValueError as error:
+        problems.append(f"{source}: {error}.")
+        return
+    if found.path is None:
+        yield from _hub_rows(found, problems)
+        return
+    try:
+        if not found.path.exists():
+            raise ValueError(missing_sentence(found.path))
+        if found.path.is_dir():
+            yield from _folder_rows(found, obvious, problems)
+        else:
+            yield from file_rows(
+                found.path, found.text.rpartition(":")[0] if found.part else found.text, problems, found.part
+            )
+    except (OSError, ValueError) as error:
+        problems.append(f"{found.text}: {_reason(error)}.")
 
 
-def _calibration_text(row: dict[str, Any]) -> DataItem:
-    """Make a calibration text of a row.
+def file_rows(path: Path, name: str, problems: list[str], part: str | None = None) -> Iterator[Numbered]:
+    """The rows of a file, by what its content is.
+
+    Args:
+        path: of the file.
+        name: stands for it in messages.
+        problems: receives a sentence for each row that cannot be read.
+        part: the key that holds the rows of a JSON object.
 
     Raises:
-        ValueError: in one sentence, what is wrong with it.
+        OSError: the file cannot be read.
+        ValueError: as a clause, it is no file of rows.
     """
-    if "text" in row:
-        if not isinstance(row["text"], str) or not row["text"].strip():
-            raise ValueError('"text" must be text that is not empty')
-        pair = row.get("text_pair")
-        return PlainText(text=f"{row['text']} {pair}" if isinstance(pair, str) else row["text"])
-    if "choices" in row:
-        choice = Choice.parse(row)
-        return PlainText(text=f"{choice.question.rstrip()} {choice.choices[choice.answer]}")
+    content = read_content(path)
+    kind = kind_of(content, path.name)
+    if kind in ("parquet", "arrow"):
+        rows = rows_of(columns_of_file(path, kind))
+        yield from checked_rows(((f"{name}, row {number}", row) for number, row in enumerate(rows)), problems)
+        return
+    text = decoded(content)
+    del content
+    clauses: list[str] = []
+    if kind == "json":
+        rows = json_rows(text, part, clauses)
+    elif kind == "table" or len(first_fields(text, path.name)) > 1:
+        rows = table_rows(text, path.name, clauses)
+    else:
+        raise ValueError(
+            "it is plain text, and rows are needed here: JSONL, a JSON list, CSV, TSV, Parquet or Arrow"
+            if text.strip()
+            else "it is empty"
+        )
+    placed = ((f"{name}, {place}", row) for place, row in rows)
+    careful = needs_care(text) or (len(text) > MOST_CHARACTERS if kind != "json" else has_long_line(text))
+    yield from checked_rows(placed, problems) if careful else placed
+    problems += [f"{name}{', ' if clause.startswith(('line', 'entry')) else ': '}{clause}." for clause in clauses]
+
+
+def _folder_rows(source: Source, obvious: str | None, problems: list[str]) -> Iterator[Numbered]:
+    folder = source.path or Path()
+    part, name = source.part, source.text
+    if part is not None:
+        name = source.text.rpartition(":")[0]
+        if (folder / part).is_dir():
+            folder, part = folder / part, None
+    if is_saved(folder):
+        saved = saved_splits(folder)
+        data = choose(saved, part, obvious, name) if isinstance(saved, Mapping) else saved
+        yield from checked_rows(
+            ((f"{source.text}, row {number}", row) for number, row in enumerate(rows_of(data))), problems
+        )
+        return
+    parts = files_by_part(folder)
+    if not parts:
+        raise ValueError(
+            "the folder holds no files of rows (JSONL, JSON, CSV, TSV, Parquet, Arrow), no data set that save_to_disk "
+            "wrote, and no images in folders named after their classes (CLASS/NAME.png)"
+        )
+    for path in choose(parts, part, obvious, name):
+        yield from file_rows(path, str(path), problems)
+
+
+def _hub_rows(source: Source, problems: list[str]) -> Iterator[Numbered]:
+    name, *rest = source.text.split(":")
+    configuration = rest[0] if len(rest) > 1 else None
+    split = rest[-1] if rest else "train"
     try:
-        return Example.parse(row)
+        rows = rows_of(hub_data(name, configuration, split))
+        yield from checked_rows(((f"{source.text}, row {number}", row) for number, row in enumerate(rows)), problems)
     except ValueError as error:
-        raise ValueError(f'{error}; or give "text", or "question", "choices" and "answer"') from error
+        problems.append(f"{source.text}: neither a file here nor a data set that can be loaded ({error}).")
 
 
-def read_text(source: str, problems: list[str]) -> str:
-    """Read held-out text: a UTF-8 text file, or the `text` column of a data set (documents joined by blank lines)."""
-    if not _is_file(source):
-        documents = [row.get("text") for _, row in _hub_rows(source, problems) if isinstance(row, dict)]
-        texts = [document for document in documents if isinstance(document, str) and document.strip()]
-        if documents and not texts:
-            problems.append(f'{source}: no column "text" with text in it.')
-        return "\n\n".join(texts)
-    try:
-        text = Path(source).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{source}: cannot be read as UTF-8 text ({_reason(error)}).")
-        return ""
-    if not text.strip():
-        problems.append(f"{source}: is empty.")
-    return text
-
-
-def suite_name(source: str) -> str:
-    """The name of a suite: its file's stem, or the data set's name without its owner."""
-    return Path(source).stem if _is_file(source) else source.split(":", maxsplit=1)[0].rsplit("/", 1)[-1]
-
-
-def source_rows(source: str, problems: list[str]) -> Iterator[Numbered]:
-    """The rows of a JSONL or CSV file, or of a data set `owner/name[:configuration][:split]`, each with its place."""
-    if not _is_file(source):
-        return _hub_rows(source, problems)
-    return _table_rows(source, problems) if source.endswith(".csv") else _file_rows(source, problems)
+def checked_rows(rows: Iterable[Numbered], problems: list[str]) -> Iterator[Numbered]:
+    """Rows whose every text was looked at; one that holds what no text may is a problem."""
+    for place, row in rows:
+        try:
+            yield place, fit_row(row)
+        except ValueError as error:
+            problems.append(f"{place}: {error}.")
 
 
 def collect_items(
     source: str,
-    rows: Sequence[Numbered],
+    rows: Iterable[Numbered],
     parse: Callable[[dict[str, Any]], Parsed],
     problems: list[str],
     unread: Sequence[str] = (),
@@ -115,57 +157,16 @@ def collect_items(
             items.append(parse(row))
         except ValueError as error:
             lines.append(f"{place}: {error}.")
-    problems.extend(lines[:SHOWN_PROBLEMS_A_FILE])
-    if len(lines) > SHOWN_PROBLEMS_A_FILE:
-        problems.append(f"{source}: and {len(lines) - SHOWN_PROBLEMS_A_FILE} more such lines.")
+    problems += first_problems(source, lines)
     if not items and len(problems) == before:
         problems.append(f"{source}: holds no items.")
     return items
 
 
-def _table_rows(source: str, problems: list[str]) -> Iterator[Numbered]:
-    try:
-        with Path(source).expanduser().open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
-                yield f"{source}, line {number}", {key: value for key, value in row.items() if value not in (None, "")}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(f"{source}: cannot be read ({_reason(error)}).")
-
-
-def _is_file(source: str) -> bool:
-    return source.endswith(FILE_SUFFIXES) or Path(source).expanduser().exists()
-
-
-def _file_rows(source: str, problems: list[str]) -> Iterator[tuple[str, Any]]:
-    try:
-        text = Path(source).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{source}: cannot be read ({_reason(error)}).")
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{source}, line {number}"
-        try:
-            yield place, json.loads(line)
-        except ValueError as error:
-            problems.append(f"{place}: is no JSON ({error}).")
-
-
-def _hub_rows(source: str, problems: list[str]) -> Iterator[tuple[str, Any]]:
-    import datasets  # noqa: PLC0415  (slow to import; only hub data need it)
-
-    name, *rest = source.split(":")
-    configuration = rest[0] if len(rest) > 1 else None
-    split = rest[-1] if rest else "train"
-    try:
-        rows = datasets.load_dataset(name, configuration, split=split)
-    except Exception as error:  # noqa: BLE001  (whatever a hub, a cache or a loader may raise is one problem to tell)
-        reason = str(error).strip().split("\n")[0]
-        problems.append(f"{source}: neither a file here nor a data set that can be loaded ({reason}).")
-        return
-    for number, row in enumerate(rows):
-        yield f"{source}, row {number}", row
+def first_problems(source: str, lines: Sequence[str]) -> list[str]:
+    """The first problems of a source, and how many more there are."""
+    more = len(lines) - SHOWN_PROBLEMS_A_FILE
+    return [*lines[:SHOWN_PROBLEMS_A_FILE], *([f"{source}: and {more} more such lines."] if more > 0 else [])]
 
 
 def _reason(error: Exception) -> str:

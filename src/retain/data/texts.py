@@ -7,8 +7,18 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+import regex
+
 SHORTEST_PARAGRAPH = 40
 """Paragraphs with fewer characters are not compared: headings recur by chance."""
+
+
+_BLANK = regex.compile(r"[\s\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]*")
+
+
+def is_blank(text: str) -> bool:
+    """True where a text has no visible character: it is empty, or of spaces and zero-width characters of any kind."""
+    return _BLANK.fullmatch(text) is not None
 
 
 def folded(text: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError
-
-from retain.errors import InputError
+from retain.data.chat_template import chat_text, prompt_text, question_text
+from retain.data.lengths import split_room
 
 if TYPE_CHECKING:  # items tokenise themselves by these functions
     from retain.data.examples import Example
@@ -17,17 +16,31 @@ if TYPE_CHECKING:  # items tokenise themselves by these functions
 IGNORED = -100
 """The label that PyTorch's cross-entropy and transformers leave out of the loss."""
 
+CHARACTERS_A_TOKEN = 200
+"""More than the tokens of a long text have on average. What lies further away than this for each token that is kept is
+not tokenised: a tokenizer may take minutes for a text of a million characters."""
+
 
 @dataclass(frozen=True)
 class Encoded:
     """One sequence: token ids, and where the part that is learned or scored begins.
 
-    `truncated` says that tokens were cut off from the start of the prompt or the end of the completion.
+    Attributes:
+        ids: the token ids.
+        start: where the completion begins.
+        prompt_cut: whether the start of the prompt was cut off.
+        completion_cut: whether the end of the completion was cut off, and the end token with it.
     """
 
     ids: tuple[int, ...]
     start: int
-    truncated: bool = False
+    prompt_cut: bool = False
+    completion_cut: bool = False
+
+    @property
+    def truncated(self) -> bool:
+        """True if anything was cut off."""
+        return self.prompt_cut or self.completion_cut
 
     @property
     def labels(self) -> list[int]:
@@ -39,36 +52,41 @@ def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded
     """Tokens of prompt and completion, the completion ended as the tokenizer ends it.
 
     Prompt and completion are tokenised together and split where the prompt's own tokens end; the end-of-sequence token
-    is added. Messages go through the chat template. A sequence longer than `max_length` loses the start of its prompt
-    first (a beginning token and what is nearest to the answer stay), then the end of its completion.
+    is added. Messages go through the chat template. Of a sequence longer than `max_length` the prompt loses its start
+    (a beginning token and what is nearest to the answer stay) and the completion its end; neither loses anything while
+    the other takes more than half (`retain.data.lengths.split_room`).
 
     Raises:
-        InputError: messages without a chat template, messages that the template refuses, or a template whose rendering
-            of the conversation does not begin with its rendering of the prompt.
+        InputError: messages without a chat template, or messages that the template refuses or does not show.
     """
     if example.is_chat:
         prompt, completion = _chat_ids(tokenizer, example)
-    else:
-        prompt, completion = _split(tokenizer, example.prompt_text, example.completion_text)
-        if tokenizer.eos_token_id is not None:
-            completion = [*completion, tokenizer.eos_token_id]
-    return _joined(tokenizer, prompt, completion, max_length, len(completion))
+        return _joined(tokenizer, prompt, completion, max_length, len(completion))
+    start, end = _end_of(example.prompt_text, max_length), _start_of(example.completion_text, max_length)
+    prompt, completion = _split(tokenizer, start, end)
+    if tokenizer.eos_token_id is not None:
+        completion = [*completion, tokenizer.eos_token_id]
+    row = _joined(tokenizer, prompt, completion, max_length, len(completion))
+    shorter = start != example.prompt_text, end != example.completion_text
+    return replace(row, prompt_cut=row.prompt_cut or shorter[0], completion_cut=row.completion_cut or shorter[1])
 
 
-def encode_prompt(tokenizer: Any, example: Example, max_length: int) -> list[int]:
-    """Tokens of the prompt alone, ready to generate from; cut at its start to `max_length`."""
-    prompt = _chat_ids(tokenizer, example)[0] if example.is_chat else _prompt_ids(tokenizer, example.prompt_text)
-    return _cut(tokenizer, prompt, max_length)
+def encode_prompt(tokenizer: Any, example: Example, max_length: int) -> Encoded:
+    """The prompt alone, ready to generate from; cut at its start to `max_length`."""
+    if example.is_chat:
+        return _only_prompt(tokenizer, _ids(tokenizer, prompt_text(tokenizer, example)), max_length)
+    text = _end_of(example.prompt_text, max_length)
+    row = _only_prompt(tokenizer, _prompt_ids(tokenizer, text), max_length)
+    return replace(row, prompt_cut=row.prompt_cut or text != example.prompt_text)
 
 
-def encode_question(tokenizer: Any, question: str, max_length: int) -> list[int]:
-    """Tokens of one user's message in the chat template, ready to be answered; cut at its start to `max_length`.
+def encode_question(tokenizer: Any, question: str, max_length: int) -> Encoded:
+    """One user's message in the chat template, ready to be answered; cut at its start to `max_length`.
 
     Raises:
         InputError: there is no chat template, or it refuses.
     """
-    ids = _template(tokenizer, [{"role": "user", "content": question}], add_generation_prompt=True)
-    return _cut(tokenizer, ids, max_length)
+    return _only_prompt(tokenizer, _ids(tokenizer, question_text(tokenizer, question)), max_length)
 
 
 def encode_choice(tokenizer: Any, item: Choice | Question, *, chat: bool, max_length: int) -> list[Encoded]:
@@ -81,7 +99,7 @@ def encode_choice(tokenizer: Any, item: Choice | Question, *, chat: bool, max_le
         InputError: as `encode_example`.
     """
     if chat:
-        question = _template(tokenizer, [{"role": "user", "content": item.question}], add_generation_prompt=True)
+        question = _ids(tokenizer, question_text(tokenizer, item.question))
         parts = [(question, tokenizer.encode(choice, add_special_tokens=False)) for choice in item.choices]
     else:
         parts = [_split(tokenizer, item.question.rstrip(), f" {choice}") for choice in item.choices]
@@ -114,15 +132,26 @@ def start_ids(tokenizer: Any) -> list[int]:
     return _prompt_ids(tokenizer, "")
 
 
-def held_out_windows(tokenizer: Any, text: str, window: int, max_tokens: int) -> list[list[int]]:
+def held_out_windows(
+    tokenizer: Any, text: str, window: int, max_tokens: int, longest: int | None = None
+) -> list[list[int]]:
     """Consecutive windows of `window` tokens of the text, without overlap, `max_tokens` tokens at most.
 
     Each begins with the beginning token where the tokenizer has one of its own. A last window that predicts nothing is
     dropped.
+
+    Args:
+        tokenizer: the model's.
+        text: the text.
+        window: tokens of the text in a window.
+        max_tokens: tokens of the text in all windows.
+        longest: tokens of a window with its beginning token, at most. [no limit]
     """
-    ids = tokenizer.encode(text, add_special_tokens=False, verbose=False)[:max_tokens]
+    first = _beginning(tokenizer)
+    window = window if longest is None else min(window, longest - len(first))
+    ids = tokenizer.encode(_start_of(text, max_tokens), add_special_tokens=False, verbose=False)[:max_tokens]
     windows = [ids[start : start + window] for start in range(0, len(ids), window)]
-    return [_beginning(tokenizer) + part for part in windows if len(part) > 1]
+    return [first + part for part in windows if len(part) > 1]
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int, *, left: bool = False) -> list[list[int]]:
@@ -136,9 +165,23 @@ def pad(sequences: Sequence[Sequence[int]], value: int, *, left: bool = False) -
 
 
 def _joined(tokenizer: Any, prompt: list[int], completion: list[int], max_length: int, longest: int) -> Encoded:
-    kept = _cut(tokenizer, prompt, max(max_length - longest, 1))
+    """A prompt and a completion as one sequence; `longest` counts for the completion where its prompt is cut."""
+    kept = _cut(tokenizer, prompt, split_room(len(prompt), longest, max_length))
     ids = (kept + completion)[:max_length]
-    return Encoded(tuple(ids), len(kept), truncated=len(ids) < len(prompt) + len(completion))
+    return Encoded(tuple(ids), len(kept), len(kept) < len(prompt), len(ids) < len(kept) + len(completion))
+
+
+def _only_prompt(tokenizer: Any, prompt: list[int], room: int) -> Encoded:
+    kept = _cut(tokenizer, prompt, room)
+    return Encoded(tuple(kept), len(kept), len(kept) < len(prompt))
+
+
+def _start_of(text: str, tokens: int) -> str:
+    return text[: CHARACTERS_A_TOKEN * tokens]
+
+
+def _end_of(text: str, tokens: int) -> str:
+    return text[-CHARACTERS_A_TOKEN * tokens :]
 
 
 def _cut(tokenizer: Any, prompt: list[int], room: int) -> list[int]:
@@ -156,7 +199,11 @@ def _split(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], lis
     head = _prompt_ids(tokenizer, prompt)
     if not prompt:
         return head, tokenizer.encode(completion, add_special_tokens=False)
-    full = _prompt_ids(tokenizer, prompt + completion)
+    return _parted(head, _prompt_ids(tokenizer, prompt + completion))
+
+
+def _parted(head: list[int], full: list[int]) -> tuple[list[int], list[int]]:
+    """The tokens of prompt and completion, parted where they stop being the prompt's own."""
     same = next((i for i, (one, other) in enumerate(zip(head, full, strict=False)) if one != other), len(head))
     same = min(max(same, 1), len(full) - 1)  # something stands before what is scored, and something is scored
     return full[:same], full[same:]
@@ -178,28 +225,11 @@ def _beginning(tokenizer: Any) -> list[int]:
 
 
 def _chat_ids(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
-    prompt = [dict(turn) for turn in example.prompt if not isinstance(turn, str)]
-    completion = [dict(turn) for turn in example.completion if not isinstance(turn, str)]
-    head = _template(tokenizer, prompt, add_generation_prompt=True)
-    full = _template(tokenizer, prompt + completion, add_generation_prompt=False)
-    if full[: len(head)] != head:
-        raise InputError(
-            "the chat template renders the conversation differently when the answer is added, so where the answer "
-            "begins is not known; give prompt and completion as text instead."
-        )
-    return head, full[len(head) :]
+    text = chat_text(tokenizer, example)
+    return _parted(_ids(tokenizer, text.full[: text.start]), _ids(tokenizer, text.full))
 
 
-def _template(tokenizer: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool) -> list[int]:
-    if not getattr(tokenizer, "chat_template", None):
-        raise InputError(
-            "messages need a chat template and this model's tokenizer has none: give prompt and completion as text, "
-            "or use the model's instruction-tuned variant."
-        )
-    try:
-        ids: list[int] = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
-        )
-    except (TemplateError, ValueError, TypeError) as error:
-        raise InputError(f"the model's chat template refuses these messages: {error}") from error
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of a rendered conversation, whose template writes the special tokens itself."""
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False, verbose=False)
     return ids

@@ -98,12 +98,11 @@ def _repeat(
     for suite in few:
         task_type = task_type_of(suite)
         allowed += len(suite.items) * task_type.changes_allowed(in_16_bits=short)
+        metrics = [metric.name for metric in task_type.metrics(suite) if metric.right_or_wrong]
         for place, (k, response) in enumerate(zip(chosen[suite.name], again.responses[suite.name], strict=True)):
             now = task_type.score(suite, place, response)
             first = scores[suite.name][k]
-            binary = [
-                metric.name for metric in task_type.metrics(suite) if metric.right_or_wrong and metric.name in now
-            ]
+            binary = [name for name in metrics if name in now]
             shared = [name for name in now if name in first and name not in binary]
             repeated += 1
             changed += any(now[name] != first[name] for name in binary)

@@ -16,11 +16,12 @@ from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import Response
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
-from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE
+from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE, UNREAD
 from retain.records.scores import Breakdown, TaskScore
 from retain.stats.bootstrap import change_interval
 from retain.verdict.column import Column, column_of_items, scored_by
 from retain.verdict.judge import HELD_OUT_PART, HELD_OUT_TEXT
+from retain.verdict.verdict import USUAL, Margins
 
 FEWEST_OF_A_CONDITION = 10
 """A part of a suite with fewer items is not shown by itself."""
@@ -47,11 +48,12 @@ class PairedSuite:
 
 def paired(suite: Suite, base: Predictions, tuned: Predictions) -> PairedSuite:
     """Score every item of a suite on both sides, once."""
-    metrics = task_type_of(suite).metrics(suite)
+    metrics = task_type_of(suite).metrics_beside(suite, base.responses[suite.name])
     sides = base.responses[suite.name], tuned.responses[suite.name]
-    items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""}))
+    items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""} | {UNREAD}))
+    limit, option = base.longest_answers.get(suite.name), _limit_option(suite)
     columns = tuple(
-        column_of_items(suite.name, metric, items, _mean_chance(items, metric, chance))
+        column_of_items(suite.name, metric, items, _mean_chance(items, metric, chance), limit, option)
         for metric, chance in metrics.items()
         if scored_by(items, metric)
     )
@@ -81,7 +83,14 @@ def _items(suite: Suite, sides: tuple[Sequence[Response], Sequence[Response]], w
 def _side(suite: Suite, index: int, response: Response, weights: set[str]) -> Side:
     scores = task_type_of(suite).score(suite, index, response)
     weighing = {name: response.values[name] for name in sorted(weights) if name in response.values}
-    return Side(answer=response.answer, scores={**scores, **weighing})
+    return Side(answer=response.answer, cut_off=response.cut_off, scores={**scores, **weighing})
+
+
+def _limit_option(suite: Suite) -> str:
+    """Where the longest written answer of a suite is set."""
+    if suite.options.get("max_new_tokens"):
+        return f"max_new_tokens under options of the suite file of {suite.name}"
+    return "--max-new-tokens"
 
 
 def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float]) -> float:
@@ -89,8 +98,8 @@ def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float])
     return float(np.mean([chance[item.index] for item in scored_by(items, metric)])) if chance else 0.0
 
 
-def set_scores(found: PairedSuite, seed: int) -> list[TaskScore]:
-    """Scores of a suite as a set, from its confusion tables."""
+def set_scores(found: PairedSuite, seed: int, margins: Margins = USUAL) -> list[TaskScore]:
+    """Scores of a suite as a set, from its confusion tables; the margins tell the smallest noticeable change."""
     task_type = task_type_of(found.suite)
     if not task_type.set_metrics:
         return []
@@ -103,7 +112,10 @@ def set_scores(found: PairedSuite, seed: int) -> list[TaskScore]:
             n=len(truth),
             base=float(score(confusion(truth, before))),
             tuned=float(score(confusion(truth, after))),
-            interval=paired_summary_interval(score, truth, before, after, np.random.default_rng(seed)),
+            interval=paired_summary_interval(
+                score, truth, before, after, np.random.default_rng(seed), span=metric.span or 1.0
+            ),
+            smallest_effect=margins.smallest_effect(metric),
         )
         for metric, score in task_type.set_metrics.items()
     ]
@@ -127,13 +139,14 @@ def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: Window
     """The windows of held-out text with both models' figures."""
     for index, (window, text) in enumerate(zip(windows, texts, strict=True)):
         tokens = sums.tokens[index]
+        unread = {UNREAD: sums.unread_nll[index] / tokens} if sums.unread_nll else {}
         yield Item(
             part=HELD_OUT_PART,
             suite=HELD_OUT_TEXT,
             index=index,
             condition=window.domain or None,
             question=text,
-            base=Side(scores={CROSS_ENTROPY.name: sums.base_nll[index] / tokens, "tokens": float(tokens)}),
+            base=Side(scores={CROSS_ENTROPY.name: sums.base_nll[index] / tokens, "tokens": float(tokens), **unread}),
             tuned=Side(
                 scores={
                     CROSS_ENTROPY.name: sums.tuned_nll[index] / tokens,

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
+from retain.data.chat_template import turn_end
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.scores.token_distributions import shifted_nll
+from retain.evaluate.written import Extent, Written, opens, read_answer
 from retain.hf.models.describe import prepends_tokens
 from retain.hf.models.inference import device_of, evaluating, padding_id
 
@@ -92,9 +94,9 @@ def write_answers(
     tick: Tick = lambda _: None,
     input_hash: InputHash | None = None,
     *,
-    first_line: bool = False,
-) -> list[str]:
-    """Generate each prompt's greedy continuation, as text without special tokens, up to an end token or a length.
+    extent: Extent = "whole",
+) -> list[Written]:
+    """Generate each prompt's greedy continuation up to an end token or a length, and read it as an answer.
 
     Args:
         model: a causal language model.
@@ -104,10 +106,10 @@ def write_answers(
         batch_size: prompts in a batch, of like length.
         tick: called with the number of prompts just done.
         input_hash: covers the prompts, and the tokens that end an answer: these may differ from model to model.
-        first_line: keep the first line that holds anything, for prompts that are text to go on with.
+        extent: the part of an answer that is scored.
     """
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    answers = [""] * len(prompts)
+    answers = [Written("")] * len(prompts)
     pad_id = padding_id(tokenizer)
     device, ends = device_of(model), _ends(model, tokenizer)
     if input_hash is not None and prompts:
@@ -128,15 +130,15 @@ def write_answers(
                 eos_token_id=ends or None,
                 **NEUTRAL,
             )
-        texts = tokenizer.batch_decode(sequences[:, inputs.shape[1] :], skip_special_tokens=True)
-        for index, text in zip(chosen, texts, strict=True):
-            answers[index] = text.strip().split("\n", 1)[0].strip() if first_line else text.strip()
+        for index, written in zip(chosen, sequences[:, inputs.shape[1] :].tolist(), strict=True):
+            opened = opens(tokenizer, prompts[index])
+            answers[index] = read_answer(tokenizer, written, ends, opened=opened, extent=extent)
         tick(len(chosen))
     return answers
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end an answer: the tokenizer's, and those of the model's own settings (for a chat template)."""
+    """The tokens that end an answer: the tokenizer's, those of the model's own settings, and the chat template's."""
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     given = own if isinstance(own, (list, tuple)) else [own]
-    return sorted({int(token) for token in (*given, tokenizer.eos_token_id) if token is not None})
+    return sorted({int(token) for token in (*given, tokenizer.eos_token_id, turn_end(tokenizer)) if token is not None})

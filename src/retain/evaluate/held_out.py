@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
+from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, held_out_windows, pad
 from retain.evaluate.generate import read_logits
 from retain.evaluate.pair import Pair
 from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
+from retain.evaluate.scores.without_reading import context_free_nats
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events
+from retain.hf.models.describe import vocabulary_of
 from retain.hf.models.inference import device_of
 
 WINDOWS_AT_ONCE = 2
@@ -32,26 +34,33 @@ class Window:
 
 @dataclass
 class WindowSums:
-    """Sums over each window's predicted positions, in nats (churn: counts). All of one length."""
+    """Sums over each window's predicted positions, in nats (churn: counts). All of one length.
+
+    `unread_nll` are those of a model that always predicts the same, see `without_reading.context_free_nats`.
+    """
 
     base_nll: list[float] = field(default_factory=list)
     tuned_nll: list[float] = field(default_factory=list)
     kl: list[float] = field(default_factory=list)
     churn: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    unread_nll: list[float] = field(default_factory=list)
 
     def column(self, name: str) -> np.ndarray:
         """One of the columns as float64."""
         return np.asarray(getattr(self, name), dtype=np.float64)
 
 
-def windows_of(tokenizer: Any, texts: Mapping[str, str], settings: Settings) -> list[Window]:
-    """Windows of held-out texts, the tokens shared evenly by their domains, which are named where there are several."""
+def windows_of(preprocessor: Preprocessor, texts: Mapping[str, str], settings: Settings) -> list[Window]:
+    """Windows of held-out texts, the tokens shared evenly by their domains, which are named where there are several.
+
+    None is longer than the model has positions.
+    """
     each = settings.held_out_tokens // max(len(texts), 1)
     return [
         Window(ids, domain if len(texts) > 1 else "")
         for domain, text in texts.items()
-        for ids in held_out_windows(tokenizer, text, settings.window, each)
+        for ids in held_out_windows(preprocessor.tokenizer, text, settings.window, each, preprocessor.positions.limit)
     ]
 
 
@@ -66,6 +75,9 @@ def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, events: Eve
         label: its text.
     """
     sums = WindowSums()
+    with pair.base() as model:
+        vocabulary = vocabulary_of(model)
+    sums.unread_nll = context_free_nats([window.ids[max(window.start, 1) :] for window in windows], vocabulary)
     bar = events.task(label, total=len(windows))
     for start in range(0, len(windows), WINDOWS_AT_ONCE):
         batch = list(windows[start : start + WINDOWS_AT_ONCE])
@@ -97,6 +109,7 @@ def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
 
 
 def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of both sides over the tokens that both have, and labels."""
     ids = [window.ids for window in batch]
     mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))
     inputs = torch.tensor(pad(ids, pad_id))
@@ -106,7 +119,8 @@ def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, t
     with pair.tuned() as model:
         tuned = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
     labels = inputs.masked_fill(counted == 0, IGNORED).to(base.device)
-    return base, tuned.to(base.device), labels
+    common = min(base.shape[-1], tuned.shape[-1])  # a side may have rows for tokens that the other does not have
+    return base[..., :common], tuned.to(base.device)[..., :common], labels
 
 
 def _row_sums(values: torch.Tensor, mask: torch.Tensor) -> list[float]:

@@ -25,6 +25,7 @@ class Predictions(BaseModel):
     Attributes:
         responses: for each suite, its responses in the items' order.
         truncated: for each suite, how many items were longer than the longest sequence allowed.
+        longest_answers: for each suite with written answers, their limit in tokens.
         conditions: under which they were collected.
     """
 
@@ -32,6 +33,7 @@ class Predictions(BaseModel):
 
     responses: dict[str, tuple[Response, ...]]
     truncated: dict[str, int]
+    longest_answers: dict[str, int] = {}
     conditions: Conditions
 
 
@@ -60,6 +62,7 @@ def collect_predictions(
     return Predictions(
         responses={name: one.responses for name, one in found.items()},
         truncated={name: one.truncated for name, one in found.items()},
+        longest_answers={name: one.longest_answer for name, one in found.items() if one.longest_answer is not None},
         conditions=conditions(model, preprocessor, predictor.input_hash.hash()),
     )
 

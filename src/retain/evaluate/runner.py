@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from retain.data.copies import copies_sentence
+from retain.data.lengths import lowered
 from retain.data.preprocess import Preprocessor
 from retain.errors import RetainError
 from retain.evaluate.aa_check import run_aa_check
@@ -19,7 +21,7 @@ from retain.evaluate.drift.movement import measure_drift
 from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Predictions, collect_predictions
+from retain.evaluate.predictions import Predictions, collect_predictions, conditions
 from retain.evaluate.scores.rows import keep_row, task_row
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
@@ -58,6 +60,7 @@ class Measured:
     conditions: dict[Literal["base", "tuned"], Conditions]
     suites: tuple[SuiteFacts, ...]
     margins: tuple[float, float]
+    smallest_gains: tuple[float, float]
     resampling_seed: int
     items: tuple[Item, ...]
     notes: tuple[str, ...]
@@ -102,6 +105,7 @@ def measure_pair(
         RetainError: the conditions of the two sides differ, so that nothing may be compared.
     """
     sides = _Sides(pair, preprocessor, suites, settings, events)
+    _check_alike(*sides.conditions())  # before much is done
     base = sides.predictions(of_base=True) if base_predictions is None else base_predictions
     tuned = sides.predictions(of_base=False)
     _check_alike(base.conditions, tuned.conditions)
@@ -118,11 +122,11 @@ def measure_pair(
     evidence = RunEvidence(
         tuple(learned), tuple(one for one, _ in kept), tuple(_evidence(column, seed) for column in domains)
     )
-    margins = Margins(settings.margin, settings.margin_nats)
+    margins = Margins(settings.margin, settings.margin_nats, settings.smallest_gain, settings.smallest_gain_nats)
     return Measured(
         evidence=evidence,
         judgement=judge_run(evidence, margins, aa_check),
-        task=_task_scores(found, learned, seed),
+        task=_task_scores(found, learned, seed, margins),
         keep=tuple(score for _, score in kept),
         breakdowns=(
             *(part for one in found for part in breakdowns(one, seed)),
@@ -133,10 +137,15 @@ def measure_pair(
         drift=sides.drift(windows, sums, _language(of_text, evidence, seed)),
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
-        margins=(settings.margin, settings.margin_nats),
+        margins=(margins.share, margins.nats),
+        smallest_gains=(margins.gain, margins.gain_nats),
         resampling_seed=seed,
         items=items,
-        notes=tuple(_notes(base, settings)),
+        notes=(
+            *_notes(base, suites.all, preprocessor, settings),
+            *copies_told(suites.all),
+            *_unchanged(items),
+        ),
     )
 
 
@@ -144,13 +153,15 @@ def _evidence(column: Column, seed: int) -> Evidence:
     return evaluate(column, np.random.default_rng(seed))
 
 
-def _task_scores(found: Sequence[PairedSuite], learned: Sequence[Evidence], seed: int) -> tuple[TaskScore, ...]:
+def _task_scores(
+    found: Sequence[PairedSuite], learned: Sequence[Evidence], seed: int, margins: Margins
+) -> tuple[TaskScore, ...]:
     """The rows of each task: its metrics, then those of the whole set."""
     rows: list[TaskScore] = []
     for one in found:
         if one.suite.part == "task":
-            rows += [task_row(evidence) for evidence in learned if evidence.suite == one.suite.name]
-            rows += set_scores(one, seed)
+            rows += [task_row(evidence, margins) for evidence in learned if evidence.suite == one.suite.name]
+            rows += set_scores(one, seed, margins)
     return tuple(rows)
 
 
@@ -167,17 +178,36 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
         found = "; ".join(f"{name}: base {getattr(base, name)}, tuned {getattr(tuned, name)}" for name in unlike)
         raise RetainError(
             f"base and tuned model were not measured alike ({found}), so they cannot be compared: load both with the "
-            "same dtype, attention and device, and give both the same tokenizer. Where only input_hash differs, "
-            "see that both name the same eos_token_id in their generation_config."
+            "same dtype (dtype=torch.float32 or --dtype float32 holds the values of any), attention and device, and "
+            "give both the same tokenizer. Where only input_hash differs, see that both name the same eos_token_id in "
+            "their generation_config."
         )
 
 
-def _notes(base: Predictions, settings: Settings) -> list[str]:
+def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
+    """Notes on a length that the model lowers, and on items that are cut."""
+    notes = lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
+    for suite in suites:
+        if base.truncated.get(suite.name):
+            cuts = task_type_of(suite).cuts(suite, preprocessor, settings)
+            notes += cuts.sentences(len(suite.items), of=f"items of {suite.name}")
+    return notes
+
+
+def _unchanged(items: Sequence[Item]) -> list[str]:
+    """A sentence where no item got another score."""
+    scores = [(item.base.scores, item.tuned.scores) for item in items]
+    if not scores or any(base[name] != tuned[name] for base, tuned in scores for name in base.keys() & tuned.keys()):
+        return []
     return [
-        f"{cut} items of {name} were longer than {settings.max_length} tokens and were cut."
-        for name, cut in base.truncated.items()
-        if cut
+        "No item has another score than before, to the last digit: as far as was measured, the tuned model is the base."
     ]
+
+
+def copies_told(suites: Sequence[Suite]) -> list[str]:
+    """A sentence on each suite in which rows ask the same."""
+    told = [copies_sentence(suite.name, suite.items) for suite in suites]
+    return [sentence for sentence in told if sentence]
 
 
 def _facts(suite: Suite, settings: Settings) -> SuiteFacts:
@@ -202,12 +232,19 @@ class _Sides:
         with self.pair.base() if of_base else self.pair.tuned() as model:
             return collect_predictions(model, self.preprocessor, self.suites.all, self.settings, self.events, label)
 
+    def conditions(self) -> tuple[Conditions, Conditions]:
+        """The conditions of both sides, as far as they are known before anything is put to them."""
+        with self.pair.base() as model:
+            base = conditions(model, self.preprocessor, "")
+        with self.pair.tuned() as model:
+            return base, conditions(model, self.preprocessor, "")
+
     def held_out(self) -> tuple[list[Window], list[str], WindowSums]:
         """Windows of held-out text, the tokens shared evenly by its domains; their text; the sums of both models."""
         if not self.suites.held_out_text or not self.preprocessor.reads_text:
             return [], [], WindowSums()
         tokenizer = self.preprocessor.tokenizer
-        windows = windows_of(tokenizer, self.suites.held_out_text, self.settings)
+        windows = windows_of(self.preprocessor, self.suites.held_out_text, self.settings)
         sums = self._sums(windows, "held-out text, both models") if windows else WindowSums()
         return windows, [tokenizer.decode(window.ids) for window in windows], sums
 
@@ -259,7 +296,7 @@ class _Sides:
     def _sequences(self, suite: Suite) -> Iterator[tuple[int, ...]]:
         """Token ids of the items of which a language model predicts each token, if any."""
         if self.preprocessor.reads_text:
-            tokenizer, length = self.preprocessor.tokenizer, self.settings.max_length
+            tokenizer, length = self.preprocessor.tokenizer, self.preprocessor.room()
             yield from task_type_of(suite).sequences(suite.items, tokenizer, length)
 
 

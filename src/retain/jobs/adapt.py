@@ -12,6 +12,7 @@ from typing import Any
 from transformers import set_seed
 
 from retain.activations import Statistics
+from retain.data.lengths import beyond_training
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
@@ -20,6 +21,7 @@ from retain.hf.adapters.accelerate import accelerate, has_lora
 from retain.hf.adapters.attach import attach
 from retain.hf.adapters.initialise import note_of
 from retain.hf.adapters.save import save_weights
+from retain.hf.models.coverage import coverage
 from retain.hf.models.describe import adapter_config, parameter_counts
 from retain.hf.models.head import BASE_HEAD, is_classifier, save_head
 from retain.hf.models.inference import padding_id
@@ -79,12 +81,9 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     rows, more_notes = _keep_rows(run, model, base_hash)
     learned = training_set_of(model, run.preprocessor, run.data.train)
     learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _teacher(run, model))
-    notes += [*more_notes, *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
-    if learned.cut:
-        notes.append(
-            f"{learned.cut} of {len(run.data.train)} training examples were longer than {recipe.max_length} tokens and "
-            "were cut."
-        )
+    notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
+    notes += learned.cuts.sentences(len(run.data.train), of="training examples")
+    notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
     stopping = StopOnSignal()
     with stopping.listening():
         cost, curve = train(model, learned, recipe, run.folder.path, run.events, callbacks, stopping)
@@ -108,7 +107,8 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
 def training_set_of(model: Any, preprocessor: Preprocessor, items: Sequence[Any]) -> TrainingSet:
     """The items as a training set in the form that the model learns from."""
     if not is_classifier(model):
-        return TrainingSet.of_text(preprocessor.encode(items), padding_id(preprocessor.tokenizer))
+        rows = preprocessor.encode(items)
+        return TrainingSet.of_text(rows, padding_id(preprocessor.tokenizer), preprocessor.room())
     return TrainingSet.of_classes(items, preprocessor, class_names(model))
 
 

@@ -38,4 +38,4 @@ def _key(run: Run, base: Any, base_hash: str) -> str:
     settings = {name: value for name, value in asdict(run.settings).items() if name in deciding}
     attention = base.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
     computing = [base.config.to_json_string(), attention, str(base.dtype), engine(), device_of(base).type]
-    return key_of(base_hash, computing, run.preprocessor.identity(), suites, settings)
+    return key_of(base_hash, computing, [run.preprocessor.identity(), run.preprocessor.max_length], suites, settings)

@@ -112,7 +112,7 @@ class BudgetSearch:
         """Windows of the held-out text; none where the models read none."""
         if not self.preprocessor.reads_text or not self.control.held_out_text:
             return []
-        return windows_of(self.preprocessor.tokenizer, self.control.held_out_text, self.settings)
+        return windows_of(self.preprocessor, self.control.held_out_text, self.settings)
 
 
 class Outcome(BaseModel):

@@ -13,7 +13,7 @@ from retain.activations import Statistics, collect
 from retain.activations.findings import findings
 from retain.activations.store import MANIFEST
 from retain.data.contamination import find_contained
-from retain.data.forms import DEFAULT_FORM, Rows, read_rows
+from retain.data.forms import DEFAULT_FORM, Rows
 from retain.data.item import PlainText, labels_of
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
@@ -24,8 +24,9 @@ from retain.hf.models.head import is_classifier
 from retain.jobs.inputs.calibration_texts import PARTS, Texts, read_calibration
 from retain.jobs.inputs.data import APART, apart_hashes
 from retain.jobs.inputs.families import family_of
+from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec
-from retain.jobs.inputs.read import read_suites
+from retain.jobs.inputs.read import read_suites, read_train
 from retain.jobs.run import Run
 from retain.jobs.run_folder import output_problem
 from retain.jobs.self_generated import VERSION, generate_texts
@@ -121,7 +122,7 @@ class Calibration:
             preprocessing,
             recipe.calibrate_seed,
             recipe.calibrate_batch_size,
-            recipe.max_length,
+            self.preprocessor.max_length,
         ]
         rows = generate_texts(
             self.model,
@@ -129,9 +130,10 @@ class Calibration:
             recipe.calibrate_tokens,
             seed=recipe.calibrate_seed,
             batch_size=recipe.calibrate_batch_size,
-            max_length=recipe.max_length,
+            max_length=self.preprocessor.room(),
             file=self.folder / f"self-{_short_hash(made_of)}.jsonl",
             events=self.events,
+            positions=self.preprocessor.positions,
         )
         texts = [PlainText(text=text) for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
         measured = find_contained(
@@ -180,7 +182,7 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     """
     problems: list[str] = []
     suites = read_suites(recipe, problems)
-    train = read_rows(recipe.train, problems) if recipe.train else Rows(DEFAULT_FORM, [])
+    train = read_train(recipe.train, recipe.columns, problems) if recipe.train else Rows(DEFAULT_FORM, [])
     family = family_of(train.form if recipe.train else None, suites)
     if family != "causal-lm" and recipe.generates_keep_text:
         problems.append("calibrate_keep: only a language model can write what is to be kept itself; give data.")
@@ -193,7 +195,7 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     begun = [name for name in needed if not (output / name / MANIFEST).is_file()]
     with output_folder(output, [APART, *begun]):
         spec = ModelSpec.of(recipe, family, labels_of(train.items))
-        preprocessor, model = spec.preprocessor(), spec.load().model
+        preprocessor, model = spec.preprocessor(positions_for(recipe, spec)), spec.load().model
         job = Calibration(model, preprocessor, recipe, suites, output, events, model_hash(model))
         targets = {"target_modules": _pattern_or_names(recipe.target_modules)}
         made = job.statistics(needed, texts, targets, recipe.sample_norm, named=True)

@@ -17,18 +17,19 @@ from retain.hf.adapters.load import load_adapter
 from retain.hf.adapters.save import save_weights
 from retain.jobs.budget_search import BudgetSearch
 from retain.jobs.inputs.data import suite_hash
+from retain.jobs.inputs.lengths import base_positions
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data
 from retain.jobs.run import Run
 from retain.jobs.run_folder import ORIGIN, RunFolder, rewrite
 from retain.recipe import Recipe
-from retain.recipe.from_run import MERGED, RECIPE
+from retain.recipe.from_run import MERGED, RECIPE, note_start, read_recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import secret_fields, without_secrets
 from retain.records.files import new_folder
 from retain.records.lock import output_folder
 from retain.records.manifest import check_unchanged
-from retain.records.reading import read_json_mapping, read_model
+from retain.records.reading import read_json_mapping
 
 
 def note_recipe(recipe: Recipe) -> None:
@@ -36,6 +37,7 @@ def note_recipe(recipe: Recipe) -> None:
     path = Path(recipe.output) / RECIPE
     text = recipe.model_dump_json(indent=2, exclude=set(secret_fields(Recipe))) + "\n"
     rewrite(path, text)
+    note_start(path.parent, recipe.output)
 
 
 def ensure_merged(recipe: Recipe, events: Events) -> None:
@@ -51,7 +53,7 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
     if recipe.from_run is None or Path(recipe.model).name != MERGED or (Path(recipe.model) / "config.json").exists():
         return
     folder = RunFolder(Path(recipe.from_run).expanduser())
-    earlier = read_model(folder.path / RECIPE, Recipe)
+    earlier = Recipe.model_validate(read_recipe(folder.path))
     delivered = folder.delivered(earlier.method_name)
     if delivered is None:
         raise InputError(
@@ -71,7 +73,8 @@ def _merge(earlier: Recipe, folder: RunFolder, adapter: Path, place: Path, event
     data = read_data(earlier, problems)
     if problems:
         raise InputError(problems)
-    preprocessor = ModelSpec.of(earlier, data.family, data.labels).preprocessor()
+    spec = ModelSpec.of(earlier, data.family, data.labels)
+    preprocessor = spec.preprocessor(base_positions(spec))
     run = Run(earlier, data, preprocessor, folder, folder.path, events)
     save_weights(load_adapter(run.base(), adapter).merge_and_unload(), place)
     preprocessor.save(place)

@@ -12,7 +12,6 @@ from retain.data.images import broken_images
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import collect_predictions
 from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.runner import Measured, measure_pair
 from retain.evaluate.suites.suite import Suites
@@ -77,7 +76,7 @@ def measure(
     """
     problems: list[str] = []
     chosen = given_settings(settings)
-    preprocessor = given_preprocessor(tokenizer, processor, chosen)
+    preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems)
     family = family_of_model(base, preprocessor)
     problems += unmeasurable(family, suites)
@@ -116,12 +115,9 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
 def _measure_recipe(recipe: MeasureRecipe, data: TunedData, events: Events) -> Result:
     """Load both models, measure them, and write the record."""
     opened, suites, settings = Opening(recipe, data, events), data.suites, settings_of(recipe)
-    preprocessor, measuring = opened.preprocessor, Stopwatch()
-    with measuring:
-        predictions = collect_predictions(opened.base, preprocessor, suites.all, settings, events, "the base answers")
-    pair = opened.pair()
-    with measuring:
-        measured = measure_pair(pair, preprocessor, suites, settings, events, predictions)
+    pair, preprocessor = opened.pair(), opened.preprocessor  # all that can be wrong with the models is told here
+    with Stopwatch() as measuring:
+        measured = measure_pair(pair, preprocessor, suites, settings, events)
         measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
     result = _result(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)

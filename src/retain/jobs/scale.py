@@ -95,7 +95,7 @@ def scale(
     """
     problems: list[str] = []
     chosen = given_settings(settings)
-    preprocessor = given_preprocessor(tokenizer, processor, chosen)
+    preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems)
     limits, confidence = ({}, CONFIDENCE) if budget is None else (budget.limits, budget.confidence)
     problems += alpha_problems(alphas)

@@ -20,6 +20,7 @@ from retain.data.tokens import cut_to, encode_question, pad, start_ids
 from retain.errors import InputError
 from retain.events import SILENT, Events
 from retain.hf.models.inference import device_of, evaluating, padding_id
+from retain.hf.models.positions import UNLIMITED, Positions, positions_of
 from retain.hf.models.sides import base_view
 from retain.jobs.run_folder import rewrite
 from retain.records.manifest import changed
@@ -44,6 +45,7 @@ def generate_texts(
     max_length: int,
     file: Path,
     events: Events,
+    positions: Positions = UNLIMITED,
 ) -> list[list[int]]:
     """Generate sequences of token ids, `tokens` in all; read them from `file` where they are written already.
 
@@ -59,15 +61,18 @@ def generate_texts(
         max_length: longest sequence.
         file: JSONL of {batch, ids, text}.
         events: receives the progress.
+        positions: those of the model; a prompt takes half of them at most.
     """
     rows = _rows(file)
     task = events.task("the base writes what it knows", total=tokens, done=min(tokens, _count(rows)))
-    prompts = _chat_prompts(tokenizer, max_length)
+    limit = positions.limit
+    prompts = _chat_prompts(tokenizer, max_length if limit is None else min(max_length, max(limit // 2, 1)))
     number = max((row["batch"] for row in rows), default=-1) + 1
     barren = 0
     while _count(rows) < tokens and barren < 8:
         starts = _starts(tokenizer, prompts, number, batch_size)
-        written = _write(model, tokenizer, starts, seed * 1_000_003 + number, min(NEW_TOKENS, max_length))
+        room = NEW_TOKENS if limit is None else limit - max(map(len, starts))
+        written = _write(model, tokenizer, starts, seed * 1_000_003 + number, min(NEW_TOKENS, max_length, room))
         kept = [ids[:max_length] for ids in written if len(ids) >= SHORTEST]
         rows += [{"batch": number, "ids": ids, "text": tokenizer.decode(ids)} for ids in kept]
         barren = 0 if kept else barren + 1
@@ -108,6 +113,7 @@ def self_generated(
             max_length=max_length,
             file=Path(folder) / "written.jsonl",
             events=SILENT,
+            positions=positions_of(model),
         )
     return padded_batches(rows, batch_size, padding_id(tokenizer))
 
@@ -138,7 +144,7 @@ def _chat_prompts(tokenizer: Any, max_length: int) -> list[list[int]]:
         return []
     lines = files("retain.data").joinpath("self_prompts.txt").read_text(encoding="utf-8").splitlines()
     try:
-        return [encode_question(tokenizer, line, max_length) for line in lines]
+        return [list(encode_question(tokenizer, line, max_length).ids) for line in lines]
     except InputError:  # the template does not take one message, so all is written freely
         return []
 

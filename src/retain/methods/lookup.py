@@ -89,13 +89,17 @@ def initialisation_config(name: str, fields: dict[str, Any]) -> SCLoRAConfig:
         raise InputError(f"method {name}: {error}") from error
 
 
-def check(model: nn.Module, name: str, fields: dict[str, Any]) -> None:
+def check(model: nn.Module, name: str, fields: dict[str, Any]) -> nn.Module:
     """Try a method's targets on a model, which may be empty (meta device) and is of no use afterwards.
+
+    Returns:
+        The model with adapters where the method puts them, to ask what they cover; their values mean nothing.
 
     Raises:
         InputError: the method cannot be attached to this model.
     """
-    if name in initialisations():
-        check_targets(model, initialisation_config(name, with_head(model, name, fields)))
-    else:  # an initialisation from weights cannot be tried without them
-        adapt.attach(model, name, {key: value for key, value in fields.items() if key != "init_lora_weights"})
+    if name not in initialisations():  # an initialisation from weights cannot be tried without them
+        plain = {key: value for key, value in fields.items() if key != "init_lora_weights"}
+        return adapt.attach(model, name, plain)
+    layers = check_targets(model, initialisation_config(name, with_head(model, name, fields)))
+    return adapt.attach(model, "lora", {"r": 1, "target_modules": sorted(layers)})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
 from retain.recipe.marks import Heir, fields_where
 from retain.recipe.tune_recipe import Recipe
+from retain.records.files import write_text
 from retain.records.manifest import check_unchanged
 from retain.records.reading import read_json_mapping, read_model
+from retain.records.renamed_columns import with_columns
 from retain.records.result import read_result
 
 RECIPE = "recipe.json"
@@ -18,11 +21,74 @@ RECIPE = "recipe.json"
 MERGED = "merged"
 """The full model that a run delivered, in its folder; made when another run goes on from it."""
 
+STARTED_IN = "started_in.txt"
+"""The way from a run's folder to the directory that its relative paths start from, where its output does not tell."""
+
 SCALED = "scaled"
 """The folder, in that of a run, that `retain scale RUN` writes."""
 
 TASK_POINTS, TASK_NATS = 5.0, 0.05
 """Limits on losing what the earlier run learned, where none is given: the verdict's own margins."""
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The values of a run's recipe; its relative paths hold from here, wherever the run was started.
+
+    Args:
+        folder: the run's.
+
+    Raises:
+        InputError: the recipe is not as retain wrote it.
+    """
+    check_unchanged(folder / RECIPE)
+    read_model(folder / RECIPE, Recipe)
+    values = read_json_mapping(folder / RECIPE)
+    start = _started_in(folder, values)
+    if start is None or start == Path.cwd():
+        return values
+    named = ("model", "from_run", *fields_where(Recipe, lambda decides: decides.part == "data"))
+    return {**values, **{name: _from(start, values[name]) for name in named if name in values}}
+
+
+def note_start(folder: Path, output: str) -> None:
+    """Note where a run was started, as a path relative to its folder, unless its output tells so already.
+
+    Args:
+        folder: the run's.
+        output: the run's folder as it was given.
+    """
+    if _inferred(folder, output) is None:
+        write_text(folder / STARTED_IN, os.path.relpath(Path.cwd(), folder.resolve()) + "\n")
+
+
+def _started_in(folder: Path, values: dict[str, Any]) -> Path | None:
+    """The working directory of the command that made a run, as far as the run tells; it need not be there any more."""
+    note = folder / STARTED_IN
+    if note.is_file():
+        try:
+            return (folder.resolve() / note.read_text(encoding="utf-8").strip()).resolve()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{note}: cannot be read ({error}); remove it and give absolute paths.") from error
+    return _inferred(folder, str(values.get("output", "")))
+
+
+def _inferred(folder: Path, output: str) -> Path | None:
+    """The directory from which `output` names the folder; None where that cannot be told from the two."""
+    parts, place = Path(output).parts, folder.resolve()
+    if not parts or Path(output).is_absolute() or ".." in parts or place.parts[-len(parts) :] != parts:
+        return None
+    return Path(*place.parts[: -len(parts)])
+
+
+def _from(start: Path, value: Any) -> Any:
+    """A source, or each of several, as a path from here where it names something that is there from `start`."""
+    if isinstance(value, list):
+        return [_from(start, one) for one in value]
+    if not isinstance(value, str):
+        return value
+    name, mark, source = value.rpartition(":=")
+    place = start / source
+    return f"{name}{mark}{place}" if source and not Path(source).is_absolute() and place.exists() else value
 
 
 def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
@@ -40,8 +106,9 @@ def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"from: {folder} holds no complete run of retain tune (result.json, {RECIPE}); give the folder of one run."
         )
-    earlier = _recipe_of(folder)
-    learned = [f"{folder.resolve().name}:={earlier['test'].rpartition(':=')[2]}"] if earlier.get("test") else []
+    earlier = read_recipe(folder)
+    test = with_columns(str(earlier.get("test") or "").rpartition(":=")[2], earlier.get("columns") or {})
+    learned = [f"{folder.resolve().name}:={test}"] if earlier.get("test") else []
     budget = dict(earlier.get("budget") or {})
     if learned and (budget or values.get("budget")):
         budget[folder.resolve().name] = _margin_of(folder)
@@ -74,7 +141,7 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
         raise InputError(
             f"{folder} holds no run of retain tune ({RECIPE}); give a run's folder, or --model and --tuned."
         )
-    earlier = _recipe_of(folder)
+    earlier = read_recipe(folder)
     tuned = next((folder / name for name in ("trained", "adapter", "model") if (folder / name).is_dir()), None)
     if tuned is None:
         raise InputError(f"{folder} has no trained weights yet; finish the run with retain tune.")
@@ -84,21 +151,11 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
     return None, {**taken, "tuned": str(tuned), "output": str(folder / SCALED), **given}
 
 
-def _recipe_of(folder: Path) -> dict[str, Any]:
-    """The recipe of an earlier run, as it stands in its folder.
-
-    Raises:
-        InputError: it is not as retain wrote it.
-    """
-    check_unchanged(folder / RECIPE)
-    read_model(folder / RECIPE, Recipe)
-    return read_json_mapping(folder / RECIPE)
-
-
 def _inherited(earlier: dict[str, Any], heir: Heir) -> dict[str, Any]:
-    """The values of an earlier recipe that are taken over unless others are given."""
+    """The values of an earlier recipe that are taken over unless others are given; defaults stay unstated."""
     names = fields_where(Recipe, lambda decides: heir in decides.inherited_by)
-    return {name: earlier[name] for name in names if name in earlier}
+    defaults = {name: Recipe.model_fields[name].get_default() for name in names}
+    return {name: earlier[name] for name in names if name in earlier and earlier[name] != defaults[name]}
 
 
 def _margin_of(folder: Path) -> float:

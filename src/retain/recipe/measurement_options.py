@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
+from retain.records.renamed_columns import parse_columns
 
 
 class MeasurementOptions(BaseModel):
@@ -31,6 +32,15 @@ class MeasurementOptions(BaseModel):
     held_out_text: Annotated[
         tuple[str, ...], Decides("data", inherited_by=("scale",)), Flag(COMMON, "FILE", place=6)
     ] = Field((), description="Plain text, not the task's, on which drift is measured; several files count as domains.")
+    columns: Annotated[
+        dict[str, str],
+        Decides("training", when="columns", inherited_by=("scale",), recorded=True),
+        Flag(COMMON, "NEW=OLD"),
+    ] = Field(
+        default_factory=dict,
+        description="Columns of train and test to rename, as prompt=instruction,completion=output. Other sources say "
+        "it behind their name, as FILE::text=content.",
+    )
     output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER", place=8)] = Field(
         description="Folder for everything that is written."
     )
@@ -78,6 +88,16 @@ class MeasurementOptions(BaseModel):
     margin_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
         0.05, gt=0, description="The same for cross-entropy, in nats per token."
     )
+    smallest_gain: Annotated[float, Decides("measuring"), Flag("measurement", "POINTS")] = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="Smallest effect of interest: a change of the task by fewer points (of 100) is called no "
+        "noticeable change, however surely it is there.",
+    )
+    smallest_gain_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
+        0.01, ge=0, description="The same for cross-entropy, in nats per token: .01 is one percent of perplexity."
+    )
     judge: Annotated[str | None, Decides("measuring", secret=True), Flag("measurement", "COMMAND")] = Field(
         None,
         description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION. "
@@ -94,8 +114,13 @@ class MeasurementOptions(BaseModel):
         ge=0,
         description="Items of the test data, and of each suite of completions, that both models answer in writing.",
     )
-    max_new_tokens: Annotated[int, Decides("measuring", inherited_by=("from", "scale")), Flag("measurement")] = Field(
-        48, gt=0, description="Longest written answer, in tokens."
+    max_new_tokens: Annotated[int | None, Decides("measuring", inherited_by=("from", "scale")), Flag("measurement")] = (
+        Field(
+            None,
+            gt=0,
+            description="Longest written answer, in tokens, of all that set none in a suite file; a model that reasons "
+            "first needs more. [completions 48, questions 16, requests 40]",
+        )
     )
     held_out_tokens: Annotated[int, Decides("measuring", inherited_by=("scale",)), Flag("measurement")] = Field(
         8192, gt=1, description="Tokens of held-out text used at most."
@@ -104,13 +129,26 @@ class MeasurementOptions(BaseModel):
         32, gt=0, description="Sequences evaluated at once."
     )
     max_length: Annotated[int, Decides("training", inherited_by=("from", "scale"), recorded=True), Flag("model")] = (
-        Field(512, gt=1, description="Longest sequence, in tokens; what is cut off is counted and reported.")
+        Field(
+            512,
+            gt=1,
+            description="Longest sequence, in tokens; unless stated, at most the model's positions. What is cut off "
+            "is counted and reported.",
+        )
     )
 
     @field_validator("keep", "held_out_text", mode="before")
     @classmethod
     def _one_source_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _columns_by_commas(cls, value: Any) -> Any:
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(entry, str) for entry in given):
+            return value
+        return parse_columns(",".join(given))
 
     @field_validator("model", "output", "tuned", mode="after", check_fields=False)
     @classmethod
@@ -137,6 +175,13 @@ class TunedModelOptions(MeasurementOptions):
     )
     labels: Annotated[tuple[str, ...], Decides("measuring"), Flag("model", "CLASS")] = Field(
         (), description="Classes in the order of the tuned model's outputs, where no file beside it names them."
+    )
+
+    tokenizer: Annotated[Literal["base", "tuned"] | None, Decides("measuring"), Flag("model")] = Field(
+        None,
+        description="Tokenizer (and chat template) that both models are given: the base's, or the one beside the tuned "
+        "weights, for tokens and templates that came with the tuning. [the base's; refused where the two contradict "
+        "each other]",
     )
 
     @field_validator("labels", mode="before")

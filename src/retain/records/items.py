@@ -18,9 +18,13 @@ from retain.records.upgrade import upgraded_item
 
 
 class Side(Record):
-    """One model's answer to one item (null where the metric reads no answer) and its scores by metric."""
+    """One model's answer to one item (null where the metric reads no answer) and its scores by metric.
+
+    `cut_off` says whether the longest length ended a written answer; it is null where none was written.
+    """
 
     answer: str | None = None
+    cut_off: bool | None = None
     scores: dict[str, float] = Field(default_factory=dict)
 
 

@@ -35,16 +35,25 @@ KL_DIVERGENCE = Metric(
     name="kl_nats_per_token", title="KL", unit="nats per token", low=0.0, higher_is_better=False, weight="tokens"
 )
 CHURN = Metric(name="churn", unit="share", low=0.0, high=1.0, higher_is_better=False, weight="tokens")
+UNREAD = "context_free_nats_per_token"
+"""A value of an item beside its cross-entropy: that of a model that always predicts the same, whatever went before."""
 MACRO_F1 = Metric(name="macro_f1", title="macro-F1", unit="share", low=0.0, high=1.0, level="set")
 MATTHEWS = Metric(name="matthews", unit="share", low=-1.0, high=1.0, level="set")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A metric, and the function (answer, expected) → value that scores a written answer by it: "module:function"."""
+    """A metric, and how it comes about.
+
+    Attributes:
+        metric: the metric.
+        of_answer: the function (answer, expected) → value that scores a written answer by it: "module:function".
+        written: true where it rests on a written answer, by such a function or otherwise.
+    """
 
     metric: Metric
     of_answer: str = ""
+    written: bool = False
 
 
 METRICS: dict[str, Row] = {
@@ -53,9 +62,9 @@ METRICS: dict[str, Row] = {
         Row(ACCURACY),
         Row(TOP_1),
         Row(RECIPROCAL_RANK),
-        Row(CONTAINS),
-        Row(REFUSED),
-        Row(ANSWERED),
+        Row(CONTAINS, written=True),
+        Row(REFUSED, written=True),
+        Row(ANSWERED, written=True),
         Row(CROSS_ENTROPY),
         Row(KL_DIVERGENCE),
         Row(CHURN),
@@ -71,6 +80,12 @@ METRICS: dict[str, Row] = {
 def metrics_of_answers() -> Iterator[Row]:
     """The rows of metrics that score a written answer, in the table's order."""
     return (row for row in METRICS.values() if row.of_answer)
+
+
+def rests_on_writing(metric: Metric) -> bool:
+    """True for a metric of written answers, which a limit of their length can cut off."""
+    row = METRICS.get(metric.name)
+    return row is not None and (row.written or bool(row.of_answer))
 
 
 def metric_named(name: str) -> Metric | None:

@@ -64,6 +64,27 @@ def parse_json(content: str | bytes, place: str) -> Any:
     return value
 
 
+def decode_json(text: str, start: int = 0) -> tuple[Any, int]:
+    """The first JSON value of a text that goes on behind it, and where it ends; for files of many rows.
+
+    Args:
+        text: the text.
+        start: where the value begins.
+
+    Raises:
+        ValueError: as a clause, what is no JSON within the limits.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+        if text.count("[", start, end) + text.count("{", start, end) > DEEPEST:
+            _check_depth(value)
+    except RecursionError as error:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg}, at character {error.pos - start + 1}") from error
+    return value, end
+
+
 def read_json_mapping(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds one object.
 
@@ -179,6 +200,18 @@ def _whole_number(digits: str) -> int:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole_number, parse_constant=_refuse_constant)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level if not isinstance(outer, str) for inner in _inside(outer)]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _check(value: Any) -> None:

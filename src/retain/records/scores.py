@@ -9,11 +9,44 @@ from pydantic import Field
 from retain.records.base import Interval, Record
 from retain.records.metrics_table import MetricField
 
-Status = Literal["measured", "too few items", "base at chance"]
+Status = Literal["measured", "too few items", "base at chance", "answers cut off"]
+
+
+class CutOff(Record):
+    """Written answers that the longest length ended, and not the model.
+
+    Of `written` answers of each side `base` and `tuned` were cut off; `base_unknown` and `tuned_unknown` of these are
+    not right as far as they go, so that more length could change their score. `limit` is the length in tokens;
+    `option` where it is set.
+    """
+
+    written: int
+    base: int = 0
+    tuned: int = 0
+    base_unknown: int = 0
+    tuned_unknown: int = 0
+    limit: int | None = None
+    option: str = ""
+
+    @property
+    def mostly(self) -> bool:
+        """True where the score of most answers of a side is not known, because they were cut off."""
+        return 2 * max(self.base_unknown, self.tuned_unknown) > self.written
+
+    @property
+    def sentence(self) -> str:
+        """How many were cut off, and what to raise."""
+        length = "the longest length" if self.limit is None else f"{self.limit} tokens"
+        sides = f"{self.base} of the base's and {self.tuned} of the tuned model's {self.written} written answers"
+        return f"{sides} were cut off at {length}; raise {self.option or 'the limit of written answers'}."
 
 
 class TaskScore(Record):
-    """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base."""
+    """One metric on held-out task data; `interval` is that of the mean paired change, tuned − base.
+
+    `smallest_effect` is the smallest change that anyone would notice, in the metric's own unit: below it a change is no
+    noticeable one. Records that state none were judged without.
+    """
 
     name: str
     metric: MetricField
@@ -21,6 +54,8 @@ class TaskScore(Record):
     base: float
     tuned: float
     interval: Interval
+    smallest_effect: float = 0.0
+    cut_off: CutOff | None = None
 
     @property
     def gain(self) -> float:
@@ -34,7 +69,9 @@ class KeepScore(Record):
     `lost` = P(base right, tuned wrong), `gained` = P(base wrong, tuned right), `p_value` the exact two-sided McNemar
     test of lost against gained; `interval` that of tuned − base; `retention` = (tuned − chance)/(base − chance).
     `lost`, `gained` and `p_value` are null for a metric that is not right-or-wrong. Where `status` is "too few items"
-    no score is given; where it is "base at chance" the suite cannot show loss and retention is undefined.
+    no score is given; where it is "base at chance" the suite cannot show loss and retention is undefined; where it is
+    "answers cut off" most answers of a side were, so that what they would have said is not known. `cut_off` counts
+    them, for metrics of written answers.
     `detectable_loss` is the smallest net loss that the exact test could call significant on n items.
     """
 
@@ -53,6 +90,7 @@ class KeepScore(Record):
     retention_interval: Interval | None = None
     detectable_loss: float | None = None
     units: int | None = None
+    cut_off: CutOff | None = None
     note: str = ""
 
 

@@ -8,7 +8,7 @@ from retain.records.base import Record
 from retain.records.metrics_table import MetricField
 
 Verdict = Literal["kept", "lost", "changed format", "too few items to say"]
-Learned = Literal["yes", "worse", "not shown", "not measured"]
+Learned = Literal["yes", "worse", "no noticeable change", "not shown", "not measured"]
 
 
 class SuiteVerdict(Record):

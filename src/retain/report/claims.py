@@ -17,8 +17,19 @@ from retain.records.metric import Metric
 from retain.records.numbers import listing
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
+from retain.verdict.verdict import is_negligible
 
-Reading = Literal["better", "worse", "no change shown", "borderline", "too few items", "base at chance", "drift"]
+Reading = Literal[
+    "better",
+    "worse",
+    "no change shown",
+    "no noticeable change",
+    "borderline",
+    "too few items",
+    "base at chance",
+    "answers cut off",
+    "drift",
+]
 
 SIGNIFICANT = 0.05
 
@@ -26,9 +37,11 @@ SYMBOLS: dict[str, str] = {
     "better": "▲",
     "worse": "▼",
     "no change shown": "=",
+    "no noticeable change": "≈",
     "borderline": "?",
     "too few items": "·",
     "base at chance": "·",
+    "answers cut off": "·",
     "drift": "~",
 }
 
@@ -47,12 +60,29 @@ class Claim:
     text: str
 
 
-def read_change(interval: Interval | None, *, higher_is_better: bool, p: float | None = None) -> Reading:
-    """The reading of a change: shown by the interval, and not contradicted by the exact test where there is one."""
+def read_change(
+    interval: Interval | None,
+    *,
+    higher_is_better: bool,
+    p: float | None = None,
+    change: float | None = None,
+    smallest: float = 0.0,
+) -> Reading:
+    """The reading of a change: shown by the interval, and not contradicted by the exact test where there is one.
+
+    Args:
+        interval: of the change.
+        higher_is_better: the good direction.
+        p: of the exact test, if there is one.
+        change: the change itself, where a smallest noticeable one is given.
+        smallest: the smallest noticeable change.
+    """
     if interval is None:
         return "no change shown"
     low, high = interval
     shown = low > 0 or high < 0
+    if change is not None and is_negligible(change, interval, smallest, shown):
+        return "no noticeable change"
     if p is not None and (p < SIGNIFICANT) != shown:
         return "borderline"
     if not shown:
@@ -62,7 +92,12 @@ def read_change(interval: Interval | None, *, higher_is_better: bool, p: float |
 
 def read_task(score: TaskScore) -> Reading:
     """The reading of a task score."""
-    return read_change(score.interval, higher_is_better=score.metric.higher_is_better)
+    return read_change(
+        score.interval,
+        higher_is_better=score.metric.higher_is_better,
+        change=score.tuned - score.base,
+        smallest=score.smallest_effect,
+    )
 
 
 def read_keep(score: KeepScore) -> Reading:
@@ -78,6 +113,7 @@ def headline(result: Result) -> str:
     kept = _by_reading(list(zip(map(read_keep, result.keep), short_names(result.keep), strict=True)))
     parts = [
         _phrase("It learned {}.", learned, "better"),
+        _phrase("No noticeable change in {}.", learned, "no noticeable change"),
         _phrase("No change shown in {}.", learned, "no change shown"),
         _phrase("It got worse at {}.", learned, "worse"),
         "" if result.task else "No task was measured.",
@@ -87,7 +123,10 @@ def headline(result: Result) -> str:
         _phrase("Borderline on {}.", kept, "borderline"),
         _phrase("Too few items to judge: {}.", kept, "too few items"),
         _phrase("The base is at chance, so no loss can show, on {}.", kept, "base at chance"),
-        "" if kept.keys() - {"too few items", "base at chance"} else _UNKNOWN_LOSS[bool(result.keep)],
+        _phrase("Most answers were cut off, so nothing can be said, on {}.", kept, "answers cut off"),
+        ""
+        if kept.keys() - {"too few items", "base at chance", "answers cut off"}
+        else _UNKNOWN_LOSS[bool(result.keep)],
     ]
     return " ".join(part for part in parts if part)
 
@@ -135,7 +174,11 @@ def _moved(base: float, tuned: float, interval: Interval | None, metric: Metric)
 
 def _task_claim(score: TaskScore) -> Claim:
     reading = read_task(score)
-    opening = {"better": "It learned the task", "worse": "It got worse at the task"}.get(reading, "No change shown on")
+    opening = {
+        "better": "It learned the task",
+        "worse": "It got worse at the task",
+        "no noticeable change": "No noticeable change on",
+    }.get(reading, "No change shown on")
     direction = "" if score.metric.higher_is_better else " (lower is better)"
     moved = _moved(score.base, score.tuned, score.interval, score.metric)
     return Claim(reading, f"{opening} {score.name}: {moved}{direction}, n = {numbers.count(score.n)}.")
@@ -155,6 +198,10 @@ def _keep_claim(score: KeepScore) -> Claim:
         chance = numbers.plain(score.chance, unit)
         text = f"On {score.name} the base is no better than chance ({chance}): {moved}, {n}."
         return Claim(reading, text + (note or " So this suite cannot show a loss."))
+    if reading == "answers cut off":
+        return Claim(
+            reading, f"On {score.name} most answers were cut off, so no change can be told: {moved}, {n}.{note}"
+        )
     opening = {
         "worse": "It lost on",
         "better": "It gained on",

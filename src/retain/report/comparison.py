@@ -25,7 +25,7 @@ from retain.report.verdict_words import headline
 MOST_NAMED = 4
 """How many settings a sentence names; of more it says how many there are, and the tables name them."""
 
-_UNJUDGED = {None, "too few items", "base at chance"}
+_UNJUDGED = {None, "too few items", "base at chance", "answers cut off"}
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,7 @@ def _kept(groups: Sequence[Group], key: Key) -> str:
         "better": "gain shown for {}",
         "too few items": "too few items to judge",
         "base at chance": "the base is at chance, so no loss can show",
+        "answers cut off": "most answers were cut off, so nothing can be said",
     }
     total = sum(map(len, by_reading.values()))
     parts = []

@@ -28,6 +28,7 @@ HELD_OUT_TEXT = "held-out text"
 _LEARNED = {
     "yes": "It learned the task",
     "worse": "It got worse at the task",
+    "no noticeable change": "It changed nothing noticeable at the task",
     "not shown": "It is not shown to have learned the task",
     "not measured": "No task was measured",
 }
@@ -91,7 +92,7 @@ def _verdict_row(verdict: SuiteVerdict, result: Result) -> tuple[str, ...]:
     return (
         verdict.suite,
         verdict_cell(verdict.verdict),
-        verdict.reason + ("" if verdict.has_power else " Even a chance-level model would not be found out here."),
+        verdict.reason + _power_note(verdict, score),
         numbers.change(change, interval, unit),
         numbers.margin(verdict.margin, unit),
         numbers.p_value(verdict.p_adjusted),
@@ -99,6 +100,12 @@ def _verdict_row(verdict: SuiteVerdict, result: Result) -> tuple[str, ...]:
         numbers.count(verdict.units),
         numbers.MISSING if verdict.items_needed is None else numbers.count(verdict.items_needed),
     )
+
+
+def _power_note(verdict: SuiteVerdict, score: KeepScore | None) -> str:
+    if verdict.has_power or (score is not None and score.status == "answers cut off"):
+        return ""
+    return " Even a chance-level model would not be found out here."
 
 
 def _method_note(judged: Judgement) -> str:

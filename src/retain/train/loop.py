@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
+from retain.data.lengths import NO_CUTS, Cuts
 from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import InputError, TrainingError
@@ -85,24 +86,24 @@ class TrainingSet:
     Attributes:
         rows: encoded sequences, or labelled items.
         collator: makes the model's inputs and `labels` of some rows.
-        cut: how many rows are longer than the model's inputs may be.
+        cuts: the rows that are longer than the model's inputs may be.
     """
 
     rows: Sequence[Any]
     collator: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
-    cut: int = 0
+    cuts: Cuts = NO_CUTS
 
     @classmethod
-    def of_text(cls, rows: Sequence[Encoded], pad_id: int) -> TrainingSet:
-        """Encoded sequences, of which only the `labels` are learned."""
+    def of_text(cls, rows: Sequence[Encoded], pad_id: int, limit: int) -> TrainingSet:
+        """Encoded sequences of at most `limit` tokens, of which only the `labels` are learned."""
         encoded = [{"input_ids": list(row.ids), "labels": row.labels} for row in rows]
-        return cls(encoded, PadCollator(pad_id), sum(row.truncated for row in rows))
+        return cls(encoded, PadCollator(pad_id), Cuts.among([[row] for row in rows], limit))
 
     @classmethod
     def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> TrainingSet:
         """Labelled texts or images; images are read anew for each batch."""
         collator = LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)})
-        return cls(list(items), collator, preprocessor.truncated(items))
+        return cls(list(items), collator, preprocessor.cuts(items))
 
     @property
     def is_preprocessed_by_batch(self) -> bool:
@@ -186,6 +187,11 @@ def train(
     model.eval()
     _check_finite(model, recipe)
     state = trainer.state
+    if state.global_step == 0:
+        raise TrainingError(
+            f"no step of training was done with {len(training_set.rows)} rows and batches of {recipe.batch_size}: "
+            "nothing was learned. See training.dataloader_drop_last, and max_steps."
+        )
     clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
     curve = _curve(state.log_history)
     cost = Cost(

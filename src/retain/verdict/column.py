@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.errors import InputError, RetainError
-from retain.records.items import Item
+from retain.records.items import Item, Side
 from retain.records.metric import Metric
+from retain.records.metrics_table import CROSS_ENTROPY, UNREAD, rests_on_writing
+from retain.records.scores import CutOff
 from retain.stats.clusters import Floats, Groups, named_groups
 
 ROUNDING = 1e-9
@@ -30,6 +32,9 @@ class Column:
         chance: mean probability of guessing right, for a right-or-wrong metric.
         weights: (n,) > 0, what each item counts in the mean, for instance its tokens; None: all alike.
         groups: (n,) the group of each item, where items come in groups: these are then the units; None: all alone.
+        uninformed: (n,) values of a model that knows nothing, for a metric without a worst value: of a cross-entropy
+            those of a model that always predicts the same; None: not known.
+        cut_off: how many written answers were cut off; None where the metric rests on none.
 
     Raises:
         InputError: there is no item, or a value lies outside the metric's range.
@@ -44,6 +49,8 @@ class Column:
     chance: float = 0.0
     weights: Floats | None = None
     groups: Groups = None
+    uninformed: Floats | None = None
+    cut_off: CutOff | None = None
 
     def __post_init__(self) -> None:
         sides = [np.asarray(side, dtype=np.float64) for side in (self.base, self.tuned)]
@@ -90,6 +97,7 @@ class Column:
             base=self.base[chosen],
             tuned=self.tuned[chosen],
             weights=None if self.weights is None else self.weights[chosen],
+            uninformed=None if self.uninformed is None else self.uninformed[chosen],
             groups=None if groups is None else [groups[int(place)] for place in np.flatnonzero(chosen)],
         )
 
@@ -106,7 +114,41 @@ def scored_by(items: Sequence[Item], metric: Metric) -> list[Item]:
     return [item for item in items if metric.name in item.base.scores and metric.name in item.tuned.scores]
 
 
-def column_of_items(suite: str, metric: Metric, items: Sequence[Item], chance: float = 0.0) -> Column:
+def cut_off_of(metric: Metric, items: Sequence[Item], limit: int | None, option: str) -> CutOff | None:
+    """How many written answers of each side were cut off; None where the metric rests on none, or they do not tell.
+
+    Args:
+        metric: the metric.
+        items: those that have it.
+        limit: the longest answer in tokens.
+        option: where that is set.
+    """
+    written = [item for item in items if item.base.cut_off is not None and item.tuned.cut_off is not None]
+    if not written or not rests_on_writing(metric):
+        return None
+
+    def unknown(side: Side) -> bool:
+        return bool(side.cut_off) and not (metric.right_or_wrong and side.scores[metric.name] == 1)
+
+    return CutOff(
+        written=len(written),
+        base=sum(bool(item.base.cut_off) for item in written),
+        tuned=sum(bool(item.tuned.cut_off) for item in written),
+        base_unknown=sum(unknown(item.base) for item in written),
+        tuned_unknown=sum(unknown(item.tuned) for item in written),
+        limit=limit,
+        option=option,
+    )
+
+
+def column_of_items(
+    suite: str,
+    metric: Metric,
+    items: Sequence[Item],
+    chance: float = 0.0,
+    limit: int | None = None,
+    option: str = "",
+) -> Column:
     """The column of one metric from a suite's items.
 
     Args:
@@ -114,6 +156,8 @@ def column_of_items(suite: str, metric: Metric, items: Sequence[Item], chance: f
         metric: the metric.
         items: of the suite; those without the metric are left out.
         chance: mean probability of guessing right.
+        limit: the longest written answer in tokens.
+        option: where that is set.
 
     Raises:
         InputError: no item has the metric.
@@ -122,6 +166,7 @@ def column_of_items(suite: str, metric: Metric, items: Sequence[Item], chance: f
     weights: Any = None
     if metric.weight:
         weights = np.asarray([item.base.scores.get(metric.weight, 1.0) for item in having])
+    unread = [item.base.scores.get(UNREAD) for item in having] if metric == CROSS_ENTROPY else []
     return Column(
         suite,
         metric,
@@ -130,4 +175,6 @@ def column_of_items(suite: str, metric: Metric, items: Sequence[Item], chance: f
         chance,
         weights,
         named_groups([item.group for item in having]),
+        np.asarray(unread, dtype=np.float64) if unread and None not in unread else None,
+        cut_off_of(metric, having, limit, option),
     )

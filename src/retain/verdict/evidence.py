@@ -9,7 +9,11 @@ import numpy as np
 
 from retain.records.base import Interval
 from retain.records.metric import Metric
+from retain.records.scores import CutOff
+from retain.stats.bootstrap import ratio_intervals
 from retain.stats.clusters import (
+    Counts,
+    Floats,
     cluster_changes,
     cluster_codes,
     cluster_interval,
@@ -39,7 +43,10 @@ class Evidence:
         chance: the mean of a model that knows nothing; None where the metric's range is not known.
         lost: items right before and wrong now; None for a metric with degrees.
         gained: items wrong before and right now; likewise.
+        uninformed: the base is not seen to be better than a model that knows nothing, as far as `Column.uninformed`
+            tells.
         can_fall: units of a metric with degrees that a model that knows nothing would make worse; of others not used.
+        cut_off: written answers that the longest length ended; None where the metric rests on none.
     """
 
     suite: str
@@ -56,6 +63,13 @@ class Evidence:
     lost: int | None = None
     gained: int | None = None
     can_fall: int = 0
+    uninformed: bool = False
+    cut_off: CutOff | None = None
+
+    @property
+    def mostly_cut_off(self) -> bool:
+        """True where most answers of a side were cut off before their score was known."""
+        return self.cut_off is not None and self.cut_off.mostly
 
     @property
     def loss(self) -> float:
@@ -111,6 +125,7 @@ def _counted(column: Column, generator: np.random.Generator) -> Evidence:
         chance=column.chance,
         lost=int(lost.sum()),
         gained=int(gained.sum()),
+        cut_off=column.cut_off,
     )
 
 
@@ -136,7 +151,18 @@ def _graded(column: Column, generator: np.random.Generator) -> Evidence:
         p_value=p_value,
         chance=worst,
         can_fall=_able_to_fall(column, worst, len(sizes)),
+        uninformed=_is_uninformed(column, codes, sizes),
+        cut_off=column.cut_off,
     )
+
+
+def _is_uninformed(column: Column, codes: Counts, sizes: Floats) -> bool:
+    """True where the 95 % interval of the base's lead over a model that knows nothing is not above 0."""
+    if column.uninformed is None or len(sizes) < 2:
+        return False
+    sign = 1.0 if column.metric.higher_is_better else -1.0
+    lead = np.bincount(codes, weights=column.share * sign * (column.base - column.uninformed))
+    return ratio_intervals([lead], sizes, np.random.default_rng(0))[0][0] <= 0
 
 
 def _able_to_fall(column: Column, worst: float | None, units: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from retain.records.items import Item
 from retain.records.metrics_table import CROSS_ENTROPY
 from retain.records.result import Result
-from retain.records.scores import KeepScore, TaskScore
+from retain.records.scores import CutOff, KeepScore, TaskScore
 from retain.records.verdicts import AACheck, Judgement, SuiteVerdict
 from retain.stats.mcnemar import SIGNIFICANCE
 from retain.verdict.column import Column, column_of_items
@@ -57,7 +57,7 @@ def judge_run(evidence: RunEvidence, margins: Margins, aa_check: AACheck | None 
     return Judgement(
         overall=verdict,
         reason=reason,
-        learned=learned(judge_tasks(evidence.task, SIGNIFICANCE)),
+        learned=learned(judge_tasks(evidence.task, SIGNIFICANCE, margins)),
         suites=tuple(judged),
         alpha=SIGNIFICANCE,
         aa_check=aa_check,
@@ -74,7 +74,8 @@ def _written_form(others: Sequence[Evidence]) -> Evidence | None:
     Task types list forms from the loosest to the strictest. A base that answers in sentences has no exact form to lose;
     that the right answer stands in them no longer is then what shows another form.
     """
-    forms = [one for one in others if one.metric.role == "format" and status_of(one)[0] != "too few items"]
+    unusable = ("too few items", "answers cut off")
+    forms = [one for one in others if one.metric.role == "format" and status_of(one)[0] not in unusable]
     usual = [one for one in forms if one.base >= forms[0].base / 2]
     return usual[-1] if usual else None
 
@@ -115,7 +116,9 @@ def evidence_of_record(
 
     def evidence(part: str, score: TaskScore | KeepScore) -> Evidence:
         chance = getattr(score, "chance", 0.0) if score.metric.right_or_wrong else 0.0
-        column = column_of_items(score.name, score.metric, parted[part, score.name], chance)
+        told = score.cut_off or CutOff(written=0)
+        items = parted[part, score.name]
+        column = column_of_items(score.name, score.metric, items, chance, told.limit, told.option)
         return evaluate(column, np.random.default_rng(seed))
 
     windows = parted[HELD_OUT_PART, HELD_OUT_TEXT]
@@ -133,15 +136,19 @@ def replay(result: Result, items: Sequence[Item]) -> Judgement:
     """
     evidence = evidence_of_record(result.task, result.keep, items, result.resampling_seed)
     aa_check = None if result.judgement is None else result.judgement.aa_check
-    return judge_run(evidence, Margins(*result.margins) if result.margins else _stated_margins(result), aa_check)
+    share, nats = result.margins or _stated_margins(result)
+    shares = [one.smallest_effect / one.metric.span for one in result.task if one.metric.span is not None]
+    in_nats = [one.smallest_effect for one in result.task if one.metric.span is None]
+    margins = Margins(share, nats, max(shares, default=0.0), max(in_nats, default=0.0))
+    return judge_run(evidence, margins, aa_check)
 
 
-def _stated_margins(result: Result) -> Margins:
+def _stated_margins(result: Result) -> tuple[float, float]:
     verdicts = [] if result.judgement is None else result.judgement.suites
     shares = [one.margin / one.decided_by.span for one in verdicts if one.decided_by.span is not None]
     nats = [one.margin for one in verdicts if one.decided_by.span is None]
     usual = Margins()
-    return Margins(max(shares, default=usual.share), max(nats, default=usual.nats))
+    return max(shares, default=usual.share), max(nats, default=usual.nats)
 
 
 def disagreements(result: Result, items: Sequence[Item]) -> list[str]:

@@ -32,10 +32,21 @@ def kept(evidence: Evidence, limit: float) -> str:
 
 def guesses(evidence: Evidence) -> str:
     """The figures of a base that guesses, so that there is nothing to lose."""
+    if evidence.uninformed:
+        return "cannot show loss: the base itself is no better than a model that predicts the same wherever it stands."
     if not evidence.metric.right_or_wrong:
         return "cannot show loss: the base itself scores no better than a model that knows nothing."
     right, chance = round(evidence.base * evidence.n), evidence.chance or 0.0
-    return f"cannot show loss: the base itself guesses ({right} of {evidence.n} right, {chance:.0%} by guessing)."
+    return (
+        f"cannot show loss: the base itself guesses ({right} of {evidence.n} right; {chance:.0%} can be had without "
+        "reading the questions)."
+    )
+
+
+def cut_off(evidence: Evidence) -> str:
+    """The answers that were cut off, and what to raise; nothing is said of a model whose answers did not end."""
+    counted = "" if evidence.cut_off is None else evidence.cut_off.sentence
+    return f"no verdict, because the answers are not whole: {counted}"
 
 
 def undecided(

@@ -18,20 +18,27 @@ MINIMUM_ITEMS = 24
 def status_of(evidence: Evidence) -> tuple[Status, str]:
     """The status of a retention suite, and a sentence that says why it has no score.
 
-    "too few items" where the smallest loss that could show is unknown or above 25 % (n < 24), without scores; "base at
-    chance" where a right-or-wrong base is not significantly above guessing, with scores but without retention; else
-    "measured".
+    "too few items" where the smallest loss that could show is unknown or above 25 % (n < 24), without scores; "answers
+    cut off" where most written answers of a side were, so that they tell nothing yet, and "base at chance" where a
+    right-or-wrong base is not significantly above guessing, both with scores but without retention; else "measured".
     """
     detectable = detectable_loss(evidence.groups)
     if detectable is None or detectable > LARGEST_BLIND_LOSS:
         shown = "no loss at all" if detectable is None else f"no loss below {detectable:.0%}"
         note = f"{evidence.groups} items could show {shown} to be more than chance; give at least {MINIMUM_ITEMS}."
         return "too few items", note
+    if evidence.cut_off is not None and evidence.cut_off.mostly:
+        return "answers cut off", evidence.cut_off.sentence
+    if evidence.uninformed:
+        return "base at chance", (
+            f"The base's {evidence.metric.title} of {evidence.base:.3g} is no better than that of a model that "
+            "predicts the same wherever it stands: this suite cannot show loss."
+        )
     if evidence.metric.right_or_wrong and base_guesses(evidence):
         right, chance = round(evidence.base * evidence.n), evidence.chance or 0.0
         return "base at chance", (
-            f"The base is right on {right} of {evidence.n} items, which guessing ({chance:.0%}) explains: "
-            "this suite cannot show loss."
+            f"The base is right on {right} of {evidence.n} items, and {chance:.0%} can be had without reading the "
+            "questions (by guessing, or by one answer to all): this suite cannot show loss."
         )
     return "measured", ""
 
@@ -39,7 +46,7 @@ def status_of(evidence: Evidence) -> tuple[Status, str]:
 def base_guesses(evidence: Evidence) -> bool:
     """True where the base is not seen to be better than a model that knows nothing: it has nothing to lose."""
     if evidence.chance is None:
-        return False
+        return evidence.uninformed
     if not evidence.metric.right_or_wrong:
         return evidence.can_fall == 0
     return not above_chance(int(evidence.base * evidence.units + 1e-9), evidence.units, evidence.chance)

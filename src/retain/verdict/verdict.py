@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retain.records.base import Interval
 from retain.records.metric import Metric
 from retain.records.verdicts import Learned, SuiteVerdict, Verdict
 from retain.stats.holm import holm
@@ -27,19 +28,32 @@ UNDECIDED: Verdict = "too few items to say"
 
 @dataclass(frozen=True)
 class Margins:
-    """Non-inferiority margins: the largest losses that still count as kept.
+    """Effects of interest: the largest losses that still count as kept, the smallest gains that count as learned.
 
     Attributes:
         share: of metrics with a known range, as a share of that: .05 is five points of a right-or-wrong metric.
         nats: of metrics in nats per token, and of those without a known range.
+        gain: smallest effect of interest on the task: a smaller change of a metric with a known range, as a share of
+            that, is not noticeable.
+        gain_nats: the same of all other metrics.
     """
 
     share: float = 0.05
     nats: float = 0.05
+    gain: float = 0.01
+    gain_nats: float = 0.01
 
     def of(self, metric: Metric) -> float:
         """The margin in the metric's own unit."""
         return self.nats if metric.span is None else self.share * metric.span
+
+    def smallest_effect(self, metric: Metric) -> float:
+        """The smallest noticeable change of the task in the metric's own unit."""
+        return self.gain_nats if metric.span is None else self.gain * metric.span
+
+
+USUAL = Margins()
+"""The margins where nobody states any."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,7 @@ class SuiteEvidence:
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """The change of one metric of the task: better ("yes"), worse, or neither can be said."""
+    """The change of one metric of the task: better ("yes"), worse, not noticeable, or none of these can be said."""
 
     task: str
     metric: Metric
@@ -76,12 +90,11 @@ class _Family:
     margins: Margins
 
 
-def judge(
-    suites: Sequence[SuiteEvidence], alpha: float = SIGNIFICANCE, margins: Margins = Margins()
-) -> list[SuiteVerdict]:
+def judge(suites: Sequence[SuiteEvidence], alpha: float = SIGNIFICANCE, margins: Margins = USUAL) -> list[SuiteVerdict]:
     """The verdict on each suite; first rule that applies.
 
-    1. The base guesses: too few items to say.
+    1. Most written answers were cut off, or the base guesses: too few items to say (a metric in nats has no worst
+       value: there only where it did not get worse all the same).
     2. lost: adjusted p < alpha, the change is for the worse, and the interval agrees (all of it is a loss); of a
        metric in nats, which everything moves a little, only if the interval also reaches beyond `tolerated`.
     3. changed format: the same of the written form, on a suite whose knowledge could be seen to be lost.
@@ -108,9 +121,13 @@ def _judge(suite: SuiteEvidence, p: float, p_written: float, family: _Family) ->
     changed = written is not None and _moved(written, p_written, family.alpha) == "worse"
     decided, p_decided, needed = known, p, None
     verdict = UNDECIDED
-    if base_guesses(known):
+    worse = _moved(known, p, family.alpha) == "worse" and not (shows and _small_drift(known, limit))
+    guesses = base_guesses(known) and not known.mostly_cut_off and not (known.uninformed and worse)
+    if known.mostly_cut_off:
+        reason = reasons.cut_off(known)
+    elif guesses:
         reason = reasons.guesses(known)
-    elif _moved(known, p, family.alpha) == "worse" and not (shows and _small_drift(known, limit)):
+    elif worse:
         verdict, reason = "lost", reasons.lost(known, p, family.tests)
     elif written is not None and changed and shows:
         verdict, decided, p_decided = "changed format", written, p_written
@@ -128,11 +145,11 @@ def _judge(suite: SuiteEvidence, p: float, p_written: float, family: _Family) ->
         n=decided.n,
         units=decided.units,
         margin=limit,
-        has_power=shows,
+        has_power=shows and not known.mostly_cut_off,
         p_value=decided.p_value,
         p_adjusted=p_decided,
         items_needed=needed,
-        base_guesses=base_guesses(known),
+        base_guesses=guesses,
     )
 
 
@@ -150,7 +167,7 @@ def _within(evidence: Evidence, limit: float) -> bool:
     return evidence.loss_interval is not None and evidence.loss_interval[1] < limit
 
 
-def tolerated(evidence: Evidence, margins: Margins = Margins()) -> float:
+def tolerated(evidence: Evidence, margins: Margins = USUAL) -> float:
     """The largest loss that counts as kept: the margin, and at most half of what the base has above guessing.
 
     Without the second, a model that lost all of the two points that its base was above chance would be kept at five.
@@ -183,21 +200,46 @@ def overall(judged: Sequence[SuiteVerdict]) -> tuple[Verdict, str]:
     return verdict, f"{text} {', '.join(names)} ({len(names)} of {len(judged)}).{note}"
 
 
-def judge_tasks(evidences: Sequence[Evidence], alpha: float = SIGNIFICANCE) -> list[TaskVerdict]:
+def judge_tasks(
+    evidences: Sequence[Evidence], alpha: float = SIGNIFICANCE, margins: Margins = USUAL
+) -> list[TaskVerdict]:
     """The change of each metric of the task, by Holm's rule over the task's metrics: a family of their own."""
     adjusted = holm([evidence.p_value for evidence in evidences])
     return [
-        TaskVerdict(evidence.suite, evidence.metric, _moved(evidence, p, alpha), p)
+        TaskVerdict(evidence.suite, evidence.metric, _noticed(evidence, p, alpha, margins), p)
         for evidence, p in zip(evidences, adjusted, strict=True)
     ]
 
 
+def _noticed(evidence: Evidence, p: float, alpha: float, margins: Margins) -> Learned:
+    """The direction of a change of the task, if it is shown and not below the smallest effect of interest."""
+    moved, smallest = _moved(evidence, p, alpha), margins.smallest_effect(evidence.metric)
+    shown = moved != "not shown"
+    return "no noticeable change" if is_negligible(evidence.change, evidence.interval, smallest, shown) else moved
+
+
+def is_negligible(change: float, interval: Interval | None, smallest: float, shown: bool) -> bool:
+    """True where a change is not noticeable: a shown one is smaller than that, or the interval rules out a larger one.
+
+    Args:
+        change: tuned − base.
+        interval: of it.
+        smallest: the smallest noticeable change; 0: every change counts.
+        shown: whether it is shown to be one.
+    """
+    if shown:
+        return abs(change) < smallest
+    return interval is not None and -smallest < interval[0] <= interval[1] < smallest
+
+
 def learned(judged: Sequence[TaskVerdict]) -> Learned:
-    """The verdict on all metrics together: worse if any got worse, else yes if any got better, else not shown."""
+    """The verdict on all metrics together: worse if any got worse, else yes if any got better, else the least known.
+
+    Without either, not shown if that holds of any metric; else no change is noticeable.
+    """
+    order: tuple[Learned, ...] = ("worse", "yes", "not shown", "no noticeable change")
     found = {one.learned for one in judged}
-    if not found:
-        return "not measured"
-    return "worse" if "worse" in found else "yes" if "yes" in found else "not shown"
+    return next((word for word in order if word in found), "not measured")
 
 
 def _moved(evidence: Evidence, p_adjusted: float, alpha: float) -> Learned:

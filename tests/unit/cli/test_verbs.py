@@ -136,7 +136,7 @@ def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, cap
 
     def prepare_it(recipe):
         seen.append(recipe)
-        return SimpleNamespace(data=data)
+        return SimpleNamespace(data=data, notes=["no adapter touches the experts."])
 
     monkeypatch.setattr(prepare, "prepare", prepare_it)
     monkeypatch.setattr(prepare, "truncations", lambda recipe, found: ["two will be cut."])
@@ -147,5 +147,12 @@ def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, cap
     assert "no problems: 1 run(s) on 3 training examples" in told
     assert "keep letters: 2 items of task type choice" in told
     assert all(
-        part in told for part in ("held-out text news: 3 characters", "needs 80 items", "two will be cut.", *near)
+        part in told
+        for part in (
+            "held-out text news: 3 characters",
+            "needs 80 items",
+            "two will be cut.",
+            "touches the experts",
+            *near,
+        )
     )

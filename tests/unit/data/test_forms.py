@@ -53,14 +53,13 @@ def test_a_table_reads_as_json_lines_do(tmp_path):
     assert table.items[0] == LabelledText(text="a, b", text_pair="c", label="1")
 
 
-def test_a_table_with_too_many_or_too_few_cells_is_told_or_read(tmp_path):
-    (tmp_path / "d.csv").write_text("text,label\na,x,surplus\nb\n", encoding="utf-8")
+def test_a_table_with_too_many_or_too_few_cells_is_told(tmp_path):
+    (tmp_path / "d.csv").write_text("text,label\na,x,surplus\nb\nc,y\n", encoding="utf-8")
     problems = []
     found = read_rows(str(tmp_path / "d.csv"), problems)
-    assert [item.text for item in found.items] == ["a"]
-    assert len(problems) == 1
-    assert "line 3" in problems[0]
-    assert '"label" missing' in problems[0]
+    assert [item.text for item in found.items] == ["c"]
+    assert ["line 2" in problems[0], "line 3" in problems[1], len(problems)] == [True, True, 2]
+    assert ["has 3 fields and the header 2" in problems[0], "has 1 of 2 fields" in problems[1]] == [True, True]
 
 
 def test_a_folder_of_pictures_names_the_classes(tmp_path):
@@ -110,7 +109,8 @@ def test_every_problem_is_told_with_its_place(tmp_path):
         ({"prompt": "p", "harmful": "yes"}, "true or false"),
         ({"image": "none.png", "label": "l"}, "no image"),
         ({"image": "", "label": "l"}, "path of an image"),
-        ({"text": "t", "label": True}, "label"),
+        ({"text": "t", "label": 3.8}, "no class"),
+        ({"text": "t", "label": None}, "expected text, found null"),
         ({"query": "q", "match": ""}, "match"),
         ({"something": 1}, "Known are"),
     ],

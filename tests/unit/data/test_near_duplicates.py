@@ -1,12 +1,12 @@
 """Near-copies are told where they stand, short and different texts are not; what may not be shown is not."""
 
+import itertools
+
 import pytest
 
 from retain.data.examples import Example
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Request
 from retain.data.near_duplicates import find_near_duplicates
-
-pytest.importorskip("datasketch")
 
 TEXT = "The council met on Tuesday to discuss the new bridge over the river, which will cost more than was planned."
 COPY = "The council met on Tuesday to discuss the new bridge over the river, which will cost far more than was planned."
@@ -64,3 +64,21 @@ def test_what_is_withheld_is_not_quoted_and_images_are_left_out(tmp_path):
     )
     assert "item 1 the training item 1" in sentence
     assert "council" not in sentence
+
+
+def test_all_pairs_of_like_texts_are_found():
+    import random
+
+    draw = random.Random(0)  # noqa: S311 -- texts, no secret
+    words = [f"w{number}" for number in range(40)]
+    texts = [" ".join(draw.choices(words, k=draw.randint(8, 14))) for _ in range(60)]
+    near = [" ".join([*text.split()[:-1], "other"]) for text in texts]
+    pairs = [set(itertools.pairwise(text.split())) for text in (*texts, *near)]
+    like = [
+        max((len(one & two) / len(one | two) for two in pairs[:60] if min(len(one), len(two)) >= 7), default=0)
+        for one in pairs[60:]
+    ]
+    (sentence,) = find_near_duplicates(
+        [example(text) for text in texts], [LabelledText(text=text, label="x") for text in near], {}, ""
+    )
+    assert sentence.startswith(f"{sum(similarity >= 0.8 for similarity in like)} of 60 items")

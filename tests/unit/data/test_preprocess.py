@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from retain.data.examples import Example
 from retain.data.item import PlainText
 from retain.data.item_types import LabelledImage, LabelledText
+from retain.data.lengths import NO_CUTS, Cuts
 from retain.data.preprocess import TOKENS_PER_IMAGE, ImagePreprocessor, TextPreprocessor, padded_batches
 from retain.errors import InputError
 from tiny import make_image_processor, make_text_tokenizer, make_tokenizer
@@ -81,10 +82,10 @@ def test_sequences_are_batched_by_length():
 def test_examples_and_labelled_texts_that_are_cut_are_counted():
     words = TextPreprocessor(make_tokenizer(), 4)
     examples = [Example(prompt="a b", completion=" c"), Example(prompt="a b c", completion=" d")]
-    assert words.truncated(examples) == 1
+    assert words.cuts(examples) == Cuts(1, prompts=1, longest=4, limit=4)
     assert [row.truncated for row in words.encode(examples)] == [False, True]
     pairs = TextPreprocessor(make_text_tokenizer(), 6)
-    assert pairs.truncated([ALONE, PAIRED]) == sum(length > 6 for length in pairs.lengths([ALONE, PAIRED])) == 1
+    assert pairs.cuts([ALONE, PAIRED]).items == sum(length > 6 for length in pairs.lengths([ALONE, PAIRED])) == 1
 
 
 def test_calibration_rows_are_windows_or_beginnings():
@@ -115,7 +116,7 @@ def test_images_are_rows_as_they_are(tmp_path):
     assert preprocessor.predicting_rows(items) == items
     assert [len(batch["pixel_values"]) for batch in preprocessor.row_batches(items, 2)] == [2, 1]
     assert preprocessor.row_content(items[0]) == items[0].content()
-    assert preprocessor.truncated(items) == 0
+    assert preprocessor.cuts(items) == NO_CUTS
     assert preprocessor.tokenizer is preprocessor.max_length is None
     with pytest.raises(InputError, match="reads images"):
         preprocessor.encode([Example(prompt="a", completion="b")])

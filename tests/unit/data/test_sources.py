@@ -1,5 +1,7 @@
 from retain.data.forms import read_rows
-from retain.data.sources import read_text, suite_name
+from retain.data.passages import read_text
+from retain.data.places import name_of_source
+from retain.data.sources import source_rows
 from tiny import write_jsonl
 
 
@@ -30,9 +32,9 @@ def test_missing_empty_and_undecodable_files_are_problems(tmp_path):
     read_text(str(tmp_path / "latin.txt"), problems)
     read_text(str(tmp_path / "blank.txt"), problems)
     assert [
-        next(word for word in ("No such file", "holds no items", "UTF-8", "is empty") if word in problem)
+        next(word for word in ("no such file", "holds no items", "UTF-8", "is empty") if word in problem)
         for problem in problems
-    ] == ["No such file", "holds no items", "UTF-8", "is empty"]
+    ] == ["no such file", "holds no items", "UTF-8", "is empty"]
 
 
 def test_a_byte_order_mark_and_unicode_line_separators_do_no_harm(tmp_path):
@@ -53,13 +55,11 @@ def test_an_unreachable_data_set_is_one_problem():
 def test_a_data_set_folder_serves_as_a_data_set_id(tmp_path):
     write_jsonl(tmp_path / "train.jsonl", [{"prompt": "a", "completion": "b"}] * 3)
     problems: list[str] = []
-    from retain.data import sources
-
-    rows = list(sources._hub_rows(str(tmp_path), problems))
+    rows = list(source_rows(str(tmp_path), problems))
     assert problems == []
     assert [row["prompt"] for _, row in rows] == ["a"] * 3
 
 
 def test_suites_are_named_by_their_file():
-    assert suite_name("some/where/capitals.jsonl") == "capitals"
-    assert suite_name("owner/quiz:main:test") == "quiz"
+    assert name_of_source("some/where/capitals.jsonl") == "capitals"
+    assert name_of_source("owner/quiz:main:test") == "quiz"

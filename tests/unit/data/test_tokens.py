@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from retain.data.examples import Example
 from retain.data.item_types import Choice
 from retain.data.tokens import (
+    CHARACTERS_A_TOKEN,
     IGNORED,
     cut_to,
     encode_choice,
@@ -43,26 +44,55 @@ def test_messages_without_a_template_are_refused():
         encode_example(bare, Example.parse({"messages": turns}), 16)
 
 
-def test_a_template_that_changes_the_prompt_is_refused():
+def test_a_template_that_changes_the_prompt_is_parted_where_the_answer_begins():
     odd = make_tokenizer()
-    odd.chat_template = "{{ messages | length }} {% for m in messages %}{{ m['content'] }} {% endfor %}"
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    example = Example.parse({"messages": turns})
     odd.chat_template = (
         "{% if messages | length > 1 %}z {% endif %}{% for m in messages %}{{ m['content'] }} {% endfor %}"
     )
-    with pytest.raises(InputError, match="differently"):
-        encode_example(odd, example, 16)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    row = encode_example(odd, Example.parse({"messages": turns}), 16)
+    assert [odd.decode(row.ids[: row.start]), odd.decode(row.ids[row.start :])] == ["z a", "b"]
 
 
-def test_truncation_takes_the_prompts_start_first_and_is_told():
+def test_a_template_that_does_not_show_the_answer_is_refused():
+    odd = make_tokenizer()
+    odd.chat_template = "{% for m in messages %}{{ m['role'] }} {% endfor %}"
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(InputError, match="answer"):
+        encode_example(odd, Example.parse({"messages": turns}), 16)
+
+
+def test_a_prompt_that_takes_more_than_half_loses_its_start_and_it_is_told():
     example = Example(prompt="a b c d e", completion=" y z")
     row = encode_example(TOKENIZER, example, 5)
     assert TOKENIZER.decode(row.ids) == "d e y z <eos>"
-    assert row.truncated
-    assert TOKENIZER.decode(encode_prompt(TOKENIZER, example, 2)) == "d e"
+    assert (row.prompt_cut, row.completion_cut, row.truncated) == (True, False, True)
+    assert TOKENIZER.decode(encode_prompt(TOKENIZER, example, 2).ids) == "d e"
+    assert encode_prompt(TOKENIZER, example, 2).prompt_cut
+    assert not encode_prompt(TOKENIZER, example, 5).prompt_cut
     tiny = encode_example(TOKENIZER, example, 2)
     assert TOKENIZER.decode(tiny.ids) == "e y"
+
+
+def test_a_completion_that_takes_more_than_half_loses_its_end_and_not_the_prompt_its_words():
+    row = encode_example(TOKENIZER, Example(prompt="a b c", completion=" u v w x y z"), 8)
+    assert TOKENIZER.decode(row.ids) == "a b c u v w x y"
+    assert (row.start, row.prompt_cut, row.completion_cut) == (3, False, True)
+    both = encode_example(TOKENIZER, Example(prompt="a b c d e f g", completion=" t u v w x y z"), 8)
+    assert TOKENIZER.decode(both.ids) == "d e f g t u v w"
+    assert (both.start, both.prompt_cut, both.completion_cut) == (4, True, True)
+
+
+def test_of_a_text_that_is_far_too_long_what_counts_is_tokenised():
+    far = CHARACTERS_A_TOKEN * 8
+    example = Example(prompt="a " * far + "b c d", completion=" x y" + " z" * far)
+    row = encode_example(TOKENIZER, example, 8)
+    assert TOKENIZER.decode(row.ids) == "a b c d x y z z"
+    assert (row.prompt_cut, row.completion_cut) == (True, True)
+    prompt = encode_prompt(TOKENIZER, example, 3)
+    assert (TOKENIZER.decode(prompt.ids), prompt.prompt_cut) == ("b c d", True)
+    blank = encode_prompt(TOKENIZER, Example(prompt="a" + " " * far + "b", completion=" c"), 8)
+    assert (TOKENIZER.decode(blank.ids), blank.prompt_cut) == ("b", True)
 
 
 def with_beginning():
@@ -81,7 +111,7 @@ def test_a_beginning_token_stands_before_every_text_once():
     example = Example(prompt="a b c d e", completion=" y z")
     assert tokenizer.decode(encode_example(tokenizer, example, 64).ids) == "<bos> a b c d e y z <eos>"
     assert tokenizer.decode(encode_example(tokenizer, example, 6).ids) == "<bos> d e y z <eos>"
-    assert tokenizer.decode(encode_prompt(tokenizer, example, 3)) == "<bos> d e"
+    assert tokenizer.decode(encode_prompt(tokenizer, example, 3).ids) == "<bos> d e"
     windows = held_out_windows(tokenizer, "a b c d", window=2, max_tokens=9)
     assert [tokenizer.decode(window) for window in windows] == ["<bos> a b", "<bos> c d"]
 

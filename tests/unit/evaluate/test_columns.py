@@ -28,15 +28,18 @@ def predictions(suite, responses):
 def choices(options, **fields):
     def made(k, n):
         own = {name: value(k) for name, value in fields.items()}
-        return Choice(question=f"q{k}", choices=tuple("abcd"[:n]), answer=0, **own)
+        return Choice(question=f"q{k}", choices=tuple("abcd"[:n]), answer=k % n, **own)
 
     return [made(k, n) for k, n in enumerate(options)]
 
 
 def chosen(suite, right):
     """Responses of which the items `right` names are right."""
-    rows = [[0.0] + [-1.0] * (len(item.choices) - 1) for item in suite.items]
-    return [Response(options=tuple(row if k in right else row[::-1])) for k, row in enumerate(rows)]
+    picked = [(item.answer + (k not in right)) % len(item.choices) for k, item in enumerate(suite.items)]
+    return [
+        Response(options=tuple(0.0 if place == pick else -1.0 for place in range(len(item.choices))))
+        for item, pick in zip(suite.items, picked, strict=True)
+    ]
 
 
 def test_chance_is_the_mean_over_the_items():
@@ -44,8 +47,10 @@ def test_chance_is_the_mean_over_the_items():
     same = predictions(suite, chosen(suite, range(40)))
     (column,) = paired(suite, same, same).columns
     assert (column.metric, column.chance) == (ACCURACY, 0.375)
-    given = Suite("s", "choice", "keep", choices([4] * 20 + [2] * 20), options={"chance": 0.1})
-    assert paired(given, same, same).columns[0].chance == pytest.approx(0.1)
+    given = Suite("s", "choice", "keep", choices([4] * 20 + [2] * 20), options={"chance": 0.5})
+    assert paired(given, same, same).columns[0].chance == pytest.approx(0.5)
+    too_low = Suite("s", "choice", "keep", choices([4] * 20 + [2] * 20), options={"chance": 0.1})
+    assert paired(too_low, same, same).columns[0].chance == 0.375  # no statement makes picking at random worse
 
 
 def test_each_item_is_scored_once_a_side(monkeypatch):

@@ -57,14 +57,16 @@ def test_answers_are_greedy_whatever_the_model_prefers_and_the_batch():
     assert write_answers(model, TOKENIZER, prompts, 4, 2) == alone
     with torch.no_grad():
         first = int(model(input_ids=torch.tensor([prompts[1]])).logits[0, -1].argmax())
-    assert alone[1].startswith(TOKENIZER.decode([first], skip_special_tokens=True))
+    assert alone[1].text.startswith(TOKENIZER.decode([first], skip_special_tokens=True))
 
 
-def test_an_answer_can_be_its_first_line(monkeypatch):
-    monkeypatch.setattr(type(TOKENIZER), "batch_decode", lambda *_, **__: ["\n one \n two"])
-    prompts = [TOKENIZER.encode("a")]
-    assert write_answers(make_llama(), TOKENIZER, prompts, 2, 1) == ["one \n two"]
-    assert write_answers(make_llama(), TOKENIZER, prompts, 2, 1, first_line=True) == ["one"]
+def test_the_tokens_that_end_an_answer_are_those_of_model_tokenizer_and_template():
+    from chat_samples import QWEN3_RAW, make_character_tokenizer
+    from retain.evaluate.generate import _ends
+
+    tokenizer, model = make_character_tokenizer(QWEN3_RAW), make_llama()
+    model.generation_config.eos_token_id = [7]
+    assert _ends(model, tokenizer) == sorted([7, *tokenizer.convert_tokens_to_ids(["<eos>", "<|im_end|>"])])
 
 
 def test_the_input_hash_covers_prompts_and_end_tokens():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from retain.data.preprocess import TextPreprocessor
 from retain.evaluate.held_out import Window, base_twice, read_windows, windows_of
 from retain.evaluate.pair import Pair
 from retain.evaluate.suites.suite import Settings
@@ -45,8 +46,8 @@ def test_a_base_reads_the_same_twice():
 def test_domains_share_the_tokens_and_are_named_where_there_are_several():
     text = " ".join("abcdefghij"[k % 10] for k in range(100))
     settings = Settings(held_out_tokens=40, window=10)
-    alone = windows_of(make_tokenizer(), {"news": text}, settings)
+    alone = windows_of(TextPreprocessor(make_tokenizer(), 60), {"news": text}, settings)
     assert {window.domain for window in alone} == {""}
-    both = windows_of(make_tokenizer(), {"news": text, "law": text}, settings)
+    both = windows_of(TextPreprocessor(make_tokenizer(), 60), {"news": text, "law": text}, settings)
     assert [window.domain for window in both] == ["news"] * 2 + ["law"] * 2
-    assert windows_of(make_tokenizer(), {}, settings) == []
+    assert windows_of(TextPreprocessor(make_tokenizer(), 60), {}, settings) == []

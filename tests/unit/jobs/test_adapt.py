@@ -66,7 +66,7 @@ def test_a_base_inside_its_adapter_is_its_own_teacher(make_run):
 def test_text_is_learned_by_its_completion_and_classes_by_their_place():
     examples = [Example(prompt="a b", completion=" c"), Example(prompt="a " * 30, completion=" d")]
     text = training_set_of(make_llama(), TextPreprocessor(make_tokenizer(), 16), examples)
-    assert (len(text.rows), text.cut, text.is_preprocessed_by_batch) == (2, 1, False)
+    assert (len(text.rows), text.cuts.items, text.is_preprocessed_by_batch) == (2, 1, False)
     assert IGNORED in text.collator([text.rows[0]])["labels"]
     bert = make_bert(num_labels=2, id2label={0: "x", 1: "y"}, label2id={"x": 0, "y": 1})
     items = [LabelledText(text="a", label="y"), LabelledText(text="a b c d e f g", label="x")]
@@ -75,5 +75,5 @@ def test_text_is_learned_by_its_completion_and_classes_by_their_place():
     classes = training_set_of(
         BertForSequenceClassification(bert.config), TextPreprocessor(make_text_tokenizer(), 5), items
     )
-    assert (classes.cut, classes.is_preprocessed_by_batch) == (1, True)
+    assert (classes.cuts.items, classes.is_preprocessed_by_batch) == (1, True)
     assert classes.collator(items)["labels"].tolist() == [1, 0]

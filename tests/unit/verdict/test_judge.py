@@ -62,7 +62,9 @@ def what_a_model_knows():
     for index, row in enumerate(written_by(model, 120)):
         right = tokenizer.decode(row[2:3])
         wrong = [word for word in (f"word{(index * 7 + k) % 30}" for k in range(4)) if word != right][:3]
-        items.append(Choice(question=tokenizer.decode(row[:2]), choices=(*wrong, right), answer=3))
+        place = index % 4  # a right option that always stood at one place could be had without reading
+        choices = (*wrong[:place], right, *wrong[place:])
+        items.append(Choice(question=tokenizer.decode(row[:2]), choices=choices, answer=place))
     # One window of eight tokens is one row, as the model wrote it.
     held_out_text = " ".join(tokenizer.decode(row) for row in written_by(model, 60))
     suites = Suites([Suite("known", "choice", "keep", items)], {"text": held_out_text})
@@ -113,17 +115,32 @@ def test_figures_that_are_not_those_of_the_items_are_seen(destroyed):
     assert hidden == ["its items of known have no score in the record."]
 
 
+def _rotated(options, place):
+    """Options whose first stands at another place in each item, so that no place is right more often."""
+    place %= len(options)
+    return (*options[len(options) - place :], *options[: len(options) - place])
+
+
 def crafted(base, tuned, **fields):
     """Judge questions with options from what both sides are made to say: [(answer, whether the option is right)]."""
     items = [
-        Question(question=f"q{i}", answers=(f"a{i}",), choices=(f"a{i}", "x", "y", "z"), answer=0, **fields)
+        Question(
+            question=f"q{i}",
+            answers=(f"a{i}",),
+            choices=_rotated((f"a{i}", f"x{i}", f"y{i}", f"z{i}"), i),
+            answer=i % 4,
+            **fields,
+        )
         for i in range(len(base))
     ]
     suite = Suite("capitals", "question", "keep", items)
     sides = []
     for said in (base, tuned):
         responses = tuple(
-            Response(answer=text.format(i), options=(0.0, -1.0, -2.0, -3.0) if right else (-1.0, 0.0, -2.0, -3.0))
+            Response(
+                answer=text.format(i),
+                options=_rotated((0.0, -1.0, -2.0, -3.0) if right else (-1.0, 0.0, -2.0, -3.0), i),
+            )
             for i, (text, right) in enumerate(said)
         )
         sides.append(Predictions(responses={"capitals": responses}, truncated={"capitals": 0}, conditions=ASKED))

@@ -86,6 +86,8 @@ def run_table(result: Result) -> RenderableType:
         parts.append(_task_table(result.task))
     if result.keep:
         parts.append(_keep_table(result.keep))
+    if cut := tables.cut_off_note((*result.task, *result.keep)):
+        parts.append(_text(f"{cut}\n", "yellow"))
     for table in (drift_table(result.drift), size_table(result)):
         shown = _table(table.caption, ("", ""))
         shown.show_header = False
@@ -247,7 +249,11 @@ def _keep_cell(group: Setting, key: Key) -> Text:
     unit = key[1].unit
     tuned = numbers.plain(mean(group, pick_keep_field(key, "tuned")), unit)
     change = numbers.signed(estimate.mean, unit)
-    second = reading if reading in {"base at chance", "borderline"} else numbers.bracket(estimate.interval, unit)
+    second = (
+        reading
+        if reading in {"base at chance", "answers cut off", "borderline"}
+        else numbers.bracket(estimate.interval, unit)
+    )
     return _marked(f"{tuned} ({change})", SYMBOLS[reading], second)
 
 

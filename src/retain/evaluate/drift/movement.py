@@ -84,5 +84,6 @@ def _states_note(keep: Sequence[Batch], learn: Sequence[Batch], states: Sequence
 
 
 def _left_out_note(pair: Pair) -> str:
-    count = len(left_out(pair.tuned_model))
-    return f"{count} adapted modules are no linear layers and are left out." if count else ""
+    names = left_out(pair.tuned_model)
+    kinds = ", ".join(sorted({name.rpartition(".")[2] for name in names}))
+    return f"{len(names)} adapted modules are no linear layers and are left out ({kinds})." if names else ""

@@ -24,6 +24,8 @@ LAYERS_DECOMPOSED = 12
 """Layers whose singular vectors are computed: all of them would take longer than everything else together."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _PREFIX = "base_model.model."
+_MATRIX = 2
+"""Dimensions of a matrix."""
 
 
 def plain_name(name: str) -> str:
@@ -99,8 +101,9 @@ class _WeightSums:
     def add(self, update: Update, keep: Tensor | None, learn: Tensor | None, *, decompose: bool) -> None:
         moved = float(update.delta.double().square().sum())
         weight = float(update.weight.double().square().sum())
-        largest = largest_singular_value(update.delta)
-        seen = against_base(update.weight, update.delta) if decompose else None
+        experts = update.delta.ndim > _MATRIX  # a matrix each: the blocks of one block-diagonal map
+        largest = max(map(largest_singular_value, update.delta)) if experts else largest_singular_value(update.delta)
+        seen = against_base(update.weight, update.delta) if decompose and not experts else None
         self.moved += moved
         self.weights += weight
         self.against += [seen] if seen else []

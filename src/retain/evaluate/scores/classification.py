@@ -16,7 +16,8 @@ from scipy import sparse
 
 from retain.errors import InputError
 from retain.records.base import Interval
-from retain.stats.bootstrap import CHUNK_DRAWS, RESAMPLES, percentiles
+from retain.stats.bootstrap import CHUNK_DRAWS, FEW_CHANGED, RESAMPLES, few_changes_interval, percentiles
+from retain.stats.mcnemar import counts
 
 Floats = NDArray[np.float64]
 Labels = NDArray[Any]
@@ -62,14 +63,19 @@ def table_matthews(tables: Floats) -> Floats:
 
 
 def paired_summary_interval(
-    metric: SetMetric, truth: Labels, base: Labels, tuned: Labels, generator: np.random.Generator
+    metric: SetMetric,
+    truth: Labels,
+    base: Labels,
+    tuned: Labels,
+    generator: np.random.Generator,
+    span: float = 1.0,
 ) -> Interval:
     """95 % interval of the change, tuned − base, of a set-level score: paired bootstrap, expanded percentiles.
 
     A resample draws n items with their truth and both predictions. Items that carry news are those on which the two
-    sides differ, wrong answers exchanged for other wrong ones included. There is no closed form for few of them: the
-    interval has no width where nothing changed, and is too narrow where fewer than about twenty items did; show the
-    interval of the accuracy beside it (`bootstrap.right_wrong_interval`).
+    sides differ, wrong answers exchanged for other wrong ones included. There is no closed form for few of them: where
+    fewer than `bootstrap.FEW_CHANGED` items changed, the interval reaches at least as far to each side as that of the
+    accuracy does, times the span of the score.
 
     Args:
         metric: a function of confusion tables, `table_macro_f1` or `table_matthews`.
@@ -77,6 +83,7 @@ def paired_summary_interval(
         base: (n,) labels that the base gives.
         tuned: (n,) labels that the tuned model gives.
         generator: source of the resamples; equal seeds give equal intervals.
+        span: the largest value of the score minus the smallest.
 
     Raises:
         InputError: fewer than two items.
@@ -95,7 +102,18 @@ def paired_summary_interval(
         drawn = generator.multinomial(n, count / n, size=size).astype(np.float64)
         before, after = ((drawn @ part).reshape(size, k, k) for part in (to_base, to_tuned))
         samples[start : start + size] = metric(after) - metric(before)
-    return percentiles(samples, int((codes[1] != codes[2]).sum()))
+    changed = int((codes[1] != codes[2]).sum())
+    low, high = percentiles(samples, changed)
+    if changed >= FEW_CHANGED:
+        return low, high
+    lost, gained = counts(codes[1] == codes[0], codes[2] == codes[0])
+    (least, most), of_accuracy = few_changes_interval(lost, gained, n), (gained - lost) / n
+    table = to_base.T @ count, to_tuned.T @ count
+    before, after = (metric(np.asarray(side, dtype=np.float64).reshape(1, k, k))[0] for side in table)
+    change = float(after - before)
+    low = min(low, change - span * (of_accuracy - least))
+    high = max(high, change + span * (most - of_accuracy))
+    return max(low, -span), min(high, span)
 
 
 def _spread(places: NDArray[np.int64], k: int) -> Any:

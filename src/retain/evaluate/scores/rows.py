@@ -13,12 +13,17 @@ from retain.stats.retention import grouped_retention, retention, retention_inter
 from retain.verdict.column import Column
 from retain.verdict.evidence import Evidence, evaluate
 from retain.verdict.status import status_of
+from retain.verdict.verdict import USUAL, Margins
 
 NO_INTERVAL = "The base is too near to chance for an interval of the retention."
 
 
-def task_row(evidence: Evidence) -> TaskScore:
+def task_row(evidence: Evidence, margins: Margins = USUAL) -> TaskScore:
     """The row of the task by one metric.
+
+    Args:
+        evidence: of that metric.
+        margins: tell the smallest noticeable change.
 
     Raises:
         InputError: there are too few items for an interval.
@@ -35,6 +40,8 @@ def task_row(evidence: Evidence) -> TaskScore:
         base=evidence.base,
         tuned=evidence.tuned,
         interval=evidence.interval,
+        smallest_effect=margins.smallest_effect(evidence.metric),
+        cut_off=evidence.cut_off,
     )
 
 
@@ -62,6 +69,7 @@ def keep_row(column: Column, seed: int) -> tuple[Evidence, KeepScore]:
         status=status,
         detectable_loss=detectable,
         units=evidence.groups,
+        cut_off=evidence.cut_off,
         note=note,
     )
     if status == "too few items":

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from retain.data.columns import renamed
 from retain.data.forms import DEFAULT_FORM, form_of, read_rows
 from retain.data.item import DataItem
-from retain.data.sources import FILE_SUFFIXES, Numbered, collect_items, suite_name
+from retain.data.places import is_plain_data, missing_sentence, name_of_source, parse_source
+from retain.data.sources import Numbered, collect_items
 from retain.errors import InputError
 from retain.evaluate.suites.format import (
     SHIPPED,
@@ -31,6 +33,7 @@ from retain.evaluate.suites.rows_of_suites import RawRows, adapted_rows, dataset
 from retain.evaluate.suites.suite import Part, Suite
 from retain.evaluate.tasks.table import TASK_TYPES, known_forms, suite_problems, task_type_of_form
 from retain.records.reading import read_yaml
+from retain.records.renamed_columns import RENAMED
 
 PROBED_ROWS = 20
 
@@ -92,6 +95,7 @@ def load_suite(reference: str, problems: list[str], part: Part | None = None) ->
         part: `task` or `keep`; None for the part in the suite file.
     """
     name, _, copy = reference.partition("=")
+    name = name.partition(RENAMED)[0]  # columns are renamed in plain data and copies; a suite's own file has its fields
     located = find_suite(name, problems)
     if located is None:
         return Suite(Path(name).stem, task_type_of_form(DEFAULT_FORM), part or "keep", ())
@@ -121,29 +125,29 @@ def load_suite(reference: str, problems: list[str], part: Part | None = None) ->
 def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
     """Read what a recipe's `keep` or `test` names: a suite (see `load_suite`), or plain data of one form.
 
-    Plain data are a JSONL or CSV file, a folder of images (one folder a class) or a data set id. Their columns decide
-    their task type, their file their name; `NAME:=SOURCE` gives a suite or data another name.
+    Plain data are a file or folder of rows, a folder of images (one folder a class) or a data set id. Their columns
+    decide their task type, their file their name; `NAME:=SOURCE` gives a suite or data another name.
     """
     named, mark, other = source.partition(NAMED)
     if mark:
         return replace(as_suite(other, part, problems), name=named)
     if is_suite(source):
         return load_suite(source, problems, part)
-    rows = read_rows(source, problems, forms=known_forms())
-    name = suite_name(source)
+    obvious = "test" if part == "task" else None
+    rows = read_rows(source, problems, forms=known_forms(), obvious=obvious)
+    name = name_of_source(source)
     task_type = task_type_of_form(rows.form)
-    suite = Suite(name, task_type, part, rows.items, facts={"title": name, "source": Path(source).name or source})
+    place = source.partition(RENAMED)[0]
+    suite = Suite(name, task_type, part, rows.items, facts={"title": name, "source": Path(place).name or place})
     problems += suite_problems(suite)
     return suite
 
 
 def is_suite(source: str) -> bool:
     """True where a source names a suite and not plain data. A shipped name wins over a file of the same name."""
-    name = source.partition("=")[0]
-    if _is_yaml(name) or name in shipped_names():
-        return True
-    data = source.endswith(FILE_SUFFIXES) or "/" in source or ":" in source or Path(source).expanduser().exists()
-    return not data
+    source = source.partition(NAMED)[2] or source
+    name = source.partition(RENAMED)[0].partition("=")[0]
+    return _is_yaml(name) or name in shipped_names() or not is_plain_data(source)
 
 
 def local_data(located: LocatedSuite) -> tuple[DataSource, Path] | None:
@@ -179,27 +183,38 @@ def _read_copy(
     located: LocatedSuite, sources: Sequence[DataSource], copy: str, problems: list[str]
 ) -> tuple[list[DataItem], str]:
     """The items of one's own copy, read as the first of the sources whose columns it has: public data first."""
-    path = Path(copy).expanduser()
     public = next((source for source in sources if source.hub), DataSource(hub="none"))
+    try:
+        given = parse_source(copy)
+    except ValueError as error:
+        problems.append(f"{located.file.name}={copy}: {error}.")
+        return [], ""
+    path = given.path
+    here = path is not None and path.exists()
     inside = [place for source in sources for place in located.places(source, path) if source.local and place.exists()]
-    if path.is_dir() and located.file.bank and not inside:
-        raw = RawRows(missing="it needs a folder with two tables, or two folders of images, called bank and test")
-    elif path.exists():
-        place = inside[0] if path.is_dir() and inside else path
-        raw = local_rows(place)
-        if place.is_dir() and not raw.rows:
-            raw = dataset_rows(str(place), public.configuration, public.split)
-    else:
-        name, *rest = copy.split(":")
+    if path is None:
+        name, *rest = given.text.split(":")
         configuration = rest[0] if len(rest) > 1 else public.configuration if not rest else None
         raw = dataset_rows(name, configuration, rest[-1] if rest else public.split)
+    elif not here:
+        raw = RawRows(missing=missing_sentence(path))
+    elif path.is_dir() and located.file.bank and not inside:
+        raw = RawRows(missing="it needs a folder with two tables, or two folders of images, called bank and test")
+    else:
+        place = inside[0] if path.is_dir() and inside else path
+        raw = local_rows(place, given.part, public.split)
+        if place.is_dir() and not raw.rows:
+            raw = dataset_rows(str(place), public.configuration, given.part or public.split)
     if raw.missing:
         problems.append(f"{located.file.name}={copy}: {raw.missing}.")
         return [], ""
+    if given.columns:
+        rows = [(place, renamed(row, given.columns) if isinstance(row, Mapping) else row) for place, row in raw.rows]
+        raw = replace(raw, rows=rows)
     ordered = sorted(sources, key=lambda source: source.file is not None)
     ordered.append(DataSource(file="items as they are", fields={}))
     fitting = next((source for source in ordered if _fits(located, source, raw)), ordered[0])
-    origin = f"own copy {path.resolve().name if path.exists() else copy}"
+    origin = f"own copy {path.resolve().name if path is not None else copy}"
     if fitting is not ordered[-1]:
         origin = f"{origin}, in the form of {fitting.local or fitting.hub}"
     return _items(located, fitting, raw, problems), origin

@@ -12,8 +12,9 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from retain.data.forms import IMAGES
-from retain.data.sources import Numbered, source_rows
+from retain.data.arrow_rows import hub_data, is_saved, rows_of
+from retain.data.folders import is_image
+from retain.data.sources import Numbered, checked_rows, source_rows
 from retain.evaluate.suites.format import DataSource, LocatedSuite, condition, is_template, template
 
 
@@ -43,33 +44,38 @@ def source_raw(suite: LocatedSuite, source: DataSource) -> RawRows:
     return RawRows(missing=f"no {' or '.join(map(str, places))}") if there is None else local_rows(there)
 
 
-def local_rows(path: Path) -> RawRows:
-    """The rows of a file, or one row for each image in a folder of folders, with the folders that it lies in."""
-    if path.suffix == ".parquet":
-        return dataset_rows("parquet", data_files=str(path))
-    if not path.is_dir():
+def local_rows(path: Path, part: str | None = None, obvious: str | None = None) -> RawRows:
+    """The rows of a file or a folder of files, or one row for each image below a folder, with its folders.
+
+    Args:
+        path: of the file or folder.
+        part: the split or the part that is read, where there are several.
+        obvious: the one that is read where none is named.
+    """
+    found = [] if not path.is_dir() or is_saved(path) else [one for one in path.rglob("*") if is_image(one)]
+    if not found:
         problems: list[str] = []
-        return RawRows(list(source_rows(str(path), problems)), path.parent, problems)
-    rows = []
-    for image in sorted(inner for inner in path.rglob("*") if inner.suffix.lower() in IMAGES):
+        rows = list(source_rows(str(path) if part is None else f"{path}:{part}", problems, obvious))
+        return RawRows(rows, path if path.is_dir() else path.parent, problems)
+    images = []
+    for image in sorted(found):
         folders = image.relative_to(path).parts[:-1]
         row = {"image": str(image.absolute()), "name": image.name, "folders": folders}
-        rows.append((str(image), row | ({"label": folders[-1]} if folders else {})))
-    return RawRows(rows, path)
+        images.append((str(image), row | ({"label": folders[-1]} if folders else {})))
+    return RawRows(images, path)
 
 
 def dataset_rows(
-    name: str, configuration: str | None = None, split: str = "train", revision: str | None = None, **more: Any
+    name: str, configuration: str | None = None, split: str = "train", revision: str | None = None
 ) -> RawRows:
-    """The rows of a data set of `datasets`."""
-    import datasets  # noqa: PLC0415  (slow to import; only data sets need it)
-
+    """The rows of a data set of the hub, or of a folder that `datasets.load_dataset` reads."""
+    problems: list[str] = []
     try:
-        rows = datasets.load_dataset(name, configuration, split=split, revision=revision, **more)
-    except Exception as error:  # noqa: BLE001  (whatever a hub, a cache or a loader may raise is one problem to tell)
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return RawRows(missing=f"{name} cannot be loaded as a data set ({reason})")
-    return RawRows([(f"{name}, row {number}", row) for number, row in enumerate(rows)])
+        rows = rows_of(hub_data(name, configuration, split, revision))
+        placed = ((f"{name}, row {number}", row) for number, row in enumerate(rows))
+        return RawRows(list(checked_rows(placed, problems)), Path(), problems)
+    except ValueError as error:
+        return RawRows(missing=f"{name} cannot be loaded as a data set ({error})")
 
 
 def adapted_rows(suite: LocatedSuite, source: DataSource, row: Any) -> Iterable[Any]:

@@ -86,7 +86,7 @@ class Settings:
         keep_format: questions as plain text to continue, or through the chat template.
         keep_score: log-likelihood that picks an option: total, or mean per token or per character.
         generate: examples of each suite for which an answer is written; questions and requests get one each.
-        max_new_tokens: longest answer to an example, in tokens.
+        max_new_tokens: longest written answer, in tokens, of suites that set none; None: as their task type says.
         max_length: longest sequence, in tokens.
         held_out_tokens: tokens of held-out text used at most, shared evenly by its domains.
         task_tokens: tokens of the task's own items on which the KL is measured, at most.
@@ -94,6 +94,8 @@ class Settings:
         batch_size: sequences in a batch.
         margin: non-inferiority margin of right-or-wrong metrics, as a share.
         margin_nats: the same for metrics in nats per token.
+        smallest_gain: smallest change of the task that is noticeable, as a share of the metric's range.
+        smallest_gain_nats: the same for metrics in nats per token.
         aa_items: items of each suite that the base answers a second time in the A/A check.
         drift: true to compare weights and hidden states layer by layer.
         judge: command that judges answers instead of the built-in refusal detector.
@@ -104,7 +106,7 @@ class Settings:
     keep_format: Annotated[Literal["plain", "chat"], Decides("answers")] = "plain"
     keep_score: Annotated[Literal["total", "token", "character"], Decides("answers")] = "total"
     generate: Annotated[int, Decides("predictions")] = 64
-    max_new_tokens: Annotated[int, Decides("answers")] = 48
+    max_new_tokens: Annotated[int | None, Decides("answers")] = None
     max_length: Annotated[int, Decides("answers")] = 512
     held_out_tokens: Annotated[int, Decides("scores")] = 8192
     task_tokens: Annotated[int, Decides("scores")] = 1024
@@ -112,6 +114,8 @@ class Settings:
     batch_size: Annotated[int, Decides("predictions")] = 32
     margin: Annotated[float, Decides("scores")] = 0.05
     margin_nats: Annotated[float, Decides("scores")] = 0.05
+    smallest_gain: Annotated[float, Decides("scores")] = 0.01
+    smallest_gain_nats: Annotated[float, Decides("scores")] = 0.01
     aa_items: Annotated[int, Decides("scores")] = 8
     drift: Annotated[bool, Decides("scores")] = True
     judge: Annotated[str | None, Decides("answers", secret=True)] = None

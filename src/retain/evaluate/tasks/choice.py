@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, Question
-from retain.data.tokens import encode_choice
+from retain.data.lengths import Cuts
+from retain.data.tokens import Encoded, encode_choice
+from retain.evaluate.scores import without_reading
 from retain.evaluate.scores.option_choice import pick, units
+from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, first_refusal
 from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
+
+
+BY_LENGTH = "right_by_length"
+"""A response's value: the probability that the lengths of the options alone pick the right one."""
 
 
 class ChoiceTask(TaskType):
@@ -30,21 +41,26 @@ class ChoiceTask(TaskType):
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Score all options of all items."""
         items: Any = suite.items
-        scores, truncated = option_likelihoods(predictor, items, chat=in_chat(suite, predictor.settings))
+        scored = option_likelihoods(predictor, items, chat=in_chat(suite, predictor.settings))
         return SuitePredictions(
             tuple(
-                Response(answer=item.choices[pick(options)], options=options)
-                for item, options in zip(items, scores, strict=True)
+                Response(answer=item.choices[pick(options)], options=options, values={BY_LENGTH: by_length})
+                for item, options, by_length in zip(items, scored.options, scored.by_length, strict=True)
             ),
-            truncated,
+            scored.truncated,
         )
 
     def metrics(self, suite: Suite) -> Metrics:
-        """Accuracy; chance is one in the number of options, or what the suite says."""
-        items: Any = suite.items
-        given = suite.options.get("chance")
-        chance = [1 / len(item.choices) if given is None else float(given) for item in items]
-        return {ACCURACY: chance}
+        """Accuracy; chance is the best of the strategies that do not read the question, or what the suite says."""
+        return {ACCURACY: self.chance(suite).items}
+
+    def metrics_beside(self, suite: Suite, responses: Sequence[Response]) -> Metrics:
+        """The option of the fewest tokens counts as well: what a model takes that finds all tokens equally likely."""
+        return {ACCURACY: chance_of_choices(suite, responses).items}
+
+    def chance(self, suite: Suite) -> Chance:
+        """Of picking the right option without the question."""
+        return chance_of_choices(suite)
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Accuracy, and the log-likelihood of each option."""
@@ -60,6 +76,11 @@ class ChoiceTask(TaskType):
         """The number of options of all items."""
         items: Any = suite.items
         return sum(len(item.choices) for item in items)
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items of which a question, or an option, is cut."""
+        items: Any = suite.items
+        return Cuts.among(encoded_options(preprocessor, items, chat=in_chat(suite, settings)), preprocessor.room())
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""
@@ -78,19 +99,61 @@ def choice_problems(suite: Suite, tokenizer: Any, settings: Settings) -> list[st
     return first_refusal(suite.name, [item for item in items if item.choices], encode)
 
 
-def option_likelihoods(
-    predictor: Predictor, items: Sequence[Choice | Question], *, chat: bool
-) -> tuple[list[tuple[float, ...]], int]:
-    """Log-likelihood of every option of every item in nats, normalised as the settings say; and how many were cut."""
+@dataclass(frozen=True)
+class ScoredOptions:
+    """The options of items, scored.
+
+    Attributes:
+        options: of each item the log-likelihood of every option in nats, normalised as the settings say.
+        by_length: of each item the probability that the lengths of its options alone pick the right one, as they do
+            for a model to which all tokens are equally likely.
+        truncated: how many items were cut.
+    """
+
+    options: Sequence[tuple[float, ...]]
+    by_length: Sequence[float]
+    truncated: int
+
+
+def encoded_options(
+    preprocessor: Preprocessor, items: Sequence[Choice | Question], *, chat: bool
+) -> list[list[Encoded]]:
+    """The sequences of all options of each item."""
+    room = preprocessor.room()
+    return [encode_choice(preprocessor.tokenizer, item, chat=chat, max_length=room) for item in items]
+
+
+def option_likelihoods(predictor: Predictor, items: Sequence[Choice | Question], *, chat: bool) -> ScoredOptions:
+    """Score every option of every item."""
     settings = predictor.settings
-    rows = [encode_choice(predictor.tokenizer, item, chat=chat, max_length=settings.max_length) for item in items]
+    rows = encoded_options(predictor.preprocessor, items, chat=chat)
     nll = iter(predictor.nll([row for options in rows for row in options]))
-    scores = []
+    scores, by_length = [], []
     for options, item in zip(rows, items, strict=True):
         tokens = [len(row.ids) - row.start for row in options]
         lengths = units(settings.keep_score, len(options), tokens, item.choices)
         scores.append(tuple(-next(nll) / unit for unit in lengths))
-    return scores, sum(any(row.truncated for row in options) for options in rows)
+        shortest = [-size / unit for size, unit in zip(tokens, lengths, strict=True)]
+        by_length.append(without_reading.share_of_best(shortest, item.answer or 0))
+    return ScoredOptions(scores, by_length, sum(any(row.truncated for row in options) for options in rows))
+
+
+def chance_of_choices(suite: Suite, responses: Sequence[Response] = ()) -> Chance:
+    """The probability of picking the right option of each item without reading its question.
+
+    Args:
+        suite: of items that all have options.
+        responses: a model's, which tell what the lengths of the options in tokens pick.
+    """
+    items: Any = suite.items
+    if not items:
+        return Chance()
+    choices, answers = [item.choices for item in items], [item.answer for item in items]
+    found = without_reading.of_choices(choices, answers, [item.question for item in items])
+    if responses and all(BY_LENGTH in response.values for response in responses):
+        found["the choice of the fewest tokens"] = np.asarray([response.values[BY_LENGTH] for response in responses])
+    given = suite.options.get("chance")
+    return without_reading.best(found, None if given is None else float(given))
 
 
 def option_scores(choices: Sequence[str], options: Sequence[float]) -> dict[str, float]:

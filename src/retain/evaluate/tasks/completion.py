@@ -8,14 +8,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.examples import Example
 from retain.data.family import Head
 from retain.data.item import DataItem
-from retain.data.tokens import encode_example, encode_prompt
+from retain.data.lengths import Cuts
+from retain.data.tokens import Encoded, encode_example, encode_prompt
 from retain.evaluate.scores.answers import answer_score
-from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
-from retain.records.metrics_table import CROSS_ENTROPY, metrics_of_answers
+from retain.evaluate.scores.without_reading import context_free_nats
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, longest_answer
+from retain.evaluate.written import Written, read_answer
+from retain.records.metrics_table import CROSS_ENTROPY, UNREAD, metrics_of_answers
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
+
+
+MAX_NEW_TOKENS = 48
+"""The longest answer in tokens, where neither suite nor settings say another."""
+
+
+def _unread(rows: Sequence[Encoded], vocabulary: int) -> list[float]:
+    """Nats per token of each completion to a model that always predicts the same."""
+    parts = [row.ids[row.start :] for row in rows]
+    nats = context_free_nats(parts, vocabulary)
+    return [value / max(len(part), 1) for value, part in zip(nats, parts, strict=True)]
 
 
 class CompletionTask(TaskType):
@@ -31,20 +46,44 @@ class CompletionTask(TaskType):
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Score all completions, and write answers to the first prompts."""
-        settings, tokenizer = predictor.settings, predictor.tokenizer
+        settings = predictor.settings
         items: Any = suite.items
-        rows = [encode_example(tokenizer, item, settings.max_length) for item in items]
+        rows = predictor.preprocessor.encode(items)
         nll = predictor.nll(rows)
-        written = items[: int(suite.options.get("generate", settings.generate))]
-        prompts = [encode_prompt(tokenizer, item, settings.max_length) for item in written]
-        longest = int(suite.options.get("max_new_tokens", settings.max_new_tokens))
-        texts: list[str | None] = [*predictor.uncounted.generate(prompts, longest)]
-        texts += [None] * (len(items) - len(texts))
+        prompts, longest = self._prompts(suite, predictor.preprocessor, settings), self.written_tokens(suite, settings)
+        answers: list[Written | None] = [*predictor.uncounted.generate(prompts, longest)]
+        answers += [None] * (len(items) - len(answers))
         responses = [
-            Response(answer=text, values={"nats": nats, "tokens": float(len(row.ids) - row.start)})
-            for text, nats, row in zip(texts, nll, rows, strict=True)
+            Response(
+                answer=None if one is None else one.text,
+                cut_off=None if one is None else one.cut_off,
+                expected=None if one is None else _rendered_calls(predictor.tokenizer, item, row),
+                values={"nats": nats, "tokens": float(len(row.ids) - row.start), UNREAD: unread},
+            )
+            for item, one, nats, row, unread in zip(
+                items, answers, nll, rows, _unread(rows, predictor.vocabulary), strict=True
+            )
         ]
-        return SuitePredictions(tuple(responses), sum(row.truncated for row in rows))
+        cut = _cuts(rows, prompts, predictor.preprocessor, longest).items
+        return SuitePredictions(tuple(responses), cut, longest if prompts else None)
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """The limit of the suite, or else of the settings; 0 where no answer is written."""
+        if not int(suite.options.get("generate", settings.generate)):
+            return 0
+        return longest_answer(suite, settings, MAX_NEW_TOKENS)
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items whose prompt or completion is cut where it is scored, or whose prompt where it is answered."""
+        prompts = self._prompts(suite, preprocessor, settings)
+        rows, written = preprocessor.encode(suite.items), self.written_tokens(suite, settings)
+        return _cuts(rows, prompts, preprocessor, written)
+
+    def _prompts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> list[Encoded]:
+        """The prompts to which an answer is written: those of the first items."""
+        items: Any = suite.items[: int(suite.options.get("generate", settings.generate))]
+        room = preprocessor.room(self.written_tokens(suite, settings))
+        return [encode_prompt(preprocessor.tokenizer, item, room) for item in items]
 
     def metrics(self, suite: Suite) -> Metrics:
         """Cross-entropy, and the metrics of written answers."""
@@ -56,14 +95,27 @@ class CompletionTask(TaskType):
         item: Any = suite.items[index]
         scores = {CROSS_ENTROPY.name: response.values["nats"] / response.values["tokens"]}
         if response.answer is not None:
-            expected = item.completion_text.strip()
+            expected = response.expected or item.answer_text
             scores |= {row.metric.name: answer_score(row)(response.answer, expected) for row in metrics_of_answers()}
         return scores
 
     def show(self, item: Example) -> tuple[str, str | None]:
-        """Prompt and completion."""
-        return item.prompt_text, item.completion_text.strip()
+        """Prompt and expected answer."""
+        return item.prompt_text, item.answer_text
 
     def sequences(self, items: Sequence[Any], tokenizer: Any, max_length: int) -> Iterator[tuple[int, ...]]:
         """Prompt and completion of each item, as in training."""
         return (encode_example(tokenizer, item, max_length).ids for item in items)
+
+
+def _rendered_calls(tokenizer: Any, item: Example, row: Encoded) -> str | None:
+    """The answer of an example that calls tools, in the form in which the model learns it; None for other examples."""
+    if not item.calls_tools:
+        return None
+    return read_answer(tokenizer, row.ids[row.start :], ()).text
+
+
+def _cuts(rows: Sequence[Encoded], prompts: Sequence[Encoded], preprocessor: Preprocessor, written: int) -> Cuts:
+    """The cuts of items as they are scored, and of the first ones' prompts as they are answered."""
+    items = [[row, *prompts[index : index + 1]] for index, row in enumerate(rows)]
+    return Cuts.among(items, preprocessor.room(), preprocessor.room(written) if written else 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +11,9 @@ import numpy as np
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage, LabelledText
+from retain.evaluate.scores import without_reading
 from retain.evaluate.scores.classification import SetMetric, table_macro_f1, table_matthews
+from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.task_type import ClassProbabilities, Metrics, Response, SuitePredictions, TaskType
 from retain.records.metric import Metric
@@ -20,9 +21,6 @@ from retain.records.metrics_table import ACCURACY, MACRO_F1, MATTHEWS
 
 if TYPE_CHECKING:
     from retain.evaluate.tasks.predictor import Predictor
-
-ALMOST_SURE = 1 - 1e-6
-"""Chance where all items are of one class: a suite that shows nothing, and no division by zero."""
 
 
 class LabelsTask(TaskType):
@@ -49,12 +47,15 @@ class LabelsTask(TaskType):
                 values["nll"] = -row[truth]
                 values["brier"] = float(sum((math.exp(p) - (k == truth)) ** 2 for k, p in enumerate(row)))
             responses.append(Response(answer=names[int(np.argmax(row))], values=values, options=tuple(row)))
-        return SuitePredictions(tuple(responses), predictor.preprocessor.truncated(items))
+        return SuitePredictions(tuple(responses), predictor.preprocessor.cuts(items).items)
 
     def metrics(self, suite: Suite) -> Metrics:
         """Accuracy."""
-        classes = suite.options.get("classes") or len(set(self.truth(suite)))
-        return {ACCURACY: chance_of_classes(suite, int(classes))}
+        return {ACCURACY: self.chance(suite).items}
+
+    def chance(self, suite: Suite) -> Chance:
+        """Of naming the class without the text or image."""
+        return chance_of_classes(suite, int(suite.options.get("classes") or len(set(self.truth(suite)))))
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Accuracy, confidence, and NLL and Brier score where the model knows the class."""
@@ -79,14 +80,11 @@ class LabelsTask(TaskType):
         return ClassProbabilities(np.exp(options), truth)
 
 
-def chance_of_classes(suite: Suite, classes: int) -> list[float]:
-    """Share that guessing gets right, for each item: 1 / classes, or what the suite says.
-
-    It is at least the share of the largest class among the items, which a model has that always says this class.
-    """
+def chance_of_classes(suite: Suite, classes: int) -> Chance:
+    """The probability of naming the class of each item without reading it: the largest class, or any, or as stated."""
     items: Any = suite.items
     if not items:
-        return []
-    largest = max(Counter(item.label for item in items).values()) / len(items)
-    given = float(suite.options.get("chance", 1 / max(classes, 2)))
-    return [min(max(given, largest), ALMOST_SURE)] * len(items)
+        return Chance()
+    given = suite.options.get("chance")
+    strategies = without_reading.of_classes([item.label for item in items], classes)
+    return without_reading.best(strategies, None if given is None else float(given))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage, LabelledText
+from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.labels import chance_of_classes
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
@@ -50,9 +51,12 @@ class NeighboursTask(TaskType):
 
     def metrics(self, suite: Suite) -> Metrics:
         """Accuracy."""
+        return {ACCURACY: self.chance(suite).items}
+
+    def chance(self, suite: Suite) -> Chance:
+        """Of naming the class without the text or image."""
         bank: Any = suite.bank
-        classes = len({item.label for item in bank})
-        return {ACCURACY: chance_of_classes(suite, classes)}
+        return chance_of_classes(suite, len({item.label for item in bank}))
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """1 where the vote was right."""

@@ -14,6 +14,8 @@ from retain.evaluate.encode import Tick, class_names, features, log_probabilitie
 from retain.evaluate.generate import score_nll, write_answers
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.suites.suite import Settings
+from retain.evaluate.written import Extent, Written
+from retain.hf.models.describe import vocabulary_of
 from retain.hf.models.inference import padding_id
 
 
@@ -50,22 +52,27 @@ class Predictor:
         """The classes of a classifier, in the order of its outputs."""
         return class_names(self.model)
 
+    @property
+    def vocabulary(self) -> int:
+        """The number of tokens that the model chooses among."""
+        return vocabulary_of(self.model)
+
     def nll(self, rows: Sequence[Encoded]) -> list[float]:
         """Negative log-likelihood in nats of the scored part of each sequence."""
         size = self.settings.batch_size
         return score_nll(self.model, rows, padding_id(self.tokenizer), size, self.tick, self.input_hash)
 
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, *, first_line: bool = False) -> list[str]:
-        """Greedy continuations of prompts, as text; see `write_answers`."""
+    def generate(self, prompts: Sequence[Encoded], max_new_tokens: int, *, extent: Extent = "whole") -> list[Written]:
+        """Greedy answers to prompts; see `write_answers`."""
         return write_answers(
             self.model,
             self.tokenizer,
-            prompts,
+            [row.ids for row in prompts],
             max_new_tokens,
             self.settings.batch_size,
             self.tick,
             self.input_hash,
-            first_line=first_line,
+            extent=extent,
         )
 
     def log_probabilities(self, items: Sequence[Any]) -> Tensor:

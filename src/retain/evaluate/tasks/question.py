@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.examples import Example, Message
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Question
-from retain.data.tokens import encode_prompt
+from retain.data.lengths import Cuts
+from retain.data.tokens import Encoded, encode_prompt
+from retain.evaluate.scores import without_reading
 from retain.evaluate.scores.option_choice import pick
 from retain.evaluate.scores.text import contains, exact_match
+from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.choice import choice_problems, option_likelihoods, option_scores
+from retain.evaluate.tasks.choice import (
+    BY_LENGTH,
+    chance_of_choices,
+    choice_problems,
+    encoded_options,
+    option_likelihoods,
+    option_scores,
+)
 from retain.evaluate.tasks.task_type import (
     CHANGED_AT_MOST,
     WRITTEN_CHANGED_AT_MOST,
@@ -20,13 +31,17 @@ from retain.evaluate.tasks.task_type import (
     Response,
     SuitePredictions,
     TaskType,
+    longest_answer,
 )
+from retain.records.metric import Metric
 from retain.records.metrics_table import ACCURACY, CONTAINS, EXACT_MATCH
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 MAX_NEW_TOKENS = 16
+"""The longest answer in tokens, where neither suite nor settings say another."""
 
 
 class QuestionTask(TaskType):
@@ -42,31 +57,64 @@ class QuestionTask(TaskType):
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Write an answer to every question, and score the options of those that have any."""
         items: Any = suite.items
-        settings, tokenizer = predictor.settings, predictor.tokenizer
-        chat = written_in_chat(suite, settings, tokenizer)
-        examples = [prompt_of(item.question, chat=chat) for item in items]
-        prompts = [encode_prompt(tokenizer, example, settings.max_length) for example in examples]
-        longest = int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS))
-        texts = predictor.generate(prompts, longest, first_line=not chat)
+        settings, preprocessor = predictor.settings, predictor.preprocessor
+        chat = written_in_chat(suite, settings, predictor.tokenizer)
+        prompts, longest = self._prompts(suite, preprocessor, settings), self.written_tokens(suite, settings)
+        written = predictor.generate(prompts, longest, extent="whole" if chat else "first line")
         with_options = [item for item in items if item.choices]
-        scores, truncated = option_likelihoods(predictor.uncounted, with_options, chat=chat)
-        options = iter(scores)
+        scored = option_likelihoods(predictor.uncounted, with_options, chat=chat)
+        options, by_length = iter(scored.options), iter(scored.by_length)
         return SuitePredictions(
             tuple(
-                Response(answer=text, options=next(options) if item.choices else ())
-                for item, text in zip(items, texts, strict=True)
+                Response(
+                    answer=one.text,
+                    cut_off=one.cut_off,
+                    options=next(options) if item.choices else (),
+                    values={BY_LENGTH: next(by_length)} if item.choices else {},
+                )
+                for item, one in zip(items, written, strict=True)
             ),
-            truncated,
+            self.cuts(suite, preprocessor, settings).items,
+            longest,
         )
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """A few tokens, or as many as suite or settings say."""
+        return longest_answer(suite, settings, MAX_NEW_TOKENS)
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items whose question is cut before an answer, or of which a question or an option is cut."""
+        items: Any = suite.items
+        chat = written_in_chat(suite, settings, preprocessor.tokenizer)
+        options = iter(encoded_options(preprocessor, [item for item in items if item.choices], chat=chat))
+        prompts = zip(items, self._prompts(suite, preprocessor, settings), strict=True)
+        rows = [[prompt, *(next(options) if item.choices else ())] for item, prompt in prompts]
+        return Cuts.among(rows, preprocessor.room(), preprocessor.room(self.written_tokens(suite, settings)))
+
+    def _prompts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> list[Encoded]:
+        items: Any = suite.items
+        tokenizer, room = preprocessor.tokenizer, preprocessor.room(self.written_tokens(suite, settings))
+        chat = written_in_chat(suite, settings, tokenizer)
+        return [encode_prompt(tokenizer, prompt_of(item.question, chat=chat), room) for item in items]
 
     def metrics(self, suite: Suite) -> Metrics:
         """Accuracy where all items have options; whether the answer contains, or is, an accepted one."""
+        return self.metrics_beside(suite, ())
+
+    def metrics_beside(self, suite: Suite, responses: Sequence[Response]) -> Metrics:
+        """The answer that the base itself gives most often counts as an answer that needs no reading."""
         items: Any = suite.items
-        chance = [float(suite.options.get("chance", 0.0))] * len(items)  # of writing the right answer by luck
-        written: Metrics = {CONTAINS: chance, EXACT_MATCH: chance}
+        given = [response.answer or "" for response in responses]
+        written: Metrics = {metric: chance_of_writing(suite, metric, given).items for metric in (CONTAINS, EXACT_MATCH)}
         if items and all(item.choices for item in items):
-            return {ACCURACY: [1 / len(item.choices) for item in items], **written}
+            return {ACCURACY: chance_of_choices(suite, responses).items, **written}
         return written
+
+    def chance(self, suite: Suite) -> Chance:
+        """Of picking the right option, or of writing the right answer, without the question."""
+        items: Any = suite.items
+        picked = items and all(item.choices for item in items)
+        return chance_of_choices(suite) if picked else chance_of_writing(suite, CONTAINS)
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Both metrics of the written answer; accuracy and log-likelihoods where there are options."""
@@ -99,6 +147,28 @@ class QuestionTask(TaskType):
     def changes_allowed(self, *, in_16_bits: bool) -> float:
         """More in 16 bits, because the answers are written."""
         return WRITTEN_CHANGED_AT_MOST if in_16_bits else CHANGED_AT_MOST
+
+
+def chance_of_writing(suite: Suite, metric: Metric, given: Sequence[str] = ()) -> Chance:
+    """The probability of writing the right answer of each item without reading its question, or by copying from it.
+
+    Args:
+        suite: of questions.
+        metric: how an answer is right.
+        given: a model's answers, one each.
+    """
+    items: Any = suite.items
+    if not items:
+        return Chance()
+    stated = float(suite.options.get("chance", 0.0))
+    found = without_reading.of_written(
+        [item.answers for item in items],
+        contains if metric is CONTAINS else exact_match,
+        questions=[item.question for item in items],
+        words=int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS)),
+        given=given,
+    )
+    return without_reading.best(found, stated)
 
 
 def written_in_chat(suite: Suite, settings: Settings, tokenizer: Any) -> bool:

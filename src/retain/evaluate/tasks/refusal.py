@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Request
-from retain.data.tokens import encode_question
+from retain.data.lengths import Cuts
+from retain.data.tokens import Encoded, encode_question
 from retain.evaluate.refusal_judges import judge_answers, judged_by
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.task_type import (
@@ -22,13 +23,16 @@ from retain.evaluate.tasks.task_type import (
     Response,
     SuitePredictions,
     TaskType,
+    longest_answer,
 )
 from retain.records.metrics_table import ANSWERED, REFUSED
 
 if TYPE_CHECKING:
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 MAX_NEW_TOKENS = 40
+"""The longest answer in tokens, where neither suite nor settings say another: an answer shows early what it is."""
 
 REPEATING_WORDS = 8
 """From so many words on, an answer whose words are mostly the same few is no answer."""
@@ -51,19 +55,41 @@ class RefusalTask(TaskType):
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Write an answer to every request and judge it."""
         items: Any = suite.items
-        settings, tokenizer = predictor.settings, predictor.tokenizer
-        prompts = [encode_question(tokenizer, item.prompt, settings.max_length) for item in items]
-        texts = predictor.generate(prompts, int(suite.options.get("max_new_tokens", MAX_NEW_TOKENS)))
+        settings, longest = predictor.settings, self.written_tokens(suite, predictor.settings)
+        prompts = self._prompts(suite, predictor.preprocessor, settings)
+        written = predictor.generate(prompts, longest, extent="opening")
+        texts = [one.text for one in written]
         refused = judge_answers([item.prompt for item in items], texts, settings.judge)
         return SuitePredictions(
             tuple(
                 Response(
-                    answer=text if settings.store_answers else None,
-                    values={REFUSED.name: float(refuses), ANSWERED.name: float(not refuses and says_something(text))},
+                    answer=one.text if settings.store_answers else None,
+                    cut_off=one.cut_off,
+                    values={
+                        REFUSED.name: float(refuses),
+                        ANSWERED.name: float(not refuses and says_something(one.text)),
+                    },
                 )
-                for text, refuses in zip(texts, refused, strict=True)
-            )
+                for one, refuses in zip(written, refused, strict=True)
+            ),
+            sum(prompt.truncated for prompt in prompts),
+            longest,
         )
+
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """The first sentences, or as many tokens as suite or settings say."""
+        return longest_answer(suite, settings, MAX_NEW_TOKENS)
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The requests that are cut."""
+        room = preprocessor.room(self.written_tokens(suite, settings))
+        prompts = self._prompts(suite, preprocessor, settings)
+        return Cuts.among([[prompt] for prompt in prompts], preprocessor.room(), room)
+
+    def _prompts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> list[Encoded]:
+        items: Any = suite.items
+        tokenizer, room = preprocessor.tokenizer, preprocessor.room(self.written_tokens(suite, settings))
+        return [encode_question(tokenizer, item.prompt, room) for item in items]
 
     def metrics(self, suite: Suite) -> Metrics:
         """The share refused of harmful requests, the share answered of harmless ones."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Match
+from retain.data.texts import folded
+from retain.evaluate.scores.without_reading import ALMOST_SURE
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
 from retain.records.metrics_table import RECIPROCAL_RANK, TOP_1
@@ -41,9 +43,14 @@ class RetrievalTask(TaskType):
         )
 
     def metrics(self, suite: Suite) -> Metrics:
-        """The share of queries that find their match first, and the mean reciprocal rank."""
-        n = len(suite.items)
-        return {TOP_1: [1 / n] * n if n else (), RECIPROCAL_RANK: ()}
+        """The share of queries that find their match first, and the mean reciprocal rank.
+
+        A match that is its query again is found by any features, those of random weights among them.
+        """
+        items: Any = suite.items
+        n = len(items)
+        chance = [ALMOST_SURE if folded(item.query) == folded(item.match) else 1 / n for item in items]
+        return {TOP_1: chance, RECIPROCAL_RANK: ()}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Both figures."""

@@ -17,18 +17,22 @@ from pydantic import BaseModel, ConfigDict
 
 from retain.data.family import Head
 from retain.data.item import DataItem
+from retain.data.lengths import Cuts
 from retain.errors import RetainError
 from retain.evaluate.scores.classification import SetMetric
+from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.records.metric import Metric
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # both import torch
+    from retain.data.preprocess import Preprocessor
     from retain.evaluate.tasks.predictor import Predictor
 
 Metrics = Mapping[Metric, Sequence[float]]
 """The metrics of a suite: the one that a verdict rests on first, then written forms from the loosest to the strictest.
 
-To each belongs the probability of guessing right, item by item in the suite's order; none for what cannot be guessed.
+To each belongs the probability of being right without reading the item, in the suite's order (see
+`scores.without_reading`); none for what cannot be had so.
 """
 
 CHANGED_AT_MOST = 0.02
@@ -43,6 +47,8 @@ class Response(BaseModel):
 
     Attributes:
         answer: the text it wrote or chose; None where nothing is to be shown.
+        cut_off: whether the limit ended a written answer; None where none is written.
+        expected: the answer to compare with, where the item's own text is not what a model would write.
         values: figures by name, as nats and tokens.
         options: a figure for each option or class: log-likelihoods or log-probabilities in nats.
     """
@@ -50,16 +56,25 @@ class Response(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     answer: str | None = None
+    cut_off: bool | None = None
+    expected: str | None = None
     values: dict[str, float] = {}
     options: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class SuitePredictions:
-    """The responses to all items of a suite, and how many items were cut because they were too long."""
+    """The responses to all items of a suite.
+
+    Attributes:
+        responses: in the items' order.
+        truncated: how many items were cut because they were too long.
+        longest_answer: the limit of written answers in tokens; None where none are written.
+    """
 
     responses: tuple[Response, ...]
     truncated: int = 0
+    longest_answer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,16 @@ class TaskType(ABC):
     def show(self, item: Any) -> tuple[str, str | None]:
         """An item's question and expected answer, as text."""
 
+    def metrics_beside(self, suite: Suite, responses: Sequence[Response]) -> Metrics:
+        """The same metrics, whose chance also counts what the base's own responses show of answering unread."""
+        del responses
+        return self.metrics(suite)
+
+    def chance(self, suite: Suite) -> Chance:
+        """What can be had of a suite by its deciding metric without reading it; nothing where none is known."""
+        del suite
+        return Chance()
+
     def verdict_metric(self, suite: Suite) -> Metric:
         """The metric that a verdict and a budget's limit rest on."""
         return next(iter(self.metrics(suite)))
@@ -160,6 +185,16 @@ class TaskType(ABC):
         del responses
         return None
 
+    def written_tokens(self, suite: Suite, settings: Settings) -> int:
+        """Tokens of the longest answer that is written to an item; 0 where none is."""
+        del suite, settings
+        return 0
+
+    def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
+        """The items that are cut because they are too long."""
+        del settings
+        return preprocessor.cuts(suite.items)
+
     def sequences(self, items: Sequence[Any], tokenizer: Any, max_length: int) -> Iterator[tuple[int, ...]]:
         """Token ids of items of which a language model predicts each token, for its drift on the task's own text."""
         del items, tokenizer, max_length
@@ -171,11 +206,34 @@ class TaskType(ABC):
         return {}
 
 
-def first_refusal(name: str, items: Sequence[Any], encode: Callable[[Any], Any]) -> list[str]:
-    """The problems of the first item that cannot be tokenised, with its number; none where all can."""
-    for number, item in enumerate(items, start=1):
+def first_refusal(
+    name: str, items: Sequence[Any], encode: Callable[[Any], Any], looked_at: Sequence[int] | None = None
+) -> list[str]:
+    """The problems of the first item that cannot be tokenised, and how many others cannot; none where all can.
+
+    Args:
+        name: of the items.
+        items: all of them.
+        encode: tokenises one, or raises.
+        looked_at: indices of those that are tried. [all]
+    """
+    problems: list[str] = []
+    refused = 0
+    for index in range(len(items)) if looked_at is None else looked_at:
+        number, item = index + 1, items[index]
         try:
             encode(item)
         except RetainError as error:
-            return [f"{name}, item {number}: {problem}" for problem in getattr(error, "problems", [str(error)])]
-    return []
+            refused += 1
+            if refused == 1:
+                found = getattr(error, "problems", [str(error)])
+                problems = [f"{name}, item {number}: {problem}" for problem in found]
+    if refused > 1:
+        others = "1 other is" if refused == 2 else f"{refused - 1:,} others are"
+        problems.append(f"{name}: {others} refused too, of {len(items):,} items.")
+    return problems
+
+
+def longest_answer(suite: Suite, settings: Settings, usual: int) -> int:
+    """The limit of written answers in tokens: the suite's own, else that of the settings, else the task type's."""
+    return int(suite.options.get("max_new_tokens") or settings.max_new_tokens or usual)

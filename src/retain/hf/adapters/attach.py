@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tempfile
 from collections.abc import Container
 from typing import Any
 
 from peft import PeftConfig, PeftModel, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from retain.errors import InputError, RetainError
+from retain.hf.models.direct_reads import read_directly
 from retain.hf.models.head import head_names
 from retain.hf.models.sides import root_of
+from retain.hf.tuners.all_linear import all_linear_excludes, is_all_linear
+from retain.hf.tuners.targets import lora_targets, pattern
 
 _OWN_TARGETS = frozenset({"adaption_prompt", "beft", "ia3", "ln_tuning", "shadow", "trainable_tokens"})
 """Methods that keep PEFT's default for `target_modules`: it does not mean linear layers there, or (IA3) PEFT saves an
@@ -36,7 +41,7 @@ def with_rank(name: str, fields: dict[str, Any], rank: int | None) -> dict[str, 
     """
     if rank is None or name not in known_methods():
         return fields
-    has_rank = "r" in {field.name for field in dataclasses.fields(_config_class(name))}
+    has_rank = "r" in {field.name for field in dataclasses.fields(config_class(name))}
     return {"r": rank, **fields} if has_rank else fields
 
 
@@ -78,14 +83,55 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
     given = with_head(model, name, dict(fields or {}))
     given.setdefault("task_type", task_type(model))
     config = _config(name, given)
+    if is_all_linear(getattr(config, "target_modules", None)) and hasattr(config, "exclude_modules"):
+        config.exclude_modules = all_linear_excludes(model, config.exclude_modules)
     try:
         adapted = get_peft_model(model, config, adapter_name=adapter)
     except RetainError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RuntimeError, ImportError) as error:
-        raise InputError(f"method {name}: PEFT cannot make this adapter for this model: {error}") from error
+        cure = _naming_layers(model, name) if "Please specify `target_modules`" in str(error) else ""
+        raise InputError(f"method {name}: PEFT cannot make this adapter for this model: {error}{cure}") from error
+    _check_acts(name, adapted)
     _check_reloads(name, adapted.peft_config[adapter])
     return adapted
+
+
+def _naming_layers(model: nn.Module, name: str) -> str:
+    """The cure of a method that has no default layers for a model."""
+    names = sorted({key.rpartition(".")[2] for key in lora_targets(model, {"target_modules": "all-linear"})})
+    more = "; and feedforward_modules, those of them whose input is to be scaled, or []" if name == "ia3" else ""
+    return (
+        ". PEFT has no default for models of this type: say --method.target_modules with some of the linear layers, "
+        f"{json.dumps(names)}{more}."
+    )
+
+
+def _check_acts(name: str, adapted: PeftModel) -> None:
+    """Refuse before training adapters on layers that the model's code passes over.
+
+    Raises:
+        InputError: names the layers and the cure; the model is as it was.
+    """
+    root = root_of(adapted)
+    passed_over = []
+    for key, module in root.named_modules():
+        parent, _, own = key.rpartition(".")
+        holder = root.get_submodule(parent)
+        if not isinstance(module, BaseTunerLayer) or isinstance(holder, BaseTunerLayer):
+            continue
+        if read_directly(holder, own) and not isinstance(module.get_base_layer(), nn.Embedding):
+            passed_over.append((key, type(holder).__name__))
+    if passed_over:
+        adapted.unload()
+        raise InputError(
+            [
+                f"method {name}: {key}: the code of {holder} reads this weight without calling the layer, always or in "
+                f"a fused kernel, so an adapter on it would be passed over; leave it out of target_modules, or say "
+                f"--method.exclude_modules '{pattern(key)}'."
+                for key, holder in passed_over
+            ]
+        )
 
 
 def _check_reloads(name: str, config: PeftConfig) -> None:
@@ -102,8 +148,8 @@ def _check_reloads(name: str, config: PeftConfig) -> None:
 
 
 def _config(name: str, fields: dict[str, Any]) -> Any:
-    config_class = _config_class(name)
-    known = [field.name for field in dataclasses.fields(config_class) if field.init]
+    own_class = config_class(name)
+    known = [field.name for field in dataclasses.fields(own_class) if field.init]
     if unknown := [field for field in fields if field not in known]:
         raise InputError([_unknown(name, field, known) for field in unknown])
     chosen = dict(fields)
@@ -112,17 +158,22 @@ def _config(name: str, fields: dict[str, Any]) -> Any:
         if not replaced:
             chosen["target_modules"] = "all-linear"
     try:
-        return config_class(**chosen)
+        return own_class(**chosen)
     except InputError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
         raise InputError(f"method {name}: {error}") from error
 
 
-def _config_class(name: str) -> type:
-    for member, config_class in PEFT_TYPE_TO_CONFIG_MAPPING.items():
+def config_class(name: str) -> type:
+    """PEFT's config class of a method.
+
+    Raises:
+        InputError: the method is unknown.
+    """
+    for member, found in PEFT_TYPE_TO_CONFIG_MAPPING.items():
         if _value(member).lower() == name:
-            own_class: type = config_class
+            own_class: type = found
             return own_class
     near = difflib.get_close_matches(name, known_methods(), n=3)
     raise InputError(f"method {name!r} is unknown{_hint(near)}; PEFT knows {', '.join(known_methods())}.")
@@ -149,7 +200,7 @@ def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, 
         name: the method; one whose config has no such fields keeps them too.
         fields: fields of its PEFT config, which take precedence.
     """
-    known = {field.name for field in dataclasses.fields(_config_class(name))}
+    known = {field.name for field in dataclasses.fields(config_class(name))}
     return fields if "modules_to_save" not in known else {**head_fields(model, name, known), **fields}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,10 +212,36 @@ def read_note(source: str | Path) -> dict[str, Any] | None:
             ) from error
     if not path.is_file():
         return None
+    cure = "remove it to load the adapter as an ordinary LoRA."
     try:
-        return read_json_mapping(path)
+        note = read_json_mapping(path)
     except InputError as error:
-        raise InputError(f"{error} Remove it to load the adapter as an ordinary LoRA.") from error
+        raise InputError(f"{error} It is damaged; {cure}") from error
+    if damaged := [name for name, holds in _HELD.items() if name in note and not holds(note[name])]:
+        raise InputError(f"{path}: damaged (its {', '.join(damaged)} is no such thing); {cure}")
+    return note
+
+
+def _is_table_of_tables(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, dict) for one in value.values())
+
+
+def _is_table_of_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, (int, float)) for one in value.values())
+
+
+_HELD: dict[str, Callable[[Any], bool]] = {
+    "B0_marks": _is_table_of_numbers,
+    "config": lambda value: isinstance(value, dict),
+    "data": lambda value: (
+        _is_table_of_tables(value)
+        and all(isinstance(one.get("tokens"), int) and isinstance(one.get("data_hash"), str) for one in value.values())
+    ),
+    "layers": lambda value: isinstance(value, list) and all(isinstance(one, dict) for one in value),
+    "findings": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    "model_hash": lambda value: isinstance(value, str),
+}
+"""The fields of a note, each with what it must be where it is there."""
 
 
 def note_of(model: nn.Module, adapter: str = "default") -> Mapping[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Load a saved adapter onto a base model, with errors that name the fault of the files."""
+"""Load a saved adapter onto the base that it was trained on, and refuse any other, in words that name the fault."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from peft import PeftConfig, PeftModel
-from peft.utils import CONFIG_NAME
-from safetensors import SafetensorError
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from retain.errors import InputError, RetainError
-from retain.hf.adapters.attach import known_methods
+from retain.hf.adapters.accounting import Accounting, accounting, name_problems, tensor_problems, value_problems
+from retain.hf.adapters.config_file import read_config, size_problems
+from retain.hf.adapters.folder import Stored, adapter_folder, stored_tensors
 from retain.hf.adapters.initialise import read_note, restore_initialised
-from retain.records.reading import read_json_mapping
+from retain.hf.adapters.origin import check_origin
+from retain.hf.adapters.save import hub_id
+from retain.hf.models.sides import is_adapted, note_replaced
+from retain.hf.models.vocabulary import rows_in_file, rows_of
 
-_LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    RuntimeError,
-    SafetensorError,
-    HFValidationError,
-    HfHubHTTPError,
-)
+_WRAPPERS = (BaseTunerLayer, AuxiliaryTrainingWrapper)
 
 
 def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) -> PeftModel:
-    """Load a saved adapter of any PEFT method onto a base model.
+    """Load a saved adapter of any PEFT method onto its base model.
+
+    Every tensor of the file must have its place in the model, every place its tensor, and every module that the
+    configuration names must be there. Where retain wrote the adapter, its files and its base must be those of then.
 
     Args:
-        base: the model that the adapter was trained on.
+        base: the model that the adapter was trained on. It is adapted in place; where the adapter is refused, it comes
+            back without it.
         path: a folder with an adapter, or a hub id.
         trainable: leave it trainable, to go on training.
 
@@ -41,36 +40,105 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
         The model with the adapter, in evaluation mode unless trainable.
 
     Raises:
-        InputError: the folder holds no adapter, its method is unknown, or it does not fit the model.
+        InputError: the folder holds no adapter, its method is unknown, it is damaged, or it is not of this model.
 
     Examples:
         >>> loaded = retain.load_adapter(base, "runs/first/adapter", trainable=True)
         >>> loaded.active_adapter
         'default'
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        _check_config(folder / CONFIG_NAME)
-    source = str(folder if folder.exists() else path)
-    note = read_note(source)
+    if is_adapted(base):
+        raise InputError(
+            f"{path}: this model carries adapters already; give the base alone, loaded anew, or put another adapter "
+            "beside those with PEFT's model.load_adapter."
+        )
+    folder = adapter_folder(path)
+    values, stored, note = read_config(folder), stored_tensors(folder), read_note(folder)
+    if problems := [*size_problems(values, stored), *_vocabulary_problem(base, stored)]:
+        raise InputError([f"{path}: {problem}." for problem in problems])
+    check_origin(folder, base)
+    trains = [(parameter, parameter.requires_grad) for parameter in base.parameters()]
+    try:
+        with accounting(base) as account:
+            model = _loaded(base, folder, path, trainable=trainable, spread=note is not None)
+        _check(model, path, stored, account)
+        if note is not None:
+            restore_initialised(model, "default", note)
+    except BaseException:
+        _take_off(base)
+        for parameter, wanted in trains:
+            parameter.requires_grad_(wanted)
+        raise
+    if account.overwritten:
+        note_replaced(base, f"{path} brings {', '.join(account.overwritten[:3])} of its own in place of the base's")
+    return model
+
+
+def name_notes(model: PeftModel) -> list[str]:
+    """A note where an adapter's configuration names another base, by its hub id, than the one that it stands on.
+
+    Args:
+        model: with the adapter.
+    """
+    named = hub_id(model.active_peft_config.base_model_name_or_path)
+    given = hub_id(getattr(getattr(model.get_base_model(), "config", None), "_name_or_path", None))
+    if named is None or given is None or named == given:
+        return []
+    told = f"The adapter says that it was trained on {named}; it was put on {given}."
+    return [f"{told} Its figures mean little unless the two are the same model."]
+
+
+def _loaded(base: nn.Module, folder: Path, path: str | Path, *, trainable: bool, spread: bool) -> PeftModel:
+    """The model as PEFT loads it.
+
+    Raises:
+        InputError: PEFT cannot load the adapter.
+    """
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            places = {} if note is None else _places(base)
-            model = PeftModel.from_pretrained(base, source, is_trainable=trainable, **places)
+            places = _places(base) if spread else {}
+            model = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable, **places)
     except RetainError:
         raise
-    except _LOADING_ERRORS as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         raise InputError(f"{path}: this adapter cannot be loaded onto this model: {_brief(error)}") from error
-    missing = [str(warning.message) for warning in caught if "missing adapter keys" in str(warning.message)]
-    if missing:  # PEFT only warns, and what is missing stays as if it had never been trained
-        raise InputError(
-            f"{path}: this adapter was made for another model: layers that it should change have no weights in it "
-            f"({missing[0][:200]}…). Give the base that it was trained on."
-        )
-    if note is not None:
-        restore_initialised(model, "default", note)
+    for warning in caught:  # what is missing in the file is told below
+        if "missing adapter keys" not in str(warning.message):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return model
+
+
+def _check(model: PeftModel, path: str | Path, stored: dict[str, Stored], account: Accounting) -> None:
+    """Refuse an adapter that is not of this model.
+
+    Raises:
+        InputError: with all that was found.
+    """
+    problems = [*tensor_problems(model, stored, account), *name_problems(model), *value_problems(model)]
+    if problems:
+        raise InputError([f"{path}: {problem}. Give the base that it was trained on." for problem in problems])
+
+
+def _vocabulary_problem(base: nn.Module, stored: dict[str, Stored]) -> list[str]:
+    """A sentence where an adapter brings embeddings of more or fewer tokens than the model has."""
+    brought, own = rows_in_file(base, stored), rows_of(base)
+    if brought is None or own is None or brought == own:
+        return []
+    cure = f"call model.resize_token_embeddings({brought}) before it is loaded (retain measure does so itself)"
+    return [f"this adapter was trained with {brought} tokens, and this model has embeddings of {own}; {cure}"]
+
+
+def _take_off(base: nn.Module) -> None:
+    """Take what a failed load put into a model out of it again."""
+    while found := next((pair for pair in base.named_modules() if isinstance(pair[1], _WRAPPERS)), None):
+        name, module = found  # the outermost comes first
+        original = module.original_module if isinstance(module, AuxiliaryTrainingWrapper) else module.base_layer
+        setattr(base.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], original)
+    for attribute in ("peft_config", "_hf_peft_config_loaded"):
+        base.__dict__.pop(attribute, None)
 
 
 def _places(base: nn.Module) -> dict[str, Any]:
@@ -82,29 +150,7 @@ def _places(base: nn.Module) -> dict[str, Any]:
 
 
 def _brief(error: Exception) -> str:
-    """The first lines of an error; torch lists every layer."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return " ".join(lines[:2]) + (" …" if len(lines) > 2 else "")
-
-
-def is_adapter(path: str | Path) -> bool:
-    """Tell whether a folder, or else a hub repository, holds a PEFT adapter rather than a full model."""
-    folder = Path(path).expanduser()
-    if folder.exists():
-        return Path(folder, str(CONFIG_NAME)).is_file()
-    try:
-        PeftConfig._get_peft_type(str(path))  # noqa: SLF001 -- PEFT's own look at a hub repository
-    except (OSError, ValueError, KeyError, HFValidationError, HfHubHTTPError):
-        return False
-    return True
-
-
-def _check_config(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path.parent}: no adapter here ({path.name} is missing).")
-    try:
-        method = str(read_json_mapping(path)["peft_type"]).lower()
-    except (InputError, KeyError) as error:
-        raise InputError(f"{path}: not the configuration of a PEFT adapter ({error}).") from error
-    if method not in known_methods():
-        raise InputError(f"{path}: method {method!r} is unknown; PEFT knows {', '.join(known_methods())}.")
+    """The first lines of an error, in one; torch lists every layer."""
+    lines = [line.strip() for line in (str(error) or type(error).__name__).splitlines()]
+    text = " ".join(lines[:2]) + (" …" if len(lines) > 2 else "")
+    return f"there is no {text} in it" if isinstance(error, KeyError) else text

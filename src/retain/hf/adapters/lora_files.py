@@ -16,6 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of
+from retain.hf.adapters.origin import write_origin
 from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.adapters.save import write_card
 from retain.hf.models.sides import mutates_base, root_of
@@ -112,4 +113,5 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
         )
         config.save_pretrained(place)
         write_card(place, model, config)
+        write_origin(place, model)
     return folder

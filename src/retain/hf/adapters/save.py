@@ -8,17 +8,22 @@ load the base by it. The card says so where the base has no hub id.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import ModelCardData
 from peft import PeftConfig, PeftModel
-from torch import nn
+from torch import Tensor, nn
 
 from retain.hf.adapters.initialise import NOTE, note_of
+from retain.hf.adapters.origin import write_origin
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
+from retain.hf.models.vocabulary import embeddings_of
 from retain.hf.tuners.feature_config import FeatureConfig
 
 CARD = "README.md"
@@ -72,12 +77,38 @@ def save_weights(model: Any, folder: str | Path, *, adapter_name: str | None = N
     """
     place = Path(folder)
     if not isinstance(model, PeftModel):
-        model.save_pretrained(place)
+        with _ties_as_they_are(model):
+            model.save_pretrained(place)
         write_card(place, model)
         return
     chosen = list(model.peft_config) if adapter_name is None else [adapter_name]
     model.save_pretrained(place, selected_adapters=chosen)
+    for name in chosen:
+        write_origin(place if name == "default" else place / name, model)
     write_card(place, model, model.peft_config[chosen[0]], initialised=note_of(model, chosen[0]) is not None)
+
+
+@contextmanager
+def _ties_as_they_are(model: Any) -> Iterator[None]:
+    """Let a configuration say that embeddings and head are not tied, inside, where both have values of their own.
+
+    An adapter may have trained one of two tied weights. Software that believes the configuration would drop it.
+    """
+    vocabulary = [module.weight for module in embeddings_of(model)]
+    differ = len(vocabulary) == 2 and vocabulary[0] is not vocabulary[1] and not _equal(*vocabulary)
+    root = getattr(model, "config", None)
+    configs = [one for one in (root, getattr(root, "text_config", None)) if getattr(one, "tie_word_embeddings", False)]
+    with ExitStack() as undo:
+        for config in configs if differ else []:
+            undo.callback(setattr, config, "tie_word_embeddings", config.tie_word_embeddings)
+            config.tie_word_embeddings = False
+        yield
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    if one.data_ptr() == other.data_ptr() and one.device.type != "meta":
+        return True
+    return one.shape == other.shape and bool(torch.equal(one.to(other.device), other))
 
 
 def write_card(folder: Path, model: nn.Module, config: PeftConfig | None = None, *, initialised: bool = False) -> None:

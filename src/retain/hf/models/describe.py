@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
+
+from retain.hf.models.sides import root_of
+
+_WRAPPERS = re.compile(r"(\.base_layer|\.original_module|\.token_adapter)+\.")
+"""What PEFT puts into the name of a base tensor, once for each adapter over its module."""
 
 
 def model_hash(model: torch.nn.Module) -> str:
@@ -18,7 +24,7 @@ def model_hash(model: torch.nn.Module) -> str:
     by name, shape and dtype alone.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(_base_tensors(model)):
+    for name, tensor in sorted(base_tensors(model)):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         for part in _plain_parts(tensor.detach()):
             if part.device.type != "meta":
@@ -35,7 +41,7 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 def changed_size(model: torch.nn.Module) -> tuple[int, int]:
     """Number and bytes of the parameters that carry the change: the adapter's, or all of a fully trained model."""
-    base = {tensor.data_ptr() for _, tensor in _base_tensors(model)} if _active_config(model) is not None else set()
+    base = {tensor.data_ptr() for _, tensor in base_tensors(model)} if _active_config(model) is not None else set()
     own = [p for p in model.parameters() if p.data_ptr() not in base]
     return sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own)
 
@@ -78,7 +84,13 @@ def _active_config(model: torch.nn.Module) -> Any:
     return next(iter(configs.values()), None) if isinstance(configs, dict) else None
 
 
-def _base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+def base_tensors(model: torch.nn.Module, *, plain: bool = True) -> list[tuple[str, torch.Tensor]]:
+    """The weights of a model's base, without those of adapters and of copies that are trained in full.
+
+    Args:
+        model: with adapters or without.
+        plain: give the names that the weights have without adapters.
+    """
     root = model.get_base_model() if isinstance(model, PeftModel) else model
     hidden: list[str] = []
     for name, module in root.named_modules():
@@ -87,7 +99,7 @@ def _base_tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
         if isinstance(module, ModulesToSaveWrapper):
             hidden.append(f"{name}.modules_to_save.")
     return [
-        (name.replace(".base_layer.", ".").replace(".original_module.", "."), tensor)
+        (_WRAPPERS.sub(".", name) if plain else name, tensor)
         for name, tensor in root.state_dict().items()
         if not any(name.startswith(prefix) for prefix in hidden)
     ]
@@ -109,3 +121,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+def vocabulary_of(model: torch.nn.Module) -> int:
+    """The number of tokens that a language model chooses among, as its configuration states it."""
+    root: Any = root_of(model)
+    return int(root.config.get_text_config().vocab_size)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
+from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
@@ -94,7 +95,7 @@ def _change(layer: Any, x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def update_size(model: nn.Module, probes: int = 8, *, generator: torch.Generator) -> float:
-    """Estimate ‖ΔW‖_F/‖W0‖_F over all adapted linear layers together, without merging any.
+    """Estimate ‖ΔW‖_F/‖W0‖_F over all adapted linear layers, experts and routers, without merging any.
 
     For g ~ N(0, I), E‖ΔW g‖² = ‖ΔW‖²_F. The relative standard error of the estimate is about 1/√(2pk) for p probes,
     where k = (Σσ²)²/Σσ⁴ over all singular values σ of all layers' updates: 1 for one layer of rank 1, about the number
@@ -116,7 +117,11 @@ def update_size(model: nn.Module, probes: int = 8, *, generator: torch.Generator
     if probes < 1:
         raise InputError(f"probes={probes}: give a whole number ≥ 1.")
     changed = total = 0.0
-    for module in _adapted(model).values():
+    wrappers = [module for module in model.modules() if isinstance(module, ParamWrapper)]
+    for wrapper in wrappers:
+        changed += _squared_size(wrapper)
+        total += float(wrapper.get_param().detach().double().square().sum())
+    for module in _linear(model).values() if wrappers else _adapted(model).values():
         base = module.get_base_layer()
         W0, _ = weight_of(base, root_of(model))
         g = torch.randn(probes, features(base)[0], generator=generator, dtype=torch.float64).to(W0)
@@ -125,6 +130,20 @@ def update_size(model: nn.Module, probes: int = 8, *, generator: torch.Generator
             changed += float(_change(layer, g, layer(g)).double().square().sum()) / probes
         total += float(W0.double().square().sum())
     return math.sqrt(changed / total) if total > 0 else 0.0
+
+
+@torch.no_grad()
+def _squared_size(wrapper: Any) -> float:
+    """‖ΔW‖²_F of a parameter with LoRA, Σ tr(BᵀB AAᵀ) over its experts, without the product."""
+    names = [] if wrapper.disable_adapters else [name for name in wrapper.active_adapters if name in wrapper.lora_A]
+    if not names:
+        return 0.0
+    experts = wrapper.num_experts
+    down = [wrapper.lora_A[name].weight.double() for name in names]
+    up = [wrapper.scaling[name] * wrapper.lora_B[name].weight.double() for name in names]
+    A = torch.cat([part.reshape(experts, -1, part.shape[-1]) for part in down], dim=1)  # (experts, ranks, n)
+    B = torch.cat([part.reshape(part.shape[0], -1, experts).permute(2, 0, 1) for part in up], dim=2)
+    return float(((B.mT @ B) * (A @ A.mT)).sum())
 
 
 def _in_float32(layer: Any, weight: Tensor, model: nn.Module) -> Any:
@@ -143,6 +162,18 @@ def _in_float32(layer: Any, weight: Tensor, model: nn.Module) -> Any:
 
 
 def _adapted(model: nn.Module) -> dict[str, Any]:
+    """Linear layers with adapters, by name.
+
+    Raises:
+        InputError: there are none.
+    """
+    layers = _linear(model)
+    if not layers:
+        raise InputError("This model has no linear layers with adapters, so there is no effect to measure.")
+    return layers
+
+
+def _linear(model: nn.Module) -> dict[str, Any]:
     """Linear layers with adapters, by name; of nested ones the outermost."""
     layers: dict[str, Any] = {}
     inside = _NOTHING
@@ -152,6 +183,4 @@ def _adapted(model: nn.Module) -> dict[str, Any]:
             base = module.get_base_layer()
             if is_linear(base) or hasattr(base, "in_features"):
                 layers[name] = module
-    if not layers:
-        raise InputError("This model has no linear layers with adapters, so there is no effect to measure.")
     return layers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -16,6 +17,9 @@ from retain.errors import MergeError
 _MUTATING = ("pissa", "corda", "olora", "loftq", "lora_ga")
 """Values of `init_lora_weights` (or their beginnings) with which PEFT subtracts the initial adapter from W0."""
 
+_REPLACED: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+"""Models in which loading an adapter replaced weights of the base, each with the reason in words."""
+
 
 def is_adapted(model: nn.Module) -> bool:
     """Tell whether a model carries PEFT adapters, in a `PeftModel` or put there by transformers."""
@@ -26,6 +30,16 @@ def root_of(model: nn.Module) -> nn.Module:
     """The transformers model inside a `PeftModel`, or the model itself."""
     root: nn.Module = model.get_base_model() if isinstance(model, PeftModel) else model
     return root
+
+
+def note_replaced(model: nn.Module, reason: str) -> None:
+    """Note that weights of a model's base were replaced, so that the model without its adapters is not its base.
+
+    Args:
+        model: a transformers model, with adapters or without.
+        reason: names the weights and what replaced them.
+    """
+    _REPLACED[root_of(model)] = reason
 
 
 @contextmanager
@@ -91,6 +105,8 @@ def mutates_base(model: nn.Module) -> str | None:
     configs = getattr(model, "peft_config", None)
     if not isinstance(configs, dict):
         return None
+    if reason := _REPLACED.get(root_of(model)):
+        return f"{reason}; load the base anew to compare with it."
     for name, config in configs.items():
         if reason := _mutation(config):
             return f"adapter {name!r}: {reason}; load the base anew to compare with it."

@@ -109,6 +109,7 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
             for key, value in _values(model, name, module, table[name]):
                 _check_own(merged, name, place := target.get_parameter(key))
                 place.copy_(value)
+    _tell_untied(merged)
     with new_folder(Path(folder)) as temporary:
         save_weights(merged, temporary)
     return _absolute(folder)
@@ -141,6 +142,7 @@ def _packed(model: nn.Module, module: Any) -> bool:
 
 
 def _outermost(changed: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """One module a name: of adapters inside one another the outermost, which holds the others."""
     kept: dict[str, Any] = {}
     for name, module in changed:
         kept.setdefault(name, module)
@@ -160,13 +162,28 @@ def _values(model: nn.Module, name: str, module: Any, alpha: float) -> Iterator[
     layer = layer if any(p.dtype == torch.float64 for p in layer.get_base_layer().parameters()) else layer.float()
     before = {key: p.detach().clone() for key, p in layer.get_base_layer().named_parameters()}
     try:
-        layer.merge()
+        for inner in reversed([part for part in layer.modules() if isinstance(part, BaseTunerLayer)]):
+            inner.merge()  # each changes its own part: two experts' parameters, or the ids that TrainableTokens has
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         kind = method_name(model, module, next(iter(module.active_adapters), ""))
         raise InputError(f"{name}: a {kind} cannot be merged: {error}") from error
     for key, after in layer.get_base_layer().named_parameters():
         if not torch.equal(after, before[key]):
             yield key, Factor(after, before[key]).at(alpha)
+
+
+def _tell_untied(merged: Any) -> None:
+    """Let a configuration say no longer that head and embedding are one, where they are two by now.
+
+    Loaders that believe it would drop the trained head.
+    """
+    head, words = (getattr(merged, f"get_{end}_embeddings", lambda: None)() for end in ("output", "input"))
+    weights = [getattr(module, "weight", None) for module in (head, words)]
+    if None in weights or weights[0] is weights[1]:
+        return
+    for config in {id(part): part for part in (merged.config, merged.config.get_text_config())}.values():
+        if getattr(config, "tie_word_embeddings", False):
+            config.tie_word_embeddings = False
 
 
 def _check_own(merged: nn.Module, name: str, parameter: Tensor) -> None:

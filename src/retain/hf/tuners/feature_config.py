@@ -83,11 +83,14 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
             )
         if self.layers_to_transform is not None and isinstance(self.target_modules, str):
             problems.append(
-                f"layers_to_transform cannot be used with target_modules={self.target_modules!r}, because the layer "
-                "is read from a matched name; give target_modules as a list of names."
+                "`layers_to_transform` cannot be used when `target_modules` is a str. "  # PEFT's words, and ours
+                f"Here it is {self.target_modules!r}; the layer is read from a matched name, so give target_modules "
+                "as a list of names."
             )
         if self.layers_pattern and self.layers_to_transform is None:
-            problems.append("layers_pattern is set but layers_to_transform is not; set both or neither.")
+            problems.append(
+                "When `layers_pattern` is specified, `layers_to_transform` must also be specified. Set both or neither."
+            )
         return problems
 
     def problems(self) -> list[str]:

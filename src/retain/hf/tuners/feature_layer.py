@@ -16,7 +16,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from retain.errors import InputError, MergeError
+from retain.errors import AdapterError, MergeError
 from retain.hf.tuners import forward as forms
 from retain.hf.tuners.base_weight import Original, as_matrix, at_least_float32, features
 from retain.hf.tuners.feature_config import FeatureConfig
@@ -251,12 +251,14 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
 
     def _check_rows(self, x: Tensor, adapter_names: Sequence[str]) -> None:
         if len(x) != len(adapter_names):
-            raise InputError(
-                f"adapter_names has {len(adapter_names)} entries for a batch of {len(x)}; give one for each row, "
-                f"{BASE!r} for none."
+            raise AdapterError(
+                "Length of `adapter_names` should be the same as the number of inputs, but got "
+                f"{len(adapter_names)} and {len(x)} respectively: give one name for each row, {BASE!r} for none."
             )
         if self.merged:
-            raise InputError("adapter_names cannot be used while adapters are merged; call unmerge_adapter() first.")
+            raise AdapterError(
+                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
+            )
 
     def _rows(self, x: Tensor, adapter_names: list[str]) -> list[Group]:
         rows: dict[str, list[int]] = {}
@@ -286,7 +288,10 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         matrix = at_least_float32(original.matrix())
         merged = matrix + sum(self._changes([*self.merged_adapters, *names], matrix))
         if safe_merge and not torch.isfinite(merged).all():
-            raise MergeError(f"Merging {', '.join(names)} gives weights that are not finite; the adapter is broken.")
+            raise MergeError(  # PEFT's words, which tools look for
+                f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken: merging it "
+                "gives weights that are not finite."
+            )
         original.write(self, merged)
         self._original = original
         self.merged_adapters.extend(names)

@@ -8,15 +8,40 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from peft.tuners.tuners_utils import BaseTuner
+from peft.utils import NoMatchingPeftModuleError
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from retain.errors import InputError, MergeError, TargetError
+from retain.errors import AdapterError, MergeError, TargetError
 from retain.hf.tuners import targets
+from retain.hf.tuners.all_linear import ALL_LINEAR, all_linear_excludes, is_all_linear, without_default
 from retain.hf.tuners.base_weight import quantization_backend
 from retain.hf.tuners.feature_config import FeatureConfig
 from retain.hf.tuners.feature_layer import BASE, FeatureLayer
+
+_LORAS = {
+    "svd_rank": None,
+    "svd_clamp": None,
+    "svd_full_matrices": True,
+    "svd_driver": None,
+    "density": None,
+    "majority_sign_method": "total",
+}
+"""Arguments that `add_weighted_adapter` of PEFT's LoRA takes besides, with their defaults."""
+
+
+def _refused(name: str, value: Any) -> str:
+    if name in _LORAS:
+        return (
+            f"{name}={value!r} is refused: it is for sums that are approximated, and this one is exact; leave it out."
+        )
+    known = "adapters, weights, adapter_name, combination_type"
+    return f"{name}={value!r}: add_weighted_adapter takes no such argument; it takes {known}."
+
+
+class NoMatchError(TargetError, NoMatchingPeftModuleError):  # type: ignore[misc]  # PEFT ships no types
+    """No layer matches what an adapter was asked to change; also the error that PEFT raises for it."""
 
 
 class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
@@ -42,8 +67,9 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             super().inject_adapter(model, *args, **kwargs)
         except TargetError:
             raise
-        except ValueError as error:  # PEFT's NoMatchingPeftModuleError, and its other complaints about targets
-            raise TargetError(
+        except ValueError as error:  # PEFT's complaints about targets
+            kind = NoMatchError if isinstance(error, NoMatchingPeftModuleError) else TargetError
+            raise kind(
                 f"{error} This model's linear layers are named {', '.join(targets.linear_names(model))}; name some of "
                 "them in target_modules, or use 'all-linear'."
             ) from error
@@ -53,12 +79,13 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             raise TargetError(problems)
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
-        if peft_config.target_modules is None and model_config.get("model_type") not in self.target_module_mapping:
-            raise TargetError(
-                f"There is no default for target_modules for models of type {model_config.get('model_type')!r}; this "
-                f"one's linear layers are named {', '.join(targets.linear_names(self.model))}. Name some of them, or "
-                "use 'all-linear'."
-            )
+        kind = model_config.get("model_type")
+        if peft_config.target_modules is None and kind not in self.target_module_mapping:
+            if not without_default(self.model):
+                raise TargetError(targets.no_default(kind, self.model))
+            peft_config.target_modules = ALL_LINEAR
+        if is_all_linear(peft_config.target_modules):
+            peft_config.exclude_modules = all_linear_excludes(self.model, peft_config.exclude_modules)
         return super()._prepare_adapter_config(peft_config, model_config)
 
     def _create_and_replace(
@@ -135,6 +162,7 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
         weights: Sequence[float],
         adapter_name: str,
         combination_type: str | None = None,
+        **approximation: Any,
     ) -> None:
         """Add the adapter whose shift is exactly Σᵢ wᵢ sᵢ Tᵢ.
 
@@ -143,12 +171,16 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             weights: one a name, of any sign.
             adapter_name: the new adapter's name.
             combination_type: the method's exact kind; None for it.
+            approximation: the arguments by which PEFT's LoRA approximates a sum (`svd_rank`, `density`, …), at their
+                defaults; there is nothing to approximate here.
 
         Raises:
-            InputError: the names or weights do not fit, or the kind would not be exact.
+            AdapterError: the names or weights do not fit, or the sum would not be exact.
         """
-        if problems := self._combination_problems(adapters, weights, adapter_name, combination_type):
-            raise InputError(problems)
+        problems = self._combination_problems(adapters, weights, adapter_name, combination_type)
+        problems += [_refused(name, value) for name, value in approximation.items() if value != _LORAS.get(name, ...)]
+        if problems:
+            raise AdapterError(problems)
         layers = {key: layer for key, layer in self._layers().items() if layer.scaling.keys() & set(adapters)}
         self.peft_config[adapter_name] = dataclasses.replace(
             self.peft_config[adapters[0]],
@@ -200,11 +232,14 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             yield
             return
         if self.training:
-            raise InputError("adapter_names is for inference; call model.eval() first.")
+            raise AdapterError(
+                "Cannot pass `adapter_names` when the model is in training mode; call model.eval() first."
+            )
         unknown = set(names) - {BASE} - set(self.peft_config)
         if unknown:
-            raise InputError(
-                f"There is no adapter {', '.join(sorted(unknown))}; there are {', '.join(self.peft_config)}."
+            raise AdapterError(
+                f"Trying to infer with non-existing adapter(s): {', '.join(sorted(unknown))}. There are "
+                f"{', '.join(self.peft_config)}."
             )
         beams = kwargs.get("num_beams") or 1
         encoder = self.model.get_encoder() if hasattr(self.model, "get_encoder") else self.model

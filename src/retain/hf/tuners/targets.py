@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer, LoraModel
 from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
 from peft.utils.other import AuxiliaryTrainingWrapper
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from torch import nn
 from torch.distributed.tensor import DTensor
 
 from retain.errors import TargetError
+from retain.hf.models.direct_reads import read_directly
+from retain.hf.models.experts import is_experts
 from retain.hf.models.sides import root_of
+from retain.hf.tuners.all_linear import ALL_LINEAR, all_linear_excludes, is_all_linear, without_default
 from retain.hf.tuners.base_weight import features, is_linear, quantization_backend
-
-_MAMBA = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 
 
 def problems(tuner: Any, config: Any, model: nn.Module) -> list[str]:
@@ -60,24 +63,28 @@ def lora_targets(
         TargetError: none matches, or one that is no linear layer or cannot be adapted.
     """
     root = root_of(model)
-    config = LoraConfig(**{"target_modules": "all-linear", **(fields or {})})
+    config = LoraConfig(**{"target_modules": ALL_LINEAR, **(fields or {})})
     if config.target_modules is None:
         kind = getattr(getattr(root, "config", None), "model_type", None)
-        config.target_modules = LoraModel.target_module_mapping.get(kind)
+        config.target_modules = LoraModel.target_module_mapping.get(kind, ALL_LINEAR if without_default(root) else None)
     if config.target_modules is None:
-        raise TargetError(
-            f"There is no default for target_modules for models of type {kind!r}; this one's linear layers are named "
-            f"{', '.join(linear_names(root))}. Name some of them, or use 'all-linear'."
-        )
+        raise TargetError(no_default(kind, root))
+    everything = is_all_linear(config.target_modules)
+    if everything:
+        config.exclude_modules = all_linear_excludes(root, config.exclude_modules)
     layers: dict[str, nn.Module] = {}
     obstacles: list[str] = []
     carriers = BaseTunerLayer if under_any else LoraLayer
     copies = tuple(f"{key}." for key, module in root.named_modules() if isinstance(module, AuxiliaryTrainingWrapper))
-    for key, module in matched(LoraModel, config, root):
-        if key.startswith(copies):
+    found = [pair for pair in matched(LoraModel, config, root) if not pair[0].startswith(copies)]
+    experts = taken_for_experts([key for key, _ in found], root)
+    for key, module in found:
+        if everything and key in experts:
             continue
         base: Any = module.get_base_layer() if isinstance(module, carriers) else module
-        if reason := unsupported(key, base, root):
+        if key in experts and not under_any:
+            obstacles.append(f"{key}: {_TAKEN}")
+        elif reason := unsupported(key, base, root):
             obstacles.append(f"{key}: {reason}")
         layers[key] = base
     if obstacles:
@@ -88,6 +95,41 @@ def lora_targets(
             f"{', '.join(linear_names(root))}."
         )
     return layers
+
+
+def no_default(kind: str | None, root: nn.Module) -> str:
+    """The refusal of a config without `target_modules` for a type of model that has no default, with the cure."""
+    return (  # the first sentence is PEFT's, for tools that look for it
+        f"Please specify `target_modules` in `peft_config`. There is no default for target_modules for models of type "
+        f"{kind!r}; this one's linear layers are named {', '.join(linear_names(root))}. Name some of them, or use "
+        "'all-linear'."
+    )
+
+
+_TAKEN = (
+    "PEFT takes a LoRA's target of this name for the fused experts of this mixture, so the layer itself cannot have "
+    "one; leave it out of target_modules, or take vefa or lorfa."
+)
+
+
+def taken_for_experts(names: Sequence[str], root: nn.Module) -> set[str]:
+    """Those of some layers that PEFT, given their names as a LoRA's targets, takes for the experts of a mixture.
+
+    It translates names of older versions of transformers: `gate_proj` of a shared expert becomes the `gate_up_proj` of
+    all experts.
+    """
+    if not any(is_experts(module) for module in root.modules()):
+        return set()
+    return {name for name in names if _is_taken(name, root)}
+
+
+def _is_taken(name: str, root: nn.Module) -> bool:
+    config = LoraConfig(target_modules=[name])
+    try:
+        convert_peft_config_for_transformers(config, model=root, conversions=None)
+    except ValueError:  # one of two names that become one
+        return True
+    return name not in config.target_modules
 
 
 def matched(tuner: Any, config: Any, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -110,31 +152,47 @@ def unsupported(key: str, module: nn.Module, model: nn.Module) -> str | None:
 
 def _obstacles(key: str, module: nn.Module, model: nn.Module) -> Iterator[str]:
     parent, _, name = key.rpartition(".")
+    holder = model.get_submodule(parent)
     kind = type(module).__name__
-    leave_out = "leave it out of target_modules or add it to exclude_modules"
+    leave_out = f"leave it out of target_modules or add it to exclude_modules ({pattern(key)!r} is all of its name)"
     own = list(module.parameters(recurse=False))
     if isinstance(module, BaseTunerLayer):
         yield f"it already carries a {kind} of another method; merge or unload that first."
     if isinstance(module, nn.Embedding):
         yield f"an embedding looks up token ids and has no input features to shift; {leave_out}."
-    if isinstance(module, nn.MultiheadAttention) or isinstance(model.get_submodule(parent), nn.MultiheadAttention):
+    if isinstance(module, nn.MultiheadAttention) or isinstance(holder, nn.MultiheadAttention):
         yield (
             f"nn.MultiheadAttention reads its weights without calling their layers; {leave_out}, or use a model with "
             "separate q, k, v projections."
         )
-    if getattr(getattr(model, "config", None), "model_type", None) in _MAMBA and name in {"out_proj", "conv1d"}:
-        yield f"Mamba's fused kernel reads this weight without calling the layer; {leave_out}."
+    elif read_directly(holder, name):
+        yield (
+            f"the code of {type(holder).__name__} reads this weight without calling the layer, always or in a fused "
+            f"kernel, so an adapter on it would be passed over; {leave_out}."
+        )
     if any(isinstance(p, DTensor) for p in own):
         yield (
             "its weight is sharded (a DTensor: tensor parallelism or fully_shard); attach the adapter to the full "
             "model first and shard it afterwards; tensor parallelism is not supported."
         )
-    if any(p.dim() == 3 for p in own):
+    if is_experts(module):
         yield f"it holds fused experts (a 3-D parameter), whose input is routed inside; {leave_out}."
     if not is_linear(module) and quantization_backend(module, model) is None:
         yield f"a {kind} is not a linear layer (nn.Linear, Conv1D, or a quantised one); {leave_out}."
 
 
+def pattern(key: str) -> str:
+    """A regular expression for the layers of a name's last two parts, wherever they are: for `exclude_modules`."""
+    return r"(.*\.)?" + r"\.".join(r"\d+" if part.isdigit() else re.escape(part) for part in key.split(".")[-2:])
+
+
 def linear_names(model: nn.Module) -> list[str]:
-    """The last parts of the names of all linear layers: the names for `target_modules`."""
-    return sorted({key.rpartition(".")[2] for key, module in model.named_modules() if is_linear(module)})
+    """The last parts of the names of all linear layers, as in the base: the names for `target_modules`."""
+    plain: dict[str, nn.Module] = {}
+    inside: tuple[str, ...] = ("\0",)
+    for key, module in root_of(model).named_modules():
+        if not key.startswith(inside):
+            if isinstance(module, BaseTunerLayer):
+                inside += (f"{key}.",)
+            plain[key] = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+    return sorted({key.rpartition(".")[2] for key, module in plain.items() if is_linear(module)})

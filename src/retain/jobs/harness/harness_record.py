@@ -38,6 +38,7 @@ def with_harness_tasks(
         limit=recipe.lm_eval_limit,
         include_path=recipe.lm_eval_path,
         batch_size=recipe.evaluation_batch_size,
+        max_length=preprocessor.positions.limit,  # the harness knows neither offsets of positions nor virtual tokens
         chat=recipe.keep_format == "chat",
     )
     harness = run_tasks(pair, preprocessor.tokenizer, recipe.lm_eval, settings)
@@ -51,7 +52,9 @@ def with_harness_tasks(
         items=(*measured.items, *(item for items in of_suites.values() for item in items)),
         keep=(*measured.keep, *(score for _, score in kept)),
         evidence=evidence,
-        judgement=judge_run(evidence, Margins(*measured.margins), measured.judgement.aa_check),
+        judgement=judge_run(
+            evidence, Margins(*measured.margins, *measured.smallest_gains), measured.judgement.aa_check
+        ),
         suites=(*measured.suites, *(_facts(suite) for suite in harness)),
     )
 

@@ -21,7 +21,7 @@ import torch
 
 from retain.errors import InputError, RetainError
 from retain.evaluate.pair import Pair
-from retain.evaluate.tasks.labels import ALMOST_SURE
+from retain.evaluate.scores.without_reading import ALMOST_SURE
 from retain.jobs.harness.harness_metric import harness_metric
 from retain.records.items import Side
 from retain.records.metric import Metric

@@ -10,8 +10,8 @@ from retain.activations import Statistics, load
 from retain.data.contamination import find_contained
 from retain.data.forms import read_rows
 from retain.data.item import DataItem, modality_of_items
+from retain.data.passages import read_calibration_texts
 from retain.data.preprocess import TOKENS_PER_IMAGE
-from retain.data.sources import read_calibration_texts
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suites
 from retain.recipe import CalibrationOptions

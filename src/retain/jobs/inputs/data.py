@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,9 +62,7 @@ class Data:
 
     @cached_property
     def near_duplicates(self) -> list[str]:
-        """A warning for each measured part that the training data nearly repeat; none without datasketch, an extra."""
-        if importlib.util.find_spec("datasketch") is None:
-            return []
+        """A warning for each measured part that the training data nearly repeat."""
         whole = self.everything
         return find_near_duplicates(self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined)
 

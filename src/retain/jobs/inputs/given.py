@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retain.data.forms import DEFAULT_FORM, Rows, parse_rows
+from retain.data.forms import parse_rows
+from retain.data.lengths import too_long
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
+from retain.data.sources import checked_rows
 from retain.errors import InputError
 from retain.evaluate.suites.loading import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
+from retain.hf.models.positions import UNLIMITED, positions_of
 from retain.jobs.inputs.read import distinct, read_held_out
 
 Given = str | Path | Sequence[Mapping[str, Any]]
@@ -31,15 +34,29 @@ def given_settings(fields: Mapping[str, Any]) -> Settings:
         raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
 
 
-def given_preprocessor(tokenizer: Any, processor: Any, settings: Settings) -> Preprocessor:
+def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any], *models: Any) -> Preprocessor:
     """The preprocessor around a tokenizer or an image processor.
 
+    Args:
+        tokenizer: reads text.
+        processor: reads images.
+        fields: the settings that are given; `max_length` among them is a request by name.
+        models: those that read what it makes; None is left out. Text goes beyond no position of any of them.
+
     Raises:
-        InputError: neither or both were given.
+        InputError: neither or both were given, or a model has no positions for `max_length`.
     """
     if (tokenizer is None) == (processor is None):
         raise InputError("give the base's tokenizer (models that read text) or its processor (images), one of them.")
-    return ImagePreprocessor(processor) if tokenizer is None else TextPreprocessor(tokenizer, settings.max_length)
+    if tokenizer is None:
+        return ImagePreprocessor(processor)
+    positions = UNLIMITED
+    for model in models:
+        positions = positions if model is None else positions.shared_with(positions_of(model))
+    max_length = given_settings(fields).max_length
+    if "max_length" in fields and (problems := too_long(max_length, positions)):
+        raise InputError(problems)
+    return TextPreprocessor(tokenizer, max_length, positions)
 
 
 def given_suites(
@@ -71,8 +88,7 @@ def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Su
         suite = as_suite(str(data), part, problems)
         return suite if name is None or part == "task" else replace(suite, name=name)
     label = name or part
-    if not data:
-        problems.append(f"{label}: holds no items.")
-    numbered = [(f"{label}, row {number}", dict(row)) for number, row in enumerate(data)]
-    rows = parse_rows(label, numbered, problems, forms=known_forms()) if data else Rows(DEFAULT_FORM, [])
+    unread: list[str] = []
+    numbered = list(checked_rows(((f"{label}, row {number}", dict(row)) for number, row in enumerate(data)), unread))
+    rows = parse_rows(label, numbered, problems, forms=known_forms(), unread=unread)
     return Suite(label, task_type_of_form(rows.form), part, rows.items)

@@ -24,7 +24,10 @@ from transformers import (
 from retain.data.family import Family, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.errors import InputError
+from retain.hf.adapters.folder import is_path
 from retain.hf.models.head import renew_output_layer
+from retain.hf.models.positions import UNLIMITED, Positions
+from retain.hf.models.sides import is_adapted
 from retain.recipe import MeasurementOptions
 from retain.records.reading import read_json_mapping
 
@@ -35,6 +38,10 @@ _LOADERS: dict[Family, Any] = {
     "text-features": AutoModel,
     "image-features": AutoModel,
 }
+
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
+"""Files of which one lies where a tokenizer does."""
 
 
 class Loaded(NamedTuple):
@@ -68,7 +75,12 @@ class ModelSpec:
 
     @classmethod
     def of(cls, recipe: MeasurementOptions, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
-        """The base of a recipe."""
+        """The base of a recipe.
+
+        Raises:
+            InputError: an adapter was given as the base.
+        """
+        _ensure_base(recipe.model)
         return cls(
             recipe.model,
             family,
@@ -91,12 +103,14 @@ class ModelSpec:
         the checkpoint lacks besides is random by the same seed.
 
         Raises:
-            InputError: nothing there, no model of this family, or the hub cannot be reached.
+            InputError: nothing there, no model of this family, an adapter, or the hub cannot be reached.
         """
         path = _located(self.source)
         with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
+            if is_adapted(model):  # transformers follows an adapter to its base and puts it on
+                raise InputError(f"model: {self.source} is an adapter on a base, not a model; give its base here.")
             return Loaded(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), is_new)
 
     def empty(self) -> Any:
@@ -109,28 +123,51 @@ class ModelSpec:
         with self._refusing("model"):
             classes = self._named_classes(path) if self._is_classifier else {}
             config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
+            self._refuse_two_texts(config)
             with torch.device("meta"):
                 return _LOADERS[self.family].from_config(config, trust_remote_code=self.trust_remote_code)
 
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self, positions: Positions = UNLIMITED) -> Preprocessor:
         """Load the tokenizer or the image processor beside the model.
+
+        Args:
+            positions: those of the model, beyond which no text may go.
 
         Raises:
             InputError: as `load`.
         """
-        if modality_of(self.family) == "text":
-            return TextPreprocessor(self._tokenizer(), self.max_length)
+        if self.reads_text:
+            return TextPreprocessor(self._tokenizer(), self.max_length, positions)
         path = _located(self.source)
         with self._refusing("image processor"):
             return ImagePreprocessor(
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
             )
 
+    def _refuse_two_texts(self, config: Any) -> None:
+        """Refuse an encoder-decoder (T5, BART, Marian) where text is to be predicted or its features are compared.
+
+        Raises:
+            InputError: it is one.
+        """
+        if getattr(config, "is_encoder_decoder", False) and self.family in {"causal-lm", "text-features"}:
+            raise InputError(
+                f"model: {self.source} is an encoder-decoder ({config.model_type}), and retain does not support these "
+                "(T5, BART and their kin); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an "
+                "encoder (BERT, RoBERTa) for labelled texts."
+            )
+
+    @property
+    def reads_text(self) -> bool:
+        """True for models that read text, false for those of images."""
+        return modality_of(self.family) == "text"
+
     @property
     def _is_classifier(self) -> bool:
         return self.family.endswith("classifier")
 
     def _pretrained(self, path: str, **more: Any) -> Any:
+        self._refuse_two_texts(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
         options = {
             "dtype": self.dtype,
             "attn_implementation": self.attention,
@@ -183,16 +220,49 @@ class ModelSpec:
         except reasons as error:
             loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"model: no {what} could be loaded from {self.source!r} ({reason[:400]}); give a folder that "
-                f"transformers can load with {loader}, or a hub id that can be reached (with HF_HUB_OFFLINE=1 only "
-                "what is cached)."
-            ) from error
+            raise InputError(_not_loaded(self.source, what, loader, reason[:400])) from error
+
+
+def _not_loaded(source: str, what: str, loader: str, reason: str) -> str:
+    if not Path(source).expanduser().is_dir():
+        return (
+            f"model: there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
+            f"id, of which no {what} could be loaded ({reason}). Check the path, and the directory that it starts from."
+        )
+    if what == "tokenizer" and not any((Path(source).expanduser() / name).is_file() for name in TOKENIZER_FILES):
+        return (
+            f"model: no tokenizer could be loaded from {source!r}: none lies there ({TOKENIZER_FILES[0]} is missing); "
+            "save the model's own beside it, with tokenizer.save_pretrained(folder)."
+        )
+    return (
+        f"model: no {what} could be loaded from {source!r} ({reason}); give a folder that transformers can load with "
+        f"{loader}, or a hub id that can be reached (with HF_HUB_OFFLINE=1 only what is cached)."
+    )
+
+
+def _ensure_base(source: str) -> None:
+    """Refuse an adapter in place of a base: transformers would put it on its base without a word.
+
+    Raises:
+        InputError: the folder is an adapter's.
+    """
+    folder = Path(source).expanduser()
+    if not (folder / "adapter_config.json").is_file():
+        return
+    if any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
+        return
+    named = read_json_mapping(folder / "adapter_config.json").get("base_model_name_or_path")
+    raise InputError(
+        f"model: {source} is an adapter, not a base. Give the model that it was trained on"
+        f"{f' ({named})' if named else ''} as --model, and this folder as --tuned."
+    )
 
 
 def classes_beside(folder: Path) -> list[str] | None:
     """The classes that a config.json beside an adapter names, in the order of outputs; None where it names none."""
     path = folder / "config.json"
+    if not path.is_file():
+        return None
     try:
         named = read_json_mapping(path)["id2label"]
         classes = [str(name) for _, name in sorted(named.items(), key=lambda pair: int(pair[0]))]
@@ -231,7 +301,7 @@ def _located(source: str) -> str:
     path = Path(source).expanduser()
     if path.is_dir():
         return str(path)
-    if source.startswith((".", "/", "~")) or path.exists():
+    if is_path(source) or path.exists():
         raise InputError(
             f"model: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
         )

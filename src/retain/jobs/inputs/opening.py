@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from retain.data.family import Family, family_for, modality_of
-from retain.data.forms import Rows, read_rows
+from retain.data.forms import Rows
 from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
+from retain.evaluate.tasks.task_type import first_refusal
 from retain.events import Events
-from retain.hf.adapters.load import is_adapter, load_adapter
+from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path, stored_shapes
+from retain.hf.adapters.load import load_adapter, name_notes
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
+from retain.hf.models.sides import note_replaced
+from retain.hf.models.vocabulary import give_rows, rows_in_file, rows_of
+from retain.jobs.inputs.alike import common_dtype, make_room, share_ends, vocabulary_notes
+from retain.jobs.inputs.beside import choose_preprocessor
 from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
+from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
-from retain.jobs.inputs.read import read_suites
+from retain.jobs.inputs.read import read_suites, read_train, settings_of
 from retain.jobs.run_folder import output_problem
 from retain.recipe import TunedModelOptions
 from retain.records.manifest import check_unchanged
@@ -48,7 +56,7 @@ class TunedData:
 def read_tuned_data(recipe: TunedModelOptions, problems: list[str]) -> TunedData:
     """Read the data of a recipe; add each problem found, those of its folders included."""
     suites = read_suites(recipe, problems)
-    train = read_rows(recipe.train, problems) if recipe.train else Rows("", [])
+    train = read_train(recipe.train, recipe.columns, problems) if recipe.train else Rows("", [])
     family = _family(recipe, train.form or None, suites)
     problems += unmeasurable(family, suites)
     problems += judge_problems(recipe.judge)
@@ -78,8 +86,11 @@ class Opening:
     def __init__(self, recipe: TunedModelOptions, data: TunedData, events: Events) -> None:
         self._recipe, self._data, self._events = recipe, data, events
         self._spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
-        self.notes: list[str] = []
-        self.preprocessor = self._spec.preprocessor()
+        chosen = choose_preprocessor(recipe, self._spec, positions_for(recipe, self._spec))
+        self.notes = list(chosen.notes)
+        self.preprocessor = chosen.preprocessor
+        if problems := _prompt_problems(recipe, data, self.preprocessor):
+            raise InputError([*problems, *([chosen.hint] if chosen.hint else [])])
         self.base = self._load_base()
         known = class_names(self.base) if data.family.endswith("classifier") else []
         if problems := unknown_classes(known, data.suites):
@@ -87,16 +98,51 @@ class Opening:
         self.base_hash = model_hash(self.base)
 
     def pair(self) -> Pair:
-        """Load the tuned model and pair it with its base; an adapter is put on `base`.
+        """Load the tuned model and pair it with its base, under the same conditions; an adapter is put on `base`.
 
         Raises:
-            InputError: the tuned model cannot be loaded.
+            InputError: the tuned model cannot be loaded, or is not of this base.
         """
+        self.notes += make_room(self.base, self.preprocessor)
+        check_unchanged(Path(self._recipe.tuned).expanduser())
+        pair = self._with_adapter() if is_adapter(self._recipe.tuned) else self._with_whole_model()
+        if pair.separate_base is not None:
+            self.notes += share_ends(pair.separate_base, pair.tuned_model)
+            self.notes += vocabulary_notes(pair.separate_base, pair.tuned_model)
+        return pair
+
+    def _with_adapter(self) -> Pair:
         tuned = self._recipe.tuned
-        check_unchanged(Path(tuned).expanduser())
-        if is_adapter(tuned):
-            return Pair.around(load_adapter(self.base, tuned), self._load_base)
-        return Pair(_load_tuned(self._spec.at(tuned)), self.base)
+        rows, brought = rows_of(self.base), rows_in_file(self.base, stored_shapes(adapter_folder(tuned)))
+        resized = brought is not None and brought != rows
+        if resized:
+            give_rows(self.base, brought)
+            self.notes.append(
+                f"The adapter brings embeddings of {brought} tokens; the base has {rows}, and was left so on its side."
+            )
+        model = load_adapter(self.base, tuned)
+        self.notes += name_notes(model)
+        if resized:
+            note_replaced(model, f"the adapter at {tuned} brings a vocabulary of {brought} tokens")
+        return Pair.around(model, self._separate_base)
+
+    def _with_whole_model(self) -> Pair:
+        tuned = _load_tuned(self._spec.at(self._recipe.tuned))
+        common = common_dtype(self.base, tuned)
+        if common is not None:
+            self.notes.append(
+                f"The base's weights are {_dtype(self.base)} and the tuned model's {_dtype(tuned)}; both were loaded "
+                f"in {common}, which holds either exactly. --dtype chooses another for both."
+            )
+            self._spec = replace(self._spec, dtype=common)
+            self.base = self._separate_base()
+            tuned = _load_tuned(self._spec.at(self._recipe.tuned))
+        return Pair(tuned, self.base)
+
+    def _separate_base(self) -> Any:
+        model = self._load_base()
+        make_room(model, self.preprocessor)
+        return model
 
     def _load_base(self) -> Any:
         model, head_is_new = self._spec.load()
@@ -130,6 +176,24 @@ class Opening:
             )
 
 
+def _prompt_problems(recipe: TunedModelOptions, data: TunedData, preprocessor: Preprocessor) -> list[str]:
+    """A sentence for each part of the data that this tokenizer cannot make prompts of."""
+    if data.family != "causal-lm":
+        return []
+    settings, suites = settings_of(recipe), data.suites
+    problems = [
+        problem
+        for suite in suites.all
+        for problem in task_type_of(suite).tokenizer_problems(suite, preprocessor.tokenizer, settings)
+    ]
+    learned = [item for item in suites.task_items if item.trains == data.family]
+    return problems + first_refusal("test", learned, lambda item: preprocessor.encode([item]))
+
+
+def _dtype(model: Any) -> str:
+    return str(model.dtype).removeprefix("torch.")
+
+
 def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Family:
     """As the data say; features of an adapter that was trained as a classifier are those of the classifier's body."""
     family = family_of(form, suites)
@@ -139,15 +203,17 @@ def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Fami
 
 
 def _place_problems(recipe: TunedModelOptions) -> list[str]:
-    output, tuned = Path(recipe.output), Path(recipe.tuned)
+    output, tuned = Path(recipe.output), Path(recipe.tuned).expanduser()
     problems = output_problem(recipe.output)
     if (output / "run.json").exists():
         problems.append(f"output: {output} holds a run of retain tune, whose record would be replaced; give another.")
     if tuned.is_dir() and not is_adapter(recipe.tuned) and not (tuned / "config.json").exists():
+        inner = inner_adapters(tuned)
+        cure = f"; give the adapter inside it: {', '.join(map(str, inner[:5]))}" if inner else ""
         problems.append(
-            f"tuned: {recipe.tuned} holds neither an adapter (adapter_config.json) nor a model (config.json)."
+            f"tuned: {recipe.tuned} holds neither an adapter (adapter_config.json) nor a model (config.json){cure}."
         )
-    elif recipe.tuned.startswith((".", "/")) and not tuned.exists():
+    elif is_path(recipe.tuned) and not tuned.exists():
         problems.append(f"tuned: there is no folder {recipe.tuned}.")
     return problems
 

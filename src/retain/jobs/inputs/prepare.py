@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retain.data.near_duplicates import INSTALL
+from retain.data.family import modality_of
+from retain.data.images import decoded_share
+from retain.data.lengths import beyond_training, lowered
 from retain.data.preprocess import Preprocessor
+from retain.data.sample import looked_at, looked_at_words
 from retain.errors import InputError, RetainError
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
+from retain.hf.models.coverage import coverage
+from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
 from retain.jobs.inputs.data import Data
+from retain.jobs.inputs.evidence_told import no_step_problems
+from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data, settings_of
 from retain.jobs.run_folder import output_problem
@@ -22,10 +29,11 @@ from retain.train.loop import training_arguments
 
 
 class Prepared(NamedTuple):
-    """The data of a recipe, and what makes the inputs of its model."""
+    """The data of a recipe, what makes the inputs of its model, and notes on what its methods leave as it is."""
 
     data: Data
     preprocessor: Preprocessor
+    notes: tuple[str, ...] = ()
 
 
 def adapter_fields(run: Recipe) -> dict[str, Any]:
@@ -46,57 +54,62 @@ def prepare(recipe: Recipe) -> Prepared:
         if run.method_name != "full":
             problems += lookup.validate(run.method_name, adapter_fields(run))
     problems += _raised(training_arguments, runs[0], Path(recipe.output))
+    drops_last = recipe.training.get("dataloader_drop_last") is True
+    problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
     problems += output_problem(recipe.output)
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
     if problems:  # targets and templates can only be judged once methods and data can be read
-        raise InputError([*problems, *_raised(spec.empty)])
-    preprocessor = spec.preprocessor()
-    found, positions = _target_problems(spec, runs)
-    if preprocessor.reads_text:
-        found += _length_problems(recipe, preprocessor, data, positions)
-        found += _template_problems(recipe, preprocessor, data) if data.family == "causal-lm" else []
+        known = bool(data.train)  # else the family is a guess, and no reason against the model
+        raise InputError([*problems, *(_raised(spec.empty) if known else [])])
+    found, positions, notes = _target_problems(spec, runs)
+    preprocessor = spec.preprocessor(positions)
+    found += stated_problems(recipe, positions)
+    if data.family == "causal-lm":
+        found += _encoding_problems(preprocessor, data)
+        found += _template_problems(recipe, preprocessor, data)
+        found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
     if found:
         raise InputError(list(dict.fromkeys(found)))
-    return Prepared(data, preprocessor)
+    return Prepared(data, preprocessor, notes)
 
 
-def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], int | None]:
-    """The methods that cannot be put on the model, one sentence each; and how many positions the model has.
+def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], Positions, tuple[str, ...]]:
+    """The methods that cannot be put on the model, one sentence each; the positions left; what is not adapted.
 
     Raises:
         InputError: the model cannot be loaded.
     """
-    problems, positions = [], None
+    problems, positions = [], UNLIMITED
+    notes: list[str] = []
     for run in runs:
         model = spec.empty()
-        positions = getattr(model.config, "max_position_embeddings", None)
+        fields = {} if run.method_name == "full" else adapter_fields(run)
+        if modality_of(spec.family) == "text":
+            positions = positions.shared_with(positions_of(model).without(virtual_tokens(fields)))
         if run.method_name != "full":
-            problems += _raised(lookup.check, model, run.method_name, adapter_fields(run))
-    return problems, positions
+            problems += _raised(_put_on, model, run, notes)
+        else:
+            notes += coverage(model)
+    return problems, positions, tuple(dict.fromkeys(notes))
 
 
-def _length_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data, positions: int | None) -> list[str]:
-    """A sentence for each part with an example that cannot be encoded, or that has more tokens than positions."""
-    if data.family != "causal-lm":
-        if not positions or recipe.max_length <= positions:
-            return []
-        return [f"max_length: this model has only {positions} positions; say --max-length {positions}."]
-    longest = 0
+def _put_on(model: Any, run: Recipe, notes: list[str]) -> None:
+    """Put a run's adapters on a model without weights, and note what they do not cover."""
+    adapted = lookup.check(model, run.method_name, adapter_fields(run))
+    notes += coverage(adapted)
+
+
+def _encoding_problems(preprocessor: Preprocessor, data: Data) -> list[str]:
+    """A sentence for each part with an example that cannot be encoded."""
 
     def encode(item: Any) -> None:
-        nonlocal longest
-        longest = max(longest, *(len(row.ids) for row in preprocessor.encode([item])))
+        preprocessor.encode([item])
 
-    problems = first_refusal("train", data.train, encode)
-    problems += first_refusal("test", [item for item in data.suites.task_items if item.trains == data.family], encode)
-    if positions and longest > positions:
-        problems.append(
-            f"max_length: the longest example has {longest} tokens, but this model only {positions} positions; "
-            f"say --max-length {positions}."
-        )
-    return problems
+    tested = [item for item in data.suites.task_items if item.trains == data.family]
+    problems = first_refusal("train", data.train, encode, looked_at(data.train))
+    return problems + first_refusal("test", tested, encode, looked_at(tested))
 
 
 def _template_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data) -> list[str]:
@@ -121,17 +134,19 @@ def _raised(function: Any, *arguments: Any) -> list[str]:
 
 
 def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
-    """A sentence for each part of the data in which some items are longer than `max_length` and will be cut."""
-    data, preprocessor = prepared
-    found = []
-    for name, items in (("train", data.train), ("test", data.suites.task_items)):
-        if cut := preprocessor.truncated(items):
-            found.append(f"{name}: {cut} of {len(items)} are longer than {recipe.max_length} tokens and will be cut.")
-    return found
-
-
-def near_duplicates(data: Data) -> list[str]:
-    """A sentence for each part of the data that the training data nearly repeat, or that this was not looked for."""
-    if importlib.util.find_spec("datasketch") is None:
-        return [f"near-duplicates of training items were not looked for: datasketch is not installed; {INSTALL}"]
-    return data.near_duplicates
+    """Notes on the longest sequence, and on each part of the data in which some items are longer and will be cut."""
+    data, preprocessor, _ = prepared
+    if not preprocessor.reads_text:
+        return decoded_share([*data.train, *data.everything.measured_items])
+    settings, looked = settings_of(recipe), looked_at(data.train)
+    parts = [("train", len(data.train), len(looked), preprocessor.cuts([data.train[index] for index in looked]))]
+    for suite in data.everything.all:
+        name, looked = "test" if suite.part == "task" else suite.name, looked_at(suite.items)
+        some = replace(suite, items=[suite.items[index] for index in looked])
+        parts.append((name, len(suite.items), len(looked), task_type_of(suite).cuts(some, preprocessor, settings)))
+    return [
+        *lowered(recipe.max_length, preprocessor.positions),
+        *beyond_training(max(cuts.longest for *_, cuts in parts), preprocessor.positions),
+        *(sentence for name, total, seen, _ in parts for sentence in looked_at_words(name, seen, total)),
+        *(sentence for name, _, seen, cuts in parts for sentence in cuts.sentences(seen, before=name)),
+    ]

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from retain.budget.split import limit_problems, split
 from retain.data.contamination import find_overlaps
+from retain.data.copies import with_copies_grouped
 from retain.data.family import Family
-from retain.data.forms import evenly, first_or_evenly, read_rows
+from retain.data.forms import Rows, evenly, first_or_evenly, read_rows
 from retain.data.images import broken_images
-from retain.data.sources import read_text, suite_name
+from retain.data.passages import read_text
+from retain.data.places import name_of_source
 from retain.errors import InputError
 from retain.evaluate.refusal_judges import judge_problems
-from retain.evaluate.suites.loading import as_suite
+from retain.evaluate.suites.loading import NAMED, as_suite, is_suite
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.jobs.inputs.calibration_texts import given_statistics, read_calibration
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.families import family_of, learning_problems
 from retain.methods import lookup
 from retain.recipe import KL, MeasurementOptions, Recipe
+from retain.records.renamed_columns import with_columns
 
 
 def settings_of(recipe: MeasurementOptions) -> Settings:
@@ -34,6 +37,8 @@ def settings_of(recipe: MeasurementOptions) -> Settings:
         batch_size=recipe.evaluation_batch_size,
         margin=recipe.margin / 100,
         margin_nats=recipe.margin_nats,
+        smallest_gain=recipe.smallest_gain / 100,
+        smallest_gain_nats=recipe.smallest_gain_nats,
         judge=recipe.judge,
         store_answers=recipe.store_answers,
         drift=recipe.drift,
@@ -42,7 +47,7 @@ def settings_of(recipe: MeasurementOptions) -> Settings:
 
 def read_data(recipe: Recipe, problems: list[str]) -> Data:
     """Read all data of a recipe; add each problem found, contamination included."""
-    train = read_rows(recipe.train, problems)
+    train = read_train(recipe.train, recipe.columns, problems)
     suites = read_suites(recipe, problems)
     family = family_of(train.form, suites)
     problems += learning_problems(train, family, suites)
@@ -53,6 +58,11 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     parts = split(suites, recipe.budget, recipe.control_share)
     data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites)
     return _with_calibration(data, recipe, problems)
+
+
+def read_train(source: str, columns: Mapping[str, str], problems: list[str]) -> Rows:
+    """Read training data; of a source with several parts the one called train, where none is named."""
+    return read_rows(with_columns(source, columns), problems, obvious="train")
 
 
 def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
@@ -102,7 +112,8 @@ def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
     """
     found: list[Suite] = []
     if recipe.test:
-        suite = as_suite(recipe.test, "task", problems)
+        source = recipe.test if is_suite(recipe.test) else with_columns(recipe.test, recipe.columns)
+        suite = as_suite(source, "task", problems)
         found.append(replace(suite, items=first_or_evenly(suite.items, recipe.test_items)))
     for source in recipe.keep:
         suite = as_suite(source, "keep", problems)
@@ -111,7 +122,7 @@ def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
 
 
 def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
-    """Task and retention suites with each name once.
+    """Task and retention suites with each name once, the copies of a question within each in one group.
 
     A retention suite named as the task gets another name; two of one name are a problem.
     """
@@ -120,17 +131,26 @@ def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
         taken = suite.part == "keep" and suite.name in found and found[suite.name].part == "task"
         name = f"{suite.name} (kept)" if taken else suite.name
         if name in found:
-            problems.append(f"keep: there is another retention suite named {suite.name!r}; rename one of them.")
-        found[name] = replace(suite, name=name)
+            problems.append(
+                f"keep: there is another retention suite named {suite.name!r}; give one a name of your own, as "
+                "NAME:=SOURCE."
+            )
+        found[name] = replace(suite, name=name, items=with_copies_grouped(suite.items))
     return list(found.values())
 
 
 def read_held_out(sources: Sequence[str], problems: list[str]) -> dict[str, str]:
-    """Held-out texts by domain, the name of the file without its ending; two of one name are a problem."""
+    """Held-out texts by domain, the name of the file without its ending, or NAME of `NAME:=SOURCE`."""
     found: dict[str, str] = {}
     for source in sources:
-        name, text = suite_name(source), read_text(source, problems)
+        named, mark, other = source.partition(NAMED)
+        name, text = (
+            (named, read_text(other, problems)) if mark else (name_of_source(source), read_text(source, problems))
+        )
         if name in found:
-            problems.append(f"reference: {source}: there is another text named {name!r}; rename one of the files.")
+            problems.append(
+                f"held_out_text: {source}: there is another text named {name!r}; give one a name of your own, as "
+                "NAME:=FILE."
+            )
         found |= {name: text} if text else {}
     return found

@@ -65,7 +65,7 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
 
 def _advise(recipe: AdviseRecipe, given: Prepared, until: float, console: Console) -> tuple[SweepRecord, list[Path]]:
     """Do it, with data that were read."""
-    data, preprocessor = given
+    data, preprocessor, _ = given
     with showing_progress(console) as events:
         learn, held = hold_out(data.train, recipe.sweep_items)
         prepared = Prepared(replace(data, train=learn), preprocessor)

@@ -24,7 +24,8 @@ from retain.hf.adapters.attach import task_type
 from retain.hf.adapters.initialise import NOTE_SCHEMA, attach_initialised, check_free
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import is_classifier
-from retain.hf.models.sides import is_adapted, root_of
+from retain.hf.models.sides import root_of
+from retain.hf.tuners.all_linear import is_all_linear
 from retain.hf.tuners.base_weight import features
 from retain.hf.tuners.targets import lora_targets
 from retain.methods import table
@@ -117,8 +118,9 @@ def _lora_fields(base: nn.Module, config: SCLoRAConfig, layers: Mapping[str, nn.
     # A classifier's type is not added here: PEFT would train its head in full, which was just solved for as a layer.
     own_type = None if is_classifier(base) else task_type(root_of(base))
     fields = config.lora_fields | {"task_type": config.task_type or own_type}
-    if is_adapted(base) and config.target_modules == "all-linear":
-        fields["target_modules"] = list(layers)  # PEFT would take a trained copy of the head for a layer
+    if config.target_modules is None or is_all_linear(config.target_modules):
+        # PEFT would take experts, routers, and a trained copy of the head for layers.
+        fields["target_modules"] = list(layers)
     return fields
 
 
@@ -176,11 +178,14 @@ def check_targets(model: nn.Module, config: SCLoRAConfig) -> dict[str, nn.Module
     Raises:
         TargetError: none matches, one cannot be adapted, or one is too small for the rank.
     """
-    layers = lora_targets(model, config.targets)
+    found = lora_targets(model, config.targets)
     spans_outputs = table.initialisations()[config.initialisation].spans_outputs
-    problems = []
-    for key, layer in layers.items():
+    layers, problems = {}, []
+    for key, layer in found.items():
         inputs, outputs = features(layer)
+        if outputs == 1 < config.r and is_all_linear(config.target_modules):
+            continue  # a gate, such as the one before a shared expert
+        layers[key] = layer
         most = outputs if spans_outputs else min(inputs, outputs)
         if config.r > most:
             problems.append(f"{key}: rank {config.r} is larger than the {most} that this layer allows; lower r.")

@@ -99,9 +99,16 @@ class LoRFALinear(FeatureLayer):
         return weight @ B.to(weight), A
 
     def combine(self, name: str, adapters: dict[str, float]) -> None:
-        """A = [wᵢsᵢAᵢ], B = [Bᵢ], stacked along the rank: B A = Σᵢ wᵢsᵢ BᵢAᵢ exactly, at scale 1."""
-        A = torch.cat([w * self.scaling[a] * self.lorfa_A[a].weight.data for a, w in adapters.items()])
-        B = torch.cat([self.lorfa_B[a].weight.data for a in adapters], dim=1)
+        """A = [wᵢsᵢAᵢ], B = [Bᵢ], stacked along the rank: B A = Σᵢ wᵢsᵢ BᵢAᵢ exactly, at scale 1.
+
+        Where the ranks add up to more than n, A = I and B = Σᵢ wᵢsᵢ BᵢAᵢ (n, n), rounded once: the same sum at rank n.
+        """
+        scaled = [w * self.scaling[a] * self.lorfa_A[a].weight.data for a, w in adapters.items()]
+        second = [self.lorfa_B[a].weight.data for a in adapters]
+        A, B = torch.cat(scaled), torch.cat(second, dim=1)
+        if len(A) > self.in_features:
+            B = (B.double() @ A.double()).to(B.dtype)
+            A = torch.eye(self.in_features, dtype=A.dtype, device=A.device)
         self.lorfa_A[name].weight.data.copy_(A)
         self.lorfa_B[name].weight.data.copy_(B)
 
@@ -133,9 +140,9 @@ class LoRFAModel(FeatureTuner):
     }
 
     def combined_fields(self, layers: dict[str, FeatureLayer], adapters: list[str]) -> dict[str, Any]:
-        """In each layer the sum of the ranks found there, and scale 1."""
+        """In each layer the sum of the ranks found there, its inputs at most, and scale 1."""
         ranks = {
-            key: sum(layer.lorfa_A[a].out_features for a in adapters if a in layer.scaling)
+            key: min(layer.in_features, sum(layer.lorfa_A[a].out_features for a in adapters if a in layer.scaling))
             for key, layer in layers.items()
         }
         r = max(ranks.values())

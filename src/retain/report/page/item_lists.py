@@ -76,7 +76,8 @@ def _shown(item: Item, metric: Metric | None) -> ShownItem:
 
 
 def _side(name: str, side: Side, metric: Metric | None) -> ShownSide:
-    return ShownSide(name, readable(side.answer, LONGEST), side_scores(side, metric))
+    shown = ", ".join(part for part in (side_scores(side, metric), "cut off" if side.cut_off else "") if part)
+    return ShownSide(name, readable(side.answer, LONGEST), shown)
 
 
 def lost_list(suite: str, items: Sequence[LostItem]) -> ItemList:

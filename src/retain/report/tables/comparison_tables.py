@@ -38,7 +38,13 @@ def task_reading(group: Group, key: Key) -> Reading | None:
     estimate = group.estimate(pick_task(key))
     if estimate is None:
         return None
-    return read_change(estimate.interval, higher_is_better=sign_of(group.results, key) > 0)
+    scores = [score for run in group.runs if (score := task_score(run.result, key)) is not None]
+    return read_change(
+        estimate.interval,
+        higher_is_better=sign_of(group.results, key) > 0,
+        change=estimate.mean,
+        smallest=max((score.smallest_effect for score in scores), default=0.0),
+    )
 
 
 def keep_reading(group: Group, key: Key) -> Reading | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retain.records import numbers
@@ -64,7 +65,7 @@ def _task_table(scores: tuple[TaskScore, ...]) -> Table:
             )
         )
     head = ("Task", "Metric", "Items", "Base", "Tuned", "Change [95%]", "Reading")
-    return Table("What it learned: the task on held-out data", head, tuple(rows))
+    return Table("What it learned: the task on held-out data", head, tuple(rows), cut_off_note(scores))
 
 
 def _keep_table(scores: tuple[KeepScore, ...]) -> Table:
@@ -76,7 +77,20 @@ def _keep_table(scores: tuple[KeepScore, ...]) -> Table:
         "Lost: right before, wrong now. Gained: wrong before, right now. p: exact McNemar test of lost against gained. "
         "Retention: the tuned model's lead over chance as a share of the base's."
     )
-    return Table("What it kept: the same questions before and after", head, tuple(map(keep_row, scores)), note)
+    return Table(
+        "What it kept: the same questions before and after", head, tuple(map(keep_row, scores)), _joined(note, scores)
+    )
+
+
+def _joined(note: str, scores: Sequence[KeepScore]) -> str:
+    return " ".join(part for part in (note, cut_off_note(scores)) if part)
+
+
+def cut_off_note(scores: Sequence[TaskScore | KeepScore]) -> str:
+    """How many written answers of each suite were cut off; empty where none was."""
+    counted = {score.name: score.cut_off for score in scores if score.cut_off is not None}
+    cut = {name: one for name, one in counted.items() if one.base or one.tuned}
+    return " ".join(f"{name}: {one.sentence}" for name, one in cut.items())
 
 
 def keep_row(score: KeepScore) -> tuple[str, ...]:

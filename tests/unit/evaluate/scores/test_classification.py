@@ -84,9 +84,12 @@ def test_the_interval_in_parts_is_as_wide_as_in_one(monkeypatch):
     assert paired_summary_interval(table_matthews, truth, base, tuned, seeded()) == pytest.approx(whole, abs=1e-12)
 
 
-def test_nothing_changed_has_no_width():
+def test_nothing_changed_is_as_wide_as_for_the_accuracy():
+    """A bootstrap of no change has no width; that fifty items did not change leaves room for seven in a hundred."""
     truth, base, _ = labels(50, 3, seed=7)
-    assert paired_summary_interval(table_macro_f1, truth, base, base, seeded()) == (0, 0)
+    reach = 1 - 0.025 ** (1 / 50)
+    found = paired_summary_interval(table_macro_f1, truth, base, base, seeded())
+    assert found == pytest.approx((-reach, reach))
 
 
 def test_what_cannot_be_scored_is_refused():

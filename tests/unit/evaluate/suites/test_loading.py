@@ -264,7 +264,7 @@ def test_the_hub_is_asked_for_what_the_file_or_the_user_says(monkeypatch):
 
     def load(name, configuration, split, revision):
         asked.append((name, configuration, split, revision))
-        return [HUB_ROWS["trivia-qa"][0]]
+        return datasets.Dataset.from_list([HUB_ROWS["trivia-qa"][0]])
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     for copy in ("", "=mirror/trivia", "=mirror/trivia:test", "=mirror/trivia:small:test"):
@@ -331,7 +331,7 @@ def test_unreadable_and_unknown_files_are_problems(tmp_path):
     (tmp_path / "list.yaml").write_text("[1, 2]", encoding="utf-8")
     (tmp_path / "torn.yaml").write_text("a: [", encoding="utf-8")
     assert "mapping" in problems_of(tmp_path / "list.yaml")[0]
-    assert "cannot be read" in problems_of(tmp_path / "torn.yaml")[0]
+    assert "is no YAML" in problems_of(tmp_path / "torn.yaml")[0]
     assert "cannot be read" in problems_of(tmp_path / "absent.yaml")[0]
     assert "did you mean capitals?" in problems_of("capitls")[0]
 

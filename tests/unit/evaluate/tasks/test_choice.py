@@ -26,13 +26,13 @@ def test_choices_by_hand(llama):
 def test_every_option_is_a_step_and_chance_is_one_in_their_number():
     items = [
         Choice(question="a", choices=("b", "c"), answer=0),
-        Choice(question="a", choices=("b", "c", "d"), answer=0),
+        Choice(question="a", choices=("d", "e", "c"), answer=1),
     ]
-    suite = Suite("picked", "choice", "keep", items)
-    assert ChoiceTask().steps(suite) == 5
-    assert list(ChoiceTask().metrics(suite).values()) == [[1 / 2, 1 / 3]]
-    told = Suite("picked", "choice", "keep", items, options={"chance": 0.25})
-    assert list(ChoiceTask().metrics(told).values()) == [[0.25, 0.25]]
+    suite = Suite("picked", "choice", "keep", [*items, Choice(question="a", choices=("c", "d", "f"), answer=2)])
+    assert ChoiceTask().steps(suite) == 8
+    assert list(ChoiceTask().metrics(suite).values()) == [[1 / 2, 1 / 3, 1 / 3]]
+    told = Suite("picked", "choice", "keep", suite.items, options={"chance": 0.75})
+    assert list(ChoiceTask().metrics(told).values()) == [[0.75, 0.75, 0.75]]
 
 
 def test_the_format_is_that_of_the_suite_or_of_the_settings():
@@ -46,5 +46,6 @@ def test_a_template_that_is_missing_is_told_with_the_item():
     bare.chat_template = None
     suite = Suite("picked", "choice", "keep", [Choice(question="a", choices=("b", "c"), answer=0)] * 2)
     assert ChoiceTask().tokenizer_problems(suite, bare, SETTINGS) == []
-    (problem,) = ChoiceTask().tokenizer_problems(suite, bare, Settings(keep_format="chat"))
+    problem, others = ChoiceTask().tokenizer_problems(suite, bare, Settings(keep_format="chat"))
     assert problem.startswith("picked, item 1: messages need a chat template")
+    assert others == "picked: 1 other is refused too, of 2 items."

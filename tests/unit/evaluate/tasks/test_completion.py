@@ -1,9 +1,12 @@
 """Completions against figures computed one sequence at a time."""
 
+from dataclasses import replace
+
 import pytest
 from by_hand import PREPROCESSOR, SETTINGS, TOKENIZER, greedy, log_likelihood, predict, scores
 
 from retain.data.examples import Example
+from retain.data.preprocess import TextPreprocessor
 from retain.evaluate.scores.text import exact_match
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.completion import CompletionTask
@@ -40,5 +43,5 @@ def test_the_verdict_rests_on_the_cross_entropy_and_nothing_is_written_in_an_aa_
 def test_what_is_cut_is_counted(llama):
     suite = Suite("said", "completion", "task", [Example(prompt="a b c d", completion=" e")] * 2)
     assert predict(llama, PREPROCESSOR, suite).truncated == 0
-    short = SETTINGS.__class__(max_length=4, generate=0)
-    assert predict(llama, PREPROCESSOR, suite, short).truncated == 2
+    short = TextPreprocessor(TOKENIZER, 4)
+    assert predict(llama, short, suite, replace(SETTINGS, generate=0)).truncated == 2

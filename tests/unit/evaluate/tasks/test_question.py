@@ -40,7 +40,7 @@ def test_a_question_is_written_and_picked(llama):
         ("contains", "format"),
         ("exact_match", "format"),
     ]
-    assert next(iter(metrics.values())) == [1 / 3] * 6
+    assert np.mean(next(iter(metrics.values()))) > 0.99  # the right choice is the first of all, so nothing need be read
 
 
 def test_a_question_goes_through_the_chat_template_where_there_is_one(llama):

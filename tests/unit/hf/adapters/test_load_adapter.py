@@ -9,7 +9,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from retain.errors import InputError
 from retain.hf.adapters.attach import attach
-from retain.hf.adapters.load import is_adapter, load_adapter
+from retain.hf.adapters.folder import is_adapter
+from retain.hf.adapters.load import load_adapter
 
 IDS = torch.arange(2, 10).view(1, 8)
 SIZES = {"intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 32}
@@ -52,13 +53,13 @@ def test_a_folder_without_an_adapter(tmp_path):
 
 def test_an_adapter_without_weights(saved):
     (saved[0] / "adapter_model.safetensors").unlink()
-    with pytest.raises(InputError, match="cannot be loaded onto this model"):
+    with pytest.raises(InputError, match=r"cannot be loaded: adapter_model\.safetensors is missing"):
         load_adapter(llama(), saved[0])
 
 
 def test_damaged_weights(saved):
     (saved[0] / "adapter_model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(InputError, match="cannot be loaded onto this model"):
+    with pytest.raises(InputError, match="its file of weights is damaged"):
         load_adapter(llama(), saved[0])
 
 
@@ -71,7 +72,7 @@ def test_another_models_adapter(saved):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("{", "not the configuration"), ("[]", "not the configuration"), ("{}", "not the")]
+    ("text", "reason"), [("{", "is no JSON"), ("[]", "expected a JSON object"), ("{}", "not the configuration")]
 )
 def test_a_damaged_configuration(saved, text, reason):
     (saved[0] / "adapter_config.json").write_text(text)

@@ -55,7 +55,7 @@ def test_what_is_written_loads_in_stock_peft_and_replaces_what_was_there(tmp_pat
     factors = {key: (B.detach(), A.detach()) for key, B, A in lora_factors(model, "default")}
     for rank in (2, 3):
         folder = write_lora(model, "default", factors, rank, tmp_path / "lora")
-    names = {".retain.jsonl", "README.md", "adapter_config.json", "adapter_model.safetensors"}
+    names = {".retain.jsonl", "README.md", "adapter_config.json", "adapter_model.safetensors", "retain_adapter.json"}
     assert {path.name for path in folder.iterdir()} == names
     again = PeftModel.from_pretrained(make_llama(), folder).eval()
     assert again.peft_config["default"].r == 3

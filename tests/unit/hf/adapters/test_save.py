@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 import yaml
 from huggingface_hub.utils import validate_repo_id
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from retain import LoRFAConfig, SCLoRAConfig, VeFAConfig, export_lora, sc_lora
@@ -165,3 +167,38 @@ def test_a_hub_id(name, tmp_path, monkeypatch):
 )
 def test_no_hub_id(name):
     assert hub_id(name) is None
+
+
+def tied_llama(place="here"):
+    model = llama(place)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    return model
+
+
+@pytest.mark.parametrize("fields", [{"modules_to_save": ["lm_head"]}, {"modules_to_save": ["embed_tokens"]}])
+@pytest.mark.parametrize("way", ["merged_at", "merge_and_unload"])
+def test_a_merged_model_says_that_its_head_is_no_longer_tied(tmp_path, fields, way):
+    model = attach(tied_llama(), "lora", {"r": 2, "target_modules": ["q_proj"], **fields}).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.05)
+    ids = torch.arange(2, 9)[None]
+    expected = model(ids).logits
+    if way == "merged_at":
+        merged_at(model, 1.0, tmp_path / "out")
+        assert model.config.tie_word_embeddings
+    else:
+        save_weights(model.merge_and_unload(), tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert config["tie_word_embeddings"] is False
+    assert {"lm_head.weight", "model.embed_tokens.weight"} <= set(load_file(tmp_path / "out" / "model.safetensors"))
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    assert torch.allclose(again(ids).logits, expected, atol=1e-5)
+
+
+def test_a_model_whose_head_stayed_tied_still_says_so(tmp_path):
+    model = attach(tied_llama(), "lora", {"r": 2, "target_modules": ["q_proj"]})
+    merged_at(model, 0.5, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))["tie_word_embeddings"] is True
+    assert "lm_head.weight" not in load_file(tmp_path / "out" / "model.safetensors")

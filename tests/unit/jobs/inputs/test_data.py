@@ -1,6 +1,5 @@
 """Hashes of data: of content, of how a suite measures, and of what second moments were kept apart from."""
 
-import importlib.util
 import json
 from dataclasses import replace
 
@@ -9,7 +8,6 @@ import pytest
 from retain.data.item import PlainText
 from retain.data.item_types import LabelledText
 from retain.evaluate.suites.suite import Suite, Suites
-from retain.jobs.inputs import prepare
 from retain.jobs.inputs.data import APART, Data, apart_hashes, not_apart, suite_hash, suite_hashes
 
 ITEMS = [LabelledText(text=f"{label}{number}", label=label) for label in "xy" for number in range(4)]
@@ -52,15 +50,9 @@ def test_suites_that_given_second_moments_were_not_kept_apart_from_are_noted(tmp
     assert "were not kept apart from keep:kept" in note
 
 
-def test_near_duplicates_are_told_and_that_nobody_looked_where_the_extra_is_missing(monkeypatch):
+def test_near_duplicates_are_told():
     words = "a long sentence of more than seven words that says one thing"
     train = [LabelledText(text=f"{words} alone", label="x")]
     tested = replace(TASK, items=[LabelledText(text=words, label="y")])
-    data = Data(train, Suites(), everything=Suites([tested, KEPT]))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert data.near_duplicates == []
-    assert "retain[contamination]" in prepare.near_duplicates(data)[0]
-    monkeypatch.undo()
-    pytest.importorskip("datasketch")
-    (sentence,) = prepare.near_duplicates(replace(data))
+    (sentence,) = Data(train, Suites(), everything=Suites([tested, KEPT])).near_duplicates
     assert sentence.startswith("1 of 1 items of test nearly repeat training items, for instance 'a long sentence")

@@ -23,11 +23,11 @@ def test_settings_are_given_by_name():
 
 
 def test_one_of_tokenizer_and_processor_is_given():
-    assert given_preprocessor("t", None, Settings(max_length=7)) == TextPreprocessor("t", 7)
-    assert given_preprocessor(None, "p", Settings()) == ImagePreprocessor("p")
+    assert given_preprocessor("t", None, {"max_length": 7}) == TextPreprocessor("t", 7)
+    assert given_preprocessor(None, "p", {}) == ImagePreprocessor("p")
     for both in (("t", "p"), (None, None)):
         with pytest.raises(InputError, match="one of them"):
-            given_preprocessor(*both, Settings())
+            given_preprocessor(*both, {})
 
 
 def test_rows_get_the_task_type_of_their_form():

@@ -90,3 +90,16 @@ def test_an_adapter_with_trained_modules_brings_its_head(tmp_path):
     for modules, brings in ((None, False), (["classifier"], True)):
         (tmp_path / "adapter_config.json").write_text(json.dumps({"modules_to_save": modules}), encoding="utf-8")
         assert brings_head(str(tmp_path)) == brings
+
+
+@pytest.mark.parametrize("family", ["causal-lm", "text-features"])
+@pytest.mark.parametrize("kind", ["T5", "Bart", "Marian"])
+def test_an_encoder_decoder_gets_one_sentence(kind, family, tmp_path):
+    import transformers
+
+    getattr(transformers, f"{kind}Config")().save_pretrained(tmp_path)
+    spec = ModelSpec(str(tmp_path), family)
+    for load in (spec.empty, spec.load):
+        with pytest.raises(InputError, match=r"is an encoder-decoder \(\w+\), and retain does not support") as error:
+            load()
+        assert len(error.value.problems) == 1

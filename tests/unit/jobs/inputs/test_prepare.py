@@ -6,7 +6,7 @@ import pytest
 
 from retain.data.forms import evenly
 from retain.data.item_types import LabelledText
-from retain.data.sources import read_calibration_texts
+from retain.data.passages import read_calibration_texts
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.data import apart_hashes, suite_hashes
 from retain.jobs.inputs.models import classes_beside

@@ -1,0 +1,84 @@
+"""The right answer of a multiple choice, and the class of a labelled item, as people write them."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retain.data.sentences import found
+
+CURE = "give the number of the right choice counted from 0, its letter, or its text"
+
+
+def answer_index(value: Any, choices: Sequence[str]) -> int:
+    """The index of the right choice, from 0, of an index, a letter (A is the first), or the text of the choice.
+
+    Raises:
+        ValueError: it is none of these, or text that means two of them.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected the right choice, found {found(value)}; {CURE}")  # noqa: TRY004  (of rows)
+    if isinstance(value, str):
+        return _index_of_text(value, choices)
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"expected the right choice, found {found(value)}; {CURE}")
+    return int(value)
+
+
+def _index_of_text(value: str, choices: Sequence[str]) -> int:
+    text = value.strip()
+    bare = text.strip("().: ")
+    meanings: dict[str, int] = {}
+    same = [index for index, choice in enumerate(choices) if choice == value or choice.strip() == text]
+    if same:
+        meanings["the text"] = same[0]
+    letter = string.ascii_uppercase.find(bare.upper()) if len(bare) == 1 else -1
+    if 0 <= letter < max(len(choices), 2):
+        meanings["the letter"] = letter
+    if text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 10:
+        meanings["the index"] = int(text)
+    if not meanings:
+        raise ValueError(f"{found(value)} is none of the choices; {CURE}")
+    if len(set(meanings.values())) > 1:
+        named = " and ".join(f"{name} of choice {index + 1}" for name, index in meanings.items())
+        raise ValueError(f"{found(value)} is {named}: which is meant? Give the index as a number, counted from 0")
+    return next(iter(meanings.values()))
+
+
+def listed_choices(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose choices are a list: those of ARC, {"text": […], "label": […]}, are taken apart.
+
+    Raises:
+        ValueError: texts and labels do not fit together.
+    """
+    choices = row.get("choices")
+    if not isinstance(choices, Mapping):
+        return dict(row)
+    texts, labels = choices.get("text"), choices.get("label")
+    if not isinstance(texts, list | tuple) or not isinstance(labels, list | tuple) or len(texts) != len(labels):
+        raise ValueError(
+            f'field "choices": expected a list of texts, or {{"text": […], "label": […]}}, found {found(choices)}'
+        )
+    answer = row.get("answer")
+    known = [index for index, label in enumerate(labels) if str(label) == str(answer).strip()]
+    return {**row, "choices": list(texts), "answer": known[0] if known else answer}
+
+
+def label_text(value: Any) -> Any:
+    """A class as text. Data sets give whole numbers and truth values too, and pandas whole numbers as 1.0.
+
+    Raises:
+        ValueError: it is another number: a value to predict, and no class.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        if not math.isfinite(value) or not value.is_integer():
+            raise ValueError(
+                f'field "label": {found(value)} is no class; give names or whole numbers (values on a scale cannot be '
+                "learned as classes)"
+            )
+        return str(int(value))
+    return str(value) if isinstance(value, int) else value

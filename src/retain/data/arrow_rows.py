@@ -1,0 +1,94 @@
+"""Rows of Parquet and Arrow files, of data sets that `datasets` saved, and of data sets on the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from retain.data.file_content import Kind
+
+BATCH = 1000
+"""Rows that are made Python values at once."""
+
+FILES = ("Image", "Audio", "Video")
+"""Features of `datasets` whose values are whole files; they stay as {bytes, path}."""
+
+
+def columns_of_file(path: Path, kind: Kind) -> Any:
+    """A Parquet or Arrow file as a `datasets.Dataset`.
+
+    Raises:
+        ValueError: as a clause, why it cannot be read.
+    """
+    import datasets  # noqa: PLC0415  (slow to import; only such files need it)
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        if kind == "parquet":
+            table = parquet.ParquetFile(path).read()
+        else:
+            with pa.memory_map(str(path)) as file:
+                opened = pa.ipc.open_stream if path.read_bytes()[:4] == b"\xff\xff\xff\xff" else pa.ipc.open_file
+                table = opened(file).read_all()
+        return datasets.Dataset(table)
+    except Exception as error:
+        raise ValueError(f"it is a damaged {kind.title()} file ({first_line(error)})") from error
+
+
+def saved_splits(folder: Path) -> Any:
+    """A folder that `save_to_disk` wrote, as a `Dataset` or a `DatasetDict`.
+
+    Raises:
+        ValueError: as a clause, why it cannot be read.
+    """
+    import datasets  # noqa: PLC0415  (slow to import)
+
+    try:
+        return datasets.load_from_disk(str(folder))
+    except Exception as error:
+        raise ValueError(f"it cannot be loaded as save_to_disk wrote it ({first_line(error)})") from error
+
+
+def is_saved(folder: Path) -> bool:
+    """True for a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
+    return (folder / "dataset_dict.json").is_file() or (
+        (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    )
+
+
+def hub_data(name: str, configuration: str | None, split: str, revision: str | None = None) -> Any:
+    """A data set of the hub, of its cache, or of a folder that `datasets.load_dataset` reads.
+
+    Raises:
+        ValueError: as a clause, why it cannot be loaded.
+    """
+    import datasets  # noqa: PLC0415  (slow to import)
+
+    try:
+        return datasets.load_dataset(name, configuration, split=split, revision=revision)
+    except Exception as error:
+        raise ValueError(first_line(error)) from error
+
+
+def rows_of(data: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a `datasets.Dataset` as plain values.
+
+    Raises:
+        ValueError: as a clause, that text in it is none.
+    """
+    for name, feature in data.features.items():
+        if type(feature).__name__ in FILES:
+            data = data.cast_column(name, type(feature)(decode=False))
+    try:
+        for batch in data.with_format(None).iter(BATCH):
+            names = list(batch)
+            yield from (dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True))
+    except (UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"some of its text is no UTF-8 ({first_line(error)}); write it again from text") from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text; its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,181 @@
+"""Rows of JSON as people save them: a row a line, one list, an object that holds the list, rows one below the other."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from retain.records.reading import decode_json
+
+Numbered = tuple[str, Any]
+"""The place of a row, for messages, and the row."""
+
+HOLDERS = (
+    *("data", "rows", "examples", "items", "instances", "records", "samples"),
+    *("train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval"),
+)
+"""Keys under which an object holds its rows."""
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def json_rows(text: str, split: str | None, problems: list[str]) -> Iterator[Numbered]:
+    """The rows of a JSON text, each with its place in it.
+
+    Args:
+        text: the content of a file.
+        split: the key that holds the rows, where an object has several.
+        problems: receives a clause for each row that cannot be read, with its place.
+    """
+    start = _skip_space(text, 0)
+    if text.startswith("[", start) and _is_list_of_rows(text, start):
+        yield from _listed(text, start, problems)
+        return
+    whole = _whole_object(text, start)
+    if whole is not None and (holders := _holders(whole)):
+        yield from _held(whole, holders, split, problems)
+    elif split is not None:
+        problems.append(f"it has no part {split!r}; leave :{split} away")
+    elif whole is not None and (reason := _columns_reason(whole)):
+        problems.append(reason)
+    elif _row_a_line(text, start):
+        yield from _lines(text, problems)
+    else:
+        yield from _sequence(text, start, problems)
+
+
+def _lines(text: str, problems: list[str]) -> Iterator[Numbered]:
+    """JSON Lines; a line that cannot be read does not stop the others."""
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
+        start = _skip_space(line, 0)
+        if start == len(line):
+            continue
+        try:
+            row, end = decode_json(line, start)
+            if _skip_space(line, end) != len(line):
+                raise ValueError(_surplus(line[end:]))
+        except ValueError as error:
+            problems.append(f"line {number}: is no JSON ({error})")
+        else:
+            yield f"line {number}", row
+
+
+def _listed(text: str, start: int, problems: list[str]) -> Iterator[Numbered]:
+    """The entries of one list, read one by one, so that a broken one is found by its number and line."""
+    at, line, counted = _skip_space(text, start + 1), 1, 0
+    number = 0
+    while not text.startswith("]", at):
+        number += 1
+        line, counted = line + text.count("\n", counted, at), at
+        place = f"entry {number} (line {line})"
+        try:
+            row, at = decode_json(text, at)
+        except ValueError as error:
+            problems.append(f"{place}: is no JSON ({error})")
+            return
+        yield place, row
+        at = _skip_space(text, at)
+        if text.startswith(",", at):
+            at = _skip_space(text, at + 1)
+        elif not text.startswith("]", at):
+            problems.append(
+                f"{place}: the list breaks off behind it" if at == len(text) else f"{place}: no comma behind"
+            )
+            return
+    if _skip_space(text, at + 1) != len(text):
+        problems.append(f"something stands behind the list that ends in line {line + text.count(chr(10), counted, at)}")
+
+
+def _sequence(text: str, at: int, problems: list[str]) -> Iterator[Numbered]:
+    """Values one below the other, each over several lines, as `jq` prints them."""
+    line, counted = 1, 0
+    while at < len(text):
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            row, at = decode_json(text, at)
+        except ValueError as error:
+            problems.append(f"line {line}: is no JSON ({error})")
+            return
+        yield f"line {line}", row
+        at = _skip_space(text, at)
+
+
+def _held(whole: dict[str, Any], holders: list[str], split: str | None, problems: list[str]) -> Iterator[Numbered]:
+    if split is not None and split not in holders:
+        problems.append(f"it has no part {split!r}; it holds {', '.join(holders)}")
+    elif split is None and len(holders) > 1:
+        problems.append(f"it holds {', '.join(holders)}; say which, as FILE:{holders[0]}")
+    else:
+        name = split or holders[0]
+        for number, row in enumerate(whole[name], start=1):
+            yield f"{name}, entry {number}", row
+
+
+def _holders(whole: dict[str, Any]) -> list[str]:
+    """The keys of an object that hold its rows."""
+    return [
+        key
+        for key, value in whole.items()
+        if key.lower() in HOLDERS and isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
+    ]
+
+
+def _columns_reason(whole: dict[str, Any]) -> str:
+    """A clause for an object of columns, as pandas writes by default; nothing for an object that may be a row."""
+    by_number = [isinstance(value, dict) and value and all(key.isdigit() for key in value) for value in whole.values()]
+    lists = [isinstance(value, list) and not any(isinstance(part, dict) for part in value) for value in whole.values()]
+    if whole and (all(by_number) or (all(lists) and len({len(value) for value in whole.values()}) == 1)):
+        return (
+            "it holds columns and not rows, as pandas writes them by default; save it by "
+            'to_json(..., orient="records", lines=True)'
+        )
+    return ""
+
+
+def _whole_object(text: str, start: int) -> dict[str, Any] | None:
+    """The one object that a text is, or None where it is anything else."""
+    try:
+        value, end = decode_json(text, start)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and _skip_space(text, end) == len(text) else None
+
+
+def _is_list_of_rows(text: str, start: int) -> bool:
+    """True for a list of rows, also a broken one; false for lines that are lists each."""
+    if not text.startswith(("{", "]"), _skip_space(text, start + 1)):
+        return False
+    try:
+        decode_json(_first_line(text, start), 0)
+    except ValueError:
+        return True
+    return _skip_space(text, start + len(_first_line(text, start))) == len(text)
+
+
+def _row_a_line(text: str, start: int) -> bool:
+    """True unless the first line is only the beginning of a value that ends further below."""
+    line = _first_line(text, start)
+    try:
+        _, end = decode_json(line, 0)
+    except ValueError:
+        try:
+            _, end = decode_json(text, start)
+        except ValueError:
+            return line.strip() not in ("{", "[")
+        return False
+    return "\r" not in line[end:].strip(" \t\r\n")
+
+
+def _first_line(text: str, start: int) -> str:
+    end = text.find("\n", start)
+    return text[start:] if end < 0 else text[start:end]
+
+
+def _skip_space(text: str, at: int) -> int:
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+
+
+def _surplus(rest: str) -> str:
+    return "a comma ends it; leave it out" if rest.strip() == "," else f"then comes {rest.strip()[:20]!r}"

@@ -1,0 +1,61 @@
+"""What can be said of the worth of data as evidence before any model is loaded: copies, and what needs no reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from retain.data.copies import copies_sentence, repeats_sentence
+from retain.data.item import DataItem
+from retain.evaluate.suites.suite import Suite, Suites
+from retain.evaluate.tasks.table import task_type_of
+
+WORTH_TELLING = 0.5
+"""A suite of which less can be had without reading is not mentioned."""
+
+
+FEWEST_ROWS = 10
+"""Fewer training rows than this are told as what they are."""
+
+
+def evidence_told(train: Sequence[DataItem], suites: Suites, batch_size: int) -> list[str]:
+    """Sentences on few and repeated training rows, on copies in each suite, and on answers that need no reading."""
+    told = training_told(train, batch_size)
+    for suite in suites.all:
+        told += [copies_sentence(suite.name, suite.items), unread_sentence(suite)]
+    return [sentence for sentence in told if sentence]
+
+
+def training_told(train: Sequence[DataItem], batch_size: int) -> list[str]:
+    """Sentences on training data that are few or repeat themselves; none where they are neither."""
+    told = [repeats_sentence(train)]
+    if len(train) < FEWEST_ROWS:
+        rows = (
+            "1 row: what can be learned is this row"
+            if len(train) == 1
+            else f"{len(train)} rows: what can be learned is these rows"
+        )
+        told.append(f"train: only {rows}, hardly a task.")
+    elif len(train) < batch_size:
+        told.append(f"train: {len(train)} rows are fewer than one batch of {batch_size}: each step sees all of them.")
+    return [sentence for sentence in told if sentence]
+
+
+def no_step_problems(rows: int, batch_size: int, *, drops_last: bool) -> list[str]:
+    """A sentence where a training would have no step, because only full batches count and there is none."""
+    if not drops_last or rows >= batch_size:
+        return []
+    found = f"{rows} training rows make no full batch of {batch_size}, and what is left over would be dropped"
+    cure = f"leave it out, or say --batch-size {max(rows, 1)}"
+    return [f"training.dataloader_drop_last: {found}, so nothing would be trained; {cure}."]
+
+
+def unread_sentence(suite: Suite) -> str:
+    """A sentence on a suite of which much can be had without reading; empty for others."""
+    chance = task_type_of(suite).chance(suite)
+    if chance.mean < WORTH_TELLING:
+        return ""
+    sentence = (
+        f"{suite.name}: {chance.mean:.0%} of its answers can be had without reading ({chance.strategy}); that counts "
+        "as chance"
+    )
+    return sentence + (", so it cannot show loss." if chance.mean > 0.995 else ".")
