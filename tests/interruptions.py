@@ -114,7 +114,7 @@ def _count_operations(root: str, kill_at: int | None, when: str) -> Callable[[],
 
 
 def draw_nothing() -> None:
-    """Let reports be written without drawing, which takes most of the time of a small run; every file is still written."""
+    """Write reports without drawing, which takes most of the time of a small run; every file is still written."""
     from retain.records.files import write_bytes
     from retain.report import write
 
