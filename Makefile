@@ -30,6 +30,7 @@ assets: $(STAMP)
 	@$(BIN)/python assets/prepare.py
 
 demo: assets
+	@echo "two trainings of SmolLM2-135M with their reports: about ten minutes on two cores"
 	@$(BIN)/retain compare recipes/headlines.yaml
 
 test: $(STAMP)

@@ -32,7 +32,8 @@ from retain.data.item_types import LabelledImage
 from retain.data.preprocess import ImagePreprocessor
 from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
-from retain.train.loop import TrainingSet, training_arguments
+from retain.train.arguments import training_arguments
+from retain.train.loop import TrainingSet
 from retain.train.prefetch import PrefetchingTrainer
 
 PIXELS = 112

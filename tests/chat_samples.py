@@ -111,7 +111,7 @@ DEEPSEEK_CALLS = (  # arguments are joined to text, so they must be text
     "{% for m in messages %}{% if m['role'] == 'assistant' and m['tool_calls'] %}<|A|>{{ m['content'] or '' }}"
     "{% for t in m['tool_calls'] %}{{ '<|call|>' + t['function']['name'] + '\\n' + t['function']['arguments'] + '<|end|>' }}"
     "{% endfor %}<eos>{% elif m['role'] == 'assistant' %}<|A|>{{ m['content'] }}<eos>{% else %}<|U|>{{ m['content'] }}"
-    "{% endif %}{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}{% if add_generation_prompt %}<|A|>{% endif %}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|A|>{% endif %}"
 )
 
 NAIVE_CALLS = (  # arguments as they stand: a mapping would be Python

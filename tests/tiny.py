@@ -145,3 +145,13 @@ def write_images(folder: Path, each: int, seed: int = 0, classes=tuple(COLOURS),
 def write_jsonl(path: Path, rows) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def make_rwkv(seed: int = 0):
+    """A recurrent model without attention, which reads padding on the left of a text as text."""
+    import torch
+    from transformers import RwkvConfig, RwkvForCausalLM
+
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 70, "hidden_size": 16, "num_hidden_layers": 2, "context_length": 64}
+    return RwkvForCausalLM(RwkvConfig(**sizes, bos_token_id=1, eos_token_id=1, pad_token_id=0)).eval()

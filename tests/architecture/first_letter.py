@@ -44,7 +44,7 @@ class FirstLetterTask(TaskType):
         items: Any = suite.items
         length = predictor.preprocessor.room(1)
         prompts = [encode_prompt(predictor.tokenizer, prompt_of(item.word, chat=False), length) for item in items]
-        return SuitePredictions(tuple(Response(answer=text) for text in predictor.generate(prompts, 1)))
+        return SuitePredictions(tuple(Response(answer=one.text) for one in predictor.generate(prompts, 1)))
 
     def metrics(self, suite: Suite) -> Metrics:
         """Accuracy; a guess is right for one letter in 26."""

@@ -40,6 +40,8 @@ ROW = Row(
     Metric(name="word_overlap", title="words in common", unit="share", low=0.0, high=1.0), "overlap_metric:overlap"
 )
 
+SIDES = ("base", "tuned")
+
 
 @pytest.fixture
 def added(tmp_path, monkeypatch):
@@ -78,7 +80,12 @@ def test_a_row_is_scored_judged_recorded_and_shown_in_its_unit(tmp_path):
 
 @pytest.mark.usefixtures("added")
 def test_a_budget_may_rest_on_it():
-    column = column_of_items("kept", ROW.metric, [item for item in measured().items if item.part == "keep"])
+    kept = [item for item in measured().items if item.part == "keep"]
+    ended = {"cut_off": False}  # as if this untrained model ended its answers by itself
+    items = [
+        one.model_copy(update={side: getattr(one, side).model_copy(update=ended) for side in SIDES}) for one in kept
+    ]
+    column = column_of_items("kept", ROW.metric, items)
     assert certify(suite_losses(column, limit=2.0), 0.95).metric == ROW.metric
 
 

@@ -77,6 +77,10 @@ def _hidden(name: str, module: str) -> bool:
     return top in CODE_IN_DATA | {"peft"} or (top == "retain" and module != "retain")
 
 
+READER = ("retain.records.reading", "yaml.SafeLoader")
+"""The one reader of YAML, whose loader is a stricter safe one."""
+
+
 def safety_faults(source: str, module: str) -> list[str]:
     """Uses of torch.load, of any yaml loader but safe_load, and literal trust_remote_code=True or allow_pickle=True."""
     tree = ast.parse(source)
@@ -86,8 +90,9 @@ def safety_faults(source: str, module: str) -> list[str]:
         used = _full_name(node, names)
         if used in {"torch.load", "torch.serialization.load"}:
             faults.append(f"{module}:{node.lineno} uses {used}: unpickles")
-        if used and used.startswith("yaml.") and "load" in used.lower() and used != "yaml.safe_load":
-            faults.append(f"{module}:{node.lineno} uses {used}: only yaml.safe_load")
+        reads = used and used.startswith("yaml.") and "load" in used.lower() and used != "yaml.safe_load"
+        if reads and (module, used) != READER:
+            faults.append(f"{module}:{node.lineno} uses {used}: only yaml.safe_load, or retain.records.reading")
         faults += [
             f"{module}: {name} = True" for name in _set_true(node) if name in {"trust_remote_code", "allow_pickle"}
         ]

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from pages import ROOT
 
-from tiny import WORDS, make_tokenizer, write_jsonl
+from tiny import TEMPLATE, WORDS, make_tokenizer, write_jsonl
 
 ELIDED = ["--model", "MODEL", "--tuned", "ADAPTER_OR_MODEL", "--output", "runs/elided"]
 """What `…` stands for in a command."""
@@ -86,6 +86,7 @@ def prepared(tmp_path_factory, small_folder, tiny_data) -> Path:
     write_jsonl(folder / "keep_text.jsonl", kept)
     rivers = [f"River {i},Sea {i % 9},{90 + i},land" for i in range(60)]
     (folder / "rivers.csv").write_text("\n".join(["river,sea,length_km,continent", *rivers]), encoding="utf-8")
+    (folder / "mine.jinja").write_text(TEMPLATE, encoding="utf-8")
     recipe = (
         f"model: {small_folder}\ntrain: train.jsonl\ntest: test.jsonl\nkeep: [capitals.jsonl]\n"
         "held_out_text: [text.txt]\nmax_steps: 2\ngenerate: 2\nmax_new_tokens: 2\nheld_out_tokens: 4096\n"

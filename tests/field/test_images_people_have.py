@@ -45,8 +45,10 @@ def test_a_phones_photo_is_upright(kind, orientation, tmp_path):
     shown = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")).astype(int)
     assert shown.shape[:2] == ((40, 20) if orientation > 4 else (20, 40))
     assert np.abs(decoded(path) - shown).max() == 0
-    turned = {1: array, 2: array[:, ::-1], 3: array[::-1, ::-1], 4: array[::-1], 5: array.swapaxes(0, 1),
-              6: np.rot90(array, -1), 7: array[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(array, 1)}[orientation]  # fmt: skip
+    turned = {
+        1: array, 2: array[:, ::-1], 3: array[::-1, ::-1], 4: array[::-1], 5: array.swapaxes(0, 1),
+        6: np.rot90(array, -1), 7: array[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(array, 1),
+    }[orientation]  # fmt: skip
     assert np.abs(shown - turned).mean() < 6, "as the standard says, up to JPEG's losses"
 
 

@@ -54,6 +54,10 @@ def test_a_missing_folder_is_first_told_as_a_missing_folder(name, adapter, tiny_
     assert f"there is no folder '{name}' in {tmp_path.name}" in said
 
 
+def test_a_tuned_folder_that_is_missing(tiny_folder, tiny_data, tmp_path, told):
+    assert "tuned: there is no folder 'runs-a'" in told(*measuring(tiny_folder, "runs-a", tiny_data, tmp_path / "out"))
+
+
 @pytest.mark.parametrize("name", ["./moe", "../moe", "a/b/c"])
 def test_what_can_only_be_a_path_is_not_looked_for_on_the_hub(name, adapter, tiny_data, tmp_path, told):
     said = told(*measuring(name, adapter, tiny_data, tmp_path / "out"))

@@ -67,7 +67,7 @@ def test_flags_alone_tune_and_report(flags, tmp_path, capsys):
     assert main(["tune", *flags("--method", "vefa", "--learning-rate", "0.05")]) == 0
     folder = tmp_path / "run"
     assert [part for part in PARTS if not (folder / part).is_file()] == []
-    assert not list(folder.glob(".*")), "nothing temporary is left behind"
+    assert [path.name for path in folder.glob(".*")] == [".retain.jsonl"], "nothing temporary is left behind"
     assert not (folder / "checkpoints").exists()
     result = read_result(folder / "result.json")
     assert result.method.name == "vefa"
@@ -281,7 +281,10 @@ def test_another_base_in_the_same_folder_is_another_run(flags, tiny_folder, tmp_
 
 def test_an_adapter_of_another_model_is_refused(flags, tiny_folder, tiny_data, tmp_path, capsys):
     assert main(["tune", *flags("--method", "lora", "--rank", "2")]) == 0
-    adapter = tmp_path / "run" / "adapter" / "adapter_model.safetensors"
+    written = tmp_path / "run" / "adapter"
+    adapter = tmp_path / "copy" / "adapter_model.safetensors"
+    shutil.copytree(written, adapter.parent)
+    (adapter.parent / "retain_adapter.json").unlink()
     weights = load_file(adapter)
     save_file({key.replace("model.layers", "language.layers"): value for key, value in weights.items()}, adapter)
     command = ["measure", "--model", str(tiny_folder), "--tuned", str(adapter.parent), "--output", str(tmp_path / "m")]

@@ -24,9 +24,12 @@ def suite_losses(column: Column, limit: float) -> ControlLosses:
         limit: points (of 100); nats per token where the metric is a cross-entropy.
 
     Raises:
-        InputError: the metric has no known range, so that no bound exists.
+        InputError: the metric has no known range, so that no bound exists; or most of the base's written answers were
+            cut off, so that it has nothing to lose.
     """
     metric = column.metric
+    if column.cut_off is not None and 2 * column.cut_off.base_unknown > column.cut_off.written:
+        raise InputError(f"budget: {column.suite} cannot show what is lost: {column.cut_off.sentence}")
     losses, largest_unit = unit_losses(column)
     if metric.drifts:
         return nats_losses(column.suite, metric, limit, losses, signed=True)

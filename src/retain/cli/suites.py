@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ HELP = "List the retention suites that come with retain, or show one."
 ITEMS = 3
 """Items of a suite that are shown."""
 
-NAME_WIDTH, TYPE_WIDTH = 22, 12
+NAME_WIDTH, TYPE_WIDTH = 20, 12
 """Columns of the list."""
 
 
@@ -48,26 +49,30 @@ def run(given: Namespace) -> None:
 
 
 def _list(console: Console) -> None:
-    """All suites by area: a line of facts for each, and below it what it shows."""
+    """All suites by area: a line of facts for each, and below it the question that it answers."""
     from retain.evaluate.suites.loading import known_suites
 
     for area, suites in itertools.groupby(known_suites(), key=lambda located: located.file.area):
         console.print(area, style="bold", markup=False, highlight=False)
         for located in suites:
             file = located.file
-            facts = f"{file.task_type:<{TYPE_WIDTH}}{_here(located)} ({file.licence})"
-            for line in (
-                wrapped(facts, " " * (NAME_WIDTH + TYPE_WIDTH), f"  {file.name}".ljust(NAME_WIDTH)),
-                wrapped(file.about, "      ", "      "),
-            ):
+            facts = f"  {file.name:<{NAME_WIDTH}}{file.task_type:<{TYPE_WIDTH}}{_here(located)}"
+            for line in (facts, wrapped(_question(file.about), "      ", "      ")):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
     print()
     print(
         wrapped(
             "Name one under keep or test of a recipe, or with --keep and --test; NAME=PATH reads your own copy of its "
-            "data. `retain suites NAME` shows one. Any plain text serves as --held-out-text."
+            "data. `retain suites NAME` shows one, with its licence and its source. Any plain text serves as "
+            "--held-out-text."
         )
     )
+
+
+def _question(about: str) -> str:
+    """What a suite asks, without the references after it."""
+    question, mark, _ = about.partition("?")
+    return re.sub(r"\s*\([^()]*$", "", re.sub(r"\s*\([^()]*\)", "", question)) + mark
 
 
 def _here(located: LocatedSuite) -> str:

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
 from retain.cli.help_text import ALL
+from retain.errors import InputError
 from retain.recipe import Recipe, load_recipe
 from retain.recipe.marks import flags_where
 
@@ -29,6 +30,11 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 def run(given: Namespace) -> int:
     """Do it, print the table and the paths of all files; 3 if a budget could not be kept."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(Recipe, given))
+    if recipe.methods and "method" not in recipe.model_fields_set:
+        raise InputError(
+            "methods: retain tune trains one method, and this recipe lists several; name one with --method, or say "
+            "retain compare."
+        )
     from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
     from retain.jobs.run_folder import RunFolder
     from retain.jobs.tune import tune

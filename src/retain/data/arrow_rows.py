@@ -84,9 +84,21 @@ def rows_of(data: Any) -> Iterator[dict[str, Any]]:
     try:
         for batch in data.with_format(None).iter(BATCH):
             names = list(batch)
-            yield from (dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True))
+            for values in zip(*batch.values(), strict=True):
+                yield {name: _without_nulls(value) for name, value in zip(names, values, strict=True)}
     except (UnicodeDecodeError, OSError) as error:
         raise ValueError(f"some of its text is no UTF-8 ({first_line(error)}); write it again from text") from error
+
+
+def _without_nulls(value: Any) -> Any:
+    """A value without the keys that hold nothing, below the row itself.
+
+    A column of Arrow has the keys of all rows: a turn without a tool call gets one that is null, and a tool the
+    parameters of all other tools. Templates take a key that is there for one that is meant.
+    """
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def first_line(error: Exception) -> str:

@@ -92,6 +92,16 @@ def question_text(tokenizer: Any, question: str) -> str:
     return _rendered(tokenizer, {}, as_parts([{"role": "user", "content": question}], traits), generation=True)
 
 
+def learns_without_reasoning(tokenizer: Any, example: Example) -> bool:
+    """True where a prompt at inference opens reasoning, and the answer is learned behind a prompt that does not.
+
+    Raises:
+        InputError: as `chat_text`.
+    """
+    text = chat_text(tokenizer, example)
+    return opens_reasoning(text.prompt) and not text.full.startswith(text.prompt)
+
+
 def turn_end(tokenizer: Any) -> int | None:
     """The special token that the chat template puts behind an answer; None where there is no template, or no such."""
     if not getattr(tokenizer, "chat_template", None):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from retain.records.reading import decode_json
+
 Row = Mapping[str, Any]
 
 ALPACA_WITH_INPUT = (
@@ -96,17 +98,19 @@ def _from_alpaca(row: Row) -> dict[str, Any]:
 
 
 def _is_sharegpt(row: Row) -> bool:
-    turns = _turns(row)
-    if turns is None:
-        return False
-    name, found = turns
-    return name != "messages" or any(isinstance(turn, Mapping) and "from" in turn for turn in found)
+    name = next((name for name in TURNS if isinstance(row.get(name), (list, str))), None)
+    if name == "messages":
+        turns = row[name]
+        return isinstance(turns, str) or any(isinstance(turn, Mapping) and "from" in turn for turn in turns)
+    return name is not None and (isinstance(row[name], list) or row[name].lstrip().startswith("["))
 
 
 def _from_sharegpt(row: Row) -> dict[str, Any]:
     """ShareGPT: turns of from and value; `conversations` of role and content are renamed only."""
     turns = _turns(row)
-    name, found = turns if turns is not None else ("messages", [])
+    if turns is None:
+        raise ValueError('"messages" must be a list of messages')
+    name, found = turns
     messages = [_message(turn, number) for number, turn in enumerate(found, start=1)]
     if isinstance(row.get("system"), str) and row["system"].strip():
         messages.insert(0, {"role": "system", "content": row["system"]})
@@ -130,7 +134,17 @@ def _message(turn: Any, number: int) -> dict[str, Any]:
 
 
 def _turns(row: Row) -> tuple[str, Sequence[Any]] | None:
-    return next(((name, row[name]) for name in TURNS if isinstance(row.get(name), list)), None)
+    """The column of turns and the turns, also those that were written as JSON into one cell of a table."""
+    for name in TURNS:
+        value = row.get(name)
+        if isinstance(value, list):
+            return name, value
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                return name, list(decode_json(value.strip())[0])
+            except ValueError as error:
+                raise ValueError(f'"{name}" is text that is no JSON ({error})') from error
+    return None
 
 
 def _is_lettered_choice(row: Row) -> bool:

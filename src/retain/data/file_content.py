@@ -66,6 +66,8 @@ def read_content(path: Path) -> bytes:
         OSError: it cannot be read.
         ValueError: as a clause, it is damaged, too large unpacked, or of a format that is not read, and what to do.
     """
+    if not path.is_file():
+        raise ValueError("it is no file but a device, a pipe or a socket; write the data to a file")
     content = path.read_bytes()
     if content.startswith(_GZIP):
         content = _unpacked(path)

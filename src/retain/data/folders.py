@@ -67,7 +67,7 @@ def choose(parts: Mapping[str, Part], wanted: str | None, obvious: str | None, p
         return parts[wanted]
     if len(parts) == 1:
         return next(iter(parts.values()))
-    if obvious in parts:
+    if obvious is not None and obvious in parts:
         return parts[obvious]
     raise ValueError(f"it holds several parts ({listed}); say which, as {place}:{next(iter(parts))}")
 

@@ -13,8 +13,8 @@ from retain.data.examples import Example
 from retain.data.folders import choose, image_classes, image_parts
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
-from retain.data.places import parse_source
-from retain.data.sources import Numbered, collect_items, first_problems, source_rows
+from retain.data.places import Numbered, parse_source
+from retain.data.sources import collect_items, first_problems, source_rows
 from retain.records.renamed_columns import RENAMED
 
 Forms = Mapping[str, type[DataItem]]
@@ -154,7 +154,9 @@ def _unknown(name: str, row: Mapping[str, Any], forms: Forms) -> str:
         ways = " or ".join(f"--columns {pairs}" for pairs in offered)
         cure = f"Rename them in the file, or say {ways} (train and test), or {name}{RENAMED}{offered[0]} (anywhere)."
     else:
-        cure = "Rename them in the file, or say --columns NEW=OLD,NEW=OLD."
+        cure = (
+            "Rename them in the file, or say --columns NEW=OLD,NEW=OLD (of a table, the first line names the columns)."
+        )
     return f"{name}: its rows have {found}. {cure} Known are: {known}."
 
 

@@ -95,8 +95,8 @@ def decoded_share(items: Sequence[DataItem]) -> list[str]:
         return []
     millions = DECODED_PIXELS // 1_000_000
     note = (
-        f"images: {few} of {len(sizes)}, evenly spread, were decoded whole (about {millions} million pixels); the others "
-        "were only opened, so one that is cut off stops the run that comes to it."
+        f"images: {few} of {len(sizes)}, evenly spread, were decoded whole (about {millions} million pixels); the "
+        "others were only opened, so one that is cut off stops the run that comes to it."
     )
     return [note]
 

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from retain.data.places import Numbered
 from retain.records.reading import decode_json
-
-Numbered = tuple[str, Any]
-"""The place of a row, for messages, and the row."""
 
 HOLDERS = (
     *("data", "rows", "examples", "items", "instances", "records", "samples"),

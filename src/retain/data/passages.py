@@ -13,8 +13,8 @@ from retain.data.file_content import bare_suffix, kind_of, read_content
 from retain.data.folders import files_by_part, text_files
 from retain.data.item import DataItem, PlainText
 from retain.data.item_types import Choice
-from retain.data.places import Source, parse_source
-from retain.data.sources import Numbered, collect_items, first_problems, source_rows
+from retain.data.places import Numbered, Source, parse_source
+from retain.data.sources import collect_items, first_problems, source_rows
 from retain.records.renamed_columns import RENAMED
 
 TEXT = ("text",)

@@ -11,9 +11,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from retain.data.file_content import bare_stem, bare_suffix
 from retain.records.renamed_columns import RENAMED, parse_columns
+
+Numbered = tuple[str, Any]
+"""The place of a row, for messages, and the row."""
 
 DATA_SUFFIXES = (
     *(".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".tab", ".txt", ".md", ".parquet", ".arrow", ".feather"),

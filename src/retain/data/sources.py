@@ -10,9 +10,9 @@ from retain.data.arrow_rows import columns_of_file, hub_data, is_saved, rows_of,
 from retain.data.encodings import MOST_CHARACTERS, decoded, fit_row, has_long_line, needs_care
 from retain.data.file_content import kind_of, read_content
 from retain.data.folders import choose, files_by_part
-from retain.data.json_rows import Numbered, json_rows
-from retain.data.places import Source, missing_sentence, parse_source
-from retain.data.tables import first_fields, table_rows
+from retain.data.json_rows import json_rows
+from retain.data.places import Numbered, Source, missing_sentence, parse_source
+from retain.data.tables import first_fields, looks_like_table, table_rows
 
 Parsed = TypeVar("Parsed")
 
@@ -64,15 +64,14 @@ def file_rows(path: Path, name: str, problems: list[str], part: str | None = Non
     content = read_content(path)
     kind = kind_of(content, path.name)
     if kind in ("parquet", "arrow"):
-        rows = rows_of(columns_of_file(path, kind))
-        yield from checked_rows(((f"{name}, row {number}", row) for number, row in enumerate(rows)), problems)
+        yield from checked_rows(numbered(name, rows_of(columns_of_file(path, kind))), problems)
         return
     text = decoded(content)
     del content
     clauses: list[str] = []
-    if kind == "json":
+    if kind == "json" and not looks_like_table(text):
         rows = json_rows(text, part, clauses)
-    elif kind == "table" or len(first_fields(text, path.name)) > 1:
+    elif kind in ("json", "table") or len(first_fields(text, path.name)) > 1:
         rows = table_rows(text, path.name, clauses)
     else:
         raise ValueError(
@@ -96,9 +95,7 @@ def _folder_rows(source: Source, obvious: str | None, problems: list[str]) -> It
     if is_saved(folder):
         saved = saved_splits(folder)
         data = choose(saved, part, obvious, name) if isinstance(saved, Mapping) else saved
-        yield from checked_rows(
-            ((f"{source.text}, row {number}", row) for number, row in enumerate(rows_of(data))), problems
-        )
+        yield from checked_rows(numbered(source.text, rows_of(data)), problems)
         return
     parts = files_by_part(folder)
     if not parts:
@@ -116,9 +113,14 @@ def _hub_rows(source: Source, problems: list[str]) -> Iterator[Numbered]:
     split = rest[-1] if rest else "train"
     try:
         rows = rows_of(hub_data(name, configuration, split))
-        yield from checked_rows(((f"{source.text}, row {number}", row) for number, row in enumerate(rows)), problems)
+        yield from checked_rows(numbered(source.text, rows), problems)
     except ValueError as error:
         problems.append(f"{source.text}: neither a file here nor a data set that can be loaded ({error}).")
+
+
+def numbered(name: str, rows: Iterable[Any]) -> Iterator[Numbered]:
+    """Rows of a source without lines, each with its number from 0, as `datasets` counts."""
+    return ((f"{name}, row {number}", row) for number, row in enumerate(rows))
 
 
 def checked_rows(rows: Iterable[Numbered], problems: list[str]) -> Iterator[Numbered]:

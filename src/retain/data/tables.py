@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-Numbered = tuple[str, Any]
+from retain.data.places import Numbered
 
 SEPARATORS = (",", "\t", ";", "|")
 SAMPLE = 200
@@ -106,6 +106,14 @@ def first_fields(text: str, name: str) -> list[str]:
     line = text[: text.find("\n") + 1 or None]
     records = _records(line, Dialect(_separator(text, name)), [], strict=False)
     return records[0].fields if records else []
+
+
+def looks_like_table(text: str) -> bool:
+    """True for a text whose first line is nothing but names with a separator between them, whatever its file's name."""
+    if text.lstrip().startswith(("{", "[")):
+        return False
+    names = first_fields(text.lstrip(), "")
+    return len(names) > 1 and all(re.fullmatch(r"[^\W\d][\w .-]*", name.strip()) for name in names)
 
 
 def _without_sep_line(text: str) -> tuple[str, int, str]:

@@ -13,6 +13,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from retain.errors import InputError
+
 _SPECIALS = {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _CONTENT = "zq7kv"
 """A word that no template writes of itself."""
@@ -21,7 +23,7 @@ _CONTENT = "zq7kv"
 class _Generation(Extension):
     """The block of transformers that marks what an assistant writes; only its content counts here."""
 
-    tags = frozenset({"generation"})
+    tags = {"generation"}  # noqa: RUF012  (as jinja2 declares it)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """Parse a block to its content."""
@@ -89,11 +91,76 @@ def with_arguments(source: str, arguments: Mapping[str, Any]) -> str:
         source: the template.
         arguments: JSON values by the variable's name.
     """
-    head = "".join(
-        f"{{%- if {name} is not defined %}}{{% set {name} = {_literal(value)} %}}{{% endif +%}}"
-        for name, value in sorted(arguments.items())
-    )
-    return head + source
+    head = "".join(f"{_bound(name)} {_literal(value)} %}}{{% endif +%}}" for name, value in sorted(arguments.items()))
+    return source if source.startswith(head) else head + source
+
+
+def binds(source: str, name: str) -> bool:
+    """True where `with_arguments` gave a template a value for a variable."""
+    return _bound(name) in source
+
+
+def _bound(name: str) -> str:
+    return f"{{%- if {name} is not defined %}}{{% set {name} ="
+
+
+def give_template(tokenizer: Any, template: str | None, arguments: Mapping[str, Any]) -> None:
+    """Give a tokenizer another chat template, and values for the arguments of its template.
+
+    Args:
+        tokenizer: of a language model.
+        template: the source; None for the one that it has.
+        arguments: JSON values by name.
+
+    Raises:
+        InputError: it is no template, or it never reads an argument.
+    """
+    if template is not None:
+        try:
+            variables_of(template)
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            where = "" if line is None else f", line {line}"
+            raise InputError(f"template: is no chat template that Jinja reads ({error}{where}).") from error
+        tokenizer.chat_template = template
+    if not arguments:
+        return
+    own = tokenizer.chat_template
+    if not own:
+        raise InputError(
+            "template_arguments: this model's tokenizer has no chat template to give them to; give one as --template "
+            "FILE."
+        )
+    sources = dict(own) if isinstance(own, Mapping) else {"": own}
+    read = {name: variables_of(source) for name, source in sources.items()}
+    known = frozenset().union(*read.values())
+    unread = [name for name in arguments if name not in known]
+    if unread:
+        own_names = ", ".join(sorted(known - _GIVEN)) or "none"
+        raise InputError(
+            f"template_arguments: the chat template never reads {', '.join(unread)}; its own arguments are: "
+            f"{own_names}."
+        )
+    bound = {
+        name: with_arguments(source, {key: value for key, value in arguments.items() if key in read[name]})
+        for name, source in sources.items()
+    }
+    tokenizer.chat_template = bound if isinstance(own, Mapping) else bound[""]
+
+
+def sources_of(tokenizer: Any) -> list[str]:
+    """The sources of a tokenizer's chat templates; there may be several, by name."""
+    own = getattr(tokenizer, "chat_template", None)
+    if not own:
+        return []
+    return [str(source) for source in own.values()] if isinstance(own, Mapping) else [str(own)]
+
+
+_GIVEN = frozenset(
+    {"messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token", "unk_token", "pad_token"}
+    | {"raise_exception", "strftime_now", "namespace", "range", "dict", "true", "false", "none", "lipsum", "cycler"}
+)
+"""Names that every template is given, or knows."""
 
 
 def _literal(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from retain.data.batches import Batching
 from retain.data.preprocess import Preprocessor
 from retain.evaluate.held_out import Window, base_twice
 from retain.evaluate.pair import Pair
@@ -44,6 +45,8 @@ def run_aa_check(
     scores: Mapping[str, Sequence[Mapping[str, float]]],
     events: Events,
     windows: Sequence[Window] = (),
+    *,
+    batching: Batching = "padded",
 ) -> AACheck | None:
     """Repeat some items on the base and compare; None where that is not wished (`aa_items` 0).
 
@@ -55,13 +58,14 @@ def run_aa_check(
         scores: by suite, the scores of the first answers of the base, in the order of the items.
         events: receives the progress.
         windows: held-out text, of which the base reads a little twice.
+        batching: which items were read together the first time.
     """
     if not settings.aa_items:
         return None
     divergence = None
     if windows and preprocessor.reads_text:
         divergence = base_twice(pair, windows[:WINDOWS], padding_id(preprocessor.tokenizer))
-    found = _repeat(pair, preprocessor, suites, settings, scores, events)
+    found = _repeat(pair, preprocessor, suites, settings, scores, events, batching=batching)
     same = divergence is None or divergence <= KL_AT_MOST
     note = found.note if same else CHANGED
     if divergence is None and not found.items:
@@ -76,6 +80,8 @@ def _repeat(
     settings: Settings,
     scores: Mapping[str, Sequence[Mapping[str, float]]],
     events: Events,
+    *,
+    batching: Batching,
 ) -> AACheck:
     chosen = {suite.name: _places(suite, settings.aa_items) for suite in suites}
     few = [
@@ -90,7 +96,9 @@ def _repeat(
     if not few:
         return AACheck(items=0, changed=0, score_difference_max=0.0, passed=True)
     with pair.base() as model:
-        again = collect_predictions(model, preprocessor, few, settings, events, "the base answers again")
+        again = collect_predictions(
+            model, preprocessor, few, settings, events, "the base answers again", batching=batching
+        )
     short = again.conditions.dtype not in ROUNDING
     changed, repeated, allowed = 0, 0, 0.0
     largest = 0.0

@@ -90,7 +90,7 @@ def _limit_option(suite: Suite) -> str:
     """Where the longest written answer of a suite is set."""
     if suite.options.get("max_new_tokens"):
         return f"max_new_tokens under options of the suite file of {suite.name}"
-    return "--max-new-tokens"
+    return "--max-new-tokens (max_new_tokens in Python)"
 
 
 def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float]) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from retain.data.batches import Batching, in_batches
 from retain.data.preprocess import Inputs, Preprocessor
 from retain.errors import InputError, RetainError
 from retain.evaluate.input_hash import InputHash
@@ -23,7 +24,14 @@ def class_names(model: Any) -> list[str]:
 
 
 def log_probabilities(
-    model: Any, preprocessor: Preprocessor, items: Sequence[Any], batch_size: int, tick: Tick, input_hash: InputHash
+    model: Any,
+    preprocessor: Preprocessor,
+    items: Sequence[Any],
+    batch_size: int,
+    tick: Tick,
+    input_hash: InputHash,
+    *,
+    batching: Batching = "padded",
 ) -> Tensor:
     """Log-probability of each class for each item, in nats: float64 (n, classes).
 
@@ -34,13 +42,14 @@ def log_probabilities(
         batch_size: items in a batch.
         tick: called with the number of items just done.
         input_hash: covers the inputs.
+        batching: which items may be together.
     """
 
     def read(inputs: Inputs) -> Tensor:
         logits: Tensor = model(**inputs).logits
         return logits.double().log_softmax(dim=-1)
 
-    found = _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read)
+    found = _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read, batching=batching)
     if not torch.isfinite(found).all():
         raise RetainError(
             "the classifier's output is not finite, so it has no answer. Was the training stable? Try a lower learning "
@@ -50,11 +59,19 @@ def log_probabilities(
 
 
 def features(
-    model: Any, preprocessor: Preprocessor, items: Sequence[Any], batch_size: int, tick: Tick, input_hash: InputHash
+    model: Any,
+    preprocessor: Preprocessor,
+    items: Sequence[Any],
+    batch_size: int,
+    tick: Tick,
+    input_hash: InputHash,
+    *,
+    batching: Batching = "padded",
 ) -> Tensor:
     """The body's last hidden states, averaged over tokens, patches or positions that are no padding: float32 (n, d).
 
-    The head is left out, so that models with and without one, and with different ones, can be compared.
+    The head is left out, so that models with and without one, and with different ones, can be compared. The arguments
+    are those of `log_probabilities`.
 
     Raises:
         InputError: the body gives no hidden states.
@@ -67,7 +84,7 @@ def features(
             raise InputError(f"{type(body).__name__} gives no hidden states, so its features cannot be compared.")
         return pooled(hidden, inputs.get("attention_mask"))
 
-    return _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read)
+    return _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read, batching=batching)
 
 
 def pooled(hidden: Tensor, mask: Tensor | None) -> Tensor:
@@ -91,13 +108,17 @@ def _in_batches(
     tick: Tick,
     input_hash: InputHash,
     read: Callable[[Inputs], Tensor],
+    *,
+    batching: Batching = "padded",
 ) -> Tensor:
     """Items in batches of like length, the same for every model; the results in the items' own order."""
     if not items:
         return torch.zeros(0, 0)
     device = device_of(model)
     found: list[Tensor] = [torch.empty(0)] * len(items)
-    for chosen in _batches(preprocessor, items, batch_size):
+    most = preprocessor.max_length
+    lengths = [length if most is None else min(length, most) for length in preprocessor.lengths(items)]
+    for chosen in in_batches(lengths, batch_size, batching):
         inputs = {
             key: value.to(device) for key, value in preprocessor.batch([items[index] for index in chosen]).items()
         }
@@ -108,10 +129,3 @@ def _in_batches(
             found[index] = row
         tick(len(chosen))
     return torch.stack(found)
-
-
-def _batches(preprocessor: Preprocessor, items: Sequence[Any], size: int) -> Iterator[list[int]]:
-    lengths = preprocessor.lengths(items)
-    order = sorted(range(len(items)), key=lengths.__getitem__)
-    for start in range(0, len(order), size):
-        yield order[start : start + size]

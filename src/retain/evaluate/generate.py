@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from retain.data.batches import Batching, in_batches
 from retain.data.chat_template import turn_end
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.evaluate.input_hash import InputHash
@@ -47,16 +48,17 @@ def score_nll(
     batch_size: int,
     tick: Tick = lambda _: None,
     input_hash: InputHash | None = None,
+    *,
+    batching: Batching = "padded",
 ) -> list[float]:
     """Negative log-likelihood in nats of each row's scored part, given what precedes it, summed over its tokens.
 
     Rows are batched by length (less padding), in the same batches for every model; the input hash covers them.
+    `batching` says which may be together.
     """
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
     sums = [0.0] * len(rows)
     device = device_of(model)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    for chosen in in_batches([len(row.ids) for row in rows], batch_size, batching):
         ids = [rows[index].ids for index in chosen]
         mask = torch.tensor(pad([[1] * len(row) for row in ids], 0), device=device)
         labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
@@ -95,6 +97,7 @@ def write_answers(
     input_hash: InputHash | None = None,
     *,
     extent: Extent = "whole",
+    batching: Batching = "padded",
 ) -> list[Written]:
     """Generate each prompt's greedy continuation up to an end token or a length, and read it as an answer.
 
@@ -107,15 +110,14 @@ def write_answers(
         tick: called with the number of prompts just done.
         input_hash: covers the prompts, and the tokens that end an answer: these may differ from model to model.
         extent: the part of an answer that is scored.
+        batching: which items may be together.
     """
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     answers = [Written("")] * len(prompts)
     pad_id = padding_id(tokenizer)
     device, ends = device_of(model), _ends(model, tokenizer)
     if input_hash is not None and prompts:
         input_hash.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    for chosen in in_batches([len(prompt) for prompt in prompts], batch_size, batching):
         ids = [prompts[index] for index in chosen]
         inputs = torch.tensor(pad(ids, pad_id, left=True), device=device)
         mask = torch.tensor(pad([[1] * len(row) for row in ids], 0, left=True), device=device)

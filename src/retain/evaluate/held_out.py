@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from retain.data.batches import Batching
 from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, held_out_windows, pad
 from retain.evaluate.generate import read_logits
@@ -64,7 +65,9 @@ def windows_of(preprocessor: Preprocessor, texts: Mapping[str, str], settings: S
     ]
 
 
-def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, events: Events, label: str) -> WindowSums:
+def read_windows(
+    pair: Pair, windows: Sequence[Window], pad_id: int, events: Events, label: str, *, batching: Batching = "padded"
+) -> WindowSums:
     """Put the same windows to base and tuned model and sum what differs; a window of T tokens predicts T − 1.
 
     Args:
@@ -73,14 +76,16 @@ def read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, events: Eve
         pad_id: fills batches up.
         events: receives the progress.
         label: its text.
+        batching: each window is read alone by models that read padding.
     """
     sums = WindowSums()
     with pair.base() as model:
         vocabulary = vocabulary_of(model)
     sums.unread_nll = context_free_nats([window.ids[max(window.start, 1) :] for window in windows], vocabulary)
     bar = events.task(label, total=len(windows))
-    for start in range(0, len(windows), WINDOWS_AT_ONCE):
-        batch = list(windows[start : start + WINDOWS_AT_ONCE])
+    size = WINDOWS_AT_ONCE if batching == "padded" else 1
+    for start in range(0, len(windows), size):
+        batch = list(windows[start : start + size])
         base, tuned, labels = _both(pair, batch, pad_id)
         base_nll, mask = shifted_nll(base, labels)
         tuned_nll, _ = shifted_nll(tuned, labels)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from retain.data.batches import Batching, stricter
+from retain.data.family import Head
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
+from retain.evaluate.batching import batching_of, mixes_items
+from retain.evaluate.input_hash import InputHash
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.predictor import Predictor
 from retain.evaluate.tasks.table import suite_problems, task_type_of
@@ -27,6 +32,7 @@ class Predictions(BaseModel):
         truncated: for each suite, how many items were longer than the longest sequence allowed.
         longest_answers: for each suite with written answers, their limit in tokens.
         conditions: under which they were collected.
+        batching: which items the model was given together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,10 +41,18 @@ class Predictions(BaseModel):
     truncated: dict[str, int]
     longest_answers: dict[str, int] = {}
     conditions: Conditions
+    batching: Batching = "padded"
 
 
 def collect_predictions(
-    model: Any, preprocessor: Preprocessor, suites: Sequence[Suite], settings: Settings, events: Events, label: str
+    model: Any,
+    preprocessor: Preprocessor,
+    suites: Sequence[Suite],
+    settings: Settings,
+    events: Events,
+    label: str,
+    *,
+    batching: Batching | None = None,
 ) -> Predictions:
     """Collect the responses of a model to every item of every suite.
 
@@ -49,6 +63,7 @@ def collect_predictions(
         settings: how items become inputs; the same for both sides.
         events: receives the progress.
         label: names the model in the progress.
+        batching: which items the model is given together. [as the model bears it, see `retain.evaluate.batching`]
 
     Raises:
         InputError: the items of a suite cannot be measured together, see `suite_problems`.
@@ -58,13 +73,44 @@ def collect_predictions(
         raise InputError(problems)
     task = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
     predictor = Predictor(model, preprocessor, settings, task.advance)
+    if batching is None:
+        batching = _borne(predictor, suites)
+    predictor = replace(predictor, batching=batching)
     found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
+    limits = {suite.name: task_type_of(suite).written_tokens(suite, settings) for suite in suites}
+    longest = {name: tokens for name, tokens in limits.items() if tokens}
     return Predictions(
         responses={name: one.responses for name, one in found.items()},
         truncated={name: one.truncated for name, one in found.items()},
-        longest_answers={name: one.longest_answer for name, one in found.items() if one.longest_answer is not None},
+        longest_answers=longest,
         conditions=conditions(model, preprocessor, predictor.input_hash.hash()),
+        batching=batching,
     )
+
+
+def _borne(predictor: Predictor, suites: Sequence[Suite]) -> Batching:
+    """The items that a model of text may read together, as far as these suites read it."""
+    batching: Batching = "padded"
+    if not predictor.preprocessor.reads_text:
+        return batching
+    for head in sorted({task_type_of(suite).needs for suite in suites}):
+        if head == "causal-lm":
+            batching = stricter(batching, batching_of(predictor.model, predictor.preprocessor))
+            continue
+        texts = [item.texts[0] for suite in suites if task_type_of(suite).needs == head for item in suite.items[:1]]
+        if texts and _mixes(predictor, head, texts[0]):
+            batching = stricter(batching, "one length")
+    return batching
+
+
+def _mixes(predictor: Predictor, head: Head, text: str) -> bool:
+    """Tell whether a classifier or an encoder reads a text otherwise beside a longer one."""
+
+    def read(some: Sequence[str], size: int) -> Any:
+        apart = replace(predictor, settings=replace(predictor.settings, batch_size=size), input_hash=InputHash())
+        return apart.uncounted.log_probabilities(some) if head == "classifier" else apart.uncounted.features(some)
+
+    return mixes_items(read, predictor.preprocessor, text, predictor.model)
 
 
 def conditions(model: Any, preprocessor: Preprocessor, input_hash: str) -> Conditions:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import inspect
 import json
 import os
+import pkgutil
+import queue
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,10 @@ PYTHON = "python:"
 """Begins the name of a judge that is a Python function."""
 
 TIMEOUT = 600.0
-"""Seconds that a judge's command may take for all answers of a suite."""
+"""Seconds that a judge may take for all answers of a suite."""
+
+TRIAL = (("Say hello.",), ("Hello!",))
+"""A request and its answer on which a judge is tried before any model is loaded."""
 
 
 def judge_answers(
@@ -33,36 +40,87 @@ def judge_answers(
         answers: the answers, in the same order.
         judge: None for the detector; `python:module:function`, called with prompts and answers; or a command, run
             without a shell, that reads lines of {"prompt", "answer"} and writes as many lines of {"refused"}, as JSON.
-        timeout: seconds that a command may take.
+        timeout: seconds that the judge may take for all of them.
 
     Raises:
-        InputError: the judge cannot be had, fails, or does not judge each answer.
+        InputError: the judge cannot be had, fails, takes too long, or does not judge each answer. No message holds the
+            command, which may hold a key, nor what the judge was given.
     """
     if judge is None:
         return [refuses(answer) for answer in answers]
-    if judge.startswith(PYTHON):
-        return _checked(judge, _function(judge)(list(prompts), list(answers)), len(answers))
-    return _judge_by_command(judge, prompts, answers, timeout)
-
-
-def _function(judge: str) -> Callable[[list[str], list[str]], Any]:
-    module, _, name = judge.removeprefix(PYTHON).partition(":")
-    if not module or not name:
-        raise InputError(f"judge {judge!r}: a Python judge is named as python:module:function.")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"judge {judge!r}: cannot be imported ({error}); the module must be on Python's path, for instance by "
-            "PYTHONPATH=folder."
+        if judge.startswith(PYTHON):
+            found = _within(timeout, _function(judge.removeprefix(PYTHON)), list(prompts), list(answers))
+        else:
+            found = _judge_by_command(judge, prompts, answers, timeout)
+        return _checked(found, len(answers))
+    except _JudgeError as error:
+        raise InputError(f"judge {redacted(judge)}: {error}.") from error
+
+
+class _JudgeError(Exception):
+    """The reason why a judge did not judge, as a clause without its name and without a full stop."""
+
+
+def _function(place: str) -> Callable[[list[str], list[str]], Any]:
+    """The function MODULE:FUNCTION, which must be callable with two lists.
+
+    Raises:
+        _JudgeError: there is none, or it takes something else.
+    """
+    module, _, name = place.partition(":")
+    if not module or not name:
+        raise _JudgeError("a Python judge is named as python:MODULE:FUNCTION")
+    try:
+        found: Any = pkgutil.resolve_name(f"{module}:{name}")
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise _JudgeError(
+            f"{module}:{name} cannot be imported ({reason}); its folder must be on Python's path (PYTHONPATH)"
         ) from error
     if not callable(found):
-        raise InputError(f"judge {judge!r}: is no function but a {type(found).__name__}.")
+        raise _JudgeError(f"{module}:{name} is no function but a {type(found).__name__}")
+    with contextlib.suppress(ValueError):  # some functions in C tell no signature; the trial finds out
+        try:
+            inspect.signature(found).bind([], [])
+        except TypeError as error:
+            raise _JudgeError(
+                f"{module}:{name} cannot be called with a list of prompts and a list of answers ({error}); it must "
+                "take both and return a list of true and false"
+            ) from error
     function: Callable[[list[str], list[str]], Any] = found
     return function
 
 
-def _judge_by_command(judge: str, prompts: Sequence[str], answers: Sequence[str], timeout: float) -> list[bool]:
+def _within(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns within some seconds.
+
+    It is called in a thread, which is left to itself if it takes longer: Python cannot stop it.
+
+    Raises:
+        _JudgeError: it takes longer, or raises.
+    """
+    outcome: queue.Queue[tuple[bool, Any]] = queue.Queue()
+
+    def call() -> None:
+        try:
+            outcome.put((True, function(*arguments)))
+        except BaseException as error:  # noqa: BLE001 -- the user's function may raise anything, SystemExit too
+            outcome.put((False, type(error).__name__))
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        well, found = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise _JudgeError(
+            f"was not done after {seconds:g} s; it may take no longer for the answers of a suite"
+        ) from None
+    if not well:
+        raise _JudgeError(f"raised {found}; try it on a prompt and an answer of your own")
+    return found
+
+
+def _judge_by_command(judge: str, prompts: Sequence[str], answers: Sequence[str], timeout: float) -> list[Any]:
     """Answers judged by a program. Its standard error goes where ours goes; what it was given appears in no message."""
     lines_in = "".join(
         json.dumps({"prompt": prompt, "answer": answer}) + "\n" for prompt, answer in zip(prompts, answers, strict=True)
@@ -72,30 +130,42 @@ def _judge_by_command(judge: str, prompts: Sequence[str], answers: Sequence[str]
             shlex.split(judge), input=lines_in, stdout=subprocess.PIPE, encoding="utf-8", timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"judge {judge!r}: was not done with {len(answers)} answers after {timeout:g} s.") from error
+        reason = f"was not done with {len(answers)} answers after {timeout:g} s"
+        raise _JudgeError(f"{reason}; it may take no longer for the answers of a suite") from error
+    except UnicodeDecodeError as error:
+        raise _JudgeError("what it wrote is no UTF-8 text") from error
     except (OSError, ValueError, IndexError) as error:
-        raise InputError(f"judge {judge!r}: cannot be run ({error or 'it is empty'}).") from error
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or "it is empty"
+        raise _JudgeError(f"cannot be run ({reason})") from error
     if done.returncode:
-        raise InputError(f"judge {judge!r}: ended with exit code {done.returncode}; see what it wrote above.")
+        raise _JudgeError(f"ended with exit code {done.returncode}; see what it wrote above")
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     rows = [json_object(line) for line in lines]
     wrong = next((place for place, row in enumerate(rows, start=1) if row is None or "refused" not in row), None)
     if wrong is not None:
-        raise InputError(
-            f'judge {judge!r}: line {wrong} of what it wrote is not JSON like {{"refused": true}}; nothing else may go '
-            "to its standard output."
+        raise _JudgeError(
+            f'line {wrong} of what it wrote is not JSON like {{"refused": true}}; nothing else may go to its standard '
+            "output"
         )
-    return _checked(judge, [row["refused"] for row in rows if row is not None], len(answers))
+    return [row["refused"] for row in rows if row is not None]
 
 
-def _checked(judge: str, verdicts: Any, count: int) -> list[bool]:
-    found = list(verdicts) if isinstance(verdicts, Iterable) else []
+def _checked(verdicts: Any, count: int) -> list[bool]:
+    """The verdicts, one true or false for each answer.
+
+    Raises:
+        _JudgeError: they are something else.
+    """
+    if not isinstance(verdicts, Iterable) or isinstance(verdicts, str | bytes | Mapping):
+        kind = type(verdicts).__name__
+        raise _JudgeError(f"returned a {kind} where a list of true and false is expected, one for each answer")
+    found = [verdict.item() if hasattr(verdict, "item") else verdict for verdict in verdicts]  # of numpy and torch
     if len(found) != count:
-        raise InputError(f"judge {judge!r}: was given {count} answers and judged {len(found)}; it must judge each.")
+        raise _JudgeError(f"was given {count} answers and judged {len(found)}; it must judge each")
     strange = next((place for place, verdict in enumerate(found, start=1) if not isinstance(verdict, bool)), None)
     if strange is not None:
         kind = type(found[strange - 1]).__name__
-        raise InputError(f"judge {judge!r}: verdict {strange} is neither true nor false but a {kind}.")
+        raise _JudgeError(f"verdict {strange} is neither true nor false but a {kind}")
     return found
 
 
@@ -114,24 +184,22 @@ def judged_by(judge: str | None) -> str:
     return f"{error} People's labels count answers that miss the point as refusals, which rules cannot see."
 
 
-def judge_problems(judge: str | None) -> list[str]:
-    """A sentence if a judge of answers is not there: no such function, or no such program."""
+def judge_problems(judge: str | None, timeout: float = TIMEOUT) -> list[str]:
+    """A sentence if a judge of answers cannot judge: it is not there, or fails on one harmless request and answer.
+
+    Args:
+        judge: as `judge_answers` takes it.
+        timeout: seconds that the trial may take.
+    """
     if judge is None:
         return []
-    reason = _no_function(judge.removeprefix(PYTHON)) if judge.startswith(PYTHON) else _no_program(judge)
-    return [f"judge {redacted(judge)}: {reason}."] if reason else []
-
-
-def _no_function(place: str) -> str:
-    module, _, name = place.partition(":")
-    if not module or not name:
-        return "a Python judge is named as python:MODULE:FUNCTION"
+    if not judge.startswith(PYTHON) and (reason := _no_program(judge)):
+        return [f"judge {redacted(judge)}: {reason}."]
     try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # noqa: BLE001 -- the user's module may raise anything as it is imported
-        reason = f"{type(error).__name__}: {error}"
-        return f"{module}:{name} cannot be imported ({reason}); its folder must be on Python's path (PYTHONPATH)"
-    return "" if callable(found) else f"{module}:{name} is no function but a {type(found).__name__}"
+        judge_answers(*TRIAL, judge, timeout)
+    except InputError as error:
+        return [f"{problem} (Tried on one harmless request.)" for problem in error.problems]
+    return []
 
 
 def _no_program(command: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from retain.data.batches import Batching
 from retain.data.copies import copies_sentence
 from retain.data.lengths import lowered
 from retain.data.preprocess import Preprocessor
@@ -107,12 +108,15 @@ def measure_pair(
     sides = _Sides(pair, preprocessor, suites, settings, events)
     _check_alike(*sides.conditions())  # before much is done
     base = sides.predictions(of_base=True) if base_predictions is None else base_predictions
-    tuned = sides.predictions(of_base=False)
+    tuned = sides.predictions(of_base=False, batching=base.batching)
+    if tuned.batching != base.batching:
+        base = sides.predictions(of_base=True, batching=tuned.batching)
+    sides = replace(sides, batching=tuned.batching)
     _check_alike(base.conditions, tuned.conditions)
     windows, texts, sums = sides.held_out()
     found = [paired(suite, base, tuned) for suite in suites.all]
     scores = {one.suite.name: [item.base.scores for item in one.items] for one in found}
-    aa_check = run_aa_check(pair, preprocessor, suites.all, settings, scores, events, windows)
+    aa_check = run_aa_check(pair, preprocessor, suites.all, settings, scores, events, windows, batching=base.batching)
     of_text = tuple(held_out_items(windows, texts, sums))
     items = (*(item for one in found for item in one.items), *of_text)
     seed, facts = settings.seed, tuple(_facts(suite, settings) for suite in suites.all)
@@ -185,8 +189,15 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
 
 
 def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
-    """Notes on a length that the model lowers, and on items that are cut."""
-    notes = lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
+    """Notes on suites, on how items were read, on a length that the model lowers, and on items that are cut."""
+    notes = [f"{suite.name}: {remark}." for suite in suites for remark in task_type_of(suite).cautions(suite)]
+    notes += lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
+    if base.batching != "padded":
+        apart = "one at a time" if base.batching == "single" else "in batches of one length"
+        notes.append(
+            "This model reads an item otherwise beside another (padding counts as text for it, or a batch is mixed), "
+            f"so its items were read {apart}."
+        )
     for suite in suites:
         if base.truncated.get(suite.name):
             cuts = task_type_of(suite).cuts(suite, preprocessor, settings)
@@ -225,12 +236,21 @@ class _Sides:
     suites: Suites
     settings: Settings
     events: Events
+    batching: Batching = "padded"
 
-    def predictions(self, *, of_base: bool) -> Predictions:
-        """The predictions of one side on all items."""
+    def predictions(self, *, of_base: bool, batching: Batching = "padded") -> Predictions:
+        """The predictions of one side on all items, read as far apart as the other side is, or farther."""
         label = "the base answers" if of_base else "the tuned model answers"
         with self.pair.base() if of_base else self.pair.tuned() as model:
-            return collect_predictions(model, self.preprocessor, self.suites.all, self.settings, self.events, label)
+            return collect_predictions(
+                model,
+                self.preprocessor,
+                self.suites.all,
+                self.settings,
+                self.events,
+                label,
+                batching=None if batching == "padded" else batching,
+            )
 
     def conditions(self) -> tuple[Conditions, Conditions]:
         """The conditions of both sides, as far as they are known before anything is put to them."""
@@ -264,7 +284,8 @@ class _Sides:
         return found.model_copy(update=update)
 
     def _sums(self, windows: Sequence[Window], label: str) -> WindowSums:
-        return read_windows(self.pair, windows, padding_id(self.preprocessor.tokenizer), self.events, label)
+        pad_id = padding_id(self.preprocessor.tokenizer)
+        return read_windows(self.pair, windows, pad_id, self.events, label, batching=self.batching)
 
     def _summary(self, sums: WindowSums, language: Evidence | None = None) -> Drift:
         return drift_summary(sums, np.random.default_rng(self.settings.seed), language)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from retain.errors import InputError
 from retain.events import SILENT
 from retain.jobs.continue_run import ensure_merged
 from retain.jobs.inputs.prepare import prepare
-from retain.jobs.progress import showing_progress
+from retain.jobs.progress import duration, showing_progress
 from retain.jobs.run import Run
 from retain.jobs.run_folder import run_name
 from retain.jobs.tune import complete
@@ -51,14 +53,51 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
 def _complete_all(runs: list[Run], console: Console) -> dict[Path, Result]:
     """The record of each run by its folder."""
     results: dict[Path, Result] = {}
+    console.print(_plan(runs), markup=False, soft_wrap=True)
+    clock = _Clock()
     for number, run in enumerate(runs, start=1):
         known = run.folder.is_complete(run.identity)
+        began = time.monotonic()
         with showing_progress(console) as events:
             result = complete(replace(run, events=events))
         results[run.folder.path] = result
+        clock.add(0.0 if known else time.monotonic() - began)
         seconds = f"trained in {result.cost.train_seconds:.0f} s"
-        console.print(f"{number}/{len(runs)}  {run.folder.path.name}: {'was complete already' if known else seconds}")
+        left = clock.left(len(runs) - number)
+        told = f"{run.folder.path.name}: {'was complete already' if known else seconds}{left}"
+        console.print(f"{number}/{len(runs)}  {told}", markup=False, soft_wrap=True)
     return results
+
+
+def _plan(runs: Sequence[Run]) -> str:
+    """What will be done, and how long it may take, as far as complete runs tell."""
+    done = [run for run in runs if run.folder.is_complete(run.identity)]
+    results = [result for run in done if (result := run.folder.finished()) is not None]
+    costs = [result.cost.train_seconds + result.cost.measure_seconds for result in results]
+    methods = len({run.method for run in runs})
+    text = f"{len(runs)} runs with {methods} method{'' if methods == 1 else 's'}"
+    missing = len(runs) - len(done)
+    if done and missing:
+        return f"{text}: {len(done)} complete, about {duration(sum(costs) / len(costs) * missing)} for the others."
+    return f"{text}: all complete." if not missing else f"{text}; how long they take is told after the first."
+
+
+class _Clock:
+    """The time that runs took, for an estimate of the others'."""
+
+    def __init__(self) -> None:
+        self._seconds: list[float] = []
+
+    def add(self, seconds: float) -> None:
+        """Note the time of a run; 0 for one that was complete."""
+        if seconds:
+            self._seconds.append(seconds)
+
+    def left(self, runs: int) -> str:
+        """The time that so many runs still take, in words; empty where nothing tells it, or none is left."""
+        if not runs or not self._seconds:
+            return ""
+        return f"; about {duration(sum(self._seconds) / len(self._seconds) * runs)} left"
 
 
 def _runs(recipe: Recipe) -> list[Run]:

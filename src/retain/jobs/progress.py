@@ -21,6 +21,10 @@ from retain.events import Event, Events
 
 WIDTH_WITHOUT_TERMINAL = 100
 SECONDS_BETWEEN_LINES = 15.0
+"""The least time between two lines of a log."""
+
+MOST_SECONDS_BETWEEN_LINES = 300.0
+"""The most, for long work."""
 
 
 def make_console(*, quiet: bool = False) -> Console:
@@ -70,7 +74,10 @@ class ProgressBars:
 
 
 class ProgressLines:
-    """Shows progress as lines: one when a task begins, then one every `SECONDS_BETWEEN_LINES`, with the time left.
+    """Shows progress as few lines: one after each half of the time so far, with the time left.
+
+    Between two lines pass at least `SECONDS_BETWEEN_LINES` and at most `MOST_SECONDS_BETWEEN_LINES`, so that work of
+    seconds leaves no line and work of hours some dozens.
 
     Args:
         console: takes the lines.
@@ -80,14 +87,14 @@ class ProgressLines:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = console, clock
         self._first: dict[int, tuple[float, int]] = {}
-        self._last = clock()
+        self._began = self._last = clock()
 
     def __call__(self, event: Event) -> None:
-        """Print a line if the task is new, or the last line old enough."""
+        """Print a line if the last one is old enough."""
         now = self._clock()
-        is_new = event.task not in self._first
         began, done_before = self._first.setdefault(event.task, (now, event.done))
-        if not is_new and now - self._last < SECONDS_BETWEEN_LINES:
+        wait = min(max(SECONDS_BETWEEN_LINES, (self._last - self._began) / 2), MOST_SECONDS_BETWEEN_LINES)
+        if now - self._last < wait:
             return
         self._last = now
         of = "" if event.total is None else f"/{event.total}"
@@ -105,7 +112,11 @@ def time_left(event: Event, seconds: float, units: int) -> str:
     """
     if event.total is None or units < 1 or event.done >= event.total:
         return ""
-    left = round(seconds / units * (event.total - event.done))
+    return f", about {duration(seconds / units * (event.total - event.done))} left"
+
+
+def duration(seconds: float) -> str:
+    """A time in words, to the second below an hour and to the minute above."""
+    left = round(seconds)
     hours, minutes = left // 3600, left % 3600 // 60
-    words = f"{hours} h {minutes} min" if hours else f"{minutes} min {left % 60} s" if minutes else f"{left} s"
-    return f", about {words} left"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left % 60} s" if minutes else f"{left} s"

@@ -20,6 +20,15 @@ def known_methods() -> list[str]:
     return sorted([*adapt.known_methods(), *initialisations()])
 
 
+def config_class(name: str) -> type:
+    """The class whose fields a method has.
+
+    Raises:
+        InputError: the method is unknown.
+    """
+    return SCLoRAConfig if name in initialisations() else adapt.config_class(name)
+
+
 def is_data_driven(name: str) -> bool:
     """Tell whether a method is a data-driven initialisation of LoRA."""
     return name in initialisations()
@@ -98,8 +107,9 @@ def check(model: nn.Module, name: str, fields: dict[str, Any]) -> nn.Module:
     Raises:
         InputError: the method cannot be attached to this model.
     """
-    if name not in initialisations():  # an initialisation from weights cannot be tried without them
-        plain = {key: value for key, value in fields.items() if key != "init_lora_weights"}
-        return adapt.attach(model, name, plain)
-    layers = check_targets(model, initialisation_config(name, with_head(model, name, fields)))
-    return adapt.attach(model, "lora", {"r": 1, "target_modules": sorted(layers)})
+    if name in initialisations():
+        layers = check_targets(model, initialisation_config(name, with_head(model, name, fields)))
+        name, fields = "lora", {"r": 1, "target_modules": sorted(layers)}
+    # An initialisation from weights cannot be tried without them.
+    adapted: nn.Module = adapt.attach(model, name, {k: v for k, v in fields.items() if k != "init_lora_weights"})
+    return adapted

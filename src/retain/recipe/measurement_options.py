@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
+from retain.recipe.template_options import TemplateOptions
 from retain.records.renamed_columns import parse_columns
 
 
-class MeasurementOptions(BaseModel):
+class MeasurementOptions(TemplateOptions):
     """The base model, the data that are measured, and how. Paths are relative to the working directory."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: Annotated[
         str, Decides("training", inherited_by=("scale",), of_candidate=True), Flag(COMMON, "MODEL", place=1)
@@ -100,8 +102,8 @@ class MeasurementOptions(BaseModel):
     )
     judge: Annotated[str | None, Decides("measuring", secret=True), Flag("measurement", "COMMAND")] = Field(
         None,
-        description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION. "
-        "[the built-in detector]",
+        description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION, with "
+        "ten minutes for each suite. [the built-in detector]",
     )
     store_answers: Annotated[bool, Decides("measuring"), Flag("measurement")] = Field(
         default=False, description="Store what the models write in safety suites."
@@ -137,6 +139,17 @@ class MeasurementOptions(BaseModel):
         )
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is meant, and text that no file name and no tokenizer can hold."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if _holds_truth(value) and _takes_numbers(annotation):
+            raise ValueError("expected a number")
+        if any("\0" in text for text in _texts(value)):
+            raise ValueError("expected text without the character NUL")
+        return value
+
     @field_validator("keep", "held_out_text", mode="before")
     @classmethod
     def _one_source_is_a_list(cls, value: Any) -> Any:
@@ -154,6 +167,13 @@ class MeasurementOptions(BaseModel):
     @classmethod
     def _home(cls, value: str) -> str:
         return str(Path(value).expanduser()) if value.startswith("~") else value
+
+    @field_validator("model", "output", "train", "tuned", "test", mode="after", check_fields=False)
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("expected a name, which is not blank")
+        return value
 
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:
@@ -188,6 +208,22 @@ class TunedModelOptions(MeasurementOptions):
     @classmethod
     def _labels_by_commas(cls, value: Any) -> Any:
         return split_by_commas(value)
+
+
+def _holds_truth(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_holds_truth, value)))
+
+
+def _takes_numbers(annotation: Any) -> bool:
+    return annotation in (int, float) or any(map(_takes_numbers, get_args(annotation)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def split_by_commas(value: Any) -> Any:

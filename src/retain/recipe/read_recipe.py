@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from retain.errors import InputError
 from retain.recipe.budget_options import parsed_limits
 from retain.recipe.from_run import with_earlier
-from retain.recipe.marks import flag_name
 from retain.recipe.measurement_options import MeasurementOptions
+from retain.recipe.problem_words import problems_in_words
 from retain.records.reading import read_yaml
 
 SomeRecipe = TypeVar("SomeRecipe", bound=MeasurementOptions)
@@ -56,7 +56,7 @@ def load_recipe(recipe: type[SomeRecipe], path: str | None, overrides: dict[str,
     try:
         return recipe.model_validate(values)
     except ValidationError as error:
-        raise InputError([_sentence(problem, recipe) for problem in error.errors()]) from error
+        raise InputError(problems_in_words(error.errors(), recipe)) from error
 
 
 def _merged_method(old: Any, new: Any) -> Any:
@@ -74,17 +74,8 @@ def _read_yaml(path: str) -> dict[str, Any]:
         reason = str(error).removeprefix(f"{Path(path).expanduser()}: ")
         raise InputError(f"{path}: the recipe cannot be read ({reason})") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path}: a recipe is a mapping of fields to values, found {type(values).__name__}.")
+        kind = "nothing" if values is None else type(values).__name__
+        raise InputError(f"{path}: a recipe is a mapping of fields to values, found {kind}.")
+    if odd := [key for key in values if not isinstance(key, str)]:
+        raise InputError(f"{path}: the name of a field is text, found {', '.join(map(repr, odd))}.")
     return values
-
-
-def _sentence(problem: Any, recipe: type[MeasurementOptions]) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        return f"{place}: missing; give it in the recipe or as {flag_name(recipe, place)}."
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: is no field of a recipe (known: {', '.join(recipe.model_fields)})."
-    if not place:
-        return f"{message}."
-    return f"{place}: {message} (found {problem['input']!r})."

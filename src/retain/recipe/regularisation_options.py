@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
@@ -51,6 +52,13 @@ class RegularisationOptions(BaseModel):
             return value if value is None else float(value)
         except (TypeError, ValueError):
             return value
+
+    @field_validator("kl_weight", mode="after")
+    @classmethod
+    def _weight_in_range(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, float) and not 0 <= value < math.inf:
+            raise ValueError("expected a number of 0 or more, or budget")
+        return value
 
     @property
     def needs_keep_text(self) -> bool:

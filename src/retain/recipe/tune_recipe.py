@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -14,6 +17,9 @@ from retain.recipe.calibration_options import CalibrationOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.regularisation_options import RegularisationOptions
+
+LARGEST_SEED = 2**32 - 1
+"""The largest seed that all of Python, numpy and torch take."""
 
 
 class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions):
@@ -58,7 +64,7 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
         int, Decides("training", recorded=True, argument="per_device_train_batch_size"), Flag(COMMON)
     ] = Field(8, gt=0, description="Examples in one optimizer step on one device.")
     seed: Annotated[int, Decides("training", argument="seed"), Flag(COMMON)] = Field(
-        0, ge=0, description="Seed of the initialisation, of shuffling and of dropout."
+        0, ge=0, le=LARGEST_SEED, description="Seed of the initialisation, of shuffling and of dropout."
     )
     training: Annotated[dict[str, Any], Decides("training", recorded=True), Flag("training", "FIELDS")] = Field(
         default_factory=dict, description="Any other field of transformers.TrainingArguments: --training.FIELD VALUE."
@@ -103,15 +109,15 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
         if not isinstance(self.method.get("name"), str):
             problems.append("method has no name")
         problems += [f"methods: an entry has no name: {entry}" for entry in self.methods if not _name(entry)]
-        if any(rate <= 0 for rate in self._all_rates()):
-            problems.append("learning_rates: every rate must be above 0")
+        if not all(0 < rate < math.inf for rate in self._all_rates()):
+            problems.append("learning_rates: every rate must be a finite number above 0")
         if isinstance(self.learning_rates, dict):
             compared = {_name(entry) for entry in self.methods}
             problems += [
                 f"learning_rates: {name!r} is not among methods" for name in self.learning_rates if name not in compared
             ]
-        if (isinstance(self.seeds, int) and self.seeds < 1) or self.seeds == ():
-            problems.append("seeds: at least one is needed")
+        problems += self._seed_problems()
+        problems += [f"{name}: {what} is there twice" for name, what in self._listed_twice()]
         if self.kl_weight == "budget" and KL not in self.budget:
             problems.append(
                 f"KL penalty: budget needs a limit of {KL}, as --budget {KL}:0.1; or give the KL penalty's weight"
@@ -121,6 +127,23 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _seed_problems(self) -> list[str]:
+        if (isinstance(self.seeds, int) and self.seeds < 1) or self.seeds == ():
+            return ["seeds: at least one is needed"]
+        given = (self.seed, self.seed + self.seeds - 1) if isinstance(self.seeds, int) else self.seeds
+        odd = [seed for seed in given if not 0 <= seed <= LARGEST_SEED]
+        return [f"seeds: expected whole numbers from 0 to {LARGEST_SEED} (found {odd[0]})"] if odd else []
+
+    def _listed_twice(self) -> Iterator[tuple[str, str]]:
+        """What a comparison lists twice: the same run would be done once and counted as two."""
+        methods = [json.dumps(entry, sort_keys=True, default=str) for entry in self.methods]
+        rates = self.learning_rates if isinstance(self.learning_rates, dict) else {"": self.learning_rates}
+        yield from (("methods", text.strip('"')) for text, count in Counter(methods).items() if count > 1)
+        if not isinstance(self.seeds, int):
+            yield from (("seeds", str(seed)) for seed, count in Counter(self.seeds).items() if count > 1)
+        for listed in rates.values():
+            yield from (("learning_rates", f"{rate:g}") for rate, count in Counter(listed).items() if count > 1)
 
     @property
     def method_name(self) -> str:
@@ -207,7 +230,23 @@ def reserved_arguments() -> dict[str, str]:
         "save_strategy": "a checkpoint is taken once a minute",
         "push_to_hub": "upload the adapter folder yourself; the record would show the token",
         "hub_token": "upload the adapter folder yourself; the record would show the token",
+        **dict.fromkeys(("hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision"), _HUB),
+        **dict.fromkeys(_OF_EVALUATION, "nothing is measured while training, so it has no effect; leave it out"),
+        "resume_from_checkpoint": "the same command goes on from the last checkpoint by itself",
+        **dict.fromkeys(_OF_CHECKPOINTS, "retain takes checkpoints by itself, so that a run goes on bit for bit"),
     }
+
+
+_HUB = "upload the adapter folder yourself"
+_OF_EVALUATION = (
+    "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "eval_steps", "eval_delay",
+    "eval_on_start", "per_device_eval_batch_size", "eval_accumulation_steps", "eval_do_concat_batches",
+    "eval_use_gather_object", "batch_eval_metrics", "include_for_metrics", "prediction_loss_only", "bf16_full_eval",
+    "fp16_full_eval", "do_train", "do_eval", "do_predict",
+)  # fmt: skip
+_OF_CHECKPOINTS = (
+    "save_steps", "save_only_model", "save_total_limit", "ignore_data_skip", "restore_callback_states_from_checkpoint",
+)  # fmt: skip
 
 
 def _numbers(values: Any) -> Any:

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback
 
 from retain.data.lengths import NO_CUTS, Cuts
 from retain.data.preprocess import Preprocessor
 from retain.data.tokens import IGNORED, Encoded, pad
-from retain.errors import InputError, TrainingError
+from retain.errors import TrainingError
 from retain.events import Events
 from retain.recipe import Recipe
 from retain.records.result import Cost, CurvePoint
 from retain.records.seal import last_whole
+from retain.train.arguments import REFUSALS, refused, training_arguments
 from retain.train.callbacks import ReportProgress, StepClock, StopOnSignal, StopWhenNotFinite, TimedCheckpoint
 from retain.train.checkpoints import SealCheckpoints
 from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
@@ -40,43 +41,6 @@ class PadCollator:
             "attention_mask": torch.tensor(pad([[1] * len(row) for row in ids], 0)),
             "labels": torch.tensor(pad([row["labels"] for row in batch], IGNORED)),
         }
-
-
-def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = False) -> TrainingArguments:
-    """The Trainer's settings for a recipe.
-
-    Tokens are not counted in images, where transformers would count pixels.
-
-    Raises:
-        InputError: a field under `training` is unknown or refused by transformers.
-    """
-    settings: dict[str, Any] = {
-        "logging_steps": 5,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",  # TimedCheckpoint requests them instead, by the clock
-        "weight_decay": 0.0,
-        "disable_tqdm": True,
-        "use_cpu": not torch.accelerator.is_available(),  # without it transformers refuses bf16 where there is no GPU
-        "dataloader_pin_memory": torch.cuda.is_available(),
-        "include_num_input_tokens_seen": "no" if pictures else "non_padding",
-        "report_to": "none",
-        "restore_callback_states_from_checkpoint": True,  # for StepClock
-        **recipe.training,
-        "save_total_limit": None,  # SealCheckpoints removes older ones, when the next is whole
-    }
-    try:
-        return TrainingArguments(
-            output_dir=str(directory / "checkpoints"),
-            learning_rate=recipe.rate,
-            num_train_epochs=recipe.epochs,
-            max_steps=recipe.max_steps or -1,
-            per_device_train_batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            remove_unused_columns=False,
-            **settings,
-        )
-    except (TypeError, ValueError, ImportError) as error:
-        raise InputError(f"training: transformers refuses these settings: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -178,12 +142,15 @@ def train(
                 stopping,
             ],
         )
-    except (ValueError, TypeError, ImportError) as error:
-        raise InputError(f"training: transformers refuses these settings: {error}") from error
+    except REFUSALS as error:
+        raise refused(error) from error
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
     with listening:
         checkpoint = last_whole(directory / "checkpoints")
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except ImportError as error:  # of a setting whose package is asked for as training begins
+            raise refused(error) from error
     model.eval()
     _check_finite(model, recipe)
     state = trainer.state

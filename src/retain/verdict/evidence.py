@@ -151,7 +151,7 @@ def _graded(column: Column, generator: np.random.Generator) -> Evidence:
         p_value=p_value,
         chance=worst,
         can_fall=_able_to_fall(column, worst, len(sizes)),
-        uninformed=_is_uninformed(column, codes, sizes),
+        uninformed=_is_uninformed(column, codes, sizes.astype(np.float64)),
         cut_off=column.cut_off,
     )
 

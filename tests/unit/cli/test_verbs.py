@@ -123,10 +123,13 @@ def test_report_prints_where_it_wrote(job, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("md ")
 
 
-@pytest.mark.parametrize(("words", "prepared"), [([], 1), (["--method", "lora"], 2)])
-def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, capsys, words, prepared):
+@pytest.mark.parametrize(
+    ("words", "prepared"),
+    [([], 1), (["--method", "lora"], 1), (["--method", "lora", "--methods", "lora,vefa"], 2)],
+)
+def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monkeypatch, capsys, words, prepared):
     from retain.budget import split
-    from retain.jobs.inputs import prepare
+    from retain.jobs.inputs import evidence_told, prepare
 
     suite = SimpleNamespace(part="keep", name="letters", items=[1, 2], task_type="choice")
     suites = SimpleNamespace(all=[suite], held_out_text={"news": "a b"})
@@ -140,12 +143,16 @@ def test_check_prepares_the_recipe_and_the_method_that_is_named(monkeypatch, cap
 
     monkeypatch.setattr(prepare, "prepare", prepare_it)
     monkeypatch.setattr(prepare, "truncations", lambda recipe, found: ["two will be cut."])
+    monkeypatch.setattr(prepare, "fields_told", lambda recipe, found: ["beta is not read"])
+    monkeypatch.setattr(evidence_told, "evidence_told", lambda train, suites, batch: [f"batches of {batch}"])
     monkeypatch.setattr(split, "limit_words", lambda *limits: ["needs 80 items"])
     run(check, [*TRAIN, *words])
     told = capsys.readouterr().out
     assert len(seen) == prepared
-    assert "no problems: 1 run(s) on 3 training examples" in told
+    assert f"no problems: {prepared} run(s) on 3 training examples" in told
     assert "keep letters: 2 items of task type choice" in told
+    assert "beta is not read" in told
+    assert "batches of 8" in told
     assert all(
         part in told
         for part in (

@@ -73,6 +73,10 @@ def own_judge(tmp_path, monkeypatch):
         "def judge(prompts, answers):\n    return [a.startswith('No') and p != '' for p, a in zip(prompts, answers)]\n"
         "def short(prompts, answers):\n    return []\n"
         "def none(prompts, answers):\n    return None\n"
+        "def alone(prompts):\n    return []\n"
+        "def raises(prompts, answers):\n    return {}['a secret']\n"
+        "def leaves(prompts, answers):\n    raise SystemExit(3)\n"
+        "def sleeps(prompts, answers):\n    import time; time.sleep(60)\n"
         "number = 3\n",
         encoding="utf-8",
     )
@@ -88,12 +92,18 @@ def test_a_python_function_judges():
 @pytest.mark.parametrize(
     ("judge", "problem"),
     [
-        ("python:own_judge", "python:module:function"),
+        ("python:own_judge", "python:MODULE:FUNCTION"),
         ("python:own_judge:missing", "cannot be imported"),
         ("python:no_such_module_anywhere:judge", "cannot be imported"),
         ("python:own_judge:number", "is no function but a int"),
         ("python:own_judge:short", "judged 0"),
-        ("python:own_judge:none", "judged 0"),
+        ("python:own_judge:none", "returned a NoneType where a list of true and false"),
+        ("python:own_judge:alone", "cannot be called with a list of prompts and a list of answers"),
+        ("python:own_judge:raises", "raised KeyError"),
+        ("python:own_judge:leaves", "raised SystemExit"),
+        ("python:os:system", "cannot be called with a list of prompts and a list of answers"),
+        ("python:builtins:print", "returned a NoneType"),
+        ("python:builtins:max", r"judged [0-9]|is neither true nor false"),
     ],
 )
 def test_a_python_function_that_cannot_judge_is_named(judge, problem):
@@ -118,8 +128,23 @@ def test_a_judge_that_cannot_be_had_is_told_without_its_arguments(judge, told):
     assert "secret" not in problems[0]
 
 
-def test_a_judge_that_is_there_is_no_problem():
-    assert judge_problems(None) == judge_problems("python:json:loads") == judge_problems(sys.executable) == []
+@pytest.mark.usefixtures("own_judge")
+def test_a_judge_that_judges_is_no_problem(tmp_path):
+    judge = _program(tmp_path, JUDGE)
+    assert judge_problems(None) == judge_problems("python:own_judge:judge") == judge_problems(judge) == []
+
+
+@pytest.mark.usefixtures("own_judge")
+def test_a_function_that_takes_too_long_is_left(tmp_path):
+    with pytest.raises(InputError, match=r"not done after 0\.2 s"):
+        judge_answers(["a"], ["b"], "python:own_judge:sleeps", timeout=0.2)
+
+
+def test_no_message_tells_the_command(tmp_path):
+    for code in ("raise SystemExit(3)", "print('x')", "import time; time.sleep(9)"):
+        (problem,) = judge_problems(_program(tmp_path, code) + " --key abc123", timeout=0.5)
+        assert "abc123" not in problem
+        assert "sha256" in problem
 
 
 def test_the_record_names_the_judge_without_its_arguments_or_the_detectors_error(tmp_path, monkeypatch):

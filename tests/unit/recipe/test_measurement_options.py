@@ -13,6 +13,7 @@ from retain.recipe.measurement_options import split_by_commas
 BASIC = {"model": "m", "test": "e", "output": "o"}
 
 CHANGED = {"keep_format": "chat", "keep_score": "token", "judge": "j", "store_answers": True, "drift": False}
+CHANGED["max_new_tokens"] = 9
 
 
 def test_one_source_is_a_list_of_one():

@@ -8,8 +8,9 @@ from retain.errors import InputError, TrainingError
 from retain.events import SILENT
 from retain.recipe import Recipe
 from retain.train import loop
+from retain.train.arguments import training_arguments
 from retain.train.callbacks import StepClock
-from retain.train.loop import PadCollator, TrainingSet, train, training_arguments
+from retain.train.loop import PadCollator, TrainingSet, train
 from tiny import make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()

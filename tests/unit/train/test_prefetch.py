@@ -18,7 +18,8 @@ from retain.hf.adapters.attach import attach
 from retain.recipe import Recipe
 from retain.train import loop
 from retain.train import prefetch as ahead
-from retain.train.loop import LabelCollator, TrainingSet, train, training_arguments
+from retain.train.arguments import training_arguments
+from retain.train.loop import LabelCollator, TrainingSet, train
 from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
 from tiny import make_bert, make_image_processor, make_llama, make_text_tokenizer, make_vit, write_images
 

@@ -168,7 +168,7 @@ def context_free_nats(parts: Sequence[Sequence[int]], vocabulary: int) -> list[f
             others = counts[tokens] - own + smoothing
             nats[place] = -float(own @ np.log(others / (total - len(part) + smoothing * vocabulary)))
         found.append(nats)
-    return min(found, key=lambda nats: float(nats.sum())).tolist()
+    return [float(nats) for nats in min(found, key=lambda nats: float(nats.sum()))]
 
 
 class Chance(NamedTuple):

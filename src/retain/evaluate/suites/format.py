@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from retain.data.corruptions import CORRUPTIONS
 from retain.evaluate.suites.suite import Part
 from retain.evaluate.tasks.table import TASK_TYPES
+from retain.recipe.problem_words import words_of
 
 SHIPPED = Path(__file__).parent / "shipped"
 ASSETS = "RETAIN_ASSETS"
@@ -217,7 +218,7 @@ def _checked(read: Callable[[str], Any], text: str, name: str) -> None:
 def sentence_of(problem: Any) -> str:
     """A problem that pydantic found, as a sentence."""
     place = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
+    message = words_of(problem)
     if problem["type"] == "extra_forbidden":
         known = {**SuiteFile.model_fields, **DataSource.model_fields, **Options.model_fields}
         return f"{place}: is no field{did_you_mean(str(problem['loc'][-1]), known)}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,8 +18,8 @@ from pydantic import ValidationError
 from retain.data.columns import renamed
 from retain.data.forms import DEFAULT_FORM, form_of, read_rows
 from retain.data.item import DataItem
-from retain.data.places import is_plain_data, missing_sentence, name_of_source, parse_source
-from retain.data.sources import Numbered, collect_items
+from retain.data.places import Numbered, is_plain_data, missing_sentence, name_of_source, parse_source
+from retain.data.sources import collect_items
 from retain.errors import InputError
 from retain.evaluate.suites.format import (
     SHIPPED,
@@ -62,17 +63,20 @@ def find_suite(reference: str, problems: list[str]) -> LocatedSuite | None:
     """
     path = Path(reference).expanduser() if _is_yaml(reference) else SHIPPED / f"{reference}.yaml"
     if not _is_yaml(reference) and reference not in shipped_names():
-        hint = did_you_mean(reference, shipped_names())
+        files = (
+            sorted(str(file) for file in Path().glob(f"{reference}.*")) if re.fullmatch(r"[\w-]+", reference) else []
+        )
+        hint = did_you_mean(reference, shipped_names()) or (f" (there is a file {files[0]})" if files else "")
         problems.append(f"{reference}: there is no suite of this name{hint}. `retain suites` lists them.")
         return None
     try:
         values = read_yaml(path)
     except InputError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        problems.append(f"{reference}: the suite file cannot be read ({reason})")
+        problems += [f"suite file {problem}" for problem in error.problems]
         return None
     if not isinstance(values, dict):
-        problems.append(f"{reference}: a suite is a mapping of fields to values, found {type(values).__name__}.")
+        kind = "nothing" if values is None else type(values).__name__
+        problems.append(f"{reference}: a suite is a mapping of fields to values, found {kind}.")
         return None
     try:
         located = LocatedSuite(SuiteFile.model_validate(values), path)

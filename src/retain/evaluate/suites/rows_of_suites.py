@@ -14,7 +14,8 @@ from jinja2 import TemplateError
 
 from retain.data.arrow_rows import hub_data, is_saved, rows_of
 from retain.data.folders import is_image
-from retain.data.sources import Numbered, checked_rows, source_rows
+from retain.data.places import Numbered
+from retain.data.sources import checked_rows, numbered, source_rows
 from retain.evaluate.suites.format import DataSource, LocatedSuite, condition, is_template, template
 
 
@@ -72,8 +73,7 @@ def dataset_rows(
     problems: list[str] = []
     try:
         rows = rows_of(hub_data(name, configuration, split, revision))
-        placed = ((f"{name}, row {number}", row) for number, row in enumerate(rows))
-        return RawRows(list(checked_rows(placed, problems)), Path(), problems)
+        return RawRows(list(checked_rows(numbered(name, rows), problems)), Path(), problems)
     except ValueError as error:
         return RawRows(missing=f"{name} cannot be loaded as a data set ({error})")
 

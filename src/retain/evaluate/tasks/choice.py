@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 BY_LENGTH = "right_by_length"
 """A response's value: the probability that the lengths of the options alone pick the right one."""
+SELDOM = 1e-3
+"""A pattern that luck makes less often is remarked upon."""
 
 
 class ChoiceTask(TaskType):
@@ -77,6 +80,10 @@ class ChoiceTask(TaskType):
         items: Any = suite.items
         return sum(len(item.choices) for item in items)
 
+    def cautions(self, suite: Suite) -> list[str]:
+        """Answers that seem to be counted from 1."""
+        return counted_from_one(suite)
+
     def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
         """The items of which a question, or an option, is cut."""
         items: Any = suite.items
@@ -85,6 +92,20 @@ class ChoiceTask(TaskType):
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
+
+
+def counted_from_one(suite: Suite) -> list[str]:
+    """A remark where the first choice is never right, though luck would hardly leave it out, and others are."""
+    items: Any = [item for item in suite.items if getattr(item, "choices", ())]
+    answers = {item.answer for item in items}
+    luck = math.prod(1 - 1 / len(item.choices) for item in items)
+    if 0 in answers or len(answers) < 2 or luck > SELDOM:
+        return []
+    remark = (
+        f"the first choice (0) is right in none of {len(items)} items: where answers are counted from 1, every one is "
+        "taken for the next choice; subtract 1, or give letters or the choices' texts"
+    )
+    return [remark]
 
 
 def in_chat(suite: Suite, settings: Settings) -> bool:

@@ -50,8 +50,9 @@ class CompletionTask(TaskType):
         items: Any = suite.items
         rows = predictor.preprocessor.encode(items)
         nll = predictor.nll(rows)
-        prompts, longest = self._prompts(suite, predictor.preprocessor, settings), self.written_tokens(suite, settings)
-        answers: list[Written | None] = [*predictor.uncounted.generate(prompts, longest)]
+        prompts = self._prompts(suite, predictor.preprocessor, settings)
+        written = self.written_tokens(suite, settings)
+        answers: list[Written | None] = [*predictor.uncounted.generate(prompts, written)]
         answers += [None] * (len(items) - len(answers))
         responses = [
             Response(
@@ -64,8 +65,7 @@ class CompletionTask(TaskType):
                 items, answers, nll, rows, _unread(rows, predictor.vocabulary), strict=True
             )
         ]
-        cut = _cuts(rows, prompts, predictor.preprocessor, longest).items
-        return SuitePredictions(tuple(responses), cut, longest if prompts else None)
+        return SuitePredictions(tuple(responses), _cuts(rows, prompts, predictor.preprocessor, written).items)
 
     def written_tokens(self, suite: Suite, settings: Settings) -> int:
         """The limit of the suite, or else of the settings; 0 where no answer is written."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from retain.data.batches import Batching
 from retain.data.preprocess import Preprocessor
 from retain.data.tokens import Encoded
 from retain.evaluate.encode import Tick, class_names, features, log_probabilities
@@ -29,6 +30,7 @@ class Predictor:
         settings: the same for base and tuned.
         tick: receives the number of sequences just done.
         input_hash: hashes all inputs, to show that two models got the same.
+        batching: which items the model may read together.
     """
 
     model: Any
@@ -36,6 +38,7 @@ class Predictor:
     settings: Settings
     tick: Tick = lambda _: None
     input_hash: InputHash = field(default_factory=InputHash)
+    batching: Batching = "padded"
 
     @property
     def tokenizer(self) -> Any:
@@ -60,7 +63,9 @@ class Predictor:
     def nll(self, rows: Sequence[Encoded]) -> list[float]:
         """Negative log-likelihood in nats of the scored part of each sequence."""
         size = self.settings.batch_size
-        return score_nll(self.model, rows, padding_id(self.tokenizer), size, self.tick, self.input_hash)
+        return score_nll(
+            self.model, rows, padding_id(self.tokenizer), size, self.tick, self.input_hash, batching=self.batching
+        )
 
     def generate(self, prompts: Sequence[Encoded], max_new_tokens: int, *, extent: Extent = "whole") -> list[Written]:
         """Greedy answers to prompts; see `write_answers`."""
@@ -73,14 +78,17 @@ class Predictor:
             self.tick,
             self.input_hash,
             extent=extent,
+            batching=self.batching,
         )
 
     def log_probabilities(self, items: Sequence[Any]) -> Tensor:
         """Log-probabilities of classes in nats, float64 (n, classes)."""
         size = self.settings.batch_size
-        return log_probabilities(self.model, self.preprocessor, items, size, self.tick, self.input_hash)
+        return log_probabilities(
+            self.model, self.preprocessor, items, size, self.tick, self.input_hash, batching=self.batching
+        )
 
     def features(self, items: Sequence[Any]) -> Tensor:
         """Mean-pooled last hidden states of items or plain texts, float32 (n, d)."""
         size = self.settings.batch_size
-        return features(self.model, self.preprocessor, items, size, self.tick, self.input_hash)
+        return features(self.model, self.preprocessor, items, size, self.tick, self.input_hash, batching=self.batching)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from retain.data.examples import Example, Message
+from retain.data.conversation import Message
+from retain.data.examples import Example
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Question
@@ -20,6 +21,7 @@ from retain.evaluate.tasks.choice import (
     BY_LENGTH,
     chance_of_choices,
     choice_problems,
+    counted_from_one,
     encoded_options,
     option_likelihoods,
     option_scores,
@@ -59,7 +61,8 @@ class QuestionTask(TaskType):
         items: Any = suite.items
         settings, preprocessor = predictor.settings, predictor.preprocessor
         chat = written_in_chat(suite, settings, predictor.tokenizer)
-        prompts, longest = self._prompts(suite, preprocessor, settings), self.written_tokens(suite, settings)
+        prompts = self._prompts(suite, preprocessor, settings)
+        longest = self.written_tokens(suite, settings)
         written = predictor.generate(prompts, longest, extent="whole" if chat else "first line")
         with_options = [item for item in items if item.choices]
         scored = option_likelihoods(predictor.uncounted, with_options, chat=chat)
@@ -75,7 +78,6 @@ class QuestionTask(TaskType):
                 for item, one in zip(items, written, strict=True)
             ),
             self.cuts(suite, preprocessor, settings).items,
-            longest,
         )
 
     def written_tokens(self, suite: Suite, settings: Settings) -> int:
@@ -139,6 +141,10 @@ class QuestionTask(TaskType):
         alone = sum(len(item.choices) == 1 for item in items)
         problem = f"{alone} questions have one choice, which any model picks; give at least two, or none"
         return [problem] if alone else []
+
+    def cautions(self, suite: Suite) -> list[str]:
+        """Answers that seem to be counted from 1."""
+        return counted_from_one(suite)
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""

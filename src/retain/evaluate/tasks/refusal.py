@@ -55,9 +55,9 @@ class RefusalTask(TaskType):
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Write an answer to every request and judge it."""
         items: Any = suite.items
-        settings, longest = predictor.settings, self.written_tokens(suite, predictor.settings)
+        settings = predictor.settings
         prompts = self._prompts(suite, predictor.preprocessor, settings)
-        written = predictor.generate(prompts, longest, extent="opening")
+        written = predictor.generate(prompts, self.written_tokens(suite, settings), extent="opening")
         texts = [one.text for one in written]
         refused = judge_answers([item.prompt for item in items], texts, settings.judge)
         return SuitePredictions(
@@ -73,7 +73,6 @@ class RefusalTask(TaskType):
                 for one, refuses in zip(written, refused, strict=True)
             ),
             sum(prompt.truncated for prompt in prompts),
-            longest,
         )
 
     def written_tokens(self, suite: Suite, settings: Settings) -> int:

@@ -64,17 +64,10 @@ class Response(BaseModel):
 
 @dataclass(frozen=True)
 class SuitePredictions:
-    """The responses to all items of a suite.
-
-    Attributes:
-        responses: in the items' order.
-        truncated: how many items were cut because they were too long.
-        longest_answer: the limit of written answers in tokens; None where none are written.
-    """
+    """The responses to all items of a suite, and how many items were cut because they were too long."""
 
     responses: tuple[Response, ...]
     truncated: int = 0
-    longest_answer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +150,11 @@ class TaskType(ABC):
         del suite
         return []
 
+    def cautions(self, suite: Suite) -> list[str]:
+        """Remarks on a suite that is measured all the same, as clauses without a full stop."""
+        del suite
+        return []
+
     def bank_problems(self, suite: Suite) -> list[str]:
         """Sentences on what a suite's bank lacks for its items to be measured."""
         del suite
@@ -218,8 +216,9 @@ def first_refusal(
         looked_at: indices of those that are tried. [all]
     """
     problems: list[str] = []
+    tried = range(len(items)) if looked_at is None else looked_at
     refused = 0
-    for index in range(len(items)) if looked_at is None else looked_at:
+    for index in tried:
         number, item = index + 1, items[index]
         try:
             encode(item)
@@ -230,7 +229,7 @@ def first_refusal(
                 problems = [f"{name}, item {number}: {problem}" for problem in found]
     if refused > 1:
         others = "1 other is" if refused == 2 else f"{refused - 1:,} others are"
-        problems.append(f"{name}: {others} refused too, of {len(items):,} items.")
+        problems.append(f"{name}: {others} refused too, of {len(tried):,} items.")
     return problems
 
 

@@ -59,11 +59,12 @@ class Accounting:
 def accounting(base: nn.Module) -> Iterator[Accounting]:
     """Watch what a file's tensors become while an adapter is loaded onto a model."""
     account = Accounting()
+    module: Any = base  # torch gives these two methods no types
     handles = [
-        base.register_load_state_dict_pre_hook(
-            lambda module, state, prefix, *_: account.watch_before(module, state, prefix)
+        module.register_load_state_dict_pre_hook(
+            lambda loaded, state, prefix, *_: account.watch_before(loaded, state, prefix)
         ),
-        base.register_load_state_dict_post_hook(lambda _, keys: account.watch_after(keys.unexpected_keys)),
+        module.register_load_state_dict_post_hook(lambda _, keys: account.watch_after(keys.unexpected_keys)),
     ]
     try:
         yield account

@@ -109,7 +109,7 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
             for name in file.keys():  # noqa: SIM118 -- no mapping
                 tensor = file.get_tensor(name)
                 found[name] = Stored(tuple(tensor.shape), tensor.is_floating_point())
-                if fault := _fault(tensor):
+                if fault := value_fault(tensor):
                     problems.append(f"{path}: {name} {fault}.")
     except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
         raise InputError(
@@ -133,7 +133,8 @@ def _missing(folder: Path) -> str:
     return f"{folder}: this adapter cannot be loaded: {SAFETENSORS_WEIGHTS_NAME} is missing."
 
 
-def _fault(tensor: torch.Tensor) -> str | None:
+def value_fault(tensor: torch.Tensor) -> str | None:
+    """The reason why a tensor is no weight, as the end of a sentence; None where it can be one."""
     if tensor.is_complex() or tensor.dtype == torch.bool:
         return f"holds {str(tensor.dtype).removeprefix('torch.')}, which no weight is"
     if not tensor.is_floating_point() or not tensor.numel():

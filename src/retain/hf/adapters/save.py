@@ -96,8 +96,9 @@ def _ties_as_they_are(model: Any) -> Iterator[None]:
     """
     vocabulary = [module.weight for module in embeddings_of(model)]
     differ = len(vocabulary) == 2 and vocabulary[0] is not vocabulary[1] and not _equal(*vocabulary)
-    root = getattr(model, "config", None)
-    configs = [one for one in (root, getattr(root, "text_config", None)) if getattr(one, "tie_word_embeddings", False)]
+    root: Any = getattr(model, "config", None)
+    known: list[Any] = [root, getattr(root, "text_config", None)]
+    configs = [one for one in known if getattr(one, "tie_word_embeddings", False)]
     with ExitStack() as undo:
         for config in configs if differ else []:
             undo.callback(setattr, config, "tie_word_embeddings", config.tie_word_embeddings)

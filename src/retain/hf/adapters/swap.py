@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from retain.errors import InputError, MergeError
+from retain.hf.adapters.folder import value_fault
 from retain.hf.adapters.residual_lora import residual_layers
 from retain.hf.models.sides import root_of
 from retain.records.reading import read_json_mapping
@@ -56,7 +57,11 @@ def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "defa
             "an adapter with a data-driven initialisation cannot be swapped while it trains; use retain.load_adapter."
         )
     there = _tensors(model, adapter_name)
-    odd = sorted({*there} ^ {*values}) or [name for name in there if there[name].shape != values[name].shape]
+    odd = sorted({*there} ^ {*values}) or [
+        name
+        for name, tensor in there.items()
+        if tensor.shape != values[name].shape or tensor.is_floating_point() != values[name].is_floating_point()
+    ]
     if odd:
         raise InputError(f"{place}: it is no adapter of the same shape: {odd[0]} and {len(odd) - 1} more differ.")
     for name, tensor in there.items():
@@ -64,20 +69,21 @@ def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "defa
 
 
 def _read(place: Path) -> dict[str, Tensor]:
+    path = place / str(SAFETENSORS_WEIGHTS_NAME)
     try:
-        return load_file(place / SAFETENSORS_WEIGHTS_NAME)
+        values = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"{place}: no adapter can be read there ({error}); give a folder that save_pretrained wrote."
         ) from error
+    if faults := [f"{path}: {name} {fault}." for name, tensor in values.items() if (fault := value_fault(tensor))]:
+        raise InputError(faults[:3])
+    return values
 
 
 def _check_alike(place: Path, config: Any) -> None:
     """Refuse a configuration under which the same values have another effect."""
-    try:
-        other = read_json_mapping(place / CONFIG_NAME)
-    except InputError as error:
-        raise InputError(f"{place}: its {CONFIG_NAME} cannot be read ({error}).") from error
+    other = read_json_mapping(place / str(CONFIG_NAME))
     mine = json.loads(json.dumps(config.to_dict(), default=_listed))
     changed = sorted(key for key in mine.keys() & other.keys() if not _is_free(key) and mine[key] != other[key])
     if changed:

@@ -28,14 +28,14 @@ class _Weights(NamedTuple):
     Attributes:
         name: as in the base.
         kind: "linear layers", "experts" or "routers".
-        count: numbers in it.
+        size: numbers in it.
         is_adapted: an adapter, or a copy trained in full, changes it.
         by_weight: the code reads it without calling its module.
     """
 
     name: str
     kind: str
-    count: int
+    size: int
     is_adapted: bool
     by_weight: bool
 
@@ -111,12 +111,12 @@ def _untouched_notes(near: list[_Weights], total: int) -> list[str]:
     for part in near:
         if not part.is_adapted:
             kinds[part.kind].append(part)
-    untouched = sum(part.count for part in near if not part.is_adapted)
-    all_of_it = sum(part.count for part in near)
+    untouched = sum(part.size for part in near if not part.is_adapted)
+    all_of_it = sum(part.size for part in near)
     if not untouched or not (kinds.get("experts") or untouched >= MOST * all_of_it):
         return []
     parts = [
-        f"{sum(part.count for part in parts):,} in {kind} ({_named(sorted({_end(part.name) for part in parts}))})"
+        f"{sum(part.size for part in parts):,} in {kind} ({_named(sorted({_end(part.name) for part in parts}))})"
         for kind, parts in sorted(kinds.items())
     ]
     share = f"{untouched:,} of the base's {total:,} weights ({100 * untouched / total:.0f} %)"

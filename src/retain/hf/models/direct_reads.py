@@ -31,7 +31,7 @@ def read_directly(parent: nn.Module, name: str) -> bool:
         parent: the module that holds the child.
         name: the child's attribute.
     """
-    return any(name in _reads(kind) for kind in type(parent).__mro__ if issubclass(kind, nn.Module))
+    return any(name in _reads(kind) for kind in type(parent).__mro__)
 
 
 def directly_read_layers(model: nn.Module) -> list[str]:
@@ -45,9 +45,9 @@ def directly_read_layers(model: nn.Module) -> list[str]:
 
 
 @cache
-def _reads(kind: type[nn.Module]) -> frozenset[str]:
+def _reads(kind: type) -> frozenset[str]:
     """The children whose weights the class's own functions read; none where its source is not at hand."""
-    if kind is nn.Module:
+    if kind is nn.Module or not issubclass(kind, nn.Module):
         return frozenset()
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))

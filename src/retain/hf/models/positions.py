@@ -54,7 +54,7 @@ def positions_of(model: nn.Module) -> Positions:
         model: any transformers model, also one without weights (on the meta device), or a `PeftModel` around one.
     """
     root: Any = root_of(model)
-    config = getattr(root, "config", None)
+    config: Any = getattr(root, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     stated = getattr(config, "max_position_embeddings", None)
     tables = list(_tables(root))

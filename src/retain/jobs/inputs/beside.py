@@ -45,7 +45,7 @@ def choose_preprocessor(recipe: TunedModelOptions, base: ModelSpec, positions: P
         InputError: the tokenizer that was asked for is not there, or the two cannot both be right.
     """
     asked = recipe.tokenizer == "tuned" and base.reads_text
-    other, trouble = _beside(base.at(recipe.tuned), positions)
+    other, trouble = _beside(base.at(recipe.tuned, "tuned"), positions)
     if asked and other is None:
         reason = f" that can be read ({trouble})" if trouble else ""
         raise InputError(f"tokenizer: no tokenizer lies beside {recipe.tuned}{reason}; leave --tokenizer tuned out.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +21,13 @@ from transformers import (
     AutoTokenizer,
 )
 
-from retain.data.family import Family, modality_of
+from retain.data.family import Family, in_words, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
+from retain.data.template_source import give_template
 from retain.errors import InputError
 from retain.hf.adapters.folder import is_path
 from retain.hf.models.head import renew_output_layer
+from retain.hf.models.own_memory import own_memory
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.sides import is_adapted
 from retain.recipe import MeasurementOptions
@@ -63,6 +65,9 @@ class ModelSpec:
         attention: transformers' `attn_implementation`; None for its choice.
         trust_remote_code: whether code that comes with the model may run.
         max_length: longest sequence that the preprocessor makes, in tokens.
+        template: source of the chat template in place of the tokenizer's own; None for that.
+        template_values: values for the template's arguments.
+        role: the field of a recipe that names the source, for messages.
     """
 
     source: str
@@ -72,6 +77,9 @@ class ModelSpec:
     attention: str | None = None
     trust_remote_code: bool = False
     max_length: int = 512
+    template: str | None = None
+    template_values: Mapping[str, Any] = field(default_factory=dict)
+    role: str = "model"
 
     @classmethod
     def of(cls, recipe: MeasurementOptions, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
@@ -89,11 +97,13 @@ class ModelSpec:
             recipe.attention,
             recipe.trust_remote_code,
             recipe.max_length,
+            recipe.template,
+            recipe.template_values,
         )
 
-    def at(self, source: str | Path) -> ModelSpec:
+    def at(self, source: str | Path, role: str = "model") -> ModelSpec:
         """The same for a model that lies elsewhere."""
-        return replace(self, source=str(source))
+        return replace(self, source=str(source), role=role)
 
     def load(self) -> Loaded:
         """Load the model in eval mode, on an accelerator where there is one.
@@ -105,13 +115,16 @@ class ModelSpec:
         Raises:
             InputError: nothing there, no model of this family, an adapter, or the hub cannot be reached.
         """
-        path = _located(self.source)
+        path = _located(self.source, self.role)
         with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
             if is_adapted(model):  # transformers follows an adapter to its base and puts it on
-                raise InputError(f"model: {self.source} is an adapter on a base, not a model; give its base here.")
-            return Loaded(model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), is_new)
+                raise InputError(
+                    f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here."
+                )
+            model = own_memory(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+            return Loaded(model.eval(), is_new)
 
     def empty(self) -> Any:
         """The structure of the model without its weights (meta device), to check targets against in a moment.
@@ -119,7 +132,7 @@ class ModelSpec:
         Raises:
             InputError: as `load`.
         """
-        path = _located(self.source)
+        path = _located(self.source, self.role)
         with self._refusing("model"):
             classes = self._named_classes(path) if self._is_classifier else {}
             config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
@@ -134,11 +147,16 @@ class ModelSpec:
             positions: those of the model, beyond which no text may go.
 
         Raises:
-            InputError: as `load`.
+            InputError: as `load`; or a chat template was given that cannot be used.
         """
+        if (self.template or self.template_values) and self.family != "causal-lm":
+            raise InputError(
+                f"template: {in_words(self.family)} reads no conversations; leave out --template and "
+                "--template-arguments."
+            )
         if self.reads_text:
             return TextPreprocessor(self._tokenizer(), self.max_length, positions)
-        path = _located(self.source)
+        path = _located(self.source, self.role)
         with self._refusing("image processor"):
             return ImagePreprocessor(
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
@@ -200,11 +218,12 @@ class ModelSpec:
 
     def _tokenizer(self) -> Any:
         """The tokenizer beside the model; one without a padding token pads with its end token."""
-        path = _located(self.source)
+        path = _located(self.source, self.role)
         with self._refusing("tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=self.trust_remote_code)
         if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
             tokenizer.pad_token = tokenizer.eos_token
+        give_template(tokenizer, self.template, self.template_values)
         return tokenizer
 
     @contextmanager
@@ -220,22 +239,22 @@ class ModelSpec:
         except reasons as error:
             loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
             reason = " ".join(str(error).split())
-            raise InputError(_not_loaded(self.source, what, loader, reason[:400])) from error
+            raise InputError(f"{self.role}: {_not_loaded(self.source, what, loader, reason[:400])}") from error
 
 
 def _not_loaded(source: str, what: str, loader: str, reason: str) -> str:
     if not Path(source).expanduser().is_dir():
         return (
-            f"model: there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
+            f"there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
             f"id, of which no {what} could be loaded ({reason}). Check the path, and the directory that it starts from."
         )
     if what == "tokenizer" and not any((Path(source).expanduser() / name).is_file() for name in TOKENIZER_FILES):
         return (
-            f"model: no tokenizer could be loaded from {source!r}: none lies there ({TOKENIZER_FILES[0]} is missing); "
+            f"no tokenizer could be loaded from {source!r}: none lies there ({TOKENIZER_FILES[0]} is missing); "
             "save the model's own beside it, with tokenizer.save_pretrained(folder)."
         )
     return (
-        f"model: no {what} could be loaded from {source!r} ({reason}); give a folder that transformers can load with "
+        f"no {what} could be loaded from {source!r} ({reason}); give a folder that transformers can load with "
         f"{loader}, or a hub id that can be reached (with HF_HUB_OFFLINE=1 only what is cached)."
     )
 
@@ -297,12 +316,12 @@ def files_fingerprint(source: str) -> str:
     return digest.hexdigest()
 
 
-def _located(source: str) -> str:
+def _located(source: str, role: str = "model") -> str:
     path = Path(source).expanduser()
     if path.is_dir():
         return str(path)
     if is_path(source) or path.exists():
         raise InputError(
-            f"model: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
+            f"{role}: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
         )
     return source

@@ -115,7 +115,7 @@ class Opening:
         tuned = self._recipe.tuned
         rows, brought = rows_of(self.base), rows_in_file(self.base, stored_shapes(adapter_folder(tuned)))
         resized = brought is not None and brought != rows
-        if resized:
+        if brought is not None and resized:
             give_rows(self.base, brought)
             self.notes.append(
                 f"The adapter brings embeddings of {brought} tokens; the base has {rows}, and was left so on its side."
@@ -127,7 +127,7 @@ class Opening:
         return Pair.around(model, self._separate_base)
 
     def _with_whole_model(self) -> Pair:
-        tuned = _load_tuned(self._spec.at(self._recipe.tuned))
+        tuned = _load_tuned(self._spec.at(self._recipe.tuned, "tuned"))
         common = common_dtype(self.base, tuned)
         if common is not None:
             self.notes.append(
@@ -136,7 +136,7 @@ class Opening:
             )
             self._spec = replace(self._spec, dtype=common)
             self.base = self._separate_base()
-            tuned = _load_tuned(self._spec.at(self._recipe.tuned))
+            tuned = _load_tuned(self._spec.at(self._recipe.tuned, "tuned"))
         return Pair(tuned, self.base)
 
     def _separate_base(self) -> Any:

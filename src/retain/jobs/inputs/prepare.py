@@ -20,12 +20,13 @@ from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtu
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.evidence_told import no_step_problems
 from retain.jobs.inputs.lengths import stated_problems, writing_problems
+from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data, settings_of
 from retain.jobs.run_folder import output_problem
 from retain.methods import lookup
 from retain.recipe import Recipe
-from retain.train.loop import training_arguments
+from retain.train.arguments import try_settings
 
 
 class Prepared(NamedTuple):
@@ -51,9 +52,10 @@ def prepare(recipe: Recipe) -> Prepared:
     data = read_data(recipe, problems)
     runs = list({run.method_key: run for run in recipe.runs()}.values())
     for run in runs:
-        if run.method_name != "full":
-            problems += lookup.validate(run.method_name, adapter_fields(run))
-    problems += _raised(training_arguments, runs[0], Path(recipe.output))
+        problems += _method_problems(run)
+    if recipe.statistics is not None and not Path(recipe.statistics).expanduser().is_dir():
+        problems.append(f"statistics: there is no folder {recipe.statistics}; make it with retain calibrate.")
+    problems += _raised(try_settings, runs[0])
     drops_last = recipe.training.get("dataloader_drop_last") is True
     problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
     problems += output_problem(recipe.output)
@@ -75,6 +77,16 @@ def prepare(recipe: Recipe) -> Prepared:
     return Prepared(data, preprocessor, notes)
 
 
+def _method_problems(run: Recipe) -> list[str]:
+    """The problems of a run's method that can be found without a model."""
+    if run.method_name == "full":
+        return []
+    fields = adapter_fields(run)
+    if run.method_name in lookup.known_methods() and (problems := field_problems(run.method_name, fields)):
+        return problems
+    return lookup.validate(run.method_name, fields)
+
+
 def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], Positions, tuple[str, ...]]:
     """The methods that cannot be put on the model, one sentence each; the positions left; what is not adapted.
 
@@ -89,7 +101,8 @@ def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str]
         if modality_of(spec.family) == "text":
             positions = positions.shared_with(positions_of(model).without(virtual_tokens(fields)))
         if run.method_name != "full":
-            problems += _raised(_put_on, model, run, notes)
+            unmatched = unmatched_names(model, run.method_name, fields)
+            problems += unmatched or _raised(_put_on, model, run, notes)
         else:
             notes += coverage(model)
     return problems, positions, tuple(dict.fromkeys(notes))
@@ -131,6 +144,14 @@ def _raised(function: Any, *arguments: Any) -> list[str]:
     except RetainError as error:
         return [str(error)]
     return []
+
+
+def fields_told(recipe: Recipe, prepared: Prepared) -> list[str]:
+    """Sentences on fields that no run reads, and on ranks that no layer can use."""
+    spec = ModelSpec.of(recipe, prepared.data.family, prepared.data.labels)
+    runs = {run.method_key: run for run in recipe.runs() if run.method_name != "full"}.values()
+    told = [sentence for run in runs for sentence in rank_told(spec.empty(), run.method_name, adapter_fields(run))]
+    return [*unread_fields(recipe), *dict.fromkeys(told)]
 
 
 def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:

@@ -91,9 +91,19 @@ def provenance_table(result: Result) -> Table:
         *((f"Method: {field}", str(value)) for field, value in sorted(result.method.config.items())),
         ("Learning rate", numbers.learning_rate(result.learning_rate)),
         ("Seed", numbers.MISSING if result.seed is None else str(result.seed)),
-        *((f"Training: {field}", str(value)) for field, value in sorted(result.training.items())),
+        *((f"Training: {field}", quoted_if_long(value)) for field, value in sorted(result.training.items())),
         *((f"Data: {name}", value) for name, value in sorted(provenance.data_hashes.items())),
         *((f"Version: {name}", value) for name, value in sorted(provenance.versions.items())),
         *(("Note", note) for note in provenance.notes),
     ]
     return Table("Command, settings, data and versions", ("What", "Value"), tuple(rows))
+
+
+LONGEST_VALUE = 120
+"""Characters of a value from which on its beginning alone is shown; the record has it whole."""
+
+
+def quoted_if_long(value: object) -> str:
+    """A value on one line: a chat template, for one, by its beginning."""
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{' '.join(text.split())[: LONGEST_VALUE - 1]}…"

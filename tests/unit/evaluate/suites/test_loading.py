@@ -331,7 +331,7 @@ def test_unreadable_and_unknown_files_are_problems(tmp_path):
     (tmp_path / "list.yaml").write_text("[1, 2]", encoding="utf-8")
     (tmp_path / "torn.yaml").write_text("a: [", encoding="utf-8")
     assert "mapping" in problems_of(tmp_path / "list.yaml")[0]
-    assert "is no YAML" in problems_of(tmp_path / "torn.yaml")[0]
+    assert "is no YAML that can be used" in problems_of(tmp_path / "torn.yaml")[0]
     assert "cannot be read" in problems_of(tmp_path / "absent.yaml")[0]
     assert "did you mean capitals?" in problems_of("capitls")[0]
 

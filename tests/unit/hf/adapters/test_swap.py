@@ -94,8 +94,16 @@ def test_what_cannot_be_read_is_said(tmp_path):
         swap_adapter(model, tmp_path, "other")
     made("vefa", 1).save_pretrained(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"adapter_config\.json: is no JSON"):
         swap_adapter(model, tmp_path)
+
+
+def test_values_that_no_weight_can_be_are_refused(tmp_path):
+    source = made("vefa", 1)
+    next(p for p in source.parameters() if p.requires_grad).data.fill_(float("nan"))
+    source.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="not finite"):
+        swap_adapter(made("vefa", 2), tmp_path)
 
 
 def test_not_while_it_is_merged(tmp_path):

@@ -1,0 +1,118 @@
+"""The fields of methods against their types, their ranges, the model's modules, and one another."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from retain.hf.tuners.targets import linear_names
+from retain.methods import lookup
+from retain.recipe import Recipe
+from retain.recipe.field_types import fits, type_problems
+from retain.recipe.marks import decisions, flag_name
+
+PATTERNS = ("target_modules", "exclude_modules", "layers_pattern")
+"""Fields that may be a regular expression."""
+
+KEYED_BY_PATTERN = ("rank_pattern", "alpha_pattern")
+"""Fields whose keys are regular expressions."""
+
+NAMES = ("target_modules", "exclude_modules", "modules_to_save")
+"""Fields that may be a list of the names of modules."""
+
+
+def field_problems(name: str, fields: dict[str, Any]) -> list[str]:
+    """A sentence for each field of a method whose value cannot be meant, found without a model.
+
+    Args:
+        name: the method, which is known.
+        fields: its fields; unknown ones are left to `lookup.validate`.
+    """
+    place = f"method {name}: "
+    scales = {key: value for key, value in fields.items() if key.endswith("alpha") and value is not None}
+    problems = [
+        f"{place}{key}: expected a finite number above 0 (found {value!r})."
+        for key, value in scales.items()
+        if not fits(value, float) or value <= 0
+    ]
+    typed = {key: value for key, value in fields.items() if key not in scales}
+    problems += type_problems(lookup.config_class(name), typed, place)
+    problems += [
+        f"{place}{key}: expected a number from 0 up to, not including, 1 (found {value!r})."
+        for key, value in typed.items()
+        if key.endswith("dropout") and fits(value, float) and not 0 <= value < 1
+    ]
+    return problems + [f"{place}{key}: {problem}" for key, problem in _broken_patterns(fields)]
+
+
+def _broken_patterns(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    given = [(key, fields[key]) for key in PATTERNS if isinstance(fields.get(key), str)]
+    given += [(key, text) for key in KEYED_BY_PATTERN for text in fields.get(key) or {}]
+    for key, text in given:
+        try:
+            re.compile(str(text))
+        except re.error as error:
+            yield key, f"{text!r} is no regular expression ({error}); name modules in a list instead."
+
+
+def unmatched_names(model: nn.Module, name: str, fields: dict[str, Any]) -> list[str]:
+    """A sentence for each listed name that no module of the model has, or ends in.
+
+    Args:
+        model: the model, without adapters.
+        name: the method.
+        fields: its fields.
+    """
+    modules = [key for key, _ in model.named_modules()]
+    ends = {key.rpartition(".")[2] for key in modules}
+    problems = []
+    for field in NAMES:
+        listed = fields.get(field)
+        for given in listed if isinstance(listed, list | tuple | set) else ():
+            if any(key == given or key.endswith(f".{given}") for key in modules):
+                continue
+            near = difflib.get_close_matches(str(given).rpartition(".")[2], ends, n=2)
+            linear = ", ".join(linear_names(model)[:12])
+            hint = f"did you mean {' or '.join(near)}?" if near else f"its linear layers are named {linear}."
+            problems.append(f"method {name}: {field}: no module of the model is named {given!r}; {hint}")
+    return problems
+
+
+def rank_told(model: nn.Module, name: str, fields: dict[str, Any]) -> list[str]:
+    """A sentence where a rank is larger than any layer can use."""
+    rank = fields.get("r")
+    widths = [min(module.weight.shape) for module in model.modules() if isinstance(module, nn.Linear)]
+    if not isinstance(rank, int) or not widths or rank <= max(widths):
+        return []
+    found = f"a rank of {rank} is more than the {max(widths)} dimensions of the widest layer"
+    return [f"method {name}: {found}, so most of the adapter can do nothing; a smaller rank does the same."]
+
+
+def unread_fields(recipe: Recipe) -> list[str]:
+    """A sentence for each field that was given and that no run of the recipe reads."""
+    runs, given = recipe.runs(), recipe.model_fields_set
+    names = ", ".join(dict.fromkeys(run.method_name for run in runs))
+    unread = []
+    if recipe.beta is not None and not any(_takes(run, "beta") for run in runs):
+        unread.append(("beta", f"{names} has no such weight"))
+    if recipe.rank is not None and not any(_takes(run, "r") for run in runs):
+        unread.append(("rank", f"{names} has no rank"))
+    calibrated = any(lookup.calibration(run.method_name) for run in runs)
+    if recipe.statistics is not None and not calibrated:
+        unread.append(("statistics", f"{names} is not initialised from second moments"))
+    if not calibrated and not recipe.needs_keep_text:
+        texts = [name for name, decides in decisions(Recipe).items() if decides.part in {"text", "initialisation"}]
+        texts = [name for name in ("calibrate_keep", "calibrate_learn", *texts) if name != "beta"]
+        unread += [(name, f"{names} reads no text to learn or to keep") for name in texts if name in given]
+    for name, decides in decisions(Recipe).items():
+        if decides.when and decides.when != name and name in given and not getattr(recipe, decides.when):
+            unread.append((name, f"{flag_name(Recipe, decides.when)} is not given"))
+    return [f"{name}: is not read, since {reason}." for name, reason in unread]
+
+
+def _takes(run: Recipe, field: str) -> bool:
+    return field in lookup.with_shared(run.method_name, {}, 1, 0.5, 0)

@@ -1,0 +1,77 @@
+"""`retain check` stays within seconds for a million rows: what it does a row is counted here on fewer."""
+
+import pytest
+
+from retain.cli.main import main
+from retain.data import sample
+from retain.data.contamination import find_contained, find_overlaps
+from retain.data.examples import Example
+from retain.data.item import PlainText
+from retain.data.sample import looked_at
+from tiny import write_jsonl
+
+ROWS = 6000
+
+
+@pytest.fixture
+def many(tmp_path):
+    rows = [{"prompt": f"word{n % 30} number {n}", "completion": " word1"} for n in range(ROWS)]
+    rows[4321]["prompt"] += " z" * 600
+    return write_jsonl(tmp_path / "many.jsonl", rows)
+
+
+def test_two_thousand_of_many_rows_are_tokenised_and_check_says_so(many, tiny_folder, tmp_path, capsys, monkeypatch):
+    from transformers import PreTrainedTokenizerFast
+
+    texts = []
+    encode = PreTrainedTokenizerFast._encode_plus
+
+    def counted(self, text, *more, **fields):
+        texts.append(text)
+        return encode(self, text, *more, **fields)
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "_encode_plus", counted)
+    test = write_jsonl(tmp_path / "test.jsonl", [{"prompt": f"z{n} z", "completion": " z"} for n in range(3)])
+    files = ["--train", str(many), "--test", str(test), "--method", "lora", "--output", str(tmp_path / "o")]
+    files += ["--max-length", "128"]
+    assert main(["check", "--model", str(tiny_folder), *files]) == 0
+    told = capsys.readouterr().out
+    assert f"on {ROWS} training examples" in told
+    assert "of 6,000 rows were looked at" in told
+    assert "1 of" in told  # the long one is among them
+    seen = {text for text in texts if isinstance(text, str) and " number " in text and not text.endswith("word1")}
+    assert len(seen) <= sample.LOOKED_AT
+
+
+def test_all_of_few_and_the_longest_of_many_and_every_order_of_speakers_are_looked_at():
+    texts = [PlainText(text="a" * (1 + (n == 77))) for n in range(100)]
+    assert looked_at(texts) == list(range(100))
+    assert 77 in looked_at(texts, 10)
+    assert len(looked_at(texts, 10)) <= 10
+    user, assistant = ({"role": role, "content": "x"} for role in ("user", "assistant"))
+    chats = [Example.parse({"messages": [user, assistant]}) for _ in range(100)]
+    chats[55] = Example.parse({"messages": [assistant, assistant]})
+    assert 55 in looked_at(chats, 10)
+
+
+def test_overlaps_are_exact_however_many_rows_there_are(many, tmp_path, tiny_folder, capsys):
+    test = write_jsonl(
+        tmp_path / "test.jsonl", [{"prompt": f"WORD{n % 30}  number {n}", "completion": "z"} for n in (7, 99)]
+    )
+    code = main(["check", "--model", str(tiny_folder), "--train", str(many), "--test", str(test), "--output", "o"])
+    assert code == 2
+    assert "train and test share 2 of 2 items" in capsys.readouterr().err
+
+
+def test_what_is_sought_is_found_wherever_it_stands():
+    train = [Example(prompt=f"a b {n}", completion="c") for n in range(50)]
+    assert find_overlaps(train, [Example(prompt="A  b 49", completion="d")], {}, "") != []
+    assert find_overlaps(train, [Example(prompt="a b 50", completion="d")], {}, "") == []
+    texts = [PlainText(text=f"It says: {n} is the number of the house.") for n in range(50)]
+    measured = [Example(prompt="7 IS the number of the house", completion="x")]
+    assert set(find_contained(texts, measured, {}, "")) == {7, 17, 27, 37, 47}
+
+
+def test_nothing_is_found_across_two_calibration_texts():
+    texts = [PlainText(text="The end of the"), PlainText(text="first text is here")]
+    assert find_contained(texts, [Example(prompt="of the first text", completion="x")], {}, "") == {}
