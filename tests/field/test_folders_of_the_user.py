@@ -239,7 +239,7 @@ def test_a_run_that_trained_nothing_does_not_keep_its_folder(tiny_folder, tiny_d
 
 
 def test_what_the_user_put_beside_checkpoints_stays(tmp_path):
-    from retain.records.seal import last_whole, remove_checkpoints, seal
+    from retain.records.checkpoint_seal import last_whole, remove_checkpoints, seal
 
     checkpoint = tmp_path / "checkpoints" / "checkpoint-3"
     checkpoint.mkdir(parents=True)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from interruptions import differences, draw_nothing, in_child, outcome
-from retain.records.seal import flaw
+from retain.records.checkpoint_seal import flaw
 
 SMALL = ["--drift", "false", "--test-items", "4", "--keep-items", "8", "--generate", "0", "--held-out-tokens", "64"]
 STEPS = ["--max-steps", "5", "--batch-size", "4", "--training.logging_steps", "2"]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from retain.records.checkpoint_seal import SEAL, flaw, last_whole, remove_checkpoints, seal
 from retain.records.manifest import begin
-from retain.records.seal import SEAL, flaw, last_whole, remove_checkpoints, seal
 
 
 def make(folder, step, *, sealed=True):
