@@ -244,7 +244,7 @@ def _check_answer(choices: tuple[str, ...], answer: int | None) -> None:
         raise ValueError(
             f"answer is {answer}, but there are {len(choices)} choices (counted from 0){_cure(choices, answer)}"
         )
-    if len(set(choices)) < len(choices):
+    if len({choice.strip() for choice in choices}) < len(choices):
         raise ValueError("two choices are the same text")
 
 
