@@ -254,6 +254,11 @@ def test_what_of_known_shapes_cannot_be_read_is_told(tmp_path, row, told):
         ({"query": "q", "response": "a"}, "prompt=query,completion=response"),
         ({"text": "long", "summary": "short"}, "prompt=text,completion=summary"),
         ({"Text": "fine", "Label": "a"}, "text=Text,label=Label"),
+        ({"ctx": "q", "endings": ["x", "y"], "label": "1"}, "question=ctx,choices=endings,answer=label"),
+        (
+            {"question": "q", "options": {"A": "x", "B": "y"}, "answer_idx": "B", "answer": "y"},
+            "choices=options,answer=answer_idx",
+        ),
         ({"review": "fine", "sentiment": "pos"}, "text=review,label=sentiment"),
         ({"sentence1": "a", "sentence2": "b", "label": 1}, "text=sentence1,text_pair=sentence2"),
         ({"dialog": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "messages=dialog"),

@@ -126,7 +126,7 @@ def _turns(row: Row) -> tuple[str, Sequence[Any]] | None:
 
 
 def _is_keyed_choice(row: Row) -> bool:
-    """ARC, CommonsenseQA and OpenBookQA: the right choice's label is the `answerKey`, the question a `question_stem`."""
+    """ARC, CommonsenseQA, OpenBookQA: the right choice's label is the `answerKey`, the question a `question_stem`."""
     return "choices" in row and "answers" not in row and bool({"answerKey", "question_stem"} & set(row))
 
 
