@@ -163,11 +163,13 @@ def test_all_mistakes_are_told_at_once(told):
         ("keep: " + "[" * 3000 + "]" * 3000, "levels deep"),
         ("seed: " + "1" * 5000, "5000 digits"),
         ("model: !!python/object/apply:os.system [ls]\n", "no YAML that can be used"),
+        ("seed: 2026-11-28\n", "seed: expected a whole number (found '2026-11-28')"),
+        ("max_steps: 1:30\n", "max_steps: expected a whole number (found '1:30')"),
         ("- a\n- b\n", "a recipe is a mapping"),
         ("1: a\n", "the name of a field is text"),
         ("", "a recipe is a mapping"),
     ],
-    ids=["twice", "twice within", "laughs", "deep", "digits", "object", "list", "number", "empty"],
+    ids=["twice", "twice within", "laughs", "deep", "digits", "object", "date", "time", "list", "number", "empty"],
 )  # fmt: skip
 def test_hostile_yaml_is_one_sentence(told, text, reason):
     code, said = told({}, text=text)
