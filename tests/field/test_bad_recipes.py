@@ -107,7 +107,7 @@ REFUSED = [
     ({"method": {"name": "vefa", "target_modules": "(["}}, "target_modules: '([' is no regular expression"),
     ({"method": {**LORA, "exclude_modules": "*a"}}, "exclude_modules: '*a' is no regular expression"),
     ({"method": {**LORA, "rank_pattern": {"([": 2}}}, "rank_pattern"),
-    ({"method": {**LORA, "rank_pattern": {"nope": 2}}}, "its rank_pattern names nope, which this adapter does not chan"),
+    ({"method": {**LORA, "rank_pattern": {"nope": 2}}}, "its rank_pattern names nope, which this adapter"),
     ({"method": {**LORA, "alpha_pattern": {"lm_head": 2}}}, "its alpha_pattern names lm_head"),
     ({"method": {**LORA, "task_type": "SEQ_CLS"}}, "task_type: a LlamaForCausalLM is CAUSAL_LM (found 'SEQ_CLS')"),
     ({"method": {**LORA, "target_modules": ["q_proj", "nope"]}}, "no module of the model is named 'nope'"),
