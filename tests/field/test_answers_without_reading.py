@@ -126,12 +126,39 @@ def test_check_says_what_can_be_had_without_reading(tiny_folder, tiny_data, tmp_
     from retain.cli.main import main
     from tiny import write_jsonl
 
-    keep = write_jsonl(tmp_path / "a200.jsonl", four_choices(lambda i: 2))
+    rows = [{**row, "choices": ["a", "b", "c", "d"]} for row in four_choices(lambda i: 2)]
+    keep = write_jsonl(tmp_path / "a200.jsonl", rows)
     data = ["--train", str(tiny_data / "train.jsonl"), "--keep", str(keep), "--output", str(tmp_path / "run")]
     assert main(["check", "--model", str(tiny_folder), *data]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "a200: 100% of its answers can be had without reading (always choice 3); that counts as chance" in told
+    assert "a200: 100% of its answers can be had without reading (always 'c'); that counts as chance" in told
     assert "cannot show loss" in told
+    assert "choice 3 is the right one in all 200 items" in told
+
+
+def listed_first(count=60):
+    """As SciQ and TruthfulQA come: the right answer is the first of the options, which the question does not list."""
+    return [{**row, "question": f"word{i % 30} {'?' * i}"} for i, row in enumerate(four_choices(lambda i: 0, count))]
+
+
+def test_a_suite_that_names_the_right_option_first_keeps_its_worth():
+    """Options are scored one by one: their order tells a model nothing."""
+    from retain.data.item_types import Choice
+    from retain.evaluate.suites.suite import Suite
+    from retain.evaluate.tasks.table import TASK_TYPES
+
+    items = [Choice(**row) for row in listed_first()]
+    assert TASK_TYPES["choice"].chance(Suite("s", "choice", "keep", items)).mean < 0.4
+    shown = [Choice(**{**row, "question": f"{row['question']}: {', '.join(row['choices'])}"}) for row in listed_first()]
+    assert TASK_TYPES["choice"].chance(Suite("s", "choice", "keep", shown)).mean > 0.999
+
+
+def test_a_model_without_any_weights_is_not_kept_where_the_first_option_is_right():
+    """All options are equally likely to it; among equals the right one counts as last."""
+    model = make_llama()
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    assert judged(model, make_tokenizer(), listed_first()).keep[0].base == 0.0
 
 
 def test_a_random_model_is_not_kept_on_any_text(tiny_data):

@@ -107,6 +107,9 @@ REFUSED = [
     ({"method": {"name": "vefa", "target_modules": "(["}}, "target_modules: '([' is no regular expression"),
     ({"method": {**LORA, "exclude_modules": "*a"}}, "exclude_modules: '*a' is no regular expression"),
     ({"method": {**LORA, "rank_pattern": {"([": 2}}}, "rank_pattern"),
+    ({"method": {**LORA, "rank_pattern": {"nope": 2}}}, "its rank_pattern names nope, which this adapter"),
+    ({"method": {**LORA, "alpha_pattern": {"lm_head": 2}}}, "its alpha_pattern names lm_head"),
+    ({"method": {**LORA, "task_type": "SEQ_CLS"}}, "task_type: a LlamaForCausalLM is CAUSAL_LM (found 'SEQ_CLS')"),
     ({"method": {**LORA, "target_modules": ["q_proj", "nope"]}}, "no module of the model is named 'nope'"),
     ({"method": {"name": "vefa", "target_modules": ["q_prj", "v_proj"]}}, "did you mean q_proj"),
     ({"method": {**LORA, "modules_to_save": ["head"]}}, "modules_to_save: no module of the model is named 'head'"),
@@ -163,11 +166,13 @@ def test_all_mistakes_are_told_at_once(told):
         ("keep: " + "[" * 3000 + "]" * 3000, "levels deep"),
         ("seed: " + "1" * 5000, "5000 digits"),
         ("model: !!python/object/apply:os.system [ls]\n", "no YAML that can be used"),
+        ("seed: 2026-11-28\n", "seed: expected a whole number (found '2026-11-28')"),
+        ("max_steps: 1:30\n", "max_steps: expected a whole number (found '1:30')"),
         ("- a\n- b\n", "a recipe is a mapping"),
         ("1: a\n", "the name of a field is text"),
         ("", "a recipe is a mapping"),
     ],
-    ids=["twice", "twice within", "laughs", "deep", "digits", "object", "list", "number", "empty"],
+    ids=["twice", "twice within", "laughs", "deep", "digits", "object", "date", "time", "list", "number", "empty"],
 )  # fmt: skip
 def test_hostile_yaml_is_one_sentence(told, text, reason):
     code, said = told({}, text=text)

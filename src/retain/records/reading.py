@@ -6,6 +6,7 @@ Whatever is wrong with a file becomes one `InputError` that names the file and t
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
@@ -148,8 +149,21 @@ def parse_yaml(content: str | bytes, place: str) -> Any:
     return value
 
 
+_INT = "tag:yaml.org,2002:int"
+_FLOAT = "tag:yaml.org,2002:float"
+_READ_OTHERWISE = {_INT, _FLOAT, "tag:yaml.org,2002:timestamp"}
+
+
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key that stands twice and numbers with too many digits."""
+    """Safe YAML that refuses a key that stands twice and numbers with too many digits.
+
+    Numbers are those of YAML 1.2: 1e-3 is one, 010 is not eight, 1:30 is not ninety, and a date is text.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (as PyYAML declares it)
+        first: [pair for pair in pairs if pair[0] not in _READ_OTHERWISE]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = Counter(str(key.value) for key, _ in node.value if not key.tag.endswith(":merge"))
@@ -164,7 +178,18 @@ class _PlainLoader(yaml.SafeLoader):
         return int(super().construct_yaml_int(node))
 
 
-_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
+_PlainLoader.add_constructor(_INT, _PlainLoader.construct_yaml_int)
+_PlainLoader.add_implicit_resolver(
+    _INT, re.compile(r"[-+]?(0|[1-9][0-9_]*)$|0o[0-7]+$|0x[0-9a-fA-F]+$"), list("-+0123456789")
+)
+_PlainLoader.add_implicit_resolver(
+    _FLOAT,
+    re.compile(
+        r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$"
+        r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+    ),
+    list("-+.0123456789"),
+)
 
 
 def _count(node: yaml.Node, known: dict[int, int], depth: int = 0) -> int:

@@ -81,6 +81,21 @@ def test_yaml_of_every_kind_is_read_as_safe_yaml_reads_it() -> None:
     assert parse_yaml("", "x") is None
 
 
+NUMBERS_OR_TEXT = {
+    "1e-3": 1e-3, "1E5": 1e5, "-2.5e+1": -25.0, "1.": 1.0, ".5": 0.5, "-.inf": float("-inf"), "1_000": 1000, "0x1F": 31,
+    "0o17": 15, "-7": -7, "0": 0, "010": "010", "007": "007", "1:30": "1:30", "20:30:59": "20:30:59", "190:20:30.15":
+    "190:20:30.15", "2026-11-28": "2026-11-28", "2026-11-28 10:00:00": "2026-11-28 10:00:00", "0b11": "0b11",
+    "1e": "1e", "e5": "e5", "1.2.3": "1.2.3", "09": "09", "_1": "_1", "+": "+", "-": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "value"), NUMBERS_OR_TEXT.items(), ids=NUMBERS_OR_TEXT)
+def test_numbers_of_yaml_are_those_that_people_mean(written: str, value: object) -> None:
+    (found,) = parse_yaml(f"[{written}]", "x") if written != "-" else parse_yaml("-", "x")
+    assert found == value
+    assert type(found) is type(value)
+
+
 class _Record(BaseModel):
     steps: int
 

@@ -19,8 +19,11 @@ def pick(
     *,
     tokens: Sequence[int] | None = None,
     choices: Sequence[str] | None = None,
+    right: int | None = None,
 ) -> int:
-    """Index of the option with the highest log-likelihood; among equals the first.
+    """Index of the option with the highest log-likelihood; among equals the first that is not the right one.
+
+    A model that finds options equally likely has told nothing, and where the right one stands must not tell it for it.
 
     argmax_i ℓ_i / u_i with ℓ_i = Σ log P(token | question, tokens before) over option i, and u_i = 1 ("total": `acc` of
     lm-evaluation-harness), its tokens ("token"), or its characters ("character": `acc_norm` there). "total" favours
@@ -31,6 +34,7 @@ def pick(
         normalisation: what ℓ is divided by.
         tokens: length of each option in tokens, for "token".
         choices: the options' text, for "character".
+        right: index of the right option; None: simply the first of equals.
 
     Raises:
         RetainError: a log-likelihood is not finite.
@@ -44,7 +48,9 @@ def pick(
             "has no answer. Was the training stable? Try a lower learning rate, or a dtype with more range."
         )
     lengths = units(normalisation, len(values), tokens, choices)
-    return int(np.argmax(np.asarray(values) / np.asarray(lengths)))
+    scores = np.asarray(values) / np.asarray(lengths)
+    best = np.flatnonzero(scores == scores.max()).tolist()
+    return int(next((index for index in best if index != right), best[0]))
 
 
 def units(

@@ -44,14 +44,11 @@ def of_choices(
     Args:
         choices: the options of each item, at least one each.
         answers: index of the right option of each item.
-        questions: the questions, for the option that stands in its own question; none: not tried.
+        questions: the questions, for what they show of their own options: one of them, or all; none: not tried.
     """
     lengths = [len(options) for options in choices]
-    found = {"any choice": np.asarray([1 / length for length in lengths])}
-    for place in range(max(lengths, default=0)):
-        if sum(answer == place for answer in answers) >= FEWEST_REPEATS:
-            found[f"always choice {place + 1}"] = _equal(answers, [place] * len(answers))
-    found["always the last choice"] = _equal(answers, [length - 1 for length in lengths])
+    luck = np.asarray([1 / length for length in lengths])
+    found = {"any choice": luck}
     for name, measure in (("characters", len), ("words", lambda text: len(text.split()))):
         sizes = [[measure(option) for option in options] for options in choices]
         found[f"the longest choice in {name}"] = _extreme(sizes, answers)
@@ -62,7 +59,18 @@ def of_choices(
             for question, options in zip(questions, choices, strict=True)
         ]
         found["the choice that stands in the question"] = _extreme(stands, answers)
+        listed = np.asarray([all(row) for row in stands], dtype=bool)
+        found |= {name: np.where(listed, q, luck) for name, q in _same_places(lengths, answers).items()}
     return found | _constant_choices(choices, answers)
+
+
+def _same_places(lengths: Sequence[int], answers: Sequence[int]) -> dict[str, Floats]:
+    """Always the same place, which only a question that lists its options shows: they are scored one by one."""
+    found = {}
+    for place in range(max(lengths, default=0)):
+        if sum(answer == place for answer in answers) >= FEWEST_REPEATS:
+            found[f"always choice {place + 1}"] = _equal(answers, [place] * len(answers))
+    return found | {"always the last choice": _equal(answers, [length - 1 for length in lengths])}
 
 
 def _equal(answers: Sequence[int], picked: Sequence[int]) -> Floats:

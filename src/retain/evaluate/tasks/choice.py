@@ -47,7 +47,11 @@ class ChoiceTask(TaskType):
         scored = option_likelihoods(predictor, items, chat=in_chat(suite, predictor.settings))
         return SuitePredictions(
             tuple(
-                Response(answer=item.choices[pick(options)], options=options, values={BY_LENGTH: by_length})
+                Response(
+                    answer=item.choices[pick(options, right=item.answer)],
+                    options=options,
+                    values={BY_LENGTH: by_length},
+                )
                 for item, options, by_length in zip(items, scored.options, scored.by_length, strict=True)
             ),
             scored.truncated,
@@ -68,7 +72,7 @@ class ChoiceTask(TaskType):
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Accuracy, and the log-likelihood of each option."""
         item: Any = suite.items[index]
-        scores = {ACCURACY.name: float(pick(response.options) == item.answer)}
+        scores = {ACCURACY.name: float(pick(response.options, right=item.answer) == item.answer)}
         return scores | option_scores(item.choices, response.options)
 
     def show(self, item: Choice) -> tuple[str, str | None]:
@@ -81,8 +85,8 @@ class ChoiceTask(TaskType):
         return sum(len(item.choices) for item in items)
 
     def cautions(self, suite: Suite) -> list[str]:
-        """Answers that seem to be counted from 1."""
-        return counted_from_one(suite)
+        """Answers that seem to be counted from 1, or that stand in one place."""
+        return remarkable_places(suite)
 
     def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
         """The items of which a question, or an option, is cut."""
@@ -94,17 +98,23 @@ class ChoiceTask(TaskType):
         return choice_problems(suite, tokenizer, settings)
 
 
-def counted_from_one(suite: Suite) -> list[str]:
-    """A remark where the first choice is never right, though luck would hardly leave it out, and others are."""
+def remarkable_places(suite: Suite) -> list[str]:
+    """A remark where the right choices stand where luck would hardly put them: never in the first place, or in one."""
     items: Any = [item for item in suite.items if getattr(item, "choices", ())]
     answers = {item.answer for item in items}
-    luck = math.prod(1 - 1 / len(item.choices) for item in items)
-    if 0 in answers or len(answers) < 2 or luck > SELDOM:
+    elsewhere = math.prod(1 - 1 / len(item.choices) for item in items)
+    if len(answers) == 1 and math.prod(len(item.choices) for item in items) > 1 / SELDOM:
+        remark = (
+            f"choice {answers.pop() + 1} is the right one in all {len(items)} items: no fault, since choices are "
+            "scored one by one, unless the answers were not meant so"
+        )
+    elif 0 in answers or len(answers) < 2 or elsewhere > SELDOM:
         return []
-    remark = (
-        f"the first choice (0) is right in none of {len(items)} items: where answers are counted from 1, every one is "
-        "taken for the next choice; subtract 1, or give letters or the choices' texts"
-    )
+    else:
+        remark = (
+            f"the first choice (0) is right in none of {len(items)} items: where answers are counted from 1, every one "
+            "is taken for the next choice; subtract 1, or give letters or the choices' texts"
+        )
     return [remark]
 
 

@@ -21,10 +21,10 @@ from retain.evaluate.tasks.choice import (
     BY_LENGTH,
     chance_of_choices,
     choice_problems,
-    counted_from_one,
     encoded_options,
     option_likelihoods,
     option_scores,
+    remarkable_places,
 )
 from retain.evaluate.tasks.task_type import (
     CHANGED_AT_MOST,
@@ -127,7 +127,7 @@ class QuestionTask(TaskType):
             EXACT_MATCH.name: float(any(exact_match(answer, accepted) for accepted in item.answers)),
         }
         if item.choices:
-            scores[ACCURACY.name] = float(pick(response.options) == item.answer)
+            scores[ACCURACY.name] = float(pick(response.options, right=item.answer) == item.answer)
             scores |= option_scores(item.choices, response.options)
         return scores
 
@@ -143,8 +143,8 @@ class QuestionTask(TaskType):
         return [problem] if alone else []
 
     def cautions(self, suite: Suite) -> list[str]:
-        """Answers that seem to be counted from 1."""
-        return counted_from_one(suite)
+        """Answers that seem to be counted from 1, or that stand in one place."""
+        return remarkable_places(suite)
 
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""

@@ -81,7 +81,12 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
         InputError: the method or a field is unknown, or PEFT cannot make this adapter for this model.
     """
     given = with_head(model, name, dict(fields or {}))
-    given.setdefault("task_type", task_type(model))
+    natural = task_type(model)
+    if given.setdefault("task_type", natural) not in (None, natural) and natural is not None:
+        raise InputError(
+            f"method {name}: task_type: a {type(root_of(model)).__name__} is {natural} (found {given['task_type']!r}); "
+            "leave it out."
+        )
     config = _config(name, given)
     if is_all_linear(getattr(config, "target_modules", None)) and hasattr(config, "exclude_modules"):
         config.exclude_modules = all_linear_excludes(model, config.exclude_modules)

@@ -15,6 +15,7 @@ from retain.data.sample import looked_at, looked_at_words
 from retain.errors import InputError, RetainError
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
+from retain.hf.adapters.accounting import name_problems
 from retain.hf.models.coverage import coverage
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
 from retain.jobs.inputs.data import Data
@@ -109,8 +110,14 @@ def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str]
 
 
 def _put_on(model: Any, run: Recipe, notes: list[str]) -> None:
-    """Put a run's adapters on a model without weights, and note what they do not cover."""
-    adapted = lookup.check(model, run.method_name, adapter_fields(run))
+    """Put a run's adapters on a model without weights, and note what they do not cover.
+
+    Raises:
+        InputError: the method cannot be put there, or a field names layers that it does not change.
+    """
+    adapted: Any = lookup.check(model, run.method_name, adapter_fields(run))
+    if unknown := name_problems(adapted):
+        raise InputError([f"method {run.method_name}: {problem}." for problem in unknown])
     notes += coverage(adapted)
 
 

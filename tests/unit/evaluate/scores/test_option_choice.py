@@ -19,8 +19,10 @@ def test_each_normalisation_by_hand():
     assert pick([-6.0, -7.0, -20.0], "character", choices=choices) == 1  # −1.5, −1.4, −1.8
 
 
-def test_the_first_of_equals_is_picked():
+def test_the_first_of_equals_is_picked_and_the_right_one_last():
     assert pick([-2.0, -1.0, -1.0]) == 1
+    assert [pick([-2.0, -1.0, -1.0], right=right) for right in range(3)] == [1, 2, 1]
+    assert pick([-1.0, -2.0], right=0) == 0
     assert pick([-2.0, -4.0], "token", tokens=[1, 2]) == 0
 
 

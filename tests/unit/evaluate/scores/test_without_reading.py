@@ -20,13 +20,19 @@ from retain.evaluate.scores.without_reading import (
 )
 
 
-def test_places_and_lengths_by_hand():
+def test_lengths_by_hand():
     found = of_choices([["a", "bb"], ["cc", "d"], ["e e", "f"]], [0, 0, 1])
     assert found["any choice"].tolist() == [0.5, 0.5, 0.5]
-    assert found["always choice 1"].tolist() == [1, 1, 0]
-    assert found["always the last choice"].tolist() == [0, 0, 1]
     assert found["the shortest choice in characters"].tolist() == [1, 0, 1]
     assert found["the longest choice in words"].tolist() == [0.5, 0.5, 0]
+
+
+def test_a_place_helps_only_where_the_question_lists_its_options():
+    choices, questions = [["x", "y"]] * 3, ["x or y?", "y, or else x?", "which?"]
+    found = of_choices(choices, [0, 0, 1], questions)
+    assert found["always choice 1"].tolist() == [1, 1, 0.5]
+    assert found["always the last choice"].tolist() == [0, 0, 0.5]
+    assert "always choice 1" not in of_choices(choices, [0, 0, 1])
 
 
 def test_a_text_is_taken_where_it_is_an_option_and_any_option_elsewhere():

@@ -85,6 +85,17 @@ def test_a_fingerprint_changes_with_weights_and_settings(folder):
     assert files_fingerprint("owner/name") == "owner/name"
 
 
+def test_reports_and_notes_beside_a_model_are_no_part_of_it(folder):
+    known = files_fingerprint(str(folder))
+    for name in ("result.json", "scaling.json", "trainer_state.json", "notes.txt", ".retain.jsonl"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    assert files_fingerprint(str(folder)) == known
+    for name in ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "merges.txt", "chat_template.jinja"):
+        before = files_fingerprint(str(folder))
+        (folder / name).write_text(f"another {name}", encoding="utf-8")
+        assert files_fingerprint(str(folder)) != before, name
+
+
 def test_an_adapter_with_trained_modules_brings_its_head(tmp_path):
     assert brings_head(str(tmp_path))
     for modules, brings in ((None, False), (["classifier"], True)):
