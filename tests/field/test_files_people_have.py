@@ -143,7 +143,7 @@ def test_what_is_wrong_with_json_is_told_in_few_lines(tmp_path, content, told):
         ("a.xlsx", b"PK\x03\x04rest", "Excel"),
         ("a.jsonl", b"BZh91AY", "bunzip2"),
         ("a.parquet", b"PAR1 and then nothing", "damaged Parquet"),
-        ("a.jsonl.gz", gzip.compress(b'{"prompt": "a"}' * 90)[:-20], "damaged"),
+        ("a.jsonl.gz", gzip.compress(b'{"prompt": "a"}' * 90, mtime=0)[:-20], "damaged"),
         ("a.pkl", b"\x80\x04\x95", "pickle"),
         ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("notes.txt", b"Some prose.\nMore of it.", "plain text"),

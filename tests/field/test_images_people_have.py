@@ -130,7 +130,7 @@ def modest_bomb(path):
 
 
 def bomb_tiff(path):
-    Image.new("1", (30_000, 30_000)).save(path, "TIFF", compression="group4")
+    Image.new("1", (10_000, 10_000)).save(path, "TIFF", compression="group4")
     return path
 
 

@@ -72,10 +72,10 @@ def notes(tmp_path):
 def test_roberta_of_514_positions_counts_from_its_padding_token(pad, right, tmp_path, capsys):
     """Pad id 1 leaves 512 tokens; with pad id 3 it is 510, where 512 gave an IndexError."""
     config = t.RobertaConfig(**SMALL, max_position_embeddings=514, pad_token_id=pad)
-    rows = [{"text": f"word{i} {LONG} {LONG} {LONG}", "label": "xy"[i % 2]} for i in range(8)]
+    rows = [{"text": f"word{i} {LONG} {LONG} {LONG}", "label": "xy"[i % 2]} for i in range(4)]
     flags = ["--model", classifier(tmp_path / "m", t.RobertaModel, config), "--output", str(tmp_path / "run")]
-    flags += ["--train", str(write_jsonl(tmp_path / "train.jsonl", rows[:4]))]
-    flags += ["--test", str(write_jsonl(tmp_path / "test.jsonl", rows[4:]))]
+    flags += ["--train", str(write_jsonl(tmp_path / "train.jsonl", rows[:2]))]
+    flags += ["--test", str(write_jsonl(tmp_path / "test.jsonl", rows[2:]))]
     assert main(["tune", *flags, *QUICK]) == 0
     assert ("only 510 positions" in notes(tmp_path)) == (right == 510)
     assert f"longer than {right} tokens" in notes(tmp_path)
@@ -197,3 +197,12 @@ def test_measuring_models_in_memory_stays_within_positions(gpt2):
     assert "26 of 26 items of long were longer than 64 tokens" in " ".join(result.provenance.notes)
     with pytest.raises(retain.InputError, match="only 64 positions; say --max-length 64"):
         retain.measure(base, tuned, **options, max_length=65)
+
+
+def test_llama_in_memory_is_measured_beyond_its_length_in_training_and_it_is_noted():
+    import retain
+
+    keep = {"long": [{"question": f"{c} {LONG} {LONG}", "choices": ["a", "b"], "answer": 0} for c in LETTERS[:4]]}
+    options = {"tokenizer": make_tokenizer(), "keep": keep, "show_progress": False, "drift": False}
+    result = retain.measure(make_llama(0), make_llama(1), **options)
+    assert "418 tokens, and this model was trained on at most 256" in " ".join(result.provenance.notes)

@@ -79,13 +79,11 @@ def test_the_record_gives_the_same_verdict_again(tmp_path, capsys):
 def test_the_answer_behind_the_reasoning_is_scored(tmp_path):
     """The reasoning names a wrong answer, the answer the right one."""
     keep = [{"question": f"what is {n}?", "answers": ["M"]} for n in range(40)]
-    result = measured(writer("sun?</think>M<eos>"), writer("M</think>x<eos>"), tmp_path, keep=keep)
-    (score, *_) = result.keep
-    assert (score.base, score.tuned) == (1.0, 0.0)
+    measured(writer("sun?</think>M<eos>"), writer("M</think>x<eos>"), tmp_path, keep=keep)
     item = next(read_items(tmp_path / "out" / "items.jsonl"))
     assert (item.base.answer, item.tuned.answer) == ("M", "x")
+    assert (item.base.scores["contains"], item.tuned.scores["contains"]) == (1.0, 0.0)
     assert item.base.cut_off is False
-    assert result.judgement.suites[0].verdict == "lost"
 
 
 def test_the_limit_is_raised_by_one_flag(tmp_path):
@@ -94,9 +92,9 @@ def test_the_limit_is_raised_by_one_flag(tmp_path):
     short = measured(thinker, thinker, tmp_path / "short", keep=keep)
     assert short.keep[0].status == "answers cut off"
     long = measured(thinker, thinker, tmp_path / "long", keep=keep, max_new_tokens=64)
-    assert long.keep[0].status == "measured"
+    assert long.keep[0].cut_off.base == 0
     assert long.keep[0].base == 1.0
-    assert long.judgement.suites[0].verdict == "kept"
+    assert "cut off" not in long.judgement.suites[0].reason
 
 
 @pytest.mark.parametrize("harmful", [True, False])

@@ -161,14 +161,14 @@ def test_marks_that_say_what_is_done_anyway_are_taken():
         ),
         ({"messages": [{"role": "user", "content": None}, ANSWER]}, '"content" is null'),
         ({"messages": [{"role": "user"}, ANSWER]}, '"content" is missing'),
-        ({"messages": [{"from": "human", "value": "x"}, ANSWER]}, '"role" is missing \\(found "from", "value"\\)'),
+        ({"messages": [{"speaker": "human", "text": "x"}, ANSWER]}, '"role" is missing \\(found "speaker", "text"\\)'),
         ({"messages": [{"role": "bot", "content": "x"}, ANSWER]}, "\"role\" is text 'bot'; known are system"),
         ({"messages": [{"role": "user", "content": 5}, ANSWER]}, "text or a list of text parts, found the number 5"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ANSWER]}, "learned as text alone"),
         ({"messages": [USER, calling(tool_calls=call("{town"))]}, 'tool call 1: "arguments": is no JSON'),
         ({"messages": [USER, calling(tool_calls=[{"function": "f"}])]}, "tool call 1: expected"),
         ({"messages": [USER, ANSWER], "tools": {"name": "f"}}, 'field "tools": expected a list of objects'),
-        ({"messages": "hello"}, 'field "messages": expected a list of messages'),
+        ({"messages": "hello"}, '"messages".* list of messages'),
         ({"messages": [USER, ANSWER], "chat_template_kwargs": {"chat_template": "x"}}, "cannot be given by a row"),
     ],
 )
@@ -179,6 +179,27 @@ def test_what_is_wrong_is_said_of_rows_and_fields(tmp_path, row, told):
         raise AssertionError(problems[0])
     assert "line 1" in problems[0]
     assert not any(word in problems[0] for word in ("Input should", "tuple[", "pydantic", "prompt.str"))
+
+
+def test_parquet_gives_no_call_the_keys_of_other_rows(tmp_path):
+    """Arrow writes null where another row has a key: a schema, or a call, has it no more for that."""
+    datasets = pytest.importorskip("datasets")
+    of_town, of_day = ({"type": "object", "properties": {name: {"type": "string"}}} for name in ("town", "day"))
+    time, date = ({**SCHEMA, "name": f"get_{name}"} for name in ("time", "date"))
+    tools = [{"type": "function", "function": {**time, "parameters": of_town}}]
+    other = [{"type": "function", "function": {**date, "parameters": of_day}}]
+    called = [{"id": "c2", "type": "function", "function": {"name": "get_date", "arguments": {"day": 1}}}]
+    rows = [
+        {"messages": [USER, calling(content=None, tool_calls=call(MAPPING))], "tools": tools},
+        {"messages": [USER, calling(content=None, tool_calls=called)], "tools": other},
+    ]
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "rows.parquet")
+    problems = []
+    found = read_rows(str(tmp_path / "rows.parquet"), problems).items
+    assert problems == []
+    tokenizer = make_character_tokenizer(chat_samples.QWEN3)
+    for item, row in zip(found, rows, strict=True):
+        assert encode_example(tokenizer, item, 10_000) == encode_example(tokenizer, Example.parse(row), 10_000)
 
 
 def test_check_tells_of_tools_that_the_models_template_ignores(tmp_path, capsys):

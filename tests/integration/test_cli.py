@@ -289,6 +289,9 @@ def test_an_adapter_of_another_model_is_refused(flags, tiny_folder, tiny_data, t
     save_file({key.replace("model.layers", "language.layers"): value for key, value in weights.items()}, adapter)
     command = ["measure", "--model", str(tiny_folder), "--tuned", str(adapter.parent), "--output", str(tmp_path / "m")]
     assert main([*command, "--keep", str(tiny_data / "letters.jsonl")]) == 2
+    assert "changed since retain wrote this adapter" in capsys.readouterr().err
+    (adapter.parent / "retain_adapter.json").unlink()
+    assert main([*command, "--keep", str(tiny_data / "letters.jsonl")]) == 2
     assert "made for another model" in capsys.readouterr().err
     missing = [part if part != str(adapter.parent) else str(tmp_path / "none") for part in command]
     assert main([*missing, "--keep", str(tiny_data / "letters.jsonl")]) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from retain.data.item import DataItem
 from retain.data.texts import file_hash, folded, paragraphs, quoted
@@ -110,17 +110,15 @@ def prompts_differ(train: Sequence[DataItem]) -> bool:
 
 def _found(train: Sequence[DataItem], sought: set[str]) -> set[str]:
     """The marks of the training data that are among those that are sought; of millions of rows few are kept."""
-    if not sought:
-        return set()
-    return {mark for item in train for mark in _marks(item, dict.fromkeys(item.trained_texts)) if mark in sought}
+    found: set[str] = set()
+    for item in train if sought else ():
+        found.update(sought.intersection(_marks(item, item.trained_texts)))
+    return found
 
 
-def _marks(item: DataItem, texts: Iterable[str]) -> Iterator[str]:
+def _marks(item: DataItem, texts: Iterable[str]) -> Iterable[str]:
     """The marks by which an item is recognised: the hash of its image's file, or its folded texts."""
-    if item.image_file is not None:
-        yield file_hash(item.image_file)
-    else:
-        yield from map(folded, texts)
+    return map(folded, texts) if item.image_file is None else [file_hash(item.image_file)]
 
 
 def _marked(items: Sequence[DataItem], *, prompts_differ: bool) -> list[tuple[str, set[str]]]:

@@ -160,8 +160,8 @@ class Example(DataItem):
     @property
     def trained_texts(self) -> tuple[str, ...]:
         """The prompt, prompt and completion together, and each turn with its paragraphs."""
-        parts = (part for turn in self.texts for part in paragraphs(turn))
-        return (self.prompt_text, self._joined, *self.texts, *parts)
+        turns = self.texts
+        return (self.prompt_text, self._joined, *turns, *(part for turn in turns for part in paragraphs(turn)))
 
     def measured_texts(self, *, prompts_differ: bool) -> tuple[str, ...]:
         """The prompt; with the completion where prompts say little by themselves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -37,6 +38,8 @@ _FOREIGN = (
 _TABLES = (".csv", ".tsv", ".tab")
 _JSON = (".jsonl", ".json", ".ndjson")
 _TEXTS = (".txt", ".md")
+_ROWS_OF_JSON = re.compile(rb'(?:\[\s*)?\{\s*"')
+_JSON_OF_ANY_KIND = re.compile(rb"[\[{]")
 _PACKED = (".gz", ".gzip")
 
 
@@ -90,11 +93,7 @@ def kind_of(content: bytes, name: str) -> Kind:
         return "arrow"
     suffix = bare_suffix(name)
     start = content[:4096].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
-    if start.startswith((b"{", b"[")) and suffix not in _TEXTS:
-        return "json"
-    if start.startswith(b'{"') and b":" in start:
-        return "json"
-    if suffix in _JSON:
+    if suffix in _JSON or (_ROWS_OF_JSON if suffix in (*_TABLES, *_TEXTS) else _JSON_OF_ANY_KIND).match(start):
         return "json"
     return "table" if suffix in _TABLES else "text"
 

@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retain.data.columns import Shape, missing_columns, renamed, shape_of_row, suggestions, unseen_reason
+from retain.data.columns import missing_columns, renamed, suggestions
 from retain.data.examples import Example
 from retain.data.folders import choose, image_classes, image_parts
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
 from retain.data.places import Numbered, parse_source
+from retain.data.shapes import Shape, shape_of_row, unseen_reason
 from retain.data.sources import collect_items, first_problems, source_rows
 from retain.records.renamed_columns import RENAMED
 

@@ -88,6 +88,11 @@ class DataItem(BaseModel):
         return None
 
     @property
+    def is_chat(self) -> bool:
+        """True where the tokenizer's chat template applies."""
+        return False
+
+    @property
     def prompt_text(self) -> str | None:
         """The prompt of an example to learn, as plain text; None for other items."""
         return None

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retain.data.columns import missing_columns, renamed, shape_of_row, suggestions
-from retain.data.encodings import decoded
+from retain.data.characters import decoded
+from retain.data.columns import missing_columns, renamed, suggestions
 from retain.data.examples import Example
 from retain.data.file_content import bare_suffix, kind_of, read_content
 from retain.data.folders import files_by_part, text_files
 from retain.data.item import DataItem, PlainText
 from retain.data.item_types import Choice
 from retain.data.places import Numbered, Source, parse_source
+from retain.data.shapes import shape_of_row
 from retain.data.sources import collect_items, first_problems, source_rows
+from retain.data.texts import is_blank
 from retain.records.renamed_columns import RENAMED
 
 TEXT = ("text",)
@@ -39,7 +41,7 @@ def read_text(source: str, problems: list[str]) -> str:
     documents: list[str] = []
     for place, row in with_text:
         if isinstance(row["text"], str):
-            documents += [row["text"]] if row["text"].strip() else []
+            documents += [row["text"]] if not is_blank(row["text"]) else []
         elif row["text"] is not None:
             unread.append(f'{place}: "text" must be text.')
     if with_text and not documents and not unread:
@@ -52,7 +54,7 @@ def read_calibration_texts(source: str, problems: list[str]) -> list[DataItem]:
     """Read texts to calibrate on or to replay.
 
     Rows have the columns text, prompt and completion, messages, or question, choices and answer, or are of a shape that
-    `retain.data.columns` knows. The two texts of a pair (`text_pair`) are one text. A plain text file is split at its
+    `retain.data.shapes` knows. The two texts of a pair (`text_pair`) are one text. A plain text file is split at its
     blank lines.
 
     Args:
@@ -61,7 +63,7 @@ def read_calibration_texts(source: str, problems: list[str]) -> list[DataItem]:
     """
     text = _plain_text(source, problems)
     if text is not None:
-        return [PlainText(text=part.strip()) for part in text.split("\n\n") if part.strip()]
+        return [PlainText(text=part.strip()) for part in text.split("\n\n") if not is_blank(part)]
     unread: list[str] = []
     rows = _renamed_rows(source, unread)
     return collect_items(source, rows, _calibration_text, problems, unread)
@@ -87,7 +89,7 @@ def _calibration_text(row: dict[str, Any]) -> DataItem:
     if shape is not None:
         row = shape.translate(row)
     if "text" in row:
-        if not isinstance(row["text"], str) or not row["text"].strip():
+        if not isinstance(row["text"], str) or is_blank(row["text"]):
             raise ValueError('"text" must be text that is not empty')
         pair = row.get("text_pair")
         return PlainText(text=f"{row['text']} {pair}" if isinstance(pair, str) else row["text"])
@@ -136,7 +138,7 @@ def _file_text(path: Path) -> str | None:
     if kind in ("parquet", "arrow") or (kind != "text" and bare_suffix(path.name) not in (".txt", ".md")):
         return None
     text = decoded(content).replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
+    if is_blank(text):
         raise ValueError("it is empty")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

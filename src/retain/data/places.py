@@ -59,7 +59,7 @@ def parse_source(text: str) -> Source:
         return Source(place, whole, None, columns)
     before, colon, part = place.rpartition(":")
     path = Path(before).expanduser()
-    if colon and (_exists(path) or (looks_like_path(before) and not looks_like_path(place))):
+    if colon and (_exists(path) or bare_suffix(before) in DATA_SUFFIXES):
         return Source(place, path, part, columns)
     return Source(place, whole if looks_like_path(place) else None, None, columns)
 

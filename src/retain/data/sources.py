@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from retain.data.arrow_rows import columns_of_file, hub_data, is_saved, rows_of, saved_splits
-from retain.data.encodings import MOST_CHARACTERS, decoded, fit_row, has_long_line, needs_care
+from retain.data.characters import MOST_CHARACTERS, decoded, fit_row, has_long_line, needs_care
 from retain.data.file_content import kind_of, read_content
 from retain.data.folders import choose, files_by_part
 from retain.data.json_rows import json_rows

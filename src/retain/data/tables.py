@@ -194,7 +194,7 @@ def _broken(error: csv.Error, first: int, last: int) -> str:
 
 @contextmanager
 def _fields_of_any_size() -> Iterator[None]:
-    """Lift the csv module's own limit of 131,072 characters a field for a moment; ours is in `encodings`."""
+    """Lift the csv module's own limit of 131,072 characters a field for a moment; ours is in `characters`."""
     before = csv.field_size_limit(sys.maxsize)
     try:
         yield

@@ -33,6 +33,8 @@ def fingerprint(text: str) -> str:
 
 def paragraphs(text: str) -> list[str]:
     """The lines of a text that are long enough to be compared."""
+    if len(text) < SHORTEST_PARAGRAPH:
+        return []
     return [part for part in text.split("\n") if len(part.strip()) >= SHORTEST_PARAGRAPH]
 
 

@@ -11,7 +11,7 @@ import torch
 
 from retain.data.batches import Batching
 from retain.data.copies import copies_sentence
-from retain.data.lengths import lowered
+from retain.data.lengths import beyond_training, lowered
 from retain.data.preprocess import Preprocessor
 from retain.errors import RetainError
 from retain.evaluate.aa_check import run_aa_check
@@ -191,18 +191,24 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
 def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
     """Notes on suites, on how items were read, on a length that the model lowers, and on items that are cut."""
     notes = [f"{suite.name}: {remark}." for suite in suites for remark in task_type_of(suite).cautions(suite)]
-    notes += lowered(settings.max_length, preprocessor.positions) if preprocessor.reads_text else []
+    if not preprocessor.reads_text:
+        return notes
+    positions = preprocessor.positions
+    notes += lowered(settings.max_length, positions)
     if base.batching != "padded":
         apart = "one at a time" if base.batching == "single" else "in batches of one length"
         notes.append(
             "This model reads an item otherwise beside another (padding counts as text for it, or a batch is mixed), "
             f"so its items were read {apart}."
         )
+    far = positions.trained is not None and preprocessor.room() > positions.trained
+    longest = 0
     for suite in suites:
-        if base.truncated.get(suite.name):
+        if far or base.truncated.get(suite.name):
             cuts = task_type_of(suite).cuts(suite, preprocessor, settings)
             notes += cuts.sentences(len(suite.items), of=f"items of {suite.name}")
-    return notes
+            longest = max(longest, cuts.longest)
+    return [*notes, *beyond_training(longest, positions)]
 
 
 def _unchanged(items: Sequence[Item]) -> list[str]:

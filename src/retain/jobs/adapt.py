@@ -107,8 +107,7 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
 def training_set_of(model: Any, preprocessor: Preprocessor, items: Sequence[Any]) -> TrainingSet:
     """The items as a training set in the form that the model learns from."""
     if not is_classifier(model):
-        rows = preprocessor.encode(items)
-        return TrainingSet.of_text(rows, padding_id(preprocessor.tokenizer), preprocessor.room())
+        return TrainingSet.of_text(preprocessor.encode(items), padding_id(preprocessor.tokenizer))
     return TrainingSet.of_classes(items, preprocessor, class_names(model))
 
 

@@ -16,6 +16,7 @@ from retain.data.contamination import find_contained
 from retain.data.forms import DEFAULT_FORM, Rows
 from retain.data.item import PlainText, labels_of
 from retain.data.preprocess import Preprocessor
+from retain.data.texts import is_blank
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Suites
 from retain.events import Events
@@ -135,10 +136,12 @@ class Calibration:
             events=self.events,
             positions=self.preprocessor.positions,
         )
-        texts = [PlainText(text=text) for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
-        measured = find_contained(
-            texts, self.suites.task_items, self.suites.keep_items, self.suites.held_out_text_joined
+        written = tokenizer.batch_decode(rows, skip_special_tokens=True)
+        texts = {row: PlainText(text=text) for row, text in enumerate(written) if not is_blank(text)}
+        contained = find_contained(
+            list(texts.values()), self.suites.task_items, self.suites.keep_items, self.suites.held_out_text_joined
         )
+        measured = {row for index, row in enumerate(texts) if index in contained}
         if measured:
             self.notes.append(
                 f"keep: {len(measured)} of {len(rows)} texts that the base wrote held what is measured; they were "

@@ -20,6 +20,7 @@ from retain.hf.models.describe import adapter_config, adapter_kind, changed_size
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
+from retain.jobs.inputs.evidence_told import unread_told
 from retain.jobs.inputs.families import family_of_model, harness_problems, unknown_classes, unmeasurable
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
@@ -134,5 +135,5 @@ def _result(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash
         parameters=Parameters(trainable=changed, total=total, adapter_bytes=changed_bytes),
         **measured.fields(),
         cost=Cost(measure_seconds=seconds),
-        provenance=provenance(suite_hashes(suites), base_hash, measured.notes),
+        provenance=provenance(suite_hashes(suites), base_hash, [*measured.notes, *unread_told(suites.of("task"))]),
     )

@@ -57,8 +57,10 @@ def note_start(folder: Path, output: str) -> None:
         folder: the run's.
         output: the run's folder as it was given.
     """
-    if _inferred(folder, output) is None:
-        write_text(folder / STARTED_IN, os.path.relpath(Path.cwd(), folder.resolve()) + "\n")
+    note, way = folder / STARTED_IN, os.path.relpath(Path.cwd(), folder.resolve()) + "\n"
+    known = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else None
+    if _inferred(folder, output) is None and known != way:
+        write_text(note, way)
 
 
 def _started_in(folder: Path, values: dict[str, Any]) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -29,3 +30,15 @@ class ScaleRecipe(TunedModelOptions, BudgetOptions):
     @classmethod
     def _groups_by_colons(cls, value: Any) -> Any:
         return parsed_limits(value)
+
+    @field_validator("groups", mode="after")
+    @classmethod
+    def _patterns_and_shares(cls, value: dict[str, float]) -> dict[str, float]:
+        for pattern, share in value.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+            if not 0 <= share <= 1:
+                raise ValueError(f"{pattern}:{share:g}: a share lies between 0 and 1")
+        return value

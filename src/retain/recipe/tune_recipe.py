@@ -245,7 +245,7 @@ _OF_EVALUATION = (
     "fp16_full_eval", "do_train", "do_eval", "do_predict",
 )  # fmt: skip
 _OF_CHECKPOINTS = (
-    "save_steps", "save_only_model", "save_total_limit", "ignore_data_skip", "restore_callback_states_from_checkpoint",
+    "save_steps", "save_only_model", "ignore_data_skip", "restore_callback_states_from_checkpoint",
 )  # fmt: skip
 
 

@@ -16,8 +16,8 @@ class CutOff(Record):
     """Written answers that the longest length ended, and not the model.
 
     Of `written` answers of each side `base` and `tuned` were cut off; `base_unknown` and `tuned_unknown` of these are
-    not right as far as they go, so that more length could change their score. `limit` is the length in tokens;
-    `option` where it is set.
+    not right as far as they go (for a metric with degrees: have nothing yet), so that their score is not known. `limit`
+    is the length in tokens; `option` where it is set.
     """
 
     written: int

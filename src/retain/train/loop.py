@@ -58,10 +58,14 @@ class TrainingSet:
     cuts: Cuts = NO_CUTS
 
     @classmethod
-    def of_text(cls, rows: Sequence[Encoded], pad_id: int, limit: int) -> TrainingSet:
-        """Encoded sequences of at most `limit` tokens, of which only the `labels` are learned."""
+    def of_text(cls, rows: Sequence[Encoded], pad_id: int) -> TrainingSet:
+        """Encoded sequences, of which only the `labels` are learned; one that was cut is as long as any may be."""
         encoded = [{"input_ids": list(row.ids), "labels": row.labels} for row in rows]
-        return cls(encoded, PadCollator(pad_id), Cuts.among([[row] for row in rows], limit))
+        return cls(
+            encoded,
+            PadCollator(pad_id),
+            Cuts.among([[row] for row in rows], max((len(row.ids) for row in rows), default=0)),
+        )
 
     @classmethod
     def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> TrainingSet:

@@ -128,7 +128,8 @@ def cut_off_of(metric: Metric, items: Sequence[Item], limit: int | None, option:
         return None
 
     def unknown(side: Side) -> bool:
-        return bool(side.cut_off) and not (metric.right_or_wrong and side.scores[metric.name] == 1)
+        known = side.scores[metric.name] == 1 if metric.right_or_wrong else bool((side.answer or "").strip())
+        return bool(side.cut_off) and not known
 
     return CutOff(
         written=len(written),

@@ -129,7 +129,7 @@ def test_report_prints_where_it_wrote(job, tmp_path, capsys):
 )
 def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monkeypatch, capsys, words, prepared):
     from retain.budget import split
-    from retain.jobs.inputs import evidence_told, prepare
+    from retain.jobs.inputs import cautions, evidence_told, prepare
 
     suite = SimpleNamespace(part="keep", name="letters", items=[1, 2], task_type="choice")
     suites = SimpleNamespace(all=[suite], held_out_text={"news": "a b"})
@@ -139,11 +139,12 @@ def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monk
 
     def prepare_it(recipe):
         seen.append(recipe)
-        return SimpleNamespace(data=data, notes=["no adapter touches the experts."])
+        return SimpleNamespace(data=data, preprocessor=None, notes=["no adapter touches the experts."])
 
     monkeypatch.setattr(prepare, "prepare", prepare_it)
     monkeypatch.setattr(prepare, "truncations", lambda recipe, found: ["two will be cut."])
     monkeypatch.setattr(prepare, "fields_told", lambda recipe, found: ["beta is not read"])
+    monkeypatch.setattr(cautions, "cautions", lambda data, preprocessor: ["the template writes the date"])
     monkeypatch.setattr(evidence_told, "evidence_told", lambda train, suites, batch: [f"batches of {batch}"])
     monkeypatch.setattr(split, "limit_words", lambda *limits: ["needs 80 items"])
     run(check, [*TRAIN, *words])
@@ -152,6 +153,7 @@ def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monk
     assert f"no problems: {prepared} run(s) on 3 training examples" in told
     assert "keep letters: 2 items of task type choice" in told
     assert "beta is not read" in told
+    assert "writes the date" in told
     assert "batches of 8" in told
     assert all(
         part in told

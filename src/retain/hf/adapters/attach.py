@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from retain.errors import InputError, RetainError
-from retain.hf.models.direct_reads import read_directly
+from retain.hf.models.direct_reads import passed_over
 from retain.hf.models.head import head_names
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.all_linear import all_linear_excludes, is_all_linear
@@ -114,22 +114,22 @@ def _check_acts(name: str, adapted: PeftModel) -> None:
         InputError: names the layers and the cure; the model is as it was.
     """
     root = root_of(adapted)
-    passed_over = []
+    lost = []
     for key, module in root.named_modules():
         parent, _, own = key.rpartition(".")
         holder = root.get_submodule(parent)
         if not isinstance(module, BaseTunerLayer) or isinstance(holder, BaseTunerLayer):
             continue
-        if read_directly(holder, own) and not isinstance(module.get_base_layer(), nn.Embedding):
-            passed_over.append((key, type(holder).__name__))
-    if passed_over:
+        if passed_over(holder, own) and not isinstance(module.get_base_layer(), nn.Embedding):
+            lost.append((key, type(holder).__name__))
+    if lost:
         adapted.unload()
         raise InputError(
             [
                 f"method {name}: {key}: the code of {holder} reads this weight without calling the layer, always or in "
                 f"a fused kernel, so an adapter on it would be passed over; leave it out of target_modules, or say "
                 f"--method.exclude_modules '{pattern(key)}'."
-                for key, holder in passed_over
+                for key, holder in lost
             ]
         )
 

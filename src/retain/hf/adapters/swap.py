@@ -83,7 +83,10 @@ def _read(place: Path) -> dict[str, Tensor]:
 
 def _check_alike(place: Path, config: Any) -> None:
     """Refuse a configuration under which the same values have another effect."""
-    other = read_json_mapping(place / str(CONFIG_NAME))
+    try:
+        other = read_json_mapping(place / CONFIG_NAME)
+    except InputError as error:
+        raise InputError(f"{place}: its {CONFIG_NAME} cannot be read ({error}).") from error
     mine = json.loads(json.dumps(config.to_dict(), default=_listed))
     changed = sorted(key for key in mine.keys() & other.keys() if not _is_free(key) and mine[key] != other[key])
     if changed:

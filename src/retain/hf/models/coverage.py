@@ -11,7 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from retain.hf.models.direct_reads import read_directly
+from retain.hf.models.direct_reads import passed_over, read_directly
 from retain.hf.models.experts import expert_names, is_experts, is_router
 from retain.hf.models.reach import unreached
 from retain.hf.models.sides import root_of
@@ -30,14 +30,14 @@ class _Weights(NamedTuple):
         kind: "linear layers", "experts" or "routers".
         size: numbers in it.
         is_adapted: an adapter, or a copy trained in full, changes it.
-        by_weight: the code reads it without calling its module.
+        by_weight: "always" where an adapter would be passed over, "in part" where it is in some branch, else nothing.
     """
 
     name: str
     kind: str
     size: int
     is_adapted: bool
-    by_weight: bool
+    by_weight: str
 
 
 def coverage(model: nn.Module) -> list[str]:
@@ -87,7 +87,11 @@ def _unreached_notes(away: list[str], far: list[_Weights]) -> list[str]:
 
 
 def _by_weight_notes(near: list[_Weights]) -> list[str]:
-    ends = sorted({_end(part.name) for part in near if part.by_weight and not part.is_adapted})
+    partly = sorted({_end(part.name) for part in near if part.by_weight == "in part" and part.is_adapted})
+    if partly:
+        note = f"In a branch of its own the model's code reads the weights of {_named(partly)} without calling them; "
+        return [note + "there their adapters do not act."]
+    ends = sorted({_end(part.name) for part in near if part.by_weight == "always" and not part.is_adapted})
     if not ends:
         return []
     note = f"No adapter is put on {_named(ends)}: the model's code reads their weights without calling them, always or "
@@ -127,14 +131,15 @@ def _weights(root: nn.Module) -> Iterator[_Weights]:
     """All matrices of linear layers, experts and routers, whatever adapters are around them."""
     for plain, module, over, holder in _plain(root):
         adapted = any(not isinstance(layer, ParamWrapper) for layer in over)
-        by_weight = read_directly(holder, plain.rpartition(".")[2])
+        own = plain.rpartition(".")[2]
+        by_weight = "always" if passed_over(holder, own) else "in part" if read_directly(holder, own) else ""
         wrapped = {layer.parameter_name for layer in over if isinstance(layer, ParamWrapper)}
         if is_experts(module):
             for name in expert_names(module):
                 count = getattr(module, name).numel()
-                yield _Weights(f"{plain}.{name}", "experts", count, adapted or name in wrapped, by_weight=False)
+                yield _Weights(f"{plain}.{name}", "experts", count, adapted or name in wrapped, by_weight="")
         elif is_router(module, holder):
-            yield _Weights(plain, "routers", module.weight.numel(), bool(over), by_weight=False)
+            yield _Weights(plain, "routers", module.weight.numel(), bool(over), by_weight="")
         elif (count := _linear_size(module)) is not None:
             yield _Weights(plain, "linear layers", count, bool(over), by_weight)
 

@@ -124,6 +124,7 @@ def _hollow(root: PreTrainedModel) -> PreTrainedModel:
         for buffer in owner._buffers.values():  # noqa: SLF001 -- as above
             if buffer is not None:
                 memo[id(buffer)] = _empty(buffer)
+        memo |= {id(value): _empty(value) for value in vars(owner).values() if isinstance(value, Tensor)}
         if hook := getattr(owner, "_hf_hook", None):  # accelerate's, which would fetch weights
             memo[id(hook)] = None
     twin: PreTrainedModel = copy.deepcopy(root, memo)

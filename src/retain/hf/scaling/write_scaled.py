@@ -109,7 +109,6 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
             for key, value in _values(model, name, module, table[name]):
                 _check_own(merged, name, place := target.get_parameter(key))
                 place.copy_(value)
-    _tell_untied(merged)
     with new_folder(Path(folder)) as temporary:
         save_weights(merged, temporary)
     return _absolute(folder)
@@ -170,20 +169,6 @@ def _values(model: nn.Module, name: str, module: Any, alpha: float) -> Iterator[
     for key, after in layer.get_base_layer().named_parameters():
         if not torch.equal(after, before[key]):
             yield key, Factor(after, before[key]).at(alpha)
-
-
-def _tell_untied(merged: Any) -> None:
-    """Let a configuration say no longer that head and embedding are one, where they are two by now.
-
-    Loaders that believe it would drop the trained head.
-    """
-    head, words = (getattr(merged, f"get_{end}_embeddings", lambda: None)() for end in ("output", "input"))
-    weights = [getattr(module, "weight", None) for module in (head, words)]
-    if None in weights or weights[0] is weights[1]:
-        return
-    for config in {id(part): part for part in (merged.config, merged.config.get_text_config())}.values():
-        if getattr(config, "tie_word_embeddings", False):
-            config.tie_word_embeddings = False
 
 
 def _check_own(merged: nn.Module, name: str, parameter: Tensor) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from retain.hf.models.direct_reads import directly_read_layers
+from retain.hf.models.direct_reads import layers_passed_over
 from retain.hf.models.reach import unreached
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.base_weight import is_linear
@@ -48,7 +48,7 @@ def left_out(model: nn.Module) -> LeftOut:
     root = root_of(model)
     away = [name for name in unreached(model) if _has_linear(root, name)]
     inside = tuple(f"{name}." for name in away)
-    layers = [name for name in directly_read_layers(root) if _has_linear(root, name)]
+    layers = [name for name in layers_passed_over(root) if _has_linear(root, name)]
     return LeftOut(away, [name for name in layers if name not in away and not name.startswith(inside)])
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from retain.errors import TargetError
-from retain.hf.models.direct_reads import read_directly
+from retain.hf.models.direct_reads import passed_over
 from retain.hf.models.experts import is_experts
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.all_linear import ALL_LINEAR, all_linear_excludes, is_all_linear, without_default
@@ -165,7 +165,7 @@ def _obstacles(key: str, module: nn.Module, model: nn.Module) -> Iterator[str]:
             f"nn.MultiheadAttention reads its weights without calling their layers; {leave_out}, or use a model with "
             "separate q, k, v projections."
         )
-    elif read_directly(holder, name):
+    elif passed_over(holder, name):
         yield (
             f"the code of {type(holder).__name__} reads this weight without calling the layer, always or in a fused "
             f"kernel, so an adapter on it would be passed over; {leave_out}."

@@ -21,7 +21,7 @@ import torch
 
 from retain.errors import InputError, RetainError
 from retain.evaluate.pair import Pair
-from retain.evaluate.scores.without_reading import ALMOST_SURE
+from retain.evaluate.scores.without_reading import ALMOST_SURE, best, of_choices
 from retain.jobs.harness.harness_metric import harness_metric
 from retain.records.items import Side
 from retain.records.metric import Metric
@@ -229,13 +229,19 @@ def _options(sample: Mapping[str, Any]) -> list[str]:
 
 
 def _chance(samples: Sequence[Mapping[str, Any]]) -> float:
-    """Mean of 1 / options, whether they share their context or not; at least the share of the commonest right answer.
+    """Mean of 1 / options, whether they share their context or not; at least what can be had without reading.
 
-    The second is what a model has that always says the same, as "A" or "yes": a task may ask for it in writing.
+    That is the share of the commonest right answer, as "A" or "yes", which a task may ask for in writing; and of
+    options that share their context the best of `without_reading.of_choices`.
     """
     guessed = np.mean([_guessed(_requests(sample)) for sample in samples])
     commonest = max(Counter(str(_expected(sample)) for sample in samples).values()) / len(samples)
-    return min(max(float(guessed), commonest), ALMOST_SURE)
+    options, targets = [_options(sample) for sample in samples], [sample["target"] for sample in samples]
+    picked = all(
+        type(target) is int and 0 <= target < len(texts) for texts, target in zip(options, targets, strict=True)
+    )
+    unread = best(of_choices(options, targets)).mean if picked else 0.0
+    return min(max(float(guessed), commonest, unread), ALMOST_SURE)
 
 
 def _guessed(requests: Sequence[Any]) -> float:

@@ -13,7 +13,8 @@ from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.hf.models.positions import Positions
 from retain.hf.models.tokenizers import TokenizerDifference, compare_tokenizers
-from retain.jobs.inputs.models import TOKENIZER_FILES, ModelSpec
+from retain.jobs.inputs.model_sources import TOKENIZER_FILES
+from retain.jobs.inputs.models import ModelSpec
 from retain.recipe import TunedModelOptions
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from retain.data.chat_template import learns_without_reasoning
-from retain.data.examples import Example
 from retain.data.preprocess import Preprocessor
 from retain.data.template_source import binds, sources_of, variables_of
 from retain.evaluate.suites.suite import Suite
@@ -21,7 +20,7 @@ def cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
 
 def template_cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
     """The remarks on the chat template, where the training rows go through it."""
-    chats = [item for item in data.train if isinstance(item, Example) and item.is_chat]
+    chats: list[Any] = [item for item in data.train if item.is_chat]
     if not chats or not preprocessor.reads_text:
         return []
     found = _date_caution(preprocessor.tokenizer)

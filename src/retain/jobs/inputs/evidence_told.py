@@ -49,6 +49,11 @@ def no_step_problems(rows: int, batch_size: int, *, drops_last: bool) -> list[st
     return [f"training.dataloader_drop_last: {found}, so nothing would be trained; {cure}."]
 
 
+def unread_told(suites: Sequence[Suite]) -> list[str]:
+    """A sentence on each suite of which much can be had without reading."""
+    return [sentence for suite in suites if (sentence := unread_sentence(suite))]
+
+
 def unread_sentence(suite: Suite) -> str:
     """A sentence on a suite of which much can be had without reading; empty for others."""
     chance = task_type_of(suite).chance(suite)

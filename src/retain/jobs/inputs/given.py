@@ -17,6 +17,7 @@ from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.hf.models.positions import UNLIMITED, positions_of
 from retain.jobs.inputs.read import distinct, read_held_out
+from retain.recipe.field_types import type_problems, unknown_names
 
 Given = str | Path | Sequence[Mapping[str, Any]]
 """Data by path, suite name or data set id, or as rows in memory."""
@@ -26,12 +27,19 @@ def given_settings(fields: Mapping[str, Any]) -> Settings:
     """The settings with the fields that are given.
 
     Raises:
-        InputError: a field is unknown.
+        InputError: a field is unknown, or its value of another type.
     """
-    try:
-        return Settings(**fields)
-    except TypeError as error:
-        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}.") from error
+    unknown = unknown_names(Settings, fields)
+    problems = [
+        f"{name}: is no setting; did you mean {' or '.join(near)}?"
+        if near
+        else f"{name}: is no setting; known are {', '.join(Settings.__dataclass_fields__)}."
+        for name, near in unknown.items()
+    ]
+    problems += type_problems(Settings, fields, "")
+    if problems:
+        raise InputError(problems)
+    return Settings(**fields)
 
 
 def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any], *models: Any) -> Preprocessor:

@@ -35,7 +35,7 @@ def positions_for(recipe: MeasurementOptions, spec: ModelSpec) -> Positions:
         if is_adapter(recipe.tuned):
             positions = positions.without(virtual_tokens(_adapter_config(recipe.tuned)))
         else:
-            positions = positions.shared_with(positions_of(spec.at(recipe.tuned).empty()))
+            positions = positions.shared_with(positions_of(spec.at(recipe.tuned, "tuned").empty()))
     if problems := stated_problems(recipe, positions):
         raise InputError(problems)
     return positions

@@ -25,11 +25,11 @@ from retain.data.family import Family, in_words, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.data.template_source import give_template
 from retain.errors import InputError
-from retain.hf.adapters.folder import is_path
 from retain.hf.models.head import renew_output_layer
 from retain.hf.models.own_memory import own_memory
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.sides import is_adapted
+from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
 from retain.recipe import MeasurementOptions
 from retain.records.reading import read_json_mapping
 
@@ -40,10 +40,6 @@ _LOADERS: dict[Family, Any] = {
     "text-features": AutoModel,
     "image-features": AutoModel,
 }
-
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
-"""Files of which one lies where a tokenizer does."""
 
 
 class Loaded(NamedTuple):
@@ -88,7 +84,7 @@ class ModelSpec:
         Raises:
             InputError: an adapter was given as the base.
         """
-        _ensure_base(recipe.model)
+        ensure_base(recipe.model)
         return cls(
             recipe.model,
             family,
@@ -115,7 +111,7 @@ class ModelSpec:
         Raises:
             InputError: nothing there, no model of this family, an adapter, or the hub cannot be reached.
         """
-        path = _located(self.source, self.role)
+        path = located(self.source, self.role)
         with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
@@ -132,7 +128,7 @@ class ModelSpec:
         Raises:
             InputError: as `load`.
         """
-        path = _located(self.source, self.role)
+        path = located(self.source, self.role)
         with self._refusing("model"):
             classes = self._named_classes(path) if self._is_classifier else {}
             config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
@@ -156,7 +152,7 @@ class ModelSpec:
             )
         if self.reads_text:
             return TextPreprocessor(self._tokenizer(), self.max_length, positions)
-        path = _located(self.source, self.role)
+        path = located(self.source, self.role)
         with self._refusing("image processor"):
             return ImagePreprocessor(
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
@@ -218,7 +214,7 @@ class ModelSpec:
 
     def _tokenizer(self) -> Any:
         """The tokenizer beside the model; one without a padding token pads with its end token."""
-        path = _located(self.source, self.role)
+        path = located(self.source, self.role)
         with self._refusing("tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=self.trust_remote_code)
         if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
@@ -239,42 +235,7 @@ class ModelSpec:
         except reasons as error:
             loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
             reason = " ".join(str(error).split())
-            raise InputError(f"{self.role}: {_not_loaded(self.source, what, loader, reason[:400])}") from error
-
-
-def _not_loaded(source: str, what: str, loader: str, reason: str) -> str:
-    if not Path(source).expanduser().is_dir():
-        return (
-            f"there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
-            f"id, of which no {what} could be loaded ({reason}). Check the path, and the directory that it starts from."
-        )
-    if what == "tokenizer" and not any((Path(source).expanduser() / name).is_file() for name in TOKENIZER_FILES):
-        return (
-            f"no tokenizer could be loaded from {source!r}: none lies there ({TOKENIZER_FILES[0]} is missing); "
-            "save the model's own beside it, with tokenizer.save_pretrained(folder)."
-        )
-    return (
-        f"no {what} could be loaded from {source!r} ({reason}); give a folder that transformers can load with "
-        f"{loader}, or a hub id that can be reached (with HF_HUB_OFFLINE=1 only what is cached)."
-    )
-
-
-def _ensure_base(source: str) -> None:
-    """Refuse an adapter in place of a base: transformers would put it on its base without a word.
-
-    Raises:
-        InputError: the folder is an adapter's.
-    """
-    folder = Path(source).expanduser()
-    if not (folder / "adapter_config.json").is_file():
-        return
-    if any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
-        return
-    named = read_json_mapping(folder / "adapter_config.json").get("base_model_name_or_path")
-    raise InputError(
-        f"model: {source} is an adapter, not a base. Give the model that it was trained on"
-        f"{f' ({named})' if named else ''} as --model, and this folder as --tuned."
-    )
+            raise InputError(f"{self.role}: {not_loaded(self.source, what, loader, reason[:400])}") from error
 
 
 def classes_beside(folder: Path) -> list[str] | None:
@@ -314,14 +275,3 @@ def files_fingerprint(source: str) -> str:
         elif file.suffix in {".safetensors", ".bin"}:
             digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
-
-
-def _located(source: str, role: str = "model") -> str:
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return str(path)
-    if is_path(source) or path.exists():
-        raise InputError(
-            f"{role}: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
-        )
-    return source

@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_said(tmp_path):
         swap_adapter(model, tmp_path, "other")
     made("vefa", 1).save_pretrained(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(InputError, match=r"adapter_config\.json: is no JSON"):
+    with pytest.raises(InputError, match="cannot be read"):
         swap_adapter(model, tmp_path)
 
 

@@ -1,0 +1,210 @@
+"""Rows as others write them, made rows of ours: Alpaca, ShareGPT, choices with letters, SQuAD, images of `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from retain.records.reading import decode_json
+
+Row = Mapping[str, Any]
+
+ALPACA_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+)
+ALPACA = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Response:\n"
+)
+"""The prompts of Stanford Alpaca (Taori et al., 2023), of a row with an input and of one without."""
+
+TURNS = ("conversations", "conversation", "messages")
+"""Columns that hold turns; `messages` is ours."""
+
+ROLES = {
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "chatgpt", "bot", "model", "bard", "bing", "claude"), "assistant"),
+    **dict.fromkeys(("system", "tool", "developer")),
+    **dict.fromkeys(("observation", "function_response"), "tool"),
+}
+"""Speakers of ShareGPT, and what chat templates call them; None where the word is the same."""
+
+
+class Shape(NamedTuple):
+    """Rows as others write them.
+
+    Attributes:
+        form: the form of the rows that are made.
+        fits: whether a row is of this shape.
+        translate: makes a row of ours, or raises ValueError with a clause.
+    """
+
+    form: str
+    fits: Callable[[Row], bool]
+    translate: Callable[[Row], dict[str, Any]]
+
+
+def shape_of_row(row: Row) -> Shape | None:
+    """The shape of others that a row has; None where there is none that is known."""
+    return next((shape for shape in SHAPES if shape.fits(row)), None)
+
+
+def _is_alpaca(row: Row) -> bool:
+    return "instruction" in row and ("output" in row or "response" in row) and "prompt" not in row
+
+
+def _from_alpaca(row: Row) -> dict[str, Any]:
+    """Alpaca (instruction, input, output) and Dolly (instruction, context, response)."""
+    for key in ("history", "system", "images", "tools"):
+        if row.get(key):
+            raise ValueError(f'"{key}" is no column of Alpaca rows that is read; write the row as "messages"')
+    given = row.get("input", row.get("context"))
+    parts = {"instruction": row["instruction"], "input": given}
+    for name, value in parts.items():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f'"{name}" must be text')
+    if not (row["instruction"] or "").strip():
+        raise ValueError('"instruction" is empty')
+    template = ALPACA_WITH_INPUT if given and given.strip() else ALPACA
+    used = {"instruction", "input", "context", "output", "response", "text"}
+    completion = row["output"] if "output" in row else row["response"]
+    return {**_rest(row, used), "prompt": template.format(**parts), "completion": completion}
+
+
+def _is_sharegpt(row: Row) -> bool:
+    if "prompt" in row and "completion" in row and "messages" not in row:
+        return False
+    name = next((name for name in TURNS if isinstance(row.get(name), (list, str))), None)
+    if name == "messages":
+        turns = row[name]
+        return isinstance(turns, str) or any(isinstance(turn, Mapping) and "from" in turn for turn in turns)
+    return name is not None and (isinstance(row[name], list) or row[name].lstrip().startswith("["))
+
+
+def _from_sharegpt(row: Row) -> dict[str, Any]:
+    """ShareGPT: turns of from and value; `conversations` of role and content are renamed only."""
+    turns = _turns(row)
+    if turns is None:
+        raise ValueError('"messages" must be a list of messages')
+    name, found = turns
+    messages = [_message(turn, number) for number, turn in enumerate(found, start=1)]
+    if isinstance(row.get("system"), str) and row["system"].strip():
+        messages.insert(0, {"role": "system", "content": row["system"]})
+    return {**_rest(row, {name, "system"}), "messages": messages}
+
+
+def _message(turn: Any, number: int) -> dict[str, Any]:
+    if not isinstance(turn, Mapping):
+        raise ValueError(f"turn {number} must be an object with from and value")  # noqa: TRY004  (of a row)
+    if "from" not in turn:
+        return dict(turn)
+    speaker = str(turn["from"]).lower()
+    if speaker not in ROLES:
+        raise ValueError(
+            f"turn {number} is from {turn['from']!r}; known are {', '.join(ROLES)} (write tool calls as "
+            '"messages" with "tool_calls")'
+        )
+    if "value" not in turn:
+        raise ValueError(f'turn {number} has no "value"')
+    return {**_rest(turn, {"from", "value"}), "role": ROLES[speaker] or speaker, "content": turn["value"]}
+
+
+def _turns(row: Row) -> tuple[str, Sequence[Any]] | None:
+    """The column of turns and the turns, also those that were written as JSON into one cell of a table."""
+    for name in TURNS:
+        value = row.get(name)
+        if isinstance(value, list):
+            return name, value
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                return name, list(decode_json(value.strip())[0])
+            except ValueError as error:
+                raise ValueError(f'"{name}" is text that is no JSON ({error})') from error
+    return None
+
+
+def _is_lettered_choice(row: Row) -> bool:
+    """ARC and CommonsenseQA: choices of text and label, and the label that is right; or a letter as the answer."""
+    if not ("question" in row or "question_stem" in row) or "answers" in row:
+        return False
+    choices, answer = row.get("choices"), row.get("answerKey", row.get("answer"))
+    if isinstance(choices, Mapping):
+        return "text" in choices and "label" in choices
+    return isinstance(choices, list) and isinstance(answer, str)
+
+
+def _from_lettered_choice(row: Row) -> dict[str, Any]:
+    choices, answer = row["choices"], row.get("answerKey", row.get("answer"))
+    if isinstance(choices, Mapping):
+        texts, labels = list(choices["text"]), list(map(str, choices["label"]))
+    else:
+        texts, labels = list(choices), [chr(ord("A") + index) for index in range(len(choices))]
+    if len(set(labels)) < len(labels) or len(labels) != len(texts):
+        raise ValueError('"choices" must have one label for each text, no label twice')
+    by_text = [index for index, text in enumerate(texts) if text == answer]
+    by_label = [labels.index(str(answer))] if str(answer) in labels else []
+    places = set(by_label + by_text)
+    if len(places) != 1:
+        raise ValueError(
+            f"the answer {answer!r} is none of the labels {', '.join(labels)}"
+            if not places
+            else f"the answer {answer!r} is the label of one choice and the text of another"
+        )
+    question = row["question"] if "question" in row else row["question_stem"]
+    used = {"question", "question_stem", "choices", "answerKey", "answer"}
+    return {**_rest(row, used), "question": question, "choices": texts, "answer": places.pop()}
+
+
+def _is_picture(row: Row) -> bool:
+    return isinstance(row.get("image"), Mapping)
+
+
+def _from_picture(row: Row) -> dict[str, Any]:
+    """An image of `datasets`, which is a file beside the rows or lies within them."""
+    path = row["image"].get("path")
+    if row["image"].get("bytes") is not None or not isinstance(path, str):
+        raise ValueError(
+            '"image" lies within the file; save the images as files, in folders named after their classes or beside a '
+            "table of image, label"
+        )
+    return {**row, "image": path}
+
+
+def _is_squad(row: Row) -> bool:
+    answers = row.get("answers")
+    return "question" in row and isinstance(answers, Mapping) and "text" in answers
+
+
+def _from_squad(row: Row) -> dict[str, Any]:
+    """SQuAD: the answers are unpacked, each once."""
+    return {**row, "answers": list(dict.fromkeys(row["answers"]["text"]))}
+
+
+SHAPES = (
+    Shape("completion", _is_sharegpt, _from_sharegpt),
+    Shape("completion", _is_alpaca, _from_alpaca),
+    Shape("choice", _is_lettered_choice, _from_lettered_choice),
+    Shape("images", _is_picture, _from_picture),
+    Shape("question", _is_squad, _from_squad),
+)
+
+
+UNSEEN = ("context", "passage")
+"""Columns that a question may need and that no form reads."""
+
+
+def unseen_reason(row: Row) -> str:
+    """A clause for a row of a question whose text to read would be dropped; nothing where there is none."""
+    found = next((name for name in UNSEEN if row.get(name)), None) if "question" in row else None
+    if found is None:
+        return ""
+    return (
+        f'has "{found}", which the model would not see; write it into "question" (in a suite file: '
+        f'question: "{{{{ {found} }}}}\\n\\n{{{{ question }}}}"), or leave that column out'
+    )
+
+
+def _rest(row: Row, used: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in used}

@@ -1,0 +1,71 @@
+"""Where models come from: folders and hub ids, told apart, and refused in words that name the cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retain.errors import InputError
+from retain.hf.adapters.folder import is_path
+from retain.records.reading import read_json_mapping
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
+"""Files of which one lies where a tokenizer does."""
+
+
+def located(source: str, role: str = "model") -> str:
+    """A source as transformers takes it: a folder that is there, or what can be a hub id.
+
+    Raises:
+        InputError: it can only be a path, and no folder is there.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return str(path)
+    if is_path(source) or path.exists():
+        raise InputError(
+            f"{role}: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
+        )
+    return source
+
+
+def not_loaded(source: str, what: str, loader: str, reason: str) -> str:
+    """What to tell where transformers could load nothing from a source.
+
+    Args:
+        source: folder or hub id.
+        what: model, tokenizer, …
+        loader: the class of transformers that was tried.
+        reason: its own words.
+    """
+    if not Path(source).expanduser().is_dir():
+        return (
+            f"there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
+            f"id, of which no {what} could be loaded ({reason}). Check the path, and the directory that it starts from."
+        )
+    if what == "tokenizer" and not any((Path(source).expanduser() / name).is_file() for name in TOKENIZER_FILES):
+        return (
+            f"no tokenizer could be loaded from {source!r}: none lies there ({TOKENIZER_FILES[0]} is missing); "
+            "save the model's own beside it, with tokenizer.save_pretrained(folder)."
+        )
+    return (
+        f"no {what} could be loaded from {source!r} ({reason}); give a folder that transformers can load with "
+        f"{loader}, or a hub id that can be reached (with HF_HUB_OFFLINE=1 only what is cached)."
+    )
+
+
+def ensure_base(source: str) -> None:
+    """Refuse an adapter in place of a base: transformers would put it on its base without a word.
+
+    Raises:
+        InputError: the folder is an adapter's.
+    """
+    folder = Path(source).expanduser()
+    if not (folder / "adapter_config.json").is_file():
+        return
+    if any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
+        return
+    named = read_json_mapping(folder / "adapter_config.json").get("base_model_name_or_path")
+    raise InputError(
+        f"model: {source} is an adapter, not a base. Give the model that it was trained on"
+        f"{f' ({named})' if named else ''} as --model, and this folder as --tuned."
+    )
