@@ -294,6 +294,26 @@ def test_two_suites_of_one_name_are_told_the_cure(tmp_path, tiny_folder, tiny_da
     assert code == 0, told
 
 
+def test_a_name_before_a_file_is_told_how_to_write_it(tmp_path):
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": f"q{n}", "answers": ["a"]} for n in range(9)])
+    for source, told in ((f"mine={path}", f"a name of your own is mine:={path}"), (f":={path}", "no name before :=")):
+        problems = []
+        as_suite(source, "keep", problems)
+        assert told in problems[0]
+    problems = []
+    assert as_suite(f"mine:={path}", "keep", problems).name == "mine"
+    read_text(f"mine={path}", problems)
+    assert len(problems) == 1
+    assert f"mine:={path}" in problems[0]
+
+
+def test_questions_are_texts_to_calibrate_on(tmp_path):
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": "Whose? ", "answers": ["Ours", "mine"]}])
+    problems = []
+    assert [item.text for item in read_calibration_texts(str(path), problems)] == ["Whose? Ours"]
+    assert problems == []
+
+
 def test_keys_that_arrow_fills_in_are_not_there(tmp_path):
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "note": "kept"}]
     datasets.Dataset.from_list([{"messages": turns}]).to_parquet(tmp_path / "a.parquet")

@@ -74,7 +74,9 @@ def listed_choices(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def label_text(value: Any) -> Any:
-    """A class as text. Data sets give whole numbers and truth values too, and pandas whole numbers as 1.0.
+    """A class as text, without the spaces around it, which nobody sees.
+
+    Data sets give whole numbers and truth values too, and pandas whole numbers as 1.0.
 
     Raises:
         ValueError: it is another number: a value to predict, and no class.
@@ -88,4 +90,6 @@ def label_text(value: Any) -> Any:
                 "learned as classes)"
             )
         return str(int(value))
+    if isinstance(value, str):
+        return value.strip() or value
     return str(value) if isinstance(value, int) else value

@@ -8,11 +8,15 @@ from typing import Any
 
 from retain.data.chat_template import Mismatch, mismatch
 from retain.data.forms import evenly
+from retain.data.item import labels_of
 from retain.data.preprocess import Preprocessor
 from retain.data.template_source import binds, sources_of, variables_of
+from retain.data.texts import folded
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.table import task_type_of
 from retain.jobs.inputs.data import Data
+
+SHOWN_CLASSES = 5
 
 LOOKED_AT = 32
 """Training conversations whose prompts are compared with those at inference, evenly spread."""
@@ -31,8 +35,21 @@ _MISMATCHES: dict[Mismatch, str] = {
 
 
 def cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
-    """The remarks on a run: on its suites and on its chat template."""
-    return [*suite_cautions(data.suites.all), *template_cautions(data, preprocessor)]
+    """The remarks on a run: on its suites, its classes and its chat template."""
+    return [*suite_cautions(data.suites.all), *class_cautions(data), *template_cautions(data, preprocessor)]
+
+
+def class_cautions(data: Data) -> list[str]:
+    """The remark on classes to learn that differ in their case only."""
+    alike: dict[str, list[str]] = {}
+    for label in labels_of(data.train):
+        alike.setdefault(folded(label), []).append(label)
+    found = [" and ".join(map(repr, labels)) for labels in alike.values() if len(labels) > 1]
+    if not found:
+        return []
+    return [
+        f"train: {'; '.join(found[:SHOWN_CLASSES])} differ in case or spaces only and are learned as classes apart."
+    ]
 
 
 def template_cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
