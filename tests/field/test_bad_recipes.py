@@ -184,6 +184,7 @@ TOLD = [
     ({"method": {"name": "vefa"}, "beta": 0.5}, "beta: is not read, since vefa has no such weight"),
     ({"method": {"name": "vefa"}, "rank": 4}, "rank: is not read, since vefa has no rank"),
     ({"calibrate_tokens": 100}, "calibrate_tokens: is not read, since lora reads no text"),
+    ({"epochs": 2, "max_steps": 4}, "epochs: is not read, since --max-steps is given"),
     ({"confidence": 0.9}, "confidence: is not read, since --budget is not given"),
     ({"update_unit": "f_delta"}, "update_unit: is not read, since --update-limit is not given"),
     ({"rank": 4096}, "a rank of 4096 is more than the 32 dimensions of the widest layer"),

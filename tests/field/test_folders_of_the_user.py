@@ -121,6 +121,7 @@ def test_an_output_without_a_name_is_refused(verb, output, tiny_folder, tiny_dat
     more = ["--tuned", str(tiny_folder)] if verb == "measure" else ["--train", str(tiny_data / "train.jsonl")]
     assert main([verb, *common(tiny_folder, tiny_data), *more, f"--output={output}"]) == 2
     assert "output: " in capsys.readouterr().err
+    assert "output: expected" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -260,3 +261,37 @@ def test_the_log_outlasts_a_line_that_was_cut_off(measured, tmp_path):
     assert main(["report", str(measured), "--output", str(shown)]) == 0
     lines = (shown / MANIFEST).read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[-1])["name"] == "drift.png"
+
+
+def test_reports_of_others_do_not_replace_that_of_a_run(measured, tmp_path, capsys):
+    """A comparison, or another run's report, in a folder that holds a record: page and record would not agree."""
+    shutil.copytree(measured, other := tmp_path / "other")
+    before = {path.name: path.read_bytes() for path in other.iterdir()}
+    assert main(["report", str(measured), "--output", str(other)]) == 2
+    assert "holds the record of another run, whose report would be replaced" in capsys.readouterr().err
+    assert main(["report", str(measured), str(tmp_path / "other"), "--output", str(other)]) == 2
+    assert "holds the record of another run" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in other.iterdir()} == before
+
+
+@pytest.mark.parametrize(("name", "held"), [("run.json", "a run of"), ("result.json", "the record of another run")])
+def test_a_comparison_does_not_begin_in_the_folder_of_a_run(name, held, tiny_folder, tiny_data, mine, tmp_path, capsys):
+    mine(f"run/{name}", "{}")
+    more = ["--train", str(tiny_data / "train.jsonl"), "--methods", "lora", "--output", str(tmp_path / "run")]
+    assert main(["compare", *common(tiny_folder, tiny_data), *more]) == 2
+    assert f"holds {held}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json", "scaling.json"])
+def test_measuring_from_python_does_not_replace_what_another_verb_wrote(name, tiny_data, mine, tmp_path):
+    from tiny import make_tokenizer
+
+    mine(f"run/{name}", "{}")
+    with pytest.raises(retain.InputError, match="whose report would be replaced"):
+        retain.measure(
+            make_llama(),
+            make_llama(),
+            tokenizer=make_tokenizer(),
+            test=tiny_data / "test.jsonl",
+            output=tmp_path / "run",
+        )

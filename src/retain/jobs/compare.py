@@ -20,7 +20,7 @@ from retain.jobs.tune import complete
 from retain.recipe import Recipe
 from retain.records.lock import output_folder
 from retain.records.result import Result
-from retain.report.write import COMPARISON_FILES, write_comparison
+from retain.report.write import COMPARISON_FILES, holding_problem, write_comparison
 
 
 def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]:
@@ -42,7 +42,10 @@ def compare(recipe: Recipe, console: Console) -> tuple[list[Result], list[Path]]
     with showing_progress(console) as events:
         ensure_merged(recipe, events)
     runs = _runs(recipe)
-    conflicts = [run.folder.conflict(run.identity) for run in runs]
+    conflicts = [
+        *holding_problem(recipe.output, ["run.json", "result.json"]),
+        *(run.folder.conflict(run.identity) for run in runs),
+    ]
     if any(conflicts):
         raise InputError([problem for problem in conflicts if problem])
     with output_folder(Path(recipe.output), COMPARISON_FILES):

@@ -32,7 +32,7 @@ from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
 from retain.records.lock import output_folder
 from retain.records.result import Cost, MethodRecord, Parameters, Result
-from retain.report.write import RUN_FILES
+from retain.report.write import RUN_FILES, holding_problem
 
 
 def measure(
@@ -84,7 +84,8 @@ def measure(
     problems += unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
     problems += broken_images(suites.measured_items)
     problems += judge_problems(chosen.judge)
-    problems += [] if output is None else output_problem(output)
+    if output is not None:
+        problems += output_problem(output) or holding_problem(output, ["run.json", "summary.json", "scaling.json"])
     if problems:
         raise InputError(problems)
     if not (suites.all or suites.held_out_text):
@@ -107,6 +108,8 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     problems: list[str] = []
     data = read_tuned_data(recipe, problems)
     problems += harness_problems(recipe.lm_eval, data.family, data.suites)
+    if not problems:  # a run there is one of the recipe's problems
+        problems += holding_problem(recipe.output, ["summary.json", "scaling.json"])
     if problems:
         raise InputError(problems)
     with output_folder(Path(recipe.output), RUN_FILES):

@@ -13,7 +13,7 @@ from retain.records.items import Item, unlike_record
 from retain.records.lock import output_folder
 from retain.records.reading import parse_json
 from retain.records.result import Result, read_result
-from retain.report.write import COMPARISON_FILES, REPORT_FILES, write_comparison, write_run_report
+from retain.report.write import COMPARISON_FILES, REPORT_FILES, holding_problem, write_comparison, write_run_report
 
 MOST_PROBLEMS = 20
 """The most problems of one file that are listed; of more, their number is given."""
@@ -48,9 +48,13 @@ def report(runs: Sequence[str | Path], output: str | Path | None = None) -> list
         items[folder] = _read_items(folder / "items.jsonl", result, problems)
         if result is not None:
             results[folder] = result
+    is_one = len(given) == 1 and found[:1] in ([given[0]], [given[0] / "result.json"])
+    if not problems and not is_one:
+        problems += holding_problem(target, ["run.json", "result.json"])
+    elif not problems and target.resolve() != _folder(found[0]).resolve():
+        problems += holding_problem(target, ["run.json", "result.json", "summary.json", "scaling.json"])
     if problems:
         raise InputError(problems)
-    is_one = len(given) == 1 and found[0] in {given[0], given[0] / "result.json"}
     with output_folder(target, REPORT_FILES if is_one else COMPARISON_FILES):
         if is_one:
             return write_run_report(target, results[_folder(found[0])], items[_folder(found[0])])

@@ -39,6 +39,26 @@ COMPARISON_FILES = ("report.html", "report.md", "pareto.png", "summary.json", "s
 
 SECTION_PLOTS = ("scaling.png", "breakdown.png", "calibration.png", "drift.png", "curve.png")
 
+_HOLDING = {
+    "run.json": "a run of retain tune",
+    "result.json": "the record of another run",
+    "summary.json": "a comparison",
+    "scaling.json": "what retain scale measured",
+}
+"""What a folder holds, by the name of a file in it."""
+
+
+def holding_problem(output: str | Path, names: Iterable[str]) -> list[str]:
+    """The reason why a verb cannot write where others have written: its files would take the place of theirs.
+
+    Args:
+        output: the folder.
+        names: of the files that tell of what must not lie there, some of `run.json`, `result.json`, `summary.json` and
+            `scaling.json`.
+    """
+    found = next((_HOLDING[name] for name in names if (Path(output) / name).exists()), None)
+    return [f"output: {output} holds {found}, whose report would be replaced; give another."] if found else []
+
 
 def write_run_report(directory: Path, result: Result, items: Iterable[Item]) -> list[Path]:
     """Write `report.html`, `report.md`, `model_card.md` and the plots of one run.

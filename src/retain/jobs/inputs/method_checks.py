@@ -108,6 +108,8 @@ def unread_fields(recipe: Recipe) -> list[str]:
         texts = [name for name, decides in decisions(Recipe).items() if decides.part in {"text", "initialisation"}]
         texts = [name for name in ("calibrate_keep", "calibrate_learn", *texts) if name != "beta"]
         unread += [(name, f"{names} reads no text to learn or to keep") for name in texts if name in given]
+    if {"epochs", "max_steps"} <= given and recipe.max_steps is not None:
+        unread.append(("epochs", f"{flag_name(Recipe, 'max_steps')} is given"))
     for name, decides in decisions(Recipe).items():
         if decides.when and decides.when != name and name in given and not getattr(recipe, decides.when):
             unread.append((name, f"{flag_name(Recipe, decides.when)} is not given"))

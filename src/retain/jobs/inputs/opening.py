@@ -35,6 +35,7 @@ from retain.jobs.inputs.read import read_suites, read_train, settings_of
 from retain.jobs.run_folder import output_problem
 from retain.recipe import TunedModelOptions
 from retain.records.manifest import check_unchanged
+from retain.report.write import holding_problem
 from retain.train.linear_probe import fit_head
 
 
@@ -203,10 +204,8 @@ def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Fami
 
 
 def _place_problems(recipe: TunedModelOptions) -> list[str]:
-    output, tuned = Path(recipe.output), Path(recipe.tuned).expanduser()
-    problems = output_problem(recipe.output)
-    if (output / "run.json").exists():
-        problems.append(f"output: {output} holds a run of retain tune, whose record would be replaced; give another.")
+    tuned = Path(recipe.tuned).expanduser()
+    problems = output_problem(recipe.output) or holding_problem(recipe.output, ["run.json"])
     if tuned.is_dir() and not is_adapter(recipe.tuned) and not (tuned / "config.json").exists():
         inner = inner_adapters(tuned)
         cure = f"; give the adapter inside it: {', '.join(map(str, inner[:5]))}" if inner else ""
