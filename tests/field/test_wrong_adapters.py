@@ -200,3 +200,43 @@ def test_an_adapter_that_stock_peft_wrote_and_merged_models_still_measure(tmp_pa
     assert main([*words, "--tuned", str(tmp_path / "a"), "--output", str(tmp_path / "one")]) == 0
     PeftModel.from_pretrained(llama(), tmp_path / "a").merge_and_unload().save_pretrained(tmp_path / "merged")
     assert main([*words, "--tuned", str(tmp_path / "merged"), "--output", str(tmp_path / "two")]) == 0
+
+
+def whole_copy(base, place, change):
+    """A copy of a model in full whose tensors were changed."""
+    LlamaForCausalLM.from_pretrained(base).save_pretrained(place)
+    make_tokenizer().save_pretrained(place)
+    tensors = load_file(place / "model.safetensors")
+    change(tensors)
+    save_file(tensors, place / "model.safetensors", {"format": "pt"})
+    return place
+
+
+QUERY = "model.layers.1.self_attn.q_proj.weight"
+
+
+@pytest.mark.parametrize("side", ["model", "tuned"])
+def test_a_whole_model_with_a_weight_missing_is_refused(side, bases, tiny_data, tmp_path, capsys):
+    """transformers makes it up; so the figures would be those of a random layer."""
+    cut = whole_copy(bases(), tmp_path / "cut", lambda tensors: tensors.pop(QUERY))
+    given = {"model": bases(), "tuned": bases(), side: cut}
+    words = ["--model", str(given["model"]), "--tuned", str(given["tuned"]), "--test", str(tiny_data / "test.jsonl")]
+    assert main(["measure", *words, "--output", str(tmp_path / "out")]) == 2
+    assert f"{side}: the files of {cut} hold no values for {QUERY}" in capsys.readouterr().err
+
+
+def test_a_whole_model_that_is_not_finite_is_refused(bases, tiny_data, tmp_path, capsys):
+    broken = whole_copy(bases(), tmp_path / "nan", lambda tensors: tensors[QUERY][0].fill_(float("nan")))
+    words = ["--model", str(bases()), "--tuned", str(broken), "--test", str(tiny_data / "test.jsonl")]
+    assert main(["measure", *words, "--output", str(tmp_path / "out")]) == 2
+    assert f"{QUERY} holds values that are not finite" in capsys.readouterr().err
+
+
+def test_layers_that_the_configuration_does_not_count_are_told(bases, tmp_path, caplog):
+    from retain.jobs.inputs.models import ModelSpec
+
+    extra = whole_copy(
+        bases(), tmp_path / "more", lambda tensors: tensors.update({QUERY.replace("1", "5"): tensors[QUERY].clone()})
+    )
+    ModelSpec(str(extra)).load()
+    assert "holds layers that its config.json does not count: model.layers.5.self_attn.q_proj.weight" in caplog.text

@@ -14,7 +14,8 @@ from retain.events import Events
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.head import restore_head, save_head, saved_labels
 from retain.jobs.inputs.data import Data
-from retain.jobs.inputs.models import ModelSpec, files_fingerprint
+from retain.jobs.inputs.model_sources import files_fingerprint
+from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.prepare import Prepared
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.run_folder import Identity, RunFolder, identity_of, key_of

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,13 +26,15 @@ from retain.data.family import Family, in_words, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.data.template_source import give_template
 from retain.errors import InputError
-from retain.hf.models.head import renew_output_layer
+from retain.hf.models.head import head_names, renew_output_layer
 from retain.hf.models.own_memory import own_memory
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
 from retain.recipe import MeasurementOptions
 from retain.records.reading import read_json_mapping
+
+log = logging.getLogger(__name__)
 
 _LOADERS: dict[Family, Any] = {
     "causal-lm": AutoModelForCausalLM,
@@ -40,6 +43,9 @@ _LOADERS: dict[Family, Any] = {
     "text-features": AutoModel,
     "image-features": AutoModel,
 }
+
+
+_LAYER_NUMBER = re.compile(r"\.\d+\.")
 
 
 class Loaded(NamedTuple):
@@ -105,16 +111,17 @@ class ModelSpec:
         """Load the model in eval mode, on an accelerator where there is one.
 
         A classifier whose checkpoint has a head for the classes that are named keeps it, in its own order of classes.
-        Any other gets a new head, random by a fixed seed, also where its head has as many classes of other names. What
-        the checkpoint lacks besides is random by the same seed.
+        Any other gets a new head, random by a fixed seed, also where its head has as many classes of other names. A
+        pooler that the checkpoint lacks is random by the same seed; of anything else nothing may be missing.
 
         Raises:
-            InputError: nothing there, no model of this family, an adapter, or the hub cannot be reached.
+            InputError: nothing there, no model of this family, an adapter, a checkpoint that is not whole, or the hub
+                cannot be reached.
         """
         path = located(self.source, self.role)
         with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
-            model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path), False)
+            model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path)[0], False)
             if is_adapted(model):  # transformers follows an adapter to its base and puts it on
                 raise InputError(
                     f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here."
@@ -180,18 +187,38 @@ class ModelSpec:
     def _is_classifier(self) -> bool:
         return self.family.endswith("classifier")
 
-    def _pretrained(self, path: str, **more: Any) -> Any:
+    def _pretrained(self, path: str, **more: Any) -> tuple[Any, dict[str, Any]]:
+        """The model and transformers' account of its loading.
+
+        Raises:
+            InputError: values are missing that nothing else gives.
+        """
         self._refuse_two_texts(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
         options = {
             "dtype": self.dtype,
             "attn_implementation": self.attention,
             "trust_remote_code": self.trust_remote_code,
         }
-        return _LOADERS[self.family].from_pretrained(path, **options, **more)
+        model, report = _LOADERS[self.family].from_pretrained(path, output_loading_info=True, **options, **more)
+        lacking = [name for name in sorted(report["missing_keys"]) if self._must_be_there(model, name)]
+        if lacking:
+            some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+            raise InputError(
+                f"{self.role}: the files of {self.source} hold no values for {some}, which would be random: it is cut "
+                f"off, or was saved as another kind of model than {type(model).__name__}. Take a whole copy."
+            )
+        if left := layers_left_over(model.state_dict().keys(), report["unexpected_keys"]):
+            log.warning("%s: %s holds layers that its config.json does not count: %s, …", self.role, self.source, left)
+        return model, report
+
+    def _must_be_there(self, model: Any, name: str) -> bool:
+        """True of all that predicts text; elsewhere of the stacked layers: heads are new and poolers not read."""
+        stacked = any(part.isdecimal() for part in name.split(".")) and not name.startswith(tuple(head_names(model)))
+        return self.family == "causal-lm" or stacked
 
     def _classifier(self, path: str) -> tuple[Any, bool]:
         named = self._named_classes(path)
-        model, report = self._pretrained(path, ignore_mismatched_sizes=True, output_loading_info=True, **named)
+        model, report = self._pretrained(path, ignore_mismatched_sizes=True, **named)
         is_new = bool(report["missing_keys"] or report["mismatched_keys"])
         if named and not is_new:
             renew_output_layer(model)
@@ -258,28 +285,12 @@ def brings_head(tuned: str) -> bool:
     return not path.is_file() or bool(read_json_mapping(path).get("modules_to_save"))
 
 
-_READ_WITH_A_MODEL = (
-    *("*config.json", "*.index.json", "*token*.json", "vocab.*", "merges.txt", "bpe.codes", "*.model", "*.jinja"),
-    *("chat_template.json", "normalizer.json", "byte_decoder.json"),
-)
-"""Names of the small files that transformers reads with a model or its tokenizer."""
+def layers_left_over(present: Iterable[str], unexpected: Iterable[str]) -> str | None:
+    """The first weight of a file that is like one of the model's, of another layer; None where there is none.
 
-
-def files_fingerprint(source: str) -> str:
-    """A fingerprint of a model folder that is made without reading its weights; the id itself for a hub id.
-
-    It covers names, sizes and times of weight files, and the content of the small text files beside them by which a
-    model is read (configuration, tokenizer, chat template). What else lies there, reports and notes for instance, is no
-    part of the model.
+    Args:
+        present: names of the model's weights.
+        unexpected: names in the file that the model has no place for.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        return source
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        status = file.stat()
-        if any(file.match(pattern) for pattern in _READ_WITH_A_MODEL):
-            digest.update(file.name.encode() + file.read_bytes())
-        elif file.suffix in {".safetensors", ".bin"}:
-            digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
-    return digest.hexdigest()
+    kinds = {_LAYER_NUMBER.sub(".*.", name) for name in present}
+    return next((name for name in sorted(unexpected) if _LAYER_NUMBER.sub(".*.", name) in kinds), None)

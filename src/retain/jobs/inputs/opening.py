@@ -20,7 +20,7 @@ from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
 from retain.events import Events
-from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path, stored_shapes
+from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path, stored_shapes, value_fault
 from retain.hf.adapters.load import load_adapter, name_notes
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
@@ -234,9 +234,13 @@ def _load_tuned(spec: ModelSpec) -> Any:
     """Load a whole tuned model.
 
     Raises:
-        InputError: it cannot be loaded, or it is to judge classes that it has no head for.
+        InputError: it cannot be loaded, holds what no weight can be, or is to judge classes that it has no head for.
     """
     model, head_is_new = spec.load()
+    if fault := next(
+        (f"{name} {why}" for name, value in model.named_parameters() if (why := value_fault(value))), None
+    ):
+        raise InputError(f"tuned: {spec.source}: {fault}.")
     if head_is_new:
         raise InputError(
             f"tuned: {spec.source} has no trained head for the classes {', '.join(spec.labels[:8])}; name them in the "
