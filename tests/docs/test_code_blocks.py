@@ -7,6 +7,7 @@ run.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -78,8 +79,13 @@ def test_yaml_block(block, workspace, retain):
 
 
 def test_every_block_is_of_a_known_kind():
-    known = {"python", "sh", "yaml", "text"}  # text is what a program prints
+    known = {"python", "sh", "yaml", "json", "text"}  # text is what a program prints
     assert [str(block) for block in BLOCKS if block.language not in known and not block.not_run] == []
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=str)
+def test_json_is_json(block):
+    assert json.loads(block.text)
 
 
 def test_what_is_not_run_says_why():

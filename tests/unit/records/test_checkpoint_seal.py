@@ -1,9 +1,11 @@
 """A checkpoint is whole by the list of its hashes, or it is not used."""
 
 import json
+import logging
 
 import pytest
 
+from retain.records import checkpoint_seal
 from retain.records.checkpoint_seal import SEAL, flaw, last_whole, remove_checkpoints, seal
 from retain.records.manifest import begin
 
@@ -29,7 +31,10 @@ def test_the_last_whole_one_is_taken_by_its_step(tmp_path):
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json", "adapter_model.safetensors", SEAL])
 @pytest.mark.parametrize("damage", ["delete", "empty", "flip"])
-def test_one_with_a_missing_or_damaged_part_is_not_used_and_the_one_before_is(name, damage, tmp_path, caplog):
+def test_one_with_a_missing_or_damaged_part_is_not_used_and_the_one_before_is(
+    name, damage, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger(checkpoint_seal.__name__), "disabled", False)  # as another library may do
     begin(tmp_path)
     make(tmp_path, 3)
     path = make(tmp_path, 4) / name

@@ -27,7 +27,8 @@ def simulated(seed: int) -> tuple[bool, bool]:
     letters = draw.dirichlet([draw.choice([0.3, 3.0, 100.0])] * k)
     answers = draw.choice(k, size=n, p=letters)
     choices = [[TEXTS[j] for j in draw.permutation(len(TEXTS))[:k]] for _ in range(n)]
-    found = without_reading.best(without_reading.of_choices(choices, answers.tolist()))
+    questions = ["; ".join(f"{chr(65 + j)} {text}" for j, text in enumerate(options)) for options in choices]
+    found = without_reading.best(without_reading.of_choices(choices, answers.tolist(), questions))
     habit = draw.dirichlet([0.3] * k)  # how often the model says each letter
     length = draw.choice([-1.0, 0.0, 1.0]) * draw.exponential()  # and how it likes long ones
     right = np.empty(n)
