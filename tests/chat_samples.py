@@ -82,6 +82,12 @@ GEMMA = (
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
 )
 
+LFM = (  # content that is no text is written as JSON, and what is undefined cannot be
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% set c = m['content'] %}"
+    "{{ c if c is string else c | tojson }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
 MISTRAL = (  # the answer is trimmed, and calls are a JSON list of functions
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}"
     "{% if tools and loop.index0 == 0 %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}"
@@ -99,6 +105,24 @@ HARMONY = (
     "<|start|>assistant<|channel|>final<|message|>{{ m.content }}{% if loop.last %}<|return|>{% else %}<|end|>{% endif %}"
     "{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+
+HARMONY_CALLS = (  # the reasoning of a call stays until a final answer follows
+    "{% for m in messages %}{% if m.tool_calls %}{% if m.thinking and messages[-1].role != 'assistant' %}"
+    "<|start|>assistant<|channel|>analysis<|message|>{{ m.thinking }}<|end|>{% endif %}"
+    "<|start|>assistant to={{ m.tool_calls[0].function.name }}<|channel|>commentary json<|message|>"
+    "{{ m.tool_calls[0].function.arguments | tojson }}<|call|>{% elif m.role == 'assistant' %}"
+    "{% if m.thinking and loop.last %}<|start|>assistant<|channel|>analysis<|message|>{{ m.thinking }}<|end|>{% endif %}"
+    "<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|return|>"
+    "{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+
+DEEPSEEK_V31 = (  # without thinking, the prompt closes a block that nothing opened
+    "{% set thinking = thinking | default(false) %}{{ bos_token }}{% for m in messages %}"
+    "{% if m['role'] == 'user' %}<|User|>{{ m['content'] }}"
+    "{% else %}<|Assistant|></think>{{ m['content'].split('</think>')[-1] }}{{ eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|Assistant|>{{ '<think>' if thinking else '</think>' }}{% endif %}"
 )
 
 PARTS = (

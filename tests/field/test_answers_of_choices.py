@@ -5,6 +5,8 @@ import pytest
 from retain.cli.main import main
 from retain.data.forms import read_rows
 from retain.data.item_types import Choice, LabelledText, Question
+from retain.jobs.inputs.cautions import class_cautions
+from retain.jobs.inputs.data import Data, Suites
 from tiny import WORDS, write_jsonl
 
 
@@ -102,3 +104,13 @@ def test_a_suite_whose_first_choice_is_never_right_is_remarked_upon(tiny_folder,
     write_jsonl(keep, rows)
     assert main(["check", *given, "--output", str(tmp_path / "run")]) == 0
     assert "is right in none" not in capsys.readouterr().out
+
+
+def test_spaces_around_a_class_make_no_other_and_its_case_is_remarked_upon(tmp_path):
+    rows = [{"text": f"word{n}", "label": label} for n, label in enumerate(["a", "a ", "\tA", "b"])]
+    problems: list[str] = []
+    items = read_rows(str(write_jsonl(tmp_path / "a.jsonl", rows)), problems).items
+    assert (problems, [item.label for item in items]) == ([], ["a", "a", "A", "b"])
+    (told,) = class_cautions(Data(items, Suites([])))
+    assert "'A' and 'a' differ in case" in told
+    assert class_cautions(Data(items[:2], Suites([]))) == []

@@ -77,6 +77,67 @@ def test_reasoning_under_other_names_reaches_the_template_that_reads_it():
         parted("PLAIN", USER, turn("4", reasoning_content="I add."))
 
 
+def test_reasoning_is_not_learned_behind_a_mark_that_closes_it():
+    assert parted("DEEPSEEK_V31", USER, turn("4")) == ("<bos><|User|>2+2?<|Assistant|></think>", "4<eos>")
+    for kwargs in ({}, {"thinking": False}):
+        before, after = parted("DEEPSEEK_V31", USER, turn(OWN), chat_template_kwargs=kwargs)
+        assert (before, after) == ("<bos><|User|>2+2?<|Assistant|>", f"{OWN}<eos>")
+    for answer in (turn(OWN), turn("4", reasoning_content="I add.")):
+        before, after = parted("DEEPSEEK_V31", USER, answer, chat_template_kwargs={"thinking": True})
+        assert (before[-7:], after) == ("<think>", "I add.\n</think>\n\n4<eos>")
+
+
+@pytest.mark.parametrize("key", ["thinking", "reasoning_content"])
+def test_reasoning_is_learned_where_the_template_drops_that_of_an_earlier_call(key):
+    call = turn("", tool_calls=[{"function": {"name": "add", "arguments": '{"a": 2}'}}], **{key: "I need a sum."})
+    result = {"role": "tool", "content": "4"}
+    before, after = parted("HARMONY_CALLS", USER, call, result, turn("4", **{key: "It said 4."}))
+    assert "I need a sum" not in before
+    assert before.endswith("<|start|>tool<|message|>4<|end|><|start|>assistant")
+    assert after == (
+        "<|channel|>analysis<|message|>It said 4.<|end|><|start|>assistant<|channel|>final<|message|>4<|return|>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "rows", "told"),
+    [
+        ("R1", [OWN, "4"], "opens a reasoning block in every prompt, and 6 of 12 rows looked at bring no reasoning"),
+        ("DEEPSEEK_V31", ["4", OWN], "closes the reasoning at the end of every prompt, and 6 of 12 rows"),
+        ("QWEN3", ["4", OWN], "6 of 12 rows looked at bring no reasoning, and the chat template puts an empty"),
+        ("QWEN3", [OWN, OWN], ""),
+    ],
+)
+def test_rows_whose_prompt_is_another_at_inference_are_remarked_upon(
+    chat_model, tmp_path, capsys, template, rows, told
+):
+    source = tmp_path / "template.jinja"
+    source.write_text(getattr(chat_samples, template))
+    turns = [[{"role": "user", "content": f"{n}+1?"}, turn(rows[n % 2])] for n in range(12)]
+    train = write_jsonl(tmp_path / "mixed.jsonl", [{"messages": one} for one in turns])
+    (tmp_path / "text.txt").write_text("a b c d e f\n" * 50)
+    flags = [
+        "--model",
+        str(chat_model),
+        "--train",
+        str(train),
+        "--template",
+        str(source),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert main(["check", *flags, "--held-out-text", str(tmp_path / "text.txt")]) == 0
+    out = capsys.readouterr().out
+    assert told in out
+    assert told or "reasoning" not in out
+
+
+def test_a_template_that_shows_no_calls_is_told_for_that_in_every_form():
+    calls = turn(None, tool_calls=[{"function": {"name": "add", "arguments": '{"a": 2}'}}])
+    with pytest.raises(InputError, match=r"does not render tool calls as calls \(add\)"):
+        parted("LFM", USER, calls)
+
+
 def test_reasoning_dropped_from_earlier_turns_is_left_alone():
     before, after = parted("R1", USER, turn(OWN), USER, turn("5"))
     assert before == "<bos><|User|>2+2?<|Assistant|>\n\n4<eos><|User|>2+2?<|Assistant|>"

@@ -130,3 +130,10 @@ def test_retain_check_counts_every_row_of_a_semicolon_table(tmp_path, capsys):
     told = capsys.readouterr()
     assert code == 0, told.err
     assert "on 20 training examples" in told.out
+
+
+def test_an_empty_field_in_the_first_row_is_told_with_its_line_and_hides_no_column(tmp_path):
+    items, problems = read(tmp_path, "prompt,completion\n,b\na,b\n")
+    assert len(items) == 1
+    told = '"prompt" missing (found "completion"); give "prompt" and "completion", or "messages".'
+    assert problems == [f"{tmp_path / 'a.csv'}, line 2: {told}"]

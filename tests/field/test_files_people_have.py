@@ -215,6 +215,11 @@ def test_alpaca_dolly_and_sharegpt_rows_are_learned(tmp_path, row, prompt, compl
         ({"question_stem": "q", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "1"}, 0),
         ({"question": "q", "choices": ["x", "y", "z"], "answer": "C"}, 2),
         ({"question": "q", "choices": ["x", "y"], "answer": "x"}, 0),
+        ({"question": "q", "choices": ["x", "y", "z"], "answer": "2"}, 2),  # HellaSwag writes the index as text
+        ({"question": "q", "choices": ["x", "y", "z"], "answer": "(b)"}, 1),
+        ({"question": "q", "choices": {"A": "x", "B": "y"}, "answer": "B"}, 1),
+        ({"question": "q", "choices": {"text": ["3", "2"], "label": ["2", "3"]}, "answerKey": "2"}, 0),
+        ({"question": "q", "choices": ["x", "y"], "answerKey": "B"}, 1),
     ],
 )
 def test_choices_with_letters_are_asked(tmp_path, row, answer):
@@ -228,7 +233,11 @@ def test_choices_with_letters_are_asked(tmp_path, row, answer):
         ({"conversations": [*TURNS, {"from": "human", "value": "And?"}]}, 'role "assistant"'),
         ({"conversations": [{"from": "narrator", "value": "x"}, *TURNS]}, "turn 1 is from 'narrator'"),
         ({**ALPACA, "history": [["a", "b"]]}, '"history"'),
-        ({"question": "q", "choices": ["x", "y"], "answer": "D"}, "none of the labels A, B"),
+        ({"question": "q", "choices": ["x", "y"], "answer": "D"}, "none of the choices"),
+        ({"question": "q", "choices": {"A": "x", "B": ["y"]}, "answer": "B"}, 'or {"A": …, "B": …}'),
+        ({"question": "q", "choices": {"text": ["x", "y"], "label": ["A", "A"]}, "answerKey": "A"}, "same label"),
+        ({"question": "q", "choices": ["x", "x "], "answer": 0}, "two choices are the same text"),
+        ({"question": "q", "choices": ["1", "2", "3"], "answer": "2"}, "which is meant"),
         ({"question": "Where?", "context": "In Rome.", "answers": {"text": ["Rome"], "answer_start": [3]}}, "context"),
     ],
 )
@@ -245,6 +254,11 @@ def test_what_of_known_shapes_cannot_be_read_is_told(tmp_path, row, told):
         ({"query": "q", "response": "a"}, "prompt=query,completion=response"),
         ({"text": "long", "summary": "short"}, "prompt=text,completion=summary"),
         ({"Text": "fine", "Label": "a"}, "text=Text,label=Label"),
+        ({"ctx": "q", "endings": ["x", "y"], "label": "1"}, "question=ctx,choices=endings,answer=label"),
+        (
+            {"question": "q", "options": {"A": "x", "B": "y"}, "answer_idx": "B", "answer": "y"},
+            "choices=options,answer=answer_idx",
+        ),
         ({"review": "fine", "sentiment": "pos"}, "text=review,label=sentiment"),
         ({"sentence1": "a", "sentence2": "b", "label": 1}, "text=sentence1,text_pair=sentence2"),
         ({"dialog": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "messages=dialog"),
@@ -278,6 +292,26 @@ def test_two_suites_of_one_name_are_told_the_cure(tmp_path, tiny_folder, tiny_da
     assert (code, "NAME:=SOURCE" in told) == (2, True)
     code, told = check(capsys, tiny_folder, train, "--keep", tiny_data / "letters.jsonl", f"mine:={twin}")
     assert code == 0, told
+
+
+def test_a_name_before_a_file_is_told_how_to_write_it(tmp_path):
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": f"q{n}", "answers": ["a"]} for n in range(9)])
+    for source, told in ((f"mine={path}", f"a name of your own is mine:={path}"), (f":={path}", "no name before :=")):
+        problems = []
+        as_suite(source, "keep", problems)
+        assert told in problems[0]
+    problems = []
+    assert as_suite(f"mine:={path}", "keep", problems).name == "mine"
+    read_text(f"mine={path}", problems)
+    assert len(problems) == 1
+    assert f"mine:={path}" in problems[0]
+
+
+def test_questions_are_texts_to_calibrate_on(tmp_path):
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": "Whose? ", "answers": ["Ours", "mine"]}])
+    problems = []
+    assert [item.text for item in read_calibration_texts(str(path), problems)] == ["Whose? Ours"]
+    assert problems == []
 
 
 def test_keys_that_arrow_fills_in_are_not_there(tmp_path):

@@ -120,7 +120,7 @@ def test_an_output_without_a_name_is_refused(verb, output, tiny_folder, tiny_dat
     monkeypatch.chdir(tmp_path)
     more = ["--tuned", str(tiny_folder)] if verb == "measure" else ["--train", str(tiny_data / "train.jsonl")]
     assert main([verb, *common(tiny_folder, tiny_data), *more, f"--output={output}"]) == 2
-    assert "output: expected" in capsys.readouterr().err
+    assert "output: " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -239,7 +239,7 @@ def test_a_run_that_trained_nothing_does_not_keep_its_folder(tiny_folder, tiny_d
 
 
 def test_what_the_user_put_beside_checkpoints_stays(tmp_path):
-    from retain.records.seal import last_whole, remove_checkpoints, seal
+    from retain.records.checkpoint_seal import last_whole, remove_checkpoints, seal
 
     checkpoint = tmp_path / "checkpoints" / "checkpoint-3"
     checkpoint.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from transformers import ViTForImageClassification
 
 import retain.data.images as module
 from retain.cli.main import main
+from retain.data.forms import read_rows
 from retain.data.images import decoded
 from tiny import make_image_processor, make_vit, write_images
 
@@ -184,3 +186,40 @@ def test_a_model_sees_a_16_bit_scan_as_its_8_bit_copy(tmp_path):
     assert bool((pixels[0] == pixels[1]).all())
     assert pixels.std() > 0.3
     assert ViTForImageClassification(make_vit().config)(pixels).logits.shape == (2, 2)
+
+
+def images_of(folder):
+    problems: list[str] = []
+    items = read_rows(str(folder), problems).items
+    assert problems == []
+    return Counter(item.label for item in items)
+
+
+def test_files_that_systems_leave_beside_images_are_neither_images_nor_classes(tmp_path):
+    folder = write_images(tmp_path / "pets" / "data", 2)
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        write_images(folder / name, 1, classes=("red",))
+        write_images(folder.parent / name, 1)
+        Image.new("RGB", (4, 4)).save(folder / name / "red-checkpoint.png")
+    (folder / "red" / "._0-000.png").write_bytes(b"\0\5\x16\7")
+    assert images_of(folder) == images_of(folder.parent) == {"blue": 2, "green": 2, "red": 2}
+
+
+def test_images_deeper_in_the_folder_of_a_class_are_of_this_class(tmp_path):
+    folder = write_images(tmp_path / "pets", 2)
+    write_images(folder / "red", 1, seed=3, classes=("2024", "2025"))
+    assert images_of(folder) == {"blue": 2, "green": 2, "red": 4}
+
+
+@pytest.mark.parametrize("ending", ["jfif", "JPE", "avif", "ppm", "heic"])
+def test_an_image_with_a_rarer_ending_is_not_left_out(tmp_path, ending):
+    folder = write_images(tmp_path / "pets", 2)
+    (folder / "red" / "0-000.png").rename(folder / "red" / f"photo.{ending}")
+    assert images_of(folder) == {"blue": 2, "green": 2, "red": 2}
+
+
+def test_an_address_in_a_table_of_images_is_told_for_what_it_is(tmp_path):
+    (tmp_path / "a.csv").write_text("image,label\nhttps://example.org/1.png,a\nhttps://example.org/2.png,b\n")
+    problems: list[str] = []
+    read_rows(str(tmp_path / "a.csv"), problems)
+    assert "is an address and no path (https://example.org/1.png)" in problems[0]

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from interruptions import differences, in_child, outcome
-from retain.records.seal import flaw
+from interruptions import differences, draw_nothing, in_child, outcome
+from retain.records.checkpoint_seal import flaw
 
 SMALL = ["--drift", "false", "--test-items", "4", "--keep-items", "8", "--generate", "0", "--held-out-tokens", "64"]
 STEPS = ["--max-steps", "5", "--batch-size", "4", "--training.logging_steps", "2"]
@@ -55,6 +55,7 @@ def runs(words, before=lambda: None):
         import retain.train.callbacks
         from retain.cli.main import main
 
+        draw_nothing()
         retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS = 0.0
         before()
         return main(words)

@@ -140,6 +140,14 @@ MARKED = [
 ]
 
 
+@pytest.mark.parametrize("kind", ["tool_use", "thinking"])
+def test_parts_of_another_makers_messages_are_told_how_to_write_them(kind):
+    with pytest.raises(ValueError, match=f'"{kind}"; write calls of tools as "tool_calls"'):
+        Example.parse(
+            {"messages": [USER, {"role": "assistant", "content": [{"type": kind, "name": "f", "input": {}}]}]}
+        )
+
+
 @pytest.mark.parametrize("messages", MARKED)
 def test_marks_of_turns_to_learn_that_are_not_followed_are_refused(messages):
     with pytest.raises(ValueError, match='has "(weight|train)": .* not followed'):

@@ -16,25 +16,25 @@ from retain.records.lock import LOCK, output_folder
 CONTEXT = multiprocessing.get_context("fork")
 
 
-def hold(folder, held, over):
+def hold(folder, held):
     with output_folder(folder):
         held.set()
-        over.wait(60)
+        time.sleep(120)
 
 
-def stay(held, over):
+def stay(held):
     held.set()
-    over.wait(60)
+    time.sleep(120)
 
 
 @pytest.fixture
 def holder(tmp_path):
-    held, over = CONTEXT.Event(), CONTEXT.Event()
-    process = CONTEXT.Process(target=hold, args=(tmp_path / "run", held, over))
+    held = CONTEXT.Event()
+    process = CONTEXT.Process(target=hold, args=(tmp_path / "run", held))
     process.start()
     assert held.wait(60)
     yield process
-    over.set()
+    process.kill()
     process.join(60)
 
 
@@ -73,15 +73,15 @@ def test_a_lock_that_was_cut_off_while_it_was_written_holds_nothing(text, tmp_pa
 
 
 def test_a_later_process_with_the_number_of_a_dead_one_holds_nothing(tmp_path):
-    held, over = CONTEXT.Event(), CONTEXT.Event()
-    other = CONTEXT.Process(target=stay, args=(held, over))
+    held = CONTEXT.Event()
+    other = CONTEXT.Process(target=stay, args=(held,))
     other.start()
     assert held.wait(60)
     values = {"host": socket.gethostname(), "process": other.pid, "since": "2020", "born": "1"}
     (tmp_path / LOCK).write_text(json.dumps(values), encoding="utf-8")
     with output_folder(tmp_path):
         pass
-    over.set()
+    other.kill()
     other.join(60)
 
 

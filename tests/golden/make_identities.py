@@ -3,6 +3,10 @@
 Recorded with the code of 933ea83, the last before fields were marked, whose names are mapped to today's:
 
     PYTHONPATH=<checkout of 933ea83>/src python tests/golden/make_identities.py
+
+The parts that name the training are those of then. What is measured has two fields more since, and another default
+(`smallest_gain`, `smallest_gain_nats`, `max_new_tokens`), as a verdict of today is another one; these were added to the
+file.
 """
 
 from __future__ import annotations

@@ -284,7 +284,6 @@ def test_an_adapter_of_another_model_is_refused(flags, tiny_folder, tiny_data, t
     written = tmp_path / "run" / "adapter"
     adapter = tmp_path / "copy" / "adapter_model.safetensors"
     shutil.copytree(written, adapter.parent)
-    (adapter.parent / "retain_adapter.json").unlink()
     weights = load_file(adapter)
     save_file({key.replace("model.layers", "language.layers"): value for key, value in weights.items()}, adapter)
     command = ["measure", "--model", str(tiny_folder), "--tuned", str(adapter.parent), "--output", str(tmp_path / "m")]
@@ -298,7 +297,9 @@ def test_an_adapter_of_another_model_is_refused(flags, tiny_folder, tiny_data, t
     assert "no folder" in capsys.readouterr().err
 
 
-def test_progress_is_told_in_lines_where_there_is_no_terminal(flags, capsys):
+def test_progress_is_told_in_lines_where_there_is_no_terminal(flags, capsys, monkeypatch):
+    monkeypatch.setattr("retain.jobs.progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("retain.jobs.progress.MOST_SECONDS_BETWEEN_LINES", 0.0)
     assert main(["tune", *flags()]) == 0
     out = capsys.readouterr().out
     assert "the base answers: 0/" in out

@@ -312,7 +312,7 @@ def test_every_problem_of_the_data_is_told_at_once(place, tmp_path):
         "9-000.png: cannot be read as an image",
         "kept: its classes violet",
         "share 1 of 5 items",
-        "empty: holds no images",
+        "empty: the folder holds no files of rows",
         "pairs: a suite of texts of task type retrieval cannot be measured on an image classifier",
     ):
         assert part in told

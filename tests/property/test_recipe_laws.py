@@ -32,6 +32,9 @@ OWN = {
     "seeds": st.integers(1, 3) | st.lists(st.integers(0, 9), min_size=1, max_size=2),
     "learning_rates": st.lists(shares, max_size=2),
     "generate": st.integers(2, 90),
+    "columns": st.dictionaries(names, names, max_size=2),
+    "template": st.sampled_from(["{{ messages }}", "{% for m in messages %}{% endfor %}"]),
+    "template_arguments": st.dictionaries(st.sampled_from(["thinking", "date"]), st.integers(0, 9), max_size=2),
 }  # fmt: skip
 """Values of fields whose type alone does not say what can be meant."""
 

@@ -3,6 +3,10 @@
 The source distribution is fetched through pip, and its tests run in a process of their own on tiny models under the
 hub's names. Every row of LoRA that means plain linear layers is run with LoRA, VeFA and LoRFA. A failure is ours unless
 LoRA fails the same row too, or `ALLOWED` says why not.
+
+Measured with PEFT 0.21.2 and transformers 5.23, in 13 minutes of two cores that eight processes shared: VeFA and LoRFA
+each 647 passed, none failed, 107 skipped; LoRA 690 passed, 1 failed (`test_weighted_combination_of_adapters` on
+the tiny Llama), 53 skipped.
 """
 
 import contextlib

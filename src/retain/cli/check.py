@@ -45,13 +45,14 @@ def run(given: Namespace) -> None:
 def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     """What a run would do with its model and data, and what is remarkable in them."""
     from retain.budget.split import limit_words
+    from retain.data.family import in_words
     from retain.hf.versions import version_note
     from retain.jobs.inputs.cautions import cautions
     from retain.jobs.inputs.evidence_told import evidence_told
     from retain.jobs.inputs.prepare import fields_told, truncations
 
     data, suites = prepared.data, prepared.data.suites
-    yield f"the model is loaded as a {data.family.replace('-', ' ')}"
+    yield f"the model is loaded as {in_words(data.family)}"
     for suite in suites.all:
         yield f"{suite.part} {suite.name}: {len(suite.items)} items of task type {suite.task_type}"
     for domain, text in suites.held_out_text.items():

@@ -48,7 +48,9 @@ def _index_of_text(value: str, choices: Sequence[str]) -> int:
 
 
 def listed_choices(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row whose choices are a list: those of ARC, {"text": […], "label": […]}, are taken apart.
+    """A row whose choices are a list: {"text": […], "label": […]}, as in ARC, or {"A": …, "B": …} are taken apart.
+
+    Where the choices have labels of their own, an answer that is a label means this, whatever else it could mean.
 
     Raises:
         ValueError: texts and labels do not fit together.
@@ -57,17 +59,24 @@ def listed_choices(row: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(choices, Mapping):
         return dict(row)
     texts, labels = choices.get("text"), choices.get("label")
+    if choices and all(isinstance(text, str) for text in choices.values()):
+        texts, labels = list(choices.values()), list(choices)
     if not isinstance(texts, list | tuple) or not isinstance(labels, list | tuple) or len(texts) != len(labels):
         raise ValueError(
-            f'field "choices": expected a list of texts, or {{"text": […], "label": […]}}, found {found(choices)}'
+            'field "choices": expected a list of texts, {"text": […], "label": […]}, or {"A": …, "B": …}, found '
+            f"{found(choices)}"
         )
+    if len(set(map(str, labels))) < len(labels):
+        raise ValueError('field "choices": two of them have the same label')
     answer = row.get("answer")
     known = [index for index, label in enumerate(labels) if str(label) == str(answer).strip()]
     return {**row, "choices": list(texts), "answer": known[0] if known else answer}
 
 
 def label_text(value: Any) -> Any:
-    """A class as text. Data sets give whole numbers and truth values too, and pandas whole numbers as 1.0.
+    """A class as text, without the spaces around it, which nobody sees.
+
+    Data sets give whole numbers and truth values too, and pandas whole numbers as 1.0.
 
     Raises:
         ValueError: it is another number: a value to predict, and no class.
@@ -81,4 +90,6 @@ def label_text(value: Any) -> Any:
                 "learned as classes)"
             )
         return str(int(value))
+    if isinstance(value, str):
+        return value.strip() or value
     return str(value) if isinstance(value, int) else value

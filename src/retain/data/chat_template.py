@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import TemplateError
 
 from retain.data.chat_turns import Turns, as_parts, check_inputs, check_tools, plain_turn, written_calls
-from retain.data.conversation import Message
+from retain.data.conversation import REASONING_KEYS, Message
 from retain.data.reasoning import (
     closed_at_once,
+    closes_reasoning,
     empty_block,
     marks_of,
     opening_at_start,
@@ -92,14 +93,30 @@ def question_text(tokenizer: Any, question: str) -> str:
     return _rendered(tokenizer, {}, as_parts([{"role": "user", "content": question}], traits), generation=True)
 
 
-def learns_without_reasoning(tokenizer: Any, example: Example) -> bool:
-    """True where a prompt at inference opens reasoning, and the answer is learned behind a prompt that does not.
+Mismatch = Literal["opened", "closed", "blank"]
+"""How the prompt that an answer is learned behind differs from the one at inference, as for its reasoning:
+
+opened  at inference it opens a block, and the answer is learned without one
+closed  at inference it closes reasoning at once, and the answer is learned with reasoning
+blank   the answer is learned behind an empty block, which is not there at inference
+"""
+
+
+def mismatch(tokenizer: Any, example: Example) -> Mismatch | None:
+    """How the prompt that an example is learned behind differs from the one at inference; None where it does not.
 
     Raises:
         InputError: as `chat_text`.
     """
     text = chat_text(tokenizer, example)
-    return opens_reasoning(text.prompt) and not text.full.startswith(text.prompt)
+    before = text.full[: text.start]
+    if before == text.prompt:
+        return None
+    if opens_reasoning(text.prompt):
+        return "opened"
+    if closes_reasoning(text.prompt):
+        return "closed"
+    return "blank" if closes_reasoning(before) else None
 
 
 def turn_end(tokenizer: Any) -> int | None:
@@ -150,27 +167,30 @@ class _Chat:
         return _rendered(self.tokenizer, self.inputs, [*self.prompt_turns, *self.completion_turns])
 
     def before_answer(self) -> str | None:
-        """What stands before the first turn of the completion, by a word in its place."""
+        """What stands before the first turn of the completion, by a word in place of its content and its reasoning."""
         first, *others = self.completion_turns
         content: Any = [{"type": "text", "text": _PLACEHOLDER}] if self.traits.wants_parts else _PLACEHOLDER
-        text = _rendered(self.tokenizer, self.inputs, [*self.prompt_turns, {**first, "content": content}, *others])
-        before, found, _ = text.rpartition(_PLACEHOLDER)
+        reasoning = {key: _PLACEHOLDER for key in REASONING_KEYS if isinstance(first.get(key), str)}
+        marked = {**first, "content": content, **reasoning}
+        text = _rendered(self.tokenizer, self.inputs, [*self.prompt_turns, marked, *others])
+        before, found, _ = text.partition(_PLACEHOLDER)
         return before if found else None
 
 
 def _start(prompt: str, full: str, chat: _Chat) -> int | None:
     """The place in the whole where the answer begins; None where it is not found."""
     bare = without_block_at_end(prompt)
-    if full.startswith(prompt):
+    brings_reasoning = _reasoning_of(chat.completion[0]) is not None
+    if full.startswith(prompt) and not (brings_reasoning and closes_reasoning(prompt)):
         start = len(prompt)
     elif full.startswith(bare):
         start = len(bare)
     else:
-        before = chat.before_answer()
-        if before is None or not full.startswith(before):
-            return None
-        return len(before)
-    if _reasoning_of(chat.completion[0]) is not None:
+        before = chat.before_answer() or ""
+        if brings_reasoning or not full.startswith(before):
+            before = without_block_at_end(before)
+        return len(before) if before and full.startswith(before) else None
+    if brings_reasoning:
         return start
     if start == len(prompt) and opens_reasoning(prompt):
         return start + closed_at_once(full[start:])
@@ -188,6 +208,8 @@ def _own_reasoning(prompt: str, full: str, start: int, chat: _Chat) -> tuple[str
     reasoning = _reasoning_of(turn)
     if reasoning is None:
         return full, start
+    if closes_reasoning(prompt):
+        prompt = without_block_at_end(prompt)
     rest = full[start:]
     if reasoning.strip() in rest:
         doubled = empty_block(rest)

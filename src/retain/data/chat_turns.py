@@ -109,14 +109,19 @@ def written_calls(render: Render, turns: Turns, traits: TemplateTraits) -> Turns
     bare = _attempt(lambda: render([{"content": "", **turn} for turn in without]))
     bare_text = bare if isinstance(bare, str) else ""
     refused: InputError | None = None
+    rendered = False
     for form in _forms(turns, traits):
         text = _attempt(partial(render, form))
         if isinstance(text, InputError):
             refused = refused or text
         elif _calls_right(text, bare_text, turns):
             return form
+        else:
+            rendered = True
     names = ", ".join(dict.fromkeys(name for name, _ in calls))
-    raise refused or InputError(
+    if refused is not None and not rendered:
+        raise refused
+    raise InputError(
         f"the chat template does not render tool calls as calls ({names}): give a template that does as --template "
         "FILE, or leave out these rows."
     )

@@ -78,7 +78,7 @@ _MEANT: dict[str, tuple[str, ...]] = {
     "image": ("image", "img", "image_path", "filename", "file", "file_name", "path", "picture"),
     "question": ("question", "query", "problem", "prompt", "ctx", "goal", "sentence"),
     "choices": ("choices", "options", "endings", "candidates"),
-    "answer": ("answer", "answer_index", "answerkey", "label", "gold", "correct"),
+    "answer": ("answer_index", "answer_idx", "answer", "answerkey", "label", "gold", "correct"),
     "answers": ("answers", "answer", "aliases", "target"),
     "query": ("query", "anchor", "question", "sentence1"),
     "match": ("match", "positive", "passage", "document", "sentence2", "answer"),
@@ -89,6 +89,8 @@ _MEANT: dict[str, tuple[str, ...]] = {
 def suggestions(row: Row, wanted: Iterable[Sequence[str]], most: int = 2) -> list[str]:
     """Renamings that make a row one of the known ones, as `prompt=question,completion=answer`.
 
+    Forms with more columns come first: choices would be lost in one that has a question and an answer only.
+
     Args:
         row: as it is.
         wanted: the columns of each known form.
@@ -96,7 +98,7 @@ def suggestions(row: Row, wanted: Iterable[Sequence[str]], most: int = 2) -> lis
     """
     by_lower = {str(name).strip().lower(): str(name) for name in row}
     found = []
-    for columns in wanted:
+    for columns in sorted(wanted, key=len, reverse=True):
         taken: dict[str, str] = {}
         for column in (*columns, *(("text_pair",) if "label" in columns and "text" in columns else ())):
             meant = (by_lower[name] for name in _MEANT.get(column, (column,)) if name in by_lower)
@@ -111,8 +113,10 @@ def suggestions(row: Row, wanted: Iterable[Sequence[str]], most: int = 2) -> lis
 
 def _may_be(column: str, value: Any) -> bool:
     """Whether a value is of the type that a column holds."""
-    if column in ("messages", "choices"):
+    if column == "messages":
         return isinstance(value, list)
+    if column == "choices":
+        return isinstance(value, (list, Mapping))
     if column in ("label", "answer", "answers"):
         return (isinstance(value, (str, int, list)) and not isinstance(value, bool)) or column == "label"
     return isinstance(value, str)

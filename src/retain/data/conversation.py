@@ -188,6 +188,12 @@ def _part(part: Any, place: str) -> str:
     kind = part.get("type", "text") if isinstance(part, Mapping) else None
     if not isinstance(kind, str):
         raise _wrong(place, f'a part of "content" should be {{"type": "text", "text": …}}, found {found(part)}')
+    if kind in {"tool_use", "tool_result", "tool_call", "thinking", "reasoning"}:
+        raise _wrong(
+            place,
+            f'"content" has a part of type "{kind}"; write calls of tools as "tool_calls" of the message, their '
+            'results as messages of the role "tool", and reasoning as "reasoning_content"',
+        )
     if kind not in TEXT_PARTS:
         raise _wrong(
             place,

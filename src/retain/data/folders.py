@@ -10,7 +10,11 @@ from typing import TypeVar
 
 from retain.data.file_content import bare_stem, bare_suffix
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+IMAGES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".avif", ".heic"),
+    *(".heif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico"),
+)
+"""Endings of images, also of those that not every Pillow decodes: these are told, and not left out in silence."""
 
 Part = TypeVar("Part")
 
@@ -77,15 +81,25 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGES
 
 
-def image_classes(folder: Path) -> list[Path]:
-    """The images in a folder of folders, one a class; none where it is no such folder."""
-    inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    return [image for name in inner for image in sorted(name.iterdir()) if is_image(image)]
+def image_classes(folder: Path) -> list[tuple[str, Path]]:
+    """The images in a folder of folders, each with its class, the name of the inner folder; none where it is no such.
+
+    An image that lies deeper is of the class of the inner folder too.
+    """
+    inner = _inner(folder)
+    if not any(is_image(path) for name in inner for path in name.iterdir() if not _is_hidden(path.name)):
+        return []
+    return [(name.name, path) for name in inner for path in image_files(name)]
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder and below."""
+    return [path for path in _below(folder) if is_image(path)]
 
 
 def image_parts(folder: Path) -> dict[str, Path]:
     """The inner folders that hold folders of images themselves, as train and test do."""
-    return {inner.name: inner for inner in sorted(folder.iterdir()) if inner.is_dir() and image_classes(inner)}
+    return {inner.name: inner for inner in _inner(folder) if image_classes(inner)}
 
 
 def text_files(folder: Path) -> Sequence[Path]:
@@ -93,10 +107,19 @@ def text_files(folder: Path) -> Sequence[Path]:
     return [path for path in _below(folder) if bare_suffix(path.name) == ".txt"]
 
 
+def _inner(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+
+
 def _below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts):
+        if not path.is_dir() and not any(map(_is_hidden, path.relative_to(folder).parts)):
             yield path
+
+
+def _is_hidden(name: str) -> bool:
+    """True for what systems and programs put beside data: .DS_Store, ._photo.png, __MACOSX, .ipynb_checkpoints."""
+    return name.startswith((".", "__"))
 
 
 def _format(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ FORMS: Forms = {item.form: item for item in (Request, Example, Question, Choice,
 
 DEFAULT_FORM = Example.form
 """The form that data which cannot be read are taken for."""
+
+PROBED_ROWS = 100
+"""Rows among which one of a known form is looked for: in the first of a table a field may be empty."""
 
 CONVERSATION = "messages"
 """The column of conversations, which are examples whatever other columns there are."""
@@ -65,7 +69,7 @@ def read_rows(
         problems.append(f"{source}: {error}.")
         return Rows(form or DEFAULT_FORM, [])
     if images is not None:
-        return Rows(LabelledImage.form, [LabelledImage(image=str(path), label=path.parent.name) for path in images])
+        return Rows(LabelledImage.form, [LabelledImage(image=str(path), label=label) for label, path in images])
     unread: list[str] = []
     rows = list(source_rows(source, unread, obvious))
     beside = folder or (found.path.parent if found.path is not None else Path())
@@ -99,7 +103,7 @@ def parse_rows(
     if lacking:
         found = ", ".join(map(str, next((row for _, row in rows if isinstance(row, Mapping)), {})))
         problems.append(f"{name}: columns: no row has {', '.join(map(repr, lacking))} (they have {found}).")
-    first = next((renamed(row, columns) for _, row in rows if isinstance(row, Mapping)), None)
+    first = _telling([renamed(row, columns) for _, row in islice(rows, PROBED_ROWS) if isinstance(row, Mapping)], forms)
     if first is None or lacking:
         problems += first_problems(name, [*unread, *(_no_object(place, row) for place, row in rows if not lacking)])
         if not rows and not unread:
@@ -132,6 +136,12 @@ def _parsed(
     return parse(row)
 
 
+def _telling(rows: Sequence[dict[str, Any]], forms: Forms) -> dict[str, Any] | None:
+    """The first row that is of a known form or shape, else the first; none where there are none."""
+    known = (row for row in rows if shape_of_row(row) is not None or form_of(row, forms) is not None)
+    return next(known, rows[0] if rows else None)
+
+
 def _form_of_first(row: dict[str, Any], shape: Shape | None, forms: Forms) -> str | None:
     """The form of a row, or the one that its shape is translated to."""
     if shape is not None:
@@ -161,8 +171,8 @@ def _unknown(name: str, row: Mapping[str, Any], forms: Forms) -> str:
     return f"{name}: its rows have {found}. {cure} Known are: {known}."
 
 
-def _images(folder: Path, part: str | None, obvious: str | None, place: str) -> list[Path] | None:
-    """Images in a folder of folders; each inner folder's name is the class. None where there are none.
+def _images(folder: Path, part: str | None, obvious: str | None, place: str) -> list[tuple[str, Path]] | None:
+    """Images in a folder of folders with their classes. None where there are none.
 
     Raises:
         ValueError: as a clause, the folder holds several such folders of folders, and none is named.

@@ -153,6 +153,8 @@ class LabelledImage(DataItem):
         need(row, *cls.columns)
         if not isinstance(row["image"], str) or not row["image"]:
             raise ValueError('"image" must be the path of an image')
+        if "://" in row["image"]:
+            raise ValueError(f'"image" is an address and no path ({row["image"][:80]}); save the image as a file first')
         path = Path(row["image"]).expanduser()
         path = path if path.is_absolute() else folder / path
         if not path.is_file():
@@ -244,7 +246,7 @@ def _check_answer(choices: tuple[str, ...], answer: int | None) -> None:
         raise ValueError(
             f"answer is {answer}, but there are {len(choices)} choices (counted from 0){_cure(choices, answer)}"
         )
-    if len(set(choices)) < len(choices):
+    if len({choice.strip() for choice in choices}) < len(choices):
         raise ValueError("two choices are the same text")
 
 

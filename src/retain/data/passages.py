@@ -12,7 +12,7 @@ from retain.data.examples import Example
 from retain.data.file_content import bare_suffix, kind_of, read_content
 from retain.data.folders import files_by_part, text_files
 from retain.data.item import DataItem, PlainText
-from retain.data.item_types import Choice
+from retain.data.item_types import Choice, Question
 from retain.data.places import Numbered, Source, parse_source
 from retain.data.shapes import shape_of_row
 from retain.data.sources import collect_items, first_problems, source_rows
@@ -53,9 +53,9 @@ def read_text(source: str, problems: list[str]) -> str:
 def read_calibration_texts(source: str, problems: list[str]) -> list[DataItem]:
     """Read texts to calibrate on or to replay.
 
-    Rows have the columns text, prompt and completion, messages, or question, choices and answer, or are of a shape that
-    `retain.data.shapes` knows. The two texts of a pair (`text_pair`) are one text. A plain text file is split at its
-    blank lines.
+    Rows have the columns text, prompt and completion, messages, question and answers, or question, choices and answer,
+    or are of a shape that `retain.data.shapes` knows. The two texts of a pair (`text_pair`) are one text. A plain text
+    file is split at its blank lines.
 
     Args:
         source: see `retain.data.places`.
@@ -93,13 +93,18 @@ def _calibration_text(row: dict[str, Any]) -> DataItem:
             raise ValueError('"text" must be text that is not empty')
         pair = row.get("text_pair")
         return PlainText(text=f"{row['text']} {pair}" if isinstance(pair, str) else row["text"])
-    if "choices" in row:
+    if "choices" in row and "answers" not in row:
         choice = Choice.parse(row)
         return PlainText(text=f"{choice.question.rstrip()} {choice.choices[choice.answer]}")
+    if "question" in row and "answers" in row:
+        question = Question.parse(row)
+        return PlainText(text=f"{question.question.rstrip()} {question.answers[0]}")
     try:
         return Example.parse(row)
     except ValueError as error:
-        raise ValueError(f'{error}; or give "text", or "question", "choices" and "answer"') from error
+        raise ValueError(
+            f'{error}; or give "text", or "question" and "answers", or "question", "choices" and "answer"'
+        ) from error
 
 
 def _how_to_rename(source: str, row: Mapping[str, Any]) -> str:

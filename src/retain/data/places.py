@@ -77,6 +77,9 @@ def looks_like_path(text: str) -> bool:
 
 def missing_sentence(path: Path) -> str:
     """That there is no such file, and which are near."""
+    name, mark, source = str(path).partition("=")
+    if mark and _exists(Path(source)):
+        return f"there is no suite {name!r} that {source} could be a copy for; a name of your own is {name}:={source}"
     folder = path.parent
     if not _exists(folder):
         return f"there is no folder {folder}"

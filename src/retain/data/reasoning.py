@@ -29,7 +29,7 @@ _CHANNELS = [  # gpt-oss opens another channel for its answer, or else for a cal
     for name in ("final", "commentary")
 ]
 _OPENED = re.compile(rf"(?:{'|'.join(_OPENS)})\s*\Z")
-_BLOCK_AT_END = re.compile(rf"(?:{'|'.join(_OPENS)})\s*(?:(?:{'|'.join(_CLOSES)})\s*)?\Z")
+_BLOCK_AT_END = re.compile(rf"(?:(?:{'|'.join(_OPENS)})\s*)?(?:(?:{'|'.join(_CLOSES)})\s*)?\Z")
 _EMPTY_BLOCK = re.compile(rf"\s*(?:{'|'.join(_OPENS)})\s*(?:{'|'.join(_CLOSES)})\n*")
 _CLOSED_AT_ONCE = re.compile(rf"\s*(?:{'|'.join(_CLOSES)})\n*")
 _OPENING_AT_START = re.compile(rf"\s*(?:{'|'.join(_OPENS)})\s*")
@@ -115,8 +115,13 @@ def opens_reasoning(prompt: str) -> bool:
 
 
 def without_block_at_end(prompt: str) -> str:
-    """A prompt without the opening mark, or the empty block, that it ends with."""
-    return _BLOCK_AT_END.sub("", prompt)
+    """A prompt without the mark or the empty block that it ends with; DeepSeek closes a block that nothing opened."""
+    return _BLOCK_AT_END.sub("", prompt, count=1)
+
+
+def closes_reasoning(prompt: str) -> bool:
+    """True where a prompt ends with a closing mark, so that no reasoning is to follow."""
+    return not opens_reasoning(prompt) and without_block_at_end(prompt) != prompt
 
 
 def empty_block(text: str) -> int:

@@ -125,36 +125,14 @@ def _turns(row: Row) -> tuple[str, Sequence[Any]] | None:
     return None
 
 
-def _is_lettered_choice(row: Row) -> bool:
-    """ARC and CommonsenseQA: choices of text and label, and the label that is right; or a letter as the answer."""
-    if not ("question" in row or "question_stem" in row) or "answers" in row:
-        return False
-    choices, answer = row.get("choices"), row.get("answerKey", row.get("answer"))
-    if isinstance(choices, Mapping):
-        return "text" in choices and "label" in choices
-    return isinstance(choices, list) and isinstance(answer, str)
+def _is_keyed_choice(row: Row) -> bool:
+    """ARC, CommonsenseQA, OpenBookQA: the right choice's label is the `answerKey`, the question a `question_stem`."""
+    return "choices" in row and "answers" not in row and bool({"answerKey", "question_stem"} & set(row))
 
 
-def _from_lettered_choice(row: Row) -> dict[str, Any]:
-    choices, answer = row["choices"], row.get("answerKey", row.get("answer"))
-    if isinstance(choices, Mapping):
-        texts, labels = list(choices["text"]), list(map(str, choices["label"]))
-    else:
-        texts, labels = list(choices), [chr(ord("A") + index) for index in range(len(choices))]
-    if len(set(labels)) < len(labels) or len(labels) != len(texts):
-        raise ValueError('"choices" must have one label for each text, no label twice')
-    by_text = [index for index, text in enumerate(texts) if text == answer]
-    by_label = [labels.index(str(answer))] if str(answer) in labels else []
-    places = set(by_label + by_text)
-    if len(places) != 1:
-        raise ValueError(
-            f"the answer {answer!r} is none of the labels {', '.join(labels)}"
-            if not places
-            else f"the answer {answer!r} is the label of one choice and the text of another"
-        )
-    question = row["question"] if "question" in row else row["question_stem"]
-    used = {"question", "question_stem", "choices", "answerKey", "answer"}
-    return {**_rest(row, used), "question": question, "choices": texts, "answer": places.pop()}
+def _from_keyed_choice(row: Row) -> dict[str, Any]:
+    """The columns are renamed only; `retain.data.answers` reads the choices and the answer."""
+    return {{"answerKey": "answer", "question_stem": "question"}.get(name, name): value for name, value in row.items()}
 
 
 def _is_picture(row: Row) -> bool:
@@ -185,7 +163,7 @@ def _from_squad(row: Row) -> dict[str, Any]:
 SHAPES = (
     Shape("completion", _is_sharegpt, _from_sharegpt),
     Shape("completion", _is_alpaca, _from_alpaca),
-    Shape("choice", _is_lettered_choice, _from_lettered_choice),
+    Shape("choice", _is_keyed_choice, _from_keyed_choice),
     Shape("images", _is_picture, _from_picture),
     Shape("question", _is_squad, _from_squad),
 )

@@ -37,7 +37,7 @@ from retain.jobs.run_folder import Trained
 from retain.jobs.stopwatch import Stopwatch
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
-from retain.records.seal import remove_checkpoints
+from retain.records.checkpoint_seal import remove_checkpoints
 from retain.train.callbacks import StopOnSignal
 from retain.train.loop import TrainingSet, train
 

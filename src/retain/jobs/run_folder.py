@@ -18,6 +18,7 @@ from retain.recipe import KL, Recipe
 from retain.recipe.from_run import MERGED
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import without_secrets
+from retain.records.checkpoint_seal import SEAL, remove_checkpoints
 from retain.records.files import is_bookkeeping, new_folder, write_text
 from retain.records.manifest import (
     begin,
@@ -37,7 +38,6 @@ from retain.records.manifest import (
 )
 from retain.records.reading import read_json_mapping, read_model
 from retain.records.result import Cost, CurvePoint, Result, read_result
-from retain.records.seal import SEAL, remove_checkpoints
 
 ORIGIN = "control-base.json"
 """The base's predictions on the control data of a budget. Later runs that go on from this one are compared with it."""

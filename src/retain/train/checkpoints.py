@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerState
 
 from retain.errors import TrainingError
 from retain.hf.adapters.residual_lora import initial_factors, restore_initial_factors
-from retain.records.seal import remove_checkpoints, seal
+from retain.records.checkpoint_seal import remove_checkpoints, seal
 
 INITIAL = "retain_initial_factors.safetensors"
 """A0 of each layer of a residual LoRA, in a checkpoint."""

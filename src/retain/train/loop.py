@@ -19,8 +19,8 @@ from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import TrainingError
 from retain.events import Events
 from retain.recipe import Recipe
+from retain.records.checkpoint_seal import last_whole
 from retain.records.result import Cost, CurvePoint
-from retain.records.seal import last_whole
 from retain.train.arguments import REFUSALS, refused, training_arguments
 from retain.train.callbacks import ReportProgress, StepClock, StopOnSignal, StopWhenNotFinite, TimedCheckpoint
 from retain.train.checkpoints import SealCheckpoints

@@ -97,7 +97,7 @@ def test_an_adapter_that_was_there_is_replaced_whole_and_anything_else_is_left_a
     with pytest.raises(InputError, match="holds something else than retain wrote there"):
         export_lora(model, tmp_path / "other")
     assert (tmp_path / "other" / "work").read_text() == "mine"
-    names = {".retain.jsonl", "README.md", "adapter_config.json", "adapter_model.safetensors"}
+    names = {".retain.jsonl", "README.md", "adapter_config.json", "adapter_model.safetensors", "retain_adapter.json"}
     assert {path.name for path in tmp_path.rglob("*.*")} == names
 
 

@@ -109,7 +109,7 @@ def test_an_adapter_that_transformers_put_on_is_named():
     ("arguments", "told"),
     [
         ({}, "nothing to measure"),
-        ({"test": [{"prompt": "a"}]}, "task: its rows have prompt. Known are: prompt, harmful; prompt, completion;"),
+        ({"test": [{"prompt": "a"}]}, "Known are: prompt, harmful; prompt, completion;"),
         ({"test": [*TEST, {"prompt": "a"}]}, 'row 26: "completion" missing'),
         ({"keep": "missing.jsonl"}, "missing.jsonl"),
         ({"keep": {"few": []}}, "few: holds no items"),

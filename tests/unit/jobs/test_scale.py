@@ -62,7 +62,7 @@ def test_a_budget_that_is_kept_writes_the_adapter(tmp_path):
     [
         ({"alphas": (1.0, 0.5)}, "alphas"),
         ({"budget": retain.Budget(numbers=2)}, "no retention suite 'numbers'"),
-        ({"windows": 3}, "settings: .*windows"),
+        ({"windows": 3}, "windows: is no setting; did you mean window"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(given, problem):

@@ -6,7 +6,7 @@ from retain.errors import InputError
 from retain.events import Events
 from retain.jobs import tune as module
 from retain.jobs.tune import complete, tune
-from retain.records.seal import SEAL
+from retain.records.checkpoint_seal import SEAL
 
 
 def test_a_complete_run_is_read_and_not_done_again(recipe, monkeypatch):

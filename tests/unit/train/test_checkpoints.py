@@ -17,7 +17,7 @@ from retain.data.tokens import Encoded
 from retain.errors import TrainingError
 from retain.events import SILENT
 from retain.recipe import Recipe
-from retain.records.seal import seal
+from retain.records.checkpoint_seal import seal
 from retain.train import loop
 from retain.train.loop import TrainingSet, train
 from tiny import make_bert, make_image_processor, make_llama, make_text_tokenizer, make_vit, write_images

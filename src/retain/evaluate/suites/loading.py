@@ -20,6 +20,7 @@ from retain.data.forms import DEFAULT_FORM, form_of, read_rows
 from retain.data.item import DataItem
 from retain.data.places import Numbered, is_plain_data, missing_sentence, name_of_source, parse_source
 from retain.data.sources import collect_items
+from retain.data.texts import is_blank
 from retain.errors import InputError
 from retain.evaluate.suites.format import (
     SHIPPED,
@@ -133,6 +134,8 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
     decide their task type, their file their name; `NAME:=SOURCE` gives a suite or data another name.
     """
     named, mark, other = source.partition(NAMED)
+    if mark and is_blank(named):
+        problems.append(f"{source}: there is no name before {NAMED}.")
     if mark:
         return replace(as_suite(other, part, problems), name=named)
     if is_suite(source):

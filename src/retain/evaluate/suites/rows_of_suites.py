@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from retain.data.arrow_rows import hub_data, is_saved, rows_of
-from retain.data.folders import is_image
+from retain.data.folders import image_files
 from retain.data.places import Numbered
 from retain.data.sources import checked_rows, numbered, source_rows
 from retain.evaluate.suites.format import DataSource, LocatedSuite, condition, is_template, template
@@ -53,13 +53,13 @@ def local_rows(path: Path, part: str | None = None, obvious: str | None = None) 
         part: the split or the part that is read, where there are several.
         obvious: the one that is read where none is named.
     """
-    found = [] if not path.is_dir() or is_saved(path) else [one for one in path.rglob("*") if is_image(one)]
+    found = [] if not path.is_dir() or is_saved(path) else image_files(path)
     if not found:
         problems: list[str] = []
         rows = list(source_rows(str(path) if part is None else f"{path}:{part}", problems, obvious))
         return RawRows(rows, path if path.is_dir() else path.parent, problems)
     images = []
-    for image in sorted(found):
+    for image in found:
         folders = image.relative_to(path).parts[:-1]
         row = {"image": str(image.absolute()), "name": image.name, "folders": folders}
         images.append((str(image), row | ({"label": folders[-1]} if folders else {})))

@@ -89,7 +89,8 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
             )
         if self.layers_pattern and self.layers_to_transform is None:
             problems.append(
-                "When `layers_pattern` is specified, `layers_to_transform` must also be specified. Set both or neither."
+                "When `layers_pattern` is specified, `layers_to_transform` must also be specified. Here "
+                "layers_pattern is set but layers_to_transform is not; set both or neither."
             )
         return problems
 

@@ -253,11 +253,13 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         if len(x) != len(adapter_names):
             raise AdapterError(
                 "Length of `adapter_names` should be the same as the number of inputs, but got "
-                f"{len(adapter_names)} and {len(x)} respectively: give one name for each row, {BASE!r} for none."
+                f"{len(adapter_names)} and {len(x)} respectively. adapter_names has {len(adapter_names)} entries for a "
+                f"batch of {len(x)}; give one for each row, {BASE!r} for none."
             )
         if self.merged:
             raise AdapterError(
-                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
+                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first. "
+                "adapter_names cannot be used while adapters are merged."
             )
 
     def _rows(self, x: Tensor, adapter_names: list[str]) -> list[Group]:
@@ -289,8 +291,8 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         merged = matrix + sum(self._changes([*self.merged_adapters, *names], matrix))
         if safe_merge and not torch.isfinite(merged).all():
             raise MergeError(  # PEFT's words, which tools look for
-                f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken: merging it "
-                "gives weights that are not finite."
+                f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken. Merging "
+                f"{', '.join(names)} gives weights that are not finite; the adapter is broken."
             )
         original.write(self, merged)
         self._original = original

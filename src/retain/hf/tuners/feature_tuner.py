@@ -233,13 +233,14 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
             return
         if self.training:
             raise AdapterError(
-                "Cannot pass `adapter_names` when the model is in training mode; call model.eval() first."
+                "Cannot pass `adapter_names` when the model is in training mode. It is for inference; call "
+                "model.eval() first."
             )
         unknown = set(names) - {BASE} - set(self.peft_config)
         if unknown:
             raise AdapterError(
-                f"Trying to infer with non-existing adapter(s): {', '.join(sorted(unknown))}. There are "
-                f"{', '.join(self.peft_config)}."
+                f"Trying to infer with non-existing adapter(s): {', '.join(sorted(unknown))}. There is no adapter "
+                f"{', '.join(sorted(unknown))}; there are {', '.join(self.peft_config)}."
             )
         beams = kwargs.get("num_beams") or 1
         encoder = self.model.get_encoder() if hasattr(self.model, "get_encoder") else self.model

@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from retain.data.chat_template import learns_without_reasoning
+from retain.data.chat_template import Mismatch, mismatch
+from retain.data.forms import evenly
+from retain.data.item import labels_of
 from retain.data.preprocess import Preprocessor
 from retain.data.template_source import binds, sources_of, variables_of
+from retain.data.texts import folded
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.table import task_type_of
 from retain.jobs.inputs.data import Data
 
+SHOWN_CLASSES = 5
+
+LOOKED_AT = 32
+"""Training conversations whose prompts are compared with those at inference, evenly spread."""
+
+_MISMATCHES: dict[Mismatch, str] = {
+    "opened": "the chat template opens a reasoning block in every prompt, and {rows} bring no reasoning, so they are "
+    "learned without the block that a prompt at inference has. Give the rows their reasoning, or a template that "
+    "leaves the block out (--template, or --template-arguments where it has such an argument)",
+    "closed": "the chat template closes the reasoning at the end of every prompt, and {rows} bring reasoning, so they "
+    "are learned without the mark that a prompt at inference has. Where the template has an argument for it, turn "
+    "reasoning on (--template-arguments enable_thinking=true, or thinking=true), or take the reasoning out of the rows",
+    "blank": "{rows} bring no reasoning, and the chat template puts an empty reasoning block before their answers, "
+    "which a prompt at inference does not have, so the model may reason there. To have it in both, turn reasoning off "
+    "where the template has an argument for it (--template-arguments enable_thinking=false)",
+}
+
 
 def cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
-    """The remarks on a run: on its suites and on its chat template."""
-    return [*suite_cautions(data.suites.all), *template_cautions(data, preprocessor)]
+    """The remarks on a run: on its suites, its classes and its chat template."""
+    return [*suite_cautions(data.suites.all), *class_cautions(data), *template_cautions(data, preprocessor)]
+
+
+def class_cautions(data: Data) -> list[str]:
+    """The remark on classes to learn that differ in their case only."""
+    alike: dict[str, list[str]] = {}
+    for label in labels_of(data.train):
+        alike.setdefault(folded(label), []).append(label)
+    found = [" and ".join(map(repr, labels)) for labels in alike.values() if len(labels) > 1]
+    if not found:
+        return []
+    return [
+        f"train: {'; '.join(found[:SHOWN_CLASSES])} differ in case or spaces only and are learned as classes apart."
+    ]
 
 
 def template_cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
@@ -24,12 +58,11 @@ def template_cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
     if not chats or not preprocessor.reads_text:
         return []
     found = _date_caution(preprocessor.tokenizer)
-    if learns_without_reasoning(preprocessor.tokenizer, chats[0]):
-        found.append(
-            "train: the chat template opens a reasoning block in every prompt, and the rows bring no reasoning, so "
-            "they are learned without the block that a prompt at inference has. Give the rows their reasoning, or a "
-            "template that leaves the block out (--template, or --template-arguments where it has such an argument)."
-        )
+    seen: Sequence[Any] = evenly(chats, LOOKED_AT)
+    counts = Counter(kind for one in seen if (kind := mismatch(preprocessor.tokenizer, one)) is not None)
+    for kind, count in sorted(counts.items()):
+        rows = "the rows" if count == len(seen) else f"{count} of {len(seen)} rows looked at"
+        found.append(f"train: {_MISMATCHES[kind].format(rows=rows)}.")
     return found
 
 

