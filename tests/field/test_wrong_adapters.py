@@ -240,3 +240,12 @@ def test_layers_that_the_configuration_does_not_count_are_told(bases, tmp_path, 
     )
     ModelSpec(str(extra)).load()
     assert "holds layers that its config.json does not count: model.layers.5.self_attn.q_proj.weight" in caplog.text
+
+
+def test_a_tuned_model_that_is_not_built_as_its_base_is_told(bases, tiny_data, tmp_path):
+    """The wrong size of a family as --model: everything can be measured, and nothing of it means what it says."""
+    for layers, told in ((2, False), (3, True)):
+        words = ["--model", str(bases()), "--tuned", str(bases(layers, 1)), "--test", str(tiny_data / "test.jsonl")]
+        assert main(["measure", *words, "--generate", "0", "--output", str(tmp_path / f"{layers}")]) == 0
+        notes = json.loads((tmp_path / f"{layers}" / "result.json").read_text())["provenance"]["notes"]
+        assert any("built of different weights (9 differ in name or size" in note for note in notes) is told

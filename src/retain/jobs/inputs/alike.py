@@ -1,10 +1,16 @@
-"""Make two models answer under the same conditions: one dtype, one set of end tokens, room for every token."""
+"""Make two models answer under the same conditions: one dtype, one set of end tokens, room for every token.
+
+What stays unlike is told.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from retain.data.preprocess import Preprocessor
+from retain.hf.models.describe import base_tensors
+from retain.hf.models.head import head_names
+from retain.hf.models.sides import root_of
 from retain.hf.models.tokenizers import highest_id
 from retain.hf.models.vocabulary import give_rows, rows_of
 
@@ -55,6 +61,32 @@ def vocabulary_notes(base: Any, tuned: Any) -> list[str]:
         return []
     told = f"The base has embeddings of {one} tokens and the tuned model of {other}"
     return [f"{told}; on held-out text their predictions are compared over the first {min(one, other)}."]
+
+
+def build_notes(base: Any, tuned: Any) -> list[str]:
+    """A note where two whole models are built of different weights: the one was not made by training the other.
+
+    Args:
+        base: the base.
+        tuned: the model that is taken for its tune.
+    """
+    sides = [_shapes(base), _shapes(tuned)]
+    other = sorted(name for name in sides[0].keys() | sides[1].keys() if sides[0].get(name) != sides[1].get(name))
+    if not other:
+        return []
+    some = f"{len(other)} differ in name or size, {other[0]} first"
+    told = f"Base and tuned model are built of different weights ({some})"
+    return [f"{told}, so the one was not made by training the other: is this its base?"]
+
+
+def _shapes(model: Any) -> dict[str, tuple[Any, ...]]:
+    """The sizes of a model's weights by name, whatever its vocabulary and its number of classes."""
+    head, rows = tuple(head_names(model)), rows_of(model)
+    return {
+        name: tuple("tokens" if size == rows else size for size in tensor.shape)
+        for name, tensor in base_tensors(root_of(model))
+        if not (head and name.startswith(head))
+    }
 
 
 def _listed(ends: Any) -> list[int]:

@@ -24,9 +24,9 @@ from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter
 from retain.hf.adapters.load import load_adapter, name_notes
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
-from retain.hf.models.sides import note_replaced
+from retain.hf.models.sides import is_adapted, note_replaced
 from retain.hf.models.vocabulary import give_rows, rows_in_file, rows_of
-from retain.jobs.inputs.alike import common_dtype, make_room, share_ends, vocabulary_notes
+from retain.jobs.inputs.alike import build_notes, common_dtype, make_room, share_ends, vocabulary_notes
 from retain.jobs.inputs.beside import choose_preprocessor
 from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
 from retain.jobs.inputs.lengths import positions_for
@@ -110,6 +110,7 @@ class Opening:
         if pair.separate_base is not None:
             self.notes += share_ends(pair.separate_base, pair.tuned_model)
             self.notes += vocabulary_notes(pair.separate_base, pair.tuned_model)
+            self.notes += [] if is_adapted(pair.tuned_model) else build_notes(pair.separate_base, pair.tuned_model)
         return pair
 
     def _with_adapter(self) -> Pair:
