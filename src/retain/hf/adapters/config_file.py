@@ -118,8 +118,8 @@ def _fits(value: Any, hint: Any) -> bool:
 def _in_words(hint: Any) -> str:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        words = dict.fromkeys(_in_words(one) for one in inner)  # in an order that typing's cache may change
-        return " or ".join(sorted(words, key=lambda word: (word == "null", len(word))))
+        alternatives = {_in_words(one) for one in inner}  # in an order that typing's cache may change
+        return " or ".join(sorted(alternatives, key=lambda word: (word == "null", len(word), word)))
     if origin is Literal:
         return " or ".join(dict.fromkeys(_in_words(type(one)) for one in inner))
     kind = origin or hint
