@@ -1,7 +1,6 @@
 """A checkpoint is whole by the list of its hashes, or it is not used."""
 
 import json
-import logging
 
 import pytest
 
@@ -34,7 +33,7 @@ def test_the_last_whole_one_is_taken_by_its_step(tmp_path):
 def test_one_with_a_missing_or_damaged_part_is_not_used_and_the_one_before_is(
     name, damage, tmp_path, caplog, monkeypatch
 ):
-    monkeypatch.setattr(logging.getLogger(checkpoint_seal.__name__), "disabled", False)  # as another library may do
+    monkeypatch.setattr(checkpoint_seal.log, "disabled", False)  # as another library may do
     begin(tmp_path)
     make(tmp_path, 3)
     path = make(tmp_path, 4) / name
