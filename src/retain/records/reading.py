@@ -160,11 +160,6 @@ class _PlainLoader(yaml.SafeLoader):
     Numbers are those of YAML 1.2: 1e-3 is one, 010 is not eight, 1:30 is not ninety, and a date is text.
     """
 
-    yaml_implicit_resolvers = {  # noqa: RUF012  (as PyYAML declares it)
-        first: [pair for pair in pairs if pair[0] not in _READ_OTHERWISE]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = Counter(str(key.value) for key, _ in node.value if not key.tag.endswith(":merge"))
         twice = sorted(key for key, count in keys.items() if count > 1)
@@ -178,6 +173,10 @@ class _PlainLoader(yaml.SafeLoader):
         return int(super().construct_yaml_int(node))
 
 
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] not in _READ_OTHERWISE]
+    for first, pairs in _PlainLoader.yaml_implicit_resolvers.items()
+}
 _PlainLoader.add_constructor(_INT, _PlainLoader.construct_yaml_int)
 _PlainLoader.add_implicit_resolver(
     _INT, re.compile(r"[-+]?(0|[1-9][0-9_]*)$|0o[0-7]+$|0x[0-9a-fA-F]+$"), list("-+0123456789")

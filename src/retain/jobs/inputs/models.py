@@ -261,7 +261,7 @@ class ModelSpec:
             yield
         except reasons as error:
             loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]  # a page of names
             raise InputError(f"{self.role}: {not_loaded(self.source, what, loader, reason[:400])}") from error
 
 

@@ -115,3 +115,12 @@ def test_an_encoder_decoder_gets_one_sentence(kind, family, tmp_path):
         with pytest.raises(InputError, match=r"is an encoder-decoder \(\w+\), and retain does not support") as error:
             load()
         assert len(error.value.problems) == 1
+
+
+def test_a_model_of_another_kind_is_refused_without_a_list_of_all_kinds(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"}), encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"Unrecognized configuration class .*Llava.*AutoModelForCausalLM\.\); give"
+    ) as raised:
+        ModelSpec(str(tmp_path)).empty()
+    assert "GPT2Config" not in str(raised.value)
