@@ -12,6 +12,18 @@ TEMPLATE = (
 )
 
 
+SMALL = {
+    "vocab_size": 70,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+}
+"""Sizes of a small decoder of any architecture that has these fields."""
+
+
 def make_tokenizer():
     """A word tokenizer of 60-odd words with a chat template, no beginning token."""
     from tokenizers import Tokenizer, models, pre_tokenizers

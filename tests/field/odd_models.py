@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tiny import SMALL
+
 IDS = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
-TEXT = {
-    "vocab_size": 70,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    **IDS,
-}
+TEXT = {**SMALL, "max_position_embeddings": 256, **IDS}
 TOWER = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 IMAGES = {"image_size": 16, "patch_size": 8}
 EXPERTS = {"num_experts_per_tok": 2}

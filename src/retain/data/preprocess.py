@@ -290,13 +290,23 @@ class ImagePreprocessor(Preprocessor):
 def padded_batches(rows: Sequence[Sequence[int]], size: int, pad_id: int) -> list[Inputs]:
     """Sequences of like length together, padded on the right: `input_ids` and `attention_mask`, int64 (B, T)."""
     ordered = sorted(rows, key=len)
-    return [
-        {
-            "input_ids": torch.tensor(pad(part, pad_id)),
-            "attention_mask": torch.tensor(pad([[1] * len(row) for row in part], 0)),
-        }
-        for part in (ordered[start : start + size] for start in range(0, len(ordered), size))
-    ]
+    parts = (ordered[start : start + size] for start in range(0, len(ordered), size))
+    return [dict(zip(("input_ids", "attention_mask"), padded(part, pad_id), strict=True)) for part in parts]
+
+
+def padded(
+    rows: Sequence[Sequence[int]], pad_id: int, *, left: bool = False, device: torch.device | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sequences as one batch: `input_ids` and `attention_mask`, int64 (B, T).
+
+    Args:
+        rows: token ids.
+        pad_id: fills the shorter ones up, at their right or left end.
+        left: whether at the left.
+        device: where to.
+    """
+    ids = torch.tensor(pad(rows, pad_id, left=left), device=device)
+    return ids, torch.tensor(pad([[1] * len(row) for row in rows], 0, left=left), device=device)
 
 
 def _hash(value: Any) -> str:

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from retain.data.batches import Batching
-from retain.data.preprocess import Preprocessor
-from retain.data.tokens import pad
+from retain.data.preprocess import Preprocessor, padded
 from retain.evaluate.generate import NEUTRAL, read_logits
 from retain.hf.models.inference import device_of, evaluating, padding_id
 
@@ -75,7 +74,7 @@ def _mixes(model: Any, preprocessor: Preprocessor, rows: Sequence[Sequence[int]]
 
 def _predicted(model: Any, rows: Sequence[Sequence[int]], filling: int) -> Tensor:
     """Logits (rows, words) after the last token of each row, padded on the right."""
-    logits = read_logits(model, *_inputs(model, rows, filling))
+    logits = read_logits(model, *padded(rows, filling, device=device_of(model)))
     return torch.stack([row[len(ids) - 1] for row, ids in zip(logits, rows, strict=True)]).double().cpu()
 
 
@@ -88,7 +87,7 @@ class Written(NamedTuple):
 
 def _written(model: Any, rows: Sequence[Sequence[int]], filling: int) -> Written:
     """The first tokens that a model writes after each row, padded on the left as in `write_answers`."""
-    inputs, mask = _inputs(model, rows, filling, left=True)
+    inputs, mask = padded(rows, filling, left=True, device=device_of(model))
     with evaluating(model):
         made = model.generate(
             input_ids=inputs,
@@ -146,9 +145,3 @@ def _rows(model: Any, preprocessor: Preprocessor) -> list[list[int]]:
     most = max(preprocessor.room() - WRITTEN, 1)
     lengths = [min(length, most) for length in PROBES]
     return [[ids[(7 * place + k) % len(ids)] for k in range(length)] for place, length in enumerate(lengths)]
-
-
-def _inputs(model: Any, rows: Sequence[Sequence[int]], filling: int, *, left: bool = False) -> tuple[Tensor, Tensor]:
-    device = device_of(model)
-    ids = torch.tensor(pad(rows, filling, left=left), device=device)
-    return ids, torch.tensor(pad([[1] * len(row) for row in rows], 0, left=left), device=device)

@@ -10,6 +10,7 @@ import torch
 
 from retain.data.batches import Batching, in_batches
 from retain.data.chat_template import turn_end
+from retain.data.preprocess import padded
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.scores.token_distributions import shifted_nll
@@ -60,10 +61,9 @@ def score_nll(
     device = device_of(model)
     for chosen in in_batches([len(row.ids) for row in rows], batch_size, batching):
         ids = [rows[index].ids for index in chosen]
-        mask = torch.tensor(pad([[1] * len(row) for row in ids], 0), device=device)
+        inputs, mask = padded(ids, pad_id, device=device)
         labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
         first = max(min(rows[index].start for index in chosen) - 1, 0)  # no logits are needed before this position
-        inputs = torch.tensor(pad(ids, pad_id), device=device)
         if input_hash is not None:
             input_hash.add(input_ids=inputs, attention_mask=mask, labels=labels)
         logits = read_logits(model, inputs, mask, first)
@@ -119,8 +119,7 @@ def write_answers(
         input_hash.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
     for chosen in in_batches([len(prompt) for prompt in prompts], batch_size, batching):
         ids = [prompts[index] for index in chosen]
-        inputs = torch.tensor(pad(ids, pad_id, left=True), device=device)
-        mask = torch.tensor(pad([[1] * len(row) for row in ids], 0, left=True), device=device)
+        inputs, mask = padded(ids, pad_id, left=True, device=device)
         if input_hash is not None:
             input_hash.add(input_ids=inputs, attention_mask=mask)
         with evaluating(model):

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from retain.data.preprocess import padded_batches
-from retain.data.tokens import cut_to, encode_question, pad, start_ids
+from retain.data.preprocess import padded, padded_batches
+from retain.data.tokens import cut_to, encode_question, start_ids
 from retain.errors import InputError
 from retain.events import SILENT, Events
 from retain.hf.models.inference import device_of, evaluating, padding_id
@@ -158,9 +158,8 @@ def _starts(tokenizer: Any, prompts: list[list[int]], number: int, batch_size: i
 
 
 def _write(model: Any, tokenizer: Any, starts: list[list[int]], seed: int, new_tokens: int) -> list[list[int]]:
-    pad_id, device = padding_id(tokenizer), device_of(model)
-    inputs = torch.tensor(pad(starts, pad_id, left=True), device=device)
-    mask = torch.tensor(pad([[1] * len(row) for row in starts], 0, left=True), device=device)
+    pad_id = padding_id(tokenizer)
+    inputs, mask = padded(starts, pad_id, left=True, device=device_of(model))
     with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(seed)
         sequences = model.generate(

@@ -14,7 +14,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from retain.data.lengths import NO_CUTS, Cuts
-from retain.data.preprocess import Preprocessor
+from retain.data.preprocess import Preprocessor, padded
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import TrainingError
 from retain.events import Events
@@ -36,9 +36,10 @@ class PadCollator:
     def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return `input_ids`, `attention_mask` and `labels`, each int64 (B, T)."""
         ids = [row["input_ids"] for row in batch]
+        inputs, mask = padded(ids, self.pad_id)
         return {
-            "input_ids": torch.tensor(pad(ids, self.pad_id)),
-            "attention_mask": torch.tensor(pad([[1] * len(row) for row in ids], 0)),
+            "input_ids": inputs,
+            "attention_mask": mask,
             "labels": torch.tensor(pad([row["labels"] for row in batch], IGNORED)),
         }
 

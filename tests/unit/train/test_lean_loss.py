@@ -29,21 +29,12 @@ from retain.train.prefetch import PrefetchingTrainer
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.update_limit import UpdateLimit
-from tiny import make_bert, make_llama, make_tokenizer
+from tiny import SMALL, make_bert, make_llama, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 EXAMPLES = [Example(prompt=f"word{i} a", completion=" b c" * (i % 3 + 1)) for i in range(24)]
 ENCODED = [encode_example(TOKENIZER, example, 32) for example in EXAMPLES]
 ROWS = [{"input_ids": list(row.ids), "labels": row.labels} for row in ENCODED]
-SMALL = {
-    "vocab_size": 70,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "pad_token_id": 0,
-}
 LORA = {"target_modules": "all-linear", "r": 4, "lora_dropout": 0.1}
 
 

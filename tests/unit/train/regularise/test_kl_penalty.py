@@ -20,17 +20,8 @@ from retain.evaluate.scores.token_distributions import kl
 from retain.hf.models.lm_head import head_stands_apart
 from retain.train.regularise.divergence import Divergence
 from retain.train.regularise.kl_penalty import KLPenalty, text_batches
-from tiny import make_bert, make_llama, make_tokenizer, make_vit
+from tiny import SMALL, make_bert, make_llama, make_tokenizer, make_vit
 
-SMALL = {
-    "vocab_size": 70,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "pad_token_id": 0,
-}
 ADAPTERS = [LoraConfig(target_modules="all-linear"), VeFAConfig(target_modules="all-linear")]
 
 
