@@ -21,6 +21,7 @@ from retain.errors import InputError, RetainError
 from retain.hf.models.experts import expert_names, is_experts, is_router
 from retain.hf.models.vocabulary import embeddings_of
 from retain.hf.tuners.base_weight import as_matrix, at_least_float32, is_linear
+from retain.hf.tuners.storage import dequantised
 
 _NOTHING: tuple[str, ...] = ("\0",)
 """Beginnings that no module's name has."""
@@ -246,7 +247,7 @@ def _float_copy(layer: Any) -> Any:
     if backend is None:
         copied = copy.deepcopy(layer, memo=shared)
         return copied if any(p.dtype == torch.float64 for p in base.parameters()) else copied.float()
-    weight = backend.get_base_weight(base).detach().float()
+    weight = dequantised(base, backend).detach().float()
     unpacked = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     unpacked.weight = nn.Parameter(weight.clone(), requires_grad=False)
     copied = copy.deepcopy(layer, memo={**shared, id(base): unpacked, id(backend): backend}).float()
