@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured, measure_pair
 from retain.events import Events
 from retain.hf.models.describe import model_hash
+from retain.hf.models.placement import offloaded, placement_note
+from retain.hf.models.quantization import quantization_note
 from retain.jobs.adapt import train_or_load
 from retain.jobs.base_predictions import base_predictions
 from retain.jobs.continue_run import ensure_merged, note_recipe
@@ -64,10 +68,16 @@ def complete(run: Run) -> Result:
 def _do(run: Run) -> Result:
     """Measure the base, train or read what was trained, deliver, measure, and write the record."""
     base = run.base()
+    if run.method == "full" and offloaded(base):
+        raise InputError(
+            "method full: weights that are offloaded to memory or disk cannot be trained; train an adapter, or leave "
+            "--device-map out."
+        )
     base_hash = model_hash(base)
     measuring = Stopwatch()
     with measuring:
         predictions = base_predictions(run, base, base_hash)
+    about_base = [*quantization_note(base), *placement_note(base)]
     model, trained = train_or_load(run, base, base_hash)
     pair = Pair.around(model, run.base)
     delivered = deliver(run, pair)
@@ -75,6 +85,7 @@ def _do(run: Run) -> Result:
         measured = measure_pair(
             delivered.pair, run.preprocessor, run.data.suites, run.settings, run.events, predictions
         )
+    measured = replace(measured, notes=(*measured.notes, *about_base))
     result = _result(run, trained, delivered, measured, measuring.seconds)
     return write_record(run.folder.path, result, measured.items)
 

@@ -96,7 +96,8 @@ class LoadingOptions(TemplateOptions):
     @field_validator("device_map", mode="after")
     @classmethod
     def _known_placement(cls, value: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
-        if value == {} or value == "" or (isinstance(value, dict) and not all(map(_is_place, value.values()))):
+        places = list(value.values()) if isinstance(value, dict) else [value]
+        if value is not None and (places in ([], [""]) or not all(map(_is_place, places))):
             raise ValueError(f"expected {', '.join(PLACEMENTS)}, a device, or a mapping from modules to devices")
         return value
 

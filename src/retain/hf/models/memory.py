@@ -17,6 +17,8 @@ _CURES = {
     "spreads the layers over all devices, memory and disk",
     "measuring": "a smaller --evaluation-batch-size, fewer --held-out-tokens or a smaller --max-length, --quantization "
     "4bit, or --device-map auto",
+    "calibrating": "a smaller --calibrate-batch-size, --calibrate-memory, which bounds the sums, --quantization 4bit, or "
+    "--device-map auto",
     "training": "a smaller --batch-size with --training.gradient_accumulation_steps, --training.gradient_checkpointing "
     "true, a smaller --max-length, --quantization 4bit, or --device-map auto",
 }
@@ -35,7 +37,7 @@ def telling_memory(doing: str) -> Iterator[None]:
     """Turn running out of memory inside the context into a sentence with what to try; other errors pass.
 
     Args:
-        doing: loading, measuring or training.
+        doing: loading, measuring, calibrating or training.
 
     Raises:
         OutOfMemoryError: memory ran out.

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +135,43 @@ class OffloadFolder:
         self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
     def keep_for(self, model: nn.Module) -> None:
-        """Keep the folder for as long as a model lives, and no longer."""
+        """Keep the folder for as long as a model lives, and no longer; an empty one goes at once.
+
+        Weights of safetensors files are read from where they lie, so most often nothing is written.
+        """
         self._remove.detach()
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+            return
         weakref.finalize(model, shutil.rmtree, self.path, ignore_errors=True)
+
+
+@contextmanager
+def stand_ins(model: nn.Module) -> Iterator[bool]:
+    """Let offloaded weights look like weights inside the context, so that PEFT makes adapters beside them.
+
+    PEFT sends an adapter to where the weight of its layer lies; beside a weight without data its values would be lost.
+    A stand-in has the shape, the dtype and the device that computes, takes no memory, and holds no number: what is
+    computed from it is not finite, and so is found.
+
+    Yields:
+        Whether there are offloaded weights.
+    """
+    held: list[tuple[nn.Module, str, nn.Parameter]] = []
+    for module in list(model.modules()):
+        for name, parameter in list(module._parameters.items()):  # noqa: SLF001 -- a tied one stands in each module
+            if parameter is not None and parameter.device.type == "meta" and hasattr(module, "_hf_hook"):
+                held.append((module, name, parameter))
+                place = getattr(module._hf_hook, "execution_device", None)  # noqa: SLF001 -- accelerate's
+                number = torch.full((), torch.nan, dtype=parameter.dtype, device="cpu" if place is None else place)
+                one = nn.Parameter(number.expand(parameter.shape), requires_grad=parameter.requires_grad)
+                module._parameters[name] = one  # noqa: SLF001 -- likewise
+    try:
+        yield bool(held)
+    finally:
+        for module, name, parameter in held:
+            parameter.requires_grad_(module._parameters[name].requires_grad)  # type: ignore[union-attr]  # noqa: SLF001 -- likewise; it was put there
+            module._parameters[name] = parameter  # noqa: SLF001 -- likewise
 
 
 def is_spread(model: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import transformers
 from peft import prepare_model_for_kbit_training
 from torch import nn
-from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer, AutoQuantizationConfig
 
 from retain.errors import InputError
 from retain.hf.tuners.base_weight import quantization_backend
@@ -164,12 +164,11 @@ def loading_problems(config: Any, device_map: Any, *, quantised_before: bool) ->
         quantiser.validate_environment(device_map=device_map)
     except _REFUSALS as error:
         return [f"quantization: cannot be used here: {' '.join(str(error).split())}"]
-    if quantiser.requires_calibration and not quantised_before:
-        return [
-            f"quantization: {type(config).__name__} quantises with data of its own, before a model is loaded; give a "
-            "checkpoint that is quantised so, without --quantization."
-        ]
-    return []
+    if not quantiser.requires_calibration or quantised_before:
+        return []
+    kind = type(config).__name__
+    cure = "give a checkpoint that is quantised so, without --quantization."
+    return [f"quantization: {kind} quantises with data of its own, before a model is loaded; {cure}"]
 
 
 def training_problem(config: Any, *, quantised_before: bool) -> str | None:
@@ -193,6 +192,18 @@ def own_quantization(config: Any) -> dict[str, Any] | None:
     if own is None:
         return None
     return dict(own) if isinstance(own, Mapping) else dict(own.to_dict())
+
+
+def known_configuration(own: Mapping[str, Any]) -> Any:
+    """A checkpoint's own quantisation as transformers' configuration.
+
+    Raises:
+        InputError: transformers does not know it.
+    """
+    try:
+        return AutoQuantizationConfig.from_dict(dict(own))
+    except _REFUSALS as error:
+        raise InputError(f"quantization: the checkpoint's own cannot be used here: {error}") from error
 
 
 def already_problem(own: Mapping[str, Any], wanted: Any) -> str | None:
@@ -249,14 +260,19 @@ def quantization_note(model: Any) -> list[str]:
     if own is None or not is_quantised(model):
         return []
     method = _plain(own.get("quant_method"))
+    in_4_bits = own.get("load_in_4bit", True)
     told = ", ".join(
         f"{name}: {_plain(value)}"
         for name, value in own.items()
-        if name in {"load_in_4bit", "load_in_8bit", "bits", *_TOLD} and value not in (None, False)
+        if name in _TOLD and value not in (None, False) and (in_4_bits or not name.startswith("bnb_4bit"))
     )
     return [
         f"The base is quantised ({method}{f'; {told}' if told else ''}); base and tuned model are both measured so."
     ]
 
 
-_TOLD = ("bnb_4bit_quant_type", "bnb_4bit_use_double_quant", "bnb_4bit_compute_dtype", "group_size", "w_bit")
+_TOLD = (
+    "load_in_4bit", "load_in_8bit", "bits", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant",
+    "bnb_4bit_compute_dtype", "group_size", "w_bit",
+)  # fmt: skip
+"""Fields of a quantisation that a record tells."""

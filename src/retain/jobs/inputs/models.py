@@ -33,11 +33,11 @@ from retain.hf.models.placement import OffloadFolder, current_device, map_proble
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.quantization import (
     already_problem,
+    known_configuration,
     loading_problems,
     own_quantization,
     prepared,
     quantization_config,
-    training_problem,
 )
 from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
@@ -178,12 +178,15 @@ class ModelSpec:
             return problems + ([already] if already else loading_problems(own, None, quantised_before=True))
         return problems + loading_problems(wanted, self._device_map(), quantised_before=False)
 
-    def quantization_problems_of_training(self) -> list[str]:
-        """The reason why no adapter can be trained on a base that is quantised so; none where it can, or is plain."""
-        own = self.own_quantization()
-        config = own if own is not None or self.quantization is None else quantization_config(self.quantization)
-        problem = None if config is None else training_problem(config, quantised_before=own is not None)
-        return [problem] if problem else []
+    def quantization_in_use(self) -> Any:
+        """The configuration by which the model will be quantised, its own or the one asked for; None for a plain one.
+
+        Raises:
+            InputError: there is no such configuration, or the model's could not be loaded.
+        """
+        if (own := self.own_quantization()) is not None:
+            return known_configuration(own)
+        return None if self.quantization is None else quantization_config(self.quantization)
 
     def own_quantization(self) -> dict[str, Any] | None:
         """The quantisation that the checkpoint has already; None for an unquantised one.
