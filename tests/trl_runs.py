@@ -11,6 +11,7 @@ from tiny import WORDS, make_llama, make_tokenizer
 TEXTS = [" ".join(WORDS[(i * j) % 26] for j in range(1, 25)) for i in range(1, 9)]
 TASK = [f"word{i % 30} {WORDS[i % 26]} word1 z z word1" for i in range(8)]
 STEPS = 2
+LAYERS = ["q_proj", "v_proj", "down_proj"]
 
 TRAINERS = ("sft", "dpo", "kto", "grpo", "rloo", "reward")
 METHODS = ("lora", "vefa", "lorfa", "sc-lora", "lora-null", "milora", "corda-kpm")
@@ -56,38 +57,51 @@ def reward_model() -> Any:
     return LlamaForSequenceClassification(LlamaConfig(**make_llama().config.to_dict() | {"num_labels": 1})).eval()
 
 
-def adapter(method: str, base: Any, *, first: bool) -> dict[str, Any]:
+def adapter(method: Any, base: Any, *, first: bool) -> dict[str, Any]:
     """The model with the method's adapter, or the model and the adapter's configuration, as a trainer takes them."""
     import peft
+
     import retain
 
+    if not isinstance(method, str):
+        return {"model": method}
     rewards = type(base).__name__.endswith("SequenceClassification")
     task = "SEQ_CLS" if rewards else "CAUSAL_LM"
     if method in MADE_FIRST:
         new, old = batches()
         config = retain.SCLoRAConfig(
             r=4,
+            target_modules=LAYERS,
             initialisation=method,
-            exclude_modules=["score"] if rewards else None,
             modules_to_save=["score"] if rewards else None,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", retain.CalibrationWarning)
             return {"model": retain.sc_lora(base, config, learn=[new], keep=[old])}
     made = {"lora": peft.LoraConfig, "vefa": retain.VeFAConfig, "lorfa": retain.LoRFAConfig}[method]
-    config = made(target_modules=["q_proj", "v_proj", "down_proj"], task_type=task)
+    config = made(target_modules=LAYERS, task_type=task)
     return {"model": peft.get_peft_model(base, config)} if first else {"model": base, "peft_config": config}
 
 
-def trainer(name: str, method: str, folder: Any, *, first: bool = False, steps: int = STEPS, **more: Any) -> Any:
+def trainer(
+    name: str,
+    method: Any,
+    folder: Any,
+    *,
+    first: bool = False,
+    steps: int = STEPS,
+    columns: dict[str, Any] | None = None,
+    **more: Any,
+) -> Any:
     """A trainer of TRL with an adapter, ready to train.
 
     Args:
         name: of `TRAINERS`.
-        method: of `METHODS`.
+        method: of `METHODS`, or a model with an adapter.
         folder: where it writes.
         first: the adapter is in the model already; without it PEFT's configuration is given.
         steps: of the optimizer.
+        columns: the training data, in place of the trainer's own.
         more: further arguments of the trainer's configuration.
     """
     import datasets
@@ -95,14 +109,14 @@ def trainer(name: str, method: str, folder: Any, *, first: bool = False, steps: 
 
     torch.manual_seed(0)
     base = reward_model() if name == "reward" else make_llama()
-    build, columns = _BUILDERS[name]
+    build, own = _BUILDERS[name]
     given = {"output_dir": str(folder), "max_steps": steps, "learning_rate": 1e-2, "per_device_train_batch_size": 4}
     given |= {"report_to": [], "logging_steps": 1, "disable_tqdm": True, "use_cpu": True, "save_strategy": "no"}
     given |= {"lr_scheduler_type": "constant", "bf16": False, **more}
     return build(
-        **adapter(method, base, first=first or method in MADE_FIRST),
+        **adapter(method, base, first=first),
         settings=given,
-        train_dataset=datasets.Dataset.from_dict(columns),
+        train_dataset=datasets.Dataset.from_dict(columns or own),
         processing_class=make_tokenizer(),
     )
 
@@ -157,5 +171,5 @@ _BUILDERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "kto": (_kto, {"prompt": TASK, "completion": [" z word1 z", " a b c"] * 4, "label": [True, False] * 4}),
     "grpo": (_grpo, {"prompt": TASK}),
     "rloo": (_rloo, {"prompt": TASK}),
-    "reward": (_reward, {"chosen": TASK, "rejected": TASK}),
+    "reward": (_reward, {"chosen": [f"{text} z word1" for text in TASK], "rejected": [f"{text} a b" for text in TASK]}),
 }

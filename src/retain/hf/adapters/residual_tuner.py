@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from peft import PeftModel
-from peft.tuners.lora import LoraLayer, LoraModel
+from peft.tuners.lora import LoraModel
 from torch import nn
 
 from retain.errors import AdapterError
