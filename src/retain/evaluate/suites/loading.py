@@ -145,7 +145,9 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
     name = name_of_source(source)
     task_type = task_type_of_form(rows.form)
     place = source.partition(RENAMED)[0]
-    suite = Suite(name, task_type, part, rows.items, facts={"title": name, "source": Path(place).name or place})
+    suite = Suite(
+        name, task_type, part, rows.items, facts={"title": name, "source": Path(place).name or place}, notes=rows.notes
+    )
     problems += suite_problems(suite)
     return suite
 

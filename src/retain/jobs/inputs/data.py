@@ -32,6 +32,7 @@ class Data:
         statistics: hashes of the data behind second moments that were made before.
         control: the part of suites and held-out text that certifies a budget; none of it is in `suites`.
         everything: suites and control data together, as they were read: no calibration text may hold any of it.
+        notes: remarks on how the training rows were read, as clauses.
     """
 
     train: Sequence[DataItem]
@@ -41,6 +42,7 @@ class Data:
     statistics: Mapping[str, str] = field(default_factory=dict)
     control: Suites = field(default_factory=Suites)
     everything: Suites = field(default_factory=Suites)
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[str]:
