@@ -11,6 +11,7 @@ from pathlib import Path
 from retain.data.family import Family
 from retain.data.item import DataItem, items_hash, labels_of
 from retain.data.near_duplicates import find_near_duplicates
+from retain.data.near_images import find_near_images
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.calibration_texts import Texts, text_hashes
@@ -66,7 +67,8 @@ class Data:
     def near_duplicates(self) -> list[str]:
         """A warning for each measured part that the training data nearly repeat."""
         whole = self.everything
-        return find_near_duplicates(self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined)
+        images = find_near_images(self.train, whole.task_items, whole.keep_items)
+        return images + find_near_duplicates(self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined)
 
 
 def suite_hash(suite: Suite) -> str:
