@@ -1,4 +1,4 @@
-"""One picture in training and test, saved again: as JPEG, smaller, lighter, as a palette, on its side by a tag."""
+"""One picture in training and test, saved again: as JPEG, smaller, lighter, with transparency, turned by a tag."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ AGAIN = {
     "half": ("png", lambda image: (image.resize((48, 48)), {})),
     "larger jpeg": ("jpg", lambda image: (image.resize((150, 150)), {"quality": 75})),
     "lighter": ("png", lambda image: (image.point(lambda value: value // 2 + 100), {})),
-    "palette": ("png", lambda image: (image.quantize(256), {})),
+    "transparent": ("png", lambda image: (image.convert("RGBA"), {})),
     "on its side": ("jpg", tagged),
     "webp": ("webp", lambda image: (image, {"quality": 50})),
 }

@@ -18,6 +18,7 @@ from retain.data.answers import answer_index, label_text, listed_choices, truth_
 from retain.data.family import Head, Modality
 from retain.data.item import DataItem, Text, need, shared, shared_fields_last
 from retain.data.texts import file_hash
+from retain.records.paths import expanded
 
 
 class Choice(DataItem):
@@ -155,7 +156,7 @@ class LabelledImage(DataItem):
             raise ValueError('"image" must be the path of an image')
         if "://" in row["image"]:
             raise ValueError(f'"image" is an address and no path ({row["image"][:80]}); save the image as a file first')
-        path = Path(row["image"]).expanduser()
+        path = expanded(row["image"])
         path = path if path.is_absolute() else folder / path
         if not path.is_file():
             raise ValueError(f"there is no image {path}")

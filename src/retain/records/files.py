@@ -28,6 +28,7 @@ from retain.records.manifest import (
     sync,
     tree_digests,
 )
+from retain.records.paths import expanded
 
 PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<state>partial|former)")
 """Names of what is being written, and of what it is about to take the place of."""
@@ -76,7 +77,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: `folder` holds something that is not retain's.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     if problem := _occupied(folder):
         raise InputError(problem)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from retain.data.family import Family
 from retain.data.item import DataItem, items_hash, labels_of
@@ -15,6 +14,7 @@ from retain.data.near_images import find_near_images
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.calibration_texts import Texts, text_hashes
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 APART = "apart.json"
@@ -90,7 +90,7 @@ def apart_hashes(suites: Suites) -> dict[str, str]:
 
 def not_apart(folder: str, suites: Suites) -> list[str]:
     """A note for each suite from which given second moments were not kept apart, as far as their folder tells."""
-    path = Path(folder).expanduser() / APART
+    path = expanded(folder) / APART
     known = read_json_mapping(path) if path.is_file() else {}
     return [
         f"the statistics in {folder} were not kept apart from {name}: what is measured may have been calibrated on."
