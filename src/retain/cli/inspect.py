@@ -33,7 +33,7 @@ def run(given: Namespace) -> None:
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.cli.views.inspection_view import inspection_table
     from retain.jobs.inspect import inspect
-    from retain.jobs.run_folder import output_problem
+    from retain.jobs.output_place import output_problem
     from retain.report.page.inspection import write_inspection
 
     output = given.get("output")

@@ -21,7 +21,8 @@ from retain.jobs.inputs.lengths import base_positions
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data
 from retain.jobs.run import Run
-from retain.jobs.run_folder import ORIGIN, RunFolder, rewrite
+from retain.jobs.run_folder import ORIGIN, RunFolder
+from retain.jobs.state_files import rewrite
 from retain.recipe import Recipe
 from retain.recipe.from_run import MERGED, RECIPE, note_start, read_recipe
 from retain.recipe.marks import fields_where

@@ -25,9 +25,9 @@ from retain.jobs.inputs.families import family_of_model, harness_problems, unkno
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.output_place import output_problem
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
-from retain.jobs.run_folder import output_problem
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
 from retain.records.lock import output_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from retain.errors import InputError
-from retain.jobs.run_folder import output_problem
+from retain.jobs.output_place import output_problem
 from retain.records.items import Item, unlike_record
 from retain.records.lock import output_folder
 from retain.records.paths import expanded

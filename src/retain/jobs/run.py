@@ -13,12 +13,14 @@ from retain.evaluate.suites.suite import Settings
 from retain.events import Events
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.head import restore_head, save_head, saved_labels
+from retain.jobs.identity import Identity, identity_of
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.model_sources import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.prepare import Prepared
 from retain.jobs.inputs.read import settings_of
-from retain.jobs.run_folder import Identity, RunFolder, identity_of, key_of
+from retain.jobs.run_folder import RunFolder
+from retain.jobs.state_files import key_of
 from retain.methods import lookup
 from retain.recipe import Recipe
 from retain.train.linear_probe import fit_head

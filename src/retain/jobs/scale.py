@@ -24,8 +24,8 @@ from retain.jobs.continue_run import origin_predictions
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.output_place import output_problem
 from retain.jobs.progress import make_console, showing_progress
-from retain.jobs.run_folder import output_problem
 from retain.recipe import ALPHAS, Budget, ScaleRecipe
 from retain.recipe.budget_options import alpha_problems
 from retain.records.files import new_folder, write_text

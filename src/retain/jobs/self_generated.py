@@ -22,7 +22,7 @@ from retain.events import SILENT, Events
 from retain.hf.models.inference import device_of, evaluating, padding_id
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of
 from retain.hf.models.sides import base_view
-from retain.jobs.run_folder import rewrite
+from retain.jobs.state_files import rewrite
 from retain.records.manifest import changed
 from retain.records.reading import parse_json
 

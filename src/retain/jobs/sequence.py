@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retain.errors import InputError
-from retain.jobs.run_folder import output_problem
+from retain.jobs.output_place import output_problem
 from retain.records.base import Interval
 from retain.records.files import write_text
 from retain.records.items import Item, read_items

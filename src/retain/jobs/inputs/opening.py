@@ -31,7 +31,7 @@ from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
 from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
 from retain.jobs.inputs.read import read_suites, read_train, settings_of
-from retain.jobs.run_folder import output_problem
+from retain.jobs.output_place import output_problem
 from retain.recipe import TunedModelOptions
 from retain.records.manifest import check_unchanged
 from retain.records.paths import expanded

@@ -23,7 +23,7 @@ from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data, settings_of
-from retain.jobs.run_folder import output_problem
+from retain.jobs.output_place import output_problem
 from retain.methods import lookup
 from retain.recipe import Recipe
 from retain.records.paths import expanded
