@@ -5,6 +5,7 @@ In a folder with a log (`retain.records.manifest`) each is noted there, and what
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -64,8 +65,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     sync(path.parent)
 

@@ -12,6 +12,7 @@ from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
+from retain.evaluate.batching import head_batching
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.refusal_judges import judge_problems
@@ -170,7 +171,8 @@ class Opening:
             restore_head(model, tuned)
         elif self._data.train:
             batch_size = recipe.evaluation_batch_size
-            fit_head(model, self.preprocessor, self._data.train, labels, batch_size, self._events)
+            batching = head_batching(model, self.preprocessor, self._data.train)
+            fit_head(model, self.preprocessor, self._data.train, labels, batch_size, self._events, batching)
         elif not self.notes:
             self.notes.append(
                 "The base has no head for these classes, so it guesses: what its features can tell is not measured. "
