@@ -30,6 +30,7 @@ from retain.recipe.redact import secret_fields, without_secrets
 from retain.records.files import new_folder
 from retain.records.lock import output_folder
 from retain.records.manifest import check_unchanged
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 
@@ -53,7 +54,7 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
     """
     if recipe.from_run is None or Path(recipe.model).name != MERGED or (Path(recipe.model) / "config.json").exists():
         return
-    folder = RunFolder(Path(recipe.from_run).expanduser())
+    folder = RunFolder(expanded(recipe.from_run))
     earlier = Recipe.model_validate(read_recipe(folder.path))
     delivered = folder.delivered(earlier.method_name)
     if delivered is None:
@@ -98,7 +99,7 @@ def origin_predictions(earlier: str | None, job: BudgetSearch) -> tuple[dict[str
     Raises:
         InputError: its answers are damaged, or were made with other settings.
     """
-    path = Path(earlier).expanduser() / ORIGIN if earlier else None
+    path = expanded(earlier) / ORIGIN if earlier else None
     if path is None or not path.is_file():
         return {}, []
     try:
