@@ -19,6 +19,7 @@ from retain.jobs.record import provenance, write_record
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained, file_bytes
 from retain.jobs.stopwatch import Stopwatch
+from retain.jobs.tracking import report_the_end
 from retain.recipe import Recipe
 from retain.records.lock import output_folder
 from retain.records.result import MethodRecord, Parameters, Result
@@ -76,7 +77,9 @@ def _do(run: Run) -> Result:
             delivered.pair, run.preprocessor, run.data.suites, run.settings, run.events, predictions
         )
     result = _result(run, trained, delivered, measured, measuring.seconds)
-    return write_record(run.folder.path, result, measured.items)
+    written = write_record(run.folder.path, result, measured.items)
+    report_the_end(run, written)
+    return written
 
 
 def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured, seconds: float) -> Result:
