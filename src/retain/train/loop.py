@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from retain.data.lengths import NO_CUTS, Cuts
 from retain.data.preprocess import Preprocessor, padded
@@ -26,6 +26,8 @@ from retain.train.arguments import REFUSALS, refused, training_arguments
 from retain.train.callbacks import ReportProgress, StepClock, StopOnSignal, StopWhenNotFinite, TimedCheckpoint
 from retain.train.checkpoints import SealCheckpoints
 from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
+from retain.train.regularise.callback import RegulariserCallback
+from retain.train.trackers.reporting import tracking
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,21 @@ def train(
         KeyboardInterrupt: it was interrupted, by a signal; a checkpoint was written after the step in hand.
     """
     arguments = training_arguments(recipe, directory, pictures=training_set.of_images)
+    with tracking(arguments, recipe, directory) as reporter:
+        after = [] if reporter is None else [reporter]  # after those whose numbers it is to see
+        return _train(model, training_set, recipe, arguments, events, [*callbacks, *after], stopping)
+
+
+def _train(
+    model: torch.nn.Module,
+    training_set: TrainingSet,
+    recipe: Recipe,
+    arguments: TrainingArguments,
+    events: Events,
+    callbacks: Sequence[TrainerCallback],
+    stopping: StopOnSignal | None,
+) -> tuple[Cost, tuple[CurvePoint, ...]]:
+    """Train with the settings of a Trainer; see `train`."""
     _reset_peak()
     listening = contextlib.nullcontext() if stopping is not None else (stopping := StopOnSignal()).listening()
     try:
@@ -152,8 +169,11 @@ def train(
     except REFUSALS as error:
         raise refused(error) from error
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
+    for callback in callbacks:
+        if isinstance(callback, RegulariserCallback):
+            callback.log_through(trainer)
     with listening:
-        checkpoint = last_whole(directory / "checkpoints")
+        checkpoint = last_whole(Path(arguments.output_dir))
         try:
             with telling_memory("training"):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -168,7 +188,7 @@ def train(
             "nothing was learned. See training.dataloader_drop_last, and max_steps."
         )
     clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
-    curve = _curve(state.log_history)
+    curve = curve_of(state.log_history)
     cost = Cost(
         train_seconds=sum(clock.seconds),
         steps=state.global_step,
@@ -180,7 +200,7 @@ def train(
     return cost, curve
 
 
-def _curve(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
+def curve_of(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
     """The logged points with a loss; numbers that a callback logged at another step join the next of them."""
     found: list[CurvePoint] = []
     seen: dict[str, float] = {}

@@ -17,7 +17,7 @@ _CURES = {
     "spreads the layers over all devices, memory and disk",
     "measuring": "a smaller --evaluation-batch-size, fewer --held-out-tokens or a smaller --max-length, --quantization "
     "4bit, or --device-map auto",
-    "calibrating": "a smaller --calibrate-batch-size, --calibrate-memory, which bounds the sums, --quantization 4bit, or "
+    "calibrating": "a smaller --calibrate-batch-size, --memory-limit, which bounds the sums, --quantization 4bit, or "
     "--device-map auto",
     "training": "a smaller --batch-size with --training.gradient_accumulation_steps, --training.gradient_checkpointing "
     "true, a smaller --max-length, --quantization 4bit, or --device-map auto",
