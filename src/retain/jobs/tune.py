@@ -13,7 +13,7 @@ from retain.hf.models.placement import offloaded, placement_note
 from retain.hf.models.quantization import quantization_note
 from retain.jobs.adapt import train_or_load
 from retain.jobs.base_predictions import base_predictions
-from retain.jobs.continue_run import ensure_merged, note_recipe
+from retain.jobs.continue_run import ensure_merged, merge_notes, note_recipe
 from retain.jobs.deliver import Delivered, deliver
 from retain.jobs.inputs.cautions import class_cautions, template_cautions
 from retain.jobs.inputs.evidence_told import training_told, unread_told
@@ -78,7 +78,7 @@ def _do(run: Run) -> Result:
     measuring = Stopwatch()
     with measuring:
         predictions = base_predictions(run, base, base_hash)
-    about_base = [*quantization_note(base), *placement_note(base)]
+    about_base = [*quantization_note(base), *placement_note(base), *merge_notes(run.recipe)]
     model, trained = train_or_load(run, base, base_hash)
     pair = Pair.around(model, run.base)
     delivered = deliver(run, pair)
