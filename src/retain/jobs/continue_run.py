@@ -36,7 +36,6 @@ from retain.records.manifest import check_unchanged
 from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
-
 MERGE_NOTE = "retain_merge.json"
 """What merging an adapter beside a quantised base lost, in the folder of the merged model."""
 
