@@ -1,0 +1,73 @@
+"""The kinds of work that need models: a run of a comparison, a candidate of a sweep."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+
+from retain.errors import InputError
+from retain.events import Events
+from retain.jobs.comparison_runs import runs_of
+from retain.jobs.quiet import quiet_libraries
+from retain.jobs.run import Run
+from retain.jobs.state_files import key_of
+from retain.jobs.tune import complete
+from retain.jobs.workers.unit import Setup, Unit
+from retain.jobs.workers.work import Work
+from retain.recipe import Recipe
+
+
+def work_of(setup: Setup) -> Work:
+    """Prepare a recipe, and give what does its units.
+
+    Raises:
+        InputError: the recipe, its data or its model cannot be used here.
+    """
+    runs = prepared_runs(setup.recipe)
+
+    def complete_run(unit: Unit, events: Events) -> str:
+        complete(checked(replace(runs[unit.number], events=events), unit))
+        return ""
+
+    return complete_run
+
+
+@lru_cache(maxsize=1)
+def prepared_runs(recipe: str) -> list[Run]:
+    """The runs of a comparison, prepared once in this process.
+
+    Args:
+        recipe: as JSON.
+    """
+    return runs_of(Recipe.model_validate_json(recipe))
+
+
+def unit_of(number: int, run: Run) -> Unit:
+    """A run of a comparison as a unit of work."""
+    return Unit(number=number, name=run.folder.path.name, work=key_of(run.identity))
+
+
+def checked(run: Run, unit: Unit) -> Run:
+    """A run as this process prepared it, if it is the one that the command means.
+
+    Raises:
+        InputError: it is another one, since files differ between the machines.
+    """
+    if key_of(run.identity) != unit.work:
+        raise InputError(
+            "on this machine the data, the model or retain itself differ from those where the command was given; give "
+            "every machine the same files."
+        )
+    return run
+
+
+def quiet() -> None:
+    """Let libraries print errors only."""
+    quiet_libraries()
+
+
+def set_threads(threads: int) -> None:
+    """Use so many threads."""
+    torch.set_num_threads(threads)
