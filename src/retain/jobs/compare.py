@@ -25,6 +25,7 @@ from retain.jobs.workers.prepared import unit_of
 from retain.jobs.workers.share import share_of
 from retain.jobs.workers.unit import Unit
 from retain.recipe import Recipe
+from retain.recipe.from_run import note_start
 from retain.records.lock import output_folder
 from retain.records.result import Result
 from retain.report.write import COMPARISON_FILES, holding_problem, write_comparison
@@ -150,7 +151,9 @@ class _Gathering:
         """Take what a run gave: its files, where they were written elsewhere, and its record."""
         try:
             if files:
-                unpack(self._runs[unit.number].folder.path, files)
+                run = self._runs[unit.number]
+                unpack(run.folder.path, files)
+                note_start(run.folder.path, run.recipe.output)
         except InputError as error:
             self._failed[unit.number] = sentence_on(error)
             return

@@ -1,8 +1,8 @@
 """A lock as a file that one process at a time can make, on this host or any other, and that names who holds it.
 
 The file is linked into its place, whole, which file systems of one host, NFS and those of clusters do for one of all
-that try; the locks of the system (flock, fcntl) do not reach across hosts everywhere. A holder on this machine counts as
-long as its process lives. One on another counts as long as it touches the file, which it does every few seconds.
+that try; the locks of the system (flock, fcntl) do not reach across hosts everywhere. A holder on this machine counts
+as long as its process lives. One on another counts as long as it touches the file, which it does every few seconds.
 """
 
 from __future__ import annotations

@@ -81,7 +81,12 @@ class InThisProcess:
 
 
 def spread(
-    units: Sequence[Unit], executor: Executor, told: Told, *, wait_for_others: bool = True
+    units: Sequence[Unit],
+    executor: Executor,
+    told: Told,
+    *,
+    wait_for_others: bool = True,
+    may_begin: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[Unit, Outcome]]:
     """Have units done, and give each with what became of it, in the order in which they end.
 
@@ -93,6 +98,7 @@ def spread(
         executor: does it.
         told: is told of what was lost and of what is in use.
         wait_for_others: try again what others are doing; else it is given as in use.
+        may_begin: is asked before each unit; once it says no, no other one is begun.
     """
     waiting, running = deque(units), dict[int, Unit]()
     put_off: dict[int, tuple[float, Unit]] = {}
@@ -102,6 +108,10 @@ def spread(
             waiting.append(unit)
         while waiting and len(running) < executor.places:
             unit = waiting.popleft()
+            if not may_begin():
+                yield from ((left, Outcome(left.number, "not begun")) for left in (unit, *waiting))
+                waiting.clear()
+                break
             running[unit.number] = unit
             executor.begin(unit)
         for outcome in executor.wait(0.5):

@@ -85,8 +85,8 @@ class RayWorkers:
             if not self._shared:
                 self._told(f"not every machine of the cluster sees {self._output}: files are sent.")
                 self._give_shared()
-            self._settings = ray.put((self._setup.model_dump_json(), str(self._output), self._mark, self._shared))
-            self._task: Any = ray.remote(do_unit).options(max_retries=0, **self._resources)
+            self._settings = ray.put((self._setup.model_dump_json(), self._mark, self._shared))
+            self._task: Any = ray.remote(do_unit)
         except BaseException:
             ray.shutdown()
             raise
@@ -97,7 +97,8 @@ class RayWorkers:
         files: dict[str, bytes] = {}
         if not self._shared and self._setup.kind == "run":
             files = pack(self._output / "runs" / unit.name)
-        reference = self._task.options(name=unit.name).remote(self._settings, unit.model_dump_json(), self._desk, files)
+        task = self._task.options(name=unit.name, max_retries=0, **self._resources)
+        reference = task.remote(self._settings, unit.model_dump_json(), self._desk, files)
         self._running[reference] = unit
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -219,8 +220,8 @@ class RayWorkers:
             return list(ray.get(asked, timeout=300))
         except ray.exceptions.RayTaskError as error:
             raise InputError(
-                f"ray: a machine of the cluster cannot run retain ({' '.join(str(error.cause).split())[:200]}); install "
-                "the same version with the same packages on each."
+                f"ray: a machine of the cluster cannot run retain ({' '.join(str(error.cause).split())[:200]}); "
+                "install the same version with the same packages on each."
             ) from error
         except ray.exceptions.GetTimeoutError as error:
             raise InputError(
@@ -268,6 +269,6 @@ def _join(address: str) -> None:
         ray.init(address=address, ignore_reinit_error=False, **quiet, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise InputError(
-            f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one with `ray "
-            "start --head`, or say --ray ADDRESS:6379; --ray local starts one on this machine."
+            f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one with "
+            "`ray start --head`, or say --ray ADDRESS:6379; --ray local starts one on this machine."
         ) from error

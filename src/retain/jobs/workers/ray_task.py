@@ -15,7 +15,8 @@ from retain.errors import RetainError
 from retain.events import Event, Events
 from retain.jobs.workers.process import Throttled
 from retain.jobs.workers.unit import Setup, State, Unit
-from retain.jobs.workers.work import attempt, do, settle
+from retain.jobs.workers.work import Work, attempt, do, settle
+from retain.recipe.from_run import STARTED_IN
 
 if TYPE_CHECKING:
     from retain.jobs.run import Run
@@ -23,18 +24,19 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LOOKS = 0.5
 """Time between two questions whether what another unit makes is there."""
 
+SWEEP = "sweep"
+
 SCRATCH = "retain-ray-"
 """Beginning of the names of folders in which units are done on machines that do not see the command's."""
 
 
 def do_unit(
-    settings: tuple[str, str, str, bool], unit_text: str, desk: Any, files: Mapping[str, bytes]
+    settings: tuple[str, str, bool], unit_text: str, desk: Any, files: Mapping[str, bytes]
 ) -> tuple[State, str, Mapping[str, bytes]]:
     """Do a unit.
 
     Args:
-        settings: the setup, the command's output folder, its mark on folders here, and whether every machine sees the
-            output.
+        settings: the setup, the command's mark on folders here, and whether every machine sees its output.
         unit_text: the unit.
         desk: the handle of the `Desk`.
         files: what is there of the run already, where the folder is not seen.
@@ -42,7 +44,7 @@ def do_unit(
     Returns:
         The outcome's state, text and files.
     """
-    setup_text, output, mark, shared = settings
+    setup_text, mark, shared = settings
     setup, unit = Setup.model_validate_json(setup_text), Unit.model_validate_json(unit_text)
 
     def tell(event: Event) -> None:
@@ -53,11 +55,13 @@ def do_unit(
     except RetainError as error:
         return "failed", str(error), {}
     events = Events(Throttled(tell))
-    if shared or setup.kind != "run":
+    if shared or setup.kind == "nothing":
         outcome = do(setup, unit, events)
         return outcome.state, outcome.text, {}
+    if setup.kind == "candidate":
+        return _try_elsewhere(setup, unit, events, desk, mark)
     with _scratch(mark) as place:
-        return _do_elsewhere(setup, unit, events, _Elsewhere(place, Path(output), desk, unit), files)
+        return _do_elsewhere(setup, unit, events, _Elsewhere(place, desk, unit), files)
 
 
 def sees(mark: str, nonce: str) -> bool:
@@ -76,8 +80,8 @@ def _scratch(mark: str) -> Iterator[Path]:
 class _Elsewhere:
     """The folder of a unit on a machine that does not see the command's, and what all units share by the desk."""
 
-    def __init__(self, place: Path, output: Path, desk: Any, unit: Unit) -> None:
-        self.place, self._output, self.desk, self.unit = place, output, desk, unit
+    def __init__(self, place: Path, desk: Any, unit: Unit) -> None:
+        self.place, self.desk, self.unit = place, desk, unit
 
     def of(self, run: Run) -> Run:
         """A run that is done here."""
@@ -134,7 +138,29 @@ def _do_elsewhere(
         if folder.is_dir():
             elsewhere.desk.keep.remote(unit.name, pack(folder))
         raise
-    return outcome.state, outcome.text, pack(folder) if outcome.state == "done" else {}
+    written = pack(folder) if outcome.state == "done" else {}
+    return outcome.state, outcome.text, {name: content for name, content in written.items() if name != STARTED_IN}
+
+
+def _try_elsewhere(
+    setup: Setup, unit: Unit, events: Events, desk: Any, mark: str
+) -> tuple[State, str, Mapping[str, bytes]]:
+    """Try a candidate in a folder of this process, in which the next ones are tried too."""
+    from retain.jobs.workers.prepared import tries_candidates  # noqa: PLC0415 -- torch, once its threads are set
+
+    if mark not in _SWEEPS:
+        place = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{mark}-"))
+        elsewhere = _Elsewhere(place, desk, unit)
+        work = tries_candidates(setup, lambda run: replace(run, shared=place / SWEEP, in_turn=elsewhere.in_turn))
+        _SWEEPS[mark] = elsewhere, work
+    elsewhere, work = _SWEEPS[mark]
+    elsewhere.unit = unit
+    outcome = attempt(work, unit, events)
+    return outcome.state, outcome.text, {}
+
+
+_SWEEPS: dict[str, tuple[_Elsewhere, Work]] = {}
+"""The sweep that this process is at, by the mark of its command."""
 
 
 def clean_up(mark: str) -> bool:

@@ -17,8 +17,15 @@ candidate  a candidate of a sweep
 nothing    nothing, to see what the spreading itself costs
 """
 
-State = Literal["done", "failed", "in use", "lost"]
-"""What became of a unit; lost: its worker ended, so it can be done again by another."""
+State = Literal["done", "failed", "in use", "lost", "not begun"]
+"""What became of a unit:
+
+done       it is done
+failed     it ended with an error, for which there is a sentence
+in use     another command is doing it
+lost       its worker ended, so it can be done again by another
+not begun  there was no time left for it
+"""
 
 
 class Setup(BaseModel):
