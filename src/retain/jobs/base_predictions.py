@@ -23,12 +23,13 @@ def base_predictions(run: Run, base: Any, base_hash: str) -> Predictions:
         base_hash: of the base's weights.
     """
     file = run.shared / f"base-{_key(run, base, base_hash)}.json"
-    if (known := read_or_none(file, Predictions)) is not None:
-        return known
-    suites, settings = run.data.suites.all, run.settings
-    predictions = collect_predictions(base, run.preprocessor, suites, settings, run.events, "the base answers")
-    rewrite(file, predictions.model_dump_json())
-    return predictions
+    with run.in_turn(file, run.events):
+        if (known := read_or_none(file, Predictions)) is not None:
+            return known
+        suites, settings = run.data.suites.all, run.settings
+        predictions = collect_predictions(base, run.preprocessor, suites, settings, run.events, "the base answers")
+        rewrite(file, predictions.model_dump_json())
+        return predictions
 
 
 def _key(run: Run, base: Any, base_hash: str) -> str:

@@ -22,6 +22,7 @@ from retain.evaluate.suites.suite import Suites
 from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import is_classifier
+from retain.jobs.in_turn import InTurn, in_turn
 from retain.jobs.inputs.calibration_texts import PARTS, Texts, read_calibration
 from retain.jobs.inputs.data import APART, apart_hashes
 from retain.jobs.inputs.families import family_of
@@ -49,6 +50,7 @@ class Calibration:
         events: receives the progress.
         weights: the hash of the base's weights.
         notes: receives what a reader of the record should know.
+        in_turn: holds the place of a file or folder while it is made, as in `Run`.
     """
 
     model: Any
@@ -59,12 +61,14 @@ class Calibration:
     events: Events
     weights: str
     notes: list[str] = field(default_factory=list)
+    in_turn: InTurn = in_turn
 
     @classmethod
     def of(cls, run: Run, model: Any, weights: str) -> Calibration:
         """The calibration of a run on its base."""
         folder = run.shared / "statistics"
-        return cls(model, run.preprocessor, run.recipe, run.data.everything, folder, run.events, weights)
+        everything, turn = run.data.everything, run.in_turn
+        return cls(model, run.preprocessor, run.recipe, everything, folder, run.events, weights, in_turn=turn)
 
     def statistics(
         self,
@@ -88,7 +92,8 @@ class Calibration:
         for name in needed:
             rows = self.rows(texts.get(name))
             folder = self.folder / (name if named else f"{name}-{self._key(rows, targets, sample_norm)}")
-            made[name] = self._collect(name, rows, folder, targets, sample_norm)
+            with self.in_turn(folder, self.events):
+                made[name] = self._collect(name, rows, folder, targets, sample_norm)
         return made
 
     def rows(self, texts: Texts | None) -> list[Any]:
@@ -125,17 +130,19 @@ class Calibration:
             recipe.calibrate_batch_size,
             self.preprocessor.max_length,
         ]
-        rows = generate_texts(
-            self.model,
-            tokenizer,
-            recipe.calibrate_tokens,
-            seed=recipe.calibrate_seed,
-            batch_size=recipe.calibrate_batch_size,
-            max_length=self.preprocessor.room(),
-            file=self.folder / f"self-{_short_hash(made_of)}.jsonl",
-            events=self.events,
-            positions=self.preprocessor.positions,
-        )
+        file = self.folder / f"self-{_short_hash(made_of)}.jsonl"
+        with self.in_turn(file, self.events):
+            rows = generate_texts(
+                self.model,
+                tokenizer,
+                recipe.calibrate_tokens,
+                seed=recipe.calibrate_seed,
+                batch_size=recipe.calibrate_batch_size,
+                max_length=self.preprocessor.room(),
+                file=file,
+                events=self.events,
+                positions=self.preprocessor.positions,
+            )
         written = tokenizer.batch_decode(rows, skip_special_tokens=True)
         texts = {row: PlainText(text=text) for row, text in enumerate(written) if not is_blank(text)}
         contained = find_contained(

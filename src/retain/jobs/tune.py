@@ -58,7 +58,7 @@ def complete(run: Run) -> Result:
         raise InputError(problem)
     with output_folder(run.folder.path, RUN_FILES):
         run.folder.claim(run.identity)
-        note_recipe(run.recipe)
+        note_recipe(run.recipe, run.folder.path)
         return run.folder.finished() or _do(run)
 
 

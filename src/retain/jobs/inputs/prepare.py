@@ -24,6 +24,7 @@ from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatche
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data, settings_of
 from retain.jobs.output_place import output_problem
+from retain.jobs.workers.needs import worker_problems
 from retain.methods import lookup
 from retain.recipe import Recipe
 from retain.records.paths import expanded
@@ -60,6 +61,7 @@ def prepare(recipe: Recipe) -> Prepared:
     drops_last = recipe.training.get("dataloader_drop_last") is True
     problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
     problems += output_problem(recipe.output)
+    problems += worker_problems(recipe)
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
