@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.activations import Statistics, collect
+from retain.activations.distributed import processes, rank
 from retain.activations.findings import findings
 from retain.activations.store import MANIFEST
 from retain.data.contamination import find_contained
@@ -28,6 +29,7 @@ from retain.jobs.inputs.families import family_of
 from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_suites, read_train
+from retain.jobs.launch.together import first_process_first
 from retain.jobs.output_place import output_problem
 from retain.jobs.run import Run
 from retain.jobs.self_generated import VERSION, generate_texts
@@ -125,17 +127,18 @@ class Calibration:
             recipe.calibrate_batch_size,
             self.preprocessor.max_length,
         ]
-        rows = generate_texts(
-            self.model,
-            tokenizer,
-            recipe.calibrate_tokens,
-            seed=recipe.calibrate_seed,
-            batch_size=recipe.calibrate_batch_size,
-            max_length=self.preprocessor.room(),
-            file=self.folder / f"self-{_short_hash(made_of)}.jsonl",
-            events=self.events,
-            positions=self.preprocessor.positions,
-        )
+        with first_process_first():  # the others read its file
+            rows = generate_texts(
+                self.model,
+                tokenizer,
+                recipe.calibrate_tokens,
+                seed=recipe.calibrate_seed,
+                batch_size=recipe.calibrate_batch_size,
+                max_length=self.preprocessor.room(),
+                file=self.folder / f"self-{_short_hash(made_of)}.jsonl",
+                events=self.events,
+                positions=self.preprocessor.positions,
+            )
         written = tokenizer.batch_decode(rows, skip_special_tokens=True)
         texts = {row: PlainText(text=text) for row, text in enumerate(written) if not is_blank(text)}
         contained = find_contained(
@@ -150,7 +153,7 @@ class Calibration:
         return [row for index, row in enumerate(rows) if index not in measured]
 
     def _collect(self, name: str, rows: Any, folder: Path, targets: Mapping[str, Any], sample_norm: Any) -> Statistics:
-        batches = self.preprocessor.row_batches(rows, self.recipe.calibrate_batch_size)
+        batches = self.preprocessor.row_batches(rows, self.recipe.calibrate_batch_size)[rank() :: processes()]
         task = self.events.task(f"the base reads what to {name}", total=len(batches))
 
         def tick(part: int, parts: int, done: int) -> None:

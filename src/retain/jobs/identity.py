@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import without_secrets
@@ -47,6 +48,8 @@ def identity_of(
     always = {"training", "initialisation", "text"} if calibrated else {"training"}
     training = {name: values[name] for name in sorted(_fields(always))}
     training |= {name: values[name] for name in _fields_in_use(recipe, {"training"})}
+    if processes := Plan.of(recipe).identity():
+        training["launch"] = processes
     if recipe.limits_training:
         training["kl limit"] = recipe.budget.get(KL)
     if calibrated or recipe.needs_keep_text:
