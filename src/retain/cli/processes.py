@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 OWN_OUTPUTS = ("--output", "--run")
 """Flags whose value tells the output of one process from those of the others."""
@@ -94,6 +95,6 @@ def refusal(verb: str, words: Sequence[str], environment: Mapping[str, str]) -> 
 def _has_own_output(words: Sequence[str], rank: int) -> bool:
     """True if the rank stands in the value of a flag that names the output, or in the recipe's name."""
     named = [word.split("=", 1)[1] for word in words if word.startswith(tuple(f"{flag}=" for flag in OWN_OUTPUTS))]
-    named += [after for flag, after in zip(words, words[1:], strict=False) if flag in OWN_OUTPUTS]
+    named += [after for flag, after in pairwise(words) if flag in OWN_OUTPUTS]
     named += [word for word in words[:1] if not word.startswith("-")]
     return any(re.search(rf"(?<!\d){rank}(?!\d)", value) for value in named)

@@ -151,7 +151,7 @@ def _backend(path: Path, values: dict[str, Any], machines: int) -> tuple[Backend
     if any(
         int(size or 1) > 1
         for name, size in (values.get("parallelism_config") or {}).items()
-        if name.endswith("tp_size") or name.endswith("cp_size") or name.endswith("sp_size")
+        if name.endswith(("tp_size", "cp_size", "sp_size"))
     ):
         return "DDP", [f"{path}: tensor, context and sequence parallelism are not supported; use FSDP2 to save memory."]
     if kind == "FSDP":
@@ -173,8 +173,8 @@ def _deepspeed(path: Path, values: dict[str, Any], machines: int) -> tuple[Backe
         problems.append(f"{path}: DeepSpeed is not installed; install deepspeed, or use distributed_type FSDP.")
     if machines > 1 and values.get("deepspeed_multinode_launcher") != STANDARD:
         problems.append(
-            f"{path}: say deepspeed_multinode_launcher: {STANDARD}, and start the same command on each machine with its "
-            "--launch.machine_rank; retain starts nothing by ssh."
+            f"{path}: say deepspeed_multinode_launcher: {STANDARD}, and start the same command on each machine with "
+            "its --launch.machine_rank; retain starts nothing by ssh."
         )
     named = values.get("deepspeed_config_file")
     stage = _stage_of(Path(named).expanduser(), problems) if named else int(values.get("zero_stage", 2))
@@ -205,7 +205,5 @@ def _device_problems(plan: Plan) -> list[str]:
     present = 0 if plan.use_cpu else torch.accelerator.device_count()
     if not present or plan.processes_here <= present:
         return []
-    return [
-        f"{plan.processes_here} processes on this machine, which has {present} devices; each needs one of its own: give "
-        f"at most {present}, or --training.use_cpu true."
-    ]
+    told = f"{plan.processes_here} processes on this machine, which has {present} devices"
+    return [f"{told}; each needs one of its own: give at most {present}, or --training.use_cpu true."]

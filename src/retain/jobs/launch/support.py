@@ -22,6 +22,10 @@ SHARDED_ON_CPU = "sharded by torch's fully_shard in the tests, on a processor; A
 ON_GPU_ONLY = "needs an accelerator; not tried here"
 
 
+SHARDED = ("vefa", "lorfa", "sc-lora", "lora")
+"""Methods that the tests shard."""
+
+
 class Cell(NamedTuple):
     """One cell of the table: what is used, under which backend, how far that is known, and why."""
 
@@ -53,14 +57,13 @@ def regulariser_cells() -> Iterator[Cell]:
 def refusals(recipe: Recipe, backend: Backend) -> list[str]:
     """A sentence for each part of a recipe that a backend cannot have; known before anything is loaded."""
     asked = [name for name in ("kl_weight", "kl_monitor", "update_limit") if getattr(recipe, name)]
-    found = [f"launch: {reason}" for name in asked if (reason := _against(name, backend))]
-    return found
+    return [f"launch: {reason}" for name in asked if (reason := _against(name, backend))]
 
 
 def _of_method(name: str, backend: Backend) -> tuple[State, str]:
     if backend == "DDP":
         return "tested", ON_CPU
-    if backend == "FSDP2" and name != "full":
+    if backend == "FSDP2" and name in SHARDED:
         return "tested", SHARDED_ON_CPU
     return "untried", ON_GPU_ONLY
 

@@ -100,9 +100,10 @@ def _run(folder: Path, shared: Path, events: Events) -> Run:
     known, own = (_comparable(identity) for identity in (read_json_mapping(state), run.identity))
     differing = [name for name in dict.fromkeys([*known, *own]) if known.get(name) != own.get(name)]
     if trouble := [name for names in gathered(differing) for name in names]:
+        named = ", ".join(dict.fromkeys(trouble))
         raise InputError(
-            f"launch: a process found another run than {folder} holds (it differs in {', '.join(dict.fromkeys(trouble))}"
-            "): data or model were changed since it began, or are others on another machine."
+            f"launch: a process found another run than {folder} holds (it differs in {named}): data or model were "
+            "changed since it began, or are others on another machine."
         )
     return run
 

@@ -100,8 +100,8 @@ class KLPenalty(RegulariserCallback):
     def loss(self, model: nn.Module) -> Tensor:
         """KL(base ‖ tuned) on the next batch, in nats, with a gradient; both sides in eval mode.
 
-        Moves on to the next batch; with a limit, updates the weight. With several processes it is this one's share of
-        it, of such a size that the mean over processes, which data parallelism takes of gradients, is that of the batch.
+        Moves on to the next batch; with a limit, updates the weight. With several processes it is this one's share,
+        of such a size that the mean over processes, which data parallelism takes of gradients, is that of the batch.
 
         Args:
             model: the model that is trained.
