@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     # What this imports takes a second; imported here, so that Ctrl-C within it ends in a sentence too.
     from retain.cli.help_text import overview
+    from retain.cli.processes import refusal
     from retain.cli.verbs import VERBS
     from retain.errors import InputError, RetainError
     from retain.records.storage import StorageError, storage_sentence
@@ -49,6 +50,10 @@ def _run(words: list[str]) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"verbs are {', '.join(VERBS)}."
         print(f"retain: there is no verb {verb!r}; {hint}", file=sys.stderr)
+        return 2
+    if (refused := refusal(verb, rest, os.environ)) is not None:
+        if refused:
+            print(f"retain {verb}: {refused}", file=sys.stderr)
         return 2
     try:
         return _do(VERBS[verb], rest)

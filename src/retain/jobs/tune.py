@@ -15,6 +15,8 @@ from retain.jobs.inputs.cautions import class_cautions, template_cautions
 from retain.jobs.inputs.evidence_told import training_told, unread_told
 from retain.jobs.inputs.method_checks import unread_fields
 from retain.jobs.inputs.prepare import prepare
+from retain.jobs.launch.plan import Plan
+from retain.jobs.launch.stage import run_stages
 from retain.jobs.record import provenance, write_record
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained, file_bytes
@@ -24,6 +26,7 @@ from retain.recipe import Recipe
 from retain.records.lock import output_folder
 from retain.records.result import MethodRecord, Parameters, Result
 from retain.report.write import RUN_FILES
+from retain.train.arguments import unused_devices
 
 
 def tune(recipe: Recipe, events: Events) -> Result:
@@ -64,6 +67,8 @@ def complete(run: Run) -> Result:
 
 def _do(run: Run) -> Result:
     """Measure the base, train or read what was trained, deliver, measure, and write the record."""
+    if run.recipe.is_launched and run.folder.training() is None:
+        run_stages(run.recipe, run.shared, run.events, Plan.of(run.recipe))  # their files are read below
     base = run.base()
     base_hash = model_hash(base)
     measuring = Stopwatch()
@@ -91,12 +96,15 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     few = [*training_told(run.data.train, recipe.batch_size), *unread_told(run.data.suites.of("task"))]
     told = [*unread_fields(recipe), *class_cautions(run.data), *template_cautions(run.data, run.preprocessor), *few]
     notes = [*run.data.near_duplicates, *told, *trained.notes, *delivered.notes, *measured.notes]
+    plan = Plan.of(recipe)
+    notes += [idle] if (idle := unused_devices(plan.processes_here)) else []
     return Result(
         model=recipe.model,
         method=MethodRecord(name=run.method, config=trained.config),
         seed=recipe.seed,
         learning_rate=recipe.rate,
-        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts)),
+        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts))
+        | plan.facts(recipe),
         parameters=Parameters(
             trainable=trained.trainable,
             total=trained.total,
