@@ -201,12 +201,14 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     needed = [name for name in PARTS if name == "keep" or recipe.train or recipe.calibrate_learn]
     texts = read_calibration(recipe, needed, train.items, suites, problems)
     problems += output_problem(recipe.output)
+    spec = ModelSpec.of(recipe, family, labels_of(train.items))
+    if not problems:
+        problems += spec.loading_problems()
     if problems:
         raise InputError(problems)
     output = Path(recipe.output)
     begun = [name for name in needed if not (output / name / MANIFEST).is_file()]
     with output_folder(output, [APART, *begun]):
-        spec = ModelSpec.of(recipe, family, labels_of(train.items))
         preprocessor, model = spec.preprocessor(positions_for(recipe, spec)), spec.load().model
         job = Calibration(model, preprocessor, recipe, suites, output, events, model_hash(model))
         targets = {"target_modules": _pattern_or_names(recipe.target_modules)}

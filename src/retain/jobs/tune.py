@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured, measure_pair
 from retain.events import Events
 from retain.hf.models.describe import model_hash
+from retain.hf.models.placement import offloaded, placement_note
+from retain.hf.models.quantization import quantization_note
 from retain.jobs.adapt import train_or_load
 from retain.jobs.base_predictions import base_predictions
-from retain.jobs.continue_run import ensure_merged, note_recipe
+from retain.jobs.continue_run import ensure_merged, merge_notes, note_recipe
 from retain.jobs.deliver import Delivered, deliver
 from retain.jobs.inputs.cautions import class_cautions, template_cautions
 from retain.jobs.inputs.evidence_told import training_told, unread_told
@@ -70,10 +74,16 @@ def _do(run: Run) -> Result:
     if run.recipe.is_launched and run.folder.training() is None:
         run_stages(run.recipe, run.shared, run.events, Plan.of(run.recipe))  # their files are read below
     base = run.base()
+    if run.method == "full" and offloaded(base):
+        raise InputError(
+            "method full: weights that are offloaded to memory or disk cannot be trained; train an adapter, or leave "
+            "--device-map out."
+        )
     base_hash = model_hash(base)
     measuring = Stopwatch()
     with measuring:
         predictions = base_predictions(run, base, base_hash)
+    about_base = [*quantization_note(base), *placement_note(base), *merge_notes(run.recipe)]
     model, trained = train_or_load(run, base, base_hash)
     pair = Pair.around(model, run.base)
     delivered = deliver(run, pair)
@@ -81,6 +91,7 @@ def _do(run: Run) -> Result:
         measured = measure_pair(
             delivered.pair, run.preprocessor, run.data.suites, run.settings, run.events, predictions
         )
+    measured = replace(measured, notes=(*measured.notes, *about_base))
     result = _result(run, trained, delivered, measured, measuring.seconds)
     written = write_record(run.folder.path, result, measured.items)
     report_the_end(run, written)
