@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +16,7 @@ from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.batching import batching_of, mixes_items
 from retain.evaluate.input_hash import InputHash
+from retain.evaluate.shares import ALONE, Share
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.predictor import Predictor
 from retain.evaluate.tasks.table import suite_problems, task_type_of
@@ -54,6 +56,7 @@ def collect_predictions(
     label: str,
     *,
     batching: Batching | None = None,
+    share: Share = ALONE,
 ) -> Predictions:
     """Collect the responses of a model to every item of every suite.
 
@@ -65,6 +68,7 @@ def collect_predictions(
         events: receives the progress.
         label: names the model in the progress.
         batching: which items the model is given together. [as the model bears it, see `retain.evaluate.batching`]
+        share: the batches that this process runs; each of the others runs its own, and all get all responses.
 
     Raises:
         InputError: the items of a suite cannot be measured together, see `suite_problems`.
@@ -76,8 +80,8 @@ def collect_predictions(
     predictor = Predictor(model, preprocessor, settings, task.advance)
     with telling_memory("measuring"):
         if batching is None:
-            batching = _borne(predictor, suites)
-        predictor = replace(predictor, batching=batching)
+            batching = reduce(stricter, share.everywhere(_borne(predictor, suites)))
+        predictor = replace(predictor, batching=batching, share=share)
         found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
     limits = {suite.name: task_type_of(suite).written_tokens(suite, settings) for suite in suites}
     longest = {name: tokens for name, tokens in limits.items() if tokens}

@@ -45,9 +45,9 @@ NOT_MEASURED = (
 )
 
 
-def note_recipe(recipe: Recipe) -> None:
+def note_recipe(recipe: Recipe, folder: Path) -> None:
     """Write a run's recipe into its folder, without values that may hold a key."""
-    path = Path(recipe.output) / RECIPE
+    path = folder / RECIPE
     text = recipe.model_dump_json(indent=2, exclude=set(secret_fields(Recipe))) + "\n"
     rewrite(path, text)
     note_start(path.parent, recipe.output)

@@ -19,6 +19,8 @@ from retain.jobs.inputs.cautions import class_cautions, template_cautions
 from retain.jobs.inputs.evidence_told import training_told, unread_told
 from retain.jobs.inputs.method_checks import unread_fields
 from retain.jobs.inputs.prepare import prepare
+from retain.jobs.launch.plan import Plan
+from retain.jobs.launch.stage import run_stages
 from retain.jobs.record import provenance, write_record
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained, file_bytes
@@ -28,6 +30,7 @@ from retain.recipe import Recipe
 from retain.records.lock import output_folder
 from retain.records.result import MethodRecord, Parameters, Result
 from retain.report.write import RUN_FILES
+from retain.train.arguments import unused_devices
 
 
 def tune(recipe: Recipe, events: Events) -> Result:
@@ -62,12 +65,14 @@ def complete(run: Run) -> Result:
         raise InputError(problem)
     with output_folder(run.folder.path, RUN_FILES):
         run.folder.claim(run.identity)
-        note_recipe(run.recipe)
+        note_recipe(run.recipe, run.folder.path)
         return run.folder.finished() or _do(run)
 
 
 def _do(run: Run) -> Result:
     """Measure the base, train or read what was trained, deliver, measure, and write the record."""
+    if run.recipe.is_launched and run.folder.training() is None:
+        run_stages(run.recipe, run.shared, run.events, Plan.of(run.recipe))  # their files are read below
     base = run.base()
     if run.method == "full" and offloaded(base):
         raise InputError(
@@ -102,12 +107,15 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     few = [*training_told(run.data.train, recipe.batch_size), *unread_told(run.data.suites.of("task"))]
     told = [*unread_fields(recipe), *class_cautions(run.data), *template_cautions(run.data, run.preprocessor), *few]
     notes = [*run.data.near_duplicates, *told, *trained.notes, *delivered.notes, *measured.notes]
+    plan = Plan.of(recipe)
+    notes += [idle] if (idle := unused_devices(plan.processes_here)) else []
     return Result(
         model=recipe.model,
         method=MethodRecord(name=run.method, config=trained.config),
         seed=recipe.seed,
         learning_rate=recipe.rate,
-        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts)),
+        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts))
+        | plan.facts(recipe),
         parameters=Parameters(
             trainable=trained.trainable,
             total=trained.total,

@@ -25,7 +25,9 @@ from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatche
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.quantised_methods import method_problem
 from retain.jobs.inputs.read import read_data, settings_of
+from retain.jobs.launch.plan import launch_problems
 from retain.jobs.output_place import output_problem
+from retain.jobs.workers.needs import worker_problems
 from retain.methods import lookup
 from retain.recipe import Recipe
 from retain.records.paths import expanded
@@ -45,8 +47,12 @@ def adapter_fields(run: Recipe) -> dict[str, Any]:
     return lookup.with_shared(run.method_name, run.method_fields, run.rank, run.beta, run.seed)
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
     """Check a recipe and read its data; for a comparison, check every run of it.
+
+    Args:
+        recipe: of a run or a comparison.
+        tried: its Trainer's settings and its processes were checked already, by the job whose worker this is.
 
     Raises:
         InputError: with all problems of recipe, data and model.
@@ -58,10 +64,11 @@ def prepare(recipe: Recipe) -> Prepared:
         problems += _method_problems(run)
     if recipe.statistics is not None and not expanded(recipe.statistics).is_dir():
         problems.append(f"statistics: there is no folder {recipe.statistics}; make it with retain calibrate.")
-    problems += _raised(try_settings, runs[0])
+    problems += [] if tried else [*_raised(try_settings, runs[0]), *launch_problems(recipe)]
     drops_last = recipe.training.get("dataloader_drop_last") is True
     problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
     problems += output_problem(recipe.output)
+    problems += worker_problems(recipe)
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
