@@ -48,6 +48,12 @@ class Loading:
     max_memory: Mapping[str, Any] = field(default_factory=dict)
     offload_beside: str | None = None
 
+    @property
+    def offloads(self) -> bool:
+        """True if a device map puts layers into memory or on disk beside a device; what auto does is not known yet."""
+        places = {str(place) for place in self.device_map.values()} if isinstance(self.device_map, Mapping) else set()
+        return "disk" in places or ("cpu" in places and len(places) > 1)
+
     def problems(self, own: Mapping[str, Any] | None, empty: Callable[[], nn.Module]) -> list[str]:
         """A sentence for each reason why a model cannot be loaded so.
 
