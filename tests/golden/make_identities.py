@@ -17,7 +17,7 @@ from pathlib import Path
 from retain.recipe import Recipe
 
 try:
-    from retain.jobs.run_folder import identity_of
+    from retain.jobs.identity import identity_of
 
     RENAMED = {}
 except ImportError:

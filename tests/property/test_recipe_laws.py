@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from retain.jobs.run_folder import identity_of
+from retain.jobs.identity import identity_of
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import decisions
 

@@ -2,8 +2,9 @@
 
 Bits are flipped, files cut, emptied, deleted, lengthened, swapped with those of another run; JSON is nested 100,000
 deep, its values are replaced by other types, NaN, numbers of 4,000 digits and half characters; weights are made not
-finite. `python -m pytest -m slow tests/slow/test_mutations.py -s` prints the counts. So far:
-of 150 trained runs 86 ended in a clear error and 64 in the same result, of 150 with a checkpoint 12 and 138; no other.
+finite. `python -m pytest -m slow tests/slow/test_mutations.py -s` prints the counts:
+ended in a clear error, and in the same result, of 150 trained runs 86 and 64, of 150 with a checkpoint 12 and 138, of
+200 finished ones 22 and 178, of 250 adapters 89 and 161, of 250 folders of second moments 135 and 115; no other.
 """
 
 import pytest

@@ -47,6 +47,7 @@ def _run(words: list[str]) -> int:
     from retain.cli.help_text import overview
     from retain.cli.verbs import VERBS
     from retain.errors import InputError, RetainError
+    from retain.records.storage import StorageError, storage_sentence
 
     if not words or words[0] in {"-h", "--help"}:
         print(overview({name: module.HELP for name, module in VERBS.items()}))
@@ -65,8 +66,13 @@ def _run(words: list[str]) -> int:
         for problem in error.problems:
             print(f"  - {_printable(problem)}", file=sys.stderr)
         return 2
-    except (RetainError, OSError, MemoryError) as error:  # a full disk, a folder without permission among them
-        print(f"retain {verb}: failed: {_printable(str(error) or type(error).__name__)}", file=sys.stderr)
+    except StorageError as error:
+        after = "goes on from what was saved" if verb in RESUMED else "begins anew"
+        print(f"retain {verb}: failed: {_printable(str(error))} Then the same command {after}.", file=sys.stderr)
+        return 1
+    except (RetainError, OSError, MemoryError) as error:  # a folder without permission among them
+        told = storage_sentence(error) or str(error) or type(error).__name__
+        print(f"retain {verb}: failed: {_printable(told)}", file=sys.stderr)
         return 1
 
 

@@ -25,6 +25,7 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions, conditions
 from retain.evaluate.scores.rows import keep_row, task_row
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
+from retain.evaluate.tasks.remarks import remarks_on
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
 from retain.hf.models.inference import padding_id
@@ -190,7 +191,7 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
 
 def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
     """Notes on suites, on how items were read, on a length that the model lowers, and on items that are cut."""
-    notes = [f"{suite.name}: {remark}." for suite in suites for remark in task_type_of(suite).cautions(suite)]
+    notes = remarks_on(suites)
     if not preprocessor.reads_text:
         return notes
     positions = preprocessor.positions

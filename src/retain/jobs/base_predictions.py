@@ -10,7 +10,7 @@ from retain.evaluate.suites.suite import Settings
 from retain.hf.models.inference import device_of
 from retain.jobs.inputs.data import suite_hash
 from retain.jobs.run import Run
-from retain.jobs.run_folder import key_of, read_or_none, rewrite
+from retain.jobs.state_files import key_of, read_or_none, rewrite
 from retain.recipe.marks import fields_where
 
 

@@ -28,8 +28,8 @@ from retain.jobs.inputs.families import family_of
 from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_suites, read_train
+from retain.jobs.output_place import output_problem
 from retain.jobs.run import Run
-from retain.jobs.run_folder import output_problem
 from retain.jobs.self_generated import VERSION, generate_texts
 from retain.recipe import CalibrateRecipe, Recipe
 from retain.records.files import write_text

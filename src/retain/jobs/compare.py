@@ -12,10 +12,10 @@ from rich.console import Console
 from retain.errors import InputError
 from retain.events import SILENT
 from retain.jobs.continue_run import ensure_merged
+from retain.jobs.identity import run_name
 from retain.jobs.inputs.prepare import prepare
 from retain.jobs.progress import duration, showing_progress
 from retain.jobs.run import Run
-from retain.jobs.run_folder import run_name
 from retain.jobs.tune import complete
 from retain.recipe import Recipe
 from retain.records.lock import output_folder

@@ -21,7 +21,8 @@ from retain.jobs.inputs.lengths import base_positions
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data
 from retain.jobs.run import Run
-from retain.jobs.run_folder import ORIGIN, RunFolder, rewrite
+from retain.jobs.run_folder import ORIGIN, RunFolder
+from retain.jobs.state_files import rewrite
 from retain.recipe import Recipe
 from retain.recipe.from_run import MERGED, RECIPE, note_start, read_recipe
 from retain.recipe.marks import fields_where
@@ -29,6 +30,7 @@ from retain.recipe.redact import secret_fields, without_secrets
 from retain.records.files import new_folder
 from retain.records.lock import output_folder
 from retain.records.manifest import check_unchanged
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 
@@ -52,7 +54,7 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
     """
     if recipe.from_run is None or Path(recipe.model).name != MERGED or (Path(recipe.model) / "config.json").exists():
         return
-    folder = RunFolder(Path(recipe.from_run).expanduser())
+    folder = RunFolder(expanded(recipe.from_run))
     earlier = Recipe.model_validate(read_recipe(folder.path))
     delivered = folder.delivered(earlier.method_name)
     if delivered is None:
@@ -97,7 +99,7 @@ def origin_predictions(earlier: str | None, job: BudgetSearch) -> tuple[dict[str
     Raises:
         InputError: its answers are damaged, or were made with other settings.
     """
-    path = Path(earlier).expanduser() / ORIGIN if earlier else None
+    path = expanded(earlier) / ORIGIN if earlier else None
     if path is None or not path.is_file():
         return {}, []
     try:

@@ -10,8 +10,8 @@ from retain.hf.scaling import keeps_its_form
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.continue_run import note_origin, origin_predictions
 from retain.jobs.run import Run
-from retain.jobs.run_folder import read_or_none, rewrite
 from retain.jobs.scale import write_setting
+from retain.jobs.state_files import read_or_none, rewrite
 from retain.jobs.stopwatch import Stopwatch
 
 

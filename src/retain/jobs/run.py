@@ -9,16 +9,19 @@ from typing import Any
 
 from retain.data.item import items_hash
 from retain.data.preprocess import Preprocessor
+from retain.evaluate.batching import head_batching
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.head import restore_head, save_head, saved_labels
+from retain.jobs.identity import Identity, identity_of
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.model_sources import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.prepare import Prepared
 from retain.jobs.inputs.read import settings_of
-from retain.jobs.run_folder import Identity, RunFolder, identity_of, key_of
+from retain.jobs.run_folder import RunFolder
+from retain.jobs.state_files import key_of
 from retain.methods import lookup
 from retain.recipe import Recipe
 from retain.train.linear_probe import fit_head
@@ -105,7 +108,8 @@ class Run:
         folder, data = self.head_folder, self.data
         if saved_labels(folder) is None:
             batch_size = self.recipe.evaluation_batch_size
-            fit_head(model, self.preprocessor, data.train, data.labels, batch_size, self.events)
+            batching = head_batching(model, self.preprocessor, data.train)
+            fit_head(model, self.preprocessor, data.train, data.labels, batch_size, self.events, batching)
             folder.mkdir(parents=True, exist_ok=True)
             save_head(model, data.labels, folder)
         restore_head(model, folder)

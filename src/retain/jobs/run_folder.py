@@ -1,39 +1,35 @@
-"""The folder of one run: its files, its state, and the identity by which it is known."""
+"""The folder of one run: its files and its state."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.recipe import KL, Recipe
+from retain.jobs.identity import Identity
+from retain.jobs.state_files import rewrite
 from retain.recipe.from_run import MERGED
-from retain.recipe.marks import fields_where
-from retain.recipe.redact import without_secrets
 from retain.records.checkpoint_seal import SEAL, remove_checkpoints
 from retain.records.files import is_bookkeeping, new_folder, write_text
+from retain.records.items import unlike_record
 from retain.records.manifest import (
     begin,
     changed,
     check_unchanged,
     digest_of,
     file_digest,
-    foreign,
     last_written,
     log_above,
     move,
     note_file,
     note_tree,
     remove,
-    set_aside,
     tree_digests,
 )
 from retain.records.reading import read_json_mapping, read_model
@@ -56,11 +52,8 @@ STATE = (
 )
 """Files by which a run goes on, and its record."""
 
-CALIBRATION = "calibrate:"
-"""Beginning of the names of hashes of texts to learn and to keep."""
-
-Model = TypeVar("Model", bound=BaseModel)
-Identity = dict[str, dict[str, Any]]
+WEIGHTS = ("adapter", "model")
+"""Folders of trained weights in a run's folder."""
 
 
 class Trained(BaseModel):
@@ -200,7 +193,7 @@ class RunFolder:
             return
         begin(self.path)
         for path in self.path.iterdir():
-            if path.is_dir() and path.name in {"adapter", "model", self.unscaled.name, MERGED}:
+            if path.is_dir() and path.name in {*WEIGHTS, self.unscaled.name, MERGED}:
                 note_tree(path, tree_digests(path))
             elif path.is_file() and any(fnmatch(path.name, pattern) for pattern in STATE):
                 note_file(path, file_digest(path))
@@ -236,17 +229,31 @@ class RunFolder:
     def finished(self) -> Result | None:
         """The record, if the run is complete.
 
+        Of what was delivered only the sizes are looked at, so that this takes no longer for a large model.
+
         Raises:
-            InputError: it was changed or damaged since.
+            InputError: it was changed or damaged since, or the items, or what was delivered.
         """
         if not self.result.exists():
             return None
         try:
-            return read_result(self.result)
+            found = read_result(self.result)
         except InputError as error:
             raise InputError(
                 [*error.problems, f"{self.result}: move it away, and the same command measures this run again."]
             ) from error
+        if self.items.is_file() and (reason := unlike_record(self.items, found.provenance.items_hash)):
+            raise InputError(
+                f"{reason} It was cut or edited: put back the original; or move {self.items.name} and "
+                f"{self.result.name} away, and the same command measures this run again."
+            )
+        weights = [place for name in (*WEIGHTS, self.unscaled.name) if (place := self.path / name).is_dir()]
+        if problems := [problem for place in weights for problem in changed(place, sizes_only=True)]:
+            raise InputError(
+                f"{problems[0]} So the record is not of what lies there: put back the original, or give another "
+                "--output."
+            )
+        return found
 
     def training(self) -> Trained | None:
         """The facts of the training, if it is complete.
@@ -282,123 +289,6 @@ def _written(identity: Identity) -> str:
     return json.dumps(identity, indent=2) + "\n"
 
 
-def rewrite(path: Path, text: str) -> None:
-    """Write a file of a run's state; one that is not as retain wrote it is kept under another name."""
-    if log_above(path) is not None and path.is_file() and path.read_bytes() != text.encode() and foreign(path):
-        set_aside(path, f"{path} is not what retain wrote there.")
-    write_text(path, text)
-
-
-def read_or_none(path: Path, model: type[Model]) -> Model | None:
-    """Read a file that can be made anew; None where there is none, or where it is not as retain wrote it."""
-    if not path.is_file() or changed(path):
-        return None
-    try:
-        return read_model(path, model)
-    except InputError:
-        return None
-
-
-def output_problem(output: str | Path) -> list[str]:
-    """The reason why a folder cannot be written into: it has no name, a file stands in its place, it is read-only."""
-    if not str(output).strip() or "\0" in str(output):
-        return [f"output: {str(output)!r} names no folder; say --output runs/first, for instance."]
-    place = Path(output)
-    try:
-        folder = next(parent for parent in (place, *place.absolute().parents) if parent.exists() or parent.is_symlink())
-    except OSError as error:
-        return [f"output: {output} cannot be used ({error.strerror or error}); give another --output."]
-    if not folder.is_dir():
-        what = "a link that leads nowhere" if folder.is_symlink() and not folder.exists() else "a file, not a folder"
-        return [f"output: {folder} is {what}."]
-    if place != folder and not _can_make_folders(folder):
-        return [f"output: nothing can be written into {folder}; give another --output."]
-    return []
-
-
-def _can_make_folders(folder: Path) -> bool:
-    """Try it: permissions alone do not tell of read-only storage and of the systems' own folders."""
-    try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".retain-"):
-            return True
-    except OSError:
-        return False
-
-
-def key_of(*parts: Any) -> str:
-    """The first 12 digits of the SHA-256 of what a file was made of, for its name. Lists count in their order."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
 def file_bytes(folder: Path) -> int:
     """Bytes of the weight files in a folder."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-
-
-def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
-    """A short name for a run of a comparison: method, learning rate and seed; a hash where other fields differ."""
-    keys = {run.method_key for run in siblings if run.method_name == recipe.method_name}
-    own = f"-{hashlib.sha256(recipe.method_key.encode()).hexdigest()[:6]}" if len(keys) > 1 else ""
-    return f"{recipe.method_name}{own}-lr{recipe.rate:g}-seed{recipe.seed}"
-
-
-def identity_of(
-    recipe: Recipe,
-    hashes: dict[str, str],
-    model_files: str,
-    *,
-    calibrated: bool = False,
-    apart: dict[str, str] | None = None,
-) -> Identity:
-    """The identity of a run, in two parts: what decides the training, and what decides the measuring.
-
-    A field stands in a part as its mark says (`retain.recipe.marks.Decides`); data stand there by their hashes.
-
-    Args:
-        recipe: of one run.
-        hashes: of its data.
-        model_files: the base's fingerprint.
-        calibrated: whether the method's initialisation is data-driven.
-        apart: hashes of what generated text is kept apart from, control data among it. [what is measured]
-    """
-    values = _plain_values(recipe)
-    measured = {name: value for name, value in hashes.items() if _is_measured(name)}
-    always = {"training", "initialisation", "text"} if calibrated else {"training"}
-    training = {name: values[name] for name in sorted(_fields(always))}
-    training |= {name: values[name] for name in _fields_in_use(recipe, {"training"})}
-    if recipe.limits_training:
-        training["kl limit"] = recipe.budget.get(KL)
-    if calibrated or recipe.needs_keep_text:
-        training |= {name: values[name] for name in _fields({"text"})}
-        training |= {name: value for name, value in hashes.items() if name.startswith(CALIBRATION)}
-        if recipe.generates_keep_text:  # without what is measured, so that it depends on that
-            training |= {f"apart from {name}": value for name, value in (measured if apart is None else apart).items()}
-    measuring = {name: values[name] for name in _fields({"measuring", "items"})}
-    measuring |= {name: values[name] for name in _fields_in_use(recipe, {"measuring"})}
-    return {
-        "training": training | {"train data": hashes.get("train"), "model files": model_files},
-        "measuring": measuring | measured,
-    }
-
-
-def _plain_values(recipe: Recipe) -> dict[str, Any]:
-    """The values of a recipe as JSON knows them: the learning rate as it is used, secrets redacted."""
-    values: dict[str, Any] = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
-    values["learning_rate"] = recipe.rate
-    return without_secrets(values, Recipe)
-
-
-def _fields(parts: set[str]) -> tuple[str, ...]:
-    """The fields that decide one of some parts in every run."""
-    return fields_where(Recipe, lambda decides: decides.part in parts and not decides.when)
-
-
-def _fields_in_use(recipe: Recipe, parts: set[str]) -> tuple[str, ...]:
-    """The fields that decide one of some parts under a condition that holds in this run."""
-    return fields_where(
-        Recipe, lambda decides: decides.part in parts and bool(decides.when and getattr(recipe, decides.when))
-    )
-
-
-def _is_measured(name: str) -> bool:
-    return name != "train" and not name.startswith(CALIBRATION)

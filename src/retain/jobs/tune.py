@@ -11,7 +11,7 @@ from retain.jobs.adapt import train_or_load
 from retain.jobs.base_predictions import base_predictions
 from retain.jobs.continue_run import ensure_merged, note_recipe
 from retain.jobs.deliver import Delivered, deliver
-from retain.jobs.inputs.cautions import template_cautions
+from retain.jobs.inputs.cautions import class_cautions, template_cautions
 from retain.jobs.inputs.evidence_told import training_told, unread_told
 from retain.jobs.inputs.method_checks import unread_fields
 from retain.jobs.inputs.prepare import prepare
@@ -89,7 +89,7 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     hashes = {key: value for key, value in run.data.hashes.items() if reads_texts or not key.startswith("calibrate:")}
     cost = trained.cost.model_copy(update={"scaling_seconds": delivered.seconds, "measure_seconds": seconds})
     few = [*training_told(run.data.train, recipe.batch_size), *unread_told(run.data.suites.of("task"))]
-    told = [*unread_fields(recipe), *template_cautions(run.data, run.preprocessor), *few]
+    told = [*unread_fields(recipe), *class_cautions(run.data), *template_cautions(run.data, run.preprocessor), *few]
     notes = [*run.data.near_duplicates, *told, *trained.notes, *delivered.notes, *measured.notes]
     return Result(
         model=recipe.model,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
 from retain.recipe.template_options import TemplateOptions
+from retain.records.paths import expanded
 from retain.records.renamed_columns import parse_columns
 
 
@@ -166,7 +166,8 @@ class MeasurementOptions(TemplateOptions):
     @field_validator("model", "output", "tuned", mode="after", check_fields=False)
     @classmethod
     def _home(cls, value: str) -> str:
-        return str(Path(value).expanduser()) if value.startswith("~") else value
+        place = expanded(value)
+        return str(place) if value.startswith("~") else value
 
     @field_validator("model", "output", "train", "tuned", "test", mode="after", check_fields=False)
     @classmethod

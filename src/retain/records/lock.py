@@ -23,6 +23,7 @@ from retain.errors import InputError
 from retain.records.files import remove_leftovers
 from retain.records.manifest import LOCK, begin, refusal
 from retain.records.reading import read_model
+from retain.records.storage import telling_of_storage
 
 BEAT_SECONDS = 20.0
 """Time between two touches of a lock."""
@@ -76,7 +77,14 @@ def output_folder(folder: Path, writes: Iterable[str] = ()) -> Iterator[None]:
 
     Raises:
         InputError: another process holds it, or something under these names is not retain's; nothing was changed.
+        StorageError: something could not be written, for a reason that the system gives.
     """
+    with telling_of_storage(folder), _held(folder, writes):
+        yield
+
+
+@contextmanager
+def _held(folder: Path, writes: Iterable[str]) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock, over = folder / LOCK, threading.Event()
     with _unless_read_only():

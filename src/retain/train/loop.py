@@ -185,7 +185,7 @@ def _train(
             "nothing was learned. See training.dataloader_drop_last, and max_steps."
         )
     clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
-    curve = _curve(state.log_history)
+    curve = curve_of(state.log_history)
     cost = Cost(
         train_seconds=sum(clock.seconds),
         steps=state.global_step,
@@ -197,7 +197,7 @@ def _train(
     return cost, curve
 
 
-def _curve(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
+def curve_of(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
     """The logged points with a loss; numbers that a callback logged at another step join the next of them."""
     found: list[CurvePoint] = []
     seen: dict[str, float] = {}

@@ -1,50 +1,10 @@
-"""The folder of a run: its identity as it always was, and what becomes of its files."""
-
-import json
-from pathlib import Path
+"""What becomes of the files in the folder of a run."""
 
 import pytest
 
 from retain.errors import InputError
-from retain.jobs.run_folder import RunFolder, Trained, file_bytes, identity_of, key_of, output_problem, run_name
-from retain.recipe import Recipe
+from retain.jobs.run_folder import RunFolder, Trained, file_bytes
 from retain.records.result import Cost
-
-BASIC = {"model": "m", "train": "t", "test": "e", "output": "o"}
-RECORDED = json.loads((Path(__file__).parents[2] / "golden" / "identities.json").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("case", RECORDED)
-def test_what_identifies_a_run_is_what_it_was(case):
-    """With another identity every finished run is measured again, or refused; see golden/make_identities.py."""
-    recipe = Recipe.model_validate(case["recipe"])
-    found = identity_of(recipe, case["hashes"], "files", calibrated=case["calibrated"], apart=case["apart"])
-    assert json.dumps(found) == json.dumps(case["identity"])
-
-
-def test_a_judges_command_is_never_in_the_identity():
-    found = identity_of(Recipe(**BASIC, judge="judge --key SECRET"), {}, "files")
-    assert found["measuring"]["judge"].startswith("judge (sha256 ")
-    assert "SECRET" not in json.dumps(found)
-
-
-def test_generated_text_depends_on_what_it_is_kept_apart_from():
-    hashes = {"train": "1", "test": "2", "calibrate:keep": "3"}
-    found = identity_of(Recipe(**BASIC), hashes, "files", calibrated=True)
-    assert found["training"]["apart from test"] == "2"
-    apart = identity_of(Recipe(**BASIC), hashes, "files", calibrated=True, apart={"test": "9", "keep:a": "8"})
-    assert (apart["training"]["apart from test"], apart["training"]["apart from keep:a"]) == ("9", "8")
-    given = identity_of(Recipe(**BASIC, calibrate_keep="k"), hashes, "files", calibrated=True)
-    assert not any(name.startswith("apart") for name in given["training"])
-
-
-def test_runs_are_named_by_method_rate_and_seed_and_by_a_hash_where_fields_differ():
-    one, other = Recipe(**BASIC, method="lora", rank=2), Recipe(**BASIC, method="lora", rank=4, seed=3)
-    assert run_name(one, [one, Recipe(**BASIC)]) == "lora-lr0.0005-seed0"
-    names = [run_name(run, [one, other]) for run in (one, other)]
-    assert [name.rpartition("-lr")[2] for name in names] == ["0.0005-seed0", "0.0005-seed3"]
-    assert len({name.split("-lr")[0] for name in names}) == 2
-
 
 IDENTITY = {"training": {"rank": 2}, "measuring": {"margin": 5.0}}
 
@@ -125,14 +85,3 @@ def test_what_is_delivered_can_be_taken_back(folder):
 def test_a_full_model_lies_in_a_folder_of_its_own(folder):
     assert folder.weights("full").name == "model"
     assert folder.weights("lora").name == "adapter"
-
-
-def test_a_key_sees_values_and_order_of_lists_but_not_of_mappings():
-    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
-    assert key_of([1, 2]) != key_of([2, 1])
-
-
-def test_a_file_in_the_place_of_the_output_is_a_problem(tmp_path):
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    assert output_problem(tmp_path / "new" / "run") == []
-    assert "is a file" in output_problem(tmp_path / "file" / "run")[0]

@@ -32,6 +32,7 @@ from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
 from retain.recipe import MeasurementOptions
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 log = logging.getLogger(__name__)
@@ -281,7 +282,7 @@ def classes_beside(folder: Path) -> list[str] | None:
 
 def brings_head(tuned: str) -> bool:
     """True if an adapter brings a trained head of its own, as far as its folder tells."""
-    path = Path(tuned).expanduser() / "adapter_config.json"
+    path = expanded(tuned) / "adapter_config.json"
     return not path.is_file() or bool(read_json_mapping(path).get("modules_to_save"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from retain.data.family import Family, family_for, modality_of
@@ -13,6 +12,7 @@ from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
+from retain.evaluate.batching import head_batching
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.refusal_judges import judge_problems
@@ -32,9 +32,10 @@ from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
 from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
 from retain.jobs.inputs.read import read_suites, read_train, settings_of
-from retain.jobs.run_folder import output_problem
+from retain.jobs.output_place import output_problem
 from retain.recipe import TunedModelOptions
 from retain.records.manifest import check_unchanged
+from retain.records.paths import expanded
 from retain.report.write import holding_problem
 from retain.train.linear_probe import fit_head
 
@@ -105,7 +106,7 @@ class Opening:
             InputError: the tuned model cannot be loaded, or is not of this base.
         """
         self.notes += make_room(self.base, self.preprocessor)
-        check_unchanged(Path(self._recipe.tuned).expanduser())
+        check_unchanged(expanded(self._recipe.tuned))
         pair = self._with_adapter() if is_adapter(self._recipe.tuned) else self._with_whole_model()
         if pair.separate_base is not None:
             self.notes += share_ends(pair.separate_base, pair.tuned_model)
@@ -158,7 +159,7 @@ class Opening:
         Raises:
             InputError: the tuned model's head has classes whose order nothing tells.
         """
-        recipe, tuned = self._recipe, Path(self._recipe.tuned).expanduser()
+        recipe, tuned = self._recipe, expanded(self._recipe.tuned)
         labels = self._spec.labels
         if not _labels_by_files(recipe) and is_adapter(recipe.tuned) and brings_head(recipe.tuned):
             raise InputError(
@@ -170,7 +171,8 @@ class Opening:
             restore_head(model, tuned)
         elif self._data.train:
             batch_size = recipe.evaluation_batch_size
-            fit_head(model, self.preprocessor, self._data.train, labels, batch_size, self._events)
+            batching = head_batching(model, self.preprocessor, self._data.train)
+            fit_head(model, self.preprocessor, self._data.train, labels, batch_size, self._events, batching)
         elif not self.notes:
             self.notes.append(
                 "The base has no head for these classes, so it guesses: what its features can tell is not measured. "
@@ -199,13 +201,13 @@ def _dtype(model: Any) -> str:
 def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Family:
     """As the data say; features of an adapter that was trained as a classifier are those of the classifier's body."""
     family = family_of(form, suites)
-    if saved_labels(Path(recipe.tuned).expanduser()) is None:
+    if saved_labels(expanded(recipe.tuned)) is None:
         return family
     return family if family == "causal-lm" else family_for("classifier", modality_of(family))
 
 
 def _place_problems(recipe: TunedModelOptions) -> list[str]:
-    tuned = Path(recipe.tuned).expanduser()
+    tuned = expanded(recipe.tuned)
     problems = output_problem(recipe.output) or holding_problem(recipe.output, ["run.json"])
     if tuned.is_dir() and not is_adapter(recipe.tuned) and not (tuned / "config.json").exists():
         inner = inner_adapters(tuned)
@@ -220,7 +222,7 @@ def _place_problems(recipe: TunedModelOptions) -> list[str]:
 
 def _labels_by_files(recipe: TunedModelOptions) -> list[str]:
     """The classes in the order of the tuned model's outputs, as far as its files or the recipe tell."""
-    tuned = Path(recipe.tuned).expanduser()
+    tuned = expanded(recipe.tuned)
     return saved_labels(tuned) or classes_beside(tuned) or list(recipe.labels)
 
 

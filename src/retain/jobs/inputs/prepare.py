@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from retain.data.family import modality_of
@@ -24,9 +23,10 @@ from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data, settings_of
-from retain.jobs.run_folder import output_problem
+from retain.jobs.output_place import output_problem
 from retain.methods import lookup
 from retain.recipe import Recipe
+from retain.records.paths import expanded
 from retain.train.arguments import try_settings
 
 
@@ -54,7 +54,7 @@ def prepare(recipe: Recipe) -> Prepared:
     runs = list({run.method_key: run for run in recipe.runs()}.values())
     for run in runs:
         problems += _method_problems(run)
-    if recipe.statistics is not None and not Path(recipe.statistics).expanduser().is_dir():
+    if recipe.statistics is not None and not expanded(recipe.statistics).is_dir():
         problems.append(f"statistics: there is no folder {recipe.statistics}; make it with retain calibrate.")
     problems += _raised(try_settings, runs[0])
     drops_last = recipe.training.get("dataloader_drop_last") is True

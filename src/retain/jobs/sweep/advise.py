@@ -23,7 +23,7 @@ from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.prepare import Prepared, prepare
 from retain.jobs.progress import showing_progress
 from retain.jobs.run import Run
-from retain.jobs.run_folder import key_of
+from retain.jobs.state_files import key_of
 from retain.jobs.sweep.bench import Bench
 from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
 from retain.jobs.sweep.session import Session

@@ -12,7 +12,7 @@ from rich.console import Console
 from retain.errors import RetainError
 from retain.hf.models.describe import model_hash
 from retain.jobs.progress import showing_progress
-from retain.jobs.run_folder import key_of, read_or_none, rewrite
+from retain.jobs.state_files import key_of, read_or_none, rewrite
 from retain.jobs.sweep.bench import Bench
 from retain.recipe import Recipe
 from retain.records import numbers

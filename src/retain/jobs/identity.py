@@ -1,0 +1,85 @@
+"""The identity of a run: all that tells it from another in the same folder, in two parts, and its short name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from retain.recipe import KL, Recipe
+from retain.recipe.marks import fields_where
+from retain.recipe.redact import without_secrets
+
+CALIBRATION = "calibrate:"
+"""Beginning of the names of hashes of texts to learn and to keep."""
+
+Identity = dict[str, dict[str, Any]]
+
+
+def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
+    """A short name for a run of a comparison: method, learning rate and seed; a hash where other fields differ."""
+    keys = {run.method_key for run in siblings if run.method_name == recipe.method_name}
+    own = f"-{hashlib.sha256(recipe.method_key.encode()).hexdigest()[:6]}" if len(keys) > 1 else ""
+    return f"{recipe.method_name}{own}-lr{recipe.rate:g}-seed{recipe.seed}"
+
+
+def identity_of(
+    recipe: Recipe,
+    hashes: dict[str, str],
+    model_files: str,
+    *,
+    calibrated: bool = False,
+    apart: dict[str, str] | None = None,
+) -> Identity:
+    """The identity of a run, in two parts: what decides the training, and what decides the measuring.
+
+    A field stands in a part as its mark says (`retain.recipe.marks.Decides`); data stand there by their hashes.
+
+    Args:
+        recipe: of one run.
+        hashes: of its data.
+        model_files: the base's fingerprint.
+        calibrated: whether the method's initialisation is data-driven.
+        apart: hashes of what generated text is kept apart from, control data among it. [what is measured]
+    """
+    values = _plain_values(recipe)
+    measured = {name: value for name, value in hashes.items() if _is_measured(name)}
+    always = {"training", "initialisation", "text"} if calibrated else {"training"}
+    training = {name: values[name] for name in sorted(_fields(always))}
+    training |= {name: values[name] for name in _fields_in_use(recipe, {"training"})}
+    if recipe.limits_training:
+        training["kl limit"] = recipe.budget.get(KL)
+    if calibrated or recipe.needs_keep_text:
+        training |= {name: values[name] for name in _fields({"text"})}
+        training |= {name: value for name, value in hashes.items() if name.startswith(CALIBRATION)}
+        if recipe.generates_keep_text:  # without what is measured, so that it depends on that
+            training |= {f"apart from {name}": value for name, value in (measured if apart is None else apart).items()}
+    measuring = {name: values[name] for name in _fields({"measuring", "items"})}
+    measuring |= {name: values[name] for name in _fields_in_use(recipe, {"measuring"})}
+    return {
+        "training": training | {"train data": hashes.get("train"), "model files": model_files},
+        "measuring": measuring | measured,
+    }
+
+
+def _plain_values(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe as JSON knows them: the learning rate as it is used, secrets redacted."""
+    values: dict[str, Any] = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
+    values["learning_rate"] = recipe.rate
+    return without_secrets(values, Recipe)
+
+
+def _fields(parts: set[str]) -> tuple[str, ...]:
+    """The fields that decide one of some parts in every run."""
+    return fields_where(Recipe, lambda decides: decides.part in parts and not decides.when)
+
+
+def _fields_in_use(recipe: Recipe, parts: set[str]) -> tuple[str, ...]:
+    """The fields that decide one of some parts under a condition that holds in this run."""
+    return fields_where(
+        Recipe, lambda decides: decides.part in parts and bool(decides.when and getattr(recipe, decides.when))
+    )
+
+
+def _is_measured(name: str) -> bool:
+    return name != "train" and not name.startswith(CALIBRATION)
