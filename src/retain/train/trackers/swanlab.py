@@ -19,7 +19,7 @@ def _run() -> Any:
 
 
 def _enter(_: Any, run: RunName, folder: Path, noted: Mapping[str, str]) -> None:
-    """Begin the run here: SwanLab's callback gives no folder, and a variable for the project is refused by some versions."""
+    """Begin the run here: its callback gives no folder, and some versions refuse the variable for the project."""
     swanlab, variables = package("swanlab"), os.environ
     if _run() is not None:
         return
@@ -56,4 +56,6 @@ def _finish(_: Any, __: bool) -> None:
         package("swanlab").finish()
 
 
-SWANLAB = Tracker(packages=("swanlab",), identify=_identify, enter=_enter, send=_send, finish=_finish)
+SWANLAB = Tracker(
+    packages=("swanlab",), sets=("SWANLAB_LOG_DIR",), identify=_identify, enter=_enter, send=_send, finish=_finish
+)

@@ -60,6 +60,7 @@ class Tracker:
         run_id: the variable by which a run is found again.
         resume: the variable that allows it.
         instead: variables with which a user decides on the project otherwise.
+        sets: variables that the tracker itself sets as it begins a run, by which the next would be led.
         problem: gives the reason why it cannot report although its packages are there; empty where it can.
         identify: gives the identifier of the run that the callback reports to.
         enter: begins the run before the callback would, where variables do not suffice.
@@ -74,6 +75,7 @@ class Tracker:
     run_id: str = ""
     resume: str = ""
     instead: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
     problem: Callable[[], str] = str
     identify: Callable[[Any], str | None] = _nothing
     enter: Callable[[Any, RunName, Path, Mapping[str, str]], None] = _nothing
