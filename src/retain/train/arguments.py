@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import random
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -125,7 +126,8 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
         "save_strategy": "no",  # TimedCheckpoint requests them instead, by the clock
         "weight_decay": 0.0,
         "disable_tqdm": True,
-        "use_cpu": not torch.accelerator.is_available(),  # without it transformers refuses bf16 where there is no GPU
+        "use_cpu": not torch.accelerator.is_available()
+        or os.environ.get("ACCELERATE_USE_CPU") == "true",  # without it transformers refuses bf16 where there is no GPU
         "dataloader_pin_memory": torch.cuda.is_available(),
         "include_num_input_tokens_seen": "no" if pictures else "non_padding",
         "report_to": "none",
@@ -136,7 +138,7 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
         "save_total_limit": None,  # SealCheckpoints removes older ones, when the next is whole
     }
     try:
-        return TrainingArguments(
+        arguments = TrainingArguments(
             output_dir=str(directory / "checkpoints"),
             learning_rate=recipe.rate,
             num_train_epochs=recipe.epochs,
@@ -146,8 +148,32 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
             remove_unused_columns=False,
             **settings,
         )
+        return on_one_device(arguments)
     except REFUSALS as error:
         raise refused(error) from error
+
+
+def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
+    """The settings, for one device a process: with several transformers would multiply the batch by `DataParallel`."""
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # noqa: SLF001 -- transformers has no public way to use one of several devices
+    return arguments
+
+
+def unused_devices(processes: int = 1) -> str | None:
+    """A note on accelerators of this machine that a training leaves idle, with how to use them; None where none are.
+
+    Args:
+        processes: of the training, on this machine.
+    """
+    present = torch.accelerator.device_count()
+    if present <= processes:
+        return None
+    return (
+        f"training used {processes} of {present} {torch.accelerator.current_accelerator()} devices of this machine: "
+        f"each process uses one; --launch.processes {present} uses them all, with a batch {present // processes} times "
+        "as large unless --batch-size is made smaller."
+    )
 
 
 def refused(error: BaseException) -> InputError:

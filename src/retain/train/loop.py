@@ -18,6 +18,7 @@ from retain.data.preprocess import Preprocessor, padded
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import TrainingError
 from retain.events import Events
+from retain.hf.models.memory import telling_memory
 from retain.recipe import Recipe
 from retain.records.checkpoint_seal import last_whole
 from retain.records.result import Cost, CurvePoint
@@ -125,6 +126,7 @@ def train(
     Raises:
         InputError: the training settings are refused.
         TrainingError: the loss or the gradient stopped being finite.
+        OutOfMemoryError: memory ran out.
         KeyboardInterrupt: it was interrupted, by a signal; a checkpoint was written after the step in hand.
     """
     arguments = training_arguments(recipe, directory, pictures=training_set.of_images)
@@ -173,7 +175,8 @@ def _train(
     with listening:
         checkpoint = last_whole(Path(arguments.output_dir))
         try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with telling_memory("training"):
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except ImportError as error:  # of a setting whose package is asked for as training begins
             raise refused(error) from error
     model.eval()
