@@ -62,8 +62,8 @@ def end(chosen, folder, **figures):
     (folder / "report.md").write_text("# what was lost", encoding="utf-8")
     arguments = training_arguments(chosen, folder)
     with tracking(arguments, chosen, folder, closing=True) as reporter:
-        closing = Closing({**CLOSING, **figures}, {"verdict": "kept"}, (folder / "report.md",))
-        reporter.report(arguments, 6, closing)
+        closing = Closing({**CLOSING, **figures}, {"verdict": "kept"}, (folder / "report.md",), step=6)
+        reporter.report(arguments, closing)
 
 
 def scalars(folder):
@@ -256,6 +256,12 @@ def test_a_package_of_several_is_named(monkeypatch):
     assert "dagshub and mlflow" in told
     assert "tensorboard or tensorboardX" in told
     assert "azureml.core" in told
+
+
+def test_a_secret_is_no_setting():
+    (problem,) = setting_problems({"hub_token": "hf_of_mine"})
+    assert "HF_TOKEN" in problem
+    assert "hf_of_mine" not in problem
 
 
 def test_trying_the_settings_begins_no_run(tmp_path, kept_in):

@@ -37,11 +37,13 @@ class Closing:
         figures: by their names.
         texts: by their names, for trackers that keep words.
         files: the report; trackers without a place for files get the Markdown of it as a text.
+        step: the last of the training.
     """
 
     figures: Mapping[str, float]
     texts: Mapping[str, str]
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+    step: int = 0
 
 
 def _nothing(*_: Any) -> None:
