@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import signal
 import sys
 import threading
@@ -37,8 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     # What this imports takes a second; imported here, so that Ctrl-C within it ends in a sentence too.
     from retain.cli.help_text import overview
+    from retain.cli.processes import refusal
     from retain.cli.verbs import VERBS
     from retain.errors import InputError, RetainError
+    from retain.records.storage import StorageError, storage_sentence
 
     if not words or words[0] in {"-h", "--help"}:
         print(overview({name: module.HELP for name, module in VERBS.items()}))
@@ -49,6 +52,10 @@ def _run(words: list[str]) -> int:
         hint = f"did you mean {near[0]}?" if near else f"verbs are {', '.join(VERBS)}."
         print(f"retain: there is no verb {verb!r}; {hint}", file=sys.stderr)
         return 2
+    if (refused := refusal(verb, rest, os.environ)) is not None:
+        if refused:
+            print(f"retain {verb}: {refused}", file=sys.stderr)
+        return 2
     try:
         return _do(VERBS[verb], rest)
     except InputError as error:
@@ -57,8 +64,13 @@ def _run(words: list[str]) -> int:
         for problem in error.problems:
             print(f"  - {_printable(problem)}", file=sys.stderr)
         return 2
-    except (RetainError, OSError, MemoryError) as error:  # a full disk, a folder without permission among them
-        print(f"retain {verb}: failed: {_printable(str(error) or type(error).__name__)}", file=sys.stderr)
+    except StorageError as error:
+        after = "goes on from what was saved" if verb in RESUMED else "begins anew"
+        print(f"retain {verb}: failed: {_printable(str(error))} Then the same command {after}.", file=sys.stderr)
+        return 1
+    except (RetainError, OSError, MemoryError) as error:  # a folder without permission among them
+        told = storage_sentence(error) or str(error) or type(error).__name__
+        print(f"retain {verb}: failed: {_printable(told)}", file=sys.stderr)
         return 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.activations import Statistics, collect
+from retain.activations.distributed import processes, rank
 from retain.activations.findings import findings
 from retain.activations.store import MANIFEST
 from retain.data.contamination import find_contained
@@ -29,6 +30,7 @@ from retain.jobs.inputs.families import family_of
 from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_suites, read_train
+from retain.jobs.launch.together import first_process_first
 from retain.jobs.output_place import output_problem
 from retain.jobs.run import Run
 from retain.jobs.self_generated import VERSION, generate_texts
@@ -131,7 +133,7 @@ class Calibration:
             self.preprocessor.max_length,
         ]
         file = self.folder / f"self-{_short_hash(made_of)}.jsonl"
-        with self.in_turn(file, self.events):
+        with first_process_first(), self.in_turn(file, self.events):  # the others read its file
             rows = generate_texts(
                 self.model,
                 tokenizer,
@@ -157,7 +159,7 @@ class Calibration:
         return [row for index, row in enumerate(rows) if index not in measured]
 
     def _collect(self, name: str, rows: Any, folder: Path, targets: Mapping[str, Any], sample_norm: Any) -> Statistics:
-        batches = self.preprocessor.row_batches(rows, self.recipe.calibrate_batch_size)
+        batches = self.preprocessor.row_batches(rows, self.recipe.calibrate_batch_size)[rank() :: processes()]
         task = self.events.task(f"the base reads what to {name}", total=len(batches))
 
         def tick(part: int, parts: int, done: int) -> None:
@@ -199,12 +201,14 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     needed = [name for name in PARTS if name == "keep" or recipe.train or recipe.calibrate_learn]
     texts = read_calibration(recipe, needed, train.items, suites, problems)
     problems += output_problem(recipe.output)
+    spec = ModelSpec.of(recipe, family, labels_of(train.items))
+    if not problems:
+        problems += spec.loading_problems()
     if problems:
         raise InputError(problems)
     output = Path(recipe.output)
     begun = [name for name in needed if not (output / name / MANIFEST).is_file()]
     with output_folder(output, [APART, *begun]):
-        spec = ModelSpec.of(recipe, family, labels_of(train.items))
         preprocessor, model = spec.preprocessor(positions_for(recipe, spec)), spec.load().model
         job = Calibration(model, preprocessor, recipe, suites, output, events, model_hash(model))
         targets = {"target_modules": _pattern_or_names(recipe.target_modules)}

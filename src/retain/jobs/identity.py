@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import without_secrets
@@ -54,6 +55,8 @@ def identity_of(
     always = {"training", "initialisation", "text"} if calibrated else {"training"}
     training = {name: values[name] for name in sorted(_fields(always))}
     training |= {name: values[name] for name in _fields_in_use(recipe, {"training"})}
+    if processes := Plan.of(recipe).identity():
+        training["launch"] = processes
     if recipe.limits_training:
         training["kl limit"] = recipe.budget.get(KL)
     if calibrated or recipe.needs_keep_text:

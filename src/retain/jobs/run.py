@@ -9,6 +9,7 @@ from typing import Any
 
 from retain.data.item import items_hash
 from retain.data.preprocess import Preprocessor
+from retain.evaluate.batching import head_batching
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events
 from retain.hf.adapters.load import load_adapter
@@ -111,7 +112,8 @@ class Run:
         with self.in_turn(folder, self.events):
             if saved_labels(folder) is None:
                 batch_size = self.recipe.evaluation_batch_size
-                fit_head(model, self.preprocessor, data.train, data.labels, batch_size, self.events)
+                batching = head_batching(model, self.preprocessor, data.train)
+                fit_head(model, self.preprocessor, data.train, data.labels, batch_size, self.events, batching)
                 folder.mkdir(parents=True, exist_ok=True)
                 save_head(model, data.labels, folder)
         restore_head(model, folder)

@@ -49,6 +49,7 @@ TOPICS = {
     "scaling": "of the update",
     "model": "how it is loaded",
     "training": "how it is trained",
+    "processes": "several processes, on one machine or more",
     "regularisation": "against catastrophic forgetting while training",
     "budget": "how the forgetting budget is certified",
     "calibration": "text to learn and to keep, for regularisers and data-driven initialisations",

@@ -5,6 +5,7 @@ In a folder with a log (`retain.records.manifest`) each is noted there, and what
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ from retain.records.manifest import (
     sync,
     tree_digests,
 )
+from retain.records.paths import expanded
 
 PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<state>partial|former)")
 """Names of what is being written, and of what it is about to take the place of."""
@@ -63,8 +65,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     sync(path.parent)
 
@@ -76,7 +81,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: `folder` holds something that is not retain's.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     if problem := _occupied(folder):
         raise InputError(problem)
     folder.parent.mkdir(parents=True, exist_ok=True)

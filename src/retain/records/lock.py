@@ -15,6 +15,7 @@ from retain.errors import InputError
 from retain.records.file_lock import HeldError, Holder, holding, holding_in_turn
 from retain.records.files import remove_leftovers
 from retain.records.manifest import LOCK, begin, refusal
+from retain.records.storage import telling_of_storage
 
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -38,10 +39,13 @@ def output_folder(folder: Path, writes: Iterable[str] = (), *, alone: bool = Tru
     Raises:
         InUseError: another process holds it; nothing was changed.
         InputError: something under these names is not retain's; nothing was changed.
+        StorageError: something could not be written, for a reason that the system gives.
     """
     names = tuple(writes)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder / LOCK, alone=alone):
+    with contextlib.ExitStack() as held:
+        held.enter_context(telling_of_storage(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(_held(folder / LOCK, alone=alone))
         if problems := refusal(folder / name for name in names):
             raise InputError(problems)
         with _unless_read_only():
