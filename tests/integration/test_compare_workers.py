@@ -1,26 +1,19 @@
 """Comparisons spread over processes, a Ray cluster and tasks of a job array end in the bits of the serial one."""
 
-import contextlib
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
-from interruptions import in_child, outcome
+from interruptions import in_child
 from retain.cli.main import main
 from retain.jobs.progress import RunsProgress
 from retain.records.manifest import LOCK
-
-TIMES = {"train_seconds", "measure_seconds", "peak_rss_bytes", "step_seconds", "seconds"}
+from spread_runs import alike, local_cluster
 
 
 @pytest.fixture(scope="module")
@@ -62,42 +55,8 @@ def made(monkeypatch):
 def cluster(tmp_path_factory):
     """The address of a Ray cluster of two workers on this machine."""
     pytest.importorskip("ray")
-    place = Path("/tmp") / f"rt{os.getpid()}"  # noqa: S108 -- Ray's sockets need a short path
-    port = 20000 + os.getpid() % 20000
-    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "OMP_NUM_THREADS": "1"}
-    flags = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
-    ray = str(Path(sys.executable).with_name("ray"))
-    with (tmp_path_factory.mktemp("ray") / "log").open("wb+") as log:
-        process = subprocess.Popen(
-            [ray, "start", *flags, f"--port={port}", f"--temp-dir={place}"], stdout=log, stderr=log,
-            env={**os.environ, **settings}, start_new_session=True,
-        )  # fmt: skip
-        until = time.monotonic() + 120
-        while b"Ray runtime started" not in Path(log.name).read_bytes():
-            assert process.poll() is None, Path(log.name).read_text(encoding="utf-8")
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-        for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        process.wait(60)
-    shutil.rmtree(place, ignore_errors=True)
-
-
-def alike(one: Path, other: Path) -> list[str]:
-    """What two comparisons differ in, without times; the order of a set in adapter_config.json is a process's own."""
-    first, second = outcome(one), outcome(other)
-    names = {name for name in first.keys() | second.keys() if Path(name).name != "adapter_config.json"}
-    found = sorted(name for name in names if first.get(name, 0) != second.get(name, 0))
-    tables = [_without_times(json.loads((place / "summary.json").read_bytes())) for place in (one, other)]
-    return found + ([] if tables[0] == tables[1] else ["summary.json"])
-
-
-def _without_times(value):
-    if isinstance(value, dict):
-        return {key: _without_times(inner) for key, inner in value.items() if key not in TIMES}
-    return [_without_times(inner) for inner in value] if isinstance(value, list) else value
+    with local_cluster(tmp_path_factory.mktemp("ray") / "log") as address:
+        yield address
 
 
 def test_two_workers_end_in_the_bits_of_one_process(words, serial, tmp_path, made):
