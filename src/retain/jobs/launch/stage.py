@@ -69,7 +69,7 @@ def run_stages(
         log = Path(scratch) / "log"
         command = launch_command(plan, recipe, Path(scratch), [recipe.output, str(shared)])
         with log.open("wb") as written:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module, no shell
                 command,
                 env=worker_environment(plan, board.address, os.environ),
                 stdin=subprocess.DEVNULL,
@@ -96,7 +96,7 @@ def _follow(
     while process.poll() is None:
         for message in board.messages(0.2):
             _take(message, events, tasks, heard)
-        if not board.has_workers and done():
+        if not board.has_met_workers and done():
             return
     for _ in range(100):  # what was sent last
         if not (last := list(board.messages(0.0))) and not board.has_workers:
