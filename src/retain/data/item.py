@@ -198,4 +198,9 @@ def columns_of(row: dict[str, Any]) -> str:
 def shared(row: dict[str, Any]) -> dict[str, str | None]:
     """The group and condition of a row as text; `domain` is another word for condition."""
     values = {"group": row.get("group"), "condition": row.get("condition", row.get("domain"))}
-    return {key: None if value is None else str(value) for key, value in values.items()}
+    return {key: None if value is None else _name(value) for key, value in values.items()}
+
+
+def _name(value: Any) -> str:
+    """A group's name; pandas writes a whole number as 1.0 where another row has none."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

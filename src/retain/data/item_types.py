@@ -14,10 +14,11 @@ from pydantic import (
     model_validator,
 )
 
-from retain.data.answers import answer_index, label_text, listed_choices
+from retain.data.answers import answer_index, label_text, listed_choices, truth_value
 from retain.data.family import Head, Modality
 from retain.data.item import DataItem, Text, need, shared, shared_fields_last
 from retain.data.texts import file_hash
+from retain.records.paths import expanded
 
 
 class Choice(DataItem):
@@ -155,7 +156,7 @@ class LabelledImage(DataItem):
             raise ValueError('"image" must be the path of an image')
         if "://" in row["image"]:
             raise ValueError(f'"image" is an address and no path ({row["image"][:80]}); save the image as a file first')
-        path = Path(row["image"]).expanduser()
+        path = expanded(row["image"])
         path = path if path.is_absolute() else folder / path
         if not path.is_file():
             raise ValueError(f"there is no image {path}")
@@ -231,9 +232,11 @@ class Request(DataItem):
     def parse(cls, row: dict[str, Any], folder: Path = Path()) -> Self:
         """As `DataItem.parse`; `harmful` must be a truth value."""
         need(row, *cls.columns)
-        if not isinstance(row["harmful"], bool):
-            raise ValueError('"harmful" must be true or false')  # noqa: TRY004  (what is wrong with a row is a ValueError)
-        return super().parse(row, folder)
+        try:
+            harmful = truth_value(row["harmful"])
+        except ValueError as error:
+            raise ValueError(f'field "harmful": {error}') from error
+        return super().parse({**row, "harmful": harmful}, folder)
 
     @property
     def texts(self) -> tuple[str, ...]:

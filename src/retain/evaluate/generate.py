@@ -118,7 +118,7 @@ def write_answers(
     """
     answers: dict[int, Written] = {}
     pad_id = padding_id(tokenizer)
-    device, ends = device_of(model), _ends(model, tokenizer)
+    device, ends = device_of(model), end_tokens(model, tokenizer)
     if input_hash is not None and prompts:
         input_hash.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
     for place, chosen in enumerate(in_batches([len(prompt) for prompt in prompts], batch_size, batching)):
@@ -144,7 +144,7 @@ def write_answers(
     return share.joined(answers)
 
 
-def _ends(model: Any, tokenizer: Any) -> list[int]:
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """The tokens that end an answer: the tokenizer's, those of the model's own settings, and the chat template's."""
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     given = own if isinstance(own, (list, tuple)) else [own]

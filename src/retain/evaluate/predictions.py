@@ -23,6 +23,7 @@ from retain.evaluate.tasks.table import suite_problems, task_type_of
 from retain.evaluate.tasks.task_type import Response
 from retain.events import Events
 from retain.hf.models.inference import device_of
+from retain.hf.models.memory import telling_memory
 from retain.records.result import Conditions
 
 
@@ -77,10 +78,11 @@ def collect_predictions(
         raise InputError(problems)
     task = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
     predictor = Predictor(model, preprocessor, settings, task.advance)
-    if batching is None:
-        batching = reduce(stricter, share.everywhere(_borne(predictor, suites)))
-    predictor = replace(predictor, batching=batching, share=share)
-    found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
+    with telling_memory("measuring"):
+        if batching is None:
+            batching = reduce(stricter, share.everywhere(_borne(predictor, suites)))
+        predictor = replace(predictor, batching=batching, share=share)
+        found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
     limits = {suite.name: task_type_of(suite).written_tokens(suite, settings) for suite in suites}
     longest = {name: tokens for name, tokens in limits.items() if tokens}
     return Predictions(

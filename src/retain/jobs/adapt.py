@@ -17,6 +17,7 @@ from retain.activations.distributed import rank, wait
 from retain.data.lengths import beyond_training
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
+from retain.evaluate.batching import training_batches_told
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import carries_base
 from retain.hf.adapters.accelerate import accelerate, has_lora
@@ -87,6 +88,7 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     notes += learned.cuts.sentences(len(run.data.train), of="training examples")
     notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
+    notes += training_batches_told(model, run.preprocessor, run.data.train, recipe.batch_size)
     stopping = StopOnSignal()
     with stopping.listening():
         cost, curve = train(model, learned, recipe, run.folder.path, run.events, callbacks, stopping)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -27,18 +28,19 @@ def base_predictions(run: Run, base: Any, base_hash: str) -> Predictions:
         base_hash: of the base's weights.
     """
     file = run.shared / f"base-{_key(run, base, base_hash)}.json"
-    known = read_or_none(file, Predictions)
-    if all(gathered(known is not None)) and known is not None:
-        return known
-    suites, settings = run.data.suites.all, run.settings
     share = Share.of_group()
-    predictions = collect_predictions(
-        base, run.preprocessor, suites, settings, run.events, "the base answers", share=share
-    )
-    if share.rank == 0:
-        rewrite(file, predictions.model_dump_json())
-    wait()
-    return predictions
+    with run.in_turn(file, run.events) if share.rank == 0 else nullcontext():  # the others wait for the first
+        known = read_or_none(file, Predictions)
+        if all(gathered(known is not None)) and known is not None:
+            return known
+        suites, settings = run.data.suites.all, run.settings
+        predictions = collect_predictions(
+            base, run.preprocessor, suites, settings, run.events, "the base answers", share=share
+        )
+        if share.rank == 0:
+            rewrite(file, predictions.model_dump_json())
+        wait()
+        return predictions
 
 
 def _key(run: Run, base: Any, base_hash: str) -> str:

@@ -23,6 +23,7 @@ from retain.evaluate.suites.suite import Suites
 from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import is_classifier
+from retain.jobs.in_turn import InTurn, in_turn
 from retain.jobs.inputs.calibration_texts import PARTS, Texts, read_calibration
 from retain.jobs.inputs.data import APART, apart_hashes
 from retain.jobs.inputs.families import family_of
@@ -51,6 +52,7 @@ class Calibration:
         events: receives the progress.
         weights: the hash of the base's weights.
         notes: receives what a reader of the record should know.
+        in_turn: holds the place of a file or folder while it is made, as in `Run`.
     """
 
     model: Any
@@ -61,12 +63,14 @@ class Calibration:
     events: Events
     weights: str
     notes: list[str] = field(default_factory=list)
+    in_turn: InTurn = in_turn
 
     @classmethod
     def of(cls, run: Run, model: Any, weights: str) -> Calibration:
         """The calibration of a run on its base."""
         folder = run.shared / "statistics"
-        return cls(model, run.preprocessor, run.recipe, run.data.everything, folder, run.events, weights)
+        everything, turn = run.data.everything, run.in_turn
+        return cls(model, run.preprocessor, run.recipe, everything, folder, run.events, weights, in_turn=turn)
 
     def statistics(
         self,
@@ -90,7 +94,8 @@ class Calibration:
         for name in needed:
             rows = self.rows(texts.get(name))
             folder = self.folder / (name if named else f"{name}-{self._key(rows, targets, sample_norm)}")
-            made[name] = self._collect(name, rows, folder, targets, sample_norm)
+            with self.in_turn(folder, self.events):
+                made[name] = self._collect(name, rows, folder, targets, sample_norm)
         return made
 
     def rows(self, texts: Texts | None) -> list[Any]:
@@ -127,7 +132,8 @@ class Calibration:
             recipe.calibrate_batch_size,
             self.preprocessor.max_length,
         ]
-        with first_process_first():  # the others read its file
+        file = self.folder / f"self-{_short_hash(made_of)}.jsonl"
+        with first_process_first(), self.in_turn(file, self.events):  # the others read its file
             rows = generate_texts(
                 self.model,
                 tokenizer,
@@ -135,7 +141,7 @@ class Calibration:
                 seed=recipe.calibrate_seed,
                 batch_size=recipe.calibrate_batch_size,
                 max_length=self.preprocessor.room(),
-                file=self.folder / f"self-{_short_hash(made_of)}.jsonl",
+                file=file,
                 events=self.events,
                 positions=self.preprocessor.positions,
             )
@@ -195,12 +201,14 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     needed = [name for name in PARTS if name == "keep" or recipe.train or recipe.calibrate_learn]
     texts = read_calibration(recipe, needed, train.items, suites, problems)
     problems += output_problem(recipe.output)
+    spec = ModelSpec.of(recipe, family, labels_of(train.items))
+    if not problems:
+        problems += spec.loading_problems()
     if problems:
         raise InputError(problems)
     output = Path(recipe.output)
     begun = [name for name in needed if not (output / name / MANIFEST).is_file()]
     with output_folder(output, [APART, *begun]):
-        spec = ModelSpec.of(recipe, family, labels_of(train.items))
         preprocessor, model = spec.preprocessor(positions_for(recipe, spec)), spec.load().model
         job = Calibration(model, preprocessor, recipe, suites, output, events, model_hash(model))
         targets = {"target_modules": _pattern_or_names(recipe.target_modules)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from retain.jobs.launch.plan import Plan
@@ -17,11 +18,17 @@ CALIBRATION = "calibrate:"
 Identity = dict[str, dict[str, Any]]
 
 
-def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
-    """A short name for a run of a comparison: method, learning rate and seed; a hash where other fields differ."""
-    keys = {run.method_key for run in siblings if run.method_name == recipe.method_name}
-    own = f"-{hashlib.sha256(recipe.method_key.encode()).hexdigest()[:6]}" if len(keys) > 1 else ""
-    return f"{recipe.method_name}{own}-lr{recipe.rate:g}-seed{recipe.seed}"
+def run_names(recipes: Sequence[Recipe]) -> list[str]:
+    """Short names for the runs of a comparison: method, learning rate, seed; a hash where a method's fields differ."""
+    keys: dict[str, set[str]] = {}
+    for run in recipes:
+        keys.setdefault(run.method_name, set()).add(run.method_key)
+    return [_name(run, alone=len(keys[run.method_name]) == 1) for run in recipes]
+
+
+def _name(run: Recipe, *, alone: bool) -> str:
+    own = "" if alone else f"-{hashlib.sha256(run.method_key.encode()).hexdigest()[:6]}"
+    return f"{run.method_name}{own}-lr{run.rate:g}-seed{run.seed}"
 
 
 def identity_of(

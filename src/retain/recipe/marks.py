@@ -44,7 +44,7 @@ COMMON = "common options"
 
 TOPICS = {
     COMMON: "",
-    "comparison": "methods, learning rates, seeds",
+    "comparison": "methods, learning rates, seeds, and where the runs are done",
     "sweep": "a few steps for each candidate",
     "scaling": "of the update",
     "model": "how it is loaded",

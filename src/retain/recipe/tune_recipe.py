@@ -18,12 +18,15 @@ from retain.recipe.launch_options import LaunchOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.regularisation_options import RegularisationOptions
+from retain.recipe.worker_options import WorkerOptions
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed that all of Python, numpy and torch take."""
 
 
-class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions, LaunchOptions):
+class Recipe(
+    MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions, LaunchOptions, WorkerOptions
+):
     """The fields of a training, or of a comparison of trainings."""
 
     train: Annotated[str, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA", place=3)] = Field(

@@ -6,7 +6,6 @@ optimizer is made, which is after the base was measured; so they are made once b
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import math
 import os
@@ -24,6 +23,8 @@ from transformers import Trainer, TrainingArguments
 from retain.errors import InputError
 from retain.recipe import Recipe
 from retain.recipe.field_types import type_problems, unknown_names
+from retain.train.trackers.naming import name_of_run
+from retain.train.trackers.problems import tracker_problems
 
 REFUSALS = (TypeError, ValueError, ImportError, RuntimeError, AttributeError, KeyError, NotImplementedError, OSError)
 """What transformers, accelerate and torch raise for settings that they refuse."""
@@ -69,24 +70,6 @@ PACKAGES = {"use_liger_kernel": "liger_kernel", "deepspeed": "deepspeed"}
 """Packages that a field needs, where the Trainer asks for them only as training begins."""
 
 
-TRACKERS = {
-    "azure_ml": "azureml",
-    "clearml": "clearml",
-    "codecarbon": "codecarbon",
-    "comet_ml": "comet_ml",
-    "dagshub": "dagshub",
-    "dvclive": "dvclive",
-    "flyte": "flytekit",
-    "mlflow": "mlflow",
-    "neptune": "neptune",
-    "swanlab": "swanlab",
-    "tensorboard": "tensorboard",
-    "trackio": "trackio",
-    "wandb": "wandb",
-}
-"""Trackers that `report_to` may name, each with its package."""
-
-
 def setting_problems(settings: Mapping[str, Any]) -> list[str]:
     """A sentence for each Trainer setting that cannot be meant: unknown, of another type, out of range, or unmet.
 
@@ -105,7 +88,7 @@ def setting_problems(settings: Mapping[str, Any]) -> list[str]:
     wrong = type_problems(TrainingArguments, known, "training.")
     problems += wrong
     problems += [] if wrong else _range_problems(known)
-    problems += _tracker_problems(known.get("report_to"))
+    problems += tracker_problems(known.get("report_to"))
     for name, package in PACKAGES.items():
         if known.get(name) and importlib.util.find_spec(package) is None:
             problems.append(f"training.{name}: needs the package {package}, which is not installed; leave it out.")
@@ -114,28 +97,6 @@ def setting_problems(settings: Mapping[str, Any]) -> list[str]:
             "training.fp16: needs an accelerator, and there is none here; say --training.bf16 true, or leave it out."
         )
     return problems
-
-
-def _tracker_problems(report_to: Any) -> list[str]:
-    named = [report_to] if isinstance(report_to, str) else report_to if isinstance(report_to, list | tuple) else []
-    problems = []
-    for name in [str(name) for name in named if name not in {"none", "all"}]:
-        package = TRACKERS.get(name)
-        if package is None:
-            near = difflib.get_close_matches(name, TRACKERS, n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(TRACKERS)}, all, none."
-            problems.append(f"training.report_to: there is no tracker {name!r}; {hint}")
-        elif not _is_installed(package):
-            problems.append(
-                f"training.report_to: {name} needs the package {package}, which is not installed; install it, or leave "
-                "report_to out (the curve of the loss is in the report anyway)."
-            )
-    return problems
-
-
-def _is_installed(package: str) -> bool:
-    names = (package, "tensorboardX") if package == "tensorboard" else (package,)
-    return any(importlib.util.find_spec(name) is not None for name in names)
 
 
 def _range_problems(settings: Mapping[str, Any]) -> list[str]:
@@ -158,6 +119,7 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
     """
     if problems := setting_problems(recipe.training):
         raise InputError(problems)
+    run = name_of_run(recipe, directory)
     settings: dict[str, Any] = {
         "logging_steps": 5,
         "logging_nan_inf_filter": False,
@@ -171,6 +133,8 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
         "report_to": "none",
         "restore_callback_states_from_checkpoint": True,  # for StepClock
         **recipe.training,
+        "run_name": run.run,
+        "project": run.project,
         "save_total_limit": None,  # SealCheckpoints removes older ones, when the next is whole
     }
     try:

@@ -9,6 +9,7 @@ from rich.console import Console
 from retain.errors import InputError
 from retain.jobs import compare as module
 from retain.jobs.compare import compare
+from retain.jobs.comparison_runs import runs_of
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def console():
 
 
 def test_each_run_lies_in_its_own_folder_and_all_share_one(recipe, tmp_path):
-    runs = module._runs(recipe(methods=("lora", "vefa"), seeds=2))
+    runs = runs_of(recipe(methods=("lora", "vefa"), seeds=2))
     assert {run.shared for run in runs} == {tmp_path / "run"}
     assert len({run.folder.path for run in runs}) == len(runs) == 4
     assert {run.folder.path.parent for run in runs} == {tmp_path / "run" / "runs"}
@@ -26,7 +27,7 @@ def test_each_run_lies_in_its_own_folder_and_all_share_one(recipe, tmp_path):
 
 def test_a_folder_of_another_run_stops_all_before_any_training(recipe, console, monkeypatch):
     given = recipe(methods=("lora", "vefa"))
-    runs = module._runs(given)
+    runs = runs_of(given)
     runs[1].folder.claim({"training": {"seed": 7}, "measuring": {}})
     runs[1].folder.weights(runs[1].method).mkdir()
     monkeypatch.setattr(module, "complete", None)
@@ -36,11 +37,11 @@ def test_a_folder_of_another_run_stops_all_before_any_training(recipe, console, 
 
 def test_complete_runs_are_not_done_again(recipe, console):
     given = recipe(methods=("lora", "vefa"))
-    first, written = compare(given, console)
-    second, _ = compare(given, console)
+    first = compare(given, console)
+    second = compare(given, console)
     assert first == second
-    assert [result.method.name for result in first] == ["lora", "vefa"]
-    assert all(path.is_file() for path in written)
+    assert [result.method.name for result in first.results] == ["lora", "vefa"]
+    assert all(path.is_file() for path in first.paths)
     printed = console.file.getvalue()
     assert printed.count("was complete already") == 2
 

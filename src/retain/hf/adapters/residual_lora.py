@@ -221,6 +221,23 @@ def make_residual(
     layer.lora_variant[adapter] = ResidualLora()
 
 
+@torch.no_grad()
+def copy_residual(layer: Any, source: str, adapter: str) -> None:
+    """Turn a layer's LoRA adapter into a residual LoRA that begins where another one began, with ΔA = ΔB = 0.
+
+    Args:
+        layer: PEFT's LoRA layer, which has both adapters already.
+        source: the residual LoRA; its initial factors are copied, in their dtype and place.
+        adapter: the other.
+    """
+    trained, training = layer.lora_A[adapter].weight.requires_grad, layer.training
+    for container in (layer.lora_A, layer.lora_B):
+        like = container[source]
+        made = type(like)(like.initial.clone(), torch.zeros_like(like.delta))
+        container[adapter] = made.requires_grad_(trained).train(training)
+    layer.lora_variant[adapter] = ResidualLora()
+
+
 def initial_factors(model: nn.Module) -> dict[str, Tensor]:
     """A0 of every residual LoRA, by the name of its module: what files hold only as A − ΔA, which is rounded."""
     found = ((name, part.initial) for name, part in model.named_modules() if isinstance(part, ResidualDown))

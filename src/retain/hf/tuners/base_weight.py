@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from transformers.pytorch_utils import Conv1D
 
 from retain.errors import MergeError
+from retain.hf.tuners.storage import as_stored, dequantised
 
 
 def quantization_backend(base: nn.Module, model: nn.Module) -> Any:
@@ -104,16 +105,16 @@ class Original:
         now = _Held(self._base)
         self._held.put_back(self._base)
         try:
-            dequantised: Tensor = self._backend.get_base_weight(self._base)
+            return dequantised(self._base, self._backend)
         except TypeError as error:  # the backends' way to say that they only run forward
             raise MergeError(f"{error} Merge into the model before it is quantised.") from error
         finally:
             now.put_back(self._base)
-        return dequantised
 
     def write(self, layer: Any, matrix: Tensor) -> None:
         """Give the layer the weight `matrix` (m, n), rounded to the layer's dtype or quantised again."""
         if self._data is None:
+            as_stored(self._base)  # the backend copies what it finds
             self._backend.set_base_weight(layer, matrix.to(self.matrix().dtype))
             return
         weight = layer.base_layer.weight

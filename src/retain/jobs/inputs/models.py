@@ -27,11 +27,22 @@ from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreproce
 from retain.data.template_source import give_template
 from retain.errors import InputError
 from retain.hf.models.head import head_names, renew_output_layer
+from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
+from retain.hf.models.placement import OffloadFolder, current_device, map_problems, memory_limits, resolved
 from retain.hf.models.positions import UNLIMITED, Positions
+from retain.hf.models.quantization import (
+    already_problem,
+    known_configuration,
+    loading_problems,
+    own_quantization,
+    prepared,
+    quantization_config,
+)
 from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
 from retain.recipe import MeasurementOptions
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 log = logging.getLogger(__name__)
@@ -69,6 +80,10 @@ class ModelSpec:
         max_length: longest sequence that the preprocessor makes, in tokens.
         template: source of the chat template in place of the tokenizer's own; None for that.
         template_values: values for the template's arguments.
+        quantization: how its weights are quantised as it is loaded; None as the checkpoint is.
+        device_map: where its layers lie; None for all on one device.
+        max_memory: the most memory of each device, where the layers are spread.
+        offload_beside: a folder on the disk that layers are offloaded to, should there be any.
         role: the field of a recipe that names the source, for messages.
     """
 
@@ -81,6 +96,10 @@ class ModelSpec:
     max_length: int = 512
     template: str | None = None
     template_values: Mapping[str, Any] = field(default_factory=dict)
+    quantization: str | Mapping[str, Any] | None = None
+    device_map: str | Mapping[str, Any] | None = None
+    max_memory: Mapping[str, Any] = field(default_factory=dict)
+    offload_beside: str | None = None
     role: str = "model"
 
     @classmethod
@@ -101,6 +120,10 @@ class ModelSpec:
             recipe.max_length,
             recipe.template,
             recipe.template_values,
+            recipe.quantization,
+            recipe.device_map,
+            recipe.max_memory,
+            recipe.output,
         )
 
     def at(self, source: str | Path, role: str = "model") -> ModelSpec:
@@ -108,26 +131,93 @@ class ModelSpec:
         return replace(self, source=str(source), role=role)
 
     def load(self) -> Loaded:
-        """Load the model in eval mode, on an accelerator where there is one.
+        """Load the model in eval mode, on an accelerator where there is one, or spread as its device map says.
 
+        A quantised one is prepared for training as PEFT prepares it, so that it is measured as it is trained.
         A classifier whose checkpoint has a head for the classes that are named keeps it, in its own order of classes.
         Any other gets a new head, random by a fixed seed, also where its head has as many classes of other names. A
         pooler that the checkpoint lacks is random by the same seed; of anything else nothing may be missing.
 
         Raises:
-            InputError: nothing there, no model of this family, an adapter, a checkpoint that is not whole, or the hub
-                cannot be reached.
+            InputError: nothing there, no model of this family, an adapter, a checkpoint that is not whole, the hub
+                cannot be reached, or it cannot be quantised or placed so.
+            OutOfMemoryError: memory ran out.
         """
         path = located(self.source, self.role)
-        with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
+        if problems := self.loading_problems():
+            raise InputError(problems)
+        with telling_memory("loading"), self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path)[0], False)
             if is_adapted(model):  # transformers follows an adapter to its base and puts it on
                 raise InputError(
                     f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here."
                 )
-            model = own_memory(model.to("cuda" if torch.cuda.is_available() else "cpu"))
-            return Loaded(model.eval(), is_new)
+            if not self._placing(path):
+                model = model.to(current_device())
+            return Loaded(own_memory(prepared(model)).eval(), is_new)
+
+    def loading_problems(self) -> list[str]:
+        """A sentence for each reason why the model cannot be quantised or placed as asked, found before it is loaded.
+
+        Raises:
+            InputError: no configuration could be loaded at all.
+        """
+        if self.quantization is None and self.device_map is None:
+            return self._own_problems()
+        mapped = isinstance(self.device_map, Mapping)
+        problems = map_problems(self.device_map, self.max_memory, self.empty() if mapped else None)
+        if self.quantization is None:
+            return problems + self._own_problems()
+        try:
+            wanted = quantization_config(self.quantization)
+        except InputError as error:
+            return [*problems, *error.problems]
+        own = self.own_quantization()
+        if own is not None:
+            already = already_problem(own, wanted)
+            return problems + ([already] if already else loading_problems(own, None, quantised_before=True))
+        return problems + loading_problems(wanted, self._device_map(), quantised_before=False)
+
+    def quantization_in_use(self) -> Any:
+        """The configuration by which the model will be quantised, its own or the one asked for; None for a plain one.
+
+        Raises:
+            InputError: there is no such configuration, or the model's could not be loaded.
+        """
+        if (own := self.own_quantization()) is not None:
+            return known_configuration(own)
+        return None if self.quantization is None else quantization_config(self.quantization)
+
+    def own_quantization(self) -> dict[str, Any] | None:
+        """The quantisation that the checkpoint has already; None for an unquantised one.
+
+        Raises:
+            InputError: no configuration could be loaded.
+        """
+        path = located(self.source, self.role)
+        with self._refusing("model"):
+            return own_quantization(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
+
+    def _own_problems(self) -> list[str]:
+        own = self.own_quantization()
+        return [] if own is None else loading_problems(own, self._device_map(), quantised_before=True)
+
+    def _device_map(self) -> Any:
+        """Where transformers is to place the model: a quantised one at once, for it cannot be moved later."""
+        if self.device_map is None:
+            return {"": current_device()}
+        return resolved(self.device_map, self.empty() if isinstance(self.device_map, Mapping) else None)
+
+    def _placing(self, path: str) -> dict[str, Any]:
+        """What transformers is told of where the model is to lie, and of its quantisation; nothing for a plain one."""
+        told: dict[str, Any] = {}
+        own = own_quantization(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
+        if self.quantization is not None and own is None:
+            told["quantization_config"] = quantization_config(self.quantization)
+        if told or own is not None or self.device_map is not None:
+            told |= {"device_map": self._device_map(), "max_memory": memory_limits(self.max_memory)}
+        return told
 
     def empty(self) -> Any:
         """The structure of the model without its weights (meta device), to check targets against in a moment.
@@ -198,8 +288,14 @@ class ModelSpec:
             "dtype": self.dtype,
             "attn_implementation": self.attention,
             "trust_remote_code": self.trust_remote_code,
+            **self._placing(path),
         }
+        folder = OffloadFolder(self.offload_beside) if self.device_map is not None else None
+        if folder is not None:
+            options["offload_folder"] = str(folder.path)
         model, report = _LOADERS[self.family].from_pretrained(path, output_loading_info=True, **options, **more)
+        if folder is not None:
+            folder.keep_for(model)
         lacking = [name for name in sorted(report["missing_keys"]) if self._must_be_there(model, name)]
         if lacking:
             some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
@@ -281,7 +377,7 @@ def classes_beside(folder: Path) -> list[str] | None:
 
 def brings_head(tuned: str) -> bool:
     """True if an adapter brings a trained head of its own, as far as its folder tells."""
-    path = Path(tuned).expanduser() / "adapter_config.json"
+    path = expanded(tuned) / "adapter_config.json"
     return not path.is_file() or bool(read_json_mapping(path).get("modules_to_save"))
 
 

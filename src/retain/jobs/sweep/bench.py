@@ -114,13 +114,7 @@ class Bench:
             key: names its checkpoints, from which an interrupted candidate goes on.
             events: receives the progress.
         """
-        facts: dict[str, Any] = {
-            "method": run.method_name,
-            "fields": run.method_fields,
-            "rank": run.rank,
-            "learning_rate": run.rate,
-            "replay": run.replay or 0.0,
-        }
+        facts = facts_of(run)
         try:
             model = self._attach(run, events)
             facts["trainable"] = parameter_counts(model)[0]
@@ -250,6 +244,17 @@ class WithoutProbes(Calibration):
     def rows(self, texts: Texts | None) -> list[Any]:
         """The rows of text to learn; of text to keep, which is given as None, the rows set aside for it."""
         return list(self.kept) if texts is None else Calibration.rows(self, texts)
+
+
+def facts_of(run: Recipe) -> dict[str, Any]:
+    """The fields of a candidate that its recipe tells."""
+    return {
+        "method": run.method_name,
+        "fields": run.method_fields,
+        "rank": run.rank,
+        "learning_rate": run.rate,
+        "replay": run.replay or 0.0,
+    }
 
 
 def run_candidate(run: Recipe, steps: int) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
 
     def __init__(self) -> None:
         self._numbers: dict[str, float] = {}
+        self._trainer: weakref.ref[Trainer] | None = None
 
     def attach(self, trainer: Trainer) -> Self:
         """Add this callback to a Trainer, before its reporters, so that they too see its numbers.
@@ -49,7 +51,12 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
         if self in callbacks:
             callbacks.remove(self)
         callbacks.insert(0, self)
+        self.log_through(trainer)
         return self
+
+    def log_through(self, trainer: Trainer) -> None:
+        """Log what no log of a loss took by the Trainer's own `log`, so that reporters see the last numbers, too."""
+        self._trainer = weakref.ref(trainer)
 
     def memory(self) -> dict[str, Any]:
         """The values that a checkpoint keeps, as JSON."""
@@ -90,10 +97,13 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
             state.stateful_callbacks[self.key] = {**state.stateful_callbacks[self.key], _NUMBERS: {}}
 
     def flush(self, state: TrainerState) -> None:
-        """Write numbers that no log took before training ended into `state.log_history`."""
-        if self._numbers:
-            state.log_history.append({**self._numbers, "epoch": state.epoch, "step": state.global_step})
-        self._numbers = {}
+        """Log numbers that no log took before training ended; without a known Trainer, in `state.log_history` alone."""
+        trainer = None if self._trainer is None else self._trainer()
+        numbers, self._numbers = self._numbers, {}
+        if numbers and trainer is not None:
+            trainer.log(numbers)
+        elif numbers:
+            state.log_history.append({**numbers, "epoch": state.epoch, "step": state.global_step})
 
 
 def refuse_sharded(args: TrainingArguments, model: nn.Module, what: str, *, bears_fsdp2: bool = True) -> None:

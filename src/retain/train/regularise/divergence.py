@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from retain.errors import InputError
+from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import device_of, evaluating
 from retain.hf.models.lm_head import head_of, head_stands_apart, hidden_states, logits_of
-from retain.hf.models.sides import base_view, eval_mode, is_adapted, mutates_base
+from retain.hf.models.sides import base_view, eval_mode, is_adapted, mutates_base, root_of
 from retain.kernels.kl_divergence import chunked_kl, logits_kl
 
 Batch = Mapping[str, Tensor]
@@ -38,8 +39,15 @@ class Divergence:
         """Refuse a model without a base to compare with.
 
         Raises:
-            InputError: no teacher was given, and the model has no adapters or its base weights were changed.
+            InputError: the model gives no distribution; or no teacher was given, and the model has no adapters or its
+                base weights were changed.
         """
+        config = getattr(root_of(model), "config", None)
+        if is_classifier(model) and (config.num_labels == 1 or getattr(config, "problem_type", None) == "regression"):
+            raise InputError(
+                "this model's output is a number (a reward, or a regression) and no distribution, so there is no KL to "
+                "its base: hold it with an UpdateLimit, or replay rows with mix_replay."
+            )
         if self.teacher is not None:
             return
         if not is_adapted(model):
