@@ -47,12 +47,13 @@ class Heard:
 
 
 def run_stages(
-    recipe: Recipe, shared: Path, events: Events, plan: Plan, done: Callable[[], bool] = lambda: False
+    recipe: Recipe, folder: Path, shared: Path, events: Events, plan: Plan, done: Callable[[], bool] = lambda: False
 ) -> None:
     """Ask the base, calibrate and train in the processes of a plan; what they made lies in the run's folder then.
 
     Args:
-        recipe: of the run, which its folder holds already.
+        recipe: of the run.
+        folder: of the run, which holds its recipe already.
         shared: the folder of files that runs on the same base share.
         events: receives the progress of the first worker.
         plan: the processes.
@@ -67,7 +68,7 @@ def run_stages(
     heard, board = Heard(), Switchboard()
     with tempfile.TemporaryDirectory(prefix="retain-launch-") as scratch:
         log = Path(scratch) / "log"
-        command = launch_command(plan, recipe, Path(scratch), [recipe.output, str(shared)])
+        command = launch_command(plan, recipe, Path(scratch), [str(folder), str(shared)])
         with log.open("wb") as written:
             process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module, no shell
                 command,
