@@ -191,7 +191,7 @@ def placement_note(model: Any) -> list[str]:
     if not is_spread(model):
         return []
     count: dict[str, int] = {}
-    for place in model.hf_device_map.values():
+    for place in (getattr(model, "hf_device_map", None) or {}).values():
         count[str(place)] = count.get(str(place), 0) + 1
     parts = ", ".join(f"{number} on {place}" for place, number in count.items())
     return [f"The base's parts were spread by Accelerate: {parts}."]

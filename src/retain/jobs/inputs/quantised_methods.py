@@ -160,9 +160,9 @@ def _attached(base: Any, name: str, fields: dict[str, Any], batch: dict[str, Ten
         fields["r"] = min(fields["r"], LARGEST_RANK)
     if not lookup.is_data_driven(name):
         return attach(base, name, fields)
-    needed = lookup.calibration(name)
+    texts = {text: [batch] for text in lookup.calibration(name)}
     config = lookup.initialisation_config(name, {"r": LARGEST_RANK, **fields})
-    return sc_lora(base, config, **{text: [batch] for text in needed})
+    return sc_lora(base, config, learn=texts.get("learn"), keep=texts.get("keep"))
 
 
 def _logits(model: Any, ids: Tensor) -> Tensor:
