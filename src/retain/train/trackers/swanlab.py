@@ -46,7 +46,7 @@ def _send(_: Any, closing: Closing) -> None:
     """Words as texts, files where this version of SwanLab keeps any."""
     swanlab = package("swanlab")
     swanlab.log({f"eval/{name}": swanlab.Text(text) for name, text in closing.texts.items()})
-    keep = getattr(swanlab, "save", None)
+    keep: Any = getattr(swanlab, "save", None)
     for path in closing.files if keep is not None else ():
         keep(str(path), base_path=str(path.parent), policy="now")
 
