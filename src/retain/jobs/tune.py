@@ -73,7 +73,8 @@ def complete(run: Run) -> Result:
 def _do(run: Run) -> Result:
     """Measure the base, train or read what was trained, deliver, measure, and write the record."""
     if run.recipe.is_launched and run.folder.training() is None:
-        run_stages(run.recipe, run.shared, run.events, Plan.of(run.recipe))  # their files are read below
+        plan = Plan.of(run.recipe)
+        run_stages(run.recipe, run.folder.path, run.shared, run.events, plan)  # their files are read below
     base = run.base()
     fields = {} if run.method == "full" else adapter_fields(run.recipe)
     if offloaded(base) and (problem := offload_problem(run.method, fields)):  # only now is it known what auto does
@@ -107,7 +108,7 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     told = [*unread_fields(recipe), *class_cautions(run.data), *template_cautions(run.data, run.preprocessor), *few]
     notes = [*run.data.near_duplicates, *told, *trained.notes, *delivered.notes, *measured.notes]
     plan = Plan.of(recipe)
-    notes += [idle] if (idle := unused_devices(plan.processes_here)) else []
+    notes += [idle] if (idle := unused_devices(plan.processes_here)) and recipe.device_map is None else []
     return Result(
         model=recipe.model,
         method=MethodRecord(name=run.method, config=trained.config),

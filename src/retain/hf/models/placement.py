@@ -176,8 +176,8 @@ def stand_ins(model: nn.Module) -> Iterator[bool]:
 
 def is_spread(model: Any) -> bool:
     """Tell whether Accelerate fetches a model's layers from elsewhere as they are computed."""
-    places = getattr(model, "hf_device_map", None)
-    return bool(places) and len({str(place) for place in places.values()}) > 1
+    places = getattr(model, "hf_device_map", None) or {}
+    return len({str(place) for place in places.values()}) > 1
 
 
 def offloaded(model: Any) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.quantizers.auto import AutoHfQuantizer, AutoQuantizationConfig
@@ -20,6 +19,7 @@ from transformers.quantizers.auto import AutoHfQuantizer, AutoQuantizationConfig
 from retain.errors import RetainError
 from retain.evaluate.pair import carries_base
 from retain.hf.adapters.attach import attach
+from retain.hf.adapters.copied import copy_adapter
 from retain.hf.models.inference import evaluating
 from retain.hf.models.placement import current_device, resolved
 from retain.hf.models.quantization import prepared
@@ -172,8 +172,7 @@ def _effect_on_plain(model: Any, name: str, fields: dict[str, Any], folder: str,
     plain = _loaded(folder, None)
     before = _logits(plain, ids)
     twin = _attached(plain, name, fields, {"input_ids": ids})
-    state = {key: value for key, value in get_peft_model_state_dict(model).items() if "base_layer" not in key}
-    set_peft_model_state_dict(twin, state)
+    copy_adapter(model, twin)
     return _logits(twin, ids) - before
 
 

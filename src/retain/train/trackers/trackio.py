@@ -11,9 +11,9 @@ def _send(_: Any, closing: Closing) -> None:
     """Words as a log of their own, files as artefacts where this version of Trackio has them."""
     trackio = package("trackio")
     trackio.log({f"eval/{name}": text for name, text in closing.texts.items()})
-    keep = getattr(trackio, "log_artifact", None)
+    keep: Any = getattr(trackio, "log_artifact", None)
     for path in closing.files if keep is not None else ():
-        keep(str(path), name=path.name, type="report")
+        keep(str(path), type="report")
 
 
 def _finish(_: Any, __: bool) -> None:
