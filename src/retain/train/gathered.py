@@ -23,7 +23,8 @@ def whole_state(model: nn.Module) -> dict[str, Tensor] | None:
     """
     if isinstance(model, FSDPModule):
         options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-        return dict(get_model_state_dict(model, options=options))
+        whole: dict[str, Tensor] = get_model_state_dict(model, options=options)  # type: ignore[assignment]  # no optimizer's
+        return whole
     if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
         return _of_deepspeed(model)
     return None

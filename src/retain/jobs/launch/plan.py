@@ -60,7 +60,8 @@ class Plan:
         """
         use_cpu = not torch.accelerator.is_available() or recipe.training.get("use_cpu") is True
         launch = recipe.launch
-        plan, problems = cls(int(launch.get("processes", 1)), use_cpu=use_cpu), []
+        plan = cls(int(launch.get("processes", 1)), use_cpu=use_cpu)
+        problems: list[str] = []
         if "config" in launch:
             path = Path(launch["config"]).expanduser()
             plan, problems = _of_file(path, _read(path), launch.get("machine_rank"), use_cpu=use_cpu)
