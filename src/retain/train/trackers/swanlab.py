@@ -47,8 +47,9 @@ def _send(_: Any, closing: Closing) -> None:
     swanlab = package("swanlab")
     swanlab.log({f"eval/{name}": swanlab.Text(text) for name, text in closing.texts.items()})
     keep = getattr(swanlab, "save", None)
-    for path in closing.files if keep is not None else ():
-        keep(str(path), base_path=str(path.parent), policy="now")
+    if keep is not None:
+        for path in closing.files:
+            keep(str(path), base_path=str(path.parent), policy="now")
 
 
 def _finish(_: Any, __: bool) -> None:
