@@ -105,7 +105,7 @@ def guard(
         suites, text = without_trained_text(suites)
     problems += measuring_problems(model, preprocessor, suites, chosen)
     problems += alpha_problems(alphas)
-    problems += limit_problems(suites, limits.limits, limits.confidence, control_share)
+    problems += limit_problems(suites, limits.limits, limits.confidence, control_share, chosen.held_out_tokens)
     problems += contained_in("train_dataset", texts_of(trainer.train_dataset, _tokenizer(preprocessor)), suites)
     problems += _trainer_problems(trainer, base, kl_weight)
     if problems:
