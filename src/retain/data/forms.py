@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from retain.data.answers import label_notes
 from retain.data.columns import missing_columns, renamed, suggestions
 from retain.data.examples import Example
 from retain.data.folders import choose, image_classes, image_parts
@@ -36,10 +37,11 @@ CONVERSATION = "messages"
 
 @dataclass(frozen=True)
 class Rows:
-    """The items of one source, all of one form."""
+    """The items of one source, all of one form, and notes on them, as clauses."""
 
     form: str
     items: Sequence[DataItem]
+    notes: tuple[str, ...] = ()
 
 
 def form_of(row: Mapping[str, Any], forms: Forms = FORMS) -> str | None:
@@ -116,7 +118,17 @@ def parse_rows(
         problems.append(_unknown(name, first, forms))
         return Rows(DEFAULT_FORM, [])
     parse = partial(_parsed, parse=partial(forms[form].parse, folder=folder or Path()), columns=columns, shape=shape)
-    return Rows(form, collect_items(name, rows, parse, problems, unread))
+    items = collect_items(name, rows, parse, problems, unread)
+    return Rows(form, items, _notes(rows, columns) if forms[form].is_labelled and items else ())
+
+
+def _notes(rows: Sequence[Numbered], columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The clauses on the labels of rows that were all read."""
+    label = columns.get("label", "label")
+    try:
+        return tuple(label_notes(row.get(label, row.get("label")) for _, row in rows if isinstance(row, Mapping)))
+    except ValueError:  # a problem, which is told with its row
+        return ()
 
 
 def _parsed(

@@ -269,8 +269,8 @@ def _trainer_problems(trainer: Trainer, base: Any, kl_weight: Any) -> list[str]:
     if base is None and not carries_base(model):
         reason = mutates_base(model) or "the trainer's model has no adapters, so its base is not inside it"
         problems.append(f"{reason.rstrip('.')}: give base=, the model as it is now, loaded a second time.")
-    if is_adapted(model) and (reason := bent(model)):
-        problems.append(f"{reason} Here: train without a guard, then retain.scale(…, output=…) writes the whole model.")
+    if is_adapted(model) and (shape := bent(model)):
+        problems.append(f"{shape} Here: train without a guard, then retain.scale(…, output=…) writes the whole model.")
     if trainer.args.fp16 and kl_weight is not None:
         problems.append("fp16=True scales the loss, and a KL penalty's gradient cannot be scaled with it: use bf16.")
     if kl_weight not in (None, "budget") and not (isinstance(kl_weight, (int, float)) and kl_weight > 0):

@@ -31,6 +31,7 @@ from retain.recipe.budget_options import alpha_problems
 from retain.records.files import new_folder, write_text
 from retain.records.lock import output_folder
 from retain.records.manifest import remove
+from retain.records.paths import expanded
 from retain.report.page.scaling_page import write_scaling
 
 ADAPTER, MODEL = "adapter", "model"
@@ -161,7 +162,7 @@ def _scale_recipe(
         note = f"The coefficient α = {recipe.alpha:g} was given; nothing is certified of it."
         outcome = Outcome(scaling=outcome.scaling.model_copy(update={"alpha": recipe.alpha})).noted([note])
     outcome = outcome.noted(notes)
-    return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), Path(recipe.tuned).expanduser())
+    return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), expanded(recipe.tuned))
 
 
 def _search_of(
@@ -223,7 +224,7 @@ def input_in_the_way(recipe: ScaleRecipe) -> list[str]:
     """The reason why a recipe's output cannot be written: its own inputs lie there, and would be replaced."""
     places = {(Path(recipe.output) / name).resolve() for name in (ADAPTER, MODEL)}
     for name in ("model", "tuned"):
-        given = Path(getattr(recipe, name)).expanduser()
+        given = expanded(getattr(recipe, name))
         if given.exists() and any(place in {given.resolve(), *given.resolve().parents} for place in places):
             return [f"output: {given}, which is given as {name}, would be replaced; give another --output."]
     return []

@@ -28,6 +28,7 @@ from retain.hf.adapters.residual_tuner import watch_additions
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.base_weight import Original, at_least_float32, quantization_backend
 from retain.records.files import write_text
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 NOTE = "retain_initialisation.json"
@@ -203,7 +204,7 @@ def _fetched(part: Any) -> Tensor:
 
 def read_note(source: str | Path) -> dict[str, Any] | None:
     """The note beside an adapter in a folder or a hub repository; None where there is none."""
-    path = Path(source).expanduser() / NOTE
+    path = expanded(source) / NOTE
     if not path.parent.is_dir():
         try:
             path = Path(hf_hub_download(str(source), NOTE))

@@ -32,7 +32,9 @@ class ResidualLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
         note = getattr(self.peft_config[adapter_name], "initialisation_note", None)
         source = None if note is None else self._holder(note, adapter_name)
         super().inject_adapter(model, adapter_name, *args, **kwargs)
-        for layer in {} if source is None else residual_layers(self.model, source).values():
+        if source is None:
+            return
+        for layer in residual_layers(self.model, source).values():
             if adapter_name in layer.lora_A:
                 copy_residual(layer, source, adapter_name)
 

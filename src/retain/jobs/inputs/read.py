@@ -56,7 +56,7 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     problems += regularisation_problems(recipe, family, suites)
     parts = split(suites, recipe.budget, recipe.control_share)
-    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites)
+    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites, notes=train.notes)
     return _with_calibration(data, recipe, problems)
 
 
