@@ -66,7 +66,7 @@ def written_through(computed: Tensor, take: Take) -> Tensor:
         computed: it; while a graph is being recorded, or if it is no plain tensor, it comes back as it is.
         take: receives the whole after each write.
     """
-    if type(computed) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]  # torch's
+    if type(computed) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # torch's
         return computed
     return _marked(computed, None, take)
 
