@@ -18,7 +18,12 @@ import psutil
 from interruptions import outcome
 
 TIMES = {"train_seconds", "measure_seconds", "peak_rss_bytes", "step_seconds", "seconds"}
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "OMP_NUM_THREADS": "1"}
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AUTH_MODE": "disabled",  # else what lies in the user's home decides
+    "OMP_NUM_THREADS": "1",
+}
 
 
 @contextlib.contextmanager
@@ -29,6 +34,7 @@ def local_cluster(log: Path, cpus: int = 2) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     flags = ["--head", "--block", f"--num-cpus={cpus}", "--include-dashboard=false", "--disable-usage-stats"]
+    os.environ["RAY_AUTH_MODE"] = SETTINGS["RAY_AUTH_MODE"]  # read when ray is loaded here
     flags += [f"--port={port}", f"--temp-dir={place}"]
     with log.open("wb") as file:
         process = subprocess.Popen(

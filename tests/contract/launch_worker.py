@@ -19,7 +19,6 @@ from sc_lora_models import disturb as disturb_sc_lora
 from sc_lora_models import initialised
 from sharding_worker import free_port
 from torch import Tensor
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import fully_shard
 from torch.multiprocessing import start_processes
 from transformers import TrainerState, TrainingArguments
@@ -68,7 +67,7 @@ def fresh(name: str):
         model = adapted(BY_NAME[name], LLAMA)
     torch.manual_seed(5)
     for parameter in (p for p in model.parameters() if p.requires_grad):
-        torch.nn.init.normal_(parameter, std=0.05)
+        torch.nn.init.normal_(parameter, std=0.3 if name == "lora" else 0.05)
     return model
 
 
@@ -88,6 +87,15 @@ def text_batch() -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
+def same_as_whole(whole: torch.nn.Module, kept: dict[str, Tensor], atol: float = 0.0) -> None:
+    """In the first process: the weights of the adapters, under the names that files have."""
+    wanted = {key: value for key, value in whole.state_dict().items() if key in kept}
+    assert kept.keys() == wanted.keys()
+    assert dist.get_rank() or len(kept) >= sum(p.requires_grad for p in whole.parameters())
+    for key, value in wanted.items():
+        torch.testing.assert_close(kept[key], value, rtol=0, atol=atol)
+
+
 def on_fsdp2(name: str, folder: Path) -> None:
     """The penalty beside a step of the task, the monitor and the whole weights are those of the whole model."""
     batch, close = text_batch(), {"rtol": 0, "atol": 3e-6}
@@ -100,7 +108,7 @@ def on_fsdp2(name: str, folder: Path) -> None:
     penalty.on_train_begin(arguments, state, None, model=model)
     penalty.on_step_begin(arguments, state, None, model=model)
     model(**LLAMA.batch()).loss.backward()
-    torch.testing.assert_close(penalty.kl, float(kl), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(penalty.kl, float(kl), rtol=1e-4, atol=1e-6)
     found = {name: p.grad.full_tensor() for name, p in model.named_parameters() if p.requires_grad}
     for key, parameter in whole.named_parameters():
         if parameter.requires_grad:
@@ -108,18 +116,15 @@ def on_fsdp2(name: str, folder: Path) -> None:
     monitor = KLMonitor([batch], limit=1.0)
     monitor.on_train_begin(arguments, state, None, model=model)
     monitor._probe(arguments, state, model)
-    torch.testing.assert_close(monitor.points[-1][1], float(kl), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(monitor.points[-1][1], float(kl), rtol=1e-4, atol=1e-6)
     with torch.no_grad():
         for parameter in (p for p in model.parameters() if p.requires_grad):
             parameter.add_(1.0)
         monitor.best = monitor.points[-1]
         monitor._restore(model)
     kept = whole_state(model)
-    options = StateDictOptions(full_state_dict=True, ignore_frozen_params=True)
-    assert get_model_state_dict(model, options=options).keys() == kept.keys()
-    for key, parameter in whole.named_parameters():
-        if parameter.requires_grad and dist.get_rank() == 0:
-            torch.testing.assert_close(kept[key], parameter.detach(), rtol=0, atol=0)
+    assert bool(kept) is (dist.get_rank() == 0)
+    same_as_whole(whole, kept)
     try:
         UpdateLimit(0.1).on_train_begin(arguments, state, None, model=model)
     except InputError as error:

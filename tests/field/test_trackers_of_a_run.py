@@ -32,9 +32,14 @@ def flags(tiny_folder, tiny_data, tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def events(folder):
+def written_in(folder):
     read = EventAccumulator(str(folder / "trackers" / "tensorboard"))
     read.Reload()
+    return read
+
+
+def events(folder):
+    read = written_in(folder)
     return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
 
 
@@ -57,8 +62,11 @@ def test_a_run_is_watched_to_its_end_and_measured_again_in_the_same_place(flags,
     assert {"report/report.html", "report/model_card.md"} <= sent
 
     before = set((folder / "trackers").rglob("events*"))
-    assert main(["tune", *flags, "--held-out-tokens", "256"]) == 0
+    other = ["--held-out-tokens", "256", "--training.run_name", "renamed", "--send-report", "false"]
+    assert main(["tune", *flags, *other]) == 0  # another name is no other run
     assert before < set((folder / "trackers").rglob("events*"))
+    texts = {name: len(written_in(folder).Tensors(f"eval/{name}/text_summary")) for name in ("verdict", "report")}
+    assert texts == {"verdict": 2, "report": 1}
     again = client.get_metric_history(run.info.run_id, "eval_drift/kl_nats_per_token")
     assert [point.value for point in again] == [
         pytest.approx(one.drift.kl_nats_per_token) for one in (result, read_result(folder / "result.json"))

@@ -64,6 +64,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         self.merged_adapters: list[str] = []
         self.rounded_away: tuple[float, float] | None = None
         self._original: Original | None = None
+        self.cast_input_dtype_enabled = True  # PEFT switches it; an input is cast here only where the sum needs it
         self._disable_adapters = False
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config=config, key=key)

@@ -46,9 +46,10 @@ def _send(_: Any, closing: Closing) -> None:
     """Words as texts, files where this version of SwanLab keeps any."""
     swanlab = package("swanlab")
     swanlab.log({f"eval/{name}": swanlab.Text(text) for name, text in closing.texts.items()})
-    keep: Any = getattr(swanlab, "save", None)
-    for path in closing.files if keep is not None else ():
-        keep(str(path), base_path=str(path.parent), policy="now")
+    keep = getattr(swanlab, "save", None)
+    if keep is not None:
+        for path in closing.files:
+            keep(str(path), base_path=str(path.parent), policy="now")
 
 
 def _finish(_: Any, __: bool) -> None:

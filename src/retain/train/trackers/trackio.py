@@ -11,9 +11,10 @@ def _send(_: Any, closing: Closing) -> None:
     """Words as a log of their own, files as artefacts where this version of Trackio has them."""
     trackio = package("trackio")
     trackio.log({f"eval/{name}": text for name, text in closing.texts.items()})
-    keep: Any = getattr(trackio, "log_artifact", None)
-    for path in closing.files if keep is not None else ():
-        keep(str(path), type="report")
+    keep = getattr(trackio, "log_artifact", None)
+    if keep is not None:
+        for path in closing.files:
+            keep(str(path), type="report")
 
 
 def _finish(_: Any, __: bool) -> None:
