@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retain.jobs.launch.plan import Plan
@@ -29,6 +29,10 @@ def run_names(recipes: Sequence[Recipe]) -> list[str]:
 def _name(run: Recipe, *, alone: bool) -> str:
     own = "" if alone else f"-{hashlib.sha256(run.method_key.encode()).hexdigest()[:6]}"
     return f"{run.method_name}{own}-lr{run.rate:g}-seed{run.seed}"
+
+
+REPORTING = {"report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"}
+"""Settings under `training` by which no run differs from another: where it is reported to, and under which name."""
 
 
 def identity_of(
@@ -76,7 +80,13 @@ def _plain_values(recipe: Recipe) -> dict[str, Any]:
     """The values of a recipe as JSON knows them: the learning rate as it is used, secrets redacted."""
     values: dict[str, Any] = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
     values["learning_rate"] = recipe.rate
+    values["training"] = without_reporting(values["training"])
     return without_secrets(values, Recipe)
+
+
+def without_reporting(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The Trainer's settings that decide what is trained: without those that say where it is reported to."""
+    return {name: value for name, value in training.items() if name not in REPORTING}
 
 
 def _fields(parts: set[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.jobs.identity import Identity
+from retain.jobs.identity import Identity, without_reporting
 from retain.jobs.state_files import rewrite
 from retain.recipe.from_run import MERGED
 from retain.records.checkpoint_seal import SEAL, remove_checkpoints
@@ -219,6 +219,8 @@ class RunFolder:
         known = read_json_mapping(state)
         if not all(isinstance(known.get(part), dict) for part in ("training", "measuring")):
             raise InputError(f"{state}: damaged (it does not say what was trained and measured).")
+        if isinstance(settings := known["training"].get("training"), dict):  # earlier versions noted all of them
+            known["training"]["training"] = without_reporting(settings)
         return known
 
     def _trained_something(self) -> bool:

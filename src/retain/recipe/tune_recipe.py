@@ -73,6 +73,10 @@ class Recipe(
     training: Annotated[dict[str, Any], Decides("training", recorded=True), Flag("training", "FIELDS")] = Field(
         default_factory=dict, description="Any other field of transformers.TrainingArguments: --training.FIELD VALUE."
     )
+    send_report: Annotated[bool, Decides("nothing"), Flag("training")] = Field(
+        default=True,
+        description="Send the report, which shows items and answers, to the trackers of --training.report_to.",
+    )
 
     accelerate: Annotated[
         bool, Decides("training", when="accelerate", recorded=True, of_candidate=True), Flag("training")

@@ -15,6 +15,14 @@ def tracked_figures(result: Result) -> dict[str, float]:
     """The figures of a record by their names: scores, drift, the budget, and how many suites got which verdict.
 
     Shares are from 0 to 1. `learned` and `lost` are changes against the base, above 0 where more was learned, or lost.
+
+    Args:
+        result: the record; of `retain.measure`, or of a run that was read.
+
+    Examples:
+        >>> result = retain.read_result(Path("runs/first/result.json"))
+        >>> "eval_drift/kl_nats_per_token" in retain.tracked_figures(result)
+        True
     """
     figures: dict[str, float | None] = {}
     for score in result.task:

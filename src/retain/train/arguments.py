@@ -33,7 +33,7 @@ REMOVED = {
     "group_by_length": "say --training.train_sampling_strategy group_by_length",
     "warmup_ratio": "say --training.warmup_steps with a number below 1, a share of all steps",
     "no_cuda": "say --training.use_cpu true",
-    "logging_dir": "trackers take it from their own environment, as TENSORBOARD_LOGGING_DIR",
+    "logging_dir": "the files of trackers lie in the run's folder; see TENSORBOARD_LOGGING_DIR",
     "evaluation_strategy": "what was learned is measured after training",
     "save_safetensors": "weights are always written as safetensors",
     "overwrite_output_dir": "the same command goes on in its folder; give another --output to begin anew",
@@ -85,6 +85,11 @@ def setting_problems(settings: Mapping[str, Any]) -> list[str]:
             f"training.{name}: this version of transformers has no such field; {cure + '.' if cure else hint}"
         )
     known = {name: value for name, value in settings.items() if name not in unknown}
+    problems += [
+        f"training.{name}: a secret would stand in recipes and records; give it in the environment, as HF_TOKEN."
+        for name in known
+        if name.endswith("_token")
+    ]
     wrong = type_problems(TrainingArguments, known, "training.")
     problems += wrong
     problems += [] if wrong else _range_problems(known)

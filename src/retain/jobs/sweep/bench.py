@@ -258,9 +258,9 @@ def facts_of(run: Recipe) -> dict[str, Any]:
 
 
 def run_candidate(run: Recipe, steps: int) -> Recipe:
-    """The recipe of a candidate: a few steps at a learning rate that is constant after a short warm-up."""
+    """The recipe of a candidate: a few steps at a constant learning rate after a short warm-up, told to no tracker."""
     warm_up = WARM_UP if steps >= 4 * WARM_UP else 0
-    constant = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": warm_up}
+    constant = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": warm_up, "report_to": "none"}
     training = {key: value for key, value in run.training.items() if not key.startswith(SCHEDULE)} | constant
     return run.model_copy(update={"max_steps": steps, "training": training})
 

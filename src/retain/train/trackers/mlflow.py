@@ -51,6 +51,7 @@ MLFLOW = Tracker(
     project="MLFLOW_EXPERIMENT_NAME",
     run_id="MLFLOW_RUN_ID",
     instead=("MLFLOW_EXPERIMENT_ID",),
+    sets=("MLFLOW_EXPERIMENT_ID",),
     problem=_problem,
     identify=_identify,
     send=_send,

@@ -175,15 +175,14 @@ class ReportToTrackers(TrainerCallback):  # type: ignore[misc]  # transformers i
         if event == "on_train_begin" and state.is_world_process_zero:
             note_runs(self._place, {one.name: one.noted for one in self.reporters if one.noted})
 
-    def report(self, arguments: TrainingArguments, step: int, closing: Closing) -> None:
-        """Report figures, texts and files at a step, in the run that the training reported to.
+    def report(self, arguments: TrainingArguments, closing: Closing) -> None:
+        """Report figures, texts and files in the run that the training reported to.
 
         Args:
             arguments: the Trainer's settings of the training.
-            step: the last of the training.
             closing: what is reported.
         """
-        state, control = TrainerState(global_step=step, max_steps=step), TrainerControl()
+        state, control = TrainerState(global_step=closing.step, max_steps=closing.step), TrainerControl()
         self._event("on_train_begin", arguments, state, control, model=None)
         for reporter in self.reporters:
             reporter.call("on_log", arguments, state, control, model=None, logs=dict(closing.figures))

@@ -10,10 +10,18 @@ from typing import Any
 from retain.train.trackers.tracker import Closing, RunName, Tracker, package
 
 
+def _run() -> Any:
+    """The run that is open, or None; versions of SwanLab differ in whether they raise where there is none."""
+    try:
+        return package("swanlab").get_run()
+    except RuntimeError:
+        return None
+
+
 def _enter(_: Any, run: RunName, folder: Path, noted: Mapping[str, str]) -> None:
-    """Begin the run here: SwanLab's callback gives no folder, and its names of variables changed."""
+    """Begin the run here: its callback gives no folder, and some versions refuse the variable for the project."""
     swanlab, variables = package("swanlab"), os.environ
-    if swanlab.get_run() is not None:
+    if _run() is not None:
         return
     place = folder / "swanlab"
     place.mkdir(parents=True, exist_ok=True)
@@ -29,7 +37,7 @@ def _enter(_: Any, run: RunName, folder: Path, noted: Mapping[str, str]) -> None
 
 
 def _identify(_: Any) -> str | None:
-    run = package("swanlab").get_run()
+    run = _run()
     identifier = getattr(run, "id", None) or getattr(getattr(run, "public", None), "run_id", None)
     return None if identifier is None else str(identifier)
 
@@ -39,16 +47,16 @@ def _send(_: Any, closing: Closing) -> None:
     swanlab = package("swanlab")
     swanlab.log({f"eval/{name}": swanlab.Text(text) for name, text in closing.texts.items()})
     keep = getattr(swanlab, "save", None)
-    for path in closing.files if keep is not None else ():
-        keep(str(path), base_path=str(path.parent), policy="now")
+    if keep is not None:
+        for path in closing.files:
+            keep(str(path), base_path=str(path.parent), policy="now")
 
 
 def _finish(_: Any, __: bool) -> None:
-    swanlab = package("swanlab")
-    if swanlab.get_run() is not None:
-        swanlab.finish()
+    if _run() is not None:
+        package("swanlab").finish()
 
 
 SWANLAB = Tracker(
-    packages=("swanlab",), project="SWANLAB_PROJECT", identify=_identify, enter=_enter, send=_send, finish=_finish
+    packages=("swanlab",), sets=("SWANLAB_LOG_DIR",), identify=_identify, enter=_enter, send=_send, finish=_finish
 )

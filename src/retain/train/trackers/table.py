@@ -48,7 +48,7 @@ OWN_VARIABLES = {
     *(
         variable
         for row in TRACKERS.values()
-        for variable in (row.folder, row.project, row.name, *row.run_variables, *row.instead)
+        for variable in (row.folder, row.project, row.name, *row.run_variables, *row.sets)
         if variable
     ),
     *AT_THE_END,

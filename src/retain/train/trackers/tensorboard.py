@@ -18,10 +18,10 @@ def _enter(callback: Any, run: RunName, folder: Path, _: Mapping[str, str]) -> N
 def _send(callback: Any, closing: Closing) -> None:
     """Words and the report's Markdown; TensorBoard has no place for files."""
     for name, text in closing.texts.items():
-        callback.tb_writer.add_text(f"eval/{name}", text)
+        callback.tb_writer.add_text(f"eval/{name}", text, closing.step)
     for path in closing.files:
         if path.suffix == ".md":
-            callback.tb_writer.add_text(f"eval/{path.stem}", path.read_text(encoding="utf-8"))
+            callback.tb_writer.add_text(f"eval/{path.stem}", path.read_text(encoding="utf-8"), closing.step)
 
 
 def _finish(callback: Any, _: bool) -> None:

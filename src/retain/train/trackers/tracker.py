@@ -37,11 +37,13 @@ class Closing:
         figures: by their names.
         texts: by their names, for trackers that keep words.
         files: the report; trackers without a place for files get the Markdown of it as a text.
+        step: the last of the training.
     """
 
     figures: Mapping[str, float]
     texts: Mapping[str, str]
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+    step: int = 0
 
 
 def _nothing(*_: Any) -> None:
@@ -60,6 +62,7 @@ class Tracker:
         run_id: the variable by which a run is found again.
         resume: the variable that allows it.
         instead: variables with which a user decides on the project otherwise.
+        sets: variables that the tracker itself sets as it begins a run, by which the next would be led.
         problem: gives the reason why it cannot report although its packages are there; empty where it can.
         identify: gives the identifier of the run that the callback reports to.
         enter: begins the run before the callback would, where variables do not suffice.
@@ -74,6 +77,7 @@ class Tracker:
     run_id: str = ""
     resume: str = ""
     instead: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
     problem: Callable[[], str] = str
     identify: Callable[[Any], str | None] = _nothing
     enter: Callable[[Any, RunName, Path, Mapping[str, str]], None] = _nothing

@@ -12,8 +12,9 @@ def _send(_: Any, closing: Closing) -> None:
     trackio = package("trackio")
     trackio.log({f"eval/{name}": text for name, text in closing.texts.items()})
     keep = getattr(trackio, "log_artifact", None)
-    for path in closing.files if keep is not None else ():
-        keep(str(path), name=path.name, type="report")
+    if keep is not None:
+        for path in closing.files:
+            keep(str(path), type="report")
 
 
 def _finish(_: Any, __: bool) -> None:
