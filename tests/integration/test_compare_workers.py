@@ -1,34 +1,29 @@
 """Comparisons spread over processes, a Ray cluster and tasks of a job array end in the bits of the serial one."""
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 
-from interruptions import in_child, outcome
+from interruptions import in_child
 from retain.cli.main import main
 from retain.jobs.progress import RunsProgress
 from retain.records.manifest import LOCK
-
-TIMES = {"train_seconds", "measure_seconds", "peak_rss_bytes", "step_seconds", "seconds"}
+from spread_runs import alike, local_cluster
 
 
 @pytest.fixture(scope="module")
 def words(tiny_folder, tiny_data, tmp_path_factory):
-    """The command of a comparison of three runs, of which one is calibrated on text that the base writes."""
+    """The command of a comparison of two runs, of which one is calibrated on text that the base writes."""
     recipe = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
     values = {
         "model": str(tiny_folder), "train": str(tiny_data / "train.jsonl"), "test": str(tiny_data / "test.jsonl"),
         "keep": [str(tiny_data / "letters.jsonl")], "held_out_text": [str(tiny_data / "text.txt")],
-        "methods": ["lora", "sc-lora"], "seeds": 2, "max_steps": 2, "generate": 0, "drift": False, "rank": 2,
+        "methods": ["lora", "sc-lora"], "max_steps": 2, "generate": 0, "drift": False, "rank": 2,
         "calibrate_tokens": 300, "max_length": 64, "cpus_per_run": 1,
     }  # fmt: skip
     recipe.write_text(yaml.safe_dump(values), encoding="utf-8")
@@ -60,43 +55,8 @@ def made(monkeypatch):
 def cluster(tmp_path_factory):
     """The address of a Ray cluster of two workers on this machine."""
     pytest.importorskip("ray")
-    place = Path("/tmp") / f"rt{os.getpid()}"  # noqa: S108 -- Ray's sockets need a short path
-    port = 20000 + os.getpid() % 20000
-    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "OMP_NUM_THREADS": "1"}
-    flags = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
-    ray = str(Path(sys.executable).with_name("ray"))
-    with (tmp_path_factory.mktemp("ray") / "log").open("wb+") as log:
-        process = subprocess.Popen(
-            [ray, "start", *flags, f"--port={port}", f"--temp-dir={place}"], stdout=log, stderr=log,
-            env={**os.environ, **settings}, start_new_session=True,
-        )  # fmt: skip
-        until = time.monotonic() + 120
-        while b"Ray runtime started" not in Path(log.name).read_bytes():
-            assert process.poll() is None, Path(log.name).read_text(encoding="utf-8")
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-        os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    subprocess.run(["rm", "-rf", str(place)], check=False)
-
-
-def alike(one: Path, other: Path) -> list[str]:
-    """What two comparisons differ in, without times; the order of a set in adapter_config.json is a process's own."""
-    first, second = outcome(one), outcome(other)
-    names = {name for name in first.keys() | second.keys() if Path(name).name != "adapter_config.json"}
-    found = sorted(name for name in names if first.get(name, 0) != second.get(name, 0))
-    tables = [_without_times(json.loads((place / "summary.json").read_bytes())) for place in (one, other)]
-    return found + ([] if tables[0] == tables[1] else ["summary.json"])
-
-
-def _without_times(value):
-    if isinstance(value, dict):
-        return {key: _without_times(inner) for key, inner in value.items() if key not in TIMES}
-    return [_without_times(inner) for inner in value] if isinstance(value, list) else value
+    with local_cluster(tmp_path_factory.mktemp("ray") / "log") as address:
+        yield address
 
 
 def test_two_workers_end_in_the_bits_of_one_process(words, serial, tmp_path, made):
@@ -146,7 +106,7 @@ def test_tasks_of_a_job_array_share_what_is_made_once_and_a_last_command_gathers
             while len(children) < 2:
                 time.sleep(0.05)
     assert [child.code for child in children] == [0, 0], "\n".join(child.text for child in children)
-    assert all("2 of 2 complete" in child.text for child in children)
+    assert all("1 of 1 complete" in child.text for child in children)
     assert not (output / "summary.json").exists()
     assert main(words(output)) == 0
     assert made == [], "all was done by the tasks"
@@ -154,12 +114,12 @@ def test_tasks_of_a_job_array_share_what_is_made_once_and_a_last_command_gathers
 
 
 def test_a_run_that_fails_stops_no_other_and_is_done_again_alone(words, tmp_path, capsys, monkeypatch):
-    given = words(tmp_path / "out", "--methods", "lora", "--seeds", "1", "--learning-rates", "1e30,1e-3")
+    given = words(tmp_path / "out", "--methods", "lora", "--learning-rates", "1e30,1e-3")
     assert main(given) == 1
     printed = capsys.readouterr()
     assert "lora-lr1e+30-seed0 failed: " in printed.err
     assert "Traceback" not in printed.err
     assert "1/2  lora-lr1e+30" not in printed.out
-    assert "1 seed" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "- 1 run" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert main(given) == 1
     assert capsys.readouterr().out.count("was complete already") == 1

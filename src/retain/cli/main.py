@@ -38,7 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     # What this imports takes a second; imported here, so that Ctrl-C within it ends in a sentence too.
     from retain.cli.help_text import overview
-    from retain.cli.processes import refusal
     from retain.cli.verbs import VERBS
     from retain.errors import InputError, RetainError
     from retain.records.storage import StorageError, storage_sentence
@@ -47,14 +46,9 @@ def _run(words: list[str]) -> int:
         print(overview({name: module.HELP for name, module in VERBS.items()}))
         return 0 if words else 2
     verb, rest = words[0], words[1:]
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"verbs are {', '.join(VERBS)}."
-        print(f"retain: there is no verb {verb!r}; {hint}", file=sys.stderr)
-        return 2
-    if (refused := refusal(verb, rest, os.environ)) is not None:
+    if (refused := _not_begun(verb, rest)) is not None:
         if refused:
-            print(f"retain {verb}: {refused}", file=sys.stderr)
+            print(refused, file=sys.stderr)
         return 2
     try:
         return _do(VERBS[verb], rest)
@@ -72,6 +66,19 @@ def _run(words: list[str]) -> int:
         told = storage_sentence(error) or str(error) or type(error).__name__
         print(f"retain {verb}: failed: {_printable(told)}", file=sys.stderr)
         return 1
+
+
+def _not_begun(verb: str, words: list[str]) -> str | None:
+    """The reason why a verb is not begun: it is unknown, or one of several processes does it; empty for the others."""
+    from retain.cli.processes import refusal
+    from retain.cli.verbs import VERBS
+
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"verbs are {', '.join(VERBS)}."
+        return f"retain: there is no verb {verb!r}; {hint}"
+    refused = refusal(verb, words, os.environ)
+    return f"retain {verb}: {refused}" if refused else refused
 
 
 def _do(verb: ModuleType, words: list[str]) -> int:

@@ -80,7 +80,8 @@ def collect_predictions(
     predictor = Predictor(model, preprocessor, settings, task.advance)
     with telling_memory("measuring"):
         if batching is None:
-            batching = reduce(stricter, share.everywhere(_borne(predictor, suites)))
+            everywhere: list[Batching] = share.everywhere(_borne(predictor, suites))
+            batching = _strictest(everywhere)
         predictor = replace(predictor, batching=batching, share=share)
         found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
     limits = {suite.name: task_type_of(suite).written_tokens(suite, settings) for suite in suites}
@@ -92,6 +93,11 @@ def collect_predictions(
         conditions=conditions(model, preprocessor, predictor.input_hash.hash()),
         batching=batching,
     )
+
+
+def _strictest(found: Sequence[Batching]) -> Batching:
+    """The strictest of several rules."""
+    return reduce(stricter, found[1:], found[0])
 
 
 def _borne(predictor: Predictor, suites: Sequence[Suite]) -> Batching:

@@ -115,7 +115,7 @@ class _Gathering:
         runs = {number: self._runs[number] for number in self._numbers}
         missing = [number for number, run in runs.items() if not run.folder.is_complete(run.identity)]
         for number in sorted(runs.keys() - set(missing)):
-            self._read(number)
+            self._read(number, is_complete=True)
         self._console.print(self._plan(len(missing)), markup=False, soft_wrap=True)
         for number in self._results:
             self._tell(number, "was complete already")
@@ -157,16 +157,17 @@ class _Gathering:
         except InputError as error:
             self._failed[unit.number] = sentence_on(error)
             return
-        self._read(unit.number)
+        run = self._runs[unit.number]
+        self._read(unit.number, is_complete=run.folder.is_complete(run.identity))
         if unit.number in self._results:
             self._clock.add(time.monotonic() - self._began)
             self._tell(unit.number, f"trained in {self._results[unit.number].cost.train_seconds:.0f} s")
 
-    def _read(self, number: int) -> None:
+    def _read(self, number: int, *, is_complete: bool) -> None:
         """Read the record of a run."""
         run = self._runs[number]
         try:
-            result = run.folder.finished() if run.folder.is_complete(run.identity) else None
+            result = run.folder.finished() if is_complete else None
         except InputError as error:
             self._failed[number] = sentence_on(error)
             return

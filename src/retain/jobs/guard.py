@@ -90,11 +90,11 @@ def guard(
         InputError: with every problem of data, model and trainer.
 
     Examples:
-        >>> guard = retain.guard(trainer, budget={"control": 5}, keep={"control": "control.jsonl"}, control_share=0.9)
+        >>> guard = retain.guard(trainer, budget={"capitals": 5}, keep="capitals.jsonl")
         >>> _ = trainer.train()
         >>> result = guard.finish(show_progress=False)
         >>> result.budget[0].name, result.scaling.alpha
-        ('control', 1.0)
+        ('capitals', 1.0)
     """
     limits = budget if isinstance(budget, Budget) else Budget(budget)
     model, chosen, problems = trainer.model, given_settings(settings), list[str]()
@@ -105,7 +105,7 @@ def guard(
         suites, text = without_trained_text(suites)
     problems += measuring_problems(model, preprocessor, suites, chosen)
     problems += alpha_problems(alphas)
-    problems += limit_problems(suites, limits.limits, limits.confidence, control_share)
+    problems += limit_problems(suites, limits.limits, limits.confidence, control_share, chosen.held_out_tokens)
     problems += contained_in("train_dataset", texts_of(trainer.train_dataset, _tokenizer(preprocessor)), suites)
     problems += _trainer_problems(trainer, base, kl_weight)
     if problems:
@@ -141,6 +141,11 @@ class Guard:
         alphas: interpolation coefficients to try.
         regularisers: the callbacks that were attached.
         result: the record, once `finish` made it.
+
+    Examples:
+        >>> guard = retain.guard(trainer, budget={"capitals": 5}, keep="capitals.jsonl", update_limit=0.05)
+        >>> [type(one).__name__ for one in guard.regularisers]
+        ['UpdateLimit']
     """
 
     trainer: Trainer
@@ -269,8 +274,8 @@ def _trainer_problems(trainer: Trainer, base: Any, kl_weight: Any) -> list[str]:
     if base is None and not carries_base(model):
         reason = mutates_base(model) or "the trainer's model has no adapters, so its base is not inside it"
         problems.append(f"{reason.rstrip('.')}: give base=, the model as it is now, loaded a second time.")
-    if is_adapted(model) and (reason := bent(model)):
-        problems.append(f"{reason} Here: train without a guard, then retain.scale(…, output=…) writes the whole model.")
+    if is_adapted(model) and (shape := bent(model)):
+        problems.append(f"{shape} Here: train without a guard, then retain.scale(…, output=…) writes the whole model.")
     if trainer.args.fp16 and kl_weight is not None:
         problems.append("fp16=True scales the loss, and a KL penalty's gradient cannot be scaled with it: use bf16.")
     if kl_weight not in (None, "budget") and not (isinstance(kl_weight, (int, float)) and kl_weight > 0):

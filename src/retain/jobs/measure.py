@@ -103,6 +103,11 @@ def measuring_problems(base: Any, preprocessor: Preprocessor, suites: Suites, se
         *(unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []),
         *broken_images(suites.measured_items),
         *judge_problems(settings.judge),
+        *(
+            f"{suite.name}: {len(suite.items)} test item(s): an interval needs at least two; give more."
+            for suite in suites.of("task")
+            if len(suite.items) == 1
+        ),
     ]
 
 

@@ -19,8 +19,8 @@ from retain.events import Events
 from retain.hf.models.inference import padding_id
 
 ADVICE = (
-    "Serve the adapter on its base as it is, or merge it into the unquantised base and serve that unquantised: both are "
-    "the tuned model."
+    "Serve the adapter on its base as it is, which loses nothing; or merge it into the unquantised base and serve that "
+    "unquantised, which rounds no update away."
 )
 """What to do instead of merging into a quantised base."""
 
@@ -55,9 +55,9 @@ class MergeLoss:
         """
         judged = "a small part of it" if self.share <= HARMLESS else f"{self.share:.0%} of it"
         told = (
-            f"The earlier adapter was merged into {into}. On {self.tokens:,} tokens of held-out text its effect, KL(base "
-            f"‖ tuned), is {self.effect:.2g} nats per token, and merging changed, KL(tuned ‖ merged), {self.lost:.2g}: "
-            f"{judged}."
+            f"The earlier adapter was merged into {into}. On {self.tokens:,} tokens of held-out text its effect, "
+            f"KL(base ‖ tuned), is {self.effect:.2g} nats per token, and merging changed, KL(tuned ‖ merged), "
+            f"{self.lost:.2g}: {judged}."
         )
         return told if self.share <= HARMLESS else f"{told} {ADVICE}"
 

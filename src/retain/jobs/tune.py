@@ -18,7 +18,8 @@ from retain.jobs.deliver import Delivered, deliver
 from retain.jobs.inputs.cautions import class_cautions, template_cautions
 from retain.jobs.inputs.evidence_told import training_told, unread_told
 from retain.jobs.inputs.method_checks import unread_fields
-from retain.jobs.inputs.prepare import prepare
+from retain.jobs.inputs.prepare import adapter_fields, prepare
+from retain.jobs.inputs.quantised_methods import offload_problem
 from retain.jobs.launch.plan import Plan
 from retain.jobs.launch.stage import run_stages
 from retain.jobs.record import provenance, write_record
@@ -72,13 +73,12 @@ def complete(run: Run) -> Result:
 def _do(run: Run) -> Result:
     """Measure the base, train or read what was trained, deliver, measure, and write the record."""
     if run.recipe.is_launched and run.folder.training() is None:
-        run_stages(run.recipe, run.shared, run.events, Plan.of(run.recipe))  # their files are read below
+        plan = Plan.of(run.recipe)
+        run_stages(run.recipe, run.folder.path, run.shared, run.events, plan)  # their files are read below
     base = run.base()
-    if run.method == "full" and offloaded(base):
-        raise InputError(
-            "method full: weights that are offloaded to memory or disk cannot be trained; train an adapter, or leave "
-            "--device-map out."
-        )
+    fields = {} if run.method == "full" else adapter_fields(run.recipe)
+    if offloaded(base) and (problem := offload_problem(run.method, fields)):  # only now is it known what auto does
+        raise InputError(problem)
     base_hash = model_hash(base)
     measuring = Stopwatch()
     with measuring:
@@ -108,7 +108,7 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     told = [*unread_fields(recipe), *class_cautions(run.data), *template_cautions(run.data, run.preprocessor), *few]
     notes = [*run.data.near_duplicates, *told, *trained.notes, *delivered.notes, *measured.notes]
     plan = Plan.of(recipe)
-    notes += [idle] if (idle := unused_devices(plan.processes_here)) else []
+    notes += [idle] if (idle := unused_devices(plan.processes_here)) and recipe.device_map is None else []
     return Result(
         model=recipe.model,
         method=MethodRecord(name=run.method, config=trained.config),

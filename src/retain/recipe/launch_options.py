@@ -38,7 +38,7 @@ class LaunchOptions(BaseModel):
                 problems.append(
                     f"{name} is {'a whole number' if kind is int else 'the name of a file'} (found {found!r})"
                 )
-            elif kind is int and found < low:
+            elif isinstance(found, int) and found < low:
                 problems.append(f"{name} is a whole number of {low} or more (found {found})")
         if value.get("processes") is not None and value.get("config") is not None:
             problems.append("processes and config were both given, and the file says how many processes; give one")

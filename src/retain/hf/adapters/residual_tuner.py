@@ -7,6 +7,7 @@ from the adapter that has them.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from peft import PeftModel
@@ -15,6 +16,8 @@ from torch import nn
 
 from retain.errors import AdapterError
 from retain.hf.adapters.residual_lora import copy_residual, residual_layers
+
+_PRUNING = frozenset({"ties", "dare_ties", "dare_linear", "magnitude_prune"})
 
 
 class ResidualLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
@@ -29,9 +32,35 @@ class ResidualLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
         note = getattr(self.peft_config[adapter_name], "initialisation_note", None)
         source = None if note is None else self._holder(note, adapter_name)
         super().inject_adapter(model, adapter_name, *args, **kwargs)
-        for layer in {} if source is None else residual_layers(self.model, source).values():
+        if source is None:
+            return
+        for layer in residual_layers(self.model, source).values():
             if adapter_name in layer.lora_A:
                 copy_residual(layer, source, adapter_name)
+
+    def add_weighted_adapter(
+        self,
+        adapters: list[str],
+        weights: list[float],
+        adapter_name: str,
+        combination_type: str = "svd",
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Add a weighted sum of adapters as an ordinary LoRA, as PEFT does; only `cat` is exact.
+
+        Raises:
+            AdapterError: the kind of sum prunes, and no density says how much.
+        """
+        given = inspect.signature(super().add_weighted_adapter).bind(
+            adapters, weights, adapter_name, combination_type, *args, **kwargs
+        )
+        if combination_type.removesuffix("_svd") in _PRUNING and given.arguments.get("density") is None:
+            raise AdapterError(
+                f"combination_type={combination_type!r} prunes each adapter and needs density=, the share of values "
+                "that stays, such as 0.5; combination_type='cat' sums without loss."
+            )
+        super().add_weighted_adapter(*given.args, **given.kwargs)
 
     def _holder(self, note: dict[str, Any], adapter: str) -> str:
         """The adapter with a note."""

@@ -176,8 +176,8 @@ def stand_ins(model: nn.Module) -> Iterator[bool]:
 
 def is_spread(model: Any) -> bool:
     """Tell whether Accelerate fetches a model's layers from elsewhere as they are computed."""
-    places = getattr(model, "hf_device_map", None)
-    return bool(places) and len({str(place) for place in places.values()}) > 1
+    places = getattr(model, "hf_device_map", None) or {}
+    return len({str(place) for place in places.values()}) > 1
 
 
 def offloaded(model: Any) -> bool:
@@ -191,7 +191,7 @@ def placement_note(model: Any) -> list[str]:
     if not is_spread(model):
         return []
     count: dict[str, int] = {}
-    for place in model.hf_device_map.values():
+    for place in (getattr(model, "hf_device_map", None) or {}).values():
         count[str(place)] = count.get(str(place), 0) + 1
     parts = ", ".join(f"{number} on {place}" for place, number in count.items())
     return [f"The base's parts were spread by Accelerate: {parts}."]

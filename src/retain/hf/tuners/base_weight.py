@@ -120,6 +120,22 @@ class Original:
         weight = layer.base_layer.weight
         weight.data = as_matrix(self._base, matrix).to(weight.dtype).contiguous()
 
+    def rounded_away(self, layer: Any, merged: Tensor) -> tuple[float, float] | None:
+        """What quantising a merged weight again took of the update, and the update: ‖W − W'‖² and ‖W − W0‖².
+
+        Args:
+            layer: that was just written.
+            merged: W (m, n), as it should be.
+
+        Returns:
+            None for a base that is not quantised.
+        """
+        if self._data is not None:
+            return None
+        written = Original(layer).matrix()
+        lost, update = (at_least_float32(merged) - at_least_float32(one) for one in (written, self.matrix()))
+        return float(lost.double().square().sum()), float(update.double().square().sum())
+
     def restore(self, layer: Any) -> None:
         """Put the original back, bit for bit; on the layer's present device and dtype, should it have been moved."""
         if self._data is None:

@@ -126,11 +126,13 @@ def storage_parts(module: nn.Module) -> list[Tensor] | None:
 def _scales(state: Any) -> Tensor:
     """The scale of each block in float32, on the CPU: both of its levels multiplied out where it has two."""
     if not state.nested:
-        return state.absmax.float().cpu().reshape(-1)
+        scales: Tensor = state.absmax.float().cpu().reshape(-1)
+        return scales
     outer = state.state2
     codes = outer.code.float().cpu()[state.absmax.cpu().long()].reshape(-1)
     factors = outer.absmax.float().cpu().repeat_interleave(outer.blocksize)[: len(codes)]
-    return codes * factors + state.offset.float().cpu()
+    both: Tensor = codes * factors + state.offset.float().cpu()
+    return both
 
 
 def _copied(base: nn.Module) -> Any:

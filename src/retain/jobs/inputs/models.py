@@ -29,17 +29,11 @@ from retain.errors import InputError
 from retain.hf.models.head import head_names, renew_output_layer
 from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
-from retain.hf.models.placement import OffloadFolder, current_device, map_problems, memory_limits, resolved
+from retain.hf.models.placement import current_device
 from retain.hf.models.positions import UNLIMITED, Positions
-from retain.hf.models.quantization import (
-    already_problem,
-    known_configuration,
-    loading_problems,
-    own_quantization,
-    prepared,
-    quantization_config,
-)
+from retain.hf.models.quantization import is_quantised, own_quantization, prepared
 from retain.hf.models.sides import is_adapted
+from retain.jobs.inputs.loading import PLAIN, Loading
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
 from retain.recipe import MeasurementOptions
 from retain.records.paths import expanded
@@ -80,10 +74,7 @@ class ModelSpec:
         max_length: longest sequence that the preprocessor makes, in tokens.
         template: source of the chat template in place of the tokenizer's own; None for that.
         template_values: values for the template's arguments.
-        quantization: how its weights are quantised as it is loaded; None as the checkpoint is.
-        device_map: where its layers lie; None for all on one device.
-        max_memory: the most memory of each device, where the layers are spread.
-        offload_beside: a folder on the disk that layers are offloaded to, should there be any.
+        loading: how its weights are quantised, and where its layers lie.
         role: the field of a recipe that names the source, for messages.
     """
 
@@ -96,10 +87,7 @@ class ModelSpec:
     max_length: int = 512
     template: str | None = None
     template_values: Mapping[str, Any] = field(default_factory=dict)
-    quantization: str | Mapping[str, Any] | None = None
-    device_map: str | Mapping[str, Any] | None = None
-    max_memory: Mapping[str, Any] = field(default_factory=dict)
-    offload_beside: str | None = None
+    loading: Loading = PLAIN
     role: str = "model"
 
     @classmethod
@@ -120,10 +108,7 @@ class ModelSpec:
             recipe.max_length,
             recipe.template,
             recipe.template_values,
-            recipe.quantization,
-            recipe.device_map,
-            recipe.max_memory,
-            recipe.output,
+            Loading(recipe.quantization, recipe.device_map, recipe.max_memory, recipe.output),
         )
 
     def at(self, source: str | Path, role: str = "model") -> ModelSpec:
@@ -153,7 +138,7 @@ class ModelSpec:
                 raise InputError(
                     f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here."
                 )
-            if not self._placing(path):
+            if not is_quantised(model) and self.loading.device_map is None:
                 model = model.to(current_device())
             return Loaded(own_memory(prepared(model)).eval(), is_new)
 
@@ -163,21 +148,7 @@ class ModelSpec:
         Raises:
             InputError: no configuration could be loaded at all.
         """
-        if self.quantization is None and self.device_map is None:
-            return self._own_problems()
-        mapped = isinstance(self.device_map, Mapping)
-        problems = map_problems(self.device_map, self.max_memory, self.empty() if mapped else None)
-        if self.quantization is None:
-            return problems + self._own_problems()
-        try:
-            wanted = quantization_config(self.quantization)
-        except InputError as error:
-            return [*problems, *error.problems]
-        own = self.own_quantization()
-        if own is not None:
-            already = already_problem(own, wanted)
-            return problems + ([already] if already else loading_problems(own, None, quantised_before=True))
-        return problems + loading_problems(wanted, self._device_map(), quantised_before=False)
+        return self.loading.problems(self.own_quantization(), self.empty)
 
     def quantization_in_use(self) -> Any:
         """The configuration by which the model will be quantised, its own or the one asked for; None for a plain one.
@@ -185,9 +156,7 @@ class ModelSpec:
         Raises:
             InputError: there is no such configuration, or the model's could not be loaded.
         """
-        if (own := self.own_quantization()) is not None:
-            return known_configuration(own)
-        return None if self.quantization is None else quantization_config(self.quantization)
+        return self.loading.quantization_in_use(self.own_quantization())
 
     def own_quantization(self) -> dict[str, Any] | None:
         """The quantisation that the checkpoint has already; None for an unquantised one.
@@ -198,26 +167,6 @@ class ModelSpec:
         path = located(self.source, self.role)
         with self._refusing("model"):
             return own_quantization(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
-
-    def _own_problems(self) -> list[str]:
-        own = self.own_quantization()
-        return [] if own is None else loading_problems(own, self._device_map(), quantised_before=True)
-
-    def _device_map(self) -> Any:
-        """Where transformers is to place the model: a quantised one at once, for it cannot be moved later."""
-        if self.device_map is None:
-            return {"": current_device()}
-        return resolved(self.device_map, self.empty() if isinstance(self.device_map, Mapping) else None)
-
-    def _placing(self, path: str) -> dict[str, Any]:
-        """What transformers is told of where the model is to lie, and of its quantisation; nothing for a plain one."""
-        told: dict[str, Any] = {}
-        own = own_quantization(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
-        if self.quantization is not None and own is None:
-            told["quantization_config"] = quantization_config(self.quantization)
-        if told or own is not None or self.device_map is not None:
-            told |= {"device_map": self._device_map(), "max_memory": memory_limits(self.max_memory)}
-        return told
 
     def empty(self) -> Any:
         """The structure of the model without its weights (meta device), to check targets against in a moment.
@@ -288,14 +237,11 @@ class ModelSpec:
             "dtype": self.dtype,
             "attn_implementation": self.attention,
             "trust_remote_code": self.trust_remote_code,
-            **self._placing(path),
         }
-        folder = OffloadFolder(self.offload_beside) if self.device_map is not None else None
-        if folder is not None:
-            options["offload_folder"] = str(folder.path)
-        model, report = _LOADERS[self.family].from_pretrained(path, output_loading_info=True, **options, **more)
-        if folder is not None:
-            folder.keep_for(model)
+        with self.loading.told(self.own_quantization(), self.empty) as told:
+            options |= told.options
+            model, report = _LOADERS[self.family].from_pretrained(path, output_loading_info=True, **options, **more)
+            told.keep_for(model)
         lacking = [name for name in sorted(report["missing_keys"]) if self._must_be_there(model, name)]
         if lacking:
             some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")

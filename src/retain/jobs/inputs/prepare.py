@@ -23,7 +23,7 @@ from retain.jobs.inputs.evidence_told import no_step_problems
 from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
 from retain.jobs.inputs.models import ModelSpec
-from retain.jobs.inputs.quantised_methods import method_problem
+from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.jobs.inputs.read import read_data, settings_of
 from retain.jobs.launch.plan import launch_problems
 from retain.jobs.output_place import output_problem
@@ -96,19 +96,26 @@ def _check_loading(spec: ModelSpec, runs: Sequence[Recipe]) -> None:
     """
     if problems := spec.loading_problems():
         raise InputError(problems)
+    known = [run for run in runs if run.method_name == "full" or not _method_problems(run)]
+    if spec.loading.offloads:
+        problems += [found for run in known if (found := offload_problem(run.method_name, _fields(run)))]
     quantization = spec.quantization_in_use()
-    if quantization is None:
-        return
-    problem = training_problem(quantization, quantised_before=spec.own_quantization() is not None)
-    problems = [problem] if problem else []
-    for run in runs if not problems else []:
-        known = run.method_name == "full" or not _method_problems(run)
-        fields = adapter_fields(run) if known and run.method_name != "full" else {}
-        scaled = bool(run.budget)
-        found = method_problem(run.method_name, fields, quantization, scaled=scaled) if known else None
-        problems += [found] if found else []
+    if quantization is not None:
+        problems += _quantised_problems(spec, known, quantization)
     if problems:
         raise InputError(problems)
+
+
+def _quantised_problems(spec: ModelSpec, runs: Sequence[Recipe], quantization: Any) -> list[str]:
+    """A sentence for each method that cannot be trained beside a base that is quantised so."""
+    if problem := training_problem(quantization, quantised_before=spec.own_quantization() is not None):
+        return [problem]
+    found = (method_problem(run.method_name, _fields(run), quantization, scaled=bool(run.budget)) for run in runs)
+    return [problem for problem in found if problem]
+
+
+def _fields(run: Recipe) -> dict[str, Any]:
+    return {} if run.method_name == "full" else adapter_fields(run)
 
 
 def _method_problems(run: Recipe) -> list[str]:

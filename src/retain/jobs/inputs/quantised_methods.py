@@ -1,4 +1,4 @@
-"""Methods beside quantised bases: each is tried on a tiny model that is quantised alike, before anything is loaded.
+"""Methods beside quantised and offloaded bases: each is tried on a tiny model of that kind before any is loaded.
 
 Which of PEFT's methods runs, trains and switches off beside which quantisation is nowhere written down, and changes
 with each release. A model of one layer tells in half a second.
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.quantizers.auto import AutoHfQuantizer, AutoQuantizationConfig
@@ -20,8 +19,9 @@ from transformers.quantizers.auto import AutoHfQuantizer, AutoQuantizationConfig
 from retain.errors import RetainError
 from retain.evaluate.pair import carries_base
 from retain.hf.adapters.attach import attach
+from retain.hf.adapters.copied import copy_adapter
 from retain.hf.models.inference import evaluating
-from retain.hf.models.placement import current_device
+from retain.hf.models.placement import current_device, resolved
 from retain.hf.models.quantization import prepared
 from retain.hf.models.sides import base_view
 from retain.hf.scaling import keeps_its_form
@@ -36,6 +36,9 @@ NAMING = frozenset({
 """Fields that name parts of the user's model, which the tiny one has not."""
 
 LARGEST_RANK = 8
+
+OFFLOADED = "offloaded"
+"""In place of a quantisation: weights on disk."""
 
 ALIKE = 0.9
 """Least cosine of an adapter's effects on the quantised and on the plain model. Of PEFT's methods that compute with the
@@ -58,17 +61,42 @@ def method_problem(name: str, fields: Mapping[str, Any], quantization: Any, *, s
         )
     if AutoHfQuantizer.from_config(quantization, pre_quantized=True).requires_calibration:
         return None  # a tiny model cannot be quantised so; what PEFT refuses is told as it is attached
-    with torch.random.fork_rng(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # they are told where the user's own model is trained
-        torch.manual_seed(0)
-        LlamaForCausalLM(_CONFIG).save_pretrained(folder)
-        found = _fault(name, fields, folder, quantization, scaled=scaled)
-        if found and _fault(name, fields, folder, None, scaled=scaled):
-            return None  # it is not the quantisation: the tiny model is too small for these fields, or they are wrong
+    found = _trial(name, fields, quantization, scaled=scaled)
     return found and (
         f"method {name}: does not work beside a base in {_kind(quantization)} ({found[:200]}); take another method "
         "(lora, sc-lora, vefa and lorfa do), or leave the base unquantised."
     )
+
+
+def offload_problem(name: str, fields: Mapping[str, Any]) -> str | None:
+    """The reason why a method cannot be trained beside weights that are offloaded; None where it can.
+
+    Args:
+        name: the method, which is known.
+        fields: its fields, which are right.
+    """
+    if name == "full":
+        return (
+            "method full: weights that are offloaded to memory or disk cannot be trained; train an adapter, or leave "
+            "--device-map out."
+        )
+    found = _trial(name, fields, OFFLOADED, scaled=False)
+    return found and (
+        f"method {name}: does not work beside weights that are offloaded to memory or disk ({found[:200]}); take "
+        "another method (lora, sc-lora, vefa and lorfa do), --quantization 4bit, or a device map that offloads nothing."
+    )
+
+
+def _trial(name: str, fields: Mapping[str, Any], base: Any, *, scaled: bool) -> str | None:
+    """What goes wrong with a method beside such a base, and not beside a plain one; None if nothing does."""
+    with torch.random.fork_rng(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # they are told where the user's own model is trained
+        torch.manual_seed(0)
+        LlamaForCausalLM(_CONFIG).save_pretrained(folder)
+        found = _fault(name, fields, folder, base, scaled=scaled)
+        if found and _fault(name, fields, folder, None, scaled=scaled):
+            return None  # it is not the base: the tiny model is too small for these fields, or they are wrong
+    return found
 
 
 _REFUSALS = (
@@ -144,8 +172,7 @@ def _effect_on_plain(model: Any, name: str, fields: dict[str, Any], folder: str,
     plain = _loaded(folder, None)
     before = _logits(plain, ids)
     twin = _attached(plain, name, fields, {"input_ids": ids})
-    state = {key: value for key, value in get_peft_model_state_dict(model).items() if "base_layer" not in key}
-    set_peft_model_state_dict(twin, state)
+    copy_adapter(model, twin)
     return _logits(twin, ids) - before
 
 
@@ -160,9 +187,9 @@ def _attached(base: Any, name: str, fields: dict[str, Any], batch: dict[str, Ten
         fields["r"] = min(fields["r"], LARGEST_RANK)
     if not lookup.is_data_driven(name):
         return attach(base, name, fields)
-    needed = lookup.calibration(name)
+    texts = {text: [batch] for text in lookup.calibration(name)}
     config = lookup.initialisation_config(name, {"r": LARGEST_RANK, **fields})
-    return sc_lora(base, config, **{text: [batch] for text in needed})
+    return sc_lora(base, config, learn=texts.get("learn"), keep=texts.get("keep"))
 
 
 def _logits(model: Any, ids: Tensor) -> Tensor:
@@ -172,9 +199,12 @@ def _logits(model: Any, ids: Tensor) -> Tensor:
 
 
 def _loaded(folder: str, quantization: Any) -> Any:
-    """The tiny model, quantised as the base will be; or plain."""
+    """The tiny model, quantised or offloaded as the base will be; or plain."""
     if quantization is None:
         return LlamaForCausalLM.from_pretrained(folder).to(current_device()).eval()
+    if quantization is OFFLOADED:
+        places = resolved({"": str(current_device()), "model.layers": "disk"}, LlamaForCausalLM(_CONFIG))
+        return LlamaForCausalLM.from_pretrained(folder, device_map=places).eval()
     again = AutoQuantizationConfig.from_dict(quantization.to_dict())  # quantisers write into theirs
     places = {"": current_device()}
     return prepared(LlamaForCausalLM.from_pretrained(folder, quantization_config=again, device_map=places)).eval()

@@ -13,6 +13,7 @@ from retain.errors import InputError
 from retain.jobs.launch.support import Backend, refusals
 from retain.recipe import Recipe
 from retain.records.reading import read_json_mapping, read_yaml
+from retain.train.arguments import unused_devices
 
 DATA_PARALLEL = (
     "MULTI_GPU",
@@ -59,7 +60,8 @@ class Plan:
         """
         use_cpu = not torch.accelerator.is_available() or recipe.training.get("use_cpu") is True
         launch = recipe.launch
-        plan, problems = cls(int(launch.get("processes", 1)), use_cpu=use_cpu), []
+        plan = cls(int(launch.get("processes", 1)), use_cpu=use_cpu)
+        problems: list[str] = []
         if "config" in launch:
             path = Path(launch["config"]).expanduser()
             plan, problems = _of_file(path, _read(path), launch.get("machine_rank"), use_cpu=use_cpu)
@@ -103,9 +105,27 @@ def launch_problems(recipe: Recipe) -> list[str]:
     except InputError as error:
         return list(error.problems)
     problems = refusals(recipe, plan.backend)
+    if recipe.device_map is not None and plan.processes > 1:
+        problems.append(
+            "launch: with a device map each process would spread the base over all devices; leave --device-map out "
+            "(each process then holds the base on a device of its own), or train in one process."
+        )
     if plan.machines > 1 and len(recipe.runs()) > 1:
         problems.append("launch: a comparison runs on one machine; train each of its runs with retain tune.")
     return problems
+
+
+def launch_told(recipe: Recipe) -> list[str]:
+    """Sentences on the processes of a recipe's training, and on devices that it leaves idle."""
+    plan = Plan.of(recipe)
+    idle = unused_devices(plan.processes_here) if recipe.device_map is None else None
+    if plan.is_single:
+        return [idle] if idle else []
+    facts = plan.facts(recipe)
+    where = "" if plan.machines == 1 else f" on {plan.machines} machines"
+    rows = facts["global_batch_size"]
+    told = f"trained in {plan.processes} processes{where} ({plan.backend}), {rows} rows a step in all"
+    return [told, *([idle] if idle else [])]
 
 
 def _read(path: Path) -> dict[str, Any]:

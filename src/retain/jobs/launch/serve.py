@@ -46,6 +46,6 @@ def serve(recipe: Recipe, events: Events) -> str:
     if is_over():
         return f"nothing to do: the training in {folder.path} is complete."
     task = events.task(f"machine {plan.machine_rank} of {plan.machines} serves the run on machine 0")
-    run_stages(recipe, folder.path, events, plan, is_over)
+    run_stages(recipe, folder.path, folder.path, events, plan, is_over)
     task.update(done=1, total=1)
     return f"machine {plan.machine_rank} did its share of the run in {folder.path}; the result is told on machine 0."

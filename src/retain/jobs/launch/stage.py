@@ -47,12 +47,13 @@ class Heard:
 
 
 def run_stages(
-    recipe: Recipe, shared: Path, events: Events, plan: Plan, done: Callable[[], bool] = lambda: False
+    recipe: Recipe, folder: Path, shared: Path, events: Events, plan: Plan, done: Callable[[], bool] = lambda: False
 ) -> None:
     """Ask the base, calibrate and train in the processes of a plan; what they made lies in the run's folder then.
 
     Args:
-        recipe: of the run, which its folder holds already.
+        recipe: of the run.
+        folder: of the run, which holds its recipe already.
         shared: the folder of files that runs on the same base share.
         events: receives the progress of the first worker.
         plan: the processes.
@@ -67,9 +68,9 @@ def run_stages(
     heard, board = Heard(), Switchboard()
     with tempfile.TemporaryDirectory(prefix="retain-launch-") as scratch:
         log = Path(scratch) / "log"
-        command = launch_command(plan, recipe, Path(scratch), [recipe.output, str(shared)])
+        command = launch_command(plan, recipe, Path(scratch), [str(folder), str(shared)])
         with log.open("wb") as written:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module, no shell
                 command,
                 env=worker_environment(plan, board.address, os.environ),
                 stdin=subprocess.DEVNULL,
@@ -96,7 +97,7 @@ def _follow(
     while process.poll() is None:
         for message in board.messages(0.2):
             _take(message, events, tasks, heard)
-        if not board.has_workers and done():
+        if not board.has_met_workers and done():
             return
     for _ in range(100):  # what was sent last
         if not (last := list(board.messages(0.0))) and not board.has_workers:

@@ -20,6 +20,7 @@ BACKENDS: tuple[Backend, ...] = ("DDP", "FSDP2", "DeepSpeed ZeRO-2", "DeepSpeed 
 ON_CPU = "trained in the tests by two processes on a processor"
 SHARDED_ON_CPU = "sharded by torch's fully_shard in the tests, on a processor; Accelerate shards on accelerators only"
 ON_GPU_ONLY = "needs an accelerator; not tried here"
+BY_ENGINE_ALONE = "right under DeepSpeed's own engine on a processor (tests/slow); Accelerate starts it on accelerators"
 
 
 SHARDED = ("vefa", "lorfa", "sc-lora", "lora")
@@ -65,6 +66,8 @@ def _of_method(name: str, backend: Backend) -> tuple[State, str]:
         return "tested", ON_CPU
     if backend == "FSDP2" and name in SHARDED:
         return "tested", SHARDED_ON_CPU
+    if backend != "FSDP2" and name in SHARDED:
+        return "untried", BY_ENGINE_ALONE
     return "untried", ON_GPU_ONLY
 
 

@@ -68,6 +68,7 @@ class Switchboard:
 
     Attributes:
         address: what the workers are given in their environment.
+        has_met_workers: whether a worker was ever on a line.
     """
 
     def __init__(self) -> None:
@@ -78,6 +79,7 @@ class Switchboard:
         self._lines: dict[socket.socket, Line] = {}
         self._known: set[socket.socket] = set()
         self._stopping = False
+        self.has_met_workers = False
         self.address = f"{self._listener.getsockname()[1]}:{self._token}"
 
     def messages(self, seconds: float) -> Iterator[dict[str, Any]]:
@@ -117,6 +119,7 @@ class Switchboard:
                 yield message
             elif secrets.compare_digest(str(message.get("token", "")), self._token):
                 self._known.add(connection)
+                self.has_met_workers = True
                 if self._stopping:
                     self._lines[connection].send(do=STOP)
             else:

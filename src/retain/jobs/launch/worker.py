@@ -29,6 +29,7 @@ from retain.jobs.base_predictions import base_predictions
 from retain.jobs.inputs.prepare import prepare
 from retain.jobs.launch.together import first_process_first
 from retain.jobs.launch.wire import Line, line_to_job
+from retain.jobs.quiet import quiet_libraries
 from retain.jobs.run import Run
 from retain.recipe import Recipe
 from retain.recipe.from_run import read_recipe
@@ -129,7 +130,7 @@ def _events(line: Line) -> Events:
 def _warnings_to(line: Line) -> Iterator[None]:
     """Send the first worker's own warnings to the job; those of libraries go to the log."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|accelerate|datasets|deepspeed)\b")
+        quiet_libraries()
         before = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:

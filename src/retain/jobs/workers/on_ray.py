@@ -171,7 +171,7 @@ class RayWorkers:
         Raises:
             InputError: no machine of the cluster has them.
         """
-        nodes = [node for node in ray.nodes() if node["Alive"]]
+        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray types this one not
         gpus = self._recipe.gpus_per_run
         if gpus is None:
             gpus = 1.0 if any(node["Resources"].get("GPU") for node in nodes) else 0.0
@@ -208,7 +208,7 @@ class RayWorkers:
             mark.unlink(missing_ok=True)
 
     def _on_every_node(self, function: Any, *arguments: Any) -> list[Any]:
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray types this one not
         task = ray.remote(function)
         asked = [
             task.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(
@@ -263,10 +263,11 @@ def _join(address: str) -> None:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-    local = {"include_dashboard": False} if address == "local" else {}
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    if address == "local":
+        options["include_dashboard"] = False
     try:
-        ray.init(address=address, ignore_reinit_error=False, **quiet, **local)
+        ray.init(address=address, ignore_reinit_error=False, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise InputError(
             f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one with "

@@ -52,8 +52,8 @@ def share_of(stated: str | None, environment: Mapping[str, str] = os.environ) ->
     if stated is None:
         return Share()
     if stated != SLURM:
-        place, _, count = stated.partition("/")
-        return Share(int(place), int(count), is_all=False)
+        place, _, of = stated.partition("/")
+        return Share(int(place), int(of), is_all=False)
     try:
         task = int(environment["SLURM_ARRAY_TASK_ID"])
         first, last = (int(environment.get(f"SLURM_ARRAY_TASK_{end}", task)) for end in ("MIN", "MAX"))

@@ -43,7 +43,9 @@ class Divergence:
                 base weights were changed.
         """
         config = getattr(root_of(model), "config", None)
-        if is_classifier(model) and (config.num_labels == 1 or getattr(config, "problem_type", None) == "regression"):
+        if is_classifier(model) and (
+            getattr(config, "num_labels", None) == 1 or getattr(config, "problem_type", None) == "regression"
+        ):
             raise InputError(
                 "this model's output is a number (a reward, or a regression) and no distribution, so there is no KL to "
                 "its base: hold it with an UpdateLimit, or replay rows with mix_replay."

@@ -9,7 +9,7 @@ import yaml
 
 from retain.errors import InputError
 from retain.jobs.launch.command import launch_command, worker_environment
-from retain.jobs.launch.plan import Plan, launch_problems
+from retain.jobs.launch.plan import Plan, launch_problems, launch_told
 from retain.jobs.launch.support import BACKENDS, method_cells, regulariser_cells
 from retain.methods import table
 from retain.recipe import Recipe
@@ -39,6 +39,7 @@ def test_the_number_of_processes_and_the_global_batch_are_on_record_and_in_the_i
         "processes": 2, "devices": 1, "global_batch_size": 24, "machines": 1, "backend": "DDP",
     }  # fmt: skip
     assert plan.identity() == {"processes": 2, "backend": "DDP"}
+    assert launch_told(two) == ["trained in 2 processes (DDP), 24 rows a step in all"]
     one = recipe(batch_size=8)
     assert Plan.of(one).facts(one) == {"processes": 1, "devices": 1, "global_batch_size": 8}
     assert Plan.of(one).identity() == {}
@@ -120,6 +121,11 @@ def test_regularisers_that_a_backend_cannot_have_are_refused_with_what_to_use_in
     refused = {(cell.what, cell.backend) for cell in regulariser_cells() if cell.state == "refused"}
     assert ("kl_weight", "DeepSpeed ZeRO-3") in refused
     assert ("kl_weight", "FSDP2") not in refused
+
+
+def test_a_device_map_and_several_processes_are_refused_together(recipe):
+    assert "device map" in launch_problems(recipe(FILE, device_map="auto"))[0]
+    assert launch_problems(recipe(device_map="auto")) == []
 
 
 def test_a_comparison_runs_on_one_machine(recipe):
