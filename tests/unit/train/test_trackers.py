@@ -258,6 +258,14 @@ def test_a_package_of_several_is_named(monkeypatch):
     assert "azureml.core" in told
 
 
+@pytest.mark.parametrize("given", ["tensorboard,mlflow", "tensorboard, mlflow", ["tensorboard", "mlflow"]])
+def test_several_are_named_with_commas_or_in_a_list(tmp_path, kept_in, given):
+    assert setting_problems({"report_to": given}) == []
+    assert training_arguments(recipe(training={"report_to": given}), tmp_path).report_to == ["tensorboard", "mlflow"]
+    (problem,) = setting_problems({"report_to": "tensorboard,wand"})
+    assert "did you mean wandb?" in problem
+
+
 def test_a_secret_is_no_setting():
     (problem,) = setting_problems({"hub_token": "hf_of_mine"})
     assert "HF_TOKEN" in problem
