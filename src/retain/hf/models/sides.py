@@ -89,13 +89,15 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     Quantised weights keep their layout inside: in eval mode bitsandbytes would change it on some CPUs.
     """
     modes = {module: module.training for module in model.modules()}
-    model.eval()
+    if any(modes.values()):
+        model.eval()
     try:
         with storage_kept(model):
             yield
     finally:
         for module, training in modes.items():
-            module.training = training
+            if module.training != training:
+                module.training = training
 
 
 def mutates_base(model: nn.Module) -> str | None:

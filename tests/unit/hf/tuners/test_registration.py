@@ -74,10 +74,6 @@ def test_methods_are_registered_in_every_order_of_imports(first, forks):
     assert first in good, errors
 
 
-def test_methods_are_registered_in_a_wholly_fresh_process():
-    fresh("from retain import VeFAConfig\n" + PROOF)
-
-
 def test_importing_retain_is_light():
     fresh("""
         import sys, retain

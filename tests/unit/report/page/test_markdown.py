@@ -33,6 +33,8 @@ from retain.report.plots.run_figure import run_figure
 from retain.report.plots.style import save_png
 from retain.report.write import write_comparison, write_run_report
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 HOSTILE = "a|b\n</td><script>alert(1)</script> <img src='http://x/y.png'> [x](http://x) `c` \x1b[31m \u202e $z$ &amp;"
 
 

@@ -26,6 +26,8 @@ from retain.report.plots.training_curve import curve_panels
 from retain.report.tables.drift_tables import moved_tables
 from retain.report.write import SECTION_PLOTS, write_run_report
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 
 @pytest.mark.parametrize(
     ("names", "expected"),
