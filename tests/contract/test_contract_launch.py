@@ -19,7 +19,7 @@ from tiny import WORDS
 REGULARISED = ("vefa", "lora", "sc-lora")
 ALL = tuple(row.name for row in table.rows())
 SENSITIVE = {"corda-kpm": 5e-4, "lora-null": 5e-4}
-"""Initialisations that divide by small eigenvalues of the second moments, which magnifies the rounding of their sums."""
+"""Initialisations that divide by small eigenvalues of the second moments, which magnifies their rounding."""
 
 TOGETHER = {"kl_weight": 0.5, "kl_monitor": True, "replay": 0.2, "update_limit": 0.05}
 
