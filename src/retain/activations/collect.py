@@ -35,6 +35,7 @@ from retain.activations.store import (
 )
 from retain.errors import InputError
 from retain.hf.models.describe import model_hash
+from retain.hf.models.memory import telling_memory
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.targets import lora_targets
 from retain.records.manifest import begin, log_above
@@ -104,7 +105,8 @@ def collect(
         target.mkdir(parents=True, exist_ok=True)
         begin(target)
     try:
-        return _collect(plan, target)
+        with telling_memory("calibrating"):
+            return _collect(plan, target)
     except SharingChangedError as error:
         if iter(batches) is batches:
             raise InputError(

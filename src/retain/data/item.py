@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, SerializerFunctionWr
 
 from retain.data.family import Head, Modality
 from retain.data.sentences import sentences_of
-from retain.data.texts import content_hash, is_blank
+from retain.data.texts import content_hash, folded, is_blank
 from retain.data.tokens import text_windows
 
 
@@ -120,6 +120,16 @@ class DataItem(BaseModel):
     def question_texts(self) -> tuple[str, ...]:
         """Texts that no calibration text may contain when this item is measured."""
         return self.texts
+
+    @property
+    def right_answer(self) -> str | None:
+        """The right answer of an item that has a single one; None where several may be right, or nobody knows."""
+        return None
+
+    @property
+    def asked(self) -> Hashable:
+        """What the item asks: equal for items that a model cannot tell apart but by their answers."""
+        return hash(tuple(map(folded, self.texts)))
 
     def content(self) -> str:
         """The item as JSON, for hashes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,7 +18,7 @@ from pydantic import (
 from retain.data.answers import answer_index, label_text, listed_choices, truth_value
 from retain.data.family import Head, Modality
 from retain.data.item import DataItem, Text, need, shared, shared_fields_last
-from retain.data.texts import file_hash
+from retain.data.texts import file_hash, folded
 from retain.records.paths import expanded
 
 
@@ -55,6 +56,16 @@ class Choice(DataItem):
     def texts(self) -> tuple[str, ...]:
         """The question."""
         return (self.question,)
+
+    @property
+    def right_answer(self) -> str:
+        """The text of the right choice."""
+        return self.choices[self.answer]
+
+    @property
+    def asked(self) -> Hashable:
+        """The question with its choices, in any order."""
+        return hash((folded(self.question), *sorted(map(folded, self.choices))))
 
     def measured_texts(self, *, prompts_differ: bool) -> tuple[str, ...]:
         """The question, alone and with its right answer."""
@@ -126,6 +137,16 @@ class LabelledText(DataItem):
         return (self.text if self.text_pair is None else f"{self.text} {self.text_pair}",)
 
     @property
+    def right_answer(self) -> str:
+        """The class."""
+        return self.label
+
+    @property
+    def asked(self) -> Hashable:
+        """The text, or the pair."""
+        return hash((folded(self.text), folded(self.text_pair or "")))
+
+    @property
     def shown(self) -> str:
         """The item as reports show it."""
         return self.text if self.text_pair is None else f"{self.text} | {self.text_pair}"
@@ -176,6 +197,16 @@ class LabelledImage(DataItem):
     def image_file(self) -> str:
         """Path of the image."""
         return self.image
+
+    @property
+    def right_answer(self) -> str:
+        """The class."""
+        return self.label
+
+    @property
+    def asked(self) -> Hashable:
+        """The image, by its file, as it is corrupted."""
+        return file_hash(self.image), self.corruption
 
     @property
     def full_text(self) -> str:
@@ -237,6 +268,11 @@ class Request(DataItem):
         except ValueError as error:
             raise ValueError(f'field "harmful": {error}') from error
         return super().parse({**row, "harmful": harmful}, folder)
+
+    @property
+    def right_answer(self) -> str:
+        """`true` where it is to be refused."""
+        return str(self.harmful).lower()
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.jobs.identity import Identity
+from retain.jobs.identity import Identity, without_reporting
 from retain.jobs.state_files import rewrite
 from retain.recipe.from_run import MERGED
 from retain.records.checkpoint_seal import SEAL, remove_checkpoints
@@ -34,6 +34,7 @@ from retain.records.manifest import (
 )
 from retain.records.reading import read_json_mapping, read_model
 from retain.records.result import Cost, CurvePoint, Result, read_result
+from retain.records.tracker_notes import NOTES
 
 ORIGIN = "control-base.json"
 """The base's predictions on the control data of a budget. Later runs that go on from this one are compared with it."""
@@ -46,6 +47,7 @@ STATE = (
     "items.jsonl",
     "scaling.json",
     ORIGIN,
+    NOTES,
     "base-*.json",
 )
 """Files by which a run goes on, and its record."""
@@ -178,6 +180,8 @@ class RunFolder:
         if not self._was(identity):
             for path in (self.result, self.scaling_file, self.path / ORIGIN, self.path / MERGED):
                 remove(path)
+            if not self._trained_something():  # another training, so other runs of the trackers
+                remove(self.path / NOTES)
         rewrite(self.path / "run.json", _written(identity))
 
     def adopt(self) -> None:
@@ -215,6 +219,8 @@ class RunFolder:
         known = read_json_mapping(state)
         if not all(isinstance(known.get(part), dict) for part in ("training", "measuring")):
             raise InputError(f"{state}: damaged (it does not say what was trained and measured).")
+        if isinstance(settings := known["training"].get("training"), dict):  # earlier versions noted all of them
+            known["training"]["training"] = without_reporting(settings)
         return known
 
     def _trained_something(self) -> bool:

@@ -100,7 +100,7 @@ def scale(
     suites = given_suites(test, keep, held_out_text, problems)
     limits, confidence = ({}, CONFIDENCE) if budget is None else (budget.limits, budget.confidence)
     problems += alpha_problems(alphas)
-    problems += limit_problems(suites, limits, confidence)
+    problems += limit_problems(suites, limits, confidence, held_out_tokens=chosen.held_out_tokens)
     problems += [] if output is None else output_problem(output)
     if problems:
         raise InputError(problems)
@@ -137,7 +137,7 @@ def scale_recipe(recipe: ScaleRecipe, events: Events) -> tuple[Outcome, list[Pat
     data = read_tuned_data(recipe, problems)
     limits = {} if recipe.alpha is not None else recipe.budget
     suites = data.suites
-    problems += limit_problems(suites, limits, recipe.confidence, recipe.control_share)
+    problems += limit_problems(suites, limits, recipe.confidence, recipe.control_share, recipe.held_out_tokens)
     problems += find_overlaps(data.train, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     problems += input_in_the_way(recipe)
     if problems:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,18 +100,24 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, only: Iterable[str] | None = None) -> None:
     """Remove what interrupted writes left in an output folder, and finish a replacement that was cut off.
 
     For the holder of the folder's lock: nobody else may be writing there. Only folders that retain wrote into are
     looked at.
+
+    Args:
+        folder: the output.
+        only: what was to get one of these names in the folder itself, where others may be writing beside them.
     """
-    names = Known.read(folder).files if (folder / MANIFEST).is_file() else {}
+    names = Known.read(folder).files if only is None and (folder / MANIFEST).is_file() else {}
+    wanted = None if only is None else frozenset(only)
     places = {folder, *((folder / name).parent for name in names)}
     places |= {parent for place in places for parent in place.parents if folder in parent.parents}
     for place in sorted(places):
         for path in sorted(place.iterdir()) if place.is_dir() else ():
-            if (match := PARTIAL.fullmatch(path.name)) is None:
+            match = PARTIAL.fullmatch(path.name)
+            if match is None or (wanted is not None and match["name"] not in wanted):
                 continue
             final = path.with_name(match["name"])
             if match["state"] == "former" and not final.exists():
@@ -130,7 +136,11 @@ def remove_if_empty(folder: Path) -> None:
 
 def is_bookkeeping(path: Path) -> bool:
     """True for names that only retain's own writing gives: logs, locks, and what an interrupted write left."""
-    return path.name in {MANIFEST, LOCK} or PARTIAL.fullmatch(path.name) is not None
+    return path.name in {MANIFEST, LOCK} or PARTIAL.fullmatch(path.name) is not None or _is_lock(path.name)
+
+
+def _is_lock(name: str) -> bool:
+    return name.startswith(".retain-") and name.endswith(".lock")
 
 
 def _beside(path: Path, state: str) -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
+from retain.records.file_lock import holding_in_turn
 from retain.records.reading import parse_json
 
 log = logging.getLogger(__name__)
@@ -269,7 +270,9 @@ def sync(path: Path) -> None:
 def _append(root: Path, entries: list[dict[str, Any]]) -> None:
     """Append lines; after one that was cut off, on a line of their own."""
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
-    with (root / MANIFEST).open("ab+") as file:
+    log_file = root / MANIFEST
+    # in turn, since on storage that hosts share two that append at once can overwrite one another's lines
+    with holding_in_turn(root / ".retain-log.lock", briefly=True), log_file.open("ab+") as file:
         end = file.seek(0, os.SEEK_END)
         if end and entries:
             file.seek(end - 1)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.adapters.residual_lora import ResidualDown, ResidualUp, make_residual, residual_layers
+from retain.hf.adapters.residual_tuner import watch_additions
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.base_weight import Original, at_least_float32, quantization_backend
 from retain.records.files import write_text
@@ -99,6 +100,7 @@ def attach_initialised(
         raise
     marks = {key: _mark(B0) for key, (_, B0) in factors.items()}
     adapted.peft_config[adapter].initialisation_note = note | {"B0_marks": marks}
+    watch_additions(adapted, adapter)
     return adapted
 
 
@@ -172,6 +174,7 @@ def restore_initialised(model: PeftModel, adapter: str, note: dict[str, Any]) ->
         down, up = (_fetched(part[adapter]) for part in (layer.lora_A, layer.lora_B))
         make_residual(layer, adapter, ResidualDown.parted(down), ResidualUp.parted(up))
     model.peft_config[adapter] = restored
+    watch_additions(model, adapter)
 
 
 def _mark(B0: Tensor) -> float:

@@ -25,6 +25,8 @@ from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter
 from retain.hf.adapters.load import load_adapter, name_notes
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
+from retain.hf.models.placement import placement_note
+from retain.hf.models.quantization import quantization_note
 from retain.hf.models.sides import is_adapted, note_replaced
 from retain.hf.models.vocabulary import give_rows, rows_in_file, rows_of
 from retain.jobs.inputs.alike import build_notes, common_dtype, make_room, share_ends, vocabulary_notes
@@ -65,7 +67,17 @@ def read_tuned_data(recipe: TunedModelOptions, problems: list[str]) -> TunedData
     problems += judge_problems(recipe.judge)
     problems += _place_problems(recipe)
     problems += broken_images([*train.items, *suites.measured_items])
+    if recipe.quantization is not None or recipe.device_map is not None:
+        problems += _loading_problems(recipe, family)
     return TunedData(suites, train.items, family)
+
+
+def _loading_problems(recipe: TunedModelOptions, family: Family) -> list[str]:
+    """The reasons why the base cannot be quantised or placed as asked."""
+    try:
+        return ModelSpec.of(recipe, family).loading_problems()
+    except InputError as error:
+        return list(error.problems)
 
 
 class Opening:
@@ -99,6 +111,7 @@ class Opening:
         if problems := unknown_classes(known, data.suites):
             raise InputError(problems)
         self.base_hash = model_hash(self.base)
+        self.notes += [*quantization_note(self.base), *placement_note(self.base)]
 
     def pair(self) -> Pair:
         """Load the tuned model and pair it with its base, under the same conditions; an adapter is put on `base`.

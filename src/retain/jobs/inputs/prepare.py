@@ -18,13 +18,17 @@ from retain.evaluate.tasks.task_type import first_refusal
 from retain.hf.adapters.accounting import name_problems
 from retain.hf.models.coverage import coverage
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
+from retain.hf.models.quantization import training_problem
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.evidence_told import no_step_problems
 from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
 from retain.jobs.inputs.models import ModelSpec
+from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.jobs.inputs.read import read_data, settings_of
+from retain.jobs.launch.plan import launch_problems
 from retain.jobs.output_place import output_problem
+from retain.jobs.workers.needs import worker_problems
 from retain.methods import lookup
 from retain.recipe import Recipe
 from retain.records.paths import expanded
@@ -52,8 +56,12 @@ def adapter_fields(run: Recipe) -> dict[str, Any]:
     return lookup.with_shared(run.method_name, run.method_fields, run.rank, run.beta, run.seed)
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
     """Check a recipe and read its data; for a comparison, check every run of it.
+
+    Args:
+        recipe: of a run or a comparison.
+        tried: its Trainer's settings and its processes were checked already, by the job whose worker this is.
 
     Raises:
         InputError: with all problems of recipe, data and model.
@@ -65,13 +73,15 @@ def prepare(recipe: Recipe) -> Prepared:
         problems += _method_problems(run)
     if recipe.statistics is not None and not expanded(recipe.statistics).is_dir():
         problems.append(f"statistics: there is no folder {recipe.statistics}; make it with retain calibrate.")
-    problems += _raised(try_settings, runs[0])
+    problems += [] if tried else [*_raised(try_settings, runs[0]), *launch_problems(recipe)]
     drops_last = recipe.training.get("dataloader_drop_last") is True
     problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
     problems += output_problem(recipe.output)
+    problems += worker_problems(recipe)
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
+    problems += _raised(_check_loading, spec, runs)
     if problems:  # targets and templates can only be judged once methods and data can be read
         known = bool(data.train)  # else the family is a guess, and no reason against the model
         raise InputError([*problems, *(_raised(spec.empty) if known else [])])
@@ -86,6 +96,36 @@ def prepare(recipe: Recipe) -> Prepared:
     if found:
         raise InputError(list(dict.fromkeys(found)))
     return Prepared(data, preprocessor, notes, structure)
+
+
+def _check_loading(spec: ModelSpec, runs: Sequence[Recipe]) -> None:
+    """Check that the model can be quantised and placed as asked, and that each method works beside it then.
+
+    Raises:
+        InputError: with every problem.
+    """
+    if problems := spec.loading_problems():
+        raise InputError(problems)
+    known = [run for run in runs if run.method_name == "full" or not _method_problems(run)]
+    if spec.loading.offloads:
+        problems += [found for run in known if (found := offload_problem(run.method_name, _fields(run)))]
+    quantization = spec.quantization_in_use()
+    if quantization is not None:
+        problems += _quantised_problems(spec, known, quantization)
+    if problems:
+        raise InputError(problems)
+
+
+def _quantised_problems(spec: ModelSpec, runs: Sequence[Recipe], quantization: Any) -> list[str]:
+    """A sentence for each method that cannot be trained beside a base that is quantised so."""
+    if problem := training_problem(quantization, quantised_before=spec.own_quantization() is not None):
+        return [problem]
+    found = (method_problem(run.method_name, _fields(run), quantization, scaled=bool(run.budget)) for run in runs)
+    return [problem for problem in found if problem]
+
+
+def _fields(run: Recipe) -> dict[str, Any]:
+    return {} if run.method_name == "full" else adapter_fields(run)
 
 
 def _method_problems(run: Recipe) -> list[str]:
