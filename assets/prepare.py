@@ -18,14 +18,18 @@ from retain_assets.brown import BROWN
 from retain_assets.capitals import CAPITALS
 from retain_assets.digits import DIGITS, FASHION
 from retain_assets.emoji import EMOJI
+from retain_assets.facts import FACTS
 from retain_assets.fetch import AssetError
+from retain_assets.given import GIVEN
 from retain_assets.glosses import GLOSSES
 from retain_assets.harmful import HARMFUL
 from retain_assets.headlines import HEADLINES
+from retain_assets.kinds import KINDS
 from retain_assets.minilm import MINILM
-from retain_assets.reference import REFERENCE
+from retain_assets.reference import REFERENCE, REVIEWS
 from retain_assets.retrieval import GLOSS_RETRIEVAL, HEADLINE_RETRIEVAL
 from retain_assets.smollm2 import SMOLLM2
+from retain_assets.tickets import TICKETS
 from retain_assets.topics import TOPICS
 from retain_assets.valence import VALENCE
 from retain_assets.vit import VIT
@@ -37,6 +41,7 @@ GROUPS = {
     "vision": (VIT, EMOJI, DIGITS, FASHION),
     "safety": (HARMFUL,),
     "language": (BROWN, WORLD, GLOSSES),
+    "benchmark": (SMOLLM2, HEADLINES, FACTS, KINDS, GIVEN, TICKETS, REVIEWS, BROWN),
 }
 ASSETS = {asset.name: asset for group in GROUPS.values() for asset in group}
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / ".assets"

@@ -82,8 +82,8 @@ def make(sdist: Path, staging: Path) -> dict[str, object]:
     """Write `valence/train.jsonl` (films) and a test file for each domain."""
     read = tables(sdist, DOMAINS.values())
     counts: dict[str, object] = {}
-    for domain, domain in DOMAINS.items():
-        found = in_drawn_order(snippets(read[domain], domain))
+    for domain, table in DOMAINS.items():
+        found = in_drawn_order(snippets(read[table], domain))
         train, test = split(found, TRAIN if domain == LEARNT else 0, TEST)
         if train:
             counts["train"] = write(staging / FOLDER / "train.jsonl", (each.row() for each in train))
@@ -96,7 +96,7 @@ VALENCE = Asset(
     package=REFERENCE.package,
     outputs=(FOLDER,),
     make=make,
-    edition=1,
+    edition=2,
     source=(
         "film reviews (Pang & Lee 2004), Amazon reviews (Hu & Liu 2004), tweets and New York Times editorials,"
         " rated by 20 people each (Hutto & Gilbert, ICWSM 2014)"
