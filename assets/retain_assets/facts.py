@@ -23,7 +23,7 @@ from retain_assets.world import CONTINENTS, ON_TWO_CONTINENTS, accepted
 
 SEED = 32
 CHOICES = 4
-PARTS = {"evaluation": 136, "control": 40, "calibration": 40}  # countries
+PARTS = {"evaluation": 106, "control": 70, "calibration": 40}  # countries
 FOLDER = "facts"
 PYCOUNTRY = Package("pycountry", "26.2.16", "115c4baf7cceaa30f59a4694d79483c9167dbce7a9de4d3d571c5f3ea77c305a")
 STATEMENTS = {

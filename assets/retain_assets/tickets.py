@@ -15,7 +15,7 @@ from retain_assets.rows import write
 from retain_assets.text import draw, shuffled
 
 SEED = 34
-SIZES = {"train": 400, "test": 128, "shifted": 64, "validation": 64}
+SIZES = {"train": 400, "test": 100, "shifted": 40, "validation": 40}
 FOLDER = "tickets"
 
 MESSAGES = {
