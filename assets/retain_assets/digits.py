@@ -105,8 +105,9 @@ def make_fashion(package: Path, staging: Path) -> dict[str, object]:
     return counts
 
 
-BENCHMARK_EACH = {"train": 300, "validation": 20}  # pictures of each class, from the training pictures
-COPIES = 2  # of each training picture, beside itself: mirrored or not, moved by up to three pixels
+BENCHMARK_EACH = {"train": 150, "validation": 20}  # pictures of each class, from the training pictures
+COPIES = 1  # of each training picture, beside itself: mirrored or not, moved by up to three pixels
+CORRUPTED = 25  # test pictures to be spoilt in many ways
 BENCHMARK_FOLDER = "garments"
 
 
@@ -121,7 +122,7 @@ def moved(picture: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
 
 
 def make_garments(package: Path, staging: Path) -> dict[str, object]:
-    """Write `garments/train.jsonl`, augmented, and `garments/test.jsonl`: validation, test, and test in dark on light."""
+    """Write `garments/train.jsonl`, augmented; `test.jsonl`, with its parts by `condition`; and a few to spoil."""
     folder, root = package / "usr/share/datasets/fashion-mnist", staging / BENCHMARK_FOLDER
     images, labels = {}, {}
     for part in ("train", "t10k"):
@@ -146,11 +147,16 @@ def make_garments(package: Path, staging: Path) -> dict[str, object]:
         for name, part, indices, form in (
             ("test", "t10k", test, lambda picture: picture),
             ("validation", "train", validation, lambda picture: picture),
-            ("dark on light", "t10k", test[:200], lambda picture: 255 - picture),
+            ("dark on light", "t10k", test[:300], lambda picture: 255 - picture),
         )
         for index in indices
     ]  # fmt: skip
-    return {"train": write(root / "train.jsonl", rows), "test": write(root / "test.jsonl", measured)}
+    corrupted = [{key: row[key] for key in ("image", "label")} for row in measured[:CORRUPTED]]
+    return {
+        "train": write(root / "train.jsonl", rows),
+        "test": write(root / "test.jsonl", measured),
+        "corrupted": write(root / "corrupted.jsonl", corrupted),
+    }
 
 
 DIGITS = Asset(

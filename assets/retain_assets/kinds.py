@@ -54,7 +54,7 @@ def _read(package: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 def _kind(word: str, line: str, lines: dict[str, str]) -> Kind | None:
     """The noun of one line of `data.noun`, or None where it does not serve."""
-    parts = line.split(" | ")[0].split()
+    parts = line.split(" | ", maxsplit=1)[0].split()
     upwards = [parts[place + 1] for place, part in enumerate(parts) if part == "@"]
     if parts[1] not in FILES or not upwards:
         return None

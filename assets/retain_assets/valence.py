@@ -96,7 +96,7 @@ BENCHMARK_FOLDER = "sentiment"
 
 
 def make_benchmark(sdist: Path, staging: Path) -> dict[str, object]:
-    """Write `sentiment/train.jsonl` and `sentiment/test.jsonl`: films, and the other domains as shifts by `condition`."""
+    """Write `sentiment/train.jsonl` and `sentiment/test.jsonl`: films, and by `condition` the other domains."""
     read = tables(sdist, DOMAINS.values())
     found = {domain: in_drawn_order(snippets(read[table], domain)) for domain, table in DOMAINS.items()}
     train, rest = split(found[LEARNT], BENCHMARK_TRAIN, BENCHMARK_TEST + VALIDATION)

@@ -1,4 +1,4 @@
-"""One run of the benchmark in a process of its own, so that its memory is given back: python one.py TASK METHOD RATE SEED.
+"""One run of the benchmark: python one.py TASK METHOD RATE SEED, in a process of its own, which gives its memory back.
 
 It is an ordinary run of retain; the base's predictions, its head and second moments lie in the task's folder, where all
 runs of the task find them.
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from plan import Cell, overrides, read_plan
+
 from retain.errors import RetainError
 from retain.events import SILENT
 from retain.jobs.inputs.prepare import prepare

@@ -98,4 +98,5 @@ def overrides(plan: Plan, cell: Cell, steps: int | None) -> dict[str, Any]:
     entry = plan.methods[cell.method]
     share = entry.get("steps")
     fewer = {"max_steps": max(round(steps * share), 1)} if share and steps else {}
-    return {**entry["recipe"], **fewer, "learning_rate": cell.rate, "seed": cell.seed}
+    own = entry.get("of", {}).get(plan.tasks[cell.task]["kind"], {})
+    return {**entry["recipe"], **own, **fewer, "learning_rate": cell.rate, "seed": cell.seed}

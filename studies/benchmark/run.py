@@ -1,4 +1,4 @@
-"""The benchmark: python studies/benchmark/run.py does every run of plan.yaml that has no record yet, one after the other.
+"""The benchmark: python studies/benchmark/run.py does each run of plan.yaml that has no record yet, one by one.
 
 Each is an ordinary run of retain in a process of its own (one.py). What is kept of a complete one is at once collected
 into records/. Stop it whenever you like: the same command goes on with the run in hand. What failed is noted in
