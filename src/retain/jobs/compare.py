@@ -20,8 +20,8 @@ from retain.jobs.run import Run
 from retain.jobs.tune import complete
 from retain.jobs.workers.choose import executor_for, setup_of
 from retain.jobs.workers.executor import Executor, spread
-from retain.jobs.workers.files import unpack
 from retain.jobs.workers.prepared import unit_of
+from retain.jobs.workers.run_files import unpack
 from retain.jobs.workers.share import share_of
 from retain.jobs.workers.unit import Unit
 from retain.recipe import Recipe

@@ -23,9 +23,9 @@ from retain.errors import InputError
 from retain.events import Event
 from retain.jobs.workers.desk import Desk
 from retain.jobs.workers.executor import Listener, Told
-from retain.jobs.workers.files import pack, unpack_plain
 from retain.jobs.workers.local import CHECKPOINT_SECONDS
 from retain.jobs.workers.ray_task import clean_up, do_unit, sees
+from retain.jobs.workers.run_files import pack, unpack_plain
 from retain.jobs.workers.unit import Outcome, Setup, Unit
 from retain.recipe import Recipe
 

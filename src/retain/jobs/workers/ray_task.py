@@ -95,7 +95,7 @@ class _Elsewhere:
         """Take what another unit made; or make it, and give it to all."""
         import ray  # noqa: PLC0415 -- an extra
 
-        from retain.jobs.workers.files import pack, unpack_plain  # noqa: PLC0415 -- as above
+        from retain.jobs.workers.run_files import pack, unpack_plain  # noqa: PLC0415 -- as above
 
         name, told = path.relative_to(self.place).as_posix(), False
         while (answer := ray.get(self.desk.claim.remote(name, self.unit.number))) == "wait":
@@ -120,8 +120,8 @@ def _do_elsewhere(
     setup: Setup, unit: Unit, events: Events, elsewhere: _Elsewhere, files: Mapping[str, bytes]
 ) -> tuple[State, str, Mapping[str, bytes]]:
     from retain.jobs.tune import complete  # noqa: PLC0415 -- torch, once its threads are set
-    from retain.jobs.workers.files import pack, unpack  # noqa: PLC0415 -- likewise
     from retain.jobs.workers.prepared import checked, prepared_runs  # noqa: PLC0415 -- likewise
+    from retain.jobs.workers.run_files import pack, unpack  # noqa: PLC0415 -- likewise
 
     folder = elsewhere.place / "runs" / unit.name
 

@@ -63,10 +63,10 @@ def share_of(stated: str | None, environment: Mapping[str, str] = os.environ) ->
             "run: slurm counts on SLURM_ARRAY_TASK_ID and its like, which are not set here: start it as a task of a "
             "job array (sbatch --array=1-8), or give a share as --run 1/8."
         ) from error
-    count, listed = (last - first) // step + 1, int(environment.get("SLURM_ARRAY_TASK_COUNT", 0))
-    if (task - first) % step or listed not in {0, count}:
+    tasks, listed = (last - first) // step + 1, int(environment.get("SLURM_ARRAY_TASK_COUNT", 0))
+    if (task - first) % step or listed not in {0, tasks}:
         raise InputError(
             f"run: slurm needs an array without gaps, as --array=1-8; this one has {listed or 'other'} tasks from "
             f"{first} to {last}. Number the tasks without gaps, or give each its share as --run 1/8."
         )
-    return Share((task - first) // step + 1, count, is_all=False)
+    return Share((task - first) // step + 1, tasks, is_all=False)

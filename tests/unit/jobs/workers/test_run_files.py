@@ -3,9 +3,9 @@
 import pytest
 
 from retain.errors import InputError
-from retain.jobs.workers import files
+from retain.jobs.workers import run_files as files
 from retain.jobs.workers.desk import Desk
-from retain.jobs.workers.files import pack, unpack
+from retain.jobs.workers.run_files import pack, unpack
 from retain.records.manifest import changed, foreign, is_tree
 
 RUN = {
