@@ -24,7 +24,7 @@ from retain.errors import InputError
 from retain.recipe import Recipe
 from retain.recipe.field_types import type_problems, unknown_names
 from retain.train.trackers.naming import name_of_run
-from retain.train.trackers.problems import tracker_problems
+from retain.train.trackers.problems import tracker_problems, trackers_named
 
 REFUSALS = (TypeError, ValueError, ImportError, RuntimeError, AttributeError, KeyError, NotImplementedError, OSError)
 """What transformers, accelerate and torch raise for settings that they refuse."""
@@ -135,9 +135,9 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
         or os.environ.get("ACCELERATE_USE_CPU") == "true",  # without it transformers refuses bf16 where there is no GPU
         "dataloader_pin_memory": torch.cuda.is_available(),
         "include_num_input_tokens_seen": "no" if pictures else "non_padding",
-        "report_to": "none",
         "restore_callback_states_from_checkpoint": True,  # for StepClock
         **recipe.training,
+        "report_to": trackers_named(recipe.training.get("report_to")) or "none",
         "run_name": run.run,
         "project": run.project,
         "save_total_limit": None,  # SealCheckpoints removes older ones, when the next is whole

@@ -13,14 +13,20 @@ from retain.train.trackers.table import TRACKERS
 from retain.train.trackers.tracker import Tracker
 
 
+def trackers_named(report_to: Any) -> list[str]:
+    """The trackers that `report_to` names: one, several divided by commas, or a list; none of another type."""
+    if isinstance(report_to, str):
+        return [name for part in report_to.split(",") if (name := part.strip())]
+    return [str(name) for name in report_to] if isinstance(report_to, list | tuple) else []
+
+
 def tracker_problems(report_to: Any) -> list[str]:
     """A sentence for each tracker that cannot be reported to.
 
     Args:
-        report_to: a name or several, as TrainingArguments takes them; of another type, which is told of elsewhere.
+        report_to: as `trackers_named` takes it; another type is told of elsewhere.
     """
-    named = [report_to] if isinstance(report_to, str) else report_to if isinstance(report_to, list | tuple) else []
-    reasons = [_reason(str(name)) for name in named if name not in {"none", "all"}]
+    reasons = [_reason(name) for name in trackers_named(report_to) if name not in {"none", "all"}]
     return [f"training.report_to: {reason}" for reason in reasons if reason]
 
 
