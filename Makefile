@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo assets install test test-slow bench docs lint types format clean
+.PHONY: help demo assets install test test-slow bench study docs lint types format clean
 
 help:
 	@echo "make demo       teach SmolLM2-135M to write headlines in two ways; see what each learned and lost"
 	@echo "make test       the tests (two cores, no model downloads)"
 	@echo "make test-slow  tests with the real packaged model"
 	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some twenty minutes)"
+	@echo "make study      the runs of the benchmark that have no record yet (days; it goes on where it was stopped)"
 	@echo "make docs       the documentation site in site/, with warnings and dead links as errors"
 	@echo "make lint types ruff (strict) and mypy (strict)"
 	@echo "make clean      remove what was built here: .venv, .assets, runs"
@@ -40,6 +41,11 @@ test-slow: assets
 
 bench: assets
 	$(BIN)/python benchmarks/run_all.py
+
+study: $(STAMP)
+	@$(BIN)/python assets/prepare.py benchmark benchmark-encoders
+	$(BIN)/python studies/benchmark/run.py
+	$(BIN)/python studies/benchmark/page.py
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

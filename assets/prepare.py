@@ -16,18 +16,24 @@ from pathlib import Path
 from retain_assets.asset import Asset, is_ready, prepare
 from retain_assets.brown import BROWN
 from retain_assets.capitals import CAPITALS
-from retain_assets.digits import DIGITS, FASHION
+from retain_assets.definitions import DEFINITIONS
+from retain_assets.digits import DIGITS, FASHION, GARMENTS
 from retain_assets.emoji import EMOJI
+from retain_assets.facts import FACTS
 from retain_assets.fetch import AssetError
+from retain_assets.given import GIVEN
 from retain_assets.glosses import GLOSSES
 from retain_assets.harmful import HARMFUL
 from retain_assets.headlines import HEADLINES
+from retain_assets.kinds import KINDS
 from retain_assets.minilm import MINILM
-from retain_assets.reference import REFERENCE
+from retain_assets.news import NEWS
+from retain_assets.reference import REFERENCE, REVIEWS
 from retain_assets.retrieval import GLOSS_RETRIEVAL, HEADLINE_RETRIEVAL
 from retain_assets.smollm2 import SMOLLM2
+from retain_assets.tickets import TICKETS
 from retain_assets.topics import TOPICS
-from retain_assets.valence import VALENCE
+from retain_assets.valence import SENTIMENT, VALENCE
 from retain_assets.vit import VIT
 from retain_assets.world import WORLD
 
@@ -37,6 +43,8 @@ GROUPS = {
     "vision": (VIT, EMOJI, DIGITS, FASHION),
     "safety": (HARMFUL,),
     "language": (BROWN, WORLD, GLOSSES),
+    "benchmark": (SMOLLM2, NEWS, DEFINITIONS, FACTS, KINDS, GIVEN, TICKETS, REVIEWS, BROWN),
+    "benchmark-encoders": (MINILM, SENTIMENT, HEADLINE_RETRIEVAL, GLOSS_RETRIEVAL, VIT, GARMENTS, DIGITS, EMOJI),
 }
 ASSETS = {asset.name: asset for group in GROUPS.values() for asset in group}
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / ".assets"

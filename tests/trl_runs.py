@@ -112,7 +112,8 @@ def trainer(
     build, own = _BUILDERS[name]
     given = {"output_dir": str(folder), "max_steps": steps, "learning_rate": 1e-2, "per_device_train_batch_size": 4}
     given |= {"report_to": [], "logging_steps": 1, "disable_tqdm": True, "use_cpu": True, "save_strategy": "no"}
-    given |= {"lr_scheduler_type": "constant", "bf16": False, **more}
+    given |= {"lr_scheduler_type": "constant", "bf16": False}
+    given |= {"gradient_checkpointing": name in ("dpo", "grpo"), **more}  # which is TRL's default, and slow
     return build(
         **adapter(method, base, first=first),
         settings=given,

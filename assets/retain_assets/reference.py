@@ -16,9 +16,10 @@ from retain_assets.fetch import Package
 from retain_assets.text import clean, draw, shuffled
 
 SEED = 20
-WORDS_EACH = {"nytEditorialSnippets": 9_000, "amazonReviewSnippets": 4_500}  # about 18,000 tokens of SmolLM2 in all
+PRODUCTS = "amazonReviewSnippets"
+WORDS_EACH = {"nytEditorialSnippets": 9_000, PRODUCTS: 4_500}  # about 18,000 tokens of SmolLM2 in all
 SHORTEST, LONGEST = 60, 400  # words a document: enough to have a context, no document a large part of the whole
-FILE = "reference.txt"
+FILE, REVIEWS_FILE = "reference.txt", "reviews.txt"
 
 
 def documents(table: str) -> list[str]:
@@ -52,6 +53,13 @@ def make(sdist: Path, staging: Path) -> dict[str, object]:
     return {**counts, "words": sum(len(text.split()) for text in mixed)}
 
 
+def make_reviews(sdist: Path, staging: Path) -> dict[str, object]:
+    """Write `reviews.txt`: product reviews alone, one document a paragraph."""
+    found = sample(documents(tables(sdist, [PRODUCTS])[PRODUCTS]), WORDS_EACH[PRODUCTS])
+    (staging / REVIEWS_FILE).write_text("\n\n".join(found) + "\n", encoding="utf-8")
+    return {"documents": len(found), "words": sum(len(text.split()) for text in found)}
+
+
 def tables(sdist: Path, domains: Iterable[str]) -> dict[str, str]:
     """The ground-truth tables of `domains`, from the archive inside the archive; nothing is unpacked to disk."""
     with tarfile.open(sdist) as outer:
@@ -81,4 +89,13 @@ REFERENCE = Asset(
     edition=1,
     source="New York Times editorials, Amazon product reviews (Hu & Liu 2004); gathered by Hutto & Gilbert, ICWSM 2014",
     licence="the collection MIT, the texts their authors' copyright: use it here, do not commit or pass it on",
+)
+REVIEWS = Asset(
+    name="reviews",
+    package=REFERENCE.package,
+    outputs=(REVIEWS_FILE,),
+    make=make_reviews,
+    edition=1,
+    source="Amazon product reviews (Hu & Liu 2004); gathered by Hutto & Gilbert, ICWSM 2014",
+    licence=REFERENCE.licence,
 )

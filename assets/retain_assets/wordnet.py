@@ -31,8 +31,13 @@ class Noun:
 
 def nouns(package: Path, seed: int) -> list[Noun]:
     """The nouns in use, in drawn order: no definition and no example of one is also another's."""
-    senses = first_senses((package / FOLDER / "index.noun").read_text(encoding="ascii"))
-    glosses = dict(map(gloss, _lines((package / FOLDER / "data.noun").read_text(encoding="ascii"))))
+    return words_in_use(package, "noun", seed)
+
+
+def words_in_use(package: Path, part: str, seed: int) -> list[Noun]:
+    """The same of another part of speech, as WordNet's files name it: `verb`."""
+    senses = first_senses((package / FOLDER / f"index.{part}").read_text(encoding="ascii"))
+    glosses = dict(map(gloss, _lines((package / FOLDER / f"data.{part}").read_text(encoding="ascii"))))
     found = [noun for word, sense in senses.items() if (noun := defined(word, glosses[sense]))]
     return distinct(sorted(found, key=lambda each: (draw(seed, each.word), each.word)))
 

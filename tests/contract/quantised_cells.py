@@ -69,11 +69,15 @@ def _offloaded_fault(method: str) -> str | None:
 
 
 def _step(base: nn.Module, method: str, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    torch.manual_seed(0)
-    texts = {text: [batch] for text in lookup.calibration(method)}
-    if lookup.is_data_driven(method):
-        model = sc_lora(base, lookup.initialisation_config(method, {"r": 4}), **texts)
-    else:
-        model = attach(base, method)
+    model = adapted(base, method, batch)
     model(**batch).loss.backward()
     return [p.grad for p in model.parameters() if p.requires_grad]
+
+
+def adapted(base: nn.Module, method: str, batch: dict[str, torch.Tensor]) -> nn.Module:
+    """The base with an adapter of the method, by a fixed seed."""
+    torch.manual_seed(0)
+    if not lookup.is_data_driven(method):
+        return attach(base, method)
+    texts = {text: [batch] for text in lookup.calibration(method)}
+    return sc_lora(base, lookup.initialisation_config(method, {"r": 4}), **texts)

@@ -18,6 +18,9 @@ from tiny import WORDS
 
 REGULARISED = ("vefa", "lora", "sc-lora")
 ALL = tuple(row.name for row in table.rows())
+SENSITIVE = {"corda-kpm": 5e-4, "lora-null": 5e-4}
+"""Initialisations that divide by small eigenvalues of the second moments, which magnifies their rounding."""
+
 TOGETHER = {"kl_weight": 0.5, "kl_monitor": True, "replay": 0.2, "update_limit": 0.05}
 
 
@@ -67,7 +70,7 @@ def test_two_processes_train_and_measure_what_one_does(method, recipes, two_proc
     place = "model/model.safetensors" if method == "full" else "adapter/adapter_model.safetensors"
     expected, found = load_file(one / place), load_file(two / place)
     for name, values in expected.items():
-        torch.testing.assert_close(found[name], values, rtol=1e-5, atol=2e-5)
+        torch.testing.assert_close(found[name], values, rtol=1e-5, atol=SENSITIVE.get(method, 2e-5))
     answers = [next(where.glob("base-*.json")) for where in (one, two)]
     assert answers[0].name == answers[1].name
     assert answers[0].read_bytes() == answers[1].read_bytes()  # bit for bit: the batches are the same

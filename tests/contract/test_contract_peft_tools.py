@@ -15,7 +15,7 @@ from tiny import make_llama
 
 X = torch.arange(6, 26)[None]
 EXACT = {"lora": "cat", "vefa": "linear", "lorfa": "cat", "sc-lora": "cat"}
-PRUNING = ["ties", "dare_linear", "dare_ties", "magnitude_prune", "ties_svd", "dare_ties_svd", "magnitude_prune_svd"]
+PRUNING = ["ties", "dare_linear_svd", "magnitude_prune"]
 SINGLE = {"atol": 1e-6, "rtol": 1e-5}
 
 

@@ -1,6 +1,6 @@
 """Workers that do not see the command's folder, Ctrl-C over several workers, a sweep by workers: bigger proofs.
 
-Passed on 29 November 2026 on two busy cores (PLACEHOLDER).
+All seven passed on 29 November 2026 on two cores shared with nine other processes, in some 20 minutes.
 """
 
 import json

@@ -151,6 +151,8 @@ class Example(DataItem):
     @property
     def texts(self) -> tuple[str, ...]:
         """The texts of prompt and completion without roles, one for each turn."""
+        if isinstance(self.prompt, str) and isinstance(self.completion, str):
+            return self.prompt, self.completion
         return (*_contents(self.prompt), *_contents(self.completion))
 
     @property
@@ -160,9 +162,10 @@ class Example(DataItem):
 
     @property
     def trained_texts(self) -> tuple[str, ...]:
-        """The prompt, prompt and completion together, and each turn with its paragraphs."""
+        """The prompt, prompt and completion together, and each turn with its paragraphs; each text once."""
         turns = self.texts
-        return (self.prompt_text, self._joined, *turns, *(part for turn in turns for part in paragraphs(turn)))
+        parts = [part for turn in turns if "\n" in turn for part in paragraphs(turn)]
+        return tuple(dict.fromkeys((self.prompt_text, self._joined, *turns, *parts)))
 
     def measured_texts(self, *, prompts_differ: bool) -> tuple[str, ...]:
         """The prompt; with the completion where prompts say little by themselves."""

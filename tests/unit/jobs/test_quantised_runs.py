@@ -34,6 +34,18 @@ def noted(result, words):
 
 
 @pytest.fixture
+def recipe(recipe):
+    """As everywhere, with little to measure."""
+    return lambda **fields: recipe(**{"test_items": 4, "held_out_tokens": 300, "calibrate_tokens": 300, **fields})
+
+
+@pytest.fixture(autouse=True)
+def nothing_drawn(monkeypatch):
+    """Reports take half of the time and have tests of their own."""
+    monkeypatch.setattr("retain.jobs.record.write_run_report", lambda *_: [])
+
+
+@pytest.fixture
 def text(tmp_path):
     """Calibration text that holds nothing of what is measured."""
     path = tmp_path / "calibration.txt"
@@ -50,7 +62,7 @@ def test_a_run_in_four_bits_is_recorded_resumed_and_measured_again(recipe, tmp_p
     assert tune(made, SILENT) == result
     with pytest.raises(InputError, match="quantization"):
         tune(recipe(method={"name": "vefa"}, keep=[]), SILENT)
-    fields = {"test": made.test, "held_out_text": made.held_out_text, "generate": 0, "drift": True}
+    fields = {"test": made.test, "held_out_text": made.held_out_text, "generate": 0, "drift": True, "test_items": 4}
     again = measure_recipe(
         MeasureRecipe(
             model=made.model, quantization="4bit", tuned=f"{made.output}/adapter", output=str(tmp_path / "m"), **fields
@@ -121,6 +133,7 @@ def test_weights_on_disk_train_the_adapter_that_those_in_memory_train(recipe, te
         tuned=str(tmp_path / "memory" / "adapter"),
         test=recipe().test,
         generate=0,
+        test_items=4,
         device_map="auto",
         max_memory={"cpu": "45KB"},
         output=str(tmp_path / "spread"),

@@ -23,6 +23,7 @@ from retain.records.tracker_notes import noted_runs
 from retain.train import loop
 from retain.train.arguments import setting_problems, training_arguments, try_settings
 from retain.train.loop import TrainingSet, train
+from retain.train.trackers import reporting
 from retain.train.trackers.naming import name_of_run
 from retain.train.trackers.reporting import tracking
 from retain.train.trackers.table import TRACKERS
@@ -43,6 +44,14 @@ def recipe(*names, **change):
     training = {"report_to": list(names), "logging_steps": 2, **change.pop("training", {})}
     values = {"model": "m", "train": "t", "test": "e", "output": "o", "max_steps": 6, "batch_size": 4, **change}
     return Recipe(**{"learning_rate": 1e-2, "method": "lora", "training": training, **values})
+
+
+@pytest.fixture
+def heard(caplog, monkeypatch):
+    """The warnings of the reporting, whatever another library did to its log."""
+    monkeypatch.setattr(reporting.log, "disabled", False)
+    caplog.set_level(logging.WARNING)
+    return caplog
 
 
 def regularisers():
@@ -151,14 +160,13 @@ def test_a_training_that_goes_on_reports_to_the_same_run_with_the_right_steps(tm
     assert [step for step, _ in scalars(folder / "trackers" / "tensorboard")[0]["train/loss"]] == [2, 4, 6]
 
 
-def test_a_run_that_is_no_longer_there_is_begun_again(tmp_path, kept_in, caplog):
+def test_a_run_that_is_no_longer_there_is_begun_again(tmp_path, kept_in, heard):
     chosen, folder = recipe("mlflow", max_steps=2), tmp_path / "first"
     learn(chosen, folder)
     (run,) = runs_of(kept_in, "retain")
     kept_in.delete_run(run.info.run_id)
-    with caplog.at_level(logging.WARNING):
-        end(chosen, folder)
-    assert run.info.run_id in caplog.text
+    end(chosen, folder)
+    assert run.info.run_id in heard.text
     (other,) = runs_of(kept_in, "retain")
     assert other.data.metrics["eval_lost/capitals/accuracy"] == 0.25
     assert noted_runs(folder)["mlflow"]["id"] == other.info.run_id
@@ -186,18 +194,17 @@ class Another(TrainerCallback):
         Another.seen.append({"step": state.global_step, **logs})
 
 
-def test_a_tracker_that_fails_loses_nothing_but_its_own_figures(tmp_path, monkeypatch, caplog):
+def test_a_tracker_that_fails_loses_nothing_but_its_own_figures(tmp_path, monkeypatch, heard):
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "broken", Broken)
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "another", Another)
     before = signal.getsignal(signal.SIGINT)
     chosen = recipe("broken", "another")
-    with caplog.at_level(logging.WARNING):
-        cost, curve = learn(chosen, tmp_path / "first", regularisers())
-        end(chosen, tmp_path / "first")
+    cost, curve = learn(chosen, tmp_path / "first", regularisers())
+    end(chosen, tmp_path / "first")
     assert (cost.steps, len(curve)) == (6, 3)
     assert Broken.events == ["on_log"] * 2  # once in training, once at the end
-    assert "tracker.example" in caplog.text
-    assert "secret" not in caplog.text
+    assert "tracker.example" in heard.text
+    assert "secret" not in heard.text
     assert signal.getsignal(signal.SIGINT) is before
     assert [entry["step"] for entry in Another.seen if "retain_kl" in entry] == [4, 6]
     assert CLOSING.items() <= Another.seen[-1].items()

@@ -35,6 +35,8 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
     """
 
     method: ClassVar[str]
+    alora_invocation_tokens: ClassVar[None] = None
+    """PEFT asks every adapter for it in each forward pass; an error there, though caught, would stop torch.compile."""
     """The method's name in lower case; a subclass sets it."""
 
     target_modules: list[str] | str | None = field(

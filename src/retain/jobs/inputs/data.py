@@ -11,6 +11,7 @@ from retain.data.family import Family
 from retain.data.item import DataItem, items_hash, labels_of
 from retain.data.near_duplicates import find_near_duplicates
 from retain.data.near_images import find_near_images
+from retain.data.sample import looked_at
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.calibration_texts import Texts, text_hashes
@@ -49,6 +50,11 @@ class Data:
     def labels(self) -> list[str]:
         """The classes to learn, for a classifier."""
         return labels_of(self.train)
+
+    @cached_property
+    def looked_at(self) -> list[int]:
+        """The training items that are tokenised before a run: all of a few."""
+        return looked_at(self.train)
 
     @cached_property
     def hashes(self) -> dict[str, str]:

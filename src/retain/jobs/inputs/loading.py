@@ -46,7 +46,7 @@ class Loading:
     quantization: str | Mapping[str, Any] | None = None
     device_map: str | Mapping[str, Any] | None = None
     max_memory: Mapping[str, Any] = field(default_factory=dict)
-    offload_beside: str | None = None
+    offload_beside: str | None = field(default=None, compare=False)
 
     @property
     def offloads(self) -> bool:

@@ -11,6 +11,7 @@ from retain.data.forms import Rows
 from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
 from retain.data.preprocess import Preprocessor
+from retain.data.sample import looked_at
 from retain.errors import InputError
 from retain.evaluate.batching import head_batching
 from retain.evaluate.encode import class_names
@@ -204,7 +205,7 @@ def _prompt_problems(recipe: TunedModelOptions, data: TunedData, preprocessor: P
         for problem in task_type_of(suite).tokenizer_problems(suite, preprocessor.tokenizer, settings)
     ]
     learned = [item for item in suites.task_items if item.trains == data.family]
-    return problems + first_refusal("test", learned, lambda item: preprocessor.encode([item]))
+    return problems + first_refusal("test", learned, lambda item: preprocessor.encode([item]), looked_at(learned))
 
 
 def _dtype(model: Any) -> str:

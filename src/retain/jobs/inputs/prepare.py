@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -35,11 +36,19 @@ from retain.train.arguments import try_settings
 
 
 class Prepared(NamedTuple):
-    """The data of a recipe, what makes the inputs of its model, and notes on what its methods leave as it is."""
+    """A recipe that was checked.
+
+    Attributes:
+        data: of the recipe.
+        preprocessor: makes the inputs of its model.
+        notes: what its methods leave as it is.
+        structure: the model without its weights; None where it was not looked at.
+    """
 
     data: Data
     preprocessor: Preprocessor
     notes: tuple[str, ...] = ()
+    structure: Any = None
 
 
 def adapter_fields(run: Recipe) -> dict[str, Any]:
@@ -76,7 +85,8 @@ def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
     if problems:  # targets and templates can only be judged once methods and data can be read
         known = bool(data.train)  # else the family is a guess, and no reason against the model
         raise InputError([*problems, *(_raised(spec.empty) if known else [])])
-    found, positions, notes = _target_problems(spec, runs)
+    structure = spec.empty()
+    found, positions, notes = _target_problems(structure, modality_of(spec.family) == "text", runs)
     preprocessor = spec.preprocessor(positions)
     found += stated_problems(recipe, positions)
     if data.family == "causal-lm":
@@ -85,7 +95,7 @@ def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
         found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
     if found:
         raise InputError(list(dict.fromkeys(found)))
-    return Prepared(data, preprocessor, notes)
+    return Prepared(data, preprocessor, notes, structure)
 
 
 def _check_loading(spec: ModelSpec, runs: Sequence[Recipe]) -> None:
@@ -128,18 +138,16 @@ def _method_problems(run: Recipe) -> list[str]:
     return lookup.validate(run.method_name, fields)
 
 
-def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], Positions, tuple[str, ...]]:
-    """The methods that cannot be put on the model, one sentence each; the positions left; what is not adapted.
-
-    Raises:
-        InputError: the model cannot be loaded.
-    """
+def _target_problems(
+    structure: Any, reads_text: bool, runs: Sequence[Recipe]
+) -> tuple[list[str], Positions, tuple[str, ...]]:
+    """The methods that cannot be put on the model, one sentence each; the positions left; what is not adapted."""
     problems, positions = [], UNLIMITED
     notes: list[str] = []
     for run in runs:
-        model = spec.empty()
+        model = copy.deepcopy(structure)  # a method changes it
         fields = {} if run.method_name == "full" else adapter_fields(run)
-        if modality_of(spec.family) == "text":
+        if reads_text:
             positions = positions.shared_with(positions_of(model).without(virtual_tokens(fields)))
         if run.method_name != "full":
             unmatched = unmatched_names(model, run.method_name, fields)
@@ -168,7 +176,7 @@ def _encoding_problems(preprocessor: Preprocessor, data: Data) -> list[str]:
         preprocessor.encode([item])
 
     tested = [item for item in data.suites.task_items if item.trains == data.family]
-    problems = first_refusal("train", data.train, encode, looked_at(data.train))
+    problems = first_refusal("train", data.train, encode, data.looked_at)
     return problems + first_refusal("test", tested, encode, looked_at(tested))
 
 
@@ -195,18 +203,18 @@ def _raised(function: Any, *arguments: Any) -> list[str]:
 
 def fields_told(recipe: Recipe, prepared: Prepared) -> list[str]:
     """Sentences on fields that no run reads, and on ranks that no layer can use."""
-    spec = ModelSpec.of(recipe, prepared.data.family, prepared.data.labels)
     runs = {run.method_key: run for run in recipe.runs() if run.method_name != "full"}.values()
-    told = [sentence for run in runs for sentence in rank_told(spec.empty(), run.method_name, adapter_fields(run))]
+    model = prepared.structure
+    told = [sentence for run in runs for sentence in rank_told(model, run.method_name, adapter_fields(run))]
     return [*unread_fields(recipe), *dict.fromkeys(told)]
 
 
 def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
     """Notes on the longest sequence, and on each part of the data in which some items are longer and will be cut."""
-    data, preprocessor, _ = prepared
+    data, preprocessor = prepared.data, prepared.preprocessor
     if not preprocessor.reads_text:
         return decoded_share([*data.train, *data.everything.measured_items])
-    settings, looked = settings_of(recipe), looked_at(data.train)
+    settings, looked = settings_of(recipe), data.looked_at
     parts = [("train", len(data.train), len(looked), preprocessor.cuts([data.train[index] for index in looked]))]
     for suite in data.everything.all:
         name, looked = "test" if suite.part == "task" else suite.name, looked_at(suite.items)

@@ -79,7 +79,10 @@ def test_the_memory_comes_back_from_a_checkpoint():
 
 
 def test_it_stands_before_the_reporters_and_once():
-    trainer = SimpleNamespace(callback_handler=SimpleNamespace(callbacks=["reporter"]))
+    class Bare:  # a Trainer without anything else; a weak reference to it is kept
+        callback_handler = SimpleNamespace(callbacks=["reporter"])
+
+    trainer = Bare()
     callback = Counting()
     assert callback.attach(trainer) is callback
     callback.attach(trainer)

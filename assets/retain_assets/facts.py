@@ -1,0 +1,145 @@
+"""World knowledge to keep, in both formats: capitals, continents and currencies (`countryinfo`, `pycountry`).
+
+The same facts are asked as statements to continue, with choices, and as questions of a chat, to be answered in writing.
+Countries are in one of three parts: no fact of a country that is measured is calibrated on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from retain_assets.asset import Asset
+from retain_assets.capitals import CAPITALS, Country, country, distinct, distractors
+from retain_assets.fetch import Package
+from retain_assets.rows import write
+from retain_assets.text import clean, draw, shuffled, words
+from retain_assets.world import CONTINENTS, ON_TWO_CONTINENTS, accepted
+
+SEED = 32
+CHOICES = 4
+PARTS = {"evaluation": 106, "control": 70, "calibration": 40}  # countries
+FOLDER = "facts"
+PYCOUNTRY = Package("pycountry", "26.2.16", "115c4baf7cceaa30f59a4694d79483c9167dbce7a9de4d3d571c5f3ea77c305a")
+STATEMENTS = {
+    "capital": "The capital of {} is",
+    "continent": "On the map of the world, {} can be found in",
+    "currency": "People in {} pay with the",
+}
+QUESTIONS = {
+    "capital": "What is the capital of {}?",
+    "continent": "On which continent is {}?",
+    "currency": "What is the currency of {} called?",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact of a country: what is asked, the answer, the ways of writing it, and wrong answers to choose from."""
+
+    country: str
+    asked: str
+    answer: str
+    ways: tuple[str, ...]
+    others: tuple[str, ...]
+
+    def choice(self) -> dict[str, object]:
+        """As a statement to continue."""
+        place = draw(SEED, "place", self.asked, self.country) % CHOICES
+        choices = list(self.others[: CHOICES - 1])
+        choices.insert(place, self.answer)
+        statement = STATEMENTS[self.asked].format(self.country)
+        return {"question": statement, "choices": choices, "answer": place, **self._belongs()}
+
+    def question(self) -> dict[str, object]:
+        """As a question of a chat."""
+        return {"question": QUESTIONS[self.asked].format(self.country), "answers": list(self.ways), **self._belongs()}
+
+    def chat(self) -> dict[str, object]:
+        """As a question with its right answer, to be calibrated on."""
+        said = f"{STATEMENTS[self.asked].format(self.country)} {self.answer}."
+        turns = (("user", QUESTIONS[self.asked].format(self.country)), ("assistant", said))
+        return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+    def _belongs(self) -> dict[str, str]:
+        return {"condition": self.asked, "group": self.country}
+
+
+def money(content: str, codes: dict[str, str]) -> dict[str, str]:
+    """Currency code → its name in one word, lower-case as in a sentence: Swiss Franc → franc."""
+    names = {entry["alpha_3"]: clean(entry["name"]) for entry in json.loads(content)["4217"]}
+    return {code: re.sub(r"[^a-z]", "", names[code].split()[-1].lower()) for code in codes.values() if code in names}
+
+
+def facts(
+    countries: Sequence[Country], codes: dict[str, str], names: dict[str, str], seed: int = SEED
+) -> dict[str, list[Fact]]:
+    """The facts of each country in drawn order; the currency where one code and one word tell it and no name does."""
+    common = Counter(names[code] for code in codes.values() if code in names)
+    usual = [name for name, times in common.items() if times > 1]
+    found: dict[str, list[Fact]] = {}
+    for each in sorted(countries, key=lambda one: (draw(seed, one.name), one.name)):
+        ways = tuple(accepted(each.capital))
+        own = [Fact(each.name, "capital", each.capital, ways, tuple(distractors(each, countries, seed)))]
+        continent = CONTINENTS.get(each.region)
+        if continent and each.name not in ON_TWO_CONTINENTS and not _said(each.name, CONTINENTS.values()):
+            others = tuple(shuffled(set(CONTINENTS.values()) - {continent}, seed, each.name))
+            own.append(Fact(each.name, "continent", continent, (continent,), others))
+        unit = names.get(codes.get(each.name, ""), "")
+        if len(unit) > 2 and not _said(each.name, (unit,)):
+            others = tuple(shuffled(set(usual) - {unit}, seed, each.name, "money"))
+            own.append(Fact(each.name, "currency", unit, (unit,), others))
+        found[each.name] = own
+    return found
+
+
+def _said(name: str, answers: Iterable[str]) -> bool:
+    beginnings = tuple(answer.lower() for answer in answers)
+    return any(word.startswith(beginnings) for word in words(name))
+
+
+def parts(wheel: Path, currencies: Path) -> dict[str, list[Fact]]:
+    """The facts of each part of the countries, mixed."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = sorted(name for name in archive.namelist() if re.fullmatch(r"countryinfo/data/[^/]+\.json", name))
+        records = [json.loads(archive.read(name)) for name in names]
+    with zipfile.ZipFile(currencies) as archive:
+        iso = archive.read("pycountry/databases/iso4217.json").decode("utf-8")
+    pairs = [(made, record) for record in records if (made := country(record))]
+    codes = {made.name: record["currencies"][0] for made, record in pairs if len(record.get("currencies") or ()) == 1}
+    known = facts(distinct(made for made, _ in pairs), codes, money(iso, codes))
+    order, found, start = list(known), {}, 0
+    for part, size in PARTS.items():
+        chosen = [fact for name in order[start : start + size] for fact in known[name]]
+        found[part] = sorted(chosen, key=lambda fact: draw(SEED, fact.asked, fact.country))
+        start += size
+    return found
+
+
+def make(wheel: Path, currencies: Path, staging: Path) -> dict[str, object]:
+    """Write `facts/choices.jsonl` and `facts/questions.jsonl`, and the same of other countries for control."""
+    folder, counts = staging / FOLDER, {}
+    for part, found in parts(wheel, currencies).items():
+        counts[part] = len(found)
+        if part != "calibration":
+            prefix = "" if part == "evaluation" else f"{part}-"
+            write(folder / f"{prefix}choices.jsonl", (fact.choice() for fact in found))
+            write(folder / f"{prefix}questions.jsonl", (fact.question() for fact in found))
+    return dict(counts)
+
+
+FACTS = Asset(
+    name="facts",
+    package=CAPITALS.package,
+    also=(PYCOUNTRY,),
+    outputs=(FOLDER,),
+    make=make,
+    edition=1,
+    source="countryinfo by Porimol Chandro; ISO 4217 as in pycountry by Christian Theune",
+    licence="MIT; LGPL-2.1 for pycountry's tables",
+)

@@ -1,0 +1,204 @@
+"""The records as arrays, and what is read from them: gain, retention, drift, each under resampled items. No torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from choose import items_of
+from collect import values
+from numpy.typing import NDArray
+from plan import Cell, Plan
+
+from retain.records.metrics_table import KL_DIVERGENCE
+from retain.records.result import Result, read_result
+
+Floats = NDArray[np.float64]
+
+TEST, VALIDATION = "test", "validation"
+TEXT = "text"
+"""The name of held-out text among what is kept."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record: the cell, the result, the columns of scores, and what it cost."""
+
+    cell: Cell
+    result: Result
+    columns: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+    def pair(self, suite: str, metric: str) -> tuple[Floats, Floats]:
+        """Base and tuned scores of a suite's items; without a score NaN."""
+        column = self.columns[suite][metric]
+        return _array(column["base"]), _array(column["tuned"])
+
+
+@dataclass(frozen=True)
+class Task:
+    """All records of one task.
+
+    Attributes:
+        name: as the plan names it.
+        entry: what the plan says of it.
+        runs: by cell.
+        parts: conditions, groups and tokens of the items of each suite.
+    """
+
+    name: str
+    entry: Mapping[str, Any]
+    runs: Mapping[Cell, Run]
+    parts: Mapping[str, Any]
+    memo: dict[Any, Floats] = field(default_factory=dict, compare=False)
+
+    @property
+    def test_suite(self) -> str:
+        """The task's own suite."""
+        return f"task:{self.entry['choose']['suite']}"
+
+    @property
+    def metric(self) -> str:
+        """The metric that gain is stated in."""
+        return str(self.entry["choose"]["metric"])
+
+    @property
+    def sign(self) -> float:
+        """1 where more of the metric is better, −1 where less is."""
+        return -1.0 if self.entry["choose"].get("lower_is_better") else 1.0
+
+    def places(self, condition: str) -> NDArray[np.intp]:
+        """The places of the task's items of one condition."""
+        conditions = self.parts[self.test_suite]["conditions"]
+        return np.flatnonzero(np.asarray(conditions["of"]) == conditions["names"].index(condition))
+
+    @property
+    def shifts(self) -> list[str]:
+        """The conditions of the task's items that are a shift."""
+        return [name for name in self.parts[self.test_suite]["conditions"]["names"] if name not in (TEST, VALIDATION)]
+
+    @property
+    def kept(self) -> list[str]:
+        """What is to be kept: the suites that the plan names, and held-out text where there is any."""
+        return [*self.entry["keep"], *([TEXT] if self.windows else [])]
+
+    @property
+    def windows(self) -> list[str]:
+        """The domains of held-out text."""
+        return [name for name in self.parts if name.startswith("held-out:")]
+
+    def weights(self, suite: str) -> Floats:
+        """How much each item of a suite counts: its tokens where it has any, else all alike."""
+        tokens = self.parts[suite].get("tokens")
+        first = next(iter(self.runs.values())).columns[suite]
+        size = len(_array(next(iter(first.values()))["base"]))
+        return np.ones(size) if tokens is None else np.asarray(tokens, dtype=np.float64)
+
+    def groups(self, suite: str) -> NDArray[np.intp] | None:
+        """The group of each item, where items come in groups."""
+        groups = self.parts[suite].get("groups")
+        return None if groups is None else np.asarray(groups["of"])
+
+
+def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
+    """The tasks that have records, in the plan's order."""
+    found = {}
+    for name, entry in plan.tasks.items():
+        folder = records / name
+        runs: dict[Cell, Run] = {}
+        for path in sorted(folder.glob("*.items.json")):
+            facts = items_of(path)
+            cell = Cell(name, facts["method"], float(facts["rate"]), int(facts["seed"]))
+            result = read_result(path.with_name(f"{cell.name}.json"))
+            runs[cell] = Run(cell, result, facts.pop("columns"), facts)
+        if runs:
+            found[name] = Task(name, entry, runs, items_of(folder / "parts.json"))
+    return found
+
+
+class Draws:
+    """Resampled items of one task: the first row counts every item once, the others are drawn with replacement."""
+
+    def __init__(self, task: Task, number: int, seed: int) -> None:
+        self._task, self._number = task, number
+        self._seed = seed
+        self._counts: dict[str, Floats] = {}
+
+    def counts(self, suite: str, places: NDArray[np.intp] | None = None) -> Floats:
+        """(1 + number, items) how often each item of a suite counts; items in groups are drawn by the group."""
+        key = suite if places is None else f"{suite}:{places.tobytes().hex()}"
+        if key not in self._counts:
+            weights, groups = self._task.weights(suite), self._task.groups(suite)
+            chosen = np.arange(len(weights)) if places is None else places
+            units = chosen if groups is None else groups[chosen]
+            names, unit_of = np.unique(units, return_inverse=True)
+            generator = np.random.default_rng([self._seed, len(suite), len(names)])
+            drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=self._number)
+            drawn = np.vstack([np.ones(len(names), dtype=drawn.dtype), drawn])
+            full = np.zeros((1 + self._number, len(weights)))
+            full[:, chosen] = drawn[:, unit_of]
+            self._counts[key] = full * weights
+        return self._counts[key]
+
+    def mean(self, values_: Floats, suite: str, places: NDArray[np.intp] | None = None) -> Floats:
+        """(1 + number,) the weighted mean of some scores in each draw; items without a score do not count."""
+        counts = self.counts(suite, places)
+        there = np.isfinite(values_)
+        return np.asarray((counts[:, there] @ values_[there]) / counts[:, there].sum(axis=1))
+
+
+def gain(task: Task, run: Run, draws: Draws, condition: str = TEST) -> Floats:
+    """What was gained on the task's items of a condition, in the metric's unit, more being better."""
+    base, tuned = run.pair(task.test_suite, task.metric)
+    return task.sign * draws.mean(tuned - base, task.test_suite, task.places(condition))
+
+
+def change(task: Task, run: Run, draws: Draws, suite: str) -> Floats:
+    """What a kept suite changed by, as a share: −.02 is a loss of two points. Of text, minus the KL, nats per token."""
+    if suite == TEXT:
+        return -text_kl(task, run, draws)
+    base, tuned = run.pair(f"keep:{suite}", metric_of(run, suite))
+    return draws.mean(tuned - base, f"keep:{suite}")
+
+
+def kept(task: Task, run: Run, draws: Draws, suite: str) -> Floats:
+    """What is left of a suite: the share of the base's lead over guessing. Of text, minus the KL."""
+    if suite == TEXT:
+        return -text_kl(task, run, draws)
+    base, tuned = run.pair(f"keep:{suite}", metric_of(run, suite))
+    chance = next(score.chance for score in run.result.keep if score.name == suite)
+    lead = draws.mean(base, f"keep:{suite}") - chance
+    return np.asarray((draws.mean(tuned, f"keep:{suite}") - chance) / lead)
+
+
+def metric_of(run: Run, suite: str) -> str:
+    """The metric that a suite's verdict rests on: the first of its scores."""
+    return next(score.metric.name for score in run.result.keep if score.name == suite)
+
+
+def text_kl(task: Task, run: Run, draws: Draws, domains: Sequence[str] | None = None) -> Floats:
+    """KL(base ‖ tuned) on held-out text in nats per token, over all domains or some."""
+    chosen = task.windows if domains is None else [f"held-out:{name}" for name in domains]
+    totals: Floats = np.zeros(())
+    tokens: Floats = np.zeros(())
+    for name in chosen:
+        counts, (_, tuned) = draws.counts(name), run.pair(name, KL_DIVERGENCE.name)
+        totals, tokens = totals + counts @ tuned, tokens + counts.sum(axis=1)
+    return np.asarray(totals / tokens)
+
+
+def by_rate(task: Task, method: str) -> dict[float, list[Run]]:
+    """The runs of a method at each of its rates, rising, by seed."""
+    found: dict[float, list[Run]] = defaultdict(list)
+    for cell in sorted(task.runs, key=lambda one: (one.rate, one.seed)):
+        if cell.method == method:
+            found[cell.rate].append(task.runs[cell])
+    return dict(found)
+
+
+def _array(column: str | Sequence[float | None]) -> Floats:
+    return np.asarray([np.nan if value is None else value for value in values(column)], dtype=np.float64)

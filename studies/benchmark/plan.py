@@ -1,0 +1,102 @@
+"""The benchmark's plan: which runs there are, in which order, and what each is given. Plain values; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+PLAN = HERE / "plan.yaml"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a method on a task at a learning rate with a seed."""
+
+    task: str
+    method: str
+    rate: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its name, of the run's folder and of its record."""
+        return f"{self.method}-lr{self.rate:g}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The file `plan.yaml`, read."""
+
+    tasks: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Mapping[str, Any]]
+    waves: Sequence[Mapping[str, Sequence[str]]]
+    further_seeds: Sequence[int]
+
+    def rates(self, task: str, method: str) -> list[float]:
+        """The learning rates of a method on a task, rising."""
+        return [float(rate) for rate in self.methods[method]["rates"][self.tasks[task]["kind"]]]
+
+    def title(self, method: str) -> str:
+        """A method as the page names it."""
+        return str(self.methods[method]["title"])
+
+    def sweep(self, task: str, method: str) -> list[Cell]:
+        """The runs of a method that choose its learning rate: the middle rate first."""
+        low, middle, high = self.rates(task, method)
+        return [Cell(task, method, rate, 0) for rate in (middle, low, high)]
+
+    def seeds(self, task: str, method: str, rate: float) -> list[Cell]:
+        """The further runs at the rate that was chosen."""
+        return [Cell(task, method, rate, seed) for seed in self.further_seeds]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every task with every method that the waves name, once each, in their order."""
+        found = [(task, method) for wave in self.waves for task in wave["tasks"] for method in wave["methods"]]
+        return list(dict.fromkeys(found))
+
+    def planned(self, task: str) -> int:
+        """How many runs a task has in all."""
+        each = 3 + len(self.further_seeds)
+        return each * sum(name == task for name, _ in self.pairs)
+
+    def cells(self, best: Callable[[str, str], float | None]) -> Iterator[Cell]:
+        """The runs in their order. A method's seeds come once its rate is chosen, which is asked at that moment.
+
+        Args:
+            best: the chosen learning rate of a method on a task, from the runs so far; None while they are not there.
+        """
+        for wave in self.waves:
+            for task in wave["tasks"]:
+                for method in wave["methods"]:
+                    yield from self.sweep(task, method)
+                for method in wave["methods"]:
+                    rate = best(task, method)
+                    if rate is not None:
+                        yield from self.seeds(task, method, rate)
+
+
+def read_plan(path: Path = PLAN) -> Plan:
+    """Read `plan.yaml`."""
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return Plan(values["tasks"], values["methods"], values["waves"], values["further_seeds"])
+
+
+def overrides(plan: Plan, cell: Cell, steps: int | None) -> dict[str, Any]:
+    """The recipe's fields of one run, to be laid over the task's recipe.
+
+    Args:
+        plan: says what the method is.
+        cell: the run.
+        steps: of the task's recipe, of which a method may take a share.
+    """
+    entry = plan.methods[cell.method]
+    share = entry.get("steps")
+    fewer = {"max_steps": max(round(steps * share), 1)} if share and steps else {}
+    own = entry.get("of", {}).get(plan.tasks[cell.task]["kind"], {})
+    return {**entry["recipe"], **own, **fewer, "learning_rate": cell.rate, "seed": cell.seed}

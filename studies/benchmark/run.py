@@ -1,0 +1,126 @@
+"""The benchmark: python studies/benchmark/run.py does each run of plan.yaml that has no record yet, one by one.
+
+Each is an ordinary run of retain in a process of its own (one.py). What is kept of a complete one is at once collected
+into records/. Stop it whenever you like: the same command goes on with the run in hand. What failed is noted in
+`failed.txt` of the folder of runs, passed over, and tried again by the next start.
+
+    --task NAME …        only these tasks
+    --run i/n            every n-th method only, from the i-th: for several machines or workers on one folder of records
+    --dry                say what would be done
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from choose import best_rate
+from collect import collect
+from plan import Cell, Plan, read_plan
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+BULKY = ("model", "checkpoints")
+"""Folders of a run that are not needed once it is measured: a whole model's weights."""
+
+
+def main() -> int:
+    """Do what is left; return the exit code."""
+    asked = _parser().parse_args()
+    plan, records = read_plan(), asked.records
+    failed: set[Cell] = set()
+    while (cell := _next(plan, asked, failed)) is not None:
+        if asked.dry:
+            print(f"next: {cell.task} {cell.name}")
+            return 0
+        _say(f"{cell.task} {cell.name} …")
+        facts = _done(cell, asked.runs)
+        if facts is None:
+            failed.add(cell)
+            continue
+        collect(asked.runs / cell.task / cell.name, records / cell.task, facts)
+        for name in BULKY:
+            shutil.rmtree(asked.runs / cell.task / cell.name / name, ignore_errors=True)
+        count = len(list((records / cell.task).glob("*.items.json")))
+        took = f"{facts['wall_seconds']:.0f} s, {facts['cpu_seconds']:.0f} s of processor time"
+        _say(f"{cell.task} {cell.name}: {took}; {count} of {plan.planned(cell.task)}")
+    _say(f"no run is left{f'; {len(failed)} failed' if failed else ''}.")
+    return 1 if failed else 0
+
+
+def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell]) -> Cell | None:
+    """The first run in the plan's order that has no record, is asked for and did not fail before."""
+    share, of = (int(number) for number in asked.run.split("/"))
+    mine = {pair for index, pair in enumerate(plan.pairs) if index % of == share - 1}
+    for cell in plan.cells(lambda task, method: best_rate(plan, asked.records, task, method)):
+        wanted = (not asked.task or cell.task in asked.task) and (cell.task, cell.method) in mine
+        if wanted and cell not in failed and not (asked.records / cell.task / f"{cell.name}.items.json").is_file():
+            return cell
+    return None
+
+
+def _done(cell: Cell, runs: Path) -> dict[str, Any] | None:
+    """Do a run in a process of its own; give what it cost, or None where it failed."""
+    (runs / cell.task).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(HERE / "one.py"), cell.task, cell.method, repr(cell.rate), str(cell.seed)]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with (runs / cell.task / f"{cell.name}.log").open("a", encoding="utf-8") as log:
+        done = subprocess.run(  # noqa: S603 - our own script
+            [*command, "--runs", str(runs)], cwd=ROOT, stdout=log, stderr=log, check=False, env=_environment()
+        )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        _say(f"{cell.task} {cell.name}: failed with {done.returncode}; see its log")
+        with (runs / "failed.txt").open("a", encoding="utf-8") as note:
+            note.write(f"{cell.task} {cell.name} {done.returncode}\n")
+        return None
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "task": cell.task,
+        "method": cell.method,
+        "rate": cell.rate,
+        "seed": cell.seed,
+        "commit": _commit(),
+        "wall_seconds": round(time.monotonic() - began, 1),
+        "cpu_seconds": round(spent, 1),
+    }
+
+
+def _environment() -> dict[str, str]:
+    """The environment with this repository's own source first."""
+    paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _commit() -> str:
+    git = shutil.which("git") or "git"
+    done = subprocess.run(  # noqa: S603 - a constant command
+        [git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or "unknown"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", nargs="*", default=[])
+    parser.add_argument("--run", default="1/1")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs/benchmark")
+    parser.add_argument("--records", type=Path, default=HERE / "records")
+    parser.add_argument("--dry", action="store_true")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
