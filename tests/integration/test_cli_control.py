@@ -56,7 +56,7 @@ def command(tiny_folder, tiny_data, questions, text):
             "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
             "--keep", str(questions), "--held-out-text", str(text), "--output", str(output),
             "--max-steps", "4", "--generate", "0", "--drift", "false", "--max-length", "64",
-            "--held-out-tokens", "4096", *more,
+            "--held-out-tokens", "2560", *more,
         ]  # fmt: skip
 
     return make
@@ -113,7 +113,7 @@ def test_a_loose_budget_delivers_all_that_was_trained(loose):
 def test_a_tight_budget_scales_the_adapter_back(flags, tight, tmp_path, method):
     folder = tight
     if method != "lora":
-        more, rate = {"vefa": ((), "0.9"), "sc-lora": (("--rank", "4"), "0.03")}[method]
+        more, rate = {"vefa": ((), "0.9"), "sc-lora": (("--rank", "4", "--calibrate-tokens", "200"), "0.03")}[method]
         folder = tmp_path / "run"
         words = flags("--alphas", "0.05,1", "--budget", "kl:0.005", *more, method=method, rate=rate)
         assert main(["tune", *words]) == 0
