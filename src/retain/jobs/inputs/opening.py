@@ -23,6 +23,7 @@ from retain.evaluate.tasks.task_type import first_refusal
 from retain.events import Events
 from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path, stored_shapes, value_fault
 from retain.hf.adapters.load import load_adapter, name_notes
+from retain.hf.adapters.origin import origin_notes
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
 from retain.hf.models.placement import placement_note
@@ -137,6 +138,7 @@ class Opening:
             self.notes.append(
                 f"The adapter brings embeddings of {brought} tokens; the base has {rows}, and was left so on its side."
             )
+        self.notes += origin_notes(adapter_folder(tuned), self.base)
         model = load_adapter(self.base, tuned)
         self.notes += name_notes(model)
         if resized:
