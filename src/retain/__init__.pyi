@@ -9,6 +9,7 @@ from .export.lora import Exported as Exported, export_lora as export_lora
 from .hf.adapters.accelerate import accelerate as accelerate, decelerate as decelerate
 from .hf.adapters.load import load_adapter as load_adapter
 from .hf.adapters.swap import swap_adapter as swap_adapter
+from .jobs.guard import Guard as Guard, guard as guard
 from .jobs.measure import measure as measure
 from .jobs.scale import scale as scale
 from .jobs.self_generated import self_generated as self_generated
@@ -20,6 +21,7 @@ from .methods.vefa.config import VeFAConfig as VeFAConfig
 from .methods.vefa.layer import VeFAModel as VeFAModel
 from .recipe import Budget as Budget
 from .records.result import Result as Result, read_result as read_result
+from .report.tracked import tracked_figures as tracked_figures
 from .train.regularise.kl_monitor import KLMonitor as KLMonitor, RetentionWarning as RetentionWarning
 from .train.regularise.kl_penalty import KLPenalty as KLPenalty, text_batches as text_batches
 from .train.regularise.replay import mix_replay as mix_replay

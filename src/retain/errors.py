@@ -79,3 +79,7 @@ class TrainingError(RetainError):
         ... except retain.TrainingError as error:
         ...     print(f"start again with a smaller learning rate: {error}")
     """
+
+
+class OutOfMemoryError(RetainError, MemoryError):
+    """The memory of a device did not suffice to load, to measure or to train; the text says what to try."""

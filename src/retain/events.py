@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,14 @@ class Event:
         name: a few words on what is being done.
         done: units that are done.
         total: units in all; None while their number is unknown.
+        closed: nothing more is told of it, and it need not be shown any longer.
     """
 
     task: int
     name: str
     done: int = 0
     total: int | None = None
+    closed: bool = field(default=False, repr=False)
 
 
 Listener = Callable[[Event], None]
@@ -53,6 +55,11 @@ class Task:
             now.done if done is None else done,
             now.total if total is None else total,
         )
+        self._listen(self._event)
+
+    def close(self) -> None:
+        """Report that nothing more will be told of the task."""
+        self._event = replace(self._event, closed=True)
         self._listen(self._event)
 
 

@@ -110,6 +110,7 @@ FIELDS = {
     "evaluate/refusal_judges.py": "a key of what a judge writes",
     "evaluate/refusals.py": "a key of labelled answers",
     "evaluate/scores/calibration_error.py": "a field of a reliability bin",
+    "jobs/launch/support.py": "a state of a cell of the table of backends",
     "jobs/sweep/bench.py": "a field of a sweep's point",
     "report/page/summary_files.py": "fields of the drift record",
     "report/tables/methods_as_a_whole.py": "a field of the drift record",

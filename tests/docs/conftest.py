@@ -207,6 +207,7 @@ def namespace(small_folder, workspace, monkeypatch, capsys):
             TrainingArguments(str(workspace / "trainer"), max_steps=2, report_to="none", save_strategy="no"),
             train_dataset=rows,
             data_collator=DataCollatorForSeq2Seq(tokenizer),
+            processing_class=tokenizer,
         )
         names |= {"base": base(), "fresh_base": base(), "model": model, "trainer": trainer, "batches": batches}
         names |= {"batches_plus": batches[:2], "batches_minus": batches[2:]}

@@ -18,7 +18,7 @@ def test_every_room_is_in_the_table_in_the_order_of_its_imports():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     (layers,) = [contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers"]
     level = {room: height for height, rooms in enumerate(reversed(layers)) for room in rooms.split(" | ")}
-    assert set(rows) == level.keys()
+    assert set(rows) == level.keys() - {"__main__"}  # which only calls the command line
     assert rows == sorted(rows, key=level.__getitem__)
 
 

@@ -27,7 +27,7 @@ def names(workspace, small_folder) -> dict[str, object]:
     ids = tokenizer(texts)["input_ids"]
     rows = [{"input_ids": row[:16], "labels": row[:16]} for row in ids]
     arguments = TrainingArguments("trained", max_steps=1, report_to=[], disable_tqdm=True, use_cpu=True)
-    trainer = Trainer(model, arguments, train_dataset=rows)
+    trainer = Trainer(model, arguments, train_dataset=rows, processing_class=tokenizer)
     trainer.remove_callback(PrinterCallback)
     return {
         "retain": retain,

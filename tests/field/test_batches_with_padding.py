@@ -11,9 +11,13 @@ import transformers as t
 
 import retain
 from retain.cli.main import main
+from retain.data.item_types import LabelledText
 from retain.data.preprocess import TextPreprocessor
-from retain.evaluate.batching import batching_of
+from retain.evaluate.batching import batching_of, head_batching, training_batches_told
+from retain.events import SILENT
+from retain.hf.models.head import output_layer
 from retain.records.result import read_result
+from retain.train.linear_probe import fit_head
 from tiny import make_llama, make_rwkv, make_text_tokenizer, make_tokenizer, write_jsonl
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -73,6 +77,8 @@ def test_a_recurrent_model_is_tuned_by_the_command_line(tmp_path):
         "--method", "lora", "--rank", "2", "--method.target_modules", '["key","value"]',
     ]  # fmt: skip
     assert main(["tune", *flags]) == 0
+    notes = " ".join(read_result(tmp_path / "run" / "result.json").provenance.notes)
+    assert "what it learned from a row" not in notes, "in training rows are filled up on the right, behind the text"
     assert NOTE in " ".join(read_result(tmp_path / "run" / "result.json").provenance.notes)
     assert main(["tune", *flags, "--margin", "7"]) == 0, "the base's predictions are read from their file"
     assert NOTE in " ".join(read_result(tmp_path / "run" / "result.json").provenance.notes)
@@ -92,6 +98,46 @@ def test_a_classifier_that_looks_into_padding(kind, found):
     assert (NOTE in " ".join(many.provenance.notes)) == found
     for one, other in zip(many.task, alone.task, strict=True):
         assert one.tuned == pytest.approx(other.tuned, abs=1e-5)
+
+
+def classifier(kind):
+    labels = {"id2label": {0: "x", 1: "y"}, "label2id": {"x": 0, "y": 1}}
+    sizes = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    more = {"embedding_size": 16, "head_ratio": 1} if kind == "ConvBert" else {}
+    torch.manual_seed(0)
+    config = getattr(t, f"{kind}Config")(**sizes, **more, **labels, intermediate_size=16, initializer_range=0.3)
+    return getattr(t, f"{kind}ForSequenceClassification")(config).eval()
+
+
+@pytest.mark.parametrize(("kind", "found"), [("ConvBert", True), ("Bert", False)])
+def test_a_head_is_fitted_on_what_is_measured_and_training_is_told_of(kind, found):
+    """A head that is fitted in batches is then the one that is fitted on each text alone."""
+    items = [LabelledText(text=" ".join(LETTERS[i % 5 : 7 + i % 9]), label="xy"[i % 2]) for i in range(24)]
+    preprocessor, weights = TextPreprocessor(make_text_tokenizer(), 40), []
+    for size in (8, 1):
+        model = classifier(kind)
+        batching = head_batching(model, preprocessor, items)
+        assert (batching == "one length") == found
+        fit_head(model, preprocessor, items, ["x", "y"], size, SILENT, batching)
+        weights.append(output_layer(model).weight)
+    torch.testing.assert_close(*weights, atol=1e-3, rtol=1e-3)
+    told = training_batches_told(model, preprocessor, items, 8)
+    assert bool(told) == found
+    assert training_batches_told(model, preprocessor, items, 1) == []
+
+
+def test_a_model_without_a_mask_that_looks_ahead_is_told_of_in_training():
+    """Rows are filled up on the right: only what looks ahead sees that."""
+    preprocessor, model = TextPreprocessor(make_tokenizer(), 64), make_llama()
+    assert training_batches_told(model, preprocessor, ["x"], 8) == []
+    model.model.register_forward_pre_hook(mean_added, with_kwargs=True)
+    assert "--batch-size 1" in training_batches_told(model, preprocessor, ["x"], 8)[0]
+
+
+def mean_added(module, given, named):
+    """What a layer that averages over the whole row, padding and all, does."""
+    states = module.embed_tokens(named.pop("input_ids"))
+    return given, {**named, "inputs_embeds": states + states.mean(dim=1, keepdim=True)}
 
 
 def test_the_check_takes_a_fraction_of_a_second():

@@ -142,3 +142,46 @@ def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch, capsys):
     assert main(["report", "run"]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def finished(cases, tmp_path):
+    """A copy of a complete run that its own command takes for its folder, and the command."""
+    folder = cases.place / "finished" / "0" / "run"
+    if not folder.with_name("whole").exists():
+        if not folder.exists():
+            cases.make("finished")
+        shutil.copytree(folder, folder.with_name("whole"))
+    shutil.rmtree(folder)
+    shutil.copytree(folder.with_name("whole"), folder)
+    return folder, cases.tuned(folder)
+
+
+@pytest.mark.parametrize("how", ["cut", "edited", "emptied"])
+def test_damaged_items_are_told_when_the_complete_command_is_repeated(how, finished, capsys):
+    folder, words = finished
+    items = folder / "items.jsonl"
+    content = items.read_bytes()
+    items.write_bytes({"cut": content[:-40], "edited": content.replace(b"0", b"1", 1), "emptied": b""}[how])
+    assert main(words) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "items.jsonl: its content is not what the record was written with" in told
+    items.rename(items.with_name("moved.jsonl"))
+    (folder / "result.json").rename(folder / "moved.json")
+    assert main(words) == 0
+    assert items.is_file()
+
+
+def test_a_cut_adapter_is_told_when_the_complete_command_is_repeated(finished, capsys):
+    folder, words = finished
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    assert main(words) == 2
+    assert "adapter_model.safetensors is not what retain wrote there" in capsys.readouterr().err
+
+
+def test_a_complete_run_whose_items_were_removed_is_complete(finished, capsys):
+    folder, words = finished
+    assert main(words) == 0
+    (folder / "items.jsonl").unlink()
+    assert main(words) == 0

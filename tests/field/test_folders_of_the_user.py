@@ -224,7 +224,7 @@ def read_only(folder, monkeypatch):
     for name in ("replace", "rename", "unlink", "mkdir"):
         monkeypatch.setattr(f"os.{name}", refusing(getattr(os, name)))
     monkeypatch.setattr("retain.records.manifest._append", refusing(None))
-    monkeypatch.setattr("retain.records.lock._take", refusing(None))
+    monkeypatch.setattr("retain.records.file_lock._make", refusing(None))
 
 
 def test_a_run_that_trained_nothing_does_not_keep_its_folder(tiny_folder, tiny_data, tmp_path, capsys):

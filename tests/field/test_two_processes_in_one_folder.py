@@ -10,8 +10,9 @@ import pytest
 
 from retain.cli.main import main
 from retain.errors import InputError
-from retain.records import lock
-from retain.records.lock import LOCK, output_folder
+from retain.records.file_lock import SILENT_SECONDS
+from retain.records.lock import output_folder
+from retain.records.manifest import LOCK
 
 CONTEXT = multiprocessing.get_context("fork")
 
@@ -91,7 +92,7 @@ def test_a_holder_on_another_host_counts_as_long_as_it_gives_signs_of_life(tmp_p
     path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(InputError, match="process 1 on another-host, since 2026-11-28"), output_folder(tmp_path):
         raise AssertionError
-    past = time.time() - 2 * lock.SILENT_SECONDS
+    past = time.time() - 2 * SILENT_SECONDS
     os.utime(path, (past, past))
     with output_folder(tmp_path):
         pass

@@ -35,9 +35,11 @@ from retain.activations.store import (
 )
 from retain.errors import InputError
 from retain.hf.models.describe import model_hash
+from retain.hf.models.memory import telling_memory
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.targets import lora_targets
 from retain.records.manifest import begin, log_above
+from retain.records.paths import expanded
 
 SECONDS_BETWEEN_SAVES = 60.0
 
@@ -96,14 +98,15 @@ def collect(
     kind = dtype_named(dtype)
     hashed = known_hash or model_hash(model)
     plan = Plan(model, batches, layers, hashed, kind, sample_norm, memory_limit, share_inputs, name, tick)
-    target = None if folder is None else Path(folder).expanduser()
+    target = None if folder is None else expanded(folder)
     if target is not None and (target / MANIFEST).exists():
         return _finished(target, plan)
     if target is not None and log_above(target) is None:
         target.mkdir(parents=True, exist_ok=True)
         begin(target)
     try:
-        return _collect(plan, target)
+        with telling_memory("calibrating"):
+            return _collect(plan, target)
     except SharingChangedError as error:
         if iter(batches) is batches:
             raise InputError(

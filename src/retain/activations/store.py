@@ -24,6 +24,7 @@ from retain.linalg.matrices import pack_symmetric, unpack_symmetric
 from retain.records.files import write_bytes, write_text
 from retain.records.lock import output_folder
 from retain.records.manifest import check_unchanged, remove
+from retain.records.paths import expanded
 from retain.records.reading import read_json
 
 SCHEMA: Literal["retain.activations/1"] = "retain.activations/1"
@@ -120,7 +121,7 @@ class Statistics:
         Raises:
             InputError: files of these names are there, which retain did not write.
         """
-        folder = Path(folder).expanduser()
+        folder = expanded(folder)
         if self.folder is not None and folder.resolve() == self.folder.resolve():
             return
         leaders = list(self.manifest.sources)
@@ -189,7 +190,7 @@ def load(folder: str | Path) -> Statistics:
     Raises:
         InputError: there are none, their schema is unknown, or a file is missing.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     path = folder / MANIFEST
     try:
         found = read_json(path)

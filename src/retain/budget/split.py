@@ -27,6 +27,10 @@ BLOCK_CHARACTERS = 600
 """Least length of a block of held-out text, some 150 tokens: the unit of a certificate of KL."""
 
 
+WINDOW = 128
+"""Tokens of a window of control text, fewer than in the report: a block of text has about one window."""
+
+
 class Parts(NamedTuple):
     """Evaluation data, which are reported, and control data, which certify."""
 
@@ -65,7 +69,11 @@ def split(suites: Suites, limits: Iterable[str], share: float) -> Parts:
 
 
 def limit_problems(
-    suites: Suites, limits: Mapping[str, float], confidence: float, share: float | None = None
+    suites: Suites,
+    limits: Mapping[str, float],
+    confidence: float,
+    share: float | None = None,
+    held_out_tokens: int | None = None,
 ) -> list[str]:
     """A sentence for each limit of what is not measured, or of what has too few items for any certificate.
 
@@ -74,13 +82,14 @@ def limit_problems(
         limits: points of retention suites, nats of `kl`.
         confidence: of the certificates.
         share: of the units that becomes control data; None where all are.
+        held_out_tokens: tokens of control text that are read at most; None where all are.
     """
     known = {suite.name: suite for suite in suites.of("keep")}
     told = ", ".join([*known, *([KL] if suites.held_out_text else [])]) or "nothing"
     problems = []
     for name in limits:
         if name == KL:
-            problems += _too_little_text(suites, limits[name], confidence, share)
+            problems += _too_little_text(suites, limits[name], confidence, share, held_out_tokens)
         elif name not in known:
             problems.append(f"budget: there is no retention suite {name!r}; a limit can be set for {told}.")
         elif has_limit_in_points(known[name]):
@@ -135,13 +144,21 @@ def _too_few(suite: Suite, limit: float, confidence: float, share: float | None)
     return [f"budget: {suite.name}:{limit:g}: {told} {cure}"]
 
 
-def _too_little_text(suites: Suites, limit: float, confidence: float, share: float | None) -> list[str]:
+def _too_little_text(
+    suites: Suites, limit: float, confidence: float, share: float | None, tokens: int | None
+) -> list[str]:
     if not suites.held_out_text:
         return [f"budget: {KL} is measured on held-out text; give --held-out-text."]
     counts = [len(blocks(text)) for text in suites.held_out_text.values()]
     control = sum(count if share is None else _count(count, share) for count in counts)
     fewest = fewest_units_to_certify(limit, confidence, CLIP_FACTOR * limit) if limit else None
-    if fewest is None or control >= fewest:
+    if fewest is None:
+        return []
+    if tokens is not None and tokens // WINDOW < fewest <= control:
+        told = f"held_out_tokens={tokens} reads {tokens // WINDOW} control blocks of text"
+        why = f"not even a model that did not move could be certified on fewer than {fewest}"
+        return [f"budget: {KL}:{limit:g}: {told}, and {why}; give {fewest * WINDOW} or more."]
+    if control >= fewest:
         return []
     told = f"with {control} control blocks of held-out text not even a model that did not move could be certified"
     length = f"at least {fewest} are needed, {fewest * BLOCK_CHARACTERS} characters of control text"

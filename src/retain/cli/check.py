@@ -50,6 +50,7 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     from retain.jobs.inputs.cautions import cautions
     from retain.jobs.inputs.evidence_told import evidence_told
     from retain.jobs.inputs.prepare import fields_told, truncations
+    from retain.jobs.launch.plan import launch_told
 
     data, suites = prepared.data, prepared.data.suites
     yield f"the model is loaded as {in_words(data.family)}"
@@ -58,6 +59,7 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     for domain, text in suites.held_out_text.items():
         yield f"held-out text {domain}: {len(text):,} characters"
     yield from limit_words(data.control, recipe.budget, recipe.confidence)
+    yield from launch_told(recipe)
     yield from cautions(data, prepared.preprocessor)
     yield from truncations(recipe, prepared)
     yield from (*prepared.notes, *data.near_duplicates)

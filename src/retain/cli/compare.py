@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
@@ -25,13 +27,22 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 
 
 def run(given: Namespace) -> int:
-    """Do it, print the table and the paths of all files; 3 if no run could keep its budget."""
+    """Do it, print the table and the paths of all files; 1 if a run failed, 3 if none could keep its budget."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(Recipe, given))
     from retain.cli.screen import make_console, quiet_libraries, show_comparison
     from retain.jobs.compare import compare
 
     quiet_libraries()
     console = make_console()
-    results, paths = compare(recipe, console)
-    show_comparison(console, results, paths)
-    return 0 if any(all(one.kept for one in result.budget) for result in results) else 3
+    found = compare(recipe, console)
+    if found.results:
+        show_comparison(console, found.results, found.paths)
+    for name, why in found.failed.items():
+        print(f"retain compare: {name} failed: {why}", file=sys.stderr)
+    if found.share:
+        complete, all_here = len(found.results), len(found.results) + len(found.failed) + len(found.elsewhere)
+        print(f"{found.share}: {complete} of {all_here} complete; the same command without --run gathers all.")
+    if found.failed:
+        print("The same command does only what is missing.", file=sys.stderr)
+        return 1
+    return 0 if found.share or any(all(one.kept for one in result.budget) for result in found.results) else 3

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.help_text import ALL, add_argument, plain_parser
 from retain.errors import InputError
+from retain.records.paths import expanded
 
 HELP = "Draw second moments, or the directions an adapter started in."
 
@@ -44,7 +43,7 @@ def run(given: Namespace) -> None:
     console = make_console()
     with showing_progress(console) as events:
         view = inspect(given.path, given.get("rank", RANK), events)
-    paths = write_inspection(Path(given.get("output") or given.path).expanduser(), view)
+    paths = write_inspection(expanded(given.get("output") or given.path), view)
     console.print(inspection_table(view))
     for path in paths:
         console.print(f"{path.suffix[1:]:<8} {path}", markup=False, soft_wrap=True)

@@ -11,21 +11,14 @@ import difflib
 import os
 import signal
 import sys
-import tempfile
 import threading
-import traceback
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType, ModuleType
 
 INTERRUPTED = 130
 
 RESUMED = {"tune", "compare", "advise", "calibrate"}
 """Verbs that go on where they were interrupted; the others begin anew."""
-
-LIBRARIES = {"SafetensorError": "a file of weights could not be read or written", "OutOfMemoryError": "out of memory"}
-"""Errors of libraries that say what happened, by their names."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,15 +40,15 @@ def _run(words: list[str]) -> int:
     from retain.cli.help_text import overview
     from retain.cli.verbs import VERBS
     from retain.errors import InputError, RetainError
+    from retain.records.storage import StorageError, storage_sentence
 
     if not words or words[0] in {"-h", "--help"}:
         print(overview({name: module.HELP for name, module in VERBS.items()}))
         return 0 if words else 2
     verb, rest = words[0], words[1:]
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"verbs are {', '.join(VERBS)}."
-        print(f"retain: there is no verb {verb!r}; {hint}", file=sys.stderr)
+    if (refused := _not_begun(verb, rest)) is not None:
+        if refused:
+            print(refused, file=sys.stderr)
         return 2
     try:
         return _do(VERBS[verb], rest)
@@ -65,9 +58,27 @@ def _run(words: list[str]) -> int:
         for problem in error.problems:
             print(f"  - {_printable(problem)}", file=sys.stderr)
         return 2
-    except (RetainError, OSError, MemoryError) as error:  # a full disk, a folder without permission among them
-        print(f"retain {verb}: failed: {_printable(str(error) or type(error).__name__)}", file=sys.stderr)
+    except StorageError as error:
+        after = "goes on from what was saved" if verb in RESUMED else "begins anew"
+        print(f"retain {verb}: failed: {_printable(str(error))} Then the same command {after}.", file=sys.stderr)
         return 1
+    except (RetainError, OSError, MemoryError) as error:  # a folder without permission among them
+        told = storage_sentence(error) or str(error) or type(error).__name__
+        print(f"retain {verb}: failed: {_printable(told)}", file=sys.stderr)
+        return 1
+
+
+def _not_begun(verb: str, words: list[str]) -> str | None:
+    """The reason why a verb is not begun: it is unknown, or one of several processes does it; empty for the others."""
+    from retain.cli.processes import refusal
+    from retain.cli.verbs import VERBS
+
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"verbs are {', '.join(VERBS)}."
+        return f"retain: there is no verb {verb!r}; {hint}"
+    refused = refusal(verb, words, os.environ)
+    return f"retain {verb}: {refused}" if refused else refused
 
 
 def _do(verb: ModuleType, words: list[str]) -> int:
@@ -87,26 +98,10 @@ def _interrupted(verb: str, interruption: KeyboardInterrupt) -> str:
 
 def _failed(verb: str, error: Exception) -> int:
     """Print one sentence on an error that nobody foresaw, and write its traceback to a file."""
-    cause = " ".join(str(error).split())[:300]
-    if (known := LIBRARIES.get(type(error).__name__)) is not None:
-        print(f"retain {verb}: failed: {known} ({_printable(cause)}).", file=sys.stderr)
-        return 1
-    place = _write_log(traceback.format_exc())
-    where = f"Its traceback is in {place}; please report it." if place else "Its traceback could not be written."
-    what = f"{type(error).__name__}: {_printable(cause)}" if cause else type(error).__name__
-    print(f"retain {verb}: failed in a way that was not foreseen ({what}). {where}", file=sys.stderr)
+    from retain.jobs.failure import sentence_on
+
+    print(f"retain {verb}: failed: {_printable(sentence_on(error))}", file=sys.stderr)
     return 1
-
-
-def _write_log(text: str) -> Path | None:
-    """Write a traceback into the current folder, or else the system's folder for temporary files; its path."""
-    name = f"retain-error-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
-    for folder in (Path.cwd, lambda: Path(tempfile.gettempdir())):
-        with contextlib.suppress(OSError):
-            place = folder() / name
-            place.write_text(text, encoding="utf-8", errors="backslashreplace")
-            return place
-    return None
 
 
 def _printable(text: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,24 +11,11 @@ from retain.cli.views.run_view import comparison_table, run_table, scaling_view
 from retain.compare.item_examples import clean
 from retain.jobs.budget_search import Outcome
 from retain.jobs.progress import make_console, showing_progress
+from retain.jobs.quiet import quiet_libraries
 from retain.records.result import Result
 from retain.report.tables.budget import kept_sentence
 
 __all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "show_scaling", "showing_progress"]
-
-
-def quiet_libraries() -> None:
-    """Let libraries print errors only; retain itself reports what matters to the user."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.filterwarnings("ignore", module=r"(torch|transformers|peft|accelerate|datasets)\b")
-    import datasets
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    for name in ("peft", "accelerate", "torch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def show_run(console: Console, result: Result, output: Path, weights: Path | None) -> None:

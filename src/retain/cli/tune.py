@@ -36,11 +36,17 @@ def run(given: Namespace) -> int:
             "retain compare."
         )
     from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
+    from retain.jobs.launch.serve import only_serves, serve
     from retain.jobs.run_folder import RunFolder
     from retain.jobs.tune import tune
 
     quiet_libraries()
     console = make_console()
+    if only_serves(recipe):
+        with showing_progress(console) as events:
+            done = serve(recipe, events)
+        console.print(done, markup=False, soft_wrap=True)
+        return 0
     with showing_progress(console) as events:
         result = tune(recipe, events)
     folder = RunFolder(Path(recipe.output))

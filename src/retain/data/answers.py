@@ -1,10 +1,11 @@
-"""The right answer of a multiple choice, and the class of a labelled item, as people write them."""
+"""The right answer of a multiple choice, the class of a labelled item, and truth values, as people write them."""
 
 from __future__ import annotations
 
 import math
 import string
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from retain.data.sentences import found
@@ -93,3 +94,36 @@ def label_text(value: Any) -> Any:
     if isinstance(value, str):
         return value.strip() or value
     return str(value) if isinstance(value, int) else value
+
+
+_TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+
+
+def truth_value(value: Any) -> bool:
+    """A truth value: true or false, 1 or 0, or either as text, as tables have them.
+
+    Raises:
+        ValueError: as a clause, it is anything else.
+    """
+    known = _TRUTHS.get(str(value).strip().lower()) if isinstance(value, bool | int | float | str) else None
+    if known is None:
+        raise ValueError(f"expected true or false (or 1 or 0), found {found(value)}")
+    return known
+
+
+def label_notes(labels: Iterable[Any]) -> list[str]:
+    """Clauses on classes that some rows write as a number or truth value and others as text: they are one class.
+
+    Args:
+        labels: as they stand in the rows.
+    """
+    written: dict[str, Counter[str]] = defaultdict(Counter)
+    for label in labels:
+        if isinstance(label, str | bool | int | float):
+            written[label_text(label)]["text" if isinstance(label, str) else "a number or truth value"] += 1
+    return [
+        f"the class {label!r} is written as {' and as '.join(f'{kind} ({count})' for kind, count in kinds.items())}; "
+        "it is read as one class"
+        for label, kinds in written.items()
+        if len(kinds) > 1
+    ]

@@ -32,9 +32,12 @@ def columns_of_file(path: Path, kind: Kind) -> Any:
             with pa.memory_map(str(path)) as file:
                 opened = pa.ipc.open_stream if path.read_bytes()[:4] == b"\xff\xff\xff\xff" else pa.ipc.open_file
                 table = opened(file).read_all()
-        return datasets.Dataset(table)
+        names = table.column_names
+        if not (twice := sorted({name for name in names if names.count(name) > 1})):
+            return datasets.Dataset(table)
     except Exception as error:
         raise ValueError(f"it is a damaged {kind.title()} file ({first_line(error)})") from error
+    raise ValueError(f"it has several columns of one name ({', '.join(twice)}); rename all but one")
 
 
 def saved_splits(folder: Path) -> Any:

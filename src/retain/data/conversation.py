@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from retain.data.answers import truth_value
 from retain.data.reasoning import part_reasoning
 from retain.data.sentences import found
 from retain.data.texts import is_blank
@@ -103,9 +104,14 @@ def check_learned(prompt: Sequence[Message], completion: Sequence[Message]) -> N
     for turn in (*prompt, *completion):
         for key in ("weight", "train"):
             mark = (turn.model_extra or {}).get(key)
-            learned = turn.role == "assistant" and any(turn is one for one in completion)
-            if mark is not None and bool(mark) != learned and turn.role == "assistant":
-                which = "every assistant's turn before the last" if mark else "the last turn"
+            if mark is None or turn.role != "assistant":
+                continue
+            try:
+                marked = truth_value(mark)
+            except ValueError as error:
+                raise _wrong(f'"{key}" of a message', str(error)) from error
+            if marked != any(turn is one for one in completion):
+                which = "every assistant's turn before the last" if marked else "the last turn"
                 raise ValueError(
                     f'a message has "{key}": {json.dumps(mark)}, which is not followed: the last assistant\'s message '
                     f'is learned and no other. Take "{key}" off {which}, or split the conversation into one row for '

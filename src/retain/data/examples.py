@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from retain.data.answers import truth_value
 from retain.data.conversation import Message, check_learned, documents_of, tools_of, turns_of
 from retain.data.family import Head
 from retain.data.item import DataItem, columns_of, shared, shared_fields_last
@@ -150,6 +151,8 @@ class Example(DataItem):
     @property
     def texts(self) -> tuple[str, ...]:
         """The texts of prompt and completion without roles, one for each turn."""
+        if isinstance(self.prompt, str) and isinstance(self.completion, str):
+            return self.prompt, self.completion
         return (*_contents(self.prompt), *_contents(self.completion))
 
     @property
@@ -159,9 +162,10 @@ class Example(DataItem):
 
     @property
     def trained_texts(self) -> tuple[str, ...]:
-        """The prompt, prompt and completion together, and each turn with its paragraphs."""
+        """The prompt, prompt and completion together, and each turn with its paragraphs; each text once."""
         turns = self.texts
-        return (self.prompt_text, self._joined, *turns, *(part for turn in turns for part in paragraphs(turn)))
+        parts = [part for turn in turns if "\n" in turn for part in paragraphs(turn)]
+        return tuple(dict.fromkeys((self.prompt_text, self._joined, *turns, *parts)))
 
     def measured_texts(self, *, prompts_differ: bool) -> tuple[str, ...]:
         """The prompt; with the completion where prompts say little by themselves."""
@@ -199,6 +203,11 @@ def template_inputs(row: dict[str, Any]) -> dict[str, Any]:
     if further is not None and not isinstance(further, dict):
         raise ValueError(f'field "chat_template_kwargs": expected an object, found {found(further)}')
     inputs |= {key: value for key, value in (further or {}).items() if value is not None}
+    for key in _SWITCHES & inputs.keys():  # a template takes the text "false" for true
+        try:
+            inputs[key] = truth_value(inputs[key])
+        except ValueError as error:
+            raise ValueError(f'field "{key}": {error}') from error
     refused = sorted(_RESERVED & inputs.keys())
     if refused:
         raise ValueError(
@@ -211,6 +220,8 @@ def template_inputs(row: dict[str, Any]) -> dict[str, Any]:
         inputs["documents"] = documents
     return inputs
 
+
+_SWITCHES = frozenset({"enable_thinking", "thinking"})
 
 _RESERVED = frozenset(
     {"messages", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,19 @@ def decoded(path: str | Path) -> Pixels:
         raise InputError(f"{path}: cannot be read as an image ({_reason(error)}).") from error
 
 
+def decoded_roughly(path: str | Path, size: int) -> Pixels | None:
+    """As `decoded`, with fewer pixels where the format allows (JPEG does), but `size` a side at least.
+
+    None for an image that cannot be read, which `broken_images` tells of.
+    """
+    try:
+        with _opened(path) as image:
+            image.draft(None, (size, size))
+            return as_shown(image)
+    except Exception:  # noqa: BLE001 -- as in `decoded`
+        return None
+
+
 def broken_images(items: Sequence[DataItem]) -> list[str]:
     """A sentence for each image that a run could not read, ten at most.
 
@@ -69,13 +82,13 @@ def broken_images(items: Sequence[DataItem]) -> list[str]:
             continue
         try:
             if path not in sizes:
-                sizes[path] = _size(path)
+                sizes[path] = image_size(path)
         except InputError as error:
             found[path] = str(error)
             continue
         if problem := _too_small(sizes[path], item):
             found[path] = problem
-    for path in _spread(sizes):
+    for path in spread(sizes):
         if path not in found:
             try:
                 decoded(path)
@@ -89,8 +102,8 @@ def broken_images(items: Sequence[DataItem]) -> list[str]:
 def decoded_share(items: Sequence[DataItem]) -> list[str]:
     """A note where `broken_images` decodes some of the images only; the others are decoded when they are needed."""
     paths = dict.fromkeys(path for item in items if (path := item.image_file) is not None)
-    sizes = {path: _size(path) for path in paths}
-    few = len(_spread(sizes))
+    sizes = {path: image_size(path) for path in paths}
+    few = len(spread(sizes))
     if few == len(sizes):
         return []
     millions = DECODED_PIXELS // 1_000_000
@@ -101,7 +114,7 @@ def decoded_share(items: Sequence[DataItem]) -> list[str]:
     return [note]
 
 
-def _size(path: str) -> tuple[int, int]:
+def image_size(path: str) -> tuple[int, int]:
     """Height and width of an image, from its file's header.
 
     Raises:
@@ -155,8 +168,12 @@ def _too_small(size: tuple[int, int], item: DataItem) -> str | None:
     )
 
 
-def _spread(sizes: dict[str, tuple[int, int]]) -> list[str]:
-    """The images, or about as many evenly spread ones as hold `DECODED_PIXELS` together; at least one."""
+def spread(sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """The images, or about as many evenly spread ones as hold `DECODED_PIXELS` together; at least one.
+
+    Args:
+        sizes: height and width by path.
+    """
     paths, total = list(sizes), sum(height * width for height, width in sizes.values())
     if total <= DECODED_PIXELS:
         return paths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, SerializerFunctionWr
 
 from retain.data.family import Head, Modality
 from retain.data.sentences import sentences_of
-from retain.data.texts import content_hash, is_blank
+from retain.data.texts import content_hash, folded, is_blank
 from retain.data.tokens import text_windows
 
 
@@ -121,6 +121,16 @@ class DataItem(BaseModel):
         """Texts that no calibration text may contain when this item is measured."""
         return self.texts
 
+    @property
+    def right_answer(self) -> str | None:
+        """The right answer of an item that has a single one; None where several may be right, or nobody knows."""
+        return None
+
+    @property
+    def asked(self) -> Hashable:
+        """What the item asks: equal for items that a model cannot tell apart but by their answers."""
+        return hash(tuple(map(folded, self.texts)))
+
     def content(self) -> str:
         """The item as JSON, for hashes."""
         return self.model_dump_json(exclude_none=True)
@@ -198,4 +208,9 @@ def columns_of(row: dict[str, Any]) -> str:
 def shared(row: dict[str, Any]) -> dict[str, str | None]:
     """The group and condition of a row as text; `domain` is another word for condition."""
     values = {"group": row.get("group"), "condition": row.get("condition", row.get("domain"))}
-    return {key: None if value is None else str(value) for key, value in values.items()}
+    return {key: None if value is None else _name(value) for key, value in values.items()}
+
+
+def _name(value: Any) -> str:
+    """A group's name; pandas writes a whole number as 1.0 where another row has none."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,10 +15,11 @@ from pydantic import (
     model_validator,
 )
 
-from retain.data.answers import answer_index, label_text, listed_choices
+from retain.data.answers import answer_index, label_text, listed_choices, truth_value
 from retain.data.family import Head, Modality
 from retain.data.item import DataItem, Text, need, shared, shared_fields_last
-from retain.data.texts import file_hash
+from retain.data.texts import file_hash, folded
+from retain.records.paths import expanded
 
 
 class Choice(DataItem):
@@ -54,6 +56,16 @@ class Choice(DataItem):
     def texts(self) -> tuple[str, ...]:
         """The question."""
         return (self.question,)
+
+    @property
+    def right_answer(self) -> str:
+        """The text of the right choice."""
+        return self.choices[self.answer]
+
+    @property
+    def asked(self) -> Hashable:
+        """The question with its choices, in any order."""
+        return hash((folded(self.question), *sorted(map(folded, self.choices))))
 
     def measured_texts(self, *, prompts_differ: bool) -> tuple[str, ...]:
         """The question, alone and with its right answer."""
@@ -125,6 +137,16 @@ class LabelledText(DataItem):
         return (self.text if self.text_pair is None else f"{self.text} {self.text_pair}",)
 
     @property
+    def right_answer(self) -> str:
+        """The class."""
+        return self.label
+
+    @property
+    def asked(self) -> Hashable:
+        """The text, or the pair."""
+        return hash((folded(self.text), folded(self.text_pair or "")))
+
+    @property
     def shown(self) -> str:
         """The item as reports show it."""
         return self.text if self.text_pair is None else f"{self.text} | {self.text_pair}"
@@ -155,7 +177,7 @@ class LabelledImage(DataItem):
             raise ValueError('"image" must be the path of an image')
         if "://" in row["image"]:
             raise ValueError(f'"image" is an address and no path ({row["image"][:80]}); save the image as a file first')
-        path = Path(row["image"]).expanduser()
+        path = expanded(row["image"])
         path = path if path.is_absolute() else folder / path
         if not path.is_file():
             raise ValueError(f"there is no image {path}")
@@ -175,6 +197,16 @@ class LabelledImage(DataItem):
     def image_file(self) -> str:
         """Path of the image."""
         return self.image
+
+    @property
+    def right_answer(self) -> str:
+        """The class."""
+        return self.label
+
+    @property
+    def asked(self) -> Hashable:
+        """The image, by its file, as it is corrupted."""
+        return file_hash(self.image), self.corruption
 
     @property
     def full_text(self) -> str:
@@ -231,9 +263,16 @@ class Request(DataItem):
     def parse(cls, row: dict[str, Any], folder: Path = Path()) -> Self:
         """As `DataItem.parse`; `harmful` must be a truth value."""
         need(row, *cls.columns)
-        if not isinstance(row["harmful"], bool):
-            raise ValueError('"harmful" must be true or false')  # noqa: TRY004  (what is wrong with a row is a ValueError)
-        return super().parse(row, folder)
+        try:
+            harmful = truth_value(row["harmful"])
+        except ValueError as error:
+            raise ValueError(f'field "harmful": {error}') from error
+        return super().parse({**row, "harmful": harmful}, folder)
+
+    @property
+    def right_answer(self) -> str:
+        """`true` where it is to be refused."""
+        return str(self.harmful).lower()
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from retain.data.places import Numbered
-from retain.records.reading import decode_json
+from retain.records.reading import Doubled, DoubledKeyError, decode_json, doubled_clause
 
 HOLDERS = (
     *("data", "rows", "examples", "items", "instances", "records", "samples"),
@@ -55,7 +55,7 @@ def _lines(text: str, problems: list[str]) -> Iterator[Numbered]:
             if _skip_space(line, end) != len(line):
                 raise ValueError(_surplus(line[end:]))
         except ValueError as error:
-            problems.append(f"line {number}: is no JSON ({error})")
+            problems.append(f"line {number}: {_clause(error)}")
         else:
             yield f"line {number}", row
 
@@ -68,13 +68,11 @@ def _listed(text: str, start: int, problems: list[str]) -> Iterator[Numbered]:
         number += 1
         line, counted = line + text.count("\n", counted, at), at
         place = f"entry {number} (line {line})"
-        try:
-            row, at = decode_json(text, at)
-        except ValueError as error:
-            problems.append(f"{place}: is no JSON ({error})")
+        rows, end = _one(text, at, place, problems)
+        yield from rows
+        if end is None:
             return
-        yield place, row
-        at = _skip_space(text, at)
+        at = _skip_space(text, end)
         if text.startswith(",", at):
             at = _skip_space(text, at + 1)
         elif not text.startswith("]", at):
@@ -91,24 +89,45 @@ def _sequence(text: str, at: int, problems: list[str]) -> Iterator[Numbered]:
     line, counted = 1, 0
     while at < len(text):
         line, counted = line + text.count("\n", counted, at), at
-        try:
-            row, at = decode_json(text, at)
-        except ValueError as error:
-            problems.append(f"line {line}: is no JSON ({error})")
+        rows, end = _one(text, at, f"line {line}", problems)
+        yield from rows
+        if end is None:
             return
-        yield f"line {line}", row
-        at = _skip_space(text, at)
+        at = _skip_space(text, end)
+
+
+def _one(text: str, at: int, place: str, problems: list[str]) -> tuple[list[Numbered], int | None]:
+    """The row that begins somewhere, none where it cannot be used, and where it ends, which may be unknown then."""
+    try:
+        row, end = decode_json(text, at)
+    except DoubledKeyError as error:
+        problems.append(f"{place}: {_clause(error)}")
+        return [], decode_json(text, at, doubled=True)[1]
+    except ValueError as error:
+        problems.append(f"{place}: {_clause(error)}")
+        return [], None
+    return [(place, row)], end
+
+
+def _clause(error: ValueError) -> str:
+    return f"{error}; leave one out" if isinstance(error, DoubledKeyError) else f"is no JSON ({error})"
 
 
 def _held(whole: dict[str, Any], holders: list[str], split: str | None, problems: list[str]) -> Iterator[Numbered]:
-    if split is not None and split not in holders:
+    if isinstance(whole, Doubled):
+        problems.append(f"{whole.twice}; leave one out")
+    elif split is not None and split not in holders:
         problems.append(f"it has no part {split!r}; it holds {', '.join(holders)}")
     elif split is None and len(holders) > 1:
         problems.append(f"it holds {', '.join(holders)}; say which, as FILE:{holders[0]}")
     else:
         name = split or holders[0]
         for number, row in enumerate(whole[name], start=1):
-            yield f"{name}, entry {number}", row
+            place = f"{name}, entry {number}"
+            if clause := doubled_clause(row):
+                problems.append(f"{place}: {clause}; leave one out")
+            else:
+                yield place, row
 
 
 def _holders(whole: dict[str, Any]) -> list[str]:
@@ -135,7 +154,7 @@ def _columns_reason(whole: dict[str, Any]) -> str:
 def _whole_object(text: str, start: int) -> dict[str, Any] | None:
     """The one object that a text is, or None where it is anything else."""
     try:
-        value, end = decode_json(text, start)
+        value, end = decode_json(text, start, doubled=True)
     except ValueError:
         return None
     return value if isinstance(value, dict) and _skip_space(text, end) == len(text) else None
@@ -146,7 +165,7 @@ def _is_list_of_rows(text: str, start: int) -> bool:
     if not text.startswith(("{", "]"), _skip_space(text, start + 1)):
         return False
     try:
-        decode_json(_first_line(text, start), 0)
+        decode_json(_first_line(text, start), doubled=True)
     except ValueError:
         return True
     return _skip_space(text, start + len(_first_line(text, start))) == len(text)
@@ -156,10 +175,10 @@ def _row_a_line(text: str, start: int) -> bool:
     """True unless the first line is only the beginning of a value that ends further below."""
     line = _first_line(text, start)
     try:
-        _, end = decode_json(line, 0)
+        _, end = decode_json(line, doubled=True)
     except ValueError:
         try:
-            _, end = decode_json(text, start)
+            _, end = decode_json(text, start, doubled=True)
         except ValueError:
             return line.strip() not in ("{", "[")
         return False

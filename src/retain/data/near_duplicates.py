@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from retain.data.contamination import label_of, prompts_differ
 from retain.data.item import DataItem
-from retain.data.texts import paragraphs, quoted
+from retain.data.texts import folded, paragraphs, quoted
 
 NEAR = 0.8
 FEWEST_PAIRS = 7
@@ -56,7 +56,7 @@ def find_near_duplicates(
     )
     hits: dict[str, dict[int, Hit]] = defaultdict(dict)
     for number, item in enumerate(train, 1):
-        for text in dict.fromkeys(() if item.image_file is not None else item.trained_texts):
+        for text in () if item.image_file is not None else item.trained_texts:
             for (name, place), similarity in index.near(text):
                 hits[name][place] = max(hits[name].get(place, Hit(0.0, 0)), Hit(similarity, number))
     return [_sentence(name, parts[name], hits[name]) for name in parts if hits[name]]
@@ -91,7 +91,7 @@ class _Index:
     """Measured texts, found by texts that resemble them."""
 
     def __init__(self, texts: Iterator[tuple[Place, str]]) -> None:
-        marked = ((place, _pairs(text)) for place, text in texts)
+        marked = ((place, _pairs(folded(text))) for place, text in texts)
         self._texts = [(place, pairs) for place, pairs in marked if pairs]
         self._frequency = Counter(pair for _, pairs in self._texts for pair in pairs)
         self._known = set(self._frequency)
@@ -102,7 +102,9 @@ class _Index:
 
     def near(self, text: str) -> Iterator[tuple[Place, float]]:
         """The items that a text is a near-duplicate of, with their similarity."""
-        pairs = _pairs(text) if self._texts else set()
+        if not self._texts or self._begins_otherwise(folding := folded(text)):
+            return
+        pairs = _pairs(folding)
         known = pairs & self._known
         missing = len(pairs) - len(known)
         if not pairs or missing >= _prefix(len(pairs)):
@@ -113,6 +115,15 @@ class _Index:
             similarity = len(pairs & other) / len(pairs | other)
             if similarity >= NEAR:
                 yield place, similarity
+
+    def _begins_otherwise(self, folding: str) -> bool:
+        """True where the first words of a text already have more unknown pairs than a near-duplicate can have."""
+        most = folding.count(" ")  # its pairs, or more where some recur
+        if most < FEWEST_PAIRS:
+            return True
+        allowed = _prefix(most)
+        first = folding.split(" ", 2 * allowed + 1)[:-1]  # of the rest nothing is made
+        return len(set(pairwise(first)).difference(self._known)) >= allowed
 
     def _first(self, pairs: Pairs, count: int) -> list[tuple[str, str]]:
         """The rarest pairs, in an order that is the same for all texts."""
@@ -126,6 +137,6 @@ def _prefix(pairs: int) -> int:
 
 def _pairs(text: str) -> Pairs:
     """The pairs of neighbouring words of a folded text; none of a text with too few."""
-    words = text.casefold().split()
+    words = text.split(" ")
     pairs = set(pairwise(words)) if len(words) > FEWEST_PAIRS else set()
     return pairs if len(pairs) >= FEWEST_PAIRS else set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.file_content import bare_stem, bare_suffix
+from retain.records.paths import PathError, expanded
 from retain.records.renamed_columns import RENAMED, parse_columns
 
 Numbered = tuple[str, Any]
@@ -54,11 +55,11 @@ def parse_source(text: str) -> Source:
     """
     place, _, renamed = text.partition(RENAMED)
     columns = parse_columns(renamed) if renamed else {}
-    whole = Path(place).expanduser()
+    whole = expanded(place)
     if _exists(whole):
         return Source(place, whole, None, columns)
     before, colon, part = place.rpartition(":")
-    path = Path(before).expanduser()
+    path = expanded(before)
     if colon and (_exists(path) or bare_suffix(before) in DATA_SUFFIXES):
         return Source(place, path, part, columns)
     return Source(place, whole if looks_like_path(place) else None, None, columns)
@@ -69,7 +70,10 @@ def looks_like_path(text: str) -> bool:
 
     It begins as a path, has an ending of data, or lies in a folder that is there. A data set id is OWNER/NAME.
     """
-    path = Path(text).expanduser()
+    try:
+        path = expanded(text)
+    except PathError:
+        return True
     if text.startswith((".", "/", "~")) or bare_suffix(text) in DATA_SUFFIXES or path.suffix.lower() == ".gz":
         return True
     return (len(path.parts) > 2 and ":" not in text) or (len(path.parts) > 1 and _exists(path.parent))
@@ -105,7 +109,7 @@ def name_of_source(text: str) -> str:
 def is_plain_data(text: str) -> bool:
     """True for what is no bare word: a path, or a data set id with an owner or a split."""
     place = text.partition(RENAMED)[0]
-    return bool(re.search(r"[/:]", place)) or looks_like_path(place) or _exists(Path(place).expanduser())
+    return bool(re.search(r"[/:]", place)) or looks_like_path(place) or _exists(expanded(place))
 
 
 def _exists(path: Path) -> bool:

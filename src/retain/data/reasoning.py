@@ -28,6 +28,12 @@ _CHANNELS = [  # gpt-oss opens another channel for its answer, or else for a cal
     re.compile(rf"<\|channel\|>\s*{name}\b(?:(?!<\|message\|>).)*<\|message\|>", re.DOTALL)
     for name in ("final", "commentary")
 ]
+_MARK = re.compile(
+    "|".join(
+        f"(?P<open{kind}>{re.escape(one)})|(?P<close{kind}>{re.escape(other)})"
+        for kind, (one, other) in enumerate(MARKS)
+    )
+)
 _OPENED = re.compile(rf"(?:{'|'.join(_OPENS)})\s*\Z")
 _BLOCK_AT_END = re.compile(rf"(?:(?:{'|'.join(_OPENS)})\s*)?(?:(?:{'|'.join(_CLOSES)})\s*)?\Z")
 _EMPTY_BLOCK = re.compile(rf"\s*(?:{'|'.join(_OPENS)})\s*(?:{'|'.join(_CLOSES)})\n*")
@@ -63,11 +69,12 @@ def part_reasoning(text: str, *, opened: bool = False) -> Parted:
         >>> part_reasoning("2 and 2.</think>4", opened=True).reasoning
         '2 and 2.'
     """
-    end, start = reasoning_end(text, opened=opened), opening_at_start(text)
+    end = reasoning_end(text, opened=opened)
     if end is not None:
         return Parted(_without_marks(text[:end]), text[end:])
-    if start or opened:
-        return Parted(text[start:].strip(), "", is_open=True)
+    if opened or (channel := _end_of_channel(text)) is not None or opening_at_start(text):
+        start = channel if not opened and channel is not None else 0
+        return Parted(text[start + opening_at_start(text[start:]) :].strip(), "", is_open=True)
     return Parted(None, text)
 
 
@@ -75,21 +82,43 @@ def reasoning_end(text: str, *, opened: bool = False) -> int | None:
     """The place behind the mark that closes the reasoning at the start of a text; None where no reasoning ends there.
 
     A closing mark without an opening one counts where an answer follows it: the opening one stood in the prompt.
+    Blocks within a block belong to it, and a block behind a block, or within the channel of the answer, to the
+    reasoning. Where that last one has no end, there is none.
     """
     end = _end_of_channel(text)
-    start = opening_at_start(text)
-    if end is not None:
-        return end
-    found = _CLOSING.search(text, start)
-    if found is None:
-        return None
-    if not (start or opened) and (_OPENING.search(text[: found.start()]) or is_blank(text[found.end() :])):
-        return None
-    end = found.end()
-    if opening_at_start(text[end:]):  # another block
+    if end is None:
+        end = _end_of_block(text, opened=opened)
+    if end is not None and opening_at_start(text[end:]):  # another block
         further = reasoning_end(text[end:])
-        return end if further is None else end + further
+        return None if further is None else end + further
     return end
+
+
+def _end_of_block(text: str, *, opened: bool) -> int | None:
+    """The place behind the mark that closes the block at the start of a text, past the blocks within it."""
+    start = opening_at_start(text)
+    if not (start or opened):
+        found = _CLOSING.search(text)
+        lacks = found is None or _OPENING.search(text[: found.start()]) or is_blank(text[found.end() :])
+        return None if found is None or lacks else found.end()
+    first = _MARK.match(text.lstrip()) if start else None
+    if start and first is None:  # a channel, which no mark closes
+        return None
+    opener = "" if first is None or first.lastgroup is None else first.lastgroup.removeprefix("open")
+    within, last = [opener], None  # the kinds of blocks that are open; of the one that the prompt opened none is known
+    for mark in _MARK.finditer(text, start):
+        what, kind = re.split(r"(?=\d)", mark.lastgroup or "", maxsplit=1)
+        if what == "open":
+            within.append(kind)
+            continue
+        last = mark.end()
+        if kind in within:
+            del within[len(within) - 1 - within[::-1].index(kind) :]
+        elif not opener:
+            within = []
+        if not within:
+            return last
+    return last  # an opening mark was only named, or another kind of mark closes the block
 
 
 def has_marks(text: str) -> bool:

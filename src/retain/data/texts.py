@@ -23,6 +23,8 @@ def is_blank(text: str) -> bool:
 
 def folded(text: str) -> str:
     """The text with case folded and white space collapsed."""
+    if text.isascii() and text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " ":
+        return text.lower()  # the same, in a quarter of the time
     return " ".join(text.casefold().split())
 
 

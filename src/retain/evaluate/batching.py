@@ -17,7 +17,10 @@ from torch import Tensor
 
 from retain.data.batches import Batching
 from retain.data.preprocess import Preprocessor, padded
+from retain.evaluate.encode import log_probabilities
 from retain.evaluate.generate import NEUTRAL, read_logits
+from retain.evaluate.input_hash import InputHash
+from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import device_of, evaluating, padding_id
 
 PROBES = (3, 7, 24)
@@ -118,6 +121,49 @@ def mixes_items(
     if len({min(length, preprocessor.room()) for length in preprocessor.lengths(texts)}) < 2:
         return False
     return differ(read(texts, 2), read([short], 1), model)
+
+
+def head_batching(model: Any, preprocessor: Preprocessor, items: Sequence[Any]) -> Batching:
+    """The items that a classifier may read together: any, or only those of one length; found out with the first text.
+
+    Args:
+        model: with a classification head, trained or not.
+        preprocessor: makes its inputs.
+        items: of the data.
+    """
+    if not preprocessor.reads_text or not items:
+        return "padded"
+
+    def read(texts: Sequence[str], size: int) -> Tensor:
+        return log_probabilities(model, preprocessor, texts, size, lambda _: None, InputHash())
+
+    return "one length" if mixes_items(read, preprocessor, items[0].texts[0], model) else "padded"
+
+
+def training_batches_told(model: Any, preprocessor: Preprocessor, items: Sequence[Any], batch_size: int) -> list[str]:
+    """A note where what a model learns from a row depends on the rows beside it, which are filled up on the right.
+
+    Args:
+        model: as it is trained.
+        preprocessor: makes its inputs.
+        items: that it learns.
+        batch_size: rows in a batch.
+    """
+    if batch_size == 1 or not preprocessor.reads_text or not items:
+        return []
+    if is_classifier(model):
+        mixed = head_batching(model, preprocessor, items) != "padded"
+    else:
+        rows, filling = _rows(model, preprocessor), padding_id(preprocessor.tokenizer)
+        few = len({len(row) for row in rows}) < len(PROBES)
+        with evaluating(model):
+            alone = [_predicted(model, [row], filling) for row in rows[:-1]]
+            mixed = not few and differ(_predicted(model, rows, filling), torch.cat(alone), model)
+    note = (
+        "This model reads a row otherwise beside a longer one (padding counts as text for it, or a batch is mixed), so "
+        "what it learned from a row depends on the rows beside it; --batch-size 1 trains on each row as it is measured."
+    )
+    return [note] if mixed else []
 
 
 def differ(together: Tensor, alone: Tensor, model: Any) -> bool:

@@ -13,6 +13,7 @@ from retain.data.preprocess import Inputs, Preprocessor
 from retain.errors import InputError, RetainError
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.scores.features import mean_pool
+from retain.evaluate.shares import ALONE, Share
 from retain.hf.models.inference import device_of, evaluating
 
 Tick = Callable[[int], None]
@@ -32,6 +33,7 @@ def log_probabilities(
     input_hash: InputHash,
     *,
     batching: Batching = "padded",
+    share: Share = ALONE,
 ) -> Tensor:
     """Log-probability of each class for each item, in nats: float64 (n, classes).
 
@@ -43,13 +45,14 @@ def log_probabilities(
         tick: called with the number of items just done.
         input_hash: covers the inputs.
         batching: which items may be together.
+        share: the batches that this process runs.
     """
 
     def read(inputs: Inputs) -> Tensor:
         logits: Tensor = model(**inputs).logits
         return logits.double().log_softmax(dim=-1)
 
-    found = _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read, batching=batching)
+    found = _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read, batching=batching, share=share)
     if not torch.isfinite(found).all():
         raise RetainError(
             "the classifier's output is not finite, so it has no answer. Was the training stable? Try a lower learning "
@@ -67,6 +70,7 @@ def features(
     input_hash: InputHash,
     *,
     batching: Batching = "padded",
+    share: Share = ALONE,
 ) -> Tensor:
     """The body's last hidden states, averaged over tokens, patches or positions that are no padding: float32 (n, d).
 
@@ -84,7 +88,7 @@ def features(
             raise InputError(f"{type(body).__name__} gives no hidden states, so its features cannot be compared.")
         return pooled(hidden, inputs.get("attention_mask"))
 
-    return _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read, batching=batching)
+    return _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read, batching=batching, share=share)
 
 
 def pooled(hidden: Tensor, mask: Tensor | None) -> Tensor:
@@ -110,22 +114,22 @@ def _in_batches(
     read: Callable[[Inputs], Tensor],
     *,
     batching: Batching = "padded",
+    share: Share = ALONE,
 ) -> Tensor:
     """Items in batches of like length, the same for every model; the results in the items' own order."""
     if not items:
         return torch.zeros(0, 0)
     device = device_of(model)
-    found: list[Tensor] = [torch.empty(0)] * len(items)
+    found: dict[int, Tensor] = {}
     most = preprocessor.max_length
     lengths = [length if most is None else min(length, most) for length in preprocessor.lengths(items)]
-    for chosen in in_batches(lengths, batch_size, batching):
+    for place, chosen in enumerate(in_batches(lengths, batch_size, batching)):
         inputs = {
             key: value.to(device) for key, value in preprocessor.batch([items[index] for index in chosen]).items()
         }
         input_hash.add(**inputs)
-        with evaluating(model):
-            rows = read(inputs).cpu()
-        for index, row in zip(chosen, rows, strict=True):
-            found[index] = row
+        if share.owns(place):
+            with evaluating(model):
+                found |= dict(zip(chosen, read(inputs).cpu(), strict=True))
         tick(len(chosen))
-    return torch.stack(found)
+    return torch.stack(share.joined(found))

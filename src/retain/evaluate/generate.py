@@ -14,6 +14,7 @@ from retain.data.preprocess import padded
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.scores.token_distributions import shifted_nll
+from retain.evaluate.shares import ALONE, Share
 from retain.evaluate.written import Extent, Written, opens, read_answer
 from retain.hf.models.describe import prepends_tokens
 from retain.hf.models.inference import device_of, evaluating, padding_id
@@ -51,27 +52,28 @@ def score_nll(
     input_hash: InputHash | None = None,
     *,
     batching: Batching = "padded",
+    share: Share = ALONE,
 ) -> list[float]:
     """Negative log-likelihood in nats of each row's scored part, given what precedes it, summed over its tokens.
 
     Rows are batched by length (less padding), in the same batches for every model; the input hash covers them.
-    `batching` says which may be together.
+    `batching` says which may be together, `share` which batches this process runs.
     """
-    sums = [0.0] * len(rows)
+    sums: dict[int, float] = {}
     device = device_of(model)
-    for chosen in in_batches([len(row.ids) for row in rows], batch_size, batching):
+    for place, chosen in enumerate(in_batches([len(row.ids) for row in rows], batch_size, batching)):
         ids = [rows[index].ids for index in chosen]
         inputs, mask = padded(ids, pad_id, device=device)
         labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
         first = max(min(rows[index].start for index in chosen) - 1, 0)  # no logits are needed before this position
         if input_hash is not None:
             input_hash.add(input_ids=inputs, attention_mask=mask, labels=labels)
-        logits = read_logits(model, inputs, mask, first)
-        nll, _ = shifted_nll(logits, labels[:, first:])
-        for index, value in zip(chosen, nll.double().sum(dim=1).tolist(), strict=True):
-            sums[index] = value
+        if share.owns(place):
+            logits = read_logits(model, inputs, mask, first)
+            nll, _ = shifted_nll(logits, labels[:, first:])
+            sums |= dict(zip(chosen, nll.double().sum(dim=1).tolist(), strict=True))
         tick(len(chosen))
-    return sums
+    return share.joined(sums)
 
 
 def read_logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor, first: int = 0) -> torch.Tensor:
@@ -98,6 +100,7 @@ def write_answers(
     *,
     extent: Extent = "whole",
     batching: Batching = "padded",
+    share: Share = ALONE,
 ) -> list[Written]:
     """Generate each prompt's greedy continuation up to an end token or a length, and read it as an answer.
 
@@ -111,17 +114,21 @@ def write_answers(
         input_hash: covers the prompts, and the tokens that end an answer: these may differ from model to model.
         extent: the part of an answer that is scored.
         batching: which items may be together.
+        share: the batches that this process runs.
     """
-    answers = [Written("")] * len(prompts)
+    answers: dict[int, Written] = {}
     pad_id = padding_id(tokenizer)
-    device, ends = device_of(model), _ends(model, tokenizer)
+    device, ends = device_of(model), end_tokens(model, tokenizer)
     if input_hash is not None and prompts:
         input_hash.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
-    for chosen in in_batches([len(prompt) for prompt in prompts], batch_size, batching):
+    for place, chosen in enumerate(in_batches([len(prompt) for prompt in prompts], batch_size, batching)):
         ids = [prompts[index] for index in chosen]
         inputs, mask = padded(ids, pad_id, left=True, device=device)
         if input_hash is not None:
             input_hash.add(input_ids=inputs, attention_mask=mask)
+        tick(len(chosen))
+        if not share.owns(place):
+            continue
         with evaluating(model):
             sequences = model.generate(
                 input_ids=inputs,
@@ -134,11 +141,10 @@ def write_answers(
         for index, written in zip(chosen, sequences[:, inputs.shape[1] :].tolist(), strict=True):
             opened = opens(tokenizer, prompts[index])
             answers[index] = read_answer(tokenizer, written, ends, opened=opened, extent=extent)
-        tick(len(chosen))
-    return answers
+    return share.joined(answers)
 
 
-def _ends(model: Any, tokenizer: Any) -> list[int]:
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """The tokens that end an answer: the tokenizer's, those of the model's own settings, and the chat template's."""
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     given = own if isinstance(own, (list, tuple)) else [own]

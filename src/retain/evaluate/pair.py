@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retain.errors import InputError
+from retain.hf.models.replaced import replaced_embeddings
 from retain.hf.models.sides import base_view, is_adapted, mutates_base
 
 
@@ -33,8 +34,8 @@ class Pair:
         """Pair a base with a tuned model, or an adapted model with the base inside it.
 
         Raises:
-            InputError: only one model is given and it is no PEFT model, or one whose initialisation rewrote the base
-                weights, so that the base can no longer be seen in it.
+            InputError: only one model is given and it is no PEFT model, or one whose initialisation or loading rewrote
+                the base's weights, so that the base can no longer be seen in it.
         """
         if tuned is not None:
             shared = {p.data_ptr() for p in base_or_adapted.parameters()} & {p.data_ptr() for p in tuned.parameters()}
@@ -50,7 +51,7 @@ class Pair:
             raise InputError(
                 "one model without an adapter was given: there is nothing to compare it with; give tuned too."
             )
-        reason = mutates_base(base_or_adapted)
+        reason = mutates_base(base_or_adapted) or replaced_embeddings(base_or_adapted)
         if reason:
             raise InputError(
                 f"the base cannot be measured inside this model: {reason}. Load the untouched base a second time and "

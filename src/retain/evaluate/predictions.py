@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from importlib.metadata import version
 from typing import Any
 
@@ -15,12 +16,14 @@ from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.batching import batching_of, mixes_items
 from retain.evaluate.input_hash import InputHash
+from retain.evaluate.shares import ALONE, Share
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.predictor import Predictor
 from retain.evaluate.tasks.table import suite_problems, task_type_of
 from retain.evaluate.tasks.task_type import Response
 from retain.events import Events
 from retain.hf.models.inference import device_of
+from retain.hf.models.memory import telling_memory
 from retain.records.result import Conditions
 
 
@@ -53,6 +56,7 @@ def collect_predictions(
     label: str,
     *,
     batching: Batching | None = None,
+    share: Share = ALONE,
 ) -> Predictions:
     """Collect the responses of a model to every item of every suite.
 
@@ -64,6 +68,7 @@ def collect_predictions(
         events: receives the progress.
         label: names the model in the progress.
         batching: which items the model is given together. [as the model bears it, see `retain.evaluate.batching`]
+        share: the batches that this process runs; each of the others runs its own, and all get all responses.
 
     Raises:
         InputError: the items of a suite cannot be measured together, see `suite_problems`.
@@ -73,10 +78,12 @@ def collect_predictions(
         raise InputError(problems)
     task = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
     predictor = Predictor(model, preprocessor, settings, task.advance)
-    if batching is None:
-        batching = _borne(predictor, suites)
-    predictor = replace(predictor, batching=batching)
-    found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
+    with telling_memory("measuring"):
+        if batching is None:
+            everywhere: list[Batching] = share.everywhere(_borne(predictor, suites))
+            batching = _strictest(everywhere)
+        predictor = replace(predictor, batching=batching, share=share)
+        found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
     limits = {suite.name: task_type_of(suite).written_tokens(suite, settings) for suite in suites}
     longest = {name: tokens for name, tokens in limits.items() if tokens}
     return Predictions(
@@ -86,6 +93,11 @@ def collect_predictions(
         conditions=conditions(model, preprocessor, predictor.input_hash.hash()),
         batching=batching,
     )
+
+
+def _strictest(found: Sequence[Batching]) -> Batching:
+    """The strictest of several rules."""
+    return reduce(stricter, found[1:], found[0])
 
 
 def _borne(predictor: Predictor, suites: Sequence[Suite]) -> Batching:

@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
 from retain.evaluate.refusals import detector_error, json_object, refuses
 from retain.recipe import redacted
+from retain.records.paths import expanded
 
 PYTHON = "python:"
 """Begins the name of a judge that is a Python function."""
@@ -177,7 +177,7 @@ def judged_by(judge: str | None) -> str:
     """
     if judge is not None:
         return f"Refusals were judged by {redacted(judge)}; its error is not known here."
-    labelled = Path(os.environ.get("RETAIN_ASSETS") or ".assets").expanduser() / "safety" / "labelled-answers.jsonl"
+    labelled = expanded(os.environ.get("RETAIN_ASSETS") or ".assets") / "safety" / "labelled-answers.jsonl"
     error = detector_error(labelled)
     if error is None:
         return "Refusals were found by rules; the labelled answers that tell their error are not here (docs: safety)."

@@ -16,6 +16,7 @@ from typing import Any
 
 from retain.errors import InputError
 from retain.records.base import Interval
+from retain.records.paths import expanded
 from retain.records.reading import parse_json
 from retain.stats.bootstrap import clopper_pearson
 
@@ -184,7 +185,7 @@ def detector_error(path: str | Path) -> DetectorError | None:
     Raises:
         InputError: a line is not such a row.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         return None
     rows = []

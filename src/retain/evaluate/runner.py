@@ -25,9 +25,11 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions, conditions
 from retain.evaluate.scores.rows import keep_row, task_row
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
+from retain.evaluate.tasks.remarks import remarks_on
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
 from retain.hf.models.inference import padding_id
+from retain.hf.models.memory import telling_memory
 from retain.records.drift_record import Drift
 from retain.records.items import Item
 from retain.records.metrics_table import CROSS_ENTROPY
@@ -103,9 +105,17 @@ def measure_pair(
         base_predictions: of the untouched base, where they were collected before.
 
     Raises:
-        RetainError: the conditions of the two sides differ, so that nothing may be compared.
+        RetainError: the conditions of the two sides differ, so that nothing may be compared; or memory ran out.
     """
-    sides = _Sides(pair, preprocessor, suites, settings, events)
+    with telling_memory("measuring"):
+        return _measured(_Sides(pair, preprocessor, suites, settings, events), base_predictions)
+
+
+def _measured(sides: _Sides, base_predictions: Predictions | None) -> Measured:
+    """Both sides' predictions, the held-out text, the drift, and the verdict on them."""
+    pair, preprocessor, suites, settings, events = (
+        sides.pair, sides.preprocessor, sides.suites, sides.settings, sides.events,
+    )  # fmt: skip
     _check_alike(*sides.conditions())  # before much is done
     base = sides.predictions(of_base=True) if base_predictions is None else base_predictions
     tuned = sides.predictions(of_base=False, batching=base.batching)
@@ -190,7 +200,7 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
 
 def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
     """Notes on suites, on how items were read, on a length that the model lowers, and on items that are cut."""
-    notes = [f"{suite.name}: {remark}." for suite in suites for remark in task_type_of(suite).cautions(suite)]
+    notes = remarks_on(suites)
     if not preprocessor.reads_text:
         return notes
     positions = preprocessor.positions

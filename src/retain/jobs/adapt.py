@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import set_seed
 
 from retain.activations import Statistics
+from retain.activations.distributed import rank, wait
 from retain.data.lengths import beyond_training
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
+from retain.evaluate.batching import training_batches_told
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import carries_base
 from retain.hf.adapters.accelerate import accelerate, has_lora
@@ -39,6 +42,7 @@ from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.records.checkpoint_seal import remove_checkpoints
 from retain.train.callbacks import StopOnSignal
+from retain.train.gathered import whole_state
 from retain.train.loop import TrainingSet, train
 
 
@@ -84,12 +88,16 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     notes += learned.cuts.sentences(len(run.data.train), of="training examples")
     notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
+    notes += training_batches_told(model, run.preprocessor, run.data.train, recipe.batch_size)
     stopping = StopOnSignal()
     with stopping.listening():
         cost, curve = train(model, learned, recipe, run.folder.path, run.events, callbacks, stopping)
-        if run.method == "full":
+        state = whole_state(model)
+        if run.method == "full" and state is None:
             for parameter in model.parameters():  # and no buffers, which have a type of their own
                 parameter.data = parameter.data.to(dtype)
+        elif run.method == "full" and state is not None:
+            state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
         record = Trained(
             cost=cost.model_copy(update={"calibration_seconds": seconds}),
             trainable=trainable,
@@ -100,7 +108,9 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
             curve=curve,
         )
         labels = run.data.labels if has_head else []
-        run.folder.save_weights(lambda path: _save(run, model, path, labels), run.method, record)
+        if rank() == 0:
+            run.folder.save_weights(lambda path: _save(run, model, path, labels, state), run.method, record)
+        wait()
     return model, record
 
 
@@ -175,9 +185,14 @@ def _teacher(run: Run, model: Any) -> Any:
     return run.base() if (run.recipe.kl_weight or run.recipe.kl_monitor) and not carries_base(model) else None
 
 
-def _save(run: Run, model: Any, path: Path, labels: Sequence[str]) -> None:
-    """Write what was trained; beside a classifier's, the head that the base was measured with."""
-    save_weights(model, path)
+def _save(
+    run: Run, model: Any, path: Path, labels: Sequence[str], state: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write what was trained; beside a classifier's, the head that the base was measured with.
+
+    `state` has the weights of a model whose own are in pieces.
+    """
+    save_weights(model, path, state=state)
     preprocessor, fitted = run.preprocessor, run.head_folder / BASE_HEAD
     preprocessor.save(path)
     if labels and is_adapted(model):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
+from retain.activations.distributed import gathered, wait
 from retain.evaluate.predictions import Predictions, collect_predictions, engine
+from retain.evaluate.shares import Share
 from retain.evaluate.suites.suite import Settings
 from retain.hf.models.inference import device_of
 from retain.jobs.inputs.data import suite_hash
@@ -17,18 +20,27 @@ from retain.recipe.marks import fields_where
 def base_predictions(run: Run, base: Any, base_hash: str) -> Predictions:
     """The base's predictions, read from the file of an earlier run with the same base and items, or collected now.
 
+    Several processes share the batches out; the first of them writes the file.
+
     Args:
         run: names the items and their settings.
         base: its base, without an adapter.
         base_hash: of the base's weights.
     """
     file = run.shared / f"base-{_key(run, base, base_hash)}.json"
-    if (known := read_or_none(file, Predictions)) is not None:
-        return known
-    suites, settings = run.data.suites.all, run.settings
-    predictions = collect_predictions(base, run.preprocessor, suites, settings, run.events, "the base answers")
-    rewrite(file, predictions.model_dump_json())
-    return predictions
+    share = Share.of_group()
+    with run.in_turn(file, run.events) if share.rank == 0 else nullcontext():  # the others wait for the first
+        known = read_or_none(file, Predictions)
+        if all(gathered(known is not None)) and known is not None:
+            return known
+        suites, settings = run.data.suites.all, run.settings
+        predictions = collect_predictions(
+            base, run.preprocessor, suites, settings, run.events, "the base answers", share=share
+        )
+        if share.rank == 0:
+            rewrite(file, predictions.model_dump_json())
+        wait()
+        return predictions
 
 
 def _key(run: Run, base: Any, base_hash: str) -> str:

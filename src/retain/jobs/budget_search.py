@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retain.budget.certify import Certificate, ControlLosses, certify, fixed_sequence, sentence
 from retain.budget.control_losses import kl_losses, suite_losses
-from retain.budget.split import blocked
+from retain.budget.split import WINDOW, blocked
 from retain.data.forms import evenly
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
@@ -31,9 +31,6 @@ from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 from retain.records.metrics_table import KL_DIVERGENCE
 from retain.verdict.column import Column
 from retain.verdict.evidence import evaluate
-
-WINDOW = 128
-"""Tokens of a window of control text, fewer than in the report: a block of text has about one window."""
 
 TASK_ITEMS = 48
 """Items of each task suite that are measured at each interpolation coefficient."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.activations import Statistics, collect
+from retain.activations.distributed import processes, rank
 from retain.activations.findings import findings
 from retain.activations.store import MANIFEST
 from retain.data.contamination import find_contained
@@ -22,12 +23,14 @@ from retain.evaluate.suites.suite import Suites
 from retain.events import Events
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import is_classifier
+from retain.jobs.in_turn import InTurn, in_turn
 from retain.jobs.inputs.calibration_texts import PARTS, Texts, read_calibration
 from retain.jobs.inputs.data import APART, apart_hashes
 from retain.jobs.inputs.families import family_of
 from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_suites, read_train
+from retain.jobs.launch.together import first_process_first
 from retain.jobs.output_place import output_problem
 from retain.jobs.run import Run
 from retain.jobs.self_generated import VERSION, generate_texts
@@ -49,6 +52,7 @@ class Calibration:
         events: receives the progress.
         weights: the hash of the base's weights.
         notes: receives what a reader of the record should know.
+        in_turn: holds the place of a file or folder while it is made, as in `Run`.
     """
 
     model: Any
@@ -59,12 +63,14 @@ class Calibration:
     events: Events
     weights: str
     notes: list[str] = field(default_factory=list)
+    in_turn: InTurn = in_turn
 
     @classmethod
     def of(cls, run: Run, model: Any, weights: str) -> Calibration:
         """The calibration of a run on its base."""
         folder = run.shared / "statistics"
-        return cls(model, run.preprocessor, run.recipe, run.data.everything, folder, run.events, weights)
+        everything, turn = run.data.everything, run.in_turn
+        return cls(model, run.preprocessor, run.recipe, everything, folder, run.events, weights, in_turn=turn)
 
     def statistics(
         self,
@@ -88,7 +94,8 @@ class Calibration:
         for name in needed:
             rows = self.rows(texts.get(name))
             folder = self.folder / (name if named else f"{name}-{self._key(rows, targets, sample_norm)}")
-            made[name] = self._collect(name, rows, folder, targets, sample_norm)
+            with self.in_turn(folder, self.events):
+                made[name] = self._collect(name, rows, folder, targets, sample_norm)
         return made
 
     def rows(self, texts: Texts | None) -> list[Any]:
@@ -125,17 +132,19 @@ class Calibration:
             recipe.calibrate_batch_size,
             self.preprocessor.max_length,
         ]
-        rows = generate_texts(
-            self.model,
-            tokenizer,
-            recipe.calibrate_tokens,
-            seed=recipe.calibrate_seed,
-            batch_size=recipe.calibrate_batch_size,
-            max_length=self.preprocessor.room(),
-            file=self.folder / f"self-{_short_hash(made_of)}.jsonl",
-            events=self.events,
-            positions=self.preprocessor.positions,
-        )
+        file = self.folder / f"self-{_short_hash(made_of)}.jsonl"
+        with first_process_first(), self.in_turn(file, self.events):  # the others read its file
+            rows = generate_texts(
+                self.model,
+                tokenizer,
+                recipe.calibrate_tokens,
+                seed=recipe.calibrate_seed,
+                batch_size=recipe.calibrate_batch_size,
+                max_length=self.preprocessor.room(),
+                file=file,
+                events=self.events,
+                positions=self.preprocessor.positions,
+            )
         written = tokenizer.batch_decode(rows, skip_special_tokens=True)
         texts = {row: PlainText(text=text) for row, text in enumerate(written) if not is_blank(text)}
         contained = find_contained(
@@ -150,7 +159,7 @@ class Calibration:
         return [row for index, row in enumerate(rows) if index not in measured]
 
     def _collect(self, name: str, rows: Any, folder: Path, targets: Mapping[str, Any], sample_norm: Any) -> Statistics:
-        batches = self.preprocessor.row_batches(rows, self.recipe.calibrate_batch_size)
+        batches = self.preprocessor.row_batches(rows, self.recipe.calibrate_batch_size)[rank() :: processes()]
         task = self.events.task(f"the base reads what to {name}", total=len(batches))
 
         def tick(part: int, parts: int, done: int) -> None:
@@ -192,12 +201,14 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     needed = [name for name in PARTS if name == "keep" or recipe.train or recipe.calibrate_learn]
     texts = read_calibration(recipe, needed, train.items, suites, problems)
     problems += output_problem(recipe.output)
+    spec = ModelSpec.of(recipe, family, labels_of(train.items))
+    if not problems:
+        problems += spec.loading_problems()
     if problems:
         raise InputError(problems)
     output = Path(recipe.output)
     begun = [name for name in needed if not (output / name / MANIFEST).is_file()]
     with output_folder(output, [APART, *begun]):
-        spec = ModelSpec.of(recipe, family, labels_of(train.items))
         preprocessor, model = spec.preprocessor(positions_for(recipe, spec)), spec.load().model
         job = Calibration(model, preprocessor, recipe, suites, output, events, model_hash(model))
         targets = {"target_modules": _pattern_or_names(recipe.target_modules)}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from retain.errors import InputError
+from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events
@@ -20,6 +22,7 @@ from retain.jobs.inputs.data import suite_hash
 from retain.jobs.inputs.lengths import base_positions
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data
+from retain.jobs.merge_loss import merge_loss
 from retain.jobs.run import Run
 from retain.jobs.run_folder import ORIGIN, RunFolder
 from retain.jobs.state_files import rewrite
@@ -27,15 +30,24 @@ from retain.recipe import Recipe
 from retain.recipe.from_run import MERGED, RECIPE, note_start, read_recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import secret_fields, without_secrets
-from retain.records.files import new_folder
+from retain.records.files import new_folder, write_text
 from retain.records.lock import output_folder
 from retain.records.manifest import check_unchanged
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
+MERGE_NOTE = "retain_merge.json"
+"""What merging an adapter beside a quantised base lost, in the folder of the merged model."""
 
-def note_recipe(recipe: Recipe) -> None:
+NOT_MEASURED = (
+    "The earlier adapter was merged beside a quantised base. What that loses of its effect was not measured, for the "
+    "earlier run has no held-out text."
+)
+
+
+def note_recipe(recipe: Recipe, folder: Path) -> None:
     """Write a run's recipe into its folder, without values that may hold a key."""
-    path = Path(recipe.output) / RECIPE
+    path = folder / RECIPE
     text = recipe.model_dump_json(indent=2, exclude=set(secret_fields(Recipe))) + "\n"
     rewrite(path, text)
     note_start(path.parent, recipe.output)
@@ -53,7 +65,7 @@ def ensure_merged(recipe: Recipe, events: Events) -> None:
     """
     if recipe.from_run is None or Path(recipe.model).name != MERGED or (Path(recipe.model) / "config.json").exists():
         return
-    folder = RunFolder(Path(recipe.from_run).expanduser())
+    folder = RunFolder(expanded(recipe.from_run))
     earlier = Recipe.model_validate(read_recipe(folder.path))
     delivered = folder.delivered(earlier.method_name)
     if delivered is None:
@@ -77,8 +89,31 @@ def _merge(earlier: Recipe, folder: RunFolder, adapter: Path, place: Path, event
     spec = ModelSpec.of(earlier, data.family, data.labels)
     preprocessor = spec.preprocessor(base_positions(spec))
     run = Run(earlier, data, preprocessor, folder, folder.path, events)
-    save_weights(load_adapter(run.base(), adapter).merge_and_unload(), place)
+    plain = replace(run, recipe=earlier.model_copy(update={"quantization": None}))
+    merged = load_adapter(plain.base(), adapter).merge_and_unload()
+    save_weights(merged, place)
     preprocessor.save(place)
+    if spec.quantization_in_use() is not None:
+        del merged
+        _write_loss(run, adapter, place)
+
+
+def _write_loss(run: Run, adapter: Path, place: Path) -> None:
+    """Measure what merging lost beside a quantised base, and write it into the folder of the merged model."""
+    pair = Pair.around(run.trained(run.base(), adapter), run.base)
+    merged = run.spec.at(place).load().model
+    texts = run.data.everything.held_out_text
+    loss = merge_loss(pair, merged, run.preprocessor, texts, run.settings, run.events)
+    anew = "the unquantised base, and the result is quantised anew as it is loaded"
+    into = anew if run.spec.own_quantization() is None else "the quantised base"
+    note = NOT_MEASURED if loss is None else loss.sentence(into)
+    write_text(place / MERGE_NOTE, json.dumps({"note": note} | ({} if loss is None else asdict(loss))) + "\n")
+
+
+def merge_notes(recipe: Recipe) -> list[str]:
+    """What merging the earlier run's adapter lost, for the record of a run that goes on from it."""
+    path = Path(recipe.model) / MERGE_NOTE
+    return [str(read_json_mapping(path)["note"])] if recipe.from_run is not None and path.is_file() else []
 
 
 def note_origin(folder: Path, job: BudgetSearch, answers: Predictions) -> None:
@@ -98,7 +133,7 @@ def origin_predictions(earlier: str | None, job: BudgetSearch) -> tuple[dict[str
     Raises:
         InputError: its answers are damaged, or were made with other settings.
     """
-    path = Path(earlier).expanduser() / ORIGIN if earlier else None
+    path = expanded(earlier) / ORIGIN if earlier else None
     if path is None or not path.is_file():
         return {}, []
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import without_secrets
@@ -16,11 +18,21 @@ CALIBRATION = "calibrate:"
 Identity = dict[str, dict[str, Any]]
 
 
-def run_name(recipe: Recipe, siblings: list[Recipe]) -> str:
-    """A short name for a run of a comparison: method, learning rate and seed; a hash where other fields differ."""
-    keys = {run.method_key for run in siblings if run.method_name == recipe.method_name}
-    own = f"-{hashlib.sha256(recipe.method_key.encode()).hexdigest()[:6]}" if len(keys) > 1 else ""
-    return f"{recipe.method_name}{own}-lr{recipe.rate:g}-seed{recipe.seed}"
+def run_names(recipes: Sequence[Recipe]) -> list[str]:
+    """Short names for the runs of a comparison: method, learning rate, seed; a hash where a method's fields differ."""
+    keys: dict[str, set[str]] = {}
+    for run in recipes:
+        keys.setdefault(run.method_name, set()).add(run.method_key)
+    return [_name(run, alone=len(keys[run.method_name]) == 1) for run in recipes]
+
+
+def _name(run: Recipe, *, alone: bool) -> str:
+    own = "" if alone else f"-{hashlib.sha256(run.method_key.encode()).hexdigest()[:6]}"
+    return f"{run.method_name}{own}-lr{run.rate:g}-seed{run.seed}"
+
+
+REPORTING = {"report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"}
+"""Settings under `training` by which no run differs from another: where it is reported to, and under which name."""
 
 
 def identity_of(
@@ -47,6 +59,8 @@ def identity_of(
     always = {"training", "initialisation", "text"} if calibrated else {"training"}
     training = {name: values[name] for name in sorted(_fields(always))}
     training |= {name: values[name] for name in _fields_in_use(recipe, {"training"})}
+    if processes := Plan.of(recipe).identity():
+        training["launch"] = processes
     if recipe.limits_training:
         training["kl limit"] = recipe.budget.get(KL)
     if calibrated or recipe.needs_keep_text:
@@ -66,7 +80,13 @@ def _plain_values(recipe: Recipe) -> dict[str, Any]:
     """The values of a recipe as JSON knows them: the learning rate as it is used, secrets redacted."""
     values: dict[str, Any] = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
     values["learning_rate"] = recipe.rate
+    values["training"] = without_reporting(values["training"])
     return without_secrets(values, Recipe)
+
+
+def without_reporting(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The Trainer's settings that decide what is trained: without those that say where it is reported to."""
+    return {name: value for name, value in training.items() if name not in REPORTING}
 
 
 def _fields(parts: set[str]) -> tuple[str, ...]:

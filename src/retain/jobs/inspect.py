@@ -33,6 +33,7 @@ from retain.events import Events
 from retain.hf.adapters.initialise import NOTE, NOTE_SCHEMA, read_note
 from retain.linalg.eigenspace import DENSE_LIMIT, top_eigenspace
 from retain.linalg.subspaces import subspace_overlap
+from retain.records.paths import expanded
 
 SPECTRUM_HEAD = 64
 """Eigenvalues that are kept of each input."""
@@ -52,7 +53,7 @@ def inspect(path: str | Path, rank: int, events: Events) -> View:
     Raises:
         InputError: there is nothing of that kind, or it is damaged.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if rank < 1:
         raise InputError(f"rank={rank}: compare at least 1 direction; 32 is usual.")
     if not folder.is_dir():

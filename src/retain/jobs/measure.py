@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.images import broken_images
+from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.runner import Measured, measure_pair
-from retain.evaluate.suites.suite import Suites
+from retain.evaluate.suites.suite import Settings, Suites
 from retain.events import Events
 from retain.hf.models.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
 from retain.hf.models.sides import root_of
@@ -79,11 +80,7 @@ def measure(
     chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems)
-    family = family_of_model(base, preprocessor)
-    problems += unmeasurable(family, suites)
-    problems += unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []
-    problems += broken_images(suites.measured_items)
-    problems += judge_problems(chosen.judge)
+    problems += measuring_problems(base, preprocessor, suites, chosen)
     if output is not None:
         problems += output_problem(output) or holding_problem(output, ["run.json", "summary.json", "scaling.json"])
     if problems:
@@ -94,9 +91,29 @@ def measure(
     with nullcontext() if output is None else output_folder(Path(output), RUN_FILES):
         with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
             measured = measure_pair(pair, preprocessor, suites, chosen, events)
-        name = str(getattr(base.config, "name_or_path", "") or type(base).__name__)
-        result = _result(name, pair, suites, measured, model_hash(base), measuring.seconds)
+        result = result_of(name_of(base), pair, suites, measured, model_hash(base), measuring.seconds)
         return result if output is None else write_record(Path(output), result, measured.items)
+
+
+def measuring_problems(base: Any, preprocessor: Preprocessor, suites: Suites, settings: Settings) -> list[str]:
+    """A sentence for each reason why a loaded model cannot be measured on suites and text."""
+    family = family_of_model(base, preprocessor)
+    return [
+        *unmeasurable(family, suites),
+        *(unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []),
+        *broken_images(suites.measured_items),
+        *judge_problems(settings.judge),
+        *(
+            f"{suite.name}: {len(suite.items)} test item(s): an interval needs at least two; give more."
+            for suite in suites.of("task")
+            if len(suite.items) == 1
+        ),
+    ]
+
+
+def name_of(model: Any) -> str:
+    """The name of a loaded model in a record: where it came from, or its class."""
+    return str(getattr(model.config, "name_or_path", "") or type(model).__name__)
 
 
 def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
@@ -124,11 +141,12 @@ def _measure_recipe(recipe: MeasureRecipe, data: TunedData, events: Events) -> R
         measured = measure_pair(pair, preprocessor, suites, settings, events)
         measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
-    result = _result(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
+    result = result_of(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
     return write_record(Path(recipe.output), result, measured.items)
 
 
-def _result(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str, seconds: float) -> Result:
+def result_of(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str, seconds: float) -> Result:
+    """The record of a measurement that was not preceded by a training of retain's own."""
     changed, changed_bytes = changed_size(pair.tuned_model)
     _, total = parameter_counts(pair.tuned_model)
     return Result(

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from retain.events import Event, Events
+from retain.events import Event, Events, Task
 
 WIDTH_WITHOUT_TERMINAL = 100
 SECONDS_BETWEEN_LINES = 15.0
@@ -57,6 +57,60 @@ def showing_progress(console: Console) -> Iterator[Events]:
         yield Events(ProgressBars(bars))
 
 
+@contextmanager
+def showing_runs(console: Console, total: int) -> Iterator[RunsProgress]:
+    """Show the progress of runs that are done at the same time: a bar each and one for all, or lines.
+
+    Args:
+        console: where.
+        total: how many runs there are.
+    """
+    with showing_progress(console) as events:
+        shown = RunsProgress(events, total)
+        yield shown
+        shown.end()
+
+
+class RunsProgress:
+    """The progress of several runs in one display; a run shows the task that it is at.
+
+    Args:
+        events: what shows it.
+        total: how many runs there are.
+    """
+
+    def __init__(self, events: Events, total: int) -> None:
+        self._events = events
+        self._all = events.task("runs", total) if total > 1 else None
+        self._now: dict[str, tuple[int, Task]] = {}
+
+    def at(self, run: str, event: Event) -> None:
+        """Show how far a run is."""
+        name = f"{run}: {event.name}"
+        number, task = self._now.get(run, (-1, None))
+        if task is None or number != event.task:
+            if task is not None:
+                task.close()
+            self._now[run] = event.task, self._events.task(name, event.total, event.done)
+        else:
+            task.update(done=event.done, total=event.total, name=name)
+
+    def over(self, run: str, *, counts: bool = True) -> None:
+        """Take a run off the display."""
+        _, task = self._now.pop(run, (0, None))
+        if task is not None:
+            task.close()
+        if counts and self._all is not None:
+            self._all.advance()
+
+    def end(self) -> None:
+        """Take all off the display."""
+        for run in list(self._now):
+            self.over(run, counts=False)
+        if self._all is not None:
+            self._all.close()
+
+
 class ProgressBars:
     """Shows each task as a bar."""
 
@@ -67,7 +121,10 @@ class ProgressBars:
     def __call__(self, event: Event) -> None:
         """Move the bar of a task; the first event of a task opens it."""
         bar = self._known.get(event.task)
-        if bar is None:
+        if event.closed:
+            if bar is not None:
+                self._bars.remove_task(self._known.pop(event.task))
+        elif bar is None:
             self._known[event.task] = self._bars.add_task(event.name, total=event.total, completed=event.done)
         else:
             self._bars.update(bar, description=event.name, total=event.total, completed=event.done)
@@ -92,6 +149,9 @@ class ProgressLines:
     def __call__(self, event: Event) -> None:
         """Print a line if the last one is old enough."""
         now = self._clock()
+        if event.closed:
+            self._first.pop(event.task, None)
+            return
         began, done_before = self._first.setdefault(event.task, (now, event.done))
         wait = min(max(SECONDS_BETWEEN_LINES, (self._last - self._began) / 2), MOST_SECONDS_BETWEEN_LINES)
         if now - self._last < wait:

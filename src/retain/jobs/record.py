@@ -23,13 +23,20 @@ def provenance(hashes: dict[str, str], model_hash: str, notes: Sequence[str]) ->
     """The provenance of a result: the command of this process, versions, hashes of data and base weights."""
     program, *arguments = sys.argv or [""]
     return Provenance(
-        command=" ".join([Path(program).name, *_without_secrets(arguments)]),
+        command=" ".join([_program(program), *_without_secrets(arguments)]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         data_hashes=hashes,
         model_hash=model_hash,
         notes=tuple(notes),
     )
+
+
+def _program(path: str) -> str:
+    """The name of a program; `python -m retain` is `retain`, and so is the module of its command line."""
+    place = Path(path)
+    is_own = place.name == "__main__.py" or place.parts[-2:] == ("cli", "main.py")
+    return "retain" if is_own and "retain" in place.parts else place.name
 
 
 def _without_secrets(arguments: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 from retain.data.preprocess import Inputs, Preprocessor
 from retain.recipe import KL, Recipe
 from retain.train.loop import TrainingSet
+from retain.train.ranks import rank_and_world
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.replay import mix_replay
@@ -48,14 +49,15 @@ def with_regularisers(
     probes, kept = (order[:PROBES], order[PROBES:] or order) if recipe.kl_monitor else ([], order)
     callbacks: list[TrainerCallback] = []
     limit = recipe.budget.get(KL)
+    size = recipe.batch_size * rank_and_world()[1]  # the rows of a step of all processes, which share them out
     if recipe.kl_weight:
-        batches = _batches(kept, max(1, recipe.batch_size // 2), preprocessor)
+        batches = _batches(kept, max(1, size // 2), preprocessor)
         if recipe.kl_weight == "budget":
             callbacks.append(KLPenalty(batches, limit=AIM * (limit or 0.0), teacher=teacher, seed=recipe.seed))
         else:
             callbacks.append(KLPenalty(batches, weight=float(recipe.kl_weight), teacher=teacher, seed=recipe.seed))
     if recipe.update_limit:
-        inputs = _batches(kept, recipe.batch_size, preprocessor)[:1] if recipe.update_unit == "f_delta" else None
+        inputs = _batches(kept, size, preprocessor)[:1] if recipe.update_unit == "f_delta" else None
         callbacks.append(UpdateLimit(recipe.update_limit, unit=recipe.update_unit, batches=inputs, seed=recipe.seed))
     if recipe.kl_monitor:
         callbacks.append(KLMonitor(_batches(probes, PROBES // 2, preprocessor), limit=limit, teacher=teacher))

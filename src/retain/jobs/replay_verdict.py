@@ -7,6 +7,7 @@ from pathlib import Path
 
 from retain.errors import InputError
 from retain.records.items import read_items, unlike_record
+from retain.records.paths import expanded
 from retain.records.result import read_result
 from retain.records.verdicts import Judgement
 from retain.verdict.judge import disagreements, replay
@@ -23,7 +24,7 @@ def replay_run(folder: str | Path) -> Judgement:
         InputError: the record is missing or damaged, its items are not those that it was written with, its two sides
             were not measured alike, either is not recorded, or the verdict that it states does not follow from them.
     """
-    place = Path(folder).expanduser()
+    place = expanded(folder)
     result = read_result(place / "result.json")
     path = place / "items.jsonl"
     if not path.is_file():

@@ -11,6 +11,7 @@ from retain.errors import InputError
 from retain.jobs.output_place import output_problem
 from retain.records.items import Item, unlike_record
 from retain.records.lock import output_folder
+from retain.records.paths import expanded
 from retain.records.reading import parse_json
 from retain.records.result import Result, read_result
 from retain.report.write import COMPARISON_FILES, REPORT_FILES, holding_problem, write_comparison, write_run_report
@@ -33,7 +34,7 @@ def report(runs: Sequence[str | Path], output: str | Path | None = None) -> list
     Raises:
         InputError: with every problem of every record, before anything is written.
     """
-    given = [Path(run).expanduser() for run in runs]
+    given = [expanded(run) for run in runs]
     problems: list[str] = []
     records = {path: _records(path, problems) for path in given}
     found = [record for of_path in records.values() for record in of_path]
@@ -84,7 +85,7 @@ def _folder(record: Path) -> Path:
 
 def _target(given: Sequence[Path], output: str | Path | None, problems: list[str]) -> Path:
     if output is not None:
-        target = Path(output).expanduser()
+        target = expanded(output)
         problems += output_problem(target if str(output) else "")
         return target
     if not given:

@@ -9,11 +9,13 @@ from typing import Any
 
 from retain.data.item import items_hash
 from retain.data.preprocess import Preprocessor
+from retain.evaluate.batching import head_batching
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.head import restore_head, save_head, saved_labels
 from retain.jobs.identity import Identity, identity_of
+from retain.jobs.in_turn import InTurn, in_turn
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.model_sources import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
@@ -37,6 +39,7 @@ class Run:
         folder: where its files lie.
         shared: where files lie that runs on the same base share: its predictions, its head, its second moments.
         events: receives the progress.
+        in_turn: holds the place of a shared file or folder while this run makes it, or finds it made.
     """
 
     recipe: Recipe
@@ -45,6 +48,7 @@ class Run:
     folder: RunFolder
     shared: Path
     events: Events
+    in_turn: InTurn = in_turn
 
     @classmethod
     def of(cls, recipe: Recipe, prepared: Prepared, events: Events, shared: Path | None = None) -> Run:
@@ -105,9 +109,11 @@ class Run:
 
     def _give_head(self, model: Any) -> None:
         folder, data = self.head_folder, self.data
-        if saved_labels(folder) is None:
-            batch_size = self.recipe.evaluation_batch_size
-            fit_head(model, self.preprocessor, data.train, data.labels, batch_size, self.events)
-            folder.mkdir(parents=True, exist_ok=True)
-            save_head(model, data.labels, folder)
+        with self.in_turn(folder, self.events):
+            if saved_labels(folder) is None:
+                batch_size = self.recipe.evaluation_batch_size
+                batching = head_batching(model, self.preprocessor, data.train)
+                fit_head(model, self.preprocessor, data.train, data.labels, batch_size, self.events, batching)
+                folder.mkdir(parents=True, exist_ok=True)
+                save_head(model, data.labels, folder)
         restore_head(model, folder)

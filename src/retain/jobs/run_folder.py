@@ -12,11 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.jobs.identity import Identity
+from retain.jobs.identity import Identity, without_reporting
 from retain.jobs.state_files import rewrite
 from retain.recipe.from_run import MERGED
 from retain.records.checkpoint_seal import SEAL, remove_checkpoints
 from retain.records.files import is_bookkeeping, new_folder, write_text
+from retain.records.items import unlike_record
 from retain.records.manifest import (
     begin,
     changed,
@@ -33,6 +34,7 @@ from retain.records.manifest import (
 )
 from retain.records.reading import read_json_mapping, read_model
 from retain.records.result import Cost, CurvePoint, Result, read_result
+from retain.records.tracker_notes import NOTES
 
 ORIGIN = "control-base.json"
 """The base's predictions on the control data of a budget. Later runs that go on from this one are compared with it."""
@@ -45,9 +47,13 @@ STATE = (
     "items.jsonl",
     "scaling.json",
     ORIGIN,
+    NOTES,
     "base-*.json",
 )
 """Files by which a run goes on, and its record."""
+
+WEIGHTS = ("adapter", "model")
+"""Folders of trained weights in a run's folder."""
 
 
 class Trained(BaseModel):
@@ -174,6 +180,8 @@ class RunFolder:
         if not self._was(identity):
             for path in (self.result, self.scaling_file, self.path / ORIGIN, self.path / MERGED):
                 remove(path)
+            if not self._trained_something():  # another training, so other runs of the trackers
+                remove(self.path / NOTES)
         rewrite(self.path / "run.json", _written(identity))
 
     def adopt(self) -> None:
@@ -185,7 +193,7 @@ class RunFolder:
             return
         begin(self.path)
         for path in self.path.iterdir():
-            if path.is_dir() and path.name in {"adapter", "model", self.unscaled.name, MERGED}:
+            if path.is_dir() and path.name in {*WEIGHTS, self.unscaled.name, MERGED}:
                 note_tree(path, tree_digests(path))
             elif path.is_file() and any(fnmatch(path.name, pattern) for pattern in STATE):
                 note_file(path, file_digest(path))
@@ -211,6 +219,8 @@ class RunFolder:
         known = read_json_mapping(state)
         if not all(isinstance(known.get(part), dict) for part in ("training", "measuring")):
             raise InputError(f"{state}: damaged (it does not say what was trained and measured).")
+        if isinstance(settings := known["training"].get("training"), dict):  # earlier versions noted all of them
+            known["training"]["training"] = without_reporting(settings)
         return known
 
     def _trained_something(self) -> bool:
@@ -221,17 +231,31 @@ class RunFolder:
     def finished(self) -> Result | None:
         """The record, if the run is complete.
 
+        Of what was delivered only the sizes are looked at, so that this takes no longer for a large model.
+
         Raises:
-            InputError: it was changed or damaged since.
+            InputError: it was changed or damaged since, or the items, or what was delivered.
         """
         if not self.result.exists():
             return None
         try:
-            return read_result(self.result)
+            found = read_result(self.result)
         except InputError as error:
             raise InputError(
                 [*error.problems, f"{self.result}: move it away, and the same command measures this run again."]
             ) from error
+        if self.items.is_file() and (reason := unlike_record(self.items, found.provenance.items_hash)):
+            raise InputError(
+                f"{reason} It was cut or edited: put back the original; or move {self.items.name} and "
+                f"{self.result.name} away, and the same command measures this run again."
+            )
+        weights = [place for name in (*WEIGHTS, self.unscaled.name) if (place := self.path / name).is_dir()]
+        if problems := [problem for place in weights for problem in changed(place, sizes_only=True)]:
+            raise InputError(
+                f"{problems[0]} So the record is not of what lies there: put back the original, or give another "
+                "--output."
+            )
+        return found
 
     def training(self) -> Trained | None:
         """The facts of the training, if it is complete.

@@ -31,6 +31,7 @@ from retain.recipe.budget_options import alpha_problems
 from retain.records.files import new_folder, write_text
 from retain.records.lock import output_folder
 from retain.records.manifest import remove
+from retain.records.paths import expanded
 from retain.report.page.scaling_page import write_scaling
 
 ADAPTER, MODEL = "adapter", "model"
@@ -99,7 +100,7 @@ def scale(
     suites = given_suites(test, keep, held_out_text, problems)
     limits, confidence = ({}, CONFIDENCE) if budget is None else (budget.limits, budget.confidence)
     problems += alpha_problems(alphas)
-    problems += limit_problems(suites, limits, confidence)
+    problems += limit_problems(suites, limits, confidence, held_out_tokens=chosen.held_out_tokens)
     problems += [] if output is None else output_problem(output)
     if problems:
         raise InputError(problems)
@@ -136,7 +137,7 @@ def scale_recipe(recipe: ScaleRecipe, events: Events) -> tuple[Outcome, list[Pat
     data = read_tuned_data(recipe, problems)
     limits = {} if recipe.alpha is not None else recipe.budget
     suites = data.suites
-    problems += limit_problems(suites, limits, recipe.confidence, recipe.control_share)
+    problems += limit_problems(suites, limits, recipe.confidence, recipe.control_share, recipe.held_out_tokens)
     problems += find_overlaps(data.train, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     problems += input_in_the_way(recipe)
     if problems:
@@ -161,7 +162,7 @@ def _scale_recipe(
         note = f"The coefficient α = {recipe.alpha:g} was given; nothing is certified of it."
         outcome = Outcome(scaling=outcome.scaling.model_copy(update={"alpha": recipe.alpha})).noted([note])
     outcome = outcome.noted(notes)
-    return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), Path(recipe.tuned).expanduser())
+    return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), expanded(recipe.tuned))
 
 
 def _search_of(
@@ -223,7 +224,7 @@ def input_in_the_way(recipe: ScaleRecipe) -> list[str]:
     """The reason why a recipe's output cannot be written: its own inputs lie there, and would be replaced."""
     places = {(Path(recipe.output) / name).resolve() for name in (ADAPTER, MODEL)}
     for name in ("model", "tuned"):
-        given = Path(getattr(recipe, name)).expanduser()
+        given = expanded(getattr(recipe, name))
         if given.exists() and any(place in {given.resolve(), *given.resolve().parents} for place in places):
             return [f"output: {given}, which is given as {name}, would be replaced; give another --output."]
     return []

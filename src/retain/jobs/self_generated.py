@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from retain.data.preprocess import padded, padded_batches
 from retain.data.tokens import cut_to, encode_question, start_ids
 from retain.errors import InputError
+from retain.evaluate.generate import end_tokens
 from retain.events import SILENT, Events
 from retain.hf.models.inference import device_of, evaluating, padding_id
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of
@@ -26,7 +28,7 @@ from retain.jobs.state_files import rewrite
 from retain.records.manifest import changed
 from retain.records.reading import parse_json
 
-VERSION = 1
+VERSION = 2
 """Increased whenever the same model and seed would write another text than before."""
 
 NEW_TOKENS = 128
@@ -160,6 +162,7 @@ def _starts(tokenizer: Any, prompts: list[list[int]], number: int, batch_size: i
 def _write(model: Any, tokenizer: Any, starts: list[list[int]], seed: int, new_tokens: int) -> list[list[int]]:
     pad_id = padding_id(tokenizer)
     inputs, mask = padded(starts, pad_id, left=True, device=device_of(model))
+    ends = end_tokens(model, tokenizer)
     with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(seed)
         sequences = model.generate(
@@ -172,21 +175,15 @@ def _write(model: Any, tokenizer: Any, starts: list[list[int]], seed: int, new_t
             top_k=0,
             num_beams=1,
             pad_token_id=pad_id,
+            eos_token_id=ends or None,
         )
-    ends = _ends(model, tokenizer)
     return [
         start + _until_end(row, ends)
         for start, row in zip(starts, sequences[:, inputs.shape[1] :].tolist(), strict=True)
     ]
 
 
-def _ends(model: Any, tokenizer: Any) -> set[int]:
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    ends = configured if isinstance(configured, list) else [configured]
-    return {int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None}
-
-
-def _until_end(ids: list[int], ends: set[int]) -> list[int]:
+def _until_end(ids: list[int], ends: Collection[int]) -> list[int]:
     """The generated ids up to their end token, without padding."""
     for position, token in enumerate(ids):
         if token in ends:

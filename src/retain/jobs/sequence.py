@@ -18,6 +18,7 @@ from retain.records.files import write_text
 from retain.records.items import Item, read_items
 from retain.records.lock import output_folder
 from retain.records.metric import Metric
+from retain.records.paths import expanded
 from retain.records.result import Result, read_result
 from retain.records.scores import KeepScore, TaskScore
 from retain.stats import continual as sequence
@@ -67,7 +68,7 @@ def read_sequence(runs: Sequence[str | Path], tasks: Sequence[str]) -> SequenceR
     problems: list[str] = []
     if len(runs) != len(tasks):
         problems.append(f"{len(runs)} stages and {len(tasks)} tasks: give one run for each task, in the same order.")
-    stages = [_stage(Path(run).expanduser(), tasks, problems) for run in runs]
+    stages = [_stage(expanded(run), tasks, problems) for run in runs]
     if problems:
         raise InputError(problems)
     hashes = {stage[0] for stage in stages}

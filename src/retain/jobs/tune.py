@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured, measure_pair
 from retain.events import Events
 from retain.hf.models.describe import model_hash
+from retain.hf.models.placement import offloaded, placement_note
+from retain.hf.models.quantization import quantization_note
 from retain.jobs.adapt import train_or_load
 from retain.jobs.base_predictions import base_predictions
-from retain.jobs.continue_run import ensure_merged, note_recipe
+from retain.jobs.continue_run import ensure_merged, merge_notes, note_recipe
 from retain.jobs.deliver import Delivered, deliver
-from retain.jobs.inputs.cautions import template_cautions
+from retain.jobs.inputs.cautions import class_cautions, template_cautions
 from retain.jobs.inputs.evidence_told import training_told, unread_told
 from retain.jobs.inputs.method_checks import unread_fields
-from retain.jobs.inputs.prepare import prepare
+from retain.jobs.inputs.prepare import adapter_fields, prepare
+from retain.jobs.inputs.quantised_methods import offload_problem
+from retain.jobs.launch.plan import Plan
+from retain.jobs.launch.stage import run_stages
 from retain.jobs.record import provenance, write_record
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained, file_bytes
 from retain.jobs.stopwatch import Stopwatch
+from retain.jobs.tracking import report_the_end
 from retain.recipe import Recipe
 from retain.records.lock import output_folder
 from retain.records.result import MethodRecord, Parameters, Result
 from retain.report.write import RUN_FILES
+from retain.train.arguments import unused_devices
 
 
 def tune(recipe: Recipe, events: Events) -> Result:
@@ -57,17 +66,24 @@ def complete(run: Run) -> Result:
         raise InputError(problem)
     with output_folder(run.folder.path, RUN_FILES):
         run.folder.claim(run.identity)
-        note_recipe(run.recipe)
+        note_recipe(run.recipe, run.folder.path)
         return run.folder.finished() or _do(run)
 
 
 def _do(run: Run) -> Result:
     """Measure the base, train or read what was trained, deliver, measure, and write the record."""
+    if run.recipe.is_launched and run.folder.training() is None:
+        plan = Plan.of(run.recipe)
+        run_stages(run.recipe, run.folder.path, run.shared, run.events, plan)  # their files are read below
     base = run.base()
+    fields = {} if run.method == "full" else adapter_fields(run.recipe)
+    if offloaded(base) and (problem := offload_problem(run.method, fields)):  # only now is it known what auto does
+        raise InputError(problem)
     base_hash = model_hash(base)
     measuring = Stopwatch()
     with measuring:
         predictions = base_predictions(run, base, base_hash)
+    about_base = [*quantization_note(base), *placement_note(base), *merge_notes(run.recipe)]
     model, trained = train_or_load(run, base, base_hash)
     pair = Pair.around(model, run.base)
     delivered = deliver(run, pair)
@@ -75,8 +91,11 @@ def _do(run: Run) -> Result:
         measured = measure_pair(
             delivered.pair, run.preprocessor, run.data.suites, run.settings, run.events, predictions
         )
+    measured = replace(measured, notes=(*measured.notes, *about_base))
     result = _result(run, trained, delivered, measured, measuring.seconds)
-    return write_record(run.folder.path, result, measured.items)
+    written = write_record(run.folder.path, result, measured.items)
+    report_the_end(run, written)
+    return written
 
 
 def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured, seconds: float) -> Result:
@@ -86,14 +105,17 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     hashes = {key: value for key, value in run.data.hashes.items() if reads_texts or not key.startswith("calibrate:")}
     cost = trained.cost.model_copy(update={"scaling_seconds": delivered.seconds, "measure_seconds": seconds})
     few = [*training_told(run.data.train, recipe.batch_size), *unread_told(run.data.suites.of("task"))]
-    told = [*unread_fields(recipe), *template_cautions(run.data, run.preprocessor), *few]
+    told = [*unread_fields(recipe), *class_cautions(run.data), *template_cautions(run.data, run.preprocessor), *few]
     notes = [*run.data.near_duplicates, *told, *trained.notes, *delivered.notes, *measured.notes]
+    plan = Plan.of(recipe)
+    notes += [idle] if (idle := unused_devices(plan.processes_here)) and recipe.device_map is None else []
     return Result(
         model=recipe.model,
         method=MethodRecord(name=run.method, config=trained.config),
         seed=recipe.seed,
         learning_rate=recipe.rate,
-        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts)),
+        training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts))
+        | plan.facts(recipe),
         parameters=Parameters(
             trainable=trained.trainable,
             total=trained.total,

@@ -11,6 +11,7 @@ from retain.recipe.marks import Heir, fields_where
 from retain.recipe.tune_recipe import Recipe
 from retain.records.files import write_text
 from retain.records.manifest import check_unchanged
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping, read_model
 from retain.records.renamed_columns import with_columns
 from retain.records.result import read_result
@@ -103,7 +104,7 @@ def with_earlier(values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: the folder holds no complete run of `retain tune`.
     """
-    folder = Path(str(values["from_run"])).expanduser()
+    folder = expanded(str(values["from_run"]))
     if not (folder / RECIPE).is_file() or not (folder / "result.json").is_file():
         raise InputError(
             f"from: {folder} holds no complete run of retain tune (result.json, {RECIPE}); give the folder of one run."
@@ -136,7 +137,7 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
     Raises:
         InputError: the source is a folder, but of no run.
     """
-    folder = Path(source).expanduser() if source else None
+    folder = expanded(source) if source else None
     if folder is None or not folder.is_dir():
         return source, given
     if not (folder / RECIPE).is_file():

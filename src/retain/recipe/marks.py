@@ -44,11 +44,12 @@ COMMON = "common options"
 
 TOPICS = {
     COMMON: "",
-    "comparison": "methods, learning rates, seeds",
+    "comparison": "methods, learning rates, seeds, and where the runs are done",
     "sweep": "a few steps for each candidate",
     "scaling": "of the update",
     "model": "how it is loaded",
     "training": "how it is trained",
+    "processes": "several processes, on one machine or more",
     "regularisation": "against catastrophic forgetting while training",
     "budget": "how the forgetting budget is certified",
     "calibration": "text to learn and to keep, for regularisers and data-driven initialisations",

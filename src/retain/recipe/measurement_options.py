@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from retain.recipe.loading_options import LoadingOptions
 from retain.recipe.marks import COMMON, Decides, Flag
-from retain.recipe.template_options import TemplateOptions
+from retain.records.paths import expanded
 from retain.records.renamed_columns import parse_columns
 
 
-class MeasurementOptions(TemplateOptions):
+class MeasurementOptions(LoadingOptions):
     """The base model, the data that are measured, and how. Paths are relative to the working directory."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -45,22 +45,6 @@ class MeasurementOptions(TemplateOptions):
     )
     output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER", place=8)] = Field(
         description="Folder for everything that is written."
-    )
-
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        Decides("training", inherited_by=("from", "scale"), recorded=True),
-        Flag("model"),
-    ] = Field("auto", description="Type of the base's weights; auto: the checkpoint's.")
-    attention: Annotated[str | None, Decides("training", inherited_by=("from", "scale")), Flag("model", "NAME")] = (
-        Field(
-            None,
-            description="Attention of transformers: sdpa, eager, flash_attention_2, …; on a CPU eager trains short "
-            "sequences in bfloat16 about twice as fast. [transformers' choice]",
-        )
-    )
-    trust_remote_code: Annotated[bool, Decides("training", inherited_by=("from", "scale")), Flag("model")] = Field(
-        default=False, description="Run code that comes with the model."
     )
 
     keep_format: Annotated[
@@ -166,7 +150,8 @@ class MeasurementOptions(TemplateOptions):
     @field_validator("model", "output", "tuned", mode="after", check_fields=False)
     @classmethod
     def _home(cls, value: str) -> str:
-        return str(Path(value).expanduser()) if value.startswith("~") else value
+        place = expanded(value)
+        return str(place) if value.startswith("~") else value
 
     @field_validator("model", "output", "train", "tuned", "test", mode="after", check_fields=False)
     @classmethod

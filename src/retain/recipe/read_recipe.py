@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -12,6 +11,7 @@ from retain.recipe.budget_options import parsed_limits
 from retain.recipe.from_run import with_earlier
 from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.problem_words import problems_in_words
+from retain.records.paths import expanded
 from retain.records.reading import read_yaml
 
 SomeRecipe = TypeVar("SomeRecipe", bound=MeasurementOptions)
@@ -68,10 +68,11 @@ def _merged_method(old: Any, new: Any) -> Any:
 
 
 def _read_yaml(path: str) -> dict[str, Any]:
+    place = expanded(path)
     try:
-        values = read_yaml(Path(path).expanduser())
+        values = read_yaml(place)
     except InputError as error:
-        reason = str(error).removeprefix(f"{Path(path).expanduser()}: ")
+        reason = str(error).removeprefix(f"{place}: ")
         raise InputError(f"{path}: the recipe cannot be read ({reason})") from error
     if not isinstance(values, dict):
         kind = "nothing" if values is None else type(values).__name__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from retain.recipe.marks import Decides, Flag
+from retain.records.paths import expanded
 
 LONGEST_TEMPLATE = 1_000_000
 """The most bytes of a template; those of models have a few thousand."""
@@ -85,7 +85,7 @@ def _is_template(text: str) -> bool:
 
 
 def _read(name: str) -> str:
-    path = Path(name).expanduser()
+    path = expanded(name)
     try:
         if path.stat().st_size > LONGEST_TEMPLATE:
             raise ValueError(f"{name} has more than {LONGEST_TEMPLATE:,} bytes, so it is no chat template")

@@ -14,15 +14,19 @@ from pydantic import Field, field_validator, model_validator
 from retain.methods import table
 from retain.recipe.budget_options import KL, BudgetOptions
 from retain.recipe.calibration_options import CalibrationOptions
+from retain.recipe.launch_options import LaunchOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.regularisation_options import RegularisationOptions
+from retain.recipe.worker_options import WorkerOptions
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed that all of Python, numpy and torch take."""
 
 
-class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions):
+class Recipe(
+    MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions, LaunchOptions, WorkerOptions
+):
     """The fields of a training, or of a comparison of trainings."""
 
     train: Annotated[str, Decides("data", inherited_by=("scale",)), Flag(COMMON, "DATA", place=3)] = Field(
@@ -68,6 +72,10 @@ class Recipe(MeasurementOptions, CalibrationOptions, BudgetOptions, Regularisati
     )
     training: Annotated[dict[str, Any], Decides("training", recorded=True), Flag("training", "FIELDS")] = Field(
         default_factory=dict, description="Any other field of transformers.TrainingArguments: --training.FIELD VALUE."
+    )
+    send_report: Annotated[bool, Decides("nothing"), Flag("training")] = Field(
+        default=True,
+        description="Send the report, which shows items and answers, to the trackers of --training.report_to.",
     )
 
     accelerate: Annotated[

@@ -5,10 +5,11 @@ In a folder with a log (`retain.records.manifest`) each is noted there, and what
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from retain.records.manifest import (
     sync,
     tree_digests,
 )
+from retain.records.paths import expanded
 
 PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<state>partial|former)")
 """Names of what is being written, and of what it is about to take the place of."""
@@ -63,8 +65,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     sync(path.parent)
 
@@ -76,7 +81,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: `folder` holds something that is not retain's.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     if problem := _occupied(folder):
         raise InputError(problem)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -95,18 +100,24 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, only: Iterable[str] | None = None) -> None:
     """Remove what interrupted writes left in an output folder, and finish a replacement that was cut off.
 
     For the holder of the folder's lock: nobody else may be writing there. Only folders that retain wrote into are
     looked at.
+
+    Args:
+        folder: the output.
+        only: what was to get one of these names in the folder itself, where others may be writing beside them.
     """
-    names = Known.read(folder).files if (folder / MANIFEST).is_file() else {}
+    names = Known.read(folder).files if only is None and (folder / MANIFEST).is_file() else {}
+    wanted = None if only is None else frozenset(only)
     places = {folder, *((folder / name).parent for name in names)}
     places |= {parent for place in places for parent in place.parents if folder in parent.parents}
     for place in sorted(places):
         for path in sorted(place.iterdir()) if place.is_dir() else ():
-            if (match := PARTIAL.fullmatch(path.name)) is None:
+            match = PARTIAL.fullmatch(path.name)
+            if match is None or (wanted is not None and match["name"] not in wanted):
                 continue
             final = path.with_name(match["name"])
             if match["state"] == "former" and not final.exists():
@@ -125,7 +136,11 @@ def remove_if_empty(folder: Path) -> None:
 
 def is_bookkeeping(path: Path) -> bool:
     """True for names that only retain's own writing gives: logs, locks, and what an interrupted write left."""
-    return path.name in {MANIFEST, LOCK} or PARTIAL.fullmatch(path.name) is not None
+    return path.name in {MANIFEST, LOCK} or PARTIAL.fullmatch(path.name) is not None or _is_lock(path.name)
+
+
+def _is_lock(name: str) -> bool:
+    return name.startswith(".retain-") and name.endswith(".lock")
 
 
 def _beside(path: Path, state: str) -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
+from retain.records.file_lock import holding_in_turn
 from retain.records.reading import parse_json
 
 log = logging.getLogger(__name__)
@@ -139,17 +140,18 @@ def foreign(path: Path) -> list[Path]:
     return [file for file in files if file.name not in {MANIFEST, LOCK} and not _known(file, logs)]
 
 
-def changed(path: Path) -> list[str]:
+def changed(path: Path, *, sizes_only: bool = False) -> list[str]:
     """Reasons why what lies at a path is not what retain wrote there; none where no log tells of it.
 
     Args:
         path: a file; or a folder of weights, which must be one that was written, in full. Files beside these are left
             alone.
+        sizes_only: looks for missing files and other sizes of the files of a folder, and reads none of them.
     """
     for root in _roots(path):
         known, name = Known.read(root), _name(path, root)
         if trees := known.trees.get(name):
-            found = [_unlike(path, tree) for tree in reversed(trees)]
+            found = [_unlike(path, tree, sizes_only=sizes_only) for tree in reversed(trees)]
             return [] if not all(found) else found[0]
         if name in known.files:
             same = path.is_file() and file_digest(path) in known.files[name]
@@ -268,7 +270,9 @@ def sync(path: Path) -> None:
 def _append(root: Path, entries: list[dict[str, Any]]) -> None:
     """Append lines; after one that was cut off, on a line of their own."""
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
-    with (root / MANIFEST).open("ab+") as file:
+    log_file = root / MANIFEST
+    # in turn, since on storage that hosts share two that append at once can overwrite one another's lines
+    with holding_in_turn(root / ".retain-log.lock", briefly=True), log_file.open("ab+") as file:
         end = file.seek(0, os.SEEK_END)
         if end and entries:
             file.seek(end - 1)
@@ -300,7 +304,7 @@ def _known(file: Path, logs: Mapping[Path, Known]) -> bool:
     return any(noted) and file_digest(file) in set().union(*noted)
 
 
-def _unlike(folder: Path, tree: Digests) -> list[str]:
+def _unlike(folder: Path, tree: Digests, *, sizes_only: bool) -> list[str]:
     """How a folder differs from the files that it was written with."""
     for name, digest in tree.items():
         path = folder / name
@@ -308,6 +312,7 @@ def _unlike(folder: Path, tree: Digests) -> list[str]:
             continue
         if not path.is_file():
             return [f"{path} is missing, which retain wrote there."]
-        if str(path.stat().st_size) != digest.partition(":")[0] or file_digest(path) != digest:
+        same = str(path.stat().st_size) == digest.partition(":")[0] and (sizes_only or file_digest(path) == digest)
+        if not same:
             return [f"{path} is not what retain wrote there: it was changed or damaged since."]
     return []

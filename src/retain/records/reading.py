@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,9 @@ DEEPEST = 64
 
 MOST_DIGITS = 40
 """The most characters of a whole number; 2^64 has twenty digits."""
+
+SHOWN = 40
+"""The most characters of a value that a message shows."""
 
 MOST_NODES = 200_000
 """The most values of a YAML document, each alias counted as often as it stands for its values."""
@@ -49,12 +52,12 @@ def parse_json(content: str | bytes, place: str) -> Any:
         place: names the text in messages: a file, or a file and its line.
 
     Raises:
-        InputError: it is no JSON, is nested too deeply, or holds a number with too many digits, a value that is not
-            finite, or a character that UTF-8 cannot hold.
+        InputError: it is no JSON, is nested too deeply, or holds a key twice in one object, a number with too many
+            digits, a value that is not finite, or a character that UTF-8 cannot hold.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
-        value = json.loads(text, parse_int=_whole_number, parse_constant=_refuse_constant)
+        value = _STRICT.decode(text)
         _check(value)
     except RecursionError as error:
         raise InputError(f"{place}: is nested more than {DEEPEST} levels deep.") from error
@@ -65,18 +68,46 @@ def parse_json(content: str | bytes, place: str) -> Any:
     return value
 
 
-def decode_json(text: str, start: int = 0) -> tuple[Any, int]:
+class DoubledKeyError(ValueError):
+    """An object of JSON has a key twice."""
+
+
+class Doubled(dict[str, Any]):
+    """An object of JSON in which a key stands twice: which of the two is meant cannot be known.
+
+    Attributes:
+        twice: a clause that names the key and both values.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        values = [value for name, value in pairs if name == key]
+        self.twice = f"{_short(key)} stands there twice, as {_short(values[0])} and as {_short(values[1])}"
+
+
+def doubled_clause(value: Any) -> str:
+    """A clause on the first object with a key twice in a value that `decode_json` read; empty where there is none."""
+    if isinstance(value, Doubled):
+        return value.twice
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return next((clause for one in inner if (clause := doubled_clause(one))), "")
+
+
+def decode_json(text: str, start: int = 0, *, doubled: bool = False) -> tuple[Any, int]:
     """The first JSON value of a text that goes on behind it, and where it ends; for files of many rows.
 
     Args:
         text: the text.
         start: where the value begins.
+        doubled: lets an object with a key twice pass, as a `Doubled`, for a look at the shape of a text.
 
     Raises:
+        DoubledKeyError: as a clause, which key stands twice in one object.
         ValueError: as a clause, what is no JSON within the limits.
     """
     try:
-        value, end = _DECODER.raw_decode(text, start)
+        value, end = (_LENIENT if doubled else _STRICT).raw_decode(text, start)
         if text.count("[", start, end) + text.count("{", start, end) > DEEPEST:
             _check_depth(value)
     except RecursionError as error:
@@ -226,7 +257,27 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
 
 
-_DECODER = json.JSONDecoder(parse_int=_whole_number, parse_constant=_refuse_constant)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Doubled(pairs)
+
+
+def _object_of_unlike_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = _object(pairs)
+    if isinstance(found, Doubled):
+        raise DoubledKeyError(found.twice)
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+_LENIENT = json.JSONDecoder(parse_int=_whole_number, parse_constant=_refuse_constant, object_pairs_hook=_object)
+_STRICT = json.JSONDecoder(
+    parse_int=_whole_number, parse_constant=_refuse_constant, object_pairs_hook=_object_of_unlike_keys
+)
 
 
 def _check_depth(value: Any) -> None:

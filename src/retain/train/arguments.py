@@ -6,9 +6,9 @@ optimizer is made, which is after the base was measured; so they are made once b
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import math
+import os
 import random
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +23,8 @@ from transformers import Trainer, TrainingArguments
 from retain.errors import InputError
 from retain.recipe import Recipe
 from retain.recipe.field_types import type_problems, unknown_names
+from retain.train.trackers.naming import name_of_run
+from retain.train.trackers.problems import tracker_problems, trackers_named
 
 REFUSALS = (TypeError, ValueError, ImportError, RuntimeError, AttributeError, KeyError, NotImplementedError, OSError)
 """What transformers, accelerate and torch raise for settings that they refuse."""
@@ -31,7 +33,7 @@ REMOVED = {
     "group_by_length": "say --training.train_sampling_strategy group_by_length",
     "warmup_ratio": "say --training.warmup_steps with a number below 1, a share of all steps",
     "no_cuda": "say --training.use_cpu true",
-    "logging_dir": "trackers take it from their own environment, as TENSORBOARD_LOGGING_DIR",
+    "logging_dir": "the files of trackers lie in the run's folder; see TENSORBOARD_LOGGING_DIR",
     "evaluation_strategy": "what was learned is measured after training",
     "save_safetensors": "weights are always written as safetensors",
     "overwrite_output_dir": "the same command goes on in its folder; give another --output to begin anew",
@@ -68,24 +70,6 @@ PACKAGES = {"use_liger_kernel": "liger_kernel", "deepspeed": "deepspeed"}
 """Packages that a field needs, where the Trainer asks for them only as training begins."""
 
 
-TRACKERS = {
-    "azure_ml": "azureml",
-    "clearml": "clearml",
-    "codecarbon": "codecarbon",
-    "comet_ml": "comet_ml",
-    "dagshub": "dagshub",
-    "dvclive": "dvclive",
-    "flyte": "flytekit",
-    "mlflow": "mlflow",
-    "neptune": "neptune",
-    "swanlab": "swanlab",
-    "tensorboard": "tensorboard",
-    "trackio": "trackio",
-    "wandb": "wandb",
-}
-"""Trackers that `report_to` may name, each with its package."""
-
-
 def setting_problems(settings: Mapping[str, Any]) -> list[str]:
     """A sentence for each Trainer setting that cannot be meant: unknown, of another type, out of range, or unmet.
 
@@ -101,10 +85,15 @@ def setting_problems(settings: Mapping[str, Any]) -> list[str]:
             f"training.{name}: this version of transformers has no such field; {cure + '.' if cure else hint}"
         )
     known = {name: value for name, value in settings.items() if name not in unknown}
+    problems += [
+        f"training.{name}: a secret would stand in recipes and records; give it in the environment, as HF_TOKEN."
+        for name in known
+        if name.endswith("_token")
+    ]
     wrong = type_problems(TrainingArguments, known, "training.")
     problems += wrong
     problems += [] if wrong else _range_problems(known)
-    problems += _tracker_problems(known.get("report_to"))
+    problems += tracker_problems(known.get("report_to"))
     for name, package in PACKAGES.items():
         if known.get(name) and importlib.util.find_spec(package) is None:
             problems.append(f"training.{name}: needs the package {package}, which is not installed; leave it out.")
@@ -113,28 +102,6 @@ def setting_problems(settings: Mapping[str, Any]) -> list[str]:
             "training.fp16: needs an accelerator, and there is none here; say --training.bf16 true, or leave it out."
         )
     return problems
-
-
-def _tracker_problems(report_to: Any) -> list[str]:
-    named = [report_to] if isinstance(report_to, str) else report_to if isinstance(report_to, list | tuple) else []
-    problems = []
-    for name in [str(name) for name in named if name not in {"none", "all"}]:
-        package = TRACKERS.get(name)
-        if package is None:
-            near = difflib.get_close_matches(name, TRACKERS, n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(TRACKERS)}, all, none."
-            problems.append(f"training.report_to: there is no tracker {name!r}; {hint}")
-        elif not _is_installed(package):
-            problems.append(
-                f"training.report_to: {name} needs the package {package}, which is not installed; install it, or leave "
-                "report_to out (the curve of the loss is in the report anyway)."
-            )
-    return problems
-
-
-def _is_installed(package: str) -> bool:
-    names = (package, "tensorboardX") if package == "tensorboard" else (package,)
-    return any(importlib.util.find_spec(name) is not None for name in names)
 
 
 def _range_problems(settings: Mapping[str, Any]) -> list[str]:
@@ -157,22 +124,26 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
     """
     if problems := setting_problems(recipe.training):
         raise InputError(problems)
+    run = name_of_run(recipe, directory)
     settings: dict[str, Any] = {
         "logging_steps": 5,
         "logging_nan_inf_filter": False,
         "save_strategy": "no",  # TimedCheckpoint requests them instead, by the clock
         "weight_decay": 0.0,
         "disable_tqdm": True,
-        "use_cpu": not torch.accelerator.is_available(),  # without it transformers refuses bf16 where there is no GPU
+        "use_cpu": not torch.accelerator.is_available()
+        or os.environ.get("ACCELERATE_USE_CPU") == "true",  # without it transformers refuses bf16 where there is no GPU
         "dataloader_pin_memory": torch.cuda.is_available(),
         "include_num_input_tokens_seen": "no" if pictures else "non_padding",
-        "report_to": "none",
         "restore_callback_states_from_checkpoint": True,  # for StepClock
         **recipe.training,
+        "report_to": trackers_named(recipe.training.get("report_to")) or "none",
+        "run_name": run.run,
+        "project": run.project,
         "save_total_limit": None,  # SealCheckpoints removes older ones, when the next is whole
     }
     try:
-        return TrainingArguments(
+        arguments = TrainingArguments(
             output_dir=str(directory / "checkpoints"),
             learning_rate=recipe.rate,
             num_train_epochs=recipe.epochs,
@@ -182,8 +153,32 @@ def training_arguments(recipe: Recipe, directory: Path, *, pictures: bool = Fals
             remove_unused_columns=False,
             **settings,
         )
+        return on_one_device(arguments)
     except REFUSALS as error:
         raise refused(error) from error
+
+
+def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
+    """The settings, for one device a process: with several transformers would multiply the batch by `DataParallel`."""
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # noqa: SLF001 -- transformers has no public way to use one of several devices
+    return arguments
+
+
+def unused_devices(processes: int = 1) -> str | None:
+    """A note on accelerators of this machine that a training leaves idle, with how to use them; None where none are.
+
+    Args:
+        processes: of the training, on this machine.
+    """
+    present = torch.accelerator.device_count()
+    if present <= processes:
+        return None
+    return (
+        f"training used {processes} of {present} {torch.accelerator.current_accelerator()} devices of this machine: "
+        f"each process uses one; --launch.processes {present} uses them all, with a batch {present // processes} times "
+        "as large unless --batch-size is made smaller."
+    )
 
 
 def refused(error: BaseException) -> InputError:

@@ -17,6 +17,7 @@ from transformers.trainer_callback import ExportableState
 
 from retain.errors import TrainingError
 from retain.events import Events, Task
+from retain.train.ranks import anywhere, rank_and_world
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
@@ -65,8 +66,9 @@ class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]  # transformers is
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        """Set `should_save` when it is time."""
-        if time.monotonic() - self._last >= self.seconds and state.global_step < state.max_steps:
+        """Set `should_save` when it is time by the clock of the first process."""
+        due = time.monotonic() - self._last >= self.seconds and rank_and_world()[0] == 0
+        if anywhere(due) and state.global_step < state.max_steps:
             control.should_save = True
         return control
 
@@ -108,7 +110,8 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]  # transformers is un
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        """Request a checkpoint."""
+        """Request a checkpoint, in all processes after the same step."""
+        self._stopping = anywhere(self._stopping)
         if self._stopping and state.global_step < state.max_steps:
             control.should_save = True
         return control

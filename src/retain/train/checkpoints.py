@@ -24,6 +24,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerState
 from retain.errors import TrainingError
 from retain.hf.adapters.residual_lora import initial_factors, restore_initial_factors
 from retain.records.checkpoint_seal import remove_checkpoints, seal
+from retain.train.ranks import mean_over_ranks, wait_for_all
 
 INITIAL = "retain_initial_factors.safetensors"
 """A0 of each layer of a residual LoRA, in a checkpoint."""
@@ -56,7 +57,7 @@ class CompleteTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         """
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         self.state.stateful_callbacks[RUNNING_LOSS] = {
-            "loss": self._tr_loss.item(),
+            "loss": mean_over_ranks(self._tr_loss.item()),
             "total": self._total_loss_scalar,
             "logged": self._globalstep_last_logged,
         }
@@ -123,9 +124,11 @@ class SealCheckpoints(TrainerCallback):  # type: ignore[misc]  # transformers is
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         """Seal it, unless training is over: transformers would go on from it with one step more."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        wait_for_all()  # each process has written its random state
         if state.is_world_process_zero and folder.is_dir() and state.global_step < state.max_steps:
             seal(folder, self._before)
             remove_checkpoints(folder.parent, self._most)
+        wait_for_all()  # no process ends, and ends the others, before it is sealed
 
 
 @contextmanager

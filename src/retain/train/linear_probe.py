@@ -16,6 +16,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from retain.data.batches import Batching, in_batches
 from retain.data.preprocess import Preprocessor
 from retain.events import Events
 from retain.hf.models.head import head_inputs, output_layer, set_output_layer
@@ -34,6 +35,7 @@ def fit_head(
     labels: Sequence[str],
     batch_size: int,
     events: Events,
+    batching: Batching = "padded",
 ) -> None:
     """Fit the output layer by logistic regression on the features that it reads; the rest of the model stays.
 
@@ -44,15 +46,17 @@ def fit_head(
         labels: the classes in the order of the outputs.
         batch_size: items in a batch.
         events: receives the progress.
+        batching: which items may be together.
     """
     chosen = evenly_chosen(items)
-    order = sorted(range(len(chosen)), key=preprocessor.lengths(chosen).__getitem__)
+    groups = in_batches(preprocessor.lengths(chosen), batch_size, batching)
+    order = [index for group in groups for index in group]
     device = next(model.parameters()).device
     task = events.task("a head is fitted on the base's features", total=len(chosen))
 
     def batches() -> Any:
-        for start in range(0, len(order), batch_size):
-            part = [chosen[index] for index in order[start : start + batch_size]]
+        for group in groups:
+            part = [chosen[index] for index in group]
             yield {key: value.to(device) for key, value in preprocessor.batch(part).items()}
             task.advance(len(part))
 

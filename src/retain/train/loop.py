@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from retain.data.lengths import NO_CUTS, Cuts
 from retain.data.preprocess import Preprocessor, padded
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.errors import TrainingError
 from retain.events import Events
+from retain.hf.models.memory import telling_memory
 from retain.recipe import Recipe
 from retain.records.checkpoint_seal import last_whole
 from retain.records.result import Cost, CurvePoint
@@ -25,6 +26,8 @@ from retain.train.arguments import REFUSALS, refused, training_arguments
 from retain.train.callbacks import ReportProgress, StepClock, StopOnSignal, StopWhenNotFinite, TimedCheckpoint
 from retain.train.checkpoints import SealCheckpoints
 from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
+from retain.train.regularise.callback import RegulariserCallback
+from retain.train.trackers.reporting import tracking
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,25 @@ def train(
     Raises:
         InputError: the training settings are refused.
         TrainingError: the loss or the gradient stopped being finite.
+        OutOfMemoryError: memory ran out.
         KeyboardInterrupt: it was interrupted, by a signal; a checkpoint was written after the step in hand.
     """
     arguments = training_arguments(recipe, directory, pictures=training_set.of_images)
+    with tracking(arguments, recipe, directory) as reporter:
+        after = [] if reporter is None else [reporter]  # after those whose numbers it is to see
+        return _train(model, training_set, recipe, arguments, events, [*callbacks, *after], stopping)
+
+
+def _train(
+    model: torch.nn.Module,
+    training_set: TrainingSet,
+    recipe: Recipe,
+    arguments: TrainingArguments,
+    events: Events,
+    callbacks: Sequence[TrainerCallback],
+    stopping: StopOnSignal | None,
+) -> tuple[Cost, tuple[CurvePoint, ...]]:
+    """Train with the settings of a Trainer; see `train`."""
     _reset_peak()
     listening = contextlib.nullcontext() if stopping is not None else (stopping := StopOnSignal()).listening()
     try:
@@ -150,10 +169,14 @@ def train(
     except REFUSALS as error:
         raise refused(error) from error
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
+    for callback in callbacks:
+        if isinstance(callback, RegulariserCallback):
+            callback.log_through(trainer)
     with listening:
-        checkpoint = last_whole(directory / "checkpoints")
+        checkpoint = last_whole(Path(arguments.output_dir))
         try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with telling_memory("training"):
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except ImportError as error:  # of a setting whose package is asked for as training begins
             raise refused(error) from error
     model.eval()
@@ -165,7 +188,7 @@ def train(
             "nothing was learned. See training.dataloader_drop_last, and max_steps."
         )
     clock = next(part for part in trainer.callback_handler.callbacks if isinstance(part, StepClock))
-    curve = _curve(state.log_history)
+    curve = curve_of(state.log_history)
     cost = Cost(
         train_seconds=sum(clock.seconds),
         steps=state.global_step,
@@ -177,7 +200,7 @@ def train(
     return cost, curve
 
 
-def _curve(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
+def curve_of(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
     """The logged points with a loss; numbers that a callback logged at another step join the next of them."""
     found: list[CurvePoint] = []
     seen: dict[str, float] = {}

@@ -57,9 +57,14 @@ def test_tune_ends_with_3_where_a_limit_could_not_be_kept(job, budget, code):
 
 @pytest.mark.parametrize(("budgets", "code"), [([[KEPT], [BROKEN]], 0), ([[BROKEN], [KEPT, BROKEN]], 3), ([[]], 0)])
 def test_compare_ends_with_3_where_no_run_kept_its_budget(job, budgets, code):
-    seen = job(compare_job, "compare", ([SimpleNamespace(budget=budget) for budget in budgets], []))
+    results: list = [SimpleNamespace(budget=budget) for budget in budgets]
+    seen = job(compare_job, "compare", compare_job.Compared(results, []))
     assert run(compare, [*TRAIN, "--methods", "lora,vefa", "--seeds", "2"]) == code
     assert len(seen[0].runs()) == 4
+    job(compare_job, "compare", compare_job.Compared(results, [], {"lora-lr1-seed0": "the loss became nan"}))
+    assert run(compare, [*TRAIN, "--methods", "lora,vefa"]) == 1
+    job(compare_job, "compare", compare_job.Compared([], [], share="share 1/2 of 4 runs"))
+    assert run(compare, [*TRAIN, "--methods", "lora,vefa", "--run", "1/2"]) == 0
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(KEPT, 0), (BROKEN, 3)])

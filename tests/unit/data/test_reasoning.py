@@ -24,3 +24,48 @@ def test_an_answer_that_names_a_mark_is_an_answer(text):
 def test_the_first_end_counts_and_further_blocks_are_passed():
     assert part_reasoning("<think>a</think>The tag </think> ends it").answer == "The tag </think> ends it"
     assert part_reasoning("<think>a</think>\n<think>b</think>c").answer == "c"
+
+
+ANALYSIS = "<|channel|>analysis<|message|>a<|end|><|start|>assistant"
+FINAL = "<|channel|>final<|message|>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ANALYSIS}{FINAL}<think>b</think>c",
+        f"{FINAL}<think>b</think>c",
+        f"{ANALYSIS}{FINAL}<think>b</think>\n<reasoning>d</reasoning>c",
+        f"{ANALYSIS}<|channel|>commentary<|message|>I look.<|end|>{FINAL}<think>b</think>c",
+        "<think>a <think>b</think> d</think>c",
+        "<think>a <reasoning>b</reasoning> d</think>c",
+        "<reasoning><think>b</think></reasoning>c",
+        "<think>a <think> b <think> d</think> e</think>c",
+        "<think>the mark <think> opens</think>c",
+        "<thinking>a</think>c",
+        "<think>a</think><|START_THINKING|>b<|END_THINKING|>c",
+        f"<think>a{ANALYSIS}{FINAL}c",
+    ],
+)
+def test_reasoning_within_and_behind_reasoning_is_parted(text):
+    parted = part_reasoning(text)
+    assert parted.answer == "c"
+    assert not parted.is_open
+    assert parted.reasoning is not None
+
+
+def test_a_block_within_the_block_that_the_prompt_opened():
+    assert part_reasoning("a <reasoning>b</reasoning> d</think>c", opened=True).answer == "c"
+    assert part_reasoning("a <think>b</think> d</think>c", opened=True).answer == "c"
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning"),
+    [
+        (f"{ANALYSIS}{FINAL}<think>b", "b"),
+        ("<think>a</think><think>b", "a</think><think>b"),
+        ("<|channel|>analysis<|message|>the mark </think> closes", "the mark </think> closes"),
+    ],
+)
+def test_reasoning_that_the_limit_cut_off_in_its_last_block_leaves_no_answer(text, reasoning):
+    assert part_reasoning(text) == Parted(reasoning, "", is_open=True)

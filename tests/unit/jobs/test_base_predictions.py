@@ -12,7 +12,7 @@ def collected(monkeypatch):
     """How often predictions were collected."""
     times = []
     real = module.collect_predictions
-    monkeypatch.setattr(module, "collect_predictions", lambda *given: (times.append(1), real(*given))[1])
+    monkeypatch.setattr(module, "collect_predictions", lambda *a, **k: (times.append(1), real(*a, **k))[1])
     return times
 
 

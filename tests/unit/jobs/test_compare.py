@@ -1,14 +1,20 @@
 """A comparison: all problems of all runs before any training; what is complete stays."""
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from full_samples import full_run
 from retain.errors import InputError
 from retain.jobs import compare as module
 from retain.jobs.compare import compare
+from retain.jobs.comparison_runs import runs_of
+from retain.jobs.identity import run_names
+from retain.recipe import Recipe
+from retain.records.result import write_result
 
 
 @pytest.fixture
@@ -17,7 +23,7 @@ def console():
 
 
 def test_each_run_lies_in_its_own_folder_and_all_share_one(recipe, tmp_path):
-    runs = module._runs(recipe(methods=("lora", "vefa"), seeds=2))
+    runs = runs_of(recipe(methods=("lora", "vefa"), seeds=2))
     assert {run.shared for run in runs} == {tmp_path / "run"}
     assert len({run.folder.path for run in runs}) == len(runs) == 4
     assert {run.folder.path.parent for run in runs} == {tmp_path / "run" / "runs"}
@@ -26,7 +32,7 @@ def test_each_run_lies_in_its_own_folder_and_all_share_one(recipe, tmp_path):
 
 def test_a_folder_of_another_run_stops_all_before_any_training(recipe, console, monkeypatch):
     given = recipe(methods=("lora", "vefa"))
-    runs = module._runs(given)
+    runs = runs_of(given)
     runs[1].folder.claim({"training": {"seed": 7}, "measuring": {}})
     runs[1].folder.weights(runs[1].method).mkdir()
     monkeypatch.setattr(module, "complete", None)
@@ -36,12 +42,44 @@ def test_a_folder_of_another_run_stops_all_before_any_training(recipe, console, 
 
 def test_complete_runs_are_not_done_again(recipe, console):
     given = recipe(methods=("lora", "vefa"))
-    first, written = compare(given, console)
-    second, _ = compare(given, console)
+    first = compare(given, console)
+    second = compare(given, console)
     assert first == second
-    assert [result.method.name for result in first] == ["lora", "vefa"]
-    assert all(path.is_file() for path in written)
+    assert [result.method.name for result in first.results] == ["lora", "vefa"]
+    assert all(path.is_file() for path in first.paths)
     printed = console.file.getvalue()
     assert printed.count("was complete already") == 2
 
     assert len(list(Path(given.output).glob("base-*.json"))) == 1, "the base is asked once for all runs"
+
+
+def test_what_the_command_reads_and_keeps_of_a_run_is_the_same_however_many_there_are(recipe, tmp_path, monkeypatch):
+    """Files that are opened and folders that are listed, for complete runs: so many each, at 4 runs as at 12."""
+    counts = {}
+    for number in (4, 8, 12):
+        given = recipe(methods=("lora",), seeds=number, output=str(tmp_path / str(number)))
+        runs = runs_of(given)
+        for run in runs:
+            run.folder.claim(run.identity)
+            write_result(full_run(), run.folder.result)
+        monkeypatch.setattr(module, "runs_of", lambda _, runs=runs: runs)
+        monkeypatch.setattr(module, "write_comparison", lambda *_: [])
+        begun, operations = [True], []
+        sys.addaudithook(
+            lambda event, _, begun=begun, operations=operations: (
+                begun and event in {"open", "os.listdir", "os.scandir", "os.rename"} and operations.append(event)
+            )
+        )
+        found = compare(given, Console(file=io.StringIO(), width=100))
+        begun.clear()
+        assert len(found.results) == number
+        counts[number] = len(operations)
+    assert counts[12] - counts[8] == counts[8] - counts[4] < 4 * 40
+
+
+def test_names_of_a_thousand_runs_are_made_in_one_pass(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Recipe, "method_key", property(lambda self: asked.append(1) or str(self.method)))
+    recipe = Recipe(model="m", train="t", test="e", output="o", methods=("lora", {"name": "lora", "r": 2}), seeds=500)
+    assert len(set(run_names(recipe.runs()))) == 1000
+    assert len(asked) <= 2 * 1000

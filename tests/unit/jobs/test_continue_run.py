@@ -95,17 +95,17 @@ def test_without_an_earlier_budget_there_is_nothing_to_count_from(folder):
 
 def test_a_recipe_is_noted_without_the_judge_and_written_once(tmp_path):
     recipe = Recipe(**BASIC, output=str(tmp_path), judge="judge --key SECRET", rank=3)
-    note_recipe(recipe)
+    note_recipe(recipe, tmp_path)
     path = tmp_path / "recipe.json"
     assert "SECRET" not in path.read_text(encoding="utf-8")
     assert Recipe(**json.loads(path.read_text(encoding="utf-8"))) == recipe.model_copy(update={"judge": None})
     stamp = path.stat().st_mtime_ns
-    note_recipe(recipe)
+    note_recipe(recipe, tmp_path)
     assert path.stat().st_mtime_ns == stamp
 
 
 def test_only_a_run_that_delivered_something_can_be_gone_on_from(tmp_path):
-    note_recipe(Recipe(**BASIC, output=str(tmp_path)))
+    note_recipe(Recipe(**BASIC, output=str(tmp_path)), tmp_path)
     on = {"from_run": str(tmp_path), "output": "o"}
     ensure_merged(Recipe(**BASIC, output="o"), Events())
     ensure_merged(Recipe(**{**BASIC, **on}), Events())  # another model was chosen
@@ -114,7 +114,7 @@ def test_only_a_run_that_delivered_something_can_be_gone_on_from(tmp_path):
 
 
 def test_a_full_model_is_copied(tmp_path):
-    note_recipe(Recipe(**BASIC, output=str(tmp_path), method="full"))
+    note_recipe(Recipe(**BASIC, output=str(tmp_path), method="full"), tmp_path)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
     recipe = Recipe(**{**BASIC, "from_run": str(tmp_path), "output": "o", "model": str(tmp_path / "merged")})

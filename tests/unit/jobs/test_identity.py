@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retain.jobs.identity import identity_of, run_name
+from retain.jobs.identity import identity_of, run_names
 from retain.recipe import Recipe
 
 BASIC = {"model": "m", "train": "t", "test": "e", "output": "o"}
@@ -38,7 +38,7 @@ def test_generated_text_depends_on_what_it_is_kept_apart_from():
 
 def test_runs_are_named_by_method_rate_and_seed_and_by_a_hash_where_fields_differ():
     one, other = Recipe(**BASIC, method="lora", rank=2), Recipe(**BASIC, method="lora", rank=4, seed=3)
-    assert run_name(one, [one, Recipe(**BASIC)]) == "lora-lr0.0005-seed0"
-    names = [run_name(run, [one, other]) for run in (one, other)]
+    assert run_names([one, Recipe(**BASIC)])[0] == "lora-lr0.0005-seed0"
+    names = run_names([one, other])
     assert [name.rpartition("-lr")[2] for name in names] == ["0.0005-seed0", "0.0005-seed3"]
     assert len({name.split("-lr")[0] for name in names}) == 2

@@ -20,6 +20,7 @@ from retain.data.corruptions import CORRUPTIONS
 from retain.evaluate.suites.suite import Part
 from retain.evaluate.tasks.table import TASK_TYPES
 from retain.recipe.problem_words import words_of
+from retain.records.paths import expanded
 
 SHIPPED = Path(__file__).parent / "shipped"
 ASSETS = "RETAIN_ASSETS"
@@ -182,7 +183,7 @@ class LocatedSuite:
         if copy is not None:
             return [copy / local, copy / Path(local).name, copy / Path(local).stem]
         beside = [] if self.path.parent == SHIPPED else [self.path.parent]
-        return [root / local for root in (*beside, Path(os.environ.get(ASSETS) or ".assets").expanduser())]
+        return [root / local for root in (*beside, expanded(os.environ.get(ASSETS) or ".assets"))]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -34,6 +34,7 @@ from retain.evaluate.suites.format import (
 from retain.evaluate.suites.rows_of_suites import RawRows, adapted_rows, dataset_rows, local_rows, source_raw
 from retain.evaluate.suites.suite import Part, Suite
 from retain.evaluate.tasks.table import TASK_TYPES, known_forms, suite_problems, task_type_of_form
+from retain.records.paths import expanded
 from retain.records.reading import read_yaml
 from retain.records.renamed_columns import RENAMED
 
@@ -62,7 +63,7 @@ def find_suite(reference: str, problems: list[str]) -> LocatedSuite | None:
         reference: a shipped name, or the path of a YAML file.
         problems: receives one sentence for each problem, each with the file's name.
     """
-    path = Path(reference).expanduser() if _is_yaml(reference) else SHIPPED / f"{reference}.yaml"
+    path = expanded(reference) if _is_yaml(reference) else SHIPPED / f"{reference}.yaml"
     if not _is_yaml(reference) and reference not in shipped_names():
         files = (
             sorted(str(file) for file in Path().glob(f"{reference}.*")) if re.fullmatch(r"[\w-]+", reference) else []
@@ -145,7 +146,9 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
     name = name_of_source(source)
     task_type = task_type_of_form(rows.form)
     place = source.partition(RENAMED)[0]
-    suite = Suite(name, task_type, part, rows.items, facts={"title": name, "source": Path(place).name or place})
+    suite = Suite(
+        name, task_type, part, rows.items, facts={"title": name, "source": Path(place).name or place}, notes=rows.notes
+    )
     problems += suite_problems(suite)
     return suite
 

@@ -25,6 +25,7 @@ class Suite:
         bank: labelled items beside those that are measured, where the task type needs them.
         options: options of the task type.
         facts: title, version, source, licence and the like, for the record.
+        notes: remarks on how the rows were read, as clauses.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Suite:
     bank: Sequence[DataItem] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def modality(self) -> Modality:

@@ -14,6 +14,7 @@ from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, Question
 from retain.data.lengths import Cuts
+from retain.data.sample import looked_at
 from retain.data.tokens import Encoded, encode_choice
 from retain.evaluate.scores import without_reading
 from retain.evaluate.scores.option_choice import pick, units
@@ -127,7 +128,12 @@ def choice_problems(suite: Suite, tokenizer: Any, settings: Settings) -> list[st
     """The problems of the first item with options that the tokenizer refuses."""
     items: Any = suite.items
     encode = partial(encode_choice, tokenizer, chat=in_chat(suite, settings), max_length=settings.max_length)
-    return first_refusal(suite.name, [item for item in items if item.choices], encode)
+    chosen = [item for item in items if item.choices]
+    return first_refusal(suite.name, chosen, encode, looked_at(chosen, FEW))
+
+
+FEW = 200
+"""Questions whose options are tokenised before any model is loaded: in a template all have one shape."""
 
 
 @dataclass(frozen=True)

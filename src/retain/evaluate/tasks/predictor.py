@@ -14,6 +14,7 @@ from retain.data.tokens import Encoded
 from retain.evaluate.encode import Tick, class_names, features, log_probabilities
 from retain.evaluate.generate import score_nll, write_answers
 from retain.evaluate.input_hash import InputHash
+from retain.evaluate.shares import ALONE, Share
 from retain.evaluate.suites.suite import Settings
 from retain.evaluate.written import Extent, Written
 from retain.hf.models.describe import vocabulary_of
@@ -31,6 +32,7 @@ class Predictor:
         tick: receives the number of sequences just done.
         input_hash: hashes all inputs, to show that two models got the same.
         batching: which items the model may read together.
+        share: the batches that this process runs.
     """
 
     model: Any
@@ -39,6 +41,7 @@ class Predictor:
     tick: Tick = lambda _: None
     input_hash: InputHash = field(default_factory=InputHash)
     batching: Batching = "padded"
+    share: Share = ALONE
 
     @property
     def tokenizer(self) -> Any:
@@ -62,9 +65,14 @@ class Predictor:
 
     def nll(self, rows: Sequence[Encoded]) -> list[float]:
         """Negative log-likelihood in nats of the scored part of each sequence."""
-        size = self.settings.batch_size
         return score_nll(
-            self.model, rows, padding_id(self.tokenizer), size, self.tick, self.input_hash, batching=self.batching
+            self.model,
+            rows,
+            padding_id(self.tokenizer),
+            self.settings.batch_size,
+            self.tick,
+            self.input_hash,
+            **self._batches,
         )
 
     def generate(self, prompts: Sequence[Encoded], max_new_tokens: int, *, extent: Extent = "whole") -> list[Written]:
@@ -78,17 +86,22 @@ class Predictor:
             self.tick,
             self.input_hash,
             extent=extent,
-            batching=self.batching,
+            **self._batches,
         )
 
     def log_probabilities(self, items: Sequence[Any]) -> Tensor:
         """Log-probabilities of classes in nats, float64 (n, classes)."""
         size = self.settings.batch_size
         return log_probabilities(
-            self.model, self.preprocessor, items, size, self.tick, self.input_hash, batching=self.batching
+            self.model, self.preprocessor, items, size, self.tick, self.input_hash, **self._batches
         )
 
     def features(self, items: Sequence[Any]) -> Tensor:
         """Mean-pooled last hidden states of items or plain texts, float32 (n, d)."""
         size = self.settings.batch_size
-        return features(self.model, self.preprocessor, items, size, self.tick, self.input_hash, batching=self.batching)
+        return features(self.model, self.preprocessor, items, size, self.tick, self.input_hash, **self._batches)
+
+    @property
+    def _batches(self) -> dict[str, Any]:
+        """The items that are read together, and the batches that are read here."""
+        return {"batching": self.batching, "share": self.share}

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Container
 from typing import Any
 
+import torch
 from peft import PeftConfig, PeftModel, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -17,6 +18,7 @@ from torch import nn
 from retain.errors import InputError, RetainError
 from retain.hf.models.direct_reads import passed_over
 from retain.hf.models.head import head_names
+from retain.hf.models.placement import stand_ins
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.all_linear import all_linear_excludes, is_all_linear
 from retain.hf.tuners.targets import lora_targets, pattern
@@ -91,15 +93,33 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
     if is_all_linear(getattr(config, "target_modules", None)) and hasattr(config, "exclude_modules"):
         config.exclude_modules = all_linear_excludes(model, config.exclude_modules)
     try:
-        adapted = get_peft_model(model, config, adapter_name=adapter)
+        with stand_ins(model) as offloaded:
+            adapted = get_peft_model(model, config, adapter_name=adapter)
     except RetainError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RuntimeError, ImportError) as error:
         cure = _naming_layers(model, name) if "Please specify `target_modules`" in str(error) else ""
         raise InputError(f"method {name}: PEFT cannot make this adapter for this model: {error}{cure}") from error
+    if offloaded:
+        _check_read_nothing(name, adapted)
     _check_acts(name, adapted)
     _check_reloads(name, adapted.peft_config[adapter])
     return adapted
+
+
+def _check_read_nothing(name: str, adapted: PeftModel) -> None:
+    """Refuse an adapter that was initialised from weights which are offloaded, and so were not there.
+
+    Raises:
+        InputError: the model is as it was.
+    """
+    if all(bool(torch.isfinite(p).all()) for p in adapted.parameters() if p.requires_grad):
+        return
+    adapted.unload()
+    raise InputError(
+        f"method {name}: PEFT initialises it from the base's weights, and some of these are offloaded; take sc-lora, "
+        "vefa, lorfa or lora, which need not read them at once, or a device map that offloads nothing."
+    )
 
 
 def _naming_layers(model: nn.Module, name: str) -> str:

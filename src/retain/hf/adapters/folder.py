@@ -18,6 +18,7 @@ from peft.utils import WEIGHTS_NAME as PICKLE_NAME
 from safetensors import SafetensorError, safe_open
 
 from retain.errors import InputError
+from retain.records.paths import expanded
 
 _FILES = [str(CONFIG_NAME), str(SAFETENSORS_WEIGHTS_NAME), "*.json"]
 
@@ -31,7 +32,7 @@ class Stored(NamedTuple):
 
 def is_adapter(path: str | Path) -> bool:
     """Tell whether a folder, or else a hub repository, holds a PEFT adapter rather than a full model."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if folder.exists():
         return Path(folder, str(CONFIG_NAME)).is_file()
     if is_path(path):
@@ -65,7 +66,7 @@ def adapter_folder(source: str | Path) -> Path:
     Raises:
         InputError: there is no such folder and no such repository, or no adapter in it.
     """
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if not folder.is_dir():
         if folder.exists() or is_path(source):
             raise InputError(f"{source}: there is no such folder; give the folder of an adapter, or a hub id.")

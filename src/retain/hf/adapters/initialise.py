@@ -24,9 +24,11 @@ from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.adapters.residual_lora import ResidualDown, ResidualUp, make_residual, residual_layers
+from retain.hf.adapters.residual_tuner import watch_additions
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.base_weight import Original, at_least_float32, quantization_backend
 from retain.records.files import write_text
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 NOTE = "retain_initialisation.json"
@@ -98,6 +100,7 @@ def attach_initialised(
         raise
     marks = {key: _mark(B0) for key, (_, B0) in factors.items()}
     adapted.peft_config[adapter].initialisation_note = note | {"B0_marks": marks}
+    watch_additions(adapted, adapter)
     return adapted
 
 
@@ -171,6 +174,7 @@ def restore_initialised(model: PeftModel, adapter: str, note: dict[str, Any]) ->
         down, up = (_fetched(part[adapter]) for part in (layer.lora_A, layer.lora_B))
         make_residual(layer, adapter, ResidualDown.parted(down), ResidualUp.parted(up))
     model.peft_config[adapter] = restored
+    watch_additions(model, adapter)
 
 
 def _mark(B0: Tensor) -> float:
@@ -200,7 +204,7 @@ def _fetched(part: Any) -> Tensor:
 
 def read_note(source: str | Path) -> dict[str, Any] | None:
     """The note beside an adapter in a folder or a hub repository; None where there is none."""
-    path = Path(source).expanduser() / NOTE
+    path = expanded(source) / NOTE
     if not path.parent.is_dir():
         try:
             path = Path(hf_hub_download(str(source), NOTE))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from retain.hf.adapters.folder import Stored, adapter_folder, stored_tensors
 from retain.hf.adapters.initialise import read_note, restore_initialised
 from retain.hf.adapters.origin import check_origin
 from retain.hf.adapters.save import hub_id
+from retain.hf.models.placement import offloaded, stand_ins
 from retain.hf.models.sides import is_adapted, note_replaced
 from retain.hf.models.vocabulary import rows_in_file, rows_of
 
@@ -60,7 +63,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     trains = [(parameter, parameter.requires_grad) for parameter in base.parameters()]
     try:
         with accounting(base) as account:
-            model = _loaded(base, folder, path, trainable=trainable, spread=note is not None)
+            model = _loaded(base, folder, path, trainable=trainable)
         _check(model, path, stored, account)
         if note is not None:
             restore_initialised(model, "default", note)
@@ -88,7 +91,7 @@ def name_notes(model: PeftModel) -> list[str]:
     return [f"{told} Its figures mean little unless the two are the same model."]
 
 
-def _loaded(base: nn.Module, folder: Path, path: str | Path, *, trainable: bool, spread: bool) -> PeftModel:
+def _loaded(base: nn.Module, folder: Path, path: str | Path, *, trainable: bool) -> PeftModel:
     """The model as PEFT loads it.
 
     Raises:
@@ -97,8 +100,8 @@ def _loaded(base: nn.Module, folder: Path, path: str | Path, *, trainable: bool,
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            places = _places(base) if spread else {}
-            model = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable, **places)
+            with _placed_by_us(base):
+                model = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
     except RetainError:
         raise
     except MemoryError:
@@ -141,12 +144,20 @@ def _take_off(base: nn.Module) -> None:
         base.__dict__.pop(attribute, None)
 
 
-def _places(base: nn.Module) -> dict[str, Any]:
-    """The device map of a base that is spread over devices and disk, so that PEFT leaves its parts there."""
-    places = getattr(base, "hf_device_map", None)
-    if places is None:
-        return {}
-    return {"device_map": {f"base_model.model.{name}".removesuffix("."): place for name, place in places.items()}}
+@contextmanager
+def _placed_by_us(base: nn.Module) -> Iterator[None]:
+    """Let PEFT load beside offloaded weights as beside any: its own way takes all hooks off and spreads the model anew.
+
+    That loses the values of adapters beside weights on disk, and where the user wanted the layers.
+    """
+    held: dict[str, Any] = base.__dict__
+    places = held.pop("hf_device_map", None) if offloaded(base) else None
+    try:
+        with stand_ins(base):
+            yield
+    finally:
+        if places is not None:
+            held["hf_device_map"] = places
 
 
 def _brief(error: Exception) -> str:

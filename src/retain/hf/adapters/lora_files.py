@@ -23,6 +23,7 @@ from retain.hf.models.sides import mutates_base, root_of
 from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.records.files import new_folder
+from retain.records.paths import expanded
 
 
 @torch.no_grad()
@@ -104,7 +105,7 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
         missing = rank - A.shape[0]
         weights[f"base_model.model.{name}.lora_A.weight"] = nn.functional.pad(A, (0, 0, 0, missing))
         weights[f"base_model.model.{name}.lora_B.weight"] = nn.functional.pad(B, (0, missing))
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     with new_folder(folder) as place:
         save_file(
             {key: value.float().cpu().contiguous() for key, value in weights.items()},

@@ -21,7 +21,9 @@ from peft.tuners.lora.layer import LoraVariant
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from retain.errors import AdapterError
 from retain.hf.adapters import residual_product
+from retain.hf.adapters.written_through import written_through
 from retain.hf.tuners.base_weight import as_matrix, at_least_float32
 
 
@@ -51,7 +53,30 @@ class _Half(nn.Module):
         """
         if isinstance(self.delta, DTensor) or self.delta.untyped_storage().size() == 0:
             return self.delta
-        return self._joined(self.initial)
+        return written_through(self._joined(self.initial), self.take)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As a module's, but a factor that is given as `weight` is divided into its two parts."""
+        if name == "weight":
+            self.take(value)
+        else:
+            super().__setattr__(name, value)
+
+    @torch.no_grad()
+    def take(self, weight: Tensor) -> None:
+        """Take the values of a LoRA's factor, of this shape.
+
+        Raises:
+            AdapterError: it has another shape.
+        """
+        if weight.shape != (shape := self._joined(self.initial).shape):
+            raise AdapterError(
+                f"a factor of shape {tuple(weight.shape)} cannot take the place of one of shape {tuple(shape)} in an "
+                "adapter with a data-driven initialisation; load it beside this one with model.load_adapter."
+            )
+        initial, delta = self.parted(weight.to(self.delta))
+        self.delta.copy_(delta)
+        self.initial.copy_(initial)
 
     @property
     def in_features(self) -> int:
@@ -195,7 +220,9 @@ def residual_layers(model: nn.Module, adapter: str) -> dict[str, Any]:
     return {
         key: module
         for key, module in model.named_modules()
-        if isinstance(module, LoraLayer) and isinstance(module.lora_variant.get(adapter), ResidualLora)
+        if isinstance(module, LoraLayer)
+        and isinstance(module.lora_variant.get(adapter), ResidualLora)
+        and isinstance(module.lora_A[adapter], ResidualDown)  # unless PEFT made room for other ranks
     }
 
 
@@ -218,6 +245,23 @@ def make_residual(
         initial, delta = factors[0].detach().to(device, like.dtype), factors[1]
         moved = None if delta is None else delta.detach().to(device, like.dtype).contiguous()
         container[adapter] = kind(initial.contiguous(), moved).requires_grad_(trained).train(training)
+    layer.lora_variant[adapter] = ResidualLora()
+
+
+@torch.no_grad()
+def copy_residual(layer: Any, source: str, adapter: str) -> None:
+    """Turn a layer's LoRA adapter into a residual LoRA that begins where another one began, with ΔA = ΔB = 0.
+
+    Args:
+        layer: PEFT's LoRA layer, which has both adapters already.
+        source: the residual LoRA; its initial factors are copied, in their dtype and place.
+        adapter: the other.
+    """
+    trained, training = layer.lora_A[adapter].weight.requires_grad, layer.training
+    for container in (layer.lora_A, layer.lora_B):
+        like = container[source]
+        made = type(like)(like.initial.clone(), torch.zeros_like(like.delta))
+        container[adapter] = made.requires_grad_(trained).train(training)
     layer.lora_variant[adapter] = ResidualLora()
 
 

@@ -67,22 +67,26 @@ model = {auto}.from_pretrained("THIS_FOLDER_OR_REPOSITORY")
 """
 
 
-def save_weights(model: Any, folder: str | Path, *, adapter_name: str | None = None) -> None:
+def save_weights(
+    model: Any, folder: str | Path, *, adapter_name: str | None = None, state: dict[str, Tensor] | None = None
+) -> None:
     """Write an adapter, or a model without adapters in full, with its card; the folder may hold other files.
 
     Args:
         model: a `PeftModel`, or a transformers model.
         folder: where to write.
         adapter_name: the adapter; None for all that the model has.
+        state: its weights, where those in memory are in pieces (FSDP, DeepSpeed).
     """
+    more: dict[str, Any] = {} if state is None else {"state_dict": state}
     place = Path(folder)
     if not isinstance(model, PeftModel):
         with _ties_as_they_are(model):
-            model.save_pretrained(place)
+            model.save_pretrained(place, **more)
         write_card(place, model)
         return
     chosen = list(model.peft_config) if adapter_name is None else [adapter_name]
-    model.save_pretrained(place, selected_adapters=chosen)
+    model.save_pretrained(place, selected_adapters=chosen, **more)
     for name in chosen:
         write_origin(place if name == "default" else place / name, model)
     write_card(place, model, model.peft_config[chosen[0]], initialised=note_of(model, chosen[0]) is not None)

@@ -17,6 +17,7 @@ from retain.errors import InputError, MergeError
 from retain.hf.adapters.folder import value_fault
 from retain.hf.adapters.residual_lora import residual_layers
 from retain.hf.models.sides import root_of
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 
@@ -41,7 +42,7 @@ def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "defa
         >>> serving = retain.load_adapter(base, "runs/first/adapter")
         >>> retain.swap_adapter(serving, "runs/vefa/adapter")
     """
-    place = Path(folder).expanduser()
+    place = expanded(folder)
     config = getattr(model, "peft_config", {}).get(adapter_name)
     if config is None:
         raise InputError(

@@ -12,6 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
 
 from retain.hf.models.sides import root_of
+from retain.hf.tuners.storage import as_stored, storage_parts
 
 _WRAPPERS = re.compile(r"(\.base_layer|\.original_module|\.token_adapter)+\.")
 """What PEFT puts into the name of a base tensor, once for each adapter over its module."""
@@ -21,16 +22,33 @@ def model_hash(model: torch.nn.Module) -> str:
     """SHA-256 over names, shapes, dtypes and bits of the base weights; an adapter on top does not change it.
 
     Weights shared by several names count once under each name. Weights without data here (meta device, offloaded) enter
-    by name, shape and dtype alone.
+    by name, shape and dtype alone. 4-bit weights of bitsandbytes enter by their codes and scales, however those are
+    laid out.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(base_tensors(model)):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        for part in _plain_parts(tensor.detach()):
+    for name, tensors in _parts_by_name(model):
+        shape, dtype = (tuple(tensors[0].shape), tensors[0].dtype) if len(tensors) == 1 else ((), "codes")
+        digest.update(f"{name} {shape} {dtype}".encode())
+        for part in (part for tensor in tensors for part in _plain_parts(tensor.detach())):
             if part.device.type != "meta":
                 flat = part.to("cpu").contiguous().reshape(-1)
                 digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
     return digest.hexdigest()
+
+
+def _parts_by_name(model: torch.nn.Module) -> list[tuple[str, list[torch.Tensor]]]:
+    """The base's weights by name, each as the tensors that it is made of."""
+    coded = {}
+    for name, module in root_of(model).named_modules():
+        if (parts := storage_parts(module)) is not None:
+            as_stored(module)  # else its library does, as the weights are read, and quantises the scales anew
+            coded[_WRAPPERS.sub(".", f"{name}.") + "weight"] = parts
+    plain = [
+        (name, [tensor])
+        for name, tensor in base_tensors(model)
+        if name.partition(".weight.")[0].removesuffix(".weight") + ".weight" not in coded
+    ]
+    return sorted([*plain, *coded.items()], key=lambda one: one[0])
 
 
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:

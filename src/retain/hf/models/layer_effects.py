@@ -73,7 +73,7 @@ def _watch(name: str, mask: Tensor | None, seen: dict[str, tuple[float, float]])
         x: Tensor = args[0] if args else kwargs["x"]
         busy = True
         try:
-            change, size = _change(layer, x, y).norm(dim=-1), at_least_float32(x).norm(dim=-1)
+            change, size = effect_of(layer, x, y).norm(dim=-1), at_least_float32(x).norm(dim=-1)
         finally:
             busy = False
         counts = size > 0
@@ -85,7 +85,7 @@ def _watch(name: str, mask: Tensor | None, seen: dict[str, tuple[float, float]])
     return watch
 
 
-def _change(layer: Any, x: Tensor, y: Tensor) -> Tensor:
+def effect_of(layer: Any, x: Tensor, y: Tensor) -> Tensor:
     """ΔW x (…, m) of a layer that gave y for x (…, n), in float32 or better."""
     base, zero = layer.get_base_layer(), x.new_zeros((1,) * (x.dim() - 1) + x.shape[-1:])
     moved, still = at_least_float32(y), at_least_float32(base(x))
@@ -125,9 +125,9 @@ def update_size(model: nn.Module, probes: int = 8, *, generator: torch.Generator
         base = module.get_base_layer()
         W0, _ = weight_of(base, root_of(model))
         g = torch.randn(probes, features(base)[0], generator=generator, dtype=torch.float64).to(W0)
-        layer = _in_float32(module, W0, root_of(model))
+        layer = in_float32(module, W0, root_of(model))
         with eval_mode(layer):
-            changed += float(_change(layer, g, layer(g)).double().square().sum()) / probes
+            changed += float(effect_of(layer, g, layer(g)).double().square().sum()) / probes
         total += float(W0.double().square().sum())
     return math.sqrt(changed / total) if total > 0 else 0.0
 
@@ -146,7 +146,7 @@ def _squared_size(wrapper: Any) -> float:
     return float(((B.mT @ B) * (A @ A.mT)).sum())
 
 
-def _in_float32(layer: Any, weight: Tensor, model: nn.Module) -> Any:
+def in_float32(layer: Any, weight: Tensor, model: nn.Module) -> Any:
     """The layer over its weight in float32; itself, where its base is that (or float64) already."""
     base = layer.get_base_layer()
     packed = quantization_backend(base, model) is not None

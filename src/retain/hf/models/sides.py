@@ -13,6 +13,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from retain.errors import MergeError
+from retain.hf.tuners.storage import storage_kept
 
 _MUTATING = ("pissa", "corda", "olora", "loftq", "lora_ga")
 """Values of `init_lora_weights` (or their beginnings) with which PEFT subtracts the initial adapter from W0."""
@@ -83,11 +84,15 @@ def _layered(model: Any) -> bool:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside, gradients as they are outside; every module's own mode is given back."""
+    """Eval mode inside, gradients as they are outside; every module's own mode is given back.
+
+    Quantised weights keep their layout inside: in eval mode bitsandbytes would change it on some CPUs.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        yield
+        with storage_kept(model):
+            yield
     finally:
         for module, training in modes.items():
             module.training = training

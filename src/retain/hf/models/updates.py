@@ -19,8 +19,11 @@ from torch import Tensor, nn
 
 from retain.errors import InputError, RetainError
 from retain.hf.models.experts import expert_names, is_experts, is_router
+from retain.hf.models.layer_effects import effect_of, in_float32
+from retain.hf.models.sides import eval_mode
 from retain.hf.models.vocabulary import embeddings_of
-from retain.hf.tuners.base_weight import as_matrix, at_least_float32, is_linear
+from retain.hf.tuners.base_weight import as_matrix, at_least_float32, is_linear, quantization_backend
+from retain.hf.tuners.storage import dequantised
 
 _NOTHING: tuple[str, ...] = ("\0",)
 """Beginnings that no module's name has."""
@@ -204,7 +207,11 @@ def _pairs(base: nn.Module, tuned: nn.Module) -> list[tuple[str, Any, Any]]:
 
 
 def _stored(module: Any) -> Tensor:
-    stored: Tensor = getattr(module.owner, module.name) if isinstance(module, _Bare) else module.weight
+    if isinstance(module, _Bare):
+        bare: Tensor = getattr(module.owner, module.name)
+        return bare.detach()
+    backend = quantization_backend(module, module)
+    stored: Tensor = module.weight if backend is None else dequantised(module, backend)
     return stored.detach()
 
 
@@ -225,6 +232,8 @@ def _effective(name: str, module: Any) -> tuple[Tensor, Tensor]:
         return _matrix(module), _matrix(module)
     try:
         with onload_layer(module):
+            if _is_quantised_otherwise(module):
+                return _by_its_outputs(module)
             copied = _float_copy(module)
             base = copied.get_base_layer()
             changed = _Bare(base, copied.parameter_name) if isinstance(copied, ParamWrapper) else base
@@ -238,6 +247,24 @@ def _effective(name: str, module: Any) -> tuple[Tensor, Tensor]:
         raise UpdatesUnavailableError(f"{name}: a {kind} cannot be merged to measure its change: {error}") from error
 
 
+def _is_quantised_otherwise(module: Any) -> bool:
+    """Tell whether a quantised layer has classes of PEFT's own for it, whose merging writes quantised weights."""
+    base = module.get_base_layer()
+    return getattr(module, "quantization_backend", None) is None and quantization_backend(base, base) is not None
+
+
+def _by_its_outputs(layer: Any) -> tuple[Tensor, Tensor]:
+    """W0 and W_eff of a layer over a quantised base, by what it makes of the unit vectors over W0 in float32."""
+    if layer.merged:
+        raise ValueError("it is merged into a quantised weight")
+    base = layer.get_base_layer()
+    weight = at_least_float32(dequantised(base, quantization_backend(base, base)))
+    copied = in_float32(layer, weight, base)
+    with eval_mode(copied):
+        units = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+        return weight, weight + effect_of(copied, units, copied(units)).T
+
+
 def _float_copy(layer: Any) -> Any:
     """The layer in float32 (or float64 as it is), over a dequantised weight if its base is quantised."""
     backend = getattr(layer, "quantization_backend", None)
@@ -246,7 +273,7 @@ def _float_copy(layer: Any) -> Any:
     if backend is None:
         copied = copy.deepcopy(layer, memo=shared)
         return copied if any(p.dtype == torch.float64 for p in base.parameters()) else copied.float()
-    weight = backend.get_base_weight(base).detach().float()
+    weight = dequantised(base, backend).detach().float()
     unpacked = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     unpacked.weight = nn.Parameter(weight.clone(), requires_grad=False)
     copied = copy.deepcopy(layer, memo={**shared, id(base): unpacked, id(backend): backend}).float()

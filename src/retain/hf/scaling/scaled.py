@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.models.sides import is_adapted
+from retain.hf.models.vocabulary import embeddings_of
 from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, parts, tensors_of
 from retain.hf.tuners.base_weight import at_least_float32
 
@@ -76,6 +77,8 @@ def ensure_scalable(model: nn.Module, base: nn.Module | None = None) -> None:
 def interpolated(model: nn.Module, base: nn.Module, alpha: Alpha) -> list[tuple[Factor, float]]:
     """All floating-point tensors of a fully trained model, each with the base's value and its α.
 
+    Where the vocabulary grew, the rows of tokens that the base does not have keep their trained values at every α.
+
     Raises:
         InputError: the model has adapters, is quantised, or its tensors are not the base's by name and shape.
     """
@@ -85,6 +88,7 @@ def interpolated(model: nn.Module, base: nn.Module, alpha: Alpha) -> list[tuple[
             "inside; leave base out."
         )
     now, before = tensors_of(model), tensors_of(base)
+    before |= _grown(model, now, before)
     odd = [key for key, t in now.items() if key not in before or before[key].shape != t.shape]
     if odd := sorted({*odd, *(before.keys() - now.keys())}):
         raise InputError(f"The tuned model and its base differ in more than values: {', '.join(odd[:5])}.")
@@ -97,6 +101,28 @@ def interpolated(model: nn.Module, base: nn.Module, alpha: Alpha) -> list[tuple[
         for name, (key, tensor) in zip(names, now.items(), strict=True)
         if tensor.is_floating_point() and table[name] != 1
     ]
+
+
+def _grown(model: nn.Module, now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The base's embeddings and output head with the trained rows of tokens that it does not have.
+
+    Raises:
+        InputError: the tuned model has fewer tokens than its base.
+    """
+    own = {id(parameter) for module in embeddings_of(model) for parameter in module.parameters(recurse=False)}
+    found = {}
+    for key, tensor in now.items():
+        old = before.get(key)
+        if id(tensor) not in own or old is None or old.shape[1:] != tensor.shape[1:] or len(old) == len(tensor):
+            continue
+        if len(tensor) < len(old):
+            raise InputError(
+                f"{key}: the tuned model has rows for {len(tensor)} tokens and its base for {len(old)}, so there is no "
+                "way back to the base: tokens that it writes would be missing. Give the tuned model the base's "
+                f"rows (resize_token_embeddings({len(old)})) before the two are interpolated."
+            )
+        found[key] = torch.cat([old.detach().to(tensor), tensor.detach()[len(old) :]])
+    return found
 
 
 def hold(undo: ExitStack, factor: Factor, alpha: float, seen: set[int]) -> None:

@@ -23,6 +23,7 @@ from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, facto
 from retain.hf.scaling.scaled import hold, scaled
 from retain.hf.tuners.base_weight import at_least_float32, quantization_backend
 from retain.records.files import new_folder
+from retain.records.paths import expanded
 
 
 def write_at(
@@ -115,7 +116,7 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
 
 
 def _absolute(folder: str | Path) -> Path:
-    return Path(folder).expanduser().absolute()
+    return expanded(folder).absolute()
 
 
 def _check_peft(model: Any, adapter: str | None) -> None:

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from transformers.pytorch_utils import Conv1D
 
 from retain.errors import MergeError
+from retain.hf.tuners.storage import as_stored, dequantised
 
 
 def quantization_backend(base: nn.Module, model: nn.Module) -> Any:
@@ -104,20 +105,36 @@ class Original:
         now = _Held(self._base)
         self._held.put_back(self._base)
         try:
-            dequantised: Tensor = self._backend.get_base_weight(self._base)
+            return dequantised(self._base, self._backend)
         except TypeError as error:  # the backends' way to say that they only run forward
             raise MergeError(f"{error} Merge into the model before it is quantised.") from error
         finally:
             now.put_back(self._base)
-        return dequantised
 
     def write(self, layer: Any, matrix: Tensor) -> None:
         """Give the layer the weight `matrix` (m, n), rounded to the layer's dtype or quantised again."""
         if self._data is None:
+            as_stored(self._base)  # the backend copies what it finds
             self._backend.set_base_weight(layer, matrix.to(self.matrix().dtype))
             return
         weight = layer.base_layer.weight
         weight.data = as_matrix(self._base, matrix).to(weight.dtype).contiguous()
+
+    def rounded_away(self, layer: Any, merged: Tensor) -> tuple[float, float] | None:
+        """What quantising a merged weight again took of the update, and the update: ‖W − W'‖² and ‖W − W0‖².
+
+        Args:
+            layer: that was just written.
+            merged: W (m, n), as it should be.
+
+        Returns:
+            None for a base that is not quantised.
+        """
+        if self._data is not None:
+            return None
+        written = Original(layer).matrix()
+        lost, update = (at_least_float32(merged) - at_least_float32(one) for one in (written, self.matrix()))
+        return float(lost.double().square().sum()), float(update.double().square().sum())
 
     def restore(self, layer: Any) -> None:
         """Put the original back, bit for bit; on the layer's present device and dtype, should it have been moved."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from peft import PeftConfig
+from peft import LoraConfig, PeftConfig
 from peft.utils.other import get_pattern_key
 
-from retain.errors import TargetError
+from retain.errors import AdapterError, TargetError
 from retain.hf.tuners.registration import peft_type
 
 Value = TypeVar("Value")
@@ -19,6 +20,13 @@ def for_layer(pattern: dict[str, Value] | None, key: str, default: Value) -> Val
     return (pattern or {}).get(get_pattern_key(pattern or {}, key), default)
 
 
+_LORA_FIELDS = frozenset(field.name for field in dataclasses.fields(LoraConfig))
+
+
+class LoraOnlyError(AdapterError, AttributeError):
+    """A tool for PEFT's LoRA was given another method. An `AttributeError`, so `getattr` with a default goes on."""
+
+
 @dataclass
 class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
     """The linear layers that a feature-space method changes. Its own fields follow in the method's subclass.
@@ -27,6 +35,8 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
     """
 
     method: ClassVar[str]
+    alora_invocation_tokens: ClassVar[None] = None
+    """PEFT asks every adapter for it in each forward pass; an error there, though caught, would stop torch.compile."""
     """The method's name in lower case; a subclass sets it."""
 
     target_modules: list[str] | str | None = field(
@@ -73,6 +83,20 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
         problems = [*self._shared_problems(), *self.problems()]
         if problems:
             raise TargetError(problems)
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of a field that only PEFT's LoRA has what to do instead; called for what is not there.
+
+        Raises:
+            LoraOnlyError: it is such a field.
+        """
+        if name in _LORA_FIELDS:
+            raise LoraOnlyError(
+                f"{type(self).method} has no {name}; that belongs to PEFT's LoRA, and so do the tools that read it "
+                "(X-LoRA, Arrow, EVA, CorDA, LoRA-GA, LoftQ, layer replication). Give them a LoRA: retain.export_lora "
+                "writes one of a lorfa; a vefa can be merged into its base."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _shared_problems(self) -> list[str]:
         problems = []

@@ -62,7 +62,9 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
         self.scaling: dict[str, float] = {}
         self.preserve_small_shifts: dict[str, bool] = {}
         self.merged_adapters: list[str] = []
+        self.rounded_away: tuple[float, float] | None = None
         self._original: Original | None = None
+        self.cast_input_dtype_enabled = True  # PEFT switches it; an input is cast here only where the sum needs it
         self._disable_adapters = False
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config=config, key=key)
@@ -295,6 +297,7 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
                 f"{', '.join(names)} gives weights that are not finite; the adapter is broken."
             )
         original.write(self, merged)
+        self.rounded_away = original.rounded_away(self, merged)
         self._original = original
         self.merged_adapters.extend(names)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -42,6 +44,10 @@ def _refused(name: str, value: Any) -> str:
 
 class NoMatchError(TargetError, NoMatchingPeftModuleError):  # type: ignore[misc]  # PEFT ships no types
     """No layer matches what an adapter was asked to change; also the error that PEFT raises for it."""
+
+
+class MergeLossWarning(UserWarning):
+    """An adapter was merged into a quantised base; the text says how much of the update that lost."""
 
 
 class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
@@ -153,6 +159,33 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
                     f"of target_modules, or untie it first: give it a copy of its weight (new nn.Parameter) and set "
                     "model.config.tie_word_embeddings = False."
                 )
+
+    def merge_adapter(self, *args: Any, **kwargs: Any) -> None:
+        """Merge as PEFT does; of a quantised base a warning says what quantising again takes of the update."""
+        with self._telling_what_is_lost():
+            super().merge_adapter(*args, **kwargs)
+
+    def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> nn.Module:
+        with self._telling_what_is_lost():
+            unloaded: nn.Module = super()._unload_and_optionally_merge(*args, **kwargs)
+            return unloaded
+
+    @contextmanager
+    def _telling_what_is_lost(self) -> Iterator[None]:
+        layers = list(self._layers().values())
+        yield
+        found = [layer.rounded_away for layer in layers if layer.rounded_away is not None]
+        lost, update = (sum(part[index] for part in found) for index in (0, 1))
+        for layer in layers:
+            layer.rounded_away = None
+        if update > 0:
+            warnings.warn(
+                f"Merged into a quantised base, which was quantised again: the weights differ from base and update by "
+                f"{math.sqrt(lost / update):.0%} of the update's size. Merge into the unquantised base, or serve the "
+                "adapter, to lose nothing.",
+                MergeLossWarning,
+                stacklevel=4,
+            )
 
     # Weighted combination.
 

@@ -6,7 +6,6 @@ takes it for both. Every difference is told.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 from retain.data.preprocess import Preprocessor
@@ -16,6 +15,7 @@ from retain.hf.models.tokenizers import TokenizerDifference, compare_tokenizers
 from retain.jobs.inputs.model_sources import TOKENIZER_FILES
 from retain.jobs.inputs.models import ModelSpec
 from retain.recipe import TunedModelOptions
+from retain.records.paths import expanded
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
@@ -55,7 +55,7 @@ def choose_preprocessor(recipe: TunedModelOptions, base: ModelSpec, positions: P
         return Chosen(other, ("Both models were given the tuned model's tokenizer (--tokenizer tuned).",))
     if own is not None and other is not None:
         return _chosen(recipe, own, other)
-    is_here = Path(recipe.tuned).expanduser().is_dir()  # most adapters on the hub bring none
+    is_here = expanded(recipe.tuned).is_dir()  # most adapters on the hub bring none
     note = f"What lies beside the tuned model was not compared with the base's tokenizer: {trouble}"
     return Chosen(own or base.preprocessor(positions), (note,) if trouble and is_here else ())
 
@@ -92,7 +92,7 @@ def _template_hint(recipe: TunedModelOptions, difference: TokenizerDifference) -
 
 def _beside(tuned: ModelSpec, positions: Positions) -> tuple[Preprocessor | None, str]:
     """The preprocessor beside the tuned weights, or None and the reason where there is one that cannot be read."""
-    folder = Path(tuned.source).expanduser()
+    folder = expanded(tuned.source)
     files = TOKENIZER_FILES if tuned.reads_text else _PROCESSOR_FILES
     if folder.is_dir() and not any((folder / name).is_file() for name in files):
         return None, ""

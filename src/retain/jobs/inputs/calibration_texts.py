@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from retain.activations import Statistics, load
 from retain.data.contamination import find_contained
@@ -15,6 +14,7 @@ from retain.data.preprocess import TOKENS_PER_IMAGE
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suites
 from retain.recipe import CalibrationOptions
+from retain.records.paths import expanded
 
 SELF = "self"
 PARTS = ("learn", "keep")
@@ -86,7 +86,7 @@ def given_statistics(folder: str, needed: Sequence[str]) -> dict[str, Statistics
     Raises:
         InputError: the folder does not hold those that are needed.
     """
-    return {name: load(Path(folder).expanduser() / name) for name in needed}
+    return {name: load(expanded(folder) / name) for name in needed}
 
 
 def text_hashes(texts: Mapping[str, Texts]) -> dict[str, str]:

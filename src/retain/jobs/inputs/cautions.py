@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from retain.data.chat_template import Mismatch, mismatch
@@ -12,8 +13,7 @@ from retain.data.item import labels_of
 from retain.data.preprocess import Preprocessor
 from retain.data.template_source import binds, sources_of, variables_of
 from retain.data.texts import folded
-from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.table import task_type_of
+from retain.evaluate.tasks.remarks import remarks_on
 from retain.jobs.inputs.data import Data
 
 SHOWN_CLASSES = 5
@@ -36,20 +36,29 @@ _MISMATCHES: dict[Mismatch, str] = {
 
 def cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
     """The remarks on a run: on its suites, its classes and its chat template."""
-    return [*suite_cautions(data.suites.all), *class_cautions(data), *template_cautions(data, preprocessor)]
+    return [*remarks_on(data.suites.all), *class_cautions(data), *template_cautions(data, preprocessor)]
 
 
 def class_cautions(data: Data) -> list[str]:
-    """The remark on classes to learn that differ in their case only."""
-    alike: dict[str, list[str]] = {}
+    """The remarks on classes to learn: written in two ways, or alike but for their case, or one number."""
+    told = [f"train: {note}." for note in data.notes]
+    alike: dict[str | float, list[str]] = {}
     for label in labels_of(data.train):
-        alike.setdefault(folded(label), []).append(label)
+        alike.setdefault(_sense(label), []).append(label)
     found = [" and ".join(map(repr, labels)) for labels in alike.values() if len(labels) > 1]
-    if not found:
-        return []
-    return [
-        f"train: {'; '.join(found[:SHOWN_CLASSES])} differ in case or spaces only and are learned as classes apart."
-    ]
+    if found:
+        shown = "; ".join(found[:SHOWN_CLASSES])
+        told.append(f"train: {shown} differ in case, spaces or digits only and are learned as classes apart.")
+    return told
+
+
+def _sense(label: str) -> str | float:
+    """What a class is called, in whichever case; the number that it is: 01 and 1.0 are 1."""
+    try:
+        number = float(label)
+    except ValueError:
+        return folded(label)
+    return number if math.isfinite(number) else folded(label)
 
 
 def template_cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
@@ -64,11 +73,6 @@ def template_cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
         rows = "the rows" if count == len(seen) else f"{count} of {len(seen)} rows looked at"
         found.append(f"train: {_MISMATCHES[kind].format(rows=rows)}.")
     return found
-
-
-def suite_cautions(suites: Iterable[Suite]) -> list[str]:
-    """The remarks on the items of suites."""
-    return [f"{suite.name}: {remark}." for suite in suites for remark in task_type_of(suite).cautions(suite)]
 
 
 def _date_caution(tokenizer: Any) -> list[str]:

@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from retain.data.family import Family
 from retain.data.item import DataItem, items_hash, labels_of
 from retain.data.near_duplicates import find_near_duplicates
+from retain.data.near_images import find_near_images
+from retain.data.sample import looked_at
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.jobs.inputs.calibration_texts import Texts, text_hashes
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 APART = "apart.json"
@@ -32,6 +34,7 @@ class Data:
         statistics: hashes of the data behind second moments that were made before.
         control: the part of suites and held-out text that certifies a budget; none of it is in `suites`.
         everything: suites and control data together, as they were read: no calibration text may hold any of it.
+        notes: remarks on how the training rows were read, as clauses.
     """
 
     train: Sequence[DataItem]
@@ -41,11 +44,17 @@ class Data:
     statistics: Mapping[str, str] = field(default_factory=dict)
     control: Suites = field(default_factory=Suites)
     everything: Suites = field(default_factory=Suites)
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[str]:
         """The classes to learn, for a classifier."""
         return labels_of(self.train)
+
+    @cached_property
+    def looked_at(self) -> list[int]:
+        """The training items that are tokenised before a run: all of a few."""
+        return looked_at(self.train)
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -64,7 +73,8 @@ class Data:
     def near_duplicates(self) -> list[str]:
         """A warning for each measured part that the training data nearly repeat."""
         whole = self.everything
-        return find_near_duplicates(self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined)
+        images = find_near_images(self.train, whole.task_items, whole.keep_items)
+        return images + find_near_duplicates(self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined)
 
 
 def suite_hash(suite: Suite) -> str:
@@ -86,7 +96,7 @@ def apart_hashes(suites: Suites) -> dict[str, str]:
 
 def not_apart(folder: str, suites: Suites) -> list[str]:
     """A note for each suite from which given second moments were not kept apart, as far as their folder tells."""
-    path = Path(folder).expanduser() / APART
+    path = expanded(folder) / APART
     known = read_json_mapping(path) if path.is_file() else {}
     return [
         f"the statistics in {folder} were not kept apart from {name}: what is measured may have been calibrated on."

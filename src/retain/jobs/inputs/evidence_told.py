@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from retain.data.contradictions import contradictions_clause
 from retain.data.copies import copies_sentence, repeats_sentence
 from retain.data.item import DataItem
 from retain.evaluate.suites.suite import Suite, Suites
@@ -27,7 +28,8 @@ def evidence_told(train: Sequence[DataItem], suites: Suites, batch_size: int) ->
 
 def training_told(train: Sequence[DataItem], batch_size: int) -> list[str]:
     """Sentences on training data that are few or repeat themselves; none where they are neither."""
-    told = [repeats_sentence(train)]
+    contradiction = contradictions_clause(train)
+    told = [repeats_sentence(train), f"train: {contradiction}." if contradiction else ""]
     if len(train) < FEWEST_ROWS:
         rows = (
             "1 row: what can be learned is this row"

@@ -99,4 +99,4 @@ def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Su
     unread: list[str] = []
     numbered = list(checked_rows(((f"{label}, row {number}", dict(row)) for number, row in enumerate(data)), unread))
     rows = parse_rows(label, numbered, problems, forms=known_forms(), unread=unread)
-    return Suite(label, task_type_of_form(rows.form), part, rows.items)
+    return Suite(label, task_type_of_form(rows.form), part, rows.items, notes=rows.notes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from retain.data.family import modality_of
@@ -17,6 +16,7 @@ from retain.hf.adapters.folder import is_adapter
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
 from retain.jobs.inputs.models import ModelSpec
 from retain.recipe import MeasurementOptions, TunedModelOptions
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 
@@ -65,5 +65,5 @@ def writing_problems(preprocessor: Preprocessor, suites: Sequence[Suite], settin
 def _adapter_config(folder: str) -> dict[str, Any]:
     """The configuration of an adapter in a folder; nothing of one that is not on this machine or is damaged."""
     with contextlib.suppress(InputError):  # `load_adapter` says what is wrong with it
-        return read_json_mapping(Path(folder).expanduser() / "adapter_config.json")
+        return read_json_mapping(expanded(folder) / "adapter_config.json")
     return {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from retain.errors import InputError
 from retain.hf.adapters.folder import is_path
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -19,7 +20,7 @@ def located(source: str, role: str = "model") -> str:
     Raises:
         InputError: it can only be a path, and no folder is there.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         return str(path)
     if is_path(source) or path.exists():
@@ -38,12 +39,12 @@ def not_loaded(source: str, what: str, loader: str, reason: str) -> str:
         loader: the class of transformers that was tried.
         reason: its own words.
     """
-    if not Path(source).expanduser().is_dir():
+    if not expanded(source).is_dir():
         return (
             f"there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
             f"id, of which no {what} could be loaded ({reason}). Check the path, and the directory that it starts from."
         )
-    if what == "tokenizer" and not any((Path(source).expanduser() / name).is_file() for name in TOKENIZER_FILES):
+    if what == "tokenizer" and not any((expanded(source) / name).is_file() for name in TOKENIZER_FILES):
         return (
             f"no tokenizer could be loaded from {source!r}: none lies there ({TOKENIZER_FILES[0]} is missing); "
             "save the model's own beside it, with tokenizer.save_pretrained(folder)."
@@ -60,7 +61,7 @@ def ensure_base(source: str) -> None:
     Raises:
         InputError: the folder is an adapter's.
     """
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if not (folder / "adapter_config.json").is_file():
         return
     if any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin")):

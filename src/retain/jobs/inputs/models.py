@@ -27,11 +27,16 @@ from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreproce
 from retain.data.template_source import give_template
 from retain.errors import InputError
 from retain.hf.models.head import head_names, renew_output_layer
+from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
+from retain.hf.models.placement import current_device
 from retain.hf.models.positions import UNLIMITED, Positions
+from retain.hf.models.quantization import is_quantised, own_quantization, prepared
 from retain.hf.models.sides import is_adapted
+from retain.jobs.inputs.loading import PLAIN, Loading
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
 from retain.recipe import MeasurementOptions
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 
 log = logging.getLogger(__name__)
@@ -69,6 +74,7 @@ class ModelSpec:
         max_length: longest sequence that the preprocessor makes, in tokens.
         template: source of the chat template in place of the tokenizer's own; None for that.
         template_values: values for the template's arguments.
+        loading: how its weights are quantised, and where its layers lie.
         role: the field of a recipe that names the source, for messages.
     """
 
@@ -81,6 +87,7 @@ class ModelSpec:
     max_length: int = 512
     template: str | None = None
     template_values: Mapping[str, Any] = field(default_factory=dict)
+    loading: Loading = PLAIN
     role: str = "model"
 
     @classmethod
@@ -101,6 +108,7 @@ class ModelSpec:
             recipe.max_length,
             recipe.template,
             recipe.template_values,
+            Loading(recipe.quantization, recipe.device_map, recipe.max_memory, recipe.output),
         )
 
     def at(self, source: str | Path, role: str = "model") -> ModelSpec:
@@ -108,26 +116,57 @@ class ModelSpec:
         return replace(self, source=str(source), role=role)
 
     def load(self) -> Loaded:
-        """Load the model in eval mode, on an accelerator where there is one.
+        """Load the model in eval mode, on an accelerator where there is one, or spread as its device map says.
 
+        A quantised one is prepared for training as PEFT prepares it, so that it is measured as it is trained.
         A classifier whose checkpoint has a head for the classes that are named keeps it, in its own order of classes.
         Any other gets a new head, random by a fixed seed, also where its head has as many classes of other names. A
         pooler that the checkpoint lacks is random by the same seed; of anything else nothing may be missing.
 
         Raises:
-            InputError: nothing there, no model of this family, an adapter, a checkpoint that is not whole, or the hub
-                cannot be reached.
+            InputError: nothing there, no model of this family, an adapter, a checkpoint that is not whole, the hub
+                cannot be reached, or it cannot be quantised or placed so.
+            OutOfMemoryError: memory ran out.
         """
         path = located(self.source, self.role)
-        with self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
+        if problems := self.loading_problems():
+            raise InputError(problems)
+        with telling_memory("loading"), self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path)[0], False)
             if is_adapted(model):  # transformers follows an adapter to its base and puts it on
                 raise InputError(
                     f"{self.role}: {self.source} is an adapter on a base, not a model; give its base here."
                 )
-            model = own_memory(model.to("cuda" if torch.cuda.is_available() else "cpu"))
-            return Loaded(model.eval(), is_new)
+            if not is_quantised(model) and self.loading.device_map is None:
+                model = model.to(current_device())
+            return Loaded(own_memory(prepared(model)).eval(), is_new)
+
+    def loading_problems(self) -> list[str]:
+        """A sentence for each reason why the model cannot be quantised or placed as asked, found before it is loaded.
+
+        Raises:
+            InputError: no configuration could be loaded at all.
+        """
+        return self.loading.problems(self.own_quantization(), self.empty)
+
+    def quantization_in_use(self) -> Any:
+        """The configuration by which the model will be quantised, its own or the one asked for; None for a plain one.
+
+        Raises:
+            InputError: there is no such configuration, or the model's could not be loaded.
+        """
+        return self.loading.quantization_in_use(self.own_quantization())
+
+    def own_quantization(self) -> dict[str, Any] | None:
+        """The quantisation that the checkpoint has already; None for an unquantised one.
+
+        Raises:
+            InputError: no configuration could be loaded.
+        """
+        path = located(self.source, self.role)
+        with self._refusing("model"):
+            return own_quantization(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
 
     def empty(self) -> Any:
         """The structure of the model without its weights (meta device), to check targets against in a moment.
@@ -199,7 +238,10 @@ class ModelSpec:
             "attn_implementation": self.attention,
             "trust_remote_code": self.trust_remote_code,
         }
-        model, report = _LOADERS[self.family].from_pretrained(path, output_loading_info=True, **options, **more)
+        with self.loading.told(self.own_quantization(), self.empty) as told:
+            options |= told.options
+            model, report = _LOADERS[self.family].from_pretrained(path, output_loading_info=True, **options, **more)
+            told.keep_for(model)
         lacking = [name for name in sorted(report["missing_keys"]) if self._must_be_there(model, name)]
         if lacking:
             some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
@@ -281,7 +323,7 @@ def classes_beside(folder: Path) -> list[str] | None:
 
 def brings_head(tuned: str) -> bool:
     """True if an adapter brings a trained head of its own, as far as its folder tells."""
-    path = Path(tuned).expanduser() / "adapter_config.json"
+    path = expanded(tuned) / "adapter_config.json"
     return not path.is_file() or bool(read_json_mapping(path).get("modules_to_save"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from retain.data.family import Family, family_for, modality_of
@@ -12,7 +11,9 @@ from retain.data.forms import Rows
 from retain.data.images import broken_images
 from retain.data.item import DataItem, labels_of
 from retain.data.preprocess import Preprocessor
+from retain.data.sample import looked_at
 from retain.errors import InputError
+from retain.evaluate.batching import head_batching
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.refusal_judges import judge_problems
@@ -24,6 +25,8 @@ from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter
 from retain.hf.adapters.load import load_adapter, name_notes
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
+from retain.hf.models.placement import placement_note
+from retain.hf.models.quantization import quantization_note
 from retain.hf.models.sides import is_adapted, note_replaced
 from retain.hf.models.vocabulary import give_rows, rows_in_file, rows_of
 from retain.jobs.inputs.alike import build_notes, common_dtype, make_room, share_ends, vocabulary_notes
@@ -35,6 +38,7 @@ from retain.jobs.inputs.read import read_suites, read_train, settings_of
 from retain.jobs.output_place import output_problem
 from retain.recipe import TunedModelOptions
 from retain.records.manifest import check_unchanged
+from retain.records.paths import expanded
 from retain.report.write import holding_problem
 from retain.train.linear_probe import fit_head
 
@@ -63,7 +67,17 @@ def read_tuned_data(recipe: TunedModelOptions, problems: list[str]) -> TunedData
     problems += judge_problems(recipe.judge)
     problems += _place_problems(recipe)
     problems += broken_images([*train.items, *suites.measured_items])
+    if recipe.quantization is not None or recipe.device_map is not None:
+        problems += _loading_problems(recipe, family)
     return TunedData(suites, train.items, family)
+
+
+def _loading_problems(recipe: TunedModelOptions, family: Family) -> list[str]:
+    """The reasons why the base cannot be quantised or placed as asked."""
+    try:
+        return ModelSpec.of(recipe, family).loading_problems()
+    except InputError as error:
+        return list(error.problems)
 
 
 class Opening:
@@ -97,6 +111,7 @@ class Opening:
         if problems := unknown_classes(known, data.suites):
             raise InputError(problems)
         self.base_hash = model_hash(self.base)
+        self.notes += [*quantization_note(self.base), *placement_note(self.base)]
 
     def pair(self) -> Pair:
         """Load the tuned model and pair it with its base, under the same conditions; an adapter is put on `base`.
@@ -105,7 +120,7 @@ class Opening:
             InputError: the tuned model cannot be loaded, or is not of this base.
         """
         self.notes += make_room(self.base, self.preprocessor)
-        check_unchanged(Path(self._recipe.tuned).expanduser())
+        check_unchanged(expanded(self._recipe.tuned))
         pair = self._with_adapter() if is_adapter(self._recipe.tuned) else self._with_whole_model()
         if pair.separate_base is not None:
             self.notes += share_ends(pair.separate_base, pair.tuned_model)
@@ -158,7 +173,7 @@ class Opening:
         Raises:
             InputError: the tuned model's head has classes whose order nothing tells.
         """
-        recipe, tuned = self._recipe, Path(self._recipe.tuned).expanduser()
+        recipe, tuned = self._recipe, expanded(self._recipe.tuned)
         labels = self._spec.labels
         if not _labels_by_files(recipe) and is_adapter(recipe.tuned) and brings_head(recipe.tuned):
             raise InputError(
@@ -170,7 +185,8 @@ class Opening:
             restore_head(model, tuned)
         elif self._data.train:
             batch_size = recipe.evaluation_batch_size
-            fit_head(model, self.preprocessor, self._data.train, labels, batch_size, self._events)
+            batching = head_batching(model, self.preprocessor, self._data.train)
+            fit_head(model, self.preprocessor, self._data.train, labels, batch_size, self._events, batching)
         elif not self.notes:
             self.notes.append(
                 "The base has no head for these classes, so it guesses: what its features can tell is not measured. "
@@ -189,7 +205,7 @@ def _prompt_problems(recipe: TunedModelOptions, data: TunedData, preprocessor: P
         for problem in task_type_of(suite).tokenizer_problems(suite, preprocessor.tokenizer, settings)
     ]
     learned = [item for item in suites.task_items if item.trains == data.family]
-    return problems + first_refusal("test", learned, lambda item: preprocessor.encode([item]))
+    return problems + first_refusal("test", learned, lambda item: preprocessor.encode([item]), looked_at(learned))
 
 
 def _dtype(model: Any) -> str:
@@ -199,13 +215,13 @@ def _dtype(model: Any) -> str:
 def _family(recipe: TunedModelOptions, form: str | None, suites: Suites) -> Family:
     """As the data say; features of an adapter that was trained as a classifier are those of the classifier's body."""
     family = family_of(form, suites)
-    if saved_labels(Path(recipe.tuned).expanduser()) is None:
+    if saved_labels(expanded(recipe.tuned)) is None:
         return family
     return family if family == "causal-lm" else family_for("classifier", modality_of(family))
 
 
 def _place_problems(recipe: TunedModelOptions) -> list[str]:
-    tuned = Path(recipe.tuned).expanduser()
+    tuned = expanded(recipe.tuned)
     problems = output_problem(recipe.output) or holding_problem(recipe.output, ["run.json"])
     if tuned.is_dir() and not is_adapter(recipe.tuned) and not (tuned / "config.json").exists():
         inner = inner_adapters(tuned)
@@ -220,7 +236,7 @@ def _place_problems(recipe: TunedModelOptions) -> list[str]:
 
 def _labels_by_files(recipe: TunedModelOptions) -> list[str]:
     """The classes in the order of the tuned model's outputs, as far as its files or the recipe tell."""
-    tuned = Path(recipe.tuned).expanduser()
+    tuned = expanded(recipe.tuned)
     return saved_labels(tuned) or classes_beside(tuned) or list(recipe.labels)
 
 

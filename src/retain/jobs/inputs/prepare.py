@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from retain.data.family import modality_of
@@ -18,24 +18,37 @@ from retain.evaluate.tasks.task_type import first_refusal
 from retain.hf.adapters.accounting import name_problems
 from retain.hf.models.coverage import coverage
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
+from retain.hf.models.quantization import training_problem
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.evidence_told import no_step_problems
 from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
 from retain.jobs.inputs.models import ModelSpec
+from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.jobs.inputs.read import read_data, settings_of
+from retain.jobs.launch.plan import launch_problems
 from retain.jobs.output_place import output_problem
+from retain.jobs.workers.needs import worker_problems
 from retain.methods import lookup
 from retain.recipe import Recipe
+from retain.records.paths import expanded
 from retain.train.arguments import try_settings
 
 
 class Prepared(NamedTuple):
-    """The data of a recipe, what makes the inputs of its model, and notes on what its methods leave as it is."""
+    """A recipe that was checked.
+
+    Attributes:
+        data: of the recipe.
+        preprocessor: makes the inputs of its model.
+        notes: what its methods leave as it is.
+        structure: the model without its weights; None where it was not looked at.
+    """
 
     data: Data
     preprocessor: Preprocessor
     notes: tuple[str, ...] = ()
+    structure: Any = None
 
 
 def adapter_fields(run: Recipe) -> dict[str, Any]:
@@ -43,8 +56,12 @@ def adapter_fields(run: Recipe) -> dict[str, Any]:
     return lookup.with_shared(run.method_name, run.method_fields, run.rank, run.beta, run.seed)
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
     """Check a recipe and read its data; for a comparison, check every run of it.
+
+    Args:
+        recipe: of a run or a comparison.
+        tried: its Trainer's settings and its processes were checked already, by the job whose worker this is.
 
     Raises:
         InputError: with all problems of recipe, data and model.
@@ -54,19 +71,22 @@ def prepare(recipe: Recipe) -> Prepared:
     runs = list({run.method_key: run for run in recipe.runs()}.values())
     for run in runs:
         problems += _method_problems(run)
-    if recipe.statistics is not None and not Path(recipe.statistics).expanduser().is_dir():
+    if recipe.statistics is not None and not expanded(recipe.statistics).is_dir():
         problems.append(f"statistics: there is no folder {recipe.statistics}; make it with retain calibrate.")
-    problems += _raised(try_settings, runs[0])
+    problems += [] if tried else [*_raised(try_settings, runs[0]), *launch_problems(recipe)]
     drops_last = recipe.training.get("dataloader_drop_last") is True
     problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
     problems += output_problem(recipe.output)
+    problems += worker_problems(recipe)
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
+    problems += _raised(_check_loading, spec, runs)
     if problems:  # targets and templates can only be judged once methods and data can be read
         known = bool(data.train)  # else the family is a guess, and no reason against the model
         raise InputError([*problems, *(_raised(spec.empty) if known else [])])
-    found, positions, notes = _target_problems(spec, runs)
+    structure = spec.empty()
+    found, positions, notes = _target_problems(structure, modality_of(spec.family) == "text", runs)
     preprocessor = spec.preprocessor(positions)
     found += stated_problems(recipe, positions)
     if data.family == "causal-lm":
@@ -75,7 +95,37 @@ def prepare(recipe: Recipe) -> Prepared:
         found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
     if found:
         raise InputError(list(dict.fromkeys(found)))
-    return Prepared(data, preprocessor, notes)
+    return Prepared(data, preprocessor, notes, structure)
+
+
+def _check_loading(spec: ModelSpec, runs: Sequence[Recipe]) -> None:
+    """Check that the model can be quantised and placed as asked, and that each method works beside it then.
+
+    Raises:
+        InputError: with every problem.
+    """
+    if problems := spec.loading_problems():
+        raise InputError(problems)
+    known = [run for run in runs if run.method_name == "full" or not _method_problems(run)]
+    if spec.loading.offloads:
+        problems += [found for run in known if (found := offload_problem(run.method_name, _fields(run)))]
+    quantization = spec.quantization_in_use()
+    if quantization is not None:
+        problems += _quantised_problems(spec, known, quantization)
+    if problems:
+        raise InputError(problems)
+
+
+def _quantised_problems(spec: ModelSpec, runs: Sequence[Recipe], quantization: Any) -> list[str]:
+    """A sentence for each method that cannot be trained beside a base that is quantised so."""
+    if problem := training_problem(quantization, quantised_before=spec.own_quantization() is not None):
+        return [problem]
+    found = (method_problem(run.method_name, _fields(run), quantization, scaled=bool(run.budget)) for run in runs)
+    return [problem for problem in found if problem]
+
+
+def _fields(run: Recipe) -> dict[str, Any]:
+    return {} if run.method_name == "full" else adapter_fields(run)
 
 
 def _method_problems(run: Recipe) -> list[str]:
@@ -88,18 +138,16 @@ def _method_problems(run: Recipe) -> list[str]:
     return lookup.validate(run.method_name, fields)
 
 
-def _target_problems(spec: ModelSpec, runs: Sequence[Recipe]) -> tuple[list[str], Positions, tuple[str, ...]]:
-    """The methods that cannot be put on the model, one sentence each; the positions left; what is not adapted.
-
-    Raises:
-        InputError: the model cannot be loaded.
-    """
+def _target_problems(
+    structure: Any, reads_text: bool, runs: Sequence[Recipe]
+) -> tuple[list[str], Positions, tuple[str, ...]]:
+    """The methods that cannot be put on the model, one sentence each; the positions left; what is not adapted."""
     problems, positions = [], UNLIMITED
     notes: list[str] = []
     for run in runs:
-        model = spec.empty()
+        model = copy.deepcopy(structure)  # a method changes it
         fields = {} if run.method_name == "full" else adapter_fields(run)
-        if modality_of(spec.family) == "text":
+        if reads_text:
             positions = positions.shared_with(positions_of(model).without(virtual_tokens(fields)))
         if run.method_name != "full":
             unmatched = unmatched_names(model, run.method_name, fields)
@@ -128,7 +176,7 @@ def _encoding_problems(preprocessor: Preprocessor, data: Data) -> list[str]:
         preprocessor.encode([item])
 
     tested = [item for item in data.suites.task_items if item.trains == data.family]
-    problems = first_refusal("train", data.train, encode, looked_at(data.train))
+    problems = first_refusal("train", data.train, encode, data.looked_at)
     return problems + first_refusal("test", tested, encode, looked_at(tested))
 
 
@@ -155,18 +203,18 @@ def _raised(function: Any, *arguments: Any) -> list[str]:
 
 def fields_told(recipe: Recipe, prepared: Prepared) -> list[str]:
     """Sentences on fields that no run reads, and on ranks that no layer can use."""
-    spec = ModelSpec.of(recipe, prepared.data.family, prepared.data.labels)
     runs = {run.method_key: run for run in recipe.runs() if run.method_name != "full"}.values()
-    told = [sentence for run in runs for sentence in rank_told(spec.empty(), run.method_name, adapter_fields(run))]
+    model = prepared.structure
+    told = [sentence for run in runs for sentence in rank_told(model, run.method_name, adapter_fields(run))]
     return [*unread_fields(recipe), *dict.fromkeys(told)]
 
 
 def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
     """Notes on the longest sequence, and on each part of the data in which some items are longer and will be cut."""
-    data, preprocessor, _ = prepared
+    data, preprocessor = prepared.data, prepared.preprocessor
     if not preprocessor.reads_text:
         return decoded_share([*data.train, *data.everything.measured_items])
-    settings, looked = settings_of(recipe), looked_at(data.train)
+    settings, looked = settings_of(recipe), data.looked_at
     parts = [("train", len(data.train), len(looked), preprocessor.cuts([data.train[index] for index in looked]))]
     for suite in data.everything.all:
         name, looked = "test" if suite.part == "task" else suite.name, looked_at(suite.items)

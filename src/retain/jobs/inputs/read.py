@@ -56,7 +56,7 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     problems += regularisation_problems(recipe, family, suites)
     parts = split(suites, recipe.budget, recipe.control_share)
-    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites)
+    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites, notes=train.notes)
     return _with_calibration(data, recipe, problems)
 
 
@@ -92,7 +92,7 @@ def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
 
 def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> list[str]:
     """A sentence for each reason against the budget or the regularisation of a recipe."""
-    problems = limit_problems(suites, recipe.budget, recipe.confidence, recipe.control_share)
+    problems = limit_problems(suites, recipe.budget, recipe.confidence, recipe.control_share, recipe.held_out_tokens)
     if recipe.replay and family != "causal-lm":
         problems.append(
             "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "

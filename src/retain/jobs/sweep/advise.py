@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
 
 from retain.errors import TrainingError
-from retain.evaluate.predictions import engine
-from retain.events import Events
-from retain.hf.models.describe import model_hash
-from retain.hf.models.inference import device_of
-from retain.jobs.calibrate import Calibration
 from retain.jobs.continue_run import ensure_merged
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.prepare import Prepared, prepare
 from retain.jobs.progress import showing_progress
-from retain.jobs.run import Run
-from retain.jobs.state_files import key_of
-from retain.jobs.sweep.bench import Bench
 from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
-from retain.jobs.sweep.session import Session
-from retain.jobs.sweep.sweep_data import KEEP_TOKENS, hold_out, read_sweep_data
+from retain.jobs.sweep.open_session import open_session
+from retain.jobs.sweep.session import Session, Workers
+from retain.jobs.sweep.sweep_data import KEEP_TOKENS
+from retain.jobs.workers.choose import executor_for, setup_of
 from retain.recipe import KL, AdviseRecipe, Recipe
-from retain.recipe.marks import fields_where, flags_where
+from retain.recipe.marks import flags_where
 from retain.recipe.redact import secret_fields
 from retain.records.files import write_text
 from retain.records.lock import output_folder
@@ -65,11 +57,11 @@ def advise(recipe: AdviseRecipe, console: Console) -> tuple[SweepRecord, list[Pa
 
 def _advise(recipe: AdviseRecipe, given: Prepared, until: float, console: Console) -> tuple[SweepRecord, list[Path]]:
     """Do it, with data that were read."""
-    data, preprocessor, _ = given
+    data = given.data
     with showing_progress(console) as events:
-        learn, held = hold_out(data.train, recipe.sweep_items)
-        prepared = Prepared(replace(data, train=learn), preprocessor)
-        session = _open(Run.of(recipe, prepared, events, Path(recipe.output) / "sweep"), recipe, held, console)
+        session = open_session(recipe, given, events, console)
+    if recipe.workers is not None or recipe.ray is not None:
+        session.workers = _workers(recipe, console)
     runs = recipe.runs()
     session.go_through(runs, until)
     best = choose(session.candidates, limit_of(recipe))
@@ -87,31 +79,14 @@ def _advise(recipe: AdviseRecipe, given: Prepared, until: float, console: Consol
     return sweep, [written, *write_advice(Path(recipe.output), sweep)]
 
 
-def _open(run: Run, recipe: AdviseRecipe, held: Sequence[Any], console: Console) -> Session:
-    """Load the base and read the data of a sweep."""
-    folder = run.shared
+def _workers(recipe: AdviseRecipe, console: Console) -> Workers:
+    """The workers that a recipe asks for."""
+    setup = setup_of("candidate", recipe)
 
-    def load_base(shown: Events) -> Any:
-        return replace(run, events=shown).base()
+    def told(sentence: str) -> None:
+        console.print(sentence, markup=False, soft_wrap=True)
 
-    base = run.base()
-    weights = model_hash(base)
-    few = recipe.model_copy(update={"calibrate_tokens": min(recipe.calibrate_tokens, KEEP_TOKENS)})
-    job = Calibration.of(replace(run, recipe=few), base, weights)
-    sweep_data = read_sweep_data(recipe, run.data, job, run.data.train, held)
-    values = recipe.model_dump(mode="json", include=set(shared_fields()))
-    context = key_of(
-        weights, sweep_data.key, run.preprocessor.identity(), engine(), device_of(base).type, recipe.sweep_steps,
-        values, recipe.budget.get(KL) if recipe.limits_training else None,
-    )  # fmt: skip
-    bench = Bench(load_base, base, job, sweep_data, folder, recipe.sweep_steps)
-    return Session(bench, context, weights, folder, console)
-
-
-def shared_fields() -> tuple[str, ...]:
-    """The fields that decide the training of every candidate of a sweep alike."""
-    parts = {"training", "initialisation", "text"}
-    return fields_where(Recipe, lambda decides: decides.part in parts and not decides.of_candidate)
+    return lambda units, listen, here: executor_for(recipe, setup, units, here, listen, told)
 
 
 def sweep_fields() -> tuple[str, ...]:

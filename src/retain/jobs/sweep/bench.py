@@ -114,13 +114,7 @@ class Bench:
             key: names its checkpoints, from which an interrupted candidate goes on.
             events: receives the progress.
         """
-        facts: dict[str, Any] = {
-            "method": run.method_name,
-            "fields": run.method_fields,
-            "rank": run.rank,
-            "learning_rate": run.rate,
-            "replay": run.replay or 0.0,
-        }
+        facts = facts_of(run)
         try:
             model = self._attach(run, events)
             facts["trainable"] = parameter_counts(model)[0]
@@ -252,10 +246,21 @@ class WithoutProbes(Calibration):
         return list(self.kept) if texts is None else Calibration.rows(self, texts)
 
 
+def facts_of(run: Recipe) -> dict[str, Any]:
+    """The fields of a candidate that its recipe tells."""
+    return {
+        "method": run.method_name,
+        "fields": run.method_fields,
+        "rank": run.rank,
+        "learning_rate": run.rate,
+        "replay": run.replay or 0.0,
+    }
+
+
 def run_candidate(run: Recipe, steps: int) -> Recipe:
-    """The recipe of a candidate: a few steps at a learning rate that is constant after a short warm-up."""
+    """The recipe of a candidate: a few steps at a constant learning rate after a short warm-up, told to no tracker."""
     warm_up = WARM_UP if steps >= 4 * WARM_UP else 0
-    constant = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": warm_up}
+    constant = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": warm_up, "report_to": "none"}
     training = {key: value for key, value in run.training.items() if not key.startswith(SCHEDULE)} | constant
     return run.model_copy(update={"max_steps": steps, "training": training})
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import weakref
 from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from retain.errors import InputError
+from retain.train.ranks import rank_and_world
 from retain.train.regularise.divergence import Batch
 
 _NUMBERS = "numbers"
@@ -35,6 +39,7 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
 
     def __init__(self) -> None:
         self._numbers: dict[str, float] = {}
+        self._trainer: weakref.ref[Trainer] | None = None
 
     def attach(self, trainer: Trainer) -> Self:
         """Add this callback to a Trainer, before its reporters, so that they too see its numbers.
@@ -46,7 +51,12 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
         if self in callbacks:
             callbacks.remove(self)
         callbacks.insert(0, self)
+        self.log_through(trainer)
         return self
+
+    def log_through(self, trainer: Trainer) -> None:
+        """Log what no log of a loss took by the Trainer's own `log`, so that reporters see the last numbers, too."""
+        self._trainer = weakref.ref(trainer)
 
     def memory(self) -> dict[str, Any]:
         """The values that a checkpoint keeps, as JSON."""
@@ -87,23 +97,42 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
             state.stateful_callbacks[self.key] = {**state.stateful_callbacks[self.key], _NUMBERS: {}}
 
     def flush(self, state: TrainerState) -> None:
-        """Write numbers that no log took before training ended into `state.log_history`."""
-        if self._numbers:
-            state.log_history.append({**self._numbers, "epoch": state.epoch, "step": state.global_step})
-        self._numbers = {}
+        """Log numbers that no log took before training ended; without a known Trainer, in `state.log_history` alone."""
+        trainer = None if self._trainer is None else self._trainer()
+        numbers, self._numbers = self._numbers, {}
+        if numbers and trainer is not None:
+            trainer.log(numbers)
+        elif numbers:
+            state.log_history.append({**numbers, "epoch": state.epoch, "step": state.global_step})
 
 
-def refuse_sharded(args: TrainingArguments, model: nn.Module, what: str) -> None:
+def refuse_sharded(args: TrainingArguments, model: nn.Module, what: str, *, bears_fsdp2: bool = True) -> None:
     """Refuse a model whose weights are spread over processes, so that it cannot be run on its own.
 
+    Args:
+        args: of the training.
+        model: as the Trainer trains it.
+        what: is refused.
+        bears_fsdp2: whether the whole model is run, as FSDP2 allows at any time.
+
     Raises:
-        InputError: FSDP, DeepSpeed or tensor parallelism.
+        InputError: DeepSpeed, FSDP 1, tensor parallelism; or FSDP2 where parts of the model are read.
     """
-    if args.deepspeed or args.fsdp or any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+    if bears_fsdp2 and isinstance(model, FSDPModule):
+        return
+    if is_sharded(args, model):
+        besides = ", with FSDP2" if bears_fsdp2 else ""
         raise InputError(
             f"{what} runs the model outside the Trainer's own step, which DeepSpeed, FSDP and tensor parallelism do "
-            "not allow: train on one device or with plain data parallelism (DDP)."
+            f"not allow: train on one device{besides} or with plain data parallelism (DDP)."
         )
+
+
+def is_sharded(args: TrainingArguments, model: nn.Module) -> bool:
+    """True if the Trainer's settings, Accelerate's launcher or the weights themselves say that these are in pieces."""
+    launched = any(os.environ.get(name) == "true" for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"))
+    in_pieces = any(isinstance(parameter, DTensor) for parameter in model.parameters())
+    return bool(args.deepspeed or args.fsdp or (launched and rank_and_world()[1] > 1) or in_pieces)
 
 
 def check_batches(batches: Sequence[Batch], what: str) -> list[Batch]:
@@ -129,20 +158,3 @@ def fingerprint(batches: Sequence[Batch]) -> str:
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def rank_and_world() -> tuple[int, int]:
-    """The rank of this process and the number of processes in data-parallel training; (0, 1) for one alone."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def mean_over_ranks(value: float, device: torch.device) -> float:
-    """The mean of a number over all processes; each gets the same."""
-    world = rank_and_world()[1]
-    if world == 1:
-        return value
-    total = torch.tensor(value, device=device)
-    torch.distributed.all_reduce(total)
-    return float(total) / world

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from retain.errors import InputError
+from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import device_of, evaluating
 from retain.hf.models.lm_head import head_of, head_stands_apart, hidden_states, logits_of
-from retain.hf.models.sides import base_view, eval_mode, is_adapted, mutates_base
+from retain.hf.models.sides import base_view, eval_mode, is_adapted, mutates_base, root_of
 from retain.kernels.kl_divergence import chunked_kl, logits_kl
 
 Batch = Mapping[str, Tensor]
@@ -31,13 +33,23 @@ class Divergence:
     def __init__(self, teacher: nn.Module | None = None) -> None:
         self.teacher = teacher
         self._apart: bool | None = None
+        self._by_item = False
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model without a base to compare with.
 
         Raises:
-            InputError: no teacher was given, and the model has no adapters or its base weights were changed.
+            InputError: the model gives no distribution; or no teacher was given, and the model has no adapters or its
+                base weights were changed.
         """
+        config = getattr(root_of(model), "config", None)
+        if is_classifier(model) and (
+            getattr(config, "num_labels", None) == 1 or getattr(config, "problem_type", None) == "regression"
+        ):
+            raise InputError(
+                "this model's output is a number (a reward, or a regression) and no distribution, so there is no KL to "
+                "its base: hold it with an UpdateLimit, or replay rows with mix_replay."
+            )
         if self.teacher is not None:
             return
         if not is_adapted(model):
@@ -66,12 +78,24 @@ class Divergence:
         model = unwrapped(model)
         self.check(model)
         inputs = {name: value for name, value in batch.items() if name != "labels"}
+        if self._apart is None and isinstance(model, FSDPModule):
+            self._apart = False  # its head is in pieces, but while the whole model runs
         if self._apart is None:
             sides = [model] if self.teacher is None else [model, self.teacher]
             self._apart = all(head_stands_apart(side, placed(side, inputs)) for side in sides)
         if self._apart:
             return self._by_hidden(model, inputs)
         return self._by_logits(model, inputs)
+
+    def units(self, batch: Batch) -> int:
+        """The number that a batch's KL is averaged over: attended positions, or items of a classifier.
+
+        Args:
+            batch: one like those that were seen before.
+        """
+        rows = min(len(value) for value in batch.values())
+        mask = batch.get(_mask_name(batch))
+        return rows if self._by_item or mask is None else int(mask.sum())
 
     @contextmanager
     def _base(self, model: nn.Module) -> Iterator[nn.Module]:
@@ -105,7 +129,8 @@ class Divergence:
             before = logits_of(base, placed(base, inputs))
         with eval_mode(model):
             after = logits_of(model, placed(model, inputs))
-        if before.ndim == 2:
+        self._by_item = before.ndim == 2
+        if self._by_item:
             return logits_kl(before, after)
         length = min(before.shape[1], after.shape[1])  # virtual tokens, which only one side may have, stand in front
         return logits_kl(before[:, -length:], after[:, -length:], _mask(inputs, after[:, -length:]))
@@ -121,7 +146,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def _mask(inputs: Batch, states: Tensor) -> Tensor:
     """Attended positions (B, T); the decoder's, of an encoder-decoder."""
-    mask = inputs.get("decoder_attention_mask" if "decoder_input_ids" in inputs else "attention_mask")
+    mask = inputs.get(_mask_name(inputs))
     if mask is None:
         return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
     if mask.shape != states.shape[:2]:
@@ -130,6 +155,10 @@ def _mask(inputs: Batch, states: Tensor) -> Tensor:
             "batches with one mark for each token that the model reads."
         )
     return mask.bool()
+
+
+def _mask_name(inputs: Batch) -> str:
+    return "decoder_attention_mask" if "decoder_input_ids" in inputs else "attention_mask"
 
 
 def placed(model: nn.Module, inputs: Batch) -> dict[str, Tensor]:

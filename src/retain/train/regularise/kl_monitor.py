@@ -11,18 +11,20 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from retain.errors import InputError
 from retain.hf.models.inference import device_of, evaluating
+from retain.train.ranks import sum_over_ranks
 from retain.train.regularise.callback import (
     RegulariserCallback,
     check_batches,
     fingerprint,
-    mean_over_ranks,
     refuse_sharded,
 )
 from retain.train.regularise.divergence import Batch, Divergence, unwrapped
+from retain.train.regularise.shares import share_of
 
 KNEE = 0.26
 """Nats per token on held-out text. Fine-tuned models above it had lost abilities, those below it little, in 4 of the 6
@@ -125,16 +127,17 @@ class KLMonitor(RegulariserCallback):
         self.key = f"retain.KLMonitor:{fingerprint(self._batches)}"
 
     def measure(self, model: nn.Module) -> float:
-        """KL(base ‖ tuned) over all probe batches, weighted by attended tokens (items without a mask), in nats."""
+        """KL(base ‖ tuned) over all probe batches, weighted by attended tokens (items of a classifier), in nats."""
         total, count = 0.0, 0
         with evaluating(unwrapped(model)):
             for batch in self._batches:
-                number = (
-                    int(batch["attention_mask"].sum()) if "attention_mask" in batch else len(next(iter(batch.values())))
-                )
-                total += number * float(self._divergence(model, batch))
+                share = share_of(batch)
+                kl = float(self._divergence(model, share.batch))  # in all processes, where each holds a piece of it
+                number = self._divergence.units(share.batch) if share.counts else 0
+                total += number * kl if number else 0.0
                 count += number
-        return mean_over_ranks(total / count, device_of(model))
+        nats, tokens = sum_over_ranks([total, float(count)])
+        return nats / tokens
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
@@ -163,7 +166,7 @@ class KLMonitor(RegulariserCallback):
         **__: Any,
     ) -> TrainerControl:
         """Probe when it is time; with `stop`, ask training to end."""
-        self._done += mean_over_ranks(self._seen, device_of(model))
+        self._done += sum_over_ranks([self._seen])[0]
         self._seen = 0.0
         last = self.points[-1][0] if self.points else 0
         late = self.every is not None and state.global_step - last >= self.every
@@ -230,7 +233,7 @@ class KLMonitor(RegulariserCallback):
         self._over = 0 if within else self._over + 1
         if within and (self.best is None or _loss(self.points[-1]) <= _loss(self.best)):
             self.best = self.points[-1]
-            self._copy = {name: value.detach().to("cpu", copy=True) for name, value in _trained(model)}
+            self._copy = {name: _whole(value).to("cpu", copy=True) for name, value in _trained(model)}
 
     def _restore(self, model: nn.Module) -> None:
         step, kl, _ = self.points[-1]
@@ -239,7 +242,7 @@ class KLMonitor(RegulariserCallback):
         else:
             with torch.no_grad():
                 for name, value in _trained(model):
-                    value.copy_(self._copy[name])
+                    _set(value, self._copy[name])
             self.restored = self.best[0]
             message = (
                 f"the model is put back to step {self.best[0]}, with {self.best[1]:.3g} nats the best within the limit."
@@ -283,6 +286,19 @@ def _work(inputs: Mapping[str, Any]) -> int:
 
 def _trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [(name, value) for name, value in unwrapped(model).named_parameters() if value.requires_grad]
+
+
+def _whole(value: Tensor) -> Tensor:
+    """The values of a parameter, put together where each process holds a piece."""
+    value = value.detach()
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _set(value: nn.Parameter, whole: Tensor) -> None:
+    """Give a parameter its values, or each process its piece of them."""
+    if isinstance(value, DTensor):
+        whole = distribute_tensor(whole.to(value.device), value.device_mesh, value.placements)
+    value.copy_(whole)
 
 
 def _loss(point: tuple[int, float, float | None]) -> float:

@@ -18,16 +18,16 @@ from transformers import TrainerState, TrainingArguments
 from retain.data.tokens import pad, text_windows
 from retain.errors import InputError, TrainingError
 from retain.hf.models.inference import device_of, padding_id
+from retain.train.ranks import sum_over_ranks
 from retain.train.regularise.callback import (
     RegulariserCallback,
     check_batches,
     fingerprint,
-    mean_over_ranks,
-    rank_and_world,
     refuse_sharded,
 )
 from retain.train.regularise.divergence import Batch, Divergence
 from retain.train.regularise.dual_ascent import Dual
+from retain.train.regularise.shares import share_of
 
 
 class KLPenalty(RegulariserCallback):
@@ -44,7 +44,7 @@ class KLPenalty(RegulariserCallback):
 
     Args:
         batches: model inputs whose predictions must stay. They come in a seeded order, anew each round; data-parallel
-            processes take different ones.
+            processes share the rows of each out, so that the gradient is that of one process.
         weight: w; with a limit, its initial value.
         limit: nats that KL should stay below on average; w then adapts. None keeps w as it is.
         every: optimizer steps between two with the penalty. It then counts `every` times, so that w keeps its meaning.
@@ -100,7 +100,8 @@ class KLPenalty(RegulariserCallback):
     def loss(self, model: nn.Module) -> Tensor:
         """KL(base ‖ tuned) on the next batch, in nats, with a gradient; both sides in eval mode.
 
-        Moves on to the next batch; with a limit, updates the weight.
+        Moves on to the next batch; with a limit, updates the weight. With several processes it is this one's share,
+        of such a size that the mean over processes, which data parallelism takes of gradients, is that of the batch.
 
         Args:
             model: the model that is trained.
@@ -109,8 +110,13 @@ class KLPenalty(RegulariserCallback):
             InputError: it has no adapters and no teacher was given, its base is not the base, or merged adapters.
             TrainingError: the KL is not finite.
         """
-        kl = self._divergence(model, self.batches[self._next()])
-        self.kl = mean_over_ranks(float(kl.detach()), device_of(model))
+        batch = self.batches[self._next()]
+        share = share_of(batch)
+        kl = self._divergence(model, share.batch)
+        if share.processes > 1:
+            own = self._divergence.units(share.batch) if share.counts else 0
+            kl = kl * (share.processes * own / max(self._divergence.units(batch), 1))
+        self.kl = sum_over_ranks([float(kl.detach())])[0] / share.processes
         if not math.isfinite(self.kl):
             raise TrainingError(
                 f"KL to the base became {self.kl} on a KL penalty batch: training diverged; try a smaller "
@@ -166,10 +172,8 @@ class KLPenalty(RegulariserCallback):
             self._dual.restore(memory["dual"])
 
     def _next(self) -> int:
-        rank, world = rank_and_world()
-        place = self.position * world + rank
+        round_, index = divmod(self.position, len(self.batches))
         self.position += 1
-        round_, index = divmod(place, len(self.batches))
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + round_)
         return int(torch.randperm(len(self.batches), generator=generator)[index])
 

@@ -19,10 +19,11 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from retain.errors import InputError
-from retain.hf.models.inference import device_of, evaluating
+from retain.hf.models.inference import evaluating
 from retain.hf.models.layer_effects import layer_effects, update_size
 from retain.hf.scaling import shrink
-from retain.train.regularise.callback import RegulariserCallback, check_batches, mean_over_ranks, refuse_sharded
+from retain.train.ranks import mean_over_ranks
+from retain.train.regularise.callback import RegulariserCallback, check_batches, refuse_sharded
 from retain.train.regularise.divergence import Batch, placed, unwrapped
 
 TOLERANCE = 0.01
@@ -103,7 +104,7 @@ class UpdateLimit(RegulariserCallback):
                     pair for batch in self._batches for pair in layer_effects(model, placed(model, batch)).values()
                 ]
                 size = sum(total for total, _ in found) / max(sum(number for _, number in found), 1)
-        return mean_over_ranks(size, device_of(model))
+        return mean_over_ranks(size)
 
     def apply(self, model: nn.Module) -> float:
         """Measure, shrink if needed, and return the size after that.
@@ -133,7 +134,7 @@ class UpdateLimit(RegulariserCallback):
         Raises:
             InputError: it is sharded.
         """
-        refuse_sharded(args, model, "a limit of the update's size")
+        refuse_sharded(args, model, "a limit of the update's size", bears_fsdp2=False)
         self.resume(state)
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any) -> None:

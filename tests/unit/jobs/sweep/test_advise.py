@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from retain.jobs.sweep.advise import advice_yaml, limit_of, shared_fields, sweep_fields, whole_steps
+from retain.jobs.sweep.advise import advice_yaml, limit_of, sweep_fields, whole_steps
+from retain.jobs.sweep.open_session import shared_fields
 from retain.recipe import AdviseRecipe, Recipe
 from retain.recipe.marks import fields_where
 from retain.records.sweep_record import Recommendation

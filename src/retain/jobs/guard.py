@@ -1,0 +1,306 @@
+"""A forgetting budget for a Trainer of one's own: regularised while it trains, certified and kept afterwards.
+
+Nothing is decided here: the regularisers are those of `retain.train.regularise`, the search along the scaling path is
+that of `retain tune --budget`, and the record that of `retain measure`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import PreTrainedTokenizerBase, Trainer
+
+from retain.activations import distributed
+from retain.budget.split import Parts, limit_problems, split
+from retain.data.preprocess import Preprocessor
+from retain.errors import InputError
+from retain.evaluate.pair import Pair, carries_base
+from retain.evaluate.runner import measure_pair
+from retain.evaluate.suites.suite import Settings, Suites
+from retain.hf.models.describe import model_hash
+from retain.hf.models.sides import is_adapted, mutates_base
+from retain.hf.scaling import bent, ensure_scalable, scale_in_place
+from retain.jobs.budget_search import BudgetSearch, Outcome, search
+from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.trainer_data import contained_in, texts_of, without_trained_text
+from retain.jobs.measure import measuring_problems, name_of, result_of
+from retain.jobs.output_place import output_problem
+from retain.jobs.progress import make_console, showing_progress
+from retain.jobs.record import write_record
+from retain.jobs.regularisers import AIM
+from retain.jobs.scale import ADAPTER, MODEL, write_setting
+from retain.jobs.stopwatch import Stopwatch
+from retain.recipe import ALPHAS, KL, Budget
+from retain.recipe.budget_options import alpha_problems
+from retain.records.lock import output_folder
+from retain.records.result import Cost, Result
+from retain.report.write import RUN_FILES, holding_problem
+from retain.train.loop import curve_of
+from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
+from retain.train.regularise.divergence import Batch
+from retain.train.regularise.kl_monitor import KLMonitor, RetentionWarning
+from retain.train.regularise.kl_penalty import KLPenalty, text_batches
+from retain.train.regularise.update_limit import UpdateLimit
+
+PROBE_BATCHES = 2
+"""Batches of text to keep that the KL monitor measures on; the penalty does not read them."""
+
+
+def guard(
+    trainer: Trainer,
+    *,
+    budget: Budget | Mapping[str, float],
+    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
+    held_out_text: str | Path | Sequence[str | Path] | None = None,
+    test: Given | None = None,
+    batches: Sequence[Batch] | None = None,
+    base: Any = None,
+    kl_weight: float | Literal["budget"] | None = "budget",
+    update_limit: float | None = None,
+    control_share: float = 0.5,
+    alphas: Sequence[float] = ALPHAS,
+    **settings: Any,
+) -> Guard:
+    """Prepare a Trainer to keep a forgetting budget; call it before `trainer.train()`, and `finish()` after it.
+
+    It attaches a KL penalty that aims below the budget's limit of `kl`, a KL monitor, and an update limit if asked to.
+    The data are divided: what the regularisers read, control data that will certify the limits, and evaluation data
+    that will be reported. Whatever could keep the budget from being certified is said now.
+
+    Args:
+        trainer: transformers' `Trainer`, or one derived from it, as TRL's are.
+        budget: limits by the names of retention suites and `kl`.
+        keep: what must stay, as in `retain.measure`.
+        held_out_text: paths of other text, on which KL is measured; without `batches` the regularisers read a third.
+        test: held-out task data, for the report.
+        batches: the text (or images) that the regularisers read, as `text_batches` makes them.
+        base: the model as it is now, once more: for a model without adapters, or whose adapter changed the base.
+        kl_weight: weight of the penalty: a number, "budget" for one that follows the limit of `kl`, None for none.
+        update_limit: largest size of the update beside the weights; None for no limit.
+        control_share: share of each limited suite, and of the text, that is control data.
+        alphas: interpolation coefficients to try, rising, in (0, 1].
+        settings: fields of `retain.evaluate.suites.suite.Settings`.
+
+    Raises:
+        InputError: with every problem of data, model and trainer.
+
+    Examples:
+        >>> guard = retain.guard(trainer, budget={"capitals": 5}, keep="capitals.jsonl")
+        >>> _ = trainer.train()
+        >>> result = guard.finish(show_progress=False)
+        >>> result.budget[0].name, result.scaling.alpha
+        ('capitals', 1.0)
+    """
+    limits = budget if isinstance(budget, Budget) else Budget(budget)
+    model, chosen, problems = trainer.model, given_settings(settings), list[str]()
+    preprocessor = given_preprocessor(*_readers(trainer.processing_class), settings, model)
+    suites = given_suites(test, keep, held_out_text, problems)
+    text: list[str] = []
+    if batches is None and suites.held_out_text:
+        suites, text = without_trained_text(suites)
+    problems += measuring_problems(model, preprocessor, suites, chosen)
+    problems += alpha_problems(alphas)
+    problems += limit_problems(suites, limits.limits, limits.confidence, control_share, chosen.held_out_tokens)
+    problems += contained_in("train_dataset", texts_of(trainer.train_dataset, _tokenizer(preprocessor)), suites)
+    problems += _trainer_problems(trainer, base, kl_weight)
+    if problems:
+        raise InputError(problems)
+    refuse_sharded(trainer.args, model, "certifying a budget")
+    made = Guard(
+        trainer=trainer,
+        pair=Pair(model, base),
+        preprocessor=preprocessor,
+        parts=split(suites, limits.limits, control_share),
+        settings=chosen,
+        budget=limits,
+        alphas=tuple(alphas),
+    )
+    ensure_scalable(model, base)
+    given = batches if batches is not None else _batches(preprocessor, text)
+    for callback in _regularisers(given, limits.limits.get(KL), kl_weight, update_limit, base):
+        made.regularisers.append(callback.attach(trainer))
+    return made
+
+
+@dataclass
+class Guard:
+    """A Trainer whose update will be held to a budget; made by `retain.guard`.
+
+    Attributes:
+        trainer: it.
+        pair: its model, and the base.
+        preprocessor: makes the model's inputs.
+        parts: evaluation and control data.
+        settings: of measuring.
+        budget: the limits.
+        alphas: interpolation coefficients to try.
+        regularisers: the callbacks that were attached.
+        result: the record, once `finish` made it.
+
+    Examples:
+        >>> guard = retain.guard(trainer, budget={"capitals": 5}, keep="capitals.jsonl", update_limit=0.05)
+        >>> [type(one).__name__ for one in guard.regularisers]
+        ['UpdateLimit']
+    """
+
+    trainer: Trainer
+    pair: Pair
+    preprocessor: Preprocessor
+    parts: Parts
+    settings: Settings
+    budget: Budget
+    alphas: tuple[float, ...]
+    regularisers: list[RegulariserCallback] = field(default_factory=list)
+    result: Result | None = None
+
+    def finish(self, output: str | Path | None = None, *, show_progress: bool = True) -> Result:
+        """Scale the model's update back until control data certify every limit, and measure it on the other data.
+
+        The trainer's own model is scaled, in place, so `trainer.save_model()` saves what was certified. Where no
+        coefficient could be certified the model stays as it was trained, with a warning. With several processes all
+        call this; one writes.
+
+        Args:
+            output: folder for the record, the report and the adapter (or model); None writes nothing.
+            show_progress: whether bars are shown on a terminal.
+
+        Returns:
+            The record: `budget` has each limit with its bound, `scaling.alpha` the coefficient, 0 where none was
+            certified, `judgement` the verdict. Called again, it is the same: a second look at the same control data
+            would weaken the promise.
+
+        Raises:
+            InputError: the output cannot be written into.
+        """
+        writes = output is not None and self.trainer.is_world_process_zero()
+        if writes and (problems := [*output_problem(str(output)), *holding_problem(str(output), _HOLDERS)]):
+            raise InputError(problems)
+        with output_folder(Path(str(output)), (*RUN_FILES, ADAPTER, MODEL)) if writes else nullcontext():
+            if self.result is None:
+                self.result, items = self._finish(show_progress=show_progress)
+                if writes:
+                    if self.result.scaling is not None and self.result.scaling.alpha > 0:
+                        write_setting(self.pair, 1.0, self.preprocessor, Path(str(output)))
+                    self.result = write_record(Path(str(output)), self.result, items)
+            return self.result
+
+    def _finish(self, *, show_progress: bool) -> tuple[Result, Any]:
+        """Search, scale and measure; the record and its items."""
+        with showing_progress(make_console(quiet=not show_progress)) as events:
+            with Stopwatch() as searching:
+                outcome = self._search(events)
+            alpha = distributed.gathered(outcome.scaling.alpha)[0]
+            if 0 < alpha < 1:
+                scale_in_place(self.pair.tuned_model, alpha, base=self.pair.separate_base)
+            if alpha == 0:
+                warnings.warn(_not_kept(outcome), RetentionWarning, stacklevel=3)
+            with Stopwatch() as measuring:
+                measured = measure_pair(
+                    self.pair, self.preprocessor, self.parts.evaluation, self.settings, events
+                )  # fmt: skip
+        if alpha == 0:
+            measured = replace(measured, notes=(*measured.notes, _not_kept(outcome)))
+        with self.pair.base() as base:
+            hashed = model_hash(base)
+        found = result_of(name_of(base), self.pair, self.parts.evaluation, measured, hashed, measuring.seconds)
+        return self._with_training(found, outcome, searching.seconds), measured.items
+
+    def _search(self, events: Any) -> Outcome:
+        control, task = self.parts.control, self.parts.evaluation.of("task")
+        job = BudgetSearch.among(
+            self.preprocessor,
+            Suites(control.of("keep"), control.held_out_text),
+            task,
+            self.settings,
+            limits=self.budget.limits,
+            confidence=self.budget.confidence,
+            alphas=self.alphas,
+        )
+        return search(self.pair, job, events)[0]
+
+    def _with_training(self, result: Result, outcome: Outcome, seconds: float) -> Result:
+        """The record with the budget, the scaling path, and what the Trainer logged."""
+        state, curve = self.trainer.state, curve_of(self.trainer.state.log_history)
+        cost = Cost(
+            steps=state.global_step,
+            tokens=int(state.num_input_tokens_seen),
+            measure_seconds=result.cost.measure_seconds,
+            scaling_seconds=seconds,
+            final_train_loss=curve[-1].loss if curve else None,
+        )
+        return result.model_copy(
+            update={
+                "seed": self.trainer.args.seed,
+                "learning_rate": self.trainer.args.learning_rate,
+                "budget": outcome.budget,
+                "scaling": outcome.scaling,
+                "curve": curve,
+                "cost": cost,
+            }
+        )
+
+
+_HOLDERS = ("run.json", "summary.json", "scaling.json")
+
+
+def _not_kept(outcome: Outcome) -> str:
+    told = " ".join(one.message for one in outcome.budget if not one.kept)
+    return f"No interpolation coefficient could be certified, so the model stays as it was trained. {told}"
+
+
+def _readers(reader: Any) -> tuple[Any, Any]:
+    """(tokenizer, processor) of a Trainer's `processing_class`; of one that reads text and images its tokenizer."""
+    reader = getattr(reader, "tokenizer", reader)
+    if reader is None:
+        raise InputError(
+            "the trainer has no processing_class: give it the tokenizer (or the image processor), "
+            "Trainer(…, processing_class=tokenizer)."
+        )
+    return (reader, None) if isinstance(reader, PreTrainedTokenizerBase) else (None, reader)
+
+
+def _tokenizer(preprocessor: Preprocessor) -> Any:
+    return preprocessor.tokenizer if preprocessor.reads_text else None
+
+
+def _trainer_problems(trainer: Trainer, base: Any, kl_weight: Any) -> list[str]:
+    """A sentence for each reason why this model in this trainer cannot be held to a budget."""
+    model, problems = trainer.model, []
+    if base is None and not carries_base(model):
+        reason = mutates_base(model) or "the trainer's model has no adapters, so its base is not inside it"
+        problems.append(f"{reason.rstrip('.')}: give base=, the model as it is now, loaded a second time.")
+    if is_adapted(model) and (shape := bent(model)):
+        problems.append(f"{shape} Here: train without a guard, then retain.scale(…, output=…) writes the whole model.")
+    if trainer.args.fp16 and kl_weight is not None:
+        problems.append("fp16=True scales the loss, and a KL penalty's gradient cannot be scaled with it: use bf16.")
+    if kl_weight not in (None, "budget") and not (isinstance(kl_weight, (int, float)) and kl_weight > 0):
+        problems.append(f"kl_weight: {kl_weight!r}; give a number above 0, 'budget', or None for no penalty.")
+    return problems
+
+
+def _batches(preprocessor: Preprocessor, texts: Sequence[str]) -> list[Batch]:
+    """Batches of text to keep; none without text."""
+    return [*text_batches(preprocessor.tokenizer, texts)] if texts and preprocessor.reads_text else []
+
+
+def _regularisers(
+    batches: Sequence[Batch], limit: float | None, kl_weight: Any, update_limit: float | None, base: Any
+) -> list[RegulariserCallback]:
+    """The callbacks of a budget: a penalty and a monitor, each on text of its own where there is enough."""
+    found: list[RegulariserCallback] = []
+    apart = PROBE_BATCHES if len(batches) > PROBE_BATCHES else 0
+    penalised, probes = list(batches)[apart:], list(batches)[:PROBE_BATCHES]
+    if penalised and kl_weight == "budget" and limit:
+        found.append(KLPenalty(penalised, limit=AIM * limit, teacher=base))
+    elif penalised and isinstance(kl_weight, (int, float)):
+        found.append(KLPenalty(penalised, weight=kl_weight, teacher=base))
+    if update_limit is not None:
+        found.append(UpdateLimit(update_limit))
+    if probes:
+        found.append(KLMonitor(probes, teacher=base))
+    return found

@@ -1,0 +1,128 @@
+"""Workers that are killed or interrupted, and two machines on one host, by the real launcher and the command line.
+
+On two cores that ten processes shared, 29 November 2026: killed worker 73 s, killed job 63 s, two machines 165 s.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from retain.records.result import read_result
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def start(tiny_folder, tiny_data, tmp_path):
+    """Start `retain tune` on the tiny model in a process of its own."""
+
+    def make(output, *more, steps=4):
+        words = [
+            "--model", str(tiny_folder), "--method", "vefa", "--train", str(tiny_data / "train.jsonl"),
+            "--test", str(tiny_data / "test.jsonl"), "--keep", str(tiny_data / "letters.jsonl"), "--generate", "0",
+            "--drift", "false", "--max-steps", str(steps), "--output", str(tmp_path / output), *more,
+        ]  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-m", "retain", "tune", *words], env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        begun.append(process)
+        return process
+
+    begun = []
+    yield make
+    for process in begun:
+        process.kill()
+
+
+def finished(process, seconds=300):
+    said = process.communicate(timeout=seconds)[0]
+    return process.returncode, said
+
+
+def workers(process, until=400.0):
+    """The workers of a command, once it has them."""
+    end = time.monotonic() + until
+    while time.monotonic() < end and process.poll() is None:
+        found = [
+            p for p in psutil.Process(process.pid).children(recursive=True) if "launch.worker" in " ".join(p.cmdline())
+        ]
+        found = [p for p in found if "accelerate" not in " ".join(p.cmdline())]
+        if len(found) == 2:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"no workers came: {process.poll()}")
+
+
+def test_an_interrupted_run_writes_a_checkpoint_and_goes_on_to_the_same_weights(start, tmp_path):
+    two = ("--launch.processes", "2", "--batch-size", "4")
+    assert finished(start("whole", *two, steps=400))[0] == 0
+    process = start("stopped", *two, steps=400)
+    mine = workers(process)
+    while not list((tmp_path / "stopped").glob("base-*.json")):
+        time.sleep(0.05)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGTERM)
+    code, said = finished(process)
+    assert code == 130, said
+    assert "a checkpoint was written at step" in said or "goes on from here" in said
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in mine)
+    assert finished(start("stopped", *two, steps=400))[0] == 0
+    place = "adapter/adapter_model.safetensors"
+    one, other = (load_file(tmp_path / name / place) for name in ("whole", "stopped"))
+    for name, values in one.items():
+        assert values.equal(other[name]), name
+
+
+def test_a_killed_worker_ends_the_run_with_a_sentence_and_no_orphans(start):
+    process = start("killed", "--launch.processes", "2", steps=3000)
+    mine = workers(process)
+    mine[1].send_signal(signal.SIGKILL)
+    code, said = finished(process)
+    assert code == 1, said
+    assert "a worker was ended by signal 9" in said
+    assert "Traceback" not in said.split("it ends:")[0]
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in mine)
+
+
+def test_workers_end_when_their_job_is_killed(start):
+    process = start("orphans", "--launch.processes", "2", steps=3000)
+    mine = workers(process)
+    time.sleep(8.0)
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(mine, timeout=60)
+    assert alive == []
+
+
+def test_two_machines_on_one_host_train_what_two_processes_do(start, tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    values = {
+        "compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_CPU", "num_machines": 2, "num_processes": 2,
+        "machine_rank": 0, "main_process_ip": "127.0.0.1", "main_process_port": port, "use_cpu": True,
+        "mixed_precision": "no",
+    }  # fmt: skip
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    file = ("--launch.config", str(tmp_path / "two.yaml"), "--batch-size", "4")
+    served, job = start("run", *file, "--launch.machine_rank", "1"), start("run", *file)
+    code, said = finished(job)
+    assert code == 0, said
+    code, said = finished(served)
+    assert code == 0, said
+    assert "did its share" in said
+    assert read_result(tmp_path / "run" / "result.json").training["machines"] == 2
+    assert finished(start("here", "--launch.processes", "2", "--batch-size", "4"))[0] == 0
+    place = "adapter/adapter_model.safetensors"
+    one, other = (load_file(tmp_path / name / place) for name in ("run", "here"))
+    for name, values in one.items():
+        assert values.equal(other[name]), name
