@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 STAMP := $(VENV)/.installed
 
 .PHONY: help demo assets install test test-slow bench study docs lint types format clean
@@ -19,7 +20,8 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "retain needs Python 3.11 or newer; say make PYTHON=/path/to/python"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing pinned dependencies into $(VENV)"
+	@echo "installing pinned dependencies into $(VENV) (torch first)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile "$(TORCH)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable ".[dev,docs,gguf,quant,ray]"
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib src || true # on every core; pip compiles on one
 	@touch $@
