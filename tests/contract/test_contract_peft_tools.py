@@ -129,7 +129,7 @@ WRITES = {
     "view": lambda weight: weight.data.view(-1)[:5].fill_(9.0),
     "transpose": lambda weight: weight.data.T[0].fill_(9.0),
     "rows": lambda weight: [row.fill_(9.0) for row in weight.data],
-    "parts": lambda weight: weight.data.chunk(2)[1].fill_(9.0),
+    "parts": lambda weight: weight.data.chunk(2)[1].fill_(7.0),
     "detached": lambda weight: weight.detach().mul_(2),
     "out": lambda weight: torch.add(weight.data, 1, out=weight.data),
     "foreach": lambda weight: torch._foreach_mul_([weight.data], 2.0),

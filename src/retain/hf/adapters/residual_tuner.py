@@ -82,8 +82,8 @@ class ResidualLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
             return found
         if ranks:
             raise AdapterError(
-                f"r={wanted}: the initial factors that this configuration is of have r={max(ranks.values())}, twice the "
-                "rank that they were made with; give that, or make a new adapter with retain.sc_lora."
+                f"r={wanted}: the initial factors that this configuration is of have r={max(ranks.values())}, twice "
+                "the rank that they were made with; give that, or make a new adapter with retain.sc_lora."
             )
         raise AdapterError(NO_FACTORS)
 
