@@ -300,5 +300,6 @@ def _own_token() -> Iterator[None]:
             if value is not None:
                 os.environ[name] = value
         with contextlib.suppress(ImportError, AttributeError):  # Ray keeps what it read, for later clusters too
-            ray._raylet.Config.initialize("")  # noqa: SLF001 -- Ray's own way to read its settings again
-            ray._raylet.AuthenticationTokenLoader.instance().reset_cache()  # noqa: SLF001 -- likewise
+            inner: Any = ray._raylet  # noqa: SLF001 -- Ray's own way to read its settings again
+            inner.Config.initialize("")
+            inner.AuthenticationTokenLoader.instance().reset_cache()
