@@ -79,7 +79,7 @@ def _share(one: Tensor, other: Tensor) -> bool:
     """Tell whether two tensors lie in the same memory."""
     if one.layout != torch.strided or other.layout != torch.strided or one.device != other.device:
         return False
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)  # noqa: SLF001 -- torch compares so
 
 
 def written_through(computed: Tensor, take: Take) -> Tensor:
