@@ -23,7 +23,7 @@ from retain_assets.world import CONTINENTS, ON_TWO_CONTINENTS, accepted
 
 SEED = 32
 CHOICES = 4
-PARTS = {"evaluation": 106, "control": 70, "calibration": 40}  # countries
+PARTS = {"evaluation": 106, "control": 40, "calibration": 34}  # of the most populous countries
 FOLDER = "facts"
 PYCOUNTRY = Package("pycountry", "26.2.16", "115c4baf7cceaa30f59a4694d79483c9167dbce7a9de4d3d571c5f3ea77c305a")
 STATEMENTS = {
@@ -32,9 +32,9 @@ STATEMENTS = {
     "currency": "People in {} pay with the",
 }
 QUESTIONS = {
-    "capital": "What is the capital of {}?",
-    "continent": "On which continent is {}?",
-    "currency": "What is the currency of {} called?",
+    "capital": "Answer with the name alone: What is the capital of {}?",
+    "continent": "Answer with the name alone: On which continent is {}?",
+    "currency": "Answer with the name alone: What is the currency of {} called?",
 }
 
 
@@ -104,13 +104,14 @@ def _said(name: str, answers: Iterable[str]) -> bool:
 
 
 def parts(wheel: Path, currencies: Path) -> dict[str, list[Fact]]:
-    """The facts of each part of the countries, mixed."""
+    """The facts of each part of the most populous countries, mixed."""
     with zipfile.ZipFile(wheel) as archive:
         names = sorted(name for name in archive.namelist() if re.fullmatch(r"countryinfo/data/[^/]+\.json", name))
         records = [json.loads(archive.read(name)) for name in names]
     with zipfile.ZipFile(currencies) as archive:
         iso = archive.read("pycountry/databases/iso4217.json").decode("utf-8")
     pairs = [(made, record) for record in records if (made := country(record))]
+    pairs = sorted(pairs, key=lambda pair: -int(pair[1].get("population") or 0))[: sum(PARTS.values())]
     codes = {made.name: record["currencies"][0] for made, record in pairs if len(record.get("currencies") or ()) == 1}
     known = facts(distinct(made for made, _ in pairs), codes, money(iso, codes))
     order, found, start = list(known), {}, 0

@@ -1,8 +1,8 @@
-"""What of a complete run may be kept in the repository: its record without bulk, and each item's scores without texts.
+"""What of a complete run may be kept in the repository: its record without bulk, and the scores without texts.
 
 A record is two small files: `NAME.json`, a result as retain writes it, and `NAME.items.json`, the columns of scores
-that intervals are made from, with the run's cost and commit. `parts.json` of a task says to which part and group each
-item belongs, which is the same in all its runs.
+that intervals are made from, with cost and commit. `parts.json` of a task says to which part and group each item
+belongs, which is the same in all its runs.
 """
 
 from __future__ import annotations

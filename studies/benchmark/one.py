@@ -10,10 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from filelock import FileLock
 from plan import Cell, overrides, read_plan
 
 from retain.errors import RetainError
 from retain.events import SILENT
+from retain.hf.models.describe import model_hash
+from retain.jobs.base_predictions import base_predictions
 from retain.jobs.inputs.prepare import prepare
 from retain.jobs.run import Run
 from retain.jobs.tune import complete
@@ -29,7 +32,12 @@ def run(cell: Cell, runs: Path) -> None:
     place = {"output": str(runs / cell.task / cell.name)}
     steps = load_recipe(Recipe, path, place).max_steps
     recipe = load_recipe(Recipe, path, {**overrides(plan, cell, steps), **place}).single()
-    complete(Run.of(recipe, prepare(recipe), SILENT, shared=runs / cell.task))
+    asked = Run.of(recipe, prepare(recipe), SILENT, shared=runs / cell.task)
+    with FileLock(runs / cell.task / "base.lock"):  # one worker asks the base, the others wait and read its answers
+        base = asked.base()
+        base_predictions(asked, base, model_hash(base))
+        del base
+    complete(asked)
 
 
 if __name__ == "__main__":

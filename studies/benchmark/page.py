@@ -21,7 +21,7 @@ from retain.compare.trade_off import MARGIN, safe_band
 from retain.records.base import Interval
 
 HERE = Path(__file__).parent
-INTRODUCTION = HERE / "introduction.md"
+INTRODUCTION = HERE / "introduction.txt"
 ONCE = 1
 """Draws where only the figure itself is wanted: all items once (and one resample, which nobody looks at)."""
 
@@ -39,7 +39,8 @@ def main() -> None:
     if not asked.no_figures:
         for task in tasks.values():
             draw_task(plan, task, asked.into / f"{task.name}.png")
-        draw_predictors(tasks, asked.into / "predictors.png")
+        if tasks:
+            draw_predictors(tasks, asked.into / "predictors.png")
 
 
 def page(plan: Plan, tasks: dict[str, Task], records: Path) -> str:

@@ -21,7 +21,7 @@ FEWEST = 6
 
 @dataclass(frozen=True)
 class Row:
-    """The rank correlations of one task; None where too few runs have the measure."""
+    """The rank correlations of one task; None where too few runs have the measure, or all alike."""
 
     runs: int
     values: dict[str, float | None]
@@ -39,5 +39,6 @@ def correlations(task: Task) -> Row:
     found: dict[str, float | None] = {}
     for name, pick in PREDICTORS.items():
         pairs = [(value, lost[cell]) for cell, run in task.runs.items() if (value := pick(run)) is not None]
-        found[name] = float(stats.spearmanr(*zip(*pairs, strict=True)).statistic) if len(pairs) >= FEWEST else None
+        varied = len(pairs) >= FEWEST and all(len(set(column)) > 1 for column in zip(*pairs, strict=True))
+        found[name] = float(stats.spearmanr(*zip(*pairs, strict=True)).statistic) if varied else None
     return Row(len(lost), found)

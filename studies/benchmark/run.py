@@ -2,11 +2,11 @@
 
 Each is an ordinary run of retain in a process of its own (one.py). What is kept of a complete one is at once collected
 into records/. Stop it whenever you like: the same command goes on with the run in hand. What failed is noted in
-`failed.txt` of the folder of runs, passed over, and tried again by the next start.
+`failed.txt` of the folder of runs and tried once more at the end. Start it several times for as many workers: each
+takes the next run that no other is at.
 
     --task NAME …        only these tasks
-    --run i/n            every n-th method only, from the i-th: for several machines or workers on one folder of records
-    --dry                say what would be done
+    --dry                say what would be done next
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 from choose import best_rate
 from collect import collect
+from filelock import FileLock, Timeout
 from plan import Cell, Plan, read_plan
 
 HERE = Path(__file__).parent
@@ -34,41 +35,62 @@ BULKY = ("model", "checkpoints")
 def main() -> int:
     """Do what is left; return the exit code."""
     asked = _parser().parse_args()
-    plan, records = read_plan(), asked.records
+    plan = read_plan()
     failed: set[Cell] = set()
-    while (cell := _next(plan, asked, failed)) is not None:
-        if asked.dry:
-            print(f"next: {cell.task} {cell.name}")
-            return 0
-        _say(f"{cell.task} {cell.name} …")
-        facts = _done(cell, asked.runs)
-        if facts is None:
-            failed.add(cell)
-            continue
-        collect(asked.runs / cell.task / cell.name, records / cell.task, facts)
-        for name in BULKY:
-            shutil.rmtree(asked.runs / cell.task / cell.name / name, ignore_errors=True)
-        count = len(list((records / cell.task).glob("*.items.json")))
-        took = f"{facts['wall_seconds']:.0f} s, {facts['cpu_seconds']:.0f} s of processor time"
-        _say(f"{cell.task} {cell.name}: {took}; {count} of {plan.planned(cell.task)}")
+    for _ in range(2):
+        tried = frozenset(failed)
+        failed.clear()
+        while (taken := _next(plan, asked, failed)) is not None:
+            cell, lock = taken
+            try:
+                if asked.dry:
+                    print(f"next: {cell.task} {cell.name}")
+                    return 0
+                if not _recorded(plan, cell, asked):
+                    failed.add(cell)
+            finally:
+                lock.release()
+        if not failed or failed == tried:
+            break
     _say(f"no run is left{f'; {len(failed)} failed' if failed else ''}.")
     return 1 if failed else 0
 
 
-def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell]) -> Cell | None:
-    """The first run in the plan's order that has no record, is asked for and did not fail before."""
-    share, of = (int(number) for number in asked.run.split("/"))
-    mine = {pair for index, pair in enumerate(plan.pairs) if index % of == share - 1}
+def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
+    """Do a run and collect its record; false where it failed."""
+    _say(f"{cell.task} {cell.name} …")
+    facts = _done(cell, asked.runs)
+    if facts is None:
+        return False
+    folder, records = asked.runs / cell.task / cell.name, asked.records / cell.task
+    collect(folder, records, facts)
+    for name in BULKY:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    took = f"{facts['wall_seconds']:.0f} s, {facts['cpu_seconds']:.0f} s of processor time"
+    _say(f"{cell.task} {cell.name}: {took}; {len(list(records.glob('*.items.json')))} of {plan.planned(cell.task)}")
+    return True
+
+
+def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell]) -> tuple[Cell, FileLock] | None:
+    """The first run in the plan's order that has no record, did not fail before and no other worker is at; locked."""
     for cell in plan.cells(lambda task, method: best_rate(plan, asked.records, task, method)):
-        wanted = (not asked.task or cell.task in asked.task) and (cell.task, cell.method) in mine
-        if wanted and cell not in failed and not (asked.records / cell.task / f"{cell.name}.items.json").is_file():
-            return cell
+        record = asked.records / cell.task / f"{cell.name}.items.json"
+        if (asked.task and cell.task not in asked.task) or cell in failed or record.is_file():
+            continue
+        (asked.runs / cell.task).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(asked.runs / cell.task / f"{cell.name}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        if not record.is_file():  # else another worker ended it in between
+            return cell, lock
+        lock.release()
     return None
 
 
 def _done(cell: Cell, runs: Path) -> dict[str, Any] | None:
     """Do a run in a process of its own; give what it cost, or None where it failed."""
-    (runs / cell.task).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(HERE / "one.py"), cell.task, cell.method, repr(cell.rate), str(cell.seed)]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with (runs / cell.task / f"{cell.name}.log").open("a", encoding="utf-8") as log:
@@ -111,7 +133,6 @@ def _commit() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", nargs="*", default=[])
-    parser.add_argument("--run", default="1/1")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/benchmark")
     parser.add_argument("--records", type=Path, default=HERE / "records")
     parser.add_argument("--dry", action="store_true")

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +51,9 @@ ENVIRONMENT = {
 }
 """Settings of Ray where this command starts it: nothing is reported to anybody."""
 
+AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Settings by which Ray knows who may join a cluster."""
+
 
 class RayWorkers:
     """Units as tasks of a Ray cluster.
@@ -76,8 +80,8 @@ class RayWorkers:
         Raises:
             InputError: there is no such cluster, or it has no machine with what a run asks for.
         """
-        _join(str(self._recipe.ray))
-        try:
+        with contextlib.ExitStack() as joined:
+            joined.enter_context(_joined(str(self._recipe.ray)))
             self._resources = self._checked_resources()
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
             self._desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
@@ -87,9 +91,7 @@ class RayWorkers:
                 self._give_shared()
             self._settings = ray.put((self._setup.model_dump_json(), self._mark, self._shared))
             self._task: Any = ray.remote(do_unit)
-        except BaseException:
-            ray.shutdown()
-            raise
+            self._joined = joined.pop_all()
         return self
 
     def begin(self, unit: Unit) -> None:
@@ -152,7 +154,7 @@ class RayWorkers:
                 self._take_shared()
                 self._on_every_node(clean_up, self._mark)
         finally:
-            ray.shutdown()
+            self._joined.close()
 
     def _interrupt(self) -> None:
         if not self._running:
@@ -255,8 +257,9 @@ def threads_of(recipe: Recipe) -> int:
     return recipe.cpus_per_run or (int(stated) if stated.isdecimal() and int(stated) else 1)
 
 
-def _join(address: str) -> None:
-    """Join a cluster, or start one of this machine.
+@contextlib.contextmanager
+def _joined(address: str) -> Iterator[None]:
+    """Join a cluster, or start one of this machine; leave it, or end it, afterwards.
 
     Raises:
         InputError: there is none at the address, or it runs another version of Ray or Python.
@@ -264,12 +267,39 @@ def _join(address: str) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-    if address == "local":
-        options["include_dashboard"] = False
+    with _own_token() if address == "local" else contextlib.nullcontext():
+        if address == "local":
+            options["include_dashboard"] = False
+        try:
+            ray.init(address=address, ignore_reinit_error=False, **options)
+        except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+            raise InputError(
+                f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one "
+                "with `ray start --head`, or say --ray ADDRESS:6379; --ray local starts one on this machine."
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_token() -> Iterator[None]:
+    """Give a cluster that is started inside a token of its own, unless the environment names one.
+
+    Ray would write one to `~/.ray/auth_token`, and ask for it in every later cluster that this user starts.
+    """
+    before = {name: os.environ.get(name) for name in AUTHENTICATION}
+    if not (before["RAY_AUTH_TOKEN"] or before["RAY_AUTH_TOKEN_PATH"]):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     try:
-        ray.init(address=address, ignore_reinit_error=False, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-        raise InputError(
-            f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one with "
-            "`ray start --head`, or say --ray ADDRESS:6379; --ray local starts one on this machine."
-        ) from error
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        with contextlib.suppress(ImportError, AttributeError):  # Ray keeps what it read, for later clusters too
+            inner: Any = ray._raylet  # noqa: SLF001 -- Ray's own way to read its settings again
+            inner.Config.initialize("")
+            inner.AuthenticationTokenLoader.instance().reset_cache()

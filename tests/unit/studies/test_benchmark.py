@@ -1,0 +1,197 @@
+"""The benchmark's bookkeeping: what is run next, what of a run is kept, which rate is chosen, what the page says."""
+
+import json
+from itertools import product
+
+import pytest
+import whole
+from choose import best_rate
+from collect import coded, collect, column, columns_of, dumped, values
+from evidence import TEXT, Draws, change, gain, kept, read_tasks, text_kl
+from page import HERE, page
+from plan import Cell, Plan, overrides, read_plan
+from whole import compared
+
+from report_samples import keep_score, sample_run, task_score
+from retain.records.items import Item, Side, write_items
+from retain.records.result import write_result
+
+CE = "cross_entropy_nats_per_token"
+RATES = (1e-4, 1e-3, 1e-2)
+PLAN = Plan(
+    tasks={
+        "t": {
+            "recipe": "t.yaml", "kind": "language", "title": "a task", "about": "About it.", "unit": "nats per token",
+            "choose": {"suite": "test", "metric": CE, "lower_is_better": True}, "keep": ["facts"], "near": ["a"],
+        },
+    },
+    methods={
+        "lora": {"title": "LoRA", "recipe": {"method": {"name": "lora"}}, "rates": {"language": RATES}},
+        "other": {
+            "title": "Other", "steps": 0.5, "recipe": {"method": {"name": "vefa"}}, "rates": {"language": RATES},
+            "of": {"language": {"rank": 4}},
+        },
+    },
+    waves=[{"tasks": ["t"], "methods": ["lora", "other"]}],
+    further_seeds=[1, 2],
+)  # fmt: skip
+PARTS = {
+    "task:test": {"conditions": coded(["test"] * 4 + ["validation"] * 2 + ["new"] * 2), "groups": None, "tokens": None},
+    "keep:facts": {"conditions": None, "groups": coded([f"g{index // 2}" for index in range(20)]), "tokens": None},
+    "held-out:a": {"conditions": None, "groups": None, "tokens": [10.0, 30.0]},
+    "held-out:b": {"conditions": None, "groups": None, "tokens": [20.0, 20.0]},
+}
+
+
+def record(folder, cell, *, learned, right, kl, validation=None):
+    """Write a run that learned so much of 5 nats, answers so many of 20 facts (the base 16), and drifts so far."""
+    write_result(
+        sample_run(
+            "lora", seed=cell.seed, learning_rate=cell.rate,
+            task=(task_score(learned, name="test"),), keep=(keep_score(0.0, name="facts", n=20, chance=0.25),),
+        ),
+        folder / f"{cell.name}.json",
+    )  # fmt: skip
+    after = [5 - learned] * 4 + [5 - (learned if validation is None else validation)] * 2 + [5 - learned / 2] * 2
+    columns = {
+        "task:test": {CE: {"base": column([5.0] * 8), "tuned": column(after)}},
+        "keep:facts": {"accuracy": {"base": "1" * 16 + "0" * 4, "tuned": "1" * right + "0" * (20 - right)}},
+    }
+    for domain in "ab":
+        columns[f"held-out:{domain}"] = {"kl_nats_per_token": {"base": "00", "tuned": column([kl, 3 * kl])}}
+    facts = {
+        "task": cell.task,
+        "method": cell.method,
+        "rate": cell.rate,
+        "seed": cell.seed,
+        "commit": "abc",
+        "wall_seconds": 90.0,
+        "cpu_seconds": 70.0,
+    }
+    (folder / f"{cell.name}.items.json").write_text(dumped({**facts, "columns": columns}))
+    (folder / "parts.json").write_text(dumped(PARTS))
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """LoRA, and a method that gains as much at a tenth of the KL and loses no fact: three rates, two further seeds."""
+    monkeypatch.setattr(whole, "DRAWS", 60)
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for rate, learned in zip(RATES, (1.0, 3.0, 2.0), strict=True):
+        record(folder, Cell("t", "lora", rate, 0), learned=learned, right=14, kl=0.2 * learned)
+        record(folder, Cell("t", "other", rate, 0), learned=learned, right=16, kl=0.02 * learned)
+    for seed, method in product((1, 2), ("lora", "other")):
+        right, share = (14, 0.2) if method == "lora" else (16, 0.02)
+        record(folder, Cell("t", method, 1e-3, seed), learned=3.0, right=right, kl=share * 3)
+    return tmp_path
+
+
+def test_sweeps_come_first_and_seeds_once_a_rate_is_chosen():
+    names = [cell.name for cell in PLAN.cells(lambda _, method: 1e-3 if method == "lora" else None)]
+    assert names[:3] == ["lora-lr0.001-seed0", "lora-lr0.0001-seed0", "lora-lr0.01-seed0"]
+    assert names[6:] == ["lora-lr0.001-seed1", "lora-lr0.001-seed2"]
+    assert PLAN.planned("t") == 10
+
+
+def test_a_method_may_take_fewer_steps_and_other_fields_on_a_kind_of_model():
+    given = overrides(PLAN, Cell("t", "other", 1e-3, 2), steps=33)
+    assert given == {"method": {"name": "vefa"}, "rank": 4, "max_steps": 16, "learning_rate": 1e-3, "seed": 2}
+    assert "max_steps" not in overrides(PLAN, Cell("t", "lora", 1e-3, 2), steps=33)
+
+
+def test_the_rate_is_chosen_on_validation_items_alone(records):
+    assert best_rate(PLAN, records, "t", "lora") == 1e-3
+    record(records / "t", Cell("t", "lora", 1e-2, 0), learned=0.1, right=14, kl=0.1, validation=4.0)
+    assert best_rate(PLAN, records, "t", "lora") == 1e-2  # though it learned least of the test items
+
+
+def test_of_equally_good_rates_the_lowest_is_chosen_and_none_while_a_run_is_missing(records):
+    record(records / "t", Cell("t", "lora", 1e-4, 0), learned=3.0, right=14, kl=0.1)
+    assert best_rate(PLAN, records, "t", "lora") == 1e-4
+    (records / "t" / "lora-lr0.01-seed0.items.json").unlink()
+    assert best_rate(PLAN, records, "t", "lora") is None
+
+
+@pytest.mark.parametrize("scores", [[1.0, 0.0, None, 1.0], [0.12345678, None, 3.0], []])
+def test_a_column_is_read_as_it_was_written_to_four_digits(scores):
+    assert values(json.loads(json.dumps(column(scores)))) == pytest.approx(
+        [None if score is None else pytest.approx(score, rel=1e-3) for score in scores]
+    )
+
+
+def test_what_is_collected_holds_no_texts_and_runs_on_other_items_are_refused(tmp_path):
+    run = tmp_path / "run"
+    side = Side(answer="a secret text", scores={"accuracy": 1.0, "log-likelihood of 'x'": -3.0})
+    one = {"part": "keep", "suite": "capitals", "question": "a question", "base": side, "tuned": side}
+    items = [Item(index=index, group=group, **one) for index, group in enumerate(("a", "b", "b"))]
+    write_items(items, run / "items.jsonl")
+    write_result(sample_run(), run / "result.json")
+    collect(run, tmp_path / "records", {"commit": "abc"})
+    written = (tmp_path / "records" / "run.items.json").read_text()
+    assert "secret" not in written
+    assert "question" not in written
+    assert json.loads(written)["columns"] == {"keep:capitals": {"accuracy": {"base": "111", "tuned": "111"}}}
+    write_items(items[:2], run / "items.jsonl")
+    with pytest.raises(ValueError, match="other items"):
+        collect(run, tmp_path / "records", {"commit": "abc"})
+
+
+def test_parts_say_which_items_belong_together():
+    side = Side(scores={"accuracy": 0.0})
+    one = {"part": "keep", "suite": "s", "question": "q", "base": side, "tuned": side}
+    items = [Item(index=index, condition=name, **one) for index, name in enumerate(("near", "far", "near"))]
+    _, parts = columns_of(items, {"accuracy"})
+    assert parts["keep:s"]["conditions"] == {"names": ["near", "far"], "of": [0, 1, 0]}
+    assert parts["keep:s"]["groups"] is None
+
+
+def test_figures_are_of_test_items_and_drift_is_weighted_by_tokens(records):
+    task = read_tasks(PLAN, records)["t"]
+    run, draws = task.runs[Cell("t", "lora", 1e-3, 0)], Draws(task, 5, 0)
+    assert gain(task, run, draws)[0] == pytest.approx(3.0)
+    assert gain(task, run, draws, "new")[0] == pytest.approx(1.5)
+    assert change(task, run, draws, "facts")[0] == pytest.approx(-0.1)
+    assert kept(task, run, draws, "facts")[0] == pytest.approx((0.7 - 0.25) / (0.8 - 0.25))
+    assert text_kl(task, run, draws, ["a"])[0] == pytest.approx(0.6 * (10 + 3 * 30) / 40)
+    assert kept(task, run, draws, TEXT)[0] == pytest.approx(-0.6 * (10 + 3 * 30 + 20 + 3 * 20) / 80)
+
+
+def test_items_of_a_group_are_drawn_together(records):
+    draws = Draws(read_tasks(PLAN, records)["t"], 50, 0)
+    counts = draws.counts("keep:facts")
+    assert (counts[:, 0::2] == counts[:, 1::2]).all()
+    assert (counts.sum(axis=1) == 20).all()
+
+
+def test_ratios_to_lora_are_right_where_they_are_known(records):
+    task = read_tasks(PLAN, records)["t"]
+    text = compared(task, ["lora", "other"], TEXT)["other"]
+    assert text["matched"].value == pytest.approx(0.1)
+    assert text["matched"].interval == pytest.approx((0.1, 0.1))  # all items and seeds agree
+    facts = compared(task, ["lora", "other"], "facts")["other"]
+    assert facts["hypervolume"].value == pytest.approx(0.55 / 0.45)
+    assert facts["hypervolume"].interval[0] <= 0.55 / 0.45 <= facts["hypervolume"].interval[1]
+
+
+def test_without_three_seeds_there_is_no_interval_and_no_claim(records):
+    for path in (records / "t").glob("other-lr0.001-seed2*"):
+        path.unlink()
+    found = compared(read_tasks(PLAN, records)["t"], ["lora", "other"], TEXT)["other"]["matched"]
+    assert found.value == pytest.approx(0.1)
+    assert found.interval is None
+    assert found.p is None
+
+
+def test_the_page_says_how_many_runs_there_are_of_how_many(records):
+    text = page(PLAN, read_tasks(PLAN, records), records)
+    assert "| a task | 10 of 10 | abc | 2026-11-20 | 70 |" in text
+    assert "| Other | 0.001 | 3 | 3.00 ± 0.00 | 1.50 | +0.0 ± 0.0 |" in text
+    (records / "t" / "other-lr0.01-seed0.items.json").unlink()
+    assert "| Other | 2 of 3 tried |" in page(PLAN, read_tasks(PLAN, records), records)
+
+
+def test_the_committed_page_is_what_the_records_say():
+    plan = read_plan()
+    text = page(plan, read_tasks(plan, HERE / "records"), HERE / "records")
+    assert (HERE / "README.md").read_text(encoding="utf-8") == text, "run python studies/benchmark/page.py"
