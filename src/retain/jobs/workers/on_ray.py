@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,12 @@ ENVIRONMENT = {
 
 AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """Settings by which Ray knows who may join a cluster."""
+
+ANSWER_SECONDS = 20.0
+"""Time that a cluster has to answer before it is joined."""
+
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What a client of HTTP/2, as gRPC is one, begins with; its server answers at once."""
 
 
 class RayWorkers:
@@ -266,6 +273,8 @@ def _joined(address: str) -> Iterator[None]:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if address != "local":
+        _check_answers(address)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     with _own_token() if address == "local" else contextlib.nullcontext():
         if address == "local":
@@ -281,6 +290,31 @@ def _joined(address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """See whether something answers as Ray's servers do (HTTP/2), since Ray itself tries for a quarter of an hour.
+
+    Raises:
+        InputError: nothing does, or it is no address.
+    """
+    named = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    if not named or "://" in named or os.environ.get("RAY_USE_TLS", "0") != "0":
+        return  # found by Ray on this machine; or a client's address, for which Ray has a limit of time
+    host, _, port = named.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"ray: {named!r} is no address; say auto, local, or HOST:PORT, as 10.0.0.1:6379.")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS) as line:
+            line.sendall(HTTP2_GREETING)
+            answered = bool(line.recv(1))
+    except OSError as error:
+        raise InputError(
+            f"ray: no cluster answers at {named} ({error}). See `ray status` there, and whether this machine may reach "
+            "that port."
+        ) from error
+    if not answered:
+        raise InputError(f"ray: what answers at {named} is no cluster of Ray; its port is 6379 unless it says another.")
 
 
 @contextlib.contextmanager
