@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep -m1 '^torch==' constraints.txt)
-STAMP := $(VENV)/.installed
+BASE := $(VENV)/.installed
+STAMP := $(VENV)/.installed-all
 
 .PHONY: help demo assets install test test-slow bench study docs lint types format clean
 
@@ -17,17 +18,26 @@ help:
 	@echo "make lint types ruff (strict) and mypy (strict)"
 	@echo "make clean      remove what was built here: .venv, .assets, runs"
 
-$(STAMP): pyproject.toml constraints.txt
+# What every target needs. Torch comes first, so that no other package brings another build of it.
+$(BASE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "retain needs Python 3.11 or newer; say make PYTHON=/path/to/python"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing pinned dependencies into $(VENV) (torch first)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,docs,gguf,quant,ray]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile "$(TORCH)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable ".[gguf]"
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib src || true # on every core; pip compiles on one
+	@touch $@
+
+# What tests, docs and benchmarks need besides, quantisation and Ray among it.
+$(STAMP): $(BASE)
+	@echo "installing what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable ".[dev,docs,gguf,quant,ray]"
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib src || true
 	@touch $@
 
 install: $(STAMP)
 
-assets: $(STAMP)
+assets: $(BASE)
 	@$(BIN)/python assets/prepare.py
 
 demo: assets
@@ -35,12 +45,12 @@ demo: assets
 	@$(BIN)/retain compare recipes/headlines.yaml
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
-test-slow: assets
+test-slow: $(STAMP) assets
 	$(BIN)/python -m pytest -m slow
 
-bench: assets
+bench: $(STAMP) assets
 	$(BIN)/python benchmarks/run_all.py
 
 study: $(STAMP)

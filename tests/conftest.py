@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -11,12 +12,35 @@ from hypothesis import HealthCheck, settings
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more threads would only wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from blank_drawings import draw_nothing
 from tiny import WORDS, make_llama, make_tokenizer, write_jsonl
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # no test depends on how fast a machine is, nor how busy
+
+
+def pytest_collection_finish(session):
+    """Leave what was imported and collected out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawings():
+    """Reports are written without their drawings; a test that asks for `drawn` draws them."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        yield patch
+
+
+@pytest.fixture
+def drawn(drawings):
+    """Drawings as users see them."""
+    drawings.undo()
+    yield
+    draw_nothing(drawings)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damage import damage
-from interruptions import Child, draw_nothing, in_child, outcome
+from interruptions import Child, in_child, outcome
 
 SMALL = ["--drift", "false", "--test-items", "4", "--keep-items", "8", "--generate", "0", "--held-out-tokens", "64"]
 SHORT = ["--max-steps", "4", "--batch-size", "4", "--training.logging_steps", "2"]
@@ -57,7 +57,6 @@ class Cases:
     def _make(self, name: str, folder: Path, seed: int) -> int:
         from retain.cli.main import main
 
-        draw_nothing()
         if name == "statistics":
             return main(self.words("calibrate", folder, "--calibrate-tokens", "256", "--calibrate-seed", str(seed)))
         if name == "checkpoint":
@@ -82,7 +81,6 @@ class Cases:
     def _tune(self, folder: Path, _: Path) -> int:
         from retain.cli.main import main
 
-        draw_nothing()
         return main(self.tuned(folder))
 
     def _load(self, folder: Path, shown: Path) -> int:
@@ -130,7 +128,6 @@ def _report(folder: Path, shown: Path) -> int:
     """Judge again from the record, and write its page."""
     from retain.cli.main import main
 
-    draw_nothing()
     code = main(["gate", str(folder)])
     return main(["report", str(folder), "--output", str(shown)]) if code in {0, 3, 4} else code
 

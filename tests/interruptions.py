@@ -113,18 +113,6 @@ def _count_operations(root: str, kill_at: int | None, when: str) -> Callable[[],
     return lambda: counted
 
 
-def draw_nothing() -> None:
-    """Write reports without drawing, which takes most of the time of a small run; every file is still written."""
-    from retain.records.files import write_bytes
-    from retain.report import write
-
-    write.save_png = lambda _figure, path, *_: write_bytes(path, path.name.encode())
-    for name in ("run_figure", "sheet_figure", "comparison_figure"):
-        setattr(write, name, lambda *_: None)
-    for name in ("run_page", "comparison_page"):
-        setattr(write, name, lambda *_: "<html></html>")
-
-
 def outcome(folder: Path) -> dict[str, object]:
     """All that a folder holds when a verb is done, without times and costs; weights and moments by their bytes."""
     found: dict[str, object] = {}

@@ -56,10 +56,9 @@ def local_cluster(log: Path, cpus: int = 2) -> Iterator[str]:
 
 
 def alike(one: Path, other: Path) -> list[str]:
-    """What two comparisons differ in, without times; the order of a set in adapter_config.json is a process's own."""
+    """What two comparisons differ in, without times."""
     first, second = outcome(one), outcome(other)
-    names = {name for name in first.keys() | second.keys() if Path(name).name != "adapter_config.json"}
-    found = sorted(name for name in names if first.get(name, 0) != second.get(name, 0))
+    found = sorted(name for name in first.keys() | second.keys() if first.get(name, 0) != second.get(name, 0))
     tables = [_without_times(json.loads((place / "summary.json").read_bytes())) for place in (one, other)]
     return found + ([] if tables[0] == tables[1] else ["summary.json"])
 

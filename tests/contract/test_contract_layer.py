@@ -200,9 +200,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(method, llama, reentran
         assert torch.equal(gradient, gradients[1][name]), name
 
 
-def test_compiles_without_a_graph_break(method, llama, dtype):
+def test_compiles_without_a_graph_break(method, llama):
     """What is compiled are the plain forms, which the compiler fuses by itself."""
-    model, batch = adapted(method, llama, dtype), llama.batch()
+    model, batch = adapted(method, llama), llama.batch()
     disturb(model)
     with reference_only():
         expected = logits(model, batch)

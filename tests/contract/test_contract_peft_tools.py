@@ -1,5 +1,7 @@
 """PEFT's helpers, optimizers, mergers and converters: right values, or a sentence that says what to do."""
 
+import copy
+
 import peft
 import pytest
 import torch
@@ -10,6 +12,7 @@ from peft.tuners.lora.corda import preprocess_corda
 from peft.tuners.lora.intruders import reduce_intruder_dimension
 from peft.utils.hotswap import hotswap_adapter, prepare_model_for_compiled_hotswap
 
+import retain
 from peft_tools import LAYERS, METHODS, logits, make, moved, saved, with_second
 from tiny import make_llama
 
@@ -117,8 +120,43 @@ def test_values_written_into_a_factor_of_an_sc_lora_arrive():
     assert (half.weight[2] == 7).all()
     half.weight = torch.nn.Parameter(wanted)
     torch.testing.assert_close(half.weight.detach(), wanted)
-    assert type(half.weight + 1) is type(half.weight.detach()) is torch.Tensor
+    assert type(half.weight + 1) is type(half.weight.clone()) is torch.Tensor
     assert list(half._parameters) == ["delta"]
+
+
+WRITES = {
+    "init": lambda weight: torch.nn.init.kaiming_uniform_(weight, a=5**0.5),
+    "view": lambda weight: weight.data.view(-1)[:5].fill_(9.0),
+    "transpose": lambda weight: weight.data.T[0].fill_(9.0),
+    "rows": lambda weight: [row.fill_(9.0) for row in weight.data],
+    "parts": lambda weight: weight.data.chunk(2)[1].fill_(7.0),
+    "detached": lambda weight: weight.detach().mul_(2),
+    "out": lambda weight: torch.add(weight.data, 1, out=weight.data),
+    "foreach": lambda weight: torch._foreach_mul_([weight.data], 2.0),
+}
+
+
+def test_values_written_in_any_way_arrive():
+    half = make("sc-lora").base_model.model.model.layers[0].self_attn.q_proj.lora_A["default"]
+    for name, write in WRITES.items():
+        weight, before = half.weight, half.weight.clone()
+        write(weight)
+        assert not torch.equal(half.weight, before), name
+        torch.testing.assert_close(half.weight.clone(), weight.clone(), **SINGLE)
+    with torch.inference_mode():
+        assert half.weight.shape == before.shape
+
+
+@pytest.mark.parametrize("change", [{"r": 2}, {"target_modules": {"q_proj", "v_proj"}}], ids=["rank", "layers"])
+def test_a_changed_configuration_of_an_sc_lora_is_refused_and_leaves_nothing(change):
+    model = make("sc-lora")
+    config = copy.deepcopy(model.peft_config["default"])
+    for field, value in change.items():
+        setattr(config, field, value)
+    with pytest.raises(retain.RetainError, match="initial factors"):
+        model.add_adapter("two", config)
+    assert list(model.peft_config) == ["default"]
+    assert not [name for name, _ in model.named_parameters() if ".two." in name]
 
 
 @pytest.mark.parametrize("method", ["vefa", "lorfa"])

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from interruptions import differences, draw_nothing, in_child, outcome
+from interruptions import differences, in_child, outcome
 from retain.records.checkpoint_seal import flaw
 
 SMALL = ["--drift", "false", "--test-items", "4", "--keep-items", "8", "--generate", "0", "--held-out-tokens", "64"]
@@ -55,7 +55,6 @@ def runs(words, before=lambda: None):
         import retain.train.callbacks
         from retain.cli.main import main
 
-        draw_nothing()
         retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS = 0.0
         before()
         return main(words)

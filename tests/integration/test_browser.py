@@ -28,6 +28,12 @@ from retain.report.write import write_comparison, write_run_report
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on PATH")
 
+
+@pytest.fixture(scope="module", autouse=True)
+def drawings():
+    """As users see them, also in what the tests of this file share."""
+
+
 RUNS, SETTINGS = 50, (("lora", 0), ("lora", 1), ("lorfa", 0), ("vefa", 0), ("vefa", 1))
 MOST_BYTES, MOST_NODES, MOST_SECONDS = 3_000_000, 30_000, 3.0
 """Of the page of 50 runs. Bytes and nodes are what a second is made of and do not depend on how busy a machine is."""

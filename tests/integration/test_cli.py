@@ -5,11 +5,11 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
+from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file, save_file
 
 from retain.cli.main import main
@@ -21,20 +21,46 @@ from tiny import make_llama, write_jsonl
 PARTS = ("adapter/adapter_model.safetensors", "result.json", "items.jsonl", "report.md", "report.html", "plot.png")
 
 
-@pytest.fixture
-def flags(tiny_folder, tiny_data, tmp_path):
+@pytest.fixture(scope="module")
+def command(tiny_folder, tiny_data):
     """A command line without a recipe that trains a few steps."""
 
-    def make(*more, output="run"):
+    def make(output, *more):
         return [
             "--model", str(tiny_folder),
             "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
             "--keep", str(tiny_data / "letters.jsonl"), "--held-out-text", str(tiny_data / "text.txt"),
-            "--output", str(tmp_path / output),
+            "--output", str(output),
             "--max-steps", "4", "--generate", "4", "--max-new-tokens", "4", *more,
         ]  # fmt: skip
 
     return make
+
+
+@pytest.fixture
+def flags(command, tmp_path):
+    """The command line with a name for its output."""
+
+    def make(*more, output="run"):
+        return command(tmp_path / output, *more)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(command, tmp_path_factory):
+    """A complete run with nothing but defaults; a test that changes it takes a copy."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["tune", *command(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lora(command, tmp_path_factory):
+    """A complete run of LoRA; likewise."""
+    folder = tmp_path_factory.mktemp("lora") / "run"
+    assert main(["tune", *command(folder, "--method", "lora", "--learning-rate", "0.02")]) == 0
+    return folder
 
 
 def test_help_answers_at_once_and_without_torch():
@@ -63,10 +89,11 @@ def test_each_verb_explains_its_fields(verb, capsys):
     assert "--keep" in capsys.readouterr().out
 
 
-def test_flags_alone_tune_and_report(flags, tmp_path, capsys):
+def test_flags_alone_tune_and_report(flags, drawn, tmp_path, capsys):
     assert main(["tune", *flags("--method", "vefa", "--learning-rate", "0.05")]) == 0
     folder = tmp_path / "run"
     assert [part for part in PARTS if not (folder / part).is_file()] == []
+    assert (folder / "plot.png").stat().st_size > 10_000
     assert [path.name for path in folder.glob(".*")] == [".retain.jsonl"], "nothing temporary is left behind"
     assert not (folder / "checkpoints").exists()
     result = read_result(folder / "result.json")
@@ -101,17 +128,12 @@ def test_an_accelerated_lora_is_pefts_to_rounding(flags, tmp_path):
     assert all(torch.allclose(own[key], fast[key], atol=1e-3) for key in own)
 
 
-def test_the_adapter_loads_with_peft_in_a_fresh_process(flags, tiny_folder, tmp_path):
+def test_the_adapter_loads_with_peft(flags, tmp_path):
+    """In a fresh process too: tests/contract/test_contract_saving.py."""
     assert main(["tune", *flags("--method", "lorfa", "--rank", "2")]) == 0
-    code = f"""
-import retain, torch
-from peft import AutoPeftModelForCausalLM
-model = AutoPeftModelForCausalLM.from_pretrained({str(tmp_path / "run" / "adapter")!r})
-assert model.peft_config["default"].r == 2
-assert any("lorfa_B" in name and bool(p.abs().sum() > 0) for name, p in model.named_parameters())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "run" / "adapter")
+    assert model.peft_config["default"].r == 2
+    assert any("lorfa_B" in name and bool(p.abs().sum() > 0) for name, p in model.named_parameters())
 
 
 @pytest.mark.parametrize(
@@ -171,26 +193,25 @@ def test_an_interrupted_run_goes_on(flags, tmp_path, monkeypatch):
     assert read_result(folder / "result.json").cost.steps == 4
 
 
-def test_new_suites_are_measured_without_training_again(flags, tiny_data, tmp_path):
-    assert main(["tune", *flags()]) == 0
+def test_new_suites_are_measured_without_training_again(flags, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
     stamp = (tmp_path / "run" / PARTS[0]).stat().st_mtime_ns
     assert main(["tune", *flags("--keep-score", "token")]) == 0
     assert (tmp_path / "run" / PARTS[0]).stat().st_mtime_ns == stamp
 
 
-def test_another_run_does_not_overwrite_this_one(flags, tmp_path, capsys):
-    assert main(["tune", *flags()]) == 0
+def test_another_run_does_not_overwrite_this_one(flags, finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "run")
     before = (tmp_path / "run" / "result.json").read_bytes()
     assert main(["tune", *flags("--seed", "1")]) == 2
     assert "another run" in capsys.readouterr().err
     assert (tmp_path / "run" / "result.json").read_bytes() == before
 
 
-def test_what_was_trained_elsewhere_is_measured_alike(flags, tiny_folder, tiny_data, tmp_path):
-    assert main(["tune", *flags("--method", "lora", "--learning-rate", "0.02")]) == 0
-    trained = read_result(tmp_path / "run" / "result.json")
+def test_what_was_trained_elsewhere_is_measured_alike(lora, tiny_folder, tiny_data, tmp_path):
+    trained = read_result(lora / "result.json")
     command = [
-        "measure", "--model", str(tiny_folder), "--tuned", str(tmp_path / "run" / "adapter"),
+        "measure", "--model", str(tiny_folder), "--tuned", str(lora / "adapter"),
         "--test", str(tiny_data / "test.jsonl"), "--keep", str(tiny_data / "letters.jsonl"),
         "--held-out-text", str(tiny_data / "text.txt"), "--output", str(tmp_path / "measured"),
         "--generate", "4", "--max-new-tokens", "4",
@@ -279,9 +300,8 @@ def test_another_base_in_the_same_folder_is_another_run(flags, tiny_folder, tmp_
     assert "model files" in capsys.readouterr().err
 
 
-def test_an_adapter_of_another_model_is_refused(flags, tiny_folder, tiny_data, tmp_path, capsys):
-    assert main(["tune", *flags("--method", "lora", "--rank", "2")]) == 0
-    written = tmp_path / "run" / "adapter"
+def test_an_adapter_of_another_model_is_refused(lora, tiny_folder, tiny_data, tmp_path, capsys):
+    written = lora / "adapter"
     adapter = tmp_path / "copy" / "adapter_model.safetensors"
     shutil.copytree(written, adapter.parent)
     weights = load_file(adapter)
@@ -338,9 +358,8 @@ def test_wrong_flags_are_exit_code_2(capsys):
     assert "--output" in capsys.readouterr().err
 
 
-def test_a_record_keeps_to_its_schema(flags, tmp_path):
-    assert main(["tune", *flags()]) == 0
-    record = json.loads(Path(tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+def test_a_record_keeps_to_its_schema(finished):
+    record = json.loads((finished / "result.json").read_text(encoding="utf-8"))
     assert record["schema"] == "retain.result/2"
     for field in ("model", "method", "seed", "parameters", "task", "keep", "drift", "cost", "provenance"):
         assert field in record

@@ -1,6 +1,7 @@
 """A forgetting budget from the command line: certified, delivered, refused, resumed, gone on from. On a tiny model."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,8 +12,14 @@ from retain.records.result import read_result
 from tiny import make_llama, write_jsonl
 
 
-@pytest.fixture
-def questions(tmp_path):
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder for what tests share and do not change."""
+    return tmp_path_factory.mktemp("control")
+
+
+@pytest.fixture(scope="module")
+def questions(place):
     """Enough four-way questions that half of them can certify a loose limit."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     rows = [
@@ -20,32 +27,67 @@ def questions(tmp_path):
         for i, a in enumerate(letters)
         for j, b in enumerate(letters[:8])
     ]
-    return write_jsonl(tmp_path / "pairs.jsonl", rows)
+    return write_jsonl(place / "pairs.jsonl", rows)
 
 
-@pytest.fixture
-def text(tmp_path):
+@pytest.fixture(scope="module")
+def text(place):
     """Held-out text in paragraphs enough to be parted."""
-    path = tmp_path / "long.txt"
+    path = place / "long.txt"
     words = [f"word{n % 30} {'abcdefghijklmnopqrstuvwxyz'[n % 26]}" for n in range(7000)]
     path.write_text("\n\n".join(" ".join(words[i : i + 60]) for i in range(0, 7000, 60)), encoding="utf-8")
     return path
 
 
-@pytest.fixture
-def flags(tiny_folder, tiny_data, questions, text, tmp_path):
+@pytest.fixture(scope="module")
+def learned(place):
+    """A test of the first task that is large enough to be kept by a second."""
+    tests = [{"prompt": f"x {a} {b} =", "completion": f" {a}"} for a in "abcdefghij" for b in "abcdefgh"]
+    return str(write_jsonl(place / "learned.jsonl", tests))
+
+
+@pytest.fixture(scope="module")
+def command(tiny_folder, tiny_data, questions, text):
     """A command line that trains a few steps, with a suite that is large enough for a budget."""
 
-    def make(*more, output="run", method="lora", rate="0.01"):
+    def make(output, *more, method="lora", rate="0.01"):
         return [
             "--model", str(tiny_folder), "--method", method, "--learning-rate", rate,
             "--train", str(tiny_data / "train.jsonl"), "--test", str(tiny_data / "test.jsonl"),
-            "--keep", str(questions), "--held-out-text", str(text), "--output", str(tmp_path / output),
+            "--keep", str(questions), "--held-out-text", str(text), "--output", str(output),
             "--max-steps", "4", "--generate", "0", "--drift", "false", "--max-length", "64",
-            "--held-out-tokens", "4096", *more,
+            "--held-out-tokens", "2560", *more,
         ]  # fmt: skip
 
     return make
+
+
+@pytest.fixture
+def flags(command, tmp_path):
+    """The command line with a name for its output."""
+
+    def make(*more, output="run", **given):
+        return command(tmp_path / output, *more, **given)
+
+    return make
+
+
+LOOSE = ("--budget", "pairs:60", "--budget", "kl:5")
+TIGHT = {"rate": "0.03"}
+
+
+@pytest.fixture(scope="module")
+def loose(command, learned, place):
+    """A run within a loose budget; a test that changes it takes a copy."""
+    assert main(["tune", *command(place / "loose", "--test", learned, *LOOSE)]) == 0
+    return place / "loose"
+
+
+@pytest.fixture(scope="module")
+def tight(command, place):
+    """A run of which a tight budget delivered a part; likewise."""
+    assert main(["tune", *command(place / "tight", "--alphas", "0.05,1", "--budget", "kl:0.005", **TIGHT)]) == 0
+    return place / "tight"
 
 
 def weights(folder):
@@ -54,26 +96,27 @@ def weights(folder):
     return load_file(folder / "adapter_model.safetensors")
 
 
-def test_a_loose_budget_delivers_all_that_was_trained(flags, tmp_path):
-    assert main(["tune", *flags("--budget", "pairs:60", "--budget", "kl:5")]) == 0
-    result = read_result(tmp_path / "run" / "result.json")
+def test_a_loose_budget_delivers_all_that_was_trained(loose):
+    result = read_result(loose / "result.json")
     assert result.scaling.alpha == 1
     assert {one.name: one.kept for one in result.budget} == {"pairs": True, "kl": True}
     assert all(one.bound <= one.limit for one in result.budget)
     assert result.cost.scaling_seconds > 0
-    assert not (tmp_path / "run" / "trained").exists()
+    assert not (loose / "trained").exists()
     control = next(one.n for one in result.budget if one.name == "pairs")
     reported = next(score.n for score in result.keep if score.name == "pairs")
     assert control == reported == 104
-    assert "Budget kept" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "Budget kept" in (loose / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("method", ["lora", "vefa", "sc-lora"])
-def test_a_tight_budget_scales_the_adapter_back(flags, tmp_path, method, tiny_folder):
-    rate = {"lora": "0.03", "vefa": "0.9", "sc-lora": "0.03"}[method]
-    more = ("--rank", "4") if method == "sc-lora" else ()
-    assert main(["tune", *flags("--alphas", "0.05,1", "--budget", "kl:0.005", *more, method=method, rate=rate)]) == 0
-    folder = tmp_path / "run"
+def test_a_tight_budget_scales_the_adapter_back(flags, tight, tmp_path, method):
+    folder = tight
+    if method != "lora":
+        more, rate = {"vefa": ((), "0.9"), "sc-lora": (("--rank", "4", "--calibrate-tokens", "200"), "0.03")}[method]
+        folder = tmp_path / "run"
+        words = flags("--alphas", "0.05,1", "--budget", "kl:0.005", *more, method=method, rate=rate)
+        assert main(["tune", *words]) == 0
     result = read_result(folder / "result.json")
     assert result.scaling.alpha == 0.05
     assert result.budget[0].bound <= 0.005
@@ -103,11 +146,10 @@ def test_an_impossible_budget_delivers_nothing_and_says_so(flags, tmp_path, caps
     assert "Budget not kept" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_another_budget_trains_nothing_anew(flags, tmp_path):
-    main(["tune", *flags("--alphas", "0.05,1", "--budget", "kl:0.005", rate="0.03")])
-    folder = tmp_path / "run"
+def test_another_budget_trains_nothing_anew(flags, tight, tmp_path):
+    folder = shutil.copytree(tight, tmp_path / "run")
     first, began = weights(folder / "trained"), (folder / "training.json").stat().st_mtime_ns
-    assert main(["tune", *flags("--alphas", "0.05,1", "--budget", "kl:50", rate="0.03")]) == 0
+    assert main(["tune", *flags("--alphas", "0.05,1", "--budget", "kl:50", **TIGHT)]) == 0
     assert (folder / "training.json").stat().st_mtime_ns == began
     now = weights(folder / "adapter")
     assert all(torch.equal(first[name], now[name]) for name in first)
@@ -170,10 +212,8 @@ def test_scaling_a_run_measures_and_writes(flags, tmp_path, capsys):
     assert "Budget not kept" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_a_second_task_keeps_the_first(flags, tmp_path, tiny_data, questions, text):
-    tests = [{"prompt": f"x {a} {b} =", "completion": f" {a}"} for a in "abcdefghij" for b in "abcdefgh"]
-    learned = str(write_jsonl(tmp_path / "learned.jsonl", tests))
-    assert main(["tune", *flags("--test", learned, "--budget", "pairs:60", "--budget", "kl:5", output="first")]) == 0
+def test_a_second_task_keeps_the_first(flags, loose, learned, tmp_path):
+    shutil.copytree(loose, tmp_path / "first")
     second = write_jsonl(
         tmp_path / "second.jsonl", [{"prompt": f"z {a} =", "completion": f" {a}"} for a in "abcdefghijklmnop"]
     )
@@ -201,8 +241,8 @@ def test_a_second_task_keeps_the_first(flags, tmp_path, tiny_data, questions, te
     assert (tmp_path / "first" / "merged" / "config.json").is_file()
 
 
-def test_a_recipe_that_goes_on_can_be_checked_first(flags, tmp_path, capsys):
-    assert main(["tune", *flags("--budget", "kl:5", output="first")]) == 0
+def test_a_recipe_that_goes_on_can_be_checked_first(flags, loose, tmp_path, capsys):
+    shutil.copytree(loose, tmp_path / "first")
     said = flags("--from", str(tmp_path / "first"), output="second")[2:]
     assert main(["check", *said]) == 0
     assert (tmp_path / "first" / "merged" / "config.json").is_file()
@@ -212,9 +252,8 @@ def test_a_recipe_that_goes_on_can_be_checked_first(flags, tmp_path, capsys):
     assert "NAME:NUMBER" in capsys.readouterr().err
 
 
-def test_a_setting_that_was_asked_for_is_not_called_kept(flags, tmp_path):
-    assert main(["tune", *flags("--budget", "kl:5", rate="0.02")]) == 0
-    run = tmp_path / "run"
+def test_a_setting_that_was_asked_for_is_not_called_kept(loose, tmp_path):
+    run = shutil.copytree(loose, tmp_path / "run")
     assert main(["scale", str(run), "--alpha", "0.9"]) == 0
     record = json.loads((run / "scaled" / "scaling.json").read_text(encoding="utf-8"))
     assert record["scaling"]["alpha"] == 0.9

@@ -14,6 +14,8 @@ from retain.activations import collect
 from retain.cli.main import main
 from tiny import make_llama
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 LEARN, KEEP = batches(sentences(40)), batches(sentences(40, seed=1))
 
 

@@ -11,7 +11,7 @@ import shutil
 
 import pytest
 
-from interruptions import differences, draw_nothing, in_child, outcome
+from interruptions import differences, in_child, outcome
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,6 @@ def runs(words, save_at_once=True):
         import retain.train.callbacks
         from retain.cli.main import main
 
-        draw_nothing()
         if save_at_once:
             retain.train.callbacks.SECONDS_BETWEEN_CHECKPOINTS = 0.0
             retain.activations.collect.SECONDS_BETWEEN_SAVES = 0.0

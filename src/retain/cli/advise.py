@@ -20,6 +20,7 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
         "retain advise recipes/headlines.yaml --budget kl:0.1 --output runs/advice",
         topic=topic,
         own=("sweep",),
+        leave_out=("run",),
     )
 
 

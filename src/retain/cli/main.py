@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     # What this imports takes a second; imported here, so that Ctrl-C within it ends in a sentence too.
     from retain.cli.help_text import overview
+    from retain.cli.processes import forget_launcher
     from retain.cli.verbs import VERBS
     from retain.errors import InputError, RetainError
     from retain.records.storage import StorageError, storage_sentence
@@ -50,6 +51,7 @@ def _run(words: list[str]) -> int:
         if refused:
             print(refused, file=sys.stderr)
         return 2
+    forget_launcher(os.environ)
     try:
         return _do(VERBS[verb], rest)
     except InputError as error:

@@ -8,9 +8,11 @@ No torch here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+
+from retain.jobs.launch.variables import OF_LAUNCHERS
 
 OWN_OUTPUTS = ("--output", "--run")
 """Flags whose value tells the output of one process from those of the others."""
@@ -52,6 +54,8 @@ def started(environment: Mapping[str, str]) -> Started | None:
         environment: `os.environ`.
     """
     for by, rank, processes in LAUNCHERS:
+        if by == "srun" and environment.get("SLURM_PTY_PORT"):
+            continue  # a shell on a terminal (srun --pty), which stands in the first process alone
         found = [environment.get(name, "") for name in (rank, processes)]
         if all(value.isdecimal() for value in found) and int(found[1]) > 1:
             return Started(by, int(found[0]), int(found[1]))
@@ -92,9 +96,31 @@ def refusal(verb: str, words: Sequence[str], environment: Mapping[str, str]) -> 
     )
 
 
+def forget_launcher(environment: MutableMapping[str, str]) -> None:
+    """Take away what a launcher, or a user's shell, says of a group of processes: this command is one process.
+
+    Accelerate would wait for the others, or train with what other commands train.
+
+    Args:
+        environment: `os.environ`.
+    """
+    for name in OF_LAUNCHERS:
+        environment.pop(name, None)
+
+
 def _has_own_output(words: Sequence[str], rank: int) -> bool:
-    """True if the rank stands in the value of a flag that names the output, or in the recipe's name."""
-    named = [word.split("=", 1)[1] for word in words if word.startswith(tuple(f"{flag}=" for flag in OWN_OUTPUTS))]
-    named += [after for flag, after in pairwise(words) if flag in OWN_OUTPUTS]
-    named += [word for word in words[:1] if not word.startswith("-")]
-    return any(re.search(rf"(?<!\d){rank}(?!\d)", value) for value in named)
+    """True if the rank stands in the value of a flag that names the output, or in the recipe's name.
+
+    The shares of a comparison count from 1, so that of a rank may be the next number.
+    """
+    joined = [*words, ""]
+    named = {
+        flag: [word.split("=", 1)[1] for word in words if word.startswith(f"{flag}=")]
+        + [after for word, after in pairwise(joined) if word == flag]
+        for flag in OWN_OUTPUTS
+    }
+    outputs = named["--output"] + [word for word in words[:1] if not word.startswith("-")]
+    shares = (value.partition("/")[0].strip() for value in named["--run"])
+    return any(re.search(rf"(?<!\d){rank}(?!\d)", value) for value in outputs) or any(
+        share in {str(rank), str(rank + 1)} for share in shares
+    )

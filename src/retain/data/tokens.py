@@ -63,7 +63,7 @@ def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded
         prompt, completion = _chat_ids(tokenizer, example)
         return _joined(tokenizer, prompt, completion, max_length, len(completion))
     start, end = _end_of(example.prompt_text, max_length), _start_of(example.completion_text, max_length)
-    prompt, completion = _split(tokenizer, start, end)
+    ((prompt, completion),) = _split(tokenizer, start, [end])
     if tokenizer.eos_token_id is not None:
         completion = [*completion, tokenizer.eos_token_id]
     row = _joined(tokenizer, prompt, completion, max_length, len(completion))
@@ -102,7 +102,7 @@ def encode_choice(tokenizer: Any, item: Choice | Question, *, chat: bool, max_le
         question = _ids(tokenizer, question_text(tokenizer, item.question))
         parts = [(question, tokenizer.encode(choice, add_special_tokens=False)) for choice in item.choices]
     else:
-        parts = [_split(tokenizer, item.question.rstrip(), f" {choice}") for choice in item.choices]
+        parts = _split(tokenizer, item.question.rstrip(), [f" {choice}" for choice in item.choices])
     longest = max(len(completion) for _, completion in parts)
     return [_joined(tokenizer, prompt, completion, max_length, longest) for prompt, completion in parts]
 
@@ -194,12 +194,13 @@ def _cut(tokenizer: Any, prompt: list[int], room: int) -> list[int]:
     return prompt[len(prompt) - room :]
 
 
-def _split(tokenizer: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
-    """Tokens of prompt + completion, parted where they stop being the prompt's own."""
-    head = _prompt_ids(tokenizer, prompt)
+def _split(tokenizer: Any, prompt: str, completions: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+    """Tokens of prompt + completion for each completion, parted where they stop being the prompt's own."""
+    first = _beginning(tokenizer)
+    head = _ids_behind(first, tokenizer, prompt)
     if not prompt:
-        return head, tokenizer.encode(completion, add_special_tokens=False)
-    return _parted(head, _prompt_ids(tokenizer, prompt + completion))
+        return [(head, tokenizer.encode(completion, add_special_tokens=False)) for completion in completions]
+    return [_parted(head, _ids_behind(first, tokenizer, prompt + completion)) for completion in completions]
 
 
 def _parted(head: list[int], full: list[int]) -> tuple[list[int], list[int]]:
@@ -210,7 +211,12 @@ def _parted(head: list[int], full: list[int]) -> tuple[list[int], list[int]]:
 
 
 def _prompt_ids(tokenizer: Any, text: str) -> list[int]:
-    ids: list[int] = _beginning(tokenizer) + tokenizer.encode(text, add_special_tokens=False)
+    return _ids_behind(_beginning(tokenizer), tokenizer, text)
+
+
+def _ids_behind(first: list[int], tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text behind its beginning token, which is known."""
+    ids: list[int] = first + tokenizer.encode(text, add_special_tokens=False)
     if ids:
         return ids
     # A sequence must begin somewhere: an empty prompt begins with a token that the model knows as a border.

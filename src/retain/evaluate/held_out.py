@@ -16,9 +16,9 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
 from retain.evaluate.scores.without_reading import context_free_nats
 from retain.evaluate.suites.suite import Settings
-from retain.events import Events
+from retain.events import Events, Task
 from retain.hf.models.describe import vocabulary_of
-from retain.hf.models.inference import device_of
+from retain.hf.models.inference import device_of, evaluating
 
 WINDOWS_AT_ONCE = 2
 """Logits of both sides are held for this many windows: 2 × 256 tokens × 49,152 words × 2 sides take 0.2 GB."""
@@ -78,11 +78,16 @@ def read_windows(
         label: its text.
         batching: each window is read alone by models that read padding.
     """
+    base = pair.tuned_model if pair.separate_base is None else pair.separate_base
+    with evaluating(base), evaluating(pair.tuned_model):
+        return _read_windows(pair, windows, pad_id, events.task(label, total=len(windows)), batching)
+
+
+def _read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, bar: Task, batching: Batching) -> WindowSums:
     sums = WindowSums()
     with pair.base() as model:
         vocabulary = vocabulary_of(model)
     sums.unread_nll = context_free_nats([window.ids[max(window.start, 1) :] for window in windows], vocabulary)
-    bar = events.task(label, total=len(windows))
     size = WINDOWS_AT_ONCE if batching == "padded" else 1
     for start in range(0, len(windows), size):
         batch = list(windows[start : start + size])

@@ -22,7 +22,7 @@ from retain.evaluate.tasks.predictor import Predictor
 from retain.evaluate.tasks.table import suite_problems, task_type_of
 from retain.evaluate.tasks.task_type import Response
 from retain.events import Events
-from retain.hf.models.inference import device_of
+from retain.hf.models.inference import device_of, evaluating
 from retain.hf.models.memory import telling_memory
 from retain.records.result import Conditions
 
@@ -78,7 +78,7 @@ def collect_predictions(
         raise InputError(problems)
     task = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
     predictor = Predictor(model, preprocessor, settings, task.advance)
-    with telling_memory("measuring"):
+    with evaluating(model), telling_memory("measuring"):
         if batching is None:
             everywhere: list[Batching] = share.everywhere(_borne(predictor, suites))
             batching = _strictest(everywhere)

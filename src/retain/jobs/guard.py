@@ -24,9 +24,9 @@ from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
 from retain.hf.models.describe import model_hash
 from retain.hf.models.sides import is_adapted, mutates_base
-from retain.hf.scaling import bent, ensure_scalable, scale_in_place
+from retain.hf.scaling import adapter_to_write, bent, ensure_scalable, scale_in_place
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
-from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.trainer_data import contained_in, texts_of, without_trained_text
 from retain.jobs.measure import measuring_problems, name_of, result_of
 from retain.jobs.output_place import output_problem
@@ -37,11 +37,13 @@ from retain.jobs.scale import ADAPTER, MODEL, write_setting
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import ALPHAS, KL, Budget
 from retain.recipe.budget_options import alpha_problems
+from retain.records.items import Item
 from retain.records.lock import output_folder
+from retain.records.manifest import remove
 from retain.records.result import Cost, Result
 from retain.report.write import RUN_FILES, holding_problem
 from retain.train.loop import curve_of
-from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
+from retain.train.regularise.callback import RegulariserCallback, check_batches, refuse_sharded
 from retain.train.regularise.divergence import Batch
 from retain.train.regularise.kl_monitor import KLMonitor, RetentionWarning
 from retain.train.regularise.kl_penalty import KLPenalty, text_batches
@@ -96,15 +98,24 @@ def guard(
         >>> result.budget[0].name, result.scaling.alpha
         ('capitals', 1.0)
     """
-    limits = budget if isinstance(budget, Budget) else Budget(budget)
+    if not isinstance(trainer, Trainer):
+        raise InputError(f"a {type(trainer).__name__} was given; give the trainer, as retain.guard(trainer, …).")
+    limits = given_budget(budget)
     model, chosen, problems = trainer.model, given_settings(settings), list[str]()
     preprocessor = given_preprocessor(*_readers(trainer.processing_class), settings, model)
     suites = given_suites(test, keep, held_out_text, problems)
     text: list[str] = []
+    batches = None if batches is None else check_batches(batches, "batches")
     if batches is None and suites.held_out_text:
         suites, text = without_trained_text(suites)
     problems += measuring_problems(model, preprocessor, suites, chosen)
     problems += alpha_problems(alphas)
+    if not 0 < control_share < 1:
+        problems.append(f"control_share: {control_share}; give a share above 0 and below 1.")
+    if kl_weight not in (None, "budget") and batches is None and not text:
+        problems.append(
+            "kl_weight: a KL penalty reads text to keep, and there is none: give batches= or held_out_text=."
+        )
     problems += limit_problems(suites, limits.limits, limits.confidence, control_share, chosen.held_out_tokens)
     problems += contained_in("train_dataset", texts_of(trainer.train_dataset, _tokenizer(preprocessor)), suites)
     problems += _trainer_problems(trainer, base, kl_weight)
@@ -157,6 +168,8 @@ class Guard:
     alphas: tuple[float, ...]
     regularisers: list[RegulariserCallback] = field(default_factory=list)
     result: Result | None = None
+    _items: Sequence[Item] = field(default=(), init=False, repr=False)
+    _trained: Any = field(default=None, init=False, repr=False)
 
     def finish(self, output: str | Path | None = None, *, show_progress: bool = True) -> Result:
         """Scale the model's update back until control data certify every limit, and measure it on the other data.
@@ -166,7 +179,8 @@ class Guard:
         call this; one writes.
 
         Args:
-            output: folder for the record, the report and the adapter (or model); None writes nothing.
+            output: folder for the record, the report and the adapter (or model); None writes nothing, and may be
+                followed by a call that does.
             show_progress: whether bars are shown on a terminal.
 
         Returns:
@@ -175,21 +189,48 @@ class Guard:
             would weaken the promise.
 
         Raises:
-            InputError: the output cannot be written into.
+            InputError: the output cannot be written into; or the trainer has not trained, or has trained again since.
         """
+        self._check_moment()
+        if output is not None:
+            adapter_to_write(self.pair.tuned_model)
         writes = output is not None and self.trainer.is_world_process_zero()
         if writes and (problems := [*output_problem(str(output)), *holding_problem(str(output), _HOLDERS)]):
             raise InputError(problems)
         with output_folder(Path(str(output)), (*RUN_FILES, ADAPTER, MODEL)) if writes else nullcontext():
             if self.result is None:
-                self.result, items = self._finish(show_progress=show_progress)
-                if writes:
-                    if self.result.scaling is not None and self.result.scaling.alpha > 0:
-                        write_setting(self.pair, 1.0, self.preprocessor, Path(str(output)))
-                    self.result = write_record(Path(str(output)), self.result, items)
+                self.result, self._items = self._finish(show_progress=show_progress)
+                self._trained = self.trainer.state
+            if writes:
+                self._write(Path(str(output)), self.result)
             return self.result
 
-    def _finish(self, *, show_progress: bool) -> tuple[Result, Any]:
+    def _check_moment(self) -> None:
+        """Refuse to certify what was not trained under this guard, or was trained after its control data were read.
+
+        Raises:
+            InputError: in a sentence.
+        """
+        if self.result is None and self.trainer.state.global_step == 0:
+            raise InputError(
+                "this trainer has not trained yet: call trainer.train() between retain.guard and finish. A model that "
+                "was trained before is scaled and certified by retain.scale."
+            )
+        if self.result is not None and self.trainer.state is not self._trained:
+            raise InputError(
+                "this trainer has trained again since finish certified its update, and control data that were looked "
+                "at certify nothing more: give other control data, with a new trainer, a new guard or retain.scale."
+            )
+
+    def _write(self, output: Path, result: Result) -> None:
+        """Write adapter (or model), record and report; what an earlier guard delivered there is removed."""
+        for old in (ADAPTER, MODEL):
+            remove(output / old)
+        if result.scaling is not None and result.scaling.alpha > 0:
+            write_setting(self.pair, 1.0, self.preprocessor, output)
+        self.result = write_record(output, result, self._items)
+
+    def _finish(self, *, show_progress: bool) -> tuple[Result, Sequence[Item]]:
         """Search, scale and measure; the record and its items."""
         with showing_progress(make_console(quiet=not show_progress)) as events:
             with Stopwatch() as searching:
@@ -278,7 +319,8 @@ def _trainer_problems(trainer: Trainer, base: Any, kl_weight: Any) -> list[str]:
         problems.append(f"{shape} Here: train without a guard, then retain.scale(…, output=…) writes the whole model.")
     if trainer.args.fp16 and kl_weight is not None:
         problems.append("fp16=True scales the loss, and a KL penalty's gradient cannot be scaled with it: use bf16.")
-    if kl_weight not in (None, "budget") and not (isinstance(kl_weight, (int, float)) and kl_weight > 0):
+    is_number = isinstance(kl_weight, (int, float)) and not isinstance(kl_weight, bool)
+    if kl_weight not in (None, "budget") and not (is_number and kl_weight > 0):
         problems.append(f"kl_weight: {kl_weight!r}; give a number above 0, 'budget', or None for no penalty.")
     return problems
 

@@ -18,6 +18,8 @@ from retain.evaluate.runner import Measured, measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
 from retain.events import Events
 from retain.hf.models.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
+from retain.hf.models.placement import placement_note
+from retain.hf.models.quantization import quantization_note
 from retain.hf.models.sides import root_of
 from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
@@ -91,6 +93,8 @@ def measure(
     with nullcontext() if output is None else output_folder(Path(output), RUN_FILES):
         with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
             measured = measure_pair(pair, preprocessor, suites, chosen, events)
+        about = [*quantization_note(root_of(base), root_of(pair.tuned_model)), *placement_note(root_of(base))]
+        measured = replace(measured, notes=(*measured.notes, *about))
         result = result_of(name_of(base), pair, suites, measured, model_hash(base), measuring.seconds)
         return result if output is None else write_record(Path(output), result, measured.items)
 

@@ -26,6 +26,9 @@ SECONDS_BETWEEN_LINES = 15.0
 MOST_SECONDS_BETWEEN_LINES = 300.0
 """The most, for long work."""
 
+MOST_LINES = 8
+"""Lines at one time, of tasks that are done at the same time."""
+
 
 def make_console(*, quiet: bool = False) -> Console:
     """Make the console for tables and lines; 100 columns wide where the width is unknown."""
@@ -34,17 +37,21 @@ def make_console(*, quiet: bool = False) -> Console:
 
 
 @contextmanager
-def showing_progress(console: Console) -> Iterator[Events]:
+def showing_progress(console: Console, *, together: bool = False) -> Iterator[Events]:
     """Show progress on a console: bars where a person sees it move, else lines.
 
     A console can be coloured and still write into a file (`FORCE_COLOR`), where bars would leave a line for each
     change.
 
+    Args:
+        console: where.
+        together: tasks are done at the same time, and closed when they are over.
+
     Yields:
         Events for any number of tasks.
     """
     if not (console.is_terminal and console.file.isatty()):
-        yield Events(ProgressLines(console))
+        yield Events(ProgressLines(console, together=together))
         return
     columns = (
         TextColumn("{task.description}"),
@@ -65,7 +72,7 @@ def showing_runs(console: Console, total: int) -> Iterator[RunsProgress]:
         console: where.
         total: how many runs there are.
     """
-    with showing_progress(console) as events:
+    with showing_progress(console, together=True) as events:
         shown = RunsProgress(events, total)
         yield shown
         shown.end()
@@ -139,11 +146,15 @@ class ProgressLines:
     Args:
         console: takes the lines.
         clock: seconds that only rise.
+        together: tasks are done at the same time, so each that got on since the last line has one, up to `MOST_LINES`.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
+    def __init__(
+        self, console: Console, clock: Callable[[], float] = time.monotonic, *, together: bool = False
+    ) -> None:
+        self._console, self._clock, self._together = console, clock, together
         self._first: dict[int, tuple[float, int]] = {}
+        self._moved: dict[int, Event] = {}
         self._began = self._last = clock()
 
     def __call__(self, event: Event) -> None:
@@ -151,12 +162,23 @@ class ProgressLines:
         now = self._clock()
         if event.closed:
             self._first.pop(event.task, None)
+            self._moved.pop(event.task, None)
             return
-        began, done_before = self._first.setdefault(event.task, (now, event.done))
+        self._first.setdefault(event.task, (now, event.done))
+        self._moved = (self._moved if self._together else {}) | {event.task: event}
         wait = min(max(SECONDS_BETWEEN_LINES, (self._last - self._began) / 2), MOST_SECONDS_BETWEEN_LINES)
         if now - self._last < wait:
             return
         self._last = now
+        moved = [one for one in self._moved.values() if one is event or one.total is None or one.done < one.total]
+        self._moved.clear()
+        for one in moved[:MOST_LINES]:
+            self._print(one, now)
+        if len(moved) > MOST_LINES:
+            self._console.print(f"  … and {len(moved) - MOST_LINES} more", markup=False)
+
+    def _print(self, event: Event, now: float) -> None:
+        began, done_before = self._first[event.task]
         of = "" if event.total is None else f"/{event.total}"
         left = time_left(event, now - began, event.done - done_before)
         self._console.print(f"  {event.name}: {event.done}{of}{left}", markup=False, soft_wrap=True)

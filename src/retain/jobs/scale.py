@@ -18,10 +18,10 @@ from retain.evaluate.suites.suite import Suites
 from retain.events import Events
 from retain.hf.models.head import BASE_HEAD
 from retain.hf.models.sides import is_adapted
-from retain.hf.scaling import ensure_scalable, keeps_its_form, merged_at, write_at
+from retain.hf.scaling import adapter_to_write, ensure_scalable, keeps_its_form, merged_at, write_at
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.continue_run import origin_predictions
-from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.output_place import output_problem
@@ -50,7 +50,7 @@ def scale(
     *,
     tokenizer: Any = None,
     processor: Any = None,
-    budget: Budget | None = None,
+    budget: Budget | Mapping[str, float] | None = None,
     test: Given | None = None,
     keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
     held_out_text: str | Path | Sequence[str | Path] | None = None,
@@ -98,7 +98,8 @@ def scale(
     chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems)
-    limits, confidence = ({}, CONFIDENCE) if budget is None else (budget.limits, budget.confidence)
+    held = None if budget is None else given_budget(budget)
+    limits, confidence = ({}, CONFIDENCE) if held is None else (held.limits, held.confidence)
     problems += alpha_problems(alphas)
     problems += limit_problems(suites, limits, confidence, held_out_tokens=chosen.held_out_tokens)
     problems += [] if output is None else output_problem(output)
@@ -106,6 +107,8 @@ def scale(
         raise InputError(problems)
     pair = Pair(tuned) if tuned is not None and carries_base(tuned) else Pair.of(base, tuned)
     ensure_scalable(pair.tuned_model, pair.separate_base)
+    if output is not None and limits:
+        adapter_to_write(pair.tuned_model)
     job = BudgetSearch.among(
         preprocessor,
         Suites(suites.of("keep"), suites.held_out_text),
@@ -209,11 +212,14 @@ def write_setting(
     Raises:
         InputError: the update cannot be written.
     """
-    is_full = not is_adapted(pair.tuned_model) or keeps_its_form(pair.tuned_model) is not None
+    name = adapter_to_write(pair.tuned_model)
+    is_full = not is_adapted(pair.tuned_model) or keeps_its_form(pair.tuned_model, name) is not None
     target = output / (MODEL if is_full else ADAPTER)
-    write = merged_at if is_full and is_adapted(pair.tuned_model) else write_at
     with new_folder(target) as place:
-        write(pair.tuned_model, alpha, place, base=pair.separate_base)
+        if is_full and is_adapted(pair.tuned_model):
+            merged_at(pair.tuned_model, alpha, place, base=pair.separate_base)
+        else:
+            write_at(pair.tuned_model, alpha, place, adapter_name=name, base=pair.separate_base)
         preprocessor.save(place)
         if beside is not None and (beside / BASE_HEAD).is_file():
             shutil.copyfile(beside / BASE_HEAD, place / BASE_HEAD)

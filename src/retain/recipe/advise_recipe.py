@@ -48,6 +48,11 @@ class AdviseRecipe(Recipe):
             problems.append("methods: full training changes the base itself, so a sweep cannot try it; name an adapter")
         if self.statistics is not None:
             problems.append("statistics: a sweep measures on the text to keep itself; give calibrate_keep instead")
+        if self.run is not None:
+            problems.append(
+                "run: a sweep has no shares, since its later candidates follow from its first ones; spread it with "
+                "--workers or --ray"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

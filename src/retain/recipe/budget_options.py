@@ -128,7 +128,9 @@ def range_problems(limits: Mapping[str, float]) -> list[str]:
 
 def alpha_problems(alphas: Sequence[float]) -> list[str]:
     """Reasons why interpolation coefficients cannot be tried in this order."""
-    rising = list(alphas) == sorted(set(alphas))
-    if alphas and rising and 0 < alphas[0] <= alphas[-1] <= 1:
-        return []
+    numbers = list(alphas) if isinstance(alphas, Sequence) else []
+    if all(isinstance(one, int | float) for one in numbers):
+        rising = numbers == sorted(set(numbers))
+        if numbers and rising and 0 < numbers[0] <= numbers[-1] <= 1:
+            return []
     return ["alphas: give numbers above 0 and up to 1 in rising order"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -104,8 +105,8 @@ class LoadingOptions(TemplateOptions):
     @field_validator("max_memory", mode="after")
     @classmethod
     def _sizes(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if odd := [size for size in value.values() if not _is_place(size)]:
-            raise ValueError(f"{odd[0]!r} is no size; say for instance 20GiB")
+        if odd := [size for size in value.values() if not _is_size(size)]:
+            raise ValueError(f"{odd[0]!r} is no size; say for instance 20GiB, 500MB, or a number of bytes")
         return value
 
     @model_validator(mode="after")
@@ -121,3 +122,13 @@ def _with_text_keys(value: Any) -> Any:
 
 def _is_place(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _is_size(value: Any) -> bool:
+    """Tell whether Accelerate reads a size as it is meant: it takes 60gb as bits, and -5 as a number of bytes."""
+    if isinstance(value, str):
+        return _SIZE.fullmatch(value.strip()) is not None
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_SIZE = re.compile(r"[0-9]+|[0-9]+(\.[0-9]+)?\s*((?i:[kmg]ib)|[kmgKMG]B)")

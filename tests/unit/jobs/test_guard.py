@@ -176,6 +176,63 @@ def test_everything_that_stands_in_the_way_is_said_before_training(text, tmp_pat
     assert not [one for one in run.callback_handler.callbacks if type(one).__module__.startswith("retain")]
 
 
+WRONG = {
+    "budget: name at least one": {"budget": {}},
+    "limits by name": {"budget": ["kl"]},
+    "alphas: give numbers": {"alphas": 0.5},
+    "control_share: 1.5": {"control_share": 1.5},
+    "there is none": {"kl_weight": 0.5},
+    "kl_weight: True": {"kl_weight": True},
+    "batches must be": {"batches": keep_batches()[0]},
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_arguments_of_another_kind_are_told(words, tmp_path):
+    with pytest.raises(retain.InputError, match=words):
+        retain.guard(trainer(tmp_path), **{"budget": {"letters": 99}, "keep": {"letters": KEEP}, **WRONG[words]})
+
+
+def test_a_second_guard_on_the_same_text_would_act_twice(tmp_path):
+    run, data = trainer(tmp_path), {"budget": {"letters": 99}, "keep": {"letters": KEEP}}
+    retain.guard(run, **data, batches=iter(keep_batches()))
+    with pytest.raises(retain.InputError, match="KLMonitor on the same text already"):
+        retain.guard(run, **data, batches=keep_batches())
+
+
+def test_finish_writes_when_asked_to_and_certifies_once_what_was_trained(tmp_path):
+    base = get_peft_model(lively(), LoraConfig(target_modules=["q_proj"]), adapter_name="mine")
+    run = trainer(tmp_path, base, max_steps=1)
+    guard = retain.guard(run, budget={"letters": 99}, keep={"letters": KEEP}, alphas=(0.5,), **QUIET)
+    with pytest.raises(retain.InputError, match="has not trained yet"):
+        guard.finish(show_progress=False)
+    run.train()
+    first = guard.finish(show_progress=False)
+    scaled_down, out = logits(run.model), tmp_path / "out"
+    second = guard.finish(out, show_progress=False)
+    assert (second.scaling, second.budget) == (first.scaling, first.budget)
+    assert retain.read_result(out / "result.json") == second
+    assert torch.equal(logits(retain.load_adapter(lively(), out / "adapter")), scaled_down)
+    guard.result = second.model_copy(update={"scaling": second.scaling.model_copy(update={"alpha": 0})})
+    guard.finish(out, show_progress=False)
+    assert not (out / "adapter").exists()  # an adapter of before would pass for certified
+    run.train()
+    with pytest.raises(retain.InputError, match="trained again"):
+        guard.finish(out, show_progress=False)
+
+
+def test_adapters_that_no_folder_can_hold_are_told_before_anything_is_certified(tmp_path):
+    model = lively()
+    model.add_adapter(LoraConfig(target_modules=["q_proj"]), "mine")
+    run = trainer(tmp_path, model, max_steps=1)
+    guard = retain.guard(run, budget={"letters": 99}, keep={"letters": KEEP}, alphas=(0.5,), **QUIET)
+    run.train()
+    with pytest.raises(retain.InputError, match="give no folder"):
+        guard.finish(tmp_path / "out", show_progress=False)
+    assert guard.result is None
+    assert guard.finish(show_progress=False).scaling.alpha == 0.5
+
+
 @pytest.mark.parametrize("missing", ["reader", "text"])
 def test_what_is_missing_is_named(missing, text, tmp_path):
     run = trainer(tmp_path)

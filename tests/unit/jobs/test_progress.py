@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from retain.events import Event, Events
-from retain.jobs.progress import ProgressLines, make_console, showing_progress, time_left
+from retain.jobs.progress import MOST_LINES, ProgressLines, RunsProgress, make_console, showing_progress, time_left
 
 
 class Clock:
@@ -61,6 +61,30 @@ def test_tasks_of_seconds_leave_no_line(lines):
     clock.now += 1.1
     events.task("one more", total=3)
     assert printed() == ["  one more: 0/3"]
+
+
+def test_runs_at_the_same_time_all_have_their_lines_up_to_a_number():
+    file, clock = io.StringIO(), Clock()
+    runs = RunsProgress(Events(ProgressLines(Console(file=file, width=100), clock, together=True)), 20)
+    for run in ("a", "b", "c"):
+        runs.at(run, Event(0, "learns", 1, 8))
+    runs.over("c")
+    clock.now = 20.0
+    runs.at("a", Event(0, "learns", 5, 8))
+    assert file.getvalue().splitlines() == [
+        "  runs: 1/20, about 6 min 20 s left",
+        "  a: learns: 5/8, about 15 s left",
+        "  b: learns: 1/8",
+    ]
+    clock.now = 60.0
+    for number in range(12):
+        runs.at(f"run-{number}", Event(0, "learns", 2, 8))
+        clock.now += 10.0 * (number == 10)
+    assert file.getvalue().splitlines()[3:] == ["  run-0: learns: 2/8"]
+    clock.now = 120.0
+    runs.at("run-11", Event(0, "learns", 3, 8))
+    assert len(file.getvalue().splitlines()) == 4 + MOST_LINES + 1
+    assert file.getvalue().endswith("… and 3 more\n")
 
 
 def test_no_markup_and_no_wrapping(lines):

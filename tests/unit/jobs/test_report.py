@@ -24,7 +24,7 @@ def run_folder(tmp_path):
     return folder
 
 
-def test_a_run_is_reported_again_just_as_it_was(run_folder, tmp_path):
+def test_a_run_is_reported_again_just_as_it_was(run_folder, drawn, tmp_path):
     first = {path.name: path.read_bytes() for path in write_run_report(tmp_path / "first", sample_run(), items())}
     again = {path.name: path.read_bytes() for path in report([run_folder])}
     assert again == first

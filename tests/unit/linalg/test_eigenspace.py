@@ -1,5 +1,7 @@
 """The subspace of largest reward, against numpy's eigenvalues of the matrix formed in full."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -20,8 +22,13 @@ def randn(*shape, seed=0):
     return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
+@cache
+def rotation(n, seed):
+    return torch.linalg.qr(randn(n, n, seed=seed)).Q
+
+
 def rotated(values, seed):
-    Q = torch.linalg.qr(randn(len(values), len(values), seed=seed)).Q
+    Q = rotation(len(values), seed)
     return (Q * values) @ Q.T
 
 

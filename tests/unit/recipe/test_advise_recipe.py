@@ -38,6 +38,7 @@ def test_one_run_of_the_sweep_has_no_comparison_and_its_own_rank():
         ({"replays": (1.0,)}, "below 1"),
         ({"methods": ("full",)}, "name an adapter"),
         ({"statistics": "s"}, "give calibrate_keep instead"),
+        ({"run": "1/4"}, "a sweep has no shares"),
     ],
 )
 def test_sweeps_that_cannot_be_made_are_refused(values, reason):

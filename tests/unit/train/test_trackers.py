@@ -265,7 +265,16 @@ def test_a_package_of_several_is_named(monkeypatch):
     assert "azureml.core" in told
 
 
-@pytest.mark.parametrize("given", ["tensorboard,mlflow", "tensorboard, mlflow", ["tensorboard", "mlflow"]])
+def test_a_variable_that_is_set_to_nothing_is_not_set(tmp_path, monkeypatch):
+    run = name_of_run(recipe(), tmp_path / "first")
+    for name, given in {"tensorboard": "TENSORBOARD_LOGGING_DIR", "mlflow": "MLFLOW_EXPERIMENT_NAME"}.items():
+        monkeypatch.setenv(given, "")
+        assert TRACKERS[name].variables(run, tmp_path, {})[given]
+        monkeypatch.setenv(given, "mine")
+        assert given not in TRACKERS[name].variables(run, tmp_path, {})
+
+
+@pytest.mark.parametrize("given", ["tensorboard,mlflow", "tensorboard, mlflow,tensorboard", ["tensorboard", "mlflow"]])
 def test_several_are_named_with_commas_or_in_a_list(tmp_path, kept_in, given):
     assert setting_problems({"report_to": given}) == []
     assert training_arguments(recipe(training={"report_to": given}), tmp_path).report_to == ["tensorboard", "mlflow"]

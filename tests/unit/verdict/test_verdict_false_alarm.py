@@ -14,7 +14,7 @@ from evidence_samples import ACCURACY, CONTAINS, EXACT_MATCH, NATS, evidence
 from retain.stats.planning import has_power
 from retain.verdict.verdict import SuiteEvidence, judge
 
-REPORTS = 1000
+REPORTS = 400
 CHANCE = 0.25
 DOMAINS = ("prose", "code", "speech")
 
@@ -84,7 +84,7 @@ def test_false_alarms_in_whole_reports(capsys):
 
 def test_a_destroyed_model_is_found_wherever_it_can_be():
     """It guesses: right with probability ¼ on each item, whatever the base said; language 2 nats worse."""
-    reports, found, able = 200, {}, {}
+    reports, found, able = 60, {}, {}
     rng, sizes = np.random.default_rng(7), (60, 100, 200, 300)
     bases = [np.arange(n) < round(0.7 * n) for n in sizes]
     for _ in range(reports):
@@ -111,7 +111,7 @@ def test_a_destroyed_model_is_found_wherever_it_can_be():
 
 @pytest.mark.parametrize(("n", "verdict"), [(12, "too few items to say"), (40, "too few items to say"), (300, "kept")])
 def test_an_unchanged_model(n, verdict):
-    for seed in range(20):
+    for seed in range(5):
         rng = np.random.default_rng(seed)
         right = rng.random(n) < 0.7
         report = [SuiteEvidence(str(k), evidence("s", ACCURACY, right, right, CHANCE, generator=rng)) for k in range(8)]
@@ -122,7 +122,7 @@ def test_an_unchanged_model(n, verdict):
 def test_where_the_base_guesses_nothing_is_said(share):
     """A base that is right on just what guessing gives; the other model is right on none, as many, or all."""
     rng = np.random.default_rng(3)
-    for _ in range(100):
+    for _ in range(30):
         base = rng.permutation(200) < 50
         tuned = rng.random(200) < share
         (one,) = judge([SuiteEvidence("s", evidence("s", ACCURACY, base, tuned, CHANCE, generator=rng))])

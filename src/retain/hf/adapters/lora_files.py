@@ -18,7 +18,7 @@ from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of
 from retain.hf.adapters.origin import write_origin
 from retain.hf.adapters.residual_lora import ResidualLora
-from retain.hf.adapters.save import write_card
+from retain.hf.adapters.save import order_sets, write_card
 from retain.hf.models.sides import mutates_base, root_of
 from retain.hf.tuners.base_weight import at_least_float32
 from retain.hf.tuners.feature_layer import FeatureLayer
@@ -113,6 +113,7 @@ def write_lora(model: Any, adapter: str, factors: Mapping[str, tuple[Tensor, Ten
             metadata={"format": "pt"},
         )
         config.save_pretrained(place)
+        order_sets(place, config)
         write_card(place, model, config)
         write_origin(place, model)
     return folder

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from retain.errors import InputError
+from retain.hf.adapters.base_values import drawn_values, is_quantised, of_one_base
 from retain.hf.models.describe import base_tensors
 from retain.hf.models.head import head_names
 from retain.hf.models.sides import mutates_base, root_of
@@ -45,8 +46,11 @@ class Origin(BaseModel):
         schema_name: which form it has.
         weights: SHA-256 of the file of weights.
         config: the same of the configuration, but for fields that change nothing.
-        dtype: of the base's weights; empty where the base has no digest (quantised, offloaded, rewritten).
+        dtype: the narrowest that holds the base's weights exactly, whatever it was loaded in; empty where the base has
+            no digest (quantised, offloaded, rewritten).
         base: digests of values of the base by the dtype that they were rounded to.
+        values: some values of the base, for bases that have no digest to compare; empty where it was rewritten.
+        quantised: whether the base was quantised.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +60,8 @@ class Origin(BaseModel):
     config: str
     dtype: str = ""
     base: dict[str, str] = {}
+    values: str = ""
+    quantised: bool = False
 
 
 def write_origin(folder: Path, model: nn.Module) -> None:
@@ -66,8 +72,16 @@ def write_origin(folder: Path, model: nn.Module) -> None:
         model: the model that carries it.
     """
     merged = any(isinstance(module, BaseTunerLayer) and module.merged for module in model.modules())
-    dtype, digests = ("", {}) if merged or mutates_base(model) else base_digests(model)
-    note = Origin(weights=_hash_of(folder), config=_hash_of_config(folder), dtype=dtype, base=digests)
+    rewritten = merged or mutates_base(model) is not None
+    dtype, digests = ("", {}) if rewritten else base_digests(model)
+    note = Origin(
+        weights=_hash_of(folder),
+        config=_hash_of_config(folder),
+        dtype=dtype,
+        base=digests,
+        values="" if rewritten else drawn_values(model),
+        quantised=is_quantised(model),
+    )
     write_text(folder / ORIGIN_NOTE, note.model_dump_json(indent=1) + "\n")
 
 
@@ -95,7 +109,7 @@ def check_origin(folder: Path, base: nn.Module) -> None:
             "hashes), so it is damaged or another one. Take a good copy; remove that file only if you changed the "
             "adapter yourself."
         )
-    if is_another_base(note, base):
+    if is_same_base(note, base) is False:
         raise InputError(
             f"{folder}: this adapter was trained on another base: the names are the same, the weights are others. "
             f"Give the base that it was trained on; remove {ORIGIN_NOTE} beside it only if you mean to put it on this "
@@ -103,21 +117,46 @@ def check_origin(folder: Path, base: nn.Module) -> None:
         )
 
 
-def is_another_base(note: Origin, base: nn.Module) -> bool:
-    """Tell whether a base is surely not the one of a note; where that cannot be told it is not.
+def origin_notes(folder: Path, base: nn.Module) -> list[str]:
+    """A note where nothing tells whether a base is the one that an adapter of retain's was trained on.
 
-    Values of one base, loaded in two dtypes, agree when both are rounded to one of the two; of bfloat16 and float16
-    neither is rounded to the other, so nothing can be told.
+    Args:
+        folder: where the adapter lies.
+        base: the model that it is to be put on, without adapters.
+    """
+    path = folder / ORIGIN_NOTE
+    if not path.is_file() or is_same_base(read_model(path, Origin), base) is not None:
+        return []
+    told = (
+        "Whether the base is the one that the adapter was trained on could not be compared: the values of one of them "
+        "cannot be read (it is offloaded, or its initialisation rewrote it), or the adapter's note is of an older "
+        "version."
+    )
+    return [told]
+
+
+def is_same_base(note: Origin, base: nn.Module) -> bool | None:
+    """Tell whether a base is the one of a note; None where that cannot be told.
+
+    Values of one base, loaded in two dtypes, agree when both are rounded to one of the two. Of bfloat16 and float16
+    neither is rounded to the other, and a quantised base is rounded in its own way: there some values are compared.
     """
     dtype, digests = base_digests(base)
-    if not digests or not note.base or {dtype, note.dtype} == {"bfloat16", "float16"}:
-        return False
-    return not any(digests[one] == note.base.get(one) for one in {dtype, note.dtype} & digests.keys())
+    if digests and note.base:
+        dtypes = {dtype, note.dtype}
+        same = any(digests[one] == note.base.get(one) for one in dtypes & digests.keys())
+        twice = len({*dtypes, str(getattr(base, "dtype", "")).removeprefix("torch.")} & {"bfloat16", "float16"}) == 2
+        if same or not twice:
+            return same
+    quantised = note.quantised or is_quantised(base)
+    return of_one_base(note.values, drawn_values(base) if note.values else "", quantised=quantised)
 
 
 @torch.no_grad()
 def base_digests(model: nn.Module) -> tuple[str, dict[str, str]]:
     """The dtype of a model's base, and digests of values of its weights by the dtype that they are rounded to.
+
+    The dtype is the narrowest that holds the values: a base that was saved in bfloat16 is one, however it is loaded.
 
     Embeddings and heads are left out, for their sizes change with the vocabulary and the task.
 
@@ -138,7 +177,12 @@ def base_digests(model: nn.Module) -> tuple[str, dict[str, str]]:
     dtypes = {str(values.dtype).removeprefix("torch.") for _, values in drawn}
     if len(dtypes) != 1 or not dtypes <= _DTYPES.keys():
         return "", {}
-    return dtypes.pop(), {name: _digest(drawn, dtype) for name, dtype in _DTYPES.items()}
+    holding = [name for name in ("bfloat16", "float16") if all(_holds(values, name) for _, values in drawn)]
+    return [*holding, dtypes.pop()][0], {name: _digest(drawn, dtype) for name, dtype in _DTYPES.items()}
+
+
+def _holds(values: Tensor, dtype: str) -> bool:
+    return torch.equal(values.to(_DTYPES[dtype]).float(), values.float())
 
 
 def _left_out(root: Any) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import inspect
 from typing import Any
 
 from peft import PeftModel
-from peft.tuners.lora import LoraModel
+from peft.tuners.lora import LoraLayer, LoraModel
 from torch import nn
 
 from retain.errors import AdapterError
@@ -27,13 +27,21 @@ class ResidualLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
         """Add an adapter; one with the note of a residual LoRA begins where that began, with ΔA = ΔB = 0.
 
         Raises:
-            AdapterError: the configuration is of a residual LoRA that is not in this model; nothing is changed then.
+            AdapterError: the configuration is of a residual LoRA that is not in this model, or asks for another rank or
+                other layers than that has; nothing is changed then.
         """
         note = getattr(self.peft_config[adapter_name], "initialisation_note", None)
         source = None if note is None else self._holder(note, adapter_name)
-        super().inject_adapter(model, adapter_name, *args, **kwargs)
         if source is None:
+            super().inject_adapter(model, adapter_name, *args, **kwargs)
             return
+        try:
+            super().inject_adapter(model, adapter_name, *args, **kwargs)
+        except BaseException:
+            for layer in self.model.modules():  # PEFT leaves those that it had come to, ready to train
+                if isinstance(layer, LoraLayer) and adapter_name in layer.r:
+                    layer.delete_adapter(adapter_name)
+            raise
         for layer in residual_layers(self.model, source).values():
             if adapter_name in layer.lora_A:
                 copy_residual(layer, source, adapter_name)
@@ -63,10 +71,20 @@ class ResidualLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
         super().add_weighted_adapter(*given.args, **given.kwargs)
 
     def _holder(self, note: dict[str, Any], adapter: str) -> str:
-        """The adapter with a note."""
-        for name, config in self.peft_config.items():
-            if name != adapter and getattr(config, "initialisation_note", None) == note:
-                return str(name)
+        """The adapter with a note, of the rank that a new one asks for."""
+        wanted = self.peft_config[adapter].r
+        ranks = {
+            str(name): config.r
+            for name, config in self.peft_config.items()
+            if name != adapter and getattr(config, "initialisation_note", None) == note
+        }
+        if found := next((name for name, rank in ranks.items() if rank == wanted), None):
+            return found
+        if ranks:
+            raise AdapterError(
+                f"r={wanted}: the initial factors that this configuration is of have r={max(ranks.values())}, twice "
+                "the rank that they were made with; give that, or make a new adapter with retain.sc_lora."
+            )
         raise AdapterError(NO_FACTORS)
 
 

@@ -7,6 +7,7 @@ load the base by it. The card says so where the base has no hub id.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from huggingface_hub import ModelCardData
 from peft import PeftConfig, PeftModel
+from peft.utils import CONFIG_NAME
 from torch import Tensor, nn
 
 from retain.hf.adapters.initialise import NOTE, note_of
@@ -25,6 +27,7 @@ from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
 from retain.hf.models.vocabulary import embeddings_of
 from retain.hf.tuners.feature_config import FeatureConfig
+from retain.records.reading import read_json_mapping
 
 CARD = "README.md"
 
@@ -88,8 +91,27 @@ def save_weights(
     chosen = list(model.peft_config) if adapter_name is None else [adapter_name]
     model.save_pretrained(place, selected_adapters=chosen, **more)
     for name in chosen:
-        write_origin(place if name == "default" else place / name, model)
+        own = place if name == "default" else place / name
+        order_sets(own, model.peft_config[name])
+        write_origin(own, model)
     write_card(place, model, model.peft_config[chosen[0]], initialised=note_of(model, chosen[0]) is not None)
+
+
+def order_sets(folder: Path, config: PeftConfig) -> None:
+    """Sort what is a set of a configuration in its file, where PEFT leaves the order that sets have in one process.
+
+    Args:
+        folder: holds `adapter_config.json`.
+        config: the configuration that was written.
+    """
+    path = folder / str(CONFIG_NAME)
+    values = read_json_mapping(path)
+    ordered = {
+        name: sorted(value, key=str) if isinstance(getattr(config, name, None), (set, frozenset)) else value
+        for name, value in values.items()
+    }
+    if ordered != values:
+        path.write_text(json.dumps(ordered, indent=2, sort_keys=True), encoding="utf-8")
 
 
 @contextmanager

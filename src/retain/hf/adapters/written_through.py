@@ -7,7 +7,7 @@ parts, the write would be lost without a word.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,18 +16,17 @@ from torch import Tensor
 Take = Callable[[Tensor], None]
 """Takes the values of the whole."""
 
-_WRITING = frozenset({"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__"})
-"""Functions that write into their first argument, beside those whose names end with _ and the setter of `.data`."""
-
 _COPYING = frozenset({"__reduce_ex__", "__deepcopy__"})
+
+_SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]  # a descriptor of C
 
 
 class WrittenThrough(Tensor):
-    """Such a tensor. What is computed from it is ordinary; `.data` and slices of it are like it."""
+    """Such a tensor. What is computed from it is ordinary; `.data`, slices and other views of it are like it."""
 
     receiver: Take
     whole: Tensor | None
-    """The tensor of which this one is a slice; None for the tensor itself."""
+    """The tensor of which this one is a view; None for the tensor itself."""
     unswappable: weakref.ref[Tensor]
 
     @classmethod
@@ -36,27 +35,51 @@ class WrittenThrough(Tensor):
     ) -> Any:
         """Compute as ever, and hand on what was written."""
         del types
-        into, name = (args[0] if args else None), getattr(func, "__name__", "")
-        if name in _COPYING and isinstance(into, cls):  # a copy, or a file, is an ordinary tensor
-            return func(into.as_subclass(Tensor), *args[1:], **(kwargs or {}))
+        named = kwargs or {}
+        if getattr(func, "__name__", "") in _COPYING and isinstance(args[0], cls):  # a copy, or a file, is ordinary
+            return func(args[0].as_subclass(Tensor), *args[1:], **named)
         with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 -- as torch's own subclasses do
-            result = func(*args, **(kwargs or {}))
-        if not isinstance(into, cls) or not hasattr(into, "whole"):
-            return result
-        if func == Tensor.data.__get__:  # type: ignore[attr-defined]  # a descriptor of C
-            return _marked(result, into.whole, into.receiver)
-        if name == "__getitem__" and isinstance(result, Tensor):
-            return _marked(result, into if into.whole is None else into.whole, into.receiver)
-        if name in _WRITING or func == _SET_DATA or _in_place(name):
-            into.receiver((into if into.whole is None else into.whole).as_subclass(Tensor).detach())
+            ours = [one for one in _flat((*args, *named.values())) if isinstance(one, cls) and hasattr(one, "whole")]
+            before = [_writes(one) for one in ours]
+            result = func(*args, **named)
+            written = [one for one, count in zip(ours, before, strict=True) if count != _writes(one)]
+            if func == _SET_DATA and args[0] in ours:
+                written.append(args[0])
+            for one in written:
+                one.receiver((one if one.whole is None else one.whole).as_subclass(Tensor).detach())
+            return _viewed(result, ours) if ours else result
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from value
+        else:
+            yield value
+
+
+def _writes(tensor: Tensor) -> int:
+    """How often a tensor was written into, as torch counts; of an inference tensor it keeps no count."""
+    return -1 if tensor.is_inference() else tensor._version  # noqa: SLF001 -- torch has no other name for it
+
+
+def _viewed(result: Any, ours: Sequence[WrittenThrough]) -> Any:
+    """The result, in which every view of one of our tensors hands on as that does."""
+    if type(result) in (list, tuple):
+        return type(result)(_viewed(one, ours) for one in result)
+    if not isinstance(result, Tensor) or hasattr(result, "whole"):
         return result
+    source = next((one for one in ours if _share(one, result)), None)
+    if source is None:
+        return result
+    return _marked(result, source if source.whole is None else source.whole, source.receiver)
 
 
-def _in_place(name: str) -> bool:
-    return name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
-
-
-_SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]  # a descriptor of C
+def _share(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors lie in the same memory."""
+    if one.layout != torch.strided or other.layout != torch.strided or one.device != other.device:
+        return False
+    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)  # noqa: SLF001 -- torch compares so
 
 
 def written_through(computed: Tensor, take: Take) -> Tensor:

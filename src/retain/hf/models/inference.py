@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 
 from retain.hf.models.sides import eval_mode
 
+_EVALUATED: ContextVar[tuple[torch.nn.Module, ...]] = ContextVar("_EVALUATED", default=())
+"""The models that are evaluated at the moment."""
+
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients inside; every module's own train or eval mode is given back afterwards."""
+    """Eval mode and no gradients inside; every module's own train or eval mode is given back afterwards.
+
+    Around a loop it goes through the model's modules once, and not again for every batch: inside it, the same model's
+    mode is known.
+    """
+    before = _EVALUATED.get()
+    if any(model is one for one in before):
+        with torch.no_grad():
+            yield
+        return
     with torch.no_grad(), eval_mode(model):
-        yield
+        token = _EVALUATED.set((*before, model))
+        try:
+            yield
+        finally:
+            _EVALUATED.reset(token)
 
 
 def device_of(model: torch.nn.Module) -> torch.device:

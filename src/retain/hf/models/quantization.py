@@ -35,7 +35,10 @@ NAMED: dict[str, dict[str, Any]] = {
 PACKAGES = {"BitsAndBytesConfig": "bitsandbytes", "TorchAoConfig": "torchao"}
 """Packages of the extra `quant`, by the configuration that needs them."""
 
-_VALUES = {"bnb_4bit_quant_type": ("nf4", "fp4")}
+_VALUES = {
+    "bnb_4bit_quant_type": ("nf4", "fp4"),
+    "bnb_4bit_compute_dtype": ("bfloat16", "float16", "float32"),
+}
 """Values of fields that transformers takes unread."""
 
 _REFUSALS = (TypeError, ValueError, KeyError, AttributeError, ImportError, RuntimeError, OSError, AssertionError)
@@ -83,7 +86,7 @@ def _class_of(values: Mapping[str, Any]) -> Any:
     """
     classes = {made_by.__name__: made_by for made_by in AUTO_QUANTIZATION_CONFIG_MAPPING.values()}
     if "class" in values:
-        if values["class"] in classes:
+        if str(values["class"]) in classes:
             return classes[str(values["class"])]
         raise InputError(
             f"quantization: transformers has no quantisation class {values['class']!r}; it has "
@@ -92,7 +95,7 @@ def _class_of(values: Mapping[str, Any]) -> Any:
     method = values.get("quant_method")
     if method == "bitsandbytes" or (method is None and {"load_in_4bit", "load_in_8bit"} & values.keys()):
         return transformers.BitsAndBytesConfig
-    if method in AUTO_QUANTIZATION_CONFIG_MAPPING:
+    if str(method) in AUTO_QUANTIZATION_CONFIG_MAPPING:
         return AUTO_QUANTIZATION_CONFIG_MAPPING[str(method)]
     known = sorted({"bitsandbytes", *(name for name in AUTO_QUANTIZATION_CONFIG_MAPPING if "bitsandbytes" not in name)})
     found = "nothing" if method is None else repr(method)
@@ -163,7 +166,8 @@ def loading_problems(config: Any, device_map: Any, *, quantised_before: bool) ->
         quantiser = AutoHfQuantizer.from_config(config, pre_quantized=quantised_before)
         quantiser.validate_environment(device_map=device_map)
     except _REFUSALS as error:
-        return [f"quantization: cannot be used here: {' '.join(str(error).split())}"]
+        lacking = f"the field {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        return [f"quantization: cannot be used here: {lacking}"]
     if not quantiser.requires_calibration or quantised_before:
         return []
     kind = type(config).__name__
@@ -254,11 +258,29 @@ def quantised_layers(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if quantization_backend(module, model) is not None]
 
 
-def quantization_note(model: Any) -> list[str]:
-    """A note on the quantisation of a base for its record; none for a plain one."""
+def quantization_note(model: Any, tuned: Any = None) -> list[str]:
+    """A note on the quantisation of a base and its tuned model for their record; none for plain ones.
+
+    Args:
+        model: the base.
+        tuned: the tuned model; None where its base is inside it.
+    """
+    base, other = _in_words(model), _in_words(model if tuned is None else tuned)
+    if base == other:
+        return [] if base is None else [f"The base is quantised ({base}); base and tuned model are both measured so."]
+    base, other = (f"is quantised ({one})" if one else "is not quantised" for one in (base, other))
+    told = (
+        f"The base {base}, the tuned model {other}: the differences between them are those of the quantisation too, "
+        "and not of the tuning alone. Quantise both alike to see that alone."
+    )
+    return [told]
+
+
+def _in_words(model: Any) -> str | None:
+    """The quantisation of a loaded model; None for a plain one."""
     own = own_quantization(getattr(model, "config", None))
     if own is None or not is_quantised(model):
-        return []
+        return None
     method = _plain(own.get("quant_method"))
     in_4_bits = own.get("load_in_4bit", True)
     told = ", ".join(
@@ -266,9 +288,7 @@ def quantization_note(model: Any) -> list[str]:
         for name, value in own.items()
         if name in _TOLD and value not in (None, False) and (in_4_bits or not name.startswith("bnb_4bit"))
     )
-    return [
-        f"The base is quantised ({method}{f'; {told}' if told else ''}); base and tuned model are both measured so."
-    ]
+    return f"{method}{f'; {told}' if told else ''}"
 
 
 _TOLD = (

@@ -59,22 +59,29 @@ def base_view(model: nn.Module) -> Iterator[nn.Module]:
     Raises:
         MergeError: adapters are merged; taking them out again is not exact for most methods.
     """
-    switches = [m for m in model.modules() if isinstance(m, (BaseTunerLayer, AuxiliaryTrainingWrapper))]
+    modules = list(model.modules())
+    switches = [m for m in modules if isinstance(m, (BaseTunerLayer, AuxiliaryTrainingWrapper))]
     if any(isinstance(m, BaseTunerLayer) and m.merged for m in switches):
         raise MergeError(
             "The adapters are merged, so the model cannot act as its base; call unmerge_adapter() first, or compare "
             "with a freshly loaded base."
         )
-    gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    parameters = [p for m in modules for p in m._parameters.values() if p is not None]  # noqa: SLF001 -- each once
+    gradients = [(parameter, parameter.requires_grad) for parameter in parameters]
     with ExitStack() as undo:
-        for parameter, wanted in gradients:
-            undo.callback(parameter.requires_grad_, wanted)  # runs last: PEFT sets these when it switches
+        undo.callback(_give_back, gradients)  # runs last: PEFT sets these when it switches
         if isinstance(model, PeftModel) and not _layered(model):
             undo.enter_context(model.disable_adapter())  # prompts and the like, which only PEFT can switch
         for module in switches:
             undo.callback(module.enable_adapters, not module._disable_adapters)  # noqa: SLF001 -- the property inverts
             module.enable_adapters(enabled=False)
         yield model
+
+
+def _give_back(gradients: list[tuple[nn.Parameter, bool]]) -> None:
+    for parameter, wanted in gradients:
+        if parameter.requires_grad != wanted:
+            parameter.requires_grad_(wanted)
 
 
 def _layered(model: Any) -> bool:
@@ -89,13 +96,15 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     Quantised weights keep their layout inside: in eval mode bitsandbytes would change it on some CPUs.
     """
     modes = {module: module.training for module in model.modules()}
-    model.eval()
+    if any(modes.values()):
+        model.eval()
     try:
         with storage_kept(model):
             yield
     finally:
         for module, training in modes.items():
-            module.training = training
+            if module.training != training:
+                module.training = training
 
 
 def mutates_base(model: nn.Module) -> str | None:

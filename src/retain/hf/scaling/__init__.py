@@ -11,10 +11,11 @@ from retain.hf.scaling.in_place import bent, scale_in_place
 from retain.hf.scaling.parts import Alpha, keeps_its_form, scales_exactly
 from retain.hf.scaling.scaled import ensure_scalable, scaled
 from retain.hf.scaling.shrink import shrink
-from retain.hf.scaling.write_scaled import merged_at, write_at
+from retain.hf.scaling.write_scaled import adapter_to_write, merged_at, write_at
 
 __all__ = [
     "Alpha",
+    "adapter_to_write",
     "bent",
     "ensure_scalable",
     "keeps_its_form",

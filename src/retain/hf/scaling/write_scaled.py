@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from retain.errors import InputError, MergeError
 from retain.hf.adapters.residual_lora import residual_layers
 from retain.hf.adapters.save import save_weights
-from retain.hf.models.sides import root_of
+from retain.hf.models.sides import is_adapted, root_of
 from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, method_name, parts
 from retain.hf.scaling.scaled import hold, scaled
 from retain.hf.tuners.base_weight import at_least_float32, quantization_backend
@@ -115,6 +115,34 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
     return _absolute(folder)
 
 
+def adapter_to_write(model: nn.Module) -> str:
+    """The adapter that a folder can hold of a model: the one that is active. Asked before much is done.
+
+    Args:
+        model: with adapters, or without any, which is written whole.
+
+    Raises:
+        InputError: transformers put the adapters there, or several are active together.
+    """
+    if not is_adapted(model):
+        return "default"
+    if not isinstance(model, PeftModel):
+        raise InputError(_OF_TRANSFORMERS)
+    active = list(model.active_adapters)
+    if len(active) != 1:
+        raise InputError(
+            f"the adapters {' and '.join(active) or '(none)'} are active, and a folder holds one: leave one active by "
+            "model.set_adapter, or make one of several with model.add_weighted_adapter."
+        )
+    return str(active[0])
+
+
+_OF_TRANSFORMERS = (
+    "the adapters were put there by transformers (model.add_adapter), and only PEFT's own model is written: make it "
+    "with peft.get_peft_model; or give no folder, and save the scaled model with model.save_pretrained."
+)
+
+
 def _absolute(folder: str | Path) -> Path:
     return expanded(folder).absolute()
 
@@ -122,7 +150,7 @@ def _absolute(folder: str | Path) -> Path:
 def _check_peft(model: Any, adapter: str | None) -> None:
     check_scalable(model)
     if not isinstance(model, PeftModel):
-        raise InputError("The adapters were put there by transformers; load them with retain or PEFT to write them.")
+        raise InputError(_OF_TRANSFORMERS)
     if adapter is not None and adapter not in model.peft_config:
         raise InputError(f"there is no adapter {adapter!r}; there are {', '.join(model.peft_config)}.")
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from retain.data.forms import parse_rows
 from retain.data.lengths import too_long
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
@@ -17,6 +19,7 @@ from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.hf.models.positions import UNLIMITED, positions_of
 from retain.jobs.inputs.read import distinct, read_held_out
+from retain.recipe import Budget
 from retain.recipe.field_types import type_problems, unknown_names
 
 Given = str | Path | Sequence[Mapping[str, Any]]
@@ -40,6 +43,23 @@ def given_settings(fields: Mapping[str, Any]) -> Settings:
     if problems:
         raise InputError(problems)
     return Settings(**fields)
+
+
+def given_budget(budget: Budget | Mapping[str, float]) -> Budget:
+    """The budget, of a mapping too.
+
+    Raises:
+        InputError: it is no mapping, or a limit cannot be one.
+    """
+    if isinstance(budget, Budget):
+        return budget
+    if not isinstance(budget, Mapping):
+        raise InputError(f"budget: {budget!r}; give limits by name, as {{'capitals': 2, 'kl': 0.1}}.")
+    try:
+        return Budget(budget)
+    except ValidationError as error:
+        told = [str(one["msg"]).removeprefix("Value error, ") for one in error.errors(include_url=False)]
+        raise InputError([text if text.startswith("budget:") else f"budget: {text}" for text in told]) from error
 
 
 def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any], *models: Any) -> Preprocessor:

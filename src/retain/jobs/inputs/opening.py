@@ -23,11 +23,12 @@ from retain.evaluate.tasks.task_type import first_refusal
 from retain.events import Events
 from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path, stored_shapes, value_fault
 from retain.hf.adapters.load import load_adapter, name_notes
+from retain.hf.adapters.origin import origin_notes
 from retain.hf.models.describe import model_hash
 from retain.hf.models.head import restore_head, saved_labels
 from retain.hf.models.placement import placement_note
 from retain.hf.models.quantization import quantization_note
-from retain.hf.models.sides import is_adapted, note_replaced
+from retain.hf.models.sides import is_adapted, note_replaced, root_of
 from retain.hf.models.vocabulary import give_rows, rows_in_file, rows_of
 from retain.jobs.inputs.alike import build_notes, common_dtype, make_room, share_ends, vocabulary_notes
 from retain.jobs.inputs.beside import choose_preprocessor
@@ -111,7 +112,7 @@ class Opening:
         if problems := unknown_classes(known, data.suites):
             raise InputError(problems)
         self.base_hash = model_hash(self.base)
-        self.notes += [*quantization_note(self.base), *placement_note(self.base)]
+        self.notes += placement_note(self.base)
 
     def pair(self) -> Pair:
         """Load the tuned model and pair it with its base, under the same conditions; an adapter is put on `base`.
@@ -122,6 +123,8 @@ class Opening:
         self.notes += make_room(self.base, self.preprocessor)
         check_unchanged(expanded(self._recipe.tuned))
         pair = self._with_adapter() if is_adapter(self._recipe.tuned) else self._with_whole_model()
+        base = self.base if pair.separate_base is None else pair.separate_base
+        self.notes += quantization_note(root_of(base), root_of(pair.tuned_model))
         if pair.separate_base is not None:
             self.notes += share_ends(pair.separate_base, pair.tuned_model)
             self.notes += vocabulary_notes(pair.separate_base, pair.tuned_model)
@@ -137,6 +140,7 @@ class Opening:
             self.notes.append(
                 f"The adapter brings embeddings of {brought} tokens; the base has {rows}, and was left so on its side."
             )
+        self.notes += origin_notes(adapter_folder(tuned), self.base)
         model = load_adapter(self.base, tuned)
         self.notes += name_notes(model)
         if resized:

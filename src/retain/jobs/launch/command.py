@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from retain.jobs.launch.plan import Plan
+from retain.jobs.launch.variables import without_launcher
 from retain.jobs.launch.wire import ADDRESS
 from retain.recipe import Recipe
 
 WORKER = "retain.jobs.launch.worker"
-
-OF_LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Variables that a launcher sets for its workers; what stands there of another one would mislead it."""
 
 
 def launch_command(plan: Plan, recipe: Recipe, scratch: Path, arguments: list[str]) -> list[str]:
@@ -67,7 +65,7 @@ def worker_environment(plan: Plan, address: str, environment: Mapping[str, str])
         address: of the job.
         environment: of this process.
     """
-    own = {name: value for name, value in environment.items() if name not in OF_LAUNCHERS}
+    own = without_launcher(environment)
     own |= {ADDRESS: address, "TOKENIZERS_PARALLELISM": environment.get("TOKENIZERS_PARALLELISM", "false")}
     if plan.use_cpu:
         own["ACCELERATE_USE_CPU"] = "true"

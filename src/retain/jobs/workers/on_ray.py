@@ -11,7 +11,9 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +52,15 @@ ENVIRONMENT = {
 }
 """Settings of Ray where this command starts it: nothing is reported to anybody."""
 
+AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Settings by which Ray knows who may join a cluster."""
+
+ANSWER_SECONDS = 20.0
+"""Time that a cluster has to answer before it is joined."""
+
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What a client of HTTP/2, as gRPC is one, begins with; its server answers at once."""
+
 
 class RayWorkers:
     """Units as tasks of a Ray cluster.
@@ -76,8 +87,8 @@ class RayWorkers:
         Raises:
             InputError: there is no such cluster, or it has no machine with what a run asks for.
         """
-        _join(str(self._recipe.ray))
-        try:
+        with contextlib.ExitStack() as joined:
+            joined.enter_context(_joined(str(self._recipe.ray)))
             self._resources = self._checked_resources()
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
             self._desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
@@ -87,9 +98,7 @@ class RayWorkers:
                 self._give_shared()
             self._settings = ray.put((self._setup.model_dump_json(), self._mark, self._shared))
             self._task: Any = ray.remote(do_unit)
-        except BaseException:
-            ray.shutdown()
-            raise
+            self._joined = joined.pop_all()
         return self
 
     def begin(self, unit: Unit) -> None:
@@ -152,7 +161,7 @@ class RayWorkers:
                 self._take_shared()
                 self._on_every_node(clean_up, self._mark)
         finally:
-            ray.shutdown()
+            self._joined.close()
 
     def _interrupt(self) -> None:
         if not self._running:
@@ -255,21 +264,76 @@ def threads_of(recipe: Recipe) -> int:
     return recipe.cpus_per_run or (int(stated) if stated.isdecimal() and int(stated) else 1)
 
 
-def _join(address: str) -> None:
-    """Join a cluster, or start one of this machine.
+@contextlib.contextmanager
+def _joined(address: str) -> Iterator[None]:
+    """Join a cluster, or start one of this machine; leave it, or end it, afterwards.
 
     Raises:
         InputError: there is none at the address, or it runs another version of Ray or Python.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if address != "local":
+        _check_answers(address)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-    if address == "local":
-        options["include_dashboard"] = False
+    with _own_token() if address == "local" else contextlib.nullcontext():
+        if address == "local":
+            options["include_dashboard"] = False
+        try:
+            ray.init(address=address, ignore_reinit_error=False, **options)
+        except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+            raise InputError(
+                f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one "
+                "with `ray start --head`, or say --ray ADDRESS:6379; --ray local starts one on this machine."
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """See whether something answers as Ray's servers do (HTTP/2), since Ray itself tries for a quarter of an hour.
+
+    Raises:
+        InputError: nothing does, or it is no address.
+    """
+    named = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    if not named or "://" in named or os.environ.get("RAY_USE_TLS", "0") != "0":
+        return  # found by Ray on this machine; or a client's address, for which Ray has a limit of time
+    host, _, port = named.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"ray: {named!r} is no address; say auto, local, or HOST:PORT, as 10.0.0.1:6379.")
     try:
-        ray.init(address=address, ignore_reinit_error=False, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS) as line:
+            line.sendall(HTTP2_GREETING)
+            answered = bool(line.recv(1))
+    except OSError as error:
         raise InputError(
-            f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one with "
-            "`ray start --head`, or say --ray ADDRESS:6379; --ray local starts one on this machine."
+            f"ray: no cluster answers at {named} ({error}). See `ray status` there, and whether this machine may reach "
+            "that port."
         ) from error
+    if not answered:
+        raise InputError(f"ray: what answers at {named} is no cluster of Ray; its port is 6379 unless it says another.")
+
+
+@contextlib.contextmanager
+def _own_token() -> Iterator[None]:
+    """Give a cluster that is started inside a token of its own, unless the environment names one.
+
+    Ray would write one to `~/.ray/auth_token`, and ask for it in every later cluster that this user starts.
+    """
+    before = {name: os.environ.get(name) for name in AUTHENTICATION}
+    if not (before["RAY_AUTH_TOKEN"] or before["RAY_AUTH_TOKEN_PATH"]):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        with contextlib.suppress(ImportError, AttributeError):  # Ray keeps what it read, for later clusters too
+            inner: Any = ray._raylet  # noqa: SLF001 -- Ray's own way to read its settings again
+            inner.Config.initialize("")
+            inner.AuthenticationTokenLoader.instance().reset_cache()

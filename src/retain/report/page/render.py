@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -69,6 +70,12 @@ def _is_folded(table: Table) -> bool:
 
 def render(template: str, **values: object) -> str:
     """The page of a template; every value that it names must be given."""
+    return _environment().get_template(template).render(**values) + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, each read and compiled once."""
     environment = Environment(
         loader=PackageLoader("retain.report.page", ""), autoescape=True, finalize=_tidy, undefined=StrictUndefined
     )
@@ -80,4 +87,4 @@ def render(template: str, **values: object) -> str:
         "table_class": _table_class,
         "is_folded": _is_folded,
     }
-    return environment.get_template(template).render(**values) + "\n"
+    return environment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -46,10 +46,18 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
 
         Returns:
             The callback.
+
+        Raises:
+            InputError: the trainer has another one of the same kind on the same text, which would act twice.
         """
         callbacks = trainer.callback_handler.callbacks
         if self in callbacks:
             callbacks.remove(self)
+        if any(getattr(one, "key", None) == self.key for one in callbacks):
+            raise InputError(
+                f"this trainer has a {type(self).__name__} on the same text already, and two would act twice: make the "
+                "trainer anew, as a cell of a notebook that is run again should."
+            )
         callbacks.insert(0, self)
         self.log_through(trainer)
         return self
@@ -135,18 +143,19 @@ def is_sharded(args: TrainingArguments, model: nn.Module) -> bool:
     return bool(args.deepspeed or args.fsdp or (launched and rank_and_world()[1] > 1) or in_pieces)
 
 
-def check_batches(batches: Sequence[Batch], what: str) -> list[Batch]:
+def check_batches(batches: Iterable[Batch], what: str) -> list[Batch]:
     """The batches as a list.
 
     Raises:
         InputError: there is none, or one holds nothing.
     """
-    if isinstance(batches, dict) or not batches or not all(batches):
+    held = [] if isinstance(batches, Mapping) else list(batches)
+    if not held or not all(isinstance(one, Mapping) and one for one in held):
         raise InputError(
             f"{what}: batches must be a sequence of at least one dictionary of model inputs, such as text_batches "
             "makes."
         )
-    return list(batches)
+    return held
 
 
 def fingerprint(batches: Sequence[Batch]) -> str:

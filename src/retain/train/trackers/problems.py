@@ -14,10 +14,13 @@ from retain.train.trackers.tracker import Tracker
 
 
 def trackers_named(report_to: Any) -> list[str]:
-    """The trackers that `report_to` names: one, several divided by commas, or a list; none of another type."""
+    """The trackers that `report_to` names: one, several divided by commas, or a list; none of another type.
+
+    Each counts once: two callbacks would report every figure twice.
+    """
     if isinstance(report_to, str):
-        return [name for part in report_to.split(",") if (name := part.strip())]
-    return [str(name) for name in report_to] if isinstance(report_to, list | tuple) else []
+        report_to = [name for part in report_to.split(",") if (name := part.strip())]
+    return list(dict.fromkeys(map(str, report_to))) if isinstance(report_to, list | tuple) else []
 
 
 def tracker_problems(report_to: Any) -> list[str]:

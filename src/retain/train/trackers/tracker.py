@@ -87,12 +87,14 @@ class Tracker:
     def variables(self, run: RunName, folder: Path, noted: Mapping[str, str]) -> dict[str, str]:
         """The variables to set, by which its callback begins this run or goes on in it; a user's own stay.
 
+        One that is set to nothing counts as not set: TensorBoard's would lead into the present folder.
+
         Args:
             run: the run's names.
             folder: for the files of trackers.
             noted: of an earlier process, `id` and `project`.
         """
-        project = "" if any(name in os.environ for name in self.instead) else noted.get("project", run.project)
+        project = "" if any(os.environ.get(name) for name in self.instead) else noted.get("project", run.project)
         wanted = {
             self.folder: str((folder / self.folder.partition("_")[0].lower()).absolute()),
             self.project: project,
@@ -100,7 +102,7 @@ class Tracker:
             self.run_id: noted.get("id", ""),
             self.resume: "allow" if "id" in noted else "",
         }
-        return {name: value for name, value in wanted.items() if name and value and name not in os.environ}
+        return {name: value for name, value in wanted.items() if name and value and not os.environ.get(name)}
 
     @property
     def run_variables(self) -> tuple[str, ...]:

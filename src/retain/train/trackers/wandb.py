@@ -17,9 +17,9 @@ def _enter(_: Any, run: RunName, folder: Path, noted: Mapping[str, str]) -> None
         return
     folder.mkdir(parents=True, exist_ok=True)
     wandb.init(
-        project=os.environ.get("WANDB_PROJECT", noted.get("project", run.project)),
-        name=os.environ.get("WANDB_NAME", run.run),
-        dir=os.environ.get("WANDB_DIR", str(folder)),
+        project=os.environ.get("WANDB_PROJECT") or noted.get("project", run.project),
+        name=os.environ.get("WANDB_NAME") or run.run,
+        dir=os.environ.get("WANDB_DIR") or str(folder),
         **({"id": noted["id"], "resume": "allow"} if "id" in noted else {}),
     )
 

@@ -202,3 +202,13 @@ def test_a_model_whose_head_stayed_tied_still_says_so(tmp_path):
     merged_at(model, 0.5, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))["tie_word_embeddings"] is True
     assert "lm_head.weight" not in load_file(tmp_path / "out" / "model.safetensors")
+
+
+def test_two_processes_write_the_same_bytes_whatever_order_sets_have_in_them(tmp_path):
+    """PEFT writes a set as it comes, which hash randomisation makes another order in each process."""
+    layers = ["up_proj", "q_proj", "down_proj", "gate_proj", "k_proj", "v_proj", "o_proj"]
+    model = attach(llama("base"), "lora", {"r": 2, "target_modules": layers})
+    for folder in ways(model, tmp_path):
+        if (folder / "adapter_config.json").is_file():
+            found = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["target_modules"]
+            assert found == sorted(found), folder.name

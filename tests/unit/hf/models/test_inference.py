@@ -21,6 +21,31 @@ def test_modes_and_gradients_come_back_also_after_an_exception():
     assert torch.is_grad_enabled()
 
 
+def test_around_a_loop_the_modules_are_gone_through_once():
+    class Counted(nn.Linear):
+        asked = 0
+
+        def modules(self):
+            self.asked += 1
+            return super().modules()
+
+    model = Counted(2, 2).train()
+    with evaluating(model):
+        once = model.asked
+        for _ in range(3):
+            with torch.enable_grad(), evaluating(model):
+                assert not model.training
+                assert not torch.is_grad_enabled()
+        other = nn.Dropout()
+        with evaluating(other):
+            assert not other.training
+        assert other.training
+    assert model.asked == once > 0
+    assert model.training
+    with evaluating(model):
+        assert not model.training
+
+
 def test_the_device_is_that_of_a_parameter_with_data():
     assert device_of(nn.Linear(2, 2)) == torch.device("cpu")
     half = nn.Sequential(nn.Linear(2, 2, device="meta"), nn.Linear(2, 2))

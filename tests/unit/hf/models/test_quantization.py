@@ -131,8 +131,21 @@ def test_a_plain_model_is_left_alone_and_one_of_which_nothing_was_quantised_is_r
     assert prepared(plain) is plain
     assert plain.dtype == torch.bfloat16
     assert all(p.requires_grad for p in plain.parameters())
-    assert quantization_note(plain) == []
+    assert quantization_note(plain) == quantization_note(plain, plain) == []
+    quantised = AutoModelForCausalLM.from_pretrained(folder, quantization_config=quantization_config("8bit"))
+    for one, other in [(plain, quantised), (quantised, plain)]:
+        [note] = quantization_note(one, other)
+        assert "not of the tuning alone" in note
+        assert "both measured so" not in note
     every = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
     skipping = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=every)
     with pytest.raises(InputError, match="not one layer of this model was quantised"):
         prepared(AutoModelForCausalLM.from_pretrained(folder, quantization_config=skipping))
+
+
+def test_fields_of_odd_kinds_are_refused_in_a_sentence():
+    assert "no quantisation class ['x']" in told({"class": ["x"]})
+    assert "found ['x']" in told({"quant_method": ["x"]})
+    assert "expected bfloat16 or" in told({"load_in_4bit": True, "bnb_4bit_compute_dtype": "int8"})
+    [problem] = loading_problems({"quant_method": "torchao"}, {"": "cpu"}, quantised_before=True)
+    assert "the field 'quant_type' is missing" in problem

@@ -25,6 +25,8 @@ from retain.report.page.svg import svg_text
 from retain.report.plots.inspection_plots import inspection_figure
 from retain.report.tables.inspection_tables import layer_kind_table, row_table, share, size, spread, without
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 HOSTILE = "a|b\n</td><script>alert(1)</script> `c` \x1b[31m \u202e $z$ [x](http://x)"
 KINDS = (("q_proj", "k_proj"), ("o_proj",), ("down_proj",))
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -32,6 +33,8 @@ from retain.report.plots.comparison_plot import comparison_figure
 from retain.report.plots.run_figure import run_figure
 from retain.report.plots.style import save_png
 from retain.report.write import write_comparison, write_run_report
+
+pytestmark = pytest.mark.usefixtures("drawn")
 
 HOSTILE = "a|b\n</td><script>alert(1)</script> <img src='http://x/y.png'> [x](http://x) `c` \x1b[31m \u202e $z$ &amp;"
 
@@ -67,6 +70,12 @@ def shown(view, width=100):
     console = Console(width=width, record=True, file=open("/dev/null", "w", encoding="utf-8"), force_terminal=False)  # noqa: SIM115, PTH123
     console.print(view)
     return console.export_text()
+
+
+@cache
+def page_of(name):
+    """A run's page with its drawings, made once."""
+    return run_page(RESULTS[name](), hostile_run()[1] if name == "hostile" else items())
 
 
 class Page(HTMLParser):
@@ -221,8 +230,7 @@ def test_text_is_made_fit_to_show():
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_the_page_asks_for_nothing_and_runs_nothing(name):
-    result = RESULTS[name]()
-    page = Page(run_page(result, hostile_run()[1] if name == "hostile" else items()))
+    page = Page(page_of(name))
     tags = [tag for tag, _ in page.tags]
     assert not {"script", "link", "img", "iframe", "object", "embed", "base"} & set(tags)
     for tag, attributes in page.tags:
@@ -234,19 +242,18 @@ def test_the_page_asks_for_nothing_and_runs_nothing(name):
 
 
 def test_the_page_without_hostile_text_has_no_address_at_all():
-    assert "http:" not in run_page(judged(), items())
-    assert "https:" not in run_page(judged(), items())
+    assert "http:" not in page_of("judged")
+    assert "https:" not in page_of("judged")
 
 
 def test_the_page_shows_text_as_it_stands():
-    result, its_items = hostile_run()
-    page = Page(run_page(result, its_items))
+    page = Page(page_of("hostile"))
     assert any("<script>alert(1)</script>" in text for text in page.text)
     assert "\x1b" not in "".join(page.text)
 
 
 def test_tables_have_captions_and_scopes():
-    page = Page(run_page(judged(), items()))
+    page = Page(page_of("judged"))
     assert sum(tag == "table" for tag, _ in page.tags) == sum(tag == "caption" for tag, _ in page.tags) > 3
     assert all(attributes.get("scope") in {"col", "row"} for tag, attributes in page.tags if tag == "th")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
@@ -25,6 +27,8 @@ from retain.report.plots.style import panel_figure
 from retain.report.plots.training_curve import curve_panels
 from retain.report.tables.drift_tables import moved_tables
 from retain.report.write import SECTION_PLOTS, write_run_report
+
+pytestmark = pytest.mark.usefixtures("drawn")
 
 
 @pytest.mark.parametrize(
@@ -156,6 +160,12 @@ def test_plots_are_written_only_where_there_is_something_and_old_ones_go(tmp_pat
     assert not {path.name for path in tmp_path.iterdir()} & set(SECTION_PLOTS)
 
 
+@cache
+def full_page():
+    """The page of a record with everything in it, made once."""
+    return run_page(full_run(), [*items(), *withheld_items()])
+
+
 # Withheld texts -------------------------------------------------------------------------------------------------------
 
 
@@ -163,7 +173,7 @@ def test_withheld_texts_appear_nowhere(tmp_path):
     every = [*items(), *withheld_items()]
     record = full_run()
     assert WITHHELD not in run_markdown(record, every)
-    assert WITHHELD not in run_page(record, every)
+    assert WITHHELD not in full_page()
     lists = {found.title: found for found in run_lists(record, every)}
     lost = lists["requests (requests refused): 1 lost"]
     assert lost.items == ()
@@ -199,6 +209,6 @@ def test_a_named_point_becomes_a_link_with_a_title():
 def test_drawings_of_one_page_share_no_name():
     import re
 
-    page = run_page(full_run(), [])
+    page = full_page()
     names = re.findall(r'\sid="([^"]+)"', page)
     assert len(names) == len(set(names))

@@ -1,0 +1,37 @@
+"""An address at which no cluster answers is told at once, not after Ray's quarter of an hour."""
+
+import socket
+
+import pytest
+
+from retain.errors import InputError
+
+
+@pytest.fixture
+def check(monkeypatch):
+    pytest.importorskip("ray")
+    from retain.jobs.workers import on_ray
+
+    monkeypatch.setattr(on_ray, "ANSWER_SECONDS", 0.2)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+    return on_ray._check_answers
+
+
+@pytest.mark.parametrize("address", ["nonsense", "here:x", ":6379", "here:99999"])
+def test_what_is_no_address_is_told(check, address):
+    with pytest.raises(InputError, match="no address; say auto, local, or HOST:PORT"):
+        check(address)
+
+
+def test_a_port_that_is_silent_or_closed_is_told(check, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(InputError, match="no cluster answers at"):
+            check(address)
+    with pytest.raises(InputError, match="no cluster answers at"):
+        check(address)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match="no cluster answers at"):
+        check("auto")
+    check("ray://somewhere:10001")  # Ray's client has a limit of its own
