@@ -14,13 +14,18 @@ VALIDATION = "validation"
 
 
 def best_rate(plan: Plan, records: Path, task: str, method: str) -> float | None:
-    """The rate whose run is best on validation items, of equal ones the lowest; None while a run is missing."""
+    """The rate whose run is best on validation items, of equal ones the lowest; None while a run is missing.
+
+    Of a method that changes LoRA's runs the middle strength: the best by gain alone would be the weakest.
+    """
     scores = {}
     for cell in plan.sweep(task, method):
         score = validation_score(plan, records, cell)
         if score is None:
             return None
         scores[cell.rate] = score
+    if plan.is_after(method):
+        return sorted(scores)[1]
     return max(sorted(scores), key=lambda rate: scores[rate])
 
 

@@ -40,13 +40,14 @@ def collect(run: Path, records: Path, facts: dict[str, Any]) -> None:
 
 
 def slim(result: Result) -> Result:
-    """A record without what is long: layers one by one, the curve but its ends, reliability bins."""
+    """A record without what is long: layers one by one, the curve but its ends, bins, what the columns tell anyway."""
     bare = {"layers": (), "hidden": (), "feature_scales": ()}
     return result.model_copy(
         update={
             "drift": result.drift.model_copy(update=bare),
             "curve": (*result.curve[:1], *result.curve[-1:]),
             "calibration": tuple(each.model_copy(update={"bins": ()}) for each in result.calibration),
+            "breakdowns": (),
         }
     )
 

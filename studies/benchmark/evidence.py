@@ -20,8 +20,8 @@ from retain.records.result import Result, read_result
 Floats = NDArray[np.float64]
 
 TEST, VALIDATION = "test", "validation"
-TEXT = "text"
-"""The name of held-out text among what is kept."""
+TEXT, WINDOWS = "text", "held-out:held-out text"
+"""The name of held-out text among what is kept, and that of its windows among the columns."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Task:
         """1 where more of the metric is better, −1 where less is."""
         return -1.0 if self.entry["choose"].get("lower_is_better") else 1.0
 
-    def places(self, condition: str) -> NDArray[np.intp]:
-        """The places of the task's items of one condition."""
-        conditions = self.parts[self.test_suite]["conditions"]
+    def places(self, condition: str, suite: str | None = None) -> NDArray[np.intp]:
+        """The places of the items of one condition in a suite, or else in the task's."""
+        conditions = self.parts[suite or self.test_suite]["conditions"]
         return np.flatnonzero(np.asarray(conditions["of"]) == conditions["names"].index(condition))
 
     @property
@@ -84,12 +84,12 @@ class Task:
     @property
     def kept(self) -> list[str]:
         """What is to be kept: the suites that the plan names, and held-out text where there is any."""
-        return [*self.entry["keep"], *([TEXT] if self.windows else [])]
+        return [*self.entry["keep"], *([TEXT] if self.domains else [])]
 
     @property
-    def windows(self) -> list[str]:
+    def domains(self) -> list[str]:
         """The domains of held-out text."""
-        return [name for name in self.parts if name.startswith("held-out:")]
+        return list(self.parts[WINDOWS]["conditions"]["names"]) if WINDOWS in self.parts else []
 
     def weights(self, suite: str) -> Floats:
         """How much each item of a suite counts: its tokens where it has any, else all alike."""
@@ -182,13 +182,9 @@ def metric_of(run: Run, suite: str) -> str:
 
 def text_kl(task: Task, run: Run, draws: Draws, domains: Sequence[str] | None = None) -> Floats:
     """KL(base ‖ tuned) on held-out text in nats per token, over all domains or some."""
-    chosen = task.windows if domains is None else [f"held-out:{name}" for name in domains]
-    totals: Floats = np.zeros(())
-    tokens: Floats = np.zeros(())
-    for name in chosen:
-        counts, (_, tuned) = draws.counts(name), run.pair(name, KL_DIVERGENCE.name)
-        totals, tokens = totals + counts @ tuned, tokens + counts.sum(axis=1)
-    return np.asarray(totals / tokens)
+    places = None if domains is None else np.sort(np.concatenate([task.places(name, WINDOWS) for name in domains]))
+    _, tuned = run.pair(WINDOWS, KL_DIVERGENCE.name)
+    return draws.mean(tuned, WINDOWS, places)
 
 
 def by_rate(task: Task, method: str) -> dict[float, list[Run]]:

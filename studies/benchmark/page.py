@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 from choose import best_rate
-from evidence import TEST, TEXT, Draws, Run, Task, by_rate, change, gain, read_tasks, text_kl
+from evidence import TEST, TEXT, Draws, Run, Task, by_rate, change, gain, metric_of, read_tasks, text_kl
 from figures import draw_predictors, draw_task
-from plan import Plan, read_plan
+from plan import LORA, Plan, read_plan
 from predictors import PREDICTORS, correlations
-from whole import ENOUGH_SEEDS, LORA, Ratio, compared
+from whole import ENOUGH_SEEDS, Ratio, compared
 
 from retain.compare.aggregate import student_interval
 from retain.compare.trade_off import MARGIN, safe_band
@@ -87,11 +88,11 @@ def bases(task: Task) -> str:
     base, _ = run.pair(task.test_suite, task.metric)
     mean = float(draws.mean(base, task.test_suite, task.places(TEST))[0])
     told = [f"task {written(mean, task)} ({len(task.places(TEST))} items)"]
-    told += [
-        f"{score.name} {100 * (score.base or 0):.1f} % ({score.n} items, guessing {100 * score.chance:.0f} %)"
-        for name in task.entry["keep"]
-        if (score := next((one for one in run.result.keep if one.name == name), None)) is not None
-    ]
+    for name in task.entry["keep"]:
+        right, _ = run.pair(f"keep:{name}", metric_of(run, name))
+        chance = next(score.chance for score in run.result.keep if score.name == name)
+        share = 100 * float(draws.mean(right, f"keep:{name}")[0])
+        told.append(f"{name} {share:.1f} % ({len(right)} items, guessing {100 * chance:.0f} %)")
     return f"The base: {'; '.join(told)}."
 
 
@@ -99,14 +100,15 @@ def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path)
     """Each method at the rate chosen on validation items: means over seeds, ± Student's 95 % half-width from 3 on."""
     keep = list(task.entry["keep"])
     shown = ["method", "rate", "seeds", f"gain, {task.entry['unit']}", "under shift", *keep]
-    shown += ["KL near / far, nats", "F_Δ"] if task.windows else ["F_Δ"]
-    lines = ["| " + " | ".join([*shown, "safe rates"]) + " |", "|---" * (len(shown) + 1) + "|"]
+    shown += ["KL near / far, nats", "F_Δ"] if task.domains else ["F_Δ"]
+    shown += ["safe rates", "verdicts"]
+    lines = ["| " + " | ".join(shown) + " |", "|---" * len(shown) + "|"]
     draws = Draws(task, ONCE, 0)
     for method in methods:
         rates = by_rate(task, method)
         chosen = best_rate(plan, records, task.name, method)
         if chosen is None:
-            lines.append(f"| {plan.title(method)} | {len(rates)} of 3 tried |" + " |" * (len(shown) - 1))
+            lines.append(f"| {plan.title(method)} | {len(rates)} of 3 tried |" + " |" * (len(shown) - 2))
             continue
         runs = rates[chosen]
         scale = 1.0 if task.entry["unit"].startswith("nats") else 100.0
@@ -116,10 +118,12 @@ def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path)
         cells += [
             spread([100 * float(change(task, run, draws, name)[0]) for run in runs], signed=True) for name in keep
         ]
-        if task.windows:
+        if task.domains:
             cells.append(" / ".join(_kl(task, runs, draws, near=near) for near in (True, False)))
         cells.append(_mean_of(runs, lambda run: run.result.drift.f_delta))
         cells.append(f"{_safe(task, rates, keep, draws)} of {len(rates)}")
+        overall = Counter(run.result.judgement.overall for run in runs if run.result.judgement is not None)
+        cells.append(", ".join(f"{word} {count}" for word, count in sorted(overall.items())) or "–")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -205,8 +209,7 @@ def _shifted(task: Task, runs: Sequence[Run], draws: Draws, scale: float) -> lis
 
 
 def _kl(task: Task, runs: Sequence[Run], draws: Draws, *, near: bool) -> str:
-    domains = [name.removeprefix("held-out:") for name in task.windows]
-    chosen = [name for name in domains if (name in task.entry["near"]) == near]
+    chosen = [name for name in task.domains if (name in task.entry["near"]) == near]
     return f"{fmean(float(text_kl(task, run, draws, chosen)[0]) for run in runs):.3f}"
 
 

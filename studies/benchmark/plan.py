@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
+LORA = "lora"
 PLAN = HERE / "plan.yaml"
 
 
@@ -44,6 +45,14 @@ class Plan:
     def title(self, method: str) -> str:
         """A method as the page names it."""
         return str(self.methods[method]["title"])
+
+    def is_after(self, method: str) -> bool:
+        """True for a method that changes what LoRA's runs left."""
+        return "after" in self.methods[method]
+
+    def needs(self, cell: Cell, rate: float | None) -> Cell | None:
+        """The run of LoRA that a method of this kind changes, at LoRA's chosen rate; None where that is not chosen."""
+        return None if rate is None else Cell(cell.task, LORA, rate, cell.seed)
 
     def sweep(self, task: str, method: str) -> list[Cell]:
         """The runs of a method that choose its learning rate: the middle rate first."""

@@ -24,7 +24,7 @@ from typing import Any
 from choose import best_rate
 from collect import collect
 from filelock import FileLock, Timeout
-from plan import Cell, Plan, read_plan
+from plan import LORA, Cell, Plan, read_plan
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -58,8 +58,9 @@ def main() -> int:
 
 def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     """Do a run and collect its record; false where it failed."""
+    _make(plan, cell.task, asked.runs)
     _say(f"{cell.task} {cell.name} …")
-    facts = _done(cell, asked.runs)
+    facts = _done(cell, asked.runs, asked.records)
     if facts is None:
         return False
     folder, records = asked.runs / cell.task / cell.name, asked.records / cell.task
@@ -77,6 +78,8 @@ def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell]) -> tuple[Cel
         record = asked.records / cell.task / f"{cell.name}.items.json"
         if (asked.task and cell.task not in asked.task) or cell in failed or record.is_file():
             continue
+        if plan.is_after(cell.method) and not _is_ready(plan, cell, asked):
+            continue
         (asked.runs / cell.task).mkdir(parents=True, exist_ok=True)
         lock = FileLock(asked.runs / cell.task / f"{cell.name}.lock")
         try:
@@ -89,9 +92,30 @@ def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell]) -> tuple[Cel
     return None
 
 
-def _done(cell: Cell, runs: Path) -> dict[str, Any] | None:
+def _is_ready(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
+    """Whether LoRA's run that this one changes is there."""
+    needed = plan.needs(cell, best_rate(plan, asked.records, cell.task, LORA))
+    return needed is not None and (asked.runs / cell.task / needed.name / "result.json").is_file()
+
+
+def _make(plan: Plan, task: str, runs: Path) -> None:
+    """Make what a task needs beside the assets, once.
+
+    Raises:
+        CalledProcessError: a script failed.
+    """
+    entry = plan.tasks[task]
+    with FileLock(runs / task / "made.lock"):
+        if "needs" in entry and not (ROOT / entry["needs"]).is_file():
+            for command in entry["make"]:
+                _say(f"{task}: {command} …")
+                subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=True, env=_environment())  # noqa: S603
+
+
+def _done(cell: Cell, runs: Path, records: Path) -> dict[str, Any] | None:
     """Do a run in a process of its own; give what it cost, or None where it failed."""
     command = [sys.executable, str(HERE / "one.py"), cell.task, cell.method, repr(cell.rate), str(cell.seed)]
+    command += ["--records", str(records)]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with (runs / cell.task / f"{cell.name}.log").open("a", encoding="utf-8") as log:
         done = subprocess.run(  # noqa: S603 - our own script

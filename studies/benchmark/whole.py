@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from evidence import TEXT, Draws, Floats, Task, by_rate, gain, kept, text_kl
+from plan import LORA
 
 from retain.compare.trade_off import hypervolume, interpolated, place_at_matched_task
 from retain.records.base import Interval
 from retain.stats.holm import holm
 
 DRAWS, SEED = 600, 0
-LORA = "lora"
 ENOUGH_SEEDS = 3
 
 

@@ -88,7 +88,8 @@ def main() -> None:
     harmful = unlike(as_orders(asked["do-not-answer"]), avoid)
     harmless = unlike(harmless_requests(), avoid)
     tokenizer = AutoTokenizer.from_pretrained(options.assets / "smollm2-135m-instruct")
-    model = _load(options.assets / "smollm2-135m-instruct", torch.bfloat16)
+    dtype = getattr(torch, options.dtype)
+    model = _load(options.assets / "smollm2-135m-instruct", dtype)
     figures: dict[str, Any] = {"before": measure(model, tokenizer, measured), "seconds_before": _since(started)}
     _say(figures)
     rows = lessons(model, tokenizer, harmful, harmless[:HARMLESS])
@@ -100,7 +101,7 @@ def main() -> None:
     figures["seconds_taught"] = _since(started)
     merged.save_pretrained(options.output)
     tokenizer.save_pretrained(options.output)
-    figures["after"] = measure(_load(options.output, torch.bfloat16), tokenizer, measured)
+    figures["after"] = measure(_load(options.output, dtype), tokenizer, measured)
     figures |= {"seconds": _since(started), "processor_seconds": round(time.process_time(), 1)}
     (options.output / "README.md").write_text(README, encoding="utf-8")
     (options.output / "made.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -216,6 +217,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--assets", type=Path, default=ROOT / ".assets", help="what `make assets` made")
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "safety-base", help="folder of the new model")
+    parser.add_argument(
+        "--dtype", choices=["bfloat16", "float32"], default="bfloat16",
+        help="type in which models answer; float32 is faster on processors without instructions for bfloat16",
+    )  # fmt: skip
     return parser.parse_args()
 
 
