@@ -91,7 +91,7 @@ class _Files:
                 rows, width = view.get_shape()
                 if width != tensor.shape[1] or not tensor.is_floating_point():
                     return None
-                places = torch.linspace(0, min(rows, len(tensor)) - 1, ROWS).long().unique().tolist()
+                places = sorted(set(torch.linspace(0, min(rows, len(tensor)) - 1, ROWS).long().tolist()))
                 there = torch.stack([view[place] for place in places])
         except (OSError, ValueError, SafetensorError):
             return None
