@@ -27,14 +27,11 @@ def draw_task(plan: Plan, task: Task, path: Path) -> None:
             axes.set_axis_off()
         for axes, suite in zip(grid, task.kept, strict=False):
             text = suite == "text"
-            for index, method in enumerate(plan.methods):
-                look = {
-                    "color": COLOURS[index % len(COLOURS)],
-                    "marker": MARKERS[(index + index // len(COLOURS)) % len(MARKERS)],
-                }
+            present = [method for method in plan.methods if by_rate(task, method)]
+            for index, method in enumerate(present):
+                marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+                look = {"color": COLOURS[index % len(COLOURS)], "marker": marker}
                 runs = [run for own in by_rate(task, method).values() for run in own]
-                if not runs:
-                    continue
                 points = {
                     run.cell: (scale * float(gain(task, run, draws, TEST)[0]),
                                (-1 if text else 100) * float(kept(task, run, draws, suite)[0]))

@@ -154,8 +154,10 @@ def ratios_table(plan: Plan, task: Task, methods: Sequence[str]) -> str:
 
 def ratio(found: Ratio | None) -> str:
     """A ratio with its interval; bold where it differs from 1 after Holm over the methods."""
-    if found is None or not math.isfinite(found.value):
+    if found is None or math.isnan(found.value):
         return "–"
+    if math.isinf(found.value):
+        return "LoRA: 0"
     if found.interval is None:
         return f"({found.value:.2f})"
     text = f"{found.value:.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"

@@ -88,8 +88,7 @@ def compared(task: Task, methods: Sequence[str], suite: str) -> dict[str, dict[s
     for name, own in ratios.items():
         few = min(curves[name].seeds, curves[LORA].seeds) < ENOUGH_SEEDS
         areas = [_areas(curves[one], base) for one in (name, LORA)]
-        if areas[1][0] > 0:
-            own["hypervolume"] = _ratio(areas[0], areas[1], few=few)
+        own["hypervolume"] = _ratio(areas[0], areas[1], few=few)
         at = np.asarray([_matched(curves[name], curves[LORA], draw) for draw in range(DRAWS + 1)])
         if np.isfinite(at[0]).all():
             own["matched"] = _ratio(at[:, 0], at[:, 1], few=few)
@@ -116,7 +115,7 @@ def _ratio(above: Floats, below: Floats, *, few: bool) -> Ratio:
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = above / below
     value, others = float(drawn[0]), drawn[1:][np.isfinite(drawn[1:])]
-    if few or len(others) < DRAWS // 2:
+    if few or len(others) < len(drawn) - 1:  # an interval over the draws in which LoRA keeps anything would flatter it
         return Ratio(value, None, None)
     low, high = np.percentile(others, [2.5, 97.5])
     p = min(1.0, 2 * (1 + min((others <= 1).sum(), (others >= 1).sum())) / (1 + len(others)))

@@ -1,6 +1,7 @@
 """The benchmark's bookkeeping: what is run next, what of a run is kept, which rate is chosen, what the page says."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -109,6 +110,22 @@ def test_of_equally_good_rates_the_lowest_is_chosen_and_none_while_a_run_is_miss
     assert best_rate(PLAN, records, "t", "lora") == 1e-4
     (records / "t" / "lora-lr0.01-seed0.items.json").unlink()
     assert best_rate(PLAN, records, "t", "lora") is None
+
+
+def test_of_a_method_that_weakens_lora_the_middle_strength_is_taken(records):
+    methods = {**PLAN.methods, "other": {**PLAN.methods["other"], "after": "scaled"}}
+    record(records / "t", Cell("t", "other", 1e-2, 0), learned=4.0, right=14, kl=0.1)
+    plan = replace(PLAN, methods=methods)
+    assert best_rate(plan, records, "t", "other") == 1e-3
+    assert plan.needs(Cell("t", "other", 0.5, 2), 1e-4) == Cell("t", "lora", 1e-4, 2)
+
+
+def test_where_lora_keeps_nothing_there_is_no_ratio(records):
+    for cell in read_tasks(PLAN, records)["t"].runs:
+        if cell.method == "lora":
+            record(records / "t", cell, learned=3.0, right=0, kl=0.6)
+    text = page(PLAN, read_tasks(PLAN, records), records)
+    assert "| Other | LoRA: 0 |" in text
 
 
 @pytest.mark.parametrize("scores", [[1.0, 0.0, None, 1.0], [0.12345678, None, 3.0], []])
