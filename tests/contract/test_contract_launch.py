@@ -19,9 +19,6 @@ from tiny import WORDS
 
 REGULARISED = ("vefa", "lora", "sc-lora")
 ALL = tuple(row.name for row in table.rows())
-EACH_TIME = ("sc-lora",)
-"""Methods that are trained each time, beside that of `tests/integration/test_launch.py`; the others are slow."""
-
 SENSITIVE = ("corda-kpm", "lora-null")
 """Initialisations that rest on directions in which the text has next to nothing, which rounding turns: one process that
 reads the text in batches of another size has second moments that differ by 2e-7 of the largest, and lora-null's weights
@@ -90,17 +87,10 @@ def assert_alike(one, two, method):
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-6), (method, field)
 
 
+@pytest.mark.slow  # each time, tests/integration/test_launch.py compares one method
 def test_two_processes_do_what_one_does_and_fsdp2_what_the_whole_model_does(recipes):
-    in_one_and_in_two(recipes, EACH_TIME, SHARDED)
-    for method in EACH_TIME:
-        assert_alike(recipes[0] / "one" / method, recipes[0] / "two" / method, method)
-
-
-@pytest.mark.slow
-def test_two_processes_do_what_one_does_with_every_other_method(recipes):
-    methods = [method for method in ALL if method not in EACH_TIME]
-    in_one_and_in_two(recipes, methods)
-    for method in methods:
+    in_one_and_in_two(recipes, ALL, SHARDED)
+    for method in ALL:
         assert_alike(recipes[0] / "one" / method, recipes[0] / "two" / method, method)
 
 

@@ -37,6 +37,7 @@ OWN = {
     "quantization": st.sampled_from(["4bit", "8bit", "torchao-int8"]) | st.just({"load_in_8bit": True}),
     "device_map": st.just("auto") | st.just({"": "cpu"}),
     "max_memory": st.dictionaries(st.sampled_from(["0", "cpu"]), st.sampled_from(["1GB", "700MB"]), max_size=2),
+    "gpus_per_run": st.sampled_from([0.0, 0.5, 1.0, 2.0]),
     "ray": st.sampled_from(["auto", "local"]),
     "run": st.sampled_from(["1/2", "2/3", "slurm"]),
     "columns": st.dictionaries(names, names, max_size=2),
