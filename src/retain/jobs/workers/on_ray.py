@@ -333,12 +333,7 @@ def _own_token() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-<<<<<<< HEAD
-        with contextlib.suppress(ImportError, AttributeError):  # Ray keeps what it read, for later clusters too
-            inner: Any = ray._raylet  # noqa: SLF001 -- Ray's own way to read its settings again
-=======
         inner: Any = ray._raylet  # noqa: SLF001 -- Ray keeps what it read, and has no public way to read it again
         with contextlib.suppress(AttributeError):
->>>>>>> t-brk3
             inner.Config.initialize("")
             inner.AuthenticationTokenLoader.instance().reset_cache()
