@@ -281,7 +281,7 @@ def _joined(address: str) -> Iterator[None]:
             options["include_dashboard"] = False
         try:
             ray.init(address=address, ignore_reinit_error=False, **options)
-        except Exception as error:  # noqa: BLE001 -- of a slow start Ray tells by a plain Exception
+        except Exception as error:
             raise InputError(
                 f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one "
                 "with `ray start --head`, or say --ray ADDRESS:6379; --ray local starts one on this machine."
