@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def drawn(drawings):
     drawings.undo()
     yield
     draw_nothing(drawings)
+
+
+@pytest.fixture(autouse=True)
+def heard():
+    """Log what retain has to say, whatever a library that configures logging switched off in an earlier test."""
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.split(".")[0] == "retain" and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from pathlib import Path
 import deepspeed
 import torch
 import torch.distributed as dist
-from launch_worker import LLAMA, SHARDED, fresh, same_as_whole
+from launch_worker import LLAMA, fresh, same_as_whole
 
+from retain.jobs.launch.support import SHARDED
 from retain.train.gathered import whole_state
 
 warnings.filterwarnings("ignore")

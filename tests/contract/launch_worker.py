@@ -41,7 +41,6 @@ from retain.train.regularise.update_limit import UpdateLimit
 
 warnings.filterwarnings("ignore")
 LLAMA = ARCHITECTURES["llama"]
-SHARDED = ("vefa", "lorfa", "lora", "sc-lora")
 
 
 def stages(recipe: Recipe) -> None:
@@ -139,9 +138,9 @@ def work(rank: int, folder: Path, port: int) -> None:
     )
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    recipes = json.loads((folder / "recipes.json").read_text(encoding="utf-8"))
-    tasks = [(f"fsdp2-{name}", lambda name=name: on_fsdp2(name, folder)) for name in SHARDED]
-    tasks += [(name, lambda values=values: stages(Recipe(**values))) for name, values in recipes.items()]
+    asked = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
+    tasks = [(f"fsdp2-{name}", lambda name=name: on_fsdp2(name, folder)) for name in asked["sharded"]]
+    tasks += [(name, lambda values=values: stages(Recipe(**values))) for name, values in asked["recipes"].items()]
     for name, task in tasks:
         try:
             task()

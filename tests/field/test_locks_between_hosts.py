@@ -87,6 +87,20 @@ def test_a_folder_in_use_on_another_host_is_refused_with_process_and_host(tmp_pa
         pass
 
 
+def test_a_lock_from_the_future_holds_as_long_as_it_changes(tmp_path, monkeypatch):
+    """Another machine's clock ran ahead, or the storage's was set back: the time alone would hold it for ever."""
+    lock = tmp_path / "what.lock"
+    lock.write_text(json.dumps({"host": "gone", "process": 1, "since": "2020", "token": "x"}), encoding="utf-8")
+    monkeypatch.setattr(file_lock, "SILENT_SECONDS", 0.3)
+    for ahead in (9000, 9020):  # touched meanwhile
+        os.utime(lock, (time.time() + ahead,) * 2)
+        with pytest.raises(HeldError), holding(lock, briefly=True):
+            raise AssertionError
+    time.sleep(0.4)
+    with holding(lock, briefly=True):
+        pass
+
+
 def test_a_host_of_the_same_name_is_another_one(tmp_path):
     held = CONTEXT.Event()
 

@@ -59,6 +59,7 @@ def cluster(tmp_path_factory):
         yield address
 
 
+@pytest.mark.slow
 def test_two_workers_end_in_the_bits_of_one_process(words, serial, tmp_path, made):
     assert main(words(tmp_path / "out", "--workers", "2")) == 0
     assert alike(serial, tmp_path / "out") == []
@@ -92,6 +93,7 @@ def test_a_worker_of_a_cluster_is_killed_in_its_run_and_the_table_is_the_serial_
     assert made.count("the base answers") == 1
 
 
+@pytest.mark.slow
 def test_tasks_of_a_job_array_share_what_is_made_once_and_a_last_command_gathers(words, serial, tmp_path, made):
     output, children = tmp_path / "out", []
     for share in ("1/2", "2/2"):

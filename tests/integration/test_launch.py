@@ -1,7 +1,9 @@
-"""A run in two processes that Accelerate's launcher starts: its record, its progress, its end, and going on."""
+"""A run in two processes that Accelerate's launcher starts: its weights, record, progress, end, and going on."""
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from retain.errors import InputError
 from retain.events import Events
@@ -20,6 +22,12 @@ def test_a_run_in_two_processes_is_told_recorded_and_leaves_nothing_behind(
         generate=0, drift=False, batch_size=4, launch={"processes": 2}, training={"logging_steps": 1},
     )  # fmt: skip
     result = tune(recipe, Events(seen.append))
+    alone = {"launch": {}, "batch_size": 8, "output": str(tmp_path / "one")}
+    one = tune(recipe.model_copy(update=alone), Events())
+    assert [point.loss for point in result.curve] == pytest.approx([point.loss for point in one.curve], rel=1e-4)
+    weights = [load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("run", "one")]
+    for name, values in weights[1].items():
+        torch.testing.assert_close(weights[0][name], values, rtol=1e-5, atol=2e-5)
     facts = {name: result.training[name] for name in ("processes", "devices", "global_batch_size", "backend")}
     assert facts == {"processes": 2, "devices": 1, "global_batch_size": 8, "backend": "DDP"}
     assert len(result.curve) == 2

@@ -30,13 +30,27 @@ OWN = {
     "memory_limit": st.sampled_from(["2GB", "7"]),
     "methods": st.lists(names, max_size=2),
     "seeds": st.integers(1, 3) | st.lists(st.integers(0, 9), min_size=1, max_size=2),
+    "learning_rate": shares,
     "learning_rates": st.lists(shares, max_size=2),
     "generate": st.integers(2, 90),
+    "launch": st.fixed_dictionaries({"processes": st.integers(2, 4)}),
+    "quantization": st.sampled_from(["4bit", "8bit", "torchao-int8"]) | st.just({"load_in_8bit": True}),
+    "device_map": st.just("auto") | st.just({"": "cpu"}),
+    "max_memory": st.dictionaries(st.sampled_from(["0", "cpu"]), st.sampled_from(["1GB", "700MB"]), max_size=2),
+    "gpus_per_run": st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+    "ray": st.sampled_from(["auto", "local"]),
+    "run": st.sampled_from(["1/2", "2/3", "slurm"]),
     "columns": st.dictionaries(names, names, max_size=2),
     "template": st.sampled_from(["{{ messages }}", "{% for m in messages %}{% endfor %}"]),
     "template_arguments": st.dictionaries(st.sampled_from(["thinking", "date"]), st.integers(0, 9), max_size=2),
 }  # fmt: skip
 """Values of fields whose type alone does not say what can be meant."""
+
+
+PLACES = ("workers", "ray", "run", "cpus_per_run", "gpus_per_run", "device_map", "max_memory")
+"""Fields that say where something is done. Many exclude one another, so each is drawn alone, with what it needs."""
+
+NEEDED = {"gpus_per_run": {"ray": "auto"}, "max_memory": {"device_map": "auto"}}
 
 
 def values(name):
@@ -65,7 +79,9 @@ def valid(fields):
         return None
 
 
-fields_of_recipes = st.fixed_dictionaries({}, optional={name: values(name) for name in Recipe.model_fields})
+fields_of_recipes = st.fixed_dictionaries(
+    {}, optional={name: values(name) for name in Recipe.model_fields if name not in PLACES}
+)
 regularised = st.fixed_dictionaries(
     {"budget": st.just({KL: 0.5}), "update_limit": shares},
     optional={name: values(name) for name in ("kl_weight", "replay", "kl_monitor")},
@@ -78,9 +94,9 @@ def parts_that_differ(one, other, calibrated):
 
 
 def follows(recipe, calibrated):
-    """What the training part holds besides the fields: the limit that training keeps, and who wrote its texts."""
+    """What the training part holds besides the fields: the limit it keeps, who wrote its texts, the processes."""
     reads_text = calibrated or recipe.needs_keep_text
-    return recipe.limits_training and recipe.budget.get(KL), reads_text and recipe.generates_keep_text
+    return recipe.limits_training and recipe.budget.get(KL), reads_text and recipe.generates_keep_text, recipe.launch
 
 
 def expected(name, one, other, calibrated):
@@ -103,7 +119,7 @@ def expected(name, one, other, calibrated):
 @quick
 @given(data=st.data())
 def test_a_field_changes_the_part_that_its_mark_names_and_no_other(name, data):
-    fields = data.draw(fields_of_recipes | regularised)
+    fields = {**data.draw(fields_of_recipes | regularised), **NEEDED.get(name, {})}
     calibrated = data.draw(st.booleans())
     one, other = valid(fields), valid({**fields, name: data.draw(values(name))})
     assume(one is not None)

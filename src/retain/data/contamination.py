@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from retain.data.collector import without_collector
 from retain.data.item import DataItem
-from retain.data.texts import file_hash, folded, paragraphs, quoted
+from retain.data.texts import file_hash, folded, paragraphs, quoted, words_of
 
 SHORTEST_NEEDLE = 12
 """Questions with fewer characters occur in other texts by chance."""
 
 
+@without_collector()
 def find_overlaps(
     train: Sequence[DataItem], test: Sequence[DataItem], keep: Mapping[str, Sequence[DataItem]], held_out_text: str
 ) -> list[str]:
@@ -110,15 +112,14 @@ def prompts_differ(train: Sequence[DataItem]) -> bool:
 
 def _found(train: Sequence[DataItem], sought: set[str]) -> set[str]:
     """The marks of the training data that are among those that are sought; of millions of rows few are kept."""
-    found: set[str] = set()
-    for item in train if sought else ():
-        found.update(sought.intersection(_marks(item, item.trained_texts)))
-    return found
+    return {mark for item in (train if sought else ()) for mark in _marks(item, item.trained_texts) if mark in sought}
 
 
 def _marks(item: DataItem, texts: Iterable[str]) -> Iterable[str]:
     """The marks by which an item is recognised: the hash of its image's file, or its folded texts."""
-    return map(folded, texts) if item.image_file is None else [file_hash(item.image_file)]
+    if item.image_file is not None:
+        return [file_hash(item.image_file)]
+    return [" ".join(words) for words in words_of(tuple(texts))]
 
 
 def _marked(items: Sequence[DataItem], *, prompts_differ: bool) -> list[tuple[str, set[str]]]:

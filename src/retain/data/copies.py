@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
+from retain.data.collector import without_collector
 from retain.data.contamination import prompts_differ
 from retain.data.item import DataItem
 from retain.data.texts import file_hash, folded
@@ -93,6 +94,7 @@ def copies_sentence(name: str, items: Sequence[DataItem], thing: str = "question
     return f"{name}: {len(items)} rows are {distinct} distinct {thing}{plural}; copies count as one unit."
 
 
+@without_collector()
 def repeats_sentence(items: Sequence[DataItem]) -> str:
     """A sentence on training rows that stand there more than once; empty where none does."""
     distinct = len({_trained(item) for item in items})
@@ -107,4 +109,4 @@ def repeats_sentence(items: Sequence[DataItem]) -> str:
 def _trained(item: DataItem) -> Hashable:
     if item.image_file is not None:
         return file_hash(item.image_file)
-    return hash((folded(item.full_text), getattr(item, "label", None)))
+    return hash((folded(" ".join(item.texts)), getattr(item, "label", None) if item.is_labelled else None))

@@ -164,6 +164,8 @@ class Example(DataItem):
     def trained_texts(self) -> tuple[str, ...]:
         """The prompt, prompt and completion together, and each turn with its paragraphs; each text once."""
         turns = self.texts
+        if isinstance(self.prompt, str) and "\n" not in (joined := self._joined):
+            return self.prompt, joined, turns[-1]
         parts = [part for turn in turns if "\n" in turn for part in paragraphs(turn)]
         return tuple(dict.fromkeys((self.prompt_text, self._joined, *turns, *parts)))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.data.answers import label_notes
+from retain.data.collector import without_collector
 from retain.data.columns import missing_columns, renamed, suggestions
 from retain.data.examples import Example
 from retain.data.folders import choose, image_classes, image_parts
@@ -76,21 +75,9 @@ def read_rows(
         return Rows(LabelledImage.form, [LabelledImage(image=str(path), label=label) for label, path in images])
     unread: list[str] = []
     beside = folder or (found.path.parent if found.path is not None else Path())
-    with _without_collector():
+    with without_collector():
         rows = list(source_rows(source, unread, obvious))
         return parse_rows(found.text, rows, problems, form, beside, forms, found.columns, unread)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Look for no cycles of dead objects: among a million rows that live that takes a third of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def parse_rows(

@@ -207,6 +207,8 @@ def columns_of(row: dict[str, Any]) -> str:
 
 def shared(row: dict[str, Any]) -> dict[str, str | None]:
     """The group and condition of a row as text; `domain` is another word for condition."""
+    if "group" not in row and "condition" not in row and "domain" not in row:
+        return {"group": None, "condition": None}
     values = {"group": row.get("group"), "condition": row.get("condition", row.get("domain"))}
     return {key: None if value is None else _name(value) for key, value in values.items()}
 

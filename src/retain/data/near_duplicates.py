@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from retain.data.collector import without_collector
 from retain.data.contamination import label_of, prompts_differ
 from retain.data.item import DataItem
-from retain.data.texts import folded, paragraphs, quoted
+from retain.data.texts import paragraphs, quoted, words_of
 
 NEAR = 0.8
 FEWEST_PAIRS = 7
@@ -31,6 +32,7 @@ class Hit(NamedTuple):
     number: int
 
 
+@without_collector()
 def find_near_duplicates(
     train: Sequence[DataItem], test: Sequence[DataItem], keep: Mapping[str, Sequence[DataItem]], held_out_text: str
 ) -> list[str]:
@@ -56,8 +58,10 @@ def find_near_duplicates(
     )
     hits: dict[str, dict[int, Hit]] = defaultdict(dict)
     for number, item in enumerate(train, 1):
-        for text in () if item.image_file is not None else item.trained_texts:
-            for (name, place), similarity in index.near(text):
+        for words in words_of(() if item.image_file is not None else item.trained_texts):
+            if index.lacks(words):
+                continue
+            for (name, place), similarity in index.near(words):
                 hits[name][place] = max(hits[name].get(place, Hit(0.0, 0)), Hit(similarity, number))
     return [_sentence(name, parts[name], hits[name]) for name in parts if hits[name]]
 
@@ -91,20 +95,20 @@ class _Index:
     """Measured texts, found by texts that resemble them."""
 
     def __init__(self, texts: Iterator[tuple[Place, str]]) -> None:
-        marked = ((place, _pairs(folded(text))) for place, text in texts)
+        marked = ((place, _pairs(words_of([text])[0])) for place, text in texts)
         self._texts = [(place, pairs) for place, pairs in marked if pairs]
         self._frequency = Counter(pair for _, pairs in self._texts for pair in pairs)
         self._known = set(self._frequency)
+        smallest = min((len(pairs) for _, pairs in self._texts), default=math.inf)
+        self._fewest = max(FEWEST_PAIRS, NEAR * smallest - 1e-9)
         self._having: dict[tuple[str, str], list[int]] = defaultdict(list)
         for number, (_, pairs) in enumerate(self._texts):
             for pair in self._first(pairs, _prefix(len(pairs))):
                 self._having[pair].append(number)
 
-    def near(self, text: str) -> Iterator[tuple[Place, float]]:
-        """The items that a text is a near-duplicate of, with their similarity."""
-        if not self._texts or self._begins_otherwise(folding := folded(text)):
-            return
-        pairs = _pairs(folding)
+    def near(self, words: Sequence[str]) -> Iterator[tuple[Place, float]]:
+        """The items that a text of these words is a near-duplicate of, with their similarity."""
+        pairs = _pairs(words)
         known = pairs & self._known
         missing = len(pairs) - len(known)
         if not pairs or missing >= _prefix(len(pairs)):
@@ -116,14 +120,14 @@ class _Index:
             if similarity >= NEAR:
                 yield place, similarity
 
-    def _begins_otherwise(self, folding: str) -> bool:
-        """True where the first words of a text already have more unknown pairs than a near-duplicate can have."""
-        most = folding.count(" ")  # its pairs, or more where some recur
-        if most < FEWEST_PAIRS:
+    def lacks(self, words: Sequence[str]) -> bool:
+        """True where a text of these words is surely no near-duplicate: it is too short, or too few pairs are known.
+
+        Every word but the first ends a pair, so that a text has at least one pair fewer than it has different words.
+        """
+        if len(words) <= self._fewest:
             return True
-        allowed = _prefix(most)
-        first = folding.split(" ", 2 * allowed + 1)[:-1]  # of the rest nothing is made
-        return len(set(pairwise(first)).difference(self._known)) >= allowed
+        return len(self._known.intersection(pairwise(words))) < NEAR * (len(set(words)) - 1) - 1e-9
 
     def _first(self, pairs: Pairs, count: int) -> list[tuple[str, str]]:
         """The rarest pairs, in an order that is the same for all texts."""
@@ -135,8 +139,7 @@ def _prefix(pairs: int) -> int:
     return pairs - math.ceil(NEAR * pairs) + 1
 
 
-def _pairs(text: str) -> Pairs:
-    """The pairs of neighbouring words of a folded text; none of a text with too few."""
-    words = text.split(" ")
+def _pairs(words: Sequence[str]) -> Pairs:
+    """The pairs of neighbouring words; none of a text with too few."""
     pairs = set(pairwise(words)) if len(words) > FEWEST_PAIRS else set()
     return pairs if len(pairs) >= FEWEST_PAIRS else set()

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from retain.data.collector import without_collector
 from retain.data.conversation import Message
 from retain.data.item import DataItem
 from retain.data.reasoning import opening_at_start
@@ -15,6 +16,7 @@ LOOKED_AT = 2000
 """Rows of a set of data whose lengths are looked at before a run."""
 
 
+@without_collector()
 def looked_at(items: Sequence[DataItem], most: int = LOOKED_AT) -> list[int]:
     """The indices of the items that are looked at, in order: all of a few.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,9 +23,21 @@ def is_blank(text: str) -> bool:
 
 def folded(text: str) -> str:
     """The text with case folded and white space collapsed."""
-    if text.isascii() and text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " ":
-        return text.lower()  # the same, in a quarter of the time
     return " ".join(text.casefold().split())
+
+
+def words_of(texts: Sequence[str]) -> list[list[str]]:
+    """The words of each of some texts, case folded.
+
+    Of three of which the second is the first and the last with a space between, as a prompt, an example and a
+    completion are, the second is not gone through: of a million rows that is most of the work.
+    """
+    if len(texts) == 3:
+        first, whole, last = texts
+        if len(whole) == len(first) + 1 + len(last) and whole == f"{first} {last}":
+            begun, ended = first.casefold().split(), last.casefold().split()
+            return [begun, begun + ended, ended]
+    return [text.casefold().split() for text in texts]
 
 
 def fingerprint(text: str) -> str:

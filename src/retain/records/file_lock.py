@@ -69,7 +69,7 @@ class Holder(BaseModel):
         """True unless its process is known to be gone, or it is on another machine and silent."""
         here = self.host == socket.gethostname() and self.machine in {"", _machine()}
         if not here:
-            return _now_at(lock.parent) - lock.stat().st_mtime < SILENT_SECONDS
+            return _is_touched(lock)
         if self.process == os.getpid():
             return False
         try:
@@ -245,6 +245,23 @@ def _beat(lock: Path, mine: Holder, over: threading.Event) -> None:
         if _content(lock) == _text(mine):
             with contextlib.suppress(OSError):
                 os.utime(lock)
+
+
+def _is_touched(lock: Path) -> bool:
+    """True if a lock was touched of late. A time that is still to come tells nothing: it is watched for changes."""
+    touched = lock.stat().st_mtime
+    silent = _now_at(lock.parent) - touched
+    if silent > -BEAT_SECONDS:
+        return silent < SILENT_SECONDS
+    seen, since = _ahead.get(lock, (None, 0.0))
+    if seen != touched:
+        _ahead[lock] = touched, time.monotonic()
+        return True
+    return time.monotonic() - since < SILENT_SECONDS
+
+
+_ahead: dict[Path, tuple[float, float]] = {}
+"""Locks whose time is still to come, with that time and the moment at which this process first saw it."""
 
 
 def _born(process: int) -> str:

@@ -62,11 +62,11 @@ def test_answers_are_greedy_whatever_the_model_prefers_and_the_batch():
 
 def test_the_tokens_that_end_an_answer_are_those_of_model_tokenizer_and_template():
     from chat_samples import QWEN3_RAW, make_character_tokenizer
-    from retain.evaluate.generate import _ends
+    from retain.evaluate.generate import end_tokens
 
     tokenizer, model = make_character_tokenizer(QWEN3_RAW), make_llama()
     model.generation_config.eos_token_id = [7]
-    assert _ends(model, tokenizer) == sorted([7, *tokenizer.convert_tokens_to_ids(["<eos>", "<|im_end|>"])])
+    assert end_tokens(model, tokenizer) == sorted([7, *tokenizer.convert_tokens_to_ids(["<eos>", "<|im_end|>"])])
 
 
 def test_the_input_hash_covers_prompts_and_end_tokens():

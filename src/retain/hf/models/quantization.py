@@ -115,7 +115,7 @@ def _field_problems(made_by: Any, fields: Mapping[str, Any]) -> list[str]:
         default = known[name].default if name in known else None
         if isinstance(default, bool) and not isinstance(value, bool):
             problems.append(f"quantization.{name}: expected true or false (found {value!r}).")
-        elif name in _VALUES and value not in _VALUES[name]:
+        elif name in _VALUES and value != default and value not in _VALUES[name]:
             problems.append(f"quantization.{name}: expected {' or '.join(_VALUES[name])} (found {value!r}).")
     return problems
 

@@ -42,12 +42,14 @@ def training_told(train: Sequence[DataItem], batch_size: int) -> list[str]:
     return [sentence for sentence in told if sentence]
 
 
-def no_step_problems(rows: int, batch_size: int, *, drops_last: bool) -> list[str]:
+def no_step_problems(rows: int, batch_size: int, *, drops_last: bool, processes: int = 1) -> list[str]:
     """A sentence where a training would have no step, because only full batches count and there is none."""
-    if not drops_last or rows >= batch_size:
+    if not drops_last or rows >= batch_size * processes:
         return []
-    found = f"{rows} training rows make no full batch of {batch_size}, and what is left over would be dropped"
-    cure = f"leave it out, or say --batch-size {max(rows, 1)}"
+    each = f"{batch_size}" if processes == 1 else f"{batch_size} for each of {processes} processes"
+    found = f"{rows} training rows make no full batch of {each}, and what is left over would be dropped"
+    cure = f"leave it out, or say --batch-size {max(rows // processes, 1)}"
+    cure += ", in fewer processes" if rows < processes > 1 else ""
     return [f"training.dataloader_drop_last: {found}, so nothing would be trained; {cure}."]
 
 

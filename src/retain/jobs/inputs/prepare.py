@@ -26,7 +26,7 @@ from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatche
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.jobs.inputs.read import read_data, settings_of
-from retain.jobs.launch.plan import launch_problems
+from retain.jobs.launch.plan import Plan, launch_problems
 from retain.jobs.output_place import output_problem
 from retain.jobs.workers.needs import worker_problems
 from retain.methods import lookup
@@ -73,9 +73,11 @@ def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
         problems += _method_problems(run)
     if recipe.statistics is not None and not expanded(recipe.statistics).is_dir():
         problems.append(f"statistics: there is no folder {recipe.statistics}; make it with retain calibrate.")
-    problems += [] if tried else [*_raised(try_settings, runs[0]), *launch_problems(recipe)]
+    refused = [] if tried else launch_problems(recipe)
+    problems += [] if tried else [*_raised(try_settings, runs[0]), *refused]
     drops_last = recipe.training.get("dataloader_drop_last") is True
-    problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last)
+    processes = 1 if refused or not recipe.is_launched else Plan.of(recipe).processes
+    problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last, processes=processes)
     problems += output_problem(recipe.output)
     problems += worker_problems(recipe)
     if len(data.suites.task_items) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ DATA_PARALLEL = (
     "MULTI_SDAA",
 )
 """Types of Accelerate's file that train by DistributedDataParallel."""
+
+PROCESSES_PER_PROCESSOR = 4
+"""Processes that may share a processor: more than one is of use only to try things out."""
 
 STANDARD = "standard"
 """The launcher of DeepSpeed on several machines that starts nothing by ssh."""
@@ -221,8 +225,17 @@ def _precision_problems(path: Path, values: dict[str, Any], recipe: Recipe) -> l
     return [f"{path}: mixed_precision is {theirs}, and the recipe says {own}; {say}, or set it to no in the file."]
 
 
+def usable_processors() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _device_problems(plan: Plan) -> list[str]:
     present = 0 if plan.use_cpu else torch.accelerator.device_count()
+    most = PROCESSES_PER_PROCESSOR * usable_processors()
+    if not present and plan.processes_here > most:
+        told = f"{plan.processes_here} processes on this machine, which has {usable_processors()} processors"
+        return [f"{told}; each holds the model and needs a processor of its own: give at most {most}."]
     if not present or plan.processes_here <= present:
         return []
     told = f"{plan.processes_here} processes on this machine, which has {present} devices"

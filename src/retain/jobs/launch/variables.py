@@ -10,8 +10,8 @@ OF_LAUNCHERS = (
     "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE",
     "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE",
 )  # fmt: skip
-"""Variables that Accelerate reads. Any one of them makes it wait for a group of processes, to which a command of
-retain, which is one process, does not belong."""
+"""Variables that Accelerate reads. Any one of them makes it wait for a group of processes. A command of retain is one
+process, and belongs to none."""
 
 
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:

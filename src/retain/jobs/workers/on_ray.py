@@ -281,7 +281,7 @@ def _joined(address: str) -> Iterator[None]:
             options["include_dashboard"] = False
         try:
             ray.init(address=address, ignore_reinit_error=False, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        except Exception as error:  # noqa: BLE001 -- of a slow start Ray tells by a plain Exception
             raise InputError(
                 f"ray: no cluster could be joined at {address!r} ({' '.join(str(error).split())[:200]}). Start one "
                 "with `ray start --head`, or say --ray ADDRESS:6379; --ray local starts one on this machine."
@@ -333,7 +333,7 @@ def _own_token() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        with contextlib.suppress(ImportError, AttributeError):  # Ray keeps what it read, for later clusters too
-            inner: Any = ray._raylet  # noqa: SLF001 -- Ray's own way to read its settings again
+        inner: Any = ray._raylet  # noqa: SLF001 -- Ray keeps what it read, and has no public way to read it again
+        with contextlib.suppress(AttributeError):
             inner.Config.initialize("")
             inner.AuthenticationTokenLoader.instance().reset_cache()

@@ -35,6 +35,7 @@ def _identify(_: Any) -> str | None:
 
 def _send(_: Any, closing: Closing) -> None:
     mlflow = package("mlflow")
+    mlflow.flush_async_logging()  # what is still being written cannot be read
     mlflow.set_tags({f"eval_{name}": text[:5000] for name, text in closing.texts.items()})
     for path in closing.files:
         mlflow.log_artifact(str(path), artifact_path="report")

@@ -54,7 +54,7 @@ WRONG = {
     "nothing said": ({"bnb_4bit_quant_type": "nf4"}, "found nothing"),
     "unknown field": ({"load_in_4bit": True, "quant_type": "nf4"}, "has no such field; it has bnb_4bit_compute_dtype"),
     "wrong name": ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf3"}, "expected nf4 or fp4 .found 'nf3'"),
-    "wrong dtype": ({"load_in_4bit": True, "bnb_4bit_compute_dtype": "bf16"}, "does not take these values"),
+    "wrong dtype": ({"load_in_4bit": True, "bnb_4bit_compute_dtype": "bf16"}, "expected bfloat16 or .*found 'bf16'"),
     "text for true": ({"load_in_4bit": "yes"}, "expected true or false .found 'yes'"),
     "both": ({"load_in_4bit": True, "load_in_8bit": True}, "only one can be used"),
     "neither": ({"quant_method": "bitsandbytes", "load_in_4bit": False}, "nothing is quantised so"),
@@ -147,5 +147,6 @@ def test_fields_of_odd_kinds_are_refused_in_a_sentence():
     assert "no quantisation class ['x']" in told({"class": ["x"]})
     assert "found ['x']" in told({"quant_method": ["x"]})
     assert "expected bfloat16 or" in told({"load_in_4bit": True, "bnb_4bit_compute_dtype": "int8"})
+    assert quantization_config({"load_in_4bit": True, "bnb_4bit_compute_dtype": None}).load_in_4bit
     [problem] = loading_problems({"quant_method": "torchao"}, {"": "cpu"}, quantised_before=True)
     assert "the field 'quant_type' is missing" in problem

@@ -24,6 +24,10 @@ def test_few_rows_are_told(count, batch, told):
 def test_only_full_batches_may_be_none():
     assert no_step_problems(12, 13, drops_last=False) == no_step_problems(12, 12, drops_last=True) == []
     assert "--batch-size 12" in no_step_problems(12, 13, drops_last=True)[0]
+    assert no_step_problems(12, 6, drops_last=True, processes=2) == []
+    assert "each of 2 processes" in (told := no_step_problems(12, 7, drops_last=True, processes=2)[0])
+    assert "--batch-size 6." in told
+    assert "in fewer processes" in no_step_problems(3, 7, drops_last=True, processes=4)[0]
 
 
 def test_what_can_be_had_without_reading():

@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from retain.errors import InputError
+from retain.jobs.launch import plan as plan_module
 from retain.jobs.launch.command import launch_command, worker_environment
 from retain.jobs.launch.plan import Plan, launch_problems, launch_told
 from retain.jobs.launch.support import BACKENDS, method_cells, regulariser_cells
@@ -90,7 +91,9 @@ def test_a_file_that_is_not_there_and_more_processes_than_devices_are_refused(re
     assert "which has 2 devices" in launch_problems(recipe(launch={"processes": 3}))[0]
     with pytest.raises(InputError, match="which has 2 devices"):
         Plan.of(recipe(launch={"processes": 3}))
+    monkeypatch.setattr(plan_module, "usable_processors", lambda: 2)
     assert launch_problems(recipe(launch={"processes": 3}, training={"use_cpu": True})) == []
+    assert "at most 8" in launch_problems(recipe(launch={"processes": 900}, training={"use_cpu": True}))[0]
 
 
 def test_mixed_precision_and_machines_come_to_the_launcher_as_the_recipe_says(recipe, tmp_path, monkeypatch):

@@ -16,6 +16,13 @@ def test_ray_is_missed_where_it_is_asked_for_and_not_there(monkeypatch, tiny_fol
     assert "pip install 'retain[ray]'" in capsys.readouterr().err
 
 
+def test_runs_that_are_spread_have_no_processes_of_their_own():
+    """Each worker has one device, so a run of several processes would fail there after all was read."""
+    several = {**BASIC, "launch": {"processes": 2}}
+    assert needs.worker_problems(Recipe(**several)) == []
+    assert "leave launch out" in needs.worker_problems(Recipe(**several, workers=2))[0]
+
+
 def test_gpus_of_a_run_are_for_a_cluster(capsys):
     words = ["--model", "m", "--train", "t", "--test", "e", "--output", "o", "--workers", "2", "--gpus-per-run", "1"]
     assert main(["compare", *words]) == 2

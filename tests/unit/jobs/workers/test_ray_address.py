@@ -1,5 +1,6 @@
-"""An address at which no cluster answers is told at once, not after Ray's quarter of an hour."""
+"""An address at which no cluster answers is told at once; a cluster of one's own leaves nothing in the home."""
 
+import os
 import socket
 
 import pytest
@@ -35,3 +36,18 @@ def test_a_port_that_is_silent_or_closed_is_told(check, monkeypatch):
     with pytest.raises(InputError, match="no cluster answers at"):
         check("auto")
     check("ray://somewhere:10001")  # Ray's client has a limit of its own
+
+
+def test_a_cluster_of_ones_own_has_a_token_of_its_own_and_leaves_none(check, monkeypatch):
+    """Else Ray writes one into the user's home, and asks for it in every later cluster."""
+    from retain.jobs.workers.on_ray import AUTHENTICATION, _own_token
+
+    for name in AUTHENTICATION:
+        monkeypatch.delenv(name, raising=False)
+    with _own_token():
+        assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+        os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does
+    assert not {*AUTHENTICATION} & {*os.environ}
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the user's")
+    with _own_token():
+        assert len(os.environ["RAY_AUTH_TOKEN"]) == 10

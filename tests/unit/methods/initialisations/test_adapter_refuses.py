@@ -49,7 +49,7 @@ def test_every_problem_is_told_at_once():
     other = collect(gpt2(), batches(ROWS))
     with pytest.raises(InputError) as caught:
         sc_lora(llama(), SCLoRAConfig(r=2), learn=other, keep=other)
-    assert len(caught.value.problems) == 4  # of both sets: another model, and none of its layers
+    assert len(caught.value.problems) == 2  # another model, and none of its layers: of both sets, and told once
 
 
 def test_ranks_that_a_layer_does_not_allow():
