@@ -15,11 +15,11 @@ from torch import nn
 
 from retain.errors import InputError, RetainError
 from retain.hf.adapters.accounting import Accounting, accounting, name_problems, tensor_problems, value_problems
+from retain.hf.adapters.card import hub_id
 from retain.hf.adapters.config_file import read_config, size_problems
 from retain.hf.adapters.folder import Stored, adapter_folder, stored_tensors
 from retain.hf.adapters.initialise import read_note, restore_initialised
 from retain.hf.adapters.origin import check_origin
-from retain.hf.adapters.save import hub_id
 from retain.hf.models.placement import offloaded, stand_ins
 from retain.hf.models.sides import is_adapted, note_replaced
 from retain.hf.models.vocabulary import rows_in_file, rows_of

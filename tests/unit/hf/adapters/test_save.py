@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from retain import LoRFAConfig, SCLoRAConfig, VeFAConfig, export_lora, sc_lora
 from retain.hf.adapters.attach import attach
-from retain.hf.adapters.save import hub_id, save_weights
+from retain.hf.adapters.card import hub_id
+from retain.hf.adapters.save import save_weights
 from retain.hf.scaling import merged_at, write_at
 from tiny import make_bert, make_llama
 
