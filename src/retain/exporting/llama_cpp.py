@@ -79,9 +79,7 @@ class LlamaCpp:
         Raises:
             ConverterError: the converter does not know this model, or fails otherwise.
         """
-        self._run(
-            ADAPTER_SCRIPT, [str(source), "--base", str(base), "--outfile", str(target), "--outtype", outtype]
-        )
+        self._run(ADAPTER_SCRIPT, [str(source), "--base", str(base), "--outfile", str(target), "--outtype", outtype])
 
     def _run(self, script: str, arguments: Sequence[str]) -> None:
         own = [str(self.folder / "gguf-py"), str(self.folder)]
@@ -159,7 +157,9 @@ def _run(command: Sequence[str], name: str, variables: dict[str, str]) -> None:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
-        raise ConverterError(f"llama.cpp's {name} failed (exit code {done.returncode}): {_said(done.stderr, done.stdout)}")
+        raise ConverterError(
+            f"llama.cpp's {name} failed (exit code {done.returncode}): {_said(done.stderr, done.stdout)}"
+        )
 
 
 def _said(*texts: str) -> str:

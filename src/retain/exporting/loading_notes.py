@@ -82,7 +82,8 @@ def modelfile(file: str, base: str | None, stop: list[str], *, adapter: bool) ->
     stops = [f"PARAMETER stop {json.dumps(text, ensure_ascii=False)}" for text in stop]
     if not adapter:
         return "\n".join([f"FROM ./{file}", *stops]) + "\n"
-    told = f"# FROM takes a GGUF (or Ollama's name) of {base or 'the base that this LoRA was trained on'}, unquantised at best."
+    model = base or "the base that this LoRA was trained on"
+    told = f"# FROM takes a GGUF (or Ollama's name) of {model}, unquantised at best."
     return "\n".join([told, "FROM ./BASE.gguf", f"ADAPTER ./{file}", *stops]) + "\n"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from retain.errors import InputError
+from retain.evaluate.conversion_loss import conversion_loss
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings
@@ -22,7 +23,6 @@ from retain.jobs.inputs.data import suite_hash
 from retain.jobs.inputs.lengths import base_positions
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data
-from retain.evaluate.conversion_loss import conversion_loss
 from retain.jobs.run import Run
 from retain.jobs.run_folder import ORIGIN, RunFolder
 from retain.jobs.state_files import rewrite

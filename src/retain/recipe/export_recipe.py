@@ -50,9 +50,11 @@ class ExportRecipe(LoadingOptions):
         description="Rank of the LoRA: the best one of that rank. auto: the smallest whose loss is at most --max-loss. "
         "[the update's own, which loses nothing]",
     )
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], Decides("nothing"), Flag(COMMON, place=9)
-    ] = Field("auto", description="Type of the weights that are written. [of a model its base's; of an adapter float32]")
+    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], Decides("nothing"), Flag(COMMON, place=9)] = (
+        Field(
+            "auto", description="Type of the weights that are written. [of a model its base's; of an adapter float32]"
+        )
+    )
     base_model_id: Annotated[str | None, Decides("nothing"), Flag(COMMON, "OWNER/NAME")] = Field(
         None, description="The base's hub id, for the files that name it. [the base's name, where it is one]"
     )
@@ -93,9 +95,9 @@ class ExportRecipe(LoadingOptions):
     def _number_or_auto(cls, value: Any) -> Any:
         if isinstance(value, str) and value.strip().isdigit():
             value = int(value)
-        if value is None or value == "auto" or (isinstance(value, int) and 1 <= value <= EXACT_RANK):
-            if not isinstance(value, bool):
-                return value
+        is_rank = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= EXACT_RANK
+        if value is None or value == "auto" or is_rank:
+            return value
         raise ValueError(f"rank={value!r}: give a whole number from 1 to {EXACT_RANK}, or auto")
 
     @field_validator("*", mode="before")

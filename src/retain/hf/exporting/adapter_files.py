@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,60 +26,82 @@ from retain.hf.tuners.feature_layer import FeatureLayer
 _KEY = "base_model.model."
 
 
-def write_lora(
-    model: Any, adapter: str, layers: Iterable[LayerFactors], rank: int, place: Path, *, base_id: str | None, dtype: Any
-) -> None:
-    """Write a LoRA of one rank, alpha equal to it, without patterns.
+@dataclass(frozen=True)
+class AdapterTarget:
+    """What an adapter's files tell beside its own tensors, taken down while the adapter is on its base.
 
-    Args:
-        model: whose adapter it is; a head that the adapter trains in full is written beside it.
-        adapter: its name.
-        layers: the update; fewer directions than the rank are filled up with zeros.
-        rank: of every layer.
-        place: an empty folder.
-        base_id: the base's hub id; None where it has none.
-        dtype: of the weights.
-
-    Raises:
-        InputError: a value is too large for the dtype.
+    Attributes:
+        root: the base, with the adapter or after it was taken off.
+        fields: of the configuration.
+        saved: tensors of modules that are trained in full.
     """
-    tensors = {}
-    for one in layers:
-        missing = rank - one.rank
-        tensors[f"{_KEY}{one.name}.lora_A.weight"] = nn.functional.pad(one.A, (0, 0, 0, missing))
-        tensors[f"{_KEY}{one.name}.lora_B.weight"] = nn.functional.pad(one.B, (0, missing))
-    names = [key.removeprefix(_KEY).removesuffix(".lora_A.weight") for key in tensors if key.endswith("A.weight")]
-    root = root_of(model)
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=rank,
-        target_modules=_targets(root, names),
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in root.modules()),
-        **_common(model, adapter, base_id),
-    )
-    _write(model, config, tensors | _saved(root, adapter), dtype, place)
 
+    root: nn.Module
+    fields: dict[str, Any]
+    saved: dict[str, Tensor]
 
-@torch.no_grad()
-def write_ia3(model: Any, adapter: str, place: Path, *, base_id: str | None, dtype: Any) -> None:
-    """Write a VeFA as stock PEFT's IA3 whose vectors scale the inputs of all its layers, which is the same function.
+    @classmethod
+    def of(cls, model: Any, adapter: str, base_id: str | None, base: nn.Module | None = None) -> AdapterTarget:
+        """Of a model's adapter.
 
-    Args:
-        model: whose adapter it is.
-        adapter: the name of a VeFA.
-        place: an empty folder.
-        base_id: the base's hub id; None where it has none.
-        dtype: of the vectors.
+        Args:
+            model: a `PeftModel`.
+            adapter: its name.
+            base_id: the base's hub id; None where it has none.
+            base: the untouched base, where it is not the one inside the model.
+        """
+        old = model.peft_config[adapter]
+        saved = getattr(old, "modules_to_save", None)
+        fields = {
+            "task_type": old.task_type,
+            "base_model_name_or_path": base_id,
+            "modules_to_save": sorted(saved) if saved else None,
+            "inference_mode": True,
+        }
+        return cls(base or root_of(model), fields, _saved(root_of(model), adapter))
 
-    Raises:
-        InputError: a value is too large for the dtype.
-    """
-    root = root_of(model)
-    scales = input_scales(model, adapter)
-    targets = _targets(root, list(scales))
-    config = IA3Config(target_modules=targets, feedforward_modules=targets, **_common(model, adapter, base_id))
-    tensors = {f"{_KEY}{name}.ia3_l": scale[None, :] for name, scale in scales.items()}
-    _write(model, config, tensors | _saved(root, adapter), dtype, place)
+    def write_lora(self, layers: Iterable[LayerFactors], rank: int, place: Path, dtype: torch.dtype) -> None:
+        """Write a LoRA of one rank, alpha equal to it, without patterns.
+
+        Args:
+            layers: the update; fewer directions than the rank are filled up with zeros.
+            rank: of every layer.
+            place: an empty folder.
+            dtype: of the weights.
+
+        Raises:
+            InputError: a value is too large for the dtype.
+        """
+        tensors = {}
+        for one in layers:
+            missing = rank - one.rank
+            tensors[f"{_KEY}{one.name}.lora_A.weight"] = nn.functional.pad(one.A, (0, 0, 0, missing))
+            tensors[f"{_KEY}{one.name}.lora_B.weight"] = nn.functional.pad(one.B, (0, missing))
+        names = [key.removeprefix(_KEY).removesuffix(".lora_A.weight") for key in tensors if key.endswith("A.weight")]
+        config = LoraConfig(
+            r=rank,
+            lora_alpha=rank,
+            target_modules=_targets(self.root, names),
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in self.root.modules()),
+            **self.fields,
+        )
+        _write(self.root, config, tensors | self.saved, dtype, place)
+
+    def write_ia3(self, scales: Mapping[str, Tensor], place: Path, dtype: torch.dtype) -> None:
+        """Write scales of input features as stock PEFT's IA3, whose vectors scale the inputs of all its layers.
+
+        Args:
+            scales: 1 + λ by layer, as `input_scales` gives them.
+            place: an empty folder.
+            dtype: of the vectors.
+
+        Raises:
+            InputError: a value is too large for the dtype.
+        """
+        targets = _targets(self.root, list(scales))
+        config = IA3Config(target_modules=targets, feedforward_modules=targets, **self.fields)
+        tensors = {f"{_KEY}{name}.ia3_l": scale[None, :] for name, scale in scales.items()}
+        _write(self.root, config, tensors | self.saved, dtype, place)
 
 
 def input_scales(model: nn.Module, adapter: str) -> dict[str, Tensor]:
@@ -87,17 +110,6 @@ def input_scales(model: nn.Module, adapter: str) -> dict[str, Tensor]:
         name: 1 + layer.scaling[adapter] * layer.vefa_lambda[adapter].weight.detach().cpu().double()
         for name, layer in root_of(model).named_modules()
         if isinstance(layer, FeatureLayer) and adapter in layer.scaling and hasattr(layer, "vefa_lambda")
-    }
-
-
-def _common(model: Any, adapter: str, base_id: str | None) -> dict[str, Any]:
-    old = model.peft_config[adapter]
-    saved = getattr(old, "modules_to_save", None)
-    return {
-        "task_type": old.task_type,
-        "base_model_name_or_path": base_id,
-        "modules_to_save": sorted(saved) if saved else None,
-        "inference_mode": True,
     }
 
 
@@ -129,7 +141,8 @@ def _write(model: Any, config: PeftConfig, tensors: dict[str, Tensor], dtype: An
     }
     if wild := [key for key, value in cast.items() if not bool(torch.isfinite(value).all())]:
         raise InputError(
-            f"dtype: {wild[0]} has values beyond the range of {str(dtype).removeprefix('torch.')}; take another --dtype."
+            f"dtype: {wild[0]} has values beyond the range of {str(dtype).removeprefix('torch.')}; take another "
+            "--dtype."
         )
     save_file(cast, place / str(SAFETENSORS_WEIGHTS_NAME), metadata={"format": "pt"})
     config.save_pretrained(place)

@@ -31,10 +31,8 @@ def form_problems(form: str, values: Mapping[str, Any], heads: Collection[str] =
         return [f"--to {form}: {reason}"]
     if form in {"ia3", "folded"} and method != FOLDABLE:
         what = "an IA3 in its place" if form == "ia3" else "folded into the layers before"
-        return [
-            f"--to {form}: this adapter is a {method}, and only a {FOLDABLE}, which scales each input feature, can be "
-            f"{what}; take --to lora or --to merged."
-        ]
+        told = f"this adapter is a {method}, and only a {FOLDABLE}, which scales each input feature, can be {what}"
+        return [f"--to {form}: {told}; take --to lora or --to merged."]
     if form != "lora":
         return []
     return [f"--to lora: this {method} {reason}; take --to merged." for reason in _beyond_a_lora(values, heads)]

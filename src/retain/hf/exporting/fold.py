@@ -67,7 +67,7 @@ def _folded(root: nn.Module, trace: Trace, scales: dict[str, Tensor]) -> list[st
     problems: list[str] = []
     todo: list[tuple[str, str, Tensor]] = []
     seen: set[str] = set()
-    for layer in scales:
+    for layer, wanted in scales.items():
         if layer in seen:
             continue
         if layer not in trace.took:
@@ -75,12 +75,12 @@ def _folded(root: nn.Module, trace: Trace, scales: dict[str, Tensor]) -> list[st
             continue
         group = trace.together(layer)
         seen |= set(group)
-        feed = trace.feed(layer, scales[layer])
+        feed = trace.feed(layer, wanted)
         told = _obstacle(trace, layer, group, feed, scales)
         if told:
             problems.append(told)
         elif feed is not None:
-            todo.append((layer, feed.feeder, _spread(trace, feed, scales[layer])))
+            todo.append((layer, feed.feeder, _spread(trace, feed, wanted)))
     for layer, feeder, scale in todo if not problems else []:
         if not scale_outputs(root.get_submodule(feeder), scale, trace.calls[feeder]):
             kind = type(root.get_submodule(feeder)).__name__

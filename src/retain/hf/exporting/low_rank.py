@@ -24,7 +24,7 @@ from retain.hf.tuners.base_weight import as_matrix, is_linear
 from retain.linalg.matrices import ordered, truncated
 
 DRAWN_BEYOND = 2048
-"""Layers whose smaller side is larger than this are taken apart by random projection where a small rank is asked for."""
+"""Layers with a larger smaller side are taken apart by random projection where a small rank is asked for."""
 
 _OVERSAMPLED = 24
 _POWER_STEPS = 8

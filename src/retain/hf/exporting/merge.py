@@ -101,7 +101,7 @@ def _put(module: Any, key: str, after: Tensor) -> None:
 
 
 def _tie_again(root: nn.Module) -> None:
-    """Tie embeddings and head again where their values are equal, and else let the configuration say that they differ."""
+    """Tie embeddings and head again where their values are equal; else let the configuration say that they differ."""
     found = embeddings_of(root)
     config: Any = getattr(root, "config", None)
     known = [

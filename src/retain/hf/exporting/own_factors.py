@@ -19,14 +19,14 @@ from retain.hf.tuners.feature_layer import FeatureLayer
 
 
 def has_factors(model: nn.Module, adapter: str) -> bool:
-    """Tell whether an adapter's update is B A in every layer, with factors that the adapter holds or that follow from it.
+    """Tell whether an adapter's update is B A in every layer, with factors that it holds or that follow from it.
 
     False for variants such as DoRA, and where the initialisation rewrote the base that they act beside.
     """
     if mutates_base(model):
         return False
     own = [layer for _, layer in _layers(model) if _has(layer, adapter)]
-    return bool(own) and all(_gives_factors(model, layer, adapter) for layer in own)
+    return bool(own) and all(_gives_factors(layer, adapter) for layer in own)
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -37,7 +37,7 @@ def _has(layer: Any, adapter: str) -> bool:
     return any(adapter in getattr(layer, name) for name in layer.adapter_layer_names)
 
 
-def _gives_factors(model: nn.Module, layer: Any, adapter: str) -> bool:
+def _gives_factors(layer: Any, adapter: str) -> bool:
     if isinstance(layer, FeatureLayer):
         return type(layer).low_rank_change is not FeatureLayer.low_rank_change
     if not isinstance(layer, LoraLayer) or isinstance(layer, ParamWrapper):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from retain.evaluate.conversion_loss import ConversionLoss
 from retain.exporting.gguf_values import rounded_lora, types_in
 from retain.hf.adapters.load import load_adapter
 from retain.hf.adapters.save import save_weights
-from retain.hf.exporting.adapter_files import write_ia3, write_lora
+from retain.hf.exporting.adapter_files import AdapterTarget, input_scales
 from retain.hf.exporting.fold import fold_in_place
-from retain.hf.exporting.low_rank import LayerFactors, layer_factors
+from retain.hf.exporting.low_rank import layer_factors
 from retain.hf.exporting.merge import merge_in_place
 from retain.hf.exporting.served_lora import cut_to_rank, set_lora_tensors
 from retain.hf.models.inference import device_of
@@ -84,7 +84,8 @@ def _lora(opened: Opened, plan: Plan, place: Path, measure: Measure) -> Made:
     layers = [one.sorted() for one in layers] if plan.rank == "auto" else layers
     own = max((one.rank for one in layers), default=0)
     rank = plan.rank if isinstance(plan.rank, int) else max(own, 1)
-    _write_lora(opened, plan, place, layers, rank, dtype)
+    target = AdapterTarget.of(opened.model, adapter, plan.base_id, opened.base)
+    target.write_lora(layers, rank, place, dtype)
     converted = _on_base(opened, place)
     if plan.rank == "auto":
         rank = _smallest_rank(converted, rank, plan.max_loss or 0.0, measure)
@@ -92,7 +93,7 @@ def _lora(opened: Opened, plan: Plan, place: Path, measure: Measure) -> Made:
         base = converted.unload()
         for path in place.iterdir():
             path.unlink()
-        _write_lora(opened, plan, place, layers, rank, dtype)
+        target.write_lora(layers, rank, place, dtype)
         converted = load_adapter(base, place)
     lost = math.sqrt(math.fsum(one.lost**2 for one in layers))
     size = math.sqrt(math.fsum(one.size**2 for one in layers))
@@ -104,13 +105,6 @@ def _lora(opened: Opened, plan: Plan, place: Path, measure: Measure) -> Made:
         measure(converted, "what the LoRA loses") if converted is not None else None,
         converted,
     )
-
-
-def _write_lora(
-    opened: Opened, plan: Plan, place: Path, layers: Sequence[LayerFactors], rank: int, dtype: torch.dtype
-) -> None:
-    adapter = opened.adapter or "default"
-    write_lora(opened.model, adapter, layers, rank, place, base_id=plan.base_id, dtype=dtype)
 
 
 def _smallest_rank(model: Any, largest: int, limit: float, measure: Measure) -> int:
@@ -141,7 +135,9 @@ def _smallest_rank(model: Any, largest: int, limit: float, measure: Measure) -> 
 
 def _ia3(opened: Opened, plan: Plan, place: Path, measure: Measure) -> Made:
     dtype = _dtype(plan, torch.float32)
-    write_ia3(opened.model, opened.adapter or "default", place, base_id=plan.base_id, dtype=dtype)
+    adapter = opened.adapter or "default"
+    target = AdapterTarget.of(opened.model, adapter, plan.base_id)
+    target.write_ia3(input_scales(opened.model, adapter), place, dtype)
     converted = _on_base(opened, place)
     loss = measure(converted, "what the IA3 loses") if converted is not None else None
     return Made(_name(dtype), loss=loss, model=converted)

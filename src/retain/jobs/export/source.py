@@ -134,10 +134,8 @@ def _form_problems(recipe: ExportRecipe, values: Mapping[str, Any]) -> list[str]
         return form_problems(form, values)
     if form == "merged":
         return []
-    return [
-        f"--to {recipe.to}: {recipe.tuned} is a full model and no adapter; take --to merged or --to gguf, which write "
-        "it in another type."
-    ]
+    told = f"{recipe.tuned} is a full model and no adapter; take --to merged or --to gguf, which write it anew"
+    return [f"--to {recipe.to}: {told}."]
 
 
 def _overlap(recipe: ExportRecipe, folder: Path | None, base: str) -> list[str]:
@@ -153,9 +151,7 @@ def _overlap(recipe: ExportRecipe, folder: Path | None, base: str) -> list[str]:
     return []
 
 
-def _spec(
-    recipe: ExportRecipe, folder: Path, values: Mapping[str, Any], base: str
-) -> tuple[ModelSpec, list[str]]:
+def _spec(recipe: ExportRecipe, folder: Path, values: Mapping[str, Any], base: str) -> tuple[ModelSpec, list[str]]:
     """How the base is loaded, and what is wrong with that."""
     own = _config_of(base, trust=recipe.trust_remote_code)
     labels = saved_labels(folder) or classes_beside(folder) or []
