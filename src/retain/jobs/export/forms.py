@@ -250,9 +250,8 @@ def _plain(opened: Opened) -> Any:
 
 def _loaded(kind: Any, place: Path, dtype: torch.dtype, device: torch.device, opened: Opened) -> nn.Module:
     """A model as it was written, in the type in which the tuned one was computed."""
-    more = {"trust_remote_code": True} if opened.trust_remote_code else {}
-    loaded: nn.Module = kind.from_pretrained(place, dtype=dtype, **more).to(device).eval()
-    return loaded
+    loaded: nn.Module = kind.from_pretrained(place, dtype=dtype, trust_remote_code=opened.trust_remote_code)
+    return loaded.to(device).eval()
 
 
 def _dtype(plan: Plan, own: Any) -> torch.dtype:

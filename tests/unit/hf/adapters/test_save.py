@@ -10,7 +10,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from retain import LoRFAConfig, SCLoRAConfig, VeFAConfig, export_lora, sc_lora
+from retain import LoRFAConfig, SCLoRAConfig, VeFAConfig, export, sc_lora
 from retain.hf.adapters.attach import attach
 from retain.hf.adapters.card import hub_id
 from retain.hf.adapters.save import save_weights
@@ -49,7 +49,7 @@ def ways(model, folder):
     merged_at(model, 0.5, folder / "whole")
     written = ["adapter", "scaled", "whole"]
     if "VEFA" not in str(model.peft_config["default"].peft_type):
-        export_lora(model, folder / "exported")
+        export(model, folder / "exported", to="lora")
         written.append("exported")
     return [folder / name for name in written]
 
