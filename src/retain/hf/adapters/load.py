@@ -108,7 +108,9 @@ def _loaded(base: nn.Module, folder: Path, path: str | Path, *, trainable: bool)
         raise
     except Exception as error:
         raise InputError(f"{path}: this adapter cannot be loaded onto this model: {_brief(error)}") from error
-    for warning in caught:  # what is missing in the file is told below, and what a library will rename is its own affair
+    for (
+        warning
+    ) in caught:  # what is missing in the file is told below, and what a library will rename is its own affair
         if "missing adapter keys" not in str(warning.message) and not issubclass(warning.category, FutureWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return model
