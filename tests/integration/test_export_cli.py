@@ -15,14 +15,13 @@ from retain.records.export_record import read_export
 from tiny import make_tokenizer
 
 IDS = [[3, 9, 27, 11, 40, 8]]
-WITHOUT_RETAIN = (
-    """
+WITHOUT_RETAIN = """
 import json, sys
 sys.modules["retain"] = None  # an import of it would fail
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
-base, *folders = sys.argv[1:]
+base, ids, *folders = sys.argv[1:]
 found = {}
 for folder in folders:
     name = folder.rpartition("/")[2]
@@ -32,11 +31,9 @@ for folder in folders:
         model = AutoModelForCausalLM.from_pretrained(folder)
     assert AutoTokenizer.from_pretrained(folder).chat_template
     with torch.no_grad():
-        found[name] = model.eval()(input_ids=torch.tensor(%s)).logits.tolist()
+        found[name] = model.eval()(input_ids=torch.tensor(json.loads(ids))).logits.tolist()
 print(json.dumps(found))
 """
-    % IDS
-)
 
 
 def adapter(base, folder, config, *, size=0.1):
@@ -82,7 +79,14 @@ def test_each_form_loads_without_retain_and_is_the_same_function(place, tiny_fol
             assert str(tiny_folder).encode() not in content, path
     assert "lora as lora of rank 3, float32" in capsys.readouterr().out
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_RETAIN, str(tiny_folder), *(str(folder / form) for form in forms)],
+        [
+            sys.executable,
+            "-c",
+            WITHOUT_RETAIN,
+            str(tiny_folder),
+            json.dumps(IDS),
+            *(str(folder / form) for form in forms),
+        ],
         capture_output=True,
         text=True,
         check=True,

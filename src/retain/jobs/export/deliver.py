@@ -278,7 +278,8 @@ def _card(opened: Opened, plan: Plan, made: Made, facts: _Facts, record: ExportR
 
 
 def _loss_section(record: ExportRecord) -> str:
-    lines = ["## What the export lost", *(f"* {line}" for line in loss_lines(record))]
+    untold = [] if record.loss is not None else ["Its loss on text was not measured."]
+    lines = ["## What the export lost", *(f"* {line}" for line in (*untold, *loss_lines(record)))]
     return "\n".join([lines[0], "", *lines[1:]])
 
 
@@ -292,8 +293,6 @@ def loss_lines(record: ExportRecord) -> list[str]:
             f"{loss.unit} (KL){share}; {loss.churn:.2%} of the most likely predictions changed"
             + ("." if loss.cross_entropy is None else f", and the cross-entropy by {loss.cross_entropy:+.2g} nats.")
         )
-    else:
-        lines.append("Its loss on text was not measured.")
     if record.weight_error is not None:
         lines.append(f"Of the update's weights it lost {record.weight_error:.2g} (‖ΔW − ΔW'‖ / ‖ΔW‖).")
     if record.largest_difference is not None and record.probe_scale is not None:

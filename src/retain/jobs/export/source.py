@@ -14,8 +14,8 @@ from retain.errors import InputError
 from retain.exporting.llama_cpp import LlamaCpp, find_llama_cpp
 from retain.hf.adapters.card import hub_id
 from retain.hf.adapters.config_file import method_of, read_config
-from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path
-from retain.hf.exporting.carried import form_problems
+from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path, stored_shapes
+from retain.hf.exporting.carried import HEADS, form_problems
 from retain.hf.models.head import saved_labels
 from retain.hf.models.quantization import own_quantization
 from retain.jobs.inputs.loading import Loading
@@ -84,7 +84,7 @@ def source_of(recipe: ExportRecipe) -> Source:
         problems.append(
             f"model: the base that {recipe.tuned} names, {base}, is not there any more; give where it is as --model."
         )
-    problems += _form_problems(recipe, values)
+    problems += [] if folder is None else _form_problems(recipe, values)
     converters = None
     if recipe.to == "gguf":
         try:
@@ -154,7 +154,7 @@ def _overlap(recipe: ExportRecipe, folder: Path | None, base: str) -> list[str]:
 def _spec(recipe: ExportRecipe, folder: Path, values: Mapping[str, Any], base: str) -> tuple[ModelSpec, list[str]]:
     """How the base is loaded, and what is wrong with that."""
     own = _config_of(base, trust=recipe.trust_remote_code)
-    labels = saved_labels(folder) or classes_beside(folder) or []
+    labels = saved_labels(folder) or classes_beside(folder) or _unnamed_classes(folder, values)
     family = _family(own, folder, values, classes=bool(labels), trust=recipe.trust_remote_code)
     loading = Loading(recipe.quantization, recipe.device_map, recipe.max_memory, recipe.output)
     spec = ModelSpec(
@@ -196,6 +196,16 @@ def _config_of(base: str, *, trust: bool) -> Any:
             f"model: no model could be loaded from {base!r} ({reason}); give the base as --model: a folder with "
             "config.json and *.safetensors, or a hub id that can be reached."
         ) from error
+
+
+def _unnamed_classes(folder: Path, values: Mapping[str, Any]) -> list[str]:
+    """The classes of a trained head that nothing names, by transformers' own words for such; none without a head."""
+    heads = HEADS.intersection(values.get("modules_to_save") or ())
+    if str(values.get("task_type") or "") != "SEQ_CLS" and not heads:
+        return []
+    shapes = stored_shapes(folder)
+    rows = [one.shape[0] for key, one in shapes.items() if HEADS.intersection(key.split(".")) and len(one.shape) == 2]
+    return [f"LABEL_{number}" for number in range(rows[-1])] if rows else []
 
 
 def _family(config: Any, folder: Path, values: Mapping[str, Any], *, classes: bool, trust: bool) -> Family:
