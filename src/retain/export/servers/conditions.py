@@ -31,6 +31,8 @@ class Found:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
+_LAYER_NUMBER = re.compile(r"\.\d+\.")
+
 Condition = Callable[[Served], Found | None]
 Predicate = Callable[..., Found | None]
 
@@ -148,7 +150,8 @@ def field_is(  # noqa: PLR0911 -- one line a form of the predicate
 def method(served: Served, *, any_of: Sequence[str] = (), none_of: Sequence[str] = ()) -> Found | None:
     """Hold where the adapter's PEFT method is one of some, or none of some."""
     holds = served.method in any_of if any_of else served.method not in none_of
-    return Found((f"peft_type is {served.method or 'missing'}",), {"method": served.method}) if holds else None
+    told = () if served.method == "LORA" else (f"peft_type is {served.method or 'missing'}",)
+    return Found(told, {"method": served.method}) if holds else None
 
 
 @_predicate
@@ -166,8 +169,8 @@ def tensors(served: Served, *, like: str, unless: str = r"(?!)") -> Found | None
     names = [name for name in served.tensors if re.search(like, name) and not re.search(unless, name)]
     if not names:
         return None
-    kinds = listed([name.removeprefix(PREFIX) for name in names])
-    return Found((f"there {'is' if len(names) == 1 else 'are'} {kinds}",), {"names": kinds})
+    told = listed([_LAYER_NUMBER.sub(".*.", name.removeprefix(PREFIX)) for name in names])
+    return Found((f"there {'is' if len(names) == 1 else 'are'} {told}",), {"names": told})
 
 
 @_predicate

@@ -19,6 +19,7 @@ PREFIX = "base_model.model."
 
 _LORA = re.compile(r"^(?P<module>.+?)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B)(\.weight)?$")
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
+_FUSED = {"experts", "base_layer"}
 
 
 class Header(NamedTuple):
@@ -90,8 +91,9 @@ class Served:
 
     @cached_property
     def ranks(self) -> dict[str, int]:
-        """The rank of each module's LoRA, from the tensors."""
-        return {one.module: one.header.shape[0] for one in self.lora("lora_A", "lora_embedding_A") if one.header.shape}
+        """The rank of each module's LoRA, from the tensors; fused experts stand in one tensor, and are left out."""
+        factors = [one for one in self.lora("lora_A", "lora_embedding_A") if one.header.shape]
+        return {one.module: one.header.shape[0] for one in factors if kind_of(one.module) not in _FUSED}
 
     @property
     def largest_rank(self) -> int | None:

@@ -41,7 +41,7 @@ def _sum(judgement: Judgement) -> str:
 
 def sentence(finding: Finding) -> str:
     """What was found and what the server does, as a sentence or two."""
-    return f"{finding.found[:1].upper()}{finding.found[1:]}. {finding.says}" if finding.found else finding.says
+    return f"{finding.found}. {finding.says}" if finding.found else finding.says
 
 
 def short(judgement: Judgement) -> Iterator[str]:
