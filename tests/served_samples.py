@@ -12,16 +12,22 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-WIDTH, INNER, LAYERS, VOCABULARY = 32, 48, 2, 70
+WIDTH, INNER, KEYS, LAYERS, VOCABULARY = 32, 48, 16, 2, 70
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+OUTPUTS = {"k_proj": KEYS, "v_proj": KEYS, "gate_proj": INNER, "up_proj": INNER}
 PREFIX = "base_model.model."
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
     "hidden_size": WIDTH,
+    "intermediate_size": INNER,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
     "num_hidden_layers": LAYERS,
     "vocab_size": VOCABULARY,
+    "max_position_embeddings": 256,
+    "rms_norm_eps": 1e-6,
     "tie_word_embeddings": False,
 }
 GPT2: dict[str, Any] = {**LLAMA, "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}
@@ -60,7 +66,7 @@ def lora_tensors(
             part = "mlp" if kind in {"gate_proj", "up_proj", "down_proj"} else "self_attn"
             own = rank if isinstance(rank, int) else rank.get(kind, 8)
             name = f"{prefix}model.layers.{layer}.{part}.{kind}"
-            inputs, outputs = (INNER if kind == "down_proj" else WIDTH), (INNER if part == "mlp" else WIDTH)
+            inputs, outputs = (INNER if kind == "down_proj" else WIDTH), OUTPUTS.get(kind, WIDTH)
             found[f"{name}.lora_A.{ending}"] = np.zeros((own, inputs), dtype)
             found[f"{name}.lora_B.{ending}"] = np.zeros((outputs, own), dtype)
     return found
@@ -366,7 +372,7 @@ CASES: dict[str, Case] = {
             "tgi": ("tgi_architecture", "experts_ignored"),
             "lorax": ("experts_ignored",),
             "llama.cpp": ("experts_fused",),
-            "ollama": ("experts_fused",),
+            "ollama": ("experts_fused", "ollama_wide_rank"),
         },
     ),
     "a vision tower": Case(

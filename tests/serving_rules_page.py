@@ -1,4 +1,4 @@
-"""The page docs/reference/serving-rules.md, made from the rules' file: `python tests/serving_rules_page.py` writes it."""
+"""The page docs/reference/serving-rules.md, written by `python tests/serving_rules_page.py` from the rules."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def page() -> str:
 
 
 def _section(server: Server) -> str:
+    read = f"Read on {server.read} in {server.source} {server.version}, of {server.dated}. {server.proof}"
     lines = [
         f"## {server.title}",
         "",
-        f"`--serve {server.name}`. Read on {server.read} in {server.source} {server.version}, of {server.dated}. "
-        f"{server.proof}",
+        f"`--serve {server.name}`. {read}",
         "",
         "| | what it does | read in |",
         "|---|---|---|",
