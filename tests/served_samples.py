@@ -30,7 +30,17 @@ LLAMA: dict[str, Any] = {
     "rms_norm_eps": 1e-6,
     "tie_word_embeddings": False,
 }
-GPT2: dict[str, Any] = {**LLAMA, "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}
+GPT2: dict[str, Any] = {
+    "architectures": ["GPT2LMHeadModel"],
+    "model_type": "gpt2",
+    "vocab_size": VOCABULARY,
+    "n_embd": WIDTH,
+    "n_layer": LAYERS,
+    "n_head": 4,
+    "n_ctx": 64,
+    "n_positions": 64,
+    "layer_norm_epsilon": 1e-5,
+}
 QWEN2: dict[str, Any] = {**LLAMA, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}
 UNKNOWN: dict[str, Any] = {**LLAMA, "architectures": ["MoonlightForCausalLM"], "model_type": "moonlight"}
 
@@ -57,6 +67,7 @@ def lora_tensors(
     layers: Iterable[int] = range(LAYERS),
     prefix: str = PREFIX,
     ending: str = "weight",
+    pooled: int = 1,
     dtype: Any = np.float16,
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The factors of a LoRA on a small Llama, as PEFT names them."""
@@ -67,9 +78,17 @@ def lora_tensors(
             own = rank if isinstance(rank, int) else rank.get(kind, 8)
             name = f"{prefix}model.layers.{layer}.{part}.{kind}"
             inputs, outputs = (INNER if kind == "down_proj" else WIDTH), OUTPUTS.get(kind, WIDTH)
-            found[f"{name}.lora_A.{ending}"] = np.zeros((own, inputs), dtype)
+            found[f"{name}.lora_A.{ending}"] = np.zeros((own, inputs // pooled), dtype)
             found[f"{name}.lora_B.{ending}"] = np.zeros((outputs, own), dtype)
     return found
+
+
+def gpt2_tensors() -> dict[str, np.ndarray[Any, Any]]:
+    """The factors of a LoRA on the joined attention weights of a small GPT-2."""
+    place = "transformer.h.{}.attn.c_attn.lora_{}.weight"
+    down = [place.format(layer, "A") for layer in range(LAYERS)]
+    up = [place.format(layer, "B") for layer in range(LAYERS)]
+    return {**zeros(*down, shape=(8, WIDTH)), **zeros(*up, shape=(3 * WIDTH, 8))}
 
 
 def zeros(*names: str, shape: tuple[int, ...] = (WIDTH,)) -> dict[str, np.ndarray[Any, Any]]:
@@ -185,7 +204,11 @@ CASES: dict[str, Case] = {
     "rank 20": Case(
         config={"r": 20},
         tensors=lora_tensors(rank=20),
-        expected={"tgi": ("ranks_padded",), "lorax": ("ranks_padded",), **HEADS},
+        expected={
+            "tgi": ("ranks_padded",),
+            "lorax": ("ranks_padded",),
+            "ollama": ("ollama_order_of_heads", "ollama_wide_rank"),
+        },
     ),
     "rank 4, one kind": Case(
         config={"r": 4},
@@ -245,11 +268,14 @@ CASES: dict[str, Case] = {
         },
     ),
     "trained biases": Case(
-        config={"bias": "lora_only"},
+        config={"bias": "all"},
+        tensors={**lora_tensors(), **zeros("model.layers.0.self_attn.q_proj.base_layer.bias")},
         expected={
-            **dict.fromkeys(("vllm", "llama.cpp"), ("biases",)),
+            "vllm": ("vllm_biases",),
+            "sglang": ("sglang_layer_tensors",),
+            **dict.fromkeys(("tgi", "lorax"), ("biases_ignored",)),
+            "llama.cpp": ("biases",),
             "ollama": ("biases", "ollama_order_of_heads"),
-            **dict.fromkeys(("sglang", "tgi", "lorax"), ("biases_ignored",)),
         },
     ),
     "pissa": Case(
@@ -271,6 +297,7 @@ CASES: dict[str, Case] = {
     ),
     "repeated layers": Case(
         config={"layer_replication": [[0, 2], [1, 2]]},
+        tensors=lora_tensors(layers=range(LAYERS + 1)),
         expected={
             **dict.fromkeys(("vllm", "sglang", "llama.cpp"), ("layer_replication",)),
             "ollama": ("layer_replication", "ollama_order_of_heads"),
@@ -280,6 +307,7 @@ CASES: dict[str, Case] = {
     ),
     "qa-lora": Case(
         config={"use_qalora": True},
+        tensors=lora_tensors(pooled=2),
         expected={
             **everywhere("qalora"),
             "ollama": ("qalora", "ollama_order_of_heads"),
@@ -289,7 +317,7 @@ CASES: dict[str, Case] = {
     "gpt-2": Case(
         base=GPT2,
         config={"fan_in_fan_out": True, "target_modules": ["c_attn"]},
-        tensors=lora_tensors(["c_attn"]),
+        tensors=gpt2_tensors(),
         expected={
             "vllm": ("vllm_architecture",),
             "tgi": ("tgi_architecture", "tgi_kinds"),
@@ -354,7 +382,7 @@ CASES: dict[str, Case] = {
     ),
     "embeddings of positions": Case(
         base=GPT2,
-        tensors={**lora_tensors(["c_attn"]), **zeros("transformer.wpe.lora_embedding_A", shape=(8, WIDTH))},
+        tensors={**gpt2_tensors(), **zeros("transformer.wpe.lora_embedding_A", shape=(8, WIDTH))},
         expected={
             "vllm": ("vllm_architecture", "other_embeddings"),
             "tgi": ("tgi_architecture", "tgi_kinds"),
@@ -394,17 +422,19 @@ CASES: dict[str, Case] = {
         tensors={**lora_tensors(), **zeros("lm_head.weight", shape=(VOCABULARY, WIDTH))},
         expected={
             "vllm": ("vllm_modules_to_save", "saved_vocabulary"),
-            **dict.fromkeys(("sglang", "tgi", "lorax"), ("modules_to_save_ignored",)),
+            "sglang": ("sglang_modules_to_save",),
+            **dict.fromkeys(("tgi", "lorax"), ("modules_to_save_ignored",)),
             "llama.cpp": ("modules_to_save",),
             "ollama": ("modules_to_save", "ollama_order_of_heads"),
         },
     ),
     "norms in full": Case(
-        config={"modules_to_save": ["norm"]},
+        config={"modules_to_save": ["norm", "input_layernorm"]},
         tensors={**lora_tensors(), **zeros("model.norm.weight", "model.layers.0.input_layernorm.weight")},
         expected={
             "vllm": ("vllm_modules_to_save", "norms_refused"),
-            **dict.fromkeys(("sglang", "tgi", "lorax"), ("modules_to_save_ignored",)),
+            "sglang": ("sglang_layer_tensors", "sglang_modules_to_save"),
+            **dict.fromkeys(("tgi", "lorax"), ("modules_to_save_ignored",)),
             "llama.cpp": ("norms",),
             "ollama": ("norms_refused", "ollama_order_of_heads"),
         },
@@ -414,7 +444,8 @@ CASES: dict[str, Case] = {
         base={**LLAMA, "architectures": ["LlamaForSequenceClassification"]},
         tensors={**lora_tensors(), **zeros("score.weight", shape=(3, WIDTH))},
         expected={
-            **dict.fromkeys(("sglang", "tgi", "lorax"), ("modules_to_save_ignored", "task")),
+            "sglang": ("sglang_modules_to_save", "task"),
+            **dict.fromkeys(("tgi", "lorax"), ("modules_to_save_ignored", "task")),
             "llama.cpp": ("modules_to_save", "task", "llama_cpp_architecture"),
             "ollama": ("modules_to_save", "task", "ollama_architecture"),
         },
@@ -468,7 +499,7 @@ CASES: dict[str, Case] = {
         expected={"ollama": ("pickle",), "tgi": ("pickle",), "lorax": ("pickle",)},
     ),
     "no weights": Case(tensors=None, expected=everywhere("no_weights")),
-    "an empty file": Case(tensors={}, expected=everywhere("empty_weights")),
+    "an empty file": Case(tensors={}, expected={**everywhere("empty_weights_ignored"), "vllm": ("empty_weights",)}),
     "no prefix": Case(
         tensors=lora_tensors(prefix=""), expected={"tgi": ("no_prefix",), "lorax": ("no_prefix",), **HEADS}
     ),

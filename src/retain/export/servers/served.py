@@ -131,9 +131,18 @@ def layer_of(module: str) -> int | None:
 
 
 def text_value(config: Mapping[str, Any] | None, name: str) -> Any:
-    """A value of a model's configuration, or of its part for text; None where there is none."""
+    """A value of a model's configuration, or of its part for text; None where there is none.
+
+    Args:
+        config: the configuration.
+        name: of the value; `a.b` is the value b of the mapping a.
+    """
     if config is None:
         return None
+    outer, _, within = name.partition(".")
+    if within and name not in config:
+        held = text_value(config, outer)
+        return held.get(within) if isinstance(held, Mapping) else None
     inner = config.get("text_config")
     value = config.get(name)
     return inner.get(name) if value is None and isinstance(inner, Mapping) else value
