@@ -4,7 +4,9 @@ Needs their sources: RETAIN_VLLM_SOURCES, the folder of a source distribution of
 llama.cpp; RETAIN_XLLAMACPP, an interpreter that has the package xllamacpp, for the loading of what was converted. What
 is not given is skipped.
 
-Run on 29 November 2026: FIGURES
+Run on 29 November 2026 on a processor: of 56 adapters vLLM 0.33.0 refused or took 54 as the rules say, llama.cpp
+(0c1e570; loader: xllamacpp 2026.10.11549) 53 of 57, of which it converted 35 and loaded 29. The others are `OTHERWISE`.
+Two minutes for llama.cpp, ten seconds for vLLM.
 """
 
 from __future__ import annotations
@@ -92,7 +94,6 @@ def test_llama_cpp_refuses_what_the_rules_say_and_nothing_else(tmp_path):
             continue  # converted for a model of which there is no base here
         if is_refused(told) != bool(reason):
             differing[name] = reason
-    print(f"{number + 1} samples, {converted} converted, {loaded} loaded; otherwise: {differing}")
     assert converted > 30
     assert not python or loaded > 25
     assert not set(differing) - set(OTHERWISE["llama.cpp"]), differing
