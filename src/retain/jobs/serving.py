@@ -10,7 +10,7 @@ from typing import Any
 from retain.errors import RetainError
 from retain.export.servers.judge import Judgement, judge
 from retain.export.servers.open_served import open_served, vocabulary_of
-from retain.export.servers.served import Header, Served
+from retain.export.servers.served import Header, Served, Vocabulary
 from retain.export.servers.words import short
 from retain.hf.adapters.planned import planned_config, planned_tensors
 from retain.jobs.inputs.prepare import adapter_fields
@@ -31,10 +31,10 @@ def planned(run: Recipe, structure: Any) -> Served:
     """
     place = expanded(run.model)
     own = vocabulary_of(place) if place.is_dir() else None
+    whole = ("model.safetensors", "tokenizer.json")
     config = structure.config.to_dict()
     if run.method_name == "full":
-        files = ("model.safetensors", "tokenizer.json", "chat_template.jinja")
-        return Served("MODEL", "model", config=config, files=files, **({} if own is None else {"own": own}))
+        return Served("MODEL", "model", config=config, files=whole, own=own or Vocabulary())
     fields = adapter_fields(run)
     adapted = lookup.check(copy.deepcopy(structure), run.method_name, fields)
     values = planned_config(adapted)

@@ -25,5 +25,8 @@ class ServingOptions(BaseModel):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return tuple(value) if isinstance(value, list) else value
+            value = value.split(",")
+        if not isinstance(value, (list, tuple)):
+            return value
+        names = [one.strip().lower() if isinstance(one, str) else one for one in value]
+        return tuple(name for name in names if name != "")

@@ -103,7 +103,7 @@ def always(_: Served) -> Found | None:
 
 
 @_predicate
-def field_is(  # noqa: PLR0911 -- one line a form of the predicate
+def field_is(
     served: Served,
     *,
     name: str,
@@ -120,30 +120,27 @@ def field_is(  # noqa: PLR0911 -- one line a form of the predicate
         name: of the field.
         value: that it has; texts are compared without regard to capitals.
         any_of: values of which it has one.
-        none_of: values of which it has none.
+        none_of: a text that is none of these, which are in small letters.
         of: `own` configuration, or the `model`'s.
-        form: `set` (neither null, false nor empty), `missing` (not in the file), `fraction` (written as no whole
-            number), `text` (a text).
+        form: instead of a value `set` (neither null, false nor empty), `fraction` (written as no whole number), or
+            `text` (a text, and `none_of`).
     """
     config = served.config if of == "own" else served.model_config
-    if config is None:
+    actual = (config or {}).get(name) if of == "own" else text_value(config, name)
+    if actual is None or not _has(actual, form or ("text" if none_of else ""), tuple(any_of) or (value,), none_of):
         return None
-    actual = config.get(name) if of == "own" else text_value(config, name)
+    return Found((f"{name} is {shown(actual)}",), {"value": shown(actual)})
+
+
+def _has(actual: Any, form: str, wanted: tuple[Any, ...], none_of: Sequence[Any]) -> bool:
     low = actual.lower() if isinstance(actual, str) else actual
-    told = Found((f"{name} is {shown(actual)}",), {"value": shown(actual)})
-    if form == "missing":
-        return None if name in config else Found((f"there is no {name}",))
-    if name not in config and actual is None:
-        return None
     if form == "set":
-        return told if actual else None
+        return bool(actual)
     if form == "fraction":
-        return told if isinstance(actual, float) else None
+        return isinstance(actual, float)
     if form == "text":
-        return told if isinstance(actual, str) and low not in none_of else None
-    if none_of:
-        return told if isinstance(actual, str) and low not in none_of else None
-    return told if low in (any_of or (value,)) and type(low) in {type(one) for one in any_of or (value,)} else None
+        return isinstance(actual, str) and low not in none_of
+    return any(type(low) is type(one) and low == one for one in wanted)
 
 
 @_predicate
@@ -236,8 +233,8 @@ def some_layers(served: Served) -> Found | None:
         layer = layer_of(module)
         if layer is not None:
             by_kind.setdefault(kind_of(module), set()).add(layer)
-    everywhere = set(range(total)) if isinstance(total, int) else set().union(*by_kind.values())
-    odd = [f"{kind} in {len(have)} of {len(everywhere)} layers" for kind, have in by_kind.items() if have < everywhere]
+    layers = total if isinstance(total, int) else len(set().union(*by_kind.values()))
+    odd = [f"{kind} in {len(have)} of {layers} layers" for kind, have in by_kind.items() if len(have) < layers]
     return Found((f"adapted are {listed(odd)}",)) if odd else None
 
 
