@@ -143,7 +143,6 @@ def _servers(values: dict[str, Any]) -> tuple[str, ...]:
         InputError: there is no such server.
     """
     try:
-        asked = ServingOptions(serve=values.get("serve") or ("all",)).serve
+        return ServingOptions(serve=values.get("serve") or ("all",)).serve
     except ValidationError as error:
         raise InputError(problems_in_words(error.errors(), ServingOptions)) from error
-    return (asked,) if isinstance(asked, str) else asked

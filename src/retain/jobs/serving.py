@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def planned_judgements(recipe: Recipe, structure: Any) -> list[tuple[str, list[J
     if not recipe.serve:
         return []
     runs = list({run.method_key: run for run in recipe.runs()}.values())
-    return [(run.method_name, judge(planned(run, structure), _names(recipe))) for run in runs]
+    return [(run.method_name, judge(planned(run, structure), recipe.serve)) for run in runs]
 
 
 def delivered_told(recipe: Recipe, folder: Path | None) -> list[str]:
@@ -75,12 +74,8 @@ def delivered_told(recipe: Recipe, folder: Path | None) -> list[str]:
     if not recipe.serve or folder is None:
         return []
     try:
-        found = judge(open_served(str(folder)), _names(recipe))
+        found = judge(open_served(str(folder)), recipe.serve)
     except RetainError as error:
         return [f"serving was not looked at: {error}"]
     told = [sentence for one in found for sentence in short(one)]
     return [sentence.replace(str(folder), folder.name) for sentence in told]  # no path of this machine in a record
-
-
-def _names(recipe: Recipe) -> Sequence[str]:
-    return (recipe.serve,) if isinstance(recipe.serve, str) else recipe.serve

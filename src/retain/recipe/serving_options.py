@@ -15,7 +15,7 @@ ServerName = Literal["vllm", "sglang", "tgi", "lorax", "llama.cpp", "ollama", "a
 class ServingOptions(BaseModel):
     """Fields on serving: they decide nothing of a run."""
 
-    serve: Annotated[str | tuple[ServerName, ...], Decides("nothing"), Flag("serving", "SERVER")] = Field(
+    serve: Annotated[tuple[ServerName, ...], Decides("nothing"), Flag("serving", "SERVER")] = Field(
         (),
         description="Servers that the result is meant for, or all: vllm, sglang, tgi, lorax, llama.cpp, ollama. "
         "`retain check` tells what they would refuse, ignore or change of it.",
