@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from retain.export.servers.phrases import listed, shown
 from retain.export.servers.served import PREFIX, Served, kind_of, layer_of, text_value
-
-SHOWN = 3
-"""So many names are listed; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -80,20 +78,6 @@ def _part(name: str, given: Any) -> Condition:
         raise ValueError(f"there is no predicate {name!r}; there are {', '.join(PREDICATES)}")
     predicate, parameters = PREDICATES[name], given if isinstance(given, Mapping) else {}
     return lambda served: predicate(served, **parameters)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some names as a phrase, the others counted."""
-    distinct = list(dict.fromkeys(names))
-    more = f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else ""
-    return ", ".join(distinct[:SHOWN]) + more
-
-
-def shown(value: Any) -> str:
-    """A value as JSON has it, cut where it is long."""
-    words = {True: "true", False: "false", None: "null"}
-    text = words[value] if value is None or isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 @_predicate
