@@ -21,8 +21,8 @@ def probe_inputs(model: Any) -> dict[str, Tensor]:
     if root.main_input_name == "pixel_values":
         size = root.config.image_size
         height, width = (size, size) if isinstance(size, int) else tuple(size)
-        shape = (_ROWS, int(getattr(root.config, "num_channels", 3)), height, width)
-        return {"pixel_values": torch.randn(shape, generator=draw).to(device, root.dtype)}
+        pixels = (_ROWS, int(getattr(root.config, "num_channels", 3)), height, width)
+        return {"pixel_values": torch.randn(pixels, generator=draw).to(device, root.dtype)}
     text = root.config.get_text_config()
     longest = getattr(text, "max_position_embeddings", None) or _TOKENS
     first = min(4, int(text.vocab_size) - 1)
