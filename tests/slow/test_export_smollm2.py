@@ -41,26 +41,23 @@ for folder in folders:
 print(json.dumps(found))
 """
 
-ANSWERED = (
-    """
+ANSWERED = """
 import json, sys
 import xllamacpp
-model, adapter, prompts = sys.argv[1], sys.argv[2], json.loads(sys.stdin.read())
+model, adapter, words, prompts = *sys.argv[1:4], json.loads(sys.stdin.read())
 params = xllamacpp.CommonParams()
 params.model.path = model
 params.n_ctx, params.n_parallel, params.warmup = 512, 1, False
 params.cpuparams.n_threads = 2
 if adapter:
-    one = xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)
-    params.lora_adapters = [one]
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)]
 server = xllamacpp.Server(params)
 for prompt in prompts:
-    asked = {"prompt": prompt, "max_tokens": %d, "temperature": 0.0, "cache_prompt": False}
+    asked = {"prompt": prompt, "max_tokens": int(words), "temperature": 0.0, "cache_prompt": False}
     answer = server.handle_completions(asked)
-    print(json.dumps(answer["choices"][0]["text"]))
+    answer = json.loads(answer) if isinstance(answer, str) else answer
+    print("ANSWER " + json.dumps(answer["choices"][0]["text"]))
 """
-    % 12
-)
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +126,13 @@ def test_llama_cpp_answers_as_transformers_does_from_the_same_file(tuned, form):
         assert main(["export", BASE, "--to", "gguf", *flags, "--output", str(base)]) == 0
         file, adapter = base / "model-f16.gguf", str(small / "adapter-f16.gguf")
     done = subprocess.run(
-        [python, "-c", ANSWERED, str(file), adapter],
+        [python, "-c", ANSWERED, str(file), adapter, str(WORDS)],
         input=json.dumps(prompts),
         capture_output=True,
         text=True,
         check=True,
     )
-    there = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('"')]
+    there = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
     model = AutoModelForCausalLM.from_pretrained(whole, gguf_file="model-f16.gguf", dtype=torch.float32).eval()
     same = 0
     for prompt, answer in zip(prompts, there, strict=True):

@@ -106,6 +106,11 @@ def find_llama_cpp(given: str | None, outtype: str, *, adapter: bool) -> LlamaCp
         problems.append(f"outtype: llama.cpp makes {', '.join(known)} of {what} (found {outtype!r}).")
     if importlib.util.find_spec("gguf") is None:
         problems.append("--to gguf: needs the package gguf, which is not installed; say pip install 'retain[gguf]'.")
+    if not adapter and importlib.util.find_spec("sentencepiece") is None:
+        problems.append(
+            "--to gguf: llama.cpp's converter of models needs the package sentencepiece, which is not installed; say "
+            "pip install 'retain[gguf]'."
+        )
     script = ADAPTER_SCRIPT if adapter else MODEL_SCRIPT
     folder = next((place for place in _places(given) if (place / script).is_file()), None)
     if folder is None:

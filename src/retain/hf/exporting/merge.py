@@ -104,7 +104,7 @@ def _tie_again(root: nn.Module) -> None:
     """Tie embeddings and head again where their values are equal; else let the configuration say that they differ."""
     found = embeddings_of(root)
     config: Any = getattr(root, "config", None)
-    known = [
+    known: list[Any] = [
         one for one in (config, getattr(config, "text_config", None)) if getattr(one, "tie_word_embeddings", False)
     ]
     if not known or len(found) != 2 or found[0].weight is found[1].weight:

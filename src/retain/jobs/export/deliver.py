@@ -254,7 +254,7 @@ _LIBRARIES = {"lora": "peft", "ia3": "peft", "merged": "transformers", "folded":
 
 def _card(opened: Opened, plan: Plan, made: Made, facts: _Facts, record: ExportRecord) -> str:
     base = f"`{plan.base_id}`" if plan.base_id else "a base model that lay in a folder"
-    how = {
+    how: str = {
         "lora": lambda: adapter_section(
             "lora", facts.auto, plan.base_id, made.rank, is_language_model=facts.is_language_model
         ),
@@ -262,7 +262,7 @@ def _card(opened: Opened, plan: Plan, made: Made, facts: _Facts, record: ExportR
         "merged": lambda: model_section(facts.auto, is_language_model=facts.is_language_model),
         "folded": lambda: model_section(facts.auto, is_language_model=facts.is_language_model),
         "gguf": lambda: gguf_section(str(made.file), plan.base_id, adapter=plan.gguf == "adapter"),
-    }[plan.to]
+    }[plan.to]()
     card = Card(
         title=f"{facts.method.upper()} as {_TITLES[plan.to]}" if facts.method != "full" else "Fine-tuned model",
         intro=f"A fine-tune of {base}, exported with retain {version('retain')}.",
@@ -272,7 +272,7 @@ def _card(opened: Opened, plan: Plan, made: Made, facts: _Facts, record: ExportR
         relation=_RELATIONS[plan.to],
         licence=plan.licence or licence_of(facts.source),
         tags=(facts.method, *(("gguf",) if plan.to == "gguf" else ())),
-        sections=[how(), _loss_section(record), "" if opened.result is None else model_card(opened.result)],
+        sections=[how, _loss_section(record), "" if opened.result is None else model_card(opened.result)],
     )
     return card.text()
 

@@ -216,7 +216,8 @@ def _gguf_adapter(opened: Opened, plan: Plan, place: Path, inner: Path, measure:
     if opened.config_folder is not None:
         base = opened.config_folder(base)
     if not (base / "config.json").is_file():
-        root_of(opened.model).config.save_pretrained(base)
+        root: Any = root_of(opened.model)
+        root.config.save_pretrained(base)
     _save_preprocessor(opened, base)
     made = _lora(opened, plan, inner, lambda *_: None) if plan.rank != "auto" else _lora(opened, plan, inner, measure)
     file = f"adapter-{plan.outtype}.gguf"

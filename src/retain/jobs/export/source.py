@@ -14,7 +14,7 @@ from retain.errors import InputError
 from retain.exporting.llama_cpp import LlamaCpp, find_llama_cpp
 from retain.hf.adapters.card import hub_id
 from retain.hf.adapters.config_file import method_of, read_config
-from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path, stored_shapes
+from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, stored_shapes
 from retain.hf.exporting.carried import HEADS, form_problems
 from retain.hf.models.head import saved_labels
 from retain.hf.models.quantization import own_quantization
@@ -24,7 +24,7 @@ from retain.jobs.inputs.models import ModelSpec, classes_beside
 from retain.jobs.output_place import output_problem
 from retain.recipe import ExportRecipe
 from retain.records.manifest import check_unchanged
-from retain.records.paths import expanded
+from retain.records.paths import expanded, is_path
 
 FULL = "full"
 """The method of a model that was trained in full."""
