@@ -28,7 +28,7 @@ from retain.hf.scaling import adapter_to_write, bent, ensure_scalable, scale_in_
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.trainer_data import contained_in, texts_of, without_trained_text
-from retain.jobs.measure import measuring_problems, name_of, result_of
+from retain.jobs.measure import measuring_problems, name_of, notes_on, result_of
 from retain.jobs.output_place import output_problem
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import write_record
@@ -244,8 +244,8 @@ class Guard:
                 measured = measure_pair(
                     self.pair, self.preprocessor, self.parts.evaluation, self.settings, events
                 )  # fmt: skip
-        if alpha == 0:
-            measured = replace(measured, notes=(*measured.notes, _not_kept(outcome)))
+        told = [*notes_on(self.pair), *([_not_kept(outcome)] if alpha == 0 else [])]
+        measured = replace(measured, notes=(*measured.notes, *told))
         with self.pair.base() as base:
             hashed = model_hash(base)
         found = result_of(name_of(base), self.pair, self.parts.evaluation, measured, hashed, measuring.seconds)

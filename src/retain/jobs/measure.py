@@ -93,8 +93,7 @@ def measure(
     with nullcontext() if output is None else output_folder(Path(output), RUN_FILES):
         with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
             measured = measure_pair(pair, preprocessor, suites, chosen, events)
-        about = [*quantization_note(root_of(base), root_of(pair.tuned_model)), *placement_note(root_of(base))]
-        measured = replace(measured, notes=(*measured.notes, *about))
+        measured = replace(measured, notes=(*measured.notes, *notes_on(pair)))
         result = result_of(name_of(base), pair, suites, measured, model_hash(base), measuring.seconds)
         return result if output is None else write_record(Path(output), result, measured.items)
 
@@ -118,6 +117,13 @@ def measuring_problems(base: Any, preprocessor: Preprocessor, suites: Suites, se
 def name_of(model: Any) -> str:
     """The name of a loaded model in a record: where it came from, or its class."""
     return str(getattr(model.config, "name_or_path", "") or type(model).__name__)
+
+
+def notes_on(pair: Pair) -> list[str]:
+    """Notes on how the models of a pair are quantised and placed."""
+    tuned = root_of(pair.tuned_model)
+    base = tuned if pair.separate_base is None else root_of(pair.separate_base)
+    return [*quantization_note(base, tuned), *placement_note(base)]
 
 
 def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
