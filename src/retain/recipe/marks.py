@@ -55,6 +55,7 @@ TOPICS = {
     "calibration": "text to learn and to keep, for regularisers and data-driven initialisations",
     "measurement": "how it is measured and judged",
     "harness": "tasks of lm-evaluation-harness",
+    "serving": "what servers would refuse of the result",
 }
 """Topics of the help in its order, each with what its heading adds."""
 
