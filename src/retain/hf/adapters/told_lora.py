@@ -56,8 +56,8 @@ def _rounded_away(layer: Any, stored: Any, original: Original, merged_before: li
     if not names:
         return None
     before = at_least_float32(original.matrix())
-    change = sum(as_matrix(layer.get_base_layer(), layer.get_delta_weight(name)) for name in names)
-    return original.rounded_away(stored, before + change.detach().to(before))
+    changes = [as_matrix(layer.get_base_layer(), layer.get_delta_weight(name)).detach() for name in names]
+    return original.rounded_away(stored, sum((change.to(before) for change in changes), before))
 
 
 def tell_merge_loss(model: PeftModel) -> None:
