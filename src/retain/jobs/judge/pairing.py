@@ -106,8 +106,8 @@ def _doubled(side: str, suite: LoggedSuite) -> list[str]:
         return []
     return [
         (
-            f"{suite.name}: the {side} log answers {len(twice)} items more than once (item {named(twice)}); which answer "
-            "counts cannot be known. Where an item was asked several times on purpose, number the times as epoch."
+            f"{suite.name}: the {side} log answers {len(twice)} items more than once (item {named(twice)}); which "
+            "answer counts cannot be known. An item that was asked several times on purpose needs an epoch."
         )
     ]
 
