@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
 from retain.hf.models.placement import current_device
 from retain.hf.models.positions import UNLIMITED, Positions
+from retain.hf.models.precision import precision_note
 from retain.hf.models.quantization import is_quantised, own_quantization, prepared
 from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.loading import PLAIN, Loading
@@ -48,6 +50,11 @@ _LOADERS: dict[Family, Any] = {
     "text-features": AutoModel,
     "image-features": AutoModel,
 }
+
+
+@cache
+def _warn_once(note: str) -> None:
+    log.warning("%s", note)
 
 
 _LAYER_NUMBER = re.compile(r"\.\d+\.")
@@ -140,6 +147,8 @@ class ModelSpec:
                 )
             if not is_quantised(model) and self.loading.device_map is None:
                 model = model.to(current_device())
+            for note in precision_note(model):
+                _warn_once(note)
             return Loaded(own_memory(prepared(model)).eval(), is_new)
 
     def loading_problems(self) -> list[str]:

@@ -18,6 +18,7 @@ from retain.evaluate.tasks.task_type import first_refusal
 from retain.hf.adapters.accounting import name_problems
 from retain.hf.models.coverage import coverage
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
+from retain.hf.models.precision import precision_note
 from retain.hf.models.quantization import training_problem
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.evidence_told import no_step_problems
@@ -97,7 +98,7 @@ def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
         found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
     if found:
         raise InputError(list(dict.fromkeys(found)))
-    return Prepared(data, preprocessor, notes, structure)
+    return Prepared(data, preprocessor, (*notes, *precision_note(structure)), structure)
 
 
 def _check_loading(spec: ModelSpec, runs: Sequence[Recipe]) -> None:

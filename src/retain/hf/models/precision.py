@@ -1,0 +1,52 @@
+"""16-bit bases on processors that compute in these bits, or imitate them at several times the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from retain.hf.models.placement import current_device
+
+UNITS: Mapping[torch.dtype, tuple[str, ...]] = {
+    torch.bfloat16: ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
+    torch.float16: ("avx512_fp16", "amx_fp16", "fp16_arith"),
+}
+"""For each 16-bit type the capabilities, as torch names them, of which one makes a processor compute in it."""
+
+
+def imitates(dtype: torch.dtype, capabilities: Mapping[str, Any]) -> bool:
+    """Tell whether a processor lacks the units for a 16-bit type.
+
+    Args:
+        dtype: of the weights.
+        capabilities: of the processor, as `torch.cpu.get_capabilities` has them; empty where they are not known.
+
+    Returns:
+        False for any other type, and where the capabilities are not known.
+
+    Examples:
+        >>> imitates(torch.bfloat16, {"avx2": True}), imitates(torch.bfloat16, {"avx2": True, "amx_bf16": True})
+        (True, False)
+    """
+    return bool(capabilities) and dtype in UNITS and not any(capabilities.get(unit) for unit in UNITS[dtype])
+
+
+def precision_note(model: nn.Module) -> list[str]:
+    """A note on a base in 16 bits on a processor that has no units for them; none for any other, and on accelerators.
+
+    Args:
+        model: with or without its weights; it counts as being where a model is placed by default.
+    """
+    dtype = getattr(model, "dtype", None)
+    known = getattr(torch.cpu, "get_capabilities", None)  # younger than torch 2.10
+    if dtype is None or known is None or current_device().type != "cpu" or not imitates(dtype, known()):
+        return []
+    name = str(dtype).removeprefix("torch.")
+    told = (
+        f"The base is in {name}, and this processor has no units for {name}: it imitates them at several times the "
+        "cost of float32. --dtype float32 is quicker here and takes twice the memory."
+    )
+    return [told]

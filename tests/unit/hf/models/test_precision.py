@@ -1,0 +1,56 @@
+"""A base in 16 bits on a processor that must imitate them, as most hub checkpoints are on a desktop's."""
+
+import pytest
+import torch
+from tests.tiny import make_llama
+
+from retain.hf.models import precision
+from retain.hf.models.precision import imitates, precision_note
+
+DESKTOP = {"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False}
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    def has(capabilities, device="cpu"):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+        monkeypatch.setattr(precision, "current_device", lambda: torch.device(device))
+
+    return has
+
+
+@pytest.mark.parametrize(
+    ("dtype", "capabilities", "expected"),
+    [
+        (torch.bfloat16, DESKTOP, True),
+        (torch.float16, DESKTOP, True),
+        (torch.float32, DESKTOP, False),
+        (torch.bfloat16, DESKTOP | {"avx512_bf16": True}, False),
+        (torch.bfloat16, {"architecture": "arm64", "bf16": True}, False),
+        (torch.float16, {"architecture": "arm64", "fp16_arith": True}, False),
+        (torch.float16, {"architecture": "x86_64", "amx_bf16": True}, True),
+        (torch.bfloat16, {}, False),
+    ],
+)
+def test_sixteen_bits_are_imitated_where_no_unit_computes_in_them(dtype, capabilities, expected):
+    assert imitates(dtype, capabilities) is expected
+
+
+def test_the_note_names_the_type_and_the_cure_and_is_silent_elsewhere(processor):
+    model = make_llama()
+    processor(DESKTOP)
+    assert precision_note(model) == []
+    (note,) = precision_note(model.half())
+    assert "float16" in note
+    assert "--dtype float32" in note
+    (note,) = precision_note(model.bfloat16())
+    assert "no units for bfloat16" in note
+    processor(DESKTOP, "cuda")
+    assert precision_note(model) == []
+    processor(DESKTOP | {"amx_bf16": True})
+    assert precision_note(model) == []
+
+
+def test_a_torch_that_does_not_tell_its_processor_gives_no_note(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert precision_note(make_llama().bfloat16()) == []
