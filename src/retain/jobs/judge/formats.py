@@ -54,8 +54,9 @@ def read_log(place: str | Path, wanted: Sequence[str] = ()) -> Log:
         found = next((one for one in FORMATS if one.recognises(path)), None)
         if found is not None:
             return found.read(path, wanted)
-        reason = missing_sentence(path) if not path.exists() else "is no log that is read"
+        if not path.exists():
+            raise InputError(f"{path}: {missing_sentence(path)}.".replace("?.", "?"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     titles = "; ".join(one.title for one in FORMATS)
-    raise InputError(f"{path}: {reason}. Give one of: {titles}.")
+    raise InputError(f"{path}: is no log that is read. Give one of: {titles}.")

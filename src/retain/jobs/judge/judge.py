@@ -17,7 +17,7 @@ from retain.errors import InputError
 from retain.evaluate.scores.rows import breakdown_rows, keep_row, task_row
 from retain.jobs.judge.formats import read_log
 from retain.jobs.judge.judged_suite import JudgedSuite, judged_suites, notes_on
-from retain.jobs.judge.logs import Log, hash_of, named
+from retain.jobs.judge.logs import Log, counted, hash_of, named
 from retain.jobs.junit_file import junit_problem, write_junit
 from retain.jobs.output_place import output_problem
 from retain.jobs.record import provenance, write_record
@@ -113,7 +113,7 @@ def _logs(recipe: JudgeRecipe, problems: list[str]) -> tuple[Log, Log] | None:
 def _suite_problems(recipe: JudgeRecipe, base: Log, tuned: Log) -> list[str]:
     """Sentences on suites that are named and not there, and on those of one side alone."""
     both = [name for name in base.suites if name in tuned.suites]
-    everywhere = list(dict.fromkeys((*base.suites, *tuned.suites)))
+    everywhere = list(dict.fromkeys((*base.names, *tuned.names)))
     named_ones = {
         "task": recipe.task,
         "suites": recipe.suites,
@@ -193,9 +193,9 @@ def _told_in_full(judgement: Judgement, judged: Sequence[JudgedSuite]) -> Judgem
         one.model_copy(update={"reason": f"{one.reason} {partial[one.suite]}"}) if one.suite in partial else one
         for one in judgement.suites
     ]
-    return judgement.model_copy(
-        update={"reason": f"{judgement.reason} {' '.join(partial.values())}", "suites": tuple(suites)}
-    )
+    left_out = counted(sum(sum(one.paired.left_out) for one in judged), "answer")
+    reason = f"{judgement.reason} Items of one side alone were left out ({left_out}, --intersection)."
+    return judgement.model_copy(update={"reason": reason, "suites": tuple(suites)})
 
 
 def _facts(one: JudgedSuite) -> SuiteFacts:

@@ -92,7 +92,6 @@ def notes_on(recipe: JudgeRecipe, base: Log, tuned: Log, judged: Sequence[Judged
     """Sentences on how the logs were read and paired, on what differs all the same, and on what is not known."""
     notes = [f"Base log: {note}" for note in base.notes] + [f"Tuned log: {note}" for note in tuned.notes]
     notes += [note for one in judged for note in one.paired.notes]
-    notes += [one.paired.partial for one in judged if one.paired.partial]
     differing = [
         f"{name}: base {base.told[name]}, tuned {tuned.told[name]}"
         for name in base.told
@@ -109,6 +108,12 @@ def notes_on(recipe: JudgeRecipe, base: Log, tuned: Log, judged: Sequence[Judged
         notes.append(
             f"{named(unknown)}: the log does not tell what guessing gets right, so it is taken to be nothing; of "
             "questions with choices say it (--chance SUITE:SHARE), or a base that guesses passes for one that knows."
+        )
+    unscaled = dict.fromkeys(one.metric.name for one in judged if one.part == "keep" and one.metric.span is None)
+    if unscaled:
+        notes.append(
+            f"The range of {named(list(unscaled))} is not known, so that no loss can be called small; say it (--range "
+            "METRIC:LOW:HIGH)."
         )
     if not any(_changed(one) for one in judged):
         notes.append("No item has another score than before: as far as the logs tell, the tuned model is the base.")

@@ -93,7 +93,8 @@ class Log:
         place: the log as it was given.
         program: that wrote it, with its version where that is known.
         model: as the log names it.
-        suites: by name.
+        suites: by name, those that were asked for.
+        names: of all suites that the log holds.
         told: what need not be equal on both sides and is told where it is not: dtype, device, versions.
         notes: sentences on how the log was read.
         digest: SHA-256 of the files that were read.
@@ -103,6 +104,7 @@ class Log:
     program: str
     model: str
     suites: Mapping[str, LoggedSuite]
+    names: tuple[str, ...]
     told: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     digest: str = ""
@@ -117,6 +119,11 @@ def hash_of(value: Any) -> str:
 def plain_text(value: Any) -> str:
     """A value of a log as one line of text: what stands in `asked_as`."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 item`, `2,000 items`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def named(names: list[str]) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from retain.jobs.judge.logs import Answer, LoggedSuite, named
+from retain.jobs.judge.logs import Answer, LoggedSuite, counted, named
 
 Key = tuple[str, int]
 """Id (or prompt) and epoch of an item."""
@@ -43,8 +43,8 @@ class PairedSuite:
         if not any(self.left_out):
             return ""
         return (
-            f"{self.name} was judged on the {len(self.pairs)} items that both sides have (--intersection); "
-            f"{self.left_out[0]} of the base's and {self.left_out[1]} of the tuned model's were left out."
+            f"Judged on the {counted(len(self.pairs), 'item')} of both sides; {self.left_out[0]:,} of the base's and "
+            f"{self.left_out[1]:,} of the tuned model's were left out."
         )
 
 
@@ -106,8 +106,8 @@ def _doubled(side: str, suite: LoggedSuite) -> list[str]:
         return []
     return [
         (
-            f"{suite.name}: the {side} log answers {len(twice)} items more than once (item {named(twice)}); which "
-            "answer counts cannot be known. An item that was asked several times on purpose needs an epoch."
+            f"{suite.name}: the {side} log answers {counted(len(twice), 'item')} more than once (item {named(twice)}); "
+            "which answer counts cannot be known. An item that was asked several times on purpose needs an epoch."
         )
     ]
 

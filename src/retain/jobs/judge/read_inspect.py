@@ -59,6 +59,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
     files = _files(path)
     headers = {file: _header(file) for file in files}
     newest, notes = _newest(path, headers, wanted)
+    names = tuple(dict.fromkeys(_task(file, header) for file, header in headers.items()))
     models = sorted({_model(headers[file]) for file in newest.values()})
     problems = [
         f"{file}: is not complete (status {headers[file].get('status')}); run that task to its end."
@@ -82,6 +83,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         program=f"inspect_ai {packages.get('inspect_ai', '')}".strip(),
         model=models[0] if models else path.stem,
         suites=suites,
+        names=names,
         told={"inspect_ai": plain_text(packages.get("inspect_ai", ""))},
         notes=tuple(notes),
         digest=hashlib.sha256(b"".join(_digest(file) for file in newest.values())).hexdigest(),
@@ -119,7 +121,7 @@ def _newest(
     """The newest complete log of each task; where none is complete, the newest."""
     runs: dict[str, list[tuple[bool, str, Path]]] = {}
     for file, header in headers.items():
-        task = str(_spec(header).get("task") or file.stem)
+        task = _task(file, header)
         if not wanted or task in wanted:
             runs.setdefault(task, []).append(
                 (header.get("status") == "success", str(_spec(header).get("created", "")), file)
@@ -291,6 +293,10 @@ def _chance(samples: Sequence[Mapping[str, Any]]) -> float | None:
 
 def _spec(header: Mapping[str, Any]) -> dict[str, Any]:
     return _mapping(header.get("eval"))
+
+
+def _task(file: Path, header: Mapping[str, Any]) -> str:
+    return str(_spec(header).get("task") or file.stem)
 
 
 def _model(header: Mapping[str, Any]) -> str:

@@ -73,6 +73,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         program=f"lm-evaluation-harness {first.get('lm_eval_version', '')}".strip(),
         model=_model(first) or places[0].name,
         suites=suites,
+        names=tuple(newest),
         told={name: plain_text(value) for one in told for name, value in one.items()},
         notes=tuple(notes),
         digest=digest,

@@ -47,6 +47,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         program="retain",
         model=result.method.name if side == "tuned" else model_name(result.model),
         suites=suites,
+        names=tuple(names),
         told={name.replace("_", " "): str(asked[name]) for name in ("engine", "dtype", "device") if name in asked},
         notes=(f"{folder}: its held-out text is not compared.",) if left_out else (),
         digest=result.provenance.items_hash,

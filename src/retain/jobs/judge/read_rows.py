@@ -16,7 +16,7 @@ from retain.data.file_content import bare_stem
 from retain.data.sources import first_problems, source_rows
 from retain.errors import InputError
 from retain.evaluate.scores.without_reading import ALMOST_SURE
-from retain.jobs.judge.logs import Answer, Log, LoggedSuite, hash_of, plain_text
+from retain.jobs.judge.logs import Answer, Log, LoggedSuite, counted, hash_of, plain_text
 from retain.records.metrics_table import ACCURACY
 
 ONE_SUITE = "items"
@@ -49,9 +49,9 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         problems.append(f"{path}: holds no rows.")
     by_suite: dict[str, list[Numbered]] = {}
     for place, row in rows:
-        name = str(row.get("suite") or row.get("task") or ONE_SUITE)
-        if not wanted or name in wanted:
-            by_suite.setdefault(name, []).append((place, row))
+        by_suite.setdefault(str(row.get("suite") or row.get("task") or ONE_SUITE), []).append((place, row))
+    names = tuple(by_suite)
+    by_suite = {name: of_suite for name, of_suite in by_suite.items() if not wanted or name in wanted}
     suites = {name: _suite(name, of_suite, path, problems) for name, of_suite in by_suite.items()}
     if problems:
         raise InputError(first_problems(str(path), problems))
@@ -60,6 +60,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         program="rows",
         model=bare_stem(path.name),
         suites=suites,
+        names=names,
         digest=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
@@ -96,10 +97,10 @@ def _scores(
     suite: str, rows: Sequence[Numbered], path: Path, problems: list[str]
 ) -> tuple[list[dict[str, float]], list[str]]:
     """The scores of each row by metric, and the metrics; all rows of a suite say it in one way."""
-    ways = Counter(_way(row) for _, row in rows)
+    ways = _places([_way(row) or "none of these" for _, row in rows], rows)
     place = f"{path}: " if suite == ONE_SUITE else f"{path}, suite {suite}: "
-    if len(ways) > 1 or "" in ways:
-        told = "; ".join(f"{way or 'none of these'} in {count} rows" for way, count in ways.items())
+    if len(ways) > 1 or "none of these" in ways:
+        told = "; ".join(f"{way} in {where}" for way, where in ways.items())
         problems.append(
             f"{place}expected one of correct, score, scores, or prediction and label in all rows; found {told}."
         )
@@ -110,9 +111,9 @@ def _scores(
     if way == "scores":
         found = [dict(row["scores"]) for _, row in rows]
         names = list(dict.fromkeys(name for one in found for name in one))
-        columns = {name: _numbers([one.get(name) for one in found], f"{place}{name}", problems) for name in names}
+        columns = {name: _numbers([one.get(name) for one in found], f"{place}{name}", rows, problems) for name in names}
         return [{name: columns[name][k] for name in names if name in found[k]} for k in range(len(rows))], names
-    values = _numbers([row[way] for _, row in rows], f"{place}{way}", problems)
+    values = _numbers([row[way] for _, row in rows], f"{place}{way}", rows, problems)
     if way == "correct" and (odd := [value for value in values if value not in (0, 1)]):
         problems.append(f"{place}correct: expected true or false, found {odd[0]:g}; give degrees as score.")
     metric = ACCURACY.name if way == "correct" else "score"
@@ -129,11 +130,22 @@ def _way(row: Mapping[str, Any]) -> str:
     return "prediction and label" if "prediction" in row and "label" in row else ""
 
 
-def _numbers(values: Sequence[Any], place: str, problems: list[str]) -> list[float]:
+def _places(kinds: Sequence[str], rows: Sequence[Numbered]) -> dict[str, str]:
+    """How many rows are of each kind, and where the first of a rare kind stands."""
+    counts = Counter(kinds)
+    usual = counts.most_common(1)[0][0]
+    first = {kind: rows[kinds.index(kind)][0] for kind in counts if kind != usual}
+    return {
+        kind: counted(count, "row") + (f" (first {first[kind]})" if kind in first else "")
+        for kind, count in counts.most_common()
+    }
+
+
+def _numbers(values: Sequence[Any], place: str, rows: Sequence[Numbered], problems: list[str]) -> list[float]:
     """Values of one column as numbers: all true or false, all numbers, or all text that is a number, as in CSV."""
-    kinds = Counter(_kind(value) for value in values)
+    kinds = _places([_kind(value) for value in values], rows)
     if len(kinds) > 1 or not kinds.keys() <= {"true or false", "numbers", "text"}:
-        told = ", ".join(f"{kind} in {count} rows" for kind, count in kinds.items())
+        told = ", ".join(f"{kind} in {where}" for kind, where in kinds.items())
         problems.append(f"{place}: holds {told}; expected one kind, with a value in every row.")
         return [0.0] * len(values)
     try:
@@ -143,7 +155,7 @@ def _numbers(values: Sequence[Any], place: str, problems: list[str]) -> list[flo
         problems.append(f"{place}: expected numbers, found text.")
         return [0.0] * len(values)
     if odd := sum(not math.isfinite(value) for value in found):
-        problems.append(f"{place}: is not finite in {odd} rows.")
+        problems.append(f"{place}: is not finite in {counted(odd, 'row')}.")
         return [0.0] * len(values)
     return found
 
