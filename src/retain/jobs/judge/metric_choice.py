@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from retain.jobs.judge.logs import Answer, named
+from retain.jobs.judge.logs import Answer, counted, named
 from retain.jobs.judge.pairing import PairedSuite
 from retain.records.metric import Metric
 from retain.records.outside_metrics import SHARES, Seen, family_of, outside_metric
@@ -142,8 +142,8 @@ def _out_of_range(suite: PairedSuite, metric: Metric) -> list[str]:
         if odd:
             ends = f"{'−∞' if low is None else f'{low:g}'} to {'∞' if high is None else f'{high:g}'}"
             found.append(
-                f"{suite.name}: {metric.name} of the {side} log goes beyond its range of {ends} on {len(odd)} items "
-                f"(as {odd[0]:g})."
+                f"{suite.name}: {metric.name} of the {side} log goes beyond its range of {ends} on "
+                f"{counted(len(odd), 'item')} (as {odd[0]:g})."
             )
     tops = [max(values) for values in sides]
     if not found and is_share and min(tops) <= 1 < max(tops):
