@@ -117,7 +117,7 @@ def options_of(sample: Mapping[str, Any]) -> list[str]:
     """The options of a multiple choice that share one context; nothing for other tasks."""
     requests = _requests(sample)
     contexts = {request[0] for request in requests}
-    texts = [request[1] for request in requests if isinstance(request[1], str)]
+    texts = [request[1] for request in requests if len(request) > 1 and isinstance(request[1], str)]
     return texts if len(texts) == len(requests) > 1 and len(contexts) == 1 else []
 
 
@@ -139,7 +139,7 @@ def chance_of(samples: Sequence[Mapping[str, Any]]) -> float:
 
 def _guessed(requests: Sequence[Any]) -> float:
     """Probability of guessing right: 1 / options of a multiple choice, 0 for what is written or has one option."""
-    several = len(requests) > 1 and all(isinstance(request[1], str) for request in requests)
+    several = len(requests) > 1 and all(isinstance(request[1], str) for request in requests if len(request) > 1)
     return 1 / len(requests) if several else 0.0
 
 

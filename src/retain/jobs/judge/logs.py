@@ -118,6 +118,8 @@ def hash_of(value: Any) -> str:
 
 def plain_text(value: Any) -> str:
     """A value of a log as one line of text: what stands in `asked_as`."""
+    if value is None:
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 

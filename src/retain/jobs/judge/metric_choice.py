@@ -52,8 +52,11 @@ def metric_of(suite: PairedSuite, wishes: Wishes, problems: list[str]) -> Metric
 
 
 def _name(suite: PairedSuite, wishes: Wishes, problems: list[str]) -> str | None:
-    names = list(dict.fromkeys((*suite.base.metrics, *(name for one, _ in suite.pairs for name in one.scores))))
-    usable = [name for name in names if all(name in answer.scores for pair in suite.pairs for answer in pair)]
+    given = dict.fromkeys(name for pair in suite.pairs for answer in pair for name in answer.scores)
+    names = [
+        *(name for name in suite.base.metrics if name in given),
+        *(n for n in given if n not in suite.base.metrics),
+    ]
     wish = wishes.metrics.get(suite.name)
     any_of = wishes.metrics.get(ANY_SUITE)
     if wish is None and any_of is not None and _matching(any_of, names):
@@ -66,14 +69,12 @@ def _name(suite: PairedSuite, wishes: Wishes, problems: list[str]) -> str | None
         example = (found or names or ["acc"])[0]
         problems.append(f"{suite.name}: the metric {wish} {told}; name one, as --metric {suite.name}:{example}.")
         return None
-    if usable:
-        return usable[0]
     if not names:
         problems.append(
             f"{suite.name}: no metric gives one number an item, so it cannot be judged; leave it out by --suites."
         )
         return None
-    return names[0]  # and its gaps are told
+    return names[0]
 
 
 def _matching(wish: str, names: Sequence[str]) -> list[str]:

@@ -230,7 +230,9 @@ def _check_once(samples: Sequence[Mapping[str, Any]], file: Path) -> None:
             twice.append(key[0])
         seen.add(key)
     if twice:
-        raise InputError(f"{file}: item {named(twice)} stands there twice; which answer counts cannot be known.")
+        raise InputError(
+            f"{file}: item {named(list(dict.fromkeys(twice)))} stands there twice; which answer counts cannot be known."
+        )
 
 
 def _answer(key: Any, sample: Mapping[str, Any]) -> Answer:
