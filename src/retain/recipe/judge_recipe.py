@@ -58,6 +58,13 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
         "left out.",
     )
 
+    @field_validator("base", "tuned", mode="after")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("expected the place of a log, which is not blank")
+        return value
+
     @field_validator("task", "suites", "lower_is_better", mode="before")
     @classmethod
     def _names_by_commas(cls, value: Any) -> Any:
@@ -67,7 +74,8 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
     @classmethod
     def _metric_of_suite(cls, value: Any) -> Any:
         """SUITE:METRIC, or METRIC alone for every suite that has it."""
-        return dict(map(_pair, _entries(value))) if _entries(value) is not None else value
+        entries = _entries(value)
+        return value if entries is None else dict(map(_pair, entries))
 
     @field_validator("chance", mode="before")
     @classmethod
@@ -75,7 +83,8 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
         """SUITE:SHARE, or SHARE alone for all."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return {ALL: value}
-        return dict(map(_pair, _entries(value))) if _entries(value) is not None else value
+        entries = _entries(value)
+        return value if entries is None else dict(map(_pair, entries))
 
     @field_validator("chance", mode="after")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from retain.compare.pick import model_name
 from retain.errors import InputError
@@ -12,7 +13,8 @@ from retain.records.items import Item, read_items, unlike_record
 from retain.records.result import Result, read_result
 from retain.records.scores import KeepScore, TaskScore
 
-SIDES = ("base", "tuned")
+Named = Literal["base", "tuned"]
+"""The sides of a record."""
 
 
 def recognises(path: Path) -> bool:
@@ -54,15 +56,17 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
     )
 
 
-def _parted(path: Path) -> tuple[Path, str]:
+def _parted(path: Path) -> tuple[Path, Named]:
     """The folder, and the side that is said behind it."""
     start, _, side = path.name.rpartition(":")
-    return (path.with_name(start), side) if start and side in SIDES and not path.exists() else (path, "tuned")
+    if not start or side not in {"base", "tuned"} or path.exists():
+        return path, "tuned"
+    return path.with_name(start), "base" if side == "base" else "tuned"
 
 
-def _suite(name: str, result: Result, items: Sequence[Item], side: str) -> LoggedSuite:
-    scores: list[KeepScore | TaskScore] = [one for one in (*result.keep, *result.task) if one.name == name]
-    of_items = [one for one in scores if one.metric.level == "item"]
+def _suite(name: str, result: Result, items: Sequence[Item], side: Named) -> LoggedSuite:
+    scores: list[KeepScore | TaskScore] = [*result.keep, *result.task]
+    of_items = [one for one in scores if one.name == name and one.metric.level == "item"]
     facts = next((one for one in result.suites if one.name == name), None)
     return LoggedSuite(
         name=name,
@@ -76,7 +80,7 @@ def _suite(name: str, result: Result, items: Sequence[Item], side: str) -> Logge
     )
 
 
-def _answer(item: Item, side: str) -> Answer:
+def _answer(item: Item, side: Named) -> Answer:
     said = item.base if side == "base" else item.tuned
     return Answer(
         id=str(item.index),

@@ -149,8 +149,7 @@ def _numbers(values: Sequence[Any], place: str, rows: Sequence[Numbered], proble
         problems.append(f"{place}: holds {told}; expected one kind, with a value in every row.")
         return [0.0] * len(values)
     try:
-        found = [_WORDS.get(value.strip().lower()) if isinstance(value, str) else float(value) for value in values]
-        found = [float(value) if one is None else one for one, value in zip(found, values, strict=True)]
+        found = [_number(value) for value in values]
     except (ValueError, OverflowError):
         problems.append(f"{place}: expected numbers, found text.")
         return [0.0] * len(values)
@@ -158,6 +157,12 @@ def _numbers(values: Sequence[Any], place: str, rows: Sequence[Numbered], proble
         problems.append(f"{place}: is not finite in {counted(odd, 'row')}.")
         return [0.0] * len(values)
     return found
+
+
+def _number(value: Any) -> float:
+    """A value as a number, also where it is text; true and false are words for 1 and 0."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return _WORDS[word] if word in _WORDS else float(value)
 
 
 def _kind(value: Any) -> str:
@@ -174,7 +179,9 @@ def _is_right(place: str, row: Mapping[str, Any], problems: list[str]) -> float:
     if said is None:  # no answer is a wrong one
         return 0.0
     kinds = {_kind(value) for value in (said, *labels)}
-    if len(kinds) > 1 or not kinds <= {"true or false", "numbers", "text"}:
+    if odd := kinds - {"true or false", "numbers", "text"}:
+        problems.append(f"{place}: prediction and label: expected text, numbers, or true or false, found {min(odd)}.")
+    elif len(kinds) > 1:
         problems.append(
             f"{place}: prediction {plain_text(said)} and label {plain_text(row['label'])} are of different kinds "
             f"({', '.join(sorted(kinds))}), so that they can never be equal."

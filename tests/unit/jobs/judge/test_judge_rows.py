@@ -180,6 +180,15 @@ def test_predictions_are_compared_with_their_labels(judged):
     assert "items have another right answer on the two sides" in refused(judged, base, other)
 
 
+def test_answers_that_cannot_be_compared_and_values_that_cannot_be_averaged_are_told(judged):
+    nested = [{"id": k, "prediction": {"a": 1}, "label": {"a": 1}} for k in range(30)]
+    assert "expected text, numbers, or true or false, found dict" in refused(judged, nested, nested)
+    large = [{"id": k, "score": -1e308} for k in range(30)]
+    assert "too large to be averaged" in refused(judged, large, [{**row, "score": 1e308} for row in large])
+    with pytest.raises(InputError, match="not blank"):
+        retain.judge("", "tuned.jsonl")
+
+
 def test_a_base_that_guesses_has_nothing_to_lose(judged):
     base = [{"id": k, "correct": k % 4 == 0, "choices": ["a", "b", "c", "d"]} for k in range(200)]
     found = judged(base, [{**row, "correct": False} for row in base])
