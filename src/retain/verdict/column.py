@@ -73,8 +73,8 @@ class Column:
     def _check(self, side: str, values: Floats) -> None:
         if np.isfinite(values).all() and np.abs(values).max() > LARGEST:
             raise InputError(
-                f"{self.metric.name} of {self.suite!r}, {side}: {values[np.argmax(np.abs(values))]:g} is too large to be "
-                "averaged with others."
+                f"{self.metric.name} of {self.suite!r}, {side}: {values[np.argmax(np.abs(values))]:g} is too large to "
+                "be averaged with others."
             )
         if not np.isfinite(values).all():
             place = int(np.argmin(np.isfinite(values)))
