@@ -52,6 +52,11 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
     lower_is_better: Annotated[tuple[str, ...], Decides("measuring"), Flag("logs", "METRIC")] = Field(
         (), description="Metrics of which less is better, where the log does not say so."
     )
+    pool: Annotated[dict[str, tuple[str, ...]], Decides("items"), Flag("logs", "NAME[=SUITE,…]")] = Field(
+        default_factory=dict,
+        description="Suites that are judged as one: a group of lm-evaluation-harness by its name, as mmlu, or any, as "
+        "mine=first,second.",
+    )
     intersection: Annotated[bool, Decides("items"), Flag("logs")] = Field(
         default=False,
         description="Judge only the items that both sides have, instead of refusing; the verdict says how many were "
@@ -85,6 +90,16 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
             return {ALL: value}
         entries = _entries(value)
         return value if entries is None else dict(map(_pair, entries))
+
+    @field_validator("pool", mode="before")
+    @classmethod
+    def _pool_of_suites(cls, value: Any) -> Any:
+        """NAME for a group that the log has, or NAME=SUITE,SUITE."""
+        entries = _entries(value)
+        if entries is None:
+            return value
+        parts = [entry.partition("=") for entry in entries]
+        return {name: split_by_commas(suites) for name, _, suites in parts}
 
     @field_validator("chance", mode="after")
     @classmethod

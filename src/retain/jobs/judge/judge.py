@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from retain.evaluate.scores.rows import breakdown_rows, keep_row, task_row
 from retain.jobs.judge.formats import read_log
 from retain.jobs.judge.judged_suite import JudgedSuite, judged_suites, notes_on
 from retain.jobs.judge.logs import Log, counted, hash_of, named
+from retain.jobs.judge.pooling import pooled
 from retain.jobs.junit_file import junit_problem, write_junit
 from retain.jobs.output_place import output_problem
 from retain.jobs.record import provenance, write_record
@@ -55,9 +57,9 @@ def judge(base: str | Path, tuned: str | Path, *, output: str | Path | None = No
         InputError: with every reason why the two cannot be compared.
 
     Examples:
-        >>> result = retain.judge("base.jsonl", "tuned.jsonl")
-        >>> result.judgement.overall
-        'lost'
+        >>> result = retain.judge("runs/first:base", "runs/first", suites="capitals")  # or two logs of lm-eval, say
+        >>> result.keep[0].name, result.keep[0].n
+        ('capitals', 168)
     """
     place = None if output is None else str(output)
     values = {"base": str(base), "tuned": str(tuned), "output": place, **options}
@@ -89,10 +91,11 @@ def judge_recipe(recipe: JudgeRecipe) -> Result:
 def _logs(recipe: JudgeRecipe, problems: list[str]) -> tuple[Log, Log] | None:
     """Both logs; None where one cannot be read."""
     wanted = tuple(dict.fromkeys((*recipe.suites, *recipe.task))) if recipe.suites else ()
+    read = () if recipe.pool else wanted  # what a pool holds is known when the log is read
     found: list[Log] = []
     for side, place in (("base", recipe.base), ("tuned", recipe.tuned)):
         try:
-            found.append(read_log(place, wanted))
+            found.append(_chosen(pooled(read_log(place, read), recipe.pool, problems), wanted))
         except InputError as error:
             problems += [f"{side}: {problem}" for problem in error.problems]
     if len(found) < 2:
@@ -108,6 +111,11 @@ def _logs(recipe: JudgeRecipe, problems: list[str]) -> tuple[Log, Log] | None:
         )
     problems += _suite_problems(recipe, base, tuned)
     return base, tuned
+
+
+def _chosen(log: Log, wanted: Sequence[str]) -> Log:
+    suites = {name: suite for name, suite in log.suites.items() if not wanted or name in wanted}
+    return replace(log, suites=suites)
 
 
 def _suite_problems(recipe: JudgeRecipe, base: Log, tuned: Log) -> list[str]:

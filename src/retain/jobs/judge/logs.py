@@ -95,6 +95,7 @@ class Log:
         model: as the log names it.
         suites: by name, those that were asked for.
         names: of all suites that the log holds.
+        groups: names of suites, or of groups, by the group that the log counts them to.
         told: what need not be equal on both sides and is told where it is not: dtype, device, versions.
         notes: sentences on how the log was read.
         digest: SHA-256 of the files that were read.
@@ -105,6 +106,7 @@ class Log:
     model: str
     suites: Mapping[str, LoggedSuite]
     names: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     digest: str = ""

@@ -6,24 +6,18 @@ Its package is not needed: the header says how the task was run, and each sample
 from __future__ import annotations
 
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
-from retain.evaluate.scores.without_reading import ALMOST_SURE, best, of_choices
+from retain.jobs.judge.inspect_scores import chance_of, mapping, metrics_of_letters, numbers_of
 from retain.jobs.judge.logs import Answer, Log, LoggedSuite, hash_of, named, plain_text
 from retain.jobs.judge.zip_members import ZipMembers
-from retain.records.metric import Metric, right_or_wrong
 from retain.records.reading import parse_json
 
 MOST_BYTES = 2**30
 """The largest `.json` log that is read."""
-
-LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
-"""Correct, partly correct, incorrect, no answer, as the program itself counts them."""
 
 _OF_THE_CONNECTION = frozenset(
     {"max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections", "adaptive_connections"}
@@ -77,7 +71,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
     if problems:
         raise InputError(problems)
     first = headers[next(iter(newest.values()))] if newest else {}
-    packages = _mapping(_spec(first).get("packages"))
+    packages = mapping(_spec(first).get("packages"))
     return Log(
         place=str(path),
         program=f"inspect_ai {packages.get('inspect_ai', '')}".strip(),
@@ -102,7 +96,7 @@ def _header(file: Path) -> dict[str, Any]:
         return {key: value for key, value in _whole(file).items() if key != "samples"}
     members = ZipMembers(file)
     name = "header.json" if "header.json" in members.names() else "_journal/start.json"
-    return _mapping(parse_json(members.read(name), f"{file}, {name}", finite=False))
+    return mapping(parse_json(members.read(name), f"{file}, {name}", finite=False))
 
 
 def _whole(file: Path) -> dict[str, Any]:
@@ -110,7 +104,7 @@ def _whole(file: Path) -> dict[str, Any]:
         size = file.stat().st_size
         if size > MOST_BYTES:
             raise InputError(f"{file}: has {size:,} bytes; convert it (inspect log convert --to eval).")
-        return _mapping(parse_json(file.read_bytes(), str(file), finite=False))
+        return mapping(parse_json(file.read_bytes(), str(file), finite=False))
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from error
 
@@ -140,20 +134,20 @@ def _suite(task: str, file: Path, header: Mapping[str, Any]) -> LoggedSuite:
     if not samples:
         raise InputError(f"{file}: holds no samples.")
     answers = tuple(_answer(sample) for sample in samples)
-    plan = _mapping(header.get("plan"))
-    generation = {**_mapping(spec.get("model_generate_config")), **_mapping(plan.get("config"))}
+    plan = mapping(header.get("plan"))
+    generation = {**mapping(spec.get("model_generate_config")), **mapping(plan.get("config"))}
     asked = {key: value for key, value in generation.items() if key not in _OF_THE_CONNECTION and value is not None}
     steps = plan.get("steps") or []
     return LoggedSuite(
         name=task,
         answers=answers,
         metrics=tuple(dict.fromkeys((*_first(header), *(name for one in answers for name in one.scores)))),
-        declared=_declared(samples),
-        chance=_chance(samples),
+        declared=metrics_of_letters(samples),
+        chance=chance_of(samples),
         asked_as={
             "task version": plain_text(spec.get("task_version", "")),
             "settings of generation": plain_text(asked),
-            "epochs": plain_text(_mapping(spec.get("config")).get("epochs") or 1),
+            "epochs": plain_text(mapping(spec.get("config")).get("epochs") or 1),
         },
         asked_with={
             "solver": plain_text([step.get("solver") for step in steps if isinstance(step, dict)]),
@@ -167,8 +161,8 @@ def _suite(task: str, file: Path, header: Mapping[str, Any]) -> LoggedSuite:
 
 def _first(header: Mapping[str, Any]) -> list[str]:
     """Names of scores in the order that the log gives, the headline's first."""
-    headline = _mapping(_spec(header).get("headline_metric"))
-    results = _mapping(header.get("results")).get("scores") or []
+    headline = mapping(_spec(header).get("headline_metric"))
+    results = mapping(header.get("results")).get("scores") or []
     names = [str(one.get("name")) for one in results if isinstance(one, dict) and one.get("name")]
     wanted = [str(headline[key]) for key in ("score", "scorer") if headline.get(key)]
     return [*(name for name in wanted if name in names), *names]
@@ -194,9 +188,9 @@ def _checked(sample: Any, place: str) -> dict[str, Any]:
 def _answer(sample: Mapping[str, Any]) -> Answer:
     choices = sample.get("choices")
     prompt = _prompt(sample)
-    scores = _mapping(sample.get("scores"))
+    scores = mapping(sample.get("scores"))
     said = next((one.get("answer") for one in scores.values() if isinstance(one, dict) and one.get("answer")), None)
-    output = _mapping(sample.get("output"))
+    output = mapping(sample.get("output"))
     stopped = [one.get("stop_reason") for one in output.get("choices") or [] if isinstance(one, dict)]
     target = sample.get("target")
     epoch = sample.get("epoch")
@@ -208,14 +202,14 @@ def _answer(sample: Mapping[str, Any]) -> Answer:
         expected=" / ".join(map(str, target)) if isinstance(target, list) else None if target is None else str(target),
         answer=str(said) if said is not None else output.get("completion") or None,
         cut_off="max_tokens" in stopped if stopped else None,
-        scores=dict(_numbers(sample)),
+        scores=dict(numbers_of(sample)),
         group=str(sample["id"]),
     )
 
 
 def _prompt(sample: Mapping[str, Any]) -> Any:
     """What the model was first given: the messages before its first answer, else the input. Attachments are put in."""
-    attachments = _mapping(sample.get("attachments"))
+    attachments = mapping(sample.get("attachments"))
     messages: list[Any] = []
     for message in sample.get("messages") or []:
         if not isinstance(message, dict) or message.get("role") == "assistant":
@@ -244,55 +238,8 @@ def _shown(prompt: Any) -> str:
     return texts[0][1] if len(texts) == 1 else "\n\n".join(f"{role}: {text}" for role, text in texts)
 
 
-def _values(sample: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each score's name and value; of a score with several values each by itself, as SCORE/NAME."""
-    for name, score in _mapping(sample.get("scores")).items():
-        value = score.get("value") if isinstance(score, dict) else None
-        if isinstance(value, dict):
-            yield from ((f"{name}/{part}", inner) for part, inner in value.items())
-        else:
-            yield name, value
-
-
-def _numbers(sample: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in _values(sample):
-        if isinstance(value, str) and value in LETTERS:
-            yield name, LETTERS[value]
-        elif isinstance(value, (bool, int, float)):
-            yield name, float(value)
-        elif value is None:
-            yield name, math.nan
-
-
-def _declared(samples: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
-    """The metrics whose values are letters: right or wrong, or with degrees where something is partly right."""
-    letters: dict[str, set[str]] = {}
-    for name, value in (pair for sample in samples for pair in _values(sample)):
-        if isinstance(value, str) and value in LETTERS:
-            letters.setdefault(name, set()).add(value)
-    return {
-        name: Metric(name=name, unit="share", low=0.0, high=1.0) if "P" in seen else right_or_wrong(name)
-        for name, seen in letters.items()
-    }
-
-
-def _chance(samples: Sequence[Mapping[str, Any]]) -> float | None:
-    """What can be had without reading: any option, or one answer to all; None where there is no target."""
-    targets = [sample.get("target") for sample in samples]
-    texts = [target for target in targets if isinstance(target, str)]
-    if not texts or len(texts) < len(targets):
-        return None
-    commonest = max(Counter(texts).values()) / len(texts)
-    options = [sample.get("choices") or [] for sample in samples]
-    places = [ord(text) - ord("A") if len(text) == 1 else -1 for text in texts]
-    if all(len(one) > 1 and 0 <= place < len(one) for one, place in zip(options, places, strict=True)):
-        shown = [[str(option) for option in one] for one in options]
-        commonest = max(commonest, best(of_choices(shown, places)).mean)
-    return min(commonest, ALMOST_SURE)
-
-
 def _spec(header: Mapping[str, Any]) -> dict[str, Any]:
-    return _mapping(header.get("eval"))
+    return mapping(header.get("eval"))
 
 
 def _task(file: Path, header: Mapping[str, Any]) -> str:
@@ -301,10 +248,6 @@ def _task(file: Path, header: Mapping[str, Any]) -> str:
 
 def _model(header: Mapping[str, Any]) -> str:
     return str(_spec(header).get("model", ""))
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _digest(file: Path) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         model=_model(first) or places[0].name,
         suites=suites,
         names=tuple(newest),
+        groups=_groups(results.values()),
         told={name: plain_text(value) for one in told for name, value in one.items()},
         notes=tuple(notes),
         digest=digest,
@@ -245,6 +246,16 @@ def _answer(key: Any, sample: Mapping[str, Any]) -> Answer:
         answer=answer_of(sample),
         scores={name: float(value) for name, value in numbers.items()},
     )
+
+
+def _groups(results: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The tasks and groups of each group, of all runs that were read."""
+    found: dict[str, dict[str, None]] = {}
+    for result in results:
+        for group, members in (result.get("group_subtasks") or {}).items():
+            if isinstance(members, list) and members:
+                found.setdefault(group, {}).update(dict.fromkeys(map(str, members)))
+    return {group: tuple(members) for group, members in found.items()}
 
 
 def _told(results: Mapping[str, Any]) -> dict[str, Any]:

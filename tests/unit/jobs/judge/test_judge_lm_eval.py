@@ -37,7 +37,7 @@ def write(moulds, tmp_path):
     """Write a folder as the harness does, with scores of one's own."""
     samples, results = moulds
 
-    def write(side, right, task="letters", date=DATE, change=None, config=(), **top):
+    def write(side, right, task="letters", date=DATE, change=None, config=(), name=None, **top):
         folder = tmp_path / side / "model"
         folder.mkdir(parents=True, exist_ok=True)
         lines = []
@@ -48,7 +48,7 @@ def write(moulds, tmp_path):
                 sample |= {"doc_id": k, metric: value, **dict.fromkeys(others, 0.0)}
                 sample["target"] = str(k % 4) if task == "letters" else f"{k}"
                 lines.append(json.dumps(change(sample) if change else sample))
-        (folder / f"samples_{task}_{date}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / f"samples_{name or task}_{date}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         if top.pop("results", True):
             said = {**results, **top, "config": {**results["config"], **dict(config)}}
             (folder / f"results_{date}.json").write_text(json.dumps(said), encoding="utf-8")
@@ -224,3 +224,24 @@ def test_samples_of_earlier_versions_are_read(write):
 
     base, tuned = write("base", RIGHT, change=earlier), write("tuned", WRONG, change=earlier)
     assert retain.judge(base, tuned).judgement.overall == "lost"
+
+
+GROUPS = {"mmlu": ["mmlu_stem", "mmlu_law"], "mmlu_stem": ["mmlu_algebra", "mmlu_physics"]}
+
+
+def test_the_subjects_of_a_group_are_judged_as_one_suite(write):
+    subjects = ("mmlu_algebra", "mmlu_physics", "mmlu_law")
+    for side, right in (("base", [1.0] * 18 + [0.0] * 2), ("tuned", [1.0] * 13 + [0.0] * 7)):
+        for subject in subjects:
+            folder = write(side, right, name=subject, group_subtasks=GROUPS)
+        write(side, RIGHT, "spell", group_subtasks=GROUPS)
+    base, tuned = folder.with_name("base"), folder
+    assert retain.judge(base, tuned, suites=subjects).judgement.overall == "too few items to say"
+    found = retain.judge(base, tuned, pool="mmlu", suites="mmlu")
+    assert (found.judgement.overall, found.keep[0].name, found.keep[0].n) == ("lost", "mmlu", 60)
+    assert [part.condition for part in found.breakdowns] == list(subjects)
+    assert {score.name for score in retain.judge(base, tuned, pool=["two=mmlu_law,mmlu_physics"]).keep} == {
+        "two", "mmlu_algebra", "spell",
+    }  # fmt: skip
+    assert "has no group nope (its groups are mmlu, mmlu_stem)" in refused(base, tuned, pool="nope")
+    assert "has no mmlu_art" in refused(base, tuned, pool="x=mmlu_art,mmlu_law")
