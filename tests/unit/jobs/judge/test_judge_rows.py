@@ -10,8 +10,11 @@ import pytest
 import retain
 from retain.cli.main import main
 from retain.errors import InputError
+from retain.jobs.judge import formats
+from retain.jobs.judge.logs import Answer, Log, LoggedSuite
 from retain.jobs.replay_verdict import replay_run
 from retain.records.items import read_items
+from retain.records.metrics_table import ACCURACY
 from tiny import write_jsonl
 
 
@@ -248,6 +251,22 @@ def test_a_log_of_no_known_format_is_told_with_those_that_are(tmp_path, monkeypa
             retain.judge("base.jsonl", place)
         assert told in str(error.value)
         assert "tuned: " in str(error.value)
+
+
+def test_a_further_format_is_a_reader_and_a_row(tmp_path, monkeypatch):
+    """One that writes 1 and 0 for each item in a line of its own."""
+
+    def read(path, wanted=()):
+        values = path.read_text(encoding="utf-8").split()
+        answers = tuple(Answer(id=str(k), scores={"accuracy": float(value)}) for k, value in enumerate(values))
+        suite = LoggedSuite(name="bits", answers=answers, declared={"accuracy": ACCURACY})
+        return Log(place=str(path), program="bits", model=path.stem, suites={"bits": suite}, names=("bits",))
+
+    row = formats.Format("lines of bits", lambda path: path.suffix == ".bits", read)
+    monkeypatch.setattr(formats, "FORMATS", (row, *formats.FORMATS))
+    (tmp_path / "base.bits").write_text("1\n" * 60, encoding="utf-8")
+    (tmp_path / "tuned.bits").write_text("1\n0\n" * 30, encoding="utf-8")
+    assert retain.judge(tmp_path / "base.bits", tmp_path / "tuned.bits").judgement.overall == "lost"
 
 
 def test_a_recipe_file_says_the_same(tmp_path, monkeypatch, capsys):
