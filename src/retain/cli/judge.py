@@ -13,7 +13,7 @@ from retain.cli.help_text import ALL
 from retain.errors import InputError
 from retain.recipe import JudgeRecipe, load_recipe
 
-HELP = "Judge a tuned model by two logs that exist already, as an exit code."
+HELP = "Judge a tuned model by two logs, as an exit code."
 
 
 def make_parser(topic: str = ALL) -> ArgumentParser:
