@@ -28,6 +28,7 @@ from retain.jobs.inputs.families import family_of_model, harness_problems, unkno
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.junit_file import junit_problem, write_junit
 from retain.jobs.output_place import output_problem
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
@@ -137,6 +138,7 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     problems += harness_problems(recipe.lm_eval, data.family, data.suites)
     if not problems:  # a run there is one of the recipe's problems
         problems += holding_problem(recipe.output, ["summary.json", "scaling.json"])
+    problems += junit_problem(recipe.junit)
     if problems:
         raise InputError(problems)
     with output_folder(Path(recipe.output), RUN_FILES):
@@ -152,7 +154,9 @@ def _measure_recipe(recipe: MeasureRecipe, data: TunedData, events: Events) -> R
         measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
     result = result_of(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
-    return write_record(Path(recipe.output), result, measured.items)
+    written = write_record(Path(recipe.output), result, measured.items)
+    write_junit(recipe.junit, {written.method.name: written})
+    return written
 
 
 def result_of(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str, seconds: float) -> Result:
