@@ -56,6 +56,7 @@ TOPICS = {
     "measurement": "how it is measured and judged",
     "logs": "how predictions that exist are read and paired",
     "harness": "tasks of lm-evaluation-harness",
+    "GGUF": "for llama.cpp and Ollama",
     "serving": "what servers would refuse of the result",
 }
 """Topics of the help in its order, each with what its heading adds."""
