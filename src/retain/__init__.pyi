@@ -11,6 +11,7 @@ from .hf.adapters.swap import swap_adapter as swap_adapter
 from .jobs.export.deliver import Exported as Exported
 from .jobs.export.export import export as export
 from .jobs.guard import Guard as Guard, guard as guard
+from .jobs.judge.judge import judge as judge
 from .jobs.measure import measure as measure
 from .jobs.scale import scale as scale
 from .jobs.self_generated import self_generated as self_generated

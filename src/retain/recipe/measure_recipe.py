@@ -8,9 +8,10 @@ from pydantic import Field, field_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
 from retain.recipe.measurement_options import TunedModelOptions, split_by_commas
+from retain.recipe.verdict_options import JUnitOption
 
 
-class MeasureRecipe(TunedModelOptions):
+class MeasureRecipe(JUnitOption, TunedModelOptions):
     """The fields of `retain measure`."""
 
     lm_eval: Annotated[tuple[str, ...], Decides("items"), Flag("harness", "TASK")] = Field(
