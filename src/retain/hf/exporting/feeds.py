@@ -123,17 +123,24 @@ class Trace:
                     yield from ((name, part) for part in _parts(self.gave[name].shape[-1], width))
 
     def _taken(self, above: str, feeder: str, channels: slice, layer: str) -> Tensor | None:
-        """The feeder's channel behind each channel of the layer's input; None where they are no multiples of any."""
-        before = self.took[layer]
-        width = self.gave[feeder].shape[-1]
-        numbers = torch.arange(width, device=before.device)[channels]
-        found = torch.zeros(before.shape[-1], dtype=torch.long, device=before.device)
+        """The feeder's channel behind each channel of the layer's input; None where they are no multiples of any.
+
+        The feeder's outputs are positive random numbers meanwhile, so that no channel is silent behind a ReLU.
+        """
+        like = self.gave[feeder]
+        given = 0.5 + torch.rand(like.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        given = given.to(like.device, like.dtype)
+        before = self._input(above, feeder, given, layer)
+        if before is None:
+            return None
+        numbers = torch.arange(like.shape[-1], device=like.device)[channels]
+        found = torch.zeros(before.shape[-1], dtype=torch.long, device=like.device)
         place = 1
         while place == 1 or place < len(numbers):
-            scale = torch.ones(width, dtype=before.dtype, device=before.device)
-            digits = (torch.arange(len(numbers), device=before.device) // place) % _DIGITS
-            scale[channels] = 0.6 * 3.0 ** (digits.to(before.dtype) / (_DIGITS - 1))
-            after = self._input(above, {feeder: scale}, layer)
+            scale = torch.ones(like.shape[-1], dtype=like.dtype, device=like.device)
+            digits = (torch.arange(len(numbers), device=like.device) // place) % _DIGITS
+            scale[channels] = 0.6 * 3.0 ** (digits.to(like.dtype) / (_DIGITS - 1))
+            after = self._input(above, feeder, given * scale, layer)
             if after is None or (digit := _digit(before, after)) is None:
                 return None
             found += digit * place
@@ -142,13 +149,13 @@ class Trace:
             return None
         return numbers[found]
 
-    def _input(self, above: str, scales: Mapping[str, Tensor], layer: str) -> Tensor | None:
-        """A layer's input where a module runs again with the outputs of some layers in it scaled."""
+    def _input(self, above: str, feeder: str, given: Tensor, layer: str) -> Tensor | None:
+        """A layer's input where a module runs again and a layer in it gives these outputs."""
         held: list[Tensor] = []
-        module = self.root.get_submodule(layer)
+        source, module = self.root.get_submodule(feeder), self.root.get_submodule(layer)
         with ExitStack() as undo:
+            undo.callback(source.register_forward_hook(lambda *_: given).remove)
             undo.callback(module.register_forward_pre_hook(lambda _, args: held.append(args[0])).remove)
-            undo.enter_context(_scaling(self.root, scales, {}))
             args, kwargs = self.calls[above]
             self.root.get_submodule(above)(*args, **kwargs)
         return held[0] if held and held[0].shape == self.took[layer].shape else None
