@@ -19,15 +19,13 @@ from transformers.utils import cached_file
 
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
-
-CARD = "README.md"
+from retain.records.manifest import CARD
+from retain.records.paths import without_paths
 
 PLACEHOLDER = "THIS_FOLDER_OR_REPOSITORY"
 """What a card's commands say in place of where the reader has the folder."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
-
-_PATH = re.compile(r"(?<![\w.:/~-])(?:[A-Za-z]:)?(?:~?/(?!/)[^\s'\"`:,;()\[\]{}<>]+/?)")
 
 _PIPELINES = {
     "AutoModelForCausalLM": "text-generation",
@@ -78,16 +76,6 @@ class Card:
         )
         body = "\n\n".join(part.strip() for part in (f"# {self.title}", self.intro, *self.sections) if part.strip())
         return f"---\n{data.to_yaml()}\n---\n\n{without_paths(body)}\n"
-
-
-def without_paths(text: str) -> str:
-    """A text in which every absolute path is its last part alone."""
-    return _PATH.sub(lambda match: _last(match.group()), text)
-
-
-def _last(path: str) -> str:
-    parts = [part for part in path.split("/") if part not in {"", "~"}]
-    return parts[-1] if len(parts) > 1 or path.startswith("~") else path
 
 
 def hub_id(name: str | None) -> str | None:
