@@ -80,7 +80,7 @@ def collect_predictions(
     predictor = LocalPredictor(model, preprocessor, settings, task.advance)
     with evaluating(model), telling_memory("measuring"):
         if batching is None:
-            everywhere: list[Batching] = share.everywhere(_borne(predictor, suites))
+            everywhere: list[Batching] = share.everywhere(borne(predictor, suites))
             batching = _strictest(everywhere)
         predictor = replace(predictor, batching=batching, share=share)
         return predictions_by(
@@ -118,7 +118,7 @@ def _strictest(found: Sequence[Batching]) -> Batching:
     return reduce(stricter, found[1:], found[0])
 
 
-def _borne(predictor: LocalPredictor, suites: Sequence[Suite]) -> Batching:
+def borne(predictor: LocalPredictor, suites: Sequence[Suite]) -> Batching:
     """The items that a model of text may read together, as far as these suites read it."""
     batching: Batching = "padded"
     if not predictor.preprocessor.reads_text:

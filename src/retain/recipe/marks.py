@@ -54,6 +54,7 @@ TOPICS = {
     "budget": "how the forgetting budget is certified",
     "calibration": "text to learn and to keep, for regularisers and data-driven initialisations",
     "measurement": "how it is measured and judged",
+    "serving": "a tuned model behind a server, or in a GGUF file",
     "harness": "tasks of lm-evaluation-harness",
 }
 """Topics of the help in its order, each with what its heading adds."""

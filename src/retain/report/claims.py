@@ -269,10 +269,7 @@ def drift_claims(drift: Drift) -> list[Claim]:
 
 def unlike_conditions(result: Result) -> list[str]:
     """The fields in which the two sides were not measured alike; none where nothing is recorded."""
-    if result.conditions is None or len(result.conditions) < 2:
-        return []
-    base, tuned = (result.conditions[side].model_dump() for side in ("base", "tuned"))
-    return [field.replace("_", " ") for field in base if base[field] != tuned[field]]
+    return [name.replace("_", " ") for name in result.unlike_conditions]
 
 
 def cautions(result: Result) -> list[str]:
@@ -285,6 +282,9 @@ def cautions(result: Result) -> list[str]:
         found.append("The verdicts are corrected for the number of tests; the readings of single figures are not.")
     if unlike_conditions(result):
         found.append(f"The two sides were not measured alike: {listing(unlike_conditions(result))} differ.")
+    found += [caution for side in result.served.values() for caution in side.cautions]
+    if result.acting is not None and result.acting.verdict != "acts":
+        found.append(result.acting.sentence)
     if result.seed is not None:
         found.append("One run with one seed: the intervals cover the choice of items, not the luck of training.")
     return found

@@ -7,7 +7,7 @@ prompt has a log-probability for each of its tokens, a forced token the one that
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +15,11 @@ from retain.errors import InputError
 from retain.served.model import (
     BIAS,
     Capabilities,
-    Likelihood,
     ServedModel,
     Writing,
     prompt_tokens,
 )
-from retain.served.tokens import prompt_tokens_scored, scored_tokens
+from retain.served.tokens import Scored, prompt_tokens_scored, scored_tokens
 from retain.served.transport import ServerError, Transport
 
 PROBE_TRIES = 2
@@ -116,24 +115,19 @@ def explore(transport: Transport, name: str, probe: Probe) -> Capabilities:
     refused: list[str] = []
     model = _with_fields(model, probe, refused)
     writing: list[Writing] = []
-    ids, text, chat = (list(probe.ids), probe.text, probe.messages)
-    found = _tried(lambda: model.complete(ids, max_tokens=1), refused)
+    ids = list(probe.ids)
+    found = _tried(refused, model.complete, ids, max_tokens=1)
     if found is not None and prompt_tokens(found) in {None, len(ids)}:
         writing.append("ids")
-    found = _tried(lambda: model.complete(text, max_tokens=1), refused)
-    if found is not None:
+    if _tried(refused, model.complete, probe.text, max_tokens=1) is not None:
         writing.append("text")
-    in_chat = bool(chat) and _tried(lambda: model.reply_in_chat(chat, max_tokens=1), refused) is not None
-    if in_chat:
+    if probe.messages and _tried(refused, model.reply_in_chat, probe.messages, max_tokens=1) is not None:
         writing.append("chat")
     if not writing:
         reasons = "; ".join(dict.fromkeys(refused)) or "no reason given"
         raise InputError(f"tuned: the model {name} of {transport.address.url} answers nothing: {reasons}")
-    can = replace(model.can, writing=tuple(writing), chat=in_chat, server=_server(transport))
-    model = replace(model, can=can)
-    if "ids" in writing:
-        can = _with_likelihood(model, ids)
-    return replace(can, context=_context(transport, name))
+    can = replace(model.can, writing=tuple(writing), server=_server(transport), context=_context(transport, name))
+    return _with_likelihood(replace(model, can=can), ids) if "ids" in writing else can
 
 
 def replace_tries(transport: Transport) -> Transport:
@@ -143,21 +137,21 @@ def replace_tries(transport: Transport) -> Transport:
 
 def _with_fields(model: ServedModel, probe: Probe, refused: list[str]) -> ServedModel:
     """The model with the fields that it accepts: all, or else those that it accepts one by one."""
-    asking = [lambda one: one.complete(probe.text, max_tokens=1)]
-    if probe.messages:
-        asking.append(lambda one: one.reply_in_chat(probe.messages, max_tokens=1))
-    for ask in asking:
-        if _tried(lambda ask=ask: ask(model), refused) is None:  # type: ignore[misc] -- bound at once
-            continue
-        every = {name: value for group in NEUTRAL for name, value in group.items()}
-        whole = replace(model, can=replace(model.can, fields=every))
-        if _tried(lambda ask=ask: ask(whole), []) is not None:  # type: ignore[misc] -- likewise
-            return whole
-        for group in NEUTRAL:
-            more = replace(model, can=replace(model.can, fields={**model.can.fields, **group}))
-            if _tried(lambda ask=ask, more=more: ask(more), []) is not None:  # type: ignore[misc] -- likewise
-                model = more
+
+    def answers(one: ServedModel, told: list[str]) -> bool:
+        if _tried(told, one.complete, probe.text, max_tokens=1) is not None:
+            return True
+        return bool(probe.messages) and _tried(told, one.reply_in_chat, probe.messages, max_tokens=1) is not None
+
+    if not answers(model, refused):
         return model
+    every = {name: value for group in NEUTRAL for name, value in group.items()}
+    whole = replace(model, can=replace(model.can, fields=every))
+    if answers(whole, []):
+        return whole
+    for group in NEUTRAL:
+        more = replace(model, can=replace(model.can, fields={**model.can.fields, **group}))
+        model = more if answers(more, []) else model
     return model
 
 
@@ -168,69 +162,61 @@ def _with_likelihood(model: ServedModel, ids: list[int]) -> Capabilities:
         for fewest in (0, 1):
             if _repeats(asked, ids, fewest):
                 return replace(asked.can, likelihood="echo", echo_tokens=fewest)
-        found = _tried(lambda asked=asked: asked.complete(ids, max_tokens=1, prompt_logprobs=1), [])  # type: ignore[misc] -- bound at once
+        found = _tried([], asked.complete, ids, max_tokens=1, prompt_logprobs=1)
         if found is not None and _complete(prompt_tokens_scored(found, ids)):
             return replace(asked.can, likelihood="prompt_logprobs")
-        if _forces(asked, ids):
-            likelihood: Likelihood = "forced"
-            return replace(asked.can, likelihood=likelihood)
+        for length in range(len(ids), 2, -max(len(ids) // 4, 1)):  # behind one of them something can be seen
+            if (token := _forced_token(asked, ids[:length])) is not None:
+                return replace(asked.can, likelihood="forced", shown=token)
     return model.can
 
 
 def _repeats(model: ServedModel, ids: list[int], fewest: int) -> bool:
-    """Tell whether a prompt comes back with a log-probability for each token, none for the first, and none is lost."""
+    """Tell whether a prompt comes back with a log-probability for each token but the first, and no token is lost."""
     fields = {"max_tokens": fewest, "echo": True, "logprobs": 1, **model.can.numbered}
-    found = _tried(lambda: model.complete(ids, **fields), [])
-    if found is None:
-        return False
-    scored = scored_tokens(found)
-    if len(scored) not in {len(ids), len(ids) + fewest} or (
-        {one.id for one in scored} == {None} and model.can.numbered
-    ):
+    found = _tried([], model.complete, ids, **fields)
+    scored = scored_tokens(found or {})
+    if len(scored) not in {len(ids), len(ids) + fewest}:
         return False
     numbers_right = all(one.id in {None, token} for one, token in zip(scored, ids, strict=False))
-    return numbers_right and _complete(scored[: len(ids)])
+    return numbers_right and scored[0].logprob is None and _complete(scored[: len(ids)])
 
 
-def _complete(scored: Sequence[Any]) -> bool:
+def _complete(scored: Sequence[Scored]) -> bool:
     return len(scored) > 1 and all(one.logprob is not None for one in scored[1:])
 
 
-def _forces(model: ServedModel, ids: list[int]) -> bool:
-    """Tell whether a forced token comes with the log-probability that it has among the most likely ones, unforced."""
-    free = _tried(lambda: model.complete(ids, max_tokens=1, logprobs=5, **model.can.numbered), [])
-    first = next(iter(scored_tokens(free)), None) if free is not None else None
-    if first is None or first.id is None:
-        return False
-    others = sorted((value, token) for token, value in first.top.items() if token != first.id)
-    if not others:
-        return False
-    value, token = others[-1]
-    fields = {"max_tokens": 1, "logprobs": 1, "logit_bias": {str(token): BIAS}, **model.can.numbered}
-    forced = _tried(lambda: model.complete(ids, **fields), [])
-    got = next(iter(scored_tokens(forced)), None) if forced is not None else None
-    return (
-        got is not None
-        and got.id == token
-        and got.logprob is not None
-        and math.isclose(got.logprob, value, abs_tol=SAME)
-    )  # noqa: E501
+def _forced_token(model: ServedModel, ids: list[int]) -> int | None:
+    """A token that comes, forced, with the log-probability that it has among the most likely ones, unforced."""
+    first = _first(_tried([], model.complete, ids, max_tokens=1, logprobs=5, **model.can.numbered))
+    if first is None:
+        return None
+    others = sorted(((value, token) for token, value in first.top.items() if token != first.id), reverse=True)
+    for value, token in others:
+        fields = {"max_tokens": 1, "logprobs": 1, "logit_bias": {str(token): BIAS}, **model.can.numbered}
+        got = _first(_tried([], model.complete, ids, **fields))
+        if got is not None and got.id == token and got.logprob is not None:
+            return token if math.isclose(got.logprob, value, abs_tol=SAME) else None
+    return None
 
 
-def _tried(ask: Any, refused: list[str]) -> dict[str, Any] | None:
-    """An answer; None where the server refuses.
+def _first(choice: Mapping[str, Any] | None) -> Scored | None:
+    return next(iter(scored_tokens(choice or {})), None)
+
+
+def _tried(refused: list[str], ask: Callable[..., dict[str, Any]], *what: Any, **fields: Any) -> dict[str, Any] | None:
+    """An answer; None where the server refuses, whose reason is added.
 
     Raises:
         InputError: it cannot be reached, or the key is refused.
     """
     try:
-        found: dict[str, Any] = ask()
+        return ask(*what, **fields)
     except ServerError as error:
         if error.status in {0, 401, 403}:
             raise InputError(f"tuned: {error}") from error
         refused.append(str(error))
         return None
-    return found
 
 
 def _server(transport: Transport) -> str:

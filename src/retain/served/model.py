@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from retain.errors import RetainError
 from retain.served.store import AnswerStore
-from retain.served.tokens import LEAST, prompt_tokens_scored, scored_tokens
+from retain.served.tokens import LEAST, Scored, prompt_tokens_scored, scored_tokens
 from retain.served.transport import ServerError, Transport
 
 Likelihood = Literal["echo", "prompt_logprobs", "forced", "logits"]
@@ -26,6 +26,9 @@ Writing = Literal["ids", "text", "chat"]
 
 BIAS = 100
 """The largest bias that the protocol has."""
+
+LISTED = (256, 1_000_000)
+"""Most likely tokens that are listed where one cannot be forced: some, else all that there are."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,20 @@ class Capabilities:
 
     Attributes:
         writing: what answers are written to, the most exact first; empty where none are written.
-        chat: whether conversations are answered.
         likelihood: how likelihoods of given tokens are had; None where they are not.
         fields: accepted beside the protocol: greedy decoding and nothing else, whatever the server's defaults.
         numbered: accepted so that tokens come as numbers.
+        shown: a token that the server shows when it is forced; it shows none that end within a character.
         echo_tokens: the fewest tokens that must be written beside a repeated prompt.
         context: tokens of prompt and answer at most; None where the server does not say.
         server: its name and version as far as it tells.
     """
 
     writing: tuple[Writing, ...] = ()
-    chat: bool = False
     likelihood: Likelihood | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     numbered: Mapping[str, Any] = field(default_factory=dict)
+    shown: int | None = None
     echo_tokens: int = 0
     context: int | None = None
     server: str = ""
@@ -178,14 +181,24 @@ class ServedModel:
         return [_held(value) for value in values if value is not None]
 
     def _forced(self, before: list[int], token: int) -> float:
-        choice = self.complete(before, max_tokens=1, logprobs=1, logit_bias={str(token): BIAS}, **self.can.numbered)
-        first = next(iter(scored_tokens(choice)), None)
-        if first is None or first.id != token or first.logprob is None:
-            raise ServerError(
-                f"{self.transport.address.url}: a bias of {BIAS} did not make the model write token {token}, so its "
-                "likelihood is not known here."
-            )
-        return _held(first.logprob)
+        """The log-probability of a token behind others; of one that is not shown when it is forced, from a list."""
+        first = self._after(before, token, 1)
+        if first is not None and first.id == token and first.logprob is not None:
+            return _held(first.logprob)
+        if first is None and self.can.shown is not None:
+            for longest in LISTED:
+                listed = self._after(before, self.can.shown, longest)
+                if listed is not None and token in listed.top:
+                    return _held(listed.top[token])
+        raise ServerError(
+            f"{self.transport.address.url}: a bias of {BIAS} did not make the model write token {token}, so its "
+            "likelihood is not known here."
+        )
+
+    def _after(self, before: list[int], token: int, longest: int) -> Scored | None:
+        """The first token that is written when one is forced, with a list of the most likely ones."""
+        fields = {"max_tokens": 1, "logprobs": longest, "logit_bias": {str(token): BIAS}, **self.can.numbered}
+        return next(iter(scored_tokens(self.complete(before, **fields))), None)
 
     def _written(self, way: Writing, put: Any, prompt: Prompt, limit: int, ends: Sequence[int]) -> dict[str, Any]:
         if way == "chat":

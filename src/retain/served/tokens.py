@@ -57,9 +57,10 @@ def prompt_tokens_scored(choice: Mapping[str, Any], ids: list[int]) -> list[Scor
         return []
     scored = []
     for token, entry in zip(ids, found, strict=True):
-        values = {int(name): one for name, one in entry.items()} if isinstance(entry, Mapping) else {}
+        entries = entry.items() if isinstance(entry, Mapping) else ()
+        values = {int(name): one for name, one in entries if str(name).isdigit()}
         top = {name: number(one.get("logprob")) for name, one in values.items() if isinstance(one, Mapping)}
-        scored.append(Scored(token, top.get(token), {name: one for name, one in top.items() if one is not None}))
+        scored.append(Scored(token, top.get(token), _known(dict(top))))
     return scored
 
 
@@ -71,15 +72,10 @@ def number(value: Any) -> float | None:
 
 
 def _of_chat(entry: Mapping[str, Any]) -> Scored:
-    tops = entry.get("top_logprobs")
-    listed = [one for one in tops if isinstance(one, Mapping)] if isinstance(tops, list) else []
-    top = {
-        name: value
-        for one in listed
-        if (name := _number_of(one)) is not None
-        if (value := number(one.get("logprob"))) is not None
-    }  # noqa: E501 -- one comprehension
-    return Scored(_number_of(entry), number(entry.get("logprob")), top)
+    listed = entry.get("top_logprobs")
+    tops = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    found = {_number_of(one): number(one.get("logprob")) for one in tops}
+    return Scored(_number_of(entry), number(entry.get("logprob")), _known(found))
 
 
 def _number_of(entry: Mapping[str, Any]) -> int | None:
@@ -96,5 +92,8 @@ def _id_of(token: Any) -> int | None:
 def _top_of_mapping(top: Any) -> dict[int, float]:
     if not isinstance(top, Mapping):
         return {}
-    found = {_id_of(name): number(value) for name, value in top.items()}
+    return _known({_id_of(name): number(value) for name, value in top.items()})
+
+
+def _known(found: Mapping[int | None, float | None]) -> dict[int, float]:
     return {name: value for name, value in found.items() if name is not None and value is not None}

@@ -172,8 +172,8 @@ class Transport:
         kind = headers.get("content-type", "").split(";")[0].strip()
         if kind and "json" not in kind and not text.lstrip().startswith(("{", "[")):
             raise ServerError(
-                f"{self.address.url}: {path} was answered with {kind} and not with JSON ({_short(text)!r}); is this the "
-                "address of the API, with /v1 at its end?",
+                f"{self.address.url}: {path} was answered with {kind} and not with JSON ({_short(text)!r}); is this "
+                "the address of the API, with /v1 at its end?",
                 status=status,
             )
         try:
