@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from retain.errors import RetainError
@@ -113,6 +114,7 @@ class ServedModel:
         can: what the server does.
         store: keeps the answers.
         again: tells a second asking from the first, whose answer is kept.
+        file: that the server was started for; None for a server that was there.
     """
 
     transport: Transport
@@ -120,6 +122,7 @@ class ServedModel:
     can: Capabilities = Capabilities()
     store: AnswerStore = field(default_factory=lambda: AnswerStore(None, {}))
     again: int = 0
+    file: Path | None = None
 
     def once_more(self) -> ServedModel:
         """The same, asked anew."""

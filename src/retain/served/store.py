@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
-from retain.records.files import write_text
+from retain.records.files import remove_if_empty, write_text
 from retain.records.manifest import remove
 from retain.records.reading import read_json_mapping
 
@@ -31,11 +31,12 @@ class AnswerStore:
         about: what tells the server and the model apart. Parts of another are removed.
 
     Attributes:
+        about: see above.
         found: how many answers an earlier process left.
     """
 
     def __init__(self, folder: Path | None, about: Mapping[str, Any]) -> None:
-        self._folder, self._about = folder, dict(about)
+        self._folder, self.about = folder, dict(about)
         self._known: dict[str, Any] = {}
         self._new: dict[str, Any] = {}
         self._lock, self._written = threading.Lock(), time.monotonic()
@@ -51,7 +52,7 @@ class AnswerStore:
                 part = read_json_mapping(path)
             except InputError:
                 part = {}
-            if part.get("about") == self._about and isinstance(part.get("answers"), dict):
+            if part.get("about") == self.about and isinstance(part.get("answers"), dict):
                 self._known |= part["answers"]
             else:
                 remove(path)
@@ -80,18 +81,20 @@ class AnswerStore:
             self._write()
 
     def forget(self) -> None:
-        """Remove all parts: the record has what they were for."""
+        """Remove all parts, and keep nothing more: the record has what they were for."""
+        with self._lock:
+            self._new = {}
         if self._folder is not None and self._folder.is_dir():
             for path in sorted(self._folder.glob("part-*.json")):
                 remove(path)
-            if not any(self._folder.iterdir()):
-                self._folder.rmdir()
+            remove_if_empty(self._folder)
+            remove_if_empty(self._folder.parent)
 
     def _write(self) -> None:
         self._written = time.monotonic()
         if self._folder is None or not self._new:
             return
         self._part += 1
-        part = {"about": self._about, "answers": self._new}
+        part = {"about": self.about, "answers": self._new}
         write_text(self._folder / f"part-{self._part:05d}.json", json.dumps(part) + "\n")
         self._new = {}

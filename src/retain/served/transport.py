@@ -60,7 +60,7 @@ class Transport:
         seconds: the longest time for an answer, from the request to its last byte.
         tries: how often a request is sent at most.
         connections: how many may be open at a time.
-        sleep: waits for some seconds; tests do not.
+        sleep: waits for some seconds. [until the transport is closed, at most]
     """
 
     address: Address
@@ -68,7 +68,7 @@ class Transport:
     seconds: float = 120.0
     tries: int = 6
     connections: int = 8
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], Any] | None = None
 
     def __post_init__(self) -> None:
         """Open the client. A proxy of the environment is used for other machines only; no redirect is followed."""
@@ -84,10 +84,15 @@ class Transport:
         )
         self._lock = threading.Lock()
         self._not_before = 0.0
+        self._closed = threading.Event()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; whoever waits for an answer, or to ask again, does so no longer."""
+        self._closed.set()
         self._client.close()
+
+    def _pause(self, seconds: float) -> None:
+        (self.sleep or self._closed.wait)(seconds)
 
     def get(self, path: str, *, at_root: bool = False, tries: int | None = None) -> Any:
         """The value at a path; see `post`."""
@@ -110,13 +115,16 @@ class Transport:
     def _repeated(self, method: str, path: str, body: Any, *, at_root: bool, tries: int | None) -> Any:
         url = (self.address.root if at_root else self.address.url) + path
         retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, ServerError) and error.passing),
+            retry=retry_if_exception(self._may_pass),
             wait=self._wait,
             stop=stop_after_attempt(self.tries if tries is None else tries),
-            sleep=self.sleep,
+            sleep=self._pause,
             reraise=True,
         )
         return retrying(self._once, method, url, body)
+
+    def _may_pass(self, error: BaseException) -> bool:
+        return isinstance(error, ServerError) and error.passing and not self._closed.is_set()
 
     def _wait(self, state: RetryCallState) -> float:
         """As long as the server says, else longer each time; after "too many requests" all threads wait."""
@@ -132,7 +140,9 @@ class Transport:
         with self._lock:
             pause = self._not_before - time.monotonic()
         if pause > 0:
-            self.sleep(pause)
+            self._pause(pause)
+        if self._closed.is_set():
+            raise ServerError(f"{self.address.url}: the connection was closed.")
         try:
             with self._client.stream(method, url, json=body) as response:
                 content = self._read(response)
@@ -145,7 +155,7 @@ class Transport:
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             reason = self._clean(str(error)) or type(error).__name__
             raise ServerError(f"{self.address.url}: the connection broke ({reason}).", passing=True) from error
-        except (httpx2.InvalidURL, ValueError) as error:
+        except (httpx2.InvalidURL, httpx2.StreamError, ValueError, RuntimeError) as error:
             raise ServerError(f"{self.address.url}: cannot be asked ({self._clean(str(error))}).") from error
         return self._value(url, status, headers, content)
 

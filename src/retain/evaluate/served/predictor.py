@@ -135,16 +135,15 @@ class ServedPredictor:
 
     def _each(self, ask: Callable[[Row], Value], rows: Sequence[Row]) -> list[Value]:
         """The answer to each row, several asked at a time; the first error ends all."""
+        threads = ThreadPoolExecutor(max(1, self.concurrency))
+        places = {threads.submit(ask, row): place for place, row in enumerate(rows)}
         found: dict[int, Value] = {}
-        with ThreadPoolExecutor(max(1, self.concurrency)) as threads:
-            places = {threads.submit(ask, row): place for place, row in enumerate(rows)}
-            try:
-                for done in as_completed(places):
-                    found[places[done]] = done.result()
-                    self.tick(1)
-            except BaseException:
-                threads.shutdown(wait=True, cancel_futures=True)
-                raise
+        try:
+            for done in as_completed(places):
+                found[places[done]] = done.result()
+                self.tick(1)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)  # who asks last need not be waited for
         return [found[place] for place in range(len(rows))]
 
 

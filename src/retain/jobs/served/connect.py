@@ -10,6 +10,7 @@ from typing import Any
 
 from retain.errors import InputError
 from retain.recipe import MeasureRecipe
+from retain.records.manifest import file_digest
 from retain.served.address import Address
 from retain.served.explore import Probe, choose_model, explore
 from retain.served.model import ServedModel
@@ -37,7 +38,9 @@ def transport_of(
     )
 
 
-def connect(recipe: MeasureRecipe, source: str, name: str | None, field: str, probe: Probe) -> ServedModel:
+def connect(
+    recipe: MeasureRecipe, source: str, name: str | None, field: str, probe: Probe, *, file: Path | None = None
+) -> ServedModel:
     """A model behind a server, looked at.
 
     Args:
@@ -46,13 +49,14 @@ def connect(recipe: MeasureRecipe, source: str, name: str | None, field: str, pr
         name: of the model there; None for the only one.
         field: of the recipe, for refusals.
         probe: a text to look at it with.
+        file: the GGUF file, where the server was started for it; it names the model then.
 
     Raises:
         InputError: the server cannot be reached, has no such model, or answers nothing.
     """
     transport = transport_of(recipe, source, field)
     chosen = choose_model(transport, name, f"{field}_model")
-    return ServedModel(transport, chosen, explore(transport, chosen, probe))
+    return ServedModel(transport, chosen, explore(transport, chosen, probe), file=file)
 
 
 def stored(model: ServedModel, recipe: MeasureRecipe, probe: Probe, side: str) -> ServedModel:
@@ -61,7 +65,7 @@ def stored(model: ServedModel, recipe: MeasureRecipe, probe: Probe, side: str) -
     What an earlier process left is used only where the server says and answers the same as then.
     """
     folder = Path(recipe.output) / FOLDER / side if recipe.output else None
-    return replace(model, store=AnswerStore(folder, {"about": about(model, probe)}))
+    return replace(model, store=AnswerStore(folder, about(model, probe)))
 
 
 def about(model: ServedModel, probe: Probe) -> dict[str, Any]:
@@ -73,8 +77,8 @@ def about(model: ServedModel, probe: Probe) -> dict[str, Any]:
     )  # fmt: skip
     said = choice.get("text") or (choice.get("message") or {}).get("content")
     return {
-        "address": model.transport.address.url,
-        "model": model.name,
+        "address": model.transport.address.url if model.file is None else f"{model.file.name}, in llama.cpp here",
+        "model": model.name if model.file is None else file_digest(model.file),
         "server": can.server,
         "fingerprint": str(choice.get("fingerprint") or ""),
         "likelihood": can.likelihood,

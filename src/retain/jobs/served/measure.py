@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retain.errors import RetainError
 from retain.evaluate.runner import measure_sides
 from retain.events import Events
 from retain.jobs.inputs.data import suite_hashes
@@ -19,6 +20,9 @@ from retain.records.lock import output_folder
 from retain.records.result import Cost, MethodRecord, Parameters, Result
 from retain.records.served_record import ActingCheck
 from retain.report.write import RUN_FILES
+from retain.served.transport import ServerError
+
+KEPT = "what was answered is kept"
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,9 @@ def check_served(recipe: MeasureRecipe, events: Events) -> Checked:
         InputError: data, models or servers cannot be used as asked.
         RetainError: the server failed.
     """
-    opened = open_served(recipe.model_copy(update={"output": ""}), events)
-    base, _ = opened.load_base()
-    return Checked(acting(opened, base, events), opened.looked.cautions, opened.told)
+    with open_served(recipe.model_copy(update={"output": ""}), events) as opened:
+        base, _ = opened.load_base()
+        return Checked(acting(opened, base, events), opened.looked.cautions, opened.told)
 
 
 def measure_served(recipe: MeasureRecipe, events: Events) -> Result:
@@ -58,14 +62,13 @@ def measure_served(recipe: MeasureRecipe, events: Events) -> Result:
         InputError: data, models or servers cannot be used as asked.
         RetainError: the server failed.
     """
-    with output_folder(Path(recipe.output), RUN_FILES):
-        opened = open_served(recipe, events)
+    with output_folder(Path(recipe.output), RUN_FILES), open_served(recipe, events) as opened:
         try:
             return _measure(opened, events)
-        finally:
-            for side in (opened.tuned, opened.base):
-                if side is not None:
-                    side.store.close()
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(KEPT) from error
+        except ServerError as error:
+            raise RetainError(f"{error} {KEPT.capitalize()}; the same command goes on from there.") from error
 
 
 def _measure(opened: ServedOpening, events: Events) -> Result:
@@ -75,7 +78,7 @@ def _measure(opened: ServedOpening, events: Events) -> Result:
     with Stopwatch() as measuring:
         found = acting(opened, base, events) if recipe.adapter is not None else None
         measured = measure_sides(opened.sides(base, events))
-    kept = sum(side.store.found for side in (opened.tuned, opened.base) if side is not None)
+    kept = sum(side.store.found for side in opened.served)
     notes = [*measured.notes, *unread_told(opened.suites.of("task"))]
     if kept:
         notes.append(f"{kept:,} answers were kept from an interrupted measurement of the same server and model.")
@@ -91,9 +94,8 @@ def _measure(opened: ServedOpening, events: Events) -> Result:
         provenance=provenance(suite_hashes(opened.suites), base_hash, notes),
     )
     written = write_record(Path(recipe.output), result, measured.items)
-    for side in (opened.tuned, opened.base):
-        if side is not None:
-            side.store.forget()
+    for side in opened.served:
+        side.store.forget()
     return written
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
@@ -21,7 +22,7 @@ from retain.evaluate.tasks.task_type import first_refusal
 from retain.events import Events
 from retain.hf.models.describe import model_hash, vocabulary_of
 from retain.hf.models.placement import placement_note
-from retain.hf.models.positions import positions_of
+from retain.hf.models.positions import Positions, positions_of
 from retain.jobs.inputs.families import family_of
 from retain.jobs.inputs.lengths import stated_problems
 from retain.jobs.inputs.models import ModelSpec
@@ -29,9 +30,11 @@ from retain.jobs.inputs.read import read_suites, settings_of
 from retain.jobs.output_place import output_problem
 from retain.jobs.served.connect import connect, ensure_separate, stored
 from retain.recipe import MeasureRecipe
+from retain.records.paths import expanded
 from retain.records.served_record import ServedSide
 from retain.report.write import holding_problem
 from retain.served.explore import Probe
+from retain.served.gguf_server import gguf_problems, is_gguf, serving
 from retain.served.model import ServedModel
 
 LIKELIHOODS = {
@@ -71,8 +74,8 @@ class ServedOpening:
     spec: ModelSpec
     preprocessor: Preprocessor
     suites: Suites
-    tuned: Any
-    base: Any
+    tuned: ServedModel
+    base: ServedModel | None
     looked: Looked
     told: tuple[str, ...]
     vocabulary: int
@@ -82,13 +85,24 @@ class ServedOpening:
         """The base's."""
         return self.preprocessor.tokenizer
 
+    @property
+    def served(self) -> list[ServedModel]:
+        """The served sides."""
+        return [self.tuned] if self.base is None else [self.tuned, self.base]
+
+    def close(self) -> None:
+        """Keep what was answered, and end all connections."""
+        for side in self.served:
+            side.transport.close()
+            side.store.close()
+
     def prompts(self, count: int) -> list[Encoded]:
         """Prompts to look at the adapter with: those of the task first, then of the suites, then of a list."""
         room = min(self.preprocessor.room(32), 256)
         tokenizer, chat = self.tokenizer, bool(getattr(self.tokenizer, "chat_template", None))
         items = [item for suite in self.suites.all for item in suite.items[: count if suite.part == "task" else 4]]
-        rows = [encode_prompt(tokenizer, item, room) for item in items if hasattr(item, "prompt_text")]
-        texts = [item.texts[0] for item in items if not hasattr(item, "prompt_text") and item.texts]
+        rows = [encode_prompt(tokenizer, item, room) for item in items if item.trains == "causal-lm"]
+        texts = [item.texts[0] for item in items if item.trains != "causal-lm" and item.texts]
         texts += files("retain.data").joinpath("self_prompts.txt").read_text(encoding="utf-8").splitlines()
         must_talk = self.tuned.can.writing[:1] == ("chat",)
         if must_talk:
@@ -141,14 +155,14 @@ class ServedOpening:
         }
 
 
-def served_record(model: Any, cautions: Sequence[str]) -> ServedSide:
+def served_record(model: ServedModel, cautions: Sequence[str]) -> ServedSide:
     """A served side as the record has it."""
-    known = getattr(model, "known", {})
+    known = model.store.about
     return ServedSide(
-        address=str(known.get("address") or model.transport.address.url),
+        address=str(known["address"]),
         model=model.name,
         server=model.can.server,
-        fingerprint=str(known.get("fingerprint", "")),
+        fingerprint=str(known["fingerprint"]),
         likelihood=LIKELIHOODS[model.can.likelihood],
         writing=WRITINGS[model.can.writing[0]],
         context=model.can.context,
@@ -156,12 +170,26 @@ def served_record(model: Any, cautions: Sequence[str]) -> ServedSide:
     )
 
 
-def open_served(recipe: MeasureRecipe, events: Events) -> ServedOpening:
+@contextmanager
+def open_served(recipe: MeasureRecipe, events: Events) -> Iterator[ServedOpening]:
     """Read the data, load the tokenizer, look at the servers; every problem found so far is told at once.
+
+    At the end connections are closed, what was answered is kept, and servers that were started here are ended.
+
+    Args:
+        recipe: names models and data.
+        events: receives the progress.
 
     Raises:
         InputError: data, base or servers cannot be used as asked.
     """
+    with ExitStack() as held:
+        opened = _opened(recipe, events, held)
+        held.callback(opened.close)
+        yield opened
+
+
+def _opened(recipe: MeasureRecipe, events: Events, held: ExitStack) -> ServedOpening:
     suites = _read(recipe)
     spec = ModelSpec.of(recipe, "causal-lm")
     empty = spec.empty()
@@ -169,7 +197,7 @@ def open_served(recipe: MeasureRecipe, events: Events) -> ServedOpening:
     preprocessor = spec.preprocessor(positions)
     probe = _probe(preprocessor, suites)
     looking = events.task("looking at the server", total=3)
-    tuned, base = _connected(recipe, probe)
+    tuned, base = _connected(recipe, probe, _context(recipe, suites, positions), held)
     sides = [tuned] if base is None else [tuned, base]
     looking.advance()
     context = min((side.can.context for side in sides if side.can.context is not None), default=None)
@@ -216,13 +244,37 @@ def _read(recipe: MeasureRecipe) -> Suites:
     return suites
 
 
-def _connected(recipe: MeasureRecipe, probe: Probe) -> tuple[ServedModel, ServedModel | None]:
-    tuned = connect(recipe, recipe.tuned, recipe.tuned_model, "tuned", probe)
+def _connected(
+    recipe: MeasureRecipe, probe: Probe, context: int, held: ExitStack
+) -> tuple[ServedModel, ServedModel | None]:
+    """Both served sides; files of llama.cpp are served here for as long as they are held."""
+    if problems := [*_file_problems(recipe.tuned, "tuned"), *_file_problems(recipe.base or "", "base")]:
+        raise InputError(problems)
+
+    def one(source: str, name: str | None, field: str) -> ServedModel:
+        if not is_gguf(source):
+            return connect(recipe, source, name, field, probe)
+        address = held.enter_context(serving(source, field, context=context))
+        return connect(recipe, address, None, field, probe, file=expanded(source))
+
+    tuned = one(recipe.tuned, recipe.tuned_model, "tuned")
     if recipe.base is None:
         return tuned, None
-    base = connect(recipe, recipe.base, recipe.base_model, "base", probe)
+    base = one(recipe.base, recipe.base_model, "base")
     ensure_separate(tuned, base)
     return tuned, base
+
+
+def _file_problems(source: str, field: str) -> list[str]:
+    return gguf_problems(source, field) if is_gguf(source) else []
+
+
+def _context(recipe: MeasureRecipe, suites: Suites, positions: Positions) -> int:
+    """Tokens of the longest prompt and the longest answer together, as far as the model has positions."""
+    settings = settings_of(recipe)
+    written = max((task_type_of(suite).written_tokens(suite, settings) for suite in suites.all), default=0)
+    needed = max(recipe.max_length, settings.window) + max(written, 32)
+    return needed if positions.limit is None else min(needed, positions.limit)
 
 
 def _probe(preprocessor: Preprocessor, suites: Suites) -> Probe:

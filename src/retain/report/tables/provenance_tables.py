@@ -113,6 +113,8 @@ def size_table(result: Result) -> Table:
         ("Trained parameters", numbers.parameters(sizes.trainable) + (share if sizes.total else "")),
         ("Change on disk", numbers.bytes_size(sizes.adapter_bytes)),
     ]
+    if "tuned" in result.served:  # a server shows no weights
+        rows = []
     if cost.train_seconds > 0:
         step = numbers.seconds(cost.step_seconds_median)
         rows += [
