@@ -129,7 +129,7 @@ class Transport:
     def _wait(self, state: RetryCallState) -> float:
         """As long as the server says, else longer each time; after "too many requests" all threads wait."""
         error = state.outcome.exception() if state.outcome is not None else None
-        seconds = float(wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5)(state))
+        seconds = float(wait_exponential_jitter(multiplier=0.5, max=30.0, jitter=0.5)(state))
         if isinstance(error, ServerError) and error.wait:
             seconds = error.wait + 0.1
             with self._lock:
