@@ -106,5 +106,5 @@ def _add_vocabulary(writer: Any, tokenizer: Any, template: str | None) -> None:
     writer.add_token_merges([" ".join(pair) if isinstance(pair, list) else pair for pair in state["merges"]])
     writer.add_eos_token_id(1)
     writer.add_pad_token_id(0)
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(value=False)
     writer.add_chat_template(template or tokenizer.chat_template)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 
 
 def main(arguments: list[str]) -> None:
@@ -18,6 +19,7 @@ def main(arguments: list[str]) -> None:
     path, context = arguments
     params = xllamacpp.CommonParams()
     params.model.path = path
+    params.model_alias = {Path(path).name}
     params.n_ctx = int(context)
     params.n_parallel = 1  # the slots share the context
     params.hostnames = ["127.0.0.1"]

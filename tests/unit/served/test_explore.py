@@ -1,9 +1,9 @@
 """What a server can do is what its answers show, not what it accepts without a word."""
 
 import pytest
+
 from dialects import Dialect, log_probability, most_likely
 from fault_server import scripted
-
 from retain.errors import InputError
 from retain.served.address import Address
 from retain.served.explore import Probe, choose_model, explore
@@ -79,7 +79,8 @@ def test_fields_that_a_strict_server_refuses_are_left_out(opened):
     can = explore(transport, "toy", PROBE)
     assert can.fields == {"seed": 0}
     ServedModel(transport, "toy", can).write(Prompt(IDS), 1, ())
-    assert asked[-1].body["temperature"] == 0 and "repetition_penalty" not in asked[-1].body
+    assert asked[-1].body["temperature"] == 0
+    assert "repetition_penalty" not in asked[-1].body
 
 
 def test_models_are_named_or_the_only_one(opened):

@@ -25,7 +25,8 @@ def test_answers_of_another_model_are_removed_and_damage_is_passed_over(tmp_path
         first.answer({"ids": [1]}, lambda: 1)
         first.close()
         other = AnswerStore(folder, {"model": "b"})
-        assert other.found == 0 and not list(folder.glob("part-*"))
+        assert other.found == 0
+        assert not list(folder.glob("part-*"))
         assert other.answer({"ids": [1]}, lambda: 2) == 2
         other.forget()
         other.close()
@@ -37,4 +38,5 @@ def test_parts_are_whole_and_hold_hashes_in_place_of_what_was_asked(tmp_path):
     store.answer({"prompt": "a secret of the user"}, lambda: {"text": "b"})
     store.close()
     (part,) = (tmp_path / "x").glob("part-*.json")
-    assert "secret" not in part.read_text() and len(json.loads(part.read_text())["answers"]) == 1
+    assert "secret" not in part.read_text()
+    assert len(json.loads(part.read_text())["answers"]) == 1

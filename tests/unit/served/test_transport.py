@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from fault_server import scripted
 
+from fault_server import scripted
 from retain.errors import InputError
 from retain.served.address import Address, is_address
 from retain.served.transport import ServerError, Transport
@@ -53,7 +53,9 @@ def good(asked):
 def test_a_fault_that_passes_is_asked_again(fault):
     value, asked, pauses = asked_once(in_turn(fault, fault, good))
     assert value["choices"][0]["text"] == "b"
-    assert len(asked) == 3 and len(pauses) >= 2 and pauses[1] >= 0.5
+    assert len(asked) == 3
+    assert len(pauses) >= 2
+    assert pauses[1] >= 0.5
 
 
 def test_the_pause_is_what_the_server_asks_for_in_seconds_or_as_a_date():
@@ -71,7 +73,8 @@ def test_what_does_not_pass_is_told_at_once_and_only_asked_once():
         answer = lambda asked, status=status, words=words: asked.json({"error": {"message": words}}, status)  # noqa: E731
         with pytest.raises(ServerError, match=f"answered with {status} .{words}") as found:
             asked_once(answer)
-        assert found.value.status == status and not found.value.passing
+        assert found.value.status == status
+        assert not found.value.passing
 
 
 def test_a_page_in_place_of_an_answer_asks_for_the_right_address():
@@ -99,7 +102,8 @@ def test_the_key_goes_to_the_server_and_nowhere_else():
     refusal = lambda asked: asked.json({"error": {"message": f"wrong key {KEY}"}}, 401)  # noqa: E731
     with pytest.raises(ServerError) as found:
         asked_once(refusal, key=KEY)
-    assert "the key was refused" in str(found.value) and KEY not in str(found.value)
+    assert "the key was refused" in str(found.value)
+    assert KEY not in str(found.value)
     repeated, _, _ = asked_once(lambda asked: asked.json({"echo": KEY}), key=KEY)
     assert KEY not in json.dumps(repeated)
     assert KEY not in repr(Transport(Address("http://h/v1"), KEY))
@@ -135,7 +139,9 @@ def test_a_proxy_of_the_environment_is_not_asked_the_way_to_this_machine(monkeyp
 def test_addresses_that_are_refused_are_not_repeated_where_they_hold_a_secret(text, words):
     with pytest.raises(InputError, match=words) as found:
         Address.parse(text, "tuned")
-    assert "pw@" not in str(found.value) and "api_key=x" not in str(found.value) and "token@" not in str(found.value)
+    assert "pw@" not in str(found.value)
+    assert "api_key=x" not in str(found.value)
+    assert "token@" not in str(found.value)
 
 
 def test_addresses_as_people_write_them():
@@ -143,4 +149,6 @@ def test_addresses_as_people_write_them():
     assert Address.parse("http://[::1]:8000/v1", "tuned").is_here
     assert Address.parse("https://api.example/openai/v1", "tuned").root == "https://api.example/openai"
     assert not Address.parse("http://example/v1", "tuned").is_here
-    assert is_address("HTTPS://x") and not is_address("owner/name") and not is_address("./http")
+    assert is_address("HTTPS://x")
+    assert not is_address("owner/name")
+    assert not is_address("./http")

@@ -40,7 +40,8 @@ NEXT_TO_NOTHING = 3e-3
 
 OTHER_MODEL = 0.5
 """Distance, in standard deviations of the log-probabilities of the text itself, from which on what is read there is
-another model's reading: three quarters of what makes a token likely or not is no longer shared."""
+another model's reading, since three quarters of what makes a token likely or not is left; twice that where the exact
+test finds it nearer to the adapter all the same, as it does a coarse quantisation of it."""
 
 FEWEST = 7
 """Prompts with which the exact test can say anything at its level: 2⁻⁷ < 1 %."""
@@ -191,7 +192,8 @@ def _kind(found: Nearness) -> Acting:
     off = found.rest > HALF  # the way from base to adapter, and beyond
     to_adapter, to_base = found.p_first <= SURE, found.p_second <= SURE
     kind: Acting = "cannot tell"
-    if off and min(found.to_first, found.to_second) > OTHER_MODEL * found.spread:
+    far = OTHER_MODEL * found.spread * (2 if to_adapter else 1)
+    if off and min(found.to_first, found.to_second) > far:
         kind = "another model"
     elif _is_small(found):
         kind = "cannot tell"

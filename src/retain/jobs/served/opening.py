@@ -202,6 +202,11 @@ def _opened(recipe: MeasureRecipe, events: Events, held: ExitStack) -> ServedOpe
     looking.advance()
     context = min((side.can.context for side in sides if side.can.context is not None), default=None)
     told: list[str] = []
+    if context is not None and context < recipe.max_length and "max_length" in recipe.model_fields_set:
+        raise InputError(
+            f"max_length: the server reads at most {context:,} tokens at once; serve it with a longer context, or say "
+            "a smaller --max-length."
+        )
     if context is not None and (positions.limit is None or context < positions.limit):
         positions = replace(positions, limit=context)
         told.append(f"The server reads at most {context:,} tokens at once, prompt and answer together.")
