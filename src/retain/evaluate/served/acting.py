@@ -35,6 +35,11 @@ HALF = 0.5
 8 bits and a good 4-bit quantisation stay below it for an adapter worth serving, and where they do not, its effect is
 not what is served."""
 
+OFF = 0.6
+"""Distance from the way between base and adapter, in units of the effect, from which on something lies off it. A part of
+the update, of a lower rank, lies at w on the way and √(w(1 − w)) ≤ ½ beside it, where the parts act independently; what
+lies beside it by more than twice of what is missing on it is noise."""
+
 NEXT_TO_NOTHING = 3e-3
 """Nats a token below which an effect is no larger than two programs' rounding of one model in 32 bits."""
 
@@ -189,7 +194,7 @@ def _acting(found: Nearness) -> tuple[Acting, str]:
 
 
 def _kind(found: Nearness) -> Acting:
-    off = found.rest > HALF  # the way from base to adapter, and beyond
+    off = found.rest > OFF
     to_adapter, to_base = found.p_first <= SURE, found.p_second <= SURE
     kind: Acting = "cannot tell"
     far = OTHER_MODEL * found.spread * (2 if to_adapter else 1)
@@ -201,7 +206,7 @@ def _kind(found: Nearness) -> Acting:
         kind = "acts"
     elif to_base and (off or found.to_second <= HALF * found.effect):
         kind = "does not act"
-    elif not off and found.nearer_first + found.nearer_second >= FEWEST:
+    elif not off and 2 * abs(1 - found.share) > found.rest and found.nearer_first + found.nearer_second >= FEWEST:
         kind = "acts in part"
     elif to_adapter:
         kind = "acts under noise"
