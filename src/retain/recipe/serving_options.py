@@ -35,6 +35,14 @@ class ServingOptions(TunedModelOptions):
         description="What should be served: an adapter, a run's folder, or a full model. It is run here on a few "
         "prompts before the long measurement, beside the base, to tell whether it acts where it is served.",
     )
+    converted: Annotated[str | None, Decides("data"), Flag("serving", "MODEL")] = Field(
+        None,
+        description="What was made of the tuned model: a merged or quantised folder, a GGUF file, or the address of a "
+        "server. All three answer the same items, and the report tells what training changed and what the conversion.",
+    )
+    converted_model: Annotated[str | None, Decides("data"), Flag("serving", "NAME")] = Field(
+        None, description="Name of the converted model at the server that --converted names. [the only one it has]"
+    )
     only_check: Annotated[bool, Decides("nothing"), Flag("serving")] = Field(
         default=False,
         description="End after that check: exit code 0 where the adapter acts and nothing else differs, 3 where it "
@@ -82,7 +90,14 @@ class ServingOptions(TunedModelOptions):
 
     @model_validator(mode="after")
     def _serving_has_a_server(self) -> Self:
+        if self.converted_model is not None and not is_served_source(self.converted or ""):
+            raise ValueError("converted_model: names a model of the server --converted; give that too")
         if self.is_served:
+            if self.converted is not None:
+                raise ValueError(
+                    "converted: is compared with a tuned model that is run here; give the adapter as --tuned, and what "
+                    "is served as --converted"
+                )
             if self.base_model is not None and self.base is None:
                 raise ValueError("base_model: names a model of the server --base; give that too")
             if self.only_check and self.adapter is None:

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from retain.errors import InputError
 from retain.records.base import Record
 from retain.records.budget_record import BudgetRecord, Scaling
+from retain.records.conversion_record import Conversion
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
 from retain.records.manifest import check_unchanged
@@ -124,7 +125,7 @@ class Result(Record):
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
     metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
     sign drawn for a test. `served` has the sides that were asked through a server or a file of llama.cpp, and `acting`
-    whether the adapter acts there.
+    whether the adapter acts there. `conversion` has what was made of the tuned model, as a third side.
 
     Examples:
         >>> result = retain.read_result(Path("runs/first/result.json"))
@@ -153,8 +154,9 @@ class Result(Record):
     cost: Cost = Cost()
     curve: tuple[CurvePoint, ...] = ()
     conditions: dict[Literal["base", "tuned"], Conditions] | None = None
-    served: dict[Literal["base", "tuned"], ServedSide] = Field(default_factory=dict)
+    served: dict[Literal["base", "tuned", "converted"], ServedSide] = Field(default_factory=dict)
     acting: ActingCheck | None = None
+    conversion: Conversion | None = None
     suites: tuple[SuiteFacts, ...] = ()
     provenance: Provenance
 
@@ -166,7 +168,7 @@ class Result(Record):
         if self.conditions is None or len(self.conditions) < 2:
             return []
         base, tuned = (self.conditions[side].model_dump() for side in ("base", "tuned"))
-        needed = ALIKE_WHERE_SERVED if self.served else tuple(base)
+        needed = ALIKE_WHERE_SERVED if self.served.keys() & {"base", "tuned"} else tuple(base)
         return [name for name in needed if base[name] != tuned[name]]
 
 

@@ -29,7 +29,11 @@ def asked_once(answer, *, seconds=5.0, tries=4, key=""):
 def in_turn(*answers):
     """One answer after the other, the last one for all that follow."""
     left = list(answers)
-    return lambda asked: (left.pop(0) if len(left) > 1 else left[0])(asked)
+
+    def answer(asked):
+        (left.pop(0) if len(left) > 1 else left[0])(asked)
+
+    return answer
 
 
 def good(asked):

@@ -36,9 +36,9 @@ HALF = 0.5
 not what is served."""
 
 OFF = 0.6
-"""Distance from the way between base and adapter, in units of the effect, from which on something lies off it. A part of
-the update, of a lower rank, lies at w on the way and √(w(1 − w)) ≤ ½ beside it, where the parts act independently; what
-lies beside it by more than twice of what is missing on it is noise."""
+"""Distance from the way between base and adapter, in units of the effect, from which on something lies off it. A part
+of the update, of a lower rank, lies at w on the way and √(w(1 − w)) ≤ ½ beside it, where the parts act independently;
+what lies beside it by more than twice of what is missing on it is noise."""
 
 NEXT_TO_NOTHING = 3e-3
 """Nats a token below which an effect is no larger than two programs' rounding of one model in 32 bits."""

@@ -108,7 +108,7 @@ class ServedSides:
         windows = windows_of(self.preprocessor, self.suites.held_out_text, self.settings)
         rows = [Encoded(tuple(window.ids), max(window.start, 1)) for window in windows]
         bar = self.events.task("held-out text, both models", total=2 * len(rows))
-        base, tuned = (self._nll(side, rows, bar) for side in (self.base, self.tuned))
+        base, tuned = (self.window_nats(side, rows, bar) for side in (self.base, self.tuned))
         parts = [row.ids[row.start :] for row in rows]
         sums = WindowSums(base, tuned, tokens=list(map(len, parts)))
         sums.unread_nll = context_free_nats(parts, self.vocabulary)
@@ -179,7 +179,8 @@ class ServedSides:
             task.advance,
         )
 
-    def _nll(self, side: Any, rows: Sequence[Encoded], bar: Task) -> list[float]:
+    def window_nats(self, side: Any, rows: Sequence[Encoded], bar: Task) -> list[float]:
+        """The negative log-likelihood of each window for one side."""
         if is_served(side):
             return self.predictor(side, bar).nll(rows)
         with evaluating(side):

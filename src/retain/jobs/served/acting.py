@@ -61,8 +61,12 @@ def acting(opened: ServedOpening, base: Any, events: Events) -> ActingCheck:
     return check_acting(opened.tuned, predictor, prompts, (on_base, read[0]), (on_adapter, read[1]), rows)
 
 
-def adapter_source(given: str) -> str:
+def adapter_source(given: str, field: str = "adapter") -> str:
     """The folder of the adapter, or of the full model, that a run's folder or another holds.
+
+    Args:
+        given: the folder; what is none is given back.
+        field: of the recipe, for refusals.
 
     Raises:
         InputError: there is none.
@@ -78,7 +82,7 @@ def adapter_source(given: str) -> str:
         return str(inside[0])
     cure = f"; give one of the adapters inside it: {', '.join(map(str, inside[:5]))}" if inside else ""
     raise InputError(
-        f"adapter: {given} holds neither an adapter (adapter_config.json) nor a model (config.json){cure}."
+        f"{field}: {given} holds neither an adapter (adapter_config.json) nor a model (config.json){cure}."
     )
 
 

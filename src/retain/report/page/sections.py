@@ -12,6 +12,7 @@ from retain.report.plots.scaling_plot import scaling_panels
 from retain.report.plots.style import Panel
 from retain.report.plots.training_curve import curve_panels
 from retain.report.tables.budget import budget_tables
+from retain.report.tables.conversion_table import conversion_tables
 from retain.report.tables.detail import breakdown_tables, calibration_table
 from retain.report.tables.drift_tables import moved_tables
 from retain.report.tables.provenance_tables import (
@@ -44,6 +45,7 @@ def measured_sections(result: Result) -> list[Section]:
             "Budget", tuple(budget_tables(result)), tuple(scaling_panels(result.scaling, result.budget)), "scaling.png"
         ),
         Section("Scores", tuple(score_tables(result))),
+        Section("Training and conversion", tuple(conversion_tables(result))),
         Section("Where inputs differ", tuple(shift_tables(result))),
         Section("By condition", _conditions(result), tuple(breakdown_panels(result)), "breakdown.png", 2),
         Section("Confidence", _given(calibration_table(result)), tuple(reliability_panels(result)), "calibration.png"),
