@@ -56,8 +56,11 @@ def make_byte_llama(tokenizer: Any, seed: int = 0, spread: float = 0.2) -> Any:
     return LlamaForCausalLM(config).eval()
 
 
-def write_gguf(model: Any, tokenizer: Any, path: Path, *, template: str | None = None) -> Path:
-    """Write a Llama and its tokenizer as GGUF, in float32; query and key rows in llama.cpp's order."""
+def write_gguf(model: Any, tokenizer: Any, path: Path, *, template: str | None = None, splits: str = "gpt-2") -> Path:
+    """Write a Llama and its tokenizer as GGUF, in float32; query and key rows in llama.cpp's order.
+
+    `splits` is llama.cpp's name for the way in which the tokenizer splits text before it merges.
+    """
     import gguf
     import torch
 
@@ -72,11 +75,14 @@ def write_gguf(model: Any, tokenizer: Any, path: Path, *, template: str | None =
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     writer.add_file_type(0)
-    _add_vocabulary(writer, tokenizer, template)
+    _add_vocabulary(writer, tokenizer, template, splits)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     for name, value in model.state_dict().items():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
         tensor = value.detach().to(torch.float32)
         if name.endswith(("q_proj.weight", "k_proj.weight")):
             heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
@@ -90,7 +96,7 @@ def write_gguf(model: Any, tokenizer: Any, path: Path, *, template: str | None =
     return path
 
 
-def _add_vocabulary(writer: Any, tokenizer: Any, template: str | None) -> None:
+def _add_vocabulary(writer: Any, tokenizer: Any, template: str | None, splits: str) -> None:
     import json
 
     import gguf
@@ -99,12 +105,12 @@ def _add_vocabulary(writer: Any, tokenizer: Any, template: str | None) -> None:
     words = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
     special = {token for token, one in tokenizer.added_tokens_decoder.items() if one.special}
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(splits)
     writer.add_token_list([word for word, _ in words])
     kinds = [gguf.TokenType.CONTROL if number in special else gguf.TokenType.NORMAL for _, number in words]
     writer.add_token_types(kinds)
     writer.add_token_merges([" ".join(pair) if isinstance(pair, list) else pair for pair in state["merges"]])
-    writer.add_eos_token_id(1)
-    writer.add_pad_token_id(0)
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_pad_token_id(tokenizer.pad_token_id)
     writer.add_add_bos_token(value=False)
     writer.add_chat_template(template or tokenizer.chat_template)

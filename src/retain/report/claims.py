@@ -285,6 +285,19 @@ def cautions(result: Result) -> list[str]:
     found += [caution for side in result.served.values() for caution in side.cautions]
     if result.acting is not None and result.acting.verdict != "acts":
         found.append(result.acting.sentence)
+    found += _costs_of_conversion(result)
     if result.seed is not None:
         found.append("One run with one seed: the intervals cover the choice of items, not the luck of training.")
+    return found
+
+
+def _costs_of_conversion(result: Result) -> list[str]:
+    """A sentence on each score that the conversion, and not the training, made worse."""
+    found = []
+    for score in () if result.conversion is None else result.conversion.scores:
+        step, better = score.conversion, score.metric.higher_is_better
+        if step.interval is None or (step.interval[1] >= 0 if better else step.interval[0] <= 0):
+            continue
+        change = numbers.change(step.change, step.interval, score.metric.unit)
+        found.append(f"The conversion itself made {score.name} worse: {score.metric.title} {change}.")
     return found

@@ -140,10 +140,11 @@ class ServedModel:
 
     def write(self, prompt: Prompt, limit: int, ends: Sequence[int], *, way: Writing | None = None) -> Reply:
         """See `LanguageModel`; `way` asks in another way than the most exact one."""
-        way = way or next(iter(self.can.writing))
-        put = {"ids": list(prompt.ids), "text": prompt.text, "chat": list(map(dict, prompt.messages or ()))}[way]
-        asked = self._asked(way=way, put=put, arguments=dict(prompt.arguments), limit=limit, ends=list(ends))
-        found = self.store.answer(asked, lambda: self._written(way, put, prompt, limit, ends))
+        chosen = self.can.writing[0] if way is None else way
+        forms = {"ids": list(prompt.ids), "text": prompt.text, "chat": list(map(dict, prompt.messages or ()))}
+        put = forms[chosen]
+        asked = self._asked(way=chosen, put=put, arguments=dict(prompt.arguments), limit=limit, ends=list(ends))
+        found = self.store.answer(asked, lambda: self._written(chosen, put, prompt, limit, ends))
         ids = None if found["ids"] is None else tuple(found["ids"])
         return Reply(found["text"], ids, found["ended"], found["prompt_tokens"])
 

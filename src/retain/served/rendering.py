@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,7 @@ def own_tokens(model: ServedModel, text: str) -> list[int] | None:
         {"model": model.name, "prompt": text, "add_special_tokens": False},  # vLLM
     )
     for body in forms:
-        found = _value(lambda body=body: model.transport.post("/tokenize", body, at_root=True, tries=1))  # type: ignore[misc] -- bound at once
-        if (ids := _ids(found)) is not None:
+        if (ids := _ids(_value(model, "/tokenize", body))) is not None:
             return ids
     return None
 
@@ -42,19 +41,21 @@ def own_prompt(
     model: ServedModel, messages: Sequence[Mapping[str, Any]], arguments: Mapping[str, Any] | None = None
 ) -> Rendered:
     """What the server makes of a conversation: its text (llama.cpp), its tokens (vLLM), or how many they are."""
-    post = model.transport.post
     turns, inputs = list(messages), dict(arguments or {})
     kwargs = {"chat_template_kwargs": inputs} if inputs else {}
-    found = _value(lambda: post("/apply-template", {"messages": turns, **kwargs}, at_root=True, tries=1))
+    found = _value(model, "/apply-template", {"messages": turns, **kwargs})
     if isinstance(text := found.get("prompt"), str):
         return Rendered(text=text)
     body = {"model": model.name, "messages": turns, "add_generation_prompt": True, **kwargs}
-    ids = _ids(_value(lambda: post("/tokenize", body, at_root=True, tries=1)))
+    ids = _ids(_value(model, "/tokenize", body))
     if ids:
         return Rendered(ids=tuple(ids))
     if "chat" not in model.can.writing:
         return Rendered()
-    return Rendered(count=prompt_tokens(_value(lambda: model.reply_in_chat(turns, max_tokens=1, **kwargs))))
+    try:
+        return Rendered(count=prompt_tokens(model.reply_in_chat(turns, max_tokens=1, **kwargs)))
+    except ServerError:
+        return Rendered()
 
 
 def _ids(found: Mapping[str, Any]) -> list[int] | None:
@@ -63,9 +64,10 @@ def _ids(found: Mapping[str, Any]) -> list[int] | None:
     return ids if right else None
 
 
-def _value(ask: Callable[[], Any]) -> Mapping[str, Any]:
+def _value(model: ServedModel, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer beside OpenAI's protocol; nothing where the server knows no such path."""
     try:
-        found = ask()
+        found = model.transport.post(path, body, at_root=True, tries=1)
     except ServerError:
         return {}
     return found if isinstance(found, Mapping) else {}

@@ -59,8 +59,8 @@ def prompt_tokens_scored(choice: Mapping[str, Any], ids: list[int]) -> list[Scor
     for token, entry in zip(ids, found, strict=True):
         entries = entry.items() if isinstance(entry, Mapping) else ()
         values = {int(name): one for name, one in entries if str(name).isdigit()}
-        top = {name: number(one.get("logprob")) for name, one in values.items() if isinstance(one, Mapping)}
-        scored.append(Scored(token, top.get(token), _known(dict(top))))
+        top = _known({name: number(one.get("logprob")) for name, one in values.items() if isinstance(one, Mapping)})
+        scored.append(Scored(token, top.get(token), top))
     return scored
 
 

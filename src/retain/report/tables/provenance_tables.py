@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from retain.records import numbers
 from retain.records.numbers import listing
@@ -34,7 +35,7 @@ def conditions_table(result: Result) -> Table | None:
     return Table(caption, ("Condition", "Base", "Tuned", "Alike"), rows, note)
 
 
-def _equal(sides: Mapping[str, Mapping[str, object]], field: str) -> bool:
+def _equal(sides: Mapping[Any, Mapping[str, Any]], field: str) -> bool:
     return len({str(side[field]) for side in sides.values()}) < 2
 
 
