@@ -70,9 +70,9 @@ def choose_model(transport: Transport, asked: str | None, flag: str) -> str:
         InputError: the server has no such model, or several and none was named; or it cannot be asked at all.
     """
     try:
-        answer = transport.get("/models", tries=transport.tries)
+        answer = replace_tries(transport).get("/models")
     except ServerError as error:
-        if error.status not in {404, 405, 501}:
+        if error.status in {0, 401, 403, 429}:
             raise InputError(f"{flag.removesuffix('_model')}: {error}") from error
         names: list[str] = []
     else:

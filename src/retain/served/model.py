@@ -94,8 +94,13 @@ class Capabilities:
 class LanguageModel(Protocol):
     """What a measurement asks of a model that is no model of transformers."""
 
-    name: str
-    can: Capabilities
+    @property
+    def name(self) -> str:
+        """The model's, where it is served."""
+
+    @property
+    def can(self) -> Capabilities:
+        """What it was found to do."""
 
     def likelihoods(self, ids: Sequence[int], start: int) -> list[float]:
         """Log-probability in nats of each token from `start` on, given those before it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ from retain.report.write import holding_problem
 from retain.served.explore import Probe
 from retain.served.gguf_server import gguf_problems, is_gguf, serving
 from retain.served.model import ServedModel
+
+log = logging.getLogger(__name__)
 
 LIKELIHOODS = {
     "echo": "by the prompt, repeated with the log-probability of each token",
@@ -215,11 +218,15 @@ def _opened(recipe: MeasureRecipe, events: Events, held: ExitStack) -> ServedOpe
     preprocessor = TextPreprocessor(preprocessor.tokenizer, recipe.max_length, positions)
     fitted, sentences = fit_suites(suites, [side.can for side in sides], settings_of(recipe))
     told += sentences
+    for sentence in sentences:  # before the long measurement, and in its record
+        log.warning("%s", sentence)
     if not (fitted.all or fitted.held_out_text or recipe.only_check):
         raise InputError([*told, "tuned: nothing of what was given can be measured at this server."])
     if problems := _prompt_problems(recipe, fitted, preprocessor):
         raise InputError(problems)
     looked = _look(tuned, preprocessor, fitted, probe)
+    for sentence in () if recipe.only_check else looked.cautions:
+        log.warning("%s", sentence)
     looking.advance()
     for side in sides if fitted.all or fitted.held_out_text else ():
         ensure_room(side, probe.ids, preprocessor.room(1))
