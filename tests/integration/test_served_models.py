@@ -155,3 +155,28 @@ def test_a_model_of_another_name_is_refused_before_any_weights_are_loaded(made, 
         )  # fmt: skip
     assert code == 2
     assert "has no model 'mine'; it has tuned.gguf" in capsys.readouterr().err
+
+
+def test_what_training_changed_and_what_a_conversion_changed_add_up(made, tmp_path):
+    noisy = write_gguf(merged(noise=0.065), made.tokenizer, tmp_path / "noisy.gguf")
+    asked = ["measure", "--model", made.base, "--tuned", made.tuned, *data(made)]
+    assert main([*asked, "--converted", str(noisy), "--output", str(tmp_path / "three")]) == 0
+    result = read_result(tmp_path / "three" / "result.json")
+    assert (result.acting.verdict, list(result.served)) == ("acts under noise", ["converted"])
+    scores = {(score.part, score.metric.name): score for score in result.conversion.scores}
+    assert {("task", "cross_entropy_nats_per_token"), ("held-out", "cross_entropy_nats_per_token")} <= scores.keys()
+    for score in scores.values():
+        assert math.isclose(score.training.change + score.conversion.change, score.total.change, abs_tol=1e-12)
+        assert math.isclose(score.converted - score.base, score.total.change, abs_tol=1e-12)
+    task = scores["task", "cross_entropy_nats_per_token"]
+    assert math.isclose(task.training.change, result.task[0].tuned - result.task[0].base, abs_tol=1e-12)
+    assert task.conversion.change != 0
+    assert "Training and conversion" in (tmp_path / "three" / "report.md").read_text()
+
+
+def test_a_folder_that_is_the_tuned_model_again_changes_nothing_more(made, tmp_path):
+    asked = ["measure", "--model", made.base, "--tuned", made.tuned, *data(made), "--drift", "false"]
+    assert main([*asked, "--converted", made.tuned, "--output", str(tmp_path / "three")]) == 0
+    result = read_result(tmp_path / "three" / "result.json")
+    assert {score.conversion.change for score in result.conversion.scores} == {0.0}
+    assert (result.served, result.acting) == ({}, None)

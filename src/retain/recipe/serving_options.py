@@ -71,13 +71,6 @@ class ServingOptions(TunedModelOptions):
         """True where the tuned model is asked through a server or a GGUF file."""
         return is_served_source(self.tuned)
 
-    @field_validator("key_variable", mode="after")
-    @classmethod
-    def _names_a_variable(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
-            raise ValueError("expected the name of an environment variable, and not the key itself")
-        return value
-
     @field_validator("base", mode="after")
     @classmethod
     def _is_an_address(cls, value: str | None) -> str | None:
@@ -90,6 +83,8 @@ class ServingOptions(TunedModelOptions):
 
     @model_validator(mode="after")
     def _serving_has_a_server(self) -> Self:
+        if not _NAME.fullmatch(self.key_variable):  # told here, since a field's own refusal shows its value
+            raise ValueError("key_variable: expected the name of an environment variable, and not the key itself")
         if self.converted_model is not None and not is_served_source(self.converted or ""):
             raise ValueError("converted_model: names a model of the server --converted; give that too")
         if self.is_served:

@@ -64,6 +64,11 @@ class Address:
         return self.url.removesuffix("/v1")
 
     @property
+    def hint(self) -> str:
+        """A clause for an address that does not end as most do."""
+        return "" if self.url.endswith("/v1") else "; most servers have it at an address with /v1 at its end"
+
+    @property
     def is_here(self) -> bool:
         """True for this machine, to which no proxy is asked the way."""
         name = urlsplit(self.url).hostname or ""

@@ -82,7 +82,7 @@ def choose_model(transport: Transport, asked: str | None, flag: str) -> str:
     if asked is None and len(names) == 1:
         return names[0]
     listed = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if names[MOST_NAMED:] else "")
-    told = f"it has {listed}" if names else "it lists no models"
+    told = f"it has {listed}" if names else f"it lists no models{transport.address.hint}"
     if asked is None:
         raise InputError(
             f"{flag}: which model of {transport.address.url} is meant? {told}; say --{_dashed(flag)} NAME."

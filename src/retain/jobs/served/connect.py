@@ -59,12 +59,14 @@ def connect(
     return ServedModel(transport, chosen, explore(transport, chosen, probe), file=file)
 
 
-def stored(model: ServedModel, recipe: MeasureRecipe, probe: Probe, side: str) -> ServedModel:
-    """The model with its answers kept in the output folder, as far as there is one.
+def stored(
+    model: ServedModel, recipe: MeasureRecipe, probe: Probe, side: str, *, in_folder: bool = True
+) -> ServedModel:
+    """The model with its answers kept, in the output folder or in memory only.
 
     What an earlier process left is used only where the server says and answers the same as then.
     """
-    folder = Path(recipe.output) / FOLDER / side if recipe.output else None
+    folder = Path(recipe.output) / FOLDER / side if in_folder else None
     return replace(model, store=AnswerStore(folder, about(model, probe)))
 
 

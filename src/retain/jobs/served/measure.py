@@ -47,7 +47,7 @@ def check_served(recipe: MeasureRecipe, events: Events) -> Checked:
         InputError: data, models or servers cannot be used as asked.
         RetainError: the server failed.
     """
-    with open_served(recipe.model_copy(update={"output": ""}), events) as opened:
+    with open_served(recipe, events) as opened:
         base, _ = opened.load_base()
         return Checked(acting(opened, base, events), opened.looked.cautions, opened.told)
 
@@ -62,12 +62,15 @@ def measure_served(recipe: MeasureRecipe, events: Events) -> Result:
         InputError: data, models or servers cannot be used as asked.
         RetainError: the server failed.
     """
-    with output_folder(Path(recipe.output), RUN_FILES), open_served(recipe, events) as opened:
+    with open_served(recipe, events) as opened, output_folder(Path(recipe.output), RUN_FILES):
+        opened.keep_answers()
         try:
             return _measure(opened, events)
         except KeyboardInterrupt as error:
+            opened.close()
             raise KeyboardInterrupt(KEPT) from error
         except ServerError as error:
+            opened.close()
             raise RetainError(f"{error} {KEPT.capitalize()}; the same command goes on from there.") from error
 
 

@@ -71,6 +71,7 @@ class ServedOpening:
         looked: what the tuned side's server makes of prompts.
         told: sentences for the record.
         vocabulary: tokens of the base.
+        probe: a text that tells this server and model from others by its answer.
     """
 
     recipe: MeasureRecipe
@@ -82,6 +83,13 @@ class ServedOpening:
     looked: Looked
     told: tuple[str, ...]
     vocabulary: int
+    probe: Probe
+
+    def keep_answers(self, *, in_folder: bool = True) -> None:
+        """Keep what servers answer, in the output folder from now on; what an earlier process left there is used."""
+        self.tuned = stored(self.tuned, self.recipe, self.probe, "tuned", in_folder=in_folder)
+        if self.base is not None:
+            self.base = stored(self.base, self.recipe, self.probe, "base", in_folder=in_folder)
 
     @property
     def tokenizer(self) -> Any:
@@ -103,7 +111,7 @@ class ServedOpening:
         """Prompts to look at the adapter with: those of the task first, then of the suites, then of a list."""
         room = min(self.preprocessor.room(32), 256)
         tokenizer, chat = self.tokenizer, bool(getattr(self.tokenizer, "chat_template", None))
-        items = [item for suite in self.suites.all for item in suite.items[: count if suite.part == "task" else 4]]
+        items: Any = [item for suite in self.suites.all for item in suite.items[: count if suite.part == "task" else 4]]
         rows = [encode_prompt(tokenizer, item, room) for item in items if item.trains == "causal-lm"]
         texts = [item.texts[0] for item in items if item.trains != "causal-lm" and item.texts]
         texts += files("retain.data").joinpath("self_prompts.txt").read_text(encoding="utf-8").splitlines()
@@ -232,9 +240,10 @@ def _opened(recipe: MeasureRecipe, events: Events, held: ExitStack) -> ServedOpe
         ensure_room(side, probe.ids, preprocessor.room(1))
     looking.advance()
     told += [f"Compared with the model's own files before measuring: {sure}." for sure in looked.sure]
-    tuned = stored(tuned, recipe, probe, "tuned")
-    base = None if base is None else stored(base, recipe, probe, "base")
-    return ServedOpening(recipe, spec, preprocessor, fitted, tuned, base, looked, tuple(told), vocabulary_of(empty))
+    vocabulary = vocabulary_of(empty)
+    opened = ServedOpening(recipe, spec, preprocessor, fitted, tuned, base, looked, tuple(told), vocabulary, probe)
+    opened.keep_answers(in_folder=False)
+    return opened
 
 
 def _read(recipe: MeasureRecipe) -> Suites:
@@ -304,7 +313,7 @@ def _look(tuned: ServedModel, preprocessor: Preprocessor, suites: Suites, probe:
     tokenizer, room = preprocessor.tokenizer, preprocessor.room(1)
     rows: list[Encoded] = []
     if getattr(tokenizer, "chat_template", None):
-        chats = [item for item in suites.measured_items if getattr(item, "is_chat", False)]
+        chats: Any = [item for item in suites.measured_items if getattr(item, "is_chat", False)]
         rows = [encode_prompt(tokenizer, item, room) for item in chats[:8]]
         rows += [encode_question(tokenizer, text, room) for text in ("Hello", probe.text, "What is 2 + 2?")]
     texts = [text for item in suites.measured_items[:200] for text in item.texts] + [probe.text]

@@ -10,7 +10,7 @@ from typing import Any
 
 from retain.data.preprocess import Preprocessor
 from retain.data.tokens import Encoded
-from retain.errors import InputError
+from retain.errors import InputError, RetainError
 from retain.evaluate.columns import paired
 from retain.evaluate.held_out import windows_of
 from retain.evaluate.runner import Measured, measure_pair
@@ -26,6 +26,7 @@ from retain.jobs.inputs.read import settings_of
 from retain.jobs.measure import result_of
 from retain.jobs.record import write_record
 from retain.jobs.served.acting import acting, adapter_source
+from retain.jobs.served.measure import KEPT
 from retain.jobs.served.opening import ServedOpening, open_served, served_record
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
@@ -38,6 +39,7 @@ from retain.records.result import Result
 from retain.records.served_record import ActingCheck, ServedSide
 from retain.report.write import RUN_FILES, holding_problem
 from retain.served.gguf_server import is_gguf
+from retain.served.transport import ServerError
 from retain.verdict.conversion import conversion_scores
 from retain.verdict.judge import HELD_OUT_PART
 
@@ -79,12 +81,26 @@ def measure_three(recipe: MeasureRecipe, events: Events) -> Result:
     problems += [] if problems else holding_problem(recipe.output, ["summary.json", "scaling.json"])
     if problems:
         raise InputError(problems)
-    with output_folder(Path(recipe.output), RUN_FILES), _converted(recipe, data, events) as third:
-        result, items = _measured(recipe, replace(data, suites=third.suites), third, events)
-        written = write_record(Path(recipe.output), result, items)
-        for side in [] if third.opened is None else third.opened.served:
-            side.store.forget()
-        return written
+    with _converted(recipe, data, events) as third, output_folder(Path(recipe.output), RUN_FILES):
+        if third.opened is not None:
+            third.opened.keep_answers()
+            third = replace(third, model=third.opened.tuned)
+        try:
+            return _written(recipe, data, third, events)
+        except ServerError as error:
+            raise RetainError(f"{error} {KEPT.capitalize()}; the same command goes on from there.") from error
+        finally:
+            if third.opened is not None:
+                third.opened.close()  # while the folder is held
+
+
+def _written(recipe: MeasureRecipe, data: TunedData, third: _Converted, events: Events) -> Result:
+    """Measure, write the record, and let go of the answers that were kept for it."""
+    result, items = _measured(recipe, replace(data, suites=third.suites), third, events)
+    written = write_record(Path(recipe.output), result, items)
+    for side in [] if third.opened is None else third.opened.served:
+        side.store.forget()
+    return written
 
 
 @contextmanager
