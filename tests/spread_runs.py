@@ -35,7 +35,7 @@ def local_cluster(log: Path, cpus: int = 2) -> Iterator[str]:
         port = free.getsockname()[1]
     flags = ["--head", "--block", f"--num-cpus={cpus}", "--include-dashboard=false", "--disable-usage-stats"]
     os.environ["RAY_AUTH_MODE"] = SETTINGS["RAY_AUTH_MODE"]  # read when ray is loaded here
-    flags += [f"--port={port}", f"--temp-dir={place}"]
+    flags += [f"--port={port}", f"--temp-dir={place}", "--no-monitor", "--include-log-monitor=false"]
     with log.open("wb") as file:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("ray")), "start", *flags], stdout=file, stderr=file,

@@ -10,6 +10,7 @@ from .hf.adapters.accelerate import accelerate as accelerate, decelerate as dece
 from .hf.adapters.load import load_adapter as load_adapter
 from .hf.adapters.swap import swap_adapter as swap_adapter
 from .jobs.guard import Guard as Guard, guard as guard
+from .jobs.judge.judge import judge as judge
 from .jobs.measure import measure as measure
 from .jobs.scale import scale as scale
 from .jobs.self_generated import self_generated as self_generated

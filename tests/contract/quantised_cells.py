@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from retain.hf.adapters.attach import attach
 from retain.hf.models.placement import resolved
-from retain.hf.models.quantization import quantization_config
+from retain.hf.models.quantization_config import quantization_config
 from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import sc_lora

@@ -141,7 +141,8 @@ def retain(small_folder, workspace, monkeypatch):
         from retain.cli.verbs import VERBS
 
         verb = VERBS[words[0]]
-        if not hasattr(verb, "load_recipe"):
+        serves = "--serve" in words and not any(word.endswith(".yaml") for word in words)  # an adapter, no recipe
+        if not hasattr(verb, "load_recipe") or serves:
             verb.make_parser().parse_args(replaced(words)[1:])
             return
         real = verb.load_recipe

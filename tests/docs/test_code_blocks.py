@@ -68,7 +68,7 @@ def test_commands_that_are_run_are_there():
     assert [beginning for beginning in RUN if not any(command.startswith(beginning) for _, command in COMMANDS)] == []
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"], ids=str)
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "yaml" and not b.not_run], ids=str)
 def test_yaml_block(block, workspace, retain):
     values = yaml.safe_load(block.text)
     if "suite" in values:

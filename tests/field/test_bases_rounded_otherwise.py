@@ -44,22 +44,30 @@ def adapter(folder, place, kind="float32"):
     return place
 
 
+HERE_IT_IS, HERE_NOT = "not quantised, and the base here is quantised", "quantised, and the base here is not"
+
+
 @pytest.mark.parametrize(
-    ("trained", "loaded"),
+    ("trained", "loaded", "told"),
     [
-        ("bfloat16", "float16"),
-        ("float16", "bfloat16"),
-        ("float32", "nf4"),
-        ("nf4", "bfloat16"),
-        ("float32", "int8"),
-        ("nf4", "int8"),
-        ("float32", "torchao"),
+        ("bfloat16", "float16", None),
+        ("float16", "bfloat16", None),
+        ("float32", "nf4", HERE_IT_IS),
+        ("nf4", "bfloat16", HERE_NOT),
+        ("float32", "int8", HERE_IT_IS),
+        ("nf4", "int8", "quantised in another way"),
+        ("float32", "torchao", HERE_IT_IS),
+        ("nf4", "nf4", None),
     ],
 )
-def test_the_same_base_is_known_and_another_is_refused(folders, tmp_path, trained, loaded):
+def test_the_same_base_is_known_with_what_quantising_makes_of_it_and_another_is_refused(
+    folders, tmp_path, trained, loaded, told
+):
     adapter(folders / "0", tmp_path / "adapter", trained)
     own = base(folders / "0", loaded)
-    assert origin_notes(tmp_path / "adapter", own) == []
+    notes = origin_notes(tmp_path / "adapter", own)
+    assert len(notes) == (told is not None)
+    assert told is None or told in notes[0]
     load_adapter(own, tmp_path / "adapter")
     with pytest.raises(InputError, match="another base"):
         load_adapter(base(folders / "1", loaded), tmp_path / "adapter")

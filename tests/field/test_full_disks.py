@@ -119,7 +119,25 @@ def test_a_limit_that_the_system_really_sets(tmp_path, work):
     assert "could not be written" in told
 
 
+IN_THE_WAY = {
+    "a file above": (lambda place: (place / "here" / "below").mkdir(parents=True), "here is a file, where a folder"),
+    "a file in a folder's place": (lambda place: (place / "here").mkdir(), "here is a file, where a folder should be"),
+    "a file read as a folder": (lambda place: (place / "here" / "x").read_text(), "here is a file, where a folder"),
+    "a folder": (lambda place: place.write_text(""), "is a folder, where a file should be; move it away"),
+}
+
+
+@pytest.mark.parametrize(("work", "words"), IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_what_stands_in_the_way_is_named(tmp_path, work, words):
+    (tmp_path / "here").write_text("mine", encoding="utf-8")
+    with pytest.raises(OSError) as caught:  # noqa: PT011 -- each of another kind
+        work(tmp_path)
+    assert words in storage_sentence(caught.value)
+    assert (tmp_path / "here").read_text(encoding="utf-8") == "mine"
+
+
 def test_other_errors_stay_as_they_are(tmp_path):
+    assert storage_sentence(FileExistsError(errno.EEXIST, "there", str(tmp_path / "gone since"))) == ""
     assert storage_sentence(ValueError("no")) == ""
     assert storage_sentence(FileNotFoundError(errno.ENOENT, "none", "x")) == ""
     with pytest.raises(KeyError), output_folder(tmp_path / "run"):

@@ -34,20 +34,31 @@ TUNE = [
     "2",
 ]
 CALIBRATE = ["--calibrate-tokens", "512"]
+CONTROL = ["--control-share", "0.5", *TUNE, "--held-out-tokens", "6000"]
 CASES = {
     "lora": (40, ["tune", "--method", "lora", *TUNE]),
     "vefa": (35, ["tune", "--method", "vefa", *TUNE]),
     "sc-lora": (40, ["tune", "--method", "sc-lora", "--rank", "2", *CALIBRATE, *TUNE]),
-    "kl budget": (35, ["tune", "--method", "lora", "--budget", "kl:0.00001", "--control-share", "0.5", *TUNE]),
+    "kl budget": (35, ["tune", "--method", "lora", "--budget", "kl:0.00001", *CONTROL]),
     "calibrate": (25, ["calibrate", *CALIBRATE, "--memory-limit", "40kB"]),
     "compare": (25, ["compare", "--methods", "lora,vefa", *TUNE]),
 }
 SEED = 20261129
 
 
-def command(case, tiny_folder, tiny_data, output):
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """Held-out text that is long enough to certify a limit on half of it."""
+    drawn = random.Random(SEED)  # noqa: S311 -- draws words, no secret
+    words = "the river town keeps an old mill and sells bread to boats in spring".split()  # noqa: SIM905 -- readable
+    file = tmp_path_factory.mktemp("text") / "text.txt"
+    file.write_text("\n".join(" ".join(drawn.choices(words, k=12)) + "." for _ in range(500)), encoding="utf-8")
+    return file
+
+
+def command(case, tiny_folder, tiny_data, text, output):
     words = [*case, "--model", str(tiny_folder), "--train", str(tiny_data / "train.jsonl"), "--keep"]
-    words += [str(tiny_data / "letters.jsonl"), "--held-out-text", str(tiny_data / "text.txt")]
+    words += [str(tiny_data / "letters.jsonl"), "--held-out-text", str(text)]
     words += ["--output", str(output)]
     return words if case[0] == "calibrate" else [*words, "--test", str(tiny_data / "test.jsonl")]
 
@@ -67,16 +78,16 @@ def runs(words, save_at_once=True):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_kill_before_any_file_operation_changes_nothing(name, tiny_folder, tiny_data, tmp_path):
+def test_a_kill_before_any_file_operation_changes_nothing(name, tiny_folder, tiny_data, text, tmp_path):
     kills, case = CASES[name]
     drawn, failures, done = random.Random(SEED), [], 0  # noqa: S311 -- draws places, no secret
-    words = command(case, tiny_folder, tiny_data, tmp_path / "whole")
+    words = command(case, tiny_folder, tiny_data, text, tmp_path / "whole")
     whole = in_child(runs(words), tmp_path / "whole", tmp_path / "log")
     assert whole.code in {0, 3}, whole.text
     expected = outcome(tmp_path / "whole")
     while done < kills:
         output = tmp_path / "killed"
-        words = command(case, tiny_folder, tiny_data, output)
+        words = command(case, tiny_folder, tiny_data, text, output)
         places = []
         for _ in range(drawn.choice((1, 1, 2))):
             place = drawn.randint(1, whole.operations)

@@ -1,15 +1,24 @@
-"""`retain check`: all problems of a recipe, its data and its model, in seconds; trains nothing."""
+"""`retain check`: all problems of a recipe, its data and its model, in seconds; trains nothing.
+
+Given an adapter or a model instead, it tells what servers refuse, ignore or change of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
+from pydantic import ValidationError
 
 from retain.cli.flags import overrides, recipe_parser
 from retain.cli.help_text import ALL
+from retain.errors import InputError
 from retain.recipe import Recipe, load_recipe
+from retain.recipe.marks import flag_name
+from retain.recipe.problem_words import problems_in_words
+from retain.recipe.serving_options import ServingOptions
+from retain.records.paths import expanded
 
 if TYPE_CHECKING:  # torch is imported only when a verb runs
     from retain.jobs.inputs.prepare import Prepared
@@ -17,14 +26,24 @@ if TYPE_CHECKING:  # torch is imported only when a verb runs
 HELP = "List every problem of a recipe, its data and its model."
 
 
+RECIPE_FILES = (".yaml", ".yml", ".json")
+
+NOT_AS_TRAINED = 2
+"""The exit code where a server refuses, ignores or changes something."""
+
+
 def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options, those of tune and compare; see `retain.cli.flags.recipe_parser`."""
-    return recipe_parser(Recipe, HELP + " Trains nothing.", "retain check recipes/headlines.yaml", topic=topic)
+    told = "A recipe: a YAML file of the fields that are flags here. Or an adapter, a model, a run or a GGUF file."
+    example = "retain check recipes/headlines.yaml"
+    return recipe_parser(Recipe, HELP + " Trains nothing.", example, topic=topic, given=("RECIPE.yaml|ADAPTER", told))
 
 
-def run(given: Namespace) -> None:
-    """Check, and print what a run would do."""
+def run(given: Namespace) -> int:
+    """Check, and print what a run would do, or what servers do with what is there."""
     values = overrides(Recipe, given)
+    if (source := given.get("recipe")) and _is_served(source, asked="serve" in values):
+        return _check_served(source, values)
     recipe = load_recipe(Recipe, given.get("recipe"), values)
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.jobs.continue_run import ensure_merged
@@ -40,6 +59,22 @@ def run(given: Namespace) -> None:
     print(f"no problems: {len(recipe.runs())} run(s) on {len(prepared.data.train)} training examples")
     for sentence in _about(recipe, prepared):
         print(f"  {sentence}")
+    return _about_serving(recipe, prepared)
+
+
+def _about_serving(recipe: Recipe, prepared: Prepared) -> int:
+    """Print what the servers of a recipe would do with what its runs deliver, and return the exit code."""
+    if not recipe.serve or prepared.structure is None:
+        return 0
+    from retain.export.servers.words import lines
+    from retain.jobs.serving import planned_judgements
+
+    found = planned_judgements(recipe, prepared.structure)
+    for method, judgements in found:
+        for judgement in judgements:
+            print(*("", f"{method} on {lines(judgement).__next__()}", *list(lines(judgement))[1:]), sep="\n")
+    truly = all(judgement.is_served_truly for _, judgements in found for judgement in judgements)
+    return 0 if truly else NOT_AS_TRAINED
 
 
 def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
@@ -67,3 +102,47 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     yield from evidence_told(data.train, suites, recipe.batch_size)
     if told := version_note():
         yield told
+
+
+def _is_served(source: str, *, asked: bool) -> bool:
+    """Tell whether what is given is something to serve, and no recipe."""
+    if source.lower().endswith(RECIPE_FILES):
+        return False
+    place = expanded(source)
+    return place.is_dir() or (place.is_file() and place.suffix in {".gguf", ".safetensors", ".bin", ".pt"}) or asked
+
+
+def _check_served(source: str, values: dict[str, Any]) -> int:
+    """Print what servers do with an adapter or a model.
+
+    Raises:
+        InputError: it cannot be read, or other flags were given.
+    """
+    if others := [flag_name(Recipe, name) for name in values if name not in {"serve", "model"}]:
+        raise InputError(
+            f"{', '.join(others)}: of a recipe, and {source} is none; beside an adapter or a model give --serve, and "
+            "--model for its base."
+        )
+    names = _servers(values)
+    from retain.export.servers.judge import judge
+    from retain.export.servers.open_served import open_served
+    from retain.export.servers.words import heading, lines
+
+    served = open_served(source, values.get("model"))
+    judgements = judge(served, names)
+    print(heading(served))
+    for judgement in judgements:
+        print(*("", *lines(judgement)), sep="\n")
+    return 0 if all(judgement.is_served_truly for judgement in judgements) else NOT_AS_TRAINED
+
+
+def _servers(values: dict[str, Any]) -> tuple[str, ...]:
+    """The servers that were asked for, all where none was.
+
+    Raises:
+        InputError: there is no such server.
+    """
+    try:
+        return ServingOptions(serve=values.get("serve") or ("all",)).serve
+    except ValidationError as error:
+        raise InputError(problems_in_words(error.errors(), ServingOptions)) from error

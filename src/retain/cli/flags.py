@@ -38,6 +38,7 @@ def recipe_parser(
     own: tuple[str, ...] = (),
     leave_out: tuple[str, ...] = (),
     given: tuple[str, str] = ("RECIPE.yaml", "Recipe: a YAML file of the fields that are flags here."),
+    several: bool = False,
 ) -> ArgumentParser:
     """A verb's parser: a recipe file, and a flag for each field. Defaults are shown, not filled in.
 
@@ -49,6 +50,7 @@ def recipe_parser(
         own: topics that this verb is about; the help shows them with the common ones.
         leave_out: fields that get no flag.
         given: the placeholder and the text of the argument.
+        several: whether several arguments may be given.
 
     Raises:
         InputError: there is no such topic.
@@ -64,7 +66,15 @@ def recipe_parser(
     more = topics_text(verb, listed) if topic == COMMON else ""
     parser = make_verb_parser(f"[{given[0]}] [--FLAG VALUE …]", description, example, more)
     groups = {name: parser.add_argument_group(_heading(name)) for name in present}
-    add_argument(groups[COMMON], "recipe", given[1], shown=COMMON in shown, nargs="?", type=str, metavar=given[0])
+    add_argument(
+        groups[COMMON],
+        "recipe",
+        given[1],
+        shown=COMMON in shown,
+        nargs="*" if several else "?",
+        type=str,
+        metavar=given[0],
+    )
     for name, flag in sorted(fields.items(), key=lambda one: one[1].place):
         _add_flag(groups[flag.topic], recipe, name, flag, shown=flag.topic in shown)
     add_help(groups[COMMON], shown=COMMON in shown)

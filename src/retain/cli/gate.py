@@ -5,6 +5,7 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.help_text import ALL, add_argument, plain_parser
+from retain.errors import InputError
 
 HELP = "Judge finished runs again from their records, as an exit code."
 
@@ -17,20 +18,26 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
     parser = plain_parser("RUN…", description, "retain gate runs/measured", topic)
     text = "Folder of a run (result.json, items.jsonl)."
     add_argument(parser, "runs", text, nargs="+", type=str, metavar="RUN")
+    text = "Write the verdicts as JUnit XML, which CI systems show: a test for each retention suite."
+    add_argument(parser, "--junit", text, type=str, metavar="FILE")
     return parser
 
 
 def run(given: Namespace) -> int:
     """Print each run's verdict and return the worst exit code."""
     from retain.cli.screen import make_console
-    from retain.jobs.replay_verdict import replay_run
+    from retain.jobs.junit_file import junit_problem, write_junit
+    from retain.jobs.replay_verdict import replayed_record
 
+    if problems := junit_problem(given.get("junit")):
+        raise InputError(problems)
     console = make_console()
-    codes = []
+    codes, results = [], {}
     for folder in given["runs"]:
-        judgement = replay_run(folder)
+        results[folder], judgement = replayed_record(folder)
         console.print(f"{folder}: {judgement.overall}. {judgement.reason}", markup=False, soft_wrap=True)
         for suite in judgement.suites:
             console.print(f"  {suite.suite}: {suite.verdict}: {suite.reason}", markup=False, soft_wrap=True)
         codes.append(EXIT_CODES[judgement.overall])
+    write_junit(given.get("junit"), results)
     return next(code for code in (3, 4, 0) if code in codes)  # a loss weighs more than too few items

@@ -38,5 +38,5 @@ def run(given: Namespace) -> int:
     console = make_console()
     with showing_progress(console) as events:
         outcome, written = scale_recipe(recipe, events)
-    show_scaling(console, outcome, written)
+    show_scaling(console, outcome.budget, outcome.scaling, written)
     return 0 if outcome.kept else 3

@@ -9,30 +9,32 @@ from rich.console import Console
 
 from retain.cli.views.run_view import comparison_table, run_table, scaling_view
 from retain.compare.item_examples import clean
-from retain.jobs.budget_search import Outcome
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.quiet import quiet_libraries
+from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.result import Result
 from retain.report.tables.budget import kept_sentence
 
 __all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "show_scaling", "showing_progress"]
 
 
-def show_run(console: Console, result: Result, output: Path, weights: Path | None) -> None:
-    """Print the table of one run and the paths of its files."""
+def show_run(console: Console, result: Result, output: Path | None, weights: Path | None) -> None:
+    """Print the table of one run and the paths of its files, where any were written."""
     console.print(run_table(result))
     if weights is not None:
         _show_path(console, "weights", weights)
+    if output is None:
+        return
     for name in ("report.html", "report.md", "plot.png", "result.json", "items.jsonl"):
         _show_path(console, name.split(".")[-1], output / name)
     _show_path(console, "card", output / "model_card.md")
 
 
-def show_scaling(console: Console, outcome: Outcome, paths: Sequence[Path]) -> None:
+def show_scaling(console: Console, budget: Sequence[BudgetRecord], scaling: Scaling, paths: Sequence[Path]) -> None:
     """Print the limits, the curve and the paths of the files."""
-    if outcome.budget:
-        console.print(clean(kept_sentence(outcome.budget, outcome.scaling)), markup=False, soft_wrap=True)
-    console.print(scaling_view(outcome.budget, outcome.scaling))
+    if budget:
+        console.print(clean(kept_sentence(budget, scaling)), markup=False, soft_wrap=True)
+    console.print(scaling_view(budget, scaling))
     for path in paths:
         _show_path(console, path.name, path)
 

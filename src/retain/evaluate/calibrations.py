@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from retain.evaluate.columns import FEWEST_OF_A_CONDITION, PairedSuite
+from retain.evaluate.columns import PairedSuite
 from retain.evaluate.scores import calibration_error
+from retain.evaluate.scores.rows import FEWEST_OF_A_CONDITION
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import ClassProbabilities, Response
 from retain.records.scores import CalibrationScore

@@ -10,7 +10,7 @@ import numpy as np
 from retain.evaluate.held_out import Window, WindowSums
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.scores.classification import confusion, paired_summary_interval
-from retain.evaluate.scores.rows import breakdown_row
+from retain.evaluate.scores.rows import breakdown_row, breakdown_rows
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import Response
@@ -22,9 +22,6 @@ from retain.stats.bootstrap import change_interval
 from retain.verdict.column import Column, column_of_items, scored_by
 from retain.verdict.judge import HELD_OUT_PART, HELD_OUT_TEXT
 from retain.verdict.verdict import USUAL, Margins
-
-FEWEST_OF_A_CONDITION = 10
-"""A part of a suite with fewer items is not shown by itself."""
 
 
 @dataclass(frozen=True)
@@ -123,16 +120,7 @@ def set_scores(found: PairedSuite, seed: int, margins: Margins = USUAL) -> list[
 
 def breakdowns(found: PairedSuite, seed: int) -> list[Breakdown]:
     """The first metric on the parts of a suite that share a condition; none where all items do."""
-    if len({item.condition for item in found.items} - {None}) < 2 or not found.columns:
-        return []
-    column = found.columns[0]
-    labels = np.asarray([item.condition or "(none)" for item in scored_by(found.items, column.metric)])
-    parts = ((condition, labels == condition) for condition in dict.fromkeys(labels.tolist()))
-    return [
-        breakdown_row(column.where(part), condition, seed)
-        for condition, part in parts
-        if part.sum() >= FEWEST_OF_A_CONDITION
-    ]
+    return breakdown_rows(found.columns[0], found.items, seed) if found.columns else []
 
 
 def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: WindowSums) -> Iterator[Item]:

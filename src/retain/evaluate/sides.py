@@ -86,8 +86,8 @@ def _check_alike(base: Conditions, tuned: Conditions) -> None:
         raise RetainError(
             f"base and tuned model were not measured alike ({found}), so they cannot be compared: load both with the "
             "same dtype (dtype=torch.float32 or --dtype float32 holds the values of any), attention and device, and "
-            "give both the same tokenizer. Where only input_hash differs, see that both name the same eos_token_id in "
-            "their generation_config."
+            "give both the same tokenizer; or give the model with its adapter alone, whose base is inside it. Where "
+            "only input_hash differs, see that both name the same eos_token_id in their generation_config."
         )
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retain.errors import RetainError
+from retain.records.storage import storage_sentence
 
 LIBRARIES = {"SafetensorError": "a file of weights could not be read or written", "OutOfMemoryError": "out of memory"}
 """Errors of libraries that say what happened, by their names."""
@@ -17,6 +18,8 @@ LIBRARIES = {"SafetensorError": "a file of weights could not be read or written"
 
 def sentence_on(error: Exception) -> str:
     """The sentence that an error is told by. Of one that nobody foresaw the traceback is written to a file."""
+    if isinstance(error, OSError) and (told := storage_sentence(error)):
+        return told
     if isinstance(error, (RetainError, OSError, MemoryError)):  # a full disk, a folder without permission among them
         return " ".join(str(error).split()) or type(error).__name__
     cause = " ".join(str(error).split())[:300]

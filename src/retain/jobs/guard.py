@@ -13,26 +13,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers import PreTrainedTokenizerBase, Trainer
+from transformers import Trainer
 
 from retain.activations import distributed
 from retain.budget.split import Parts, limit_problems, split
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
-from retain.evaluate.pair import Pair, carries_base
+from retain.evaluate.pair import Pair
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
 from retain.hf.models.describe import model_hash
-from retain.hf.models.sides import is_adapted, mutates_base
-from retain.hf.scaling import adapter_to_write, bent, ensure_scalable, scale_in_place
+from retain.hf.scaling import adapter_to_write, ensure_scalable, scale_in_place
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
+from retain.jobs.guard_regularisers import batches_of, regularisers_of
+from retain.jobs.guarded_trainer import readers, trainer_problems
 from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.trainer_data import contained_in, texts_of, without_trained_text
-from retain.jobs.measure import measuring_problems, name_of, result_of
+from retain.jobs.measure import measuring_problems, name_of, notes_on, result_of
 from retain.jobs.output_place import output_problem
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import write_record
-from retain.jobs.regularisers import AIM
 from retain.jobs.scale import ADAPTER, MODEL, write_setting
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import ALPHAS, KL, Budget
@@ -45,12 +45,7 @@ from retain.report.write import RUN_FILES, holding_problem
 from retain.train.loop import curve_of
 from retain.train.regularise.callback import RegulariserCallback, check_batches, refuse_sharded
 from retain.train.regularise.divergence import Batch
-from retain.train.regularise.kl_monitor import KLMonitor, RetentionWarning
-from retain.train.regularise.kl_penalty import KLPenalty, text_batches
-from retain.train.regularise.update_limit import UpdateLimit
-
-PROBE_BATCHES = 2
-"""Batches of text to keep that the KL monitor measures on; the penalty does not read them."""
+from retain.train.regularise.kl_monitor import RetentionWarning
 
 
 def guard(
@@ -102,7 +97,7 @@ def guard(
         raise InputError(f"a {type(trainer).__name__} was given; give the trainer, as retain.guard(trainer, …).")
     limits = given_budget(budget)
     model, chosen, problems = trainer.model, given_settings(settings), list[str]()
-    preprocessor = given_preprocessor(*_readers(trainer.processing_class), settings, model)
+    preprocessor = given_preprocessor(*readers(trainer.processing_class), settings, model)
     suites = given_suites(test, keep, held_out_text, problems)
     text: list[str] = []
     batches = None if batches is None else check_batches(batches, "batches")
@@ -117,8 +112,12 @@ def guard(
             "kl_weight: a KL penalty reads text to keep, and there is none: give batches= or held_out_text=."
         )
     problems += limit_problems(suites, limits.limits, limits.confidence, control_share, chosen.held_out_tokens)
-    problems += contained_in("train_dataset", texts_of(trainer.train_dataset, _tokenizer(preprocessor)), suites)
-    problems += _trainer_problems(trainer, base, kl_weight)
+    problems += contained_in(
+        "train_dataset",
+        texts_of(trainer.train_dataset, preprocessor.tokenizer if preprocessor.reads_text else None),
+        suites,
+    )
+    problems += trainer_problems(trainer, base, kl_weight)
     if problems:
         raise InputError(problems)
     refuse_sharded(trainer.args, model, "certifying a budget")
@@ -132,8 +131,8 @@ def guard(
         alphas=tuple(alphas),
     )
     ensure_scalable(model, base)
-    given = batches if batches is not None else _batches(preprocessor, text)
-    for callback in _regularisers(given, limits.limits.get(KL), kl_weight, update_limit, base):
+    given = batches if batches is not None else batches_of(preprocessor, text)
+    for callback in regularisers_of(given, limits.limits.get(KL), kl_weight, update_limit, base):
         made.regularisers.append(callback.attach(trainer))
     return made
 
@@ -244,8 +243,8 @@ class Guard:
                 measured = measure_pair(
                     self.pair, self.preprocessor, self.parts.evaluation, self.settings, events
                 )  # fmt: skip
-        if alpha == 0:
-            measured = replace(measured, notes=(*measured.notes, _not_kept(outcome)))
+        told = [*notes_on(self.pair), *([_not_kept(outcome)] if alpha == 0 else [])]
+        measured = replace(measured, notes=(*measured.notes, *told))
         with self.pair.base() as base:
             hashed = model_hash(base)
         found = result_of(name_of(base), self.pair, self.parts.evaluation, measured, hashed, measuring.seconds)
@@ -292,57 +291,3 @@ _HOLDERS = ("run.json", "summary.json", "scaling.json")
 def _not_kept(outcome: Outcome) -> str:
     told = " ".join(one.message for one in outcome.budget if not one.kept)
     return f"No interpolation coefficient could be certified, so the model stays as it was trained. {told}"
-
-
-def _readers(reader: Any) -> tuple[Any, Any]:
-    """(tokenizer, processor) of a Trainer's `processing_class`; of one that reads text and images its tokenizer."""
-    reader = getattr(reader, "tokenizer", reader)
-    if reader is None:
-        raise InputError(
-            "the trainer has no processing_class: give it the tokenizer (or the image processor), "
-            "Trainer(…, processing_class=tokenizer)."
-        )
-    return (reader, None) if isinstance(reader, PreTrainedTokenizerBase) else (None, reader)
-
-
-def _tokenizer(preprocessor: Preprocessor) -> Any:
-    return preprocessor.tokenizer if preprocessor.reads_text else None
-
-
-def _trainer_problems(trainer: Trainer, base: Any, kl_weight: Any) -> list[str]:
-    """A sentence for each reason why this model in this trainer cannot be held to a budget."""
-    model, problems = trainer.model, []
-    if base is None and not carries_base(model):
-        reason = mutates_base(model) or "the trainer's model has no adapters, so its base is not inside it"
-        problems.append(f"{reason.rstrip('.')}: give base=, the model as it is now, loaded a second time.")
-    if is_adapted(model) and (shape := bent(model)):
-        problems.append(f"{shape} Here: train without a guard, then retain.scale(…, output=…) writes the whole model.")
-    if trainer.args.fp16 and kl_weight is not None:
-        problems.append("fp16=True scales the loss, and a KL penalty's gradient cannot be scaled with it: use bf16.")
-    is_number = isinstance(kl_weight, (int, float)) and not isinstance(kl_weight, bool)
-    if kl_weight not in (None, "budget") and not (is_number and kl_weight > 0):
-        problems.append(f"kl_weight: {kl_weight!r}; give a number above 0, 'budget', or None for no penalty.")
-    return problems
-
-
-def _batches(preprocessor: Preprocessor, texts: Sequence[str]) -> list[Batch]:
-    """Batches of text to keep; none without text."""
-    return [*text_batches(preprocessor.tokenizer, texts)] if texts and preprocessor.reads_text else []
-
-
-def _regularisers(
-    batches: Sequence[Batch], limit: float | None, kl_weight: Any, update_limit: float | None, base: Any
-) -> list[RegulariserCallback]:
-    """The callbacks of a budget: a penalty and a monitor, each on text of its own where there is enough."""
-    found: list[RegulariserCallback] = []
-    apart = PROBE_BATCHES if len(batches) > PROBE_BATCHES else 0
-    penalised, probes = list(batches)[apart:], list(batches)[:PROBE_BATCHES]
-    if penalised and kl_weight == "budget" and limit:
-        found.append(KLPenalty(penalised, limit=AIM * limit, teacher=base))
-    elif penalised and isinstance(kl_weight, (int, float)):
-        found.append(KLPenalty(penalised, weight=kl_weight, teacher=base))
-    if update_limit is not None:
-        found.append(UpdateLimit(update_limit))
-    if probes:
-        found.append(KLMonitor(probes, teacher=base))
-    return found

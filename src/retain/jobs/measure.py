@@ -28,6 +28,7 @@ from retain.jobs.inputs.families import family_of_model, harness_problems, unkno
 from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.junit_file import junit_problem, write_junit
 from retain.jobs.output_place import output_problem
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
@@ -93,8 +94,7 @@ def measure(
     with nullcontext() if output is None else output_folder(Path(output), RUN_FILES):
         with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:
             measured = measure_pair(pair, preprocessor, suites, chosen, events)
-        about = [*quantization_note(root_of(base), root_of(pair.tuned_model)), *placement_note(root_of(base))]
-        measured = replace(measured, notes=(*measured.notes, *about))
+        measured = replace(measured, notes=(*measured.notes, *notes_on(pair)))
         result = result_of(name_of(base), pair, suites, measured, model_hash(base), measuring.seconds)
         return result if output is None else write_record(Path(output), result, measured.items)
 
@@ -120,6 +120,13 @@ def name_of(model: Any) -> str:
     return str(getattr(model.config, "name_or_path", "") or type(model).__name__)
 
 
+def notes_on(pair: Pair) -> list[str]:
+    """Notes on how the models of a pair are quantised and placed."""
+    tuned = root_of(pair.tuned_model)
+    base = tuned if pair.separate_base is None else root_of(pair.separate_base)
+    return [*quantization_note(base, tuned), *placement_note(base)]
+
+
 def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     """Measure models by paths or hub ids, as `retain measure` does; see `measure`.
 
@@ -139,6 +146,7 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     problems += harness_problems(recipe.lm_eval, data.family, data.suites)
     if not problems:  # a run there is one of the recipe's problems
         problems += holding_problem(recipe.output, ["summary.json", "scaling.json"])
+    problems += junit_problem(recipe.junit)
     if problems:
         raise InputError(problems)
     with output_folder(Path(recipe.output), RUN_FILES):
@@ -154,7 +162,9 @@ def _measure_recipe(recipe: MeasureRecipe, data: TunedData, events: Events) -> R
         measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
     result = result_of(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
-    return write_record(Path(recipe.output), result, measured.items)
+    written = write_record(Path(recipe.output), result, measured.items)
+    write_junit(recipe.junit, {written.method.name: written})
+    return written
 
 
 def result_of(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str, seconds: float) -> Result:

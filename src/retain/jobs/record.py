@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from retain.recipe import redacted
@@ -25,11 +25,20 @@ def provenance(hashes: dict[str, str], model_hash: str, notes: Sequence[str]) ->
     return Provenance(
         command=" ".join([_program(program), *_without_secrets(arguments)]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        versions={"python": platform.python_version(), **dict(_installed())},
         data_hashes=hashes,
         model_hash=model_hash,
         notes=tuple(notes),
     )
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    """The packages that are there, with their versions: a verdict from logs needs no torch."""
+    for name in PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
 
 
 def _program(path: str) -> str:

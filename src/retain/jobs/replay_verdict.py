@@ -8,7 +8,7 @@ from pathlib import Path
 from retain.errors import InputError
 from retain.records.items import read_items, unlike_record
 from retain.records.paths import expanded
-from retain.records.result import read_result
+from retain.records.result import Result, read_result
 from retain.records.verdicts import Judgement
 from retain.verdict.judge import disagreements, replay
 
@@ -17,8 +17,11 @@ FIGURES = ("margin", "p_value", "p_adjusted", "items_needed")
 """Fields of a suite's verdict that are compared as they stand, and but for rounding."""
 
 
-def replay_run(folder: str | Path) -> Judgement:
+def replayed_record(folder: str | Path) -> tuple[Result, Judgement]:
     """Judge a run again from `result.json` and `items.jsonl`.
+
+    Returns:
+        The record with that verdict, and the verdict.
 
     Raises:
         InputError: the record is missing or damaged, its items are not those that it was written with, its two sides
@@ -57,7 +60,12 @@ def replay_run(folder: str | Path) -> Judgement:
                 for sentence in differing
             ]
         )
-    return judgement
+    return result.model_copy(update={"judgement": judgement}), judgement
+
+
+def replay_run(folder: str | Path) -> Judgement:
+    """The verdict of a run made again; see `replayed_record`."""
+    return replayed_record(folder)[1]
 
 
 def _differing(stated: Judgement, made: Judgement) -> list[str]:

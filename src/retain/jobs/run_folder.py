@@ -34,6 +34,7 @@ from retain.records.manifest import (
 )
 from retain.records.reading import read_json_mapping, read_model
 from retain.records.result import Cost, CurvePoint, Result, read_result
+from retain.records.storage import file_in_the_way
 from retain.records.tracker_notes import NOTES
 
 ORIGIN = "control-base.json"
@@ -144,6 +145,8 @@ class RunFolder:
 
         A run that trained nothing yet does not keep its folder from another.
         """
+        if told := file_in_the_way(self.path):
+            return f"output: {told}"
         present = [path for path in self.path.iterdir() if not is_bookkeeping(path)] if self.path.exists() else []
         if not present or self._was(identity):
             return None

@@ -24,6 +24,7 @@ from retain.jobs.continue_run import origin_predictions
 from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.measure import notes_on
 from retain.jobs.output_place import output_problem
 from retain.jobs.progress import make_console, showing_progress
 from retain.recipe import ALPHAS, Budget, ScaleRecipe
@@ -121,7 +122,7 @@ def scale(
     )
     with nullcontext() if output is None else output_folder(Path(output), WRITTEN):
         with showing_progress(make_console(quiet=not show_progress)) as events:
-            outcome, _ = search(pair, job, events)
+            outcome = search(pair, job, events)[0].noted(notes_on(pair))
         if output is not None:
             _write(outcome, pair, job, outcome.scaling.alpha if limits else None, Path(output))
     return outcome
@@ -164,7 +165,7 @@ def _scale_recipe(
     if recipe.alpha is not None:
         note = f"The coefficient α = {recipe.alpha:g} was given; nothing is certified of it."
         outcome = Outcome(scaling=outcome.scaling.model_copy(update={"alpha": recipe.alpha})).noted([note])
-    outcome = outcome.noted(notes)
+    outcome = outcome.noted([*notes, *opened.notes])
     return outcome, _write(outcome, pair, job, chosen, Path(recipe.output), expanded(recipe.tuned))
 
 

@@ -25,6 +25,7 @@ from retain.jobs.launch.stage import run_stages
 from retain.jobs.record import provenance, write_record
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained, file_bytes
+from retain.jobs.serving import delivered_told
 from retain.jobs.stopwatch import Stopwatch
 from retain.jobs.tracking import report_the_end
 from retain.recipe import Recipe
@@ -107,6 +108,7 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
     few = [*training_told(run.data.train, recipe.batch_size), *unread_told(run.data.suites.of("task"))]
     told = [*unread_fields(recipe), *class_cautions(run.data), *template_cautions(run.data, run.preprocessor), *few]
     notes = [*run.data.near_duplicates, *told, *trained.notes, *delivered.notes, *measured.notes]
+    notes += delivered_told(recipe, weights)
     plan = Plan.of(recipe)
     notes += [idle] if (idle := unused_devices(plan.processes_here)) and recipe.device_map is None else []
     return Result(

@@ -8,10 +8,11 @@ from pydantic import Field, field_validator, model_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
 from retain.recipe.measurement_options import split_by_commas
-from retain.recipe.serving_options import ServingOptions
+from retain.recipe.served_options import ServedOptions
+from retain.recipe.verdict_options import JUnitOption
 
 
-class MeasureRecipe(ServingOptions):
+class MeasureRecipe(JUnitOption, ServedOptions):
     """The fields of `retain measure`."""
 
     output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER", place=8)] = Field(

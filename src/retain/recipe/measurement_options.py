@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from retain.recipe.loading_options import LoadingOptions
 from retain.recipe.marks import COMMON, Decides, Flag
+from retain.recipe.verdict_options import VerdictOptions
 from retain.records.paths import expanded
 from retain.records.renamed_columns import parse_columns
 
 
-class MeasurementOptions(LoadingOptions):
+class MeasurementOptions(VerdictOptions, LoadingOptions):
     """The base model, the data that are measured, and how. Paths are relative to the working directory."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: Annotated[
         str, Decides("training", inherited_by=("scale",), of_candidate=True), Flag(COMMON, "MODEL", place=1)
@@ -65,25 +63,6 @@ class MeasurementOptions(LoadingOptions):
     keep_items: Annotated[int | None, Decides("items", inherited_by=("from", "scale")), Flag("measurement")] = Field(
         None, gt=1, description="Items of each retention suite used at most, drawn evenly. [all]"
     )
-    margin: Annotated[float, Decides("measuring"), Flag("measurement", "POINTS")] = Field(
-        5.0,
-        gt=0,
-        le=100,
-        description="Non-inferiority margin: points (of 100) that a retention suite may lose and still be kept.",
-    )
-    margin_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
-        0.05, gt=0, description="The same for cross-entropy, in nats per token."
-    )
-    smallest_gain: Annotated[float, Decides("measuring"), Flag("measurement", "POINTS")] = Field(
-        1.0,
-        ge=0,
-        le=100,
-        description="Smallest effect of interest: a change of the task by fewer points (of 100) is called no "
-        "noticeable change, however surely it is there.",
-    )
-    smallest_gain_nats: Annotated[float, Decides("measuring"), Flag("measurement", "NATS")] = Field(
-        0.01, ge=0, description="The same for cross-entropy, in nats per token: .01 is one percent of perplexity."
-    )
     judge: Annotated[str | None, Decides("measuring", secret=True), Flag("measurement", "COMMAND")] = Field(
         None,
         description="Judge of refusals: a command that reads and writes JSON lines, or python:MODULE:FUNCTION, with "
@@ -122,17 +101,6 @@ class MeasurementOptions(LoadingOptions):
             "is counted and reported.",
         )
     )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse true and false where a number is meant, and text that no file name and no tokenizer can hold."""
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if _holds_truth(value) and _takes_numbers(annotation):
-            raise ValueError("expected a number")
-        if any("\0" in text for text in _texts(value)):
-            raise ValueError("expected text without the character NUL")
-        return value
 
     @field_validator("keep", "held_out_text", mode="before")
     @classmethod
@@ -196,22 +164,6 @@ class TunedModelOptions(MeasurementOptions):
     @classmethod
     def _labels_by_commas(cls, value: Any) -> Any:
         return split_by_commas(value)
-
-
-def _holds_truth(value: Any) -> bool:
-    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_holds_truth, value)))
-
-
-def _takes_numbers(annotation: Any) -> bool:
-    return annotation in (int, float) or any(map(_takes_numbers, get_args(annotation)))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)
 
 
 def split_by_commas(value: Any) -> Any:

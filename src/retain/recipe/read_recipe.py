@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from retain.errors import InputError
 from retain.recipe.budget_options import parsed_limits
 from retain.recipe.from_run import with_earlier
-from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.problem_words import problems_in_words
 from retain.records.paths import expanded
 from retain.records.reading import read_yaml
 
-SomeRecipe = TypeVar("SomeRecipe", bound=MeasurementOptions)
+SomeRecipe = TypeVar("SomeRecipe", bound=BaseModel)
 
 
 def load_recipe(recipe: type[SomeRecipe], path: str | None, overrides: dict[str, Any]) -> SomeRecipe:

@@ -18,6 +18,7 @@ from retain.recipe.launch_options import LaunchOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.regularisation_options import RegularisationOptions
+from retain.recipe.serving_options import ServingOptions
 from retain.recipe.worker_options import WorkerOptions
 
 LARGEST_SEED = 2**32 - 1
@@ -25,7 +26,13 @@ LARGEST_SEED = 2**32 - 1
 
 
 class Recipe(
-    MeasurementOptions, CalibrationOptions, BudgetOptions, RegularisationOptions, LaunchOptions, WorkerOptions
+    MeasurementOptions,
+    CalibrationOptions,
+    BudgetOptions,
+    RegularisationOptions,
+    LaunchOptions,
+    WorkerOptions,
+    ServingOptions,
 ):
     """The fields of a training, or of a comparison of trainings."""
 

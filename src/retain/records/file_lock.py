@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 import socket
@@ -72,13 +73,7 @@ class Holder(BaseModel):
             return _is_touched(lock)
         if self.process == os.getpid():
             return False
-        try:
-            os.kill(self.process, 0)
-        except (ProcessLookupError, OverflowError):
-            return False
-        except PermissionError:  # another user's process, so there is one
-            pass
-        return _born(self.process) == self.born
+        return is_running(self.process) and _born(self.process) == self.born
 
     def in_words(self) -> str:
         """Process, host and time."""
@@ -111,6 +106,7 @@ def holding(lock: Path, *, briefly: bool = False) -> Iterator[None]:
     """
     mine, over = _acquire(lock), threading.Event()
     if not briefly:
+        _remove_leftovers(lock)
         threading.Thread(target=_beat, args=(lock, mine, over), daemon=True, name="retain-lock").start()
     try:
         yield
@@ -175,6 +171,8 @@ def _make(lock: Path, mine: Holder) -> bool:
     try:
         os.link(own, lock)
     except OSError as error:
+        if not own.exists():  # who holds the lock took it for what a killed process left
+            return False
         if own.stat().st_nlink > 1:  # it was made, and only the answer of the storage was lost
             return True
         if error.errno in _WITHOUT_LINKS:
@@ -218,6 +216,26 @@ def _clear(lock: Path, found: bytes) -> None:
             aside.unlink()
     finally:
         guard.unlink(missing_ok=True)
+
+
+def _remove_leftovers(lock: Path) -> None:
+    """Remove what processes left that were killed while they made or cleared this lock; for its holder."""
+    for path in lock.parent.glob(f".{glob.escape(lock.name)}-*.partial"):
+        with contextlib.suppress(OSError, ValueError):  # gone by now; another's name
+            holder, process = _read(path), path.suffixes[-2].removeprefix(".")
+            if not (holder.is_alive(path) if holder else is_running(int(process))):
+                path.unlink()
+
+
+def is_running(process: int) -> bool:
+    """True if this host has such a process."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's process, so there is one
+        return True
+    return True
 
 
 def _read(lock: Path) -> Holder | None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from retain.errors import InputError
+from retain.records.file_lock import is_running
 from retain.records.manifest import (
     LOCK,
     MANIFEST,
@@ -151,22 +152,12 @@ def _tidy(folder: Path) -> None:
     """Finish or remove what writes of this folder left that were cut off; those of other running processes stay."""
     left = [(path, match) for path in folder.parent.iterdir() if (match := PARTIAL.fullmatch(path.name)) is not None]
     for path, match in left:
-        if match["name"] != folder.name or (int(match["pid"]) != os.getpid() and _runs(int(match["pid"]))):
+        if match["name"] != folder.name or (int(match["pid"]) != os.getpid() and is_running(int(match["pid"]))):
             continue
         if match["state"] == "former" and not folder.exists():
             path.rename(folder)
         else:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _occupied(folder: Path) -> str | None:

@@ -38,7 +38,7 @@ def output_folder(folder: Path, writes: Iterable[str] = (), *, alone: bool = Tru
 
     Raises:
         InUseError: another process holds it; nothing was changed.
-        InputError: something under these names is not retain's; nothing was changed.
+        InputError: something under these names is not retain's; nothing but such leftovers was removed.
         StorageError: something could not be written, for a reason that the system gives.
     """
     names = tuple(writes)
@@ -46,11 +46,12 @@ def output_folder(folder: Path, writes: Iterable[str] = (), *, alone: bool = Tru
         held.enter_context(telling_of_storage(folder))
         folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(_held(folder / LOCK, alone=alone))
+        with _unless_read_only():  # first, since what a kill left half-written is noted under its final name alone
+            remove_leftovers(folder, None if alone else names)
         if problems := refusal(folder / name for name in names):
             raise InputError(problems)
         with _unless_read_only():
             begin(folder)
-            remove_leftovers(folder, None if alone else names)
         yield
 
 

@@ -83,13 +83,18 @@ def outside_metric(name: str, seen: Seen, *, higher_is_better: bool | None = Non
         seen: its values, in this measurement or record.
         higher_is_better: as the program declares; None where it declares nothing.
     """
-    family = name.partition(",")[0].lower().removesuffix("_max")
+    family = family_of(name)
     better = family not in LOWER_IS_BETTER if higher_is_better is None else higher_is_better
     title = TITLES.get(name.lower(), "")
     if seen.only_0_and_1 and better and family not in OUT_OF_100 | CORRELATIONS:
         return right_or_wrong(name, title)
     unit, low, high = _range(family, seen)
     return Metric(name=name, title=title, unit=unit, low=low, high=high, higher_is_better=better)
+
+
+def family_of(name: str) -> str:
+    """The name by which the tables here know a metric: without the way in which answers are read."""
+    return name.partition(",")[0].lower().removesuffix("_max")
 
 
 def _range(family: str, seen: Seen) -> tuple[str, float | None, float | None]:

@@ -40,6 +40,12 @@ def expanded(path: str | Path) -> Path:
     return found
 
 
+def is_path(source: str | Path) -> bool:
+    """Tell whether a text can only be a path: a hub id is `name` or `owner/name` and begins with neither . / nor ~."""
+    text = str(source)
+    return isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text
+
+
 def _no_place(path: str | Path, reason: str) -> PathError:
     text = str(path).replace("\0", "\\0")
     shown = text if len(text) <= 200 else f"{text[:80]}…{text[-40:]}"

@@ -44,12 +44,13 @@ def read_json(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
     return parse_json(_bytes_of(path, most_bytes), str(path))
 
 
-def parse_json(content: str | bytes, place: str) -> Any:
+def parse_json(content: str | bytes, place: str, *, finite: bool = True) -> Any:
     """The value of a JSON text.
 
     Args:
         content: the text, or its bytes in UTF-8.
         place: names the text in messages: a file, or a file and its line.
+        finite: refuse NaN and Infinity, which Python writes and JSON does not have; else they are numbers.
 
     Raises:
         InputError: it is no JSON, is nested too deeply, or holds a key twice in one object, a number with too many
@@ -57,7 +58,7 @@ def parse_json(content: str | bytes, place: str) -> Any:
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
-        value = _STRICT.decode(text)
+        value = (_STRICT if finite else _AS_PYTHON).decode(text)
         _check(value)
     except RecursionError as error:
         raise InputError(f"{place}: is nested more than {DEEPEST} levels deep.") from error
@@ -278,6 +279,7 @@ _LENIENT = json.JSONDecoder(parse_int=_whole_number, parse_constant=_refuse_cons
 _STRICT = json.JSONDecoder(
     parse_int=_whole_number, parse_constant=_refuse_constant, object_pairs_hook=_object_of_unlike_keys
 )
+_AS_PYTHON = json.JSONDecoder(parse_int=_whole_number, object_pairs_hook=_object_of_unlike_keys)
 
 
 def _check_depth(value: Any) -> None:

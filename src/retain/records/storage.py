@@ -39,6 +39,10 @@ _TORCH = ("PytorchStreamWriter", "inline_container")
 """Words of torch's error where a file could not be written to its end."""
 
 
+_IN_THE_WAY = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+"""Errors where something else stands in a file's or a folder's place."""
+
+
 class StorageError(RetainError):
     """A file could not be written, and the system says why."""
 
@@ -69,6 +73,8 @@ def storage_sentence(error: Exception, folder: Path | None = None) -> str:
         folder: where it was written, if the error does not say.
     """
     number, place = _number_and_place(error)
+    if number in _IN_THE_WAY and place is not None and (found := _in_the_way(place)):
+        return found
     if number not in _REASONS:
         return ""
     reason, cure = _REASONS[number]
@@ -79,6 +85,20 @@ def storage_sentence(error: Exception, folder: Path | None = None) -> str:
         details.append(f"at most {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,}")
     done = "read or written" if number in _EITHER else "written"
     return f"{what} could not be {done}: {reason}{f' ({details[0]})' if details else ''}; {cure}."
+
+
+def file_in_the_way(folder: Path) -> str:
+    """The sentence on a file that stands where a folder, or one above it, should be; empty where none does."""
+    file = next((one for one in (*reversed(folder.parents), folder) if one.is_file()), None)
+    return "" if file is None else f"{file} is a file, where a folder should be; {_MOVE}."
+
+
+def _in_the_way(place: Path) -> str:
+    folder = f"{place} is a folder, where a file should be; {_MOVE}." if place.is_dir() else ""
+    return file_in_the_way(place) or folder
+
+
+_MOVE = "move it away, and the same command goes on"
 
 
 def _number_and_place(error: BaseException) -> tuple[int | None, Path | None]:

@@ -16,6 +16,9 @@ from retain.records.metrics_table import CROSS_ENTROPY, UNREAD, rests_on_writing
 from retain.records.scores import CutOff
 from retain.stats.clusters import Floats, Groups, named_groups
 
+LARGEST = 1e100
+"""The largest size of a value: squares of such values can be added."""
+
 ROUNDING = 1e-9
 """By so much of itself may a value lie outside the metric's range."""
 
@@ -68,6 +71,11 @@ class Column:
             self._check(side, values)
 
     def _check(self, side: str, values: Floats) -> None:
+        if np.isfinite(values).all() and np.abs(values).max() > LARGEST:
+            raise InputError(
+                f"{self.metric.name} of {self.suite!r}, {side}: {values[np.argmax(np.abs(values))]:g} is too large to "
+                "be averaged with others."
+            )
         if not np.isfinite(values).all():
             place = int(np.argmin(np.isfinite(values)))
             raise RetainError(

@@ -22,10 +22,10 @@ def test_a_loss_weighs_more_than_what_cannot_be_said(verdicts, code, monkeypatch
     given = {f"run{number}": verdict for number, verdict in enumerate(verdicts)}
     suite = SimpleNamespace(suite="capitals", verdict="kept", reason="nothing lost")
 
-    def replay_run(folder):
-        return SimpleNamespace(overall=given[folder], reason="because", suites=[suite])
+    def replayed_record(folder):
+        return None, SimpleNamespace(overall=given[folder], reason="because", suites=[suite])
 
-    monkeypatch.setattr(replay_verdict, "replay_run", replay_run)
+    monkeypatch.setattr(replay_verdict, "replayed_record", replayed_record)
     assert gate.run(read_arguments(gate.make_parser(), list(given))) == code
     told = capsys.readouterr().out
     assert all(f"{folder}: {verdict}. because" in told for folder, verdict in given.items())

@@ -3,7 +3,6 @@
 import logging
 import os
 import warnings
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -30,9 +29,9 @@ def test_a_run_is_a_table_and_the_paths_of_its_files(console, tmp_path):
 
 
 def test_limits_are_told_where_there_are_some(console, tmp_path):
-    screen.show_scaling(console, SimpleNamespace(budget=[1], scaling=None), [tmp_path / "scaling.json"])
+    screen.show_scaling(console, [1], None, [tmp_path / "scaling.json"])
     assert "kept_sentence" in console.export_text()
-    screen.show_scaling(console, SimpleNamespace(budget=[], scaling=None), [])
+    screen.show_scaling(console, [], None, [])
     assert "kept_sentence" not in console.export_text()
 
 

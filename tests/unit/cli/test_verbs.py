@@ -15,7 +15,7 @@ from retain.jobs import scale as scale_job
 from retain.jobs import tune as tune_job
 from retain.jobs.sweep import advise as advise_job
 
-KEPT, BROKEN = SimpleNamespace(kept=True), SimpleNamespace(kept=False)
+KEPT, BROKEN = (SimpleNamespace(kept=kept, budget=(), scaling=None) for kept in (True, False))
 BASIC = ["--model", "m", "--test", "e", "--output", "o"]
 TRAIN = [*BASIC, "--train", "t"]
 TUNED = [*BASIC, "--tuned", "t"]

@@ -53,6 +53,17 @@ def test_complete_runs_are_not_done_again(recipe, console):
     assert len(list(Path(given.output).glob("base-*.json"))) == 1, "the base is asked once for all runs"
 
 
+@pytest.mark.parametrize("place", ["runs", "runs/vefa-lr0.003-seed0"])
+def test_a_file_where_a_folder_of_runs_should_be_is_told_before_any_training(recipe, console, monkeypatch, place):
+    given = recipe(methods=("lora", "vefa"))
+    path = Path(given.output) / place
+    path.parent.mkdir(parents=True)
+    path.write_text("", encoding="utf-8")
+    monkeypatch.setattr(module, "complete", None)
+    with pytest.raises(InputError, match=f"{path} is a file, where a folder should be; move it away"):
+        compare(given, console)
+
+
 def test_what_the_command_reads_and_keeps_of_a_run_is_the_same_however_many_there_are(recipe, tmp_path, monkeypatch):
     """Files that are opened and folders that are listed, for complete runs: so many each, at 4 runs as at 12."""
     counts = {}

@@ -117,6 +117,14 @@ def test_all_that_is_wrong_is_told_before_anything_is_loaded(recipe, monkeypatch
     assert "no module of the model is named 'layers'" in problems(recipe(device_map={"layers": "cpu"}))[0]
 
 
+def test_a_worker_of_several_does_not_try_again_what_its_job_tried(recipe, monkeypatch):
+    """Among several processes transformers saves a model on the first alone, so that others had nothing to try."""
+    monkeypatch.setattr("retain.jobs.inputs.prepare.method_problem", None)
+    assert prepare(recipe(quantization="4bit"), tried=True).preprocessor is not None
+    with pytest.raises(InputError, match="--quantization"):
+        prepare(recipe(quantization={"quant_method": "awq"}), tried=True)
+
+
 def test_weights_on_disk_train_the_adapter_that_those_in_memory_train(recipe, text, tmp_path):
     weights, results = [], []
     for name, places in {"memory": None, "disk": SPLIT}.items():

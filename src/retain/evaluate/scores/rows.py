@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from retain.errors import InputError
 from retain.records.base import Interval
+from retain.records.items import Item
 from retain.records.scores import Breakdown, KeepScore, TaskScore
 from retain.stats.clusters import cluster_codes
 from retain.stats.mcnemar import detectable_loss
 from retain.stats.retention import grouped_retention, retention, retention_interval
-from retain.verdict.column import Column
+from retain.verdict.column import Column, scored_by
 from retain.verdict.evidence import Evidence, evaluate
 from retain.verdict.status import status_of
 from retain.verdict.verdict import USUAL, Margins
+
+FEWEST_OF_A_CONDITION = 10
+"""A part of a suite with fewer items is not shown by itself."""
 
 NO_INTERVAL = "The base is too near to chance for an interval of the retention."
 
@@ -106,3 +112,22 @@ def breakdown_row(column: Column, condition: str, seed: int) -> Breakdown:
         tuned=evidence.tuned,
         interval=evidence.interval,
     )
+
+
+def breakdown_rows(column: Column, items: Sequence[Item], seed: int) -> list[Breakdown]:
+    """One metric on the parts of a suite that share a condition; none where all items do.
+
+    Args:
+        column: of the metric.
+        items: of the suite.
+        seed: of the resamples.
+    """
+    if len({item.condition for item in items} - {None}) < 2:
+        return []
+    labels = np.asarray([item.condition or "(none)" for item in scored_by(items, column.metric)])
+    parts = ((condition, labels == condition) for condition in dict.fromkeys(labels.tolist()))
+    return [
+        breakdown_row(column.where(part), condition, seed)
+        for condition, part in parts
+        if part.sum() >= FEWEST_OF_A_CONDITION
+    ]

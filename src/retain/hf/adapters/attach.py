@@ -16,6 +16,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from retain.errors import InputError, RetainError
+from retain.hf.adapters.told_lora import tell_merge_loss
 from retain.hf.models.direct_reads import passed_over
 from retain.hf.models.head import head_names
 from retain.hf.models.placement import stand_ins
@@ -104,6 +105,7 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
         _check_read_nothing(name, adapted)
     _check_acts(name, adapted)
     _check_reloads(name, adapted.peft_config[adapter])
+    tell_merge_loss(adapted)
     return adapted
 
 

@@ -18,7 +18,7 @@ from peft.utils import WEIGHTS_NAME as PICKLE_NAME
 from safetensors import SafetensorError, safe_open
 
 from retain.errors import InputError
-from retain.records.paths import expanded
+from retain.records.paths import expanded, is_path
 
 _FILES = [str(CONFIG_NAME), str(SAFETENSORS_WEIGHTS_NAME), "*.json"]
 
@@ -42,12 +42,6 @@ def is_adapter(path: str | Path) -> bool:
     except (OSError, ValueError, KeyError, HFValidationError, HfHubHTTPError):
         return False
     return True
-
-
-def is_path(source: str | Path) -> bool:
-    """Tell whether a text can only be a path: a hub id is `name` or `owner/name` and begins with neither . / nor ~."""
-    text = str(source)
-    return isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text
 
 
 def inner_adapters(folder: Path) -> list[Path]:

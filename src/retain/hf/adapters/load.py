@@ -20,6 +20,7 @@ from retain.hf.adapters.folder import Stored, adapter_folder, stored_tensors
 from retain.hf.adapters.initialise import read_note, restore_initialised
 from retain.hf.adapters.origin import check_origin
 from retain.hf.adapters.save import hub_id
+from retain.hf.adapters.told_lora import tell_merge_loss
 from retain.hf.models.placement import offloaded, stand_ins
 from retain.hf.models.sides import is_adapted, note_replaced
 from retain.hf.models.vocabulary import rows_in_file, rows_of
@@ -67,6 +68,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
         _check(model, path, stored, account)
         if note is not None:
             restore_initialised(model, "default", note)
+        tell_merge_loss(model)
     except BaseException:
         _take_off(base)
         for parameter, wanted in trains:

@@ -118,19 +118,40 @@ def check_origin(folder: Path, base: nn.Module) -> None:
 
 
 def origin_notes(folder: Path, base: nn.Module) -> list[str]:
-    """A note where nothing tells whether a base is the one that an adapter of retain's was trained on.
+    """Notes on a base that may not be the one that an adapter of retain's was trained on, or is it with other weights.
 
     Args:
         folder: where the adapter lies.
         base: the model that it is to be put on, without adapters.
     """
     path = folder / ORIGIN_NOTE
-    if not path.is_file() or is_same_base(read_model(path, Origin), base) is not None:
+    if not path.is_file():
         return []
+    note = read_model(path, Origin)
+    if is_same_base(note, base) is not None:
+        return _quantised_otherwise(note, base)
     told = (
         "Whether the base is the one that the adapter was trained on could not be compared: the values of one of them "
         "cannot be read (it is offloaded, or its initialisation rewrote it), or the adapter's note is of an older "
         "version."
+    )
+    return [told]
+
+
+def _quantised_otherwise(note: Origin, base: nn.Module) -> list[str]:
+    """A note where the base of training and this one are the same but for how they are quantised."""
+    quantised = is_quantised(base)
+    if not (note.quantised or quantised):
+        return []
+    if note.quantised and quantised and of_one_base(note.values, drawn_values(base), quantised=False) is not False:
+        return []
+    before, now = (f"is {'' if one else 'not '}quantised" for one in (note.quantised, quantised))
+    found = f"a base that {before}, and the base here {now}"
+    if note.quantised and quantised:
+        found = "a base that is quantised in another way than the base here"
+    told = (
+        f"The adapter was trained beside {found}: what is shown is the adapter beside these weights, as it would be "
+        "served so, and not what its training did. Load the base as it was trained (--quantization) to see that."
     )
     return [told]
 

@@ -16,11 +16,12 @@ from torch import nn
 
 from retain.errors import AdapterError
 from retain.hf.adapters.residual_lora import copy_residual, residual_layers
+from retain.hf.adapters.told_lora import ToldLoraModel
 
 _PRUNING = frozenset({"ties", "dare_ties", "dare_linear", "magnitude_prune"})
 
 
-class ResidualLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
+class ResidualLoraModel(ToldLoraModel):
     """PEFT's LoRA tuner for a model with a residual LoRA; other LoRAs beside it are PEFT's own."""
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
@@ -111,6 +112,6 @@ def watch_additions(model: PeftModel, adapter: str) -> None:
         model: with the residual LoRA.
         adapter: its name.
     """
-    if type(model.base_model) is LoraModel:
+    if type(model.base_model) in (LoraModel, ToldLoraModel):
         model.base_model.__class__ = ResidualLoraModel
     model.peft_config[adapter]._custom_modules = {nn.Module: refuse_new_layer}  # noqa: SLF001 -- PEFT's own way in

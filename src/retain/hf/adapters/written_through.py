@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,10 @@ _SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]  # a descriptor of
 
 
 class WrittenThrough(Tensor):
-    """Such a tensor. What is computed from it is ordinary; `.data`, slices and other views of it are like it."""
+    """Such a tensor. What is computed from it is ordinary; `.data`, slices and other views of it are like it.
+
+    Its NumPy arrays can be read and not written: NumPy tells nobody what is written into an array.
+    """
 
     receiver: Take
     whole: Tensor | None
@@ -65,6 +69,9 @@ def _writes(tensor: Tensor) -> int:
 
 def _viewed(result: Any, ours: Sequence[WrittenThrough]) -> Any:
     """The result, in which every view of one of our tensors hands on as that does."""
+    if isinstance(result, np.ndarray):  # writes into it could not be handed on, so it takes none
+        result.setflags(write=False)
+        return result
     if type(result) in (list, tuple):
         return type(result)(_viewed(one, ours) for one in result)
     if not isinstance(result, Tensor) or hasattr(result, "whole"):

@@ -1,157 +1,24 @@
-"""Quantised bases: a recipe's words as transformers' configuration, what is wrong with it, and what is made of it.
+"""Quantised bases: what stands against one here, how it is prepared, and what is told of it.
 
 transformers and the packages behind it quantise; nothing is quantised here.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
-import transformers
 from peft import prepare_model_for_kbit_training
 from torch import nn
-from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer, AutoQuantizationConfig
+from transformers.quantizers.auto import AutoHfQuantizer, AutoQuantizationConfig
+from transformers.quantizers.quantizers_utils import should_convert_module
 
 from retain.errors import InputError
+from retain.hf.models.quantization_config import LEAVING_OUT, NAMED, REFUSALS
 from retain.hf.tuners.base_weight import quantization_backend
 from retain.hf.tuners.storage import keep_storage
-
-NAMED: dict[str, dict[str, Any]] = {
-    "4bit": {
-        "class": "BitsAndBytesConfig",
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": True,
-        "bnb_4bit_compute_dtype": "bfloat16",
-    },
-    "8bit": {"class": "BitsAndBytesConfig", "load_in_8bit": True},
-    "torchao-int8": {"class": "TorchAoConfig", "quant_type": "Int8WeightOnlyConfig"},
-}
-"""The quantisations that have a name; 4bit is QLoRA's."""
-
-PACKAGES = {"BitsAndBytesConfig": "bitsandbytes", "TorchAoConfig": "torchao"}
-"""Packages of the extra `quant`, by the configuration that needs them."""
-
-_VALUES = {
-    "bnb_4bit_quant_type": ("nf4", "fp4"),
-    "bnb_4bit_compute_dtype": ("bfloat16", "float16", "float32"),
-}
-"""Values of fields that transformers takes unread."""
-
-_REFUSALS = (TypeError, ValueError, KeyError, AttributeError, ImportError, RuntimeError, OSError, AssertionError)
-"""What transformers and the packages raise for configurations that they refuse."""
-
-
-def quantization_config(wanted: str | Mapping[str, Any]) -> Any:
-    """The configuration of transformers that a recipe asks for.
-
-    Args:
-        wanted: a name, or `class` (or `quant_method`) with the fields of that class.
-
-    Raises:
-        InputError: with every problem: no such class, unknown fields, wrong values, a package that is missing.
-    """
-    values = dict(NAMED[wanted]) if isinstance(wanted, str) else dict(wanted)
-    made_by = _class_of(values)
-    package = PACKAGES.get(made_by.__name__)
-    if package is not None and importlib.util.find_spec(package) is None:
-        raise InputError(
-            f"quantization: needs the package {package}, which is not installed; say pip install 'retain[quant]' "
-            f"(or {package} alone)."
-        )
-    fields = {name: value for name, value in values.items() if name not in {"class", "quant_method"}}
-    if problems := _field_problems(made_by, fields):
-        raise InputError(problems)
-    try:
-        if "quant_type" in fields and made_by is transformers.TorchAoConfig:
-            fields["quant_type"] = _torchao_type(fields["quant_type"])
-        config = made_by(**_floats(made_by, fields))
-    except InputError:
-        raise
-    except _REFUSALS as error:
-        raise InputError(f"quantization: {made_by.__name__} does not take these values: {error}.") from error
-    if isinstance(config, transformers.BitsAndBytesConfig) and not config.is_quantizable():
-        raise InputError("quantization: nothing is quantised so; add load_in_4bit: true or load_in_8bit: true.")
-    return config
-
-
-def _class_of(values: Mapping[str, Any]) -> Any:
-    """The class of transformers that fields belong to.
-
-    Raises:
-        InputError: none is named, or none has this name.
-    """
-    classes = {made_by.__name__: made_by for made_by in AUTO_QUANTIZATION_CONFIG_MAPPING.values()}
-    if "class" in values:
-        if str(values["class"]) in classes:
-            return classes[str(values["class"])]
-        raise InputError(
-            f"quantization: transformers has no quantisation class {values['class']!r}; it has "
-            f"{', '.join(sorted(classes))}."
-        )
-    method = values.get("quant_method")
-    if method == "bitsandbytes" or (method is None and {"load_in_4bit", "load_in_8bit"} & values.keys()):
-        return transformers.BitsAndBytesConfig
-    if str(method) in AUTO_QUANTIZATION_CONFIG_MAPPING:
-        return AUTO_QUANTIZATION_CONFIG_MAPPING[str(method)]
-    known = sorted({"bitsandbytes", *(name for name in AUTO_QUANTIZATION_CONFIG_MAPPING if "bitsandbytes" not in name)})
-    found = "nothing" if method is None else repr(method)
-    raise InputError(f"quantization.quant_method: expected one of {', '.join(known)} (found {found}).")
-
-
-def _field_problems(made_by: Any, fields: Mapping[str, Any]) -> list[str]:
-    known = _parameters(made_by)
-    problems = [
-        f"quantization.{name}: {made_by.__name__} has no such field; it has {', '.join(sorted(known))}."
-        for name in fields
-        if name not in known
-    ]
-    needed = [name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in fields]
-    problems += [f"quantization.{name}: is missing; {made_by.__name__} needs it." for name in needed]
-    for name, value in fields.items():
-        default = known[name].default if name in known else None
-        if isinstance(default, bool) and not isinstance(value, bool):
-            problems.append(f"quantization.{name}: expected true or false (found {value!r}).")
-        elif name in _VALUES and value != default and value not in _VALUES[name]:
-            problems.append(f"quantization.{name}: expected {' or '.join(_VALUES[name])} (found {value!r}).")
-    return problems
-
-
-def _parameters(made_by: Any) -> dict[str, inspect.Parameter]:
-    given = inspect.signature(made_by.__init__).parameters
-    named = {name: one for name, one in given.items() if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD}
-    return {name: one for name, one in named.items() if name != "self"}
-
-
-def _floats(made_by: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields, whole numbers as floats where a float is the default: transformers refuses 6 for 6.0."""
-    known = _parameters(made_by)
-    return {
-        name: float(value) if isinstance(known[name].default, float) and type(value) is int else value
-        for name, value in fields.items()
-    }
-
-
-def _torchao_type(given: Any) -> Any:
-    """Torchao's own configuration: by the name of its class, by `class` with its fields, or as it is saved.
-
-    Raises:
-        InputError: there is no such class, or it has no such field.
-    """
-    from torchao import quantization  # noqa: PLC0415 -- an extra
-    from torchao.core.config import AOBaseConfig, config_from_dict  # noqa: PLC0415 -- an extra
-
-    if isinstance(given, Mapping) and "class" not in given:
-        return config_from_dict(given.get("default", given))
-    name = given["class"] if isinstance(given, Mapping) else given
-    made_by = getattr(quantization, str(name), None)
-    if not (isinstance(made_by, type) and issubclass(made_by, AOBaseConfig)):
-        known = [key for key in dir(quantization) if key.endswith("WeightOnlyConfig")]
-        raise InputError(f"quantization.quant_type: torchao has no {name!r}; it has {', '.join(known)}, ….")
-    return made_by(**{key: value for key, value in given.items() if key != "class"} if given is not name else {})
+from retain.hf.tuners.targets import linear_names
 
 
 def loading_problems(config: Any, device_map: Any, *, quantised_before: bool) -> list[str]:
@@ -165,21 +32,38 @@ def loading_problems(config: Any, device_map: Any, *, quantised_before: bool) ->
     try:
         quantiser = AutoHfQuantizer.from_config(config, pre_quantized=quantised_before)
         quantiser.validate_environment(device_map=device_map)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         lacking = f"the field {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         return [f"quantization: cannot be used here: {lacking}"]
-    if not quantiser.requires_calibration or quantised_before:
+    return []
+
+
+def unmatched_modules(config: Any, model: nn.Module) -> list[str]:
+    """A sentence for each module that a configuration leaves unquantised and that the model has not.
+
+    Args:
+        config: a configuration of transformers.
+        model: the model, with or without its weights.
+    """
+    field = next((one for one in LEAVING_OUT if getattr(config, one, None)), None)
+    if field is None:
         return []
-    kind = type(config).__name__
-    cure = "give a checkpoint that is quantised so, without --quantization."
-    return [f"quantization: {kind} quantises with data of its own, before a model is loaded; {cure}"]
+    names, problems = [name for name, _ in model.named_modules() if name], []
+    for given in getattr(config, field):
+        try:
+            if all(should_convert_module(name, [given]) for name in names):
+                linear = ", ".join(linear_names(model)[:12])
+                problems.append(f"no module of the model is named {given!r}; its linear layers are named {linear}.")
+        except re.error as error:
+            problems.append(f"{given!r} is no regular expression ({error}).")
+    return [f"quantization.{field}: {problem}" for problem in problems]
 
 
 def training_problem(config: Any, *, quantised_before: bool) -> str | None:
     """The reason why nothing can be trained on a base that is quantised so; None where it can."""
     try:
         quantiser = AutoHfQuantizer.from_config(config, pre_quantized=quantised_before)
-    except _REFUSALS:  # told by `loading_problems`
+    except REFUSALS:  # told by `loading_problems`
         return None
     if quantiser.is_trainable:
         return None
@@ -206,7 +90,7 @@ def known_configuration(own: Mapping[str, Any]) -> Any:
     """
     try:
         return AutoQuantizationConfig.from_dict(dict(own))
-    except _REFUSALS as error:
+    except REFUSALS as error:
         raise InputError(f"quantization: the checkpoint's own cannot be used here: {error}") from error
 
 

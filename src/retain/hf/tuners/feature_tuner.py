@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +19,7 @@ from retain.hf.tuners.all_linear import ALL_LINEAR, all_linear_excludes, is_all_
 from retain.hf.tuners.base_weight import quantization_backend
 from retain.hf.tuners.feature_config import FeatureConfig
 from retain.hf.tuners.feature_layer import BASE, FeatureLayer
+from retain.hf.tuners.merge_loss import warn_of_loss
 
 _LORAS = {
     "svd_rank": None,
@@ -44,10 +43,6 @@ def _refused(name: str, value: Any) -> str:
 
 class NoMatchError(TargetError, NoMatchingPeftModuleError):  # type: ignore[misc]  # PEFT ships no types
     """No layer matches what an adapter was asked to change; also the error that PEFT raises for it."""
-
-
-class MergeLossWarning(UserWarning):
-    """An adapter was merged into a quantised base; the text says how much of the update that lost."""
 
 
 class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
@@ -175,17 +170,9 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
         layers = list(self._layers().values())
         yield
         found = [layer.rounded_away for layer in layers if layer.rounded_away is not None]
-        lost, update = (sum(part[index] for part in found) for index in (0, 1))
         for layer in layers:
             layer.rounded_away = None
-        if update > 0:
-            warnings.warn(
-                f"Merged into a quantised base, which was quantised again: the weights differ from base and update by "
-                f"{math.sqrt(lost / update):.0%} of the update's size. Merge into the unquantised base, or serve the "
-                "adapter, to lose nothing.",
-                MergeLossWarning,
-                stacklevel=4,
-            )
+        warn_of_loss(found)
 
     # Weighted combination.
 

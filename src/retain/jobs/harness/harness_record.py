@@ -11,7 +11,8 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.runner import Measured
 from retain.evaluate.scores.rows import keep_row
 from retain.events import Events
-from retain.jobs.harness.lm_eval import HarnessSettings, HarnessSuite, run_tasks
+from retain.jobs.harness.lm_eval import HarnessSettings, run_tasks
+from retain.jobs.harness.samples import HarnessSuite
 from retain.recipe import MeasureRecipe
 from retain.records.items import Item
 from retain.records.result import SuiteFacts

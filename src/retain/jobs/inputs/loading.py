@@ -11,7 +11,14 @@ from torch import nn
 
 from retain.errors import InputError
 from retain.hf.models.placement import OffloadFolder, current_device, map_problems, memory_limits, resolved
-from retain.hf.models.quantization import already_problem, known_configuration, loading_problems, quantization_config
+from retain.hf.models.quantised_heads import leaving_heads
+from retain.hf.models.quantization import (
+    already_problem,
+    known_configuration,
+    loading_problems,
+    unmatched_modules,
+)
+from retain.hf.models.quantization_config import quantization_config
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ class Loading:
             return problems
         wanted = quantization_config(self.quantization)
         if own is None:
-            return loading_problems(wanted, self._device_map(empty), quantised_before=False)
+            unmatched = unmatched_modules(wanted, empty())
+            return unmatched + loading_problems(wanted, self._device_map(empty), quantised_before=False)
         already = already_problem(own, wanted)
         return [already] if already else loading_problems(own, self._device_map(empty), quantised_before=True)
 
@@ -103,7 +111,7 @@ class Loading:
         """
         options: dict[str, Any] = {}
         if self.quantization is not None and own is None:
-            options["quantization_config"] = quantization_config(self.quantization)
+            options["quantization_config"] = leaving_heads(quantization_config(self.quantization), empty())
         if options or own is not None or self.device_map is not None:
             options |= {"device_map": self._device_map(empty), "max_memory": memory_limits(self.max_memory)}
         folder = None if self.device_map is None else OffloadFolder(self.offload_beside)

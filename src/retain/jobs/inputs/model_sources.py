@@ -6,8 +6,7 @@ import hashlib
 from pathlib import Path
 
 from retain.errors import InputError
-from retain.hf.adapters.folder import is_path
-from retain.records.paths import expanded
+from retain.records.paths import expanded, is_path
 from retain.records.reading import read_json_mapping
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")

@@ -33,6 +33,7 @@ from retain.hf.models.own_memory import own_memory
 from retain.hf.models.placement import current_device
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.precision import precision_note
+from retain.hf.models.quantised_heads import heads_in_full
 from retain.hf.models.quantization import is_quantised, own_quantization, prepared
 from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.loading import PLAIN, Loading
@@ -251,6 +252,8 @@ class ModelSpec:
             options |= told.options
             model, report = _LOADERS[self.family].from_pretrained(path, output_loading_info=True, **options, **more)
             told.keep_for(model)
+        if is_quantised(model):
+            heads_in_full(model)
         lacking = [name for name in sorted(report["missing_keys"]) if self._must_be_there(model, name)]
         if lacking:
             some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")

@@ -21,7 +21,7 @@ from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
 from retain.events import Events
-from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, is_path, stored_shapes, value_fault
+from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter, stored_shapes, value_fault
 from retain.hf.adapters.load import load_adapter, name_notes
 from retain.hf.adapters.origin import origin_notes
 from retain.hf.models.describe import model_hash
@@ -39,7 +39,7 @@ from retain.jobs.inputs.read import read_suites, read_train, settings_of
 from retain.jobs.output_place import output_problem
 from retain.recipe import TunedModelOptions
 from retain.records.manifest import check_unchanged
-from retain.records.paths import expanded
+from retain.records.paths import expanded, is_path
 from retain.report.write import holding_problem
 from retain.train.linear_probe import fit_head
 

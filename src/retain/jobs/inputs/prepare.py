@@ -62,7 +62,8 @@ def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
 
     Args:
         recipe: of a run or a comparison.
-        tried: its Trainer's settings and its processes were checked already, by the job whose worker this is.
+        tried: its Trainer's settings, its processes and its methods beside such a base were tried already, by the job
+            whose worker this is.
 
     Raises:
         InputError: with all problems of recipe, data and model.
@@ -84,7 +85,7 @@ def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
     if len(data.suites.task_items) == 1:
         problems.append(f"{recipe.test}: one held-out item has no interval; give at least two.")
     spec = ModelSpec.of(recipe, data.family, data.labels)
-    problems += _raised(_check_loading, spec, runs)
+    problems += _raised(_check_loading, spec, [] if tried else runs)
     if problems:  # targets and templates can only be judged once methods and data can be read
         known = bool(data.train)  # else the family is a guess, and no reason against the model
         raise InputError([*problems, *(_raised(spec.empty) if known else [])])
@@ -102,7 +103,7 @@ def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
 
 
 def _check_loading(spec: ModelSpec, runs: Sequence[Recipe]) -> None:
-    """Check that the model can be quantised and placed as asked, and that each method works beside it then.
+    """Check that the model can be quantised and placed as asked, and that the method of each run works beside it then.
 
     Raises:
         InputError: with every problem.

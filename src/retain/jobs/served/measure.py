@@ -11,6 +11,7 @@ from retain.evaluate.runner import measure_sides
 from retain.events import Events
 from retain.jobs.inputs.data import suite_hashes
 from retain.jobs.inputs.evidence_told import unread_told
+from retain.jobs.junit_file import write_junit
 from retain.jobs.record import provenance, write_record
 from retain.jobs.served.acting import acting
 from retain.jobs.served.opening import ServedOpening, open_served
@@ -97,6 +98,7 @@ def _measure(opened: ServedOpening, events: Events) -> Result:
         provenance=provenance(suite_hashes(opened.suites), base_hash, notes),
     )
     written = write_record(Path(recipe.output), result, measured.items)
+    write_junit(recipe.junit, {written.method.name: written})
     for side in opened.served:
         side.store.forget()
     return written

@@ -28,6 +28,7 @@ from retain.jobs.inputs.families import family_of
 from retain.jobs.inputs.lengths import stated_problems
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_suites, settings_of
+from retain.jobs.junit_file import junit_problem
 from retain.jobs.output_place import output_problem
 from retain.jobs.served.connect import connect, ensure_separate, stored
 from retain.recipe import MeasureRecipe
@@ -257,6 +258,7 @@ def _read(recipe: MeasureRecipe) -> Suites:
     if suites.all and family_of(None, suites) != "causal-lm":
         problems.append("tuned: a server of language models writes text; classes and features cannot be asked of it.")
     problems += judge_problems(recipe.judge)
+    problems += junit_problem(recipe.junit)
     if recipe.output:
         others = ["run.json", "summary.json", "scaling.json"]
         problems += output_problem(recipe.output) or holding_problem(recipe.output, others)

@@ -23,6 +23,7 @@ from retain.hf.models.describe import vocabulary_of
 from retain.jobs.inputs.families import harness_problems
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.junit_file import junit_problem, write_junit
 from retain.jobs.measure import result_of
 from retain.jobs.record import write_record
 from retain.jobs.served.acting import acting, adapter_source
@@ -30,7 +31,7 @@ from retain.jobs.served.measure import KEPT
 from retain.jobs.served.opening import ServedOpening, open_served, served_record
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
-from retain.recipe.serving_options import is_served_source
+from retain.recipe.served_options import is_served_source
 from retain.records.conversion_record import Conversion
 from retain.records.items import Item, Side
 from retain.records.lock import output_folder
@@ -64,6 +65,13 @@ class _Converted:
     opened: ServedOpening | None = None
     acting: ActingCheck | None = None
 
+    def keeping_answers(self) -> _Converted:
+        """The same, what it answers kept in the output folder."""
+        if self.opened is None:
+            return self
+        self.opened.keep_answers()
+        return replace(self, model=self.opened.tuned)
+
 
 def measure_three(recipe: MeasureRecipe, events: Events) -> Result:
     """Measure base, tuned and converted model and write the record.
@@ -74,6 +82,7 @@ def measure_three(recipe: MeasureRecipe, events: Events) -> Result:
     problems: list[str] = []
     data = read_tuned_data(recipe, problems)
     problems += harness_problems(recipe.lm_eval, data.family, data.suites)
+    problems += junit_problem(recipe.junit)
     if data.family != "causal-lm":
         problems.append("converted: language models are compared so; measure other converted models as --tuned.")
     if recipe.lm_eval:
@@ -81,10 +90,8 @@ def measure_three(recipe: MeasureRecipe, events: Events) -> Result:
     problems += [] if problems else holding_problem(recipe.output, ["summary.json", "scaling.json"])
     if problems:
         raise InputError(problems)
-    with _converted(recipe, data, events) as third, output_folder(Path(recipe.output), RUN_FILES):
-        if third.opened is not None:
-            third.opened.keep_answers()
-            third = replace(third, model=third.opened.tuned)
+    with _converted(recipe, data, events) as opened, output_folder(Path(recipe.output), RUN_FILES):
+        third = opened.keeping_answers()
         try:
             return _written(recipe, data, third, events)
         except ServerError as error:
@@ -98,6 +105,7 @@ def _written(recipe: MeasureRecipe, data: TunedData, third: _Converted, events: 
     """Measure, write the record, and let go of the answers that were kept for it."""
     result, items = _measured(recipe, replace(data, suites=third.suites), third, events)
     written = write_record(Path(recipe.output), result, items)
+    write_junit(recipe.junit, {written.method.name: written})
     for side in [] if third.opened is None else third.opened.served:
         side.store.forget()
     return written

@@ -110,12 +110,12 @@ def size_table(result: Result) -> Table:
     share = (
         f" of {numbers.parameters(sizes.total)} ({numbers.three_digits(100 * sizes.trainable / (sizes.total or 1))}%)"
     )
-    rows = [
-        ("Trained parameters", numbers.parameters(sizes.trainable) + (share if sizes.total else "")),
-        ("Change on disk", numbers.bytes_size(sizes.adapter_bytes)),
-    ]
-    if "tuned" in result.served:  # a server shows no weights
-        rows = []
+    rows = []
+    if sizes.total or sizes.trainable or sizes.adapter_bytes:  # of a model in logs, or behind a server, none is known
+        rows = [
+            ("Trained parameters", numbers.parameters(sizes.trainable) + (share if sizes.total else "")),
+            ("Change on disk", numbers.bytes_size(sizes.adapter_bytes)),
+        ]
     if cost.train_seconds > 0:
         step = numbers.seconds(cost.step_seconds_median)
         rows += [

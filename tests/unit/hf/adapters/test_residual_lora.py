@@ -1,5 +1,6 @@
 """The halves of a residual LoRA: joined to the factors of rank 2r and parted again, in memory and in state dicts."""
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -57,3 +58,23 @@ def test_a_layer_is_its_base_until_it_is_trained_and_its_update_is_the_differenc
     torch.testing.assert_close(layer.base_layer.weight, before + update, rtol=1e-4, atol=1e-4)
     layer.unmerge()
     assert torch.equal(layer.base_layer.weight, before)
+
+
+READS = {
+    "numpy": lambda weight: weight.detach().numpy(),
+    "a slice": lambda weight: weight.data[0].numpy(),
+    "asarray": lambda weight: np.asarray(weight.detach()),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize("half", [ResidualDown, ResidualUp])
+def test_an_array_of_a_factor_is_read_and_cannot_be_written_where_the_write_would_be_lost(half, read):
+    part = half(randn(2, 2), randn(2, 2, seed=1))
+    array = read(part.weight)
+    assert array.any()
+    with pytest.raises(ValueError, match="read-only"):
+        array[...] = 0
+    array.copy()[...] = 0
+    part.weight.detach().zero_()  # torch's own writes arrive
+    assert not part.weight.any()

@@ -13,10 +13,11 @@ from retain.hf.models.quantization import (
     own_quantization,
     prepared,
     quantised_layers,
-    quantization_config,
     quantization_note,
     training_problem,
+    unmatched_modules,
 )
+from retain.hf.models.quantization_config import quantization_config
 from tiny import make_llama
 
 pytest.importorskip("bitsandbytes", reason="the extra 'quant' is not installed")
@@ -58,6 +59,24 @@ WRONG = {
     "text for true": ({"load_in_4bit": "yes"}, "expected true or false .found 'yes'"),
     "both": ({"load_in_4bit": True, "load_in_8bit": True}, "only one can be used"),
     "neither": ({"quant_method": "bitsandbytes", "load_in_4bit": False}, "nothing is quantised so"),
+    "a threshold below 0": ({"load_in_8bit": True, "llm_int8_threshold": -5}, "a finite number of 0 or more .found -5"),
+    "no threshold": ({"load_in_8bit": True, "llm_int8_threshold": float("nan")}, "a finite number of 0 or more"),
+    "a number for a name": ({"load_in_8bit": True, "llm_int8_skip_modules": [1]}, "a list of modules' names .found .1"),
+    "a name for a list": (
+        {"class": "TorchAoConfig", "quant_type": "Int8WeightOnlyConfig", "modules_to_not_convert": "lm_head"},
+        "a list of modules' names .found 'lm_head'",
+    ),
+    "of 4 bits": ({"load_in_8bit": True, "bnb_4bit_quant_type": "nf4"}, "is not read with load_in_8bit"),
+    "of 8 bits": ({"load_in_4bit": True, "llm_int8_threshold": 4}, "is not read with load_in_4bit"),
+    "torchao's field": (
+        {"class": "TorchAoConfig", "quant_type": {"class": "Int8WeightOnlyConfig", "foo": 1}},
+        "quant_type.foo: Int8WeightOnlyConfig has no such field; it has granularity",
+    ),
+    "torchao's number": (
+        {"class": "TorchAoConfig", "quant_type": {"class": "Int4WeightOnlyConfig", "group_size": "x"}},
+        "quant_type.group_size: expected a whole number of 1 or more .found 'x'",
+    ),
+    "another package's": ({"class": "HqqConfig"}, "HqqConfig cannot be used here: A valid HQQ version"),
     "no type": ({"class": "TorchAoConfig"}, "quant_type: is missing"),
     "no such type": ({"class": "TorchAoConfig", "quant_type": "int8_weight_only"}, "it has .*Int8WeightOnlyConfig"),
 }
@@ -68,6 +87,28 @@ def test_what_cannot_be_meant_is_told(wanted, sentence):
     import re
 
     assert re.search(sentence, told(wanted)), told(wanted)
+
+
+BEFOREHAND = ["awq", "bitnet", "spqr", "gptq", "aqlm", "vptq", "compressed-tensors", "quark", "auto-round", "gguf"]
+
+
+@pytest.mark.parametrize("method", BEFOREHAND)
+def test_what_only_checkpoints_can_be_is_told_with_what_is_possible(method):
+    said = told({"quant_method": method})  # whatever packages and fields it would need
+    assert "are made beforehand" in said
+    assert "take 4bit, 8bit, torchao-int8, or give a checkpoint that is quantised so, without --quantization" in said
+
+
+def test_modules_that_are_left_out_must_be_there():
+    model, field = make_llama(), "llm_int8_skip_modules"
+    told = {
+        name: unmatched_modules(quantization_config({"load_in_4bit": True, field: [name]}), model)
+        for name in ("lm_head", "q_proj", "model.layers.0", "model.layers.*", "nowhere", "q_pro(")
+    }
+    assert [name for name, problems in told.items() if problems] == ["nowhere", "q_pro("]
+    assert "no module of the model is named 'nowhere'; its linear layers are named down_proj" in told["nowhere"][0]
+    assert "is no regular expression" in told["q_pro("][0]
+    assert unmatched_modules(quantization_config("8bit"), model) == []
 
 
 def test_all_problems_are_told_at_once():

@@ -11,12 +11,12 @@ from retain.errors import InputError
 @pytest.fixture
 def check(monkeypatch):
     pytest.importorskip("ray")
-    from retain.jobs.workers import on_ray
+    from retain.jobs.workers import ray_cluster
 
-    monkeypatch.setattr(on_ray, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(ray_cluster, "ANSWER_SECONDS", 0.2)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("RAY_USE_TLS", raising=False)
-    return on_ray._check_answers
+    return ray_cluster.check_answers
 
 
 @pytest.mark.parametrize("address", ["nonsense", "here:x", ":6379", "here:99999"])
@@ -40,14 +40,14 @@ def test_a_port_that_is_silent_or_closed_is_told(check, monkeypatch):
 
 def test_a_cluster_of_ones_own_has_a_token_of_its_own_and_leaves_none(check, monkeypatch):
     """Else Ray writes one into the user's home, and asks for it in every later cluster."""
-    from retain.jobs.workers.on_ray import AUTHENTICATION, _own_token
+    from retain.jobs.workers.ray_cluster import AUTHENTICATION, own_token
 
     for name in AUTHENTICATION:
         monkeypatch.delenv(name, raising=False)
-    with _own_token():
+    with own_token():
         assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
         os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does
     assert not {*AUTHENTICATION} & {*os.environ}
     monkeypatch.setenv("RAY_AUTH_TOKEN", "the user's")
-    with _own_token():
+    with own_token():
         assert len(os.environ["RAY_AUTH_TOKEN"]) == 10
