@@ -7,6 +7,7 @@ import pytest
 from retain import InputError
 from retain.exporting.llama_cpp import ConverterError, find_llama_cpp
 
+PACKAGES = ("gguf", "sentencepiece")
 FAILING = """
 import sys
 print("INFO:hf-to-gguf:Loading model: base", file=sys.stderr)
@@ -38,6 +39,7 @@ def nothing_else_here(monkeypatch):
     real = sys.modules["importlib.util"].find_spec
     monkeypatch.setattr(
         "retain.exporting.llama_cpp.importlib.util.find_spec",
+<<<<<<< HEAD
         lambda name: (
             object_with_no_places()
             if name in {"gguf", "sentencepiece"}
@@ -45,6 +47,9 @@ def nothing_else_here(monkeypatch):
             if name == "llama_cpp"
             else real(name)
         ),
+=======
+        lambda name: None if name == "llama_cpp" else object_with_no_places() if name in PACKAGES else real(name),
+>>>>>>> t-export
     )
 
 
