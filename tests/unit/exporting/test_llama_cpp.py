@@ -39,17 +39,7 @@ def nothing_else_here(monkeypatch):
     real = sys.modules["importlib.util"].find_spec
     monkeypatch.setattr(
         "retain.exporting.llama_cpp.importlib.util.find_spec",
-<<<<<<< HEAD
-        lambda name: (
-            object_with_no_places()
-            if name in {"gguf", "sentencepiece"}
-            else None
-            if name == "llama_cpp"
-            else real(name)
-        ),
-=======
         lambda name: None if name == "llama_cpp" else object_with_no_places() if name in PACKAGES else real(name),
->>>>>>> t-export
     )
 
 
