@@ -19,9 +19,9 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
     return recipe_parser(
         ExportRecipe,
         HELP + " Give a run or an adapter, and a form. lora: for vLLM, TGI and any PEFT; exact for lora, sc-lora and "
-        "lorfa, the best of a rank for all others. merged: for everything that loads a plain model. folded and ia3: a "
-        "vefa without retain. gguf: for llama.cpp and Ollama. The loss is measured on held-out text, and what was written "
-        "is loaded again before it is delivered.",
+        "lorfa, the best of a rank for all others. merged: for everything that loads a plain model. folded and ia3: "
+        "a vefa without retain. gguf: for llama.cpp and Ollama. The loss is measured on held-out text, and what was "
+        "written is loaded again before it is delivered.",
         "retain export runs/first --to lora --rank 16",
         topic=topic,
         given=(
