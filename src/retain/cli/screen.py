@@ -9,13 +9,23 @@ from rich.console import Console
 
 from retain.cli.views.run_view import comparison_table, run_table, scaling_view
 from retain.compare.item_examples import clean
+from retain.jobs.export.deliver import Exported, loss_lines
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.quiet import quiet_libraries
 from retain.records.budget_record import BudgetRecord, Scaling
+from retain.records.export_record import EXPORT_RECORD
 from retain.records.result import Result
 from retain.report.tables.budget import kept_sentence
 
-__all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "show_scaling", "showing_progress"]
+__all__ = [
+    "make_console",
+    "quiet_libraries",
+    "show_comparison",
+    "show_export",
+    "show_run",
+    "show_scaling",
+    "showing_progress",
+]
 
 
 def show_run(console: Console, result: Result, output: Path | None, weights: Path | None) -> None:
@@ -37,6 +47,17 @@ def show_scaling(console: Console, budget: Sequence[BudgetRecord], scaling: Scal
     console.print(scaling_view(budget, scaling))
     for path in paths:
         _show_path(console, path.name, path)
+
+
+def show_export(console: Console, exported: Exported) -> None:
+    """Print what was made, what that lost, and the paths of the files."""
+    record = exported.record
+    size = "" if record.rank is None else f" of rank {record.rank}"
+    console.print(f"{record.method} as {record.to}{size}, {record.dtype}", markup=False, soft_wrap=True)
+    for line in (*loss_lines(record), *record.notes):
+        console.print(clean(line), markup=False, soft_wrap=True)
+    for name in sorted([*record.files, EXPORT_RECORD]):
+        _show_path(console, name.rpartition(".")[2][:8], exported.folder / name)
 
 
 def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:

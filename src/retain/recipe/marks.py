@@ -57,6 +57,7 @@ TOPICS = {
     "served": "a tuned model behind a server, or in a GGUF file",
     "logs": "how predictions that exist are read and paired",
     "harness": "tasks of lm-evaluation-harness",
+    "GGUF": "for llama.cpp and Ollama",
     "serving": "what servers would refuse of the result",
 }
 """Topics of the help in its order, each with what its heading adds."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from retain.export.servers.judge import Finding, Judgement
-from retain.export.servers.served import Served
+from retain.exporting.servers.judge import Finding, Judgement
+from retain.exporting.servers.served import Served
 
 
 def heading(served: Served) -> str:

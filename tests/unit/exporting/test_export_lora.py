@@ -4,10 +4,20 @@ import json
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from peft import (
+    HRAConfig,
+    IA3Config,
+    LNTuningConfig,
+    LoraConfig,
+    OFTConfig,
+    PeftModel,
+    PromptTuningConfig,
+    get_peft_model,
+)
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from retain import InputError, LoRFAConfig, SCLoRAConfig, VeFAConfig, export_lora, sc_lora
+from retain import InputError, LoRFAConfig, SCLoRAConfig, VeFAConfig, export, sc_lora
+from retain.hf.models.updates import weight_updates
 from tiny import make_llama
 
 IDS = torch.arange(3, 27).reshape(3, 8)
@@ -51,7 +61,7 @@ def logits(model):
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_whole_rank_loses_nothing(name, base, tmp_path):
     model = trained(MAKERS[name], base())
-    found = export_lora(model, tmp_path / "lora")
+    found = export(model, tmp_path / "lora", to="lora")
     loaded = PeftModel.from_pretrained(base(), found.folder).eval()
     torch.testing.assert_close(logits(loaded), logits(model), rtol=0, atol=2e-5)
     config = json.loads((found.folder / "adapter_config.json").read_text())
@@ -65,7 +75,7 @@ def test_the_whole_rank_loses_nothing(name, base, tmp_path):
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_smaller_rank_is_the_best_there_is_and_tells_its_error(name, tmp_path):
     model = trained(MAKERS[name], make_llama()).double()
-    found = export_lora(model, tmp_path / "lora", rank=2)
+    found = export(model, tmp_path / "lora", rank=2, to="lora")
     loaded = PeftModel.from_pretrained(make_llama().double(), found.folder)
     lost = whole = 0.0
     for key, layer in model.base_model.model.named_modules():
@@ -82,7 +92,7 @@ def test_a_smaller_rank_is_the_best_there_is_and_tells_its_error(name, tmp_path)
 
 def test_a_larger_rank_is_filled_up(tmp_path):
     model = trained(MAKERS["lora"], make_llama())
-    found = export_lora(model, tmp_path / "lora", rank=16)
+    found = export(model, tmp_path / "lora", rank=16, to="lora")
     loaded = PeftModel.from_pretrained(make_llama(), found.folder).eval()
     torch.testing.assert_close(logits(loaded), logits(model), rtol=0, atol=1e-5)
     assert loaded.peft_config["default"].r == 16
@@ -90,41 +100,86 @@ def test_a_larger_rank_is_filled_up(tmp_path):
 
 def test_an_adapter_that_was_there_is_replaced_whole_and_anything_else_is_left_alone(tmp_path):
     model = trained(MAKERS["lora"], make_llama())
-    export_lora(model, tmp_path / "lora")
-    export_lora(model, tmp_path / "lora", rank=1)
+    export(model, tmp_path / "lora", to="lora")
+    export(model, tmp_path / "lora", rank=1, to="lora")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "work").write_text("mine")
     with pytest.raises(InputError, match="holds something else than retain wrote there"):
-        export_lora(model, tmp_path / "other")
+        export(model, tmp_path / "other", to="lora")
     assert (tmp_path / "other" / "work").read_text() == "mine"
     names = {".retain.jsonl", "README.md", "adapter_config.json", "adapter_model.safetensors", "retain_adapter.json"}
+    names |= {"retain_export.json", "generation_config.json"}
     assert {path.name for path in tmp_path.rglob("*.*")} == names
+
+
+OTHERS = {
+    "vefa": VeFAConfig(target_modules="all-linear"),
+    "dora": LoraConfig(r=3, target_modules="all-linear", use_dora=True),
+    "ia3": IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+    "oft": OFTConfig(oft_block_size=8, target_modules=["q_proj", "v_proj"]),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_of_any_other_method_the_best_lora_is_made(name, tmp_path):
+    model = trained(lambda base: get_peft_model(base, OTHERS[name]), make_llama())
+    found = export(model, tmp_path / "lora", to="lora", rank=2)
+    loaded = PeftModel.from_pretrained(make_llama(), found.folder)
+    updates = {one.module: one.delta.double() for one in weight_updates(model.get_base_model())}
+    assert found.layers.keys() == updates.keys()
+    for key, update in updates.items():
+        kept = loaded.base_model.model.get_submodule(key).get_delta_weight("default").double()
+        best = torch.linalg.svdvals(update)[2:].norm()
+        assert float((update - kept).norm()) == pytest.approx(float(best), rel=1e-3)
+        assert found.layers[key] == pytest.approx(float(best / update.norm()), rel=1e-3)
+    with pytest.raises(InputError, match=r"its update has rank \d+, and a LoRA of that rank is larger than the layer"):
+        export(model, tmp_path / "whole", to="lora")
+
+
+def test_what_has_a_low_rank_is_exact_though_its_method_gives_no_factors(tmp_path):
+    model = trained(
+        lambda base: get_peft_model(base, HRAConfig(r=2, target_modules=["q_proj", "up_proj"])), make_llama()
+    )
+    found = export(model, tmp_path / "lora", to="lora")
+    assert (found.rank, found.error) == (2, 0.0)
+    torch.testing.assert_close(
+        logits(PeftModel.from_pretrained(make_llama(), found.folder).eval()), logits(model), rtol=0, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (VeFAConfig(target_modules="all-linear"), "is a vefa, whose update is not of low rank; merge it"),
-        (IA3Config(target_modules=["k_proj"], feedforward_modules=[]), "is a ia3"),
-        (LoraConfig(target_modules=["q_proj"], use_dora=True), "is a Dora, whose update"),
         (LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"]), "in full, which a LoRA cannot carry"),
-        (LoraConfig(target_modules=["q_proj"], init_lora_weights="pissa"), "a base that its initialisation rewrote"),
+        (LoraConfig(target_modules=["q_proj"], init_lora_weights="pissa"), "took the initial adapter out of the base"),
         (LoraConfig(target_modules=["q_proj"], lora_bias=True), "trains biases"),
-        (LoraConfig(target_modules=["q_proj"], bias="lora_only"), "a base that its initialisation rewrote"),
-        (LoraConfig(target_modules=["q_proj", "embed_tokens"]), "embed_tokens, which is no linear layer"),
+        (LoraConfig(target_modules=["q_proj"], bias="lora_only"), "trains biases"),
+        (LoraConfig(target_modules=["q_proj", "embed_tokens"]), "embed_tokens, a Embedding, which a LoRA cannot"),
+        (LNTuningConfig(target_modules=["input_layernorm"]), "input_layernorm, a LlamaRMSNorm, which a LoRA cannot"),
+        (LoraConfig(target_modules=["q_proj"], trainable_token_indices=[3]), "trains single tokens"),
+        (PromptTuningConfig(num_virtual_tokens=2, task_type="CAUSAL_LM"), "no update of weights"),
     ],
 )
 def test_what_a_lora_cannot_carry_is_refused(config, reason, tmp_path):
     with pytest.raises(InputError, match=reason):
-        export_lora(get_peft_model(make_llama(), config), tmp_path / "lora")
+        export(trained(lambda base: get_peft_model(base, config), make_llama()), tmp_path / "lora", to="lora")
     assert not (tmp_path / "lora").exists()
+
+
+def test_an_adapter_that_rewrote_its_base_is_exported_beside_the_untouched_one(tmp_path):
+    config = LoraConfig(r=3, target_modules=["q_proj", "up_proj"], init_lora_weights="pissa")
+    model = trained(lambda base: get_peft_model(base, config), make_llama())
+    found = export(model, tmp_path / "lora", to="lora", base=make_llama())
+    assert found.rank == 6  # two of rank 3: what was taken out, and what was put in
+    loaded = PeftModel.from_pretrained(make_llama(), found.folder).eval()
+    torch.testing.assert_close(logits(loaded), logits(model), rtol=0, atol=2e-5)
 
 
 def test_a_rank_or_a_name_that_is_none_is_refused(tmp_path):
     model = MAKERS["lora"](make_llama())
     with pytest.raises(InputError, match="rank=0"):
-        export_lora(model, tmp_path, rank=0)
+        export(model, tmp_path, rank=0, to="lora")
     with pytest.raises(InputError, match="no adapter 'other'; there are default"):
-        export_lora(model, tmp_path, adapter_name="other")
+        export(model, tmp_path, adapter_name="other", to="lora")
     with pytest.raises(InputError, match="no adapter"):
-        export_lora(make_llama(), tmp_path)
+        export(make_llama(), tmp_path, to="lora")

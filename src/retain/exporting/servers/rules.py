@@ -8,8 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
-from retain.export.servers.conditions import Condition, condition
-from retain.export.servers.served import Kind
+from retain.exporting.servers.conditions import Condition, condition
+from retain.exporting.servers.served import Kind
 from retain.records.reading import parse_yaml
 
 Level = Literal["refused", "ignored", "changed", "flag", "note"]
@@ -104,7 +104,7 @@ def rules_of(server: str) -> tuple[Rule, ...]:
 
 @cache
 def _content() -> dict[str, Any]:
-    place = files("retain.export.servers") / "rules.yaml"
+    place = files("retain.exporting.servers") / "rules.yaml"
     content: dict[str, Any] = parse_yaml(place.read_bytes(), "rules.yaml")
     return content
 

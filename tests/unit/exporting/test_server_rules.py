@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from retain.export.servers.judge import ALL, judge
-from retain.export.servers.open_served import open_served
-from retain.export.servers.rules import PROBLEMS, rules, rules_of, servers
+from retain.exporting.servers.judge import ALL, judge
+from retain.exporting.servers.open_served import open_served
+from retain.exporting.servers.rules import PROBLEMS, rules, rules_of, servers
 from retain.recipe.serving_options import ServerName
 from served_samples import CASES, LLAMA, Case, write, write_gguf
 from serving_rules_page import PAGE, page

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from retain.export.servers.rules import PROBLEMS, Level, Rule, Server, rules_of, servers
-from retain.export.servers.served import Served
+from retain.exporting.servers.rules import PROBLEMS, Level, Rule, Server, rules_of, servers
+from retain.exporting.servers.served import Served
 
 ALL = "all"
 """Stands for every server."""

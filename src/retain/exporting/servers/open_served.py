@@ -12,8 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 
 from retain.errors import InputError
-from retain.export.servers.gguf_head import GGUF, read_head
-from retain.export.servers.served import BasePlace, Header, Served, Vocabulary
+from retain.exporting.servers.gguf_head import GGUF, read_head
+from retain.exporting.servers.served import BasePlace, Header, Served, Vocabulary
 from retain.records.paths import expanded, is_path
 from retain.records.reading import read_json_mapping
 

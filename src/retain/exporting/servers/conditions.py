@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from retain.export.servers.phrases import listed, shown
-from retain.export.servers.served import PREFIX, Served, kind_of, layer_of, text_value
+from retain.exporting.servers.phrases import listed, shown
+from retain.exporting.servers.served import PREFIX, Served, kind_of, layer_of, text_value
 
 
 @dataclass(frozen=True)
