@@ -98,4 +98,5 @@ def _finding(served: Served, rule: Rule) -> Finding | None:
 def _values(served: Served) -> dict[str, str]:
     """What every text of a rule can name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePath(served.path).name.removesuffix(".gguf")) or "tuned"
-    return {"path": shlex.quote(served.path), "name": name, "base": shlex.quote(served.base_name or "BASE")}
+    path, place = shlex.quote(served.path), shlex.quote(served.place or served.path)
+    return {"path": path, "place": place, "name": name, "base": shlex.quote(served.base_name or "BASE")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ def open_served(source: str, base: str | None = None) -> Served:
     if place.is_file():
         return _open_file(source, place)
     folder = _folder(source, place)
+    where = str(folder) if place.is_dir() and folder != place else ""
     if (folder / ADAPTER_CONFIG).is_file():
-        return _open_adapter(source, folder, base)
+        return replace(_open_adapter(source, folder, base), place=where)
     if (folder / MODEL_CONFIG).is_file():
-        return _open_model(source, folder)
+        return replace(_open_model(source, folder), place=where)
     raise InputError(f"{source}: {_nothing_in(folder)}")
 
 
