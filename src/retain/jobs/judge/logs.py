@@ -125,6 +125,16 @@ def plain_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def listing(value: Any) -> list[Any]:
+    """The value where it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
 def counted(number: int, what: str) -> str:
     """A number of things: `1 item`, `2,000 items`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
