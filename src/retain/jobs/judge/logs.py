@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from retain.records.manifest import file_digest
 from retain.records.metric import Metric
 
 MOST_NAMED = 5
@@ -116,6 +118,11 @@ def hash_of(value: Any) -> str:
     """A hash of plain values: equal for equal ones."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """A hash of the contents of some files, in their order."""
+    return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()
 
 
 def plain_text(value: Any) -> str:

@@ -183,9 +183,11 @@ def _out_of_range(suite: PairedSuite, metric: Metric) -> list[str]:
                 f"{counted(len(odd), 'item')} (as {odd[0]:g})."
             )
     tops = [max(values) for values in sides]
-    if not found and is_share and min(tops) <= 1 < max(tops):
+    unlike = metric.high is None and 0 < min(tops) <= 1 and 50 * min(tops) <= max(tops) <= 100
+    if not found and ((is_share and min(tops) <= 1 < max(tops)) or unlike):
         found.append(
             f"{suite.name}: {metric.name} goes to {tops[0]:g} on the base's side and to {tops[1]:g} on the "
-            "tuned model's: one seems to be in ones and the other in per cent. Give both in one unit."
+            "tuned model's: one seems to be in ones and the other in per cent. Give both in one unit, "
+            f"or say the range (--range {metric.name}:LOW:HIGH)."
         )
     return found

@@ -5,14 +5,13 @@ Its package is not needed: the header says how the task was run, and each sample
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
 from retain.jobs.judge.inspect_scores import chance_of, metrics_of_words, numbers_of
-from retain.jobs.judge.logs import Answer, Log, LoggedSuite, hash_of, listing, mapping, named, plain_text
+from retain.jobs.judge.logs import Answer, Log, LoggedSuite, digest_of, hash_of, listing, mapping, named, plain_text
 from retain.jobs.judge.zip_members import ZipMembers
 from retain.records.reading import parse_json
 
@@ -80,7 +79,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         names=names,
         told={"inspect_ai": plain_text(packages.get("inspect_ai", ""))},
         notes=tuple(notes),
-        digest=hashlib.sha256(b"".join(_digest(file) for file in newest.values())).hexdigest(),
+        digest=digest_of(newest.values()),
     )
 
 
@@ -248,8 +247,3 @@ def _task(file: Path, header: Mapping[str, Any]) -> str:
 
 def _model(header: Mapping[str, Any]) -> str:
     return str(_spec(header).get("model", ""))
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()

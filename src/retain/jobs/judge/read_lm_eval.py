@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 from retain.errors import InputError
 from retain.jobs.harness.samples import answer_of, by_item, chance_of, expected_of, options_of, question_of
-from retain.jobs.judge.logs import Answer, Log, LoggedSuite, hash_of, listing, mapping, named, plain_text
+from retain.jobs.judge.logs import Answer, Log, LoggedSuite, digest_of, hash_of, listing, mapping, named, plain_text
 from retain.records.reading import parse_json
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.jsonl")
@@ -59,7 +58,8 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
     newest, notes = _newest(files)
     chosen = {task: file for task, file in newest.items() if not wanted or task in wanted}
     results = {task: _results(file) for task, file in chosen.items()}
-    suites, problems = {}, []
+    suites: dict[str, LoggedSuite] = {}
+    problems: list[str] = []
     for task, file in chosen.items():
         try:
             suites[task] = _suite(task, file, results[task])
@@ -74,7 +74,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
             f"{path}: no results_*.json beside the samples of {named(missing)}: few-shot examples, template and "
             "versions are not known there; the prompts are compared."
         )
-    digest = hashlib.sha256(b"".join(_digest(file) for file in chosen.values())).hexdigest()
+    digest = digest_of(chosen.values())
     return Log(
         place=str(path),
         program=f"lm-evaluation-harness {first.get('lm_eval_version', '')}".strip(),
@@ -288,8 +288,3 @@ def _model(results: Mapping[str, Any]) -> str:
     arguments = mapping(arguments)
     named_model = arguments.get("peft") or arguments.get("pretrained") or arguments.get("model")
     return str(named_model or results.get("model_name") or "")
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()

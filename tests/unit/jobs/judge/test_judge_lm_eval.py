@@ -277,7 +277,7 @@ def test_samples_of_odd_shapes_are_read_or_refused_in_a_sentence(write, change):
 
 
 def test_results_of_odd_shapes_do_not_stop_it(write):
-    odd = dict.fromkeys(("configs", "higher_is_better", "group_subtasks", "n-shot", "versions"), [1])
+    odd = {key: [1] for key in ("configs", "higher_is_better", "group_subtasks", "n-shot", "versions")}
     assert retain.judge(write("base", RIGHT, **odd), write("tuned", RIGHT, **odd)).keep[0].lost == 0
 
 

@@ -163,6 +163,10 @@ def test_scores_that_are_no_numbers_or_beyond_their_range_are_refused(judged, tm
     shares = [{"id": k, "scores": {"f1": 0.5 + 0.5 * (k % 2)}} for k in range(60)]
     per_cent = [{"id": k, "scores": {"f1": 50 + 50 * (k % 2)}} for k in range(60)]
     assert "one seems to be in ones and the other in per cent" in refused(judged, shares, per_cent)
+    marks = [{"id": k, "score": (1 + k % 9) / 10} for k in range(60)]
+    hundreds = [{**row, "score": 100 * row["score"]} for row in marks]
+    assert "or say the range (--range score:LOW:HIGH)" in refused(judged, marks, hundreds)
+    assert judged(hundreds, marks, range="score:0:100").judgement.overall == "lost"
     less = judged(
         [{"id": k, "scores": {"harm": k % 2, "acc": 1}} for k in range(60)],
         [{"id": k, "scores": {"harm": 1, "acc": 1}} for k in range(60)],
