@@ -27,6 +27,7 @@ HELP = "List every problem of a recipe, its data and its model."
 
 
 RECIPE_FILES = (".yaml", ".yml", ".json")
+_SERVED_FILES = (".gguf", ".safetensors", ".bin", ".pt", ".json")
 
 NOT_AS_TRAINED = 2
 """The exit code where a server refuses, ignores or changes something."""
@@ -72,7 +73,8 @@ def _about_serving(recipe: Recipe, prepared: Prepared) -> int:
     found = planned_judgements(recipe, prepared.structure)
     for method, judgements in found:
         for judgement in judgements:
-            print(*("", f"{method} on {lines(judgement).__next__()}", *list(lines(judgement))[1:]), sep="\n")
+            server, *findings = lines(judgement)
+            print("", f"{method} on {server}", *findings, sep="\n")
     truly = all(judgement.is_served_truly for _, judgements in found for judgement in judgements)
     return 0 if truly else NOT_AS_TRAINED
 
@@ -106,10 +108,10 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
 
 def _is_served(source: str, *, asked: bool) -> bool:
     """Tell whether what is given is something to serve, and no recipe."""
-    if source.lower().endswith(RECIPE_FILES):
-        return False
     place = expanded(source)
-    return place.is_dir() or (place.is_file() and place.suffix in {".gguf", ".safetensors", ".bin", ".pt"}) or asked
+    if source.lower().endswith(RECIPE_FILES) and place.name != "adapter_config.json":
+        return False
+    return place.is_dir() or (place.is_file() and place.suffix in _SERVED_FILES) or asked
 
 
 def _check_served(source: str, values: dict[str, Any]) -> int:
@@ -132,7 +134,7 @@ def _check_served(source: str, values: dict[str, Any]) -> int:
     judgements = judge(served, names)
     print(heading(served))
     for judgement in judgements:
-        print(*("", *lines(judgement)), sep="\n")
+        print("", *lines(judgement), sep="\n")
     return 0 if all(judgement.is_served_truly for judgement in judgements) else NOT_AS_TRAINED
 
 

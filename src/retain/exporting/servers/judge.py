@@ -44,11 +44,13 @@ class Judgement:
         server: the server.
         findings: the worst first.
         start: the command that serves it; empty where it is refused.
+        all_asked: whether rules on the model could be asked, too: an adapter's base may not be at hand.
     """
 
     server: Server
     findings: tuple[Finding, ...]
     start: str
+    all_asked: bool
 
     @property
     def is_served_truly(self) -> bool:
@@ -74,7 +76,8 @@ def _judgement(served: Served, server: Server) -> Judgement:
     flags = "".join(f" {flag}" for flag in dict.fromkeys(one.flag for one in found if one.flag))
     refused = any(one.level == "refused" for one in found)
     command = server.start.get(served.kind, "")
-    return Judgement(server, tuple(found), "" if refused else command.format(**_values(served), flags=flags))
+    start = "" if refused else command.format(**_values(served), flags=flags)
+    return Judgement(server, tuple(found), start, all_asked=served.kind != "adapter" or served.base is not None)
 
 
 def _findings(served: Served, server: str) -> list[Finding]:
