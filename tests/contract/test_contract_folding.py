@@ -49,6 +49,15 @@ def opt():
     return made(OPTForCausalLM, OPTConfig(**sizes, max_position_embeddings=64, word_embed_proj_dim=32))
 
 
+def biased(model):
+    """The model with biases and norms as if they had been trained: new ones are 0 and 1, and would hide mistakes."""
+    generator = torch.Generator().manual_seed(7)
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
 def vefa(base, targets, *, alike=False, first=None):
     """A VeFA with random scales; alike: the same for all layers of one block; first: the first feature's λ."""
     model = get_peft_model(base, VeFAConfig(target_modules=targets)).eval()
@@ -81,16 +90,17 @@ EXACT = {
 @pytest.mark.parametrize("case", EXACT)
 def test_the_folded_model_is_the_adapted_one_and_its_adapted_layers_are_the_bases(case):
     make, targets, how = EXACT[case]
-    model = vefa(make(), targets, **how)
+    model = vefa(biased(make()), targets, **how)
     with torch.no_grad():
         expected = outputs_of(model, probe_inputs(model))
         root, told = fold_in_place(model, "default")
         found = outputs_of(root, probe_inputs(root))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    assert not torch.equal(expected, outputs_of(make(), probe_inputs(make())))
-    assert type(root) is type(make())
-    assert sum(p.numel() for p in root.parameters()) == sum(p.numel() for p in make().parameters())
-    untouched, feeders = dict(make().named_parameters()), {one.split(" into ")[1] for one in told}
+    plain = biased(make())
+    assert not torch.equal(expected, outputs_of(plain, probe_inputs(plain)))
+    assert type(root) is type(plain)
+    assert sum(p.numel() for p in root.parameters()) == sum(p.numel() for p in plain.parameters())
+    untouched, feeders = dict(plain.named_parameters()), {one.split(" into ")[1] for one in told}
     for name, parameter in root.named_parameters():
         assert torch.equal(parameter, untouched[name]) == (name.rpartition(".")[0] not in feeders), name
 
@@ -108,5 +118,5 @@ def test_the_folded_model_is_the_adapted_one_and_its_adapted_layers_are_the_base
 )
 def test_what_would_be_another_function_is_refused_and_named(make, targets, how, reason):
     with pytest.raises(InputError, match=reason) as refusal:
-        fold_in_place(vefa(make(), targets, **how), "default")
+        fold_in_place(vefa(biased(make()), targets, **how), "default")
     assert "--to merged" in str(refusal.value)
