@@ -1,4 +1,4 @@
-"""The rows of a file told apart but not yet made values: how many there are, how long each is, those that are chosen."""
+"""The rows of a file told apart but not yet made values: how many there are, how long each is, and a choice."""
 
 from __future__ import annotations
 
