@@ -26,7 +26,7 @@ from cases import CASES, LORA, LORFA, TOLERANCE, VEFA, difference, linear_names,
 from common import away_from_start, finish, markdown, options, prepare, timed, trainable
 from torch import Tensor
 
-from retain import InputError, export_lora, swap_adapter
+from retain import InputError, export, swap_adapter
 
 COLUMNS = {
     "method": "method", "adapters": "adapters", "save, ms": "save_ms", "load, ms": "load_ms",
@@ -105,7 +105,7 @@ def merging(model: Any, ids: Tensor) -> tuple[dict[str, float | None], dict[str,
 def export(model: Any, folder: Path, name: str) -> float | None:
     """Milliseconds of an export as LoRA; None where the update has no low rank, as VeFA's."""
     try:
-        return median([milliseconds(lambda: export_lora(model, folder, adapter_name=name)) for _ in range(FEW)])
+        return median([milliseconds(lambda: export(model, folder, adapter_name=name, to="lora")) for _ in range(FEW)])
     except InputError:
         return None
 

@@ -38,7 +38,7 @@ def main(model_path: str, train: str, test: str, keep: str, held_out_text: str, 
 
     adapter = Path(output) / "adapter"
     model.save_pretrained(adapter)  # an ordinary LoRA of rank 8
-    small = retain.export_lora(model, Path(output) / "small", rank=4)
+    small = retain.export(model, Path(output) / "small", rank=4, to="lora")
     print(f"cut to rank {small.rank}, the update is {small.error:.1%} off")
     again = retain.load_adapter(AutoModelForCausalLM.from_pretrained(model_path), adapter)
     result = retain.measure(

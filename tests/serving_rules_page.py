@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retain.export.servers.rules import Rule, Server, rules_of, servers
+from retain.exporting.servers.rules import Rule, Server, rules_of, servers
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "serving-rules.md"
 
 HEAD = """# What servers refuse or ignore
 
 `retain check --serve SERVER ADAPTER` holds an adapter or a model against these rules. They are facts on the servers'
-own sources, in our words, and stand in one file, `src/retain/export/servers/rules.yaml`, from which this page is made.
+own sources, in our words, and stand in one file, `src/retain/exporting/servers/rules.yaml`; this page is made from it.
 A server that is newer than the version named here may do otherwise: then its sources are right.
 
 *refused*: it is not loaded. *ignored*: it is loaded without that part. *changed*: something else is computed. *flag*:

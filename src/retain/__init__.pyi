@@ -5,10 +5,11 @@ from .errors import (
     TargetError as TargetError,
     TrainingError as TrainingError,
 )
-from .export.lora import Exported as Exported, export_lora as export_lora
 from .hf.adapters.accelerate import accelerate as accelerate, decelerate as decelerate
 from .hf.adapters.load import load_adapter as load_adapter
 from .hf.adapters.swap import swap_adapter as swap_adapter
+from .jobs.export.deliver import Exported as Exported
+from .jobs.export.export import export as export
 from .jobs.guard import Guard as Guard, guard as guard
 from .jobs.judge.judge import judge as judge
 from .jobs.measure import measure as measure

@@ -154,13 +154,13 @@ def test_an_export_does_not_replace_a_folder_of_the_user(there, tmp_path):
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / there).write_text("the user's", encoding="utf-8")
     with pytest.raises(retain.InputError, match="something else than retain wrote there"):
-        retain.export_lora(model, tmp_path / "served")
+        retain.export(model, tmp_path / "served", to="lora")
     assert (tmp_path / "served" / there).read_text(encoding="utf-8") == "the user's"
-    retain.export_lora(model, tmp_path / "own")
-    retain.export_lora(model, tmp_path / "own", rank=1)
+    retain.export(model, tmp_path / "own", to="lora")
+    retain.export(model, tmp_path / "own", rank=1, to="lora")
     (tmp_path / "own" / "notes.txt").write_text("the user's", encoding="utf-8")
     with pytest.raises(retain.InputError, match=r"notes\.txt"):
-        retain.export_lora(model, tmp_path / "own")
+        retain.export(model, tmp_path / "own", to="lora")
 
 
 def test_an_export_does_not_replace_the_folder_of_a_run(tmp_path, measured):
@@ -170,7 +170,7 @@ def test_an_export_does_not_replace_the_folder_of_a_run(tmp_path, measured):
     assert main(["report", str(measured), "--output", str(tmp_path / "run")]) == 0
     model = get_peft_model(make_llama(), LoraConfig(r=2, target_modules=["q_proj"]))
     with pytest.raises(retain.InputError, match="results of retain"):
-        retain.export_lora(model, tmp_path / "run")
+        retain.export(model, tmp_path / "run", to="lora")
     assert (tmp_path / "run" / "report.md").is_file()
 
 

@@ -18,8 +18,8 @@ import pytest
 from llama_cpp_alone import convert, loads, write_base
 from vllm_alone import VLLM
 
-from retain.export.servers.judge import Judgement, judge
-from retain.export.servers.open_served import open_served
+from retain.exporting.servers.judge import Judgement, judge
+from retain.exporting.servers.open_served import open_served
 from served_samples import CASES, LLAMA, VOCABULARY, Case, lora_tensors, write, zeros
 
 pytestmark = pytest.mark.slow

@@ -71,7 +71,7 @@ def _about_serving(recipe: Recipe, prepared: Prepared) -> int:
     """Print what the servers of a recipe would do with what its runs deliver, and return the exit code."""
     if not recipe.serve or prepared.structure is None:
         return 0
-    from retain.export.servers.words import lines
+    from retain.exporting.servers.words import lines
     from retain.jobs.serving import planned_judgements
 
     found = planned_judgements(recipe, prepared.structure)
@@ -131,9 +131,9 @@ def _check_served(source: str, values: dict[str, Any]) -> int:
             "--model for its base."
         )
     names = _servers(values)
-    from retain.export.servers.judge import judge
-    from retain.export.servers.open_served import open_served
-    from retain.export.servers.words import heading, lines
+    from retain.exporting.servers.judge import judge
+    from retain.exporting.servers.open_served import open_served
+    from retain.exporting.servers.words import heading, lines
 
     served = open_served(source, values.get("model"))
     judgements = judge(served, names)

@@ -15,19 +15,27 @@ from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.result import Result
 from retain.report.tables.budget import kept_sentence
 
-__all__ = ["make_console", "quiet_libraries", "show_comparison", "show_run", "show_scaling", "showing_progress"]
+__all__ = [
+    "make_console",
+    "quiet_libraries",
+    "show_comparison",
+    "show_path",
+    "show_run",
+    "show_scaling",
+    "showing_progress",
+]
 
 
 def show_run(console: Console, result: Result, output: Path | None, weights: Path | None) -> None:
     """Print the table of one run and the paths of its files, where any were written."""
     console.print(run_table(result))
     if weights is not None:
-        _show_path(console, "weights", weights)
+        show_path(console, "weights", weights)
     if output is None:
         return
     for name in ("report.html", "report.md", "plot.png", "result.json", "items.jsonl"):
-        _show_path(console, name.split(".")[-1], output / name)
-    _show_path(console, "card", output / "model_card.md")
+        show_path(console, name.split(".")[-1], output / name)
+    show_path(console, "card", output / "model_card.md")
 
 
 def show_scaling(console: Console, budget: Sequence[BudgetRecord], scaling: Scaling, paths: Sequence[Path]) -> None:
@@ -36,15 +44,16 @@ def show_scaling(console: Console, budget: Sequence[BudgetRecord], scaling: Scal
         console.print(clean(kept_sentence(budget, scaling)), markup=False, soft_wrap=True)
     console.print(scaling_view(budget, scaling))
     for path in paths:
-        _show_path(console, path.name, path)
+        show_path(console, path.name, path)
 
 
 def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:
     """Print the table of a comparison and the paths of its files."""
     console.print(comparison_table(results))
     for path in paths:
-        _show_path(console, path.suffix[1:], path)
+        show_path(console, path.suffix[1:], path)
 
 
-def _show_path(console: Console, name: str, path: Path) -> None:
+def show_path(console: Console, name: str, path: Path) -> None:
+    """Print a path behind a name, whole, however narrow the terminal is."""
     console.print(f"{name:<8} {path}", markup=False, soft_wrap=True)

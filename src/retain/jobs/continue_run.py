@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from retain.errors import InputError
+from retain.evaluate.conversion_loss import conversion_loss
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings
@@ -22,7 +23,6 @@ from retain.jobs.inputs.data import suite_hash
 from retain.jobs.inputs.lengths import base_positions
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_data
-from retain.jobs.merge_loss import merge_loss
 from retain.jobs.run import Run
 from retain.jobs.run_folder import ORIGIN, RunFolder
 from retain.jobs.state_files import rewrite
@@ -103,7 +103,7 @@ def _write_loss(run: Run, adapter: Path, place: Path) -> None:
     pair = Pair.around(run.trained(run.base(), adapter), run.base)
     merged = run.spec.at(place).load().model
     texts = run.data.everything.held_out_text
-    loss = merge_loss(pair, merged, run.preprocessor, texts, run.settings, run.events)
+    loss = conversion_loss(pair, merged, run.preprocessor, texts, run.settings, run.events)
     anew = "the unquantised base, and the result is quantised anew as it is loaded"
     into = anew if run.spec.own_quantization() is None else "the quantised base"
     note = NOT_MEASURED if loss is None else loss.sentence(into)

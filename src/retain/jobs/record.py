@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from retain.jobs.run_card import tell_verdict
 from retain.recipe import redacted
 from retain.records.items import Item, write_items
 from retain.records.result import Provenance, Result, write_result
@@ -72,5 +73,6 @@ def write_record(directory: Path, result: Result, items: Sequence[Item]) -> Resu
     provenance_of_items = result.provenance.model_copy(update={"items_hash": written})
     result = result.model_copy(update={"provenance": provenance_of_items})
     write_run_report(directory, result, items)
+    tell_verdict(directory, result)
     write_result(result, directory / "result.json")
     return result

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from retain.errors import RetainError
-from retain.export.servers.judge import Judgement, judge
-from retain.export.servers.open_served import open_served, vocabulary_of
-from retain.export.servers.served import Header, Served, Vocabulary
-from retain.export.servers.words import short
+from retain.exporting.servers.judge import Judgement, judge
+from retain.exporting.servers.open_served import open_served, vocabulary_of
+from retain.exporting.servers.served import Header, Served, Vocabulary
+from retain.exporting.servers.words import short
 from retain.hf.adapters.planned import planned_config, planned_tensors
 from retain.jobs.inputs.prepare import adapter_fields
 from retain.methods import lookup

@@ -84,8 +84,22 @@ def truncated(B: Tensor, A: Tensor, r: int) -> tuple[Tensor, Tensor, float, floa
     """
     if r >= A.shape[0]:
         return B, A, 0.0, float(torch.linalg.norm(torch.linalg.qr(B).R @ torch.linalg.qr(A.T).R.T))
+    B, A, S = ordered(B, A)
+    return B[:, :r], A[:r], float(S[r:].norm()), float(S.norm())
+
+
+def ordered(B: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same product B A with its singular directions in falling order, so that its first r are the best of rank r.
+
+    Args:
+        B: (m, k) float64.
+        A: (k, n) float64.
+
+    Returns:
+        B' (m, l) and A' (l, n), the singular values split evenly, and these (l,), l ≤ min(k, m, n).
+    """
     Qb, Rb = torch.linalg.qr(B)
     Qa, Ra = torch.linalg.qr(A.T)
-    U, S, Vh = torch.linalg.svd(Rb @ Ra.T)
-    root = S[:r].sqrt()
-    return Qb @ (U[:, :r] * root), (root[:, None] * Vh[:r]) @ Qa.T, float(S[r:].norm()), float(S.norm())
+    U, S, Vh = torch.linalg.svd(Rb @ Ra.T, full_matrices=False)
+    root = S.sqrt()
+    return Qb @ (U * root), (root[:, None] * Vh) @ Qa.T, S

@@ -4,6 +4,7 @@ from retain.recipe.advise_recipe import AdviseRecipe
 from retain.recipe.budget_options import ALPHAS, KL, Budget, BudgetOptions
 from retain.recipe.calibrate_recipe import CalibrateRecipe
 from retain.recipe.calibration_options import CalibrationOptions
+from retain.recipe.export_recipe import ExportRecipe
 from retain.recipe.judge_recipe import JudgeRecipe
 from retain.recipe.measure_recipe import MeasureRecipe
 from retain.recipe.measurement_options import MeasurementOptions, TunedModelOptions
@@ -13,7 +14,7 @@ from retain.recipe.regularisation_options import RegularisationOptions
 from retain.recipe.scale_recipe import ScaleRecipe
 from retain.recipe.tune_recipe import Recipe
 
-RECIPES = (Recipe, AdviseRecipe, ScaleRecipe, MeasureRecipe, CalibrateRecipe, JudgeRecipe)
+RECIPES = (Recipe, AdviseRecipe, ScaleRecipe, MeasureRecipe, CalibrateRecipe, ExportRecipe, JudgeRecipe)
 """The recipes of all verbs."""
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "BudgetOptions",
     "CalibrateRecipe",
     "CalibrationOptions",
+    "ExportRecipe",
     "JudgeRecipe",
     "MeasureRecipe",
     "MeasurementOptions",

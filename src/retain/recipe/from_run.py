@@ -154,6 +154,39 @@ def scale_values(source: str | None, given: dict[str, Any]) -> tuple[str | None,
     return None, {**taken, "tuned": str(tuned), "output": str(folder / SCALED), **given}
 
 
+def export_values(source: str | None, given: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Turn the folder of a run, or an adapter, into the values of an export's recipe; a YAML file stays to be read.
+
+    Returns:
+        The path of a recipe, if one is still to be read, and the values that replace its own.
+
+    Raises:
+        InputError: the run delivered nothing.
+    """
+    if source is None or source.endswith((".yaml", ".yml")):
+        return source, given
+    folder = expanded(source)
+    if not (folder / RECIPE).is_file():
+        return None, {"tuned": source, **given}
+    earlier = read_recipe(folder)
+    tuned = next((folder / name for name in ("adapter", "model") if (folder / name).is_dir()), None)
+    if tuned is None:
+        kept_back = (folder / "trained").is_dir()
+        raise InputError(
+            f"{folder} delivered no adapter, for its budget could not be kept; give {folder / 'trained'} to export all "
+            "that was trained."
+            if kept_back
+            else f"{folder} has no trained weights yet; finish the run with retain tune."
+        )
+    names = ("quantization", "device_map", "max_memory", "attention", "trust_remote_code", "max_length")
+    taken = {name: value for name, value in _inherited(earlier, "scale").items() if name in names}
+    taken |= {name: earlier[name] for name in ("model", "held_out_text") if earlier.get(name)}
+    if earlier.get("test"):
+        taken["test"] = with_columns(str(earlier["test"]).rpartition(":=")[2], earlier.get("columns") or {})
+    output = {"output": str(folder / f"export-{given['to']}")} if "to" in given else {}
+    return None, {**taken, "tuned": str(tuned), **output, **given}
+
+
 def _inherited(earlier: dict[str, Any], heir: Heir) -> dict[str, Any]:
     """The values of an earlier recipe that are taken over unless others are given; defaults stay unstated."""
     names = fields_where(Recipe, lambda decides: heir in decides.inherited_by)

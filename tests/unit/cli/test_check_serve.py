@@ -45,7 +45,9 @@ def test_a_run_means_what_it_delivered(tmp_path, capsys):
     write(CASES["plain"], tmp_path)
     (tmp_path / "tuned").rename(tmp_path / "adapter")
     assert main(["check", "--serve", "vllm", str(tmp_path)]) == 0
-    assert "an adapter (LORA)" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "an adapter (LORA)" in told
+    assert f"={tmp_path / 'adapter'}" in told  # a server is given the folder, and not the run
 
 
 def test_the_base_can_be_named(tmp_path, capsys):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from retain.export.servers.judge import judge
-from retain.export.servers.rules import PROBLEMS, servers
+from retain.exporting.servers.judge import judge
+from retain.exporting.servers.rules import PROBLEMS, servers
 from retain.jobs.serving import delivered_told, planned, planned_judgements
 from retain.methods.table import rows
 from retain.recipe import Recipe

@@ -169,6 +169,20 @@ class TaskType(ABC):
         """The number of sequences that the model reads, for the progress."""
         return len(suite.items)
 
+    def without_likelihood(self, suite: Suite, settings: Settings) -> tuple[Suite | None, str]:
+        """A suite as a model is measured on it that only writes, and what that changes, as a clause; None: it is not.
+
+        Args:
+            suite: as it is.
+            settings: how items become inputs.
+        """
+        del settings
+        return suite, ""
+
+    def in_conversation(self, suite: Suite) -> Suite:
+        """A suite as a model is asked that knows no plain text: each prompt as one message of a user."""
+        return suite
+
     def changes_allowed(self, *, in_16_bits: bool) -> float:
         """Share of right-or-wrong scores that rounding may turn between two passes of one model."""
         del in_16_bits

@@ -15,11 +15,11 @@ from torch import nn
 
 from retain.errors import InputError, RetainError
 from retain.hf.adapters.accounting import Accounting, accounting, name_problems, tensor_problems, value_problems
+from retain.hf.adapters.card import hub_id
 from retain.hf.adapters.config_file import read_config, size_problems
 from retain.hf.adapters.folder import Stored, adapter_folder, stored_tensors
 from retain.hf.adapters.initialise import read_note, restore_initialised
 from retain.hf.adapters.origin import check_origin
-from retain.hf.adapters.save import hub_id
 from retain.hf.adapters.told_lora import tell_merge_loss
 from retain.hf.models.placement import offloaded, stand_ins
 from retain.hf.models.sides import is_adapted, note_replaced
@@ -110,8 +110,10 @@ def _loaded(base: nn.Module, folder: Path, path: str | Path, *, trainable: bool)
         raise
     except Exception as error:
         raise InputError(f"{path}: this adapter cannot be loaded onto this model: {_brief(error)}") from error
-    for warning in caught:  # what is missing in the file is told below
-        if "missing adapter keys" not in str(warning.message):
+    for (
+        warning
+    ) in caught:  # what is missing in the file is told below, and what a library will rename is its own affair
+        if "missing adapter keys" not in str(warning.message) and not issubclass(warning.category, FutureWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return model
 

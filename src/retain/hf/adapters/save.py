@@ -1,14 +1,12 @@
 """Write an adapter or a whole model with a model card of ours, in which no path of this machine stands.
 
-The card that PEFT writes names the base by the path that it was loaded from, which the hub refuses as `base_model` and
-which shows the user's folders. `adapter_config.json` keeps that path in `base_model_name_or_path`: PEFT's auto classes
+`adapter_config.json` keeps that path in `base_model_name_or_path`: PEFT's auto classes
 load the base by it. The card says so where the base has no hub id.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -16,62 +14,55 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelCardData
 from peft import PeftConfig, PeftModel
 from peft.utils import CONFIG_NAME
 from torch import Tensor, nn
 
+from retain.hf.adapters.card import PLACEHOLDER, Card, auto_class, hub_id, kind_of, licence_of, pipeline_of
 from retain.hf.adapters.initialise import NOTE, note_of
 from retain.hf.adapters.origin import write_origin
-from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
 from retain.hf.models.vocabulary import embeddings_of
 from retain.hf.tuners.feature_config import FeatureConfig
+from retain.records.manifest import CARD
 from retain.records.reading import read_json_mapping
 
-CARD = "README.md"
-
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
-
-_ADAPTER = """\
-# {title} adapter
-
-An adapter for {base}, trained with retain {version}. The base's weights are unchanged, and are not in this folder.
-
+_LOADING = """\
 ```python
 {needed}from peft import PeftModel
 from transformers import {auto}
 
 base = {auto}.from_pretrained("{source}")
-model = PeftModel.from_pretrained(base, "THIS_FOLDER_OR_REPOSITORY")
+model = PeftModel.from_pretrained(base, "{folder}")
 ```
 """
 
-_INITIALISED = f"""
+_INITIALISED = f"""\
 Its initialisation was computed from its base, mostly with texts; `{NOTE}` records how. It loads as an ordinary LoRA; to
 train it further, load it with `retain.load_adapter(base, folder, trainable=True)`.
 """
 
-_LOCAL_BASE = """
+_LOCAL_BASE = """\
 The base was loaded from a folder, and `adapter_config.json` names that folder. Before you publish the adapter, write
-the base's hub id there, and as `base_model` into the front matter above.
+the base's hub id there, and as `base_model` into the front matter above; `retain export` does both.
 """
 
 _WHOLE = """\
-# {title}
-
-Fine-tuned from {base} with retain {version}.
-
 ```python
 from transformers import {auto}
 
-model = {auto}.from_pretrained("THIS_FOLDER_OR_REPOSITORY")
+model = {auto}.from_pretrained("{folder}")
 ```
 """
 
 
 def save_weights(
-    model: Any, folder: str | Path, *, adapter_name: str | None = None, state: dict[str, Tensor] | None = None
+    model: Any,
+    folder: str | Path,
+    *,
+    adapter_name: str | None = None,
+    state: dict[str, Tensor] | None = None,
+    max_shard_size: str | None = None,
 ) -> None:
     """Write an adapter, or a model without adapters in full, with its card; the folder may hold other files.
 
@@ -80,12 +71,14 @@ def save_weights(
         folder: where to write.
         adapter_name: the adapter; None for all that the model has.
         state: its weights, where those in memory are in pieces (FSDP, DeepSpeed).
+        max_shard_size: largest file of a whole model's weights; None for transformers' own.
     """
     more: dict[str, Any] = {} if state is None else {"state_dict": state}
     place = Path(folder)
     if not isinstance(model, PeftModel):
         with _ties_as_they_are(model):
-            model.save_pretrained(place, **more)
+            sizes = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
+            model.save_pretrained(place, **more, **sizes)
         write_card(place, model)
         return
     chosen = list(model.peft_config) if adapter_name is None else [adapter_name]
@@ -147,23 +140,22 @@ def write_card(folder: Path, model: nn.Module, config: PeftConfig | None = None,
         config: the adapter's configuration; None for a whole model.
         initialised: the note of a data-driven initialisation lies beside the adapter.
     """
-    base = hub_id(_source(model, config))
-    text = _whole_text(model, base) if config is None else _adapter_text(model, config, base, initialised=initialised)
-    (folder / CARD).write_text(f"---\n{_front_matter(model, config, base)}\n---\n\n{text}", encoding="utf-8")
-
-
-def hub_id(name: str | None) -> str | None:
-    """A model's name where it can only be a hub id: of a repository's form, and no path that exists here.
-
-    Args:
-        name: the `_name_or_path` of a configuration, or an adapter's `base_model_name_or_path`.
-
-    Returns:
-        The name, or None for a local path and for nothing.
-    """
-    if not name or not _REPOSITORY.fullmatch(name) or ".." in name or "--" in name or name.endswith((".git", "-", ".")):
-        return None
-    return None if Path(name).exists() else name
+    source = _source(model, config)
+    base = hub_id(source)
+    card = Card(
+        title=type(root_of(model)).__name__ if config is None else f"{kind_of(config).upper()} adapter",
+        intro=_whole_intro(base) if config is None else _adapter_intro(base),
+        base=base,
+        library="transformers" if config is None else "peft",
+        pipeline=pipeline_of(model),
+        relation="finetune" if config is None else "adapter",
+        licence=licence_of(source),
+        tags=() if config is None else (kind_of(config),),
+        sections=_whole_sections(model)
+        if config is None
+        else _adapter_sections(model, config, base, initialised=initialised),
+    )
+    (folder / CARD).write_text(card.text(), encoding="utf-8")
 
 
 def _source(model: nn.Module, config: PeftConfig | None) -> str | None:
@@ -172,59 +164,30 @@ def _source(model: nn.Module, config: PeftConfig | None) -> str | None:
     return found
 
 
-def _front_matter(model: nn.Module, config: PeftConfig | None, base: str | None) -> str:
-    tags = ["retain", *([] if config is None else [_kind(config)])]
-    if config is not None and base is not None:
-        tags.append(f"base_model:adapter:{base}")
-    card = ModelCardData(
-        base_model=base,
-        library_name="transformers" if config is None else "peft",
-        pipeline_tag="text-generation" if _auto_class(model) == "AutoModelForCausalLM" else None,
-        tags=tags,
+def _adapter_intro(base: str | None) -> str:
+    told = f"`{base}`" if base else "the base model that it was trained on"
+    return (
+        f"An adapter for {told}, trained with retain {version('retain')}. The base's weights are unchanged, and are "
+        "not in this folder."
     )
-    return str(card.to_yaml())
 
 
-def _adapter_text(model: nn.Module, config: PeftConfig, base: str | None, *, initialised: bool) -> str:
-    kind = _kind(config)
-    text = _ADAPTER.format(
-        title=kind.upper(),
-        base=f"`{base}`" if base else "the base model that it was trained on",
-        version=version("retain"),
+def _adapter_sections(model: nn.Module, config: PeftConfig, base: str | None, *, initialised: bool) -> list[str]:
+    kind = kind_of(config)
+    loading = _LOADING.format(
         needed=f"import retain  # makes {kind} known to PEFT\n" if isinstance(config, FeatureConfig) else "",
-        auto=_auto_class(model),
+        auto=auto_class(model),
         source=base or "BASE_MODEL",
+        folder=PLACEHOLDER,
     )
-    if initialised:
-        text += _INITIALISED
-    if base is None and config.base_model_name_or_path:
-        text += _LOCAL_BASE
-    return text
+    more = [_INITIALISED if initialised else "", _LOCAL_BASE if base is None and config.base_model_name_or_path else ""]
+    return [loading, *more]
 
 
-def _whole_text(model: nn.Module, base: str | None) -> str:
-    return _WHOLE.format(
-        title=type(root_of(model)).__name__,
-        base=f"`{base}`" if base else "a base model that lay in a folder",
-        version=version("retain"),
-        auto=_auto_class(model),
-    )
+def _whole_intro(base: str | None) -> str:
+    told = f"`{base}`" if base else "a base model that lay in a folder"
+    return f"Fine-tuned from {told} with retain {version('retain')}."
 
 
-def _kind(config: PeftConfig) -> str:
-    """The adapter's method by its PEFT type, in lower case."""
-    return str(getattr(config.peft_type, "value", config.peft_type)).lower()
-
-
-def _auto_class(model: nn.Module) -> str:
-    """The auto class of transformers that loads a model's kind."""
-    root = root_of(model)
-    name = type(root).__name__
-    if is_classifier(root):
-        return (
-            "AutoModelForImageClassification" if "ImageClassification" in name else "AutoModelForSequenceClassification"
-        )
-    if getattr(root, "can_generate", lambda: False)():
-        encoder_decoder = getattr(getattr(root, "config", None), "is_encoder_decoder", False)
-        return "AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM"
-    return "AutoModel"
+def _whole_sections(model: nn.Module) -> list[str]:
+    return [_WHOLE.format(auto=auto_class(model), folder=PLACEHOLDER)]

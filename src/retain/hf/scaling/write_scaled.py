@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,16 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME
-from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor, nn
 
 from retain.errors import InputError, MergeError
 from retain.hf.adapters.residual_lora import residual_layers
 from retain.hf.adapters.save import save_weights
 from retain.hf.models.sides import is_adapted, root_of
-from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, method_name, parts
+from retain.hf.scaling.merged_values import merged_values, outermost_parts
+from retain.hf.scaling.parts import Alpha, Factor, alphas, check_scalable, factors, keeps_its_form, parts
 from retain.hf.scaling.scaled import hold, scaled
-from retain.hf.tuners.base_weight import at_least_float32, quantization_backend
+from retain.hf.tuners.base_weight import quantization_backend
 from retain.records.files import new_folder
 from retain.records.paths import expanded
 
@@ -105,11 +104,11 @@ def merged_at(model: Any, alpha: Alpha, folder: str | Path, *, base: nn.Module |
         )
     merged = copy.deepcopy(model).unload()
     with torch.no_grad():
-        for name, module in _outermost(changed):
+        for name, module in outermost_parts(model):
             target = merged.get_submodule(name)
-            for key, value in _values(model, name, module, table[name]):
+            for key, before, after in merged_values(model, name, module):
                 _check_own(merged, name, place := target.get_parameter(key))
-                place.copy_(value)
+                place.copy_(Factor(after, before).at(table[name]))
     with new_folder(Path(folder)) as temporary:
         save_weights(merged, temporary)
     return _absolute(folder)
@@ -167,37 +166,6 @@ def _lift(place: Path, adapter: str) -> None:
 def _packed(model: nn.Module, module: Any) -> bool:
     """Tell whether a layer's base is quantised."""
     return isinstance(module, BaseTunerLayer) and quantization_backend(module.get_base_layer(), model) is not None
-
-
-def _outermost(changed: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """One module a name: of adapters inside one another the outermost, which holds the others."""
-    kept: dict[str, Any] = {}
-    for name, module in changed:
-        kept.setdefault(name, module)
-    return list(kept.items())
-
-
-def _values(model: nn.Module, name: str, module: Any, alpha: float) -> Iterator[tuple[str, Tensor]]:
-    """A changed module's parameters at α, in float32 or better."""
-    if isinstance(module, ModulesToSaveWrapper):
-        original = dict(module.original_module.named_parameters())
-        adapter = next(iter(module.active_adapters), None)
-        if adapter in module.modules_to_save:
-            for key, tensor in module.modules_to_save[adapter].named_parameters():
-                yield key, Factor(at_least_float32(tensor.detach()), original[key]).at(alpha)
-        return
-    layer = copy.deepcopy(module)
-    layer = layer if any(p.dtype == torch.float64 for p in layer.get_base_layer().parameters()) else layer.float()
-    before = {key: p.detach().clone() for key, p in layer.get_base_layer().named_parameters()}
-    try:
-        for inner in reversed([part for part in layer.modules() if isinstance(part, BaseTunerLayer)]):
-            inner.merge()  # each changes its own part: two experts' parameters, or the ids that TrainableTokens has
-    except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        kind = method_name(model, module, next(iter(module.active_adapters), ""))
-        raise InputError(f"{name}: a {kind} cannot be merged: {error}") from error
-    for key, after in layer.get_base_layer().named_parameters():
-        if not torch.equal(after, before[key]):
-            yield key, Factor(after, before[key]).at(alpha)
 
 
 def _check_own(merged: nn.Module, name: str, parameter: Tensor) -> None:

@@ -93,7 +93,7 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
         if name in _LORA_FIELDS:
             raise LoraOnlyError(
                 f"{type(self).method} has no {name}; that belongs to PEFT's LoRA, and so do the tools that read it "
-                "(X-LoRA, Arrow, EVA, CorDA, LoRA-GA, LoftQ, layer replication). Give them a LoRA: retain.export_lora "
+                "(X-LoRA, Arrow, EVA, CorDA, LoRA-GA, LoftQ, layer replication). Give them a LoRA: retain.export "
                 "writes one of a lorfa; a vefa can be merged into its base."
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

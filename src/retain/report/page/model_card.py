@@ -12,11 +12,14 @@ from retain.report.page.markdown import escape, markdown_table
 from retain.report.tables.scores_table import Table, reading_cell
 from retain.report.verdict_words import MEANING, aa_line, headline, verdict_cell
 
+TITLE = "## What this fine-tune learned and lost"
+"""The section's heading."""
+
 
 def model_card(result: Result) -> str:
     """A section for a model card: what was learned and lost, in a table, and how to measure it again. Markdown."""
     parts = [
-        "## What this fine-tune learned and lost",
+        TITLE,
         escape(headline(result)),
         f"Compared with its base, `{_code(model_name(result.model))}`, on the same questions asked in the same way.",
         markdown_table(_table(result)),

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from peft import PeftModel
+from retain.hf.adapters.lora_files import lora_factors, write_lora
 
 from retain.errors import InputError
 from retain.hf.adapters.attach import attach
-from retain.hf.adapters.lora_files import lora_factors, write_lora
 from retain.hf.models.updates import weight_updates
 from tiny import make_llama
 

@@ -10,9 +10,10 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from retain import LoRFAConfig, SCLoRAConfig, VeFAConfig, export_lora, sc_lora
+from retain import LoRFAConfig, SCLoRAConfig, VeFAConfig, export, sc_lora
 from retain.hf.adapters.attach import attach
-from retain.hf.adapters.save import hub_id, save_weights
+from retain.hf.adapters.card import hub_id
+from retain.hf.adapters.save import save_weights
 from retain.hf.scaling import merged_at, write_at
 from tiny import make_bert, make_llama
 
@@ -48,7 +49,7 @@ def ways(model, folder):
     merged_at(model, 0.5, folder / "whole")
     written = ["adapter", "scaled", "whole"]
     if "VEFA" not in str(model.peft_config["default"].peft_type):
-        export_lora(model, folder / "exported")
+        export(model, folder / "exported", to="lora")
         written.append("exported")
     return [folder / name for name in written]
 

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
-from retain import SCLoRAConfig, export_lora, sc_lora
+from retain import SCLoRAConfig, export, sc_lora
 from retain.errors import MergeError
 from retain.hf.adapters.initialise import weight_of
 from retain.hf.models.describe import model_hash
@@ -111,7 +111,7 @@ def test_what_is_computed_from_a_repacked_base_is_what_is_computed_from_it_unpac
         spans = [torch.linalg.qr(up.double())[0] for up in ups]
         overlap = torch.linalg.svdvals(spans[0].T @ spans[1])
         assert float(overlap.min()) > 0.95
-        assert export_lora(made[1], tmp_path / "lora").error < 1e-6
+        assert export(made[1], tmp_path / "lora", to="lora").error < 1e-6
 
 
 def _matmul_of_either(x, weight, bias=None, quant_state=None):

@@ -1,1 +1,0 @@
-"""Trained adapters in the forms that others serve."""
