@@ -29,6 +29,9 @@ HELP = "List every problem of a recipe, its data and its model."
 RECIPE_FILES = (".yaml", ".yml", ".json")
 _SERVED_FILES = (".gguf", ".safetensors", ".bin", ".pt", ".json")
 
+MOST_ROWS = 100_000
+"""Training rows that are read; of more, these stand for all, and what is trained reads all of them first."""
+
 NOT_AS_TRAINED = 2
 """The exit code where a server refuses, ignores or changes something."""
 
@@ -47,17 +50,19 @@ def run(given: Namespace) -> int:
         return _check_served(source, values)
     recipe = load_recipe(Recipe, given.get("recipe"), values)
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.data.row_limit import RowLimit
     from retain.jobs.continue_run import ensure_merged
     from retain.jobs.inputs.prepare import prepare
 
     quiet_libraries()
+    limit = RowLimit(MOST_ROWS)
     if recipe.from_run is not None:
         with showing_progress(make_console()) as events:
             ensure_merged(recipe, events)
     if "method" in values and recipe.single() != recipe:
-        prepare(recipe.single())
-    prepared = prepare(recipe)
-    print(f"no problems: {len(recipe.runs())} run(s) on {len(prepared.data.train)} training examples")
+        prepare(recipe.single(), limit=limit)
+    prepared = prepare(recipe, limit=limit)
+    print(f"no problems: {len(recipe.runs())} run(s) on {prepared.data.rows} training examples")
     for sentence in _about(recipe, prepared):
         print(f"  {sentence}")
     return _about_serving(recipe, prepared)
@@ -90,6 +95,8 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     from retain.jobs.launch.plan import launch_told
 
     data, suites = prepared.data, prepared.data.suites
+    if data.sample is not None:
+        yield data.sample.sentence("train")
     yield f"the model is loaded as {in_words(data.family)}"
     for suite in suites.all:
         yield f"{suite.part} {suite.name}: {len(suite.items)} items of task type {suite.task_type}"
@@ -101,7 +108,7 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     yield from truncations(recipe, prepared)
     yield from (*prepared.notes, *data.near_duplicates)
     yield from fields_told(recipe, prepared)
-    yield from evidence_told(data.train, suites, recipe.batch_size)
+    yield from evidence_told(data.train, suites, recipe.batch_size, data.sample)
     if told := version_note():
         yield told
 

@@ -34,7 +34,11 @@ class Hit(NamedTuple):
 
 @without_collector()
 def find_near_duplicates(
-    train: Sequence[DataItem], test: Sequence[DataItem], keep: Mapping[str, Sequence[DataItem]], held_out_text: str
+    train: Sequence[DataItem],
+    test: Sequence[DataItem],
+    keep: Mapping[str, Sequence[DataItem]],
+    held_out_text: str,
+    numbers: Sequence[int] | None = None,
 ) -> list[str]:
     """Find data sets with items that the training data nearly repeat. Images are left out.
 
@@ -43,6 +47,7 @@ def find_near_duplicates(
         test: items of the task that are measured.
         keep: items of each retention suite by its name.
         held_out_text: text on which drift is measured.
+        numbers: of the training items, from 0, where they are some of more.
 
     Returns:
         One sentence for each data set with near-duplicates, with how many and the nearest of them.
@@ -57,12 +62,12 @@ def find_near_duplicates(
         for text in texts
     )
     hits: dict[str, dict[int, Hit]] = defaultdict(dict)
-    for number, item in enumerate(train, 1):
+    for number, item in zip(range(len(train)) if numbers is None else numbers, train, strict=True):
         for words in words_of(() if item.image_file is not None else item.trained_texts):
             if index.lacks(words):
                 continue
             for (name, place), similarity in index.near(words):
-                hits[name][place] = max(hits[name].get(place, Hit(0.0, 0)), Hit(similarity, number))
+                hits[name][place] = max(hits[name].get(place, Hit(0.0, 0)), Hit(similarity, number + 1))
     return [_sentence(name, parts[name], hits[name]) for name in parts if hits[name]]
 
 
@@ -99,6 +104,7 @@ class _Index:
         self._texts = [(place, pairs) for place, pairs in marked if pairs]
         self._frequency = Counter(pair for _, pairs in self._texts for pair in pairs)
         self._known = set(self._frequency)
+        self._words = {word for pair in self._known for word in pair}
         smallest = min((len(pairs) for _, pairs in self._texts), default=math.inf)
         self._fewest = max(FEWEST_PAIRS, NEAR * smallest - 1e-9)
         self._having: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -121,13 +127,17 @@ class _Index:
                 yield place, similarity
 
     def lacks(self, words: Sequence[str]) -> bool:
-        """True where a text of these words is surely no near-duplicate: it is too short, or too few pairs are known.
+        """True where a text of these words is surely no near-duplicate: it is too short, or too little in it is known.
 
-        Every word but the first ends a pair, so that a text has at least one pair fewer than it has different words.
+        Every word but the first ends a pair, so that a text has at least one pair fewer than it has different words,
+        and at least one unknown pair fewer than unknown words; and it has fewer pairs than words.
         """
         if len(words) <= self._fewest:
             return True
-        return len(self._known.intersection(pairwise(words))) < NEAR * (len(set(words)) - 1) - 1e-9
+        different = set(words)
+        if len(different - self._words) - 1 > (1 - NEAR) * (len(words) - 1) + 1e-9:
+            return True
+        return len(self._known.intersection(pairwise(words))) < NEAR * (len(different) - 1) - 1e-9
 
     def _first(self, pairs: Pairs, count: int) -> list[tuple[str, str]]:
         """The rarest pairs, in an order that is the same for all texts."""

@@ -219,7 +219,11 @@ class TaskType(ABC):
 
 
 def first_refusal(
-    name: str, items: Sequence[Any], encode: Callable[[Any], Any], looked_at: Sequence[int] | None = None
+    name: str,
+    items: Sequence[Any],
+    encode: Callable[[Any], Any],
+    looked_at: Sequence[int] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> list[str]:
     """The problems of the first item that cannot be tokenised, and how many others cannot; none where all can.
 
@@ -228,12 +232,13 @@ def first_refusal(
         items: all of them.
         encode: tokenises one, or raises.
         looked_at: indices of those that are tried. [all]
+        numbers: of the items, from 0, where they are some of more.
     """
     problems: list[str] = []
     tried = range(len(items)) if looked_at is None else looked_at
     refused = 0
     for index in tried:
-        number, item = index + 1, items[index]
+        number, item = (index if numbers is None else numbers[index]) + 1, items[index]
         try:
             encode(item)
         except RetainError as error:
