@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import ModelCardData, metadata_load
 from peft import PeftConfig
 from torch import nn
 from transformers.utils import cached_file
+from yaml import YAMLError
 
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
@@ -107,8 +108,8 @@ def licence_of(source: str | None) -> str | None:
                 _raise_exceptions_for_missing_entries=False,
                 _raise_exceptions_for_connection_errors=False,
             )
-        found = None if place is None else ModelCard.load(Path(place), ignore_metadata_errors=True).data.license
-    except (OSError, ValueError, TypeError):
+        found = None if place is None else (metadata_load(place) or {}).get("license")
+    except (OSError, ValueError, TypeError, YAMLError):
         return None
     return str(found) if found else None
 
