@@ -104,7 +104,6 @@ class _Index:
         self._texts = [(place, pairs) for place, pairs in marked if pairs]
         self._frequency = Counter(pair for _, pairs in self._texts for pair in pairs)
         self._known = set(self._frequency)
-        self._words = {word for pair in self._known for word in pair}
         smallest = min((len(pairs) for _, pairs in self._texts), default=math.inf)
         self._fewest = max(FEWEST_PAIRS, NEAR * smallest - 1e-9)
         self._having: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -127,17 +126,13 @@ class _Index:
                 yield place, similarity
 
     def lacks(self, words: Sequence[str]) -> bool:
-        """True where a text of these words is surely no near-duplicate: it is too short, or too little in it is known.
+        """True where a text of these words is surely no near-duplicate: it is too short, or too few pairs are known.
 
-        Every word but the first ends a pair, so that a text has at least one pair fewer than it has different words,
-        and at least one unknown pair fewer than unknown words; and it has fewer pairs than words.
+        Every word but the first ends a pair, so that a text has at least one pair fewer than it has different words.
         """
         if len(words) <= self._fewest:
             return True
-        different = set(words)
-        if len(different - self._words) - 1 > (1 - NEAR) * (len(words) - 1) + 1e-9:
-            return True
-        return len(self._known.intersection(pairwise(words))) < NEAR * (len(different) - 1) - 1e-9
+        return len(self._known.intersection(pairwise(words))) < NEAR * (len(set(words)) - 1) - 1e-9
 
     def _first(self, pairs: Pairs, count: int) -> list[tuple[str, str]]:
         """The rarest pairs, in an order that is the same for all texts."""
