@@ -3,7 +3,7 @@
 set -uo pipefail
 bin="$RUNNER_TEMP/retain/bin"
 [ -d "$bin" ] || bin="$RUNNER_TEMP/retain/Scripts" # on Windows
-read -r -a further <<< "${ARGUMENTS:-}" || true
+read -r -d '' -a further <<< "${ARGUMENTS:-}" || true # several lines, too
 flags=(--output "$OUTPUT" --margin "$MARGIN")
 [ -z "${TASK:-}" ] || flags+=(--task "$TASK")
 [ -z "${JUNIT:-}" ] || flags+=(--junit "$JUNIT")

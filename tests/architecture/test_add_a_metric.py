@@ -110,6 +110,9 @@ FIELDS = {
     "evaluate/refusal_judges.py": "a key of what a judge writes",
     "evaluate/refusals.py": "a key of labelled answers",
     "evaluate/scores/calibration_error.py": "a field of a reliability bin",
+    "exporting/servers/judge.py": "a level of a finding",
+    "exporting/servers/rules.py": "a level of a finding",
+    "exporting/servers/words.py": "a level of a finding",
     "jobs/launch/support.py": "a state of a cell of the table of backends",
     "jobs/sweep/bench.py": "a field of a sweep's point",
     "report/page/summary_files.py": "fields of the drift record",
@@ -123,7 +126,7 @@ def test_no_other_file_names_a_metric():
     paths = [path for path in sorted(SOURCE.rglob("*.py")) if path not in {TABLE, OF_OTHER_PROGRAMS}]
     found = {path.relative_to(SOURCE).as_posix(): named_metrics(path) for path in paths}
     assert {name for name, places in found.items() if places} <= set(FIELDS), found
-    assert sum(map(len, found.values())) <= 17
+    assert sum(map(len, found.values())) <= 22
 
 
 def test_a_name_in_the_source_would_be_found(tmp_path):

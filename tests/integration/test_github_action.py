@@ -51,7 +51,7 @@ def test_a_lost_suite_fails_the_step_after_it_was_told(tmp_path):
         inputs |= {
             "base": "base log.jsonl",
             "tuned": "tuned.jsonl",
-            "arguments": "--chance 0.25",
+            "arguments": "--suites items\n  --chance 0.25\n",
             "junit": "verdict.xml",
         }
 
@@ -78,3 +78,4 @@ def test_a_lost_suite_fails_the_step_after_it_was_told(tmp_path):
     assert "lost on items" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "<testsuites" in (tmp_path / "verdict.xml").read_text(encoding="utf-8")
     assert (tmp_path / "retain-verdict" / "report.html").is_file()
+    assert '"chance": 0.25' in (tmp_path / "retain-verdict" / "result.json").read_text(encoding="utf-8")

@@ -27,6 +27,10 @@ HELP = "List every problem of a recipe, its data and its model."
 
 
 RECIPE_FILES = (".yaml", ".yml", ".json")
+_SERVED_FILES = (".gguf", ".safetensors", ".bin", ".pt", ".json")
+
+MOST_ROWS = 100_000
+"""Training rows that are read; of more, these stand for all, and what is trained reads all of them first."""
 
 NOT_AS_TRAINED = 2
 """The exit code where a server refuses, ignores or changes something."""
@@ -46,17 +50,19 @@ def run(given: Namespace) -> int:
         return _check_served(source, values)
     recipe = load_recipe(Recipe, given.get("recipe"), values)
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.data.row_limit import RowLimit
     from retain.jobs.continue_run import ensure_merged
     from retain.jobs.inputs.prepare import prepare
 
     quiet_libraries()
+    limit = RowLimit(MOST_ROWS)
     if recipe.from_run is not None:
         with showing_progress(make_console()) as events:
             ensure_merged(recipe, events)
     if "method" in values and recipe.single() != recipe:
-        prepare(recipe.single())
-    prepared = prepare(recipe)
-    print(f"no problems: {len(recipe.runs())} run(s) on {len(prepared.data.train)} training examples")
+        prepare(recipe.single(), limit=limit)
+    prepared = prepare(recipe, limit=limit)
+    print(f"no problems: {len(recipe.runs())} run(s) on {prepared.data.rows} training examples")
     for sentence in _about(recipe, prepared):
         print(f"  {sentence}")
     return _about_serving(recipe, prepared)
@@ -72,7 +78,8 @@ def _about_serving(recipe: Recipe, prepared: Prepared) -> int:
     found = planned_judgements(recipe, prepared.structure)
     for method, judgements in found:
         for judgement in judgements:
-            print(*("", f"{method} on {lines(judgement).__next__()}", *list(lines(judgement))[1:]), sep="\n")
+            server, *findings = lines(judgement)
+            print("", f"{method} on {server}", *findings, sep="\n")
     truly = all(judgement.is_served_truly for _, judgements in found for judgement in judgements)
     return 0 if truly else NOT_AS_TRAINED
 
@@ -88,6 +95,8 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     from retain.jobs.launch.plan import launch_told
 
     data, suites = prepared.data, prepared.data.suites
+    if data.sample is not None:
+        yield data.sample.sentence("train")
     yield f"the model is loaded as {in_words(data.family)}"
     for suite in suites.all:
         yield f"{suite.part} {suite.name}: {len(suite.items)} items of task type {suite.task_type}"
@@ -99,17 +108,17 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     yield from truncations(recipe, prepared)
     yield from (*prepared.notes, *data.near_duplicates)
     yield from fields_told(recipe, prepared)
-    yield from evidence_told(data.train, suites, recipe.batch_size)
+    yield from evidence_told(data.train, suites, recipe.batch_size, data.sample)
     if told := version_note():
         yield told
 
 
 def _is_served(source: str, *, asked: bool) -> bool:
     """Tell whether what is given is something to serve, and no recipe."""
-    if source.lower().endswith(RECIPE_FILES):
-        return False
     place = expanded(source)
-    return place.is_dir() or (place.is_file() and place.suffix in {".gguf", ".safetensors", ".bin", ".pt"}) or asked
+    if source.lower().endswith(RECIPE_FILES) and place.name != "adapter_config.json":
+        return False
+    return place.is_dir() or (place.is_file() and place.suffix in _SERVED_FILES) or asked
 
 
 def _check_served(source: str, values: dict[str, Any]) -> int:
@@ -132,7 +141,7 @@ def _check_served(source: str, values: dict[str, Any]) -> int:
     judgements = judge(served, names)
     print(heading(served))
     for judgement in judgements:
-        print(*("", *lines(judgement)), sep="\n")
+        print("", *lines(judgement), sep="\n")
     return 0 if all(judgement.is_served_truly for judgement in judgements) else NOT_AS_TRAINED
 
 

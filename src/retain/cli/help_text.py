@@ -142,7 +142,7 @@ def overview(summaries: Mapping[str, str]) -> str:
         *(wrapped(text, " " * VERB_COLUMN, f"  {verb}".ljust(VERB_COLUMN)) for verb, text in summaries.items()),
         "",
         wrapped("Start with `retain check RECIPE.yaml`, then `retain tune RECIPE.yaml`."),
-        wrapped("`retain VERB --help` shows its common options, `retain VERB --help all` every option."),
+        wrapped("`retain VERB --help` shows its common options, `--help all` every option."),
         wrapped(
             "Exit codes: 0 done; 1 failed; 2 bad input; 3 something was lost, or a budget could not be kept; "
             "4 too few items to say; 130 interrupted."

@@ -33,7 +33,23 @@ def run(given: Namespace) -> int:
 
     quiet_libraries()
     console = make_console()
+    if recipe.only_check:
+        return _only_check(recipe)
     with showing_progress(console) as events:
         result = measure_recipe(recipe, events)
     show_run(console, result, Path(recipe.output), None)
     return EXIT_CODES[result.judgement.overall] if recipe.gate and result.judgement is not None else 0
+
+
+def _only_check(recipe: MeasureRecipe) -> int:
+    """Tell whether the adapter acts where it is served."""
+    from retain.cli.screen import make_console, showing_progress
+    from retain.jobs.served.acting import exit_code
+    from retain.jobs.served.measure import check_served
+
+    with showing_progress(make_console()) as events:
+        found = check_served(recipe, events)
+    print(f"{found.acting.verdict}: {found.acting.sentence}")
+    for sentence in (*found.cautions, *found.told):
+        print(f"  {sentence}")
+    return exit_code(found.acting, found.cautions)

@@ -9,11 +9,9 @@ from rich.console import Console
 
 from retain.cli.views.run_view import comparison_table, run_table, scaling_view
 from retain.compare.item_examples import clean
-from retain.jobs.export.deliver import Exported, loss_lines
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.quiet import quiet_libraries
 from retain.records.budget_record import BudgetRecord, Scaling
-from retain.records.export_record import EXPORT_RECORD
 from retain.records.result import Result
 from retain.report.tables.budget import kept_sentence
 
@@ -21,7 +19,7 @@ __all__ = [
     "make_console",
     "quiet_libraries",
     "show_comparison",
-    "show_export",
+    "show_path",
     "show_run",
     "show_scaling",
     "showing_progress",
@@ -32,12 +30,12 @@ def show_run(console: Console, result: Result, output: Path | None, weights: Pat
     """Print the table of one run and the paths of its files, where any were written."""
     console.print(run_table(result))
     if weights is not None:
-        _show_path(console, "weights", weights)
+        show_path(console, "weights", weights)
     if output is None:
         return
     for name in ("report.html", "report.md", "plot.png", "result.json", "items.jsonl"):
-        _show_path(console, name.split(".")[-1], output / name)
-    _show_path(console, "card", output / "model_card.md")
+        show_path(console, name.split(".")[-1], output / name)
+    show_path(console, "card", output / "model_card.md")
 
 
 def show_scaling(console: Console, budget: Sequence[BudgetRecord], scaling: Scaling, paths: Sequence[Path]) -> None:
@@ -46,26 +44,16 @@ def show_scaling(console: Console, budget: Sequence[BudgetRecord], scaling: Scal
         console.print(clean(kept_sentence(budget, scaling)), markup=False, soft_wrap=True)
     console.print(scaling_view(budget, scaling))
     for path in paths:
-        _show_path(console, path.name, path)
-
-
-def show_export(console: Console, exported: Exported) -> None:
-    """Print what was made, what that lost, and the paths of the files."""
-    record = exported.record
-    size = "" if record.rank is None else f" of rank {record.rank}"
-    console.print(f"{record.method} as {record.to}{size}, {record.dtype}", markup=False, soft_wrap=True)
-    for line in (*loss_lines(record), *record.notes):
-        console.print(clean(line), markup=False, soft_wrap=True)
-    for name in sorted([*record.files, EXPORT_RECORD]):
-        _show_path(console, name.rpartition(".")[2][:8], exported.folder / name)
+        show_path(console, path.name, path)
 
 
 def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:
     """Print the table of a comparison and the paths of its files."""
     console.print(comparison_table(results))
     for path in paths:
-        _show_path(console, path.suffix[1:], path)
+        show_path(console, path.suffix[1:], path)
 
 
-def _show_path(console: Console, name: str, path: Path) -> None:
+def show_path(console: Console, name: str, path: Path) -> None:
+    """Print a path behind a name, whole, however narrow the terminal is."""
     console.print(f"{name:<8} {path}", markup=False, soft_wrap=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from retain.data.entries import Entries, Indices
 from retain.data.file_content import Kind
+from retain.data.places import Numbered
 
 BATCH = 1000
 """Rows that are made Python values at once."""
@@ -73,6 +75,22 @@ def hub_data(name: str, configuration: str | None, split: str, revision: str | N
         return datasets.load_dataset(name, configuration, split=split, revision=revision)
     except Exception as error:
         raise ValueError(first_line(error)) from error
+
+
+def entries_of(name: str, data: Any) -> Entries:
+    """The rows of a `datasets.Dataset`, each with its number from 0, as `datasets` counts."""
+
+    def sizes() -> Sequence[int]:
+        from retain.data.arrow_sizes import sizes_of  # noqa: PLC0415  (slow to import; only large data need it)
+
+        return sizes_of(data)
+
+    def rows(chosen: Indices) -> Iterator[Numbered]:
+        found = rows_of(data if chosen is None else data.select(chosen))
+        numbers = range(len(data)) if chosen is None else chosen
+        return ((f"{name}, row {number}", row) for number, row in zip(numbers, found, strict=True))
+
+    return Entries(len(data), sizes, rows)
 
 
 def rows_of(data: Any) -> Iterator[dict[str, Any]]:

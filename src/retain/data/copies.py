@@ -95,13 +95,18 @@ def copies_sentence(name: str, items: Sequence[DataItem], thing: str = "question
 
 
 @without_collector()
-def repeats_sentence(items: Sequence[DataItem]) -> str:
-    """A sentence on training rows that stand there more than once; empty where none does."""
+def repeats_sentence(items: Sequence[DataItem], name: str = "train") -> str:
+    """A sentence on training rows that stand there more than once; empty where none does.
+
+    Args:
+        items: the rows.
+        name: of what they are.
+    """
     distinct = len({_trained(item) for item in items})
     if distinct == len(items):
         return ""
     return (
-        f"train: {len(items)} rows are {distinct} distinct row{'' if distinct == 1 else 's'}: {len(items) - distinct} "
+        f"{name}: {len(items)} rows are {distinct} distinct row{'' if distinct == 1 else 's'}: {len(items) - distinct} "
         "repeat another and are learned as often as they stand there."
     )
 

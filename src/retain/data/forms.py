@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,8 +17,9 @@ from retain.data.folders import choose, image_classes, image_parts
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
 from retain.data.places import Numbered, parse_source
+from retain.data.row_limit import EVERY_ROW, RowLimit, Sample
 from retain.data.shapes import Shape, shape_of_row, unseen_reason
-from retain.data.sources import collect_items, first_problems, source_rows
+from retain.data.sources import collect_items, first_problems, some_rows
 from retain.records.renamed_columns import RENAMED
 
 Forms = Mapping[str, type[DataItem]]
@@ -38,11 +39,12 @@ CONVERSATION = "messages"
 
 @dataclass(frozen=True)
 class Rows:
-    """The items of one source, all of one form, and notes on them, as clauses."""
+    """The items of one source, all of one form; notes on them, as clauses; which rows they are of, if not of all."""
 
     form: str
     items: Sequence[DataItem]
     notes: tuple[str, ...] = ()
+    sample: Sample | None = None
 
 
 def form_of(row: Mapping[str, Any], forms: Forms = FORMS) -> str | None:
@@ -53,7 +55,12 @@ def form_of(row: Mapping[str, Any], forms: Forms = FORMS) -> str | None:
 
 
 def read_rows(
-    source: str, problems: list[str], form: str | None = None, forms: Forms = FORMS, obvious: str | None = None
+    source: str,
+    problems: list[str],
+    form: str | None = None,
+    forms: Forms = FORMS,
+    obvious: str | None = None,
+    limit: RowLimit = EVERY_ROW,
 ) -> Rows:
     """Read items from a file, a folder of files or of images (one folder a class), or a data set id.
 
@@ -63,6 +70,7 @@ def read_rows(
         form: the form that every row must have; None takes that of the first row.
         forms: the forms that are known.
         obvious: the part that is read of a source with several where none is named.
+        limit: how many rows are read; of labelled ones also the first of each class. Images in folders are all listed.
     """
     try:
         found = parse_source(source)
@@ -76,8 +84,29 @@ def read_rows(
     unread: list[str] = []
     beside = folder or (found.path.parent if found.path is not None else Path())
     with without_collector():
-        rows = list(source_rows(source, unread, obvious))
-        return parse_rows(found.text, rows, problems, form, beside, forms, found.columns, unread)
+        chosen = some_rows(source, unread, limit, obvious)
+        if chosen.sample is not None and _are_labelled(chosen.rows, form, forms, found.columns):
+            unread.clear()
+            chosen = some_rows(source, unread, limit, obvious, partial(_class_of, columns=found.columns))
+        rows = parse_rows(found.text, chosen.rows, problems, form, beside, forms, found.columns, unread)
+        return replace(rows, sample=chosen.sample)
+
+
+def _are_labelled(rows: Sequence[Numbered], form: str | None, forms: Forms, columns: Mapping[str, str]) -> bool:
+    """True where rows are of a form with classes, as far as the first of them tell."""
+    first = _telling(_first_rows(rows, columns), forms)
+    form = form or (None if first is None else _form_of_first(first, shape_of_row(first), forms))
+    return form is not None and forms[form].is_labelled
+
+
+def _class_of(row: Any, columns: Mapping[str, str]) -> Hashable:
+    """The class of a labelled row as it stands there; none of a row that has none."""
+    label = _label_of(row, columns) if isinstance(row, Mapping) else None
+    return type(label), str(label)
+
+
+def _label_of(row: Mapping[str, Any], columns: Mapping[str, str]) -> Any:
+    return row.get(columns.get("label", "label"), row.get("label"))
 
 
 def parse_rows(
@@ -107,7 +136,7 @@ def parse_rows(
     if lacking:
         found = ", ".join(map(str, next((row for _, row in rows if isinstance(row, Mapping)), {})))
         problems.append(f"{name}: columns: no row has {', '.join(map(repr, lacking))} (they have {found}).")
-    first = _telling([renamed(row, columns) for _, row in islice(rows, PROBED_ROWS) if isinstance(row, Mapping)], forms)
+    first = _telling(_first_rows(rows, columns), forms)
     if first is None or lacking:
         problems += first_problems(name, [*unread, *(_no_object(place, row) for place, row in rows if not lacking)])
         if not rows and not unread:
@@ -126,9 +155,8 @@ def parse_rows(
 
 def _notes(rows: Sequence[Numbered], columns: Mapping[str, str]) -> tuple[str, ...]:
     """The clauses on the labels of rows that were all read."""
-    label = columns.get("label", "label")
     try:
-        return tuple(label_notes(row.get(label, row.get("label")) for _, row in rows if isinstance(row, Mapping)))
+        return tuple(label_notes(_label_of(row, columns) for _, row in rows if isinstance(row, Mapping)))
     except ValueError:  # a problem, which is told with its row
         return ()
 
@@ -148,6 +176,10 @@ def _parsed(
     if reason := unseen_reason(row):
         raise ValueError(reason)
     return parse(row)
+
+
+def _first_rows(rows: Sequence[Numbered], columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [renamed(row, columns) for _, row in islice(rows, PROBED_ROWS) if isinstance(row, Mapping)]
 
 
 def _telling(rows: Sequence[dict[str, Any]], forms: Forms) -> dict[str, Any] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from retain.data.entries import Entries, Indices
 from retain.data.places import Numbered
 from retain.records.reading import Doubled, DoubledKeyError, decode_json, doubled_clause
 
@@ -19,8 +19,8 @@ HOLDERS = (
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def json_rows(text: str, split: str | None, problems: list[str]) -> Iterator[Numbered]:
-    """The rows of a JSON text, each with its place in it.
+def json_entries(text: str, split: str | None, problems: list[str]) -> Entries:
+    """The rows of a JSON text, each with its place in it; only rows that are a line each are told apart unread.
 
     Args:
         text: the content of a file.
@@ -29,35 +29,47 @@ def json_rows(text: str, split: str | None, problems: list[str]) -> Iterator[Num
     """
     start = _skip_space(text, 0)
     if text.startswith("[", start) and _is_list_of_rows(text, start):
-        yield from _listed(text, start, problems)
-        return
+        return Entries.of(_listed(text, start, problems))
     whole = _whole_object(text, start)
     if whole is not None and (holders := _holders(whole)):
-        yield from _held(whole, holders, split, problems)
-    elif split is not None:
+        return Entries.of(_held(whole, holders, split, problems))
+    if split is not None:
         problems.append(f"it has no part {split!r}; leave :{split} away")
     elif whole is not None and (reason := _columns_reason(whole)):
         problems.append(reason)
     elif _row_a_line(text, start):
-        yield from _lines(text, problems)
+        return _lines(text, problems)
     else:
-        yield from _sequence(text, start, problems)
+        return Entries.of(_sequence(text, start, problems))
+    return Entries.of(())
 
 
-def _lines(text: str, problems: list[str]) -> Iterator[Numbered]:
+def _lines(text: str, problems: list[str]) -> Entries:
     """JSON Lines; a line that cannot be read does not stop the others."""
-    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
-        start = _skip_space(line, 0)
-        if start == len(line):
-            continue
-        try:
-            row, end = decode_json(line, start)
-            if _skip_space(line, end) != len(line):
-                raise ValueError(_surplus(line[end:]))
-        except ValueError as error:
-            problems.append(f"line {number}: {_clause(error)}")
-        else:
-            yield f"line {number}", row
+    lines = list(_numbered_lines(text))
+
+    def rows(chosen: Indices) -> Iterator[Numbered]:
+        for number, line in lines if chosen is None else (lines[index] for index in chosen):
+            try:
+                row, end = decode_json(line, _skip_space(line, 0))
+                if _skip_space(line, end) != len(line):
+                    raise ValueError(_surplus(line[end:]))
+            except ValueError as error:
+                problems.append(f"line {number}: {_clause(error)}")
+            else:
+                yield f"line {number}", row
+
+    return Entries(len(lines), lambda: [len(line) for _, line in lines], rows)
+
+
+def _numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that hold anything, each with its end and its number from 1."""
+    number, start = 0, 0
+    while start < len(text):
+        number, end = number + 1, text.find("\n", start) + 1 or len(text)
+        if (line := text[start:end]).strip(" \t\r\n"):
+            yield number, line
+        start = end
 
 
 def _listed(text: str, start: int, problems: list[str]) -> Iterator[Numbered]:

@@ -34,7 +34,11 @@ class Hit(NamedTuple):
 
 @without_collector()
 def find_near_duplicates(
-    train: Sequence[DataItem], test: Sequence[DataItem], keep: Mapping[str, Sequence[DataItem]], held_out_text: str
+    train: Sequence[DataItem],
+    test: Sequence[DataItem],
+    keep: Mapping[str, Sequence[DataItem]],
+    held_out_text: str,
+    numbers: Sequence[int] | None = None,
 ) -> list[str]:
     """Find data sets with items that the training data nearly repeat. Images are left out.
 
@@ -43,6 +47,7 @@ def find_near_duplicates(
         test: items of the task that are measured.
         keep: items of each retention suite by its name.
         held_out_text: text on which drift is measured.
+        numbers: of the training items, from 0, where they are some of more.
 
     Returns:
         One sentence for each data set with near-duplicates, with how many and the nearest of them.
@@ -57,12 +62,12 @@ def find_near_duplicates(
         for text in texts
     )
     hits: dict[str, dict[int, Hit]] = defaultdict(dict)
-    for number, item in enumerate(train, 1):
+    for number, item in zip(range(len(train)) if numbers is None else numbers, train, strict=True):
         for words in words_of(() if item.image_file is not None else item.trained_texts):
             if index.lacks(words):
                 continue
             for (name, place), similarity in index.near(words):
-                hits[name][place] = max(hits[name].get(place, Hit(0.0, 0)), Hit(similarity, number))
+                hits[name][place] = max(hits[name].get(place, Hit(0.0, 0)), Hit(similarity, number + 1))
     return [_sentence(name, parts[name], hits[name]) for name in parts if hits[name]]
 
 

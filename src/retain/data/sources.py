@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from retain.data.arrow_rows import columns_of_file, hub_data, is_saved, rows_of, saved_splits
+from retain.data.arrow_rows import columns_of_file, entries_of, hub_data, is_saved, saved_splits
 from retain.data.characters import MOST_CHARACTERS, decoded, fit_row, has_long_line, needs_care
+from retain.data.entries import Entries
 from retain.data.file_content import kind_of, read_content
 from retain.data.folders import choose, files_by_part
-from retain.data.json_rows import json_rows
+from retain.data.json_rows import json_entries
 from retain.data.places import Numbered, Source, missing_sentence, parse_source
+from retain.data.row_limit import EVERY_ROW, ChosenRows, KindOf, RowLimit, choose_rows
 from retain.data.tables import first_fields, looks_like_table, table_rows
 
 Parsed = TypeVar("Parsed")
@@ -27,28 +30,57 @@ def source_rows(source: str, problems: list[str], obvious: str | None = None) ->
         problems: receives a sentence for each row, file or folder that cannot be read.
         obvious: the part that is read of a source with several where none is named.
     """
+    yield from some_rows(source, problems, EVERY_ROW, obvious).rows
+
+
+def some_rows(
+    source: str, problems: list[str], limit: RowLimit, obvious: str | None = None, kind: KindOf | None = None
+) -> ChosenRows:
+    """The rows of a source as `source_rows` gives them, or those that a limit leaves.
+
+    Args:
+        source: as in `source_rows`.
+        problems: receives a sentence for each row that is read and cannot be used, and for each file or folder.
+        limit: how many rows are read.
+        obvious: as in `source_rows`.
+        kind: what a row is of; the first row of each kind is among those that are read.
+    """
     try:
         found = parse_source(source)
     except ValueError as error:
         problems.append(f"{source}: {error}.")
-        return
-    if found.path is None:
-        yield from _hub_rows(found, problems)
-        return
+        return ChosenRows([])
+    told = partial(_until_error, name=found.text, problems=problems)
+    return choose_rows((entries.then(told) for entries in told(_entries(found, obvious, problems))), limit, kind)
+
+
+def _until_error(values: Iterator[Parsed], name: str, problems: list[str]) -> Iterator[Parsed]:
+    """Values up to the first error, which becomes a problem."""
     try:
-        if not found.path.exists():
-            raise ValueError(missing_sentence(found.path))
-        if found.path.is_dir():
-            yield from _folder_rows(found, obvious, problems)
-        else:
-            yield from file_rows(
-                found.path, found.text.rpartition(":")[0] if found.part else found.text, problems, found.part
-            )
+        yield from values
     except (OSError, ValueError) as error:
-        problems.append(f"{found.text}: {_reason(error)}.")
+        problems.append(f"{name}: {_reason(error)}.")
 
 
-def file_rows(path: Path, name: str, problems: list[str], part: str | None = None) -> Iterator[Numbered]:
+def _entries(source: Source, obvious: str | None, problems: list[str]) -> Iterator[Entries]:
+    """The entries of each file of a source.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: as a clause, there are no rows.
+    """
+    path, name = source.path, source.text
+    if path is None:
+        yield _checked(entries_of(name, _hub_data(name)), problems)
+    elif not path.exists():
+        raise ValueError(missing_sentence(path))
+    elif path.is_dir():
+        yield from _folder_entries(source, path, obvious, problems)
+    else:
+        yield file_entries(path, name.rpartition(":")[0] if source.part else name, problems, source.part)
+
+
+def file_entries(path: Path, name: str, problems: list[str], part: str | None = None) -> Entries:
     """The rows of a file, by what its content is.
 
     Args:
@@ -64,29 +96,33 @@ def file_rows(path: Path, name: str, problems: list[str], part: str | None = Non
     content = read_content(path)
     kind = kind_of(content, path.name)
     if kind in ("parquet", "arrow"):
-        yield from checked_rows(numbered(name, rows_of(columns_of_file(path, kind))), problems)
-        return
+        return _checked(entries_of(name, columns_of_file(path, kind)), problems)
     text = decoded(content)
     del content
     clauses: list[str] = []
     if kind == "json" and not looks_like_table(text):
-        rows = json_rows(text, part, clauses)
+        entries = json_entries(text, part, clauses)
     elif kind in ("json", "table") or len(first_fields(text, path.name)) > 1:
-        rows = table_rows(text, path.name, clauses)
+        entries = Entries.of(table_rows(text, path.name, clauses))
     else:
         raise ValueError(
             "it is plain text, and rows are needed here: JSONL, a JSON list, CSV, TSV, Parquet or Arrow"
             if text.strip()
             else "it is empty"
         )
-    placed = ((f"{name}, {place}", row) for place, row in rows)
     careful = needs_care(text) or (len(text) > MOST_CHARACTERS if kind != "json" else has_long_line(text))
-    yield from checked_rows(placed, problems) if careful else placed
-    problems += [f"{name}{', ' if clause.startswith(('line', 'entry')) else ': '}{clause}." for clause in clauses]
+
+    def told(rows: Iterator[Numbered]) -> Iterator[Numbered]:
+        placed = ((f"{name}, {place}", row) for place, row in rows)
+        yield from checked_rows(placed, problems) if careful else placed
+        problems.extend(
+            f"{name}{', ' if clause.startswith(('line', 'entry')) else ': '}{clause}." for clause in clauses
+        )
+
+    return entries.then(told)
 
 
-def _folder_rows(source: Source, obvious: str | None, problems: list[str]) -> Iterator[Numbered]:
-    folder = source.path or Path()
+def _folder_entries(source: Source, folder: Path, obvious: str | None, problems: list[str]) -> Iterator[Entries]:
     part, name = source.part, source.text
     if part is not None:
         name = source.text.rpartition(":")[0]
@@ -95,7 +131,7 @@ def _folder_rows(source: Source, obvious: str | None, problems: list[str]) -> It
     if is_saved(folder):
         saved = saved_splits(folder)
         data = choose(saved, part, obvious, name) if isinstance(saved, Mapping) else saved
-        yield from checked_rows(numbered(source.text, rows_of(data)), problems)
+        yield _checked(entries_of(source.text, data), problems)
         return
     parts = files_by_part(folder)
     if not parts:
@@ -104,23 +140,24 @@ def _folder_rows(source: Source, obvious: str | None, problems: list[str]) -> It
             "wrote, and no images in folders named after their classes (CLASS/NAME.png)"
         )
     for path in choose(parts, part, obvious, name):
-        yield from file_rows(path, str(path), problems)
+        yield file_entries(path, str(path), problems)
 
 
-def _hub_rows(source: Source, problems: list[str]) -> Iterator[Numbered]:
-    name, *rest = source.text.split(":")
-    configuration = rest[0] if len(rest) > 1 else None
-    split = rest[-1] if rest else "train"
+def _hub_data(text: str) -> Any:
+    """A data set by its id.
+
+    Raises:
+        ValueError: as a clause, it cannot be loaded.
+    """
+    name, *rest = text.split(":")
     try:
-        rows = rows_of(hub_data(name, configuration, split))
-        yield from checked_rows(numbered(source.text, rows), problems)
+        return hub_data(name, rest[0] if len(rest) > 1 else None, rest[-1] if rest else "train")
     except ValueError as error:
-        problems.append(f"{source.text}: neither a file here nor a data set that can be loaded ({error}).")
+        raise ValueError(f"neither a file here nor a data set that can be loaded ({error})") from error
 
 
-def numbered(name: str, rows: Iterable[Any]) -> Iterator[Numbered]:
-    """Rows of a source without lines, each with its number from 0, as `datasets` counts."""
-    return ((f"{name}, row {number}", row) for number, row in enumerate(rows))
+def _checked(entries: Entries, problems: list[str]) -> Entries:
+    return entries.then(lambda rows: checked_rows(rows, problems))
 
 
 def checked_rows(rows: Iterable[Numbered], problems: list[str]) -> Iterator[Numbered]:

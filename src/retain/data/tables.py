@@ -213,6 +213,8 @@ def _header_reason(names: Sequence[str]) -> str:
 
 def _shape_reason(fields: Sequence[str], names: Sequence[str], dialect: Dialect) -> str:
     """What is wrong with the number of a row's fields, as a clause; nothing where they fit the header."""
+    if len(fields) == len(names) and all(names):
+        return ""
     surplus = fields[len(names) :]
     unnamed = [value for name, value in itertools.islice(zip(names, fields, strict=False), 1, None) if not name]
     separator = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}[dialect.separator]

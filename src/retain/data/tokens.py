@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from retain.data.chat_template import chat_text, prompt_text, question_text
@@ -30,12 +30,17 @@ class Encoded:
         start: where the completion begins.
         prompt_cut: whether the start of the prompt was cut off.
         completion_cut: whether the end of the completion was cut off, and the end token with it.
+        messages: of a prompt that is a conversation, as its chat template was given them; for servers that render
+            conversations themselves.
+        arguments: what the template was given beside them.
     """
 
     ids: tuple[int, ...]
     start: int
     prompt_cut: bool = False
     completion_cut: bool = False
+    messages: Sequence[Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
+    arguments: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def truncated(self) -> bool:
@@ -74,7 +79,9 @@ def encode_example(tokenizer: Any, example: Example, max_length: int) -> Encoded
 def encode_prompt(tokenizer: Any, example: Example, max_length: int) -> Encoded:
     """The prompt alone, ready to generate from; cut at its start to `max_length`."""
     if example.is_chat:
-        return _only_prompt(tokenizer, _ids(tokenizer, prompt_text(tokenizer, example)), max_length)
+        row = _only_prompt(tokenizer, _ids(tokenizer, prompt_text(tokenizer, example)), max_length)
+        turns: Any = example.prompt
+        return replace(row, messages=list(map(dict, turns)), arguments=example.template_inputs or {})
     text = _end_of(example.prompt_text, max_length)
     row = _only_prompt(tokenizer, _prompt_ids(tokenizer, text), max_length)
     return replace(row, prompt_cut=row.prompt_cut or text != example.prompt_text)
@@ -86,7 +93,8 @@ def encode_question(tokenizer: Any, question: str, max_length: int) -> Encoded:
     Raises:
         InputError: there is no chat template, or it refuses.
     """
-    return _only_prompt(tokenizer, _ids(tokenizer, question_text(tokenizer, question)), max_length)
+    row = _only_prompt(tokenizer, _ids(tokenizer, question_text(tokenizer, question)), max_length)
+    return replace(row, messages=[{"role": "user", "content": question}])
 
 
 def encode_choice(tokenizer: Any, item: Choice | Question, *, chat: bool, max_length: int) -> list[Encoded]:

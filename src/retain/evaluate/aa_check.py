@@ -6,14 +6,14 @@ adapter's initialisation, another template, dtype or attention would show here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from retain.data.batches import Batching
 from retain.data.preprocess import Preprocessor
 from retain.evaluate.held_out import Window, base_twice
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import collect_predictions
+from retain.evaluate.predictions import Predictions, collect_predictions
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
@@ -65,7 +65,13 @@ def run_aa_check(
     divergence = None
     if windows and preprocessor.reads_text:
         divergence = base_twice(pair, windows[:WINDOWS], padding_id(preprocessor.tokenizer))
-    found = _repeat(pair, preprocessor, suites, settings, scores, events, batching=batching)
+
+    def again(few: Sequence[Suite]) -> Predictions:
+        label = "the base answers again"
+        with pair.base() as model:
+            return collect_predictions(model, preprocessor, few, settings, events, label, batching=batching)
+
+    found = repeat_items(again, suites, settings, scores)
     same = divergence is None or divergence <= KL_AT_MOST
     note = found.note if same else CHANGED
     if divergence is None and not found.items:
@@ -73,16 +79,20 @@ def run_aa_check(
     return found.model_copy(update={"kl_max_nats": divergence, "passed": found.passed and same, "note": note})
 
 
-def _repeat(
-    pair: Pair,
-    preprocessor: Preprocessor,
+def repeat_items(
+    again: Callable[[Sequence[Suite]], Predictions],
     suites: Sequence[Suite],
     settings: Settings,
     scores: Mapping[str, Sequence[Mapping[str, float]]],
-    events: Events,
-    *,
-    batching: Batching,
 ) -> AACheck:
+    """Put some items to a side a second time and compare the scores.
+
+    Args:
+        again: the side's predictions on a few items of each suite.
+        suites: all items.
+        settings: say how many are repeated.
+        scores: by suite, the scores of the first answers, in the order of the items.
+    """
     chosen = {suite.name: _places(suite, settings.aa_items) for suite in suites}
     few = [
         replace(
@@ -95,11 +105,8 @@ def _repeat(
     ]
     if not few:
         return AACheck(items=0, changed=0, score_difference_max=0.0, passed=True)
-    with pair.base() as model:
-        again = collect_predictions(
-            model, preprocessor, few, settings, events, "the base answers again", batching=batching
-        )
-    short = again.conditions.dtype not in ROUNDING
+    repeated_answers = again(few)
+    short = repeated_answers.conditions.dtype not in ROUNDING
     changed, repeated, allowed = 0, 0, 0.0
     largest = 0.0
     moved: list[float] = []
@@ -107,7 +114,9 @@ def _repeat(
         task_type = task_type_of(suite)
         allowed += len(suite.items) * task_type.changes_allowed(in_16_bits=short)
         metrics = [metric.name for metric in task_type.metrics(suite) if metric.right_or_wrong]
-        for place, (k, response) in enumerate(zip(chosen[suite.name], again.responses[suite.name], strict=True)):
+        for place, (k, response) in enumerate(
+            zip(chosen[suite.name], repeated_answers.responses[suite.name], strict=True)
+        ):
             now = task_type.score(suite, place, response)
             first = scores[suite.name][k]
             binary = [name for name in metrics if name in now]
@@ -116,7 +125,7 @@ def _repeat(
             changed += any(now[name] != first[name] for name in binary)
             largest = max([largest, *(abs(now[name] - first[name]) for name in shared)])
             moved += [abs(now[name] - first[name]) / max(1.0, abs(first[name])) for name in shared]
-    rounding = ROUNDING.get(again.conditions.dtype, ROUNDING_OF_16_BITS)
+    rounding = ROUNDING.get(repeated_answers.conditions.dtype, ROUNDING_OF_16_BITS)
     passed = changed <= max(1, allowed) and sum(moved) <= rounding * len(moved)
     turned = f"{changed} of {repeated} scores turned by rounding: the batches are of other items than the first time."
     note = (turned if changed else "") if passed else CHANGED

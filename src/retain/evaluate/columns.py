@@ -128,6 +128,11 @@ def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: Window
     for index, (window, text) in enumerate(zip(windows, texts, strict=True)):
         tokens = sums.tokens[index]
         unread = {UNREAD: sums.unread_nll[index] / tokens} if sums.unread_nll else {}
+        moved = (
+            {KL_DIVERGENCE.name: sums.kl[index] / tokens, CHURN.name: sums.churn[index] / tokens}
+            if sums.has_distributions
+            else {}
+        )
         yield Item(
             part=HELD_OUT_PART,
             suite=HELD_OUT_TEXT,
@@ -135,14 +140,7 @@ def held_out_items(windows: Sequence[Window], texts: Sequence[str], sums: Window
             condition=window.domain or None,
             question=text,
             base=Side(scores={CROSS_ENTROPY.name: sums.base_nll[index] / tokens, "tokens": float(tokens), **unread}),
-            tuned=Side(
-                scores={
-                    CROSS_ENTROPY.name: sums.tuned_nll[index] / tokens,
-                    KL_DIVERGENCE.name: sums.kl[index] / tokens,
-                    CHURN.name: sums.churn[index] / tokens,
-                    "tokens": float(tokens),
-                }
-            ),
+            tuned=Side(scores={CROSS_ENTROPY.name: sums.tuned_nll[index] / tokens, **moved, "tokens": float(tokens)}),
         )
 
 
@@ -166,7 +164,7 @@ def domain_breakdowns(
         tokens = sums.column("tokens")[part]
         row = breakdown_row(column, domain, seed).model_copy(update={"suite": HELD_OUT_TEXT})
         found.append(row)
-        for metric, name in ((KL_DIVERGENCE, "kl"), (CHURN, "churn")):
+        for metric, name in ((KL_DIVERGENCE, "kl"), (CHURN, "churn")) if sums.has_distributions else ():
             distance = sums.column(name)[part] / tokens
             interval = change_interval(np.zeros_like(distance), distance, np.random.default_rng(seed), tokens)
             mean = float(np.average(distance, weights=tokens))

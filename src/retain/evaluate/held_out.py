@@ -37,7 +37,8 @@ class Window:
 class WindowSums:
     """Sums over each window's predicted positions, in nats (churn: counts). All of one length.
 
-    `unread_nll` are those of a model that always predicts the same, see `without_reading.context_free_nats`.
+    `unread_nll` are those of a model that always predicts the same, see `without_reading.context_free_nats`. `kl` and
+    `churn` are empty where a side tells the likelihood of given tokens only, and no distributions.
     """
 
     base_nll: list[float] = field(default_factory=list)
@@ -46,6 +47,11 @@ class WindowSums:
     churn: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     unread_nll: list[float] = field(default_factory=list)
+
+    @property
+    def has_distributions(self) -> bool:
+        """True where the distributions of both sides were compared."""
+        return len(self.kl) == len(self.tokens)
 
     def column(self, name: str) -> np.ndarray:
         """One of the columns as float64."""

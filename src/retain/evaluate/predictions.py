@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from importlib.metadata import version
@@ -18,7 +18,7 @@ from retain.evaluate.batching import batching_of, mixes_items
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.shares import ALONE, Share
 from retain.evaluate.suites.suite import Settings, Suite
-from retain.evaluate.tasks.predictor import Predictor
+from retain.evaluate.tasks.predictor import LocalPredictor, Predictor
 from retain.evaluate.tasks.table import suite_problems, task_type_of
 from retain.evaluate.tasks.task_type import Response
 from retain.events import Events
@@ -77,20 +77,38 @@ def collect_predictions(
     if problems:
         raise InputError(problems)
     task = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
-    predictor = Predictor(model, preprocessor, settings, task.advance)
+    predictor = LocalPredictor(model, preprocessor, settings, task.advance)
     with evaluating(model), telling_memory("measuring"):
         if batching is None:
-            everywhere: list[Batching] = share.everywhere(_borne(predictor, suites))
+            everywhere: list[Batching] = share.everywhere(borne(predictor, suites))
             batching = _strictest(everywhere)
         predictor = replace(predictor, batching=batching, share=share)
-        found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
-    limits = {suite.name: task_type_of(suite).written_tokens(suite, settings) for suite in suites}
-    longest = {name: tokens for name, tokens in limits.items() if tokens}
+        return predictions_by(
+            predictor,
+            suites,
+            lambda: conditions(model, preprocessor, predictor.input_hash.hash()),
+            batching=batching,
+        )
+
+
+def predictions_by(
+    predictor: Predictor, suites: Sequence[Suite], known: Callable[[], Conditions], *, batching: Batching = "padded"
+) -> Predictions:
+    """The predictions of one side on all suites.
+
+    Args:
+        predictor: of the side.
+        suites: the items.
+        known: gives the conditions, when all is asked.
+        batching: which items are read together.
+    """
+    found = {suite.name: task_type_of(suite).predict(suite, predictor) for suite in suites}
+    limits = {suite.name: task_type_of(suite).written_tokens(suite, predictor.settings) for suite in suites}
     return Predictions(
         responses={name: one.responses for name, one in found.items()},
         truncated={name: one.truncated for name, one in found.items()},
-        longest_answers=longest,
-        conditions=conditions(model, preprocessor, predictor.input_hash.hash()),
+        longest_answers={name: tokens for name, tokens in limits.items() if tokens},
+        conditions=known(),
         batching=batching,
     )
 
@@ -100,7 +118,7 @@ def _strictest(found: Sequence[Batching]) -> Batching:
     return reduce(stricter, found[1:], found[0])
 
 
-def _borne(predictor: Predictor, suites: Sequence[Suite]) -> Batching:
+def borne(predictor: LocalPredictor, suites: Sequence[Suite]) -> Batching:
     """The items that a model of text may read together, as far as these suites read it."""
     batching: Batching = "padded"
     if not predictor.preprocessor.reads_text:
@@ -115,7 +133,7 @@ def _borne(predictor: Predictor, suites: Sequence[Suite]) -> Batching:
     return batching
 
 
-def _mixes(predictor: Predictor, head: Head, text: str) -> bool:
+def _mixes(predictor: LocalPredictor, head: Head, text: str) -> bool:
     """Tell whether a classifier or an encoder reads a text otherwise beside a longer one."""
 
     def read(some: Sequence[str], size: int) -> Any:

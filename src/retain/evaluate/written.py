@@ -57,6 +57,23 @@ def read_answer(
     return Written(answer, cut_off=stop is None and (extent == "whole" or is_blank(answer)))
 
 
+def read_answer_text(text: str, *, ended: bool, opened: bool = False, extent: Extent = "whole") -> Written:
+    """Read a written text as an answer, where its tokens are not known; as `read_answer`.
+
+    Args:
+        text: as it was written, without special tokens but with the marks of reasoning.
+        ended: whether the model ended it, and not the limit.
+        opened: whether the prompt opened a reasoning block.
+        extent: the part of the answer that is scored.
+    """
+    parted = part_reasoning(text, opened=opened)
+    turn_without_answer = opened and ended and part_reasoning(text).reasoning is None
+    answer = (text if parted.is_open and turn_without_answer else parted.answer).strip()
+    if extent == "first line":
+        answer = answer.split("\n", 1)[0].strip()
+    return Written(answer, cut_off=not ended and (extent == "whole" or is_blank(answer)))
+
+
 def opens(tokenizer: Any, prompt: Sequence[int]) -> bool:
     """True where a prompt ends with the opening mark of a reasoning block."""
     return opens_reasoning(tokenizer.decode(list(prompt)[-PROMPT_END:], skip_special_tokens=False))

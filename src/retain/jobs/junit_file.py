@@ -1,20 +1,21 @@
-"""The JUnit XML file of a verdict: written where a CI system looks for it, and over nothing else than such a file."""
+"""The JUnit XML file of a verdict: written where a CI system looks for it, and over nothing but an earlier verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from retain.errors import InputError
+from retain.jobs.output_place import unwritable
 from retain.records.files import write_text
 from retain.records.paths import expanded
 from retain.records.result import Result
 from retain.report.junit import junit_xml
 
-_OURS = b"<testsuites"
+_OURS = b'<testsuites name="retain"'
 
 
 def junit_problem(junit: str | None) -> list[str]:
-    """The reason why the file cannot be written: it has no name, a folder or another file lies there."""
+    """The reason why the file cannot be written: it has no name, something else lies there, it is read-only."""
     if junit is None:
         return []
     try:
@@ -34,8 +35,8 @@ def _unfit(junit: str) -> str:
     if place.is_dir():
         return f"{junit} is a folder; give the name of a file"
     if place.exists() and _OURS not in place.read_bytes()[:512]:
-        return f"{junit} holds something else than JUnit XML, which would be lost; give another name"
-    return ""
+        return f"{junit} holds something else than a verdict of retain, which would be lost; give another name"
+    return unwritable(place.parent)
 
 
 def write_junit(junit: str | None, results: Mapping[str, Result]) -> None:

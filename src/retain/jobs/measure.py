@@ -133,6 +133,14 @@ def measure_recipe(recipe: MeasureRecipe, events: Events) -> Result:
     Raises:
         InputError: with every problem of data and models.
     """
+    if recipe.is_served:
+        from retain.jobs.served.measure import measure_served  # noqa: PLC0415 -- the client is loaded where it is used
+
+        return measure_served(recipe, events)
+    if recipe.converted is not None:
+        from retain.jobs.served.three import measure_three  # noqa: PLC0415 -- likewise
+
+        return measure_three(recipe, events)
     problems: list[str] = []
     data = read_tuned_data(recipe, problems)
     problems += harness_problems(recipe.lm_eval, data.family, data.suites)

@@ -45,7 +45,7 @@ def replayed_record(folder: str | Path) -> tuple[Result, Judgement]:
             f"{place}: the record has no conditions of both sides, so nothing shows that base and tuned model were "
             "measured alike; measure again with retain."
         )
-    if sides["base"] != sides["tuned"]:
+    if result.unlike_conditions:
         raise InputError(f"{place}: base and tuned model were not measured alike, so nothing follows from the record.")
     items = list(read_items(path))
     unlike = disagreements(result, items)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retain.hf.adapters.card import CARD, without_paths
 from retain.records.files import write_text
-from retain.records.manifest import is_own
+from retain.records.manifest import CARD, is_own
+from retain.records.paths import without_paths
 from retain.records.result import Result
 from retain.report.page.model_card import TITLE, model_card
 

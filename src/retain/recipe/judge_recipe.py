@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -80,7 +81,7 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
     def _metric_of_suite(cls, value: Any) -> Any:
         """SUITE:METRIC, or METRIC alone for every suite that has it."""
         entries = _entries(value)
-        return value if entries is None else dict(map(_pair, entries))
+        return value if entries is None else _once(map(_pair, entries))
 
     @field_validator("chance", mode="before")
     @classmethod
@@ -89,7 +90,7 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return {ALL: value}
         entries = _entries(value)
-        return value if entries is None else dict(map(_pair, entries))
+        return value if entries is None else _once(map(_pair, entries))
 
     @field_validator("pool", mode="before")
     @classmethod
@@ -99,7 +100,17 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
         if entries is None:
             return value
         parts = [entry.partition("=") for entry in entries]
-        return {name: split_by_commas(suites) for name, _, suites in parts}
+        return _once((name, split_by_commas(suites)) for name, _, suites in parts)
+
+    @field_validator("pool", mode="after")
+    @classmethod
+    def _pools_apart(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if not all(name.strip() for name in value):
+            raise ValueError("expected NAME=SUITE,SUITE, with a name before the sign")
+        suites = [suite for given in value.values() for suite in dict.fromkeys(given)]
+        if twice := [suite for suite in dict.fromkeys(suites) if suites.count(suite) > 1]:
+            raise ValueError(f"{twice[0]} is in two pools")
+        return {name: tuple(dict.fromkeys(given)) for name, given in value.items()}
 
     @field_validator("chance", mode="after")
     @classmethod
@@ -118,7 +129,7 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
         parts = [entry.rsplit(":", 2) for entry in entries]
         if any(len(part) < 3 for part in parts):
             raise ValueError("expected METRIC:LOW:HIGH, as score:1:5")
-        return {name: (low, high) for name, low, high in parts}
+        return _once((name, (low, high)) for name, low, high in parts)
 
     @field_validator("range", mode="after")
     @classmethod
@@ -132,6 +143,25 @@ def _entries(value: Any) -> list[str] | None:
     """Entries as a flag or a list in a recipe gives them; None for a mapping or anything else."""
     given = [value] if isinstance(value, str) else value
     return list(given) if isinstance(given, (list, tuple)) and all(isinstance(one, str) for one in given) else None
+
+
+def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Pairs as a mapping.
+
+    Raises:
+        ValueError: something is said twice.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            what = f"for {name}" if name else "for all suites"
+            raise ValueError(f"two values {what}, {_shown(found[name])} and {_shown(value)}; say one")
+        found[name] = value
+    return found
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else ",".join(map(str, value))
 
 
 def _pair(entry: str) -> tuple[str, str]:

@@ -54,6 +54,7 @@ TOPICS = {
     "budget": "how the forgetting budget is certified",
     "calibration": "text to learn and to keep, for regularisers and data-driven initialisations",
     "measurement": "how it is measured and judged",
+    "served": "a tuned model behind a server, or in a GGUF file",
     "logs": "how predictions that exist are read and paired",
     "harness": "tasks of lm-evaluation-harness",
     "GGUF": "for llama.cpp and Ollama",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from retain.recipe.marks import COMMON, Decides, Flag
-from retain.recipe.measurement_options import TunedModelOptions, split_by_commas
+from retain.recipe.measurement_options import split_by_commas
+from retain.recipe.served_options import ServedOptions
 from retain.recipe.verdict_options import JUnitOption
 
 
-class MeasureRecipe(JUnitOption, TunedModelOptions):
+class MeasureRecipe(JUnitOption, ServedOptions):
     """The fields of `retain measure`."""
 
+    output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER", place=8)] = Field(
+        "", description="Folder for everything that is written."
+    )
     lm_eval: Annotated[tuple[str, ...], Decides("items"), Flag("harness", "TASK")] = Field(
         (), description="Tasks of lm-evaluation-harness (pip install retain[lm-eval]) that both models are given."
     )
@@ -28,6 +32,17 @@ class MeasureRecipe(JUnitOption, TunedModelOptions):
         description="End with exit code 0 only if every suite was kept; 3 if something was lost or changed its "
         "format, 4 if the items are too few to say.",
     )
+
+    @model_validator(mode="after")
+    def _something_is_written(self) -> Self:
+        if not self.only_check and not self.output.strip():
+            raise ValueError("output: missing; give --output FOLDER")
+        if self.is_served and self.lm_eval:
+            raise ValueError(
+                "lm_eval: its tasks are run on models of transformers; lm-evaluation-harness asks servers itself "
+                "(--model local-completions), and retain judge compares what it logged"
+            )
+        return self
 
     @field_validator("lm_eval", mode="before")
     @classmethod

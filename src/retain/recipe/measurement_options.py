@@ -115,9 +115,11 @@ class MeasurementOptions(VerdictOptions, LoadingOptions):
             return value
         return parse_columns(",".join(given))
 
-    @field_validator("model", "output", "tuned", mode="after", check_fields=False)
+    @field_validator("model", "output", "tuned", "adapter", mode="after", check_fields=False)
     @classmethod
-    def _home(cls, value: str) -> str:
+    def _home(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         place = expanded(value)
         return str(place) if value.startswith("~") else value
 
@@ -130,7 +132,8 @@ class MeasurementOptions(VerdictOptions, LoadingOptions):
 
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:
-        if not (self.test or self.keep or self.held_out_text or getattr(self, "lm_eval", ())):
+        others = getattr(self, "lm_eval", ()) or getattr(self, "only_check", False)
+        if not (self.test or self.keep or self.held_out_text or others):
             raise ValueError("nothing to measure: give at least one of test, keep and held_out_text")
         if self.generate == 1:
             raise ValueError("generate: one answer has no interval; give 0 for none, or at least 2")

@@ -33,6 +33,7 @@ class Item(Record):
 
     Items of one `group` belong together (one article, one image): the group is the independent unit. `condition`
     names the domain or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
+    `converted` is the answer of what was made of the tuned model, where that was measured, too.
     """
 
     part: Literal["task", "keep", "held-out"]
@@ -45,6 +46,7 @@ class Item(Record):
     expected: str | None = None
     base: Side
     tuned: Side
+    converted: Side | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -54,7 +56,7 @@ class Item(Record):
 
 def write_items(items: Iterable[Item], path: Path) -> str:
     """Write `items.jsonl`, atomically, one item a line; return the SHA-256 of the file."""
-    text = "".join(item.model_dump_json() + "\n" for item in items)
+    text = "".join(item.model_dump_json(exclude=None if item.converted else {"converted"}) + "\n" for item in items)
     write_text(path, text)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 from retain.errors import InputError
@@ -12,6 +13,8 @@ _NO_PATHS = {
     errno.ELOOP: "links in it lead back to themselves",
 }
 """Why the system knows nothing at a place and can put nothing there, by the number of its error."""
+
+_PATH = re.compile(r"(?<![\w.:/~-])(?:[A-Za-z]:)?(?:~?/(?!/)[^\s'\"`:,;()\[\]{}<>]+/?)")
 
 
 class PathError(InputError, ValueError):
@@ -50,3 +53,13 @@ def _no_place(path: str | Path, reason: str) -> PathError:
     text = str(path).replace("\0", "\\0")
     shown = text if len(text) <= 200 else f"{text[:80]}…{text[-40:]}"
     return PathError(f"there is no such file or folder as {shown} ({reason})")
+
+
+def without_paths(text: str) -> str:
+    """A text in which every absolute path is its last part alone."""
+    return _PATH.sub(lambda match: _last(match.group()), text)
+
+
+def _last(path: str) -> str:
+    parts = [part for part in path.split("/") if part not in {"", "~"}]
+    return parts[-1] if len(parts) > 1 or path.startswith("~") else path

@@ -48,7 +48,7 @@ def parse_json(content: str | bytes, place: str, *, finite: bool = True) -> Any:
     """The value of a JSON text.
 
     Args:
-        content: the text, or its bytes in UTF-8.
+        content: the text, or its bytes in UTF-8, with or without the mark that Windows puts first.
         place: names the text in messages: a file, or a file and its line.
         finite: refuse NaN and Infinity, which Python writes and JSON does not have; else they are numbers.
 
@@ -57,7 +57,7 @@ def parse_json(content: str | bytes, place: str, *, finite: bool = True) -> Any:
             digits, a value that is not finite, or a character that UTF-8 cannot hold.
     """
     try:
-        text = content if isinstance(content, str) else content.decode("utf-8")
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
         value = (_STRICT if finite else _AS_PYTHON).decode(text)
         _check(value)
     except RecursionError as error:

@@ -16,11 +16,13 @@ from pydantic import ConfigDict, Field
 from retain.errors import InputError
 from retain.records.base import Record
 from retain.records.budget_record import BudgetRecord, Scaling
+from retain.records.conversion_record import Conversion
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
 from retain.records.manifest import check_unchanged
 from retain.records.reading import read_json_mapping
 from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
+from retain.records.served_record import ALIKE_WHERE_SERVED, ActingCheck, ServedSide
 from retain.records.upgrade import FIRST_SCHEMA, upgraded
 from retain.records.verdicts import Judgement
 
@@ -44,7 +46,10 @@ class Parameters(Record):
 
 
 class Conditions(Record):
-    """The conditions of one side; equal on both sides in every field. `input_hash` covers all inputs of the model."""
+    """The conditions of one side; equal on both sides in every field. `input_hash` covers all inputs of the model.
+
+    Where a side is served (`Result.served`), only what it was asked is equal: the two run on different engines.
+    """
 
     engine: str
     dtype: str
@@ -119,7 +124,8 @@ class Result(Record):
     `training` holds the recipe's fields that decided the training, beside method, seed and learning rate; it is empty
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
     metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
-    sign drawn for a test.
+    sign drawn for a test. `served` has the sides that were asked through a server or a file of llama.cpp, and `acting`
+    whether the adapter acts there. `conversion` has what was made of the tuned model, as a third side.
 
     Examples:
         >>> result = retain.read_result(Path("runs/first/result.json"))
@@ -148,10 +154,22 @@ class Result(Record):
     cost: Cost = Cost()
     curve: tuple[CurvePoint, ...] = ()
     conditions: dict[Literal["base", "tuned"], Conditions] | None = None
+    served: dict[Literal["base", "tuned", "converted"], ServedSide] = Field(default_factory=dict)
+    acting: ActingCheck | None = None
+    conversion: Conversion | None = None
     suites: tuple[SuiteFacts, ...] = ()
     provenance: Provenance
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+    @property
+    def unlike_conditions(self) -> list[str]:
+        """The conditions in which the sides should agree and do not; none where nothing is recorded."""
+        if self.conditions is None or len(self.conditions) < 2:
+            return []
+        base, tuned = (self.conditions[side].model_dump() for side in ("base", "tuned"))
+        needed = ALIKE_WHERE_SERVED if self.served.keys() & {"base", "tuned"} else tuple(base)
+        return [name for name in needed if base[name] != tuned[name]]
 
 
 def write_result(result: Result, path: Path) -> None:

@@ -269,10 +269,7 @@ def drift_claims(drift: Drift) -> list[Claim]:
 
 def unlike_conditions(result: Result) -> list[str]:
     """The fields in which the two sides were not measured alike; none where nothing is recorded."""
-    if result.conditions is None or len(result.conditions) < 2:
-        return []
-    base, tuned = (result.conditions[side].model_dump() for side in ("base", "tuned"))
-    return [field.replace("_", " ") for field in base if base[field] != tuned[field]]
+    return [name.replace("_", " ") for name in result.unlike_conditions]
 
 
 def cautions(result: Result) -> list[str]:
@@ -285,6 +282,22 @@ def cautions(result: Result) -> list[str]:
         found.append("The verdicts are corrected for the number of tests; the readings of single figures are not.")
     if unlike_conditions(result):
         found.append(f"The two sides were not measured alike: {listing(unlike_conditions(result))} differ.")
+    found += [caution for side in result.served.values() for caution in side.cautions]
+    if result.acting is not None and result.acting.verdict != "acts":
+        found.append(result.acting.sentence)
+    found += _costs_of_conversion(result)
     if result.seed is not None:
         found.append("One run with one seed: the intervals cover the choice of items, not the luck of training.")
+    return found
+
+
+def _costs_of_conversion(result: Result) -> list[str]:
+    """A sentence on each score that the conversion, and not the training, made worse."""
+    found = []
+    for score in () if result.conversion is None else result.conversion.scores:
+        step, better = score.conversion, score.metric.higher_is_better
+        if step.interval is None or (step.interval[1] >= 0 if better else step.interval[0] <= 0):
+            continue
+        change = numbers.change(step.change, step.interval, score.metric.unit)
+        found.append(f"The conversion itself made {score.name} worse: {score.metric.title} {change}.")
     return found

@@ -45,13 +45,17 @@ def test_a_run_means_what_it_delivered(tmp_path, capsys):
     write(CASES["plain"], tmp_path)
     (tmp_path / "tuned").rename(tmp_path / "adapter")
     assert main(["check", "--serve", "vllm", str(tmp_path)]) == 0
-    assert "an adapter (LORA)" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "an adapter (LORA)" in told
+    assert f"={tmp_path / 'adapter'}" in told  # a server is given the folder, and not the run
 
 
 def test_the_base_can_be_named(tmp_path, capsys):
     adapter = write(CASES["a base that is not at hand"], tmp_path)
     main(["check", "--serve", "vllm", str(adapter)])
-    assert "not at hand" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "not at hand: rules on the model were not asked; say --model FOLDER" in told
+    assert "served, as far as the adapter alone tells" in told
     base = write(CASES["gpt-2"], tmp_path / "other").parent / "base"
     assert main(["check", "--serve", "vllm", str(adapter), "--model", str(base)]) == 2
     assert "GPT2LMHeadModel" in capsys.readouterr().out
@@ -72,6 +76,13 @@ def broken(place):
     adapter = write(CASES["plain"], place / "no json")
     (adapter / "adapter_config.json").write_text("{")
     yield adapter, "no JSON that can be used"
+    yield adapter / "adapter_config.json", "give its folder"
+    model = place / "half a model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "a.safetensors", "b": "b.safetensors"}}')
+    (model / "a.safetensors").write_bytes(b"")
+    yield model, "1 of the 2 files of weights that model.safetensors.index.json names are missing (b.safetensors)"
     adapter = write(CASES["plain"], place / "a list")
     (adapter / "adapter_config.json").write_text("[]")
     yield adapter, "expected a JSON object"

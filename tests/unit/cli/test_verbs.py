@@ -139,10 +139,12 @@ def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monk
     suite = SimpleNamespace(part="keep", name="letters", items=[1, 2], task_type="choice")
     suites = SimpleNamespace(all=[suite], held_out_text={"news": "a b"})
     near = ["test: 1 item nearly repeats the training data."]
-    data = SimpleNamespace(train=[1, 2, 3], family="causal-lm", suites=suites, control=None, near_duplicates=near)
+    data = SimpleNamespace(
+        train=[1, 2, 3], rows=3, sample=None, family="causal-lm", suites=suites, control=None, near_duplicates=near
+    )
     seen = []
 
-    def prepare_it(recipe):
+    def prepare_it(recipe, limit):
         seen.append(recipe)
         return SimpleNamespace(data=data, preprocessor=None, notes=["no adapter touches the experts."])
 
@@ -150,7 +152,7 @@ def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monk
     monkeypatch.setattr(prepare, "truncations", lambda recipe, found: ["two will be cut."])
     monkeypatch.setattr(prepare, "fields_told", lambda recipe, found: ["beta is not read"])
     monkeypatch.setattr(cautions, "cautions", lambda data, preprocessor: ["the template writes the date"])
-    monkeypatch.setattr(evidence_told, "evidence_told", lambda train, suites, batch: [f"batches of {batch}"])
+    monkeypatch.setattr(evidence_told, "evidence_told", lambda train, suites, batch, sample: [f"batches of {batch}"])
     monkeypatch.setattr(split, "limit_words", lambda *limits: ["needs 80 items"])
     run(check, [*TRAIN, *words])
     told = capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retain.data.json_rows import json_rows
+from retain.data.json_rows import json_entries
 
 VALUE = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6),
@@ -20,7 +20,7 @@ ROWS = st.lists(
 
 def read(text, split=None):
     problems = []
-    return list(json_rows(text, split, problems)), problems
+    return list(json_entries(text, split, problems).rows(None)), problems
 
 
 @settings(max_examples=80)

@@ -9,10 +9,22 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from retain.records import budget_record, drift_record, items, metric, result, scores, verdicts
+from retain.records import (
+    budget_record,
+    conversion_record,
+    drift_record,
+    items,
+    metric,
+    result,
+    scores,
+    served_record,
+    verdicts,
+)
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "result.md"
-MODULES = (budget_record, drift_record, items, metric, result, scores, verdicts)
+MODULES = (
+    budget_record, conversion_record, drift_record, items, metric, result, scores, served_record, verdicts,
+)  # fmt: skip
 RECORDS = [
     record
     for module in MODULES

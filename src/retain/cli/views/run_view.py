@@ -36,6 +36,7 @@ from retain.report.tables import scores_table as tables
 from retain.report.tables.budget import scaling_tables
 from retain.report.tables.comparison_budgets import budgets_table
 from retain.report.tables.comparison_tables import keep_reading, mean, task_reading
+from retain.report.tables.conversion_table import conversion_tables
 from retain.report.tables.drift_tables import drift_table
 from retain.report.tables.methods_as_a_whole import whole_tables
 from retain.report.tables.provenance_tables import size_table
@@ -86,6 +87,7 @@ def run_table(result: Result) -> RenderableType:
         parts.append(_task_table(result.task))
     if result.keep:
         parts.append(_keep_table(result.keep))
+    parts += [_conversion_table(table) for table in conversion_tables(result)]
     if cut := tables.cut_off_note((*result.task, *result.keep)):
         parts.append(_text(f"{cut}\n", "yellow"))
     for table in (drift_table(result.drift), size_table(result)):
@@ -123,6 +125,15 @@ def _verdict_table(judged: tables.Table) -> Table:
 def _name_cell(score: TaskScore | KeepScore) -> Text:
     metric = score.metric.title + ("" if score.metric.higher_is_better else ", lower is better")
     return Text.assemble(_text(score.name), (f"\n{metric}, {numbers.count(score.n)} items", "dim"))
+
+
+def _conversion_table(table: tables.Table) -> Table:
+    """Suite and metric, the three means, and both steps; the report has all columns."""
+    shown = _table("What training changed, what the conversion", ("suite", "means", "by training", "by conversion"))
+    for suite, metric, n, base, tuned, converted, training, conversion, _ in table.rows:
+        name = Text.assemble(_text(suite), (f"\n{metric}, {n} items", "dim"))
+        shown.add_row(name, *map(_text, (f"{base} → {tuned} → {converted}", training, conversion)))
+    return shown
 
 
 def _change_cell(score: TaskScore | KeepScore, reading: Reading) -> Text:

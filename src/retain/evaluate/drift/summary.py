@@ -27,6 +27,8 @@ def drift_summary(sums: WindowSums, generator: np.random.Generator, language: Ev
         RetainError: a sum is not finite.
         ValueError: no window, windows without tokens, or arrays of different lengths.
     """
+    if not sums.has_distributions:
+        return _without_distributions(sums, language)
     columns = [sums.column(name) for name in ("base_nll", "tuned_nll", "kl", "churn")]
     tokens = sums.column("tokens")
     if {column.shape for column in columns} != {tokens.shape} or tokens.size == 0 or not (tokens > 0).all():
@@ -52,4 +54,20 @@ def drift_summary(sums: WindowSums, generator: np.random.Generator, language: Ev
         churn=float(differs.sum() / tokens.sum()),
         churn_interval=intervals[2],
         note="" if len(tokens) > 1 else "One window of held-out text: no interval can be given.",
+    )
+
+
+def _without_distributions(sums: WindowSums, language: Evidence | None) -> Drift:
+    """The part that the likelihoods of the text itself tell."""
+    tokens = sums.column("tokens")
+    nats = sums.column("base_nll"), sums.column("tuned_nll")
+    if not np.isfinite(nats).all():
+        raise RetainError("a log-likelihood of the held-out text is not finite, so its drift cannot be measured.")
+    return Drift(
+        tokens=int(tokens.sum()),
+        ce_base_nats_per_token=float(nats[0].sum() / tokens.sum()),
+        ce_drift_nats_per_token=None if language is None else language.change,
+        ce_drift_interval=None if language is None else language.interval,
+        note="KL and churn need the distributions over all tokens, which are not to be had; the change of the "
+        "cross-entropy is that of the given text, token by token, and exact.",
     )

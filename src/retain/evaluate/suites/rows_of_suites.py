@@ -12,10 +12,10 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from retain.data.arrow_rows import hub_data, is_saved, rows_of
+from retain.data.arrow_rows import entries_of, hub_data, is_saved
 from retain.data.folders import image_files
 from retain.data.places import Numbered
-from retain.data.sources import checked_rows, numbered, source_rows
+from retain.data.sources import checked_rows, source_rows
 from retain.evaluate.suites.format import DataSource, LocatedSuite, condition, is_template, template
 
 
@@ -72,8 +72,8 @@ def dataset_rows(
     """The rows of a data set of the hub, or of a folder that `datasets.load_dataset` reads."""
     problems: list[str] = []
     try:
-        rows = rows_of(hub_data(name, configuration, split, revision))
-        return RawRows(list(checked_rows(numbered(name, rows), problems)), Path(), problems)
+        rows = entries_of(name, hub_data(name, configuration, split, revision)).rows(None)
+        return RawRows(list(checked_rows(rows, problems)), Path(), problems)
     except ValueError as error:
         return RawRows(missing=f"{name} cannot be loaded as a data set ({error})")
 

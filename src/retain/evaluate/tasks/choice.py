@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -94,9 +94,22 @@ class ChoiceTask(TaskType):
         items: Any = suite.items
         return Cuts.among(encoded_options(preprocessor, items, chat=in_chat(suite, settings)), preprocessor.room())
 
+    def without_likelihood(self, suite: Suite, settings: Settings) -> tuple[Suite | None, str]:
+        """Not at all: what the model would write is another measure (that of the task type `question`)."""
+        del suite, settings
+        return None, "multiple choice by likelihood is left out; as a suite of questions it would be read from answers"
+
+    def in_conversation(self, suite: Suite) -> Suite:
+        """Options as replies to the question."""
+        return suite if suite.options.get("format") == "chat" else replace(suite, options=_chat(suite))
+
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
+
+
+def _chat(suite: Suite) -> dict[str, Any]:
+    return {**suite.options, "format": "chat"}
 
 
 def remarkable_places(suite: Suite) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from retain.data.conversation import Message
 from retain.data.examples import Example
 from retain.data.family import Head
 from retain.data.item import DataItem
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
 
 MAX_NEW_TOKENS = 48
 """The longest answer in tokens, where neither suite nor settings say another."""
+
+
+LIKELIHOOD = "likelihood"
+"""Option of a suite whose completions are scored by their likelihood, too. [true]"""
+
+
+def _talked(item: Example) -> Example:
+    turns = (Message(role="user", content=item.prompt_text),), (Message(role="assistant", content=item.answer_text),)
+    return item.model_copy(update={"prompt": turns[0], "completion": turns[1]})
 
 
 def _unread(rows: Sequence[Encoded], vocabulary: int) -> list[float]:
@@ -49,7 +60,8 @@ class CompletionTask(TaskType):
         settings = predictor.settings
         items: Any = suite.items
         rows = predictor.preprocessor.encode(items)
-        nll = predictor.nll(rows)
+        scored = suite.options.get(LIKELIHOOD, True)
+        nll = predictor.nll(rows) if scored else [0.0] * len(rows)
         prompts = self._prompts(suite, predictor.preprocessor, settings)
         written = self.written_tokens(suite, settings)
         answers: list[Written | None] = [*predictor.uncounted.generate(prompts, written)]
@@ -59,7 +71,7 @@ class CompletionTask(TaskType):
                 answer=None if one is None else one.text,
                 cut_off=None if one is None else one.cut_off,
                 expected=None if one is None else _rendered_calls(predictor.tokenizer, item, row),
-                values={"nats": nats, "tokens": float(len(row.ids) - row.start), UNREAD: unread},
+                values={"nats": nats, "tokens": float(len(row.ids) - row.start), UNREAD: unread} if scored else {},
             )
             for item, one, nats, row, unread in zip(
                 items, answers, nll, rows, _unread(rows, predictor.vocabulary), strict=True
@@ -72,6 +84,22 @@ class CompletionTask(TaskType):
         if not int(suite.options.get("generate", settings.generate)):
             return 0
         return longest_answer(suite, settings, MAX_NEW_TOKENS)
+
+    def without_likelihood(self, suite: Suite, settings: Settings) -> tuple[Suite | None, str]:
+        """The written answers alone; nothing where none are written."""
+        written = int(suite.options.get("generate", settings.generate))
+        if not self.written_tokens(suite, settings):
+            return None, "completions are left out, since --generate 0 lets none be written"
+        shorter = replace(suite, items=suite.items[:written], options={**suite.options, LIKELIHOOD: False})
+        left = f", of the first {written:,} items (--generate)" if written < len(suite.items) else ""
+        return shorter, f"the cross-entropy of completions is left out, and the written answers are scored{left}"
+
+    def in_conversation(self, suite: Suite) -> Suite:
+        """Prompts as messages of a user, completions as the replies."""
+        items: Any = suite.items
+        if all(item.is_chat for item in items):
+            return suite
+        return replace(suite, items=[item if item.is_chat else _talked(item) for item in items])
 
     def cuts(self, suite: Suite, preprocessor: Preprocessor, settings: Settings) -> Cuts:
         """The items whose prompt or completion is cut where it is scored, or whose prompt where it is answered."""
@@ -87,13 +115,15 @@ class CompletionTask(TaskType):
 
     def metrics(self, suite: Suite) -> Metrics:
         """Cross-entropy, and the metrics of written answers."""
-        del suite
-        return {CROSS_ENTROPY: (), **{row.metric: () for row in metrics_of_answers()}}
+        scored: Metrics = {CROSS_ENTROPY: ()} if suite.options.get(LIKELIHOOD, True) else {}
+        return {**scored, **{row.metric: () for row in metrics_of_answers()}}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Nats per token; the other metrics where an answer was written."""
         item: Any = suite.items[index]
-        scores = {CROSS_ENTROPY.name: response.values["nats"] / response.values["tokens"]}
+        scores = {}
+        if suite.options.get(LIKELIHOOD, True):
+            scores[CROSS_ENTROPY.name] = response.values["nats"] / response.values["tokens"]
         if response.answer is not None:
             expected = response.expected or item.answer_text
             scores |= {row.metric.name: answer_score(row)(response.answer, expected) for row in metrics_of_answers()}

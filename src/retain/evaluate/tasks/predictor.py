@@ -1,10 +1,10 @@
-"""A model with its preprocessor, and the four predictions that task types need of it."""
+"""The four predictions that task types need of a model, and how a model of transformers makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -21,9 +21,54 @@ from retain.hf.models.describe import vocabulary_of
 from retain.hf.models.inference import padding_id
 
 
+class Predictor(Protocol):
+    """One side under given settings, wherever it runs.
+
+    Attributes:
+        preprocessor: makes its inputs.
+        settings: the same for base and tuned.
+    """
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """See above."""
+
+    @property
+    def settings(self) -> Settings:
+        """See above."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of a model that reads text."""
+
+    @property
+    def uncounted(self) -> Predictor:
+        """The same, for work that does not count as progress."""
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes of a classifier, in the order of its outputs."""
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of tokens that the model chooses among."""
+
+    def nll(self, rows: Sequence[Encoded]) -> list[float]:
+        """Negative log-likelihood in nats of the scored part of each sequence."""
+
+    def generate(self, prompts: Sequence[Encoded], max_new_tokens: int, *, extent: Extent = "whole") -> list[Written]:
+        """Greedy answers to prompts."""
+
+    def log_probabilities(self, items: Sequence[Any]) -> Tensor:
+        """Log-probabilities of classes in nats, float64 (n, classes)."""
+
+    def features(self, items: Sequence[Any]) -> Tensor:
+        """Mean-pooled last hidden states of items or plain texts, float32 (n, d)."""
+
+
 @dataclass(frozen=True)
-class Predictor:
-    """One model under given settings.
+class LocalPredictor:
+    """A model of transformers under given settings.
 
     Attributes:
         model: as it stands; adapter on or off is the caller's choice.
@@ -49,7 +94,7 @@ class Predictor:
         return self.preprocessor.tokenizer
 
     @property
-    def uncounted(self) -> Predictor:
+    def uncounted(self) -> LocalPredictor:
         """The same, for work that does not count as progress."""
         return replace(self, tick=lambda _: None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from retain.data.conversation import Message
@@ -149,6 +150,21 @@ class QuestionTask(TaskType):
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
+
+    def without_likelihood(self, suite: Suite, settings: Settings) -> tuple[Suite | None, str]:
+        """The written answers alone."""
+        del settings
+        items: Any = suite.items
+        if not any(item.choices for item in items):
+            return suite, ""
+        bare = [item.model_copy(update={"choices": (), "answer": None}) for item in items]
+        return replace(suite, items=bare), "its options are not scored, and the written answers decide alone"
+
+    def in_conversation(self, suite: Suite) -> Suite:
+        """Questions as messages, whatever the suite says."""
+        if suite.options.get("format") in {None, "chat"}:
+            return suite
+        return replace(suite, options={**suite.options, "format": "chat"})
 
     def changes_allowed(self, *, in_16_bits: bool) -> float:
         """More in 16 bits, because the answers are written."""

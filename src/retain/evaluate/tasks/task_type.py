@@ -169,6 +169,20 @@ class TaskType(ABC):
         """The number of sequences that the model reads, for the progress."""
         return len(suite.items)
 
+    def without_likelihood(self, suite: Suite, settings: Settings) -> tuple[Suite | None, str]:
+        """A suite as a model is measured on it that only writes, and what that changes, as a clause; None: it is not.
+
+        Args:
+            suite: as it is.
+            settings: how items become inputs.
+        """
+        del settings
+        return suite, ""
+
+    def in_conversation(self, suite: Suite) -> Suite:
+        """A suite as a model is asked that knows no plain text: each prompt as one message of a user."""
+        return suite
+
     def changes_allowed(self, *, in_16_bits: bool) -> float:
         """Share of right-or-wrong scores that rounding may turn between two passes of one model."""
         del in_16_bits
@@ -205,7 +219,11 @@ class TaskType(ABC):
 
 
 def first_refusal(
-    name: str, items: Sequence[Any], encode: Callable[[Any], Any], looked_at: Sequence[int] | None = None
+    name: str,
+    items: Sequence[Any],
+    encode: Callable[[Any], Any],
+    looked_at: Sequence[int] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> list[str]:
     """The problems of the first item that cannot be tokenised, and how many others cannot; none where all can.
 
@@ -214,12 +232,13 @@ def first_refusal(
         items: all of them.
         encode: tokenises one, or raises.
         looked_at: indices of those that are tried. [all]
+        numbers: of the items, from 0, where they are some of more.
     """
     problems: list[str] = []
     tried = range(len(items)) if looked_at is None else looked_at
     refused = 0
     for index in tried:
-        number, item = index + 1, items[index]
+        number, item = (index if numbers is None else numbers[index]) + 1, items[index]
         try:
             encode(item)
         except RetainError as error:

@@ -44,11 +44,13 @@ class Judgement:
         server: the server.
         findings: the worst first.
         start: the command that serves it; empty where it is refused.
+        all_asked: whether rules on the model could be asked, too: an adapter's base may not be at hand.
     """
 
     server: Server
     findings: tuple[Finding, ...]
     start: str
+    all_asked: bool
 
     @property
     def is_served_truly(self) -> bool:
@@ -74,7 +76,8 @@ def _judgement(served: Served, server: Server) -> Judgement:
     flags = "".join(f" {flag}" for flag in dict.fromkeys(one.flag for one in found if one.flag))
     refused = any(one.level == "refused" for one in found)
     command = server.start.get(served.kind, "")
-    return Judgement(server, tuple(found), "" if refused else command.format(**_values(served), flags=flags))
+    start = "" if refused else command.format(**_values(served), flags=flags)
+    return Judgement(server, tuple(found), start, all_asked=served.kind != "adapter" or served.base is not None)
 
 
 def _findings(served: Served, server: str) -> list[Finding]:
@@ -98,4 +101,5 @@ def _finding(served: Served, rule: Rule) -> Finding | None:
 def _values(served: Served) -> dict[str, str]:
     """What every text of a rule can name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePath(served.path).name.removesuffix(".gguf")) or "tuned"
-    return {"path": shlex.quote(served.path), "name": name, "base": shlex.quote(served.base_name or "BASE")}
+    path, place = shlex.quote(served.path), shlex.quote(served.place or served.path)
+    return {"path": path, "place": place, "name": name, "base": shlex.quote(served.base_name or "BASE")}

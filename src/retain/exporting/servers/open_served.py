@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +46,11 @@ def open_served(source: str, base: str | None = None) -> Served:
     if place.is_file():
         return _open_file(source, place)
     folder = _folder(source, place)
+    where = str(folder) if place.is_dir() and folder != place else ""
     if (folder / ADAPTER_CONFIG).is_file():
-        return _open_adapter(source, folder, base)
+        return replace(_open_adapter(source, folder, base), place=where)
     if (folder / MODEL_CONFIG).is_file():
-        return _open_model(source, folder)
+        return replace(_open_model(source, folder), place=where)
     raise InputError(f"{source}: {_nothing_in(folder)}")
 
 
@@ -65,7 +68,7 @@ def _folder(source: str, place: Path) -> Path:
     try:
         return Path(snapshot_download(source, allow_patterns=SMALL_FILES))
     except (OSError, ValueError, HFValidationError, HfHubHTTPError) as error:
-        told = " ".join(str(error).split())[:200]
+        told = re.split(r"(?<=[.:])\s", str(error).strip())[0].rstrip(".:")[:200]
         raise InputError(
             f"{source}: there is no folder of this name here, and no adapter of it could be fetched from the hub "
             f"({told})."
@@ -117,15 +120,35 @@ def _open_adapter(source: str, folder: Path, base: str | None) -> Served:
 
 def _open_model(source: str, folder: Path) -> Served:
     config = read_json_mapping(folder / MODEL_CONFIG)
-    shards = sorted([*folder.glob("model*.safetensors")])
+    _check_shards(folder)
     return Served(
         source,
         "model",
         config=config,
-        tensors=dict(_headers(shards)),
+        tensors=dict(_headers(sorted(folder.glob("model*.safetensors")))),
         files=_names(folder),
         own=vocabulary_of(folder),
     )
+
+
+def _check_shards(folder: Path) -> None:
+    """Look for the files that an index of weights names, in the form that servers read first.
+
+    Raises:
+        InputError: some are missing.
+    """
+    for form in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{form}.index.json"
+        if (folder / form).is_file() or not index.is_file():
+            continue
+        listed = read_json_mapping(index).get("weight_map")
+        named = sorted({str(name) for name in listed.values()}) if isinstance(listed, Mapping) else []
+        if missing := [name for name in named if not (folder / name).is_file()]:
+            raise InputError(
+                f"{folder}: {len(missing)} of the {len(named)} files of weights that {index.name} names are missing "
+                f"({missing[0]}); save or fetch the whole folder again."
+            )
+        return
 
 
 def _names(folder: Path) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ class Served:
         base: the base's `config.json`; None where it is not at hand.
         own: the tokenizer beside the weights.
         base_own: the base's tokenizer; None where it is not at hand.
+        place: the folder or file itself, of a run the one in it; empty where it is `path`.
     """
 
     path: str
@@ -71,6 +72,7 @@ class Served:
     base: Mapping[str, Any] | None = None
     own: Vocabulary = field(default_factory=Vocabulary)
     base_own: Vocabulary | None = None
+    place: str = ""
 
     @property
     def method(self) -> str:

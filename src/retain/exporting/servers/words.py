@@ -13,7 +13,9 @@ def heading(served: Served) -> str:
     if served.kind != "adapter":
         return f"{served.path}: a {served.kind}{f' ({served.architecture})' if served.architecture else ''}"
     at_hand = (
-        "" if served.base is not None else ", whose configuration is not at hand: rules on the model were not asked"
+        ""
+        if served.base is not None
+        else ", whose configuration is not at hand: rules on the model were not asked; say --model FOLDER"
     )
     base = f" for {served.base_name}" if served.base_name else ""
     return f"{served.path}: an adapter ({served.method}){base}{at_hand}"
@@ -36,7 +38,8 @@ def _sum(judgement: Judgement) -> str:
         return "refused"
     if lost := [level for level in ("ignored", "changed") if level in levels]:
         return f"served, but not what was trained ({' and '.join(lost)})"
-    return "served with a flag" if "flag" in levels else "served"
+    told = "served with a flag" if "flag" in levels else "served"
+    return told if judgement.all_asked else f"{told}, as far as the adapter alone tells"
 
 
 def sentence(finding: Finding) -> str:

@@ -12,22 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import ModelCardData, metadata_load
 from peft import PeftConfig
 from torch import nn
 from transformers.utils import cached_file
+from yaml import YAMLError
 
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
-
-CARD = "README.md"
+from retain.records.manifest import CARD
+from retain.records.paths import without_paths
 
 PLACEHOLDER = "THIS_FOLDER_OR_REPOSITORY"
 """What a card's commands say in place of where the reader has the folder."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
-
-_PATH = re.compile(r"(?<![\w.:/~-])(?:[A-Za-z]:)?(?:~?/(?!/)[^\s'\"`:,;()\[\]{}<>]+/?)")
 
 _PIPELINES = {
     "AutoModelForCausalLM": "text-generation",
@@ -80,16 +79,6 @@ class Card:
         return f"---\n{data.to_yaml()}\n---\n\n{without_paths(body)}\n"
 
 
-def without_paths(text: str) -> str:
-    """A text in which every absolute path is its last part alone."""
-    return _PATH.sub(lambda match: _last(match.group()), text)
-
-
-def _last(path: str) -> str:
-    parts = [part for part in path.split("/") if part not in {"", "~"}]
-    return parts[-1] if len(parts) > 1 or path.startswith("~") else path
-
-
 def hub_id(name: str | None) -> str | None:
     """A model's name where it can only be a hub id: of a repository's form, and no path that exists here.
 
@@ -119,8 +108,8 @@ def licence_of(source: str | None) -> str | None:
                 _raise_exceptions_for_missing_entries=False,
                 _raise_exceptions_for_connection_errors=False,
             )
-        found = None if place is None else ModelCard.load(Path(place), ignore_metadata_errors=True).data.license
-    except (OSError, ValueError, TypeError):
+        found = None if place is None else (metadata_load(place) or {}).get("license")
+    except (OSError, ValueError, TypeError, YAMLError):
         return None
     return str(found) if found else None
 

@@ -18,12 +18,13 @@ from peft import PeftConfig, PeftModel
 from peft.utils import CONFIG_NAME
 from torch import Tensor, nn
 
-from retain.hf.adapters.card import CARD, PLACEHOLDER, Card, auto_class, hub_id, kind_of, licence_of, pipeline_of
+from retain.hf.adapters.card import PLACEHOLDER, Card, auto_class, hub_id, kind_of, licence_of, pipeline_of
 from retain.hf.adapters.initialise import NOTE, note_of
 from retain.hf.adapters.origin import write_origin
 from retain.hf.models.sides import root_of
 from retain.hf.models.vocabulary import embeddings_of
 from retain.hf.tuners.feature_config import FeatureConfig
+from retain.records.manifest import CARD
 from retain.records.reading import read_json_mapping
 
 _LOADING = """\

@@ -18,7 +18,7 @@ from retain.evaluate.conversion_loss import ConversionLoss, Reference, kept_pred
 from retain.evaluate.pair import Pair
 from retain.events import Events
 from retain.exporting.loading_notes import adapter_section, gguf_section, model_section, modelfile
-from retain.hf.adapters.card import CARD, Card, auto_class, kind_of, licence_of, pipeline_of
+from retain.hf.adapters.card import Card, auto_class, kind_of, licence_of, pipeline_of
 from retain.hf.exporting.feeds import alike
 from retain.hf.exporting.probe import outputs_of, probe_inputs
 from retain.hf.models.describe import model_hash
@@ -29,7 +29,7 @@ from retain.jobs.export.plan import Opened, Plan
 from retain.jobs.record import PACKAGES
 from retain.records.export_record import EXPORT_RECORD, ExportLoss, ExportRecord
 from retain.records.files import new_folder, write_text
-from retain.records.manifest import tree_digests
+from retain.records.manifest import CARD, tree_digests
 from retain.report.page.model_card import model_card
 from retain.report.verdict_words import headline
 

@@ -161,6 +161,8 @@ def expected_of(sample: Mapping[str, Any]) -> str | None:
 def answer_of(sample: Mapping[str, Any]) -> str | None:
     """The option that the model finds most likely, or what it wrote."""
     responses, options = sample["filtered_resps"], options_of(sample)
-    if options and len(responses) == len(options):
-        return options[int(np.argmax([response[0] for response in responses]))].strip()
+    pairs = [one for one in responses if isinstance(one, (list, tuple)) and one]
+    likelihoods = [float(one[0]) for one in pairs if isinstance(one[0], (int, float, np.number))]
+    if options and len(likelihoods) == len(responses) == len(options):
+        return options[int(np.argmax(likelihoods))].strip()
     return responses[0] if responses and isinstance(responses[0], str) else None

@@ -11,6 +11,7 @@ from retain.data.chat_template import Mismatch, mismatch
 from retain.data.forms import evenly
 from retain.data.item import labels_of
 from retain.data.preprocess import Preprocessor
+from retain.data.row_limit import of_read
 from retain.data.template_source import binds, sources_of, variables_of
 from retain.data.texts import folded
 from retain.evaluate.tasks.remarks import remarks_on
@@ -41,7 +42,7 @@ def cautions(data: Data, preprocessor: Preprocessor) -> list[str]:
 
 def class_cautions(data: Data) -> list[str]:
     """The remarks on classes to learn: written in two ways, or alike but for their case, or one number."""
-    told = [f"train: {note}." for note in data.notes]
+    told = [f"{of_read('train', data.sample)}: {note}." for note in data.notes]
     alike: dict[str | float, list[str]] = {}
     for label in labels_of(data.train):
         alike.setdefault(_sense(label), []).append(label)

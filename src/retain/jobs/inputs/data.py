@@ -11,6 +11,7 @@ from retain.data.family import Family
 from retain.data.item import DataItem, items_hash, labels_of
 from retain.data.near_duplicates import find_near_duplicates
 from retain.data.near_images import find_near_images
+from retain.data.row_limit import Sample, of_read
 from retain.data.sample import looked_at
 from retain.data.texts import content_hash
 from retain.evaluate.suites.suite import Suite, Suites
@@ -35,6 +36,7 @@ class Data:
         control: the part of suites and held-out text that certifies a budget; none of it is in `suites`.
         everything: suites and control data together, as they were read: no calibration text may hold any of it.
         notes: remarks on how the training rows were read, as clauses.
+        sample: which rows `train` was made of, where not all were read.
     """
 
     train: Sequence[DataItem]
@@ -45,6 +47,12 @@ class Data:
     control: Suites = field(default_factory=Suites)
     everything: Suites = field(default_factory=Suites)
     notes: tuple[str, ...] = ()
+    sample: Sample | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are to learn, read or not."""
+        return len(self.train) if self.sample is None else self.sample.total
 
     @property
     def labels(self) -> list[str]:
@@ -74,7 +82,14 @@ class Data:
         """A warning for each measured part that the training data nearly repeat."""
         whole = self.everything
         images = find_near_images(self.train, whole.task_items, whole.keep_items)
-        return images + find_near_duplicates(self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined)
+        numbers = None if self.sample is None else self.sample.numbers
+        texts = find_near_duplicates(
+            self.train, whole.task_items, whole.keep_items, whole.held_out_text_joined, numbers
+        )
+        return [
+            sentence if self.sample is None else f"{of_read('train', self.sample)}: {sentence}"
+            for sentence in (*images, *texts)
+        ]
 
 
 def suite_hash(suite: Suite) -> str:

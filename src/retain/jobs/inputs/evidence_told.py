@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from retain.data.contradictions import contradictions_clause
 from retain.data.copies import copies_sentence, repeats_sentence
 from retain.data.item import DataItem
+from retain.data.row_limit import Sample, of_read
 from retain.evaluate.suites.suite import Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
 
@@ -18,27 +19,36 @@ FEWEST_ROWS = 10
 """Fewer training rows than this are told as what they are."""
 
 
-def evidence_told(train: Sequence[DataItem], suites: Suites, batch_size: int) -> list[str]:
+def evidence_told(
+    train: Sequence[DataItem], suites: Suites, batch_size: int, sample: Sample | None = None
+) -> list[str]:
     """Sentences on few and repeated training rows, on copies in each suite, and on answers that need no reading."""
-    told = training_told(train, batch_size)
+    told = training_told(train, batch_size, sample)
     for suite in suites.all:
         told += [copies_sentence(suite.name, suite.items), unread_sentence(suite)]
     return [sentence for sentence in told if sentence]
 
 
-def training_told(train: Sequence[DataItem], batch_size: int) -> list[str]:
-    """Sentences on training data that are few or repeat themselves; none where they are neither."""
-    contradiction = contradictions_clause(train)
-    told = [repeats_sentence(train), f"train: {contradiction}." if contradiction else ""]
-    if len(train) < FEWEST_ROWS:
+def training_told(train: Sequence[DataItem], batch_size: int, sample: Sample | None = None) -> list[str]:
+    """Sentences on training data that are few or repeat themselves; none where they are neither.
+
+    Args:
+        train: the items.
+        batch_size: of a step.
+        sample: which rows they are of, where not all were read.
+    """
+    contradiction, name = contradictions_clause(train), of_read("train", sample)
+    told = [repeats_sentence(train, name), f"{name}: {contradiction}." if contradiction else ""]
+    total = len(train) if sample is None else sample.total
+    if total < FEWEST_ROWS:
         rows = (
             "1 row: what can be learned is this row"
-            if len(train) == 1
-            else f"{len(train)} rows: what can be learned is these rows"
+            if total == 1
+            else f"{total} rows: what can be learned is these rows"
         )
         told.append(f"train: only {rows}, hardly a task.")
-    elif len(train) < batch_size:
-        told.append(f"train: {len(train)} rows are fewer than one batch of {batch_size}: each step sees all of them.")
+    elif total < batch_size:
+        told.append(f"train: {total} rows are fewer than one batch of {batch_size}: each step sees all of them.")
     return [sentence for sentence in told if sentence]
 
 

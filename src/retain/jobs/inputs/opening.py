@@ -90,6 +90,7 @@ class Opening:
         events: receives the progress.
 
     Attributes:
+        spec: how the base is loaded.
         preprocessor: makes the inputs of both models.
         base: the base.
         base_hash: of its weights.
@@ -101,8 +102,8 @@ class Opening:
 
     def __init__(self, recipe: TunedModelOptions, data: TunedData, events: Events) -> None:
         self._recipe, self._data, self._events = recipe, data, events
-        self._spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
-        chosen = choose_preprocessor(recipe, self._spec, positions_for(recipe, self._spec))
+        self.spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
+        chosen = choose_preprocessor(recipe, self.spec, positions_for(recipe, self.spec))
         self.notes = list(chosen.notes)
         self.preprocessor = chosen.preprocessor
         if problems := _prompt_problems(recipe, data, self.preprocessor):
@@ -148,16 +149,16 @@ class Opening:
         return Pair.around(model, self._separate_base)
 
     def _with_whole_model(self) -> Pair:
-        tuned = _load_tuned(self._spec.at(self._recipe.tuned, "tuned"))
+        tuned = _load_tuned(self.spec.at(self._recipe.tuned, "tuned"))
         common = common_dtype(self.base, tuned)
         if common is not None:
             self.notes.append(
                 f"The base's weights are {_dtype(self.base)} and the tuned model's {_dtype(tuned)}; both were loaded "
                 f"in {common}, which holds either exactly. --dtype chooses another for both."
             )
-            self._spec = replace(self._spec, dtype=common)
+            self.spec = replace(self.spec, dtype=common)
             self.base = self._separate_base()
-            tuned = _load_tuned(self._spec.at(self._recipe.tuned, "tuned"))
+            tuned = _load_tuned(self.spec.at(self._recipe.tuned, "tuned"))
         return Pair(tuned, self.base)
 
     def _separate_base(self) -> Any:
@@ -166,7 +167,7 @@ class Opening:
         return model
 
     def _load_base(self) -> Any:
-        model, head_is_new = self._spec.load()
+        model, head_is_new = self.spec.load()
         if head_is_new:
             self._give_head(model)
         return model
@@ -178,7 +179,7 @@ class Opening:
             InputError: the tuned model's head has classes whose order nothing tells.
         """
         recipe, tuned = self._recipe, expanded(self._recipe.tuned)
-        labels = self._spec.labels
+        labels = self.spec.labels
         if not _labels_by_files(recipe) and is_adapter(recipe.tuned) and brings_head(recipe.tuned):
             raise InputError(
                 f"labels: {recipe.tuned} brings a trained head, and nothing beside it tells which output is which "

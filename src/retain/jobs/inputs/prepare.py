@@ -11,6 +11,7 @@ from retain.data.family import modality_of
 from retain.data.images import decoded_share
 from retain.data.lengths import beyond_training, lowered
 from retain.data.preprocess import Preprocessor
+from retain.data.row_limit import EVERY_ROW, RowLimit
 from retain.data.sample import looked_at, looked_at_words
 from retain.errors import InputError, RetainError
 from retain.evaluate.tasks.table import task_type_of
@@ -57,19 +58,20 @@ def adapter_fields(run: Recipe) -> dict[str, Any]:
     return lookup.with_shared(run.method_name, run.method_fields, run.rank, run.beta, run.seed)
 
 
-def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
+def prepare(recipe: Recipe, *, tried: bool = False, limit: RowLimit = EVERY_ROW) -> Prepared:
     """Check a recipe and read its data; for a comparison, check every run of it.
 
     Args:
         recipe: of a run or a comparison.
         tried: its Trainer's settings, its processes and its methods beside such a base were tried already, by the job
             whose worker this is.
+        limit: how many training rows are read. What is trained needs all.
 
     Raises:
         InputError: with all problems of recipe, data and model.
     """
     problems: list[str] = []
-    data = read_data(recipe, problems)
+    data = read_data(recipe, problems, limit)
     runs = list({run.method_key: run for run in recipe.runs()}.values())
     for run in runs:
         problems += _method_problems(run)
@@ -79,7 +81,7 @@ def prepare(recipe: Recipe, *, tried: bool = False) -> Prepared:
     problems += [] if tried else [*_raised(try_settings, runs[0]), *refused]
     drops_last = recipe.training.get("dataloader_drop_last") is True
     processes = 1 if refused or not recipe.is_launched else Plan.of(recipe).processes
-    problems += no_step_problems(len(data.train), recipe.batch_size, drops_last=drops_last, processes=processes)
+    problems += no_step_problems(data.rows, recipe.batch_size, drops_last=drops_last, processes=processes)
     problems += output_problem(recipe.output)
     problems += worker_problems(recipe)
     if len(data.suites.task_items) == 1:
@@ -180,7 +182,8 @@ def _encoding_problems(preprocessor: Preprocessor, data: Data) -> list[str]:
         preprocessor.encode([item])
 
     tested = [item for item in data.suites.task_items if item.trains == data.family]
-    problems = first_refusal("train", data.train, encode, data.looked_at)
+    numbers = None if data.sample is None else data.sample.numbers
+    problems = first_refusal("train", data.train, encode, data.looked_at, numbers)
     return problems + first_refusal("test", tested, encode, looked_at(tested))
 
 
@@ -219,7 +222,7 @@ def truncations(recipe: Recipe, prepared: Prepared) -> list[str]:
     if not preprocessor.reads_text:
         return decoded_share([*data.train, *data.everything.measured_items])
     settings, looked = settings_of(recipe), data.looked_at
-    parts = [("train", len(data.train), len(looked), preprocessor.cuts([data.train[index] for index in looked]))]
+    parts = [("train", data.rows, len(looked), preprocessor.cuts([data.train[index] for index in looked]))]
     for suite in data.everything.all:
         name, looked = "test" if suite.part == "task" else suite.name, looked_at(suite.items)
         some = replace(suite, items=[suite.items[index] for index in looked])

@@ -13,6 +13,7 @@ from retain.data.forms import Rows, evenly, first_or_evenly, read_rows
 from retain.data.images import broken_images
 from retain.data.passages import read_text
 from retain.data.places import name_of_source
+from retain.data.row_limit import EVERY_ROW, RowLimit
 from retain.errors import InputError
 from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.suites.loading import NAMED, as_suite, is_suite
@@ -45,9 +46,15 @@ def settings_of(recipe: MeasurementOptions) -> Settings:
     )
 
 
-def read_data(recipe: Recipe, problems: list[str]) -> Data:
-    """Read all data of a recipe; add each problem found, contamination included."""
-    train = read_train(recipe.train, recipe.columns, problems)
+def read_data(recipe: Recipe, problems: list[str], limit: RowLimit = EVERY_ROW) -> Data:
+    """Read all data of a recipe; add each problem found, contamination included.
+
+    Args:
+        recipe: names the data.
+        problems: receives the sentences, and one on the rows that were left out where there are any.
+        limit: how many training rows are read.
+    """
+    train = read_train(recipe.train, recipe.columns, problems, limit)
     suites = read_suites(recipe, problems)
     family = family_of(train.form, suites)
     problems += learning_problems(train, family, suites)
@@ -56,13 +63,17 @@ def read_data(recipe: Recipe, problems: list[str]) -> Data:
     problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     problems += regularisation_problems(recipe, family, suites)
     parts = split(suites, recipe.budget, recipe.control_share)
-    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites, notes=train.notes)
-    return _with_calibration(data, recipe, problems)
+    told = {"notes": train.notes, "sample": train.sample}
+    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites, **told)
+    data = _with_calibration(data, recipe, problems)
+    if problems and train.sample is not None:
+        problems.append(train.sample.sentence("train"))
+    return data
 
 
-def read_train(source: str, columns: Mapping[str, str], problems: list[str]) -> Rows:
+def read_train(source: str, columns: Mapping[str, str], problems: list[str], limit: RowLimit = EVERY_ROW) -> Rows:
     """Read training data; of a source with several parts the one called train, where none is named."""
-    return read_rows(with_columns(source, columns), problems, obvious="train")
+    return read_rows(with_columns(source, columns), problems, obvious="train", limit=limit)
 
 
 def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:

@@ -39,6 +39,24 @@ FORMATS = (
 """All formats."""
 
 
+def log_problem(output: str, logs: Sequence[str]) -> list[str]:
+    """The reason why a record cannot be written into a folder: a log lies there, which nobody could read any more.
+
+    Args:
+        output: the folder.
+        logs: that are judged.
+    """
+    folder = expanded(output)
+    if not folder.is_dir():
+        return []
+    if any(folder.resolve() == read_record.folder_of(expanded(log)).resolve() for log in logs):
+        return [f"output: {output} is one of the two logs; give another."]
+    if not read_record.recognises(folder):
+        programs = [one for one in (read_lm_eval, read_inspect) if one.recognises(folder)]
+        return [f"output: {output} holds logs, which would be taken for the record; give another."] if programs else []
+    return []
+
+
 def read_log(place: str | Path, wanted: Sequence[str] = ()) -> Log:
     """Read a log of any format.
 

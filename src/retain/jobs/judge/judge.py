@@ -16,7 +16,7 @@ import numpy as np
 from retain.compare.pick import model_name
 from retain.errors import InputError
 from retain.evaluate.scores.rows import breakdown_rows, keep_row, task_row
-from retain.jobs.judge.formats import read_log
+from retain.jobs.judge.formats import log_problem, read_log
 from retain.jobs.judge.judged_suite import JudgedSuite, judged_suites, notes_on
 from retain.jobs.judge.logs import Log, counted, hash_of, named
 from retain.jobs.judge.pooling import pooled
@@ -76,6 +76,7 @@ def judge_recipe(recipe: JudgeRecipe) -> Result:
     if recipe.output is not None:
         problems += output_problem(recipe.output)
         problems += holding_problem(recipe.output, ["run.json", "summary.json", "scaling.json"])
+        problems += log_problem(recipe.output, (recipe.base, recipe.tuned))
     logs = _logs(recipe, problems)
     if problems or logs is None:
         raise InputError(problems)
@@ -132,7 +133,9 @@ def _suite_problems(recipe: JudgeRecipe, base: Log, tuned: Log) -> list[str]:
     for field, names in named_ones.items():
         if unknown := [name for name in names if name not in everywhere and name != ALL]:
             have = named(everywhere) if everywhere else "none"
-            found.append(f"{field}: neither log has {', '.join(unknown)}; there are {have}.")
+            pooled_ones = [f"{name} is part of {pool}" for name in unknown if (pool := _pool_of(name, recipe, base))]
+            told = ", ".join(pooled_ones) or f"neither log has {', '.join(unknown)}"
+            found.append(f"{field}: {told}; there are {have}.")
     if not everywhere and not found:
         found.append("neither log holds a suite.")
     for side, log, other in (("base", base, tuned), ("tuned", tuned, base)):
@@ -140,6 +143,11 @@ def _suite_problems(recipe: JudgeRecipe, base: Log, tuned: Log) -> list[str]:
             cure = f"judge the others by --suites {','.join(both)}" if both else "give logs of the same tasks"
             found.append(f"{named(alone)}: only the {side} log has it; {cure}.")
     return found
+
+
+def _pool_of(suite: str, recipe: JudgeRecipe, log: Log) -> str | None:
+    """The pool that a suite was put into."""
+    return next((pool for pool in recipe.pool if suite in log.groups.get(pool, ())), None)
 
 
 def _result(recipe: JudgeRecipe, base: Log, tuned: Log, judged: Sequence[JudgedSuite]) -> Result:

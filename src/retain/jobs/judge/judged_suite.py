@@ -10,7 +10,7 @@ import numpy as np
 
 from retain.errors import InputError
 from retain.jobs.judge.logs import Answer, Log, named
-from retain.jobs.judge.metric_choice import Wishes, metric_of
+from retain.jobs.judge.metric_choice import Wishes, metric_of, unmatched
 from retain.jobs.judge.pairing import PairedSuite, pair_suites
 from retain.recipe.judge_recipe import ALL, JudgeRecipe
 from retain.records.items import Item, Side
@@ -37,11 +37,13 @@ def judged_suites(recipe: JudgeRecipe, base: Log, tuned: Log) -> list[JudgedSuit
     """
     problems: list[str] = []
     wishes = Wishes(recipe.metric, recipe.range, recipe.lower_is_better)
-    judged = []
+    judged, all_paired = [], []
     for name, suite in base.suites.items():
         paired = pair_suites(suite, tuned.suites[name], problems, intersection=recipe.intersection)
-        metric = None if paired is None else metric_of(paired, wishes, problems)
-        if paired is None or metric is None:
+        if paired is None:
+            continue
+        all_paired.append(paired)
+        if (metric := metric_of(paired, wishes, problems)) is None:
             continue
         part: Literal["task", "keep"] = "task" if name in recipe.task else "keep"
         if part == "task" and len(paired.pairs) < 2:
@@ -50,12 +52,8 @@ def judged_suites(recipe: JudgeRecipe, base: Log, tuned: Log) -> list[JudgedSuit
         items = tuple(_items(paired, part))
         column = column_of_items(name, metric, items, _chance(recipe, paired) if metric.right_or_wrong else 0.0)
         judged.append(JudgedSuite(paired, part, metric, column, items))
-    unknown = set(recipe.range) | set(recipe.lower_is_better)
-    have = {name for suite in base.suites.values() for answer in suite.answers[:1] for name in answer.scores}
-    if odd := sorted(name for name in unknown if not any(one.partition(",")[0] == name or one == name for one in have)):
-        problems.append(
-            f"range, lower_is_better: no suite has the metric {', '.join(odd)}; there are {named(sorted(have))}."
-        )
+    if len(all_paired) == len(base.suites):  # else a suite that has the metric may be one that could not be paired
+        problems += unmatched(all_paired, wishes)
     if problems:
         raise InputError(problems)
     return judged

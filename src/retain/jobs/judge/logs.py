@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from retain.records.manifest import file_digest
 from retain.records.metric import Metric
 
 MOST_NAMED = 5
@@ -118,11 +120,26 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
+def digest_of(files: Iterable[Path]) -> str:
+    """A hash of the contents of some files, in their order."""
+    return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()
+
+
 def plain_text(value: Any) -> str:
     """A value of a log as one line of text: what stands in `asked_as`."""
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def listing(value: Any) -> list[Any]:
+    """The value where it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def counted(number: int, what: str) -> str:

@@ -42,13 +42,46 @@ def metric_of(suite: PairedSuite, wishes: Wishes, problems: list[str]) -> Metric
     if name is None:
         return None
     before = len(problems)
-    for side, answers in zip(("base", "tuned"), zip(*suite.pairs, strict=True), strict=True):
-        problems += _gaps(suite.name, side, name, answers)
+    problems += _missing(suite, name) or [
+        gap
+        for side, answers in zip(("base", "tuned"), zip(*suite.pairs, strict=True), strict=True)
+        for gap in _gaps(suite.name, side, name, answers)
+    ]
     if len(problems) > before:
         return None
     metric = _declared(suite, name, wishes)
+    if metric.higher_is_better and _asked_for_less(name, wishes):
+        problems.append(f"lower_is_better: of {name} in {suite.name} more is better; leave it out.")
     problems += _out_of_range(suite, metric)
     return metric if len(problems) == before else None
+
+
+def unmatched(suites: Sequence[PairedSuite], wishes: Wishes) -> list[str]:
+    """Sentences on metrics that were asked for and that no suite has."""
+    names = list(dict.fromkeys(name for suite in suites for answer in suite.pairs[0] for name in answer.scores))
+    given = {
+        "metric": [wishes.metrics[ANY_SUITE]] if ANY_SUITE in wishes.metrics else [],
+        "range": list(wishes.ranges),
+        "lower_is_better": wishes.lower_is_better,
+    }
+    return [
+        f"{field}: no suite has the metric {', '.join(odd)}; there are {named(names)}."
+        for field, wished in given.items()
+        if (odd := [wish for wish in wished if not _matching(wish, names)])
+    ]
+
+
+def _missing(suite: PairedSuite, name: str) -> list[str]:
+    """A sentence on a metric that one side has nowhere, with those that both have."""
+    sides = [{metric for pair in suite.pairs for metric in pair[side].scores} for side in (0, 1)]
+    if all(name in metrics for metrics in sides):
+        return []
+    lacking = "tuned" if name in sides[0] else "base"
+    common = [metric for metric in suite.pairs[0][0].scores if all(metric in metrics for metrics in sides)]
+    told = (
+        f"both have {_listed(common)} (--metric {suite.name}:{common[0]})" if common else "no metric is on both sides"
+    )
+    return [f"{suite.name}: {name} is nowhere in the {lacking} log; {told}."]
 
 
 def _name(suite: PairedSuite, wishes: Wishes, problems: list[str]) -> str | None:
@@ -111,8 +144,8 @@ def _declared(suite: PairedSuite, name: str, wishes: Wishes) -> Metric:
     """The metric as the log declares it, else as its name and values tell; what was asked for comes first."""
     values = [answer.scores[name] for pair in suite.pairs for answer in pair]
     seen = Seen(min(values), max(values), only_0_and_1=set(values) <= {0.0, 1.0})
-    if name in wishes.ranges:
-        low, high = wishes.ranges[name]
+    if wished := wishes.ranges.get(name, wishes.ranges.get(name.partition(",")[0])):
+        low, high = wished
         unit = "share" if (low, high) == (0.0, 1.0) else "points" if (low, high) == (0.0, 100.0) else ""
         return Metric(
             name=name, unit=unit, low=low, high=high, higher_is_better=_higher(suite, name, wishes) is not False
@@ -125,9 +158,12 @@ def _declared(suite: PairedSuite, name: str, wishes: Wishes) -> Metric:
 
 def _higher(suite: PairedSuite, name: str, wishes: Wishes) -> bool | None:
     """True where more is better, as asked for or as the log says; None where neither tells."""
-    if {name, name.partition(",")[0]} & set(wishes.lower_is_better):
-        return False
-    return suite.base.higher_is_better.get(name)
+    return False if _asked_for_less(name, wishes) else suite.base.higher_is_better.get(name)
+
+
+def _asked_for_less(name: str, wishes: Wishes) -> bool:
+    """True where less of a metric was said to be better, in whatever way answers are read."""
+    return bool({name, name.partition(",")[0]} & set(wishes.lower_is_better))
 
 
 def _out_of_range(suite: PairedSuite, metric: Metric) -> list[str]:
@@ -147,9 +183,11 @@ def _out_of_range(suite: PairedSuite, metric: Metric) -> list[str]:
                 f"{counted(len(odd), 'item')} (as {odd[0]:g})."
             )
     tops = [max(values) for values in sides]
-    if not found and is_share and min(tops) <= 1 < max(tops):
+    unlike = metric.high is None and 0 < min(tops) <= 1 and 50 * min(tops) <= max(tops) <= 100
+    if not found and ((is_share and min(tops) <= 1 < max(tops)) or unlike):
         found.append(
             f"{suite.name}: {metric.name} goes to {tops[0]:g} on the base's side and to {tops[1]:g} on the "
-            "tuned model's: one seems to be in ones and the other in per cent. Give both in one unit."
+            "tuned model's: one seems to be in ones and the other in per cent. Give both in one unit, "
+            f"or say the range (--range {metric.name}:LOW:HIGH)."
         )
     return found

@@ -9,27 +9,31 @@ from retain.jobs.judge.logs import Answer, Log, LoggedSuite, named
 
 
 def pooled(log: Log, pools: Mapping[str, Sequence[str]], problems: list[str]) -> Log:
-    """A log in which some suites are one each; an item's condition is the suite that it came from.
+    """A log in which some suites are one each, as its groups then say; an item's condition is the suite it came from.
 
     Args:
         log: of one side.
         pools: the suites of each pool by its name; none: those of the group of that name, as the log has it.
         problems: receives a sentence for each pool that cannot be made.
     """
-    suites, names = dict(log.suites), list(log.names)
+    suites, names, groups = dict(log.suites), list(log.names), dict(log.groups)
     for name, given in pools.items():
         members = tuple(given) or _members(name, log.groups)
-        missing = [member for member in members if member not in suites]
+        missing = [member for member in members if member not in log.suites]
         if not members:
             told = f"its groups are {named(list(log.groups))}" if log.groups else "it has no groups"
             problems.append(f"pool: {log.place} has no group {name} ({told}); say {name}=SUITE,SUITE.")
         elif missing:
             problems.append(f"pool: {log.place} has no {named(missing)}, of which {name} is to be made.")
+        elif odd := [member for member in members if member not in suites]:
+            problems.append(f"pool: {named(odd)} of {log.place} would be in two pools.")
+        elif name in suites and name not in members:
+            problems.append(f"pool: {log.place} has a suite {name} itself; give the pool another name.")
         else:
             whole = _joined(name, [suites.pop(member) for member in members])
-            suites = {name: whole, **suites}
+            suites, groups = {name: whole, **suites}, {**groups, name: members}
             names = [name, *(one for one in names if one not in members)]
-    return replace(log, suites=suites, names=tuple(names))
+    return replace(log, suites=suites, names=tuple(names), groups=groups)
 
 
 def _members(name: str, groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -5,14 +5,13 @@ Its package is not needed: the header says how the task was run, and each sample
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
-from retain.jobs.judge.inspect_scores import chance_of, mapping, metrics_of_letters, numbers_of
-from retain.jobs.judge.logs import Answer, Log, LoggedSuite, hash_of, named, plain_text
+from retain.jobs.judge.inspect_scores import chance_of, metrics_of_words, numbers_of
+from retain.jobs.judge.logs import Answer, Log, LoggedSuite, digest_of, hash_of, listing, mapping, named, plain_text
 from retain.jobs.judge.zip_members import ZipMembers
 from retain.records.reading import parse_json
 
@@ -80,7 +79,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         names=names,
         told={"inspect_ai": plain_text(packages.get("inspect_ai", ""))},
         notes=tuple(notes),
-        digest=hashlib.sha256(b"".join(_digest(file) for file in newest.values())).hexdigest(),
+        digest=digest_of(newest.values()),
     )
 
 
@@ -94,9 +93,9 @@ def _header(file: Path) -> dict[str, Any]:
     """How the task was run: status, version, eval, plan; of a log that is not complete the beginning alone."""
     if file.suffix == ".json":
         return {key: value for key, value in _whole(file).items() if key != "samples"}
-    members = ZipMembers(file)
-    name = "header.json" if "header.json" in members.names() else "_journal/start.json"
-    return mapping(parse_json(members.read(name), f"{file}, {name}", finite=False))
+    with ZipMembers(file) as members:
+        name = "header.json" if "header.json" in members.names() else "_journal/start.json"
+        return mapping(parse_json(members.read(name), f"{file}, {name}", finite=False))
 
 
 def _whole(file: Path) -> dict[str, Any]:
@@ -137,12 +136,12 @@ def _suite(task: str, file: Path, header: Mapping[str, Any]) -> LoggedSuite:
     plan = mapping(header.get("plan"))
     generation = {**mapping(spec.get("model_generate_config")), **mapping(plan.get("config"))}
     asked = {key: value for key, value in generation.items() if key not in _OF_THE_CONNECTION and value is not None}
-    steps = plan.get("steps") or []
+    steps = listing(plan.get("steps"))
     return LoggedSuite(
         name=task,
         answers=answers,
         metrics=tuple(dict.fromkeys((*_first(header), *(name for one in answers for name in one.scores)))),
-        declared=metrics_of_letters(samples),
+        declared=metrics_of_words(samples),
         chance=chance_of(samples),
         asked_as={
             "task version": plain_text(spec.get("task_version", "")),
@@ -162,7 +161,7 @@ def _suite(task: str, file: Path, header: Mapping[str, Any]) -> LoggedSuite:
 def _first(header: Mapping[str, Any]) -> list[str]:
     """Names of scores in the order that the log gives, the headline's first."""
     headline = mapping(_spec(header).get("headline_metric"))
-    results = mapping(header.get("results")).get("scores") or []
+    results = listing(mapping(header.get("results")).get("scores"))
     names = [str(one.get("name")) for one in results if isinstance(one, dict) and one.get("name")]
     wanted = [str(headline[key]) for key in ("score", "scorer") if headline.get(key)]
     return [*(name for name in wanted if name in names), *names]
@@ -170,13 +169,13 @@ def _first(header: Mapping[str, Any]) -> list[str]:
 
 def _samples(file: Path) -> Iterator[dict[str, Any]]:
     if file.suffix == ".json":
-        for sample in _whole(file).get("samples") or []:
+        for sample in listing(_whole(file).get("samples")):
             yield _checked(sample, str(file))
         return
-    members = ZipMembers(file)
-    for name in members.names():
-        if name.startswith("samples/") and name.endswith(".json"):
-            yield _checked(parse_json(members.read(name), f"{file}, {name}", finite=False), f"{file}, {name}")
+    with ZipMembers(file) as members:
+        for name in members.names():
+            if name.startswith("samples/") and name.endswith(".json"):
+                yield _checked(parse_json(members.read(name), f"{file}, {name}", finite=False), f"{file}, {name}")
 
 
 def _checked(sample: Any, place: str) -> dict[str, Any]:
@@ -191,7 +190,7 @@ def _answer(sample: Mapping[str, Any]) -> Answer:
     scores = mapping(sample.get("scores"))
     said = next((one.get("answer") for one in scores.values() if isinstance(one, dict) and one.get("answer")), None)
     output = mapping(sample.get("output"))
-    stopped = [one.get("stop_reason") for one in output.get("choices") or [] if isinstance(one, dict)]
+    stopped = [one.get("stop_reason") for one in listing(output.get("choices")) if isinstance(one, dict)]
     target = sample.get("target")
     epoch = sample.get("epoch")
     return Answer(
@@ -211,7 +210,7 @@ def _prompt(sample: Mapping[str, Any]) -> Any:
     """What the model was first given: the messages before its first answer, else the input. Attachments are put in."""
     attachments = mapping(sample.get("attachments"))
     messages: list[Any] = []
-    for message in sample.get("messages") or []:
+    for message in listing(sample.get("messages")):
         if not isinstance(message, dict) or message.get("role") == "assistant":
             break
         messages.append([message.get("role"), _resolved(message.get("content"), attachments)])
@@ -248,8 +247,3 @@ def _task(file: Path, header: Mapping[str, Any]) -> str:
 
 def _model(header: Mapping[str, Any]) -> str:
     return str(_spec(header).get("model", ""))
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()

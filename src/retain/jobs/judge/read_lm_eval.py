@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 from retain.errors import InputError
 from retain.jobs.harness.samples import answer_of, by_item, chance_of, expected_of, options_of, question_of
-from retain.jobs.judge.logs import Answer, Log, LoggedSuite, hash_of, named, plain_text
+from retain.jobs.judge.logs import Answer, Log, LoggedSuite, digest_of, hash_of, listing, mapping, named, plain_text
 from retain.records.reading import parse_json
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.jsonl")
@@ -59,7 +58,15 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
     newest, notes = _newest(files)
     chosen = {task: file for task, file in newest.items() if not wanted or task in wanted}
     results = {task: _results(file) for task, file in chosen.items()}
-    suites = {task: _suite(task, file, results[task]) for task, file in chosen.items()}
+    suites: dict[str, LoggedSuite] = {}
+    problems: list[str] = []
+    for task, file in chosen.items():
+        try:
+            suites[task] = _suite(task, file, results[task])
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
     told = [_told(result) for result in results.values() if result]
     first = next((result for result in results.values() if result), {})
     if missing := [task for task, result in results.items() if not result]:
@@ -67,7 +74,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
             f"{path}: no results_*.json beside the samples of {named(missing)}: few-shot examples, template and "
             "versions are not known there; the prompts are compared."
         )
-    digest = hashlib.sha256(b"".join(_digest(file) for file in chosen.values())).hexdigest()
+    digest = digest_of(chosen.values())
     return Log(
         place=str(path),
         program=f"lm-evaluation-harness {first.get('lm_eval_version', '')}".strip(),
@@ -126,16 +133,17 @@ def _results(samples: Path) -> dict[str, Any]:
 
 
 def _of_task(results: Mapping[str, Any], part: str, task: str) -> Any:
-    held = results.get(part)
-    return held.get(task) if isinstance(held, dict) else None
+    return mapping(results.get(part)).get(task)
 
 
 def _suite(task: str, file: Path, results: Mapping[str, Any]) -> LoggedSuite:
     samples = list(_samples(file))
+    if not samples:
+        raise InputError(f"{file}: holds no samples.")
     _check_once(samples, file)
     items = by_item(samples)
-    declared = _of_task(results, "higher_is_better", task) or {}
-    names = list(next(iter(items.values()))["scores"]) if items else []
+    declared = mapping(_of_task(results, "higher_is_better", task))
+    names = list(next(iter(items.values()))["scores"])
     better = {name: declared.get(name.partition(",")[0]) for name in names}
     version = _of_task(results, "versions", task)
     return LoggedSuite(
@@ -143,7 +151,7 @@ def _suite(task: str, file: Path, results: Mapping[str, Any]) -> LoggedSuite:
         answers=tuple(_answer(key, sample) for key, sample in items.items()),
         metrics=tuple(names),
         higher_is_better={name: value for name, value in better.items() if isinstance(value, bool)},
-        chance=chance_of(list(items.values())) if items else None,
+        chance=chance_of(list(items.values())),
         asked_as={"task version": plain_text(version)} if version is not None else {},
         asked_with=_asked_with(task, results),
         task_type="lm-eval",
@@ -154,7 +162,7 @@ def _suite(task: str, file: Path, results: Mapping[str, Any]) -> LoggedSuite:
 
 def _asked_with(task: str, results: Mapping[str, Any]) -> dict[str, str]:
     """What shapes the prompts: few-shot examples, template, system message, the settings of generation."""
-    config = _of_task(results, "configs", task) or {}
+    config = mapping(_of_task(results, "configs", task))
     found = {
         "few-shot examples": _of_task(results, "n-shot", task),
         "chat template": results.get("chat_template_sha"),
@@ -188,13 +196,19 @@ def _samples(file: Path) -> Iterator[dict[str, Any]]:
 def _as_in_memory(row: dict[str, Any], place: str) -> dict[str, Any]:
     """A sample as it was before it was written: arguments as lists, the number of the right option, likelihoods."""
     arguments = _arguments(row["arguments"], place)
-    sample = {"filter": "none", "filtered_resps": [], **row, "arguments": arguments}
-    if not isinstance(row.get("metrics"), list):
-        sample["metrics"] = [name for name in row if name not in _NO_METRICS]
+    if type(row["doc_id"]) not in (int, str) or not isinstance(row.get("filter", "none"), str):
+        raise InputError(
+            f"{place}: is no sample of lm-evaluation-harness: doc_id and filter must be a number and text."
+        )
+    sample = {"filter": "none", **row, "arguments": arguments}
+    listed = row.get("metrics")
+    sample["metrics"] = [
+        name for name in row if (name in listed if isinstance(listed, list) else name not in _NO_METRICS)
+    ]
     target = row["target"]
     if isinstance(target, str) and re.fullmatch(r"\d{1,3}", target) and options_of(sample):
         sample["target"] = int(target)
-    sample["filtered_resps"] = [_response(response) for response in sample["filtered_resps"]]
+    sample["filtered_resps"] = [_response(response) for response in listing(row.get("filtered_resps"))]
     return sample
 
 
@@ -214,7 +228,7 @@ def _in_order(given: Any) -> list[Any]:
 
 def _response(response: Any) -> Any:
     """A likelihood with whether it is the greedy answer, which are written as text; else the response."""
-    if isinstance(response, list) and len(response) == 2 and response[1] in {"True", "False"}:
+    if isinstance(response, list) and len(response) == 2 and response[1] in ("True", "False"):
         try:
             return [float(response[0]), response[1] == "True"]
         except (TypeError, ValueError):
@@ -252,15 +266,14 @@ def _groups(results: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """The tasks and groups of each group, of all runs that were read."""
     found: dict[str, dict[str, None]] = {}
     for result in results:
-        for group, members in (result.get("group_subtasks") or {}).items():
+        for group, members in mapping(result.get("group_subtasks")).items():
             if isinstance(members, list) and members:
                 found.setdefault(group, {}).update(dict.fromkeys(map(str, members)))
     return {group: tuple(members) for group, members in found.items()}
 
 
 def _told(results: Mapping[str, Any]) -> dict[str, Any]:
-    config = results.get("config")
-    config = config if isinstance(config, dict) else {}
+    config = mapping(results.get("config"))
     found = {name: config.get(field) for field, name in _TOLD.items()}
     found |= {"longest sequence": results.get("max_length"), "lm-eval": results.get("lm_eval_version")}
     found["transformers"] = results.get("transformers_version")
@@ -269,15 +282,9 @@ def _told(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _model(results: Mapping[str, Any]) -> str:
     """The tuned part where there is one (peft=…), else the model."""
-    config = results.get("config")
-    arguments = config.get("model_args") if isinstance(config, dict) else None
+    arguments = mapping(results.get("config")).get("model_args")
     if isinstance(arguments, str):
         arguments = dict(part.split("=", 1) for part in arguments.split(",") if "=" in part)
-    arguments = arguments if isinstance(arguments, dict) else {}
+    arguments = mapping(arguments)
     named_model = arguments.get("peft") or arguments.get("pretrained") or arguments.get("model")
     return str(named_model or results.get("model_name") or "")
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()

@@ -19,7 +19,12 @@ Named = Literal["base", "tuned"]
 
 def recognises(path: Path) -> bool:
     """True for the folder of a run, whose side may be said behind it."""
-    return (_parted(path)[0] / "result.json").is_file()
+    return (folder_of(path) / "result.json").is_file()
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of a run, without the side that may be said behind it."""
+    return _parted(path)[0]
 
 
 def read(path: Path, wanted: Sequence[str] = ()) -> Log:

@@ -69,14 +69,34 @@ def _is_row(place: str, row: Any, problems: list[str]) -> bool:
     if not isinstance(row, dict):
         problems.append(f"{place}: expected an object with id and correct, score or prediction.")
         return False
-    given = row.get("id")
-    if type(given) not in (int, str, type(None)):
-        problems.append(f"{place}: id: expected a number or text, found {plain_text(given)}.")
-    elif given in (None, "") and not _asked(row):
+    given = _id(row)
+    if given is None:
+        problems.append(f"{place}: id: expected a whole number or text, found {plain_text(row['id'])}.")
+    elif row.get("epoch") not in (None, "") and _whole(row["epoch"]) is None:
+        problems.append(f"{place}: epoch: expected a whole number, found {plain_text(row['epoch'])}.")
+    elif not given and not _asked(row):
         problems.append(f"{place}: has neither id nor prompt, so that it cannot be paired with the other side's.")
     else:
         return True
     return False
+
+
+def _id(row: Mapping[str, Any]) -> str | None:
+    """The id as text, empty where there is none; None where it is no id."""
+    given = row.get("id")
+    if given is None or isinstance(given, str):
+        return given or ""
+    number = _whole(given)
+    return None if number is None else str(number)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, also as text, as in CSV, or as 7.0, as in a column with gaps; None for anything else."""
+    if isinstance(value, str):
+        return int(value) if value.strip().isdecimal() else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if type(value) is int else None
 
 
 def _suite(name: str, rows: Sequence[Numbered], path: Path, problems: list[str]) -> LoggedSuite:
@@ -201,13 +221,13 @@ def _asked(row: Mapping[str, Any]) -> str:
 
 
 def _answer(row: Mapping[str, Any], scores: Mapping[str, float]) -> Answer:
-    prompt, label, epoch = row.get("prompt"), row.get("label"), row.get("epoch")
+    prompt, label = row.get("prompt"), row.get("label")
     shown = "" if prompt is None else plain_text(prompt)
     return Answer(
-        id="" if row.get("id") is None else str(row["id"]),
-        epoch=epoch if type(epoch) is int else 1,
+        id=_id(row) or "",
+        epoch=_epoch(row) or 1,
         asked=_asked(row),
-        question=shown or f"item {row.get('id')}",
+        question=shown or f"item {_id(row)}",
         expected=None if label is None else plain_text(label),
         answer=None if row.get("prediction") is None else plain_text(row["prediction"]),
         scores=scores,
@@ -220,13 +240,18 @@ def _group(row: Mapping[str, Any]) -> str | None:
     """The group that is given; of an item asked several times the item."""
     if row.get("group") is not None:
         return str(row["group"])
-    return None if row.get("epoch") is None else str(row.get("id"))
+    return None if _epoch(row) is None else _id(row)
+
+
+def _epoch(row: Mapping[str, Any]) -> int | None:
+    """Which time the item was asked; None where the row does not say."""
+    return _whole(row.get("epoch"))
 
 
 def _guess(choices: Any) -> float | None:
     """Probability of guessing right among choices, given as a list or by their number."""
-    number = len(choices) if isinstance(choices, list) else choices if type(choices) is int else 0
-    return 1 / number if 1 < number <= _LARGEST_NUMBER_OF_CHOICES else None
+    number = len(choices) if isinstance(choices, list) else _whole(choices)
+    return 1 / number if number is not None and 1 < number <= _LARGEST_NUMBER_OF_CHOICES else None
 
 
 def _chance(rows: Sequence[Mapping[str, Any]]) -> float | None:

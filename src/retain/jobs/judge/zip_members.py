@@ -6,6 +6,8 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from retain.errors import InputError
 
@@ -19,7 +21,7 @@ _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
 class ZipMembers:
-    """The members of an archive by name.
+    """The members of an archive by name; a context manager, which opens the archive once for all of them.
 
     Raises:
         InputError: the file is no zip archive, or a damaged one.
@@ -28,10 +30,20 @@ class ZipMembers:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with zipfile.ZipFile(path) as archive:
-                self._entries = {entry.filename: entry for entry in archive.infolist()}
+            self._archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: is no zip archive that can be read ({error}).") from error
+        self._entries = {entry.filename: entry for entry in self._archive.infolist()}
+
+    def __enter__(self) -> Self:
+        """Give the members."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the archive."""
+        self._archive.close()
 
     def names(self) -> list[str]:
         """All names, in the archive's order."""
@@ -50,8 +62,7 @@ class ZipMembers:
             raise InputError(f"{self.path}: {name} has {entry.file_size:,} bytes; at most {LARGEST:,} are read.")
         try:
             if entry.compress_type != ZSTANDARD:
-                with zipfile.ZipFile(self.path) as archive:
-                    return archive.read(name)
+                return self._archive.read(name)
             content = _unpacked(self._raw(entry), entry.file_size)
         except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, struct.error) as error:
             raise InputError(f"{self.path}: {name} cannot be read ({error}).") from error

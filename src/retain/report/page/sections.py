@@ -12,9 +12,17 @@ from retain.report.plots.scaling_plot import scaling_panels
 from retain.report.plots.style import Panel
 from retain.report.plots.training_curve import curve_panels
 from retain.report.tables.budget import budget_tables
+from retain.report.tables.conversion_table import conversion_tables
 from retain.report.tables.detail import breakdown_tables, calibration_table
 from retain.report.tables.drift_tables import moved_tables
-from retain.report.tables.provenance_tables import conditions_table, provenance_table, size_table, suites_table
+from retain.report.tables.provenance_tables import (
+    acting_table,
+    conditions_table,
+    provenance_table,
+    served_table,
+    size_table,
+    suites_table,
+)
 from retain.report.tables.scores_table import Table, score_tables
 from retain.report.tables.shift_tables import shift_tables, worst_table
 
@@ -37,6 +45,7 @@ def measured_sections(result: Result) -> list[Section]:
             "Budget", tuple(budget_tables(result)), tuple(scaling_panels(result.scaling, result.budget)), "scaling.png"
         ),
         Section("Scores", tuple(score_tables(result))),
+        Section("Training and conversion", tuple(conversion_tables(result))),
         Section("Where inputs differ", tuple(shift_tables(result))),
         Section("By condition", _conditions(result), tuple(breakdown_panels(result)), "breakdown.png", 2),
         Section("Confidence", _given(calibration_table(result)), tuple(reliability_panels(result)), "calibration.png"),
@@ -48,7 +57,12 @@ def measured_sections(result: Result) -> list[Section]:
 
 def origin_sections(result: Result) -> list[Section]:
     """The conditions under which both sides were run, and the provenance of the figures."""
-    asked = (*_given(conditions_table(result)), *_given(suites_table(result)))
+    asked = (
+        *_given(acting_table(result)),
+        *_given(served_table(result)),
+        *_given(conditions_table(result)),
+        *_given(suites_table(result)),
+    )
     found = [Section("How both were asked", asked), Section("How it was made", (provenance_table(result),))]
     return [section for section in found if section.tables]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from retain.records import numbers
 from retain.records.numbers import listing
 from retain.records.result import Result
@@ -20,7 +23,7 @@ def conditions_table(result: Result) -> Table | None:
         (
             field.replace("_", " ").capitalize(),
             *(str(sides[side][field]) if side in sides else numbers.MISSING for side in ("base", "tuned")),
-            "no" if field.replace("_", " ") in unlike else "yes",
+            "no" if field.replace("_", " ") in unlike else "yes" if _equal(sides, field) else "served elsewhere",
         )
         for field in fields
     )
@@ -30,6 +33,54 @@ def conditions_table(result: Result) -> Table | None:
         caption = f"Asked alike: {f'no, {listing(unlike)} differ' if unlike else 'yes'}"
     note = "Reader: tokenizer or image processor. Questions: everything that was put to the model, token by token."
     return Table(caption, ("Condition", "Base", "Tuned", "Alike"), rows, note)
+
+
+def _equal(sides: Mapping[Any, Mapping[str, Any]], field: str) -> bool:
+    return len({str(side[field]) for side in sides.values()}) < 2
+
+
+def served_table(result: Result) -> Table | None:
+    """Each served side: where it was, what it said of itself, how it was asked; null where none was served."""
+    if not result.served:
+        return None
+    rows = []
+    for side, found in result.served.items():
+        context = numbers.MISSING if found.context is None else f"{numbers.count(found.context)} tokens"
+        fields = {
+            "address": found.address,
+            "model": found.model,
+            "server, in its own words": " ".join(filter(None, (found.server, found.fingerprint))) or numbers.MISSING,
+            "log-probabilities of given text": found.likelihood or numbers.MISSING,
+            "answers": found.writing,
+            "context": context,
+        }
+        rows += [(side, name, value) for name, value in fields.items()]
+    return Table("What was served", ("Side", "What", "Value"), tuple(rows))
+
+
+def acting_table(result: Result) -> Table | None:
+    """The served model against adapter and base in transformers; null where that was not looked at."""
+    found = result.acting
+    if found is None:
+        return None
+    nats = numbers.NATS
+    answered = f"{found.telling}: {found.as_adapter} as the adapter, {found.as_base} as the base"
+    rows = [
+        ("Verdict", found.verdict),
+        ("Prompts, tokens read", f"{numbers.count(found.prompts)}, {numbers.count(found.tokens)}"),
+        ("Greedy answers equal to the adapter's", f"{found.same_answers} of {found.answers}"),
+        ("Prompts that base and adapter answer differently", answered),
+    ]
+    if found.effect is not None:
+        rows += [
+            ("|adapter − base|, nats a token (root mean square)", numbers.plain(found.effect, nats)),
+            ("|served − adapter|", numbers.plain(found.to_adapter, nats)),
+            ("|served − base|", numbers.plain(found.to_base, nats)),
+            ("Share of the way from base to adapter", numbers.percent(found.share)),
+            ("Prompts nearer to adapter, to base", f"{found.nearer_adapter}, {found.nearer_base}"),
+            ("Exact one-sided p (adapter; base)", f"{found.p_adapter:.2g}; {found.p_base:.2g}"),
+        ]
+    return Table("Is the adapter acting?", ("What", "Value"), tuple(rows), found.sentence)
 
 
 def suites_table(result: Result) -> Table | None:
@@ -60,7 +111,7 @@ def size_table(result: Result) -> Table:
         f" of {numbers.parameters(sizes.total)} ({numbers.three_digits(100 * sizes.trainable / (sizes.total or 1))}%)"
     )
     rows = []
-    if sizes.total or sizes.trainable or sizes.adapter_bytes:  # of a model that was judged from logs none is known
+    if sizes.total or sizes.trainable or sizes.adapter_bytes:  # of a model in logs, or behind a server, none is known
         rows = [
             ("Trained parameters", numbers.parameters(sizes.trainable) + (share if sizes.total else "")),
             ("Change on disk", numbers.bytes_size(sizes.adapter_bytes)),

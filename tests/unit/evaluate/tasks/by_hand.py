@@ -4,7 +4,7 @@ import torch
 
 from retain.data.preprocess import TextPreprocessor
 from retain.evaluate.suites.suite import Settings
-from retain.evaluate.tasks.predictor import Predictor
+from retain.evaluate.tasks.predictor import LocalPredictor
 from retain.evaluate.tasks.table import task_type_of
 from tiny import make_text_tokenizer, make_tokenizer
 
@@ -16,7 +16,7 @@ TEXTS = TextPreprocessor(make_text_tokenizer(), 60)
 
 
 def predict(model, preprocessor, suite, settings=SETTINGS):
-    return task_type_of(suite).predict(suite, Predictor(model, preprocessor, settings))
+    return task_type_of(suite).predict(suite, LocalPredictor(model, preprocessor, settings))
 
 
 def scores(suite, predicted):

@@ -113,6 +113,27 @@ def test_partly_right_is_a_degree_on_both_sides(write):
     assert (score.base, score.tuned) == (pytest.approx(2 / 3), pytest.approx(0.5))
 
 
+def test_words_count_as_the_program_counts_them(write):
+    words, tuned = (
+        write("base.eval", ["Yes", "no", "True", "false", "C"] * 12),
+        write("tuned.eval", [1, 0, 0, 0, 1] * 12),
+    )
+    (score,) = retain.judge(words, tuned).keep
+    assert (score.metric.right_or_wrong, score.base, score.lost) == (True, 0.6, 0.2)
+    (score,) = retain.judge(write("text.eval", ["0.5", "1"] * 30), write("other.eval", [0.5, "C"] * 30)).keep
+    assert (score.metric.right_or_wrong, score.metric.span, score.base) == (False, 1, 0.75)
+    odd = write("odd.eval", ["C"] * 49 + ["perhaps"])
+    assert "1 of the base log's 50 items have no match (item r49)" in refused(odd, write("good.eval", "C" * 50))
+
+
+def test_an_archive_is_opened_once_for_all_of_its_samples(write, monkeypatch):
+    opened = []
+    path, true = write("base.eval", "C" * 50), zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *given: opened.append(given) or true(*given))
+    assert len(read_inspect.read(path).suites["rivers"].answers) == 50
+    assert len(opened) == 2  # the header, then the samples
+
+
 def test_samples_without_a_score_are_told(write):
     base = write("base.eval", "C" * 50)
     failed = write("failed.eval", "C" * 50, changes=[(3, {"scores": {}}), (4, {"scores": None})])

@@ -153,7 +153,14 @@ def test_another_template_that_gives_the_same_prompts_is_a_note(write):
         ),
         (lambda s: {**s, "target": str((s["doc_id"] + 1) % 4)}, "another right answer on the two sides"),
         (lambda s: {**s, "acc": float("nan")}, "acc is not a finite number on 100 of the tuned log's 100 items"),
-        (lambda s: {**s, "acc": "right"}, "100 of the tuned log's 100 items have no acc"),
+        (
+            lambda s: {**s, "acc": "right"},
+            "acc is nowhere in the tuned log; both have acc_norm (--metric letters:acc_norm)",
+        ),
+        (
+            lambda s: {k: v for k, v in s.items() if k != "acc" or s["doc_id"] != 7},
+            "1 of the tuned log's 100 items have no acc (item 7)",
+        ),
         (lambda s: {**s, "acc": 1.5}, "goes to 1 on the base's side and to 1.5 on the tuned model's"),
         (lambda s: {**s, "acc": -1.0}, "beyond its range"),
         (lambda s: {**s, "doc_id": min(s["doc_id"], 97)}, "item 97 stands there twice"),
@@ -245,3 +252,41 @@ def test_the_subjects_of_a_group_are_judged_as_one_suite(write):
     }  # fmt: skip
     assert "has no group nope (its groups are mmlu, mmlu_stem)" in refused(base, tuned, pool="nope")
     assert "has no mmlu_art" in refused(base, tuned, pool="x=mmlu_art,mmlu_law")
+    assert "base has a suite spell itself" in refused(base, tuned, pool="spell=mmlu_law,mmlu_physics")
+    assert "mmlu_law is in two pools" in refused(base, tuned, pool=["x=mmlu_law,mmlu_physics", "y=mmlu_law"])
+    assert "mmlu_law of " in refused(base, tuned, pool=["x=mmlu_law,mmlu_physics", "mmlu"])
+    assert "task: mmlu_law is part of mmlu" in refused(base, tuned, pool="mmlu", task="mmlu_law")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"doc_id": [1]},
+        {"filter": {"a": 1}},
+        {"filtered_resps": [[None, "False"]] * 4},
+        {"filtered_resps": [[-1.0, [None]]] * 4},
+        {"filtered_resps": 5},
+    ],
+)
+def test_samples_of_odd_shapes_are_read_or_refused_in_a_sentence(write, change):
+    base, odd = write("base", RIGHT), write("tuned", RIGHT, change=lambda sample: {**sample, **change})
+    if {"doc_id", "filter"} & change.keys():
+        assert "is no sample of lm-evaluation-harness: doc_id and filter" in refused(base, odd)
+    else:
+        assert retain.judge(base, odd).keep[0].lost == 0
+
+
+def test_results_of_odd_shapes_do_not_stop_it(write):
+    odd = {key: [1] for key in ("configs", "higher_is_better", "group_subtasks", "n-shot", "versions")}
+    assert retain.judge(write("base", RIGHT, **odd), write("tuned", RIGHT, **odd)).keep[0].lost == 0
+
+
+def test_files_of_windows_are_read_and_empty_ones_told(write):
+    base, tuned = write("base", RIGHT), write("tuned", RIGHT)
+    for file in (tuned / "model").iterdir():
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert retain.judge(base, tuned).keep[0].lost == 0
+    write("tuned", RIGHT, "spell")
+    for file in (tuned / "model").glob("samples_*"):
+        file.write_bytes(b"")
+    assert refused(base, tuned).count("holds no samples") == 2

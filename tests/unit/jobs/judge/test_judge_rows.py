@@ -131,8 +131,8 @@ def test_shuffled_ids_are_paired_by_prompt_and_so_are_rows_without_any(judged):
         ({"correct": 1.5}, "true or false in 199 rows, numbers in 1 row (first tuned.jsonl, line 4)"),
         ({"correct": None}, "nothing in 1 row (first tuned.jsonl, line 4)"),
         ({"correct": "yes"}, "text in 1 row"),
-        ({"id": 1.5}, "id: expected a number or text, found 1.5"),
-        ({"id": True}, "id: expected a number or text, found true"),
+        ({"id": 1.5}, "id: expected a whole number or text, found 1.5"),
+        ({"id": True}, "id: expected a whole number or text, found true"),
     ],
 )
 def test_mixed_types_are_told_by_their_line(judged, rows, told):
@@ -145,7 +145,7 @@ def test_ways_of_scoring_are_not_mixed(judged):
     mixed = [*base[:-1], {"id": 199, "score": 1.0}]
     assert "correct in 199 rows; score in 1 row (first tuned.jsonl, line 200)" in refused(judged, base, mixed)
     scored = [{"id": row["id"], "score": float(row["correct"])} for row in base]
-    assert "200 of the tuned log's 200 items have no accuracy" in refused(judged, base, scored)
+    assert "accuracy is nowhere in the tuned log; no metric is on both sides" in refused(judged, base, scored)
 
 
 def test_scores_that_are_no_numbers_or_beyond_their_range_are_refused(judged, tmp_path):
@@ -163,6 +163,10 @@ def test_scores_that_are_no_numbers_or_beyond_their_range_are_refused(judged, tm
     shares = [{"id": k, "scores": {"f1": 0.5 + 0.5 * (k % 2)}} for k in range(60)]
     per_cent = [{"id": k, "scores": {"f1": 50 + 50 * (k % 2)}} for k in range(60)]
     assert "one seems to be in ones and the other in per cent" in refused(judged, shares, per_cent)
+    marks = [{"id": k, "score": (1 + k % 9) / 10} for k in range(60)]
+    hundreds = [{**row, "score": 100 * row["score"]} for row in marks]
+    assert "or say the range (--range score:LOW:HIGH)" in refused(judged, marks, hundreds)
+    assert judged(hundreds, marks, range="score:0:100").judgement.overall == "lost"
     less = judged(
         [{"id": k, "scores": {"harm": k % 2, "acc": 1}} for k in range(60)],
         [{"id": k, "scores": {"harm": 1, "acc": 1}} for k in range(60)],
@@ -223,18 +227,56 @@ def test_a_table_of_text_is_read_as_numbers(tmp_path, monkeypatch):
         ({"suites": "nope"}, "neither log has nope; there are items"),
         ({"task": "nope"}, "neither log has nope"),
         ({"metric": "items:f1"}, "the metric f1 is not there; it has accuracy"),
+        ({"metric": "f1"}, "metric: no suite has the metric f1; there are accuracy"),
+        ({"metric": ["f1", "accuracy"]}, "two values for all suites, f1 and accuracy"),
+        ({"chance": ["items:0.1", "items:0.2"]}, "two values for items, 0.1 and 0.2"),
+        ({"lower_is_better": "accuracy"}, "of accuracy in items more is better"),
+        ({"pool": "=items"}, "with a name before the sign"),
         ({"range": "nope:1:5"}, "no suite has the metric nope"),
         ({"range": "score:5:1"}, "is empty"),
         ({"chance": "items:1"}, "expected shares"),
         ({"margin": 0}, "expected a number above 0"),
         ({"margins": 3}, "did you mean margin"),
         ({"junit": ""}, "blank"),
-        ({"junit": "base.jsonl"}, "holds something else than JUnit XML"),
+        ({"junit": "base.jsonl"}, "holds something else than a verdict"),
+        ({"junit": "base.jsonl/verdict.xml"}, "base.jsonl is a file, not a folder"),
     ],
 )
 def test_options_that_fit_nothing_are_told(judged, options, told):
     base = answered(n=40)
     assert told in refused(judged, base, fewer(base, 0.5), **options)
+
+
+def test_a_report_of_another_program_and_a_log_are_not_overwritten(judged, tmp_path):
+    (tmp_path / "tests.xml").write_text('<?xml version="1.0"?>\n<testsuites name="pytest"/>', encoding="utf-8")
+    base = answered(n=30)
+    assert "tests.xml holds something else" in refused(judged, base, base, junit="tests.xml")
+    judged(base, fewer(base, 0.1), output="judged", junit="verdict.xml")
+    judged(base, fewer(base, 0.2), output="judged", junit="verdict.xml")  # its own it may
+    with pytest.raises(InputError, match="is one of the two logs"):
+        retain.judge("judged:base", "judged", output="judged")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "results_2026.json").write_text("{}", encoding="utf-8")
+    assert "holds logs" in refused(judged, base, base, output="logs")
+
+
+@pytest.mark.parametrize("form", [str, float, lambda k: k])
+def test_ids_are_paired_whatever_type_a_program_made_of_them(judged, form):
+    base = [{"id": row["id"], "correct": row["correct"]} for row in answered(n=40)]
+    found = judged(base, [{**row, "id": form(row["id"])} for row in base])
+    assert (found.keep[0].n, found.keep[0].lost) == (40, 0)
+
+
+def test_epochs_and_choices_of_a_table_count(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for side, wrong in (("base", 5), ("tuned", 2)):
+        lines = [f"{k},{epoch},4,{k % wrong != 0}" for k in range(60) for epoch in (1, 2)]
+        (tmp_path / f"{side}.csv").write_text("\n".join(["id,epoch,choices,correct", *lines]), encoding="utf-8")
+    (score,) = retain.judge("base.csv", "tuned.csv").keep
+    assert (score.n, score.units, score.chance) == (120, 60, 0.25)
+    (tmp_path / "odd.csv").write_text("id,epoch,correct\n1,second,true", encoding="utf-8")
+    with pytest.raises(InputError, match="epoch: expected a whole number, found second"):
+        retain.judge("base.csv", "odd.csv")
 
 
 def test_a_log_of_no_known_format_is_told_with_those_that_are(tmp_path, monkeypatch):
