@@ -1,8 +1,8 @@
 """SmolLM2-135M tuned on headlines, exported in each form, loaded without retain; and through llama.cpp.
 
-On SmolLM2 cut to two layers with a LoRA, llama.cpp answered 49 of 50 prompts as transformers did from the same f16 file,
-and 50 of 50 with the adapter's GGUF beside the base's; F16 lost 3.3e-6 nats per token there, Q8_0 1.2e-4, the adapter
-2.2e-8. With all layers it is still to be run on a quiet machine.
+On SmolLM2 cut to two layers with a LoRA, llama.cpp answered 49 of 50 prompts as transformers did from the same f16
+file, and 50 of 50 with the adapter's GGUF beside the base's. F16 lost 3.3e-6 nats per token there, Q8_0 1.2e-4, the
+adapter's file 2.2e-8. With all layers it is still to be run on a quiet machine.
 
 The part with llama.cpp needs its sources as RETAIN_LLAMA_CPP, and a Python with the package xllamacpp as
 RETAIN_XLLAMACPP; without these it is skipped.
