@@ -33,10 +33,11 @@ def _characters(array: Any) -> NDArray[np.int64]:
     if pa.types.is_struct(kind):
         return sum(map(_characters, array.flatten()), np.zeros(len(array), dtype=np.int64))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        before = np.concatenate([[0], np.cumsum(_characters(array.flatten()))])
+        before: NDArray[np.int64] = np.concatenate([[0], np.cumsum(_characters(array.flatten()))])
         lengths = _numbers(compute.list_value_length(array))
         ends = np.cumsum(lengths)
-        return before[ends] - before[ends - lengths]
+        within: NDArray[np.int64] = before[ends] - before[ends - lengths]
+        return within
     return np.zeros(len(array), dtype=np.int64)
 
 

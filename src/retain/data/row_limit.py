@@ -10,7 +10,9 @@ from typing import Any
 
 from retain.data.entries import Entries
 from retain.data.places import Numbered
-from retain.data.sample import LOOKED_AT
+
+LONGEST = 1000
+"""Rows that are read because they are the longest; `retain.data.sample` looks at the lengths of as many."""
 
 KindOf = Callable[[Any], Hashable]
 """What a row is of, such as its class."""
@@ -34,7 +36,7 @@ class RowLimit:
         """
         if self.most is None or len(sizes) <= self.most:
             return list(range(len(sizes)))
-        number = min(LOOKED_AT, self.most) // 2
+        number = min(LONGEST, self.most // 2)
         longest = set(heapq.nlargest(number, range(len(sizes)), key=sizes.__getitem__))
         others = [index for index in range(len(sizes)) if index not in longest]
         steps = max(self.most - number - 1, 1)
