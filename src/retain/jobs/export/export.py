@@ -14,7 +14,7 @@ from retain.evaluate.pair import carries_base
 from retain.evaluate.suites.suite import Settings, Suites
 from retain.events import Events
 from retain.exporting.llama_cpp import find_llama_cpp
-from retain.hf.adapters.card import hub_id
+from retain.hf.adapters.card import auto_class, hub_id
 from retain.hf.exporting.carried import config_values, form_problems, heads_of
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import is_adapted, root_of
@@ -135,7 +135,10 @@ def _export_model(
     problems += form_problems(form, config_values(model.peft_config[adapter]), heads_of(model))
     converters = None
     if recipe.to == "gguf":
-        problems += [] if tokenizer is not None else ["tokenizer: a GGUF holds the tokenizer; give it as tokenizer=."]
+        if (kind := auto_class(model)) != "AutoModelForCausalLM":
+            problems.append(f"to: llama.cpp generates text, and this model is an {kind}; take merged.")
+        elif tokenizer is None:
+            problems.append("tokenizer: a GGUF holds the tokenizer; give it as tokenizer=.")
         try:
             converters = find_llama_cpp(recipe.llama_cpp, recipe.outtype, adapter=own)
         except InputError as error:
