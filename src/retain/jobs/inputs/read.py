@@ -63,8 +63,8 @@ def read_data(recipe: Recipe, problems: list[str], limit: RowLimit = EVERY_ROW) 
     problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined)
     problems += regularisation_problems(recipe, family, suites)
     parts = split(suites, recipe.budget, recipe.control_share)
-    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites)
-    data = replace(_with_calibration(data, recipe, problems), notes=train.notes, sample=train.sample)
+    data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites, notes=train.notes)
+    data = _with_calibration(replace(data, sample=train.sample), recipe, problems)
     if problems and train.sample is not None:
         problems.append(train.sample.sentence("train"))
     return data
