@@ -26,7 +26,8 @@ from cases import CASES, LORA, LORFA, TOLERANCE, VEFA, difference, linear_names,
 from common import away_from_start, finish, markdown, options, prepare, timed, trainable
 from torch import Tensor
 
-from retain import InputError, export, swap_adapter
+import retain
+from retain import InputError, swap_adapter
 
 COLUMNS = {
     "method": "method", "adapters": "adapters", "save, ms": "save_ms", "load, ms": "load_ms",
@@ -102,10 +103,12 @@ def merging(model: Any, ids: Tensor) -> tuple[dict[str, float | None], dict[str,
     return {"merge_ms": median(merge), "unmerge_ms": median(unmerge)}, checked
 
 
-def export(model: Any, folder: Path, name: str) -> float | None:
+def exporting(model: Any, folder: Path, name: str) -> float | None:
     """Milliseconds of an export as LoRA; None where the update has no low rank, as VeFA's."""
     try:
-        return median([milliseconds(lambda: export(model, folder, adapter_name=name, to="lora")) for _ in range(FEW)])
+        return median(
+            [milliseconds(lambda: retain.export(model, folder, adapter_name=name, to="lora")) for _ in range(FEW)]
+        )
     except InputError:
         return None
 
@@ -127,7 +130,7 @@ def measure(asked: argparse.Namespace, method: str, count: int) -> tuple[dict[st
         apart = max(apart, difference(logits(model, ids), last))
         switch = [milliseconds(lambda name=name: model.set_adapter(name)) for name in (*names, *names)]
         merged, checked = merging(model, ids)
-        exported = export(model, folder / "exported", names[-1])
+        exported = exporting(model, folder / "exported", names[-1])
         file = folder / "0" / WEIGHTS
         sizes = {
             "file_bytes": file.stat().st_size, "number_bytes": 4 * numbers, "header_bytes": header_bytes(file),

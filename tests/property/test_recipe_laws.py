@@ -41,6 +41,7 @@ OWN = {
     "ray": st.sampled_from(["auto", "local"]),
     "run": st.sampled_from(["1/2", "2/3", "slurm"]),
     "columns": st.dictionaries(names, names, max_size=2),
+    "serve": st.lists(st.sampled_from(["vllm", "ollama", "llama.cpp"]), unique=True, max_size=2),
     "template": st.sampled_from(["{{ messages }}", "{% for m in messages %}{% endfor %}"]),
     "template_arguments": st.dictionaries(st.sampled_from(["thinking", "date"]), st.integers(0, 9), max_size=2),
 }  # fmt: skip

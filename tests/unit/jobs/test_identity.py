@@ -17,7 +17,7 @@ def test_what_identifies_a_run_is_what_it_was(case):
     """With another identity every finished run is measured again, or refused; see golden/make_identities.py."""
     recipe = Recipe.model_validate(case["recipe"])
     found = identity_of(recipe, case["hashes"], "files", calibrated=case["calibrated"], apart=case["apart"])
-    assert json.dumps(found) == json.dumps(case["identity"])
+    assert json.loads(json.dumps(found)) == case["identity"]  # the order of the fields tells nothing
 
 
 def test_a_judges_command_is_never_in_the_identity():

@@ -170,7 +170,7 @@ OUT = {"a GPU": torch.OutOfMemoryError("CUDA out of memory."), "a CPU": RuntimeE
 PLACES = {
     "transformers.AutoModelForCausalLM.from_pretrained": "while loading .*--quantization 4bit",
     "retain.train.prefetch.PrefetchingTrainer.training_step": "while training .*--batch-size",
-    "retain.evaluate.runner.read_windows": "while measuring .*--evaluation-batch",
+    "retain.evaluate.sides.read_windows": "while measuring .*--evaluation-batch",
 }
 
 
