@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -13,6 +14,8 @@ from retain.records.paths import expanded
 
 EXACT_RANK = 4096
 """The largest rank that can be asked for."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
 class ExportRecipe(LoadingOptions):
@@ -98,7 +101,14 @@ class ExportRecipe(LoadingOptions):
         is_rank = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= EXACT_RANK
         if value is None or value == "auto" or is_rank:
             return value
-        raise ValueError(f"rank={value!r}: give a whole number from 1 to {EXACT_RANK}, or auto")
+        raise ValueError(f"give a whole number from 1 to {EXACT_RANK}, or auto")
+
+    @field_validator("base_model_id", mode="after")
+    @classmethod
+    def _is_no_path(cls, value: str | None) -> str | None:
+        if value is not None and (not _HUB_ID.fullmatch(value) or ".." in value):
+            raise ValueError("expected a hub id, OWNER/NAME, and no path of this machine")
+        return value
 
     @field_validator("*", mode="before")
     @classmethod
