@@ -57,6 +57,7 @@ class Transport:
     Attributes:
         address: of the server.
         key: sent with each request and shown nowhere; empty for none.
+        key_variable: the environment variable that holds it, for a refusal.
         seconds: the longest time for an answer, from the request to its last byte.
         tries: how often a request is sent at most.
         connections: how many may be open at a time.
@@ -69,6 +70,7 @@ class Transport:
     tries: int = 6
     connections: int = 8
     sleep: Callable[[float], Any] | None = None
+    key_variable: str = "OPENAI_API_KEY"
 
     def __post_init__(self) -> None:
         """Open the client. A proxy of the environment is used for other machines only; no redirect is followed."""
@@ -201,7 +203,9 @@ class Transport:
                 status=status,
             )
         if status in {401, 403}:
-            cure = "the key was refused" if self.key else "it wants a key: set OPENAI_API_KEY, or --key-variable NAME"
+            name = self.key_variable
+            wanted = f"it wants a key: set {name}, or --key-variable NAME"
+            cure = f"the key of {name} was refused" if self.key else wanted
             return ServerError(f"{self.address.url}: {cure} ({status}: {_message(text)}).", status=status)
         if wait > LONGEST_WAIT:
             return ServerError(

@@ -106,13 +106,15 @@ def test_the_key_goes_to_the_server_and_nowhere_else():
     refusal = lambda asked: asked.json({"error": {"message": f"wrong key {KEY}"}}, 401)  # noqa: E731
     with pytest.raises(ServerError) as found:
         asked_once(refusal, key=KEY)
-    assert "the key was refused" in str(found.value)
+    assert "the key of OPENAI_API_KEY was refused" in str(found.value)
     assert KEY not in str(found.value)
     repeated, _, _ = asked_once(lambda asked: asked.json({"echo": KEY}), key=KEY)
     assert KEY not in json.dumps(repeated)
     assert KEY not in repr(Transport(Address("http://h/v1"), KEY))
     with pytest.raises(ServerError, match="wants a key: set OPENAI_API_KEY"):
         asked_once(lambda asked: asked.json({}, 401))
+    with pytest.raises(ServerError, match="wants a key: set TEAM_KEY"):
+        asked_once(lambda asked: asked.json({}, 403), key_variable="TEAM_KEY")
     with pytest.raises(InputError, match="no header can"):
         Transport(Address("http://h/v1"), "sk-\nx")
 

@@ -32,6 +32,7 @@ def transport_of(
     return Transport(
         Address.parse(source, field),
         key=environment.get(recipe.key_variable, "").strip(),
+        key_variable=recipe.key_variable,
         seconds=recipe.request_timeout,
         tries=recipe.request_tries,
         connections=recipe.concurrency,
