@@ -15,11 +15,11 @@ from retain.served.transport import ServerError, Transport
 KEY = "sk-very-secret-0123456789"
 
 
-def asked_once(answer, *, seconds=5.0, tries=4, key=""):
+def asked_once(answer, *, seconds=5.0, tries=4, key="", **fields):
     """The value of one request to a server, what it was asked, and the pauses."""
     pauses = []
     with scripted(answer) as (url, asked):
-        transport = Transport(Address.parse(url, "tuned"), key, seconds, tries, sleep=pauses.append)
+        transport = Transport(Address.parse(url, "tuned"), key, seconds, tries, sleep=pauses.append, **fields)
         try:
             return transport.post("/completions", {"prompt": "a"}), asked, pauses
         finally:
