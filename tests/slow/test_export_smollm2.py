@@ -2,8 +2,8 @@
 
 On SmolLM2 cut to two layers with a LoRA, llama.cpp answered 49 of 50 prompts as transformers did from the same f16
 file, and 50 of 50 with the adapter's GGUF beside the base's. F16 lost 3.3e-6 nats per token there, Q8_0 1.2e-4, the
-adapter's file 2.2e-8. With all layers, 29 November 2026: the forms without retain and the model in llama.cpp (at least 45
-of 50) passed; the adapter's file beside the base's was cut off by the time.
+adapter's file 2.2e-8. With all layers, 29 November 2026: the forms without retain and the model in llama.cpp (at least
+45 of 50) passed; the adapter's file beside the base's was cut off by the time.
 
 The part with llama.cpp needs its sources as RETAIN_LLAMA_CPP, and a Python with the package xllamacpp as
 RETAIN_XLLAMACPP; without these it is skipped.
