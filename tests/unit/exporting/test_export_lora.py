@@ -177,7 +177,7 @@ def test_an_adapter_that_rewrote_its_base_is_exported_beside_the_untouched_one(t
 
 def test_a_rank_or_a_name_that_is_none_is_refused(tmp_path):
     model = MAKERS["lora"](make_llama())
-    with pytest.raises(InputError, match="rank=0"):
+    with pytest.raises(InputError, match="rank: give a whole number"):
         export(model, tmp_path, rank=0, to="lora")
     with pytest.raises(InputError, match="no adapter 'other'; there are default"):
         export(model, tmp_path, adapter_name="other", to="lora")
