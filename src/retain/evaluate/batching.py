@@ -8,7 +8,6 @@ even those of one length are mixed (transformers' RWKV writes otherwise in any b
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from retain.data.batches import Batching
 from retain.data.preprocess import Preprocessor, padded
+from retain.evaluate.alike import differ
 from retain.evaluate.encode import log_probabilities
 from retain.evaluate.generate import NEUTRAL, read_logits
 from retain.evaluate.input_hash import InputHash
@@ -28,12 +28,6 @@ PROBES = (3, 7, 24)
 
 WRITTEN = 3
 """Tokens that are written after each row: the first, and those that rest on what the model kept of the text."""
-
-SHARE = 1e-3
-"""Difference, relative to that between two texts, that rounding in 32 bits may make, at most."""
-
-ROUNDING_STEPS = 16
-"""The same in steps of the model's type, which decide in 16 bits."""
 
 
 def batching_of(model: Any, preprocessor: Preprocessor) -> Batching:
@@ -164,21 +158,6 @@ def training_batches_told(model: Any, preprocessor: Preprocessor, items: Sequenc
         "what it learned from a row depends on the rows beside it; --batch-size 1 trains on each row as it is measured."
     )
     return [note] if mixed else []
-
-
-def differ(together: Tensor, alone: Tensor, model: Any) -> bool:
-    """Tell whether rows read together (n, d) are others than the first of them alone (m, d), by more than rounding."""
-    many, few = together.double().cpu(), alone.double().cpu()
-    if not (many.isfinite().all() and few.isfinite().all()):
-        return False  # the measurement itself refuses such a model
-    between = torch.stack([_size(one - other) for one, other in itertools.combinations(many, 2)]).mean()
-    step = torch.finfo(getattr(model, "dtype", torch.float32)).eps
-    moved = torch.stack([_size(one - other) for one, other in zip(many, few, strict=False)]).max()
-    return bool(moved > max(SHARE, ROUNDING_STEPS * step) * between and moved > ROUNDING_STEPS * step * _size(many))
-
-
-def _size(values: Tensor) -> Tensor:
-    return values.square().mean().sqrt()
 
 
 def _rows(model: Any, preprocessor: Preprocessor) -> list[list[int]]:

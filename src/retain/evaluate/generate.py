@@ -12,6 +12,7 @@ from retain.data.batches import Batching, in_batches
 from retain.data.chat_template import turn_end
 from retain.data.preprocess import padded
 from retain.data.tokens import IGNORED, Encoded, pad
+from retain.evaluate.continuing import families, family_nll, goes_on_alike, in_family_batches
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.scores.token_distributions import shifted_nll
 from retain.evaluate.shares import ALONE, Share
@@ -56,24 +57,45 @@ def score_nll(
 ) -> list[float]:
     """Negative log-likelihood in nats of each row's scored part, given what precedes it, summed over its tokens.
 
-    Rows are batched by length (less padding), in the same batches for every model; the input hash covers them.
+    Rows are batched by length (less padding), in the same batches for every model; the input hash covers them. Where
+    rows begin alike, as the options of a question do, the beginning is read once; see `retain.evaluate.continuing`.
     `batching` says which may be together, `share` which batches this process runs.
     """
     sums: dict[int, float] = {}
     device = device_of(model)
-    for place, chosen in enumerate(in_batches([len(row.ids) for row in rows], batch_size, batching)):
-        ids = [rows[index].ids for index in chosen]
-        inputs, mask = padded(ids, pad_id, device=device)
-        labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED), device=device)
-        first = max(min(rows[index].start for index in chosen) - 1, 0)  # no logits are needed before this position
-        if input_hash is not None:
+    batches = in_batches([len(row.ids) for row in rows], batch_size, batching)
+    if input_hash is not None:
+        for chosen in batches:
+            inputs, mask = padded([rows[index].ids for index in chosen], pad_id)
+            labels = torch.tensor(pad([rows[index].labels for index in chosen], IGNORED))
             input_hash.add(input_ids=inputs, attention_mask=mask, labels=labels)
+
+    def read(some: Sequence[Encoded]) -> list[float]:
+        return _whole_nll(model, some, pad_id, device)
+
+    alike, alone = families(rows) if batching == "padded" else ([], [])
+    if alike and all(share.everywhere(goes_on_alike(model, alike, rows, pad_id, read))):
+        batches = [[alone[k] for k in chosen] for chosen in in_batches([len(rows[k].ids) for k in alone], batch_size)]
+        tokens = batch_size * max(len(row.ids) for row in rows)
+        for place, batch in enumerate(in_family_batches(alike, tokens)):
+            if share.owns(place):
+                sums |= family_nll(model, batch, rows, pad_id)
+            tick(sum(len(family.places) for family in batch))
+    for place, chosen in enumerate(batches):
         if share.owns(place):
-            logits = read_logits(model, inputs, mask, first)
-            nll, _ = shifted_nll(logits, labels[:, first:])
-            sums |= dict(zip(chosen, nll.double().sum(dim=1).tolist(), strict=True))
+            sums |= dict(zip(chosen, read([rows[index] for index in chosen]), strict=True))
         tick(len(chosen))
     return share.joined(sums)
+
+
+def _whole_nll(model: torch.nn.Module, rows: Sequence[Encoded], pad_id: int, device: torch.device) -> list[float]:
+    """The negative log-likelihoods of one batch of rows, each read from its beginning."""
+    inputs, mask = padded([row.ids for row in rows], pad_id, device=device)
+    labels = torch.tensor(pad([row.labels for row in rows], IGNORED), device=device)
+    first = max(min(row.start for row in rows) - 1, 0)  # no logits are needed before this position
+    nll, _ = shifted_nll(read_logits(model, inputs, mask, first), labels[:, first:])
+    sums: list[float] = nll.double().sum(dim=1).tolist()
+    return sums
 
 
 def read_logits(model: torch.nn.Module, inputs: torch.Tensor, mask: torch.Tensor, first: int = 0) -> torch.Tensor:

@@ -9,7 +9,8 @@ from torch import nn
 
 from retain.data.batches import in_batches, stricter
 from retain.data.preprocess import TextPreprocessor
-from retain.evaluate.batching import batching_of, differ, mixes_items
+from retain.evaluate.alike import differ
+from retain.evaluate.batching import batching_of, mixes_items
 from retain.evaluate.encode import features
 from retain.evaluate.input_hash import InputHash
 from retain.hf.models.positions import Positions

@@ -37,10 +37,22 @@ def shifted_nll(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     if logits.ndim != 3 or logits.shape[:2] != labels.shape:
         raise ValueError(f"logits (B, T, V) and labels (B, T) expected, got {_shape(logits)} and {_shape(labels)}.")
     targets = labels[:, 1:]
+    return token_nll(logits[:, :-1], targets), targets != IGNORED
+
+
+def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
+    """Negative log-likelihood −log softmax(z_t)[y_t] of each target.
+
+    Args:
+        logits: z (B, T, V), any floating dtype.
+        targets: y (B, T), integers; −100 is not scored.
+
+    Returns:
+        Nats (B, T), 0 where nothing is scored, in float32 or float64.
+    """
     mask = targets != IGNORED
-    safe = targets.masked_fill(~mask, 0)
-    nll = _by_chunks(_nll, logits.shape[-1], logits[:, :-1], safe)
-    return nll.masked_fill(~mask, 0), mask
+    nll = _by_chunks(_nll, logits.shape[-1], logits, targets.masked_fill(~mask, 0))
+    return nll.masked_fill(~mask, 0)
 
 
 def kl(base_logits: Tensor, tuned_logits: Tensor) -> Tensor:
