@@ -73,6 +73,8 @@ def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     if config is None:
         return {}
     own = {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
+    if chosen_by := getattr(config, "selection", None):  # a sparse update: by a score of ours, and not by size
+        return {k: v for k, v in own.items() if k != "select_top"} | chosen_by
     note = getattr(config, "initialisation_note", None)
     if note is None:
         return own
