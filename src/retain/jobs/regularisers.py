@@ -10,12 +10,16 @@ from typing import Any
 from transformers import TrainerCallback
 
 from retain.data.preprocess import Inputs, Preprocessor
+from retain.jobs.inputs.prepare import adapter_fields
+from retain.methods import lookup
 from retain.recipe import KL, Recipe
 from retain.train.loop import TrainingSet
 from retain.train.ranks import rank_and_world
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
+from retain.train.regularise.nuclear_norm import NuclearNorm
 from retain.train.regularise.replay import mix_replay
+from retain.train.regularise.reselection import Reselection
 from retain.train.regularise.update_limit import UpdateLimit
 
 AIM = 0.7
@@ -47,7 +51,7 @@ def with_regularisers(
     order = list(rows)
     random.Random(recipe.seed).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
     probes, kept = (order[:PROBES], order[PROBES:] or order) if recipe.kl_monitor else ([], order)
-    callbacks: list[TrainerCallback] = []
+    callbacks: list[TrainerCallback] = _of_sparse(recipe)
     limit = recipe.budget.get(KL)
     size = recipe.batch_size * rank_and_world()[1]  # the rows of a step of all processes, which share them out
     if recipe.kl_weight:
@@ -66,6 +70,19 @@ def with_regularisers(
         mixed = mix_replay(training_set.rows, replayed, recipe.replay, recipe.seed)
         training_set = replace(training_set, rows=mixed)
     return training_set, callbacks
+
+
+def _of_sparse(recipe: Recipe) -> list[TrainerCallback]:
+    """What SaRA adds to the training of a sparse update; nothing for any other method."""
+    if not lookup.is_sparse(recipe.method_name):
+        return []
+    config = lookup.sparse_config(adapter_fields(recipe))
+    found: list[TrainerCallback] = []
+    if config.nuclear_weight:
+        found.append(NuclearNorm(config.nuclear_weight, seed=config.seed))
+    if config.reselect_after is not None:
+        found.append(Reselection(config.reselect_after))
+    return found
 
 
 def _batches(rows: Sequence[Any], size: int, preprocessor: Preprocessor) -> list[Inputs]:

@@ -2,14 +2,15 @@
 
     ∂L/∂v = (Σ_tokens g xᵀ)[I],   ∂L/∂x = (W0 + S)ᵀ g,   g = ∂L/∂y
 
-W0 + S is made for the product and dropped, forwards and backwards; kept for the backward pass are v, and x or what it is
-recomputed from (`retain.kernels.recompute`). Autograd's own form keeps W0 + S of every layer, a second model in memory.
+W0 + S is made for the product and dropped, forwards and backwards; kept for the backward pass are v, and x or what it
+is recomputed from (`retain.kernels.recompute`). Autograd's own form keeps W0 + S of every layer, a second model in
+memory.
 
-Measured on one core (float32, layers of 576 × 1536 and 2048 × 2048, ratios of processor time): making W0 + S is 0 to 6 %
-of a training step's products from 256 tokens on, and the sum g xᵀ taken at I alone costs as much as the dense one at a
-density of 1 %, and 2 to 4 times as much at 5 %; so training takes the dense products. For a few tokens without a
-gradient, as in writing an answer, making it is most of the work: there W0 x + S x takes .2 to .9 of the time at 1 to 32
-tokens, and is level at 128.
+Measured on one core (float32, layers of 576 × 1536 and 2048 × 2048, ratios of processor time): making W0 + S is a few
+per cent of a training step's products from 256 tokens on, and the sum g xᵀ taken at I alone costs as much as the dense
+one at a density of 1 %, and 2 to 4 times as much at 5 %; so training takes the dense products. For a few tokens without
+a gradient, as in writing an answer, making it is most of the work: there W0 x + S x takes .2 to .9 of the time at 1 to
+32 tokens, and is level at 128.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Rows(NamedTuple):
 
 
 def with_entries(weight: Tensor, places: Tensor, values: Tensor) -> Tensor:
-    """W0 + S (m, n), in the type of W0, to which v is rounded first; the entries elsewhere are those of W0, bit for bit.
+    """W0 + S (m, n), in the type of W0, to which v is rounded first; elsewhere its entries are those of W0 to the bit.
 
     Args:
         weight: W0 (m, n).

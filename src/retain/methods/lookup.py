@@ -38,7 +38,7 @@ def config_class(name: str) -> type:
     return adapt.config_class(name) if own is None else own
 
 
-def _own_config(name: str) -> type[SCLoRAConfig] | type[SparseConfig] | None:
+def _own_config(name: str) -> type[SCLoRAConfig | SparseConfig] | None:
     """The class of a method that retain attaches itself; None for a method of PEFT's."""
     if name == SPARSE.name:
         return SparseConfig

@@ -65,7 +65,7 @@ class SparseConfig:
     nuclear_weight: float = field(
         default=0.0,
         metadata={
-            "help": "SaRA's penalty: weight of the nuclear norm of a matrix of the chosen entries alone, of one layer a "
+            "help": "SaRA's penalty: weight of the nuclear norm of the matrix of the chosen entries, of one layer a "
             "step. [none]"
         },
     )

@@ -1,4 +1,4 @@
-"""Gradients of a model's loss at chosen weights: their mean over batches, or their mean square over single sequences."""
+"""Gradients of a model's loss at chosen weights: their mean over batches, or their mean square over sequences."""
 
 from __future__ import annotations
 
@@ -71,9 +71,10 @@ def mean_square_gradient(
     def own_loss(root: nn.Module, row: Batch) -> Tensor:
         if is_classifier(root):
             return _loss_of_own_label(root, row, float(draws[id(row)]))
-        return _task_loss(root, {name: value for name, value in row.items() if name != "labels"})
+        hidden = {"labels"} if "input_ids" in row else set()  # of a text every token counts
+        return _task_loss(root, {name: value for name, value in row.items() if name not in hidden})
 
-    return _mean(model, weights, rows, torch.square, lambda root, row: own_loss(root, row), tick)
+    return _mean(model, weights, rows, torch.square, own_loss, tick)
 
 
 def _mean(
@@ -98,7 +99,7 @@ def _mean(
     for total in sums.values():
         if together.processes() > 1:
             dist.all_reduce(total)
-        total /= len(parts)
+        total.div_(len(parts))
     return sums
 
 

@@ -5,14 +5,14 @@ single sequences to keep (the diagonal of the empirical Fisher information, as E
 
     gradient        |G|                  SIFT, arXiv 2312.11875, its published code: k largest of each matrix
     small           −|W|                 SaRA, arXiv 2409.06633: there a threshold for all tensors, here a share of each
-    small-gradient  |G| / (|W| + ε)      our reading of GaLLoP, arXiv 2510.19778: "largest gradient magnitudes and smallest
-                                         pretrained magnitudes"; its own formula was not to be had
+    small-gradient  |G| / (|W| + ε)      our reading of GaLLoP, arXiv 2510.19778, whose abstract says "largest gradient
+                                         magnitudes" and "smallest pre-trained magnitudes"; its formula we have not read
     learn-not-keep  |G| / (√F + ε)       ours: the sparse counterpart of SC-LoRA's contrast
     random          uniform
     large           |W|
 
-ε is the mean of what it is added to. So an entry whose denominator is nearly 0 counts at most |G|/ε, and does not win by
-a gradient of nearly nothing; and no score depends on the scale of W or of the loss.
+ε is the mean of what it is added to. So an entry whose denominator is nearly 0 counts at most |G|/ε, and does not win
+by a gradient of nearly nothing; and no choice depends on the scale of W or of the loss.
 """
 
 from __future__ import annotations

@@ -117,5 +117,3 @@ def select(
 
 def _list(batches: Iterable[Batch] | None) -> Sequence[Batch]:
     return list(batches or ())
-
-
