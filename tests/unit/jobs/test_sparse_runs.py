@@ -1,4 +1,4 @@
-"""Sparse updates as `retain tune` trains them: what the record says, what goes on to the bit, what stands beside them."""
+"""Sparse updates as `retain tune` trains them: what the record says, what goes on to the bit, what is refused."""
 
 import pytest
 import torch

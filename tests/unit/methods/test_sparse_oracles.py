@@ -1,4 +1,4 @@
-"""Sparse updates against what SIFT and SaRA define, computed here by hand on one layer; and against full fine-tuning."""
+"""Sparse updates against what SIFT and SaRA define, computed by hand on one layer; and against full fine-tuning."""
 
 import copy
 
@@ -218,7 +218,7 @@ def test_every_form_of_the_layer_is_the_same_function(dtype):
 
 def test_the_weights_that_the_gradient_is_taken_of_come_back_as_they_were():
     base = OneLayer(torch.float32)
-    base.layer.weight.requires_grad_(False)
+    base.layer.weight.requires_grad = False
     base.train()
     before = base.layer.weight.clone()
     retain.sparse_update(base, retain.SparseConfig(density=0.2, target_modules=["layer"]), learn=[batch(torch.float32)])

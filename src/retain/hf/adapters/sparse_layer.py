@@ -43,7 +43,8 @@ class SparseLinear(supertuning.Linear):  # type: ignore[misc]  # PEFT ships no t
         values, places = self.supertuning_values[names[0]], self.supertuning_indices[names[0]]
         if not eligibility.eligible(x, *base, values):
             return None
-        if not torch.is_grad_enabled() and x.numel() <= FEW_TOKENS * x.shape[-1] and self._are_exact(x):
+        few = x.numel() <= FEW_TOKENS * x.shape[-1]  # checkpointing runs a training pass without a graph first
+        if few and not self.training and not torch.is_grad_enabled() and self._are_exact(x):
             rows = self._by_rows(places, base.weight.shape)
             if rows is not None:
                 return added(x, base.weight, base.bias, rows, values)

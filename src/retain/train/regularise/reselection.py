@@ -1,8 +1,9 @@
 """SaRA's second choice (arXiv 2409.06633): entries that have outgrown the small ones are held where they are.
 
 At one step of the training each chosen entry is looked at again: where |W0 + v| is larger than the largest |W0| that
-was chosen in its matrix, it is no small weight any more, and is frozen at its value; the others go on. The authors begin
-a new optimizer and lose a step there; here the frozen entries are put back after each step, and nothing else changes.
+was chosen in its matrix, it is no small weight any more, and is frozen at its value; the others go on. The authors
+begin a new optimizer and lose a step there; here the frozen entries are put back after each step, and nothing else
+changes.
 """
 
 from __future__ import annotations
