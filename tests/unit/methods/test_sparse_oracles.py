@@ -114,6 +114,11 @@ def test_stock_peft_loads_what_was_saved(dtype, tmp_path):
     torch.testing.assert_close(loaded(x).logits, model(x).logits, rtol=1e-5, atol=1e-6)
     again = retain.load_adapter(OneLayer(dtype), tmp_path)
     assert torch.equal(again(x).logits, model.eval()(x).logits)
+    other = attached(dtype, score="small").eval()
+    before = other(x).logits
+    retain.swap_adapter(other, tmp_path)
+    assert torch.equal(other(x).logits, model(x).logits)
+    assert not torch.equal(other(x).logits, before)
 
 
 def test_at_density_1_it_is_full_fine_tuning_step_for_step():
