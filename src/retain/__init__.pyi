@@ -19,6 +19,8 @@ from .methods.initialisations.adapter import CalibrationWarning as CalibrationWa
 from .methods.initialisations.config import SCLoRAConfig as SCLoRAConfig
 from .methods.lorfa.config import LoRFAConfig as LoRFAConfig
 from .methods.lorfa.layer import LoRFAModel as LoRFAModel
+from .methods.rotation.config import RotationConfig as RotationConfig
+from .methods.rotation.layer import RotationModel as RotationModel
 from .methods.vefa.config import VeFAConfig as VeFAConfig
 from .methods.vefa.layer import VeFAModel as VeFAModel
 from .recipe import Budget as Budget

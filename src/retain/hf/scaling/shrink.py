@@ -20,6 +20,7 @@ from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.models.sides import root_of
 from retain.hf.scaling.parts import Factor, check_scalable, factors, method_name, parts
 from retain.hf.tuners.base_weight import is_linear
+from retain.hf.tuners.feature_layer import FeatureLayer
 
 
 @torch.no_grad()
@@ -28,7 +29,7 @@ def shrink(model: nn.Module, factor: float) -> bool:
 
     Exact for methods whose update is linear in one of their factors. Others are moved by the factor towards where they
     are the identity (OFT and BOFT: R → 0, s → 1; DoRA: B → 0 and the magnitude → the row norms of W0; HRA: each pair of
-    vectors → its mean, for two equal reflections undo each other), which shrinks the update by about the factor, up to
+    vectors → its mean, for two equal reflections undo each other; a rotation of ours: K → 0), which shrinks the update by about the factor, up to
     terms of second order. So is SC-LoRA: ΔA and ΔB → 0. An exact way exists for it, multiplying B0 and B by the factor,
     but it would wear away the initial B0 a little with every call; this one leaves A0 and B0 alone.
 
@@ -54,7 +55,7 @@ def shrink(model: nn.Module, factor: float) -> bool:
         if isinstance(module, ModulesToSaveWrapper):
             continue
         linear = factors(module, module.active_adapters)
-        if linear is None or _has_residual(module):
+        if linear is None or _has_residual(module) or getattr(module, "shrunk_by", ()):
             exact = False
             linear = list(_pulled(model, name, module))
         todo.update({id(f.tensor): f for f in linear})
@@ -74,6 +75,11 @@ def _adapters(module: Any, container: str) -> list[str]:
 
 def _pulled(model: nn.Module, name: str, module: Any) -> Iterator[Factor]:
     """The trained tensors of a layer that is not linear in one of them, each with its value at the identity."""
+    if isinstance(module, FeatureLayer):
+        for container in module.shrunk_by:
+            for adapter in _adapters(module, container):
+                yield from (Factor(parameter, 0.0) for parameter in getattr(module, container)[adapter].parameters())
+        return
     if isinstance(module, LoraLayer):
         for adapter in _adapters(module, "lora_B"):
             yield from _lora(model, name, module, adapter)
