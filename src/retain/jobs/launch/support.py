@@ -23,7 +23,7 @@ ON_GPU_ONLY = "needs an accelerator; not tried here"
 BY_ENGINE_ALONE = "right under DeepSpeed's own engine on a processor (tests/slow); Accelerate starts it on accelerators"
 
 
-SHARDED = ("vefa", "lorfa", "sc-lora", "lora")
+SHARDED = ("vefa", "lorfa", "rotation", "sc-lora", "lora")
 """Methods that the tests shard."""
 
 
