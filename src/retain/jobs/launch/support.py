@@ -26,6 +26,9 @@ BY_ENGINE_ALONE = "right under DeepSpeed's own engine on a processor (tests/slow
 SHARDED = ("vefa", "lorfa", "rotation", "sc-lora", "lora")
 """Methods that the tests shard."""
 
+BY_ENGINE = ("vefa", "lorfa", "sc-lora", "lora")
+"""Methods that the slow tests train under DeepSpeed's own engine."""
+
 
 class Cell(NamedTuple):
     """One cell of the table: what is used, under which backend, how far that is known, and why."""
@@ -66,7 +69,7 @@ def _of_method(name: str, backend: Backend) -> tuple[State, str]:
         return "tested", ON_CPU
     if backend == "FSDP2" and name in SHARDED:
         return "tested", SHARDED_ON_CPU
-    if backend != "FSDP2" and name in SHARDED:
+    if backend != "FSDP2" and name in BY_ENGINE:
         return "untried", BY_ENGINE_ALONE
     return "untried", ON_GPU_ONLY
 
