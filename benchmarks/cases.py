@@ -2,8 +2,8 @@
 
 IA3 with all layers among its feed-forward modules multiplies each input by a vector: VeFA's mathematics, with 1 + λ for
 λ. LoRA with B := W0·B is LoRFA's. OFT with the exact Cayley transform is a rotation in blocks. LoRA-FA is PEFT's LoRA
-with A frozen. PEFT's methods have their defaults but for the rank: VeRA has 256 shared directions, OFT blocks of 32 and an
-approximate Cayley transform.
+with A frozen. PEFT's methods have their defaults but for the rank: VeRA has 256 shared directions, OFT blocks of 32 and
+an approximate Cayley transform.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 VeFA:  y = W0 ((1 + λ) ⊙ x) + b,        W = W0 diag(1 + λ),        dL/dλ = Σ_t x_t ⊙ (W0ᵀ g_t)
 LoRFA: y = W0 (x + s B A x) + b,        W = W0 (I + s B A),
        dL/dA = s Bᵀ W0ᵀ G Xᵀ,           dL/dB = s W0ᵀ G (A X)ᵀ     with X (n, N), G = dL/dY (m, N), L = Σ y²/2, G = Y
-Rotation: y = W0 (x R) + b (x a row),   W = W0 Rᵀ,   R = Q₁ ⊗ Q₂ or diag(Q₁, Q₂), Q = (I − K)(I + K)⁻¹ by numpy's inverse
+Rotation: y = W0 (x R) + b, x a row,   W = W0 Rᵀ,   R = Q₁ ⊗ Q₂ or diag(Q₁, Q₂), Q = (I − K)(I + K)⁻¹ by numpy
        dL/dK by central differences of L in float64 (step 1e-5), to 1e-8
 """
 

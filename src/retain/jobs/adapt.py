@@ -38,6 +38,7 @@ from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained
 from retain.jobs.stopwatch import Stopwatch
+from retain.jobs.teaching import penalty_teacher
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.records.checkpoint_seal import remove_checkpoints
@@ -84,7 +85,8 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     trainable, total = parameter_counts(model)
     rows, more_notes = _keep_rows(run, model, base_hash)
     learned = training_set_of(model, run.preprocessor, run.data.train)
-    learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _teacher(run, model))
+    teacher = penalty_teacher(run, model)
+    learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _base(run, model), teacher)
     notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     notes += learned.cuts.sentences(len(run.data.train), of="training examples")
     notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
@@ -180,9 +182,10 @@ def _keep_rows(run: Run, model: Any, base_hash: str) -> tuple[list[Any], list[st
         return job.rows(run.data.texts.get("keep")), job.notes
 
 
-def _teacher(run: Run, model: Any) -> Any:
+def _base(run: Run, model: Any) -> Any:
     """The base as a model of its own, where a regulariser compares with it and it is not inside the model."""
-    return run.base() if (run.recipe.kl_weight or run.recipe.kl_monitor) and not carries_base(model) else None
+    compared = run.recipe.kl_monitor or (run.recipe.kl_weight and run.recipe.teacher is None)
+    return run.base() if compared and not carries_base(model) else None
 
 
 def _save(

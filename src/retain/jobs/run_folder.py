@@ -50,6 +50,7 @@ STATE = (
     ORIGIN,
     NOTES,
     "base-*.json",
+    "teacher-*.json",
 )
 """Files by which a run goes on, and its record."""
 

@@ -80,8 +80,8 @@ def test_a_plane_turns_by_twice_the_arc_tangent():
 
 def test_no_rotation_is_the_identity_and_small_ones_keep_their_digits():
     (x,) = draw(1, (4, 6))
-    for D in ([torch.zeros(2, 2, dtype=DOUBLE)] * 3, [torch.zeros(2, 2, dtype=DOUBLE), torch.zeros(3, 3, dtype=DOUBLE)]):
-        form = "block" if len(D) == 3 else "kronecker"
+    for form, sizes in (("block", (2, 2, 2)), ("kronecker", (2, 3))):
+        D = [torch.zeros(size, size, dtype=DOUBLE) for size in sizes]
         assert torch.equal(x + shifted(x, D, form), x)
     tiny = equations.cayley(equations.skew(torch.tensor([1e-9]), 2)[0])  # float32: 1 − 2e-18 is 1 there
     torch.testing.assert_close(tiny[0, 1], torch.tensor(-2e-9), rtol=1e-6, atol=0)

@@ -51,13 +51,11 @@ def test_in_blocks_it_is_pefts_oft_with_the_exact_cayley_transform():
         torch.testing.assert_close(K.grad.view(R.shape), R.grad, rtol=1e-10, atol=1e-12)
     approximate = get_peft_model(make_llama().double(), OFTConfig(**fields | {"use_cayley_neumann": True}))
     for one, other in zip(layers(approximate, "oft_R"), layers(ours, "rotation_K"), strict=True):
-        one.oft_R["default"].weight.data.copy_(other.rotation_K["default"].weight.data.view(R_shape(one)))
+        one.oft_R["default"].weight.data.copy_(
+            other.rotation_K["default"].weight.data.view(one.oft_R["default"].weight.shape)
+        )
         R = one.oft_R["default"].get_weight().double()
         assert (R @ R.T - torch.eye(len(R))).abs().max() > 1e-2  # PEFT's default is orthogonal for small K only
-
-
-def R_shape(layer):
-    return layer.oft_R["default"].weight.shape
 
 
 @pytest.mark.parametrize("fields", [{"block_size": 4}, {"form": "kronecker", "kronecker_factors": 2}])

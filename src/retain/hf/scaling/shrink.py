@@ -29,9 +29,10 @@ def shrink(model: nn.Module, factor: float) -> bool:
 
     Exact for methods whose update is linear in one of their factors. Others are moved by the factor towards where they
     are the identity (OFT and BOFT: R → 0, s → 1; DoRA: B → 0 and the magnitude → the row norms of W0; HRA: each pair of
-    vectors → its mean, for two equal reflections undo each other; a rotation of ours: K → 0), which shrinks the update by about the factor, up to
-    terms of second order. So is SC-LoRA: ΔA and ΔB → 0. An exact way exists for it, multiplying B0 and B by the factor,
-    but it would wear away the initial B0 a little with every call; this one leaves A0 and B0 alone.
+    vectors → its mean, for two equal reflections undo each other; a rotation of ours: K → 0), which shrinks the update
+    by about the factor, up to terms of second order. So is SC-LoRA: ΔA and ΔB → 0. An exact way exists for it,
+    multiplying B0 and B by the factor, but it would wear away the initial B0 a little with every call; this one leaves
+    A0 and B0 alone.
 
     Modules trained in full are left alone, and so is what is kept in an optimiser.
 
@@ -55,7 +56,10 @@ def shrink(model: nn.Module, factor: float) -> bool:
         if isinstance(module, ModulesToSaveWrapper):
             continue
         linear = factors(module, module.active_adapters)
-        if linear is None or _has_residual(module) or getattr(module, "shrunk_by", ()):
+        if isinstance(module, FeatureLayer) and module.shrunk_by:
+            exact = False
+            linear = list(_of_own_form(module))
+        elif linear is None or _has_residual(module):
             exact = False
             linear = list(_pulled(model, name, module))
         todo.update({id(f.tensor): f for f in linear})
@@ -63,6 +67,13 @@ def shrink(model: nn.Module, factor: float) -> bool:
         if factor != 1:
             part.tensor.copy_(part.at(factor))
     return exact or factor == 1
+
+
+def _of_own_form(layer: FeatureLayer) -> Iterator[Factor]:
+    """The tensors of a layer of ours whose update keeps its form as they go to 0."""
+    for container in layer.shrunk_by:
+        for adapter in _adapters(layer, container):
+            yield from (Factor(parameter, 0.0) for parameter in getattr(layer, container)[adapter].parameters())
 
 
 def _has_residual(module: Any) -> bool:
@@ -75,11 +86,6 @@ def _adapters(module: Any, container: str) -> list[str]:
 
 def _pulled(model: nn.Module, name: str, module: Any) -> Iterator[Factor]:
     """The trained tensors of a layer that is not linear in one of them, each with its value at the identity."""
-    if isinstance(module, FeatureLayer):
-        for container in module.shrunk_by:
-            for adapter in _adapters(module, container):
-                yield from (Factor(parameter, 0.0) for parameter in getattr(module, container)[adapter].parameters())
-        return
     if isinstance(module, LoraLayer):
         for adapter in _adapters(module, "lora_B"):
             yield from _lora(model, name, module, adapter)

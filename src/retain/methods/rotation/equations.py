@@ -7,12 +7,12 @@ R is built of small orthogonal matrices Q in one of two forms:
 * block-diagonal, R = diag(Q₁, …, Q_k), each Q (b, b), k·b = n;
 * Kronecker, R = Q₁ ⊗ Q₂ ⊗ …, Qᵢ (nᵢ, nᵢ), ∏nᵢ = n.
 
-Each Q = (I − K)(I + K)⁻¹ is the Cayley transform of a skew-symmetric K, K = 0 before training. It reaches every rotation
-without the eigenvalue −1.
+Each Q = (I − K)(I + K)⁻¹ is the Cayley transform of a skew-symmetric K, K = 0 before training. It reaches every
+rotation without the eigenvalue −1.
 
 Where we differ from SODA: Q is parametrised by K and trained with any optimiser, where SODA steps along the Stiefel
-manifold; no singular value is moved; the adapter begins as the identity. Everything is computed from D = Q − I, and T(x)
-is never the difference of two large numbers, so small rotations keep their digits.
+manifold; no singular value is moved; the adapter begins as the identity. Everything is computed from D = Q − I, and
+T(x) is never the difference of two large numbers, so small rotations keep their digits.
 """
 
 from __future__ import annotations

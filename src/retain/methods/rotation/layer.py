@@ -1,7 +1,7 @@
 """Rotations in a model: carries tensors to `equations` and back.
 
-An adapter is T(x) = Σⱼ strengthⱼ (xRⱼ − x). It is trained as one rotation of strength 1. Other strengths come from scaling an
-update, more rotations from combining adapters; either is exact, and neither is a rotation any more.
+An adapter is T(x) = Σⱼ strengthⱼ (xRⱼ − x). It is trained as one rotation of strength 1. Other strengths come from
+scaling an update, more rotations from combining adapters; either is exact, and neither is a rotation any more.
 """
 
 from __future__ import annotations
@@ -87,10 +87,8 @@ class RotationLinear(FeatureLayer):
         """A width of which no rotation of the form can be made."""
         if max(config.sizes(in_features)) > 1:
             return []
-        return [
-            f"{key}: its {in_features} inputs have no divisor up to block_size={config.block_size}, so there is nothing "
-            "to rotate; raise block_size, or leave the layer out of target_modules."
-        ]
+        found = f"its {in_features} inputs have no divisor up to block_size={config.block_size}"
+        return [f"{key}: {found}; raise block_size, or leave the layer out of target_modules."]
 
     def parts(self, config: Any, key: str) -> dict[str, nn.Module]:  # noqa: ARG002 -- no field differs by layer
         """K = 0, so that R = I, at strength 1."""
