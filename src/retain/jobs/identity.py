@@ -100,9 +100,15 @@ def _fields(parts: set[str]) -> tuple[str, ...]:
 
 def _fields_in_use(recipe: Recipe, parts: set[str]) -> tuple[str, ...]:
     """The fields that decide one of some parts under a condition that holds in this run."""
-    return fields_where(
+    used = fields_where(
         Recipe, lambda decides: decides.part in parts and bool(decides.when and getattr(recipe, decides.when))
     )
+    later = fields_where(Recipe, lambda decides: decides.later)
+    return tuple(name for name in used if name not in later or getattr(recipe, name) != _default(name))
+
+
+def _default(name: str) -> Any:
+    return Recipe.model_fields[name].get_default(call_default_factory=True)
 
 
 def _is_measured(name: str) -> bool:

@@ -14,6 +14,7 @@ from retain.recipe import KL, Recipe
 from retain.train.loop import TrainingSet
 from retain.train.ranks import rank_and_world
 from retain.train.regularise.distillation import Distillation
+from retain.train.regularise.feature_penalty import FeaturePenalty
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.replay import mix_replay
@@ -37,6 +38,7 @@ def with_regularisers(
     preprocessor: Preprocessor,
     base: Any = None,
     teacher: Any = None,
+    probe: Any = None,
 ) -> tuple[TrainingSet, list[TrainerCallback]]:
     """Add a recipe's regularisation to a training.
 
@@ -47,6 +49,8 @@ def with_regularisers(
         preprocessor: makes the model's inputs.
         base: the base as a model of its own, where it is not inside the model.
         teacher: what the KL penalty compares with in place of the base: a model, or cached logits.
+
+        probe: of the feature penalty: its directions and projection.
 
     Returns:
         The training set, with replayed rows in it, and the callbacks.
@@ -60,6 +64,9 @@ def with_regularisers(
     if recipe.kl_weight:
         batches = _batches(kept, max(1, size // 2), preprocessor) if recipe.kl_on == "keep" else []
         callbacks.append(_penalty(batches, recipe, preprocessor, base if teacher is None else teacher))
+    if recipe.feature_weight and probe is not None:
+        weight, projection = recipe.feature_weight, probe.projection
+        callbacks.append(FeaturePenalty(probe.directions, weight=weight, projection=projection, teacher=base))
     if recipe.update_limit:
         inputs = _batches(kept, size, preprocessor)[:1] if recipe.update_unit == "f_delta" else None
         callbacks.append(UpdateLimit(recipe.update_limit, unit=recipe.update_unit, batches=inputs, seed=recipe.seed))

@@ -56,7 +56,7 @@ def test_a_run_with_a_teacher_from_the_command_line(tiny_folder, tiny_data, larg
     data = [f"--{name}={tiny_data}/{file}.jsonl" for name, file in
             (("train", "train"), ("test", "test"), ("keep", "letters"))]  # fmt: skip
     flags = ["--model", str(tiny_folder), *data, "--max-steps", "2", "--generate", "0", "--drift", "false"]
-    flags += ["--method", "lora"]
+    flags += ["--method", "lora", "--training.logging_steps", "1"]
     flags += ["--kl-on", "batch", "--kl-weight", "0.5", "--task-weight", "0.5", "--kl-temperature", "2"]
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["tune", *flags, "--teacher", str(larger), "--output", str(first)]) == 0
@@ -74,7 +74,7 @@ def test_a_run_with_a_teacher_from_the_command_line(tiny_folder, tiny_data, larg
 
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(make_run, larger, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    fields = {"teacher": str(larger), "max_steps": 5, "learning_rate": 1e-2, **BATCH}
+    fields = {"teacher": str(larger), "max_steps": 5, "learning_rate": 1e-2, "training": {"logging_steps": 1}, **BATCH}
     compared, seen = distillation.Distillation._compared, []
 
     def breaking(self, *given):
@@ -116,7 +116,7 @@ def texts(tmp_path_factory):
     make_bert().save_pretrained(place / "bert")
     make_text_tokenizer().save_pretrained(place / "bert")
     torch.manual_seed(1)
-    config = make_bert(hidden_size=16, num_labels=2, id2label={0: "loud", 1: "calm"}).config
+    config = make_bert(seed=1, num_labels=2, id2label={0: "loud", 1: "calm"}).config
     BertForSequenceClassification(config).save_pretrained(place / "teacher")
     make_text_tokenizer().save_pretrained(place / "teacher")
     for name, count in (("train", 24), ("test", 12)):
@@ -129,6 +129,7 @@ def texts(tmp_path_factory):
 def of_texts(texts, output, **fields):
     given = {"model": str(texts / "bert"), "train": str(texts / "train.jsonl"), "test": str(texts / "test.jsonl")}
     given |= {"max_steps": 2, "batch_size": 6, "method": "lora", "rank": 2, "drift": False, "max_length": 30}
+    given |= {"training": {"logging_steps": 1}}
     made = Recipe(**given | {"output": str(output), "teacher": str(texts / "teacher")} | BATCH | fields)
     return Run.of(made, prepare(made), SILENT)
 

@@ -61,7 +61,17 @@ def regulariser_cells() -> Iterator[Cell]:
 def refusals(recipe: Recipe, backend: Backend) -> list[str]:
     """A sentence for each part of a recipe that a backend cannot have; known before anything is loaded."""
     asked = [name for name in ("kl_weight", "kl_monitor", "update_limit") if getattr(recipe, name)]
-    return [f"launch: {reason}" for name in asked if (reason := _against(name, backend))]
+    found = [f"launch: {reason}" for name in asked if (reason := _against(name, backend))]
+    in_step = [
+        ("--feature-weight", recipe.feature_weight),
+        ("--kl-on batch", recipe.kl_weight and recipe.kl_on == "batch"),
+    ]
+    if backend != "DDP":
+        found += [f"launch: {flag}: {_IN_STEP.format(backend)}" for flag, given in in_step if given]
+    return found
+
+
+_IN_STEP = "compares with the base within a step, which {} has in pieces; use DDP, or --kl-weight on text to keep."
 
 
 def _of_method(name: str, backend: Backend) -> tuple[State, str]:

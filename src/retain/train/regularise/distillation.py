@@ -141,7 +141,7 @@ class Distillation(RegulariserCallback):
                 "Distillation changes the Trainer's loss: call distillation.attach(trainer) before trainer.train(), in "
                 "place of callbacks=[…]."
             )
-        refuse_sharded(args, model, "distillation")
+        refuse_sharded(args, model, "distillation", bears_fsdp2=False)
         if self._cached is None:
             self._divergence.check(model)
         self.resume(state)
