@@ -198,3 +198,22 @@ def test_a_budget_of_kl_is_to_the_base_on_text_to_keep(recipe):
         recipe(kl_weight="budget", kl_on="batch", budget={"kl": 0.1})
     with pytest.raises(ValueError, match="with --teacher"):
         recipe(kl_weight="budget", teacher="x", budget={"kl": 0.1})
+
+
+def test_features_of_a_text_classifier_are_held_among_centres_that_are_kept(texts, tmp_path):
+    fields = {"teacher": None, "kl_weight": None, "task_weight": 1.0, "feature_weight": 2.0}
+    run = of_texts(texts, tmp_path / "run", **fields)
+    _, done = train_or_load(run, run.base(), "weights")
+    assert any("place among 12 centres of the base's own" in note for note in done.notes)
+    assert len(json.loads(next((tmp_path / "run").glob("probe-*.json")).read_text())["directions"]) == 12
+    assert run.identity["training"]["feature_probe"] == "auto"
+    plain = of_texts(texts, tmp_path / "plain", **fields | {"feature_weight": None})
+    train_or_load(plain, plain.base(), "weights")
+    assert not same(weights(tmp_path / "run"), weights(tmp_path / "plain"))
+    with pytest.raises(InputError, match="has no text tower beside that of its images"):
+        of_texts(texts, tmp_path / "text", **fields, feature_probe="text")
+
+
+def test_a_language_model_has_no_feature_penalty(make_run):
+    with pytest.raises(InputError, match="feature_weight: a feature penalty is for encoders and vision models"):
+        make_run(feature_weight=1.0)
