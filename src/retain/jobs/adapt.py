@@ -173,7 +173,8 @@ def _sparse_attachment(run: Run, base: Any, base_hash: str) -> tuple[Callable[[]
     def attach_sparse() -> Any:
         task = run.events.task(f"{run.method} looks for entries", total=None)
         seen = itertools.count(1)
-        return sparse_update(base, config, **batches, on_batch=lambda: task.update(done=next(seen)))
+        learn, keep = batches.get("learn"), batches.get("keep")
+        return sparse_update(base, config, learn=learn, keep=keep, on_batch=lambda: task.update(done=next(seen)))
 
     return attach_sparse, job.notes
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
 
 from retain.errors import TargetError
@@ -73,7 +72,7 @@ def attach_sparse(
     chosen: Mapping[str, Tensor],
     told: dict[str, Any],
     adapter: str = "default",
-) -> PeftModel:
+) -> Any:
     """Attach an adapter that trains chosen entries of some layers; it begins at 0, so it is the base bit for bit.
 
     Args:
@@ -88,10 +87,10 @@ def attach_sparse(
         InputError: as `attach`.
     """
     planned = {**fields, "target_modules": list(chosen), "sparsity": sparsity_of(density)}
-    model = attach(model, METHOD, planned, adapter=adapter)
-    for key, layer in sparse_layers(model, adapter):
+    adapted: Any = attach(model, METHOD, planned, adapter=adapter)
+    for key, layer in sparse_layers(adapted, adapter):
         buffer = layer.supertuning_indices[adapter]
         buffer.copy_(chosen[key].to(buffer))
-    model.peft_config[adapter].selection = dict(told)
-    take_sparse_form(model)
-    return model
+    adapted.peft_config[adapter].selection = dict(told)
+    take_sparse_form(adapted)
+    return adapted

@@ -175,7 +175,7 @@ class Bench:
         learned = partial(training_set_of, self._base, self._job.preprocessor, self.data.learn)
         batches = gradient_batches(config, run, self._without_probes(events), self.data.texts, learned)
         set_seed(run.seed)
-        return sparse_update(self._base, config, **batches)
+        return sparse_update(self._base, config, learn=batches.get("learn"), keep=batches.get("keep"))
 
     def _without_probes(self, events: Events) -> WithoutProbes:
         fields = {**vars(self._job), "model": self._base, "events": events}

@@ -116,7 +116,8 @@ def _collecting(
             parameter.grad = None
         for name, weight in weights.items():
             weight.requires_grad_(True)  # noqa: FBT003  (likewise)
-            handles.append(weight.register_post_accumulate_grad_hook(_taker(name, take)))
+            hook = _taker(name, take)
+            handles.append(weight.register_post_accumulate_grad_hook(hook))  # type: ignore[no-untyped-call]  # torch's
         with eval_mode(model), torch.enable_grad():
             yield
     finally:
