@@ -6,7 +6,7 @@ scaling an update, more rotations from combining adapters; either is exact, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -51,7 +51,7 @@ class SkewMatrices(nn.Module):
         return [
             equations.cayley(equations.skew(part, size)[0])
             for values in columns
-            for part, size in zip(values.split(lengths), self.sizes, strict=True)
+            for part, size in zip(torch.split(values, lengths), self.sizes, strict=True)
         ]
 
     def shifted(self, rows: Tensor, matrices: Sequence[Tensor], strengths: Tensor) -> Tensor:
@@ -112,7 +112,8 @@ class RotationLinear(FeatureLayer):
 
         def shift(rows: Tensor, weights: Sequence[Tensor]) -> Tensor:
             given = zip(modules, weights, strengths, strict=True)
-            return reduce(torch.add, (one.shifted(rows, one.matrices(K), strength) for one, K, strength in given))
+            shifts: Iterator[Tensor] = (one.shifted(rows, one.matrices(K), strength) for one, K, strength in given)
+            return reduce(torch.add, shifts)
 
         stochastic = all(self.preserve_small_shifts[name] for name in names)
         weights = [module.weight for module in modules]
