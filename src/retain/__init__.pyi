@@ -24,6 +24,8 @@ from .methods.vefa.layer import VeFAModel as VeFAModel
 from .recipe import Budget as Budget
 from .records.result import Result as Result, read_result as read_result
 from .report.tracked import tracked_figures as tracked_figures
+from .train.regularise.ewc import EWC as EWC
+from .train.regularise.fisher import fisher_diagonal as fisher_diagonal
 from .train.regularise.kl_monitor import KLMonitor as KLMonitor, RetentionWarning as RetentionWarning
 from .train.regularise.kl_penalty import KLPenalty as KLPenalty, text_batches as text_batches
 from .train.regularise.replay import mix_replay as mix_replay

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from retain.data.preprocess import Inputs, Preprocessor
 from retain.recipe import KL, Recipe
 from retain.train.loop import TrainingSet
 from retain.train.ranks import rank_and_world
+from retain.train.regularise.ewc import EWC
+from retain.train.regularise.fisher import Fisher
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.replay import mix_replay
@@ -30,7 +32,12 @@ training step."""
 
 
 def with_regularisers(
-    training_set: TrainingSet, rows: Sequence[Any], recipe: Recipe, preprocessor: Preprocessor, teacher: Any = None
+    training_set: TrainingSet,
+    rows: Sequence[Any],
+    recipe: Recipe,
+    preprocessor: Preprocessor,
+    teacher: Any = None,
+    fisher: Callable[[list[Inputs]], Fisher] | None = None,
 ) -> tuple[TrainingSet, list[TrainerCallback]]:
     """Add a recipe's regularisation to a training.
 
@@ -40,13 +47,15 @@ def with_regularisers(
         recipe: names the regularisers.
         preprocessor: makes the model's inputs.
         teacher: the base as a model of its own, where it is not inside the model.
+        fisher: gives the Fisher information on batches of the rows that are kept, for EWC.
 
     Returns:
         The training set, with replayed rows in it, and the callbacks.
     """
-    order = list(rows)
+    order = list(range(len(rows)))
     random.Random(recipe.seed).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
-    probes, kept = (order[:PROBES], order[PROBES:] or order) if recipe.kl_monitor else ([], order)
+    probing, keeping = (order[:PROBES], order[PROBES:] or order) if recipe.kl_monitor else ([], order)
+    probes, kept = ([rows[index] for index in part] for part in (probing, keeping))
     callbacks: list[TrainerCallback] = []
     limit = recipe.budget.get(KL)
     size = recipe.batch_size * rank_and_world()[1]  # the rows of a step of all processes, which share them out
@@ -56,6 +65,10 @@ def with_regularisers(
             callbacks.append(KLPenalty(batches, limit=AIM * (limit or 0.0), teacher=teacher, seed=recipe.seed))
         else:
             callbacks.append(KLPenalty(batches, weight=float(recipe.kl_weight), teacher=teacher, seed=recipe.seed))
+    if recipe.ewc and fisher is not None:
+        unshuffled = [rows[index] for index in sorted(keeping)]  # so that runs with other seeds share what is measured
+        measured = fisher(_batches(unshuffled, 1, preprocessor))
+        callbacks.append(EWC(measured, weight=recipe.ewc, teacher=teacher))
     if recipe.update_limit:
         inputs = _batches(kept, size, preprocessor)[:1] if recipe.update_unit == "f_delta" else None
         callbacks.append(UpdateLimit(recipe.update_limit, unit=recipe.update_unit, batches=inputs, seed=recipe.seed))

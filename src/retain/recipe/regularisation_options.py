@@ -22,6 +22,15 @@ class RegularisationOptions(BaseModel):
         description="Weight of a KL penalty in the loss: KL(base, tuned) on the text to keep; budget: the weight "
         "follows the budget's limit of kl. [no penalty]",
     )
+    ewc: Annotated[float | None, Decides("training", when="ewc", recorded=True), Flag("regularisation", "WEIGHT")] = (
+        Field(
+            None,
+            ge=0,
+            allow_inf_nan=False,
+            description="Weight of elastic weight consolidation (EWC) in the loss: half the squared change of each "
+            "weight, by its Fisher information on the text to keep. [no penalty]",
+        )
+    )
     replay: Annotated[
         float | None,
         Decides("training", when="replay", recorded=True, of_candidate=True),
@@ -64,5 +73,9 @@ class RegularisationOptions(BaseModel):
     def needs_keep_text(self) -> bool:
         """True if a regulariser reads the text to keep."""
         return bool(
-            self.kl_weight or self.replay or self.kl_monitor or (self.update_limit and self.update_unit == "f_delta")
+            self.kl_weight
+            or self.ewc
+            or self.replay
+            or self.kl_monitor
+            or (self.update_limit and self.update_unit == "f_delta")
         )

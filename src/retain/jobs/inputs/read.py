@@ -23,6 +23,7 @@ from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.families import family_of, learning_problems
 from retain.methods import lookup
 from retain.recipe import KL, MeasurementOptions, Recipe
+from retain.recipe.marks import flag_name
 from retain.records.renamed_columns import with_columns
 
 
@@ -107,6 +108,12 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
         problems.append(
             "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "
             "what the base makes of them."
+        )
+    penalties = [flag_name(Recipe, name) for name in ("kl_weight", "ewc") if getattr(recipe, name)]
+    if penalties and recipe.training.get("fp16") is True:
+        problems.append(
+            f"training.fp16: it scales the loss, and the gradient of {' and '.join(penalties)} cannot be scaled with "
+            "it; say --training.bf16 true."
         )
     if family.endswith("classifier") and KL in recipe.budget:
         problems.append(
