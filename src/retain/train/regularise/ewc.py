@@ -124,7 +124,8 @@ class EWC(RegulariserCallback):
     ) -> None:
         """Add the gradient of the penalty to the step that begins."""
         loss = self.loss(model)
-        torch.autograd.backward(self.weight * loss)
+        with torch.autocast(loss.device.type, enabled=False):  # of which backward passes are not free
+            torch.autograd.backward(self.weight * loss)
         self.note(retain_penalty_ewc=float(loss.detach()))
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:

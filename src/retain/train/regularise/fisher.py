@@ -84,8 +84,8 @@ class Fisher:
 
     @property
     def key(self) -> str:
-        """Twelve hexadecimal digits that tell it from another: of the names, and of the sums over each part."""
-        sums = {name: float(values.sum(dtype=torch.float64)) for name, values in self.diagonal.items()}
+        """Twelve hexadecimal digits that tell it from another: of the names, and of the sum of each part's bytes."""
+        sums = {name: int(values.view(torch.uint8).sum(dtype=torch.int64)) for name, values in self.diagonal.items()}
         return hashlib.sha256(json.dumps([sums, self.predictions]).encode()).hexdigest()[:12]
 
     def save(self, path: str | Path) -> None:
@@ -173,7 +173,7 @@ def fisher_diagonal(
         mean = sums.pop(part.name) / max(1, predictions)
         if not bool(torch.isfinite(mean).all()):
             raise TrainingError(f"the Fisher information of {part.name} is not finite: try --dtype float32.")
-        diagonal[part.name] = mean.to(dtype)
+        diagonal[part.name] = mean.to(dtype).contiguous()
     return Fisher(diagonal, predictions)
 
 
@@ -225,8 +225,8 @@ def _squares(
     calls: dict[str, list[Tensor | None]] = {}
 
     def add(name: str, gradient: Tensor) -> None:
-        square = at_least_float32(gradient.detach()).square()
-        sums[name] = sums[name].add_(square) if name in sums else square
+        found = at_least_float32(gradient.detach())
+        sums[name] = sums[name].addcmul_(found, found) if name in sums else found.square()
 
     def finish() -> None:
         """Square what layers that were used several times got in all."""
