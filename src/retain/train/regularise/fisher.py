@@ -86,7 +86,7 @@ class Fisher:
     def key(self) -> str:
         """Twelve hexadecimal digits that tell it from another: of the names, and of the sum of each part's bytes."""
         sums = {name: int(values.view(torch.uint8).sum(dtype=torch.int64)) for name, values in self.diagonal.items()}
-        return hashlib.sha256(json.dumps([sums, self.predictions]).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps([sums, self.predictions], sort_keys=True).encode()).hexdigest()[:12]
 
     def save(self, path: str | Path) -> None:
         """Write it as safetensors.
