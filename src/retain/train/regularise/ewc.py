@@ -96,10 +96,7 @@ class EWC(RegulariserCallback):
                 for part in self._parts(model)
             ]
         total = torch.stack([term.to(terms[0]) for term in terms]).sum()
-        if not bool(torch.isfinite(total)):
-            raise TrainingError(
-                f"the EWC penalty became {float(total)}: training diverged; try a smaller learning rate or bf16."
-            )
+        _check_finite(float(total.detach()))
         return total
 
     def on_train_begin(
@@ -122,11 +119,16 @@ class EWC(RegulariserCallback):
     def on_step_begin(
         self, _args: TrainingArguments, _state: TrainerState, *_: Any, model: nn.Module, **__: Any
     ) -> None:
-        """Add the gradient of the penalty to the step that begins."""
-        loss = self.loss(model)
-        with torch.autocast(loss.device.type, enabled=False):  # of which backward passes are not free
-            torch.autograd.backward(self.weight * loss)
-        self.note(retain_penalty_ewc=float(loss.detach()))
+        """Add the gradient of the penalty to the step that begins, a part at a time."""
+        model, values = unwrapped(model), []
+        with torch.autocast(device_of(model).type, enabled=False):
+            for part in self._parts(model):
+                term = self._of_part(part)
+                torch.autograd.backward(self.weight * term)
+                values.append(term.detach())
+        total = math.fsum(map(float, values))  # only now, so that no device is waited for in between
+        _check_finite(total)
+        self.note(retain_penalty_ewc=total)
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         """Put the numbers where the next checkpoint takes them from."""
@@ -159,3 +161,10 @@ class EWC(RegulariserCallback):
                 )
             part.watched(self._teacher)
         return parts
+
+
+def _check_finite(penalty: float) -> None:
+    if not math.isfinite(penalty):
+        raise TrainingError(
+            f"the EWC penalty became {penalty}: training diverged; try a smaller learning rate or bf16."
+        )

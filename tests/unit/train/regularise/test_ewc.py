@@ -160,9 +160,7 @@ def test_a_trainer_with_it_learns_and_logs_and_stays_nearer(tmp_path):
         model = get_peft_model(make_llama(), LoraConfig(target_modules=ALL))
         rows = [{"input_ids": ids, "labels": ids} for ids in torch.arange(6, 54).reshape(8, 6)]
         chosen = {"max_steps": 12, "learning_rate": 2e-2, "logging_steps": 4, "report_to": [], "use_cpu": True}
-        args = TrainingArguments(
-            output_dir=str(tmp_path), save_strategy="no", disable_tqdm=True, bf16=False, **chosen
-        )
+        args = TrainingArguments(output_dir=str(tmp_path), save_strategy="no", disable_tqdm=True, bf16=False, **chosen)
         trainer = Trainer(model, args, train_dataset=rows)
         for callback in callbacks:
             callback.attach(trainer)
