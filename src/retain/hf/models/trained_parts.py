@@ -18,7 +18,7 @@ from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor, nn
-from torch.func import functional_call  # type: ignore[attr-defined]  # torch says it only in its documentation
+from torch.func import functional_call
 
 from retain.errors import InputError
 from retain.hf.adapters.initialise import weight_of

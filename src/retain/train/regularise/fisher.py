@@ -198,7 +198,7 @@ def _backward(base: nn.Module, row: Mapping[str, Tensor], generator: torch.Gener
         log_p = at_least_float32(logits_of(base, row)).log_softmax(-1)
         labels = drawn_labels(log_p.detach(), generator)
         if log_p.requires_grad:
-            log_p.gather(-1, labels.unsqueeze(-1)).sum().backward()
+            torch.autograd.backward(log_p.gather(-1, labels.unsqueeze(-1)).sum())
     return labels.numel()
 
 
@@ -240,7 +240,8 @@ def _squares(
         for part in parts:
             if isinstance(part, ParameterPart):
                 parameter = part.watched(teacher).requires_grad_()
-                undo.callback(parameter.register_post_accumulate_grad_hook(_taking(part.name, add)).remove)
+                hook = parameter.register_post_accumulate_grad_hook(_taking(part.name, add))  # type: ignore[no-untyped-call]  # torch's
+                undo.callback(hook.remove)
             else:
                 watch = _watching(part.name, calls, add)
                 undo.callback(part.watched(teacher).register_forward_hook(watch, with_kwargs=True).remove)
@@ -281,7 +282,7 @@ def _watching(name: str, calls: dict[str, list[Tensor | None]], add: Callable[[s
             else:
                 gradients[place] = gradient
 
-        leaf.register_hook(receive)
+        leaf.register_hook(receive)  # type: ignore[no-untyped-call]  # torch's
         return leaf if leaf is y else leaf.clone()  # a leaf may not be written into
 
     return watch

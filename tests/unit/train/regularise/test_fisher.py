@@ -8,10 +8,17 @@ import torch
 from peft import LoraConfig, get_peft_model
 from test_kl_penalty import batches, moved
 from torch import nn
-from transformers import BertForSequenceClassification, ViTForImageClassification
+from transformers import (
+    AutoModelForCausalLM,
+    BertForSequenceClassification,
+    BitsAndBytesConfig,
+    ViTForImageClassification,
+)
 
 from retain import VeFAConfig
 from retain.errors import InputError
+from retain.hf.adapters.initialise import weight_of
+from retain.hf.models.trained_parts import trained_parts
 from retain.train.regularise import fisher as subject
 from retain.train.regularise.fisher import Fisher, drawn_labels, fisher_diagonal
 from tiny import make_bert, make_llama, make_vit
@@ -137,3 +144,19 @@ def test_without_a_base_or_a_distribution_there_is_no_fisher():
         fisher_diagonal(get_peft_model(number, LoraConfig(target_modules=["query"])), batches(1))
     with pytest.raises(InputError, match="at least one"):
         fisher_diagonal(moved(make_llama()), [])
+
+
+def test_over_a_quantised_base_it_is_that_of_the_dequantised_weights(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    make_llama().save_pretrained(tmp_path)
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
+    packed = moved(AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=config))
+    plain = make_llama()
+    with torch.no_grad():
+        for part in trained_parts(packed):
+            W0, _ = weight_of(part.layer.get_base_layer(), part.root)
+            plain.get_submodule(part.name).weight.copy_(W0)
+    expected = fisher_diagonal(moved(plain), batches(1), dtype=torch.float32).diagonal
+    for name, values in fisher_diagonal(packed, batches(1), dtype=torch.float32).diagonal.items():
+        close = {"rtol": 0.02, "atol": 0.02 * float(expected[name].max())}
+        torch.testing.assert_close(values, expected[name], **close)
