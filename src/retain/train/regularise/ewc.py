@@ -64,7 +64,7 @@ class EWC(RegulariserCallback):
 
     Examples:
         >>> fisher = retain.fisher_diagonal(model, retain.text_batches(tokenizer, texts))
-        >>> _ = retain.EWC(fisher, weight=10.0).attach(trainer)
+        >>> _ = retain.EWC(fisher, weight=300.0).attach(trainer)
         >>> _ = trainer.train()
     """
 
