@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 RESOLUTION = 1e-5
 """Bounds are found to this share of the range of losses, and given from above."""
 
-BETS = special.expit(np.linspace(-5.5, 4.5, 41))
-"""c of the betting test, from .004 to .989: shares of what can be staked without ever losing all."""
+BETS = special.expit(np.linspace(-4.5, 5, 39))
+"""c of the betting test, from .011 to .993: shares of what can be staked without ever losing all."""
 
 
 def mean_p_value(losses: Floats, limit: float, smallest: float, largest: float) -> float:
@@ -35,7 +35,7 @@ def mean_p_value(losses: Floats, limit: float, smallest: float, largest: float) 
 
     Not Hoeffding-Bentkus, which Learn then Test proposes: it knows the range only, and paired differences are mostly 0,
     so that their variance is small. At a limit of 2 points, with .5 % of the losses 1, .5 % −1 and all others 0, it
-    needs 11,000 units for 95 %, this test 399, the exact one 342 (recomputed by tests/unit/stats/test_bounds.py).
+    needs 11,000 units for 95 %, this test 394, the exact one 255 (recomputed by tests/unit/stats/test_bounds.py).
 
     Args:
         losses: (n,) one number for each independent unit.
