@@ -54,7 +54,7 @@ def page(plan: Plan, tasks: dict[str, Task], records: Path) -> str:
     for task in tasks.values():
         parts += task_parts(plan, task, records, found[task.name])
     if tasks:
-        parts.append(predictors_part(tasks))
+        parts += [predictors_part(tasks), shapes_part(plan, tasks, records)]
     parts.append(methods_part(plan))
     return "\n\n".join(parts) + "\n"
 
@@ -200,6 +200,38 @@ def predictors_part(tasks: dict[str, Task]) -> str:
             "![points lost over KL on the new task's inputs, over KL on other text, and over F_Δ](predictors.png)",
         ]
     )
+
+
+def shapes_part(plan: Plan, tasks: dict[str, Task], records: Path) -> str:
+    """What each method's update looks like at its chosen rate, in each task."""
+    names = list(tasks)
+    lines = [
+        "## What the updates look like",
+        "",
+        "At the chosen rates, means over seeds: the share of the ten leading left",
+    ]
+    lines[-1] += (
+        " singular vectors that the base does not have (intruders) / the share of the update outside the base's"
+    )
+    lines[-1] += " column space, in layers that are tall. Of 12 layers, spread evenly. The papers' claims are in"
+    lines[-1] += " [claims](../../docs/claims.md)."
+    lines += ["", "| method | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
+    for method in plan.methods:
+        cells = []
+        for name, task in tasks.items():
+            rates = by_rate(task, method)
+            chosen = best_rate(plan, records, name, method) if rates else None
+            cells.append("–" if chosen is None else _shape(rates[chosen]))
+        if set(cells) != {"–"}:
+            lines.append(f"| {plan.title(method)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _shape(runs: Sequence[Run]) -> str:
+    drifts = [run.result.drift for run in runs]
+    shares = [one.intruders / one.intruders_of for one in drifts if one.intruders is not None and one.intruders_of]
+    leaks = [one.column_leak for one in drifts if one.column_leak is not None]
+    return " / ".join(f"{100 * fmean(found):.1f} %" if found else "–" for found in (shares, leaks))
 
 
 def methods_part(plan: Plan) -> str:

@@ -45,7 +45,7 @@ def recipes(tiny_folder, tiny_data, tmp_path):
         return (
             values
             | (TOGETHER if method in REGULARISED else {})
-            | ({} if method in {"full", "vefa", "ia3"} else {"rank": 2})
+            | ({} if method in {"full", "vefa", "rotation", "ia3"} else {"rank": 2})
         )
 
     return tmp_path, make

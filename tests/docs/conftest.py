@@ -213,7 +213,7 @@ def namespace(small_folder, workspace, monkeypatch, capsys):
         names |= {"base": base(), "fresh_base": base(), "model": model, "trainer": trainer, "batches": batches}
         names |= {"batches_plus": batches[:2], "batches_minus": batches[2:]}
         names |= {"texts": texts, "other_texts": [text[::-1] for text in texts], "task_loss": torch.tensor(1.0)}
-        names |= {"task_rows": rows, "keep_rows": rows[:4]}
+        names |= {"task_rows": rows, "keep_rows": rows[:4], "features": torch.randn(20, 8)}
         if page == "docs/guides/regularisation.md":
             names["__finish__"] = trainer.train  # with all that the page attached
         return names

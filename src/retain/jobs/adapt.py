@@ -34,10 +34,12 @@ from retain.jobs.calibrate import Calibration
 from retain.jobs.inputs.calibration_texts import given_statistics
 from retain.jobs.inputs.data import not_apart
 from retain.jobs.inputs.prepare import adapter_fields
+from retain.jobs.probing import feature_probe
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained
 from retain.jobs.stopwatch import Stopwatch
+from retain.jobs.teaching import penalty_teacher
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.records.checkpoint_seal import remove_checkpoints
@@ -74,6 +76,7 @@ def train_or_load(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
 def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     """Train the base, write the weights, and give the trained model."""
     recipe, dtype, has_head = run.recipe, base.dtype, is_classifier(base)
+    probe = feature_probe(run, base, base_hash)
     with Stopwatch() as initialising:
         attach_method, notes = _attachment(run, base, base_hash)
         set_seed(recipe.seed)
@@ -84,7 +87,9 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     trainable, total = parameter_counts(model)
     rows, more_notes = _keep_rows(run, model, base_hash)
     learned = training_set_of(model, run.preprocessor, run.data.train)
-    learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _teacher(run, model))
+    teacher = penalty_teacher(run, model)
+    learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _base(run, model), teacher, probe)
+    notes += [] if probe is None else [probe.note]
     notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     notes += learned.cuts.sentences(len(run.data.train), of="training examples")
     notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
@@ -180,9 +185,11 @@ def _keep_rows(run: Run, model: Any, base_hash: str) -> tuple[list[Any], list[st
         return job.rows(run.data.texts.get("keep")), job.notes
 
 
-def _teacher(run: Run, model: Any) -> Any:
+def _base(run: Run, model: Any) -> Any:
     """The base as a model of its own, where a regulariser compares with it and it is not inside the model."""
-    return run.base() if (run.recipe.kl_weight or run.recipe.kl_monitor) and not carries_base(model) else None
+    recipe = run.recipe
+    compared = recipe.kl_monitor or recipe.feature_weight or (recipe.kl_weight and recipe.teacher is None)
+    return run.base() if compared and not carries_base(model) else None
 
 
 def _save(

@@ -137,6 +137,12 @@ class Recipe(
             problems.append(
                 f"KL penalty: budget needs a limit of {KL}, as --budget {KL}:0.1; or give the KL penalty's weight"
             )
+        if self.kl_weight == "budget" and self.kl_on == "batch":
+            problems.append(
+                "KL penalty: budget follows the KL on text to keep; give the weight as a number with --kl-on batch"
+            )
+        if self.kl_weight == "budget" and self.teacher:
+            problems.append("KL penalty: budget limits the KL to the base; give the weight as a number with --teacher")
         reserved = reserved_arguments()
         problems += [f"training.{name}: {reserved[name]}" for name in reserved if name in self.training]
         if problems:
@@ -200,7 +206,8 @@ class Recipe(
         return {
             name
             for name in fields_where(Recipe, lambda decides: decides.recorded)
-            if (reads_text or marked[name].part == "training") and (not marked[name].when or getattr(self, name))
+            if (reads_text or marked[name].part == "training" or marked[name].when)
+            and (not marked[name].when or getattr(self, name))
         }
 
     def single(self) -> Recipe:

@@ -171,7 +171,7 @@ def _train(
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
     for callback in callbacks:
         if isinstance(callback, RegulariserCallback):
-            callback.log_through(trainer)
+            callback.join(trainer)
     with listening:
         checkpoint = last_whole(Path(arguments.output_dir))
         try:

@@ -21,6 +21,7 @@ from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.jobs.inputs.calibration_texts import given_statistics, read_calibration
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.families import family_of, learning_problems
+from retain.jobs.inputs.joint_models import probe_problems
 from retain.methods import lookup
 from retain.recipe import KL, MeasurementOptions, Recipe
 from retain.records.renamed_columns import with_columns
@@ -108,6 +109,7 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
             "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "
             "what the base makes of them."
         )
+    problems += probe_problems(recipe, family)
     if family.endswith("classifier") and KL in recipe.budget:
         problems.append(
             f"budget: {KL} is measured on held-out text, which a classifier does not predict; limit suites."
