@@ -48,9 +48,9 @@ def net_loss_p_value(lost: int, gained: int, n: int, limit: float, confidence: f
     search. P(C) is a polynomial there, and `ceiling` gives its largest value from above.
 
     C does not depend on the limit, fewer rates are searched as the limit rises, and u depends on lost alone: so p falls
-    with limit and gained and rises with lost. Against the order by L − G, with gamma a tenth, nothing that was certified
-    is lost: compared over all outcomes with up to n/2 gained for n = 61, 80, 115, 155 and 203, limits of 1, 2, 5 and 10
-    points and confidences of .8, .9, .95 and .99 (`benchmarks/certificate.py --compare`).
+    with limit and gained and rises with lost. Against the order by L − G, with gamma a tenth, nothing that was
+    certified is lost: compared over all outcomes with up to n/2 gained for n = 61, 80, 115, 155 and 203, limits of 1,
+    2, 5 and 10 points and confidences of .8, .9, .95 and .99 (`benchmarks/certificate.py --compare`).
 
     Args:
         lost: items that the base has right and the tuned model wrong.
