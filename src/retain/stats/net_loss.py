@@ -75,7 +75,8 @@ def net_loss_p_value(lost: int, gained: int, n: int, limit: float, confidence: f
 
 def within_limit(lost: int, gained: int, n: int, limit: float, confidence: float) -> bool:
     """True where the exact test shows a net loss below limit: p ≤ 1 − confidence."""
-    return net_loss_p_value(lost, gained, n, limit, confidence) <= 1 - confidence
+    _check(lost, gained, n, confidence)
+    return _p_value(lost, gained, n, confidence)(limit, 1 - confidence) <= 1 - confidence
 
 
 def net_loss_bound(lost: int, gained: int, n: int, confidence: float) -> float:
@@ -100,13 +101,13 @@ def net_loss_bound(lost: int, gained: int, n: int, confidence: float) -> float:
     least = (lost - gained) / n
     low = high = score_bound(lost, gained, n, confidence)
     step = max(RESOLUTION, (high - least) / 16)
-    while high < 1 and p_value(high) > error:
+    while high < 1 and p_value(high, error) > error:
         low, high, step = high, min(1.0, high + step), 2 * step
-    while low > least and p_value(low) <= error:
+    while low > least and p_value(low, error) <= error:
         low, high, step = max(least, low - step), low, 2 * step
-    if high - low > RESOLUTION and p_value(high) <= error < p_value(low):
-        low = float(optimize.brentq(lambda limit: p_value(limit) - error, low, high, xtol=RESOLUTION / 4))
-    while low < high and p_value(low) > error:
+    if high - low > RESOLUTION and p_value(high, error) <= error < p_value(low, error):
+        low = float(optimize.brentq(lambda limit: p_value(limit, error) - error, low, high, xtol=RESOLUTION / 4))
+    while low < high and p_value(low, error) > error:
         low = min(high, low + RESOLUTION / 2)
     return low
 
@@ -118,14 +119,17 @@ def _check(lost: int, gained: int, n: int, confidence: float) -> None:
         raise ValueError(f"confidence must be in [0.5, 1), got {confidence}.")
 
 
-def _p_value(lost: int, gained: int, n: int, confidence: float) -> Callable[[float], float]:
-    """`net_loss_p_value` as a function of the limit, which remembers its values."""
+def _p_value(lost: int, gained: int, n: int, confidence: float) -> Callable[..., float]:
+    """`net_loss_p_value` as a function of the limit, which remembers its values.
+
+    Its second argument is the level in question: where a few rates show p to be above that, no more of them are tried.
+    """
     gamma = NUISANCE_SHARE * (1 - confidence)
     most = float(special.betaincinv(lost + 1, n - lost, 1 - gamma)) if lost < n else 1.0
     bound = score_bound(lost, gained, n, confidence)
 
     @cache
-    def p_value(limit: float) -> float:
+    def p_value(limit: float, level: float = 1.0) -> float:
         low, high = max(0.0, limit), min(most, (1 + limit) / 2)
         if lost == n:
             return 1.0  # no bound is smaller than that of this outcome
@@ -142,7 +146,8 @@ def _p_value(lost: int, gained: int, n: int, confidence: float) -> Callable[[flo
             size: Floats = n * np.log(np.abs(rates) + np.abs(rates - limit) + np.abs(1 - 2 * rates + limit))
             return size
 
-        return min(1.0, gamma + ceiling(tails, log_size, low, high) + ROUNDING)
+        rough = gamma + float(tails(np.linspace(low, high, 3)).max())
+        return min(1.0, rough if rough > level else gamma + ceiling(tails, log_size, low, high) + ROUNDING)
 
     return p_value
 

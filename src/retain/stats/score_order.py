@@ -46,7 +46,8 @@ def score(lost: Floats | float, gained: Floats | float, n: int, limit: Floats | 
     rate = np.where(half < 0, otherwise, root + half) / (2 * n)
     variance = n * np.maximum(2 * rate + limit - limit**2, 0.0)
     certain = np.where(excess == 0, 0.0, np.copysign(np.inf, excess))
-    return np.divide(excess, np.sqrt(variance), out=certain, where=variance > 0)
+    statistic: Floats = np.divide(excess, np.sqrt(variance), out=certain, where=variance > 0)
+    return statistic
 
 
 def score_bound(lost: int, gained: int, n: int, confidence: float) -> float:
@@ -55,7 +56,8 @@ def score_bound(lost: int, gained: int, n: int, confidence: float) -> float:
     Approximate by itself. It rises with lost and falls with gained, and puts all outcomes into an order.
     """
     threshold = -float(special.ndtri(confidence))
-    low, high = (lost - gained) / n, 1.0
+    low = (lost - gained) / n
+    high = min(1.0, low - threshold / n**0.5)  # enough, as the variance is n at most
     for _ in range(ROUNDS):
         limits = np.linspace(low, high, STEPS + 1)
         shown = score(float(lost), float(gained), n, limits[1:-1]) <= threshold
@@ -81,7 +83,9 @@ def most_lost(bound: float, n: int, confidence: float, last: int) -> Floats:
     """
     threshold = -float(special.ndtri(confidence)) + TIE
     g = np.arange(last + 1.0)
-    low, high = np.full(last + 1, -1.0), n - g + 1
+    middle = g + n * bound  # where z is 0; the variance is n at most
+    low = np.clip(np.floor(middle + threshold * n**0.5) - 1, -1.0, n - g)
+    high = np.minimum(np.floor(middle) + 2, n - g + 1)
     while (high - low > 1).any():
         middle = np.floor((low + high) / 2)
         inside = score(middle, g, n, bound) <= threshold
