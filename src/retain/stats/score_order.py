@@ -56,8 +56,8 @@ def score_bound(lost: int, gained: int, n: int, confidence: float) -> float:
     Approximate by itself. It rises with lost and falls with gained, and puts all outcomes into an order.
     """
     threshold = -float(special.ndtri(confidence))
-    low = (lost - gained) / n
-    high = min(1.0, low - threshold / n**0.5)  # enough, as the variance is n at most
+    low: float = (lost - gained) / n
+    high: float = min(1.0, low - threshold / n**0.5)  # enough, as the variance is n at most
     for _ in range(ROUNDS):
         limits = np.linspace(low, high, STEPS + 1)
         shown = score(float(lost), float(gained), n, limits[1:-1]) <= threshold
@@ -84,8 +84,8 @@ def most_lost(bound: float, n: int, confidence: float, last: int) -> Floats:
     threshold = -float(special.ndtri(confidence)) + TIE
     g = np.arange(last + 1.0)
     middle = g + n * bound  # where z is 0; the variance is n at most
-    low = np.clip(np.floor(middle + threshold * n**0.5) - 1, -1.0, n - g)
-    high = np.minimum(np.floor(middle) + 2, n - g + 1)
+    low: Floats = np.clip(np.floor(middle + threshold * n**0.5) - 1, -1.0, n - g)
+    high: Floats = np.minimum(np.floor(middle) + 2, n - g + 1)
     while (high - low > 1).any():
         middle = np.floor((low + high) / 2)
         inside = score(middle, g, n, bound) <= threshold

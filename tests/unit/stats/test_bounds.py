@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,6 +74,17 @@ def test_the_figures_in_the_docstring():
     assert round(by_range, -3) == 11_000
     assert units_to_certify(losses, 0.02, 0.95, -1, 1) == 394
     assert items_to_certify(5, 5, 1000, 0.02, 0.95) == 255
+
+
+@pytest.mark.parametrize("page", ["concepts", "guides"])
+def test_the_items_needed_are_those_of_the_documentation(page):
+    text = (Path(__file__).resolve().parents[3] / "docs" / page / "budget.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) points? \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", text, re.MULTILINE)
+    assert len(rows) >= 3
+    for limit, *sizes in rows:
+        share = int(limit) / 100
+        found = [fewest_items_to_certify(share, 0.95), *(items_to_certify(1, 1, n, share, 0.95) for n in (200, 100))]
+        assert [int(size.replace(",", "")) for size in sizes] == found
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (5, 5), (4, 0)])
