@@ -85,7 +85,7 @@ fields_of_recipes = st.fixed_dictionaries(
 )
 regularised = st.fixed_dictionaries(
     {"budget": st.just({KL: 0.5}), "update_limit": shares},
-    optional={name: values(name) for name in ("kl_weight", "replay", "kl_monitor")},
+    optional={name: values(name) for name in ("kl_weight", "ewc", "replay", "kl_monitor")},
 )
 
 
