@@ -7,13 +7,17 @@ scaling an update, more rotations from combining adapters; either is exact, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.hf.tuners.feature_tuner import FeatureTuner
+from retain.hf.tuners.forward import FrozenMatrix
+from retain.kernels.stochastic_rounding import CUT_BITS, added_stochastically
 from retain.methods.rotation import equations
 from retain.methods.rotation.config import RotationConfig
 
@@ -44,10 +48,7 @@ class SkewMatrices(nn.Module):
             strength * self._shift(rows, values, inverse=inverse)
             for values, strength in zip(self.weight.unbind(1), strengths.to(rows.dtype).unbind(0), strict=True)
         ]
-        total = shifts[0]
-        for shift in shifts[1:]:
-            total = total + shift
-        return total
+        return reduce(torch.add, shifts)
 
     def _shift(self, rows: Tensor, values: Tensor, *, inverse: bool) -> Tensor:
         if self.form == "block":
@@ -80,6 +81,7 @@ class RotationLinear(FeatureLayer):
 
     adapter_layer_names = ("rotation_K", "rotation_strength")
     module_names: ClassVar = adapter_layer_names
+    part_types: ClassVar = (SkewMatrices, Strengths)
     shrunk_by: ClassVar = ("rotation_K",)  # by a smaller angle, which leaves a rotation
 
     @classmethod
@@ -99,6 +101,14 @@ class RotationLinear(FeatureLayer):
         """The shift xR − x."""
         shifted: Tensor = self.rotation_K[name](x, self.rotation_strength[name]())
         return shifted
+
+    def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor:
+        """W0(x + Σᵢ Tᵢ(x)) + b with one product, also in 16 bits, where the input is rounded stochastically."""
+        shifts = [self.shift(name, x) for name in names]
+        total = reduce(torch.add, shifts)
+        if x.dtype in CUT_BITS and all(self.preserve_small_shifts[name] for name in names):
+            return linear(added_stochastically(x, total), base.weight, base.bias)
+        return linear((x + total).to(x.dtype), base.weight, base.bias)
 
     def change(self, name: str, weight: Tensor) -> Tensor:
         """W0 Rᵀ − W0."""
