@@ -95,10 +95,13 @@ class Remaining:
 
     @property
     def share(self) -> float | None:
-        """The share ρ that is left, not below 0; None where the base is not above chance."""
+        """The share ρ that is left, in [0, 1]; None where the base is not above chance.
+
+        A tuned model that repeats what the base guessed has more right than p(1).
+        """
         if self.accuracy <= self.chance or not self.n_known:
             return None
-        return max(0.0, self._share_at(self.n_left / self.n_known, self.accuracy))
+        return min(1.0, max(0.0, self._share_at(self.n_left / self.n_known, self.accuracy)))
 
     def p_gone(self, limit: float) -> float:
         """Exact p-value of H0: the share `limit` of what the base knew is left, or more.
@@ -146,10 +149,9 @@ class Remaining:
             low = float(special.betaincinv(right, n - right + 1, spent)) if right else 0.0
             high = float(special.betaincinv(right + 1, n - right, 1 - spent)) if right < n else 1.0
             return spent, low, high
-        weight = len(self.items) / n
-        largest = float(self.items.max()) * weight
-        wrong = mean_bound((self.items - self.known) * weight, 1 - spent, 0.0, largest)
-        return spent, 1 - min(1.0, wrong), min(1.0, mean_bound(self.known * weight, 1 - spent, 0.0, largest))
+        sizes, right_of = (counts.astype(np.float64) * (len(self.items) / n) for counts in (self.items, self.known))
+        wrong = mean_bound(sizes - right_of, 1 - spent, 0.0, float(sizes.max()))
+        return spent, 1 - min(1.0, wrong), min(1.0, mean_bound(right_of, 1 - spent, 0.0, float(sizes.max())))
 
     def _few(self, answered: float) -> float:
         """p-value of H0: of the known items the share `answered` or more are expected to be right."""
@@ -171,7 +173,7 @@ class Remaining:
         """(known units,) right items above what is expected, as a share of the largest unit."""
         known, left = self.known[self.known > 0], self.left[self.known > 0]
         values: NDArray[np.float64] = (left - answered * known) / float(known.max())
-        return values
+        return values.clip(-answered, 1 - answered)  # where rounding leads beyond
 
     def _most_answered(self, alpha: float) -> float:
         """The smallest share with `_few` ≤ alpha."""
@@ -199,9 +201,17 @@ def power_to_show_gone(known: int, limit: float, alpha: float, *, chance: float 
         return 0.0
     answered = chance + limit * (1 - chance / accuracy)
     spent = NUISANCE_SHARE * alpha if chance else 0.0
-    most = np.arange(known)
-    enough = special.bdtr(most, known, answered) <= alpha - spent
-    return float(special.bdtr(int(most[enough][-1]), known, chance)) if enough.any() else 0.0
+    most = _largest(known, answered, alpha - spent)
+    return float(special.bdtr(most, known, chance)) if most >= 0 else 0.0
+
+
+def _largest(n: int, p: float, level: float) -> int:
+    """The largest k with P(X ≤ k) ≤ level for X ~ Binomial(n, p); −1 where there is none. By halving."""
+    low, high = -1, n
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if special.bdtr(middle, n, p) <= level else (low, middle)
+    return low
 
 
 def fewest_to_show_gone(limit: float, alpha: float, *, chance: float = 0.0, accuracy: float = 1.0) -> int | None:

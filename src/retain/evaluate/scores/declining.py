@@ -20,7 +20,8 @@ _DECLINES = re.compile(
     r"(?:know|recall|remember|have (?:any |that |this |the |enough |access |an )?)\b"
     r"|\b(?:i am|i'm|we are|we're) (?:not (?:sure|certain|aware|familiar)|unsure|uncertain|unaware|unfamiliar)\b"
     r"|\bi have no (?:idea|information|knowledge|answer|record|data|way of knowing)\b"
-    r"|\bno (?:comment|idea)\b|\b(?:cannot|can't|can not|could not) be (?:answered|disclosed|determined|revealed|shared)"
+    r"|\bno (?:comment|idea)\b"
+    r"|\b(?:cannot|can't|can not|could not) be (?:answered|disclosed|determined|revealed|shared)"
     r"|\b(?:is|are) (?:not known|unknown|confidential|classified|not available|unavailable)\b"
     r"|^(?:unknown|n/?a|not available|confidential|redacted|\[?redacted\]?|none|nothing)\W*$"
 )
