@@ -24,6 +24,13 @@ def exit_code(judgement: Judgement) -> int:
     return next(code for code in (3, 4, 0) if code in codes)  # a loss weighs more than too few items
 
 
+def _overall(judgement: Judgement) -> list[str]:
+    """The verdict on what was to be kept, and on what was to be gone, as far as each was asked."""
+    kept = f"{judgement.overall}. {judgement.reason}" if judgement.suites or not judgement.gone else ""
+    gone = f"{judgement.forgot}. {judgement.forgot_reason}" if judgement.forgot else ""
+    return [told for told in (kept, gone) if told]
+
+
 def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options."""
     description = (
@@ -49,7 +56,8 @@ def run(given: Namespace) -> int:
     codes, results = [], {}
     for folder in given["runs"]:
         results[folder], judgement = replayed_record(folder)
-        console.print(f"{folder}: {judgement.overall}. {judgement.reason}", markup=False, soft_wrap=True)
+        for told in _overall(judgement):
+            console.print(f"{folder}: {told}", markup=False, soft_wrap=True)
         for suite in judgement.suites:
             console.print(f"  {suite.suite}: {suite.verdict}: {suite.reason}", markup=False, soft_wrap=True)
         for gone in judgement.gone:

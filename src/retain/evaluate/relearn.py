@@ -21,7 +21,8 @@ from retain.evaluate.held_out import Window
 from retain.evaluate.scores.text import contains
 from retain.events import Task
 from retain.hf.models.describe import adapter_kind, carrying_parameters
-from retain.hf.models.inference import device_of, eval_mode
+from retain.hf.models.inference import device_of
+from retain.hf.models.sides import eval_mode
 
 WINDOWS_A_STEP = 4
 """Windows of text in a step."""
@@ -140,7 +141,7 @@ def _train(model: Any, parameters: Sequence[torch.nn.Parameter], probe: Probe, b
     optimizer = torch.optim.AdamW(copies, lr=rate_of(model), weight_decay=0.0)
     with torch.enable_grad(), eval_mode(model):
         for batch in probe.batches():
-            _loss(model, batch, probe.pad_id).backward()
+            torch.autograd.backward(_loss(model, batch, probe.pad_id))
             for copy, p in zip(copies, parameters, strict=True):
                 copy.grad = None if p.grad is None else p.grad.float()
                 p.grad = None

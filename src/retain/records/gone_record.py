@@ -41,9 +41,10 @@ class GoneScore(Record):
     Of `n` items the base has `known` right. Of these the tuned model has `left` right, declines to answer `declined`,
     answers `silent` with nothing and `otherwise` with something else; the last three are null where nothing is written.
     `share` is how much of what the base knew is left, above guessing (`chance`), and `bound` its upper 95 % confidence
-    bound, one-sided, in which an answer that declines counts as left. `old_answer_base` and `old_answer_tuned` are the
-    probability of the old answer, as a geometric mean over the items, `old_answer_change` the mean change of its
-    log-probability in nats with its 95 % interval. `relearned` is what is left after training a little on other text.
+    bound, one-sided, in which declining, silence and a cut-off count as left. `old_answer_base` and `old_answer_tuned`
+    are the probability of the old answer, as a geometric mean over the items, and `old_answer_change` is the mean
+    change of its log-probability in nats with its 95 % interval. `relearned` is what is left after training a little on
+    other text.
     """
 
     name: str

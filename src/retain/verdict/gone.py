@@ -4,8 +4,9 @@ The claim that needs evidence is *gone*: that no more than the margin is left of
 a report are one family (Holm): where on some suites more than the margin is left, the probability that any of these is
 called gone is at most alpha. The same holds for *still there* of suites where no more than the margin is left.
 
-An answer that declines ("I cannot say") is not evidence that the knowledge is gone. It counts as left for *gone*; where
-the margin is met only if it counts as gone, the verdict is *only refused*.
+An answer that declines ("I cannot say"), or an empty one, is not evidence that the knowledge is gone. It counts as left
+for *gone*; where the margin is met only if it counts as gone, the verdict is *only refused*. An answer that was cut off
+before the old one stood in it counts as left for both: nobody knows how it would have gone on.
 """
 
 from __future__ import annotations
@@ -53,11 +54,13 @@ class GoneEvidence:
         units: independent units among the items that the base has right, rounded down.
         base: the base's share of right items.
         tuned: the tuned model's.
-        remaining: what is left, an answer that declines being none.
-        withheld: the same, an answer that declines counting as left.
+        remaining: what is left, as far as answers show it.
+        read: the same, an answer that was cut off counting as left.
+        withheld: the same, an answer that declines and an empty one counting as left, too.
         declined: of the items that the base has right those that the tuned model declines to answer; None where
             nothing is written.
         silent: likewise those that it answers with nothing.
+        unfinished: likewise those whose answer was cut off before the old one stood in it.
         cut_off: written answers that the longest length ended.
     """
 
@@ -68,9 +71,11 @@ class GoneEvidence:
     base: float
     tuned: float
     remaining: Remaining
+    read: Remaining
     withheld: Remaining
     declined: int | None = None
     silent: int | None = None
+    unfinished: int = 0
     cut_off: CutOff | None = None
 
     @property
@@ -99,7 +104,12 @@ class GoneEvidence:
 
 
 def gone_evidence(
-    column: Column, declined: Flags | None = None, silent: Flags | None = None, *, suites: int = 1
+    column: Column,
+    declined: Flags | None = None,
+    silent: Flags | None = None,
+    unfinished: Flags | None = None,
+    *,
+    suites: int = 1,
 ) -> GoneEvidence:
     """The evidence of a column on how much of what the base knew is left.
 
@@ -107,10 +117,12 @@ def gone_evidence(
         column: right or wrong, before and after; its chance is that of pure guessing.
         declined: (n,) whether the tuned model declines to answer; None where nothing is written.
         silent: (n,) whether it answers with nothing.
+        unfinished: (n,) whether its answer was cut off.
         suites: of this kind in the report.
     """
     base, tuned = column.base == 1, column.tuned == 1
-    refused = np.zeros_like(base) if declined is None else declined
+    nothing = np.zeros_like(base)
+    refused, empty, cut = (nothing if flags is None else flags for flags in (declined, silent, unfinished))
     codes = cluster_codes(column.groups, len(base))
     items, known = np.bincount(codes), np.bincount(codes[base], minlength=int(codes.max()) + 1)
 
@@ -128,9 +140,11 @@ def gone_evidence(
         base=float(base.mean()),
         tuned=float(tuned.mean()),
         remaining=found,
-        withheld=remaining(tuned | refused),
+        read=remaining(tuned | cut),
+        withheld=remaining(tuned | cut | refused | empty),
         declined=int((base & ~tuned & refused).sum()) if written else None,
-        silent=int((base & ~tuned & silent & ~refused).sum()) if written and silent is not None else None,
+        silent=int((base & ~tuned & empty & ~refused).sum()) if written else None,
+        unfinished=int((base & ~tuned & cut).sum()),
         cut_off=column.cut_off,
     )
 
@@ -150,7 +164,7 @@ class _Suite:
     @property
     def decided(self) -> GoneEvidence:
         """The metric by which most is left."""
-        return max(self.known, key=lambda one: (one.withheld.p_gone(self.margin), one.remaining.p_gone(self.margin)))
+        return max(self.known, key=lambda one: (one.withheld.p_gone(self.margin), one.read.p_gone(self.margin)))
 
     @property
     def p_gone(self) -> float:
@@ -158,7 +172,7 @@ class _Suite:
 
     @property
     def p_gone_or_refused(self) -> float:
-        return max(one.remaining.p_gone(self.margin) for one in self.known)
+        return max(one.read.p_gone(self.margin) for one in self.known)
 
     @property
     def p_still(self) -> float:
@@ -171,7 +185,7 @@ def judge_gone(
     """The verdict on each suite of what should be gone; first rule that applies.
 
     1. Most written answers were cut off, or the base did not know: too few items to say.
-    2. gone: adjusted p < alpha for "the margin or more is left", answers that decline counting as left.
+    2. gone: adjusted p < alpha for "the margin or more is left", answers that decline or are empty counting as left.
     3. only refused: the same if they do not count as left.
     4. still there: adjusted p < alpha for "the margin or less is left".
     5. too few items to say, with how many would do.
@@ -219,7 +233,8 @@ def _judge(suite: _Suite, adjusted: Sequence[float], margin: float, alpha: float
 
 
 def _told(one: GoneEvidence) -> reasons.Counted:
-    return reasons.Counted(one.known, one.left, one.remaining.share, one.remaining.chance, one.declined, one.silent)
+    words = {"declined": one.declined, "left empty": one.silent, "cut off": one.unfinished}
+    return reasons.Counted(one.known, one.left, one.remaining.share, one.remaining.chance, words)
 
 
 def shows_gone(evidence: GoneEvidence, margin: float, alpha: float) -> bool:

@@ -61,7 +61,8 @@ def gone_of_column(column: Column, items: Sequence[Item], *, suites: int) -> Gon
     if not all(DECLINED in side.scores for side in sides):
         return gone_evidence(column, suites=suites)
     declined = np.asarray([side.scores[DECLINED] == 1 for side in sides], dtype=bool)
-    return gone_evidence(column, declined, np.asarray([_is_silent(side) for side in sides]), suites=suites)
+    silent = np.asarray([_is_silent(side) for side in sides], dtype=bool)
+    return gone_evidence(column, declined, silent, np.asarray([bool(side.cut_off) for side in sides]), suites=suites)
 
 
 def after_relearning(column: Column, items: Sequence[Item]) -> Column | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from retain.records.scores import CutOff
@@ -10,14 +11,21 @@ from retain.stats.planning import MOST_ITEMS
 
 @dataclass(frozen=True)
 class Counted:
-    """What the tuned model makes of the items that the base has right; see `retain.records.gone_record.GoneScore`."""
+    """What the tuned model makes of the items that the base has right.
+
+    Attributes:
+        known: items that the base has right.
+        left: of these, those that the tuned model has right.
+        share: that is left of what the base knew.
+        chance: probability of guessing right.
+        others: answers of other kinds, by what they are called.
+    """
 
     known: int
     left: int
     share: float | None
     chance: float
-    declined: int | None
-    silent: int | None
+    others: Mapping[str, int | None]
 
 
 def gone(counted: Counted, bound: float, margin: float, tests: int) -> str:
@@ -29,8 +37,8 @@ def gone(counted: Counted, bound: float, margin: float, tests: int) -> str:
 def only_refused(counted: Counted, margin: float) -> str:
     """The margin is met only if declining counts as not knowing."""
     return (
-        f"{_answers(counted)}; within the margin of {margin:.0%} only if an answer that declines counts as not "
-        "knowing, which it does not show."
+        f"{_answers(counted)}; within the margin of {margin:.0%} only if answers that decline or are empty count "
+        "as not knowing, which they do not show."
     )
 
 
@@ -60,11 +68,7 @@ def cut_off(counted: CutOff | None) -> str:
 
 def _answers(counted: Counted) -> str:
     text = f"of {counted.known} items that the base has right the tuned model has {counted.left} right"
-    parts = [
-        f"{number} {word}"
-        for number, word in ((counted.declined, "declined"), (counted.silent, "left empty"))
-        if number
-    ]
+    parts = [f"{number} {word}" for word, number in counted.others.items() if number]
     text += f", {' and '.join(parts)}" if parts else ""
     if not counted.chance or counted.share is None:
         return text

@@ -84,7 +84,7 @@ class ChoiceTask(TaskType):
     def old_answer_nats(self, suite: Suite, index: int, response: Response) -> float | None:
         """That of the right option, normalised as the settings say."""
         item: Any = suite.items[index]
-        return -response.options[item.answer]
+        return 0.0 - float(response.options[item.answer])
 
     def show(self, item: Choice) -> tuple[str, str | None]:
         """The question and the right option."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.table import task_type_of
-from retain.stats.clusters import effective_number, named_groups
+from retain.stats.clusters import cluster_codes, effective_number, named_groups
 from retain.stats.mcnemar import SIGNIFICANCE
 from retain.stats.remaining import fewest_groups_to_show_gone, fewest_to_show_gone
 
@@ -41,7 +43,7 @@ def gone_told(suites: Sequence[Suite], margin: float) -> Iterator[str]:
         chance = task_type_of(suite).luck(suite, task_type_of(suite).verdict_metric(suite))
         fewest = fewest_to_show_gone(margin, alpha, chance=chance)
         if groups is not None:
-            sizes = [groups.count(name) for name in dict.fromkeys(groups)]
+            sizes = np.bincount(cluster_codes(groups, units))
             units, what = int(effective_number(sizes) + 1e-9), "groups of questions"
             fewest = fewest_groups_to_show_gone(margin, alpha) if not chance else fewest
         guessed = f", of which guessing has {chance:.0%}" if chance else ""

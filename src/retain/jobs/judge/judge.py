@@ -165,8 +165,8 @@ def _result(recipe: JudgeRecipe, base: Log, tuned: Log, judged: Sequence[JudgedS
         recipe.smallest_gain_nats,
         recipe.gone_margin / 100,
     )
-    kept_evidence, gone_evidence = (tuple(evidence for evidence, _ in rows) for rows in (kept, gone))
-    judgement = judge_run(RunEvidence(tuple(learned), kept_evidence, gone=gone_evidence), margins)
+    evidence = RunEvidence(tuple(learned), tuple(one for one, _ in kept), gone=tuple(one for one, _ in gone))
+    judgement = judge_run(evidence, margins)
     conditions = _conditions(base, judged)
     return Result(
         model=base.model,

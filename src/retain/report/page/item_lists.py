@@ -59,10 +59,10 @@ def run_lists(result: Result, items: Sequence[Item]) -> list[ItemList]:
         of_suite = [item for item in items if item.part == "gone" and item.suite == gone.name]
         known = [item for item in of_suite if item.base.scores.get(gone.metric.name) == 1]
         for word, right in (("still right", True), ("no longer right", False)):
-            of_kind = [item for item in known if (item.tuned.scores.get(gone.metric.name) == 1) == right]
-            if of_kind:
-                title = f"{gone.name} ({gone.metric.title}): {len(of_kind)} {word}"
-                lists.append(_item_list(title, of_kind, MOST_LOST if right else MOST_GAINED, gone.metric))
+            answered = [item for item in known if (item.tuned.scores.get(gone.metric.name) == 1) == right]
+            if answered:
+                title = f"{gone.name} ({gone.metric.title}): {len(answered)} {word}"
+                lists.append(_item_list(title, answered, MOST_LOST if right else MOST_GAINED, gone.metric))
     lists.sort(key=lambda found: " gained" in found.title or "became better" in found.title)
     lists = [replace(found, open=place == 0) for place, found in enumerate(lists)]
     task = [item for item in showable(items) if item.part == "task"]
@@ -79,8 +79,8 @@ def _item_list(title: str, items: Sequence[Item], most: int, metric: Metric) -> 
 
 
 def _shown(item: Item, metric: Metric | None) -> ShownItem:
-    sides = (_side("base", item.base, metric), _side("tuned", item.tuned, metric))
-    sides += () if item.relearned is None else (_side("relearned", item.relearned, metric),)
+    named = [("base", item.base), ("tuned", item.tuned), ("relearned", item.relearned)]
+    sides = tuple(_side(name, side, metric) for name, side in named if side is not None)
     return ShownItem(readable(item.question, LONGEST) or "(empty)", readable(item.expected, LONGEST), sides)
 
 

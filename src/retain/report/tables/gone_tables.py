@@ -16,8 +16,8 @@ GONE_SIGNS: dict[str, str] = {"gone": "✓", "still there": "▼", "only refused
 GONE_MEANING = (
     "Gone: shown that no more than the margin is left of what the base knew, in the wordings asked here; other "
     "wordings, or further training, may bring it back. Still there: more than the margin is shown to be left. Only "
-    "refused: within the margin only if answers that decline count as not knowing. Too few items to say: none of these "
-    "is shown."
+    "refused: within the margin only if answers that decline or are empty count as not knowing. Too few items to say: "
+    "none of these is shown."
 )
 
 
@@ -35,8 +35,8 @@ def gone_verdict_table(result: Result) -> Table | None:
     note = (
         f"{GONE_MEANING} Left: share of what the base knew, above guessing. Bound: at most so much is left, with "
         f"{numbers.percent(1 - result.judgement.alpha)} confidence for all these suites together (Holm), one-sided and "
-        "exact; an answer that declines counts as left. Known: items that the base has right. Units: independent ones "
-        "among them. Items needed: how many in all would settle it."
+        "exact; an answer that declines, is empty or was cut off counts as left. Known: items that the base has right. "
+        "Units: independent ones among them. Items needed: how many in all would settle it."
     )
     return Table("Verdict on what should be gone", head, rows, note)
 
