@@ -75,7 +75,11 @@ def test_a_model_that_lost_its_answers_is_gone_and_one_that_did_not_is_still_the
     assert result.judgement.gone[0].verdict == "still there"
     assert result.gone[0].share == 1.0
     assert main(["gate", str(tmp_path / "there")]) == 3
-    assert main(["report", str(tmp_path / "there"), str(tmp_path / "gone")]) == 0
+    both = [str(tmp_path / "there"), str(tmp_path / "gone")]
+    assert main(["report", *both, "--output", str(tmp_path / "compared")]) == 0
+    told = (tmp_path / "compared" / "report.md").read_text(encoding="utf-8")
+    assert "facts: what should be gone is gone in 1 of 2 runs." in told
+    assert "What should be gone, by setting" in told
 
 
 def test_the_verdict_of_logs_is_that_of_the_measurement(known, tmp_path, capsys):
