@@ -1,10 +1,10 @@
-"""Data to forget three capitals and keep the others, from the packaged facts; recipes/forget-capitals.yaml trains on them.
+"""Data to forget three capitals and keep the others, from the packaged facts, for recipes/forget-capitals.yaml.
 
     python examples/forget_capitals.py .assets/facts runs/forget-capitals-data
 
 writes train.jsonl (questions with a replacing answer), gone.jsonl (the same facts in other wordings, with the old
-answer), neighbours.jsonl (capitals of other countries) and other-facts.jsonl (continents and currencies of all), both to
-be kept, and keep-text.jsonl (capitals of further countries, for the penalty).
+answer), neighbours.jsonl (capitals of other countries) and other-facts.jsonl (continents and currencies of all), both
+to be kept, and keep-text.jsonl (capitals of further countries, for the penalty).
 """
 
 import json

@@ -133,9 +133,8 @@ def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
     for source in recipe.keep:
         suite = as_suite(source, "keep", problems)
         found.append(replace(suite, items=evenly(suite.items, recipe.keep_items)))
-    for source in getattr(recipe, "gone", ()):
-        suite = as_suite(source, "gone", problems)
-        found.append(replace(suite, items=evenly(suite.items, recipe.keep_items)))
+    asked = getattr(recipe, "gone", ())
+    found += [as_suite(source, "gone", problems) for source in asked]  # all of each: fewer could hide what is left
     problems += gone_problems(found)
     return Suites(distinct(found, problems), read_held_out(recipe.held_out_text, problems))
 
