@@ -116,7 +116,7 @@ def _likelihood_table(scores: tuple[GoneScore, ...]) -> Table:
         "change of its logarithm in nats. It can stay high where the model says something else first: then the old "
         "answer is pushed aside rather than unknown."
     )
-    head = ("Gone suite", "Metric", "Old answer, base", "Old answer, tuned", "Change in nats [95%]")
+    head = ("Gone suite", "Metric", "Old answer before", "Old answer after", "Change in nats [95%]")
     return Table("Likelihood of the old answer", head, rows, note)
 
 
