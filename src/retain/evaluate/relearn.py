@@ -24,7 +24,7 @@ from retain.hf.models.describe import adapter_kind, carrying_parameters
 from retain.hf.models.inference import device_of
 from retain.hf.models.sides import eval_mode
 
-WINDOWS_A_STEP = 4
+WINDOWS_A_STEP = 2
 """Windows of text in a step."""
 
 ADAPTER_RATE, WHOLE_RATE = 2e-4, 2e-5

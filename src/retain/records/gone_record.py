@@ -13,9 +13,6 @@ Forgotten = Literal["gone", "still there", "only refused", "too few items to say
 DECLINED = "declined"
 """A value of a written answer to an item of such a suite: 1 where it declines to answer, 0 where it does not."""
 
-OLD_ANSWER = "old_answer_nats"
-"""A value of such an item: −log of the probability of the old answer as a whole."""
-
 
 class Relearned(Record):
     """What is left after a few steps of training on text that does not hold the answers.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from retain.errors import InputError
 from retain.evaluate.scores.declining import declines
-from retain.evaluate.suites.suite import Part
 from retain.jobs.judge.logs import Answer, Log, named
 from retain.jobs.judge.metric_choice import Wishes, metric_of, unmatched
 from retain.jobs.judge.pairing import PairedSuite, pair_suites
@@ -18,6 +18,9 @@ from retain.records.gone_record import DECLINED
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
 from retain.verdict.column import Column, column_of_items
+
+Part = Literal["task", "keep", "gone"]
+"""What a suite's items are to be: learned, kept, gone."""
 
 
 @dataclass(frozen=True)
