@@ -120,7 +120,8 @@ class Calibration:
         """A hash of the model as it computes: weights, configuration, attention, settings of generation."""
         config = self.model.config
         generation = getattr(self.model, "generation_config", None)
-        parts = [config.to_json_string(), config._attn_implementation, str(generation), str(self.model.dtype)]  # noqa: SLF001 -- transformers has no public name for it
+        written = config.to_json_string().replace('"use_cache": false', '"use_cache": true')  # a Trainer turns it off
+        parts = [written, config._attn_implementation, str(generation), str(self.model.dtype)]  # noqa: SLF001 -- transformers has no public name for it
         return hashlib.sha256(json.dumps([self.weights, *parts]).encode()).hexdigest()
 
     def _written(self) -> list[list[int]]:
