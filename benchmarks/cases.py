@@ -1,8 +1,9 @@
 """The adapters that the benchmarks set side by side, and the checks that equal mathematics gives equal numbers.
 
 IA3 with all layers among its feed-forward modules multiplies each input by a vector: VeFA's mathematics, with 1 + λ for
-λ. LoRA with B := W0·B is LoRFA's. LoRA-FA is PEFT's LoRA with A frozen. PEFT's methods have their defaults but for the
-rank: VeRA has 256 shared directions, OFT blocks of 32.
+λ. LoRA with B := W0·B is LoRFA's. OFT with the exact Cayley transform is a rotation in blocks. LoRA-FA is PEFT's LoRA
+with A frozen. PEFT's methods have their defaults but for the rank: VeRA has 256 shared directions, OFT blocks of 32 and
+an approximate Cayley transform.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from common import away_from_start
 from peft import HRAConfig, IA3Config, LoraConfig, OFTConfig, VeraConfig, get_peft_model
 from torch import Tensor, nn
 
-from retain import LoRFAConfig, VeFAConfig
+from retain import LoRFAConfig, RotationConfig, VeFAConfig
 
 Names = list[str]
 Make = Callable[[Any, Names, int], Any]
@@ -79,6 +80,17 @@ def _lorfa(model: Any, names: Names, rank: int) -> Any:
     return get_peft_model(model, LoRFAConfig(r=rank, lorfa_alpha=2 * rank, target_modules=names))
 
 
+def _rotation(model: Any, names: Names, rank: int, **fields: Any) -> Any:
+    del rank
+    return get_peft_model(model, RotationConfig(target_modules=names, **fields))
+
+
+def _oft_exact(model: Any, names: Names, rank: int) -> Any:
+    del rank
+    config = OFTConfig(target_modules=names, use_cayley_neumann=False)
+    return get_peft_model(model, config, autocast_adapter_dtype=next(model.parameters()).dtype != torch.float64)
+
+
 def _ia3(model: Any, names: Names, rank: int) -> Any:
     del rank
     return get_peft_model(model, IA3Config(target_modules=names, feedforward_modules=names))
@@ -86,12 +98,15 @@ def _ia3(model: Any, names: Names, rank: int) -> Any:
 
 FROZEN, VEFA, LORFA, LORA = "frozen", "VeFA", "LoRFA", "LoRA (PEFT)"
 LORA_FAST, IA3 = "LoRA (PEFT), accelerated", "IA3 feed-forward (PEFT)"
+ROTATION, OFT_EXACT = "Rotation", "OFT (PEFT), exact Cayley transform"
 
 CASES: dict[str, Make] = {
     FROZEN: lambda model, _names, _rank: model,
     VEFA: _vefa,
     "VeFA, to nearest": lambda model, names, rank: _vefa(model, names, rank, preserve_small_shifts=False),
     LORFA: _lorfa,
+    ROTATION: _rotation,
+    "Rotation, Kronecker": lambda model, names, rank: _rotation(model, names, rank, form="kronecker"),
     LORA: _lora,
     "LoRA (PEFT), adapter in the base's dtype": _lora_cast_down,
     LORA_FAST: lambda model, names, rank: accelerated(_lora(model, names, rank)),
@@ -99,12 +114,13 @@ CASES: dict[str, Make] = {
     IA3: _ia3,
     "VeRA (PEFT)": lambda model, names, _rank: get_peft_model(model, VeraConfig(target_modules=names)),
     "OFT (PEFT)": lambda model, names, _rank: get_peft_model(model, OFTConfig(target_modules=names)),
+    OFT_EXACT: _oft_exact,
     "DoRA (PEFT)": lambda model, names, rank: _lora(model, names, rank, use_dora=True),
     "HRA (PEFT)": lambda model, names, rank: get_peft_model(model, HRAConfig(r=rank, target_modules=names)),
 }
 SIXTEEN_BIT_ONLY = ("VeFA, to nearest", "LoRA (PEFT), adapter in the base's dtype")
 """Cases that in float32 are the same as another."""
-SLOW = ("VeRA (PEFT)", "OFT (PEFT)", "DoRA (PEFT)", "HRA (PEFT)")
+SLOW = ("Rotation, Kronecker", "VeRA (PEFT)", "OFT (PEFT)", OFT_EXACT, "DoRA (PEFT)", "HRA (PEFT)")
 OURS = (VEFA, "VeFA, to nearest", LORFA, LORA_FAST)
 
 
@@ -164,6 +180,13 @@ def residuals(base: nn.Module, rank: int) -> Iterator[tuple[str, Any, Any]]:
                 theirs.lora_B["default"].weight.copy_(ours.base_layer.weight @ ours.lorfa_B["default"].weight)
     yield "VeFA = IA3 feed-forward, λ = l − 1", vefa, ia3
     yield "LoRFA = LoRA with B := W0·B", lorfa, lora
+    rotation, oft = made(ROTATION, base, rank), made(OFT_EXACT, base, rank)
+    with torch.no_grad():
+        for key, ours in rotation.named_modules():
+            if hasattr(ours, "rotation_K"):
+                values = oft.get_submodule(key).oft_R["default"].weight
+                values.copy_(ours.rotation_K["default"].weight.view_as(values))
+    yield "Rotation = OFT with the exact Cayley transform", rotation, oft
 
 
 def equal_mathematics(base: nn.Module, rank: int, run: Run) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import statistics
 from typing import Any
 
 import torch
-from cases import FROZEN, LORA, equal_mathematics, fused_equals_reference, make_all, passed
+from cases import CASES, FROZEN, LORA, equal_mathematics, fused_equals_reference, make_all, passed
 from common import DTYPES, device, finish, in_turn, markdown, options, prepare, ratios, saved_storages, timed, trainable
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -117,7 +117,7 @@ def measure(asked: argparse.Namespace, dtype_name: str) -> tuple[list[dict[str, 
     """All cases over a base of one precision; the cases left out."""
     dtype, outputs = DTYPES[dtype_name], asked.outputs or asked.width
     layer, (x, g) = base(asked.width, outputs, dtype), tensors(asked.tokens, asked.width, outputs, dtype)
-    models, left_out = make_all(layer, asked.rank)
+    models, left_out = make_all(layer, asked.rank, tuple(dict.fromkeys([FROZEN, LORA, *asked.cases])))
     W, bare_x = layer.layer.weight, x.detach()
     jobs = {name: (lambda model=model: both_passes(model, x, g)) for name, model in models.items()}
     jobs[MATMUL] = lambda: (timed(lambda: bare_x @ W.T)[0], timed(lambda: g @ W)[0])
@@ -153,6 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=1024, help="inputs n, and outputs m if not given (%(default)s)")
     parser.add_argument("--outputs", type=int, default=None)
     parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE", help="which")
     asked = parser.parse_args(arguments)
     prepare(asked.threads)
     checks = gate(asked)

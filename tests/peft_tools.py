@@ -9,7 +9,7 @@ from typing import Any
 from tiny import make_llama
 from trl_runs import batches
 
-METHODS = ("lora", "vefa", "lorfa", "sc-lora")
+METHODS = ("lora", "vefa", "lorfa", "rotation", "sc-lora")
 LAYERS = ["q_proj", "down_proj"]
 
 
@@ -27,7 +27,8 @@ def make(method: str, seed: int = 1, **fields: Any) -> Any:
             model = retain.sc_lora(make_llama(), config, learn=[new], keep=[old])
     else:
         kinds = {"lora": peft.LoraConfig, "vefa": retain.VeFAConfig, "lorfa": retain.LoRFAConfig}
-        rank = {} if method == "vefa" else {"r": 4}
+        kinds["rotation"] = retain.RotationConfig
+        rank = {} if method in ("vefa", "rotation") else {"r": 4}
         given = {"task_type": "CAUSAL_LM", "target_modules": LAYERS, **rank, **fields}
         model = peft.get_peft_model(make_llama(), kinds[method](**given))
     return moved(model, seed) if seed else model.eval()

@@ -20,7 +20,7 @@ class Asset:
 
     Attributes:
         name: as given on the command line.
-        package: what it is made from.
+        package: what it is made from; None: from nothing but what `make` holds.
         outputs: files or folders, relative to the folder of assets.
         make: takes what `fetch` left of each package, then a staging folder, and writes every output below that;
             returns what is worth knowing about them (counts), for the manifest.
@@ -31,7 +31,7 @@ class Asset:
     """
 
     name: str
-    package: AnyPackage
+    package: AnyPackage | None
     outputs: tuple[str, ...]
     make: Callable[..., dict[str, object]]
     edition: int
@@ -42,7 +42,7 @@ class Asset:
     @property
     def packages(self) -> tuple[AnyPackage, ...]:
         """All that it is made from, in the order in which `make` takes them."""
-        return (self.package, *self.also)
+        return (*(() if self.package is None else (self.package,)), *self.also)
 
     def manifest(self, counts: dict[str, object]) -> dict[str, object]:
         """What is written beside the outputs, and compared to tell whether they are this edition's."""
@@ -51,7 +51,7 @@ class Asset:
             "asset": self.name,
             "edition": self.edition,
             "outputs": list(self.outputs),
-            "made_from": asdict(self.package),
+            "made_from": None if self.package is None else asdict(self.package),
             **further,
             "source": self.source,
             "licence": self.licence,

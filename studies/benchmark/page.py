@@ -13,8 +13,9 @@ import numpy as np
 from choose import best_rate
 from evidence import TEST, TEXT, Draws, Run, Task, by_rate, change, gain, metric_of, read_tasks, text_kl
 from figures import draw_predictors, draw_task
+from goal import Found, goal_part, written_ratio
 from plan import LORA, Plan, read_plan
-from predictors import PREDICTORS, correlations
+from predictors import PREDICTORS, correlations, movement
 from whole import ENOUGH_SEEDS, Ratio, compared
 
 from retain.compare.aggregate import student_interval
@@ -47,9 +48,13 @@ def main() -> None:
 def page(plan: Plan, tasks: dict[str, Task], records: Path) -> str:
     """The whole page."""
     parts = [INTRODUCTION.read_text(encoding="utf-8").rstrip(), progress(plan, tasks)]
-    parts += [part for task in tasks.values() for part in task_parts(plan, task, records)]
+    found = {name: ratios_of(plan, task) for name, task in tasks.items()}
     if tasks:
-        parts.append(predictors_part(tasks))
+        parts.append(goal_part(plan, list(tasks.values()), found))
+    for task in tasks.values():
+        parts += task_parts(plan, task, records, found[task.name])
+    if tasks:
+        parts += [predictors_part(tasks), shapes_part(plan, tasks, records)]
     parts.append(methods_part(plan))
     return "\n\n".join(parts) + "\n"
 
@@ -73,12 +78,23 @@ def progress(plan: Plan, tasks: dict[str, Task]) -> str:
     return "\n".join(lines)
 
 
-def task_parts(plan: Plan, task: Task, records: Path) -> list[str]:
+def ratios_of(plan: Plan, task: Task) -> dict[str, dict[str, dict[str, Ratio]]]:
+    """Of everything that is kept, each method's figures as ratios to tuned LoRA's."""
+    methods = methods_of(plan, task)
+    return {suite: compared(task, methods, suite) for suite in task.kept} if LORA in methods else {}
+
+
+def methods_of(plan: Plan, task: Task) -> list[str]:
+    """The methods that have runs."""
+    return [name for name in plan.methods if by_rate(task, name)]
+
+
+def task_parts(plan: Plan, task: Task, records: Path, found: Found) -> list[str]:
     """The sections of one task: what it is, its methods one by one, and against LoRA."""
-    methods = [name for name in plan.methods if by_rate(task, name)]
+    methods = methods_of(plan, task)
     head = [f"## {task.entry['title'][0].upper()}{task.entry['title'][1:]}", "", str(task.entry["about"]).strip()]
     head += ["", bases(task), "", f"![gain on the task against what was kept, every run]({task.name}.png)"]
-    return ["\n".join(head), methods_table(plan, task, methods, records), ratios_table(plan, task, methods)]
+    return ["\n".join(head), methods_table(plan, task, methods, records), ratios_table(plan, task, methods, found)]
 
 
 def bases(task: Task) -> str:
@@ -99,7 +115,14 @@ def bases(task: Task) -> str:
 def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path) -> str:
     """Each method at the rate chosen on validation items: means over seeds, ± Student's 95 % half-width from 3 on."""
     keep = list(task.entry["keep"])
-    shown = ["method", "rate", "seeds", f"gain, {task.entry['unit']}", "under shift", *keep]
+    shown = [
+        "method",
+        "rate",
+        "seeds",
+        f"gain, {task.entry['unit']}",
+        f"under shift ({' / '.join(task.shifts)})",
+        *keep,
+    ]
     shown += ["KL near / far, nats", "F_Δ"] if task.domains else ["F_Δ"]
     shown += ["safe rates", "verdicts"]
     lines = ["| " + " | ".join(shown) + " |", "|---" * len(shown) + "|"]
@@ -120,7 +143,7 @@ def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path)
         ]
         if task.domains:
             cells.append(" / ".join(_kl(task, runs, draws, near=near) for near in (True, False)))
-        cells.append(_mean_of(runs, lambda run: run.result.drift.f_delta))
+        cells.append(_mean_of(runs, movement))
         cells.append(f"{_safe(task, rates, keep, draws)} of {len(rates)}")
         overall = Counter(run.result.judgement.overall for run in runs if run.result.judgement is not None)
         cells.append(", ".join(f"{word} {count}" for word, count in sorted(overall.items())) or "–")
@@ -128,11 +151,10 @@ def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path)
     return "\n".join(lines)
 
 
-def ratios_table(plan: Plan, task: Task, methods: Sequence[str]) -> str:
+def ratios_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -> str:
     """Hypervolume and what is kept at equal gain, as ratios to tuned LoRA's."""
-    if LORA not in methods:
+    if not found:
         return "Nothing is compared yet: LoRA has no runs."
-    found = {suite: compared(task, methods, suite) for suite in task.kept}
     lines = ["As ratios to tuned LoRA's (hypervolume: above 1 is better; KL at equal gain: below 1 is better).", ""]
     lines += [
         "| method | "
@@ -158,9 +180,7 @@ def ratio(found: Ratio | None) -> str:
         return "–"
     if math.isinf(found.value):
         return "LoRA: 0"
-    if found.interval is None:
-        return f"({found.value:.2f})"
-    text = f"{found.value:.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
+    text = written_ratio(found)
     return f"**{text}**" if found.adjusted is not None and found.adjusted < 0.05 else text
 
 
@@ -180,6 +200,38 @@ def predictors_part(tasks: dict[str, Task]) -> str:
             "![points lost over KL on the new task's inputs, over KL on other text, and over F_Δ](predictors.png)",
         ]
     )
+
+
+def shapes_part(plan: Plan, tasks: dict[str, Task], records: Path) -> str:
+    """What each method's update looks like at its chosen rate, in each task."""
+    names = list(tasks)
+    lines = [
+        "## What the updates look like",
+        "",
+        "At the chosen rates, means over seeds: the share of the ten leading left",
+    ]
+    lines[-1] += (
+        " singular vectors that the base does not have (intruders) / the share of the update outside the base's"
+    )
+    lines[-1] += " column space, in layers that are tall. Of 12 layers, spread evenly. The papers' claims are in"
+    lines[-1] += " [claims](../../docs/claims.md)."
+    lines += ["", "| method | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
+    for method in plan.methods:
+        cells = []
+        for name, task in tasks.items():
+            rates = by_rate(task, method)
+            chosen = best_rate(plan, records, name, method) if rates else None
+            cells.append("–" if chosen is None else _shape(rates[chosen]))
+        if set(cells) != {"–"}:
+            lines.append(f"| {plan.title(method)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _shape(runs: Sequence[Run]) -> str:
+    drifts = [run.result.drift for run in runs]
+    shares = [one.intruders / one.intruders_of for one in drifts if one.intruders is not None and one.intruders_of]
+    leaks = [one.column_leak for one in drifts if one.column_leak is not None]
+    return " / ".join(f"{100 * fmean(found):.1f} %" if found else "–" for found in (shares, leaks))
 
 
 def methods_part(plan: Plan) -> str:

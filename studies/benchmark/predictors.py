@@ -9,10 +9,17 @@ from statistics import fmean
 from evidence import Draws, Run, Task, change
 from scipy import stats
 
+
+def movement(run: Run) -> float | None:
+    """F_Δ on the text to keep; where there is none (encoders, images) on the task's own inputs."""
+    drift = run.result.drift
+    return drift.f_delta_learn if drift.f_delta is None else drift.f_delta
+
+
 PREDICTORS: dict[str, Callable[[Run], float | None]] = {
     "KL on the new task": lambda run: run.result.drift.kl_task_nats_per_token,
     "KL on other text": lambda run: run.result.drift.kl_nats_per_token,
-    "F_Δ": lambda run: run.result.drift.f_delta,
+    "F_Δ": movement,
     "size of the update": lambda run: run.result.drift.update_relative_frobenius,
 }
 FEWEST = 6

@@ -72,8 +72,9 @@ def reference(task: Task, suite: str, draws: Draws) -> tuple[float, float]:
 def compared(task: Task, methods: Sequence[str], suite: str) -> dict[str, dict[str, Ratio]]:
     """Each method's hypervolume, and what it keeps at equal gain, as ratios to LoRA's: {method: {figure: ratio}}.
 
-    "matched" is retention by LoRA's for a suite, KL by LoRA's for text, at the largest gain that both reach; left out
-    where a method's curve does not meet that gain.
+    "matched" is retention by LoRA's for a suite, KL by LoRA's for text, at the largest gain that both reach; "lost" is
+    the share of a suite that is lost there by LoRA's. Both are left out where a curve does not meet that gain, "lost"
+    also where LoRA loses nothing in some draw.
     """
     draws = Draws(task, DRAWS, SEED)
     base = reference(task, suite, draws)
@@ -92,6 +93,8 @@ def compared(task: Task, methods: Sequence[str], suite: str) -> dict[str, dict[s
         at = np.asarray([_matched(curves[name], curves[LORA], draw) for draw in range(DRAWS + 1)])
         if np.isfinite(at[0]).all():
             own["matched"] = _ratio(at[:, 0], at[:, 1], few=few)
+            if suite != TEXT and (at[:, 1] < 1).all():
+                own["lost"] = _ratio(1 - at[:, 0], 1 - at[:, 1], few=few)
     return _with_holm(ratios)
 
 
@@ -124,7 +127,7 @@ def _ratio(above: Floats, below: Floats, *, few: bool) -> Ratio:
 
 def _with_holm(ratios: dict[str, dict[str, Ratio]]) -> dict[str, dict[str, Ratio]]:
     """The p-values of each figure adjusted over the methods."""
-    for figure in ("hypervolume", "matched"):
+    for figure in ("hypervolume", "matched", "lost"):
         names = [name for name, own in ratios.items() if figure in own and own[figure].p is not None]
         adjusted = holm([float(ratios[name][figure].p or 0.0) for name in names])
         for name, value in zip(names, adjusted, strict=True):

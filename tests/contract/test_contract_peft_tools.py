@@ -17,7 +17,7 @@ from peft_tools import LAYERS, METHODS, logits, make, moved, saved, with_second
 from tiny import make_llama
 
 X = torch.arange(6, 26)[None]
-EXACT = {"lora": "cat", "vefa": "linear", "lorfa": "cat", "sc-lora": "cat"}
+EXACT = {"lora": "cat", "vefa": "linear", "lorfa": "cat", "rotation": "cat", "sc-lora": "cat"}
 PRUNING = ["ties", "dare_linear_svd", "magnitude_prune"]
 SINGLE = {"atol": 1e-6, "rtol": 1e-5}
 
@@ -35,7 +35,7 @@ def test_the_exact_sum_is_exact(method):
 
 
 @pytest.mark.parametrize("kind", PRUNING)
-@pytest.mark.parametrize("method", ["vefa", "lorfa", "sc-lora"])
+@pytest.mark.parametrize("method", ["vefa", "lorfa", "rotation", "sc-lora"])
 def test_sums_that_prune_need_a_density_or_are_refused(method, kind):
     model = with_second(make(method))
     given = {"adapters": ["default", "two"], "weights": [1.0, 1.0], "combination_type": kind}
@@ -63,7 +63,7 @@ def test_the_casting_of_inputs_can_be_switched_off(method):
 def test_rescaling(method):
     model = make(method)
     wanted = logits(model)
-    if method in ("vefa", "lorfa"):
+    if method in ("vefa", "lorfa", "rotation"):
         with (
             pytest.raises(ValueError, match="only supported for models with `LoraLayer`s"),
             rescale_adapter_scale(model, 0),
@@ -82,7 +82,7 @@ def test_hot_swapping_gives_the_other_adapters_function(method, tmp_path):
     other = make(method, seed=3)
     place, wanted = saved(other, tmp_path), logits(other)
     model = make(method)
-    if method in ("vefa", "lorfa"):
+    if method in ("vefa", "lorfa", "rotation"):
         with pytest.raises(ValueError, match="Hotswapping only supports LORA"):
             hotswap_adapter(model, place, "default")
         return
@@ -159,7 +159,7 @@ def test_a_changed_configuration_of_an_sc_lora_is_refused_and_leaves_nothing(cha
     assert not [name for name, _ in model.named_parameters() if ".two." in name]
 
 
-@pytest.mark.parametrize("method", ["vefa", "lorfa"])
+@pytest.mark.parametrize("method", ["vefa", "lorfa", "rotation"])
 @pytest.mark.parametrize("tool", ["x-lora", "eva", "eva state", "lora-ga", "corda"])
 def test_tools_for_lora_say_that_they_are(method, tool, tmp_path):
     model = make(method)
@@ -183,7 +183,7 @@ def test_tools_for_lora_say_that_they_are(method, tool, tmp_path):
     with pytest.raises(ValueError, match=rf"{method} has no \w+; that belongs to PEFT's LoRA.*export"):
         runs[tool]()
     assert getattr(config, "bias", "none") == "none"
-    assert not hasattr(config, "lora_alpha" if method == "vefa" else "use_dora")
+    assert not hasattr(config, "use_dora" if method == "lorfa" else "lora_alpha")
 
 
 @pytest.mark.parametrize("method", ["lora", "sc-lora"])
@@ -203,8 +203,9 @@ def test_experts_of_loras_and_intruders_taken_out(method, tmp_path):
 def test_conversion_to_lora(method, tmp_path):
     model = make(method)
     wanted = logits(model)
-    if method == "vefa":
-        with pytest.raises(TypeError, match=r"do not support LoRA conversion.*VeFALinear"):
+    if method in ("vefa", "rotation"):
+        kind = {"vefa": "VeFALinear", "rotation": "RotationLinear"}[method]
+        with pytest.raises(TypeError, match=rf"do not support LoRA conversion.*{kind}"):
             peft.convert_to_lora(model, rank=8)
         return
     with model.disable_adapter():
@@ -281,7 +282,7 @@ TAKEN = {"layers_to_transform", "exclude_modules", "modules_to_save"}
 PATTERNS = {"rank_pattern", "alpha_pattern"}
 
 
-@pytest.mark.parametrize("method", ["vefa", "lorfa", "sc-lora"])
+@pytest.mark.parametrize("method", ["vefa", "lorfa", "rotation", "sc-lora"])
 @pytest.mark.parametrize("field", FIELDS)
 def test_fields_of_a_configuration_act_and_reload_or_are_refused_by_name(field, method, tmp_path):
     if field not in TAKEN | (PATTERNS if method == "lorfa" else set()):
@@ -296,7 +297,7 @@ def test_fields_of_a_configuration_act_and_reload_or_are_refused_by_name(field, 
     assert torch.equal(logits(again), logits(model))
 
 
-@pytest.mark.parametrize("method", ["vefa", "lorfa", "sc-lora"])
+@pytest.mark.parametrize("method", ["vefa", "lorfa", "rotation", "sc-lora"])
 def test_a_mixed_model_is_refused(method):
     with pytest.raises(ValueError, match=r"not compatible with the `PeftMixedModel`|retain\.load_adapter"):
         peft.PeftMixedModel(make_llama(), make(method).peft_config["default"])

@@ -8,7 +8,7 @@ import torch
 from peft import get_peft_model
 from torch import nn
 
-from retain import LoRFAConfig, VeFAConfig
+from retain import LoRFAConfig, RotationConfig, VeFAConfig
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
 INPUT = {name: torch.tensor(value, dtype=torch.float64) for name, value in GOLDEN["input"].items()}
@@ -46,3 +46,21 @@ def test_outputs_gradients_and_merged_weights(name):
     for key, (parameter, _) in trained.items():
         close(parameter.grad, name, key)
     close(model.merge_and_unload()[0].weight, name, "weight")
+
+
+@pytest.mark.parametrize("form", ["block", "kronecker"])
+def test_a_rotation(form):
+    part = f"rotation_{form}"
+    given = {key: torch.tensor(value, dtype=torch.float64) for key, value in GOLDEN[part].items()}
+    linear = nn.Linear(6, 7, dtype=torch.float64)
+    linear.weight.data.copy_(given["W0"])
+    linear.bias.data.copy_(given["bias"])
+    config = RotationConfig(target_modules=["0"], form=form, block_size=3, kronecker_factors=2)
+    model = get_peft_model(nn.Sequential(linear), config)
+    K = model.base_model.model[0].rotation_K["default"].weight
+    K.data.copy_(given["K"].view(-1, 1))
+    y = model(given["x"])
+    y.square().sum().div(2).backward()
+    close(y, part, "y")
+    torch.testing.assert_close(K.grad.flatten(), given["grad_K"], rtol=1e-8, atol=1e-8)  # by differences
+    close(model.merge_and_unload()[0].weight, part, "weight")

@@ -39,7 +39,7 @@ NOT_AS_TRAINED = 2
 def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options, those of tune and compare; see `retain.cli.flags.recipe_parser`."""
     told = "A recipe: a YAML file of the fields that are flags here. Or an adapter, a model, a run or a GGUF file."
-    example = "retain check recipes/headlines.yaml"
+    example = "retain check recipes/tickets.yaml"
     return recipe_parser(Recipe, HELP + " Trains nothing.", example, topic=topic, given=("RECIPE.yaml|ADAPTER", told))
 
 

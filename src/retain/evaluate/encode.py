@@ -12,8 +12,8 @@ from retain.data.batches import Batching, in_batches
 from retain.data.preprocess import Inputs, Preprocessor
 from retain.errors import InputError, RetainError
 from retain.evaluate.input_hash import InputHash
-from retain.evaluate.scores.features import mean_pool
 from retain.evaluate.shares import ALONE, Share
+from retain.hf.models.features import body_of, pooled
 from retain.hf.models.inference import device_of, evaluating
 
 Tick = Callable[[int], None]
@@ -80,7 +80,7 @@ def features(
     Raises:
         InputError: the body gives no hidden states.
     """
-    body = _body(model)
+    body = body_of(model)
 
     def read(inputs: Inputs) -> Tensor:
         hidden = getattr(body(**inputs), "last_hidden_state", None)
@@ -89,19 +89,6 @@ def features(
         return pooled(hidden, inputs.get("attention_mask"))
 
     return _in_batches(model, preprocessor, items, batch_size, tick, input_hash, read, batching=batching, share=share)
-
-
-def pooled(hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """Hidden states (B, T, d), or (B, d, H, W) of a convolutional model, as one vector an item: float32 (B, d)."""
-    if hidden.ndim == 4:
-        hidden = hidden.flatten(2).transpose(1, 2)
-    mask = torch.ones(hidden.shape[:2], device=hidden.device) if mask is None else mask
-    return mean_pool(hidden.float(), mask)
-
-
-def _body(model: Any) -> Any:
-    root = getattr(model, "get_base_model", lambda: model)()
-    return getattr(root, "base_model", root)
 
 
 def _in_batches(

@@ -14,6 +14,7 @@ from retain.data.preprocess import padded
 from retain.data.tokens import IGNORED, Encoded, pad
 from retain.evaluate.continuing import families, family_nll, goes_on_alike, in_family_batches
 from retain.evaluate.input_hash import InputHash
+from retain.evaluate.opening import WHOLE, opening_of
 from retain.evaluate.scores.token_distributions import shifted_nll
 from retain.evaluate.shares import ALONE, Share
 from retain.evaluate.written import Extent, Written, opens, read_answer
@@ -126,6 +127,8 @@ def write_answers(
 ) -> list[Written]:
     """Generate each prompt's greedy continuation up to an end token or a length, and read it as an answer.
 
+    What all prompts begin with, as a chat's system message, is read once; see `retain.evaluate.opening`.
+
     Args:
         model: a causal language model.
         tokenizer: its tokenizer.
@@ -143,24 +146,31 @@ def write_answers(
     device, ends = device_of(model), end_tokens(model, tokenizer)
     if input_hash is not None and prompts:
         input_hash.add(max_new_tokens=torch.tensor(max_new_tokens), eos=torch.tensor(ends, dtype=torch.long))
+
+    def write(inputs: dict[str, Any], tokens: int, **told: Any) -> Any:
+        with evaluating(model):
+            return model.generate(
+                **inputs, max_new_tokens=tokens, pad_token_id=pad_id, eos_token_id=ends or None, **NEUTRAL, **told
+            )
+
+    def logits(inputs: dict[str, Any], tokens: int) -> Sequence[torch.Tensor]:
+        found: Sequence[torch.Tensor] = write(inputs, tokens, output_logits=True, return_dict_in_generate=True).logits
+        return found
+
+    opening = opening_of(model, prompts, pad_id, logits) if batching == "padded" else WHOLE
+    if not all(share.everywhere(bool(opening.tokens))):
+        opening = WHOLE
     for place, chosen in enumerate(in_batches([len(prompt) for prompt in prompts], batch_size, batching)):
         ids = [prompts[index] for index in chosen]
-        inputs, mask = padded(ids, pad_id, left=True, device=device)
         if input_hash is not None:
+            inputs, mask = padded(ids, pad_id, left=True)
             input_hash.add(input_ids=inputs, attention_mask=mask)
         tick(len(chosen))
         if not share.owns(place):
             continue
-        with evaluating(model):
-            sequences = model.generate(
-                input_ids=inputs,
-                attention_mask=mask,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=pad_id,
-                eos_token_id=ends or None,
-                **NEUTRAL,
-            )
-        for index, written in zip(chosen, sequences[:, inputs.shape[1] :].tolist(), strict=True):
+        given = opening.inputs(ids, pad_id, device)
+        sequences = write(given, max_new_tokens)
+        for index, written in zip(chosen, sequences[:, given["input_ids"].shape[1] :].tolist(), strict=True):
             opened = opens(tokenizer, prompts[index])
             answers[index] = read_answer(tokenizer, written, ends, opened=opened, extent=extent)
     return share.joined(answers)

@@ -34,10 +34,13 @@ from retain.jobs.calibrate import Calibration
 from retain.jobs.inputs.calibration_texts import given_statistics
 from retain.jobs.inputs.data import not_apart
 from retain.jobs.inputs.prepare import adapter_fields
+from retain.jobs.kept_fisher import kept_fisher
+from retain.jobs.probing import feature_probe
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run import Run
 from retain.jobs.run_folder import Trained
 from retain.jobs.stopwatch import Stopwatch
+from retain.jobs.teaching import penalty_teacher
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.records.checkpoint_seal import remove_checkpoints
@@ -74,6 +77,7 @@ def train_or_load(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
 def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     """Train the base, write the weights, and give the trained model."""
     recipe, dtype, has_head = run.recipe, base.dtype, is_classifier(base)
+    probe = feature_probe(run, base, base_hash)
     with Stopwatch() as initialising:
         attach_method, notes = _attachment(run, base, base_hash)
         set_seed(recipe.seed)
@@ -82,10 +86,22 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     if recipe.budget and run.method != "full":
         ensure_scalable(model)
     trainable, total = parameter_counts(model)
-    rows, more_notes = _keep_rows(run, model, base_hash)
+    job = Calibration.of(run, model, base_hash)
+    rows = _keep_rows(run, model, job)
     learned = training_set_of(model, run.preprocessor, run.data.train)
-    learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _teacher(run, model))
-    notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
+    base_apart, teacher = _base(run, model), penalty_teacher(run, model)
+    learned, callbacks = with_regularisers(
+        learned,
+        rows,
+        recipe,
+        run.preprocessor,
+        base_apart,
+        teacher,
+        probe,
+        fisher=lambda batches: kept_fisher(job, model, batches, base_apart),
+    )
+    notes += [] if probe is None else [probe.note]
+    notes += [*job.notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     notes += learned.cuts.sentences(len(run.data.train), of="training examples")
     notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
     notes += training_batches_told(model, run.preprocessor, run.data.train, recipe.batch_size)
@@ -171,18 +187,20 @@ def _moments(run: Run, base: Any, base_hash: str, config: Any) -> tuple[dict[str
     return made, notes if needed else []
 
 
-def _keep_rows(run: Run, model: Any, base_hash: str) -> tuple[list[Any], list[str]]:
-    """The text (or images) to keep that the regularisers read, and notes; nothing where none reads any."""
+def _keep_rows(run: Run, model: Any, job: Calibration) -> list[Any]:
+    """The text (or images) to keep that the regularisers read; nothing where none reads any."""
     if not run.recipe.needs_keep_text:
-        return [], []
+        return []
     with base_view(model) if is_adapted(model) else contextlib.nullcontext(model):
-        job = Calibration.of(run, model, base_hash)
-        return job.rows(run.data.texts.get("keep")), job.notes
+        return job.rows(run.data.texts.get("keep"))
 
 
-def _teacher(run: Run, model: Any) -> Any:
+def _base(run: Run, model: Any) -> Any:
     """The base as a model of its own, where a regulariser compares with it and it is not inside the model."""
-    return run.base() if (run.recipe.kl_weight or run.recipe.kl_monitor) and not carries_base(model) else None
+    recipe = run.recipe
+    compared = recipe.kl_monitor or recipe.ewc or recipe.feature_weight
+    compared = compared or (recipe.kl_weight and recipe.teacher is None)
+    return run.base() if compared and not carries_base(model) else None
 
 
 def _save(

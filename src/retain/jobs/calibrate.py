@@ -111,6 +111,10 @@ class Calibration:
         made_of = [self._model_hash, contents, sorted(targets.items()), sample_norm, self.recipe.calibrate_precision]
         return _short_hash(made_of)
 
+    def key_of(self, *made_of: Any) -> str:
+        """A hash of values and of the model as it computes, for the name of what is made of both."""
+        return _short_hash([self._model_hash, *made_of])
+
     @property
     def _model_hash(self) -> str:
         """A hash of the model as it computes: weights, configuration, attention, settings of generation."""

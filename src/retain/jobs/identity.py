@@ -42,6 +42,7 @@ def identity_of(
     *,
     calibrated: bool = False,
     apart: dict[str, str] | None = None,
+    teacher: Sequence[str] | None = None,
 ) -> Identity:
     """The identity of a run, in two parts: what decides the training, and what decides the measuring.
 
@@ -53,6 +54,7 @@ def identity_of(
         model_files: the base's fingerprint.
         calibrated: whether the method's initialisation is data-driven.
         apart: hashes of what generated text is kept apart from, control data among it. [what is measured]
+        teacher: fingerprints of the KL penalty's teacher, where it is not the base.
     """
     values = _plain_values(recipe)
     measured = {name: value for name, value in hashes.items() if _is_measured(name)}
@@ -61,6 +63,8 @@ def identity_of(
     training |= {name: values[name] for name in _fields_in_use(recipe, {"training"})}
     if processes := Plan.of(recipe).identity():
         training["launch"] = processes
+    if teacher is not None:
+        training["teacher files"] = list(teacher)
     if recipe.limits_training:
         training["kl limit"] = recipe.budget.get(KL)
     if calibrated or recipe.needs_keep_text:
@@ -96,9 +100,15 @@ def _fields(parts: set[str]) -> tuple[str, ...]:
 
 def _fields_in_use(recipe: Recipe, parts: set[str]) -> tuple[str, ...]:
     """The fields that decide one of some parts under a condition that holds in this run."""
-    return fields_where(
+    used = fields_where(
         Recipe, lambda decides: decides.part in parts and bool(decides.when and getattr(recipe, decides.when))
     )
+    later = fields_where(Recipe, lambda decides: decides.later)
+    return tuple(name for name in used if name not in later or getattr(recipe, name) != _default(name))
+
+
+def _default(name: str) -> Any:
+    return Recipe.model_fields[name].get_default(call_default_factory=True)
 
 
 def _is_measured(name: str) -> bool:

@@ -21,6 +21,7 @@ from retain.jobs.inputs.model_sources import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.prepare import Prepared
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.inputs.teachers import teacher_of
 from retain.jobs.run_folder import RunFolder
 from retain.jobs.state_files import key_of
 from retain.methods import lookup
@@ -79,12 +80,14 @@ class Run:
     @cached_property
     def identity(self) -> Identity:
         """All by which this run differs from another in the same folder."""
+        teacher = teacher_of(self.recipe, self.data.family, self.data.labels)
         return identity_of(
             self.recipe,
             self.data.hashes,
             files_fingerprint(self.recipe.model),
             calibrated=self.is_calibrated,
             apart=self.data.everything_hashes,
+            teacher=None if teacher is None else teacher.files,
         )
 
     @property

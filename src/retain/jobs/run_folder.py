@@ -50,6 +50,8 @@ STATE = (
     ORIGIN,
     NOTES,
     "base-*.json",
+    "teacher-*.json",
+    "probe-*.json",
 )
 """Files by which a run goes on, and its record."""
 

@@ -30,8 +30,9 @@ def chunked_kl(
     chunk: int = CHUNK,
     teacher_weight: Tensor | None = None,
     teacher_bias: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> Tensor:
-    """Mean over the masked positions of KL(softmax(teacher) ‖ softmax(student)), with logits = hidden @ weightᵀ + bias.
+    """Mean over the masked positions of T²·KL(softmax(teacher/T) ‖ softmax(student/T)), logits = hidden @ Wᵀ + bias.
 
     The teacher's side is a constant: gradients go to `student_hidden` and, where they ask for them, to `weight` and
     `bias` through the student's logits alone. 16-bit inputs are multiplied and summed in float32; float64 stays.
@@ -45,6 +46,8 @@ def chunked_kl(
         chunk: tokens of the vocabulary at once.
         teacher_weight: the teacher's head (V, d) where it is another one; None for the same weight and bias.
         teacher_bias: its bias (V,); used with `teacher_weight` only.
+        temperature: T; above 1 it weighs the tokens more alike. T² keeps the size of the gradient (Hinton et al., arXiv
+            1503.02531).
 
     Returns:
         Nats, a scalar, in float32 or float64.
@@ -58,14 +61,20 @@ def chunked_kl(
     chosen = mask.to(student_hidden.device).bool()
     _check_any(chosen)
     teacher, student = teacher_hidden.to(chosen.device)[chosen].detach(), student_hidden[chosen]
+    if temperature != 1:  # logits / T = (hidden / T) Wᵀ + bias / T
+        teacher, student = (_widened(states) / temperature for states in (teacher, student))
+        bias = None if bias is None else bias / temperature
+        own = own[0], None if own[1] is None else own[1] / temperature
     value: Tensor = _ChunkedKL.apply(  # type: ignore[no-untyped-call]  # torch has no types here
         teacher, *(part if part is None else part.detach() for part in own), student, weight, bias, chunk
     )
-    return value
+    return value if temperature == 1 else temperature**2 * value
 
 
-def logits_kl(teacher_logits: Tensor, student_logits: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean over the masked positions of KL(softmax(teacher) ‖ softmax(student)), for logits that exist anyway.
+def logits_kl(
+    teacher_logits: Tensor, student_logits: Tensor, mask: Tensor | None = None, *, temperature: float = 1.0
+) -> Tensor:
+    """Mean over the masked positions of T²·KL(softmax(teacher/T) ‖ softmax(student/T)), for logits that exist anyway.
 
     For classifiers, and for models whose head does more than multiply by a matrix.
 
@@ -73,6 +82,7 @@ def logits_kl(teacher_logits: Tensor, student_logits: Tensor, mask: Tensor | Non
         teacher_logits: (…, V), any floating dtype; a constant.
         student_logits: (…, V).
         mask: (…), true where a position counts; None for all.
+        temperature: T, as for `chunked_kl`.
 
     Returns:
         Nats, a scalar, in float32 or float64.
@@ -89,10 +99,11 @@ def logits_kl(teacher_logits: Tensor, student_logits: Tensor, mask: Tensor | Non
         else mask.to(device).bool()
     )
     _check_any(chosen)
-    log_p = _log_softmax(teacher_logits.detach().to(device)[chosen])
-    log_q = _log_softmax(student_logits[chosen])
+    log_p = _log_softmax(teacher_logits.detach().to(device)[chosen], temperature)
+    log_q = _log_softmax(student_logits[chosen], temperature)
     p = log_p.exp()
-    return torch.where(p > 0, p * (log_p - log_q), p).sum(dim=-1).mean()
+    mean = torch.where(p > 0, p * (log_p - log_q), p).sum(dim=-1).mean()
+    return mean if temperature == 1 else temperature**2 * mean
 
 
 class _DivergenceSums(NamedTuple):
@@ -196,8 +207,13 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _log_softmax(logits: Tensor) -> Tensor:
-    return logits.log_softmax(dim=-1, dtype=_wide(logits.dtype))
+def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
+    scaled = logits if temperature == 1 else _widened(logits) / temperature
+    return scaled.log_softmax(dim=-1, dtype=_wide(logits.dtype))
+
+
+def _widened(values: Tensor) -> Tensor:
+    return values.to(_wide(values.dtype))
 
 
 def _check_any(chosen: Tensor) -> None:

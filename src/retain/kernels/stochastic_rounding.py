@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,6 +104,30 @@ def sum_stochastically(x: Tensor, added: Tensor) -> Tensor:
     """
     parts = _with_positions(added)
     return _by_blocks(x, lambda values, piece: values.add_(parts[..., piece, :]))
+
+
+def added_stochastically(x: Tensor, added: Tensor) -> Tensor:
+    """`sum_stochastically` with gradients, which are those of the sum: rounding is right in the mean.
+
+    Args:
+        x: (…, n) in bfloat16 or float16.
+        added: of the same shape, in float32 or the type of x.
+    """
+    total: Tensor = _AddedStochastically.apply(x, added)  # type: ignore[no-untyped-call]  # torch has no types here
+    return total
+
+
+class _AddedStochastically(torch.autograd.Function):
+    """Keeps nothing for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, added: Tensor) -> Tensor:
+        ctx.dtypes = x.dtype, added.dtype
+        return sum_stochastically(x, added)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor]:
+        return upstream[0].to(ctx.dtypes[0]), upstream[0].to(ctx.dtypes[1])
 
 
 def _with_positions(x: Tensor) -> Tensor:

@@ -108,6 +108,13 @@ METHODS = (
         learning_rate=5e-4,
         code="retain.methods.lorfa.layer:LoRFAModel",
     ),
+    FeatureMethod(
+        name="rotation",
+        title="Rotation",
+        summary="rotates the input features: W0(xR), R orthogonal",
+        learning_rate=5e-4,
+        code="retain.methods.rotation.layer:RotationModel",
+    ),
 )
 """Feature-space methods: each has a folder here."""
 

@@ -75,6 +75,7 @@ class Decides:
         of_candidate: whether each candidate of a sweep brings its own value, or needs none.
         secret: whether the value may hold a key; it is written down redacted, or left out.
         argument: the field of transformers' TrainingArguments that it sets.
+        later: it came later: at its default it stands in no identity, so that runs from before it keep theirs.
     """
 
     part: Part
@@ -84,6 +85,7 @@ class Decides:
     of_candidate: bool = False
     secret: bool = False
     argument: str = ""
+    later: bool = False
 
 
 @dataclass(frozen=True)

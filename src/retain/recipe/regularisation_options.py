@@ -22,6 +22,60 @@ class RegularisationOptions(BaseModel):
         description="Weight of a KL penalty in the loss: KL(base, tuned) on the text to keep; budget: the weight "
         "follows the budget's limit of kl. [no penalty]",
     )
+    kl_on: Annotated[
+        Literal["keep", "batch"],
+        Decides("training", when="kl_weight", recorded=True, later=True),
+        Flag("regularisation"),
+    ] = Field(
+        "keep",
+        description="What the KL penalty reads. keep: text to keep; batch: the examples of each step, where they are "
+        "learned.",
+    )
+    kl_temperature: Annotated[
+        float, Decides("training", when="kl_weight", recorded=True, later=True), Flag("regularisation", "T")
+    ] = Field(
+        1.0, gt=0, description="Temperature of the KL penalty: T²·KL of predictions whose logits are divided by T."
+    )
+    task_weight: Annotated[
+        float, Decides("training", when="kl_weight", recorded=True, later=True), Flag("regularisation", "WEIGHT")
+    ] = Field(
+        1.0,
+        ge=0,
+        description="Weight of the task's own loss beside the KL penalty; 1 - kl-weight is that of distillation.",
+    )
+    teacher: Annotated[
+        str | None, Decides("data", when="kl_weight", recorded=True), Flag("regularisation", "MODEL|RUN")
+    ] = Field(
+        None,
+        description="Another model than the base for the KL penalty: a model, or the folder of a run, with the same "
+        "vocabulary or the same classes. [the base]",
+    )
+    feature_weight: Annotated[
+        float | None, Decides("training", when="feature_weight", recorded=True), Flag("regularisation")
+    ] = Field(
+        None,
+        ge=0,
+        description="Weight of a feature penalty, for encoders and vision models: what the base's features say of the "
+        "training inputs stays. [none]",
+    )
+    feature_probe: Annotated[
+        Literal["auto", "text", "centres"],
+        Decides("training", when="feature_weight", recorded=True),
+        Flag("regularisation"),
+    ] = Field(
+        "auto",
+        description="What features say. text: which contexts of the model's text tower they are near (CLIP, SigLIP); "
+        "centres: which centres of the base's own features. auto: text where there is such a tower.",
+    )
+    ewc: Annotated[float | None, Decides("training", when="ewc", recorded=True), Flag("regularisation", "WEIGHT")] = (
+        Field(
+            None,
+            ge=0,
+            allow_inf_nan=False,
+            description="Weight of elastic weight consolidation (EWC) in the loss: half the squared change of each "
+            "weight, by its Fisher information on the text to keep. [no penalty]",
+        )
+    )
     replay: Annotated[
         float | None,
         Decides("training", when="replay", recorded=True, of_candidate=True),
@@ -64,5 +118,9 @@ class RegularisationOptions(BaseModel):
     def needs_keep_text(self) -> bool:
         """True if a regulariser reads the text to keep."""
         return bool(
-            self.kl_weight or self.replay or self.kl_monitor or (self.update_limit and self.update_unit == "f_delta")
+            (self.kl_weight and self.kl_on == "keep")
+            or self.ewc
+            or self.replay
+            or self.kl_monitor
+            or (self.update_limit and self.update_unit == "f_delta")
         )

@@ -139,6 +139,12 @@ class Recipe(
             problems.append(
                 f"KL penalty: budget needs a limit of {KL}, as --budget {KL}:0.1; or give the KL penalty's weight"
             )
+        if self.kl_weight == "budget" and self.kl_on == "batch":
+            problems.append(
+                "KL penalty: budget follows the KL on text to keep; give the weight as a number with --kl-on batch"
+            )
+        if self.kl_weight == "budget" and self.teacher:
+            problems.append("KL penalty: budget limits the KL to the base; give the weight as a number with --teacher")
         reserved = reserved_arguments()
         problems += [f"training.{name}: {reserved[name]}" for name in reserved if name in self.training]
         if problems:
@@ -198,12 +204,19 @@ class Recipe(
         Args:
             reads_text: whether the run read text to learn or to keep; if not, what concerns it is left out.
         """
-        marked = decisions(Recipe)
         return {
             name
             for name in fields_where(Recipe, lambda decides: decides.recorded)
-            if (reads_text or marked[name].part == "training") and (not marked[name].when or getattr(self, name))
+            if self._is_stated(name, decisions(Recipe)[name], reads_text=reads_text)
         }
+
+    def _is_stated(self, name: str, marked: Decides, *, reads_text: bool) -> bool:
+        """Tell whether the result states a field: one that was read, or that a regulariser was given."""
+        if not marked.when:
+            return reads_text or marked.part == "training"
+        value = getattr(self, name)
+        default = type(self).model_fields[name].get_default(call_default_factory=True)
+        return bool(getattr(self, marked.when)) and value is not None and not (marked.later and value == default)
 
     def single(self) -> Recipe:
         """The one run of `retain tune`, whatever the recipe says of a comparison."""

@@ -17,8 +17,9 @@ from scipy import special
 
 from retain.records.base import Interval
 from retain.stats.bootstrap import FEW_CHANGED, few_changes_interval
-from retain.stats.bounds import BETS, NUISANCE_SHARE, Floats, log_capital, p_of_capital, within_limit
+from retain.stats.bounds import BETS, Floats, log_capital, p_of_capital
 from retain.stats.mcnemar import SIGNIFICANCE
+from retain.stats.net_loss import NUISANCE_SHARE, within_limit
 
 SURE_TO_SHOW = 0.95
 """A suite can show loss if a chance-level model would be called lost with at least this probability."""

@@ -171,7 +171,7 @@ def _train(
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
     for callback in callbacks:
         if isinstance(callback, RegulariserCallback):
-            callback.log_through(trainer)
+            callback.join(trainer)
     with listening:
         checkpoint = last_whole(Path(arguments.output_dir))
         try:
@@ -216,6 +216,7 @@ def curve_of(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
 CURVE_KEYS = {
     "kl_nats_per_token": ("retain_penalty_kl", "retain_kl"),
     "kl_weight": ("retain_kl_weight",),
+    "ewc_nats_per_token": ("retain_penalty_ewc",),
     "update_size": ("retain_update_size",),
 }
 """Fields of the curve, and the names under which callbacks log them; of several the last counts."""

@@ -72,7 +72,7 @@ def test_the_help_names_it(capsys):
     with pytest.raises(SystemExit):
         main(["tune", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "vefa, lorfa, unifa, sc-lora" in text
+    assert "vefa, lorfa, rotation, unifa, sc-lora" in text
     assert "7e-3 unifa" in text
 
 

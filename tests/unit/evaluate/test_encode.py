@@ -7,7 +7,7 @@ import torch
 from retain.data.item_types import LabelledImage, LabelledText, Request
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import RetainError
-from retain.evaluate.encode import class_names, features, pooled
+from retain.evaluate.encode import class_names, features
 from retain.evaluate.input_hash import InputHash
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import collect_predictions
@@ -15,6 +15,7 @@ from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.events import SILENT
 from retain.hf.adapters.attach import attach
+from retain.hf.models.features import pooled
 from tiny import (
     make_bert,
     make_image_processor,

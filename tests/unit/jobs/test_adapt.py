@@ -58,9 +58,9 @@ def test_examples_that_are_cut_are_noted(make_run):
 def test_a_base_inside_its_adapter_is_its_own_teacher(make_run):
     run = make_run(kl_weight=1.0, calibrate_keep="self", calibrate_tokens=64)
     base = run.base()
-    assert module._teacher(run, base) is not None
+    assert module._base(run, base) is not None
     adapted = module._attachment(run, base, "weights")[0]()
-    assert module._teacher(run, adapted) is None
+    assert module._base(run, adapted) is None
 
 
 def test_text_is_learned_by_its_completion_and_classes_by_their_place():

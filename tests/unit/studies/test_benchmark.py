@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from itertools import product
 
+import goal
 import pytest
 import whole
 from choose import best_rate
 from collect import coded, collect, column, columns_of, dumped, values
 from evidence import TEXT, WINDOWS, Draws, change, gain, kept, read_tasks, text_kl
+from goal import goal_part
 from page import HERE, page
 from plan import Cell, Plan, overrides, read_plan
 from whole import compared
@@ -187,6 +189,37 @@ def test_ratios_to_lora_are_right_where_they_are_known(records):
     facts = compared(task, ["lora", "other"], "facts")["other"]
     assert facts["hypervolume"].value == pytest.approx(0.55 / 0.45)
     assert facts["hypervolume"].interval[0] <= 0.55 / 0.45 <= facts["hypervolume"].interval[1]
+
+
+def test_the_goal_is_held_against_the_intervals(records, monkeypatch):
+    monkeypatch.setattr(goal, "OURS", ("other",))
+    task = read_tasks(PLAN, records)["t"]
+    found = {suite: compared(task, ["lora", "other"], suite) for suite in task.kept}
+    text = goal_part(PLAN, [task], {"t": found})
+    assert "| KL on other text at equal gain, at most 1/20 | t, text | 0.10 [0.10, 0.10] | no | – |" in text
+    assert "retrieval" not in text  # no suite of that name
+    aim = goal.Goal("", "matched", (), 0.5)
+    for ratio, told in [
+        (whole.Ratio(0.4, (0.3, 0.45), 0.0), "yes"),
+        (whole.Ratio(0.4, (0.3, 0.6), 0.0), "by the figure; its interval excludes 1"),
+        (whole.Ratio(0.4, (0.3, 1.1), 0.1), "by the figure; its interval includes 1"),
+        (whole.Ratio(0.4, None, None), "too few seeds to say"),
+        (whole.Ratio(0.6, (0.3, 0.9), 0.0), "no"),
+    ]:
+        assert aim.reached(ratio) == told
+    assert goal.Goal("", "hypervolume", (), 1.25, at_most=False).reached(whole.Ratio(1.5, (1.3, 2.0), 0.0)) == "yes"
+
+
+def test_what_is_lost_at_equal_gain_is_compared_where_lora_loses_in_every_draw(records, monkeypatch):
+    groups = {**PARTS, "keep:facts": {"conditions": None, "groups": None, "tokens": None}}
+    (records / "t" / "parts.json").write_text(dumped(groups))
+    for rate in RATES:
+        for seed in (0, 1, 2) if rate == 1e-3 else (0,):
+            record(records / "t", Cell("t", "lora", rate, seed), learned=3.0, right=0, kl=0.6)
+            record(records / "t", Cell("t", "other", rate, seed), learned=3.0, right=8, kl=0.6)
+    lost = compared(read_tasks(PLAN, records)["t"], ["lora", "other"], "facts")["other"]["lost"]
+    assert lost.value == pytest.approx(8 / 16)  # of 16 facts LoRA loses all, the other 8
+    assert lost.interval[0] < 0.5 < lost.interval[1]
 
 
 def test_without_three_seeds_there_is_no_interval_and_no_claim(records):

@@ -17,28 +17,6 @@ CONSTANT = 1e-12
 """Centred features below this share of the features' norm are rounding: the features are constant."""
 
 
-def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the hidden states of each sequence over its own tokens, Σ_t m_t h_t/Σ_t m_t.
-
-    Args:
-        hidden: h (B, T, d), any floating dtype; what stands at masked positions may be anything, even NaN.
-        mask: m (B, T), true or 1 where a token counts.
-
-    Returns:
-        (B, d) in the dtype of `hidden`; accumulated in float32 at least.
-
-    Raises:
-        ValueError: the shapes do not belong together, or a sequence has no token.
-    """
-    if hidden.ndim != 3 or hidden.shape[:2] != mask.shape:
-        raise ValueError(f"hidden (B, T, d) and mask (B, T) expected, got {_shape(hidden)} and {_shape(mask)}.")
-    counts = mask.bool()
-    if not counts.any(dim=1).all():
-        raise ValueError("a sequence without a token has no mean.")
-    wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32)).masked_fill(~counts.unsqueeze(-1), 0)
-    return (wide.sum(dim=1) / counts.sum(dim=1, keepdim=True)).to(hidden.dtype)
-
-
 def retrieval_right(queries: Tensor, matches: Tensor) -> Tensor:
     """Queries that are nearer to their own match than to any other, by cosine: booleans (n,).
 

@@ -23,6 +23,7 @@ _OWN_PATTERNS = frozenset({"adalora"})
 _SIZED_BY = {
     "lora": "r",
     "lorfa": "r",
+    "rotation": "rotations",
     "prompt_tuning": "num_virtual_tokens",
     "prefix_tuning": "num_virtual_tokens",
     "p_tuning": "num_virtual_tokens",

@@ -30,8 +30,10 @@ def head_names(model: nn.Module) -> list[str]:
     root = root_of(model)
     if not is_classifier(root):
         return []
-    prefix = str(getattr(root, "base_model_prefix", ""))
-    return [name for name, child in root.named_children() if name != prefix and any(True for _ in child.parameters())]
+    bodies = {str(getattr(root, "base_model_prefix", "")), "vision_model"}  # the latter of CLIP's and SigLIP's
+    return [
+        name for name, child in root.named_children() if name not in bodies and any(True for _ in child.parameters())
+    ]
 
 
 def is_classifier(model: nn.Module) -> bool:

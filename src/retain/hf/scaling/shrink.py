@@ -20,6 +20,7 @@ from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.models.sides import root_of
 from retain.hf.scaling.parts import Factor, check_scalable, factors, method_name, parts
 from retain.hf.tuners.base_weight import is_linear
+from retain.hf.tuners.feature_layer import FeatureLayer
 
 
 @torch.no_grad()
@@ -28,9 +29,10 @@ def shrink(model: nn.Module, factor: float) -> bool:
 
     Exact for methods whose update is linear in one of their factors. Others are moved by the factor towards where they
     are the identity (OFT and BOFT: R → 0, s → 1; DoRA: B → 0 and the magnitude → the row norms of W0; HRA: each pair of
-    vectors → its mean, for two equal reflections undo each other), which shrinks the update by about the factor, up to
-    terms of second order. So is SC-LoRA: ΔA and ΔB → 0. An exact way exists for it, multiplying B0 and B by the factor,
-    but it would wear away the initial B0 a little with every call; this one leaves A0 and B0 alone.
+    vectors → its mean, for two equal reflections undo each other; a rotation of ours: K → 0), which shrinks the update
+    by about the factor, up to terms of second order. So is SC-LoRA: ΔA and ΔB → 0. An exact way exists for it,
+    multiplying B0 and B by the factor, but it would wear away the initial B0 a little with every call; this one leaves
+    A0 and B0 alone.
 
     Modules trained in full are left alone, and so is what is kept in an optimiser.
 
@@ -54,7 +56,10 @@ def shrink(model: nn.Module, factor: float) -> bool:
         if isinstance(module, ModulesToSaveWrapper):
             continue
         linear = factors(module, module.active_adapters)
-        if linear is None or _has_residual(module):
+        if isinstance(module, FeatureLayer) and module.shrunk_by:
+            exact = False
+            linear = list(_of_own_form(module))
+        elif linear is None or _has_residual(module):
             exact = False
             linear = list(_pulled(model, name, module))
         todo.update({id(f.tensor): f for f in linear})
@@ -62,6 +67,13 @@ def shrink(model: nn.Module, factor: float) -> bool:
         if factor != 1:
             part.tensor.copy_(part.at(factor))
     return exact or factor == 1
+
+
+def _of_own_form(layer: FeatureLayer) -> Iterator[Factor]:
+    """The tensors of a layer of ours whose update keeps its form as they go to 0."""
+    for container in layer.shrunk_by:
+        for adapter in _adapters(layer, container):
+            yield from (Factor(parameter, 0.0) for parameter in getattr(layer, container)[adapter].parameters())
 
 
 def _has_residual(module: Any) -> bool:

@@ -94,7 +94,7 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
             raise LoraOnlyError(
                 f"{type(self).method} has no {name}; that belongs to PEFT's LoRA, and so do the tools that read it "
                 "(X-LoRA, Arrow, EVA, CorDA, LoRA-GA, LoftQ, layer replication). Give them a LoRA: retain.export "
-                "writes one of a lorfa; a vefa can be merged into its base."
+                "writes one of a lorfa; a vefa or a rotation can be merged into its base."
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

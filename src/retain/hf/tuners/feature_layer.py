@@ -73,6 +73,10 @@ class FeatureLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]  # PEFT shi
 
         def __getattr__(self, name: str) -> Any: ...  # submodules by name, and what PEFT's untyped base has
 
+    shrunk_by: ClassVar[tuple[str, ...]] = ()
+    """The `nn.ModuleDict`s that a smaller update in training is made by, going to 0, where that is not the last of
+    `adapter_layer_names`: the update then keeps a form that scaling would take from it."""
+
     part_types: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Identity, nn.Dropout)
     """The types of an adapter's modules; a fused form reads no others, such as one that is wrapped to be sharded."""
 

@@ -23,11 +23,13 @@ from retain.hf.models.precision import precision_note
 from retain.hf.models.quantization import training_problem
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.evidence_told import no_step_problems
+from retain.jobs.inputs.ewc_told import ewc_told
 from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.jobs.inputs.read import read_data, settings_of
+from retain.jobs.inputs.teachers import teacher_problems
 from retain.jobs.launch.plan import Plan, launch_problems
 from retain.jobs.output_place import output_problem
 from retain.jobs.workers.needs import worker_problems
@@ -99,6 +101,7 @@ def prepare(recipe: Recipe, *, tried: bool = False, limit: RowLimit = EVERY_ROW)
         found += _encoding_problems(preprocessor, data)
         found += _template_problems(recipe, preprocessor, data)
         found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
+    found += teacher_problems(recipe, data.family, data.labels, preprocessor)
     if found:
         raise InputError(list(dict.fromkeys(found)))
     return Prepared(data, preprocessor, (*notes, *precision_note(structure)), structure)
@@ -159,7 +162,7 @@ def _target_problems(
             unmatched = unmatched_names(model, run.method_name, fields)
             problems += unmatched or _raised(_put_on, model, run, notes)
         else:
-            notes += coverage(model)
+            notes += [*coverage(model), *ewc_told(run, model)]
     return problems, positions, tuple(dict.fromkeys(notes))
 
 
@@ -172,7 +175,7 @@ def _put_on(model: Any, run: Recipe, notes: list[str]) -> None:
     adapted: Any = lookup.check(model, run.method_name, adapter_fields(run))
     if unknown := name_problems(adapted):
         raise InputError([f"method {run.method_name}: {problem}." for problem in unknown])
-    notes += coverage(adapted)
+    notes += [*coverage(adapted), *ewc_told(run, adapted)]
 
 
 def _encoding_problems(preprocessor: Preprocessor, data: Data) -> list[str]:

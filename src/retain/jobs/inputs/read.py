@@ -22,8 +22,10 @@ from retain.jobs.inputs.calibration_texts import given_statistics, read_calibrat
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.families import family_of, learning_problems
 from retain.jobs.inputs.gone_checks import gone_problems
+from retain.jobs.inputs.joint_models import probe_problems
 from retain.methods import lookup
 from retain.recipe import KL, MeasurementOptions, Recipe
+from retain.recipe.marks import flag_name
 from retain.records.renamed_columns import with_columns
 
 
@@ -112,6 +114,14 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
         problems.append(
             "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "
             "what the base makes of them."
+        )
+    problems += probe_problems(recipe, family)
+    penalties = [("kl_weight", recipe.kl_weight and recipe.kl_on == "keep"), ("ewc", recipe.ewc)]
+    scaled = [flag_name(Recipe, name) for name, given in penalties if given]
+    if scaled and recipe.training.get("fp16") is True:
+        problems.append(
+            f"training.fp16: it scales the loss, and the gradient of {' and '.join(scaled)} cannot be scaled with it; "
+            "say --training.bf16 true."
         )
     if family.endswith("classifier") and KL in recipe.budget:
         problems.append(

@@ -23,8 +23,11 @@ ON_GPU_ONLY = "needs an accelerator; not tried here"
 BY_ENGINE_ALONE = "right under DeepSpeed's own engine on a processor (tests/slow); Accelerate starts it on accelerators"
 
 
-SHARDED = ("vefa", "lorfa", "sc-lora", "lora")
+SHARDED = ("vefa", "lorfa", "rotation", "sc-lora", "lora")
 """Methods that the tests shard."""
+
+BY_ENGINE = ("vefa", "lorfa", "sc-lora", "lora")
+"""Methods that the slow tests train under DeepSpeed's own engine."""
 
 
 class Cell(NamedTuple):
@@ -45,7 +48,7 @@ def method_cells() -> Iterator[Cell]:
 
 def regulariser_cells() -> Iterator[Cell]:
     """The cells of regularisers, by the field of a recipe that asks for each."""
-    for name in ("kl_weight", "kl_monitor", "replay", "update_limit"):
+    for name in ("kl_weight", "kl_monitor", "ewc", "replay", "update_limit"):
         for backend in BACKENDS:
             if reason := _against(name, backend):
                 yield Cell(name, backend, "refused", reason)
@@ -57,8 +60,18 @@ def regulariser_cells() -> Iterator[Cell]:
 
 def refusals(recipe: Recipe, backend: Backend) -> list[str]:
     """A sentence for each part of a recipe that a backend cannot have; known before anything is loaded."""
-    asked = [name for name in ("kl_weight", "kl_monitor", "update_limit") if getattr(recipe, name)]
-    return [f"launch: {reason}" for name in asked if (reason := _against(name, backend))]
+    asked = [name for name in ("kl_weight", "kl_monitor", "ewc", "update_limit") if getattr(recipe, name)]
+    found = [f"launch: {reason}" for name in asked if (reason := _against(name, backend))]
+    in_step = [
+        ("--feature-weight", recipe.feature_weight),
+        ("--kl-on batch", recipe.kl_weight and recipe.kl_on == "batch"),
+    ]
+    if backend != "DDP":
+        found += [f"launch: {flag}: {_IN_STEP.format(backend)}" for flag, given in in_step if given]
+    return found
+
+
+_IN_STEP = "compares with the base within a step, which {} has in pieces; use DDP, or --kl-weight on text to keep."
 
 
 def _of_method(name: str, backend: Backend) -> tuple[State, str]:
@@ -66,7 +79,7 @@ def _of_method(name: str, backend: Backend) -> tuple[State, str]:
         return "tested", ON_CPU
     if backend == "FSDP2" and name in SHARDED:
         return "tested", SHARDED_ON_CPU
-    if backend != "FSDP2" and name in SHARDED:
+    if backend != "FSDP2" and name in BY_ENGINE:
         return "untried", BY_ENGINE_ALONE
     return "untried", ON_GPU_ONLY
 
@@ -79,6 +92,11 @@ def _against(regulariser: str, backend: Backend) -> str:
         return (
             f"the update limit reads the weights of whole layers, which {backend} has in pieces; leave --update-limit "
             "out and hold the update afterwards (--budget), or use --kl-weight with FSDP2, or DDP."
+        )
+    if regulariser == "ewc":
+        return (
+            f"EWC reads the weights of whole layers, which {backend} has in pieces; leave --ewc out and use "
+            "--kl-weight with FSDP2, or DDP."
         )
     if backend == "FSDP2":
         return ""

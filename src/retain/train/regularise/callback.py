@@ -59,8 +59,12 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
                 "trainer anew, as a cell of a notebook that is run again should."
             )
         callbacks.insert(0, self)
-        self.log_through(trainer)
+        self.join(trainer)
         return self
+
+    def join(self, trainer: Trainer) -> None:
+        """Take part in a Trainer that has this callback already."""
+        self.log_through(trainer)
 
     def log_through(self, trainer: Trainer) -> None:
         """Log what no log of a loss took by the Trainer's own `log`, so that reporters see the last numbers, too."""

@@ -27,11 +27,19 @@ class Divergence:
     decides this, see `head_stands_apart`.
 
     Attributes:
-        teacher: the base as a second model; None for the model itself with its adapters off.
+        teacher: the base, or any model of the same outputs, as a second model; None for the model itself with its
+            adapters off.
+        temperature: T of T²·KL(softmax(z/T) ‖ softmax(y/T)).
+        vocabulary: tokens that both sides have, where one pads its vocabulary with rows of no token; those are left out
+            then. None: two sides of different sizes are refused.
     """
 
-    def __init__(self, teacher: nn.Module | None = None) -> None:
+    def __init__(
+        self, teacher: nn.Module | None = None, temperature: float = 1.0, vocabulary: int | None = None
+    ) -> None:
         self.teacher = teacher
+        self.temperature = temperature
+        self.vocabulary = vocabulary
         self._apart: bool | None = None
         self._by_item = False
 
@@ -94,11 +102,12 @@ class Divergence:
             batch: one like those that were seen before.
         """
         rows = min(len(value) for value in batch.values())
-        mask = batch.get(_mask_name(batch))
+        mask = attention_of(batch)
         return rows if self._by_item or mask is None else int(mask.sum())
 
     @contextmanager
-    def _base(self, model: nn.Module) -> Iterator[nn.Module]:
+    def base(self, model: nn.Module) -> Iterator[nn.Module]:
+        """The side that is compared with, in eval mode and without gradients: the teacher, or the model's own base."""
         if self.teacher is not None:
             with evaluating(self.teacher):
                 yield self.teacher
@@ -107,33 +116,42 @@ class Divergence:
             yield model
 
     def _by_hidden(self, model: nn.Module, inputs: Batch) -> Tensor:
-        with self._base(model) as base:
+        with self.base(model) as base:
             before = hidden_states(base, placed(base, inputs))
         with eval_mode(model):
             after = hidden_states(model, placed(model, inputs))
         head = head_of(model)
         own = None if self.teacher is None else head_of(self.teacher)
         device = head.weight.device
+        size = None if own is None else self.common(len(own.weight), len(head.weight))
         return chunked_kl(
             before.to(device),
             after.to(device),
-            head.weight,
-            head.bias,
+            head.weight[:size],
+            None if head.bias is None else head.bias[:size],
             mask=_mask(inputs, after),
-            teacher_weight=None if own is None else own.weight.to(device),
-            teacher_bias=None if own is None or own.bias is None else own.bias.to(device),
+            teacher_weight=None if own is None else own.weight.to(device)[:size],
+            teacher_bias=None if own is None or own.bias is None else own.bias.to(device)[:size],
+            temperature=self.temperature,
         )
 
+    def common(self, teacher: int, student: int) -> int | None:
+        """How many of the outputs of two sides are compared; None for all."""
+        fits = self.vocabulary is not None and self.vocabulary <= min(teacher, student)
+        return self.vocabulary if fits and teacher != student else None
+
     def _by_logits(self, model: nn.Module, inputs: Batch) -> Tensor:
-        with self._base(model) as base:
+        with self.base(model) as base:
             before = logits_of(base, placed(base, inputs))
         with eval_mode(model):
             after = logits_of(model, placed(model, inputs))
         self._by_item = before.ndim == 2
         if self._by_item:
-            return logits_kl(before, after)
+            return logits_kl(before, after, temperature=self.temperature)
         length = min(before.shape[1], after.shape[1])  # virtual tokens, which only one side may have, stand in front
-        return logits_kl(before[:, -length:], after[:, -length:], _mask(inputs, after[:, -length:]))
+        mask, size = _mask(inputs, after[:, -length:]), self.common(before.shape[-1], after.shape[-1])
+        before, after = before[..., :size], after[..., :size]
+        return logits_kl(before[:, -length:], after[:, -length:], mask, temperature=self.temperature)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -146,7 +164,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def _mask(inputs: Batch, states: Tensor) -> Tensor:
     """Attended positions (B, T); the decoder's, of an encoder-decoder."""
-    mask = inputs.get(_mask_name(inputs))
+    mask = attention_of(inputs)
     if mask is None:
         return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
     if mask.shape != states.shape[:2]:
@@ -157,8 +175,9 @@ def _mask(inputs: Batch, states: Tensor) -> Tensor:
     return mask.bool()
 
 
-def _mask_name(inputs: Batch) -> str:
-    return "decoder_attention_mask" if "decoder_input_ids" in inputs else "attention_mask"
+def attention_of(inputs: Batch) -> Tensor | None:
+    """The marks of attended tokens (B, T), the decoder's of an encoder-decoder; None where all are."""
+    return inputs.get("decoder_attention_mask" if "decoder_input_ids" in inputs else "attention_mask")
 
 
 def placed(model: nn.Module, inputs: Batch) -> dict[str, Tensor]:

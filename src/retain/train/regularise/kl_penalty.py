@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainerState, TrainingArguments
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from retain.data.tokens import pad, text_windows
 from retain.errors import InputError, TrainingError
@@ -27,6 +27,7 @@ from retain.train.regularise.callback import (
 )
 from retain.train.regularise.divergence import Batch, Divergence
 from retain.train.regularise.dual_ascent import Dual
+from retain.train.regularise.objective import change_loss, check_task_weight, check_temperature, weighted
 from retain.train.regularise.shares import share_of
 
 
@@ -51,6 +52,9 @@ class KLPenalty(RegulariserCallback):
         teacher: the base as a second model, for a model without adapters (full fine-tuning).
         seed: of the order.
         dual: how w adapts, in place of `Dual(limit, weight)`.
+        task_weight: c of c·task + w·KL; another than 1 needs `attach`.
+        temperature: T of T²·KL(softmax(z/T) ‖ softmax(y/T)), which takes the place of the KL.
+        vocabulary: tokens that teacher and model have, where one pads its vocabulary with rows of no token.
 
     Raises:
         InputError: a number is out of range, or there is no batch.
@@ -71,6 +75,9 @@ class KLPenalty(RegulariserCallback):
         teacher: nn.Module | None = None,
         seed: int = 0,
         dual: Dual | None = None,
+        task_weight: float = 1.0,
+        temperature: float = 1.0,
+        vocabulary: int | None = None,
     ) -> None:
         super().__init__()
         self.batches = check_batches(batches, "kl_weight")
@@ -82,10 +89,18 @@ class KLPenalty(RegulariserCallback):
             raise InputError("limit and dual were both given; the dual holds a limit of its own, so give one of them.")
         self._dual = dual or (None if limit is None else _dual(limit, weight))
         self._weight, self._every, self._seed = weight, every, seed
-        self._divergence = Divergence(teacher)
+        self._divergence = Divergence(teacher, check_temperature(temperature), vocabulary)
+        self._task_weight, self._joined = check_task_weight(task_weight), False
         self.position = 0
         self.kl: float | None = None
         self.key = f"retain.KLPenalty:{fingerprint(self.batches)}"
+
+    def join(self, trainer: Trainer) -> None:
+        """Take part in a Trainer, in whose loss the task has its weight."""
+        super().join(trainer)
+        if self._task_weight != 1:
+            change_loss(trainer, weighted(self._task_weight))
+        self._joined = True
 
     @property
     def weight(self) -> float:
@@ -140,6 +155,8 @@ class KLPenalty(RegulariserCallback):
                 "float32."
             )
         refuse_sharded(args, model, "a KL penalty")
+        if self._task_weight != 1 and not self._joined:
+            raise InputError("task_weight changes the Trainer's loss: call penalty.attach(trainer) before it trains.")
         self._divergence.check(model)
         self.resume(state)
 

@@ -13,12 +13,12 @@ from retain.evaluate.scores import features
 from retain.evaluate.scores.features import (
     cosine_drift,
     linear_cka,
-    mean_pool,
     neighbours_right,
     reciprocal_ranks,
     relative_l2,
     retrieval_right,
 )
+from retain.hf.models.features import mean_pool
 
 
 def normal(*shape, seed=0):

@@ -1,0 +1,144 @@
+"""The feature penalty: what an encoder's features say of the training inputs stays as it was in the base.
+
+The objective is task + w·KL(p₀ ‖ p) with p = softmax(P z/‖z‖): z (d,) the features of an input, P (K, d) frozen
+directions, p₀ the same in the base (FD-Align, arXiv 2310.15105, whose factor of 20 beside a mean over 20 contexts is a
+weight of 1 here). The inputs are those of the step itself, so no other data are needed, and only what P sees is held.
+
+Where we differ: the base is the model with its adapters off, not a second copy; the directions of `probes`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainerState, TrainingArguments
+
+from retain.errors import InputError, TrainingError
+from retain.hf.models.features import features_read
+from retain.hf.models.head import is_classifier
+from retain.kernels.kl_divergence import logits_kl
+from retain.train.ranks import sum_over_ranks
+from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
+from retain.train.regularise.divergence import Divergence, placed, unwrapped
+from retain.train.regularise.objective import Own, Scale, change_loss
+
+
+class FeaturePenalty(RegulariserCallback):
+    """Adds w·KL(p₀ ‖ p) of the features of each step's inputs to the loss of a Trainer, for encoders and vision models.
+
+    The loss that the Trainer logs is then that of the whole objective. Logged: `retain_feature_kl`, nats, mean over the
+    step's items.
+
+    Args:
+        probe: P (K, d), or (K, k) with a projection: `cluster_centres` or `text_prototypes` make one.
+        weight: w.
+        projection: (k, d), of the pooled output into the space of text (CLIP); None: features are the mean of the last
+            hidden states.
+        teacher: the base as a second model, for a model without adapters (full fine-tuning).
+
+    Raises:
+        InputError: a number is out of range, or the probe is no table of two directions or more.
+
+    Examples:
+        >>> penalty = retain.FeaturePenalty(torch.eye(2, 8), weight=1.0)
+        >>> penalty.weight
+        1.0
+    """
+
+    key = "retain.FeaturePenalty"
+
+    def __init__(
+        self,
+        probe: Tensor,
+        *,
+        weight: float = 1.0,
+        projection: Tensor | None = None,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if not (weight > 0 and math.isfinite(weight)):
+            raise InputError(f"weight: {weight}; it must be above 0 and finite.")
+        if probe.ndim != 2 or len(probe) < 2 or not torch.isfinite(probe).all():
+            raise InputError(f"probe: {tuple(probe.shape)}; give two directions or more as a table, all finite.")
+        self.weight, self.probe, self._projection = weight, probe.detach().float(), projection
+        self._divergence = Divergence(teacher)
+        self._joined = False
+        self._seen: list[tuple[Tensor, int]] = []
+
+    def join(self, trainer: Trainer) -> None:
+        """Take part in a Trainer's loss."""
+        super().join(trainer)
+        change_loss(trainer, self._term)
+        self._joined = True
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
+    ) -> None:
+        """Refuse a Trainer that cannot have it.
+
+        Raises:
+            InputError: it was not attached, the model is sharded, is no encoder, or has no base.
+        """
+        if not self._joined:
+            raise InputError(
+                "FeaturePenalty changes the Trainer's loss: call penalty.attach(trainer) before trainer.train(), in "
+                "place of callbacks=[…]."
+            )
+        refuse_sharded(args, model, "a feature penalty", bears_fsdp2=False)
+        if not is_classifier(unwrapped(model)):
+            raise InputError(
+                f"a feature penalty is for encoders and vision models, and a {type(unwrapped(model)).__name__} is "
+                "neither: hold a language model's predictions with a KLPenalty or Distillation."
+            )
+        self._divergence.check(model)
+        self.resume(state)
+
+    def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Log the step's KL, and put the memory where the next checkpoint takes it from."""
+        total = float(sum(kl.double() * units for kl, units in self._seen)) if self._seen else 0.0
+        kl, count = sum_over_ranks([total, float(sum(units for _, units in self._seen))])
+        self._seen = []
+        if not math.isfinite(kl):
+            raise TrainingError(
+                "the KL of the features is not finite: training diverged; try a smaller learning rate or bf16."
+            )
+        if count:
+            self.note(retain_feature_kl=kl / count)
+        self.remember(state)
+
+    def on_train_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Write numbers that no log took."""
+        self.flush(state)
+
+    def _term(self, model: nn.Module, inputs: Mapping[str, Any], own: Own, scale: Scale) -> tuple[Tensor, Any]:
+        plain, mask = unwrapped(model), inputs.get("attention_mask")
+        given = {name: value for name, value in inputs.items() if name not in {"labels", "num_items_in_batch"}}
+        with self._divergence.base(plain) as base, features_read(base, mask, self._projection) as before:
+            base(**placed(base, given))
+            held = before()
+        with features_read(plain, mask, self._projection) as after:
+            task, outputs = own(True)  # noqa: FBT003 -- the one argument that `own` has
+            features = after()
+        kl = feature_kl(self.probe, held, features)
+        self._seen.append((kl.detach(), len(features)))
+        return task + self.weight * scale(kl, len(features)), outputs
+
+
+def feature_kl(probe: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Mean over items of KL(softmax(P z₀/‖z₀‖) ‖ softmax(P z/‖z‖)), in nats.
+
+    Args:
+        probe: P (K, d).
+        before: z₀ (B, d), of the base.
+        after: z (B, d), with a gradient.
+    """
+    device = after.device
+    with torch.autocast(device.type, enabled=False):
+        wide = torch.promote_types(after.dtype, torch.float32)
+        directions = probe.to(device, wide).T
+        first, second = (nn.functional.normalize(z.to(device, wide), dim=1) @ directions for z in (before, after))
+        return logits_kl(first, second)

@@ -1,0 +1,99 @@
+"""What was aimed at before the runs were made, and what they show: SC-LoRA's figure beside the best other method's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evidence import TEXT, Task
+from plan import LORA, Plan
+from whole import Ratio
+
+OURS = ("sc-lora", "sc-lora-refusals")
+"""The methods that the goal is about: SC-LoRA with nothing but its own text, or shown the refusals to be kept."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A ratio to tuned LoRA's that was aimed at.
+
+    Attributes:
+        title: what it is of.
+        figure: its name in `compared`.
+        suites: of what is kept; empty: of everything.
+        target: where it was to be.
+        at_most: whether below it.
+    """
+
+    title: str
+    figure: str
+    suites: tuple[str, ...]
+    target: float
+    at_most: bool = True
+
+    def beyond(self, value: float) -> bool:
+        """True where a value reaches the target."""
+        return value <= self.target if self.at_most else value >= self.target
+
+    def reached(self, ratio: Ratio) -> str:
+        """Whether a ratio reaches the target, and whether its whole interval does."""
+        if not self.beyond(ratio.value):
+            return "no"
+        if ratio.interval is None:
+            return "too few seeds to say"
+        if all(map(self.beyond, ratio.interval)):
+            return "yes"
+        excludes = not ratio.interval[0] <= 1 <= ratio.interval[1]
+        return f"by the figure; its interval {'excludes' if excludes else 'includes'} 1"
+
+
+GOALS = (
+    Goal("KL on other text at equal gain, at most 1/20", "matched", (TEXT,), 0.05),
+    Goal("refusals lost at equal gain, at most 1/4", "lost", ("harmful",), 0.25),
+    Goal("retrieval lost at equal gain, at most 1/2", "lost", ("headline-retrieval", "gloss-retrieval"), 0.5),
+    Goal("hypervolume, at least 1.25", "hypervolume", (), 1.25, at_most=False),
+)
+
+Found = Mapping[str, Mapping[str, Mapping[str, Ratio]]]
+"""Ratios by suite, method and figure."""
+
+
+def goal_part(plan: Plan, tasks: Sequence[Task], found: Mapping[str, Found]) -> str:
+    """The section on the goal."""
+    lines = ["## The goal, and what came of it", ""]
+    lines.append(
+        "Written down before the runs; ratios to tuned LoRA's. Beside SC-LoRA stands the best other by the figure."
+    )
+    lines += ["", "| aimed at | task | SC-LoRA | reached | best other method |", "|---|---|---|---|---|"]
+    for goal in GOALS:
+        for task in tasks:
+            for suite in goal.suites or tuple(task.kept):
+                row = _row(plan, goal, found[task.name].get(suite, {}))
+                if row:
+                    of = f"{task.name}, {suite}"
+                    lines.append(f"| {goal.title} | {of} | {row} |")
+    return "\n".join(lines)
+
+
+def _row(plan: Plan, goal: Goal, ratios: Mapping[str, Mapping[str, Ratio]]) -> str | None:
+    """SC-LoRA's figure, whether it reaches the goal, and the best other method's; None where there is none of them."""
+    known = {name: own[goal.figure] for name, own in ratios.items() if goal.figure in own and name != LORA}
+    known = {name: one for name, one in known.items() if math.isfinite(one.value)}
+    ours = [name for name in OURS if name in known]
+    if not ours:
+        return None
+    sign = 1 if goal.at_most else -1
+    best = min(ours, key=lambda name: sign * known[name].value)
+    others = [name for name in known if name not in OURS]
+    other = min(others, key=lambda name: sign * known[name].value, default=None)
+    shown = "–" if other is None else f"{plan.title(other)} {written_ratio(known[other])}"
+    own = written_ratio(known[best]) + (" (shown refusals)" if best == OURS[-1] != OURS[0] else "")
+    return f"{own} | {goal.reached(known[best])} | {shown}"
+
+
+def written_ratio(found: Ratio) -> str:
+    """A ratio with its interval; in brackets, without one, where seeds are too few."""
+    if found.interval is None:
+        return f"({found.value:.2f})"
+    return f"{found.value:.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
