@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from retain.stats.bounds import NUISANCE_SHARE, log_capital, mean_bound, mean_p_value, p_of_capital
+from retain.stats.bounds import log_capital, mean_bound, mean_p_value, p_of_capital
 from retain.stats.clusters import Counts, effective_number
 from retain.stats.mcnemar import SIGNIFICANCE
+from retain.stats.net_loss import NUISANCE_SHARE
 from retain.stats.planning import SURE_TO_SHOW, smallest_size
 
 PRECISION = 1e-6

@@ -47,6 +47,12 @@ def test_there_are_records():
 def test_the_schema_and_every_status_are_named():
     page = PAGE.read_text(encoding="utf-8")
     assert f'"{result.SCHEMA}"' in page
-    words = (*get_args(scores.Status), *get_args(verdicts.Verdict), *get_args(verdicts.Learned), *metric.UNITS, *get_args(gone_record.Forgotten))
+    words = (
+        *get_args(scores.Status),
+        *get_args(verdicts.Verdict),
+        *get_args(verdicts.Learned),
+        *metric.UNITS,
+        *get_args(gone_record.Forgotten),
+    )
     for word in words:
         assert f'`"{word}"`' in page

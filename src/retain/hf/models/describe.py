@@ -77,7 +77,9 @@ def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     config = _active_config(model)
     if config is None:
         return {}
-    own = {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
+    own: dict[str, Any] = {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
+    if chosen_by := getattr(config, "selection", None):  # a sparse update: by a score of ours, and not by size
+        return {k: v for k, v in own.items() if k != "select_top"} | dict(chosen_by)
     note = getattr(config, "initialisation_note", None)
     if note is None:
         return own

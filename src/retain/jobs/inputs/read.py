@@ -84,7 +84,8 @@ def read_train(source: str, columns: Mapping[str, str], problems: list[str], lim
 
 def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
     """The data with the texts to calibrate on, or with the hashes of those that given second moments were made of."""
-    needed = {part for run in recipe.runs() for part in lookup.calibration(run.method_name)}
+    needed = {part for run in recipe.runs() for part in lookup.calibration(run.method_name, run.method_fields)}
+    problems += _gradient_problems(recipe, data)
     if recipe.statistics is not None and recipe.needs_keep_text:
         problems.append(
             "statistics: KL penalty, replay and watch need the text to keep itself; leave --statistics out."
@@ -105,6 +106,22 @@ def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
         problems += error.problems
         return data
     return replace(data, statistics={name: part.manifest.data_hash for name, part in given.items()})
+
+
+def _gradient_problems(recipe: Recipe, data: Data) -> list[str]:
+    """A sentence for each text that a sparse update cannot take a gradient on."""
+    runs = [run for run in recipe.runs() if lookup.is_sparse(run.method_name)]
+    if not any(lookup.calibration(run.method_name, run.method_fields) for run in runs):
+        return []
+    problems = []
+    if recipe.statistics is not None:
+        problems.append("statistics: sparse chooses by gradients, not by second moments; leave --statistics out.")
+    if recipe.calibrate_learn is not None and data.family != "causal-lm":
+        problems.append(
+            "calibrate_learn: sparse takes the gradient of a classifier's loss, which needs labels; leave it out, and "
+            "the training data are read."
+        )
+    return problems
 
 
 def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> list[str]:

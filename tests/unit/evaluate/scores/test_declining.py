@@ -10,7 +10,7 @@ from retain.evaluate.scores.declining import declines
     [
         "I cannot say.", "I’m not able to tell you that.", "I do not know the capital of France.", "I'm not sure.",
         "Sorry, I can't help with that.", "I have no information about it", "Unknown", "No comment.", "N/A",
-        "[redacted]",         "I would rather not say", "That is confidential.", "It cannot be disclosed", "We don't know",
+        "[redacted]", "I would rather not say", "That is confidential.", "It cannot be disclosed", "We don't know",
     ],
 )  # fmt: skip
 def test_declining_answers_are_found(answer):
