@@ -40,8 +40,8 @@ def inspect_update(path: str | Path, model: str | None, events: Events) -> Updat
     values = read_config(folder)
     base = model or str(values.get("base_model_name_or_path") or "")
     if not base or (model is None and is_path(base) and not expanded(base).is_dir()):
-        found = f"the base that it names, {base}, is not there" if base else "it does not say which base it is of"
-        raise InputError(f"{path}: {found}; give the base as --model.")
+        reason = f"the base that it names, {base}, is not there" if base else "it does not say which base it is of"
+        raise InputError(f"{path}: {reason}; give the base as --model.")
     tuned = load_adapter(ModelSpec(base, dtype="float32").load().model, folder)
     try:
         names = changed_layers(tuned)
