@@ -21,6 +21,8 @@ from .methods.lorfa.config import LoRFAConfig as LoRFAConfig
 from .methods.lorfa.layer import LoRFAModel as LoRFAModel
 from .methods.rotation.config import RotationConfig as RotationConfig
 from .methods.rotation.layer import RotationModel as RotationModel
+from .methods.sparse.config import SparseConfig as SparseConfig
+from .methods.sparse.update import sparse_update as sparse_update
 from .methods.vefa.config import VeFAConfig as VeFAConfig
 from .methods.vefa.layer import VeFAModel as VeFAModel
 from .recipe import Budget as Budget

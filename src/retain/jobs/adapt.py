@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from retain.hf.models.inference import padding_id
 from retain.hf.models.sides import base_view, is_adapted
 from retain.hf.scaling import ensure_scalable
 from retain.jobs.calibrate import Calibration
+from retain.jobs.gradient_batches import gradient_batches
 from retain.jobs.inputs.calibration_texts import given_statistics
 from retain.jobs.inputs.data import not_apart
 from retain.jobs.inputs.prepare import adapter_fields
@@ -43,6 +45,7 @@ from retain.jobs.stopwatch import Stopwatch
 from retain.jobs.teaching import penalty_teacher
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
+from retain.methods.sparse.update import sparse_update
 from retain.records.checkpoint_seal import remove_checkpoints
 from retain.train.callbacks import StopOnSignal
 from retain.train.gathered import whole_state
@@ -82,7 +85,7 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
         attach_method, notes = _attachment(run, base, base_hash)
         set_seed(recipe.seed)
         model = attach_method()
-    seconds = initialising.seconds if lookup.is_data_driven(run.method) else 0.0
+    seconds = initialising.seconds if lookup.is_data_driven(run.method) or run.is_calibrated else 0.0
     if recipe.budget and run.method != "full":
         ensure_scalable(model)
     trainable, total = parameter_counts(model)
@@ -147,6 +150,8 @@ def _attachment(run: Run, base: Any, base_hash: str) -> tuple[Callable[[], Any],
         # 16-bit weights would round small steps away: train in float32, cast back afterwards.
         return lambda: base.float().requires_grad_(True), []  # noqa: FBT003  (torch's own signature)
     fields = adapter_fields(run.recipe)
+    if lookup.is_sparse(name):
+        return _sparse_attachment(run, base, base_hash)
     if not lookup.is_data_driven(name):
         return lambda: _accelerated(run, attach(base, name, fields)), []
     config = lookup.initialisation_config(name, lookup.with_head(base, name, fields))
@@ -166,6 +171,23 @@ def _attachment(run: Run, base: Any, base_hash: str) -> tuple[Callable[[], Any],
         return _accelerated(run, model)
 
     return attach_initialised, notes
+
+
+def _sparse_attachment(run: Run, base: Any, base_hash: str) -> tuple[Callable[[], Any], list[str]]:
+    """A function that chooses entries by their score and attaches the adapter, and notes on the texts it reads."""
+    config = lookup.sparse_config(lookup.with_head(base, run.method, adapter_fields(run.recipe)))
+    job = Calibration.of(run, base, base_hash)
+    batches = gradient_batches(
+        config, run.recipe, job, run.data.texts, lambda: training_set_of(base, run.preprocessor, run.data.train)
+    )
+
+    def attach_sparse() -> Any:
+        task = run.events.task(f"{run.method} looks for entries", total=None)
+        seen = itertools.count(1)
+        learn, keep = batches.get("learn"), batches.get("keep")
+        return sparse_update(base, config, learn=learn, keep=keep, on_batch=lambda: task.update(done=next(seen)))
+
+    return attach_sparse, job.notes
 
 
 def _accelerated(run: Run, model: Any) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 from transformers import TrainerCallback
 
 from retain.data.preprocess import Inputs, Preprocessor
+from retain.jobs.inputs.prepare import adapter_fields
+from retain.methods import lookup
 from retain.recipe import KL, Recipe
 from retain.train.loop import TrainingSet
 from retain.train.ranks import rank_and_world
@@ -19,7 +21,9 @@ from retain.train.regularise.feature_penalty import FeaturePenalty
 from retain.train.regularise.fisher import Fisher
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
+from retain.train.regularise.nuclear_norm import NuclearNorm
 from retain.train.regularise.replay import mix_replay
+from retain.train.regularise.reselection import Reselection
 from retain.train.regularise.update_limit import UpdateLimit
 
 AIM = 0.7
@@ -62,7 +66,7 @@ def with_regularisers(
     random.Random(recipe.seed).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
     probing, keeping = (order[:PROBES], order[PROBES:] or order) if recipe.kl_monitor else ([], order)
     probes, kept = ([rows[index] for index in part] for part in (probing, keeping))
-    callbacks: list[TrainerCallback] = []
+    callbacks: list[TrainerCallback] = _of_sparse(recipe)
     limit = recipe.budget.get(KL)
     size = recipe.batch_size * rank_and_world()[1]  # the rows of a step of all processes, which share them out
     if recipe.kl_weight:
@@ -84,6 +88,19 @@ def with_regularisers(
         mixed = mix_replay(training_set.rows, replayed, recipe.replay, recipe.seed)
         training_set = replace(training_set, rows=mixed)
     return training_set, callbacks
+
+
+def _of_sparse(recipe: Recipe) -> list[TrainerCallback]:
+    """What SaRA adds to the training of a sparse update; nothing for any other method."""
+    if not lookup.is_sparse(recipe.method_name):
+        return []
+    config = lookup.sparse_config(adapter_fields(recipe))
+    found: list[TrainerCallback] = []
+    if config.nuclear_weight:
+        found.append(NuclearNorm(config.nuclear_weight, seed=config.seed))
+    if config.reselect_after is not None:
+        found.append(Reselection(config.reselect_after))
+    return found
 
 
 def _penalty(batches: list[Inputs], recipe: Recipe, preprocessor: Preprocessor, teacher: Any) -> TrainerCallback:

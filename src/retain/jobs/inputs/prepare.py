@@ -195,7 +195,7 @@ def _template_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data) -
     settings = settings_of(recipe)
     return [
         problem
-        for suite in data.everything.of("keep")
+        for suite in (*data.everything.of("keep"), *data.everything.of("gone"))
         for problem in task_type_of(suite).tokenizer_problems(suite, preprocessor.tokenizer, settings)
     ]
 
