@@ -105,7 +105,7 @@ def _of_sparse(recipe: Recipe) -> list[TrainerCallback]:
 
 def _penalty(batches: list[Inputs], recipe: Recipe, preprocessor: Preprocessor, teacher: Any) -> TrainerCallback:
     """The KL penalty of a recipe: on batches to keep, or without any on each step's own."""
-    how = {
+    how: dict[str, Any] = {
         "task_weight": recipe.task_weight,
         "temperature": recipe.kl_temperature,
         "vocabulary": None if preprocessor.tokenizer is None else len(preprocessor.tokenizer),

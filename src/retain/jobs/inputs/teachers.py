@@ -37,7 +37,7 @@ class Teacher:
     @property
     def files(self) -> list[str]:
         """Fingerprints of its files, for the identity of a run."""
-        return [files_fingerprint(source) for source in (self.spec.source, self.adapter) if source is not None]
+        return [files_fingerprint(str(source)) for source in (self.spec.source, self.adapter) if source is not None]
 
     def load(self) -> Any:
         """Load it, frozen and in eval mode.

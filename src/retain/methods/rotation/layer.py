@@ -51,7 +51,7 @@ class SkewMatrices(nn.Module):
         return [
             equations.cayley(equations.skew(part, size)[0])
             for values in columns
-            for part, size in zip(values.split(lengths), self.sizes, strict=True)
+            for part, size in zip(torch.split(values, lengths), self.sizes, strict=True)
         ]
 
     def shifted(self, rows: Tensor, matrices: Sequence[Tensor], strengths: Tensor) -> Tensor:
@@ -112,7 +112,9 @@ class RotationLinear(FeatureLayer):
 
         def shift(rows: Tensor, weights: Sequence[Tensor]) -> Tensor:
             given = zip(modules, weights, strengths, strict=True)
-            return reduce(torch.add, (one.shifted(rows, one.matrices(K), strength) for one, K, strength in given))
+            parts = (one.shifted(rows, one.matrices(K), strength) for one, K, strength in given)
+            total: Tensor = reduce(torch.add, parts)
+            return total
 
         stochastic = all(self.preserve_small_shifts[name] for name in names)
         weights = [module.weight for module in modules]
