@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-all
 .PHONY: help demo assets install test test-slow bench study docs lint types format clean
 
 help:
-	@echo "make demo       teach SmolLM2-135M to write headlines in two ways; see what each learned and lost"
+	@echo "make demo       teach SmolLM2-135M to file tickets in two ways; see what each learned and lost"
 	@echo "make test       the tests (two cores, no model downloads)"
 	@echo "make test-slow  tests with the real packaged model"
 	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some twenty minutes)"
@@ -41,13 +41,14 @@ assets: $(BASE)
 	@$(BIN)/python assets/prepare.py
 
 demo: assets
-	@echo "two trainings of SmolLM2-135M with their reports: about ten minutes on two cores"
-	@$(BIN)/retain compare recipes/headlines.yaml
+	@echo "two trainings of SmolLM2-135M with their reports: about three minutes on two cores"
+	@$(BIN)/retain compare recipes/tickets.yaml
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(STAMP) assets
+	@$(BIN)/python assets/prepare.py headlines-recipe
 	$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP) assets

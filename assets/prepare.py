@@ -39,7 +39,8 @@ from retain_assets.vit import VIT
 from retain_assets.world import WORLD
 
 GROUPS = {
-    "demo": (SMOLLM2, SUPPORT, FACTS, CAPITALS, HEADLINES, REFERENCE),
+    "demo": (SMOLLM2, SUPPORT, FACTS, REFERENCE),
+    "headlines-recipe": (SMOLLM2, HEADLINES, CAPITALS, REFERENCE),
     "understanding": (MINILM, TOPICS, VALENCE, HEADLINE_RETRIEVAL, GLOSS_RETRIEVAL),
     "vision": (VIT, EMOJI, DIGITS, FASHION),
     "safety": (HARMFUL,),

@@ -20,7 +20,8 @@ from retain.hf.models.quantization_config import quantization_config
 from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import sc_lora
-from retain.methods.table import METHODS, initialisations
+from retain.methods.sparse.update import sparse_update
+from retain.methods.table import METHODS, SPARSE, initialisations
 
 TESTED = "tested"
 
@@ -37,7 +38,7 @@ OF_PEFT = ("lora", "ia3", "oft", "vera", "loha", "hra")
 def methods() -> list[str]:
     """The rows: retain's methods, PEFT's, and training in full."""
     own = [method.name for method in METHODS]
-    return [*dict.fromkeys([*own, *initialisations(), *OF_PEFT]), "full"]
+    return [*dict.fromkeys([*own, *initialisations(), SPARSE.name, *OF_PEFT]), "full"]
 
 
 @cache
@@ -77,6 +78,8 @@ def _step(base: nn.Module, method: str, batch: dict[str, torch.Tensor]) -> list[
 def adapted(base: nn.Module, method: str, batch: dict[str, torch.Tensor]) -> nn.Module:
     """The base with an adapter of the method, by a fixed seed."""
     torch.manual_seed(0)
+    if lookup.is_sparse(method):
+        return sparse_update(base, lookup.sparse_config({"density": 0.05}), learn=[batch])
     if not lookup.is_data_driven(method):
         return attach(base, method)
     texts = {text: [batch] for text in lookup.calibration(method)}

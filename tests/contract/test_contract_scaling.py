@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 from transformers.pytorch_utils import Conv1D
 
+from retain import SparseConfig, sparse_update
 from retain.errors import InputError
 from retain.hf.adapters.attach import attach
 from retain.hf.models.updates import weight_updates
@@ -31,6 +32,7 @@ LINEAR = {
     "shira": ("shira", {"r": 2}),
     "hira": ("hira", {}),
     "sc-lora": ("sc-lora", {}),
+    "sparse": ("sparse", {}),
     "head": ("lora", {"modules_to_save": ["lm_head"]}),
 }
 BENT = {
@@ -53,7 +55,10 @@ def make(name: str, dtype: torch.dtype = torch.float32, architecture: str = "lla
     """A model with an adapter, disturbed as if it had been trained."""
     kind, fields = ALL[name]
     where = ARCHITECTURES[architecture]
-    model = initialised(where, dtype) if kind == "sc-lora" else attach(where.make(dtype), kind, dict(fields))
+    if kind == "sparse":
+        model = sparse_update(where.make(dtype), SparseConfig(density=0.1), learn=[where.batch(dtype=dtype)])
+    else:
+        model = initialised(where, dtype) if kind == "sc-lora" else attach(where.make(dtype), kind, dict(fields))
     generator = torch.Generator().manual_seed(3)
     for parameter in model.parameters():
         if parameter.requires_grad:

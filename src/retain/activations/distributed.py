@@ -42,6 +42,13 @@ def gathered(value: Value) -> list[Value]:
     return [value for value in found if value is not None]
 
 
+def of_first(value: Tensor) -> Tensor:
+    """A tensor as the first process has it, for what rounding could decide otherwise in another; equal in shape."""
+    if processes() > 1:
+        dist.broadcast(value, 0)
+    return value
+
+
 def anywhere(happened: bool) -> bool:
     """True if something happened in any of the processes."""
     return any(gathered(happened))

@@ -17,7 +17,7 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
         AdviseRecipe,
         HELP + " Candidates are measured on training rows held out and on text to keep; test and control data are not "
         "used. The same command goes on where it stopped. The advice is a start, not evidence.",
-        "retain advise recipes/headlines.yaml --budget kl:0.1 --output runs/advice",
+        "retain advise recipes/tickets.yaml --budget kl:0.1 --output runs/advice",
         topic=topic,
         own=("sweep",),
         leave_out=("run",),

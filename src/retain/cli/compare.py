@@ -19,7 +19,7 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
     return recipe_parser(
         Recipe,
         HELP + " Complete runs are not done again; an interrupted one goes on where it stopped.",
-        "retain compare recipes/headlines.yaml --methods lora,vefa --seeds 3 --learning-rates 5e-4,2e-3",
+        "retain compare recipes/tickets.yaml --methods lora,vefa --seeds 3 --learning-rates 5e-4,2e-3",
         topic=topic,
         own=("comparison",),
         leave_out=flags_where(Recipe, lambda flag: bool(flag.in_comparison)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -31,9 +32,11 @@ from retain.hf.models.inference import padding_id
 from retain.hf.models.sides import base_view, is_adapted
 from retain.hf.scaling import ensure_scalable
 from retain.jobs.calibrate import Calibration
+from retain.jobs.gradient_batches import gradient_batches
 from retain.jobs.inputs.calibration_texts import given_statistics
 from retain.jobs.inputs.data import not_apart
 from retain.jobs.inputs.prepare import adapter_fields
+from retain.jobs.kept_fisher import kept_fisher
 from retain.jobs.probing import feature_probe
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run import Run
@@ -42,6 +45,7 @@ from retain.jobs.stopwatch import Stopwatch
 from retain.jobs.teaching import penalty_teacher
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
+from retain.methods.sparse.update import sparse_update
 from retain.records.checkpoint_seal import remove_checkpoints
 from retain.train.callbacks import StopOnSignal
 from retain.train.gathered import whole_state
@@ -81,16 +85,26 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
         attach_method, notes = _attachment(run, base, base_hash)
         set_seed(recipe.seed)
         model = attach_method()
-    seconds = initialising.seconds if lookup.is_data_driven(run.method) else 0.0
+    seconds = initialising.seconds if lookup.is_data_driven(run.method) or run.is_calibrated else 0.0
     if recipe.budget and run.method != "full":
         ensure_scalable(model)
     trainable, total = parameter_counts(model)
-    rows, more_notes = _keep_rows(run, model, base_hash)
+    job = Calibration.of(run, model, base_hash)
+    rows = _keep_rows(run, model, job)
     learned = training_set_of(model, run.preprocessor, run.data.train)
-    teacher = penalty_teacher(run, model)
-    learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _base(run, model), teacher, probe)
+    base_apart, teacher = _base(run, model), penalty_teacher(run, model)
+    learned, callbacks = with_regularisers(
+        learned,
+        rows,
+        recipe,
+        run.preprocessor,
+        base_apart,
+        teacher,
+        probe,
+        fisher=lambda batches: kept_fisher(job, model, batches, base_apart),
+    )
     notes += [] if probe is None else [probe.note]
-    notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
+    notes += [*job.notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     notes += learned.cuts.sentences(len(run.data.train), of="training examples")
     notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
     notes += training_batches_told(model, run.preprocessor, run.data.train, recipe.batch_size)
@@ -136,6 +150,8 @@ def _attachment(run: Run, base: Any, base_hash: str) -> tuple[Callable[[], Any],
         # 16-bit weights would round small steps away: train in float32, cast back afterwards.
         return lambda: base.float().requires_grad_(True), []  # noqa: FBT003  (torch's own signature)
     fields = adapter_fields(run.recipe)
+    if lookup.is_sparse(name):
+        return _sparse_attachment(run, base, base_hash)
     if not lookup.is_data_driven(name):
         return lambda: _accelerated(run, attach(base, name, fields)), []
     config = lookup.initialisation_config(name, lookup.with_head(base, name, fields))
@@ -157,6 +173,23 @@ def _attachment(run: Run, base: Any, base_hash: str) -> tuple[Callable[[], Any],
     return attach_initialised, notes
 
 
+def _sparse_attachment(run: Run, base: Any, base_hash: str) -> tuple[Callable[[], Any], list[str]]:
+    """A function that chooses entries by their score and attaches the adapter, and notes on the texts it reads."""
+    config = lookup.sparse_config(lookup.with_head(base, run.method, adapter_fields(run.recipe)))
+    job = Calibration.of(run, base, base_hash)
+    batches = gradient_batches(
+        config, run.recipe, job, run.data.texts, lambda: training_set_of(base, run.preprocessor, run.data.train)
+    )
+
+    def attach_sparse() -> Any:
+        task = run.events.task(f"{run.method} looks for entries", total=None)
+        seen = itertools.count(1)
+        learn, keep = batches.get("learn"), batches.get("keep")
+        return sparse_update(base, config, learn=learn, keep=keep, on_batch=lambda: task.update(done=next(seen)))
+
+    return attach_sparse, job.notes
+
+
 def _accelerated(run: Run, model: Any) -> Any:
     """The model, its LoRA layers in fused form where the recipe says so."""
     if run.recipe.accelerate and has_lora(model):
@@ -176,19 +209,19 @@ def _moments(run: Run, base: Any, base_hash: str, config: Any) -> tuple[dict[str
     return made, notes if needed else []
 
 
-def _keep_rows(run: Run, model: Any, base_hash: str) -> tuple[list[Any], list[str]]:
-    """The text (or images) to keep that the regularisers read, and notes; nothing where none reads any."""
+def _keep_rows(run: Run, model: Any, job: Calibration) -> list[Any]:
+    """The text (or images) to keep that the regularisers read; nothing where none reads any."""
     if not run.recipe.needs_keep_text:
-        return [], []
+        return []
     with base_view(model) if is_adapted(model) else contextlib.nullcontext(model):
-        job = Calibration.of(run, model, base_hash)
-        return job.rows(run.data.texts.get("keep")), job.notes
+        return job.rows(run.data.texts.get("keep"))
 
 
 def _base(run: Run, model: Any) -> Any:
     """The base as a model of its own, where a regulariser compares with it and it is not inside the model."""
     recipe = run.recipe
-    compared = recipe.kl_monitor or recipe.feature_weight or (recipe.kl_weight and recipe.teacher is None)
+    compared = recipe.kl_monitor or recipe.ewc or recipe.feature_weight
+    compared = compared or (recipe.kl_weight and recipe.teacher is None)
     return run.base() if compared and not carries_base(model) else None
 
 

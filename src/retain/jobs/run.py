@@ -64,8 +64,8 @@ class Run:
 
     @property
     def is_calibrated(self) -> bool:
-        """True if the method is initialised from second moments of texts."""
-        return bool(lookup.calibration(self.method))
+        """True if the method begins from what texts do in the base: their second moments, or their gradients."""
+        return bool(lookup.calibration(self.method, self.recipe.method_fields))
 
     @property
     def settings(self) -> Settings:

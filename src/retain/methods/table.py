@@ -171,6 +171,14 @@ INITIALISATIONS = (
 )
 """Data-driven initialisations of LoRA: each has a file in `initialisations/`."""
 
+SPARSE = Method(
+    "sparse",
+    "Sparse update",
+    "trains a share of each matrix's entries, chosen by a score (SIFT, SaRA); all others stay to the bit",
+    2e-4,
+)
+"""The sparse updates: one method, whose scores stand in `sparse/config.py`."""
+
 OTHERS = (
     Method("lora", "LoRA", "adds a low-rank update: W0 x + s·BAx", 5e-4),
     Method("ia3", "IA3", "scales features and activations", 3e-3),
@@ -180,8 +188,8 @@ OTHERS = (
 
 
 def rows() -> tuple[Method, ...]:
-    """All rows: feature-space methods, initialisations, others."""
-    return (*METHODS, *INITIALISATIONS, *OTHERS)
+    """All rows: feature-space methods, initialisations, sparse updates, others."""
+    return (*METHODS, *INITIALISATIONS, SPARSE, *OTHERS)
 
 
 def initialisations() -> dict[str, Initialisation]:

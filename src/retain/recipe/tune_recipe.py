@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from retain.methods import table
 from retain.recipe.budget_options import KL, BudgetOptions
 from retain.recipe.calibration_options import CalibrationOptions
+from retain.recipe.gone_options import GoneOptions
 from retain.recipe.launch_options import LaunchOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
@@ -27,6 +28,7 @@ LARGEST_SEED = 2**32 - 1
 
 class Recipe(
     MeasurementOptions,
+    GoneOptions,
     CalibrationOptions,
     BudgetOptions,
     RegularisationOptions,

@@ -49,7 +49,9 @@ class Drift(Record):
     `f_delta_learn` the same on the task's inputs, `f_delta_ratio` = learn / keep: above 1 where the update acts on the
     task more than on the rest. `kl_task_nats_per_token` is the KL on the task's own inputs and answers. `sigma_max` is
     the largest singular value of any ΔW, `stable_rank` the median of ‖ΔW‖²_F/σ_max², `intruders` how many of
-    `intruders_of` top singular vectors are intruder dimensions, `column_leak` the mean over tall layers; `layers`,
+    `intruders_of` top singular vectors are intruder dimensions, `column_leak` the mean over tall layers; `untouched`
+    counts, of the `untouched_of` entries of the changed matrices, those that are the base's bit for bit once the update
+    is merged; `layers`,
     `hidden` and `feature_scales` (feature-space methods: where the equivalent amount lies) say it layer by layer.
     """
 
@@ -72,6 +74,8 @@ class Drift(Record):
     intruders: int | None = None
     intruders_of: int | None = None
     column_leak: float | None = None
+    untouched: int | None = None
+    untouched_of: int | None = None
     layers: tuple[LayerDrift, ...] = ()
     hidden: tuple[HiddenDrift, ...] = ()
     feature_scales: tuple[FeatureScaleLayer, ...] = ()

@@ -122,14 +122,14 @@ def test_names_and_groups_are_asked_for_once_and_none_means_the_demo(monkeypatch
 
     monkeypatch.setattr(script, "is_ready", lambda *_: True)
     for arguments, said in (
-        ([], "smollm2, headlines, capitals, reference."),
+        ([], "smollm2, support, facts, reference."),
         (["fashion", "vision"], "fashion, vit, emoji, digits."),
     ):
         assert script.main([*arguments, "--into", str(tmp_path)]) == 0
         assert capsys.readouterr().out.endswith(f": {said}\n")
     with pytest.raises(SystemExit):
         script.main(["nothing"])
-    assert "nothing; there are demo, understanding" in capsys.readouterr().err
+    assert "nothing; there are demo, headlines-recipe, understanding" in capsys.readouterr().err
 
 
 def test_the_script_answers_without_torch_and_names_what_it_knows():
@@ -138,7 +138,7 @@ def test_the_script_answers_without_torch_and_names_what_it_knows():
         [sys.executable, "-X", "importtime", str(script), "--help"], capture_output=True, text=True, check=True
     )
     for group in (
-        "demo: smollm2, headlines, capitals, reference",
+        "demo: smollm2, support, facts, reference",
         "understanding: minilm, topics, valence,",
         "vision: vit, emoji, digits, fashion",
         "safety: harmful",

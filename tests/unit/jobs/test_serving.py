@@ -14,7 +14,7 @@ from served_samples import CASES, write
 from tiny import make_llama, make_tokenizer
 
 LORA = {"ollama": {"ollama_order_of_heads"}}
-REFUSED = {"vefa": "vefa", "lorfa": "lorfa", "rotation": "other_methods", "ia3": "ia3"}
+REFUSED = {"vefa": "vefa", "lorfa": "lorfa", "ia3": "ia3", **dict.fromkeys(("rotation", "sparse"), "other_methods")}
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 Per layer, with ΔW = W_eff − W0: ‖ΔW‖_F/‖W0‖_F; σ_max(ΔW); stable rank ‖ΔW‖²_F/σ_max²; F_Δ = mean ‖ΔW x‖/‖x‖ over
 the layer's inputs x in the base; intruder dimensions and column-space leak (`retain.evaluate.drift.spectrum`). Over
-the model: sqrt(Σ‖ΔW‖²_F)/sqrt(Σ‖W0‖²_F), the mean of F_Δ, the largest σ_max, the median stable rank
+the model: sqrt(Σ‖ΔW‖²_F)/sqrt(Σ‖W0‖²_F), the mean of F_Δ, the largest σ_max, the median stable rank, and the entries
+that merging leaves as they were, to the bit
 (docs/concepts/measures.md).
 """
 
@@ -95,6 +96,8 @@ def f_delta(delta: Tensor, inputs: Tensor | None) -> float | None:
 class _WeightSums:
     moved: float = 0.0
     weights: float = 0.0
+    untouched: int = 0
+    entries: int = 0
     layers: list[LayerDrift] = field(default_factory=list)
     against: list[Against] = field(default_factory=list)
 
@@ -106,6 +109,8 @@ class _WeightSums:
         seen = against_base(update.weight, update.delta) if decompose and not experts else None
         self.moved += moved
         self.weights += weight
+        self.untouched += int((update.delta == 0).sum())  # W − W0 is 0 where, and only where, both are the same number
+        self.entries += update.delta.numel()
         self.against += [seen] if seen else []
         self.layers.append(
             LayerDrift(
@@ -132,6 +137,8 @@ class _WeightSums:
             intruders=sum(seen.intruders for seen in self.against) if self.against else None,
             intruders_of=sum(seen.of for seen in self.against) if self.against else None,
             column_leak=fmean(leaks) if leaks else None,
+            untouched=self.untouched if self.entries else None,
+            untouched_of=self.entries or None,
             layers=tuple(self.layers),
             note=self._note(count, chosen),
         )

@@ -20,6 +20,7 @@ from retain.hf.adapters.config_file import read_config, size_problems
 from retain.hf.adapters.folder import Stored, adapter_folder, stored_tensors
 from retain.hf.adapters.initialise import read_note, restore_initialised
 from retain.hf.adapters.origin import check_origin
+from retain.hf.adapters.sparse_layer import take_sparse_form
 from retain.hf.adapters.told_lora import tell_merge_loss
 from retain.hf.models.placement import offloaded, stand_ins
 from retain.hf.models.sides import is_adapted, note_replaced
@@ -69,6 +70,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
         if note is not None:
             restore_initialised(model, "default", note)
         tell_merge_loss(model)
+        take_sparse_form(model)
     except BaseException:
         _take_off(base)
         for parameter, wanted in trains:

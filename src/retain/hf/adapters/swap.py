@@ -123,5 +123,6 @@ def _listed(value: Any) -> Any:
 def _tensors(model: nn.Module, adapter: str) -> dict[str, Tensor]:
     """An adapter's tensors by the names that they have in its file."""
     mark = f".{adapter}."
-    named = ((name + ".", tensor) for name, tensor in model.named_parameters() if mark in name + ".")
+    places = ((name, buffer) for name, buffer in model.named_buffers() if ".supertuning_indices." in name)
+    named = ((name + ".", tensor) for name, tensor in (*model.named_parameters(), *places) if mark in name + ".")
     return {name.replace(mark, ".", 1).removesuffix("."): tensor.data for name, tensor in named}

@@ -59,9 +59,14 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 def changed_size(model: torch.nn.Module) -> tuple[int, int]:
     """Number and bytes of the parameters that carry the change: the adapter's, or all of a fully trained model."""
-    base = {tensor.data_ptr() for _, tensor in base_tensors(model)} if _active_config(model) is not None else set()
-    own = [p for p in model.parameters() if p.data_ptr() not in base]
+    own = carrying_parameters(model)
     return sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own)
+
+
+def carrying_parameters(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters that carry the change: the adapter's, or all of a fully trained model."""
+    base = {tensor.data_ptr() for _, tensor in base_tensors(model)} if _active_config(model) is not None else set()
+    return [p for p in model.parameters() if p.data_ptr() not in base]
 
 
 def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
@@ -72,7 +77,9 @@ def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     config = _active_config(model)
     if config is None:
         return {}
-    own = {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
+    own: dict[str, Any] = {k: _plain(v) for k, v in config.to_dict().items() if v is not None}
+    if chosen_by := getattr(config, "selection", None):  # a sparse update: by a score of ours, and not by size
+        return {k: v for k, v in own.items() if k != "select_top"} | dict(chosen_by)
     note = getattr(config, "initialisation_note", None)
     if note is None:
         return own

@@ -21,6 +21,7 @@ from peft.tuners.lokr.layer import LoKrLayer
 from peft.tuners.lora import LoraLayer
 from peft.tuners.randlora.layer import RandLoraLayer
 from peft.tuners.shira.layer import ShiraLayer
+from peft.tuners.supertuning.layer import SupertuningLayer
 from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.tuners.vera.layer import VeraLayer
@@ -45,6 +46,7 @@ _LINEAR_IN: dict[type, tuple[str, ...]] = {
     FourierFTLayer: ("fourierft_spectrum",),
     RandLoraLayer: ("randlora_lambda",),
     ShiraLayer: ("shira_weight",),
+    SupertuningLayer: ("supertuning_values", "supertuning_lora_B"),
     HiraLayer: ("hira_B", "hira_embedding_B"),
     IA3Layer: ("ia3_l",),
     TrainableTokensLayer: ("trainable_tokens_delta",),

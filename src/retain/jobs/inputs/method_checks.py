@@ -101,8 +101,8 @@ def unread_fields(recipe: Recipe) -> list[str]:
         unread.append(("beta", f"{names} has no such weight"))
     if recipe.rank is not None and not any(_takes(run, "r") for run in runs):
         unread.append(("rank", f"{names} has no rank"))
-    calibrated = any(lookup.calibration(run.method_name) for run in runs)
-    if recipe.statistics is not None and not calibrated:
+    calibrated = any(lookup.calibration(run.method_name, run.method_fields) for run in runs)
+    if recipe.statistics is not None and not any(lookup.is_data_driven(run.method_name) for run in runs):
         unread.append(("statistics", f"{names} is not initialised from second moments"))
     if not calibrated and not recipe.needs_keep_text:
         texts = [name for name, decides in decisions(Recipe).items() if decides.part in {"text", "initialisation"}]

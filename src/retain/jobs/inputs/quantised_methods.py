@@ -59,6 +59,11 @@ def method_problem(name: str, fields: Mapping[str, Any], quantization: Any, *, s
             "method full: quantised weights cannot be trained; leave out --quantization (or give an unquantised "
             "checkpoint), or train an adapter."
         )
+    if lookup.is_sparse(name):
+        return (
+            "method sparse: the weights of a quantised base are codes, whose entries cannot be trained by themselves; "
+            "take lora, sc-lora, vefa or lorfa, or leave the base unquantised."
+        )
     if AutoHfQuantizer.from_config(quantization, pre_quantized=True).requires_calibration:
         return None  # a tiny model cannot be quantised so; what PEFT refuses is told as it is attached
     found = _trial(name, fields, quantization, scaled=scaled)
@@ -79,6 +84,11 @@ def offload_problem(name: str, fields: Mapping[str, Any]) -> str | None:
         return (
             "method full: weights that are offloaded to memory or disk cannot be trained; train an adapter, or leave "
             "--device-map out."
+        )
+    if lookup.is_sparse(name):
+        return (
+            "method sparse: it changes entries of the base's weights, which are not in place where they are offloaded; "
+            "take lora, sc-lora, vefa or lorfa, or a device map that offloads nothing."
         )
     found = _trial(name, fields, OFFLOADED, scaled=False)
     return found and (

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ from retain.hf.models.sides import mutates_base
 from retain.hf.scaling import scaled
 from retain.jobs.adapt import training_set_of
 from retain.jobs.calibrate import Calibration
+from retain.jobs.gradient_batches import gradient_batches
 from retain.jobs.inputs.calibration_texts import Texts
 from retain.jobs.inputs.prepare import adapter_fields
+from retain.jobs.kept_fisher import kept_fisher
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.sweep.seal import Seal, is_bare
 from retain.jobs.sweep.sweep_data import SweepData
 from retain.methods import lookup as choose
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
+from retain.methods.sparse.update import sparse_update
 from retain.recipe import Recipe
 from retain.records.sweep_record import Candidate, Point
 from retain.train.loop import train
@@ -148,6 +152,8 @@ class Bench:
     def _fresh_adapter(self, run: Recipe, events: Events) -> Any:
         """The base with a fresh adapter, as at the start of `retain tune`."""
         name, fields = run.method_name, adapter_fields(run)
+        if choose.is_sparse(name):
+            return self._sparse(run, events)
         if not choose.is_data_driven(name):
             set_seed(run.seed)
             return attach(self._base, name, fields)
@@ -165,9 +171,19 @@ class Bench:
                 on_layer=lambda done, total: bar.update(done=done, total=total),
             )
 
-    def _statistics(self, needed: Sequence[str], config: Any, events: Events) -> dict[str, Statistics]:
+    def _sparse(self, run: Recipe, events: Events) -> Any:
+        config = choose.sparse_config(choose.with_head(self._base, run.method_name, adapter_fields(run)))
+        learned = partial(training_set_of, self._base, self._job.preprocessor, self.data.learn)
+        batches = gradient_batches(config, run, self._without_probes(events), self.data.texts, learned)
+        set_seed(run.seed)
+        return sparse_update(self._base, config, learn=batches.get("learn"), keep=batches.get("keep"))
+
+    def _without_probes(self, events: Events) -> WithoutProbes:
         fields = {**vars(self._job), "model": self._base, "events": events}
-        job = WithoutProbes(**fields, kept=tuple(self.data.kept))
+        return WithoutProbes(**fields, kept=tuple(self.data.kept))
+
+    def _statistics(self, needed: Sequence[str], config: Any, events: Events) -> dict[str, Statistics]:
+        job = self._without_probes(events)
         return job.statistics(needed, self.data.texts, config.targets, config.sample_norm)
 
     def _detach(self, events: Events) -> None:
@@ -187,7 +203,13 @@ class Bench:
         """Train in place and return the median seconds of a step."""
         preprocessor, kept = self._job.preprocessor, self.data.kept
         learned = training_set_of(model, preprocessor, self.data.learn)
-        learned, callbacks = with_regularisers(learned, kept if run.needs_keep_text else (), run, preprocessor)
+        learned, callbacks = with_regularisers(
+            learned,
+            kept if run.needs_keep_text else (),
+            run,
+            preprocessor,
+            fisher=lambda batches: kept_fisher(self._job, model, batches),
+        )
         cost, _ = train(model, learned, run_candidate(run, self._steps), folder, events, callbacks)
         return cost.step_seconds_median
 

@@ -6,7 +6,7 @@ scaling an update, more rotations from combining adapters; either is exact, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -112,8 +112,9 @@ class RotationLinear(FeatureLayer):
 
         def shift(rows: Tensor, weights: Sequence[Tensor]) -> Tensor:
             given = zip(modules, weights, strengths, strict=True)
-            shifts: Iterator[Tensor] = (one.shifted(rows, one.matrices(K), strength) for one, K, strength in given)
-            return reduce(torch.add, shifts)
+            parts = (one.shifted(rows, one.matrices(K), strength) for one, K, strength in given)
+            total: Tensor = reduce(torch.add, parts)
+            return total
 
         stochastic = all(self.preserve_small_shifts[name] for name in names)
         weights = [module.weight for module in modules]

@@ -57,6 +57,10 @@ def _output_rows(drift: Drift) -> tuple[tuple[str, ...], ...]:
 
 def _weight_rows(drift: Drift) -> list[tuple[str, str, str]]:
     digits = numbers.three_digits
+    untouched = numbers.MISSING
+    if drift.untouched is not None and drift.untouched_of:
+        share = numbers.percent(drift.untouched / drift.untouched_of)
+        untouched = f"{share} ({numbers.count(drift.untouched)} of {numbers.count(drift.untouched_of)})"
     intruders = numbers.MISSING if drift.intruders is None else f"{drift.intruders} of {drift.intruders_of}"
     return [
         (
@@ -78,6 +82,7 @@ def _weight_rows(drift: Drift) -> list[tuple[str, str, str]]:
         ("Largest singular value of a change", digits(drift.sigma_max), "its strongest push in one direction"),
         ("Stable rank, median", digits(drift.stable_rank), "over about how many directions a change is spread"),
         ("Intruder dimensions", intruders, "strong directions of the tuned weights that the base did not have"),
+        ("Entries untouched, bit for bit", untouched, "of the changed matrices, once the update is merged into them"),
         ("Column leak", digits(drift.column_leak), "share of the change outside what the layer could reach before"),
     ]
 
