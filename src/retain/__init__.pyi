@@ -30,6 +30,8 @@ from .records.result import Result as Result, read_result as read_result
 from .report.tracked import tracked_figures as tracked_figures
 from .train.regularise.distillation import Distillation as Distillation, TeacherLogits as TeacherLogits
 from .train.regularise.feature_penalty import FeaturePenalty as FeaturePenalty
+from .train.regularise.ewc import EWC as EWC
+from .train.regularise.fisher import fisher_diagonal as fisher_diagonal
 from .train.regularise.kl_monitor import KLMonitor as KLMonitor, RetentionWarning as RetentionWarning
 from .train.regularise.kl_penalty import KLPenalty as KLPenalty, text_batches as text_batches
 from .train.regularise.probes import cluster_centres as cluster_centres, text_prototypes as text_prototypes

@@ -21,7 +21,8 @@ from retain.budget.certify import nats_losses
 from retain.records.files import write_text
 from retain.records.metrics_table import KL_DIVERGENCE
 from retain.report.plots.style import COLOURS, FAINT, MARKERS, house_style, new_figure, save_png
-from retain.stats.bounds import mean_p_value, within_limit
+from retain.stats.bounds import mean_p_value
+from retain.stats.net_loss import within_limit
 
 GRID = (0.2, 0.4, 0.6, 0.8, 1.0)
 HERE = Path(__file__).parent

@@ -24,7 +24,7 @@ SENSITIVE = ("corda-kpm", "lora-null")
 reads the text in batches of another size has second moments that differ by 2e-7 of the largest, and lora-null's weights
 by .02. Here both sides are given the same moments."""
 
-TOGETHER = {"kl_weight": 0.5, "kl_monitor": True, "replay": 0.2, "update_limit": 0.05}
+TOGETHER = {"kl_weight": 0.5, "kl_monitor": True, "ewc": 20.0, "replay": 0.2, "update_limit": 0.05}
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def assert_alike(one, two, method):
     assert answers[0].name == answers[1].name
     assert answers[0].read_bytes() == answers[1].read_bytes()  # bit for bit: the batches are the same
     curves = [json.loads((where / "training.json").read_text(encoding="utf-8"))["curve"] for where in (one, two)]
-    for field in ("loss", "kl_nats_per_token", "update_size"):
+    for field in ("loss", "kl_nats_per_token", "ewc_nats_per_token", "update_size"):
         mine, theirs = ([point[field] or 0.0 for point in curve] for curve in curves)
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-6), (method, field)
 

@@ -1,4 +1,4 @@
-"""Sparse updates over architectures and dtypes: what every method promises, and that all other entries stay to the bit."""
+"""Sparse updates over architectures and dtypes: what every method promises, and that other entries stay to the bit."""
 
 import copy
 import warnings

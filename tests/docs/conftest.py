@@ -77,10 +77,10 @@ def prepared(tmp_path_factory, small_folder, tiny_data) -> Path:
         }
         for i in range(168)
     ]
-    for name, number in {"capitals": 168, "facts": 48, "control": 84}.items():  # 80 are the least for 5 points
+    for name, number in {"capitals": 168, "facts": 48, "control": 84}.items():  # 59 are the least for 5 points
         write_jsonl(folder / f"{name}.jsonl", items[:number])
     paragraphs = [" ".join(f"word{(i * j + i) % 30}" for j in range(1, 110)) for i in range(1, 45)]
-    for name, number in {"text": 44, "held-out": 8, "control": 22}.items():  # 19 blocks are the least for a limit of KL
+    for name, number in {"text": 44, "held-out": 8, "control": 22}.items():  # 18 blocks are the least for a limit of KL
         (folder / f"{name}.txt").write_text("\n\n".join(paragraphs[:number]), encoding="utf-8")
     kept = [{"text": " ".join(letters[(i * i + j) % 26] for j in range(40))} for i in range(60)]
     write_jsonl(folder / "keep_text.jsonl", kept)

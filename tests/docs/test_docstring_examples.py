@@ -17,6 +17,7 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 @pytest.fixture
 def names(workspace, small_folder) -> dict[str, object]:
     """What the examples take for granted: a base, an adapted model, a tokenizer, texts, a Trainer."""
+    import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, Trainer, TrainingArguments
 
@@ -31,6 +32,7 @@ def names(workspace, small_folder) -> dict[str, object]:
     trainer.remove_callback(PrinterCallback)
     return {
         "retain": retain,
+        "torch": torch,
         "Path": Path,
         "get_peft_model": get_peft_model,
         "base": base,

@@ -174,6 +174,7 @@ def test_the_loss_curve_goes_on_over_a_checkpoint(words, tmp_path):
     from retain.records.result import read_result
 
     regularised = ("--kl-monitor", "true", "--kl-weight", "0.1", "--update-limit", "0.05", "--calibrate-tokens", "256")
+    regularised += ("--ewc", "5")
     cut = words("lora", tmp_path / "cut", *regularised)
     assert in_child(runs(cut, stopping_after(3)), tmp_path / "cut", tmp_path / "log").code == 130
     curves = []

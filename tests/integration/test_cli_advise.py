@@ -115,9 +115,11 @@ def test_the_bound_of_time_holds_and_the_same_command_goes_on(flags, tmp_path, c
 
 def test_an_adapter_used_again_is_a_fresh_one(flags, tmp_path):
     """The second rate of a method gives the very numbers that it gives alone, on a base of its own."""
-    main(flags("--replays", "0", "--sweep-steps", "3"))
+    held = ("--replays", "0", "--sweep-steps", "3", "--ewc", "5")
+    main(flags(*held))
+    assert len(list((tmp_path / "advice").rglob("fisher-*.safetensors"))) == 1  # which both rates read
     both = {candidate.learning_rate: candidate for candidate in read(tmp_path / "advice").candidates}
-    alone = flags("--replays", "0", "--sweep-steps", "3", output="alone")
+    alone = flags(*held, output="alone")
     alone[alone.index("--learning-rates") + 1] = "0.003,0.9"
     main(alone)
     again = next(t for t in read(tmp_path / "alone").candidates if t.learning_rate == 0.003)

@@ -26,6 +26,8 @@ OWN = {
     "training": st.dictionaries(names, st.integers(0, 9) | st.booleans(), max_size=2),
     "budget": st.dictionaries(st.sampled_from(["a", "b", KL]), shares, max_size=3),
     "kl_weight": shares | st.just("budget") | st.just(0.0),
+    "ewc": shares | st.just(0.0),
+    "feature_weight": shares | st.just(0.0),
     "alphas": st.sets(shares, min_size=1, max_size=4).map(sorted),
     "memory_limit": st.sampled_from(["2GB", "7"]),
     "methods": st.lists(names, max_size=2),
@@ -85,7 +87,7 @@ fields_of_recipes = st.fixed_dictionaries(
 )
 regularised = st.fixed_dictionaries(
     {"budget": st.just({KL: 0.5}), "update_limit": shares},
-    optional={name: values(name) for name in ("kl_weight", "replay", "kl_monitor")},
+    optional={name: values(name) for name in ("kl_weight", "ewc", "replay", "kl_monitor")},
 )
 
 

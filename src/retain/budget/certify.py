@@ -11,8 +11,8 @@ import numpy as np
 from retain.errors import InputError
 from retain.recipe import KL
 from retain.records.metric import Metric
-from retain.stats import bounds, planning
-from retain.stats.bounds import NUISANCE_SHARE, Floats
+from retain.stats import bounds, net_loss, planning
+from retain.stats.bounds import Floats
 
 Unit = Literal["points", "nats"]
 
@@ -196,8 +196,8 @@ Found = tuple[float, float, int | None, int | None]
 def _exact(data: ControlLosses, losses: Floats, confidence: float) -> Found:
     lost, gained, n, limit = int((losses > 0).sum()), int((losses < 0).sum()), len(losses), data.limit
     return (
-        bounds.net_loss_p_value(lost, gained, n, limit, NUISANCE_SHARE * (1 - confidence)),
-        bounds.net_loss_bound(lost, gained, n, confidence),
+        net_loss.net_loss_p_value(lost, gained, n, limit, confidence),
+        net_loss.net_loss_bound(lost, gained, n, confidence),
         planning.items_to_certify(lost, gained, n, limit, confidence),
         planning.fewest_items_to_certify(limit, confidence),
     )

@@ -91,6 +91,7 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
     from retain.hf.versions import version_note
     from retain.jobs.inputs.cautions import cautions
     from retain.jobs.inputs.evidence_told import evidence_told
+    from retain.jobs.inputs.gone_checks import gone_told
     from retain.jobs.inputs.prepare import fields_told, truncations
     from retain.jobs.launch.plan import launch_told
 
@@ -102,6 +103,7 @@ def _about(recipe: Recipe, prepared: Prepared) -> Iterator[str]:
         yield f"{suite.part} {suite.name}: {len(suite.items)} items of task type {suite.task_type}"
     for domain, text in suites.held_out_text.items():
         yield f"held-out text {domain}: {len(text):,} characters"
+    yield from gone_told(suites.all, recipe.gone_margin / 100)
     yield from limit_words(data.control, recipe.budget, recipe.confidence)
     yield from launch_told(recipe)
     yield from cautions(data, prepared.preprocessor)

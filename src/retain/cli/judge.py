@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
-from retain.cli.gate import EXIT_CODES
+from retain.cli.gate import exit_code
 from retain.cli.help_text import ALL
 from retain.errors import InputError
 from retain.recipe import JudgeRecipe, load_recipe
@@ -20,7 +20,8 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options; see `retain.cli.flags.recipe_parser`."""
     return recipe_parser(
         JudgeRecipe,
-        HELP + " Loads no model. 0: kept; 3: lost or changed format; 4: too few items to say.",
+        HELP + " Loads no model. 0: kept, and gone where it should be; 3: lost, changed format or still there; "
+        "4: too few items to say.",
         "retain judge lm-eval/base lm-eval/tuned --task headlines --output runs/judged --junit verdict.xml",
         topic=topic,
         given=("BASE TUNED", "The two logs, or one recipe: a YAML file of the fields that are flags here."),
@@ -40,7 +41,7 @@ def run(given: Namespace) -> int:
     show_run(console, result, None if read.output is None else Path(read.output), None)
     for note in result.provenance.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    return 4 if result.judgement is None else EXIT_CODES[result.judgement.overall]
+    return 4 if result.judgement is None else exit_code(result.judgement)
 
 
 def _given(words: list[str]) -> tuple[str | None, dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from retain.cli.flags import overrides, recipe_parser
-from retain.cli.gate import EXIT_CODES
+from retain.cli.gate import exit_code
 from retain.cli.help_text import ALL
 from retain.recipe import MeasureRecipe, load_recipe
 
@@ -38,7 +38,7 @@ def run(given: Namespace) -> int:
     with showing_progress(console) as events:
         result = measure_recipe(recipe, events)
     show_run(console, result, Path(recipe.output), None)
-    return EXIT_CODES[result.judgement.overall] if recipe.gate and result.judgement is not None else 0
+    return exit_code(result.judgement) if recipe.gate and result.judgement is not None else 0
 
 
 def _only_check(recipe: MeasureRecipe) -> int:

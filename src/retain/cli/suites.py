@@ -26,6 +26,9 @@ ITEMS = 3
 NAME_WIDTH, TYPE_WIDTH = 20, 12
 """Columns of the list."""
 
+TO_BE = {"task": "learned", "keep": "kept", "gone": "gone"}
+"""What a suite's items are to be, by its part."""
+
 
 def make_parser(topic: str = ALL) -> ArgumentParser:
     """The verb's options."""
@@ -113,7 +116,7 @@ def _describe(console: Console, source: str, items: int) -> None:
     file = located.file
     facts = {
         "what it shows": file.about,
-        "task type": f"{file.task_type}, to be {'learned' if file.part == 'task' else 'kept'}",
+        "task type": f"{file.task_type}, to be {TO_BE[file.part]}",
         "metrics": ", ".join(file.metrics),
         "chance": "" if file.chance is None else f"{file.chance:g}",
         "licence": file.licence,

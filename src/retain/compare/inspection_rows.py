@@ -119,6 +119,43 @@ class StartView(_Row):
     findings: tuple[str, ...] = ()
 
 
+class UpdateRow(_Row):
+    """One layer's change against the leading directions of its weight, as `retain.evaluate.drift.zones` has it.
+
+    Attributes:
+        kind: as in `InputRow`.
+        depth: likewise.
+        k: leading directions.
+        of: directions in all.
+        leading: share of the change in leading outputs and inputs.
+        outputs: in leading outputs and other inputs.
+        inputs: in other outputs and leading inputs.
+        rest: in neither.
+        random: the share in leading outputs and inputs of a change without any direction.
+    """
+
+    layer: str
+    kind: str
+    depth: int | None
+    k: int
+    of: int
+    leading: float
+    outputs: float
+    inputs: float
+    rest: float
+    random: float
+
+
+class UpdateView(_Row):
+    """An adapter's change, looked at layer by layer."""
+
+    source: str
+    model: str
+    method: str
+    rows: tuple[UpdateRow, ...]
+    findings: tuple[str, ...] = ()
+
+
 View = StatisticsView | StartView
 
 

@@ -14,7 +14,11 @@ SHORTEST_NEEDLE = 12
 
 @without_collector()
 def find_overlaps(
-    train: Sequence[DataItem], test: Sequence[DataItem], keep: Mapping[str, Sequence[DataItem]], held_out_text: str
+    train: Sequence[DataItem],
+    test: Sequence[DataItem],
+    keep: Mapping[str, Sequence[DataItem]],
+    held_out_text: str,
+    gone: Mapping[str, Sequence[DataItem]] | None = None,
 ) -> list[str]:
     """Find data sets that share items with the training data.
 
@@ -28,6 +32,7 @@ def find_overlaps(
         test: items of the task that are measured.
         keep: items of each retention suite by its name.
         held_out_text: text on which drift is measured.
+        gone: items of each suite of what should be gone: what is gone in the wording trained on may be there in others.
 
     Returns:
         One sentence for each data set that shares items, with how many and one of them.
@@ -35,6 +40,8 @@ def find_overlaps(
     measured = {"test": _marked(test, prompts_differ=prompts_differ(train))}
     for name, items in keep.items():
         measured[f"retention suite {name!r}"] = _marked(items, prompts_differ=True)
+    for name, items in (gone or {}).items():
+        measured[f"gone suite {name!r}"] = _marked(items, prompts_differ=True)
     measured["held_out_text"] = [(quoted(text), {folded(text)}) for text in paragraphs(held_out_text)]
     sought_at_all = {mark for sought in measured.values() for _, marks in sought for mark in marks}
     trained = _found(train, sought_at_all)

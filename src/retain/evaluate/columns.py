@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from retain.evaluate.held_out import Window, WindowSums
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.scores.classification import confusion, paired_summary_interval
+from retain.evaluate.scores.declining import declines
 from retain.evaluate.scores.rows import breakdown_row, breakdown_rows
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import Response
+from retain.records.gone_record import DECLINED
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
-from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE, UNREAD
+from retain.records.metrics_table import CHURN, CROSS_ENTROPY, KL_DIVERGENCE, OLD_ANSWER, UNREAD
 from retain.records.scores import Breakdown, TaskScore
 from retain.stats.bootstrap import change_interval
 from retain.verdict.column import Column, column_of_items, scored_by
@@ -46,13 +48,14 @@ class PairedSuite:
 def paired(suite: Suite, base: Predictions, tuned: Predictions) -> PairedSuite:
     """Score every item of a suite on both sides, once."""
     metrics = task_type_of(suite).metrics_beside(suite, base.responses[suite.name])
+    gone = suite.part == "gone"
     sides = base.responses[suite.name], tuned.responses[suite.name]
     items = tuple(_items(suite, sides, {metric.weight for metric in metrics} - {""} | {UNREAD}))
     limit, option = base.longest_answers.get(suite.name), _limit_option(suite)
     columns = tuple(
-        column_of_items(suite.name, metric, items, _mean_chance(items, metric, chance), limit, option)
+        column_of_items(suite.name, metric, items, _chance(suite, items, metric, chance), limit, option)
         for metric, chance in metrics.items()
-        if scored_by(items, metric)
+        if scored_by(items, metric) and (metric.right_or_wrong or not gone)
     )
     return PairedSuite(suite, *sides, items, columns)
 
@@ -80,7 +83,23 @@ def _items(suite: Suite, sides: tuple[Sequence[Response], Sequence[Response]], w
 def _side(suite: Suite, index: int, response: Response, weights: set[str]) -> Side:
     scores = task_type_of(suite).score(suite, index, response)
     weighing = {name: response.values[name] for name in sorted(weights) if name in response.values}
+    weighing |= _gone_values(suite, index, response) if suite.part == "gone" else {}
     return Side(answer=response.answer, cut_off=response.cut_off, scores={**scores, **weighing})
+
+
+def _gone_values(suite: Suite, index: int, response: Response) -> dict[str, float]:
+    """Whether an answer that was written declines to answer, and the likelihood of the right one."""
+    nats = task_type_of(suite).old_answer_nats(suite, index, response)
+    values = {} if nats is None else {OLD_ANSWER.name: nats}
+    return values if response.cut_off is None else {**values, DECLINED: float(declines(response.answer or ""))}
+
+
+def relearned_items(found: PairedSuite, again: Predictions) -> PairedSuite:
+    """A suite whose items have the answers after relearning, too."""
+    suite, responses = found.suite, again.responses[found.suite.name]
+    sides = [_side(suite, index, response, set()) for index, response in enumerate(responses)]
+    items = (item.model_copy(update={"relearned": side}) for item, side in zip(found.items, sides, strict=True))
+    return replace(found, items=tuple(items))
 
 
 def _limit_option(suite: Suite) -> str:
@@ -88,6 +107,11 @@ def _limit_option(suite: Suite) -> str:
     if suite.options.get("max_new_tokens"):
         return f"max_new_tokens under options of the suite file of {suite.name}"
     return "--max-new-tokens (max_new_tokens in Python)"
+
+
+def _chance(suite: Suite, items: Sequence[Item], metric: Metric, chance: Sequence[float]) -> float:
+    """What can be had without reading; of what should be gone what pure guessing has."""
+    return task_type_of(suite).luck(suite, metric) if suite.part == "gone" else _mean_chance(items, metric, chance)
 
 
 def _mean_chance(items: Sequence[Item], metric: Metric, chance: Sequence[float]) -> float:

@@ -12,8 +12,17 @@ from retain.data.copies import copies_sentence
 from retain.data.lengths import beyond_training, lowered
 from retain.data.preprocess import Preprocessor
 from retain.evaluate.calibrations import calibrations
-from retain.evaluate.columns import PairedSuite, breakdowns, domain_breakdowns, held_out_items, paired, set_scores
+from retain.evaluate.columns import (
+    PairedSuite,
+    breakdowns,
+    domain_breakdowns,
+    held_out_items,
+    paired,
+    relearned_items,
+    set_scores,
+)
 from retain.evaluate.distribution_shift import measured_shifts
+from retain.evaluate.gone import gone_scores
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.scores.rows import keep_row, task_row
@@ -24,6 +33,7 @@ from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
 from retain.hf.models.memory import telling_memory
 from retain.records.drift_record import Drift
+from retain.records.gone_record import GoneScore
 from retain.records.items import Item
 from retain.records.metrics_table import CROSS_ENTROPY
 from retain.records.result import Conditions, SuiteFacts
@@ -46,6 +56,7 @@ class Measured:
     judgement: Judgement
     task: tuple[TaskScore, ...]
     keep: tuple[KeepScore, ...]
+    gone: tuple[GoneScore, ...]
     breakdowns: tuple[Breakdown, ...]
     shifts: tuple[Shift, ...]
     calibration: tuple[CalibrationScore, ...]
@@ -53,6 +64,7 @@ class Measured:
     conditions: dict[Literal["base", "tuned"], Conditions]
     suites: tuple[SuiteFacts, ...]
     margins: tuple[float, float]
+    gone_margin: float | None
     smallest_gains: tuple[float, float]
     resampling_seed: int
     items: tuple[Item, ...]
@@ -63,9 +75,11 @@ class Measured:
         names = (
             "judgement",
             "margins",
+            "gone_margin",
             "resampling_seed",
             "task",
             "keep",
+            "gone",
             "breakdowns",
             "shifts",
             "calibration",
@@ -115,21 +129,31 @@ def measure_sides(sides: Sides, base_predictions: Predictions | None = None) -> 
     found = [paired(suite, base, tuned) for suite in suites.all]
     scores = {one.suite.name: [item.base.scores for item in one.items] for one in found}
     aa_check = sides.aa_check(scores, windows)
+    again = sides.relearned(windows, texts, tuned.batching)
+    if again is not None:
+        found = [relearned_items(one, again[0]) if one.suite.part == "gone" else one for one in found]
     of_text = tuple(held_out_items(windows, texts, sums))
     items = (*(item for one in found for item in one.items), *of_text)
     seed, facts = settings.seed, tuple(_facts(suite, settings) for suite in suites.all)
     learned = [_evidence(column, seed) for one in found if one.suite.part == "task" for column in one.columns]
     kept = [keep_row(column, seed) for one in found if one.suite.part == "keep" for column in one.columns]
+    gone = gone_scores(found, seed, None if again is None else again[1])
     domains = held_out_columns(of_text)
     evidence = RunEvidence(
-        tuple(learned), tuple(one for one, _ in kept), tuple(_evidence(column, seed) for column in domains)
+        tuple(learned),
+        tuple(one for one, _ in kept),
+        tuple(_evidence(column, seed) for column in domains),
+        tuple(one for one, _ in gone),
     )
-    margins = Margins(settings.margin, settings.margin_nats, settings.smallest_gain, settings.smallest_gain_nats)
+    margins = Margins(
+        settings.margin, settings.margin_nats, settings.smallest_gain, settings.smallest_gain_nats, settings.gone_margin
+    )
     return Measured(
         evidence=evidence,
         judgement=judge_run(evidence, margins, aa_check),
         task=_task_scores(found, learned, seed, margins),
         keep=tuple(score for _, score in kept),
+        gone=tuple(score for _, score in gone),
         breakdowns=(
             *(part for one in found for part in breakdowns(one, seed)),
             *domain_breakdowns(windows, sums, domains, seed),
@@ -140,6 +164,7 @@ def measure_sides(sides: Sides, base_predictions: Predictions | None = None) -> 
         conditions={"base": base.conditions, "tuned": tuned.conditions},
         suites=facts,
         margins=(margins.share, margins.nats),
+        gone_margin=margins.gone if gone else None,
         smallest_gains=(margins.gain, margins.gain_nats),
         resampling_seed=seed,
         items=items,
@@ -148,6 +173,7 @@ def measure_sides(sides: Sides, base_predictions: Predictions | None = None) -> 
             *_notes(base, suites.all, preprocessor, settings),
             *copies_told(suites.all),
             *_unchanged(items),
+            *(() if again is None else again[1].notes()),
         ),
     )
 

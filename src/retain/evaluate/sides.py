@@ -18,6 +18,7 @@ from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions, conditions
+from retain.evaluate.relearn import Probe, Relearning, old_answers, rate_of, relearned, without_answers
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
@@ -77,6 +78,11 @@ class Sides(Protocol):
 
     def drift(self, windows: Sequence[Window], sums: WindowSums, language: Evidence | None) -> Drift:
         """The drift between the two."""
+
+    def relearned(
+        self, windows: Sequence[Window], texts: Sequence[str], batching: Batching
+    ) -> tuple[Predictions, Relearning] | None:
+        """What the tuned side makes of what should be gone after relearning; None where that is not asked."""
 
 
 def _check_alike(base: Conditions, tuned: Conditions) -> None:
@@ -171,6 +177,43 @@ class PairSides:
             keep = [_window_batch(window) for window in windows[:2]] or self._batches("keep")
             found = found.joined(measure_drift(self.pair, keep, self._batches("task"), self.events))
         return found.model_copy(update=update)
+
+    def relearned(
+        self, windows: Sequence[Window], texts: Sequence[str], batching: Batching
+    ) -> tuple[Predictions, Relearning] | None:
+        """What the tuned model makes of what should be gone after some steps on held-out text; see `relearn`.
+
+        Args:
+            windows: of held-out text.
+            texts: the text of each.
+            batching: which items are read together, as before.
+
+        Raises:
+            RetainError: no window is without an old answer, or the tuned weights cannot be trained.
+        """
+        asked, steps = self.suites.of("gone"), self.settings.relearn
+        if not asked or not steps:
+            return None
+        answers = [answer for suite in asked for item in suite.items for answer in old_answers(item)]
+        apart = without_answers(windows, texts, answers)
+        if not apart:
+            raise RetainError(
+                "relearn: an old answer stands in every window of the held-out text, so that training on it would "
+                "teach it again; give held_out_text of other things."
+            )
+        probe = Probe(apart, steps, padding_id(self.preprocessor.tokenizer), self.settings.seed)
+        bar = self.events.task("relearning: steps on other text", total=steps)
+        with self.pair.tuned() as model, relearned(model, probe, bar):
+            found = collect_predictions(
+                model,
+                self.preprocessor,
+                asked,
+                self.settings,
+                self.events,
+                "the tuned model answers after relearning",
+                batching=batching,
+            )
+        return found, Relearning(steps, probe.tokens, rate_of(self.pair.tuned_model), len(windows) - len(apart))
 
     def _sums(self, windows: Sequence[Window], label: str) -> WindowSums:
         pad_id = padding_id(self.preprocessor.tokenizer)

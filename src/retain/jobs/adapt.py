@@ -36,6 +36,7 @@ from retain.jobs.gradient_batches import gradient_batches
 from retain.jobs.inputs.calibration_texts import given_statistics
 from retain.jobs.inputs.data import not_apart
 from retain.jobs.inputs.prepare import adapter_fields
+from retain.jobs.kept_fisher import kept_fisher
 from retain.jobs.probing import feature_probe
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run import Run
@@ -88,12 +89,22 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     if recipe.budget and run.method != "full":
         ensure_scalable(model)
     trainable, total = parameter_counts(model)
-    rows, more_notes = _keep_rows(run, model, base_hash)
+    job = Calibration.of(run, model, base_hash)
+    rows = _keep_rows(run, model, job)
     learned = training_set_of(model, run.preprocessor, run.data.train)
-    teacher = penalty_teacher(run, model)
-    learned, callbacks = with_regularisers(learned, rows, recipe, run.preprocessor, _base(run, model), teacher, probe)
+    base_apart, teacher = _base(run, model), penalty_teacher(run, model)
+    learned, callbacks = with_regularisers(
+        learned,
+        rows,
+        recipe,
+        run.preprocessor,
+        base_apart,
+        teacher,
+        probe,
+        fisher=lambda batches: kept_fisher(job, model, batches, base_apart),
+    )
     notes += [] if probe is None else [probe.note]
-    notes += [*more_notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
+    notes += [*job.notes, *coverage(model), *(str(finding) for finding in (note_of(model) or {}).get("findings", ()))]
     notes += learned.cuts.sentences(len(run.data.train), of="training examples")
     notes += beyond_training(learned.cuts.longest, run.preprocessor.positions)
     notes += training_batches_told(model, run.preprocessor, run.data.train, recipe.batch_size)
@@ -198,19 +209,19 @@ def _moments(run: Run, base: Any, base_hash: str, config: Any) -> tuple[dict[str
     return made, notes if needed else []
 
 
-def _keep_rows(run: Run, model: Any, base_hash: str) -> tuple[list[Any], list[str]]:
-    """The text (or images) to keep that the regularisers read, and notes; nothing where none reads any."""
+def _keep_rows(run: Run, model: Any, job: Calibration) -> list[Any]:
+    """The text (or images) to keep that the regularisers read; nothing where none reads any."""
     if not run.recipe.needs_keep_text:
-        return [], []
+        return []
     with base_view(model) if is_adapted(model) else contextlib.nullcontext(model):
-        job = Calibration.of(run, model, base_hash)
-        return job.rows(run.data.texts.get("keep")), job.notes
+        return job.rows(run.data.texts.get("keep"))
 
 
 def _base(run: Run, model: Any) -> Any:
     """The base as a model of its own, where a regulariser compares with it and it is not inside the model."""
     recipe = run.recipe
-    compared = recipe.kl_monitor or recipe.feature_weight or (recipe.kl_weight and recipe.teacher is None)
+    compared = recipe.kl_monitor or recipe.ewc or recipe.feature_weight
+    compared = compared or (recipe.kl_weight and recipe.teacher is None)
     return run.base() if compared and not carries_base(model) else None
 
 

@@ -111,12 +111,17 @@ class Calibration:
         made_of = [self._model_hash, contents, sorted(targets.items()), sample_norm, self.recipe.calibrate_precision]
         return _short_hash(made_of)
 
+    def key_of(self, *made_of: Any) -> str:
+        """A hash of values and of the model as it computes, for the name of what is made of both."""
+        return _short_hash([self._model_hash, *made_of])
+
     @property
     def _model_hash(self) -> str:
         """A hash of the model as it computes: weights, configuration, attention, settings of generation."""
         config = self.model.config
         generation = getattr(self.model, "generation_config", None)
-        parts = [config.to_json_string(), config._attn_implementation, str(generation), str(self.model.dtype)]  # noqa: SLF001 -- transformers has no public name for it
+        written = config.to_json_string().replace('"use_cache": false', '"use_cache": true')  # a Trainer turns it off
+        parts = [written, config._attn_implementation, str(generation), str(self.model.dtype)]  # noqa: SLF001 -- transformers has no public name for it
         return hashlib.sha256(json.dumps([self.weights, *parts]).encode()).hexdigest()
 
     def _written(self) -> list[list[int]]:

@@ -97,7 +97,8 @@ def _nothing(folder: Path) -> str:
     if any((place / ADAPTER).is_file() for place in (folder, folder / "adapter")):
         return (
             f"{folder}: an adapter without {NOTE}, so nothing is known of how it began; only sc-lora writes that file. "
-            "To see what the adapter learned and lost, try `retain measure --tuned`."
+            "Give its base as --model to see where in the base's weights its change lies; to see what the adapter "
+            "learned and lost, try `retain measure --tuned`."
         )
     return (
         f"{folder}: neither statistics nor an adapter of sc-lora here. Give a folder that `retain calibrate` wrote, "

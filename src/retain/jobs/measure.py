@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
 from retain.jobs.inputs.evidence_told import unread_told
 from retain.jobs.inputs.families import family_of_model, harness_problems, unknown_classes, unmeasurable
-from retain.jobs.inputs.given import Given, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.given import Given, Several, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.junit_file import junit_problem, write_junit
@@ -46,7 +46,8 @@ def measure(
     tokenizer: Any = None,
     processor: Any = None,
     test: Given | None = None,
-    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
+    keep: Several = None,
+    gone: Several = None,
     held_out_text: str | Path | Sequence[str | Path] | None = None,
     output: str | Path | None = None,
     show_progress: bool = True,
@@ -61,6 +62,7 @@ def measure(
         processor: the base's image processor, for models that read images.
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
         keep: retention suites by name or file, data, or `{suite name: data or rows}`.
+        gone: suites of what should be gone, likewise: how much of what the base knew is left.
         held_out_text: path (or data set id) of text on which drift is measured; several are domains.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
         show_progress: whether progress is shown.
@@ -82,14 +84,18 @@ def measure(
     problems: list[str] = []
     chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
-    suites = given_suites(test, keep, held_out_text, problems)
+    suites = given_suites(test, keep, held_out_text, problems, gone)
+    if chosen.relearn and not (suites.of("gone") and suites.held_out_text):
+        problems.append(
+            "relearn: asks again what should be gone after training on other text: give gone and held_out_text."
+        )
     problems += measuring_problems(base, preprocessor, suites, chosen)
     if output is not None:
         problems += output_problem(output) or holding_problem(output, ["run.json", "summary.json", "scaling.json"])
     if problems:
         raise InputError(problems)
     if not (suites.all or suites.held_out_text):
-        raise InputError("nothing to measure: give at least one of test, keep and reference.")
+        raise InputError("nothing to measure: give at least one of test, keep, gone and held_out_text.")
     pair = Pair.of(base, tuned)
     with nullcontext() if output is None else output_folder(Path(output), RUN_FILES):
         with Stopwatch() as measuring, showing_progress(make_console(quiet=not show_progress)) as events:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,9 @@ from retain.recipe import KL, Recipe
 from retain.train.loop import TrainingSet
 from retain.train.ranks import rank_and_world
 from retain.train.regularise.distillation import Distillation
+from retain.train.regularise.ewc import EWC
 from retain.train.regularise.feature_penalty import FeaturePenalty
+from retain.train.regularise.fisher import Fisher
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.nuclear_norm import NuclearNorm
@@ -43,6 +45,7 @@ def with_regularisers(
     base: Any = None,
     teacher: Any = None,
     probe: Any = None,
+    fisher: Callable[[list[Inputs]], Fisher] | None = None,
 ) -> tuple[TrainingSet, list[TrainerCallback]]:
     """Add a recipe's regularisation to a training.
 
@@ -53,21 +56,25 @@ def with_regularisers(
         preprocessor: makes the model's inputs.
         base: the base as a model of its own, where it is not inside the model.
         teacher: what the KL penalty compares with in place of the base: a model, or cached logits.
-
         probe: of the feature penalty: its directions and projection.
+        fisher: gives the Fisher information on batches of the rows that are kept, for EWC.
 
     Returns:
         The training set, with replayed rows in it, and the callbacks.
     """
-    order = list(rows)
+    order = list(range(len(rows)))
     random.Random(recipe.seed).shuffle(order)  # noqa: S311 -- which texts are used, not a secret
-    probes, kept = (order[:PROBES], order[PROBES:] or order) if recipe.kl_monitor else ([], order)
+    probing, keeping = (order[:PROBES], order[PROBES:] or order) if recipe.kl_monitor else ([], order)
+    probes, kept = ([rows[index] for index in part] for part in (probing, keeping))
     callbacks: list[TrainerCallback] = _of_sparse(recipe)
     limit = recipe.budget.get(KL)
     size = recipe.batch_size * rank_and_world()[1]  # the rows of a step of all processes, which share them out
     if recipe.kl_weight:
         batches = _batches(kept, max(1, size // 2), preprocessor) if recipe.kl_on == "keep" else []
         callbacks.append(_penalty(batches, recipe, preprocessor, base if teacher is None else teacher))
+    if recipe.ewc and fisher is not None:
+        unshuffled = [rows[index] for index in sorted(keeping)]  # so that runs with other seeds share what is measured
+        callbacks.append(EWC(fisher(_batches(unshuffled, 1, preprocessor)), weight=recipe.ewc, teacher=base))
     if recipe.feature_weight and probe is not None:
         weight, projection = recipe.feature_weight, probe.projection
         callbacks.append(FeaturePenalty(probe.directions, weight=weight, projection=projection, teacher=base))
@@ -98,7 +105,7 @@ def _of_sparse(recipe: Recipe) -> list[TrainerCallback]:
 
 def _penalty(batches: list[Inputs], recipe: Recipe, preprocessor: Preprocessor, teacher: Any) -> TrainerCallback:
     """The KL penalty of a recipe: on batches to keep, or without any on each step's own."""
-    how = {
+    how: dict[str, Any] = {
         "task_weight": recipe.task_weight,
         "temperature": recipe.kl_temperature,
         "vocabulary": None if preprocessor.tokenizer is None else len(preprocessor.tokenizer),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from retain.errors import InputError
+from retain.records.gone_record import GoneVerdict
 from retain.records.items import read_items, unlike_record
 from retain.records.paths import expanded
 from retain.records.result import Result, read_result
-from retain.records.verdicts import Judgement
+from retain.records.verdicts import Judgement, SuiteVerdict
 from retain.verdict.judge import disagreements, replay
+
+GONE_WORDS, GONE_FIGURES = ("verdict", "n", "known", "units", "has_power"), ("margin", "share", "bound", "p_adjusted")
+"""The same of the verdicts on what should be gone."""
 
 WORDS_AND_COUNTS = ("verdict", "n", "units", "has_power")
 FIGURES = ("margin", "p_value", "p_adjusted", "items_needed")
@@ -72,19 +77,33 @@ def _differing(stated: Judgement, made: Judgement) -> list[str]:
     """Statements of a record that differ from its items: words and counts exactly, figures up to rounding."""
     found = [
         f"the record says {field} {getattr(stated, field)!r}, its items say {getattr(made, field)!r}"
-        for field in ("overall", "learned")
+        for field in ("overall", "learned", "forgot")
         if getattr(stated, field) != getattr(made, field)
     ]
     if not _near(stated.alpha, made.alpha):
         found.append(f"the record says alpha {stated.alpha:g}, it is judged with {made.alpha:g}")
     if [one.suite for one in stated.suites] != [one.suite for one in made.suites]:
         return [*found, "the record judges other suites than its items have"]
-    for one, other in zip(stated.suites, made.suites, strict=True):
+    if [one.suite for one in stated.gone] != [one.suite for one in made.gone]:
+        return [*found, "the record judges other suites of what should be gone than its items have"]
+    found += _unlike_verdicts(stated.suites, made.suites, WORDS_AND_COUNTS, FIGURES)
+    return found + _unlike_verdicts(stated.gone, made.gone, GONE_WORDS, GONE_FIGURES)
+
+
+def _unlike_verdicts(
+    stated: Sequence[SuiteVerdict | GoneVerdict],
+    made: Sequence[SuiteVerdict | GoneVerdict],
+    words: Sequence[str],
+    figures: Sequence[str],
+) -> list[str]:
+    """Statements on suites that differ: words exactly, figures up to rounding."""
+    found = []
+    for one, other in zip(stated, made, strict=True):
         if one.decided_by.name != other.decided_by.name:
             names = f"{one.decided_by.name!r} of {one.suite}, its items say {other.decided_by.name!r}"
             found.append(f"the record says decided_by {names}")
-        unlike = [field for field in WORDS_AND_COUNTS if getattr(one, field) != getattr(other, field)]
-        unlike += [field for field in FIGURES if not _near(getattr(one, field), getattr(other, field))]
+        unlike = [field for field in words if getattr(one, field) != getattr(other, field)]
+        unlike += [field for field in figures if not _near(getattr(one, field), getattr(other, field))]
         found += [
             f"the record says {field} {getattr(one, field)!r} of {one.suite}, its items say {getattr(other, field)!r}"
             for field in unlike

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from retain.recipe.gone_options import GoneMargin
 from retain.recipe.marks import COMMON, Decides, Flag
 from retain.recipe.measurement_options import split_by_commas
 from retain.recipe.verdict_options import JUnitOption, VerdictOptions
@@ -15,7 +16,7 @@ ALL = ""
 """The suite under which stands what is said of all of them."""
 
 
-class JudgeRecipe(JUnitOption, VerdictOptions):
+class JudgeRecipe(JUnitOption, VerdictOptions, GoneMargin):
     """The fields of `retain judge`."""
 
     base: Annotated[str, Decides("data"), Flag(COMMON, "LOG", place=1)] = Field(
@@ -28,6 +29,9 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
     )
     task: Annotated[tuple[str, ...], Decides("items"), Flag(COMMON, "SUITE", place=3)] = Field(
         (), description="Suites of the task that was learned; all others are retention suites. [none]"
+    )
+    gone: Annotated[tuple[str, ...], Decides("items"), Flag(COMMON, "SUITE", place=3)] = Field(
+        (), description="Suites of what should be gone; they are neither task nor retention suites. [none]"
     )
     suites: Annotated[tuple[str, ...], Decides("items"), Flag(COMMON, "SUITE", place=4)] = Field(
         (), description="Suites that are judged, those of the task among them. [all]"
@@ -71,10 +75,16 @@ class JudgeRecipe(JUnitOption, VerdictOptions):
             raise ValueError("expected the place of a log, which is not blank")
         return value
 
-    @field_validator("task", "suites", "lower_is_better", mode="before")
+    @field_validator("task", "gone", "suites", "lower_is_better", mode="before")
     @classmethod
     def _names_by_commas(cls, value: Any) -> Any:
         return split_by_commas(value)
+
+    @model_validator(mode="after")
+    def _one_part_each(self) -> Self:
+        if both := [name for name in self.gone if name in self.task]:
+            raise ValueError(f"gone: {both[0]} is a suite of the task, too; name it in one of both")
+        return self
 
     @field_validator("metric", mode="before")
     @classmethod

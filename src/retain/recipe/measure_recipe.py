@@ -6,13 +6,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from retain.recipe.gone_options import GoneOptions
 from retain.recipe.marks import COMMON, Decides, Flag
 from retain.recipe.measurement_options import split_by_commas
 from retain.recipe.served_options import ServedOptions
 from retain.recipe.verdict_options import JUnitOption
 
 
-class MeasureRecipe(JUnitOption, ServedOptions):
+class MeasureRecipe(JUnitOption, ServedOptions, GoneOptions):
     """The fields of `retain measure`."""
 
     output: Annotated[str, Decides("nothing", argument="output_dir"), Flag(COMMON, "FOLDER", place=8)] = Field(
@@ -29,8 +30,8 @@ class MeasureRecipe(JUnitOption, ServedOptions):
     )
     gate: Annotated[bool, Decides("nothing"), Flag(COMMON)] = Field(
         default=False,
-        description="End with exit code 0 only if every suite was kept; 3 if something was lost or changed its "
-        "format, 4 if the items are too few to say.",
+        description="End with exit code 0 only if every suite was kept, and gone where it should be; 3 if something "
+        "was lost, changed its format or is still there, 4 if the items are too few to say.",
     )
 
     @model_validator(mode="after")
@@ -42,6 +43,8 @@ class MeasureRecipe(JUnitOption, ServedOptions):
                 "lm_eval: its tasks are run on models of transformers; lm-evaluation-harness asks servers itself "
                 "(--model local-completions), and retain judge compares what it logged"
             )
+        if self.is_served and self.relearn:
+            raise ValueError("relearn: what is served cannot be trained here; measure the weights themselves")
         return self
 
     @field_validator("lm_eval", mode="before")

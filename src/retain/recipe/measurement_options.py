@@ -133,8 +133,14 @@ class MeasurementOptions(VerdictOptions, LoadingOptions):
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:
         others = getattr(self, "lm_eval", ()) or getattr(self, "only_check", False)
-        if not (self.test or self.keep or self.held_out_text or others):
-            raise ValueError("nothing to measure: give at least one of test, keep and held_out_text")
+        gone = getattr(self, "gone", ())
+        if not (self.test or self.keep or gone or self.held_out_text or others):
+            asked = "test, keep, gone and held_out_text" if hasattr(self, "gone") else "test, keep and held_out_text"
+            raise ValueError(f"nothing to measure: give at least one of {asked}")
+        if getattr(self, "relearn", 0) and not (gone and self.held_out_text):
+            raise ValueError(
+                "relearn: asks again what should be gone after training on other text: give gone and held_out_text"
+            )
         if self.generate == 1:
             raise ValueError("generate: one answer has no interval; give 0 for none, or at least 2")
         return self

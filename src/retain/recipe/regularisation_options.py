@@ -67,6 +67,15 @@ class RegularisationOptions(BaseModel):
         description="What features say. text: which contexts of the model's text tower they are near (CLIP, SigLIP); "
         "centres: which centres of the base's own features. auto: text where there is such a tower.",
     )
+    ewc: Annotated[float | None, Decides("training", when="ewc", recorded=True), Flag("regularisation", "WEIGHT")] = (
+        Field(
+            None,
+            ge=0,
+            allow_inf_nan=False,
+            description="Weight of elastic weight consolidation (EWC) in the loss: half the squared change of each "
+            "weight, by its Fisher information on the text to keep. [no penalty]",
+        )
+    )
     replay: Annotated[
         float | None,
         Decides("training", when="replay", recorded=True, of_candidate=True),
@@ -110,6 +119,7 @@ class RegularisationOptions(BaseModel):
         """True if a regulariser reads the text to keep."""
         return bool(
             (self.kl_weight and self.kl_on == "keep")
+            or self.ewc
             or self.replay
             or self.kl_monitor
             or (self.update_limit and self.update_unit == "f_delta")

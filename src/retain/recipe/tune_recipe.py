@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from retain.methods import table
 from retain.recipe.budget_options import KL, BudgetOptions
 from retain.recipe.calibration_options import CalibrationOptions
+from retain.recipe.gone_options import GoneOptions
 from retain.recipe.launch_options import LaunchOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
@@ -27,6 +28,7 @@ LARGEST_SEED = 2**32 - 1
 
 class Recipe(
     MeasurementOptions,
+    GoneOptions,
     CalibrationOptions,
     BudgetOptions,
     RegularisationOptions,
@@ -202,13 +204,19 @@ class Recipe(
         Args:
             reads_text: whether the run read text to learn or to keep; if not, what concerns it is left out.
         """
-        marked = decisions(Recipe)
         return {
             name
             for name in fields_where(Recipe, lambda decides: decides.recorded)
-            if (reads_text or marked[name].part == "training" or marked[name].when)
-            and (not marked[name].when or getattr(self, name))
+            if self._is_stated(name, decisions(Recipe)[name], reads_text=reads_text)
         }
+
+    def _is_stated(self, name: str, marked: Decides, *, reads_text: bool) -> bool:
+        """Tell whether the result states a field: one that was read, or that a regulariser was given."""
+        if not marked.when:
+            return reads_text or marked.part == "training"
+        value = getattr(self, name)
+        default = type(self).model_fields[name].get_default(call_default_factory=True)
+        return bool(getattr(self, marked.when)) and value is not None and not (marked.later and value == default)
 
     def single(self) -> Recipe:
         """The one run of `retain tune`, whatever the recipe says of a comparison."""

@@ -33,10 +33,11 @@ class Item(Record):
 
     Items of one `group` belong together (one article, one image): the group is the independent unit. `condition`
     names the domain or corruption. Where `withheld` is true the texts are neither stored nor shown (safety).
-    `converted` is the answer of what was made of the tuned model, where that was measured, too.
+    `converted` is the answer of what was made of the tuned model, where that was measured, too; `relearned` that of the
+    tuned model after a few steps of training on other text.
     """
 
-    part: Literal["task", "keep", "held-out"]
+    part: Literal["task", "keep", "gone", "held-out"]
     suite: str
     index: int
     group: str | None = None
@@ -47,6 +48,7 @@ class Item(Record):
     base: Side
     tuned: Side
     converted: Side | None = None
+    relearned: Side | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -56,9 +58,14 @@ class Item(Record):
 
 def write_items(items: Iterable[Item], path: Path) -> str:
     """Write `items.jsonl`, atomically, one item a line; return the SHA-256 of the file."""
-    text = "".join(item.model_dump_json(exclude=None if item.converted else {"converted"}) + "\n" for item in items)
+    text = "".join(item.model_dump_json(exclude=_missing(item)) + "\n" for item in items)
     write_text(path, text)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _missing(item: Item) -> set[str]:
+    """Further sides that an item does not have."""
+    return {name for name in ("converted", "relearned") if getattr(item, name) is None}
 
 
 def unlike_record(path: Path, items_hash: str) -> str | None:

@@ -34,6 +34,7 @@ CROSS_ENTROPY = Metric(
 KL_DIVERGENCE = Metric(
     name="kl_nats_per_token", title="KL", unit="nats per token", low=0.0, higher_is_better=False, weight="tokens"
 )
+OLD_ANSWER = Metric(name="old_answer_nats", title="old answer", unit="nats", low=0.0, higher_is_better=False)
 CHURN = Metric(name="churn", unit="share", low=0.0, high=1.0, higher_is_better=False, weight="tokens")
 UNREAD = "context_free_nats_per_token"
 """A value of an item beside its cross-entropy: that of a model that always predicts the same, whatever went before."""
@@ -66,6 +67,7 @@ METRICS: dict[str, Row] = {
         Row(REFUSED, written=True),
         Row(ANSWERED, written=True),
         Row(CROSS_ENTROPY),
+        Row(OLD_ANSWER),
         Row(KL_DIVERGENCE),
         Row(CHURN),
         Row(MACRO_F1),

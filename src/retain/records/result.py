@@ -19,6 +19,7 @@ from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.conversion_record import Conversion
 from retain.records.drift_record import Drift
 from retain.records.files import write_text
+from retain.records.gone_record import GoneScore
 from retain.records.manifest import check_unchanged
 from retain.records.reading import read_json_mapping
 from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
@@ -62,7 +63,8 @@ class Conditions(Record):
 class CurvePoint(Record):
     """One moment of the training: mean loss since the last point, learning rate; what was monitored, or null.
 
-    `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts; `kl_weight` the KL penalty's weight; `update_size` the
+    `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts; `kl_weight` the KL penalty's weight;
+    `ewc_nats_per_token` half the sum of the squared changes of weights by their Fisher information; `update_size` the
     update's size in the unit that was limited, after limiting.
     """
 
@@ -71,6 +73,7 @@ class CurvePoint(Record):
     learning_rate: float
     kl_nats_per_token: float | None = None
     kl_weight: float | None = None
+    ewc_nats_per_token: float | None = None
     update_size: float | None = None
 
 
@@ -110,7 +113,7 @@ class SuiteFacts(Record):
 
     name: str
     task_type: str
-    part: Literal["task", "keep"]
+    part: Literal["task", "keep", "gone"]
     title: str = ""
     version: int = 1
     source: str = ""
@@ -123,7 +126,8 @@ class Result(Record):
 
     `training` holds the recipe's fields that decided the training, beside method, seed and learning rate; it is empty
     for a model that was trained elsewhere. `margins` are the losses that still count as kept: as a share, for
-    metrics that have a largest value, and in nats per token. `resampling_seed` is that of every interval and of every
+    metrics that have a largest value, and in nats per token; `gone_margin` is the largest share of what the base knew
+    that counts as gone, and stands where something should be. `resampling_seed` is that of every interval and of every
     sign drawn for a test. `served` has the sides that were asked through a server or a file of llama.cpp, and `acting`
     whether the adapter acts there. `conversion` has what was made of the tuned model, as a third side.
 
@@ -142,9 +146,11 @@ class Result(Record):
     parameters: Parameters
     judgement: Judgement | None = None
     margins: tuple[float, float] | None = None
+    gone_margin: float | None = None
     resampling_seed: int = 0
     task: tuple[TaskScore, ...] = ()
     keep: tuple[KeepScore, ...] = ()
+    gone: tuple[GoneScore, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
     shifts: tuple[Shift, ...] = ()
     calibration: tuple[CalibrationScore, ...] = ()

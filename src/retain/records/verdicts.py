@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from retain.records.base import Record
+from retain.records.gone_record import Forgotten, GoneVerdict
 from retain.records.metrics_table import MetricField
 
 Verdict = Literal["kept", "lost", "changed format", "too few items to say"]
@@ -53,12 +54,16 @@ class Judgement(Record):
     """The verdict on the run; made from the items alone, so that it can be made again without the models.
 
     `alpha` bounds the probability that a model which lost nothing is called "lost" or "changed format" anywhere in the
-    report (Holm over all its tests).
+    report (Holm over all its tests). `forgot` is the verdict on all suites of what should be gone, the worst of `gone`;
+    it is null where there is none.
     """
 
     overall: Verdict
     reason: str
     learned: Learned
     suites: tuple[SuiteVerdict, ...] = ()
+    gone: tuple[GoneVerdict, ...] = ()
+    forgot: Forgotten | None = None
+    forgot_reason: str = ""
     alpha: float = 0.05
     aa_check: AACheck | None = None

@@ -13,6 +13,7 @@ from retain.compare.pick import model_name
 from retain.records import numbers
 from retain.records.base import Interval
 from retain.records.drift_record import Drift
+from retain.records.gone_record import GoneScore
 from retain.records.metric import Metric
 from retain.records.numbers import listing
 from retain.records.result import Result
@@ -162,6 +163,7 @@ def subtitle(result: Result) -> str:
 def claims(result: Result) -> list[Claim]:
     """Everything that the run shows, in sentences."""
     found = [_task_claim(score) for score in result.task] + [_keep_claim(score) for score in result.keep]
+    found += [_gone_claim(score) for score in result.gone]
     return found + drift_claims(result.drift)
 
 
@@ -210,6 +212,27 @@ def _keep_claim(score: KeepScore) -> Claim:
     }[reading]
     sentences = [f"{opening} {score.name}: {moved}, {n}.", _paired(score), _limits(score, reading)]
     return Claim(reading, " ".join(part for part in sentences if part) + note)
+
+
+def _gone_claim(score: GoneScore) -> Claim:
+    """What is left of what the base knew; whether that is good is the verdict's to say."""
+    n = f"n = {numbers.count(score.n)}"
+    if score.bound is None or score.share is None:
+        return Claim("base at chance", f"On {score.name} the base itself does not know ({n}), so nothing can be gone.")
+    counted = f"of {score.known} items that the base has right {score.left} are still right"
+    others = (
+        (score.declined, "are declined"),
+        (score.silent, "are left empty"),
+        (score.otherwise, "get another answer"),
+    )
+    told = "".join(f", {number} {words}" for number, words in others if number)
+    left = f"{numbers.percent(score.share)} of what it knew is left, at most {numbers.percent(score.bound)} (95%)"
+    again = (
+        ""
+        if score.relearned is None
+        else (f" After {score.relearned.steps} steps on other text {score.relearned.left} are right.")
+    )
+    return Claim("drift", f"On {score.name}, which should be gone: {counted}{told}; {left}, {n}.{again}")
 
 
 def _paired(score: KeepScore) -> str:

@@ -13,11 +13,13 @@ from retain.compare.pick import Key, Pick, keep_keys, model_name, pick_keep, pic
 from retain.compare.pick import task_keys as all_task_keys
 from retain.records import numbers
 from retain.records.numbers import listing
+from retain.records.result import Result
 from retain.report.claims import subtitle
 from retain.report.tables.comparison_budgets import budgets_table
 from retain.report.tables.comparison_tables import comparison_tables, keep_reading, task_reading
 from retain.report.tables.comparison_verdicts import setting_verdicts, verdicts_in_words
 from retain.report.tables.drift_tables import drift_table
+from retain.report.tables.gone_tables import gone_by_setting, gone_tables
 from retain.report.tables.provenance_tables import size_table
 from retain.report.tables.scores_table import Table, score_tables
 from retain.report.verdict_words import headline
@@ -48,6 +50,7 @@ class Comparison:
     sentences: tuple[str, ...]
     cautions: tuple[str, ...]
     verdicts: Table | None
+    gone: Table | None
     budgets: Table | None
     wholes: tuple[Whole, ...]
     tables: tuple[Table, ...]
@@ -70,6 +73,7 @@ def compare_runs(runs: Sequence[NamedResult], links: Sequence[str] | None = None
         sentences=tuple(_sentences(runs, groups)),
         cautions=tuple(comparison_cautions(runs, groups)),
         verdicts=setting_verdicts(groups),
+        gone=gone_by_setting(groups),
         budgets=budgets_table((run.name, run.result) for run in runs),
         wholes=tuple(wholes(groups)),
         tables=tuple(comparison_tables(runs, groups, by_name)),
@@ -79,7 +83,7 @@ def compare_runs(runs: Sequence[NamedResult], links: Sequence[str] | None = None
 
 
 def _detail_tables(run: NamedResult) -> tuple[Table, ...]:
-    return (*score_tables(run.result), drift_table(run.result.drift), size_table(run.result))
+    return (*score_tables(run.result), *gone_tables(run.result), drift_table(run.result.drift), size_table(run.result))
 
 
 def _methods(groups: Sequence[Group]) -> str:
@@ -162,6 +166,10 @@ def _sentences(runs: Sequence[NamedResult], groups: Sequence[Group]) -> list[str
         sentences += [_front(groups, tasks[0], key) for key in suites]
     else:
         sentences.append("No task was measured, so nothing is known about what was learned.")
+    sentences += [
+        f"{name}: what should be gone is gone in {times} of {len(results)} runs."
+        for name, times in _gone_counts(results).items()
+    ]
     if not suites:
         sentences.append("No retention suite was measured, so nothing is known about what was lost.")
     return [sentence for sentence in sentences if sentence]
@@ -214,6 +222,15 @@ def _kept(groups: Sequence[Group], key: Key) -> str:
         if titles:
             parts.append(words.format("every setting" if len(titles) == total else _named(titles)))
     return f"{key[0]} ({key[1].title}): {'; '.join(parts)}."
+
+
+def _gone_counts(results: Sequence[Result]) -> dict[str, int]:
+    """In how many runs each suite of what should be gone is."""
+    judged = [one for result in results if result.judgement is not None for one in result.judgement.gone]
+    return {
+        name: sum(one.verdict == "gone" for one in judged if one.suite == name)
+        for name in dict.fromkeys(one.suite for one in judged)
+    }
 
 
 def _drift_sentence(groups: Sequence[Group]) -> list[str]:

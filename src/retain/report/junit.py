@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from xml.etree import ElementTree as ET
 
+from retain.records.gone_record import GoneVerdict
 from retain.records.metric import Metric
 from retain.records.result import Result
 from retain.records.verdicts import Judgement, SuiteVerdict
@@ -20,6 +21,12 @@ FAILURES = {
     "lost": "lost",
     "changed format": "changed format",
     "too few items to say": "not shown to be non-inferior",
+}
+
+GONE_FAILURES = {
+    "still there": "still there",
+    "only refused": "only refused",
+    "too few items to say": "not shown to be gone",
 }
 """The kind of failure of each verdict that is one."""
 
@@ -45,8 +52,10 @@ def _run(name: str, result: Result) -> ET.Element:
     """One run: its properties, then a test for each suite; one for the verdict where it judges none."""
     judged = result.judgement
     tests = [] if judged is None else [_test(name, verdict, result) for verdict in judged.suites]
-    if judged is not None and not any(_fails(test) for test in tests) and judged.overall != "kept":
+    asked = judged is not None and bool(judged.suites or not judged.gone)
+    if judged is not None and asked and not any(_fails(test) for test in tests) and judged.overall != "kept":
         tests.append(_whole(name, judged))
+    tests += [] if judged is None else [_gone_test(name, verdict) for verdict in judged.gone]
     run = ET.Element("testsuite", name=_text(name), tests=str(len(tests)))
     run.set("failures", str(sum(_fails(test) for test in tests)))
     run.set("errors", "0")
@@ -77,6 +86,20 @@ def _test(name: str, verdict: SuiteVerdict, result: Result) -> ET.Element:
     return test
 
 
+def _gone_test(name: str, verdict: GoneVerdict) -> ET.Element:
+    """A suite of what should be gone passes where that is shown; one that the base did not know is skipped."""
+    test = ET.Element("testcase", name=_text(f"{verdict.suite} is gone"), classname=_text(f"retain.{name}"), time="0")
+    told = f"{verdict.verdict}: {verdict.reason}"
+    if verdict.base_guesses:
+        ET.SubElement(test, "skipped", message=_text(verdict.reason))
+    elif kind := GONE_FAILURES.get(verdict.verdict):
+        ET.SubElement(test, "failure", type=kind, message=_text(told)).text = _text(told)
+    given = {"share": verdict.share, "bound": verdict.bound, "margin": verdict.margin, "p_adjusted": verdict.p_adjusted}
+    figures = [f"{key} {value:.6g}" for key, value in given.items() if value is not None]
+    ET.SubElement(test, "system-out").text = _text("\n".join([told, *figures]))
+    return test
+
+
 def _whole(name: str, judged: Judgement) -> ET.Element:
     """The verdict itself as a test, where no suite's says why it is none that passes."""
     test = ET.Element("testcase", name="verdict", classname=_text(f"retain.{name}"), time="0")
@@ -95,6 +118,7 @@ def _figures(result: Result) -> Iterator[tuple[str, str]]:
         yield "reason", judged.reason
         yield "learned", judged.learned
         yield "headline", headline(result)
+        yield from (("gone", word) for word in (judged.forgot,) if word is not None)
     for score in result.task:
         name = f"task.{score.name}.{score.metric.name}"
         yield f"{name}.n", str(score.n)

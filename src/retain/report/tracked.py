@@ -29,6 +29,9 @@ def tracked_figures(result: Result) -> dict[str, float]:
         figures |= _sides("learned", score, score.gain)
     for kept in result.keep:
         figures |= _sides("lost", kept, _lost(kept)) | {f"retention/{_key(kept)}": kept.retention}
+    for gone in result.gone:
+        left = {"share": gone.share, "bound": gone.bound, "old_answer": gone.old_answer_tuned}
+        figures |= {f"left/{gone.name}/{gone.metric.name}/{name}": value for name, value in left.items()}
     drift = {name: getattr(result.drift, name) for name in type(result.drift).model_fields}
     figures |= {f"drift/{name}": value for name, value in drift.items() if isinstance(value, int | float)}
     for limit in result.budget:
@@ -51,6 +54,7 @@ def tracked_texts(result: Result) -> dict[str, str]:
             "verdict": judgement.overall,
             "verdict_reason": judgement.reason,
             "learned": judgement.learned,
+            "gone": "; ".join(f"{suite.suite}: {suite.verdict}" for suite in judgement.gone),
             "suites": "; ".join(f"{suite.suite}: {suite.verdict}" for suite in judgement.suites),
         }
     return {name: text for name, text in texts.items() if text}

@@ -13,6 +13,7 @@ from retain.records.scores import KeepScore
 from retain.records.verdicts import Judgement, SuiteVerdict, Verdict
 from retain.report import claims as words
 from retain.report.tables.budget import budget_sentence
+from retain.report.tables.gone_tables import gone_sentence
 from retain.report.tables.scores_table import Table
 
 VERDICTS: tuple[Verdict, ...] = ("kept", "lost", "changed format", "too few items to say")
@@ -47,13 +48,16 @@ def verdict_cell(verdict: str) -> str:
 
 def headline(result: Result) -> str:
     """The verdict in one sentence, or the readings of each score; then the budget."""
-    return f"{_judged_headline(result)} {budget_sentence(result)}".strip()
+    parts = (_judged_headline(result), gone_sentence(result), budget_sentence(result))
+    return " ".join(part for part in parts if part)
 
 
 def _judged_headline(result: Result) -> str:
     judged = result.judgement
     if judged is None:
         return words.headline(result)
+    if judged.gone and not judged.suites:
+        return "" if judged.learned == "not measured" else f"{_LEARNED[judged.learned]}."
     joint = "and" if (judged.learned == "yes") == (judged.overall == "kept") else "but"
     return f"{_LEARNED[judged.learned]}, {joint} {_KEPT[judged.overall]}: {_clause(judged.reason)}."
 

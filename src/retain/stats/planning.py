@@ -17,8 +17,9 @@ from scipy import special
 
 from retain.records.base import Interval
 from retain.stats.bootstrap import FEW_CHANGED, few_changes_interval
-from retain.stats.bounds import BETS, NUISANCE_SHARE, Floats, log_capital, p_of_capital, within_limit
+from retain.stats.bounds import BETS, Floats, log_capital, p_of_capital
 from retain.stats.mcnemar import SIGNIFICANCE
+from retain.stats.net_loss import NUISANCE_SHARE, within_limit
 
 SURE_TO_SHOW = 0.95
 """A suite can show loss if a chance-level model would be called lost with at least this probability."""
@@ -155,8 +156,8 @@ def items_to_settle(
         return has_power(round(base_right / n * size), size, chance, alpha / tests)
 
     more = math.floor(units) + 1
-    safe = _smallest_size(is_safe, more)
-    ways = [_smallest_size(is_lost, more), None if safe is None else _smallest_size(shows, safe)]
+    safe = smallest_size(is_safe, more)
+    ways = [smallest_size(is_lost, more), None if safe is None else smallest_size(shows, safe)]
     return _as_items([way for way in ways if way is not None], share, n)
 
 
@@ -239,7 +240,7 @@ def items_to_certify(lost: int, gained: int, n: int, limit: float, confidence: f
         gained_then = min(size - lost_then, math.floor(gained * size / n + 1e-9))
         return within_limit(lost_then, gained_then, size, limit, confidence)
 
-    return _smallest_size(shown)
+    return smallest_size(shown)
 
 
 def fewest_items_to_certify(limit: float, confidence: float) -> int | None:
@@ -265,7 +266,7 @@ def units_to_certify(losses: Floats, limit: float, confidence: float, smallest: 
     if float(np.mean(losses)) >= limit:
         return None
     each = log_capital(losses, limit, smallest, largest) / len(losses)
-    return _smallest_size(lambda size: p_of_capital(size * each) <= 1 - confidence)
+    return smallest_size(lambda size: p_of_capital(size * each) <= 1 - confidence)
 
 
 def fewest_units_to_certify(limit: float, confidence: float, largest: float) -> int | None:
@@ -273,10 +274,10 @@ def fewest_units_to_certify(limit: float, confidence: float, largest: float) -> 
     if limit <= 0:
         return None
     each = np.log1p(BETS * limit / (largest - limit))
-    return _smallest_size(lambda size: p_of_capital(size * each) <= 1 - confidence)
+    return smallest_size(lambda size: p_of_capital(size * each) <= 1 - confidence)
 
 
-def _smallest_size(holds: Callable[[int], bool], start: int = 1) -> int | None:
+def smallest_size(holds: Callable[[int], bool], start: int = 1) -> int | None:
     """The first size from start on at which `holds`, by doubling and halving: right up to the tests' saw-tooth.
 
     None above `MOST_ITEMS`.

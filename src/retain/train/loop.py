@@ -216,6 +216,7 @@ def curve_of(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
 CURVE_KEYS = {
     "kl_nats_per_token": ("retain_penalty_kl", "retain_kl"),
     "kl_weight": ("retain_kl_weight",),
+    "ewc_nats_per_token": ("retain_penalty_ewc",),
     "update_size": ("retain_update_size",),
 }
 """Fields of the curve, and the names under which callbacks log them; of several the last counts."""

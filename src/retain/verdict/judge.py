@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retain.records.gone_record import GoneScore
 from retain.records.items import Item
 from retain.records.metrics_table import CROSS_ENTROPY
 from retain.records.result import Result
@@ -16,6 +17,9 @@ from retain.records.verdicts import AACheck, Judgement, SuiteVerdict
 from retain.stats.mcnemar import SIGNIFICANCE
 from retain.verdict.column import Column, column_of_items
 from retain.verdict.evidence import Evidence, evaluate
+from retain.verdict.gone import UNDECIDED as NOT_SHOWN
+from retain.verdict.gone import GoneEvidence, forgot, judge_gone
+from retain.verdict.gone_items import gone_of_items
 from retain.verdict.status import status_of
 from retain.verdict.verdict import UNDECIDED, Margins, SuiteEvidence, judge, judge_tasks, learned, overall
 
@@ -31,11 +35,13 @@ class RunEvidence:
         task: what was learned, by metric.
         keep: what was kept: of each suite the metric that decides first, then its others.
         held_out: cross-entropy of held-out text, by domain.
+        gone: what should be gone, each suite by its metrics.
     """
 
     task: tuple[Evidence, ...] = ()
     keep: tuple[Evidence, ...] = ()
     held_out: tuple[Evidence, ...] = ()
+    gone: tuple[GoneEvidence, ...] = ()
 
 
 def judge_run(evidence: RunEvidence, margins: Margins, aa_check: AACheck | None = None) -> Judgement:
@@ -52,13 +58,19 @@ def judge_run(evidence: RunEvidence, margins: Margins, aa_check: AACheck | None 
     judged = judge(suites, SIGNIFICANCE, margins)
     judged = [*map(_scored, judged[: len(kept)], kept), *judged[len(kept) :]]
     verdict, reason = overall(judged)
+    gone = judge_gone(evidence.gone, margins.gone)
+    forgotten, told = forgot(gone)
     if aa_check is not None and not aa_check.passed:
         verdict, reason = UNDECIDED, f"{aa_check.note} No verdict can rest on that."
+        forgotten, told = (forgotten and NOT_SHOWN), (told and reason)
     return Judgement(
         overall=verdict,
         reason=reason,
         learned=learned(judge_tasks(evidence.task, SIGNIFICANCE, margins)),
         suites=tuple(judged),
+        gone=gone,
+        forgot=forgotten,
+        forgot_reason=told,
         alpha=SIGNIFICANCE,
         aa_check=aa_check,
     )
@@ -102,7 +114,11 @@ def held_out_columns(items: Sequence[Item]) -> list[Column]:
 
 
 def evidence_of_record(
-    task: Sequence[TaskScore], keep: Sequence[KeepScore], items: Iterable[Item], seed: int
+    task: Sequence[TaskScore],
+    keep: Sequence[KeepScore],
+    items: Iterable[Item],
+    seed: int,
+    gone: Sequence[GoneScore] = (),
 ) -> RunEvidence:
     """The evidence of a record's items, by the metrics of its scores.
 
@@ -111,6 +127,7 @@ def evidence_of_record(
         keep: its keep scores.
         items: all its items.
         seed: of the resamples that the record was made with.
+        gone: its scores of what should be gone.
     """
     parted = _by_suite(items)
 
@@ -126,6 +143,9 @@ def evidence_of_record(
         tuple(evidence("task", score) for score in task if score.metric.level == "item"),
         tuple(evidence("keep", score) for score in keep),
         tuple(evaluate(column, np.random.default_rng(seed)) for column in held_out_columns(windows)),
+        tuple(
+            gone_of_items(score, parted["gone", score.name], suites=len({one.name for one in gone})) for score in gone
+        ),
     )
 
 
@@ -134,12 +154,13 @@ def replay(result: Result, items: Sequence[Item]) -> Judgement:
 
     Records before schema 2 that state no margins have them in their verdicts only, as the largest used.
     """
-    evidence = evidence_of_record(result.task, result.keep, items, result.resampling_seed)
+    evidence = evidence_of_record(result.task, result.keep, items, result.resampling_seed, result.gone)
     aa_check = None if result.judgement is None else result.judgement.aa_check
     share, nats = result.margins or _stated_margins(result)
     shares = [one.smallest_effect / one.metric.span for one in result.task if one.metric.span is not None]
     in_nats = [one.smallest_effect for one in result.task if one.metric.span is None]
-    margins = Margins(share, nats, max(shares, default=0.0), max(in_nats, default=0.0))
+    gone = Margins().gone if result.gone_margin is None else result.gone_margin
+    margins = Margins(share, nats, max(shares, default=0.0), max(in_nats, default=0.0), gone)
     return judge_run(evidence, margins, aa_check)
 
 
@@ -154,8 +175,8 @@ def _stated_margins(result: Result) -> tuple[float, float]:
 def disagreements(result: Result, items: Sequence[Item]) -> list[str]:
     """Sentences on means of a record that are not those of its items, and on items without a score."""
     parted = _by_suite(items)
-    scores: list[tuple[str, KeepScore | TaskScore]] = [("task", one) for one in result.task]
-    scores += [("keep", one) for one in result.keep]
+    scores: list[tuple[str, KeepScore | TaskScore | GoneScore]] = [("task", one) for one in result.task]
+    scores += [("keep", one) for one in result.keep] + [("gone", one) for one in result.gone]
     unscored = {key for key in parted if key[0] != HELD_OUT_PART} - {(part, score.name) for part, score in scores}
     found = [f"its items of {name} have no score in the record." for _, name in sorted(unscored)]
     for part, score in scores:
@@ -164,7 +185,7 @@ def disagreements(result: Result, items: Sequence[Item]) -> list[str]:
     return found
 
 
-def _unlike_means(score: KeepScore | TaskScore, items: Sequence[Item]) -> list[str]:
+def _unlike_means(score: KeepScore | TaskScore | GoneScore, items: Sequence[Item]) -> list[str]:
     having = any(score.metric.name in item.base.scores and score.metric.name in item.tuned.scores for item in items)
     column = column_of_items(score.name, score.metric, items) if having else None
     found = []

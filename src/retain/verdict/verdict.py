@@ -36,12 +36,14 @@ class Margins:
         gain: smallest effect of interest on the task: a smaller change of a metric with a known range, as a share of
             that, is not noticeable.
         gain_nats: the same of all other metrics.
+        gone: the largest share of what the base knew that may be left where it should be gone.
     """
 
     share: float = 0.05
     nats: float = 0.05
     gain: float = 0.01
     gain_nats: float = 0.01
+    gone: float = 0.05
 
     def of(self, metric: Metric) -> float:
         """The margin in the metric's own unit."""

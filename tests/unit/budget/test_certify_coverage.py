@@ -13,7 +13,8 @@ from scipy import stats
 
 from retain.budget.certify import CLIP_FACTOR, ControlLosses, certify, fixed_sequence, nats_losses
 from retain.records.metrics_table import ACCURACY, KL_DIVERGENCE
-from retain.stats.bounds import BETS, mean_p_value, within_limit
+from retain.stats.bounds import BETS, mean_p_value
+from retain.stats.net_loss import within_limit
 
 DRAWS = 2000
 ERROR = 0.05

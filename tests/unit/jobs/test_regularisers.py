@@ -6,6 +6,7 @@ import torch
 from retain.data.preprocess import TextPreprocessor
 from retain.jobs.regularisers import AIM, LONGEST, PROBES, with_regularisers
 from retain.train.loop import TrainingSet
+from retain.train.regularise.fisher import Fisher
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.update_limit import UpdateLimit
@@ -62,6 +63,25 @@ def test_long_sequences_are_cut_and_short_ones_left_out(recipe):
     (batch,) = penalty.batches
     assert batch["input_ids"].shape == (2, LONGEST)
     assert torch.equal(batch["attention_mask"].sum(dim=1).sort().values, torch.tensor([2, LONGEST]))
+
+
+def test_ewc_reads_what_the_penalty_reads_in_an_order_that_no_seed_changes(recipe):
+    seen = []
+
+    def fisher(batches):
+        seen.append([int(batch["input_ids"][0, 0]) for batch in batches])
+        return Fisher({"layer": torch.ones(1)}, 1)
+
+    for seed in (0, 1):
+        given = recipe(ewc=3.0, seed=seed)
+        _, (ewc,) = with_regularisers(LEARNED, ROWS, given, PREPROCESSOR, fisher=fisher)
+        assert ewc.weight == 3.0
+    assert seen[0] == seen[1]
+    assert set(seen[0]) == {row[0] for row in ROWS}
+    both = recipe(ewc=3.0, kl_monitor=True, kl_weight=1.0)
+    _, (penalty, _, monitor) = with_regularisers(LEARNED, ROWS, both, PREPROCESSOR, fisher=fisher)
+    assert set(seen[2]) == firsts(penalty.batches)
+    assert not set(seen[2]) & firsts(monitor._batches)
 
 
 def test_the_seed_decides_which_rows_are_probes(recipe):

@@ -13,6 +13,8 @@ from retain.recipe import RegularisationOptions
         ({"kl_weight": 0}, False),
         ({"kl_weight": "2"}, True),
         ({"kl_weight": "budget"}, True),
+        ({"ewc": 0}, False),
+        ({"ewc": 10.0}, True),
         ({"replay": 0.25}, True),
         ({"kl_monitor": True}, True),
         ({"update_limit": 0.1}, False),

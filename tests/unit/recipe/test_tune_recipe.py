@@ -53,7 +53,7 @@ def test_the_key_of_a_method_sees_its_fields_and_no_others():
     assert len({recipe.method_key, *(recipe.model_copy(update=other).method_key for other in others)}) == 4
 
 
-ALWAYS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training", "head", "update_unit"}
+ALWAYS = {"epochs", "max_steps", "batch_size", "max_length", "dtype", "training", "head"}
 TEXT = {"calibrate_keep", "calibrate_learn", "calibrate_tokens", "calibrate_seed", "statistics"}
 
 
@@ -63,7 +63,10 @@ TEXT = {"calibrate_keep", "calibrate_learn", "calibrate_tokens", "calibrate_seed
         ({}, False, ALWAYS),
         ({}, True, ALWAYS | TEXT),
         ({"kl_weight": 1.0, "accelerate": True}, True, ALWAYS | TEXT | {"kl_weight", "accelerate"}),
-        ({"replay": 0.0, "update_limit": 0.1}, False, ALWAYS | {"update_limit"}),
+        ({"kl_weight": 1.0, "kl_on": "batch"}, False, ALWAYS | {"kl_weight", "kl_on"}),
+        ({"feature_weight": 1.0}, False, ALWAYS | {"feature_weight", "feature_probe"}),
+        ({"kl_weight": 0.0, "teacher": "x", "kl_temperature": 2.0}, False, ALWAYS),
+        ({"replay": 0.0, "update_limit": 0.1}, False, ALWAYS | {"update_limit", "update_unit"}),
     ],
 )
 def test_the_result_states_what_was_used(values, reads_text, stated):

@@ -13,6 +13,7 @@ from retain.records import (
     budget_record,
     conversion_record,
     drift_record,
+    gone_record,
     items,
     metric,
     result,
@@ -23,7 +24,7 @@ from retain.records import (
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "result.md"
 MODULES = (
-    budget_record, conversion_record, drift_record, items, metric, result, scores, served_record, verdicts,
+    budget_record, conversion_record, drift_record, gone_record, items, metric, result, scores, served_record, verdicts,
 )  # fmt: skip
 RECORDS = [
     record
@@ -46,6 +47,12 @@ def test_there_are_records():
 def test_the_schema_and_every_status_are_named():
     page = PAGE.read_text(encoding="utf-8")
     assert f'"{result.SCHEMA}"' in page
-    words = (*get_args(scores.Status), *get_args(verdicts.Verdict), *get_args(verdicts.Learned), *metric.UNITS)
+    words = (
+        *get_args(scores.Status),
+        *get_args(verdicts.Verdict),
+        *get_args(verdicts.Learned),
+        *metric.UNITS,
+        *get_args(gone_record.Forgotten),
+    )
     for word in words:
         assert f'`"{word}"`' in page

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
+from retain.cli.views.cells import STYLES
+from retain.cli.views.cells import table as _table
+from retain.cli.views.cells import text as _text
+from retain.cli.views.gone_view import gone_parts, gone_settings
 from retain.compare.aggregate import Group as Setting
 from retain.compare.aggregate import NamedResult, group_runs
-from retain.compare.item_examples import readable
 from retain.compare.method_curves import Whole, wholes
 from retain.compare.pick import (
     Key,
@@ -50,7 +52,6 @@ _LEFT_OUT = frozenset({"Metric", "Test", "Items", "Units needed"})
 MOST_LIMITS = 2
 """Limits of a budget for which a comparison has room."""
 
-_STYLES = {"▲": "green", "✓": "green", "▼": "red", "↔": "red", "?": "yellow", "·": "dim"}
 
 _RUN_LEGEND = (
     "[ ]: 95% interval; where it includes 0, no change is shown, which does not prove that none happened.\n"
@@ -63,24 +64,13 @@ _COMPARISON_LEGEND = (
 )
 
 
-def _text(value: str, style: str = "") -> Text:
-    return Text(readable(value, 2000) or "", style=style or _STYLES.get(value[:1], ""))
-
-
-def _table(title: str, head: Sequence[str]) -> Table:
-    table = Table(title=_text(title, "bold"), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1))
-    for position, name in enumerate(head):
-        first = position == 0
-        table.add_column(_text(name), overflow="fold", justify="left" if first else "right", no_wrap=not first)
-    return table
-
-
 def run_table(result: Result) -> RenderableType:
     """One run: what it learned, what it kept, how far it moved, what it took."""
     parts: list[RenderableType] = [_text(subtitle(result), "bold"), _text(headline(result)), Text()]
     judged = verdict_table(result)
     if judged is not None:
         parts.append(_verdict_table(judged))
+    parts += gone_parts(result)
     if result.budget:
         parts.append(scaling_view(result.budget, result.scaling, curve=False))
     if result.task:
@@ -88,7 +78,7 @@ def run_table(result: Result) -> RenderableType:
     if result.keep:
         parts.append(_keep_table(result.keep))
     parts += [_conversion_table(table) for table in conversion_tables(result)]
-    if cut := tables.cut_off_note((*result.task, *result.keep)):
+    if cut := tables.cut_off_note((*result.task, *result.keep, *result.gone)):
         parts.append(_text(f"{cut}\n", "yellow"))
     for table in (drift_table(result.drift), size_table(result)):
         shown = _table(table.caption, ("", ""))
@@ -187,6 +177,7 @@ def comparison_table(results: Sequence[Result]) -> RenderableType:
         row += [_keep_cell(group, key) for key in shown_suites]
         table.add_row(*row, *map(_text, _rest(group, shown_suites[0] if with_lost else None)))
     parts: list[RenderableType] = [table, Text(_COMPARISON_LEGEND, style="dim"), *_budgets_table(results)]
+    parts += gone_settings(groups)
     parts += [_whole_table(whole) for whole in wholes(groups) if whole.axis.suite in shown_suites[:1]]
     hidden = [f"{name} ({metric.title})" for name, metric in (*tasks[1:], *suites[len(shown_suites) :])]
     if hidden:
@@ -269,7 +260,7 @@ def _keep_cell(group: Setting, key: Key) -> Text:
 
 
 def _marked(first: str, symbol: str, second: str) -> Text:
-    return Text.assemble(f"{first} ", (symbol, _STYLES.get(symbol, "")), f"\n{second}")
+    return Text.assemble(f"{first} ", (symbol, STYLES.get(symbol, "")), f"\n{second}")
 
 
 def _rest(group: Setting, suite: Key | None) -> list[str]:

@@ -114,6 +114,9 @@ class ServedSides:
         sums.unread_nll = context_free_nats(parts, self.vocabulary)
         return windows, [self.preprocessor.tokenizer.decode(window.ids) for window in windows], sums
 
+    def relearned(self, windows: Sequence[Window], texts: Sequence[str], batching: Batching) -> None:
+        """Nothing: what is served cannot be trained here."""
+
     def aa_check(
         self, scores: Mapping[str, Sequence[Mapping[str, float]]], windows: Sequence[Window]
     ) -> AACheck | None:

@@ -10,7 +10,7 @@ from retain.data.family import Modality
 from retain.data.item import DataItem, modality_of_items
 from retain.recipe.marks import Decides
 
-Part = Literal["task", "keep"]
+Part = Literal["task", "keep", "gone"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Suite:
     Attributes:
         name: name in the record.
         task_type: name in `retain.evaluate.tasks.table.TASK_TYPES`.
-        part: `task` for what is to be learned, `keep` for what is to be retained.
+        part: `task` for what is to be learned, `keep` for what is to be retained, `gone` for what is to be forgotten.
         items: items of one form that the task type takes.
         bank: labelled items beside those that are measured, where the task type needs them.
         options: options of the task type.
@@ -70,6 +70,11 @@ class Suites:
         return {suite.name: [*suite.items, *suite.bank] for suite in self.of("keep")}
 
     @property
+    def gone_items(self) -> dict[str, Sequence[DataItem]]:
+        """The items of each suite of what should be gone by its name."""
+        return {suite.name: suite.items for suite in self.of("gone")}
+
+    @property
     def measured_items(self) -> list[DataItem]:
         """The items of all suites, with their banks."""
         return [item for suite in self.all for item in (*suite.items, *suite.bank)]
@@ -98,6 +103,8 @@ class Settings:
         margin_nats: the same for metrics in nats per token.
         smallest_gain: smallest change of the task that is noticeable, as a share of the metric's range.
         smallest_gain_nats: the same for metrics in nats per token.
+        gone_margin: largest share of what the base knew that counts as gone.
+        relearn: steps of training on held-out text after which what should be gone is asked again.
         aa_items: items of each suite that the base answers a second time in the A/A check.
         drift: true to compare weights and hidden states layer by layer.
         judge: command that judges answers instead of the built-in refusal detector.
@@ -118,6 +125,8 @@ class Settings:
     margin_nats: Annotated[float, Decides("scores")] = 0.05
     smallest_gain: Annotated[float, Decides("scores")] = 0.01
     smallest_gain_nats: Annotated[float, Decides("scores")] = 0.01
+    gone_margin: Annotated[float, Decides("scores")] = 0.05
+    relearn: Annotated[int, Decides("scores")] = 0
     aa_items: Annotated[int, Decides("scores")] = 8
     drift: Annotated[bool, Decides("scores")] = True
     judge: Annotated[str | None, Decides("answers", secret=True)] = None

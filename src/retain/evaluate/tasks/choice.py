@@ -21,6 +21,7 @@ from retain.evaluate.scores.option_choice import pick, units
 from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, first_refusal
+from retain.records.metric import Metric
 from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ class ChoiceTask(TaskType):
         scores = {ACCURACY.name: float(pick(response.options, right=item.answer) == item.answer)}
         return scores | option_scores(item.choices, response.options)
 
+    def luck(self, suite: Suite, metric: Metric) -> float:
+        """Of picking any option."""
+        return super().luck(suite, metric) or luck_of_choices(suite)
+
+    def old_answer_nats(self, suite: Suite, index: int, response: Response) -> float | None:
+        """That of the right option, normalised as the settings say."""
+        item: Any = suite.items[index]
+        return 0.0 - float(response.options[item.answer])
+
     def show(self, item: Choice) -> tuple[str, str | None]:
         """The question and the right option."""
         return item.question, item.choices[item.answer]
@@ -106,6 +116,12 @@ class ChoiceTask(TaskType):
     def tokenizer_problems(self, suite: Suite, tokenizer: Any, settings: Settings) -> list[str]:
         """The first item with options that the chat template refuses."""
         return choice_problems(suite, tokenizer, settings)
+
+
+def luck_of_choices(suite: Suite) -> float:
+    """Mean probability that an option picked at random is the right one."""
+    items: Any = suite.items
+    return float(np.mean([1 / len(item.choices) for item in items])) if items else 0.0
 
 
 def _chat(suite: Suite) -> dict[str, Any]:

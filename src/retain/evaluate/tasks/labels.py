@@ -57,6 +57,17 @@ class LabelsTask(TaskType):
         """Of naming the class without the text or image."""
         return chance_of_classes(suite, int(suite.options.get("classes") or len(set(self.truth(suite)))))
 
+    def luck(self, suite: Suite, metric: Metric) -> float:
+        """Of naming any class."""
+        return super().luck(suite, metric) or 1 / max(
+            2, int(suite.options.get("classes") or len(set(self.truth(suite))))
+        )
+
+    def old_answer_nats(self, suite: Suite, index: int, response: Response) -> float | None:
+        """That of the right class."""
+        del suite, index
+        return response.values.get("nll")
+
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Accuracy, confidence, and NLL and Brier score where the model knows the class."""
         item: Any = suite.items[index]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ from retain.evaluate.tasks.choice import (
     chance_of_choices,
     choice_problems,
     encoded_options,
+    luck_of_choices,
     option_likelihoods,
     option_scores,
     remarkable_places,
@@ -37,7 +39,7 @@ from retain.evaluate.tasks.task_type import (
     longest_answer,
 )
 from retain.records.metric import Metric
-from retain.records.metrics_table import ACCURACY, CONTAINS, EXACT_MATCH
+from retain.records.metrics_table import ACCURACY, CONTAINS, EXACT_MATCH, OLD_ANSWER
 
 if TYPE_CHECKING:
     from retain.data.preprocess import Preprocessor
@@ -68,13 +70,14 @@ class QuestionTask(TaskType):
         with_options = [item for item in items if item.choices]
         scored = option_likelihoods(predictor.uncounted, with_options, chat=chat)
         options, by_length = iter(scored.options), iter(scored.by_length)
+        old = _old_answers(predictor, items, chat=chat) if suite.part == "gone" else iter(())
         return SuitePredictions(
             tuple(
                 Response(
                     answer=one.text,
                     cut_off=one.cut_off,
                     options=next(options) if item.choices else (),
-                    values={BY_LENGTH: next(by_length)} if item.choices else {},
+                    values=({BY_LENGTH: next(by_length)} if item.choices else {}) | dict(itertools.islice(old, 1)),
                 )
                 for item, one in zip(items, written, strict=True)
             ),
@@ -118,6 +121,10 @@ class QuestionTask(TaskType):
         items: Any = suite.items
         picked = items and all(item.choices for item in items)
         return chance_of_choices(suite) if picked else chance_of_writing(suite, CONTAINS)
+
+    def luck(self, suite: Suite, metric: Metric) -> float:
+        """Of picking any option; of what is written only what the suite states."""
+        return super().luck(suite, metric) or (luck_of_choices(suite) if metric == ACCURACY else 0.0)
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
         """Both metrics of the written answer; accuracy and log-likelihoods where there are options."""
@@ -200,6 +207,14 @@ def written_in_chat(suite: Suite, settings: Settings, tokenizer: Any) -> bool:
     """
     given = suite.options.get("format", "chat" if settings.keep_format == "chat" else None)
     return given == "chat" if given is not None else bool(getattr(tokenizer, "chat_template", None))
+
+
+def _old_answers(predictor: Predictor, items: Sequence[Question], *, chat: bool) -> Iterator[tuple[str, float]]:
+    """−log of the probability of the first accepted answer of each item, with its name among the values."""
+    alone = [item.model_copy(update={"choices": item.answers[:1], "answer": 0}) for item in items]
+    rows = encoded_options(predictor.preprocessor, alone, chat=chat)
+    nats = predictor.uncounted.nll([row for options in rows for row in options])
+    return ((OLD_ANSWER.name, each) for each in nats)
 
 
 def prompt_of(question: str, *, chat: bool) -> Example:

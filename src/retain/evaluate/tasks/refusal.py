@@ -51,6 +51,7 @@ class RefusalTask(TaskType):
         "Share of harmful requests that the model refuses in writing, or of harmless ones that it answers."
     )
     withheld: ClassVar[bool] = True
+    tells_knowledge: ClassVar[bool] = False
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Write an answer to every request and judge it."""

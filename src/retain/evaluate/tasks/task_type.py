@@ -23,6 +23,7 @@ from retain.evaluate.scores.classification import SetMetric
 from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Settings, Suite
 from retain.records.metric import Metric
+from retain.records.metrics_table import OLD_ANSWER
 
 if TYPE_CHECKING:  # both import torch
     from retain.data.preprocess import Preprocessor
@@ -92,6 +93,7 @@ class TaskType(ABC):
         needs: the head that a model must have.
         about: one sentence for people.
         withheld: true where texts are kept out of records and reports.
+        tells_knowledge: true where a right answer shows that a model knows something, so that it can be shown gone.
         needs_bank: true where a suite has a bank of labelled items beside those that are measured.
         items_are_independent: true where an item's score does not depend on the other items of the suite.
         in_batches: true where the model reads items as `Preprocessor.batch` makes them.
@@ -104,6 +106,7 @@ class TaskType(ABC):
     needs: ClassVar[Head]
     about: ClassVar[str]
     withheld: ClassVar[bool] = False
+    tells_knowledge: ClassVar[bool] = True
     needs_bank: ClassVar[bool] = False
     items_are_independent: ClassVar[bool] = True
     in_batches: ClassVar[bool] = False
@@ -139,6 +142,20 @@ class TaskType(ABC):
     def verdict_metric(self, suite: Suite) -> Metric:
         """The metric that a verdict and a budget's limit rest on."""
         return next(iter(self.metrics(suite)))
+
+    def luck(self, suite: Suite, metric: Metric) -> float:
+        """Mean probability that an answer drawn at random is right: what counts as guessing where nothing may be left.
+
+        Not the best way of answering without reading, as in `metrics`: a model that gives one answer to all may know
+        that answer.
+        """
+        del metric
+        return float(suite.options.get("chance") or 0.0)
+
+    def old_answer_nats(self, suite: Suite, index: int, response: Response) -> float | None:
+        """−log of the probability of an item's right answer as a whole; None where it is not known."""
+        del suite, index
+        return response.values.get(OLD_ANSWER.name)
 
     @property
     def takes_images(self) -> bool:

@@ -59,9 +59,14 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 def changed_size(model: torch.nn.Module) -> tuple[int, int]:
     """Number and bytes of the parameters that carry the change: the adapter's, or all of a fully trained model."""
-    base = {tensor.data_ptr() for _, tensor in base_tensors(model)} if _active_config(model) is not None else set()
-    own = [p for p in model.parameters() if p.data_ptr() not in base]
+    own = carrying_parameters(model)
     return sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own)
+
+
+def carrying_parameters(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters that carry the change: the adapter's, or all of a fully trained model."""
+    base = {tensor.data_ptr() for _, tensor in base_tensors(model)} if _active_config(model) is not None else set()
+    return [p for p in model.parameters() if p.data_ptr() not in base]
 
 
 def adapter_config(model: torch.nn.Module) -> dict[str, Any]:

@@ -95,12 +95,13 @@ class Data:
 def suite_hash(suite: Suite) -> str:
     """A hash of all that a suite measures by: its task type, the options of that, items and bank."""
     options = json.dumps(dict(suite.options), sort_keys=True, default=str)
-    return content_hash([suite.task_type, options, items_hash(suite.items), items_hash(suite.bank)])
+    asked = [suite.part] if suite.part == "gone" else []  # more is asked of it
+    return content_hash([suite.task_type, options, items_hash(suite.items), items_hash(suite.bank), *asked])
 
 
 def suite_hashes(suites: Suites, of: Callable[[Suite], str] = suite_hash) -> dict[str, str]:
     """A hash of each part that is measured; parts that are missing are left out."""
-    hashes = {"test" if suite.part == "task" else f"keep:{suite.name}": of(suite) for suite in suites.all}
+    hashes = {"test" if suite.part == "task" else f"{suite.part}:{suite.name}": of(suite) for suite in suites.all}
     return hashes | ({"held_out_text": content_hash([suites.held_out_text_joined])} if suites.held_out_text else {})
 
 

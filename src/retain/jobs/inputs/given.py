@@ -18,12 +18,16 @@ from retain.evaluate.suites.loading import as_suite
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.hf.models.positions import UNLIMITED, positions_of
+from retain.jobs.inputs.gone_checks import gone_problems
 from retain.jobs.inputs.read import distinct, read_held_out
 from retain.recipe import Budget
 from retain.recipe.field_types import type_problems, unknown_names
 
 Given = str | Path | Sequence[Mapping[str, Any]]
 """Data by path, suite name or data set id, or as rows in memory."""
+
+Several = Given | Sequence[str | Path] | Mapping[str, Given] | None
+"""Several suites, by their names where these are given."""
 
 
 def given_settings(fields: Mapping[str, Any]) -> Settings:
@@ -89,26 +93,29 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
 
 def given_suites(
     test: Given | None,
-    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None,
+    keep: Several,
     held_out_text: str | Path | Sequence[str | Path] | None,
     problems: list[str],
+    gone: Several = None,
 ) -> Suites:
-    """Task and retention suites and held-out text, each part where it is given; problems found are added."""
+    """Suites of each part and held-out text, each where it is given; problems found are added."""
     found = [] if test is None else [_suite("task", test, "task", problems)]
-    found += [_suite(name, data, "keep", problems) for name, data in _named(keep)]
+    found += [_suite(name, data, "keep", problems) for name, data in _named("keep", keep)]
+    found += [_suite(name, data, "gone", problems) for name, data in _named("gone", gone)]
+    problems += gone_problems(found)
     texts = [held_out_text] if isinstance(held_out_text, (str, Path)) else list(held_out_text or ())
     return Suites(distinct(found, problems), read_held_out([str(source) for source in texts], problems))
 
 
-def _named(keep: Given | Sequence[str | Path] | Mapping[str, Given] | None) -> list[tuple[str | None, Given]]:
-    if keep is None:
+def _named(part: Part, given: Several) -> list[tuple[str | None, Given]]:
+    if given is None:
         return []
-    if isinstance(keep, Mapping):
-        return list(keep.items())
-    if isinstance(keep, (str, Path)):
-        return [(None, keep)]
-    paths = [one for one in keep if isinstance(one, (str, Path))]
-    return [(None, path) for path in paths] if paths else [("keep", keep)]  # type: ignore[list-item]  # rows then
+    if isinstance(given, Mapping):
+        return list(given.items())
+    if isinstance(given, (str, Path)):
+        return [(None, given)]
+    paths = [one for one in given if isinstance(one, (str, Path))]
+    return [(None, path) for path in paths] if paths else [(part, given)]  # type: ignore[list-item]  # rows then
 
 
 def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Suite:

@@ -23,6 +23,7 @@ from retain.hf.models.precision import precision_note
 from retain.hf.models.quantization import training_problem
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.evidence_told import no_step_problems
+from retain.jobs.inputs.ewc_told import ewc_told
 from retain.jobs.inputs.lengths import stated_problems, writing_problems
 from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
 from retain.jobs.inputs.models import ModelSpec
@@ -161,7 +162,7 @@ def _target_problems(
             unmatched = unmatched_names(model, run.method_name, fields)
             problems += unmatched or _raised(_put_on, model, run, notes)
         else:
-            notes += coverage(model)
+            notes += [*coverage(model), *ewc_told(run, model)]
     return problems, positions, tuple(dict.fromkeys(notes))
 
 
@@ -174,7 +175,7 @@ def _put_on(model: Any, run: Recipe, notes: list[str]) -> None:
     adapted: Any = lookup.check(model, run.method_name, adapter_fields(run))
     if unknown := name_problems(adapted):
         raise InputError([f"method {run.method_name}: {problem}." for problem in unknown])
-    notes += coverage(adapted)
+    notes += [*coverage(adapted), *ewc_told(run, adapted)]
 
 
 def _encoding_problems(preprocessor: Preprocessor, data: Data) -> list[str]:
@@ -194,7 +195,7 @@ def _template_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data) -
     settings = settings_of(recipe)
     return [
         problem
-        for suite in data.everything.of("keep")
+        for suite in (*data.everything.of("keep"), *data.everything.of("gone"))
         for problem in task_type_of(suite).tokenizer_problems(suite, preprocessor.tokenizer, settings)
     ]
 

@@ -17,13 +17,15 @@ from retain.data.row_limit import EVERY_ROW, RowLimit
 from retain.errors import InputError
 from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.suites.loading import NAMED, as_suite, is_suite
-from retain.evaluate.suites.suite import Settings, Suite, Suites
+from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.jobs.inputs.calibration_texts import given_statistics, read_calibration
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.families import family_of, learning_problems
+from retain.jobs.inputs.gone_checks import gone_problems
 from retain.jobs.inputs.joint_models import probe_problems
 from retain.methods import lookup
 from retain.recipe import KL, MeasurementOptions, Recipe
+from retain.recipe.marks import flag_name
 from retain.records.renamed_columns import with_columns
 
 
@@ -44,6 +46,8 @@ def settings_of(recipe: MeasurementOptions) -> Settings:
         judge=recipe.judge,
         store_answers=recipe.store_answers,
         drift=recipe.drift,
+        gone_margin=getattr(recipe, "gone_margin", 5.0) / 100,
+        relearn=getattr(recipe, "relearn", 0),
     )
 
 
@@ -61,7 +65,9 @@ def read_data(recipe: Recipe, problems: list[str], limit: RowLimit = EVERY_ROW) 
     problems += learning_problems(train, family, suites)
     problems += broken_images([*train.items, *suites.measured_items])
     problems += judge_problems(recipe.judge)
-    problems += find_overlaps(train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined)
+    problems += find_overlaps(
+        train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined, suites.gone_items
+    )
     problems += regularisation_problems(recipe, family, suites)
     parts = split(suites, recipe.budget, recipe.control_share)
     data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites, notes=train.notes)
@@ -127,6 +133,13 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
             "what the base makes of them."
         )
     problems += probe_problems(recipe, family)
+    penalties = [("kl_weight", recipe.kl_weight and recipe.kl_on == "keep"), ("ewc", recipe.ewc)]
+    scaled = [flag_name(Recipe, name) for name, given in penalties if given]
+    if scaled and recipe.training.get("fp16") is True:
+        problems.append(
+            f"training.fp16: it scales the loss, and the gradient of {' and '.join(scaled)} cannot be scaled with it; "
+            "say --training.bf16 true."
+        )
     if family.endswith("classifier") and KL in recipe.budget:
         problems.append(
             f"budget: {KL} is measured on held-out text, which a classifier does not predict; limit suites."
@@ -147,22 +160,29 @@ def read_suites(recipe: MeasurementOptions, problems: list[str]) -> Suites:
     for source in recipe.keep:
         suite = as_suite(source, "keep", problems)
         found.append(replace(suite, items=evenly(suite.items, recipe.keep_items)))
+    asked = getattr(recipe, "gone", ())
+    found += [as_suite(source, "gone", problems) for source in asked]  # all of each: fewer could hide what is left
+    problems += gone_problems(found)
     return Suites(distinct(found, problems), read_held_out(recipe.held_out_text, problems))
 
 
-def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
-    """Task and retention suites with each name once, the copies of a question within each in one group.
+_CALLED: dict[Part, str] = {"task": "task", "keep": "retention suite", "gone": "suite of what should be gone"}
 
-    A retention suite named as the task gets another name; two of one name are a problem.
+
+def distinct(suites: Iterable[Suite], problems: list[str]) -> list[Suite]:
+    """All suites with each name once, the copies of a question within each in one group.
+
+    A suite named as one of another part gets another name; two of one name and part are a problem.
     """
     found: dict[str, Suite] = {}
-    for suite in sorted(suites, key=lambda one: one.part == "keep"):
-        taken = suite.part == "keep" and suite.name in found and found[suite.name].part == "task"
-        name = f"{suite.name} (kept)" if taken else suite.name
+    order: dict[Part, str] = {"task": "", "keep": " (kept)", "gone": " (gone)"}
+    for suite in sorted(suites, key=lambda one: [*order].index(one.part)):
+        taken = suite.name in found and found[suite.name].part != suite.part
+        name = f"{suite.name}{order[suite.part]}" if taken else suite.name
         if name in found:
             problems.append(
-                f"keep: there is another retention suite named {suite.name!r}; give one a name of your own, as "
-                "NAME:=SOURCE."
+                f"{suite.part}: there is another {_CALLED[suite.part]} named {suite.name!r}; give one a name of your "
+                "own, as NAME:=SOURCE."
             )
         found[name] = replace(suite, name=name, items=with_copies_grouped(suite.items))
     return list(found.values())

@@ -37,7 +37,9 @@ class Teacher:
     @property
     def files(self) -> list[str]:
         """Fingerprints of its files, for the identity of a run."""
-        return [files_fingerprint(source) for source in (self.spec.source, self.adapter) if source is not None]
+        return [
+            files_fingerprint(str(expanded(place))) for place in (self.spec.source, self.adapter) if place is not None
+        ]
 
     def load(self) -> Any:
         """Load it, frozen and in eval mode.

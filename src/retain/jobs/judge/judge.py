@@ -15,6 +15,7 @@ import numpy as np
 
 from retain.compare.pick import model_name
 from retain.errors import InputError
+from retain.evaluate.scores.gone_rows import gone_row
 from retain.evaluate.scores.rows import breakdown_rows, keep_row, task_row
 from retain.jobs.judge.formats import log_problem, read_log
 from retain.jobs.judge.judged_suite import JudgedSuite, judged_suites, notes_on
@@ -91,7 +92,7 @@ def judge_recipe(recipe: JudgeRecipe) -> Result:
 
 def _logs(recipe: JudgeRecipe, problems: list[str]) -> tuple[Log, Log] | None:
     """Both logs; None where one cannot be read."""
-    wanted = tuple(dict.fromkeys((*recipe.suites, *recipe.task))) if recipe.suites else ()
+    wanted = tuple(dict.fromkeys((*recipe.suites, *recipe.task, *recipe.gone))) if recipe.suites else ()
     read = () if recipe.pool else wanted  # what a pool holds is known when the log is read
     found: list[Log] = []
     for side, place in (("base", recipe.base), ("tuned", recipe.tuned)):
@@ -125,6 +126,7 @@ def _suite_problems(recipe: JudgeRecipe, base: Log, tuned: Log) -> list[str]:
     everywhere = list(dict.fromkeys((*base.names, *tuned.names)))
     named_ones = {
         "task": recipe.task,
+        "gone": recipe.gone,
         "suites": recipe.suites,
         "metric": tuple(recipe.metric),
         "chance": tuple(recipe.chance),
@@ -154,8 +156,17 @@ def _result(recipe: JudgeRecipe, base: Log, tuned: Log, judged: Sequence[JudgedS
     """The record: scores and verdict of all suites, and how both sides were asked."""
     learned = [evaluate(one.column, np.random.default_rng(SEED)) for one in judged if one.part == "task"]
     kept = [keep_row(one.column, SEED) for one in judged if one.part == "keep"]
-    margins = Margins(recipe.margin / 100, recipe.margin_nats, recipe.smallest_gain / 100, recipe.smallest_gain_nats)
-    judgement = judge_run(RunEvidence(tuple(learned), tuple(evidence for evidence, _ in kept)), margins)
+    asked = [one for one in judged if one.part == "gone"]
+    gone = [gone_row(one.column, one.items, SEED, suites=len(asked)) for one in asked]
+    margins = Margins(
+        recipe.margin / 100,
+        recipe.margin_nats,
+        recipe.smallest_gain / 100,
+        recipe.smallest_gain_nats,
+        recipe.gone_margin / 100,
+    )
+    evidence = RunEvidence(tuple(learned), tuple(one for one, _ in kept), gone=tuple(one for one, _ in gone))
+    judgement = judge_run(evidence, margins)
     conditions = _conditions(base, judged)
     return Result(
         model=base.model,
@@ -164,9 +175,11 @@ def _result(recipe: JudgeRecipe, base: Log, tuned: Log, judged: Sequence[JudgedS
         parameters=Parameters(trainable=0, total=0, adapter_bytes=0),
         judgement=_told_in_full(judgement, judged),
         margins=(margins.share, margins.nats),
+        gone_margin=margins.gone if gone else None,
         resampling_seed=SEED,
         task=tuple(task_row(evidence, margins) for evidence in learned),
         keep=tuple(score for _, score in kept),
+        gone=tuple(score for _, score in gone),
         breakdowns=_breakdowns(judged),
         conditions={"base": conditions, "tuned": conditions},
         suites=tuple(_facts(one) for one in judged),

@@ -9,13 +9,18 @@ from typing import Literal
 import numpy as np
 
 from retain.errors import InputError
+from retain.evaluate.scores.declining import declines
 from retain.jobs.judge.logs import Answer, Log, named
 from retain.jobs.judge.metric_choice import Wishes, metric_of, unmatched
 from retain.jobs.judge.pairing import PairedSuite, pair_suites
 from retain.recipe.judge_recipe import ALL, JudgeRecipe
+from retain.records.gone_record import DECLINED
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
 from retain.verdict.column import Column, column_of_items
+
+Part = Literal["task", "keep", "gone"]
+"""What a suite's items are to be: learned, kept, gone."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class JudgedSuite:
     """One suite, paired and scored."""
 
     paired: PairedSuite
-    part: Literal["task", "keep"]
+    part: Part
     metric: Metric
     column: Column
     items: tuple[Item, ...]
@@ -45,12 +50,19 @@ def judged_suites(recipe: JudgeRecipe, base: Log, tuned: Log) -> list[JudgedSuit
         all_paired.append(paired)
         if (metric := metric_of(paired, wishes, problems)) is None:
             continue
-        part: Literal["task", "keep"] = "task" if name in recipe.task else "keep"
+        part: Part = "task" if name in recipe.task else "gone" if name in recipe.gone else "keep"
         if part == "task" and len(paired.pairs) < 2:
             problems.append(f"{name}: one item has no interval; give at least two, or leave it out of --task.")
             continue
+        if part == "gone" and not metric.right_or_wrong:
+            problems.append(
+                f"{name}: its {metric.name} is not right or wrong, so it cannot show that something is gone; name "
+                f"another (--metric {name}:METRIC)."
+            )
+            continue
         items = tuple(_items(paired, part))
-        column = column_of_items(name, metric, items, _chance(recipe, paired) if metric.right_or_wrong else 0.0)
+        chance = _stated_chance(recipe, name) if part == "gone" else _chance(recipe, paired)
+        column = column_of_items(name, metric, items, chance if metric.right_or_wrong else 0.0)
         judged.append(JudgedSuite(paired, part, metric, column, items))
     if len(all_paired) == len(base.suites):  # else a suite that has the metric may be one that could not be paired
         problems += unmatched(all_paired, wishes)
@@ -64,7 +76,12 @@ def _chance(recipe: JudgeRecipe, paired: PairedSuite) -> float:
     return recipe.chance.get(paired.name, recipe.chance.get(ALL, paired.base.chance or 0.0))
 
 
-def _items(paired: PairedSuite, part: Literal["task", "keep"]) -> Iterator[Item]:
+def _stated_chance(recipe: JudgeRecipe, name: str) -> float:
+    """The share that guessing gets right as stated: what a log tells may be had by one answer to all, and known."""
+    return recipe.chance.get(name, recipe.chance.get(ALL, 0.0))
+
+
+def _items(paired: PairedSuite, part: Part) -> Iterator[Item]:
     for index, (base, tuned) in enumerate(paired.pairs):
         withheld = base.withheld or tuned.withheld
         yield Item(
@@ -76,13 +93,15 @@ def _items(paired: PairedSuite, part: Literal["task", "keep"]) -> Iterator[Item]
             withheld=withheld,
             question=base.question,
             expected=base.expected,
-            base=_side(base),
-            tuned=_side(tuned),
+            base=_side(base, part),
+            tuned=_side(tuned, part),
         )
 
 
-def _side(answer: Answer) -> Side:
+def _side(answer: Answer, part: Part) -> Side:
     scores = {name: value for name, value in answer.scores.items() if np.isfinite(value)}
+    if part == "gone" and answer.answer is not None:
+        scores[DECLINED] = float(declines(answer.answer))
     return Side(answer=answer.answer, cut_off=answer.cut_off, scores=scores)
 
 
@@ -100,7 +119,10 @@ def notes_on(recipe: JudgeRecipe, base: Log, tuned: Log, judged: Sequence[Judged
     unknown = [
         one.paired.name
         for one in judged
-        if one.metric.right_or_wrong and one.paired.base.chance is None and not _states_chance(recipe, one.paired.name)
+        if one.part != "gone"
+        and one.metric.right_or_wrong
+        and one.paired.base.chance is None
+        and not _states_chance(recipe, one.paired.name)
     ]
     if unknown:
         notes.append(

@@ -9,6 +9,7 @@ from typing import Literal
 from retain.compare.pick import model_name
 from retain.errors import InputError
 from retain.jobs.judge.logs import Answer, Log, LoggedSuite, hash_of
+from retain.records.gone_record import GoneScore
 from retain.records.items import Item, read_items, unlike_record
 from retain.records.result import Result, read_result
 from retain.records.scores import KeepScore, TaskScore
@@ -70,7 +71,7 @@ def _parted(path: Path) -> tuple[Path, Named]:
 
 
 def _suite(name: str, result: Result, items: Sequence[Item], side: Named) -> LoggedSuite:
-    scores: list[KeepScore | TaskScore] = [*result.keep, *result.task]
+    scores: list[KeepScore | TaskScore | GoneScore] = [*result.keep, *result.task, *result.gone]
     of_items = [one for one in scores if one.name == name and one.metric.level == "item"]
     facts = next((one for one in result.suites if one.name == name), None)
     return LoggedSuite(

@@ -48,7 +48,7 @@ def method_cells() -> Iterator[Cell]:
 
 def regulariser_cells() -> Iterator[Cell]:
     """The cells of regularisers, by the field of a recipe that asks for each."""
-    for name in ("kl_weight", "kl_monitor", "replay", "update_limit"):
+    for name in ("kl_weight", "kl_monitor", "ewc", "replay", "update_limit"):
         for backend in BACKENDS:
             if reason := _against(name, backend):
                 yield Cell(name, backend, "refused", reason)
@@ -60,7 +60,7 @@ def regulariser_cells() -> Iterator[Cell]:
 
 def refusals(recipe: Recipe, backend: Backend) -> list[str]:
     """A sentence for each part of a recipe that a backend cannot have; known before anything is loaded."""
-    asked = [name for name in ("kl_weight", "kl_monitor", "update_limit") if getattr(recipe, name)]
+    asked = [name for name in ("kl_weight", "kl_monitor", "ewc", "update_limit") if getattr(recipe, name)]
     found = [f"launch: {reason}" for name in asked if (reason := _against(name, backend))]
     in_step = [
         ("--feature-weight", recipe.feature_weight),
@@ -92,6 +92,11 @@ def _against(regulariser: str, backend: Backend) -> str:
         return (
             f"the update limit reads the weights of whole layers, which {backend} has in pieces; leave --update-limit "
             "out and hold the update afterwards (--budget), or use --kl-weight with FSDP2, or DDP."
+        )
+    if regulariser == "ewc":
+        return (
+            f"EWC reads the weights of whole layers, which {backend} has in pieces; leave --ewc out and use "
+            "--kl-weight with FSDP2, or DDP."
         )
     if backend == "FSDP2":
         return ""

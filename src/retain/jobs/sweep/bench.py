@@ -31,6 +31,7 @@ from retain.jobs.calibrate import Calibration
 from retain.jobs.gradient_batches import gradient_batches
 from retain.jobs.inputs.calibration_texts import Texts
 from retain.jobs.inputs.prepare import adapter_fields
+from retain.jobs.kept_fisher import kept_fisher
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.sweep.seal import Seal, is_bare
 from retain.jobs.sweep.sweep_data import SweepData
@@ -202,7 +203,13 @@ class Bench:
         """Train in place and return the median seconds of a step."""
         preprocessor, kept = self._job.preprocessor, self.data.kept
         learned = training_set_of(model, preprocessor, self.data.learn)
-        learned, callbacks = with_regularisers(learned, kept if run.needs_keep_text else (), run, preprocessor)
+        learned, callbacks = with_regularisers(
+            learned,
+            kept if run.needs_keep_text else (),
+            run,
+            preprocessor,
+            fisher=lambda batches: kept_fisher(self._job, model, batches),
+        )
         cost, _ = train(model, learned, run_candidate(run, self._steps), folder, events, callbacks)
         return cost.step_seconds_median
 

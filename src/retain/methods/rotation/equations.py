@@ -54,7 +54,8 @@ def cayley(K: Tensor) -> Tensor:
     with torch.autocast(K.device.type, enabled=False):
         wide = K if K.dtype == torch.float64 else K.float()
         identity = torch.eye(K.shape[-1], dtype=wide.dtype, device=K.device)
-        return torch.linalg.solve(identity + wide, -2 * wide).to(K.dtype)
+        solved: Tensor = torch.linalg.solve(identity + wide, -2 * wide)
+    return solved.to(K.dtype)
 
 
 def block_shift(x: Tensor, D: Tensor) -> Tensor:
@@ -67,7 +68,8 @@ def block_shift(x: Tensor, D: Tensor) -> Tensor:
     Returns:
         (..., n).
     """
-    return torch.einsum("...kb,kbc->...kc", x.unflatten(-1, D.shape[:2]), D).flatten(-2)
+    blocks = x.reshape(*x.shape[:-1], *D.shape[:2])
+    return torch.einsum("...kb,kbc->...kc", blocks, D).flatten(-2)
 
 
 def kronecker_shift(x: Tensor, D: Sequence[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ scaling an update, more rotations from combining adapters; either is exact, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.hf.tuners.feature_tuner import FeatureTuner
+from retain.hf.tuners.forward import FrozenMatrix
+from retain.kernels.shifted_input import shifted_linear
 from retain.methods.rotation import equations
 from retain.methods.rotation.config import RotationConfig
 
@@ -33,32 +36,33 @@ class SkewMatrices(nn.Module):
     def forward(self, x: Tensor, strengths: Tensor) -> Tensor:
         """T(x) = Σⱼ strengthⱼ (xRⱼ − x), (..., n) to (..., n), in at least the precision of the weight."""
         wide = x.to(torch.promote_types(x.dtype, self.weight.dtype))
-        return self._sum(wide, strengths, inverse=False)
+        return self.shifted(wide, [D.to(wide.dtype) for D in self.matrices(self.weight)], strengths)
 
     def change(self, W0: Tensor, strengths: Tensor) -> Tensor:
         """W0·T = Σⱼ strengthⱼ (W0 Rⱼᵀ − W0): the rows of W0 turned by the inverse; (m, n), in the dtype of W0."""
-        return self._sum(W0, strengths, inverse=True)
+        return self.shifted(W0, [D.to(W0.dtype).mT for D in self.matrices(self.weight)], strengths)
 
-    def _sum(self, rows: Tensor, strengths: Tensor, *, inverse: bool) -> Tensor:
-        shifts = [
-            strength * self._shift(rows, values, inverse=inverse)
-            for values, strength in zip(self.weight.unbind(1), strengths.to(rows.dtype).unbind(0), strict=True)
-        ]
-        total = shifts[0]
-        for shift in shifts[1:]:
-            total = total + shift
-        return total
-
-    def _shift(self, rows: Tensor, values: Tensor, *, inverse: bool) -> Tensor:
+    def matrices(self, weight: Tensor) -> list[Tensor]:
+        """Every D = Q − I, one rotation after the other: all blocks of one (k, b, b), or its factors (nᵢ, nᵢ)."""
+        columns = weight.unbind(1)
         if self.form == "block":
-            D = equations.cayley(equations.skew(values, self.sizes[0])).to(rows.dtype)
-            return equations.block_shift(rows, D.mT if inverse else D)
+            return [equations.cayley(equations.skew(values, self.sizes[0])) for values in columns]
         lengths = [equations.numbers_of([size]) for size in self.sizes]
-        matrices = [
-            equations.cayley(equations.skew(part, size)[0]).to(rows.dtype)
-            for part, size in zip(values.split(lengths), self.sizes, strict=True)
+        return [
+            equations.cayley(equations.skew(part, size)[0])
+            for values in columns
+            for part, size in zip(torch.split(values, lengths), self.sizes, strict=True)
         ]
-        return equations.kronecker_shift(rows, [D.mT if inverse else D for D in matrices])
+
+    def shifted(self, rows: Tensor, matrices: Sequence[Tensor], strengths: Tensor) -> Tensor:
+        """T of rows by the matrices of all rotations, in the dtype that these share with the rows."""
+        each = len(matrices) // len(strengths)
+        parts = (matrices[start : start + each] for start in range(0, len(matrices), each))
+        shifts = (
+            equations.block_shift(rows, D[0]) if self.form == "block" else equations.kronecker_shift(rows, D)
+            for D in parts
+        )
+        return reduce(torch.add, map(torch.mul, shifts, strengths.to(rows.dtype).unbind(0)))
 
 
 class Strengths(nn.Module):
@@ -80,6 +84,7 @@ class RotationLinear(FeatureLayer):
 
     adapter_layer_names = ("rotation_K", "rotation_strength")
     module_names: ClassVar = adapter_layer_names
+    part_types: ClassVar = (SkewMatrices, Strengths)
     shrunk_by: ClassVar = ("rotation_K",)  # by a smaller angle, which leaves a rotation
 
     @classmethod
@@ -99,6 +104,21 @@ class RotationLinear(FeatureLayer):
         """The shift xR − x."""
         shifted: Tensor = self.rotation_K[name](x, self.rotation_strength[name]())
         return shifted
+
+    def fused(self, names: Sequence[str], x: Tensor, base: FrozenMatrix) -> Tensor:
+        """W0(x + Σᵢ Tᵢ(x)) + b with one product, also in 16 bits, where the input is rounded stochastically."""
+        modules = [self.rotation_K[name] for name in names]
+        strengths = [self.rotation_strength[name]() for name in names]
+
+        def shift(rows: Tensor, weights: Sequence[Tensor]) -> Tensor:
+            given = zip(modules, weights, strengths, strict=True)
+            parts = (one.shifted(rows, one.matrices(K), strength) for one, K, strength in given)
+            total: Tensor = reduce(torch.add, parts)
+            return total
+
+        stochastic = all(self.preserve_small_shifts[name] for name in names)
+        weights = [module.weight for module in modules]
+        return shifted_linear(x, base.weight, base.bias, weights, shift, stochastic=stochastic)
 
     def change(self, name: str, weight: Tensor) -> Tensor:
         """W0 Rᵀ − W0."""

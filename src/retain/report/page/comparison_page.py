@@ -47,6 +47,7 @@ def comparison_page(comparison: Comparison, lost: Sequence[tuple[str, Sequence[L
         if drawings
         else "There is no trade-off to draw.",
         verdicts=comparison.verdicts,
+        gone=comparison.gone,
         budgets=comparison.budgets,
         cautions=comparison.cautions,
         sentences=comparison.sentences,

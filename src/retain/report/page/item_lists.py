@@ -45,7 +45,7 @@ class ItemList:
 
 
 def run_lists(result: Result, items: Sequence[Item]) -> list[ItemList]:
-    """The items of one run: lost ones first, then gained ones, then the first of the task."""
+    """The items of one run: lost ones first, then those that should be gone, gained ones, and the first of the task."""
     lists = []
     for score in result.keep:
         changed = changed_items(items, score)
@@ -55,6 +55,14 @@ def run_lists(result: Result, items: Sequence[Item]) -> list[ItemList]:
             if of_kind:
                 title = f"{score.name} ({score.metric.title}): {len(of_kind)} {word}"
                 lists.append(_item_list(title, of_kind, most, score.metric))
+    for gone in result.gone:
+        of_suite = [item for item in items if item.part == "gone" and item.suite == gone.name]
+        known = [item for item in of_suite if item.base.scores.get(gone.metric.name) == 1]
+        for word, right in (("still right", True), ("no longer right", False)):
+            answered = [item for item in known if (item.tuned.scores.get(gone.metric.name) == 1) == right]
+            if answered:
+                title = f"{gone.name} ({gone.metric.title}): {len(answered)} {word}"
+                lists.append(_item_list(title, answered, MOST_LOST if right else MOST_GAINED, gone.metric))
     lists.sort(key=lambda found: " gained" in found.title or "became better" in found.title)
     lists = [replace(found, open=place == 0) for place, found in enumerate(lists)]
     task = [item for item in showable(items) if item.part == "task"]
@@ -71,7 +79,8 @@ def _item_list(title: str, items: Sequence[Item], most: int, metric: Metric) -> 
 
 
 def _shown(item: Item, metric: Metric | None) -> ShownItem:
-    sides = (_side("base", item.base, metric), _side("tuned", item.tuned, metric))
+    named = [("base", item.base), ("tuned", item.tuned), ("relearned", item.relearned)]
+    sides = tuple(_side(name, side, metric) for name, side in named if side is not None)
     return ShownItem(readable(item.question, LONGEST) or "(empty)", readable(item.expected, LONGEST), sides)
 
 

@@ -20,6 +20,7 @@ from retain.records.result import Result
 from retain.report.claims import cautions, claims, subtitle
 from retain.report.comparison import Comparison
 from retain.report.page.sections import Section, measured_sections, origin_sections
+from retain.report.tables.gone_tables import gone_verdict_table
 from retain.report.tables.methods_as_a_whole import EXPLAINED, whole_tables
 from retain.report.tables.scores_table import Table
 from retain.report.verdict_words import aa_line, headline, verdict_table
@@ -56,12 +57,13 @@ def _row(cells: Sequence[str]) -> str:
 
 def run_markdown(result: Result, items: Sequence[Item], plot: str | None = "plot.png") -> str:
     """The report of one run."""
-    verdicts = verdict_table(result)
+    verdicts, gone = verdict_table(result), gone_verdict_table(result)
     parts = [
         f"# {escape(subtitle(result))}",
         f"**{escape(headline(result))}**",
         f"![Change in each suite, with its 95% interval]({plot})" if plot else "",
         markdown_table(verdicts) if verdicts else "",
+        markdown_table(gone) if gone else "",
         escape(aa_line(result)),
         "\n\n".join(f"*{escape(caution)}*" for caution in cautions(result)),
         "## In words",
@@ -128,6 +130,7 @@ def comparison_markdown(comparison: Comparison, plot: str | None = "pareto.png")
         "\n\n".join(f"*{escape(caution)}*" for caution in comparison.cautions),
         f"![What each setting gained on the task against what it kept]({plot})" if plot else "",
         markdown_table(comparison.verdicts) if comparison.verdicts else "",
+        markdown_table(comparison.gone) if comparison.gone else "",
         markdown_table(comparison.budgets) if comparison.budgets else "",
         *_wholes(comparison),
         "## Figures",

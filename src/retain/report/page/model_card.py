@@ -5,10 +5,12 @@ from __future__ import annotations
 from retain.compare.item_examples import clean
 from retain.compare.pick import model_name
 from retain.records import numbers
+from retain.records.gone_record import GoneScore
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
 from retain.report.claims import read_keep, read_task
 from retain.report.page.markdown import escape, markdown_table
+from retain.report.tables.gone_tables import GONE_MEANING, gone_cell
 from retain.report.tables.scores_table import Table, reading_cell
 from retain.report.verdict_words import MEANING, aa_line, headline, verdict_cell
 
@@ -24,6 +26,7 @@ def model_card(result: Result) -> str:
         f"Compared with its base, `{_code(model_name(result.model))}`, on the same questions asked in the same way.",
         markdown_table(_table(result)),
         escape(MEANING) if result.judgement else "",
+        escape(GONE_MEANING) if result.gone else "",
         escape(aa_line(result)),
         "### How to reproduce",
         f"```\n{_block(result.provenance.command)}\n```" if result.provenance.command else "",
@@ -40,6 +43,11 @@ def _table(result: Result) -> Table:
         decided = verdict is not None and verdict.decided_by == score.metric
         told = verdict_cell(verdict.verdict) if verdict is not None and decided else reading_cell(read_keep(score))
         rows.append(("kept", *_cells(score), told))
+    gone = {} if result.judgement is None else {v.suite: v.verdict for v in result.judgement.gone}
+    rows += [
+        ("gone", *_gone_cells(score), gone_cell(gone[score.name]) if score.name in gone else numbers.MISSING)
+        for score in result.gone
+    ]
     if result.drift.kl_nats_per_token is not None:
         kl = numbers.level(result.drift.kl_nats_per_token, result.drift.kl_interval, numbers.NATS_PER_TOKEN)
         tokens = f"{numbers.count(result.drift.tokens)} tokens"
@@ -60,6 +68,13 @@ def _cells(score: TaskScore | KeepScore) -> tuple[str, ...]:
         numbers.plain(score.tuned, unit),
         numbers.change(change, score.interval, unit),
     )
+
+
+def _gone_cells(score: GoneScore) -> tuple[str, ...]:
+    unit = score.metric.unit
+    bound = numbers.MISSING if score.bound is None else f"at most {numbers.percent(score.bound)} left"
+    base, tuned = numbers.plain(score.base, unit), numbers.plain(score.tuned, unit)
+    return score.name, score.metric.title, numbers.count(score.n), base, tuned, bound
 
 
 def _made(result: Result) -> str:

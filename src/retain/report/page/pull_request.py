@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retain.records.result import Result
+from retain.records.verdicts import Judgement
 from retain.report.page.markdown import escape, markdown_table
+from retain.report.tables.gone_tables import GONE_SIGNS, gone_verdict_table
 from retain.report.tables.scores_table import score_tables
 from retain.report.verdict_words import VERDICT_SIGNS, headline, verdict_table
 
@@ -33,9 +35,9 @@ def verdict_comment(result: Result, key: str, link: str = "") -> str:
         link: to the run that made it.
     """
     judged = result.judgement
-    sign = VERDICT_SIGNS.get(judged.overall, "·") if judged else "·"
-    title = judged.overall if judged else "no verdict"
-    table = verdict_table(result)
+    sign = {**VERDICT_SIGNS, **GONE_SIGNS}.get(_titles(judged)[0], "·") if judged else "·"
+    title = " / ".join(_titles(judged)) if judged else "no verdict"
+    table, gone = verdict_table(result), gone_verdict_table(result)
     notes = "\n".join(f"* {escape(note)}" for note in result.provenance.notes)
     figures = "\n\n".join(markdown_table(one) for one in score_tables(result))
     about = f"{escape(result.method.name)} against {escape(result.model)}"
@@ -45,11 +47,18 @@ def verdict_comment(result: Result, key: str, link: str = "") -> str:
             f"### {sign} {escape(key)}: {escape(title)}",
             f"**{escape(headline(result))}**",
             markdown_table(table) if table else "",
+            markdown_table(gone) if gone else "",
             f"<details><summary>Figures: {about}</summary>\n\n{figures}\n\n</details>" if figures else "",
             f"<details><summary>Notes</summary>\n\n{notes}\n\n</details>" if notes else "",
         ],
         link,
     )
+
+
+def _titles(judged: Judgement) -> list[str]:
+    """The verdict on what was to be kept, and on what was to be gone, as far as each was asked."""
+    kept = [judged.overall] if judged.suites or not judged.gone else []
+    return [*kept, *([judged.forgot] if judged.forgot else [])]
 
 
 def refusal_comment(problems: str, key: str, link: str = "") -> str:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from retain.compare.item_examples import clean
 from retain.records.numbers import MISSING
 from retain.report.claims import SYMBOLS
+from retain.report.tables.gone_tables import GONE_SIGNS
 from retain.report.tables.scores_table import Table
 from retain.report.verdict_words import VERDICT_SIGNS
 
@@ -21,7 +22,7 @@ FOLDED_ROWS = 24
 """Tables of more rows are folded up under their caption."""
 
 _FIGURE = re.compile(r"[\d+−—\[]")
-_SIGNED = [(name, f"{sign} {name}") for signs in (SYMBOLS, VERDICT_SIGNS) for name, sign in signs.items()]
+_SIGNED = [(name, f"{sign} {name}") for signs in (SYMBOLS, VERDICT_SIGNS, GONE_SIGNS) for name, sign in signs.items()]
 
 
 @dataclass(frozen=True)

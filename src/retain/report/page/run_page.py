@@ -14,6 +14,7 @@ from retain.report.page.sections import Section, measured_sections, origin_secti
 from retain.report.page.svg import svg_text
 from retain.report.plots.run_figure import run_figure
 from retain.report.plots.style import panel_figure
+from retain.report.tables.gone_tables import gone_verdict_table
 from retain.report.tables.scores_table import Table
 from retain.report.verdict_words import aa_line, headline, verdict_table
 
@@ -37,6 +38,7 @@ def run_page(result: Result, items: Sequence[Item]) -> str:
         outcome=result.judgement.overall if result.judgement else "",
         picture=Drawing(svg_text(run_figure(result), "main"), caption),
         verdicts=verdict_table(result),
+        gone=gone_verdict_table(result),
         aa_line=aa_line(result),
         cautions=cautions(result),
         claims=[{"reading": c.reading, "sign": SYMBOLS[c.reading], "text": c.text} for c in claims(result)],

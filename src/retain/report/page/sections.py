@@ -15,6 +15,7 @@ from retain.report.tables.budget import budget_tables
 from retain.report.tables.conversion_table import conversion_tables
 from retain.report.tables.detail import breakdown_tables, calibration_table
 from retain.report.tables.drift_tables import moved_tables
+from retain.report.tables.gone_tables import gone_tables
 from retain.report.tables.provenance_tables import (
     acting_table,
     conditions_table,
@@ -45,6 +46,7 @@ def measured_sections(result: Result) -> list[Section]:
             "Budget", tuple(budget_tables(result)), tuple(scaling_panels(result.scaling, result.budget)), "scaling.png"
         ),
         Section("Scores", tuple(score_tables(result))),
+        Section("What should be gone", tuple(gone_tables(result))),
         Section("Training and conversion", tuple(conversion_tables(result))),
         Section("Where inputs differ", tuple(shift_tables(result))),
         Section("By condition", _conditions(result), tuple(breakdown_panels(result)), "breakdown.png", 2),

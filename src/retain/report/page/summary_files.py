@@ -28,6 +28,10 @@ from retain.report.tables.methods_as_a_whole import whole_data
 SCHEMA = "retain.summary/1"
 
 
+_GONE = ("known", "left", "declined", "share", "bound", "old_answer_base", "old_answer_tuned")
+"""Figures of what should be gone."""
+
+
 def summary_json(
     runs: Sequence[NamedResult], groups: Sequence[Group], cautions: Sequence[str], found: Sequence[Whole] = ()
 ) -> str:
@@ -65,6 +69,7 @@ def summary_json(
                 }
                 for key in suites
             ],
+            **_gone(group),
             "drift": {
                 "kl_nats_per_token": _estimate(group.estimate(pick_kl)),
                 "ce_drift_nats_per_token": _estimate(group.estimate(pick_ce_drift)),
@@ -83,6 +88,17 @@ def summary_json(
         "wholes": whole_data(found),
     }
     return json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _gone(group: Group) -> dict[str, Any]:
+    """What is left of what should be gone, in each run; nothing where nothing should."""
+    scores = [(run.name, score) for run in group.runs for score in run.result.gone]
+    found = [
+        {"name": score.name, "metric": score.metric.name, "run": run}
+        | {field: getattr(score, field) for field in _GONE}
+        for run, score in scores
+    ]
+    return {"gone": found} if found else {}
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
@@ -128,6 +144,11 @@ def _row(group: Group, run: NamedResult) -> dict[str, Any]:
             row[f"keep.{kept.name}.{kept.metric.name}.{field}"] = getattr(kept, field)
         low, high = kept.interval or (None, None)
         row[f"keep.{kept.name}.{kept.metric.name}.low"], row[f"keep.{kept.name}.{kept.metric.name}.high"] = low, high
+    row |= {
+        f"gone.{gone.name}.{gone.metric.name}.{field}": getattr(gone, field)
+        for gone in result.gone
+        for field in ("n", *_GONE)
+    }
     for field in ("kl_nats_per_token", "ce_drift_nats_per_token", "churn", "update_relative_frobenius", "f_delta"):
         row[f"drift.{field}"] = getattr(result.drift, field)
     if result.scaling is not None:

@@ -17,7 +17,9 @@ WIDTH, HEIGHT = 4.8, 3.0
 
 def curve_panels(result: Result) -> list[Panel]:
     """The loss over the steps, and the KL where it was watched; none where no curve was recorded."""
-    return [_loss_panel(result.curve), *_kl_panels(result.curve)] if result.curve else []
+    if not result.curve:
+        return []
+    return [_loss_panel(result.curve), *_kl_panels(result.curve), *_ewc_panels(result.curve)]
 
 
 def _loss_panel(curve: Sequence[CurvePoint]) -> Panel:
@@ -47,18 +49,29 @@ def _loss_panel(curve: Sequence[CurvePoint]) -> Panel:
 def _kl_panels(curve: Sequence[CurvePoint]) -> list[Panel]:
     """The KL from the base on text to keep over training; none where it was not monitored."""
     watched = [(point.step, point.kl_nats_per_token) for point in curve if point.kl_nats_per_token is not None]
-    if not watched:
-        return []
+    told = "KL from the base on text to keep, while training."
+    return [_moved_panel(watched, "Moved while training", "KL, nats per token", told)] if watched else []
+
+
+def _ewc_panels(curve: Sequence[CurvePoint]) -> list[Panel]:
+    """EWC's penalty over training; none without it."""
+    held = [(point.step, point.ewc_nats_per_token) for point in curve if point.ewc_nats_per_token is not None]
+    told = "EWC's penalty without its weight, while training: squared changes of weights by their Fisher information."
+    return [_moved_panel(held, "Weights moved while training", "EWC, nats per token", told)] if held else []
+
+
+def _moved_panel(points: Sequence[tuple[int, float]], title: str, axis: str, told: str) -> Panel:
+    """A distance from the base over the steps."""
 
     def draw(axes: Axes) -> None:
-        steps, moved = [step for step, _ in watched], [kl for _, kl in watched]
+        steps, moved = [step for step, _ in points], [distance for _, distance in points]
         axes.plot(steps, moved, color=COLOURS[1], linewidth=1.6, marker=_marker(len(steps)), markersize=3.5)
-        axes.set_title("Moved while training")
-        axes.set_ylabel("KL, nats per token", fontsize=9)
+        axes.set_title(title)
+        axes.set_ylabel(axis, fontsize=9)
         axes.set_ylim(bottom=0)
         _over_steps(axes)
 
-    return [Panel("KL from the base on text to keep, while training.", WIDTH, HEIGHT, draw)]
+    return Panel(told, WIDTH, HEIGHT, draw)
 
 
 def _marker(points: int) -> str | None:

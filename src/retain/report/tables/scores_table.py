@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retain.records import numbers
+from retain.records.gone_record import GoneScore
 from retain.records.metric import Metric
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
@@ -86,7 +87,7 @@ def _joined(note: str, scores: Sequence[KeepScore]) -> str:
     return " ".join(part for part in (note, cut_off_note(scores)) if part)
 
 
-def cut_off_note(scores: Sequence[TaskScore | KeepScore]) -> str:
+def cut_off_note(scores: Sequence[TaskScore | KeepScore | GoneScore]) -> str:
     """How many written answers of each suite were cut off; empty where none was."""
     counted = {score.name: score.cut_off for score in scores if score.cut_off is not None}
     cut = {name: one for name, one in counted.items() if one.base or one.tuned}

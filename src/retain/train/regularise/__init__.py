@@ -1,1 +1,1 @@
-"""Regularisers against catastrophic forgetting: KL penalty, KL monitor, replay, update limit."""
+"""Regularisers against catastrophic forgetting: KL penalty, KL monitor, EWC, replay, update limit."""

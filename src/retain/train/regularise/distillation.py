@@ -41,6 +41,10 @@ class TeacherLogits:
 
     Raises:
         InputError: there is not one row of logits for each item.
+
+    Examples:
+        >>> logits = retain.TeacherLogits(["one", "other"], torch.zeros(2, 3))
+        >>> distillation = retain.Distillation(logits, temperature=2.0)
     """
 
     def __init__(self, keys: Sequence[str], logits: Tensor) -> None:

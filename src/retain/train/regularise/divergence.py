@@ -102,7 +102,7 @@ class Divergence:
             batch: one like those that were seen before.
         """
         rows = min(len(value) for value in batch.values())
-        mask = batch.get(_mask_name(batch))
+        mask = attention_of(batch)
         return rows if self._by_item or mask is None else int(mask.sum())
 
     @contextmanager
@@ -164,7 +164,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def _mask(inputs: Batch, states: Tensor) -> Tensor:
     """Attended positions (B, T); the decoder's, of an encoder-decoder."""
-    mask = inputs.get(_mask_name(inputs))
+    mask = attention_of(inputs)
     if mask is None:
         return torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
     if mask.shape != states.shape[:2]:
@@ -175,8 +175,9 @@ def _mask(inputs: Batch, states: Tensor) -> Tensor:
     return mask.bool()
 
 
-def _mask_name(inputs: Batch) -> str:
-    return "decoder_attention_mask" if "decoder_input_ids" in inputs else "attention_mask"
+def attention_of(inputs: Batch) -> Tensor | None:
+    """The marks of attended tokens (B, T), the decoder's of an encoder-decoder; None where all are."""
+    return inputs.get("decoder_attention_mask" if "decoder_input_ids" in inputs else "attention_mask")
 
 
 def placed(model: nn.Module, inputs: Batch) -> dict[str, Tensor]:

@@ -44,7 +44,7 @@ class FeaturePenalty(RegulariserCallback):
         InputError: a number is out of range, or the probe is no table of two directions or more.
 
     Examples:
-        >>> penalty = FeaturePenalty(torch.eye(2, 8), weight=1.0)
+        >>> penalty = retain.FeaturePenalty(torch.eye(2, 8), weight=1.0)
         >>> penalty.weight
         1.0
     """

@@ -89,7 +89,7 @@ def _scaled(trainer: Any, mean: Tensor, units: int, items: Any) -> Tensor:
     if items is None or not (trainer.model_accepts_loss_kwargs or trainer.compute_loss_func is not None):
         return mean
     number = items if not isinstance(items, Tensor) else items.flatten()[0].to(mean.device)
-    share = mean * units / number
+    share: Tensor = mean * units / number
     if trainer.args.average_tokens_across_devices:
-        return share * (trainer.accelerator.num_processes // trainer.get_tp_size())
+        share = share * (trainer.accelerator.num_processes // trainer.get_tp_size())
     return share

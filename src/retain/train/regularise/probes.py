@@ -47,6 +47,10 @@ def cluster_centres(features: Tensor, count: int = CENTRES, seed: int = 0) -> Te
 
     Raises:
         InputError: there are fewer than four items, or all features point one way.
+
+    Examples:
+        >>> retain.cluster_centres(torch.randn(40, 8)).shape
+        torch.Size([20, 8])
     """
     if len(features) < 4:
         raise InputError(
@@ -81,6 +85,12 @@ def text_prototypes(
 
     Raises:
         InputError: it has no text tower, or there are no names.
+
+    Examples:
+        >>> retain.text_prototypes(model, tokenizer, ["cat", "dog"])
+        Traceback (most recent call last):
+        ...
+        retain.errors.InputError: a PeftModel... with 2 class names gives no text prototypes; ...
     """
     if not has_text_tower(model) or not names:
         raise InputError(

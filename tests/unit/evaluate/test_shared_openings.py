@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_continuing import SHARING, made
 
+from causal_models import SHARING, made
 from retain.evaluate import generate
 from retain.evaluate.generate import write_answers
 from retain.evaluate.opening import FEWEST_SHARED, WHOLE, opening_of, shared_beginning

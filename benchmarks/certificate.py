@@ -1,0 +1,147 @@
+"""What the exact test of a net loss says and how many items it takes, beside the order by the net count used before.
+
+    python benchmarks/certificate.py                        # the tables of docs/concepts/budget.md; half a minute
+    python benchmarks/certificate.py --compare 61 80 115    # outcomes that one order certifies and the other does not
+
+The order by L − G spent a tenth of the error on the rate of changes d = p_L + p_G. It is written down here once more,
+its largest tail taken from a grid, which can only make it look better than it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+from scipy import special, stats
+
+from retain.stats.net_loss import net_loss_p_value, within_limit
+from retain.stats.planning import fewest_items_to_certify, items_to_certify
+
+LIMITS = (0.01, 0.02, 0.05, 0.1)
+SIZES = (61, 80, 115)
+OUTCOMES = ((0, 0), (1, 1), (1, 0), (2, 2))
+CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
+GRID = 200
+"""Rates of changes at which the tail of the order by L − G is computed."""
+
+Certifies = Callable[[int, int], bool]
+
+
+def net_count_p_value(lost: int, gained: int, n: int, limit: float, confidence: float = 0.95) -> float:
+    """The p-value by the order of L − G, and of Berger and Boos over d, on a grid."""
+    gamma, changed, gains = 0.1 * (1 - confidence), lost + gained, np.arange(n + 1)
+    most = float(special.betaincinv(changed + 1, n - changed, 1 - gamma)) if changed < n else 1.0
+    if most < limit:
+        return gamma
+    rates = np.linspace(limit, most, GRID)
+    p_lost, p_gained = (rates + limit) / 2, (rates - limit) / 2
+    gains = gains[: int(n * p_gained[-1] + 8 * np.sqrt(n * p_gained[-1]) + 20)]
+    within = np.clip(lost - gained + gains, -1, n - gains)[:, None]
+    rest = stats.binom.cdf(within, (n - gains)[:, None], np.minimum(1, p_lost / (1 - p_gained)))
+    tails = (stats.binom.pmf(gains[:, None], n, p_gained) * rest).sum(axis=0)
+    return min(1.0, gamma + float(tails.max()))
+
+
+def most_lost(certifies: Certifies, n: int, limit: float, gained: int, most: int) -> int:
+    """The most items lost beside so many gained that are certified, −1 for none, by halving up to most."""
+    low, high = -1, min(n - gained, most, gained + int(n * limit) + 1) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if certifies(middle, gained) else (low, middle)
+    return low
+
+
+def power(n: int, limit: float, lost_rate: float, gained_rate: float) -> float:
+    """The probability that n items certify the limit at 95 % where these are the rates."""
+    gains = range(int(n * gained_rate + 8 * np.sqrt(n * gained_rate) + 8))
+    kept: Certifies = partial(_kept, n, limit, 0.95)
+    most = np.array([most_lost(kept, n, limit, gained, n) for gained in gains])
+    weights = stats.binom.pmf(gains, n, gained_rate)
+    return float(weights @ stats.binom.cdf(most, n - np.array(gains), lost_rate / (1 - gained_rate)))
+
+
+def _kept(n: int, limit: float, confidence: float, lost: int, gained: int) -> bool:
+    return within_limit(lost, gained, n, limit, confidence)
+
+
+def _kept_by_net_count(n: int, limit: float, confidence: float, lost: int, gained: int) -> bool:
+    return net_count_p_value(lost, gained, n, limit, confidence) <= 1 - confidence
+
+
+def _points(limit: float) -> str:
+    return f"{100 * limit:g} point{'s' * (limit != 0.01)}"
+
+
+def _p_values() -> Iterator[str]:
+    yield "| limit 5 points, n | " + " | ".join(f"{lost} lost, {gained} gained" for lost, gained in OUTCOMES) + " |"
+    yield "|---" * (1 + len(OUTCOMES)) + "|"
+    for n in SIZES:
+        both = [(net_loss_p_value(*pair, n, 0.05), net_count_p_value(*pair, n, 0.05)) for pair in OUTCOMES]
+        yield f"| {n} | " + " | ".join(f"{now:.3f} ({before:.3f})" for now, before in both) + " |"
+
+
+def _items() -> Iterator[str]:
+    yield "| limit | nothing lost or gained | .5 % lost, .5 % gained | 1 % lost, 1 % gained |"
+    yield "|---|---|---|---|"
+    for limit in LIMITS:
+        fewest = fewest_items_to_certify(limit, 0.95)
+        likely = [items_to_certify(1, 1, n, limit, 0.95) for n in (200, 100)]
+        yield f"| {_points(limit)} | {fewest:,} | " + " | ".join(f"{size or 0:,}" for size in likely) + " |"
+
+
+def _powers() -> Iterator[str]:
+    yield "| limit | rates | items | certified | with twice the items |"
+    yield "|---|---|---|---|---|"
+    for limit in LIMITS:
+        for n, rate in ((200, 0.005), (100, 0.01)):
+            size = items_to_certify(1, 1, n, limit, 0.95) or 0
+            once, twice = (power(times * size, limit, rate, rate) for times in (1, 2))
+            yield f"| {_points(limit)} | {100 * rate:g} % each | {size:,} | {once:.2f} | {twice:.2f} |"
+
+
+def compared(n: int, limit: float, confidence: float) -> tuple[int, list[tuple[int, int]]]:
+    """Outcomes that only the order by the score certifies, and those that only the order by the net count does.
+
+    Args:
+        n: items.
+        limit: of the net loss.
+        confidence: of both tests.
+
+    Returns:
+        The number of the first and a list of the second, each (lost, gained), over all with up to n/2 items gained.
+    """
+    more, fewer = 0, []
+    for gained in range(n // 2 + 1):
+        tests = (partial(test, n, limit, confidence) for test in (_kept, _kept_by_net_count))
+        now, before = (most_lost(test, n, limit, gained, n) for test in tests)
+        more += max(0, now - before)
+        fewer += [(lost, gained) for lost in range(now + 1, before + 1)]
+    return more, fewer
+
+
+def _differences(sizes: list[int]) -> Iterator[str]:
+    yield "| n | limit | confidence | certified in addition | certified no longer |"
+    yield "|---|---|---|---|---|"
+    for n in sizes:
+        for limit in LIMITS:
+            for confidence in CONFIDENCES:
+                more, fewer = compared(n, limit, confidence)
+                yield f"| {n} | {_points(limit)} | {confidence:g} | {more} | {fewer or 0} |"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compare", type=int, nargs="+", metavar="N", help="compare both orders over all outcomes")
+    chosen = parser.parse_args(arguments)
+    tables = [_differences(chosen.compare)] if chosen.compare else [_p_values(), _items(), _powers()]
+    for table in tables:
+        for line in table:
+            print(line, flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()

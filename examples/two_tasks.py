@@ -1,0 +1,86 @@
+"""Two LoRAs of one base in one model: routed by token (PEFT's Arrow) or merged, measured on both tasks and suites.
+
+Run: python examples/two_tasks.py BASE ADAPTER_1 TEST_1 ADAPTER_2 TEST_2 --keep SUITE … [--no-adapter 0.1]
+
+Arrow sends each token in each layer to the adapter whose strongest input direction it lies along most; like SMILE it
+always takes one. With --no-adapter T the base alone answers where no direction has a cosine of T or more with it. The
+adapters are LoRAs of one rank on the same layers, for instance of two runs of `retain tune`, or of tasks in a row
+(`retain sequence`), where the second was trained on the same base.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+from peft import ArrowConfig, PeftModel, create_arrow_model
+from peft.tuners.lora.arrow import ArrowLoraLinearLayer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import retain
+
+
+def routed(base: str, adapters: list[str], no_adapter: float | None = None) -> PeftModel:
+    """The base with a router over LoRAs, each token to one of them, or to none below a threshold of the cosine."""
+    config = ArrowConfig(top_k=1, rng_seed=0)
+    model = create_arrow_model(AutoModelForCausalLM.from_pretrained(base), adapters, config).eval()
+    for layer in model.modules() if no_adapter is not None else ():
+        if isinstance(layer, ArrowLoraLinearLayer):
+            layer.register_forward_hook(route_none(no_adapter))
+    return model
+
+
+def route_none(threshold: float) -> Callable[[ArrowLoraLinearLayer, tuple, torch.Tensor], torch.Tensor]:
+    """A hook on a router that takes the adapters away from tokens that lie along no adapter's strongest direction."""
+
+    def hook(router: ArrowLoraLinearLayer, inputs: tuple, update: torch.Tensor) -> torch.Tensor:
+        x = inputs[0].to(router.prototypes.dtype)
+        lengths = x.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        cosine = ((x @ router.prototypes.T).abs() / lengths).amax(dim=-1, keepdim=True)
+        return torch.where(cosine >= threshold, update, torch.zeros_like(update))
+
+    return hook
+
+
+def merged(base: str, adapters: list[str], share: float = 1.0) -> PeftModel:
+    """The base with the sum of LoRAs, each counted by its share, as one adapter."""
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapters[0], adapter_name="0")
+    for place, adapter in enumerate(adapters[1:], start=1):
+        model.load_adapter(adapter, adapter_name=str(place))
+    names = [str(place) for place in range(len(adapters))]
+    model.add_weighted_adapter(names, [share] * len(names), "merged", combination_type="cat")
+    model.set_adapter("merged")
+    return model.eval()
+
+
+def main() -> None:
+    """Measure each adapter alone, the routed and the merged model on both tasks and all kept suites, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("base", "first", "first_test", "second", "second_test"):
+        parser.add_argument(name)
+    parser.add_argument("--keep", nargs="*", default=[], help="retention suites")
+    parser.add_argument("--no-adapter", type=float, help="least cosine for an adapter; below it the base answers")
+    given = parser.parse_args()
+    adapters = [given.first, given.second]
+    models = {
+        "first alone": lambda: merged(given.base, adapters[:1]),
+        "second alone": lambda: merged(given.base, adapters[1:]),
+        "routed": lambda: routed(given.base, adapters),
+        "merged, sum": lambda: merged(given.base, adapters),
+        "merged, mean": lambda: merged(given.base, adapters, 0.5),
+    }
+    if given.no_adapter is not None:
+        models["routed or none"] = lambda: routed(given.base, adapters, given.no_adapter)
+    tokenizer = AutoTokenizer.from_pretrained(given.base)
+    for name, made in models.items():
+        model = made()
+        for test, keep in ((given.first_test, given.keep), (given.second_test, None)):
+            result = retain.measure(model, tokenizer=tokenizer, test=test, keep=keep, drift=False, show_progress=False)
+            for score in (*result.task, *result.keep):
+                change = "not scored" if score.base is None else f"{score.base:.3f} → {score.tuned:.3f}"
+                print(f"{name:15} {score.name:30} {score.metric.title:20} {change}")
+
+
+if __name__ == "__main__":
+    main()
