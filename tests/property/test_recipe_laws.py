@@ -53,7 +53,11 @@ OWN = {
 PLACES = ("workers", "ray", "run", "cpus_per_run", "gpus_per_run", "device_map", "max_memory")
 """Fields that say where something is done. Many exclude one another, so each is drawn alone, with what it needs."""
 
-NEEDED = {"gpus_per_run": {"ray": "auto"}, "max_memory": {"device_map": "auto"}}
+NEEDED = {
+    "gpus_per_run": {"ray": "auto"},
+    "max_memory": {"device_map": "auto"},
+    "relearn": {"gone": ["capitals"], "held_out_text": ["text.txt"]},
+}
 
 
 def values(name):

@@ -72,7 +72,7 @@ def identity_of(
         training |= {name: value for name, value in hashes.items() if name.startswith(CALIBRATION)}
         if recipe.generates_keep_text:  # without what is measured, so that it depends on that
             training |= {f"apart from {name}": value for name, value in (measured if apart is None else apart).items()}
-    measuring = {name: values[name] for name in _fields({"measuring", "items"})}
+    measuring = {name: values[name] for name in _told(recipe, _fields({"measuring", "items"}))}
     measuring |= {name: values[name] for name in _fields_in_use(recipe, {"measuring"})}
     return {
         "training": training | {"train data": hashes.get("train"), "model files": model_files},
@@ -103,8 +103,13 @@ def _fields_in_use(recipe: Recipe, parts: set[str]) -> tuple[str, ...]:
     used = fields_where(
         Recipe, lambda decides: decides.part in parts and bool(decides.when and getattr(recipe, decides.when))
     )
+    return _told(recipe, used)
+
+
+def _told(recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
+    """The fields without those that came later and have their default."""
     later = fields_where(Recipe, lambda decides: decides.later)
-    return tuple(name for name in used if name not in later or getattr(recipe, name) != _default(name))
+    return tuple(name for name in names if name not in later or getattr(recipe, name) != _default(name))
 
 
 def _default(name: str) -> Any:

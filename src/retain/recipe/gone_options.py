@@ -12,7 +12,7 @@ from retain.recipe.marks import COMMON, Decides, Flag
 class GoneMargin(BaseModel):
     """The margin of the verdict *gone*."""
 
-    gone_margin: Annotated[float, Decides("measuring"), Flag("measurement", "PERCENT")] = Field(
+    gone_margin: Annotated[float, Decides("measuring", later=True), Flag("measurement", "PERCENT")] = Field(
         5.0,
         gt=0,
         lt=100,
@@ -28,7 +28,7 @@ class GoneOptions(GoneMargin):
         description="What should be gone: suites by name, suite files or data, as for keep; questions, choices or "
         "labelled items, in other wordings than those trained on.",
     )
-    relearn: Annotated[int, Decides("measuring"), Flag("measurement", "STEPS")] = Field(
+    relearn: Annotated[int, Decides("measuring", later=True), Flag("measurement", "STEPS")] = Field(
         0,
         ge=0,
         description="Ask again what should be gone after so many steps of training on the held-out text: whether it "
