@@ -2,9 +2,9 @@
 
     python examples/forget_capitals.py .assets/facts runs/forget-capitals-data
 
-writes train.jsonl (questions with a replacing answer), gone.jsonl (the same facts in other wordings, with the old
-answer), neighbours.jsonl (capitals of other countries) and other-facts.jsonl (continents and currencies of all), both
-to be kept, and keep-text.jsonl (capitals of further countries, for the penalty).
+writes train.jsonl (questions with a replacing answer), three-capitals.jsonl (the same facts in other wordings, with the
+old answer), neighbours.jsonl (capitals of other countries) and other-facts.jsonl (continents and currencies of all),
+both to be kept, and keep-text.jsonl (capitals of further countries, for the penalty).
 """
 
 import json
@@ -72,7 +72,7 @@ def main(facts: Path, output: Path) -> None:
     kept = {country: answers for country, answers in known.items() if country not in REPLACED}
     output.mkdir(parents=True, exist_ok=True)
     write(output / "train.jsonl", train)
-    write(output / "gone.jsonl", gone)
+    write(output / "three-capitals.jsonl", gone)
     write(
         output / "neighbours.jsonl",
         [

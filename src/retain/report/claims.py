@@ -308,9 +308,24 @@ def cautions(result: Result) -> list[str]:
     found += [caution for side in result.served.values() for caution in side.cautions]
     if result.acting is not None and result.acting.verdict != "acts":
         found.append(result.acting.sentence)
-    found += _costs_of_conversion(result)
+    found += [*_costs_of_conversion(result), *_only_pushed_aside(result)]
     if result.seed is not None:
         found.append("One run with one seed: the intervals cover the choice of items, not the luck of training.")
+    return found
+
+
+def _only_pushed_aside(result: Result) -> list[str]:
+    """A sentence on each suite of what should be gone whose old answer is no less likely, or comes back."""
+    found = []
+    for score in result.gone:
+        if score.old_answer_interval is not None and score.old_answer_interval[1] >= 0 and not score.left:
+            found.append(
+                f"On {score.name} the old answer is not given, but not shown to be less likely than before either: it "
+                "may be pushed aside rather than unknown."
+            )
+        if score.relearned is not None and score.relearned.left > score.left:
+            again = f"{score.relearned.left} of {score.known} answers are right again, of {score.left} before"
+            found.append(f"On {score.name}, after {score.relearned.steps} steps on other text, {again}.")
     return found
 
 

@@ -40,6 +40,14 @@ _KEPT = {
     "too few items to say": "there are too few items to say what it lost",
 }
 
+_KEPT_ALONE = {
+    "kept": "It kept what it was asked about",
+    "lost": "It lost something it knew",
+    "changed format": "It answers in another format",
+    "too few items to say": "There are too few items to say what it lost",
+}
+"""The same where nothing was to be learned, but something to be forgotten."""
+
 
 def verdict_cell(verdict: str) -> str:
     """A verdict with a sign before it, so that it is found without colour."""
@@ -58,6 +66,8 @@ def _judged_headline(result: Result) -> str:
         return words.headline(result)
     if judged.gone and not judged.suites:
         return "" if judged.learned == "not measured" else f"{_LEARNED[judged.learned]}."
+    if judged.gone and judged.learned == "not measured":
+        return f"{_KEPT_ALONE[judged.overall]}: {_clause(judged.reason)}."
     joint = "and" if (judged.learned == "yes") == (judged.overall == "kept") else "but"
     return f"{_LEARNED[judged.learned]}, {joint} {_KEPT[judged.overall]}: {_clause(judged.reason)}."
 

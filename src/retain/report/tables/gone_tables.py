@@ -112,9 +112,9 @@ def _likelihood_table(scores: tuple[GoneScore, ...]) -> Table:
         if one.old_answer_base is not None
     )
     note = (
-        "Probability of the whole old answer after the question, as a geometric mean over the items, and the mean "
-        "change of its logarithm in nats. It can stay high where the model says something else first: then the old "
-        "answer is pushed aside rather than unknown."
+        "Probability of the bare old answer right after the question, as a geometric mean over the items, and the mean "
+        "change of its logarithm in nats; it is low for a model that answers in sentences. Where it does not fall "
+        "although another answer is given, the old one is pushed aside rather than unknown."
     )
     head = ("Gone suite", "Metric", "Old answer before", "Old answer after", "Change in nats [95%]")
     return Table("Likelihood of the old answer", head, rows, note)
