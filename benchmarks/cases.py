@@ -85,9 +85,9 @@ def _rotation(model: Any, names: Names, rank: int, **fields: Any) -> Any:
     return get_peft_model(model, RotationConfig(target_modules=names, **fields))
 
 
-def _oft_exact(model: Any, names: Names, rank: int) -> Any:
+def _oft_exact(model: Any, names: Names, rank: int, **fields: Any) -> Any:
     del rank
-    config = OFTConfig(target_modules=names, use_cayley_neumann=False)
+    config = OFTConfig(target_modules=names, use_cayley_neumann=False, **fields)
     return get_peft_model(model, config, autocast_adapter_dtype=next(model.parameters()).dtype != torch.float64)
 
 
@@ -99,6 +99,8 @@ def _ia3(model: Any, names: Names, rank: int) -> Any:
 FROZEN, VEFA, LORFA, LORA = "frozen", "VeFA", "LoRFA", "LoRA (PEFT)"
 LORA_FAST, IA3 = "LoRA (PEFT), accelerated", "IA3 feed-forward (PEFT)"
 ROTATION, OFT_EXACT = "Rotation", "OFT (PEFT), exact Cayley transform"
+BLOCK = 4
+"""Features of a block where the two are held against each other; it divides every layer's width."""
 
 CASES: dict[str, Make] = {
     FROZEN: lambda model, _names, _rank: model,
@@ -180,7 +182,9 @@ def residuals(base: nn.Module, rank: int) -> Iterator[tuple[str, Any, Any]]:
                 theirs.lora_B["default"].weight.copy_(ours.base_layer.weight @ ours.lorfa_B["default"].weight)
     yield "VeFA = IA3 feed-forward, λ = l − 1", vefa, ia3
     yield "LoRFA = LoRA with B := W0·B", lorfa, lora
-    rotation, oft = made(ROTATION, base, rank), made(OFT_EXACT, base, rank)
+    names = linear_names(base)
+    rotation = away_from_start(_rotation(copy.deepcopy(base), names, rank, block_size=BLOCK))
+    oft = _oft_exact(copy.deepcopy(base), names, rank, r=0, oft_block_size=BLOCK)
     with torch.no_grad():
         for key, ours in rotation.named_modules():
             if hasattr(ours, "rotation_K"):

@@ -47,4 +47,4 @@ def test_kl_penalty(run):
 
 
 def test_examples_are_short():
-    assert all(len(path.read_text(encoding="utf-8").splitlines()) < 80 for path in EXAMPLES.glob("*.py"))
+    assert all(len(path.read_text(encoding="utf-8").splitlines()) < 100 for path in EXAMPLES.glob("*.py"))

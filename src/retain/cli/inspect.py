@@ -13,7 +13,7 @@ from retain.records.paths import expanded
 if TYPE_CHECKING:  # rich is imported only when a verb runs
     from rich.console import Console
 
-HELP = "Draw second moments, the directions an adapter started in, or where its change lies."
+HELP = "Draw second moments, where an adapter began, where it changed."
 
 RANK = 32
 

@@ -23,7 +23,7 @@ def test_a_loss_weighs_more_than_what_cannot_be_said(verdicts, code, monkeypatch
     suite = SimpleNamespace(suite="capitals", verdict="kept", reason="nothing lost")
 
     def replayed_record(folder):
-        return None, SimpleNamespace(overall=given[folder], reason="because", suites=[suite])
+        return None, SimpleNamespace(overall=given[folder], reason="because", suites=[suite], gone=(), forgot=None)
 
     monkeypatch.setattr(replay_verdict, "replayed_record", replayed_record)
     assert gate.run(read_arguments(gate.make_parser(), list(given))) == code

@@ -76,7 +76,11 @@ def test_scale_ends_with_3_where_the_budget_could_not_be_kept(job, outcome, code
 
 @pytest.mark.parametrize("verdict", gate.EXIT_CODES)
 def test_measure_ends_with_the_gates_code_only_where_that_is_asked_for(job, verdict):
-    seen = job(measure_job, "measure_recipe", SimpleNamespace(judgement=SimpleNamespace(overall=verdict)))
+    seen = job(
+        measure_job,
+        "measure_recipe",
+        SimpleNamespace(judgement=SimpleNamespace(overall=verdict, suites=(), gone=(), forgot=None)),
+    )
     assert run(measure, TUNED) == 0
     assert run(measure, [*TUNED, "--gate"]) == gate.EXIT_CODES[verdict]
     assert [recipe.gate for recipe in seen] == [False, True]

@@ -248,7 +248,7 @@ def test_tokens_that_no_certificate_can_rest_on_are_refused(text, tmp_path):
         lambda **given: retain.guard(trainer(tmp_path), **given),
         lambda **given: retain.scale(trainer(tmp_path).model, tokenizer=make_tokenizer(), **given),
     ):
-        with pytest.raises(retain.InputError, match=r"held_out_tokens=2048 reads 16 control blocks.*give 2432 or more"):
+        with pytest.raises(retain.InputError, match=r"held_out_tokens=2048 reads 16 control blocks.*give 2304 or more"):
             job(budget=retain.Budget(kl=0.1), held_out_text=text, held_out_tokens=2048)
 
 

@@ -87,7 +87,8 @@ def test_a_base_against_itself_has_lost_nothing(unchanged):
     verdicts = {one.suite: one.verdict for one in unchanged.judgement.suites}
     assert verdicts == {"known": "kept", "held-out text": "kept"}
     assert unchanged.judgement.overall == "kept"
-    assert (unchanged.judgement.aa_check.passed, unchanged.judgement.aa_check.score_difference_max) == (True, 0)
+    assert unchanged.judgement.aa_check.passed
+    assert unchanged.judgement.aa_check.score_difference_max < 1e-5  # the batches are of other items than before
 
 
 def test_a_destroyed_model_is_called_lost_wherever_that_can_be_seen(destroyed):

@@ -127,7 +127,8 @@ def test_the_curve_of_what_was_watched_is_drawn_where_it_was():
     axes = panel_figure(curve_panels(record)[1]).axes[0]
     watched = {point.step: point.kl_nats_per_token for point in record.curve if point.step % 10 == 0}
     assert dict(zip(axes.lines[0].get_xdata(), axes.lines[0].get_ydata(), strict=True)) == watched
-    unwatched = tuple(point.model_copy(update={"kl_nats_per_token": None}) for point in record.curve)
+    none = {"kl_nats_per_token": None, "ewc_nats_per_token": None}
+    unwatched = tuple(point.model_copy(update=none) for point in record.curve)
     assert len(curve_panels(full_run(curve=unwatched))) == 1
 
 
