@@ -86,9 +86,12 @@ def valid(fields):
         return None
 
 
-fields_of_recipes = st.fixed_dictionaries(
-    {}, optional={name: values(name) for name in Recipe.model_fields if name not in PLACES}
-)
+TOGETHER = 10
+"""Fields of a drawn recipe, at most: of more some hardly ever go together."""
+
+fields_of_recipes = st.sets(
+    st.sampled_from([name for name in Recipe.model_fields if name not in PLACES]), max_size=TOGETHER
+).flatmap(lambda chosen: st.fixed_dictionaries({name: values(name) for name in sorted(chosen)}))
 regularised = st.fixed_dictionaries(
     {"budget": st.just({KL: 0.5}), "update_limit": shares},
     optional={name: values(name) for name in ("kl_weight", "ewc", "replay", "kl_monitor")},
