@@ -40,10 +40,15 @@ def collect(run: Path, records: Path, facts: dict[str, Any]) -> None:
 
 
 def slim(result: Result) -> Result:
-    """A record without what is long: layers one by one, the curve but its ends, bins, what the columns tell anyway."""
+    """A record without what is long: layers one by one, the curve but its ends, bins, what the columns tell anyway.
+
+    Of the command the run's name stays, without the folders of the machine that it ran on.
+    """
+    command = result.provenance.command.partition(" --")[0]
     bare = {"layers": (), "hidden": (), "feature_scales": ()}
     return result.model_copy(
         update={
+            "provenance": result.provenance.model_copy(update={"command": command}),
             "drift": result.drift.model_copy(update=bare),
             "curve": (*result.curve[:1], *result.curve[-1:]),
             "calibration": tuple(each.model_copy(update={"bins": ()}) for each in result.calibration),
