@@ -14,6 +14,9 @@ SHARE = 1e-3
 ROUNDING_STEPS = 16
 """The same in steps of the model's type, which decide in 16 bits."""
 
+KEEPS_NOTHING = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError)
+"""What a model raises that cannot go on from what it kept of a text; it fails on trial, in whatever way."""
+
 
 def differ(together: Tensor, alone: Tensor, model: Any) -> bool:
     """Tell whether rows read together (n, d) are others than the first of them alone (m, d), by more than rounding."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from retain.data.preprocess import padded
 from retain.data.tokens import IGNORED, Encoded, pad
-from retain.evaluate.alike import differ
+from retain.evaluate.alike import KEEPS_NOTHING, differ
 from retain.evaluate.scores.token_distributions import token_nll
 from retain.hf.models.describe import prepends_tokens
 from retain.hf.models.inference import device_of, evaluating
@@ -151,7 +151,7 @@ def goes_on_alike(
         places = [place for family in batch for place in family.places]
         try:
             found = family_nll(model, batch, rows, pad_id)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError):
+        except KEEPS_NOTHING:
             return False
         shared += [found[place] for place in places]
         whole += read_whole([rows[place] for place in places])

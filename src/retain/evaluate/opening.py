@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from retain.data.preprocess import padded
-from retain.evaluate.alike import differ
+from retain.evaluate.alike import KEEPS_NOTHING, differ
 from retain.hf.models.describe import prepends_tokens
 from retain.hf.models.inference import device_of, evaluating
 
@@ -92,8 +92,8 @@ def opening_of(model: Any, prompts: Sequence[Sequence[int]], pad_id: int, write:
             kept = model(input_ids=torch.tensor([tokens], device=device), use_cache=True).past_key_values
         found = Opening(tokens, kept)
         shared = write(found.inputs(few, pad_id, device), TRIED)
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError):
-        return WHOLE  # a model that keeps nothing of the kind fails here, in whatever way
+    except KEEPS_NOTHING:
+        return WHOLE
     return found if _same(shared, write(WHOLE.inputs(few, pad_id, device), TRIED), model) else WHOLE
 
 

@@ -23,10 +23,16 @@ from retain.data.tokens import IGNORED
 from retain.errors import InputError, TrainingError
 from retain.hf.models.lm_head import logits_of
 from retain.kernels.kl_divergence import logits_kl
-from retain.train.ranks import sum_over_ranks
 from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
 from retain.train.regularise.divergence import Batch, Divergence, placed, unwrapped
-from retain.train.regularise.objective import Own, Scale, change_loss, check_task_weight, check_temperature
+from retain.train.regularise.objective import (
+    Own,
+    Scale,
+    change_loss,
+    check_task_weight,
+    check_temperature,
+    sums_of_step,
+)
 
 
 class TeacherLogits:
@@ -152,8 +158,7 @@ class Distillation(RegulariserCallback):
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         """Log the step's KL, and put the memory where the next checkpoint takes it from."""
-        total = float(sum(kl.double() * units for kl, units in self._seen)) if self._seen else 0.0
-        kl, count = sum_over_ranks([total, float(sum(units for _, units in self._seen))])
+        kl, count = sums_of_step(self._seen)
         self._seen = []
         if not math.isfinite(kl):
             raise TrainingError(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import Trainer
 
 from retain.errors import InputError
+from retain.train.ranks import sum_over_ranks
 
 Own = Callable[[bool], Any]
 """The Trainer's own loss on the batch; with True it gives the model's outputs, too."""
@@ -82,6 +83,17 @@ def check_temperature(value: float) -> float:
     if not (value > 0 and math.isfinite(value)):
         raise InputError(f"temperature: {value}; it must be above 0 and finite.")
     return value
+
+
+def sums_of_step(seen: Sequence[tuple[Tensor, int]]) -> tuple[float, float]:
+    """The KL summed over the units of a step's micro-batches and processes, and the number of units.
+
+    Args:
+        seen: of each micro-batch here, the mean KL in nats and the units that it is of.
+    """
+    total = float(sum(kl.double() * units for kl, units in seen)) if seen else 0.0
+    kl, count = sum_over_ranks([total, float(sum(units for _, units in seen))])
+    return kl, count
 
 
 def _scaled(trainer: Any, mean: Tensor, units: int, items: Any) -> Tensor:
