@@ -15,45 +15,43 @@ COLUMNS = {"aim": "aim", "at most": "limit", "found": "found", "of the least tim
 
 
 class Aim(NamedTuple):
-    """An upper bound on one figure."""
+    """An upper bound on one figure, which is None where a row lacks it: a ratio to nothing, a case that failed."""
 
     text: str
     record: str
     where: Row
-    figure: Callable[[Row, list[Row]], float]
+    figure: Callable[[Row, list[Row]], float | None]
     limit: float
     least: str | None = None
 
 
-def _ratio(row: Row, _rows: list[Row]) -> float:
-    return float(row["ratio"])
+def _saved_to_lora(row: Row, rows: list[Row]) -> float | None:
+    lora = _one(rows, {"base": row["base"], "case": LORA}) or {}
+    return float(row["saved_mib"] / lora["saved_mib"]) if "saved_mib" in row and lora.get("saved_mib") else None
 
 
-def _saved_to_lora(row: Row, rows: list[Row]) -> float:
-    lora = _one(rows, {"base": row["base"], "case": LORA})
-    return float(row["saved_mib"] / lora["saved_mib"]) if lora else float("nan")
+def _saved_beyond_frozen(row: Row, _rows: list[Row]) -> float | None:
+    return float(row["saved_ratio"]) - 1 if "saved_ratio" in row else None
 
 
-def _saved_beyond_frozen(row: Row, _rows: list[Row]) -> float:
-    return float(row["saved_ratio"]) - 1
+def _bytes_too_many(row: Row, _rows: list[Row]) -> float | None:
+    return float(row["file_bytes"] - row["number_bytes"] - row["header_bytes"]) if "file_bytes" in row else None
 
 
-def _bytes_too_many(row: Row, _rows: list[Row]) -> float:
-    return float(row["file_bytes"] - row["number_bytes"] - row["header_bytes"])
-
-
-def _figure(key: str) -> Callable[[Row, list[Row]], float]:
-    return lambda row, _rows: float(row[key])
+def _figure(key: str) -> Callable[[Row, list[Row]], float | None]:
+    return lambda row, _rows: float(row[key]) if key in row else None
 
 
 def _layer(name: str, base: str, limit: float) -> Aim:
     where = {"base": base, "case": name}
-    return Aim(f"layer, {base}: time of {name} / frozen", "layer", where, _ratio, limit, "ratio_least")
+    return Aim(f"layer, {base}: time of {name} / frozen", "layer", where, _figure("ratio"), limit, "ratio_least")
 
 
 def _model(name: str, limit: float) -> Aim:
     where = {"kind": "llama", "base": "float32", "case": name}
-    return Aim(f"small Llama, float32: step with {name} / frozen", "model", where, _ratio, limit, "ratio_least")
+    return Aim(
+        f"small Llama, float32: step with {name} / frozen", "model", where, _figure("ratio"), limit, "ratio_least"
+    )
 
 
 def _saved(name: str, base: str) -> Aim:
