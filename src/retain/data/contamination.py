@@ -61,6 +61,7 @@ def find_contained(
     test: Sequence[DataItem],
     keep: Mapping[str, Sequence[DataItem]],
     held_out_text: str,
+    gone: Mapping[str, Sequence[DataItem]] | None = None,
 ) -> dict[int, str]:
     """Find calibration texts that contain something that is measured.
 
@@ -73,11 +74,13 @@ def find_contained(
         test: items of the task that are measured.
         keep: items of each retention suite by its name.
         held_out_text: text on which drift is measured.
+        gone: items of each suite of what should be gone.
 
     Returns:
         By index of the calibration text, a sentence that says what it holds.
     """
     measured = {"test": test} | {f"retention suite {name!r}": items for name, items in keep.items()}
+    measured |= {f"gone suite {name!r}": items for name, items in (gone or {}).items()}
     numbered = [(name, number, item) for name, items in measured.items() for number, item in enumerate(items, 1)]
     labelled = [
         (f"{label_of(number, item, text)} of the {name}", text)

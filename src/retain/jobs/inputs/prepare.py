@@ -29,6 +29,7 @@ from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatche
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.jobs.inputs.read import read_data, settings_of
+from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.inputs.teachers import teacher_problems
 from retain.jobs.launch.plan import Plan, launch_problems
 from retain.jobs.output_place import output_problem
@@ -100,6 +101,7 @@ def prepare(recipe: Recipe, *, tried: bool = False, limit: RowLimit = EVERY_ROW)
     if data.family == "causal-lm":
         found += _encoding_problems(preprocessor, data)
         found += _template_problems(recipe, preprocessor, data)
+        found += relearn_problems(data.everything, settings_of(recipe), preprocessor)
         found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
     found += teacher_problems(recipe, data.family, data.labels, preprocessor)
     if found:
