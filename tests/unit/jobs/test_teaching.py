@@ -156,6 +156,18 @@ def test_a_classifier_is_asked_once_and_its_classes_are_found_by_name(texts, tmp
     assert model is not None
 
 
+def test_accumulated_batches_of_a_classifier_weigh_the_task_and_what_regularises_it_as_one_batch_does(texts, tmp_path):
+    """The Trainer left out its division of a classifier's loss: the penalties, which are right, then counted half."""
+    curves = []
+    for size, steps in ((6, 1), (3, 2)):
+        more = {"training": {"logging_steps": 1, "gradient_accumulation_steps": steps}, "feature_weight": 1.0}
+        run = of_texts(texts, tmp_path / str(size), batch_size=size, **more)
+        curves.append(train_or_load(run, run.base(), "weights")[1].curve)
+    for field in ("loss", "kl_nats_per_token", "feature_kl_nats"):
+        one, other = ([getattr(point, field) for point in curve] for curve in curves)
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-7), field
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
