@@ -142,7 +142,7 @@ def within_a_step(tiny_folder, tiny_data, tmp_path):
 
 @pytest.mark.slow  # 98 s on a machine that eight shared; test_teaching.py compares accumulated batches each time
 def test_what_compares_within_a_step_is_the_same_in_two_processes(within_a_step, tmp_path):
-    """Rows of unlike lengths, so that two processes learn at unlike numbers of positions. Passed on 29 November 2026."""
+    """Rows of unlike lengths, so that two processes learn at unlike numbers of positions (passed 29 November 2026)."""
     for values in within_a_step("one", 8).values():
         stages(Recipe(**values))
     recipes = within_a_step("two", 4)
