@@ -109,6 +109,36 @@ def find_contained(
     return found
 
 
+def find_contradictions(keep: Mapping[str, Sequence[DataItem]], gone: Mapping[str, Sequence[DataItem]]) -> list[str]:
+    """A sentence for each pair of suites by which the same question should be answered alike, and not at all.
+
+    Args:
+        keep: items of each retention suite by its name.
+        gone: items of each suite of what should be gone by its name.
+    """
+    kept = {name: _answered(items) for name, items in keep.items()} if gone else {}
+    found = []
+    for name, items in gone.items():
+        asked = _answered(items)
+        for other, marks in kept.items():
+            if shared := [label for mark, label in asked.items() if mark in marks]:
+                found.append(
+                    f"gone suite {name!r} and retention suite {other!r} share {len(shared)} questions and answers, for "
+                    f"instance {shared[0]}; what should be gone cannot be kept too: remove them from one side."
+                )
+    return found
+
+
+def _answered(items: Sequence[DataItem]) -> dict[str, str]:
+    """Marks of each question with a right answer (of an image or a text to label, of it alone), and its label."""
+    found: dict[str, str] = {}
+    for number, item in enumerate(items, 1):
+        texts = item.measured_texts(prompts_differ=True)
+        for mark in _marks(item, texts[1:] or texts):
+            found.setdefault(mark, label_of(number, item, texts[0]))
+    return found
+
+
 def prompts_differ(train: Sequence[DataItem]) -> bool:
     """True where prompts identify their items: those of the training data are not mostly alike or empty."""
     prompts: set[str] = set()

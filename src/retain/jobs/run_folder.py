@@ -51,6 +51,7 @@ STATE = (
     NOTES,
     "base-*.json",
     "teacher-*.json",
+    "teacher-*.safetensors",
     "probe-*.json",
 )
 """Files by which a run goes on, and its record."""
