@@ -30,6 +30,12 @@ def task_keys(results: Sequence[Result]) -> list[Key]:
     return list(dict.fromkeys((score.name, score.metric) for result in results for score in result.task))
 
 
+def told_apart(key: Key, keys: Sequence[Key]) -> str:
+    """A suite's name, with the metric where the suite has several among some keys."""
+    several = sum(name == key[0] for name, _ in keys) > 1
+    return f"{key[0]} ({key[1].title})" if several else key[0]
+
+
 def keep_keys(results: Sequence[Result]) -> list[Key]:
     """Every keep figure that any run has, in order of first appearance."""
     return list(dict.fromkeys((score.name, score.metric) for result in results for score in result.keep))

@@ -9,7 +9,7 @@ from retain.compare.aggregate import Estimate, Group, NamedResult, group_runs
 from retain.compare.cautions import comparison_cautions
 from retain.compare.method_curves import Whole, wholes
 from retain.compare.pareto import pareto_front
-from retain.compare.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of
+from retain.compare.pick import Key, Pick, keep_keys, model_name, pick_keep, pick_kl, pick_task, sign_of, told_apart
 from retain.compare.pick import task_keys as all_task_keys
 from retain.records import numbers
 from retain.records.numbers import listing
@@ -110,9 +110,9 @@ def _headline(runs: Sequence[NamedResult], groups: Sequence[Group]) -> str:
     parts = []
     if tasks:
         parts.append(_most_learned_in_brief(groups, tasks[0]))
-    verdicts = verdicts_in_words(results)
+    verdicts, gone = verdicts_in_words(results), _gone_sentences(results)
     if verdicts:
-        return " ".join([*parts, verdicts])
+        return " ".join([*parts, verdicts, *gone])
     readings = {key: [(keep_reading(group, key), group.title) for group in groups] for key in suites}
     losers = {key: [title for reading, title in found if reading == "worse"] for key, found in readings.items()}
     losses = [f"on {key[0]} with {_named(titles)}" for key, titles in losers.items() if titles]
@@ -163,13 +163,10 @@ def _sentences(runs: Sequence[NamedResult], groups: Sequence[Group]) -> list[str
     sentences += [_kept(groups, key) for key in suites]
     sentences += _drift_sentence(groups)
     if tasks:
-        sentences += [_front(groups, tasks[0], key) for key in suites]
+        sentences += [_front(groups, tasks[0], key, name=told_apart(key, suites)) for key in suites]
     else:
         sentences.append("No task was measured, so nothing is known about what was learned.")
-    sentences += [
-        f"{name}: what should be gone is gone in {times} of {len(results)} runs."
-        for name, times in _gone_counts(results).items()
-    ]
+    sentences += _gone_sentences(results)
     if not suites:
         sentences.append("No retention suite was measured, so nothing is known about what was lost.")
     return [sentence for sentence in sentences if sentence]
@@ -224,13 +221,17 @@ def _kept(groups: Sequence[Group], key: Key) -> str:
     return f"{key[0]} ({key[1].title}): {'; '.join(parts)}."
 
 
-def _gone_counts(results: Sequence[Result]) -> dict[str, int]:
+def _gone_sentences(results: Sequence[Result]) -> list[str]:
     """In how many runs each suite of what should be gone is."""
     judged = [one for result in results if result.judgement is not None for one in result.judgement.gone]
-    return {
-        name: sum(one.verdict == "gone" for one in judged if one.suite == name)
+    words = {
+        name: [one.verdict for one in judged if one.suite == name]
         for name in dict.fromkeys(one.suite for one in judged)
     }
+    return [
+        f"{name}, which should be gone, is gone in {own.count('gone')} of {len(own)} runs."
+        for name, own in words.items()
+    ]
 
 
 def _drift_sentence(groups: Sequence[Group]) -> list[str]:
@@ -243,7 +244,7 @@ def _drift_sentence(groups: Sequence[Group]) -> list[str]:
     return [f"Drift on held-out text (KL, nats per token): {told}."]
 
 
-def _front(groups: Sequence[Group], task: Key, suite: Key) -> str:
+def _front(groups: Sequence[Group], task: Key, suite: Key, *, name: str) -> str:
     scored = [group for group in groups if keep_reading(group, suite) not in _UNJUDGED]
     if len(scored) < 2:
         return ""
@@ -251,4 +252,4 @@ def _front(groups: Sequence[Group], task: Key, suite: Key) -> str:
     points = trade_off(scored, task, pick_keep(suite), sign)
     front = [points[index][0] for index in pareto_front([(x, y) for _, x, y in points])]
     names = ["the unchanged base" if group is None else group.title for group in front]
-    return f"Not beaten on both {task[0]} and {suite[0]} at once (by the means): {_named(names)}."
+    return f"Not beaten on both {task[0]} and {name} at once (by the means): {_named(names)}."

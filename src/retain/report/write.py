@@ -10,7 +10,7 @@ from urllib.parse import quote
 from retain.compare.aggregate import NamedResult
 from retain.compare.lost_across import LostItem, lost_across
 from retain.compare.method_labels import unique
-from retain.compare.pick import keep_keys
+from retain.compare.pick import keep_keys, told_apart
 from retain.records.files import write_text
 from retain.records.items import Item, read_items
 from retain.records.manifest import remove
@@ -141,4 +141,5 @@ def _lost(comparison: Comparison, folders: Mapping[str, Path]) -> list[tuple[str
         if (folder / "items.jsonl").exists()
     }
     results = [run.result for group in comparison.groups for run in group.runs]
-    return [(key[0], lost_across(comparison.groups, items, key)) for key in keep_keys(results)]
+    keys = keep_keys(results)
+    return [(told_apart(key, keys), lost_across(comparison.groups, items, key)) for key in keys]

@@ -222,14 +222,26 @@ def _judge(suite: _Suite, adjusted: Sequence[float], margin: float, alpha: float
     elif still < alpha:
         verdict, reason = "still there", reasons.still_there(_told(one), margin)
     else:
-        needed = items_to_decide(one.withheld, margin, level)
-        fewest = fewest_known(one, margin, alpha / tests)
-        reason = reasons.undecided(_told(one), bound, margin, needed, None if shows else fewest)
+        way = _way_out(one, margin)
+        needed = None if way is None else items_to_decide(way, margin, level)
+        fewest = None if shows else fewest_known(one, margin, alpha / tests)
+        stuck = one.unfinished if way is None else 0
+        reason = reasons.undecided(_told(one), bound, margin, needed, fewest, stuck=stuck)
     return GoneVerdict(
         suite=one.suite, verdict=verdict, reason=reason, decided_by=one.metric, n=one.n, known=one.known,
         units=one.units, margin=margin, has_power=shows and not one.mostly_cut_off, share=one.remaining.share,
         bound=bound, p_value=suite.p_gone, p_adjusted=gone, items_needed=needed, base_guesses=guesses,
     )  # fmt: skip
+
+
+def _way_out(one: GoneEvidence, margin: float) -> Remaining | None:
+    """What more items would show: gone, only refused or still there; None where answers that were cut off hide it."""
+    shares = (one.withheld.share, one.read.share, one.remaining.share)
+    if None in shares or one.withheld.share < margin:  # type: ignore[operator]  # the first half has ruled None out
+        return one.withheld
+    if one.read.share < margin:  # type: ignore[operator]  # likewise
+        return one.read
+    return one.remaining if one.remaining.share >= margin else None  # type: ignore[operator]  # likewise
 
 
 def _told(one: GoneEvidence) -> reasons.Counted:

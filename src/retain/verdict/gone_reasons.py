@@ -47,11 +47,24 @@ def still_there(counted: Counted, margin: float) -> str:
     return f"{_answers(counted)}; that more than {margin:.0%} is left is shown."
 
 
-def undecided(counted: Counted, bound: float, margin: float, needed: int | None, fewest: int | None) -> str:
-    """The obstacle to calling a suite gone or still there."""
+def undecided(
+    counted: Counted, bound: float, margin: float, needed: int | None, fewest: int | None, *, stuck: int = 0
+) -> str:
+    """The obstacle to calling a suite gone or still there.
+
+    Args:
+        counted: the answers.
+        bound: the largest share left that cannot be ruled out.
+        margin: the largest that counts as gone.
+        needed: items in all that would settle it; None: too many.
+        fewest: known items that the claim takes, where there are fewer.
+        stuck: answers that were cut off, where no number of items settles it while so many are.
+    """
     small = "" if fewest is None else f"; to show that no more than {margin:.0%} is left takes {fewest:,} known items"
     more = f"about {needed:,} items in all" if needed else f"more than {MOST_ITEMS:,} items"
     open_ = f"up to {bound:.1%} left cannot be ruled out (margin {margin:.0%})"
+    if stuck:
+        more = f"{stuck} answers that were cut off count as left: longer answers (--max-new-tokens), not more items,"
     return f"{_answers(counted)}; {open_}{small}; {more} would settle it."
 
 

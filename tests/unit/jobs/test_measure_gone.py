@@ -78,7 +78,7 @@ def test_a_model_that_lost_its_answers_is_gone_and_one_that_did_not_is_still_the
     both = [str(tmp_path / "there"), str(tmp_path / "gone")]
     assert main(["report", *both, "--output", str(tmp_path / "compared")]) == 0
     told = (tmp_path / "compared" / "report.md").read_text(encoding="utf-8")
-    assert "facts: what should be gone is gone in 1 of 2 runs." in told
+    assert "facts, which should be gone, is gone in 1 of 2 runs." in told
     assert "What should be gone, by setting" in told
 
 

@@ -57,6 +57,27 @@ def test_the_reason_says_what_was_counted_and_what_it_takes():
     assert "60 declined" in verdict(evidence(60, 0, declined=60)).reason
 
 
+@pytest.mark.parametrize(
+    ("left", "cut", "needed", "words"),
+    [
+        (0, 8, False, "8 answers that were cut off count as left: longer answers (--max-new-tokens), not more items"),
+        (1, 6, False, "6 answers that were cut off count as left"),
+        (0, 1, True, "items in all would settle it"),
+        (5, 0, True, "items in all would settle it"),
+    ],
+)
+def test_more_items_are_asked_for_only_where_they_would_settle_it(left, cut, needed, words):
+    """Of 60 known: with 8 cut off, 13 % count as left and 0 are shown to be, and so it would be with any number."""
+    place = np.arange(60)
+    flags = (place >= left) & (place < left + cut)
+    column = Column("capitals", CONTAINS, np.ones(60), (place < left).astype(float), 0.0)
+    nothing = np.zeros(60, bool)
+    found = verdict(gone_evidence(column, nothing, nothing, flags))
+    assert found.verdict == "too few items to say"
+    assert (found.items_needed is not None) == needed
+    assert words in found.reason
+
+
 def test_saying_nothing_is_not_shown_to_be_not_knowing():
     column, no = Column("capitals", CONTAINS, np.ones(60), np.zeros(60)), np.zeros(60, bool)
     assert verdict(gone_evidence(column, no, ~no)).verdict == "only refused"
