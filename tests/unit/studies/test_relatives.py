@@ -64,16 +64,16 @@ def test_the_page_tells_what_was_run_and_what_is_missing(tmp_path, monkeypatch):
         for rate, learned in zip(plan.rates("headlines", method), (1.0, 2.0, 1.5), strict=True):
             record(folder, method, rate, 0, learned)
     for seed in (1, 2):
-        record(folder, "rotation", 6e-4, seed, 2.0)
+        record(folder, "rotation", 1e-4, seed, 2.0)
     record(folder, "vefa", 2e-3, 0, 0.5)
     text = relatives_page.page(plan, read_tasks(plan, tmp_path)["headlines"])
     assert "9 of 25 runs" in text
-    assert "| rotation | 0.0006 | 3 | 2.00 ± 0.00 | 2.00 |" in text
+    assert "| rotation | 0.0001 | 3 | 2.00 ± 0.00 | 2.00 |" in text
     assert "| VeFA | 1 of 3 tried |" in text
     assert "Not all rates were run yet: SC-LoRA, VeFA, sparse (gradient)." in text
     assert text.count("| yes |") == 2
     (row,) = (line for line in text.split("## What the updates look like")[1].splitlines() if "| rotation |" in line)
-    assert row.startswith("| rotation | 0.0006 |")
+    assert row.startswith("| rotation | 0.0001 |")
 
 
 @pytest.mark.skipif(not (STUDY / "README.md").is_file(), reason="no run is complete yet")
