@@ -112,7 +112,7 @@ METHODS = (
         name="rotation",
         title="Rotation",
         summary="rotates the input features: W0(xR), R orthogonal",
-        learning_rate=1e-4,  # every angle of a block turns at once: at six times the rate it learns no more and drifts far
+        learning_rate=1e-4,  # all angles of a block turn at once: at six times the rate it only drifts farther
         code="retain.methods.rotation.layer:RotationModel",
     ),
 )

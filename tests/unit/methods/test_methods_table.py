@@ -52,5 +52,5 @@ def test_learning_rates():
     )
     assert table.learning_rate("hra") == table.OTHER_LEARNING_RATE
     listed = table.learning_rates_listed()
-    assert listed.startswith("3e-3 vefa, ia3; 5e-4 lorfa, rotation, lora, others; 1e-4 sc-lora, ")
+    assert listed.startswith("3e-3 vefa, ia3; 5e-4 lorfa, lora, others; 1e-4 rotation, sc-lora, ")
     assert all(row.name in table.names_listed() for row in table.rows())
