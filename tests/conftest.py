@@ -18,6 +18,7 @@ from tiny import WORDS, make_llama, make_tokenizer, write_jsonl
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["RETAIN_CACHE"] = "off"  # no test reads what another left at home
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # no test depends on how fast a machine is, nor how busy
 
