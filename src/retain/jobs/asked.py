@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-import retain
 from retain.data.preprocess import Preprocessor
 from retain.evaluate.predictions import engine
 from retain.evaluate.suites.suite import Settings, Suite
@@ -90,7 +89,7 @@ class Asked:
 @cache
 def code_hash() -> str:
     """A hash of retain's own code: another version may put an item to a model otherwise."""
-    root, digest = Path(retain.__file__).parent, hashlib.sha256()
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
