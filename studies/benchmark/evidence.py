@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,14 @@ class Run:
     result: Result
     columns: Mapping[str, Any]
     facts: Mapping[str, Any]
+    read: dict[tuple[str, str], tuple[Floats, Floats]] = field(default_factory=dict, compare=False, repr=False)
 
     def pair(self, suite: str, metric: str) -> tuple[Floats, Floats]:
         """Base and tuned scores of a suite's items; without a score NaN."""
-        column = self.columns[suite][metric]
-        return _array(column["base"]), _array(column["tuned"])
+        if (suite, metric) not in self.read:
+            column = self.columns[suite][metric]
+            self.read[suite, metric] = _array(column["base"]), _array(column["tuned"])
+        return self.read[suite, metric]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def shapes_part(plan: Plan, tasks: dict[str, Task], records: Path) -> str:
             rates = by_rate(task, method)
             chosen = best_rate(plan, records, name, method) if rates else None
             cells.append("–" if chosen is None else _shape(rates[chosen]))
-        if set(cells) != {"–"}:
+        if any(cell != "–" for cell in cells):
             rows.append(f"| {plan.title(method)} | " + " | ".join(cells) + " |")
     if not rows:
         return ""

@@ -301,6 +301,62 @@ def test_the_page_says_how_many_runs_there_are_of_how_many(records):
     assert "| Other | 2 of 3 tried |" in page_of(records)
 
 
+def test_the_advice_is_the_first_by_hypervolume_with_the_fields_of_its_recipe(records):
+    tasks = read_tasks(PLAN, records)
+    found = {"t": ratios_of(PLAN, tasks["t"])}
+    language, encoder, vision = recommended(PLAN, tasks, found, records).kinds
+    assert (encoder.tasks, vision.tasks) == ((), ())
+    assert (language.tasks, language.seeds, language.methods) == (("t",), 3, ("LoRA", "Other"))
+    assert language.best.fields == {"method": {"name": "vefa"}, "rank": 4, "max_steps": "0.5 of what you planned"}
+    assert language.best.learning_rates == {"t": 1e-3}
+    assert [figure.kept for figure in language.best.figures] == ["facts", TEXT]
+    assert language.best.figures[0].ratio == pytest.approx(0.55 / 0.45, abs=1e-3)
+
+
+def test_no_advice_rests_on_too_few_seeds_on_data_like_those_measured_or_on_less_than_lora_keeps(records):
+    def known(plan):
+        tasks = read_tasks(plan, records)
+        return recommended(plan, tasks, {"t": ratios_of(plan, tasks["t"])}, records).of("language")
+
+    seen = {**PLAN.methods["other"], "recipe": {"method": {"name": "vefa"}, "calibrate_keep": "facts"}}
+    assert known(replace(PLAN, methods={**PLAN.methods, "other": seen})).tasks == ()
+    for cell in read_tasks(PLAN, records)["t"].runs:
+        if cell.method == "other":
+            record(records / "t", cell, learned=1.0, right=10, kl=0.5)
+    assert known(PLAN).tasks == ("t",)
+    assert known(PLAN).best is None
+    (records / "t" / "other-lr0.001-seed2.items.json").unlink()
+    assert known(PLAN).tasks == ()
+
+
+def test_a_page_without_records_has_no_empty_section(tmp_path):
+    text = page_of(tmp_path)
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    told = ["In short, by kind of model", "Runs so far", "What a reader may object", "Earlier runs", "Methods"]
+    assert headings == [f"## {name}" for name in told]
+    assert "|---|\n\n" not in text
+
+
+def test_with_one_run_there_is_a_table_and_no_comparison(records):
+    for path in (records / "t").glob("*.json"):
+        if path.name != "parts.json" and not path.name.startswith("lora-lr0.001-seed0"):
+            path.unlink()
+    text = page_of(records)
+    assert "| LoRA | 1 of 3 tried |" in text
+    assert "Nothing is compared yet" in text
+    assert "## Budgets" not in text
+    assert "## The goal" not in text
+
+
+def test_a_part_of_a_page_is_replaced_between_its_marks_and_nowhere_else():
+    page_ = "a\n<!-- from the benchmark's records: x -->\nold\n<!-- end of x -->\nb"
+    assert with_part(page_, "x", "new") == with_part(with_part(page_, "x", "1"), "x", "new")
+    assert with_part(page_, "x", "new").startswith("a\n<!--")
+    assert "\nnew\n" in with_part(page_, "x", "new")
+    with pytest.raises(ValueError, match="no part"):
+        with_part("a page", "x", "new")
+
+
 def test_the_committed_page_and_the_advice_are_what_the_records_say():
     """The page, the advice that is shipped, and the parts of guide and README made from it: python …/page.py."""
     plan, records = read_plan(), HERE / "records"
