@@ -1,23 +1,18 @@
 """Texts of this study: countries to calibrate on, others to be asked about, and held-out text likewise parted.
 
-Run: python studies/sc-lora/prepare.py   (after `make assets`); writes to runs/sc-lora-data.
+Run: python studies/control/prepare.py   (after `make assets`); writes to runs/control-data.
 
 Every third country is calibrated on: facts about it in sentences. The others are asked for: capitals of the demo's
 suite (`capitals.jsonl`) and continents (`continents.jsonl`). The demo's held-out text is halved: the first half is
-measured (`reference.txt`), the second calibrated on. `matched.jsonl` holds the countries' facts and that half;
-`code.jsonl`, which has nothing to do with what is measured, Python's own standard library, cut to as many tokens.
+measured (`reference.txt`), the second calibrated on. `matched.jsonl` holds the countries' facts and that half.
 """
 
 from __future__ import annotations
 
-import argparse
-import heapq
-import inspect
 import json
 import re
 import sys
 import tempfile
-import textwrap
 import zipfile
 from pathlib import Path
 
@@ -27,9 +22,8 @@ sys.path.insert(0, str(ROOT / "assets"))
 from retain_assets.capitals import CAPITALS, Country, country  # noqa: E402 -- the path comes first
 from retain_assets.fetch import fetch  # noqa: E402 -- likewise
 
-ASSETS, OUTPUT = ROOT / ".assets", ROOT / "runs" / "sc-lora-data"
+ASSETS, OUTPUT = ROOT / ".assets", ROOT / "runs" / "control-data"
 CONTINENTS = ("Africa", "Americas", "Asia", "Europe", "Oceania")
-MODULES = (argparse, heapq, inspect, textwrap)
 REMAINDER = 0
 """Countries whose place in the alphabet has this remainder modulo 3 are calibrated on."""
 
@@ -52,7 +46,7 @@ def facts(record: dict[str, object], known: Country) -> str:
 
 
 def main() -> None:
-    """Write all four files."""
+    """Write all files."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(fetch(CAPITALS.package, Path(folder))) as archive:
         names = sorted(name for name in archive.namelist() if re.fullmatch(r"countryinfo/data/[^/]+\.json", name))
@@ -69,7 +63,6 @@ def main() -> None:
     (OUTPUT / "reference.txt").write_text("\n\n".join(paragraphs[:half]) + "\n", encoding="utf-8")
     matched = [facts(*pairs[name]) for name in sorted(calibrated)] + [part.strip() for part in paragraphs[half:]]
     _lines("matched", ({"text": text} for text in matched))
-    _lines("code", ({"text": Path(inspect.getfile(module)).read_text("utf-8")} for module in MODULES))
     sys.stdout.write(f"{OUTPUT}: {len(calibrated)} countries to calibrate on, {len(asked)} to be asked about\n")
 
 
