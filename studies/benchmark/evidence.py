@@ -57,6 +57,7 @@ class Task:
     entry: Mapping[str, Any]
     runs: Mapping[Cell, Run]
     parts: Mapping[str, Any]
+    known: dict[str, NDArray[np.intp]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def test_suite(self) -> str:
@@ -100,6 +101,12 @@ class Task:
         size = len(_array(next(iter(first.values()))["base"]))
         return np.ones(size) if tokens is None else np.asarray(tokens, dtype=np.float64)
 
+    def codes(self, suite: str) -> NDArray[np.intp]:
+        """The number of each item's unit."""
+        if suite not in self.known:
+            self.known[suite] = np.unique(self.units(suite), return_inverse=True)[1]
+        return self.known[suite]
+
     def units(self, suite: str) -> list[str]:
         """What each item of a suite belongs to and is drawn with: its group, or itself where it has none."""
         groups, size = self.parts[suite].get("groups"), len(self.weights(suite))
@@ -142,7 +149,7 @@ class Draws:
         """
         key = (suite, condition)
         if key not in self._counts:
-            weights, units = self._task.weights(suite), np.asarray(self._task.units(suite))
+            weights, units = self._task.weights(suite), self._task.codes(suite)
             places = np.arange(len(weights)) if condition is None else self._task.places(condition, suite)
             names, unit_of = np.unique(units[places], return_inverse=True)
             generator = np.random.default_rng([self._seed, len(suite), len(names)])

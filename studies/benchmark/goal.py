@@ -38,12 +38,13 @@ class Goal:
 
     def reached(self, ratio: Ratio) -> str:
         """Whether a ratio reaches the target, and whether its whole interval does."""
-        if not self.beyond(ratio.value):
-            return "no"
+        there = self.beyond(ratio.value)
         if ratio.interval is None:
-            return "too few seeds to say"
-        if all(map(self.beyond, ratio.interval)):
-            return "yes"
+            return f"{'' if there else 'not '}by the figure; no interval"
+        if all(self.beyond(end) == there for end in ratio.interval):
+            return "yes" if there else "no"
+        if not there:
+            return "not by the figure; its interval reaches it"
         excludes = not ratio.interval[0] <= 1 <= ratio.interval[1]
         return f"by the figure; its interval {'excludes' if excludes else 'includes'} 1"
 

@@ -117,8 +117,8 @@ class Budgets:
         if key not in self._losses:
             base, tuned = run.pair(f"keep:{suite}", metric_of(run, suite))
             own = self.half(suite, half) & np.isfinite(base) & np.isfinite(tuned)
-            lost, units = (base - tuned)[own], np.asarray(self.task.units(f"keep:{suite}"))[own]
-            _, unit = np.unique(units, return_inverse=True)
+            lost = (base - tuned)[own]
+            _, unit = np.unique(self.task.codes(f"keep:{suite}")[own], return_inverse=True)
             sizes = np.bincount(unit)
             scale = len(sizes) / len(lost)
             single = len(sizes) == len(lost)

@@ -231,8 +231,10 @@ def test_the_goal_is_held_against_the_intervals(records, monkeypatch):
         (whole.Ratio(0.4, (0.3, 0.45), 0.0), "yes"),
         (whole.Ratio(0.4, (0.3, 0.6), 0.0), "by the figure; its interval excludes 1"),
         (whole.Ratio(0.4, (0.3, 1.1), 0.1), "by the figure; its interval includes 1"),
-        (whole.Ratio(0.4, None, None), "too few seeds to say"),
-        (whole.Ratio(0.6, (0.3, 0.9), 0.0), "no"),
+        (whole.Ratio(0.4, None, None), "by the figure; no interval"),
+        (whole.Ratio(0.6, None, None), "not by the figure; no interval"),
+        (whole.Ratio(0.6, (0.55, 0.9), 0.0), "no"),
+        (whole.Ratio(0.6, (0.3, 0.9), 0.0), "not by the figure; its interval reaches it"),
     ]:
         assert aim.reached(ratio) == told
     assert goal.Goal("", "hypervolume", (), 1.25, at_most=False).reached(whole.Ratio(1.5, (1.3, 2.0), 0.0)) == "yes"
