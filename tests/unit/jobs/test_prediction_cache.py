@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from chat_samples import QWEN3, make_character_tokenizer
+from retain.data.examples import Example
+from retain.data.preprocess import TextPreprocessor
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.tasks.predictor import LocalPredictor
+from retain.evaluate.tasks.table import task_type_of
 from retain.events import SILENT
 from retain.hf.models.describe import model_hash
 from retain.jobs import asked as asked_module
@@ -18,6 +24,7 @@ from retain.jobs.measure import measure_recipe
 from retain.jobs.prediction_cache import PredictionCache
 from retain.jobs.tune import tune
 from retain.recipe import MeasureRecipe
+from tiny import make_llama
 
 KEEP = [{"question": f"word{i} then", "choices": ["walrus", f"heron{i}"], "answer": i % 2} for i in range(12)]
 
@@ -64,6 +71,23 @@ def test_a_run_in_another_folder_asks_the_base_nothing(another, cache, tmp_path)
     assert (cache / "predictions").stat().st_mode & 0o077 == 0
     assert second.kept_on
     assert not first.kept_on
+
+
+def test_an_expected_call_of_a_tool_is_filled_in_again():
+    tokenizer = make_character_tokenizer(QWEN3)
+    turns = [{"role": "user", "content": "time?"}, {"role": "assistant", "tool_calls": [CALL]}]
+    suite = Suite("calls", "completion", "task", [Example.parse({"messages": turns})])
+    preprocessor, task = TextPreprocessor(tokenizer, 400), task_type_of(suite)
+    model = make_llama(vocabulary=len(tokenizer))
+    predictor = LocalPredictor(model, preprocessor, Settings(generate=1, max_new_tokens=2), lambda _: None)
+    [asked] = task.predict(suite, predictor).responses
+    bare = task.without_texts(asked)
+    assert "Rome" in asked.expected
+    assert "Rome" not in bare.model_dump_json()
+    assert task.with_texts(suite, [bare], preprocessor) == (asked,)
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "get_time", "arguments": '{"town": "Rome"}'}}
 
 
 def test_anything_that_could_change_an_answer_is_asked_anew(another, monkeypatch):
