@@ -50,7 +50,7 @@ class Asked:
         suites = [[suite.name, suite_hash(suite)] for suite in self.suites]
         deciding = fields_where(Settings, lambda decides: decides.part in {"answers", "predictions"})
         settings = {name: value for name, value in asdict(self.settings).items() if name in deciding}
-        root = root_of(self.base)
+        root: Any = root_of(self.base)
         attention = root.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
         computing = [root.config.to_json_string(), attention, str(root.dtype), engine(), device_of(self.base).type]
         reading = [self.preprocessor.identity(), self.preprocessor.max_length]
