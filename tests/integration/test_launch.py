@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from children import light
 from retain.errors import InputError
 from retain.events import Events
 from retain.jobs.tune import tune
@@ -14,7 +15,8 @@ from retain.recipe import Recipe
 def test_a_run_in_two_processes_is_told_recorded_and_leaves_nothing_behind(
     tiny_folder, tiny_data, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name, value in light().items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr("retain.jobs.record.write_run_report", lambda *_: [])  # it has tests of its own
     seen = []
     recipe = Recipe(
