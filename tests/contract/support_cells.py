@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import quantised_cells
@@ -17,6 +18,7 @@ from contract_models import ARCHITECTURES
 import trl_runs
 from retain.jobs.launch import support
 from retain.kernels.eligibility import reference_only
+from retain.methods.table import METHODS, initialisations
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "support.md"
 
@@ -42,27 +44,23 @@ def trl_cell(method: str) -> tuple[str, str]:
     return ("tested", "") if len(tested) == len(cells) else ("tested", f"tested with {', '.join(tested)} only")
 
 
+@cache
 def compile_cell(method: str) -> tuple[str, str]:
-    """The state of a compiled model. Methods whose models are of the same kinds of layers are compiled once."""
+    """The state of a compiled model: whether it breaks no graph and gives the same logits.
+
+    Retain's methods are compiled by test_contract_layer, and SC-LoRA, whose layers all initialisations have, by
+    test_contract_sc_lora_sharding; all others here.
+    """
+    if method in {*(own.name for own in METHODS), *initialisations()}:
+        return "tested", ""
     llama = ARCHITECTURES["llama"].shallow()
     model = llama.make() if method == "full" else quantised_cells.adapted(llama.make(), method, llama.batch())
-    kinds = frozenset(type(module) for module in model.base_model.modules())
-    if kinds not in _COMPILED:
-        _COMPILED[kinds] = _compiled(method, model.eval(), llama.batch())
-    return _COMPILED[kinds]
-
-
-_COMPILED: dict[frozenset[type], tuple[str, str]] = {}
-
-
-@torch.no_grad()
-def _compiled(method: str, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[str, str]:
-    """Whether it breaks no graph and gives the same logits."""
+    model.eval()
     torch._dynamo.reset()
-    with reference_only():
-        expected = model(**batch).logits
+    with torch.no_grad(), reference_only():
+        expected = model(**llama.batch()).logits
         try:
-            found = torch.compile(model, fullgraph=True, backend="eager")(**batch).logits
+            found = torch.compile(model, fullgraph=True, backend="eager")(**llama.batch()).logits
         except torch._dynamo.exc.Unsupported:
             return "graph breaks", "PEFT's layer cannot be compiled as one graph; compiled in pieces it was not tried"
     assert torch.equal(found, expected), f"{method}: compiled, its logits are others"
