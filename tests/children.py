@@ -16,7 +16,7 @@ PATIENCE = timedelta(minutes=5)
 
 
 def light(*paths: Path | str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """An environment in which Python starts in half of the time: see `light_start/sitecustomize.py`.
+    """An environment in which PEFT is loaded sooner: see `light_start/sitecustomize.py`.
 
     Args:
         paths: folders of modules that the process imports.

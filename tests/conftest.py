@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 settings.register_profile("searching", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("any machine", settings.get_profile("searching"), derandomize=True, database=None)
 settings.load_profile("any machine")  # the same examples each time; `--hypothesis-profile=searching` looks for others
+SEED = 20_261
 
 
 def _reach_the_disk(descriptor: int) -> None:
@@ -61,6 +63,16 @@ def heard():
     for name, logger in logging.Logger.manager.loggerDict.items():
         if name.split(".")[0] == "retain" and isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+@pytest.fixture(autouse=True)
+def same_draws():
+    """Begin each test at the same random state: which tests ran before it on its worker decides nothing."""
+    random.seed(SEED)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(SEED)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(SEED)
 
 
 @pytest.fixture(scope="session")
