@@ -31,6 +31,7 @@ from retain.jobs.inputs.families import family_of_model, harness_problems, unkno
 from retain.jobs.inputs.given import Given, Several, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.junit_file import junit_problem, write_junit
 from retain.jobs.output_place import output_problem
 from retain.jobs.prediction_cache import PredictionCache
@@ -89,10 +90,7 @@ def measure(
     chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems, gone)
-    if chosen.relearn and not (suites.of("gone") and suites.held_out_text):
-        problems.append(
-            "relearn: asks again what should be gone after training on other text: give gone and held_out_text."
-        )
+    problems += relearn_problems(suites, chosen, preprocessor)
     problems += measuring_problems(base, preprocessor, suites, chosen)
     if output is not None:
         problems += output_problem(output) or holding_problem(output, ["run.json", "summary.json", "scaling.json"])

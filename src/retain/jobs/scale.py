@@ -102,6 +102,11 @@ def scale(
     suites = given_suites(test, keep, held_out_text, problems)
     held = None if budget is None else given_budget(budget)
     limits, confidence = ({}, CONFIDENCE) if held is None else (held.limits, held.confidence)
+    problems += [
+        f"{name}: what should be gone is not asked along the way; measure what is written with retain.measure."
+        for name in ("relearn", "gone_margin")
+        if name in settings
+    ]
     problems += alpha_problems(alphas)
     problems += limit_problems(suites, limits, confidence, held_out_tokens=chosen.held_out_tokens)
     problems += [] if output is None else output_problem(output)
