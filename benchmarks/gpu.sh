@@ -32,6 +32,9 @@ if ! "$python" -c 'import layer, model, serving' 2>/dev/null; then
         "$python" -c 'import layer, model, serving' || exit 2
     fi
     "$python" -m pip install --quiet --no-index --no-deps --upgrade --target "$packages" "$wheels"/*.whl
+    if "$python" -c 'import numpy' 2>/dev/null; then # the one that its torch was tried with
+        rm -rf "$packages"/numpy "$packages"/numpy-* "$packages"/numpy.libs
+    fi
     export PYTHONPATH="$PYTHONPATH:$PWD/$packages"
 fi
 exec "$python" benchmarks/gpu.py "$@"
