@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from cases import LORA, LORFA, VEFA
+from cases import LORA, LORA_FAST, LORFA, VEFA
 from initialisation import SC_LORA
 from job import MEASURE, RETAIN
 from serving import MIXED
@@ -72,8 +72,9 @@ def _mixed(name: str, base: str, limit: float) -> Aim:
 
 
 AIMS = (
-    _layer(VEFA, "float32", 1.02), _layer(VEFA, "bfloat16", 1.06), _layer("VeFA, to nearest", "bfloat16", 1.06),
-    _layer(LORFA, "float32", 1.08), _layer(LORFA, "bfloat16", 1.10), _model(VEFA, 1.015), _model(LORFA, 1.06),
+    _layer(VEFA, "float32", 1.00), _layer(VEFA, "bfloat16", 1.06), _layer("VeFA, to nearest", "bfloat16", 1.06),
+    *(_layer(name, kind, 1.07) for name in (LORFA, LORA_FAST) for kind in ("float32", "bfloat16")),
+    _model(VEFA, 1.02), _model(LORFA, 1.08),
     *(_saved(name, base) for name in (VEFA, LORFA) for base in ("float32", "bfloat16")),
     *(
         Aim(f"layer, bfloat16: saved by {name} / by {LORA}", "layer", {"base": "bfloat16", "case": name},
