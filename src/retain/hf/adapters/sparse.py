@@ -45,7 +45,7 @@ def check_layers(layers: Mapping[str, nn.Module], model: nn.Module, density: flo
         TargetError: with every one.
     """
     problems = [found for key, layer in layers.items() if (found := _obstacle(key, layer, model))]
-    sizes = {} if problems else {key: layer.weight.numel() for key, layer in layers.items()}
+    sizes = {} if problems else {key: _size(layer) for key, layer in layers.items()}
     if empty := [key for key, size in sizes.items() if count_of(size, density) < 1]:
         told = f"density={density:g}: leaves no entry to train in {len(empty)} of {len(layers)} layers, as {empty[0]}; "
         told += (
@@ -54,6 +54,10 @@ def check_layers(layers: Mapping[str, nn.Module], model: nn.Module, density: flo
         problems = [told]
     if problems:
         raise TargetError(problems)
+
+
+def _size(layer: Any) -> int:
+    return int(layer.weight.numel())
 
 
 def _obstacle(key: str, layer: Any, model: nn.Module) -> str | None:

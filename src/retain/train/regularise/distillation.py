@@ -124,7 +124,8 @@ class Distillation(RegulariserCallback):
                 "others they say nothing at another."
             )
         self._cached = teacher if isinstance(teacher, TeacherLogits | TeacherTokens) else None
-        self._divergence = Divergence(None if self._cached is teacher else teacher, temperature, vocabulary)
+        model = None if isinstance(teacher, TeacherLogits | TeacherTokens) else teacher
+        self._divergence = Divergence(model, temperature, vocabulary)
         self._vocabulary = teacher.vocabulary if isinstance(teacher, TeacherTokens) else None
         self._joined = False
         self._seen: list[tuple[Tensor, int]] = []
