@@ -5,9 +5,10 @@
 
 Both train a LoRA of the same rank on all linear layers with the same rows, batches, rate and schedule. TRL's defaults
 stand but for gradient checkpointing and bfloat16, which it switches on and retain leaves to the user. The clock and
-the memory are those of the training alone: models and rows are loaded before. The question is put by `retain measure`
-(with its A/A check and its verdict), once more with the base's predictions from its cache, and by
-lm-evaluation-harness, which asks base and tuned model in two calls. Each way has a process of its own, in turn.
+the memory are those of the training with what belongs to it (rows are tokenised, the adapter is put on and saved); the
+model is loaded before. The question is put by `retain measure` (with its A/A check and its verdict), once more with the
+base's predictions from its cache, and by lm-evaluation-harness, which asks base and tuned model in two calls; imports
+count here for all. Each way has a process of its own, in turn.
 
 First both must have trained the same tokens and parameters to the same loss, and who asks must find the same shares of
 right answers. Tools that bring items of their own are compared in studies/related-tools.
@@ -36,7 +37,8 @@ MIB = 2**20
 TRL, RETAIN = "TRL + PEFT: SFTTrainer", "retain tune, its training"
 MEASURE, CACHED, HARNESS = "retain measure", "retain measure, base from the cache", "lm-evaluation-harness, twice"
 COLUMNS = {
-    "what": "what", "way": "way", "s": "seconds", "CPU s": "cpu_seconds", "to the first": "ratio",
+    "what": "what", "way": "way", "s": "seconds", "CPU s": "cpu_seconds",
+    "CPU s with imports": "cpu_with_start", "to the first": "ratio",
     "to the training": "to_training", "tokens/s": "tokens_per_second", "peak beyond what was loaded, MiB": "peak_mib",
     "loss": "loss", "items": "items", "base right": "base", "tuned right": "tuned",
 }  # fmt: skip
@@ -101,12 +103,13 @@ def by_trl(asked: argparse.Namespace, folder: Path) -> Row:
         asked.model, dtype=getattr(torch, asked.dtype), attn_implementation=asked.attention
     )
     adapter = LoraConfig(r=asked.rank, lora_alpha=2 * asked.rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    trainer = SFTTrainer(
-        model=model, args=settings, train_dataset=Dataset.from_list(rows), peft_config=adapter,
-        processing_class=AutoTokenizer.from_pretrained(asked.model),
-    )  # fmt: skip
+    data, tokenizer = Dataset.from_list(rows), AutoTokenizer.from_pretrained(asked.model)
     with Meter() as meter:
+        trainer = SFTTrainer(
+            model=model, args=settings, train_dataset=data, peft_config=adapter, processing_class=tokenizer
+        )
         trainer.train()
+        trainer.save_model()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
     trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     losses = [float(entry["loss"]) for entry in logged]
@@ -168,7 +171,7 @@ def asked_by_harness(asked: argparse.Namespace, folder: Path) -> Row:
     rows = [{key: json.loads(line)[key] for key in ("question", "choices", "answer")} for line in keep if line]
     (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     model = f"pretrained={Path(asked.model).absolute()},dtype={asked.dtype}"
-    shares, began, used = [], time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    shares, used = [], cpu_of_children()
     for side, more in (("base", ""), ("tuned", f",peft={folder / 'retain' / 'adapter'}")):
         output = folder / f"harness-{side}"
         command = [
@@ -180,18 +183,26 @@ def asked_by_harness(asked: argparse.Namespace, folder: Path) -> Row:
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 -- the user's own
         [found] = output.rglob("results_*.json")
         shares.append(json.loads(found.read_text("utf-8"))["results"]["items"]["acc,none"])
-    now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "cpu_seconds": cpu, "items": len(rows), "base": shares[0], "tuned": shares[1]}
+    return {"cpu_with_start": cpu_of_children() - used, "items": len(rows), "base": shares[0], "tuned": shares[1]}
 
 
 def alone(way: Callable[..., Row], *given: Any, here: bool) -> Row:
     """What a way finds, in a process of its own."""
     if here:
-        return way(*given)
+        found = way(*given)
+        return found | {"cpu_with_start": found["cpu_seconds"]}
+    used = cpu_of_children()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(way, given)
+        found = pool.apply(way, given)
+        pool.close()
+        pool.join()
+    return found | {"cpu_with_start": cpu_of_children() - used}
+
+
+def cpu_of_children() -> float:
+    """Processor seconds of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def training_gate(trl: Row, own: Row) -> list[Row]:
@@ -237,8 +248,9 @@ def jobs(asked: argparse.Namespace, folder: Path) -> tuple[list[Row], list[Row],
     else:
         left_out[HARNESS] = "no --harness was given"
     for row in asking:
-        row["ratio"] = row["cpu_seconds"] / asking[0]["cpu_seconds"]
-        row["to_training"] = row["cpu_seconds"] / own["cpu_seconds"]
+        row["ratio"] = row["cpu_with_start"] / asking[0]["cpu_with_start"]
+        if "cpu_seconds" in row:
+            row["to_training"] = row["cpu_seconds"] / own["cpu_seconds"]
     return [trl, own, *asking], training_gate(trl, own) + asking_gate(asking), left_out
 
 
