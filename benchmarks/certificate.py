@@ -2,6 +2,7 @@
 
     python benchmarks/certificate.py                        # the tables of docs/concepts/budget.md; half a minute
     python benchmarks/certificate.py --compare 61 80 115    # outcomes that one order certifies and the other does not
+    python benchmarks/certificate.py --verdict              # the verdict's interval beside the exact bound
 
 The order by L − G spent a tenth of the error on the rate of changes d = p_L + p_G. It is written down here once more,
 its largest tail taken from a grid, which can only make it look better than it was.
@@ -16,12 +17,14 @@ from functools import partial
 import numpy as np
 from scipy import special, stats
 
-from retain.stats.net_loss import net_loss_p_value, within_limit
+from retain.stats.bootstrap import right_wrong_interval
+from retain.stats.net_loss import net_loss_bound, net_loss_p_value, within_limit
 from retain.stats.planning import fewest_items_to_certify, items_to_certify
 
 LIMITS = (0.01, 0.02, 0.05, 0.1)
 SIZES = (61, 80, 115)
 OUTCOMES = ((0, 0), (1, 1), (1, 0), (2, 2))
+CHURN = ((0, 0), (1, 0), (1, 1), (5, 5), (10, 8), (20, 10))
 CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
 GRID = 200
 """Rates of changes at which the tail of the order by L − G is computed."""
@@ -91,6 +94,18 @@ def _items() -> Iterator[str]:
         yield f"| {_points(limit)} | {fewest:,} | " + " | ".join(f"{size or 0:,}" for size in likely) + " |"
 
 
+def _verdicts() -> Iterator[str]:
+    """The largest loss that the verdict's 95 % interval leaves, and the exact bound of the same level, in points."""
+    yield "| n | " + " | ".join(f"{lost} lost, {gained} gained" for lost, gained in CHURN) + " |"
+    yield "|---" * (1 + len(CHURN)) + "|"
+    for n in (80, 203, 305):
+        found = []
+        for lost, gained in CHURN:
+            interval = right_wrong_interval(lost, gained, n, np.random.default_rng(0))
+            found.append(f"{-100 * interval[0]:.2f} ({100 * net_loss_bound(lost, gained, n, 0.975):.2f})")
+        yield f"| {n} | " + " | ".join(found) + " |"
+
+
 def _powers() -> Iterator[str]:
     yield "| limit | rates | items | certified | with twice the items |"
     yield "|---|---|---|---|---|"
@@ -135,8 +150,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", type=int, nargs="+", metavar="N", help="compare both orders over all outcomes")
+    parser.add_argument("--verdict", action="store_true", help="the verdict's interval beside the exact bound")
     chosen = parser.parse_args(arguments)
     tables = [_differences(chosen.compare)] if chosen.compare else [_p_values(), _items(), _powers()]
+    tables = [_verdicts()] if chosen.verdict else tables
     for table in tables:
         for line in table:
             print(line, flush=True)

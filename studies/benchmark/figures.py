@@ -3,73 +3,157 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
-from evidence import TEST, Draws, Task, by_rate, gain, kept
+from evidence import TEXT, Draws, Run, Task, by_rate, gain, kept, text_kl
+from front import TASK, curves
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from plan import Plan
 from predictors import PREDICTORS, points_lost
 
-from retain.report.plots.style import COLOURS, FAINT, MARKERS, house_style, new_figure, save_png
+from retain.report.plots.style import COLOURS, FAINT, INK, MARKERS, house_style, new_figure, save_png
 
-DRAWN = ("KL on the new task", "KL on other text", "F_Δ")
+DRAWN = {
+    "KL on the new task": "KL on the new task's inputs, nats per token",
+    "KL on other text": "KL on other text, nats per token",
+    "F_Δ": "F_Δ, how far layers' outputs moved",
+}
+BELOW = 0.2
+"""Runs that lost more of the task than this share of the largest gain are drawn at the left edge, hollow."""
+
+Look = Mapping[str, Any]
+Runs = Sequence[tuple[Run, float, float]]
+"""Runs with their places, along and up."""
 
 
 def draw_task(plan: Plan, task: Task, path: Path) -> None:
     """A panel for each thing to be kept, every run a point, the rates of a method joined where seed 0 was run."""
-    draws = Draws(task, 1, 0)
-    scale, unit = (1.0, task.entry["unit"]) if task.entry["unit"].startswith("nats") else (100.0, "points")
+    once = Draws(task, 1, 0)
+    nats = task.entry["unit"].startswith("nats")
+    unit, scale = (task.entry["unit"], 1.0) if nats else ("points", 100.0)
+    looks = looks_of([name for name in plan.methods if by_rate(task, name)])
+    gains = {cell: scale * float(gain(task, run, once)[0]) for cell, run in task.runs.items()}
+    edge = -BELOW * max(0.0, *gains.values())
     with house_style():
         columns = min(len(task.kept), 2)
         lines = math.ceil(len(task.kept) / columns)
-        figure = new_figure(4.8 * columns, 3.9 * lines + 0.7)
+        figure = new_figure(4.8 * columns, 3.9 * lines + 0.3 * math.ceil((2 + len(looks)) / 4))
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid[len(task.kept) :]:
             axes.set_axis_off()
         for axes, suite in zip(grid, task.kept, strict=False):
-            text = suite == "text"
-            present = [method for method in plan.methods if by_rate(task, method)]
-            for index, method in enumerate(present):
-                marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
-                look = {"color": COLOURS[index % len(COLOURS)], "marker": marker}
+            text = suite == TEXT
+            for method, look in looks.items():
                 runs = [run for own in by_rate(task, method).values() for run in own]
-                points = {
-                    run.cell: (scale * float(gain(task, run, draws, TEST)[0]),
-                               (-1 if text else 100) * float(kept(task, run, draws, suite)[0]))
-                    for run in runs
-                }  # fmt: skip
-                first = [point for cell, point in points.items() if cell.seed == 0]
-                axes.plot(*zip(*first, strict=True), color=look["color"], linewidth=0.8, alpha=0.5)
-                axes.scatter(*zip(*points.values(), strict=True), s=22, label=plan.title(method), **look)
-            axes.axhline(0 if text else 100, color=FAINT, linewidth=0.8)
+                up = [(-1 if text else 100) * float(kept(task, run, once, suite)[0]) for run in runs]
+                draw_method(axes, [(run, gains[run.cell], y) for run, y in zip(runs, up, strict=True)], look, edge)
+            draw_base(axes, 0 if text else 100)
             axes.set_xlabel(f"gain on the task, {unit}")
             axes.set_ylabel("KL from the base, nats per token" if text else "% of the lead over guessing that is left")
-            axes.set_title("Other text" if text else suite)
+            axes.set_title("other text (up is better)" if text else suite)
             if text:
                 axes.invert_yaxis()
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+        draw_legend(figure, plan, looks, hollow=min(gains.values()) < edge)
         save_png(figure, path)
 
 
-def draw_predictors(tasks: dict[str, Task], path: Path) -> None:
-    """Points lost over each measure, every run a point."""
+def draw_predictors(tasks: Mapping[str, Task], path: Path) -> None:
+    """Points lost over each measure, every run a point; a measure that no run has has no panel."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in DRAWN}
+    for task in tasks.values():
+        once = Draws(task, 1, 0)
+        for name in DRAWN:
+            pairs = [
+                (value, points_lost(task, run, once)) for run in task.runs.values() if (value := PREDICTORS[name](run))
+            ]
+            found[name] |= {task.name: pairs} if pairs else {}
+    drawn = [name for name in DRAWN if found[name]]
+    if not drawn:
+        return
+    looks = looks_of(list(tasks))
     with house_style():
-        figure = new_figure(4.2 * len(DRAWN), 4.0)
-        panels = figure.subplots(1, len(DRAWN), sharey=True)
-        for axes, name in zip(panels, DRAWN, strict=True):
-            for index, task in enumerate(tasks.values()):
-                draws = Draws(task, 1, 0)
-                pairs = [
-                    (value, points_lost(task, run, draws))
-                    for run in task.runs.values()
-                    if (value := PREDICTORS[name](run))
-                ]
-                if pairs:
-                    axes.scatter(
-                        *zip(*pairs, strict=True), s=20, color=COLOURS[index], marker=MARKERS[index], label=task.name
-                    )
+        figure = new_figure(4.4 * len(drawn), 4.2)
+        panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+        for axes, name in zip(panels, drawn, strict=True):
+            for task_name, pairs in found[name].items():
+                axes.scatter(*zip(*pairs, strict=True), s=22, alpha=0.8, **looks[task_name])
+            axes.axhline(0, color=FAINT, linewidth=0.8)
             axes.set_xscale("log")
-            axes.set_xlabel(name)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlabel(DRAWN[name])
         panels[0].set_ylabel("points lost, mean over suites")
-        panels[0].legend(fontsize=8)
+        handles = [Line2D([], [], linestyle="", label=name, **looks[name]) for name in tasks]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
         save_png(figure, path)
+
+
+def draw_front(plan: Plan, tasks: Mapping[str, Task], path: Path) -> None:
+    """The picture of the README: gain on one task over KL on other text, each rate the mean of its seeds."""
+    shown = curves(plan, tasks[TASK]) if TASK in tasks else {}
+    if not shown:
+        return
+    task, once, looks = tasks[TASK], Draws(tasks[TASK], 1, 0), looks_of(list(shown))
+    with house_style():
+        figure = new_figure(8.4, 4.6)
+        axes = figure.subplots()
+        for method, rates in shown.items():
+            along = [fmean(float(text_kl(task, run, once)[0]) for run in runs) for runs in rates]
+            up = [fmean(float(gain(task, run, once)[0]) for run in runs) for runs in rates]
+            axes.plot(along, up, linewidth=2, markersize=8, clip_on=False, label=plan.title(method), **looks[method])
+        axes.plot(0, 0, "*", color=INK, markersize=14, clip_on=False, label="the base model")
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("forgetting: KL from the base on text that is not the task's, nats per token")
+        axes.set_ylabel("learned: gain on the task, nats per token")
+        axes.grid(visible=True)
+        axes.legend(loc="lower right", fontsize=10)
+        save_png(figure, path)
+
+
+def looks_of(names: Sequence[str]) -> dict[str, Look]:
+    """A colour and a marker for each name; no two have both alike."""
+    return {
+        name: {
+            "color": COLOURS[index % len(COLOURS)],
+            "marker": MARKERS[(index + index // len(COLOURS)) % len(MARKERS)],
+        }
+        for index, name in enumerate(names)
+    }
+
+
+def draw_method(axes: Axes, points: Runs, look: Look, edge: float) -> None:
+    """All runs of a method; those left of the edge on it, hollow."""
+    first = [(max(x, edge), y) for run, x, y in points if run.cell.seed == 0]
+    if first:
+        axes.plot(*zip(*first, strict=True), color=look["color"], linewidth=0.8, alpha=0.5)
+    for hollow in (False, True):
+        own = [(max(x, edge), y) for _, x, y in points if (x < edge) == hollow]
+        if own:
+            face = "none" if hollow else look["color"]
+            axes.scatter(
+                *zip(*own, strict=True), s=26, marker=look["marker"], edgecolors=look["color"], facecolors=face
+            )
+
+
+def draw_base(axes: Axes, level: float) -> None:
+    """The base: no gain, nothing lost."""
+    axes.axhline(level, color=FAINT, linewidth=0.8)
+    axes.plot(0, level, "*", color=INK, markersize=12, zorder=3)
+
+
+def draw_legend(figure: Figure, plan: Plan, looks: Mapping[str, Look], *, hollow: bool) -> None:
+    """Names below all panels, with the base, and what a hollow mark says where there is one."""
+    handles = [Line2D([], [], linestyle="", color=INK, marker="*", markersize=11, label="base")]
+    handles += [Line2D([], [], linestyle="", label=plan.title(name), **look) for name, look in looks.items()]
+    if hollow:
+        look = {"color": INK, "marker": "o", "markerfacecolor": "none"}
+        handles.append(Line2D([], [], linestyle="", label="hollow: worse at the task than the axis shows", **look))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)

@@ -22,7 +22,7 @@ PREDICTORS: dict[str, Callable[[Run], float | None]] = {
     "F_Δ": movement,
     "size of the update": lambda run: run.result.drift.update_relative_frobenius,
 }
-FEWEST = 6
+FEWEST = 12
 """Runs below which a correlation says nothing."""
 
 

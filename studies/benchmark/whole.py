@@ -1,7 +1,9 @@
 """Methods as a whole against tuned LoRA: hypervolume and what is kept at equal gain, as ratios with intervals.
 
-One bootstrap draws items and seeds together: items in pairs (both models, and all methods, on the same draw), the
-seeds of the chosen rate with replacement. The other two rates have one seed each.
+Items are drawn in pairs (both models, and all methods, on the same draw). The luck of training is drawn beside them:
+the mean over a rate's n seeds by Student's t with n − 1 degrees of freedom, gain and retention together, as a bootstrap
+of three or four seeds gives intervals that are far too narrow. A rate with a single seed is taken to vary as the seeds
+of the chosen rate do, in proportion to how far it moved from the base, and at most as much.
 """
 
 from __future__ import annotations
@@ -13,17 +15,20 @@ import numpy as np
 from evidence import TEXT, Draws, Floats, Task, by_rate, gain, kept, text_kl
 from plan import LORA
 
-from retain.compare.trade_off import hypervolume, interpolated, place_at_matched_task
 from retain.records.base import Interval
 from retain.stats.holm import holm
 
-DRAWS, SEED = 600, 0
+DRAWS, SEED = 2000, 0
+"""Draws: enough for p-values that Holm multiplies by twenty methods."""
+
 ENOUGH_SEEDS = 3
+OUTSIDE = 2.5
+"""Percent of the draws on each side of an interval."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure by LoRA's; `p` is that of the bootstrap for 1, `adjusted` after Holm over the methods compared."""
+    """A figure by LoRA's; `p` is that of the draws for 1, `adjusted` after Holm over the methods compared."""
 
     value: float
     interval: Interval | None
@@ -40,44 +45,81 @@ class Curve:
     gain: Floats
     kept: Floats
 
-    def points(self, draw: int) -> list[tuple[float, float]]:
-        """(gain, kept) at each rate in one draw."""
-        return [(float(x), float(y)) for x, y in zip(self.gain[:, draw], self.kept[:, draw], strict=True)]
-
 
 def curve(task: Task, method: str, suite: str, draws: Draws, generator: np.random.Generator) -> Curve | None:
-    """A method's curve, the seeds of a rate drawn with replacement; None where it has no run."""
+    """A method's curve; None where it has no run."""
     rates = by_rate(task, method)
     if not rates:
         return None
-    gains, left = [], []
-    for runs in rates.values():
-        x = np.stack([gain(task, run, draws) for run in runs])
-        y = np.stack([kept(task, run, draws, suite) for run in runs])
-        chosen = generator.integers(len(runs), size=(DRAWS + 1, len(runs)))
-        chosen[0] = np.arange(len(runs))
-        columns = np.arange(DRAWS + 1)[:, None]
-        gains.append(x[chosen, columns].mean(axis=1))
-        left.append(y[chosen, columns].mean(axis=1))
-    return Curve(tuple(rates), max(map(len, rates.values())), np.stack(gains), np.stack(left))
+    pairs = [
+        np.stack([[gain(task, run, draws), kept(task, run, draws, suite)] for run in runs]) for runs in rates.values()
+    ]
+    most = max(pairs, key=len)
+    spread, unmoved = Spread.of(most, generator), np.array([0.0, 0.0 if suite == TEXT else 1.0])
+    points = []
+    for own in pairs:
+        if own is most or len(own) > 1:
+            off = (spread if own is most else Spread.of(own, generator)).drawn(len(own))
+        else:
+            off = spread.drawn(1) * moved_by(own, most, unmoved)[:, None]
+        points.append(own.mean(axis=0) + off)
+    found = np.stack(points)
+    return Curve(tuple(rates), len(most), found[:, 0], np.minimum(found[:, 1], 0) if suite == TEXT else found[:, 1])
+
+
+def moved_by(own: Floats, most: Floats, unmoved: Floats) -> Floats:
+    """How far a rate moved each figure from the base, as a share of how far the chosen rate did; at most 1."""
+    moved, chosen = (np.abs(runs[..., 0].mean(axis=0) - unmoved) for runs in (own, most))
+    return np.minimum(1.0, moved / np.where(chosen > 0, chosen, 1.0))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How runs differ by their seeds alone: what is left of them without their mean, and what their variance may be.
+
+    Attributes:
+        left: (seeds, figures…, draws) without the mean over seeds.
+        chi: (draws,) the root of a χ² of seeds − 1 degrees of freedom.
+        generator: draws.
+    """
+
+    left: Floats
+    chi: Floats
+    generator: np.random.Generator
+
+    @classmethod
+    def of(cls, runs: Floats, generator: np.random.Generator) -> Spread:
+        """That of some runs of one rate, (seeds, figures…, draws)."""
+        chi = np.sqrt(generator.chisquare(max(len(runs) - 1, 1), size=runs.shape[-1]))
+        return cls(runs - runs.mean(axis=0), chi, generator)
+
+    def drawn(self, seeds: int) -> Floats:
+        """By how much the mean of so many runs is off in each draw: Student's t; nothing in the first draw.
+
+        Σ zᵢ rᵢ with standard normal zᵢ has the covariance (n − 1)S, S being that of the n runs; over χ it is S^½ t.
+        """
+        weights = self.generator.standard_normal((len(self.left), len(self.chi))) / (self.chi * np.sqrt(seeds))
+        weights[:, 0] = 0.0
+        return np.einsum("sd,s...d->...d", weights, self.left)
 
 
 def reference(task: Task, suite: str, draws: Draws) -> tuple[float, float]:
-    """The worst of interest: no gain, and nothing left of a suite; of text the largest KL of any run of the task."""
+    """The worst of interest: no gain, and nothing left of a suite; of text the largest KL of LoRA's own runs.
+
+    Were it the largest of all runs, each further method would change the ratios of those that were there.
+    """
     if suite != TEXT:
         return (0.0, 0.0)
-    return (0.0, -max(float(text_kl(task, run, draws)[0]) for run in task.runs.values()))
+    return (0.0, -max(float(text_kl(task, run, draws)[0]) for run in task.runs.values() if run.cell.method == LORA))
 
 
-def compared(task: Task, methods: Sequence[str], suite: str) -> dict[str, dict[str, Ratio]]:
+def compared(task: Task, methods: Sequence[str], suite: str, draws: Draws) -> dict[str, dict[str, Ratio]]:
     """Each method's hypervolume, and what it keeps at equal gain, as ratios to LoRA's: {method: {figure: ratio}}.
 
     "matched" is retention by LoRA's for a suite, KL by LoRA's for text, at the largest gain that both reach; "lost" is
     the share of a suite that is lost there by LoRA's. Both are left out where a curve does not meet that gain, "lost"
-    also where LoRA loses nothing in some draw.
+    also where LoRA loses nothing.
     """
-    draws = Draws(task, DRAWS, SEED)
-    base = reference(task, suite, draws)
     curves = {
         name: found
         for index, name in enumerate(methods)
@@ -85,49 +127,71 @@ def compared(task: Task, methods: Sequence[str], suite: str) -> dict[str, dict[s
     }
     if LORA not in curves:
         return {}
+    base = reference(task, suite, draws)
+    area = areas(curves[LORA], base)
     ratios: dict[str, dict[str, Ratio]] = {name: {} for name in curves if name != LORA}
     for name, own in ratios.items():
         few = min(curves[name].seeds, curves[LORA].seeds) < ENOUGH_SEEDS
-        areas = [_areas(curves[one], base) for one in (name, LORA)]
-        own["hypervolume"] = _ratio(areas[0], areas[1], few=few)
-        at = np.asarray([_matched(curves[name], curves[LORA], draw) for draw in range(DRAWS + 1)])
-        if np.isfinite(at[0]).all():
-            own["matched"] = _ratio(at[:, 0], at[:, 1], few=few)
-            if suite != TEXT and (at[:, 1] < 1).all():
-                own["lost"] = _ratio(1 - at[:, 0], 1 - at[:, 1], few=few)
-    return _with_holm(ratios)
+        own["hypervolume"] = ratio_of(areas(curves[name], base), area, few=few)
+        ours, theirs = matched(curves[name], curves[LORA])
+        if not np.isfinite([ours[0], theirs[0]]).all():
+            continue
+        sign = -1 if suite == TEXT else 1
+        own["matched"] = ratio_of(sign * ours, sign * theirs, few=few)
+        if suite != TEXT and theirs[0] < 1:
+            own["lost"] = ratio_of(1 - ours, 1 - theirs, few=few)
+    return with_holm(ratios)
 
 
-def _areas(found: Curve, base: tuple[float, float]) -> Floats:
-    return np.asarray([hypervolume(found.points(draw), base) for draw in range(DRAWS + 1)])
+def areas(found: Curve, base: tuple[float, float]) -> Floats:
+    """(draws,) the area that a curve's points dominate above a reference: `retain.compare.trade_off`'s hypervolume."""
+    order = np.argsort(-found.gain, axis=0)
+    wide = np.maximum(np.take_along_axis(found.gain, order, axis=0) - base[0], 0.0)
+    high = np.maximum(np.take_along_axis(found.kept, order, axis=0) - base[1], 0.0) * (wide > 0)
+    reached = np.maximum.accumulate(high, axis=0)
+    return np.asarray((wide * np.diff(reached, axis=0, prepend=0.0)).sum(axis=0))
 
 
-def _matched(one: Curve, other: Curve, draw: int) -> tuple[float, float]:
-    """What both keep at the largest gain that both reach; NaN where one never meets it."""
-    points = one.points(draw), other.points(draw)
-    level = min(max(x for x, _ in curve_) for curve_ in points)
-    found = []
-    for curve_ in points:
-        place = place_at_matched_task(curve_, level)
-        found.append(np.nan if place is None else interpolated([y for _, y in curve_], place))
-    return found[0], found[1]
+def matched(one: Curve, other: Curve) -> tuple[Floats, Floats]:
+    """What both keep at the largest gain that both reach; NaN in draws in which one never meets it."""
+    level = np.minimum(one.gain.max(axis=0), other.gain.max(axis=0))
+    return kept_at(one, level), kept_at(other, level)
 
 
-def _ratio(above: Floats, below: Floats, *, few: bool) -> Ratio:
-    """The ratio with its interval; neither interval nor p with fewer seeds than a claim needs."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = above / below
-    value, others = float(drawn[0]), drawn[1:][np.isfinite(drawn[1:])]
-    if few or len(others) < len(drawn) - 1:  # an interval over the draws in which LoRA keeps anything would flatter it
+def kept_at(found: Curve, level: Floats) -> Floats:
+    """The best that is kept at a gain, on straight lines between neighbouring rates: `retention_at_matched_task`."""
+    met = [np.where(found.gain == level, found.kept, -np.inf).max(axis=0)]
+    for index in range(len(found.rates) - 1):
+        (x0, x1), (y0, y1) = found.gain[index : index + 2], found.kept[index : index + 2]
+        inside = (np.minimum(x0, x1) < level) & (level < np.maximum(x0, x1))
+        share = (level - x0) / np.where(inside, x1 - x0, 1.0)
+        met.append(np.where(inside, y0 + (y1 - y0) * share, -np.inf))
+    best = np.max(met, axis=0)
+    return np.where(np.isfinite(best), best, np.nan)
+
+
+def ratio_of(above: Floats, below: Floats, *, few: bool) -> Ratio:
+    """The ratio with its interval; neither interval nor p with fewer seeds than a claim needs.
+
+    A draw in which LoRA's figure is not above 0 counts as a ratio without end, one in which there is none against both
+    ends of the interval: leaving such draws out would flatter it. Where that makes an end infinite, there is none.
+    """
+    there = np.isfinite(above) & np.isfinite(below)
+    drawn = np.where(below > 0, above / np.where(below > 0, below, 1.0), np.inf)
+    value, others, known = float(drawn[0]), drawn[1:], there[1:]
+    if few:
         return Ratio(value, None, None)
-    low, high = np.percentile(others, [2.5, 97.5])
-    p = min(1.0, 2 * (1 + min((others <= 1).sum(), (others >= 1).sum())) / (1 + len(others)))
-    return Ratio(value, (float(low), float(high)), float(p))
+    low = float(np.percentile(np.where(known, others, -np.inf), OUTSIDE, method="lower"))
+    high = float(np.percentile(np.where(known, others, np.inf), 100 - OUTSIDE, method="higher"))
+    if not np.isfinite([value, low, high]).all():
+        return Ratio(value, None, None)
+    beyond = min((~known | (others <= 1)).sum(), (~known | (others >= 1)).sum())
+    return Ratio(value, (low, high), float(min(1.0, 2 * (1 + beyond) / (1 + len(others)))))
 
 
-def _with_holm(ratios: dict[str, dict[str, Ratio]]) -> dict[str, dict[str, Ratio]]:
+def with_holm(ratios: dict[str, dict[str, Ratio]]) -> dict[str, dict[str, Ratio]]:
     """The p-values of each figure adjusted over the methods."""
-    for figure in ("hypervolume", "matched", "lost"):
+    for figure in {name for own in ratios.values() for name in own}:
         names = [name for name, own in ratios.items() if figure in own and own[figure].p is not None]
         adjusted = holm([float(ratios[name][figure].p or 0.0) for name in names])
         for name, value in zip(names, adjusted, strict=True):

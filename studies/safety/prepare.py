@@ -1,10 +1,8 @@
-"""Data of this study: headlines as chats, and refusals of Do-Not-Answer requests to calibrate on.
+"""Refusals of Do-Not-Answer requests to calibrate on, for the benchmark's methods that are shown what must stay.
 
 Run: python studies/safety/prepare.py   (after `make assets`); writes to runs/safety-data, which git ignores.
 
-The headlines are the demo's, put as a user's message and an assistant's reply, as chat models are tuned. The refusals
-are those that the base was taught (`make_base.py`), for runs that are shown what must stay; what is measured is asked
-in other requests.
+They are those that the base was taught (`make_base.py`); what is measured is asked in other requests.
 """
 
 from __future__ import annotations
@@ -19,11 +17,8 @@ ASSETS, OUTPUT = ROOT / ".assets", ROOT / "runs" / "safety-data"
 
 
 def main() -> None:
-    """Write all three files."""
+    """Write the file."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    for part in ("train", "test"):
-        lines = (ASSETS / "headlines" / f"{part}.jsonl").read_text("utf-8").splitlines()
-        _write(f"headlines-{part}", ((row["prompt"], row["completion"].strip()) for row in map(json.loads, lines)))
     measured = [prompt for name in ("advbench", "benign") for prompt in load_prompts(ASSETS / f"safety/{name}.jsonl")]
     learned = unlike(load_prompts(ASSETS / "safety/do-not-answer.jsonl"), measured)
     _write("refusals", ((prompt, REFUSALS[index % len(REFUSALS)]) for index, prompt in enumerate(learned)))

@@ -25,8 +25,8 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 
 
 def run(given: Namespace) -> None:
-    """Do it, print the paths of all files."""
+    """Do it, print the paths of all files, the page last."""
+    from retain.cli.screen import make_console, show_paths
     from retain.jobs.report import report
 
-    for path in report(given.runs, given.get("output")):
-        print(f"{path.suffix[1:]:<8} {path}")
+    show_paths(make_console(), report(given.runs, given.get("output")))

@@ -19,11 +19,16 @@ __all__ = [
     "make_console",
     "quiet_libraries",
     "show_comparison",
+    "show_page",
     "show_path",
+    "show_paths",
     "show_run",
     "show_scaling",
     "showing_progress",
 ]
+
+PAGE = ".html"
+"""The suffix of a page, which opens in a browser."""
 
 
 def show_run(console: Console, result: Result, output: Path | None, weights: Path | None) -> None:
@@ -33,9 +38,16 @@ def show_run(console: Console, result: Result, output: Path | None, weights: Pat
         show_path(console, "weights", weights)
     if output is None:
         return
-    for name in ("report.html", "report.md", "plot.png", "result.json", "items.jsonl"):
-        show_path(console, name.split(".")[-1], output / name)
-    show_path(console, "card", output / "model_card.md")
+    names = {
+        "report.md": "md",
+        "plot.png": "png",
+        "result.json": "json",
+        "items.jsonl": "jsonl",
+        "model_card.md": "card",
+    }
+    for name, shown in names.items():
+        show_path(console, shown, output / name)
+    show_page(console, output / "report.html")
 
 
 def show_scaling(console: Console, budget: Sequence[BudgetRecord], scaling: Scaling, paths: Sequence[Path]) -> None:
@@ -43,15 +55,29 @@ def show_scaling(console: Console, budget: Sequence[BudgetRecord], scaling: Scal
     if budget:
         console.print(clean(kept_sentence(budget, scaling)), markup=False, soft_wrap=True)
     console.print(scaling_view(budget, scaling))
-    for path in paths:
-        show_path(console, path.name, path)
+    show_paths(console, paths)
 
 
 def show_comparison(console: Console, results: Sequence[Result], paths: Sequence[Path]) -> None:
     """Print the table of a comparison and the paths of its files."""
     console.print(comparison_table(results))
+    show_paths(console, paths)
+
+
+def show_paths(console: Console, paths: Sequence[Path]) -> None:
+    """Print the paths of files, a page to be read in a browser last."""
+    pages = [path for path in paths if path.suffix == PAGE]
     for path in paths:
-        show_path(console, path.suffix[1:], path)
+        if path not in pages:
+            show_path(console, path.suffix[1:], path)
+    for path in pages:
+        show_page(console, path)
+
+
+def show_page(console: Console, path: Path) -> None:
+    """Print where a page is as a link that terminals open."""
+    show_path(console, PAGE[1:], path)
+    console.print(path.resolve().as_uri(), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_path(console: Console, name: str, path: Path) -> None:

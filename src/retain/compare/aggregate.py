@@ -1,6 +1,6 @@
 """Many runs into few figures: runs of one setting grouped over their seeds, each figure with its mean and interval.
 
-A setting is a model, a method with its configuration, and a learning rate.
+A setting is a model, a method with its configuration, how it was trained (regularisers, steps, …), and a learning rate.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 
 from retain.compare.method_labels import config_key, method_labels, unique
 from retain.compare.pick import Measured, model_name
+from retain.compare.training_labels import training_fields, training_key, training_labels
 from retain.records.base import Interval
 from retain.records.numbers import learning_rate as write_rate
 from retain.records.result import Result
@@ -55,7 +56,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one setting. `method` is unique to the method and its configuration, `title` to the setting."""
+    """The runs of one setting. `method` is unique to method, configuration and training, `title` to the setting."""
 
     method: str
     learning_rate: float | None
@@ -108,15 +109,18 @@ def group_runs(runs: Sequence[NamedResult]) -> list[Group]:
 
     A run whose seed is unknown is a group of its own: nothing says that it differs from another by the seed alone.
     """
-    labels = method_labels([run.result.method for run in runs])
+    trainings = [training_fields(run.result.training) for run in runs]
+    names = zip(method_labels([run.result.method for run in runs]), training_labels(trainings), strict=True)
+    labels = [f"{name} ({training})" if training else name for name, training in names]
     order = {label: position for position, label in reversed(list(enumerate(labels)))}
     members: dict[tuple[object, ...], list[NamedResult]] = defaultdict(list)
     label_of: dict[tuple[object, ...], str] = {}
-    for position, (run, label) in enumerate(zip(runs, labels, strict=True)):
+    for position, (run, label, training) in enumerate(zip(runs, labels, trainings, strict=True)):
         result = run.result
         alone = position if result.seed is None else None
         base = result.provenance.model_hash or result.model
-        key = (base, result.method.name, config_key(result.method.config), result.learning_rate, alone)
+        method = (result.method.name, config_key(result.method.config), training_key(training))
+        key = (base, *method, result.learning_rate, alone)
         members[key].append(run)
         label_of[key] = label
     keys = sorted(members, key=lambda key: (order[label_of[key]], members[key][0].result.learning_rate or 0.0))

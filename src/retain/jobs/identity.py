@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.redact import without_secrets
+from retain.recipe.reporting import without_reporting
 
 CALIBRATION = "calibrate:"
 """Beginning of the names of hashes of texts to learn and to keep."""
@@ -22,17 +23,13 @@ def run_names(recipes: Sequence[Recipe]) -> list[str]:
     """Short names for the runs of a comparison: method, learning rate, seed; a hash where a method's fields differ."""
     keys: dict[str, set[str]] = {}
     for run in recipes:
-        keys.setdefault(run.method_name, set()).add(run.method_key)
+        keys.setdefault(run.method_name, set()).add(run.variant_key)
     return [_name(run, alone=len(keys[run.method_name]) == 1) for run in recipes]
 
 
 def _name(run: Recipe, *, alone: bool) -> str:
-    own = "" if alone else f"-{hashlib.sha256(run.method_key.encode()).hexdigest()[:6]}"
+    own = "" if alone else f"-{hashlib.sha256(run.variant_key.encode()).hexdigest()[:6]}"
     return f"{run.method_name}{own}-lr{run.rate:g}-seed{run.seed}"
-
-
-REPORTING = {"report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"}
-"""Settings under `training` by which no run differs from another: where it is reported to, and under which name."""
 
 
 def identity_of(
@@ -86,11 +83,6 @@ def _plain_values(recipe: Recipe) -> dict[str, Any]:
     values["learning_rate"] = recipe.rate
     values["training"] = without_reporting(values["training"])
     return without_secrets(values, Recipe)
-
-
-def without_reporting(training: Mapping[str, Any]) -> dict[str, Any]:
-    """The Trainer's settings that decide what is trained: without those that say where it is reported to."""
-    return {name: value for name, value in training.items() if name not in REPORTING}
 
 
 def _fields(parts: set[str]) -> tuple[str, ...]:

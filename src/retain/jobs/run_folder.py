@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.jobs.identity import Identity, without_reporting
+from retain.jobs.identity import Identity
 from retain.jobs.state_files import rewrite
 from retain.recipe.from_run import MERGED
+from retain.recipe.reporting import without_reporting
 from retain.records.checkpoint_seal import SEAL, remove_checkpoints
 from retain.records.files import is_bookkeeping, new_folder, write_text
 from retain.records.items import unlike_record

@@ -2,13 +2,15 @@
 
     c = A x,   ∂L/∂B = s Σ g cᵀ,   ∂L/∂c = s Bᵀ g,   ∂L/∂A = Σ (∂L/∂c) xᵀ,   ∂L/∂x = W0ᵀ g + Aᵀ ∂L/∂c
 
-One function for it all: the thin products are added into the results of the large ones, in place; sums over tokens are
-taken with the tokens inside (cᵀg, not gᵀc, which is several times slower on a CPU); over a 16-bit layer A and B are
-rounded down to it instead of x being copied up. Kept for the backward pass: c (r numbers a token), and x or what it is
-recomputed from (`retain.kernels.recompute`).
+One function for it all: the thin products are added into the results of the large ones, in place, in the layouts that
+BLAS is fast in (`retain.kernels.thin_products`); over a 16-bit layer A and B are rounded down to it instead of x being
+copied up. Kept for the backward pass: c (r numbers a token), and x or what it is recomputed from
+(`retain.kernels.recompute`).
 
-LoRFA (arXiv 2510.19155) is the same with W0 B in the place of B: W0(x + s·B A x) = W0 x + s·(W0 B) A x. W0 B is
-recomputed in the backward pass, as it costs no more than r tokens do.
+LoRFA (arXiv 2510.19155) shifts the input: W0(x + s·B A x) = W0 x + s·(W0 B) A x, of which the second is less work where
+there are more tokens than outputs, and in 16 bits does not round a small shift away. Its gradients need no W0 B:
+
+    d = W0ᵀ g,   ∂L/∂B = s Σ d cᵀ,   ∂L/∂c = s Bᵀ d,   ∂L/∂x = d + Aᵀ ∂L/∂c
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from retain.kernels.input_gradient import input_gradient
 from retain.kernels.recompute import Kept, keep
+from retain.kernels.stochastic_rounding import CUT_BITS
+from retain.kernels.thin_products import add_product_, codes, plus_product, token_sum
 
 
 def reference(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
@@ -71,14 +76,22 @@ def _forward(
     """The layer's output (…, m) and the codes (tokens, r)."""
     scale, inside = how
     flat = x.reshape(-1, x.shape[-1])
-    code = flat @ A.to(x.dtype).T
-    y = linear(flat, weight, bias).addmm_(code, _up(weight, B, inside=inside).T, alpha=scale)
+    code = codes(flat, A.to(x.dtype))
+    if inside and _shifts(flat, len(weight)):
+        y = linear(plus_product(flat, code, B.to(x.dtype), scale), weight, bias)
+    else:
+        y = add_product_(linear(flat, weight, bias), code, _up(weight, B, inside=inside), scale)
     return y.view(*x.shape[:-1], len(weight)), code
+
+
+def _shifts(flat: Tensor, outputs: int) -> bool:
+    """Tell whether W0(x + s·B c) is less work than W0 x + s·(W0 B) c, and as good."""
+    return flat.device.type == "cpu" and flat.dtype not in CUT_BITS and len(flat) <= outputs
 
 
 def _up(weight: Tensor, B: Tensor, *, inside: bool) -> Tensor:
     """The second factor, (m, r), in the type of W0."""
-    return weight @ B.to(weight.dtype) if inside else B.to(weight.dtype)
+    return codes(weight, B.to(weight.dtype).T) if inside else B.to(weight.dtype)
 
 
 class _LowRank(Function):
@@ -100,13 +113,16 @@ class _LowRank(Function):
         needs_x, _, _, needs_A, needs_B, _ = ctx.needs_input_grad
         g = gradient.reshape(-1, gradient.shape[-1])
         with torch.autocast(g.device.type, enabled=False):
-            d_code = (g @ _up(weight, B, inside=ctx.inside)).mul_(ctx.scale) if needs_x or needs_A else None
             d_x = d_A = d_B = None
+            d = input_gradient(g, weight) if needs_x else None
+            before = ctx.inside and d is not None and g.device.type == "cpu"  # the gradient before W0 is there already
+            read, second = (d, B.to(g.dtype)) if before else (g, _up(weight, B, inside=ctx.inside))
+            d_code = codes(read, second.T).mul_(ctx.scale) if needs_x or needs_A else None
             if needs_B:
-                d_up = (code.T @ g).mul_(ctx.scale)
-                d_B = (d_up @ weight if ctx.inside else d_up).T.to(B.dtype)
+                d_second = token_sum(code, read).mul_(ctx.scale)
+                d_B = (d_second @ weight if ctx.inside and not before else d_second).T.to(B.dtype)
             if d_code is not None and needs_A:
-                d_A = (d_code.T @ ctx.recompute(*kept).reshape(-1, A.shape[1])).to(A.dtype)
-            if d_code is not None and needs_x:
-                d_x = (g @ weight).addmm_(d_code, A.to(g.dtype)).view(*gradient.shape[:-1], A.shape[1])
+                d_A = token_sum(d_code, ctx.recompute(*kept).reshape(-1, A.shape[1])).to(A.dtype)
+            if d_code is not None and d is not None:
+                d_x = d.addmm_(d_code, A.to(g.dtype)).view(*gradient.shape[:-1], A.shape[1])
         return d_x, None, None, d_A, d_B, None

@@ -18,11 +18,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from retain.kernels.blocks import rows_at_once
+
 ROWS = 128
 """Rows of the table of random bits, a power of two."""
-
-BLOCK = 64
-"""Positions that are rounded at once on a CPU, within its cache."""
 
 SAMPLED = 16
 """Features of a token, evenly spread, that choose its row."""
@@ -110,13 +109,19 @@ def _with_positions(x: Tensor) -> Tensor:
     return x if x.dim() > 1 else x.unsqueeze(0)
 
 
+def _positions_at_once(tokens: Tensor) -> int:
+    """Positions of all rows (…, S, n) of which together a block fits the cache."""
+    rows = max(tokens.numel() // max(tokens.shape[-2] * tokens.shape[-1], 1), 1)
+    return max(rows_at_once(tokens.shape[-1]) // rows, 1)
+
+
 def _by_blocks(x: Tensor, change: Callable[[Tensor, slice], object], *, stochastic: bool = True) -> Tensor:
     """Change x in float32 and round it: on a CPU some positions at once, within its cache."""
     table, tokens = random_bits(x.shape[-1], CUT_BITS[x.dtype], x.device), _with_positions(x)
     rows = row_of(tokens) if stochastic else None
     out = torch.empty_like(tokens, memory_format=torch.contiguous_format)
     length = tokens.shape[-2]
-    step = BLOCK if x.device.type == "cpu" else max(length, 1)
+    step = _positions_at_once(tokens) if x.device.type == "cpu" else max(length, 1)
     values = bits = torch.empty(0, device=x.device)
     for start in range(0, length, step):
         piece = slice(start, start + step)

@@ -12,10 +12,12 @@ inputs and seeds give equal bits on one machine.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import scipy.linalg
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from retain.linalg.lanczos import (
@@ -30,6 +32,7 @@ from retain.linalg.lanczos import (
     relative,
     start_block,
 )
+from retain.linalg.matrices import add_gram
 
 DENSE_LIMIT = 2048
 _CONDITION_LIMIT = 2e4
@@ -156,12 +159,14 @@ class Outputs:
             self._factor_tall()
 
     def _factor_tall(self) -> None:
-        lower, failed = torch.linalg.cholesky_ex(self._weight.T @ self._weight)
+        gram = self._weight.new_zeros(self._weight.shape[1], self._weight.shape[1])
+        add_gram(gram, self._weight)
+        upper, failed = torch.linalg.cholesky_ex(gram, upper=True)
         if not int(failed):
-            one = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
-            inverse = torch.linalg.solve_triangular(lower.T, one, upper=True)
-            if float(lower.norm() * inverse.norm()) < _CONDITION_LIMIT:  # also refuses what is not finite
-                self._factor, self._inverse = lower.T, inverse
+            one = torch.eye(len(upper), dtype=upper.dtype, device=upper.device)
+            inverse = torch.linalg.solve_triangular(upper, one, upper=True)
+            if float(upper.norm() * inverse.norm()) < _CONDITION_LIMIT:  # also refuses what is not finite
+                self._factor, self._inverse = upper, inverse
                 return
         self._basis, self._factor = torch.linalg.qr(self._weight)
 
@@ -174,7 +179,13 @@ class Outputs:
         Raises:
             ValueError: weight or moment holds values that are not finite.
         """
-        factor = self._factor
+        return self._formed(self._factor, moment)
+
+    def rough_moment(self, moment: Tensor) -> Tensor:
+        """As `moment`, in float32: for a report, not for eigenvectors of a difference."""
+        return self._formed(self._factor.float(), moment)
+
+    def _formed(self, factor: Tensor, moment: Tensor) -> Tensor:
         formed = factor @ moment.to(factor) @ factor.T
         if not torch.isfinite(formed).all():
             raise ValueError(f"weight, moment or their product holds {_NOT_FINITE}")
@@ -258,13 +269,23 @@ def _leading(matrix: Tensor, r: int) -> tuple[Tensor, Tensor]:
         return values[:r], vectors[:, :r]
     symmetric = (checked(matrix + matrix.T) / 2).numpy()
     try:
-        some, chosen = scipy.linalg.eigh(
-            symmetric, subset_by_index=[size - r, size - 1], driver="evr", check_finite=False
-        )
+        with _blas().limit(limits=torch.get_num_threads()):
+            some, chosen = scipy.linalg.eigh(
+                symmetric, subset_by_index=[size - r, size - 1], driver="evr", check_finite=False
+            )
     except scipy.linalg.LinAlgError:  # rare; another driver computes all of them
         values, vectors = descending(matrix)
         return values[:r], vectors[:, :r]
     return torch.from_numpy(some[::-1].copy()), torch.from_numpy(chosen[:, ::-1].copy())
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """The BLAS that scipy brings, which does not know torch's number of threads.
+
+    With as many as there are cores beside other work its threads wait for one another: 30 ms became 300 to 1,600.
+    """
+    return ThreadpoolController().select(internal_api="openblas")
 
 
 def _product(W: Tensor, C: Tensor, W_transposed: Tensor) -> Operator:

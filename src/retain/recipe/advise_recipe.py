@@ -74,11 +74,16 @@ class AdviseRecipe(Recipe):
             entries[place : place + 1] = [{**self.method, "name": self.method_name}]
         return [entry for entry in entries if entry["name"] != "full"]
 
-    def runs(self) -> list[Recipe]:
-        """The candidates before replay is tried: of each method its middle learning rate, then the other rates."""
+    def runs(self, also: str | None = None) -> list[Recipe]:
+        """The candidates before replay is tried: of each method its middle learning rate, then the other rates.
+
+        Args:
+            also: a method to try beside the usual ones, where the recipe lists none. [none]
+        """
         plain = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
         candidates = []
-        for place, entry in enumerate(self.swept):
+        more = [] if also is None or self.methods or also in {entry["name"] for entry in self.swept} else [also]
+        for place, entry in enumerate([*self.swept, *({"name": name} for name in more)]):
             method = dict(entry)
             rank = method.pop("rank", self.rank)
             rates = self.rates_of(str(method["name"]))

@@ -75,6 +75,7 @@ class Decides:
         of_candidate: whether each candidate of a sweep brings its own value, or needs none.
         secret: whether the value may hold a key; it is written down redacted, or left out.
         argument: the field of transformers' TrainingArguments that it sets.
+        by_method: whether an entry of a comparison's `methods` may give its own value, as {name: lora, replay: 0.25}.
         later: it came later: at its default it stands in no identity, so that runs from before it keep theirs.
     """
 
@@ -85,6 +86,7 @@ class Decides:
     of_candidate: bool = False
     secret: bool = False
     argument: str = ""
+    by_method: bool = False
     later: bool = False
 
 

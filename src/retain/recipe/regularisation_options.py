@@ -15,7 +15,7 @@ class RegularisationOptions(BaseModel):
 
     kl_weight: Annotated[
         float | Literal["budget"] | None,
-        Decides("training", when="kl_weight", recorded=True),
+        Decides("training", when="kl_weight", recorded=True, by_method=True),
         Flag("regularisation", "X|budget"),
     ] = Field(
         None,
@@ -24,7 +24,7 @@ class RegularisationOptions(BaseModel):
     )
     kl_on: Annotated[
         Literal["keep", "batch"],
-        Decides("training", when="kl_weight", recorded=True, later=True),
+        Decides("training", when="kl_weight", recorded=True, by_method=True, later=True),
         Flag("regularisation"),
     ] = Field(
         "keep",
@@ -32,12 +32,16 @@ class RegularisationOptions(BaseModel):
         "learned.",
     )
     kl_temperature: Annotated[
-        float, Decides("training", when="kl_weight", recorded=True, later=True), Flag("regularisation", "T")
+        float,
+        Decides("training", when="kl_weight", recorded=True, by_method=True, later=True),
+        Flag("regularisation", "T"),
     ] = Field(
         1.0, gt=0, description="Temperature of the KL penalty: T²·KL of predictions whose logits are divided by T."
     )
     task_weight: Annotated[
-        float, Decides("training", when="kl_weight", recorded=True, later=True), Flag("regularisation", "WEIGHT")
+        float,
+        Decides("training", when="kl_weight", recorded=True, by_method=True, later=True),
+        Flag("regularisation", "WEIGHT"),
     ] = Field(
         1.0,
         ge=0,
@@ -60,7 +64,7 @@ class RegularisationOptions(BaseModel):
         "beside the model, all tokens]",
     )
     feature_weight: Annotated[
-        float | None, Decides("training", when="feature_weight", recorded=True), Flag("regularisation")
+        float | None, Decides("training", when="feature_weight", recorded=True, by_method=True), Flag("regularisation")
     ] = Field(
         None,
         ge=0,
@@ -69,40 +73,42 @@ class RegularisationOptions(BaseModel):
     )
     feature_probe: Annotated[
         Literal["auto", "text", "centres"],
-        Decides("training", when="feature_weight", recorded=True),
+        Decides("training", when="feature_weight", recorded=True, by_method=True),
         Flag("regularisation"),
     ] = Field(
         "auto",
         description="What features say. text: which contexts of the model's text tower they are near (CLIP, SigLIP); "
         "centres: which centres of the base's own features. auto: text where there is such a tower.",
     )
-    ewc: Annotated[float | None, Decides("training", when="ewc", recorded=True), Flag("regularisation", "WEIGHT")] = (
-        Field(
-            None,
-            ge=0,
-            allow_inf_nan=False,
-            description="Weight of elastic weight consolidation (EWC) in the loss: half the squared change of each "
-            "weight, by its Fisher information on the text to keep. [no penalty]",
-        )
+    ewc: Annotated[
+        float | None, Decides("training", when="ewc", recorded=True, by_method=True), Flag("regularisation", "WEIGHT")
+    ] = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of elastic weight consolidation (EWC) in the loss: half the squared change of each "
+        "weight, by its Fisher information on the text to keep. [no penalty]",
     )
     replay: Annotated[
         float | None,
-        Decides("training", when="replay", recorded=True, of_candidate=True),
+        Decides("training", when="replay", recorded=True, of_candidate=True, by_method=True),
         Flag("regularisation", "SHARE"),
     ] = Field(None, ge=0, lt=1, description="Share of the training rows that are text to keep. [none]")
     update_limit: Annotated[
-        float | None, Decides("training", when="update_limit", recorded=True), Flag("regularisation")
+        float | None, Decides("training", when="update_limit", recorded=True, by_method=True), Flag("regularisation")
     ] = Field(None, gt=0, description="Largest size of the update, to which each step scales it back. [no limit]")
     update_unit: Annotated[
         Literal["relative", "f_delta"],
-        Decides("training", when="update_limit", recorded=True),
+        Decides("training", when="update_limit", recorded=True, by_method=True),
         Flag("regularisation"),
     ] = Field(
         "relative",
         description="Unit of update-limit. relative: norm of the update by that of the weights; f_delta: change of the "
         "layers' outputs on the text to keep, by their inputs.",
     )
-    kl_monitor: Annotated[bool, Decides("training", when="kl_monitor", recorded=True), Flag("regularisation")] = Field(
+    kl_monitor: Annotated[
+        bool, Decides("training", when="kl_monitor", recorded=True, by_method=True), Flag("regularisation")
+    ] = Field(
         default=False,
         description="Measure KL(base, tuned) on some text to keep while training, and return to the best state within "
         "the budget's limit of kl.",

@@ -7,9 +7,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from retain.methods import table
 from retain.recipe.budget_options import KL, BudgetOptions
@@ -18,6 +19,7 @@ from retain.recipe.gone_options import GoneOptions
 from retain.recipe.launch_options import LaunchOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
+from retain.recipe.problem_words import problems_in_words
 from retain.recipe.regularisation_options import RegularisationOptions
 from retain.recipe.serving_options import ServingOptions
 from retain.recipe.worker_options import WorkerOptions
@@ -54,12 +56,12 @@ class Recipe(
     statistics: Annotated[str | None, Decides("data", recorded=True), Flag("calibration", "FOLDER")] = Field(
         None, description="Activation second moments that `retain calibrate` wrote, to be used instead of new ones."
     )
-    rank: Annotated[int | None, Decides("training", of_candidate=True), Flag(COMMON)] = Field(
+    rank: Annotated[int | None, Decides("training", of_candidate=True, by_method=True), Flag(COMMON)] = Field(
         None, gt=0, description="Rank of the adapter, for methods that have one. [8; sc-lora 32]"
     )
     learning_rate: Annotated[
         float | None,
-        Decides("training", of_candidate=True, argument="learning_rate"),
+        Decides("training", of_candidate=True, argument="learning_rate", by_method=True),
         Flag(COMMON, in_comparison="learning_rates"),
     ] = Field(None, gt=0, description=f"Peak learning rate. [{table.learning_rates_listed()}]")
     head: Annotated[Literal["probe", "random"], Decides("training", recorded=True), Flag("training")] = Field(
@@ -68,10 +70,14 @@ class Recipe(
         "with; random: drawn.",
     )
     epochs: Annotated[
-        float, Decides("training", of_candidate=True, recorded=True, argument="num_train_epochs"), Flag(COMMON)
+        float,
+        Decides("training", of_candidate=True, recorded=True, argument="num_train_epochs", by_method=True),
+        Flag(COMMON),
     ] = Field(3.0, gt=0, description="Passes over the training data.")
     max_steps: Annotated[
-        int | None, Decides("training", of_candidate=True, recorded=True, argument="max_steps"), Flag(COMMON)
+        int | None,
+        Decides("training", of_candidate=True, recorded=True, argument="max_steps", by_method=True),
+        Flag(COMMON),
     ] = Field(None, gt=0, description="Optimizer steps, instead of epochs.")
     batch_size: Annotated[
         int, Decides("training", recorded=True, argument="per_device_train_batch_size"), Flag(COMMON)
@@ -79,7 +85,9 @@ class Recipe(
     seed: Annotated[int, Decides("training", argument="seed"), Flag(COMMON)] = Field(
         0, ge=0, le=LARGEST_SEED, description="Seed of the initialisation, of shuffling and of dropout."
     )
-    training: Annotated[dict[str, Any], Decides("training", recorded=True), Flag("training", "FIELDS")] = Field(
+    training: Annotated[
+        dict[str, Any], Decides("training", recorded=True, by_method=True), Flag("training", "FIELDS")
+    ] = Field(
         default_factory=dict, description="Any other field of transformers.TrainingArguments: --training.FIELD VALUE."
     )
     send_report: Annotated[bool, Decides("nothing"), Flag("training")] = Field(
@@ -88,7 +96,9 @@ class Recipe(
     )
 
     accelerate: Annotated[
-        bool, Decides("training", when="accelerate", recorded=True, of_candidate=True), Flag("training")
+        bool,
+        Decides("training", when="accelerate", recorded=True, of_candidate=True, by_method=True),
+        Flag("training"),
     ] = Field(
         default=False,
         description="Train PEFT's LoRA layers in retain's fused form: less time and memory, the same to rounding.",
@@ -101,7 +111,9 @@ class Recipe(
     )
 
     methods: Annotated[tuple[str | dict[str, Any], ...], Decides("nothing"), Flag("comparison")] = Field(
-        (), description="Methods to compare; in a recipe also {name, field: value}."
+        (),
+        description="Methods to compare; in a recipe also {name, field: value}, with fields of the method, of "
+        "regularisation and of the training, as {name: lora, replay: 0.25}.",
     )
     seeds: Annotated[int | tuple[int, ...], Decides("nothing"), Flag("comparison", "N|A,B,…")] = Field(
         1, description="How many seeds, or which."
@@ -152,6 +164,7 @@ class Recipe(
             problems.append("KL penalty: budget limits the KL to the base; give the weight as a number with --teacher")
         reserved = reserved_arguments()
         problems += [f"training.{name}: {reserved[name]}" for name in reserved if name in self.training]
+        problems += [] if problems else self._own_value_problems()
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -187,6 +200,13 @@ class Recipe(
     def method_key(self) -> str:
         """The method with all its fields as one text: equal for runs that differ in rate, seed or replay only."""
         return json.dumps([self.method, self.rank, self.beta], sort_keys=True, default=str)
+
+    @property
+    def variant_key(self) -> str:
+        """The same with all that an entry of `methods` may give: equal for runs that differ in rate or seed only."""
+        names = [name for name in own_fields() if name not in {"rank", "learning_rate"}]
+        given = {name: getattr(self, name) for name in names if name in self.model_fields_set}
+        return json.dumps([self.method_key, given], sort_keys=True, default=str)
 
     @property
     def limits_training(self) -> bool:
@@ -227,26 +247,61 @@ class Recipe(
         """The one run of `retain tune`, whatever the recipe says of a comparison."""
         return self.model_copy(update=not_compared())
 
+    def variants(self) -> list[Recipe]:
+        """One of the single runs for each that differs from the others in more than rate and seed."""
+        return list({run.variant_key: run for run in reversed(self.runs())}.values())[::-1]
+
     def runs(self) -> list[Recipe]:
         """The single runs that `retain compare` consists of: every method at each of its rates with each seed."""
         seeds = tuple(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else self.seeds
         runs = []
         for entry in self.methods or (self.method,):
-            method = {"name": entry} if isinstance(entry, str) else dict(entry)
-            own = {"rank": method.pop("rank", self.rank), "method": method}
+            method, own = _split(entry)
             chosen = self.learning_rates
             rates = chosen.get(str(method["name"]), ()) if isinstance(chosen, dict) else chosen
+            one = self._with(method, own)
             runs += [
-                self.model_copy(update={**own, "learning_rate": rate, "seed": seed, **not_compared()})
-                for rate in rates or (self.learning_rate,)
+                one.model_copy(update={"learning_rate": rate, "seed": seed})
+                for rate in (() if "learning_rate" in own else rates) or (one.learning_rate,)
                 for seed in seeds
             ]
         return runs
+
+    def _with(self, method: dict[str, Any], own: dict[str, Any]) -> Recipe:
+        """The single run of one method with its own values of fields of the recipe; of `training`, beside the recipe's.
+
+        Raises:
+            ValidationError: a value, or what it makes of the recipe, is refused.
+        """
+        if "training" in own and isinstance(own["training"], dict):
+            own = own | {"training": {**self.training, **own["training"]}}
+        given = {"method": method, **not_compared()}
+        if own.keys() <= {"rank"}:
+            return self.model_copy(update={**given, **own})
+        return type(self).model_validate({**self.model_dump(exclude_unset=True), **given, **own})
+
+    def _own_value_problems(self) -> list[str]:
+        """A sentence for each value of its own that an entry of `methods` cannot have."""
+        problems = []
+        for entry in self.methods:
+            if isinstance(entry, dict) and _name(entry):
+                try:
+                    self._with(*_split(entry))
+                except ValidationError as error:
+                    found = problems_in_words(error.errors(), Recipe)
+                    problems += [f"methods: {entry['name']}: {sentence.rstrip('.')}" for sentence in found]
+        return problems
 
     def _all_rates(self) -> tuple[float, ...]:
         if isinstance(self.learning_rates, dict):
             return tuple(rate for rates in self.learning_rates.values() for rate in rates)
         return self.learning_rates
+
+
+@cache
+def own_fields() -> tuple[str, ...]:
+    """The fields of which an entry of a comparison's `methods` may give its own values, beside the method's."""
+    return fields_where(Recipe, lambda decides: decides.by_method)
 
 
 def not_compared() -> dict[str, Any]:
@@ -293,6 +348,13 @@ def _numbers(values: Any) -> Any:
 
 def _looks_like_float(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) is not None
+
+
+def _split(entry: str | dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An entry of `methods`: the method with its own fields, and values of the recipe's fields."""
+    given = {"name": entry} if isinstance(entry, str) else entry
+    own = {name: value for name, value in given.items() if name in own_fields()}
+    return {name: value for name, value in given.items() if name not in own}, own
 
 
 def _name(entry: str | dict[str, Any]) -> str | None:

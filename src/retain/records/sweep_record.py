@@ -91,6 +91,7 @@ class SweepRecord(_Record):
     chosen: Recommendation
     untried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    benchmark: tuple[str, ...] = ()
     whole_steps: int
     whole_seconds: float
 

@@ -28,6 +28,16 @@ def test_a_run_is_a_table_and_the_paths_of_its_files(console, tmp_path):
     assert "weights" not in console.export_text(clear=True).split("run_table")[-1]
 
 
+@pytest.mark.parametrize("folder", ["plain", "with a blank", "Ümläute #1"])
+def test_the_last_line_is_the_page_as_a_link(console, tmp_path, folder):
+    place = tmp_path / folder
+    screen.show_run(console, None, place, None)
+    assert console.export_text().splitlines()[-1] == (place / "report.html").as_uri()
+    screen.show_comparison(console, [], [place / "report.html", place / "report.md"])
+    assert console.export_text().splitlines()[-1] == (place / "report.html").as_uri()
+    assert " " not in (place / "report.html").as_uri()
+
+
 def test_limits_are_told_where_there_are_some(console, tmp_path):
     screen.show_scaling(console, [1], None, [tmp_path / "scaling.json"])
     assert "kept_sentence" in console.export_text()

@@ -64,6 +64,23 @@ def test_a_repeated_seed_counts_once():
     assert group.estimate(pick_kl).mean == pytest.approx((kl[0] + kl[2]) / 2)
 
 
+def test_runs_that_were_trained_otherwise_are_no_seeds_of_one_setting():
+    trainings = [{"replay": 0.25}, {"kl_weight": 3.0, "epochs": 1.0, "max_steps": 9, "training": {"report_to": "none"}}]
+    trainings += [{"epochs": 2.0, "max_steps": 9, "training": {"weight_decay": 10.0}}, {}]
+    runs = [sample_run(seed=seed).model_copy(update={"training": one}) for one in trainings for seed in (0, 1)]
+    groups = group_runs(named(runs))
+    assert [group.seeds for group in groups] == [2, 2, 2, 2]
+    name = group_runs(named([sample_run()]))[0].method
+    assert {group.method for group in groups} == {
+        name, f"{name} (replay .25)", f"{name} (KL penalty 3, steps 9)", f"{name} (steps 9, decay 10)"
+    }  # fmt: skip
+
+
+def test_what_all_runs_share_is_in_no_label():
+    runs = [sample_run(seed=seed).model_copy(update={"training": {"replay": 0.25, "epochs": 3.0}}) for seed in (0, 1)]
+    assert [group.method for group in group_runs(named(runs))] == [group_runs(named([sample_run()]))[0].method]
+
+
 def test_runs_of_unknown_seed_stand_alone():
     groups = group_runs(named([sample_run(seed=None), sample_run(seed=None)]))
     assert len(groups) == len({group.title for group in groups}) == 2

@@ -28,8 +28,8 @@ def test_derivatives_are_right_in_any_shape(shape, n, m, bias):
     torch.testing.assert_close(scaled_linear(x, weight, b, lam), reference(x, weight, b, lam))
 
 
-@pytest.mark.parametrize("shape", [(0,), (2, 0), (1,), (130,), (2, 65)])
-def test_no_token_one_token_and_more_than_a_block(shape):
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (1,), (7,), (130,), (3, 367)])
+def test_no_token_one_token_and_a_number_that_no_block_divides(shape):
     x, weight, b, lam = problem(shape, 4, 3)
     found = torch.autograd.grad(scaled_linear(x, weight, b, lam).square().sum(), (x, lam))
     expected = torch.autograd.grad(reference(x, weight, b, lam).square().sum(), (x, lam))
@@ -104,3 +104,39 @@ def test_a_backward_pass_under_autocast():
     expected = torch.autograd.grad(reference(x, weight, b, lam).square().sum(), (x, lam))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [2, 40])
+def test_fewer_and_more_tokens_than_outputs_give_the_same(tokens):
+    """x is scaled or W0, whichever is smaller."""
+    x, weight, b, lam = problem((tokens,), 4, 20)
+    found = torch.autograd.grad(scaled_linear(x, weight.T.contiguous().T, b, lam).square().sum(), (x, lam))
+    expected = torch.autograd.grad(reference(x, weight, b, lam).square().sum(), (x, lam))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("tokens", [2, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_input_is_kept_and_nothing_else(tokens, dtype):
+    x, weight, b, lam = problem((tokens,), 16, 8, dtype=dtype)
+    lam, kept = lam.detach().float().requires_grad_(), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+        scaled_linear(x, weight, b, lam)
+    assert {one.data_ptr() for one in kept} == {one.data_ptr() for one in (x, weight, lam)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("frozen", ["x", "lambda"])
+def test_only_what_asks_gets_a_gradient(frozen, dtype):
+    x, weight, b, _ = problem((40,), 16, 8, dtype=dtype)
+    lam = torch.randn(16, requires_grad=frozen != "lambda")
+    x.requires_grad_(frozen != "x")
+    scaled_linear(x, weight, b, lam).float().square().sum().backward()
+    found, wide = (x.grad, lam.grad), x.detach().double().requires_grad_()
+    lam64 = lam.detach().double().requires_grad_()
+    reference(wide, weight.double(), b.double(), lam64).square().sum().backward()
+    for one, other, name in zip(found, (wide.grad, lam64.grad), ("x", "lambda"), strict=True):
+        assert (one is None) == (name == frozen)
+        if one is not None:
+            assert ((one.double() - other).norm() / other.norm()) < (0.02 if dtype == torch.bfloat16 else 1e-5)

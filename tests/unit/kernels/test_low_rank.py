@@ -38,6 +38,34 @@ def test_a_shift_of_the_input_likewise(shape, n, m, r, bias):
     torch.testing.assert_close(found, reference(x, weight, b, A, weight @ B, 0.7))
 
 
+@pytest.mark.parametrize("frozen", ["", "x", "A", "B", "x A", "A B", "x B"])
+@pytest.mark.parametrize("tokens", [0, 1, 2, 9])
+def test_a_shift_of_the_input_by_fewer_and_more_tokens_than_outputs(frozen, tokens):
+    x, weight, b, A, _ = problem((tokens,), 4, 3, 2)
+    named = {"x": x, "A": A, "B": torch.randn(4, 2, dtype=torch.float64, requires_grad=True)}
+    for name in frozen.split():
+        named[name].requires_grad_(requires_grad=False)
+    trained = [one for one in named.values() if one.requires_grad]
+    y = low_rank_inside(x, weight, b, A, named["B"], 0.7)
+    expected = reference_inside(x, weight, b, A, named["B"], 0.7)
+    torch.testing.assert_close(y, expected)
+    g = torch.randn_like(y)
+    found = torch.autograd.grad(y, trained, g)
+    for one, other in zip(found, torch.autograd.grad(expected, trained, g), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_small_shift_acts_in_16_bits():
+    """x + s·B A x rounded to the nearest would be x."""
+    torch.manual_seed(0)
+    x, weight, _, A, _ = problem((40,), 64, 48, 4, dtype=torch.float32)
+    x, weight, A = x.detach().bfloat16(), (weight / 8).bfloat16(), A.detach()
+    B = torch.randn(64, 4) * 1e-4
+    found = (low_rank_inside(x, weight, None, A, B) - x @ weight.T).double()
+    exact = (x.double() @ A.double().T @ B.double().T) @ weight.double().T
+    assert float((found * exact).sum() / exact.square().sum()) > 0.2
+
+
 @pytest.mark.parametrize("tokens", [0, 1])
 def test_no_token_and_one_token(tokens):
     x, weight, b, A, B = problem((2, tokens), 4, 3, 2)

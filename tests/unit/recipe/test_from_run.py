@@ -63,7 +63,7 @@ def test_what_was_learned_may_be_lost_by_the_verdicts_margin_in_its_unit(run, me
 def test_a_run_of_the_first_schema_says_its_unit_by_its_metrics_name(run):
     """The limit of a cross-entropy was read as points once its metric was an object."""
     folder = run()
-    first = Path(__file__).parents[3] / "studies" / "first-look" / "results" / "vefa-lr0.003-seed0.json"
+    first = Path(__file__).parents[2] / "records_of_schema_1" / "first-look-vefa-lr0.003-seed0.json"
     (folder / "result.json").write_bytes(first.read_bytes())
     assert with_earlier({"from_run": str(folder)})["budget"]["first"] == 0.05
 

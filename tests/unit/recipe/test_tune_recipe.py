@@ -1,7 +1,10 @@
 """What a recipe of a training says besides its fields: its single runs, its learning rate, what the result states."""
 
+import re
+
 import pytest
 
+from retain.errors import InputError
 from retain.methods.table import OTHER_LEARNING_RATE, learning_rate
 from retain.recipe import Recipe, load_recipe
 from retain.recipe.tune_recipe import reserved_arguments
@@ -28,6 +31,38 @@ def test_a_comparison_is_methods_times_rates_times_seeds():
     ]  # fmt: skip
     assert [run.method_fields for run in runs[::2]] == [{}, {}, {}, {"feedforward_modules": ["up_proj"]}]
     assert all(run.rank == 4 and run.single() == run for run in runs)
+
+
+def test_a_comparison_takes_regularisers_and_settings_by_method():
+    entries = ["lora", {"name": "lora", "replay": 0.25, "max_steps": 7}, {"name": "lora", "kl_weight": 3, "r": 4}]
+    decay = {"name": "lora", "learning_rate": 1e-2, "training": {"weight_decay": 10.0}}
+    recipe = Recipe(
+        **BASIC, methods=(*entries, decay), learning_rates=(1e-4, 1e-3), training={"warmup_steps": 2}, max_steps=32
+    )
+    runs = recipe.runs()
+    assert [run.rate for run in runs] == [1e-4, 1e-3] * 3 + [1e-2]
+    assert [(run.replay, run.kl_weight, run.max_steps) for run in runs[::2]] == [
+        (None, None, 32), (0.25, None, 7), (None, 3.0, 32), (None, None, 32),
+    ]  # fmt: skip
+    assert runs[4].method_fields == {"r": 4}
+    assert [run.training for run in runs[-2:]] == [{"warmup_steps": 2}, {"warmup_steps": 2, "weight_decay": 10.0}]
+    assert [run.rate for run in recipe.variants()] == [1e-4, 1e-4, 1e-4, 1e-2]
+    assert len({run.variant_key for run in runs}) == 4
+    assert all(run.single() == run for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"name": "lora", "replay": 2}, "methods: lora: replay: expected a number below 1 (found 2)"),
+        ({"name": "lora", "kl_weight": "budget"}, "methods: lora: KL penalty: budget needs a limit of kl"),
+        ({"name": "ia3", "training": {"seed": 3}}, "methods: ia3: training.seed: say --seed"),
+        ({"name": "ia3", "max_steps": 0}, "methods: ia3: max_steps: expected a number above 0 (found 0)"),
+    ],
+)
+def test_a_methods_own_value_that_is_refused_is_told_with_its_method(entry, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        load_recipe(Recipe, None, {**BASIC, "methods": ["lora", entry]})
 
 
 def test_a_single_run_forgets_the_comparison_and_nothing_else():

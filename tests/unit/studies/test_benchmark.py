@@ -5,18 +5,25 @@ from dataclasses import replace
 from itertools import product
 
 import goal
+import numpy as np
+import page as page_of_records
 import pytest
 import whole
+from advice import bullets, recommended
 from choose import best_rate
 from collect import coded, collect, column, columns_of, dumped, values
 from evidence import TEXT, WINDOWS, Draws, change, gain, kept, read_tasks, text_kl
+from front import caption
 from goal import goal_part
-from page import HERE, page
+from page import ADVICE, CAPTION, FRONT, GUIDE, HERE, page, ratios_of
 from plan import Cell, Plan, overrides, read_plan
 from whole import compared
+from written import with_part
 
 from report_samples import keep_score, sample_run, task_score
+from retain.compare.trade_off import hypervolume, retention_at_matched_task
 from retain.records.items import Item, Side, write_items
+from retain.records.recommended import shipped
 from retain.records.result import write_result
 
 CE = "cross_entropy_nats_per_token"
@@ -73,10 +80,23 @@ def record(folder, cell, *, learned, right, kl, validation=None):
     (folder / "parts.json").write_text(dumped(PARTS))
 
 
+def page_of(records, plan=PLAN):
+    """The page of some records."""
+    tasks = read_tasks(plan, records)
+    found = {name: ratios_of(plan, task) for name, task in tasks.items()}
+    return page(plan, tasks, records, found, recommended(plan, tasks, found, records))
+
+
+def compared_in(records, suite):
+    """Both methods' ratios to LoRA's."""
+    task = read_tasks(PLAN, records)["t"]
+    return compared(task, ["lora", "other"], suite, Draws(task, 60, 0))
+
+
 @pytest.fixture
 def records(tmp_path, monkeypatch):
     """LoRA, and a method that gains as much at a tenth of the KL and loses no fact: three rates, two further seeds."""
-    monkeypatch.setattr(whole, "DRAWS", 60)
+    monkeypatch.setattr(page_of_records, "DRAWS", 60)
     folder = tmp_path / "t"
     folder.mkdir()
     for rate, learned in zip(RATES, (1.0, 3.0, 2.0), strict=True):
@@ -126,8 +146,7 @@ def test_where_lora_keeps_nothing_there_is_no_ratio(records):
     for cell in read_tasks(PLAN, records)["t"].runs:
         if cell.method == "lora":
             record(records / "t", cell, learned=3.0, right=0, kl=0.6)
-    text = page(PLAN, read_tasks(PLAN, records), records)
-    assert "| Other | LoRA: 0 |" in text
+    assert "| Other | LoRA: 0 |" in page_of(records)
 
 
 @pytest.mark.parametrize("scores", [[1.0, 0.0, None, 1.0], [0.12345678, None, 3.0], []])
@@ -174,6 +193,16 @@ def test_figures_are_of_test_items_and_drift_is_weighted_by_tokens(records):
     assert kept(task, run, draws, TEXT)[0] == pytest.approx(-0.6 * (10 + 3 * 30 + 20 + 3 * 20) / 80)
 
 
+def test_items_without_a_group_beside_groups_are_drawn_one_by_one(records):
+    """They were all taken for one group, so the gain did not vary over draws at all."""
+    groups = coded([None] * 4 + ["g", "g"] + [None] * 2)
+    (records / "t" / "parts.json").write_text(dumped({**PARTS, "task:test": {**PARTS["task:test"], "groups": groups}}))
+    counts = Draws(read_tasks(PLAN, records)["t"], 50, 0).counts("task:test")
+    assert (counts[:, 4] == counts[:, 5]).all()
+    assert (counts[:, 0] != counts[:, 1]).any()
+    assert (counts[1:, :4] != 1).any()
+
+
 def test_items_of_a_group_are_drawn_together(records):
     draws = Draws(read_tasks(PLAN, records)["t"], 50, 0)
     counts = draws.counts("keep:facts")
@@ -182,11 +211,10 @@ def test_items_of_a_group_are_drawn_together(records):
 
 
 def test_ratios_to_lora_are_right_where_they_are_known(records):
-    task = read_tasks(PLAN, records)["t"]
-    text = compared(task, ["lora", "other"], TEXT)["other"]
+    text = compared_in(records, TEXT)["other"]
     assert text["matched"].value == pytest.approx(0.1)
     assert text["matched"].interval == pytest.approx((0.1, 0.1))  # all items and seeds agree
-    facts = compared(task, ["lora", "other"], "facts")["other"]
+    facts = compared_in(records, "facts")["other"]
     assert facts["hypervolume"].value == pytest.approx(0.55 / 0.45)
     assert facts["hypervolume"].interval[0] <= 0.55 / 0.45 <= facts["hypervolume"].interval[1]
 
@@ -194,7 +222,7 @@ def test_ratios_to_lora_are_right_where_they_are_known(records):
 def test_the_goal_is_held_against_the_intervals(records, monkeypatch):
     monkeypatch.setattr(goal, "OURS", ("other",))
     task = read_tasks(PLAN, records)["t"]
-    found = {suite: compared(task, ["lora", "other"], suite) for suite in task.kept}
+    found = {suite: compared_in(records, suite) for suite in task.kept}
     text = goal_part(PLAN, [task], {"t": found})
     assert "| KL on other text at equal gain, at most 1/20 | t, text | 0.10 [0.10, 0.10] | no | – |" in text
     assert "retrieval" not in text  # no suite of that name
@@ -203,43 +231,143 @@ def test_the_goal_is_held_against_the_intervals(records, monkeypatch):
         (whole.Ratio(0.4, (0.3, 0.45), 0.0), "yes"),
         (whole.Ratio(0.4, (0.3, 0.6), 0.0), "by the figure; its interval excludes 1"),
         (whole.Ratio(0.4, (0.3, 1.1), 0.1), "by the figure; its interval includes 1"),
-        (whole.Ratio(0.4, None, None), "too few seeds to say"),
-        (whole.Ratio(0.6, (0.3, 0.9), 0.0), "no"),
+        (whole.Ratio(0.4, None, None), "by the figure; no interval"),
+        (whole.Ratio(0.6, None, None), "not by the figure; no interval"),
+        (whole.Ratio(0.6, (0.55, 0.9), 0.0), "no"),
+        (whole.Ratio(0.6, (0.3, 0.9), 0.0), "not by the figure; its interval reaches it"),
     ]:
         assert aim.reached(ratio) == told
     assert goal.Goal("", "hypervolume", (), 1.25, at_most=False).reached(whole.Ratio(1.5, (1.3, 2.0), 0.0)) == "yes"
 
 
-def test_what_is_lost_at_equal_gain_is_compared_where_lora_loses_in_every_draw(records, monkeypatch):
+def test_what_is_lost_at_equal_gain_is_compared_where_lora_loses(records):
     groups = {**PARTS, "keep:facts": {"conditions": None, "groups": None, "tokens": None}}
     (records / "t" / "parts.json").write_text(dumped(groups))
     for rate in RATES:
         for seed in (0, 1, 2) if rate == 1e-3 else (0,):
             record(records / "t", Cell("t", "lora", rate, seed), learned=3.0, right=0, kl=0.6)
             record(records / "t", Cell("t", "other", rate, seed), learned=3.0, right=8, kl=0.6)
-    lost = compared(read_tasks(PLAN, records)["t"], ["lora", "other"], "facts")["other"]["lost"]
+    lost = compared_in(records, "facts")["other"]["lost"]
     assert lost.value == pytest.approx(8 / 16)  # of 16 facts LoRA loses all, the other 8
     assert lost.interval[0] < 0.5 < lost.interval[1]
+
+
+def test_areas_and_what_is_kept_at_equal_gain_are_those_of_the_package_in_every_draw():
+    generator = np.random.default_rng(0)
+    one, other = (whole.Curve(RATES, 1, *generator.normal(size=(2, 3, 40))) for _ in range(2))
+    ours, theirs = whole.matched(one, other)
+    for draw, area in enumerate(whole.areas(one, (-0.5, -0.3))):
+        points, others = (list(zip(x.gain[:, draw], x.kept[:, draw], strict=True)) for x in (one, other))
+        assert area == pytest.approx(hypervolume(points, (-0.5, -0.3)))
+        level = min(max(points)[0], max(others)[0])
+        for found, curve in ((ours[draw], points), (theirs[draw], others)):
+            told = retention_at_matched_task(curve, level)
+            assert np.isnan(found) if told is None else found == pytest.approx(told)
+
+
+def test_the_luck_of_training_is_students_t_and_lends_its_width_to_a_rate_with_one_seed():
+    """Four seeds of 1, 2, 3, 4: t with 3 degrees of freedom, so the mean's half-width is 3.182 · 1.291/√4 = 2.054."""
+    runs = np.repeat(np.array([1.0, 2.0, 3.0, 4.0])[:, None, None], 20_000, axis=2)
+    spread = whole.Spread.of(runs, np.random.default_rng(0))
+    for seeds, half_width in ((4, 2.054), (1, 4.108)):
+        off = spread.drawn(seeds)[0]
+        assert off[0] == 0.0
+        assert np.percentile(off, [2.5, 97.5]) == pytest.approx([-half_width, half_width], rel=0.05)
+
+
+def test_draws_without_a_ratio_count_against_it():
+    above, below = np.full(201, 3.0), np.full(201, 2.0)
+    assert whole.ratio_of(above, below, few=False).interval == (1.5, 1.5)
+    below[1:4] = 0.0  # 1.5 % of the draws: an end of the interval does not rest on them
+    assert whole.ratio_of(above, below, few=False).interval == (1.5, 1.5)
+    below[1:11] = 0.0
+    assert whole.ratio_of(above, below, few=False).interval is None
+    above[1:11] = np.nan
+    assert whole.ratio_of(above, np.full(201, 2.0), few=False).interval is None
 
 
 def test_without_three_seeds_there_is_no_interval_and_no_claim(records):
     for path in (records / "t").glob("other-lr0.001-seed2*"):
         path.unlink()
-    found = compared(read_tasks(PLAN, records)["t"], ["lora", "other"], TEXT)["other"]["matched"]
+    found = compared_in(records, TEXT)["other"]["matched"]
     assert found.value == pytest.approx(0.1)
     assert found.interval is None
     assert found.p is None
 
 
 def test_the_page_says_how_many_runs_there_are_of_how_many(records):
-    text = page(PLAN, read_tasks(PLAN, records), records)
+    text = page_of(records)
     assert "| a task | 10 of 10 | abc | 2026-11-20 | 70 |" in text
     assert "| Other | 0.001 | 3 | 3.00 ± 0.00 | 1.50 | +0.0 ± 0.0 |" in text
     (records / "t" / "other-lr0.01-seed0.items.json").unlink()
-    assert "| Other | 2 of 3 tried |" in page(PLAN, read_tasks(PLAN, records), records)
+    assert "| Other | 2 of 3 tried |" in page_of(records)
 
 
-def test_the_committed_page_is_what_the_records_say():
-    plan = read_plan()
-    text = page(plan, read_tasks(plan, HERE / "records"), HERE / "records")
-    assert (HERE / "README.md").read_text(encoding="utf-8") == text, "run python studies/benchmark/page.py"
+def test_the_advice_is_the_first_by_hypervolume_with_the_fields_of_its_recipe(records):
+    tasks = read_tasks(PLAN, records)
+    found = {"t": ratios_of(PLAN, tasks["t"])}
+    language, encoder, vision = recommended(PLAN, tasks, found, records).kinds
+    assert (encoder.tasks, vision.tasks) == ((), ())
+    assert (language.tasks, language.seeds, language.methods) == (("t",), 3, ("LoRA", "Other"))
+    assert language.best.fields == {"method": {"name": "vefa"}, "rank": 4, "max_steps": "0.5 of what you planned"}
+    assert language.best.learning_rates == {"t": 1e-3}
+    assert [figure.kept for figure in language.best.figures] == ["facts", TEXT]
+    assert language.best.figures[0].ratio == pytest.approx(0.55 / 0.45, abs=1e-3)
+
+
+def test_no_advice_rests_on_too_few_seeds_on_data_like_those_measured_or_on_less_than_lora_keeps(records):
+    def known(plan):
+        tasks = read_tasks(plan, records)
+        return recommended(plan, tasks, {"t": ratios_of(plan, tasks["t"])}, records).of("language")
+
+    seen = {**PLAN.methods["other"], "recipe": {"method": {"name": "vefa"}, "calibrate_keep": "facts"}}
+    assert known(replace(PLAN, methods={**PLAN.methods, "other": seen})).tasks == ()
+    for cell in read_tasks(PLAN, records)["t"].runs:
+        if cell.method == "other":
+            record(records / "t", cell, learned=1.0, right=10, kl=0.5)
+    assert known(PLAN).tasks == ("t",)
+    assert known(PLAN).best is None
+    (records / "t" / "other-lr0.001-seed2.items.json").unlink()
+    assert known(PLAN).tasks == ()
+
+
+def test_a_page_without_records_has_no_empty_section(tmp_path):
+    text = page_of(tmp_path)
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    told = ["In short, by kind of model", "Runs so far", "What a reader may object", "Earlier runs", "Methods"]
+    assert headings == [f"## {name}" for name in told]
+    assert "|---|\n\n" not in text
+
+
+def test_with_one_run_there_is_a_table_and_no_comparison(records):
+    for path in (records / "t").glob("*.json"):
+        if path.name != "parts.json" and not path.name.startswith("lora-lr0.001-seed0"):
+            path.unlink()
+    text = page_of(records)
+    assert "| LoRA | 1 of 3 tried |" in text
+    assert "Nothing is compared yet" in text
+    assert "## Budgets" not in text
+    assert "## The goal" not in text
+
+
+def test_a_part_of_a_page_is_replaced_between_its_marks_and_nowhere_else():
+    page_ = "a\n<!-- from the benchmark's records: x -->\nold\n<!-- end of x -->\nb"
+    assert with_part(page_, "x", "new") == with_part(with_part(page_, "x", "1"), "x", "new")
+    assert with_part(page_, "x", "new").startswith("a\n<!--")
+    assert "\nnew\n" in with_part(page_, "x", "new")
+    with pytest.raises(ValueError, match="no part"):
+        with_part("a page", "x", "new")
+
+
+def test_the_committed_page_and_the_advice_are_what_the_records_say():
+    """The page, the advice that is shipped, and the parts of guide and README made from it: python …/page.py."""
+    plan, records = read_plan(), HERE / "records"
+    tasks = read_tasks(plan, records)
+    found = {name: ratios_of(plan, task) for name, task in tasks.items()}
+    known = recommended(plan, tasks, found, records)
+    again = "run python studies/benchmark/page.py"
+    assert (HERE / "README.md").read_text(encoding="utf-8") == page(plan, tasks, records, found, known), again
+    assert shipped() == known, again
+    for path, name, part in ((GUIDE, ADVICE, "\n".join(bullets(known))), (FRONT, CAPTION, caption(plan, tasks, found))):
+        text = path.read_text(encoding="utf-8")
+        assert with_part(text, name, part) == text, again

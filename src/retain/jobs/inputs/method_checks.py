@@ -104,7 +104,7 @@ def widths_told(adapted: Any, name: str) -> list[str]:
 
 def unread_fields(recipe: Recipe) -> list[str]:
     """A sentence for each field that was given and that no run of the recipe reads."""
-    runs, given = recipe.runs(), recipe.model_fields_set
+    runs, given = recipe.variants(), recipe.model_fields_set
     names = ", ".join(dict.fromkeys(run.method_name for run in runs))
     unread = []
     if recipe.beta is not None and not any(_takes(run, "beta") for run in runs):
@@ -114,14 +114,19 @@ def unread_fields(recipe: Recipe) -> list[str]:
     calibrated = any(lookup.calibration(run.method_name, run.method_fields) for run in runs)
     if recipe.statistics is not None and not any(lookup.is_data_driven(run.method_name) for run in runs):
         unread.append(("statistics", f"{names} is not initialised from second moments"))
-    if not calibrated and not recipe.needs_keep_text:
+    if not calibrated and not any(run.needs_keep_text for run in runs):
         texts = [name for name, decides in decisions(Recipe).items() if decides.part in {"text", "initialisation"}]
         texts = [name for name in ("calibrate_keep", "calibrate_learn", *texts) if name != "beta"]
         unread += [(name, f"{names} reads no text to learn or to keep") for name in texts if name in given]
     if {"epochs", "max_steps"} <= given and recipe.max_steps is not None:
         unread.append(("epochs", f"{flag_name(Recipe, 'max_steps')} is given"))
     for name, decides in decisions(Recipe).items():
-        if decides.when and decides.when != name and name in given and not getattr(recipe, decides.when):
+        if (
+            decides.when
+            and decides.when != name
+            and name in given
+            and not any(getattr(run, decides.when) for run in runs)
+        ):
             unread.append((name, f"{flag_name(Recipe, decides.when)} is not given"))
     return [f"{name}: is not read, since {reason}." for name, reason in unread]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -75,14 +75,14 @@ def prepare(recipe: Recipe, *, tried: bool = False, limit: RowLimit = EVERY_ROW)
     """
     problems: list[str] = []
     data = read_data(recipe, problems, limit)
-    runs = list({run.method_key: run for run in recipe.runs()}.values())
+    runs = recipe.variants()
     for run in runs:
         problems += _method_problems(run)
     if recipe.statistics is not None and not expanded(recipe.statistics).is_dir():
         problems.append(f"statistics: there is no folder {recipe.statistics}; make it with retain calibrate.")
-    refused = [] if tried else launch_problems(recipe)
-    problems += [] if tried else [*_raised(try_settings, runs[0]), *refused]
-    drops_last = recipe.training.get("dataloader_drop_last") is True
+    refused = [] if tried else _once(problem for run in runs for problem in launch_problems(run))
+    problems += [] if tried else [*_once(one for run in runs for one in _raised(try_settings, run)), *refused]
+    drops_last = any(run.training.get("dataloader_drop_last") is True for run in runs)
     processes = 1 if refused or not recipe.is_launched else Plan.of(recipe).processes
     problems += no_step_problems(data.rows, recipe.batch_size, drops_last=drops_last, processes=processes)
     problems += output_problem(recipe.output)
@@ -103,9 +103,10 @@ def prepare(recipe: Recipe, *, tried: bool = False, limit: RowLimit = EVERY_ROW)
         found += _template_problems(recipe, preprocessor, data)
         found += relearn_problems(data.everything, settings_of(recipe), preprocessor)
         found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
-    found += teacher_problems(recipe, data.family, data.labels, preprocessor)
+    teaching = next((run for run in runs if run.kl_weight), recipe)
+    found += teacher_problems(teaching, data.family, data.labels, preprocessor)
     if found:
-        raise InputError(list(dict.fromkeys(found)))
+        raise InputError(_once(found))
     return Prepared(data, preprocessor, (*notes, *precision_note(structure)), structure)
 
 
@@ -200,6 +201,11 @@ def _template_problems(recipe: Recipe, preprocessor: Preprocessor, data: Data) -
         for suite in (*data.everything.of("keep"), *data.everything.of("gone"))
         for problem in task_type_of(suite).tokenizer_problems(suite, preprocessor.tokenizer, settings)
     ]
+
+
+def _once(problems: Iterable[str]) -> list[str]:
+    """The problems, each once."""
+    return list(dict.fromkeys(problems))
 
 
 def _raised(function: Any, *arguments: Any) -> list[str]:

@@ -68,7 +68,8 @@ def read_data(recipe: Recipe, problems: list[str], limit: RowLimit = EVERY_ROW) 
     problems += find_overlaps(
         train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined, suites.gone_items
     )
-    problems += regularisation_problems(recipe, family, suites)
+    found = (problem for run in recipe.variants() for problem in regularisation_problems(run, family, suites))
+    problems += dict.fromkeys(found)
     parts = split(suites, recipe.budget, recipe.control_share)
     data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites, notes=train.notes)
     data = _with_calibration(replace(data, sample=train.sample), recipe, problems)
@@ -84,13 +85,15 @@ def read_train(source: str, columns: Mapping[str, str], problems: list[str], lim
 
 def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
     """The data with the texts to calibrate on, or with the hashes of those that given second moments were made of."""
-    needed = {part for run in recipe.runs() for part in lookup.calibration(run.method_name, run.method_fields)}
+    runs = recipe.variants()
+    needed = {part for run in runs for part in lookup.calibration(run.method_name, run.method_fields)}
+    keeps = any(run.needs_keep_text for run in runs)
     problems += _gradient_problems(recipe, data)
-    if recipe.statistics is not None and recipe.needs_keep_text:
+    if recipe.statistics is not None and keeps:
         problems.append(
             "statistics: KL penalty, replay and watch need the text to keep itself; leave --statistics out."
         )
-    parts = sorted(needed | ({"keep"} if recipe.needs_keep_text else set()))
+    parts = sorted(needed | ({"keep"} if keeps else set()))
     if recipe.statistics is None:
         if data.family != "causal-lm" and recipe.generates_keep_text and "keep" in parts:
             problems.append(

@@ -20,11 +20,13 @@ from retain.jobs.sweep.open_session import open_session
 from retain.jobs.sweep.session import Session, Workers
 from retain.jobs.sweep.sweep_data import KEEP_TOKENS
 from retain.jobs.workers.choose import executor_for, setup_of
+from retain.methods import table
 from retain.recipe import KL, AdviseRecipe, Recipe
 from retain.recipe.marks import flags_where
 from retain.recipe.redact import secret_fields
 from retain.records.files import write_text
 from retain.records.lock import output_folder
+from retain.records.recommended import NAMES, Kind, kind_of, sentences, settings, shipped
 from retain.records.sweep_record import Recommendation, SweepRecord
 from retain.report.tables.advice import ADVICE_FILES, write_advice
 
@@ -62,7 +64,7 @@ def _advise(recipe: AdviseRecipe, given: Prepared, until: float, console: Consol
         session = open_session(recipe, given, events, console)
     if recipe.workers is not None or recipe.ray is not None:
         session.workers = _workers(recipe, console)
-    runs = recipe.runs()
+    runs = recipe.runs(also=method_to_try(kind_of(data.family)))
     session.go_through(runs, until)
     best = choose(session.candidates, limit_of(recipe))
     if best is None:
@@ -75,7 +77,7 @@ def _advise(recipe: AdviseRecipe, given: Prepared, until: float, console: Consol
     chosen = choose(session.candidates, limit_of(recipe)) or best
     sweep = _sweep(recipe, data, session, chosen)
     written = Path(recipe.output) / ADVICE
-    write_text(written, advice_yaml(recipe, session.recipes[chosen.candidate], chosen))
+    write_text(written, advice_yaml(recipe, session.recipes[chosen.candidate], chosen, kind_of(data.family)))
     return sweep, [written, *write_advice(Path(recipe.output), sweep)]
 
 
@@ -126,6 +128,7 @@ def _sweep(recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommend
         chosen=chosen,
         untried=tuple(session.untried),
         notes=tuple(_notes(recipe, data, session)),
+        benchmark=tuple(sentences(shipped().of(kind_of(data.family)))),
         whole_steps=steps,
         whole_seconds=steps * session.candidates[chosen.candidate].step_seconds,
     )
@@ -156,10 +159,18 @@ def whole_steps(run: Recipe, rows: int) -> int:
     return math.ceil(run.epochs * math.ceil(batches / int(run.training.get("gradient_accumulation_steps", 1))))
 
 
-def advice_yaml(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> str:
+def method_to_try(kind: Kind) -> str | None:
+    """The method that the benchmark has first for a kind of model, where a sweep can try it: one of retain's own."""
+    best = shipped().of(kind).best
+    name = None if best is None else str(best.fields.get("method", {}).get("name"))
+    return name if name in {row.name for row in table.rows()} - {"full"} else None
+
+
+def advice_yaml(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation, kind: Kind) -> str:
     """The recipe in YAML with method, learning rate and replay filled in, for `retain tune`.
 
-    The judge's command is left out, which may hold a key.
+    What the benchmark has first for this kind of model stands above it as a comment. The judge's command is left out,
+    which may hold a key.
     """
     stated = recipe.model_dump(
         mode="json", exclude_unset=True, exclude={*secret_fields(AdviseRecipe), *sweep_fields(), "replay"}
@@ -172,7 +183,14 @@ def advice_yaml(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation) -> st
         head += (
             f"# Chosen at alpha {chosen.alpha:g}, which is no field of a recipe: state a budget, or use retain scale.\n"
         )
+    known = shipped().of(kind)
+    if known.best is not None:
+        sure = "shown" if known.best.shown else "not shown"
+        head += (
+            f"# First for {NAMES[kind]} in the benchmark (that it beats tuned LoRA is {sure}; advice.md says more):\n"
+        )
+        head += f"# {settings(known.best)}\n"
     if recipe.judge is not None:
         head += "# The recipe's judge is left out, because its command may hold a key: say --judge.\n"
-    known = {key: value for key, value in values.items() if value is not None}
-    return head + yaml.safe_dump(known, sort_keys=False, allow_unicode=True)
+    stated = {key: value for key, value in values.items() if value is not None}
+    return head + yaml.safe_dump(stated, sort_keys=False, allow_unicode=True)

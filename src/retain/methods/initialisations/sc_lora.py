@@ -71,9 +71,7 @@ def initialise(layer: FrozenLayer, config: SCLoRAConfig) -> Factors:
     moments = layer.moments["learn"], layer.moments["keep"]
     W = with_bias(layer.weight, layer.bias).double()
     if layer.of_outputs or min(W.shape) <= DENSE_LIMIT:
-        outputs = Outputs(W[:, : layer.weight.shape[1]] if layer.of_outputs else W)
-        formed = moments if layer.of_outputs else (outputs.moment(moments[0]), outputs.moment(moments[1]))
-        top, traces, captured, overlap = _formed(outputs, formed, config)
+        top, traces, captured, overlap = _formed(W, moments, config, of_outputs=layer.of_outputs)
     else:
         top, traces, captured, overlap = _unformed(W, moments, config)
     shares = [part / total if total > 0 else 0.0 for part, total in zip(captured, traces, strict=True)]
@@ -96,15 +94,35 @@ _Solved = tuple[Eigenspace, list[float], list[float], float]
 """Q; E‖h‖² and E‖Qᵀh‖² on both texts; the overlap of the leading directions of both."""
 
 
-def _formed(outputs: Outputs, M: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
-    """From both outputs' moments, formed once, at the smaller size of W; all further results are computed from them."""
-    top = outputs.top(contrast(*M, config.beta), config.r, seed=config.seed)
-    rank = min(config.r, len(M[0]))
-    leading = []
-    for number, rough in enumerate(part.float() for part in M):
-        leading.append(leading_subspace(rough.matmul, len(rough), rank, seed=config.seed + number, device=rough.device))
-    traces = [float(part.trace()) for part in M]
-    return top, traces, [outputs.captured(part, top.vectors) for part in M], subspace_overlap(*leading)
+def _formed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig, *, of_outputs: bool) -> _Solved:
+    """From the outputs' ΔCov, given or formed at the smaller size of W; what is only reported needs it in float32."""
+    outputs = Outputs(W)
+    if of_outputs:
+        difference, rough = contrast(*moments, config.beta), (moments[0].float(), moments[1].float())
+    else:
+        difference = outputs.moment(contrast(*moments, config.beta))
+        rough = _rough(outputs, moments, difference, config.beta)
+    top = outputs.top(difference, config.r, seed=config.seed)
+    rank = min(config.r, len(difference))
+    leading = [
+        leading_subspace(part.matmul, len(part), rank, seed=config.seed + number, device=part.device)
+        for number, part in enumerate(rough)
+    ]
+    if of_outputs:
+        captured = [outputs.captured(part, top.vectors) for part in moments]
+    else:
+        captured = [reward(top.vectors, W, part) for part in moments]
+    traces = [float(part.diagonal().sum(dtype=torch.float64)) for part in rough]
+    return top, traces, captured, subspace_overlap(*leading)
+
+
+def _rough(outputs: Outputs, moments: tuple[Tensor, Tensor], difference: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """Both outputs' moments in float32: one is formed, the other follows from it and ΔCov, over at least 1/2."""
+    if beta >= 0.5:
+        learn = outputs.rough_moment(moments[0])
+        return learn, ((1 - beta) * learn - difference.float()) / beta
+    keep = outputs.rough_moment(moments[1])
+    return (difference.float() + beta * keep) / (1 - beta), keep
 
 
 def _unformed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:

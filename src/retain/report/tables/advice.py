@@ -52,8 +52,8 @@ def _cells(point: Point | None, *, classes: bool) -> list[str]:
 
 
 def advice_sentences(sweep: SweepRecord) -> list[str]:
-    """The recommendation: its reason, its limit, the time it will take, and what it does not say."""
-    return [*_chosen(sweep), CAUTION, *_untried(sweep), *sweep.notes]
+    """The recommendation: its reason, its limit, its time, what it does not say, and what the benchmark says."""
+    return [*_chosen(sweep), CAUTION, *_untried(sweep), *sweep.notes, *sweep.benchmark]
 
 
 def _chosen(sweep: SweepRecord) -> list[str]:

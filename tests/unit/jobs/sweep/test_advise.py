@@ -1,12 +1,25 @@
 """The advice of a sweep: which fields count, what is written, and how long the full training would be."""
 
+from typing import get_args
+
 import pytest
 import yaml
 
+from retain.jobs.sweep import advise as advising
 from retain.jobs.sweep.advise import advice_yaml, limit_of, sweep_fields, whole_steps
 from retain.jobs.sweep.open_session import shared_fields
 from retain.recipe import AdviseRecipe, Recipe
 from retain.recipe.marks import fields_where
+from retain.records.recommended import (
+    Best,
+    Figure,
+    Kind,
+    OfKind,
+    Recommended,
+    kind_of,
+    sentences,
+    shipped,
+)
 from retain.records.sweep_record import Recommendation
 
 BASIC = {"model": "m", "train": "t", "test": "e", "output": "o"}
@@ -23,7 +36,7 @@ def test_what_a_candidate_brings_is_not_what_all_share():
 def test_the_advice_is_a_recipe_of_one_run():
     recipe = AdviseRecipe(**BASIC, methods=("lora", "vefa"), sweep_steps=3, replay=0.5, judge="j --key K", epochs=2.0)
     run = Recipe(**BASIC, method={"name": "lora", "lora_alpha": 4}, rank=4, learning_rate=0.01, seed=1)
-    text = advice_yaml(recipe, run, CHOSEN)
+    text = advice_yaml(recipe, run, CHOSEN, "language")
     values = yaml.safe_load(text)
     assert "K" not in text.replace("KL", "")
     assert "say --judge" in text
@@ -35,7 +48,7 @@ def test_the_advice_is_a_recipe_of_one_run():
 
 def test_replay_and_a_coefficient_below_1_are_told():
     recipe, run = AdviseRecipe(**BASIC), Recipe(**BASIC, replay=0.25)
-    text = advice_yaml(recipe, run, CHOSEN.model_copy(update={"alpha": 0.5}))
+    text = advice_yaml(recipe, run, CHOSEN.model_copy(update={"alpha": 0.5}), "language")
     assert yaml.safe_load(text)["replay"] == 0.25
     assert "Chosen at alpha 0.5" in text
 
@@ -56,3 +69,65 @@ def test_steps_of_the_full_training(values, rows, steps):
 def test_the_limit_is_the_budgets_or_a_default():
     assert limit_of(AdviseRecipe(**BASIC, budget={"kl": 0.3})) == 0.3
     assert limit_of(AdviseRecipe(**BASIC)) == 0.1
+
+
+FIRST = Best(
+    method="lora-decay", title="LoRA, decay",
+    fields={"method": {"name": "lorfa"}, "training": {"weight_decay": 10.0}}, learning_rates={"sentiment": 6e-3},
+    mean=1.3, figures=(Figure(task="sentiment", kept="s", ratio=1.3, interval=(0.9, 2.0), differs=False),),
+)  # fmt: skip
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A benchmark that has LoRFA first for encoders, nothing better than LoRA for language models, else nothing."""
+    kinds = (
+        OfKind(
+            kind="encoder", tasks=("sentiment",), models=("m",), seeds=4, methods=("LoRA", "LoRA, decay"), best=FIRST
+        ),
+        OfKind(kind="language", tasks=("a", "b"), models=("m", "n"), seeds=3, methods=("LoRA", "VeFA")),
+    )
+    monkeypatch.setattr(advising, "shipped", lambda: Recommended(kinds=kinds))
+    return Recommended(kinds=kinds)
+
+
+def test_what_the_benchmark_has_first_is_tried_where_the_recipe_names_no_methods(benchmark):
+    assert [advising.method_to_try(kind) for kind in ("encoder", "language", "vision")] == ["lorfa", None, None]
+    names = [run.method_name for run in AdviseRecipe(**BASIC).runs(also="lorfa")]
+    assert names[:4] == ["lora", "sc-lora", "vefa", "lorfa"]
+    assert names.count("lorfa") == 3
+    assert "lorfa" not in {run.method_name for run in AdviseRecipe(**BASIC, methods=("lora",)).runs(also="lorfa")}
+
+
+def test_the_advice_says_what_the_benchmark_has_first_and_that_it_is_not_shown(benchmark):
+    text = advice_yaml(AdviseRecipe(**BASIC), Recipe(**BASIC), CHOSEN, "encoder")
+    assert "# First for encoders in the benchmark (that it beats tuned LoRA is not shown" in text
+    assert "# method: lorfa, training.weight_decay: 10.0, learning_rate: 0.006" in text
+    assert "benchmark" not in advice_yaml(AdviseRecipe(**BASIC), Recipe(**BASIC), CHOSEN, "vision")
+
+
+def test_of_a_kind_of_model_is_said_what_is_known_and_what_is_not(benchmark):
+    told = " ".join(sentences(benchmark.of("encoder")))
+    assert "LoRA; LoRA, decay on encoders (sentiment with m, 4 seeds a method" in told
+    assert "sentiment, s 1.30 [0.90, 2.00]" in told
+    assert "not shown: 1 of 1 figures could be luck" in told
+    assert "1 task and 1 small model" in told
+    assert "begin with LoRA" in " ".join(sentences(benchmark.of("language")))
+    assert "says nothing yet" in " ".join(sentences(benchmark.of("vision")))
+    better = FIRST.model_copy(update={"figures": (FIRST.figures[0].model_copy(update={"differs": True}),)})
+    assert "is shown by each" in " ".join(sentences(benchmark.of("encoder").model_copy(update={"best": better})))
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        ("causal-lm", "language"), ("text-classifier", "encoder"), ("text-features", "encoder"),
+        ("image-classifier", "vision"), ("image-features", "vision"),
+    ],
+)  # fmt: skip
+def test_every_family_is_of_a_kind(family, kind):
+    assert kind_of(family) == kind
+
+
+def test_what_is_shipped_is_read_and_names_every_kind():
+    assert [one.kind for one in shipped().kinds] == list(get_args(Kind))

@@ -1,0 +1,171 @@
+"""What the benchmark shows for each kind of model, to begin with: written by studies/benchmark/page.py, shipped.
+
+It is made from the benchmark's records, so that advice and evidence cannot differ; where there is none, it says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from retain.records.reading import read_model
+
+Kind = Literal["language", "encoder", "vision"]
+
+SHIPPED = Path(__file__).with_name("recommended.json")
+
+NAMES: dict[Kind, str] = {"language": "language models", "encoder": "encoders", "vision": "vision models"}
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(_Record):
+    """One hypervolume of gain and retention, as a ratio to tuned LoRA's.
+
+    Attributes:
+        task: the benchmark's task.
+        kept: what was to be kept: a suite, or text.
+        ratio: above 1 is better than LoRA.
+        interval: of 95 %, over items and seeds.
+        differs: it differs from 1 after Holm's correction over the methods.
+    """
+
+    task: str
+    kept: str
+    ratio: float
+    interval: tuple[float, float] | None
+    differs: bool
+
+    @property
+    def better(self) -> bool:
+        """Shown to be above LoRA's."""
+        return self.differs and self.ratio > 1
+
+
+class Best(_Record):
+    """The method that is first by the figures, as a recipe has it.
+
+    Attributes:
+        method: its name in the benchmark's plan.
+        title: as the page names it.
+        fields: of the recipe.
+        learning_rates: the rate chosen on each task.
+        mean: the geometric mean of its ratios.
+        figures: all of them.
+    """
+
+    method: str
+    title: str
+    fields: dict[str, Any]
+    learning_rates: dict[str, float]
+    mean: float
+    figures: tuple[Figure, ...]
+
+    @property
+    def shown(self) -> bool:
+        """Every figure is shown to be better than LoRA's."""
+        return all(figure.better for figure in self.figures)
+
+
+class OfKind(_Record):
+    """What is known of one kind of model.
+
+    Attributes:
+        kind: of model.
+        tasks: on which at least two methods have three seeds; none where nothing is known.
+        models: that were trained.
+        seeds: the fewest of any method compared.
+        methods: titles of those compared on all these tasks, LoRA first.
+        best: the first by the figures where its mean is above 1; None where it is LoRA itself.
+    """
+
+    kind: Kind
+    tasks: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    seeds: int = 0
+    methods: tuple[str, ...] = ()
+    best: Best | None = None
+
+
+class Recommended(_Record):
+    """All kinds: `recommended.json`."""
+
+    retain_recommended: Literal[1] = 1
+    kinds: tuple[OfKind, ...]
+
+    def of(self, kind: Kind) -> OfKind:
+        """What is known of one kind."""
+        return next((one for one in self.kinds if one.kind == kind), OfKind(kind=kind))
+
+
+def shipped() -> Recommended:
+    """What this version of retain was shipped with."""
+    return read_model(SHIPPED, Recommended)
+
+
+def kind_of(family: str) -> Kind:
+    """The kind of model of a family: language models, encoders of text, vision models."""
+    if family == "causal-lm":
+        return "language"
+    return "vision" if family.startswith("image") else "encoder"
+
+
+def sentences(known: OfKind) -> list[str]:
+    """What the benchmark shows of a kind of model, how sure it is, and what it leaves open."""
+    name = NAMES[known.kind]
+    if not known.tasks:
+        return [f"Of {name} the benchmark says nothing yet: no method has three seeds beside LoRA's."]
+    on = f"{_listed(known.tasks)} with {_listed(known.models)}, {known.seeds} seeds a method"
+    compared = f"The benchmark compared {_listed(known.methods)} on {name} ({on}, three learning rates each)."
+    if known.best is None:
+        return [compared, "None has more area of gain and retention than tuned LoRA: begin with LoRA.", _open(known)]
+    best = known.best
+    told = f"{best.title} is first by the figures: {best.mean:.2f} times LoRA's area of gain and retention"
+    told += f" ({'; '.join(map(_figure, best.figures))})."
+    if best.shown:
+        sure = "That it is better than tuned LoRA is shown by each of these figures, after correction for many methods."
+    else:
+        better = sum(figure.better for figure in best.figures)
+        sure = "That it is better than tuned LoRA is not shown" if not better else f"It is shown by {better} of these"
+        sure += f": {len(best.figures) - better} of {len(best.figures)} figures could be luck."
+    return [compared, told, sure, f"Its fields: {settings(best)}.", _open(known)]
+
+
+def settings(best: Best) -> str:
+    """The fields of a recipe in one line, with the learning rates that were chosen."""
+    rates = " or ".join(f"{rate:g}" for rate in dict.fromkeys(best.learning_rates.values()))
+    return ", ".join([*_flat("", best.fields), f"learning_rate: {rates}"])
+
+
+def _flat(prefix: str, fields: dict[str, Any]) -> list[str]:
+    found = []
+    for name, value in fields.items():
+        path = f"{prefix}{name}"
+        if path == "method" and isinstance(value, dict) and set(value) == {"name"}:
+            found.append(f"method: {value['name']}")
+        elif isinstance(value, dict):
+            found += _flat(f"{path}.", value)
+        else:
+            found.append(f"{path}: {value}")
+    return found
+
+
+def _figure(figure: Figure) -> str:
+    interval = "" if figure.interval is None else f" [{figure.interval[0]:.2f}, {figure.interval[1]:.2f}]"
+    return f"{figure.task}, {figure.kept} {figure.ratio:.2f}{interval}"
+
+
+def _open(known: OfKind) -> str:
+    tasks, models = len(known.tasks), len(known.models)
+    return (
+        f"It rests on {tasks} task{'s' if tasks > 1 else ''} and {models} small model{'s' if models > 1 else ''}: "
+        "a place to begin, to be measured on yours."
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return "; ".join(names) if any("," in name for name in names) else ", ".join(names)

@@ -1,0 +1,116 @@
+"""What the benchmark advises for each kind of model: from the ratios to tuned LoRA's to the file that retain ships.
+
+The rule, fixed before most runs were made: of the methods that have three seeds on every task on which any has them,
+and that need no data like those measured, the first by the geometric mean of its hypervolumes; LoRA where none is
+above 1. That is a choice by figures; whether they are shown stands beside each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any, get_args
+
+from choose import best_rate
+from evidence import Task, by_rate
+from goal import Found
+from plan import LORA, Plan
+from whole import Ratio
+
+from retain.records.recommended import Best, Figure, Kind, OfKind, Recommended, sentences
+
+SEEN = "calibrate_keep"
+"""A recipe's field that gives a method data like those that are measured."""
+
+
+def recommended(plan: Plan, tasks: Mapping[str, Task], found: Mapping[str, Found], records: Path) -> Recommended:
+    """What is known of every kind of model."""
+    return Recommended(kinds=tuple(of_kind(plan, kind, tasks, found, records) for kind in get_args(Kind)))
+
+
+def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[str, Found], records: Path) -> OfKind:
+    """What is known of one kind of model."""
+    figures = {
+        name: known
+        for name, task in tasks.items()
+        if task.entry["kind"] == kind and (known := figures_of(plan, task, found[name]))
+    }
+    compared = [name for name in plan.methods if figures and all(name in known for known in figures.values())]
+    if not compared:
+        return OfKind(kind=kind)
+    own = [tasks[name] for name in figures]
+    known = {name: tuple(one for task in figures.values() for one in task[name]) for name in compared}
+    means = {name: math.exp(fmean(math.log(one.ratio) for one in known[name])) for name in compared}
+    first = max(compared, key=lambda name: means[name])
+    seeds = min(max(map(len, by_rate(task, name).values())) for task in own for name in (LORA, *compared))
+    rates = {task.name: best_rate(plan, records, task.name, first) for task in own}
+    best = Best(
+        method=first,
+        title=plan.title(first),
+        fields=fields_of(plan, first, str(kind)),
+        learning_rates={name: rate for name, rate in rates.items() if rate is not None},
+        mean=round(means[first], 3),
+        figures=known[first],
+    )
+    return OfKind(
+        kind=kind,
+        tasks=tuple(figures),
+        models=tuple(dict.fromkeys(Path(next(iter(task.runs.values())).result.model).name for task in own)),
+        seeds=seeds,
+        methods=(plan.title(LORA), *map(plan.title, compared)),
+        best=best if means[first] > 1 else None,
+    )
+
+
+def figures_of(plan: Plan, task: Task, found: Found) -> dict[str, list[Figure]]:
+    """The hypervolumes of each method that has enough seeds for an interval and may be advised."""
+    known: dict[str, list[Figure]] = {}
+    for method in plan.methods:
+        ratios = {suite: found[suite].get(method, {}).get("hypervolume") for suite in found}
+        there = {suite: one for suite, one in ratios.items() if one is not None and one.interval is not None}
+        if there and may_be_advised(plan, method):
+            known[method] = [figure(task.name, suite, one) for suite, one in there.items() if one.value > 0]
+    return {name: own for name, own in known.items() if own}
+
+
+def figure(task: str, suite: str, found: Ratio) -> Figure:
+    """A ratio as it is shipped."""
+    low, high = found.interval or (math.nan, math.nan)
+    differs = found.adjusted is not None and found.adjusted < 0.05
+    return Figure(
+        task=task, kept=suite, ratio=round(found.value, 3), interval=(round(low, 3), round(high, 3)), differs=differs
+    )
+
+
+def may_be_advised(plan: Plan, method: str) -> bool:
+    """A method that is a recipe, and is given nothing of the kind that is measured."""
+    recipe = plan.methods[method].get("recipe", {})
+    return method != LORA and bool(recipe) and SEEN not in recipe
+
+
+def fields_of(plan: Plan, method: str, kind: str) -> dict[str, Any]:
+    """The fields of a recipe that make it this method."""
+    entry = plan.methods[method]
+    steps = {"max_steps": f"{entry['steps']:g} of what you planned"} if "steps" in entry else {}
+    return {**entry["recipe"], **entry.get("of", {}).get(kind, {}), **steps}
+
+
+def advice_part(known: Recommended) -> str:
+    """The page's first section: what follows for a choice."""
+    lines = [
+        "## In short, by kind of model",
+        "",
+        (
+            "The first by the mean of its hypervolumes, of methods that need no data like those measured. `retain"
+            " advise` says the same of your model."
+        ),
+        "",
+    ]
+    return "\n".join([*lines, *bullets(known)])
+
+
+def bullets(known: Recommended) -> list[str]:
+    """A line for each kind of model."""
+    return [f"* **{one.kind.capitalize()}.** {' '.join(sentences(one))}" for one in known.kinds]
