@@ -73,12 +73,14 @@ def main() -> None:
     if given.no_adapter is not None:
         models["routed or none"] = lambda: routed(given.base, adapters, given.no_adapter)
     tokenizer = AutoTokenizer.from_pretrained(given.base)
+    print(f"{'model':15} {'data':30} {'metric':20} base → this model (of cross-entropy less is better)")
     for name, made in models.items():
         model = made()
         for test, keep in ((given.first_test, given.keep), (given.second_test, None)):
             result = retain.measure(model, tokenizer=tokenizer, test=test, keep=keep, drift=False, show_progress=False)
             for score in (*result.task, *result.keep):
-                change = "not scored" if score.base is None else f"{score.base:.3f} → {score.tuned:.3f}"
+                reason = f"not scored: {getattr(score, 'status', 'no items')}"
+                change = reason if score.base is None else f"{score.base:.3f} → {score.tuned:.3f}"
                 print(f"{name:15} {score.name:30} {score.metric.title:20} {change}")
 
 
