@@ -14,8 +14,9 @@ from relatives_plan import HERE, KIND, RECORDS, TASK, read_plan
 from choose import best_rate  # isort: skip -- of the benchmark, which relatives_plan makes known
 from evidence import Run, Task, by_rate, read_tasks  # isort: skip -- likewise
 from figures import draw_task  # isort: skip -- likewise
-from page import bases, methods_of, methods_table, ratios_of, ratios_table  # isort: skip -- likewise
+from page import ratios_of  # isort: skip -- likewise
 from plan import Plan  # isort: skip -- likewise
+from task_part import bases, methods_table, ratios_table  # isort: skip -- likewise
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
 
 def page(plan: Plan, task: Task) -> str:
     """The whole page."""
-    methods = methods_of(plan, task)
+    methods = [name for name in plan.methods if by_rate(task, name)]
     parts = [
         (HERE / "introduction.txt").read_text(encoding="utf-8").rstrip(),
         progress(plan, task),
