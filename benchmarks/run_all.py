@@ -41,6 +41,7 @@ FULL = {
     "files": ["files.py"],
     "initialisation": ["initialisation.py", "--patience", "600"],
     "initialisation-layer": ["initialisation.py", "--layer"],
+    "initialisation-block": ["initialisation.py", "--block"],
 }
 TINY = {
     "layer": ["layer.py", "--rounds", "1", "--tokens", "16", "--width", "64"],
@@ -71,6 +72,7 @@ HEADINGS = {
     "files": "Files: one adapter each",
     "initialisation": "Starting SC-LoRA, on the same tokens of SmolLM2-135M",
     "initialisation-layer": "Starting one layer 4096 → 11008, its statistics given",
+    "initialisation-block": "Starting one block of a 7B Llama",
 }
 
 
