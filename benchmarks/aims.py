@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from cases import LORA, LORA_FAST, LORFA, VEFA
 from initialisation import SC_LORA
+from job import MEASURE, RETAIN
 from serving import MIXED
 
 Row = dict[str, Any]
@@ -83,6 +84,8 @@ AIMS = (
     *(_mixed(name, base, limit) for name, limit in ((VEFA, 1.05), (LORFA, 1.2)) for base in ("float32", "bfloat16")),
     _start("time", "ratio", 1 / 3), _start("time beyond the forward pass", "beyond_ratio", 0.1),
     _start("memory", "memory_ratio", 0.25),
+    Aim("the whole job: training by retain / by TRL + PEFT", "job", {"way": RETAIN}, _figure("ratio"), 1),
+    Aim("the whole job: measuring / training, 100 steps", "job", {"way": MEASURE}, _figure("to_training"), 0.2),
     Aim("loading VeFA beside others (PEFT's load_adapter), ms", "files", {"method": VEFA}, _figure("load_ms"), 5),
     Aim("loading VeFA in another's place (swap_adapter), ms", "files", {"method": VEFA}, _figure("swap_ms"), 5),
     Aim("switching to a VeFA adapter, ms", "files", {"method": VEFA}, _figure("switch_ms"), 5),

@@ -28,9 +28,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 Row = dict[str, Any]
 
 
+DEVICE = "RETAIN_BENCHMARK_DEVICE"
+"""The environment's word for the device, cuda or cpu, where it is not to be the GPU if there is one."""
+
+
 def device() -> torch.device:
-    """The GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU if there is one, or what the environment says; processes that a benchmark starts have the same."""
+    return torch.device(os.environ.get(DEVICE) or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def options(doc: str, rounds: int) -> argparse.ArgumentParser:

@@ -42,6 +42,7 @@ FULL = {
     "initialisation": ["initialisation.py", "--patience", "600"],
     "initialisation-layer": ["initialisation.py", "--layer"],
     "initialisation-block": ["initialisation.py", "--block"],
+    "job": ["job.py"],
 }
 TINY = {
     "layer": ["layer.py", "--rounds", "1", "--tokens", "16", "--width", "64"],
@@ -73,6 +74,7 @@ HEADINGS = {
     "initialisation": "Starting SC-LoRA, on the same tokens of SmolLM2-135M",
     "initialisation-layer": "Starting one layer 4096 → 11008, its statistics given",
     "initialisation-block": "Starting one block of a 7B Llama",
+    "job": "The whole job: a fine-tune of SmolLM2-135M, and what it cost",
 }
 
 

@@ -16,7 +16,8 @@ from interruptions import Child, in_child, outcome
 
 SMALL = ["--drift", "false", "--test-items", "4", "--keep-items", "8", "--generate", "0", "--held-out-tokens", "64"]
 SHORT = ["--max-steps", "4", "--batch-size", "4", "--training.logging_steps", "2"]
-SECONDS = 120
+SECONDS = 600
+"""After which a child hangs: many times what it takes, for machines that are busy."""
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,7 @@ def full_run(**changes: Any) -> Result:
                 learning_rate=5e-4 * (1 - step / 80),
                 kl_nats_per_token=0.002 * step if step % 10 == 0 else None,
                 kl_weight=0.3,
+                feature_kl_nats=0.0001 * step,
                 ewc_nats_per_token=0.0004 * step,
                 update_size=0.01,
             )

@@ -33,7 +33,7 @@ class Child:
 
 
 def in_child(
-    work: Callable[[], int], root: Path, log: Path, *, kill_at: int | None = None, seconds: int = 300, when: str = ""
+    work: Callable[[], int], root: Path, log: Path, *, kill_at: int | None = None, seconds: int = 600, when: str = ""
 ) -> Child:
     """Run work in a forked child that is killed before its n-th file operation under a folder.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from children import light
 from interruptions import outcome
 
 TIMES = {"train_seconds", "measure_seconds", "peak_rss_bytes", "step_seconds", "seconds"}
@@ -22,7 +23,6 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AUTH_MODE": "disabled",  # else what lies in the user's home decides
-    "OMP_NUM_THREADS": "1",
 }
 
 
@@ -39,7 +39,7 @@ def local_cluster(log: Path, cpus: int = 2) -> Iterator[str]:
     with log.open("wb") as file:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("ray")), "start", *flags], stdout=file, stderr=file,
-            env={**os.environ, **SETTINGS}, start_new_session=True,
+            env={**light(), **SETTINGS}, start_new_session=True,
         )  # fmt: skip
         try:
             until = time.monotonic() + 120

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TESTS, SOURCE = HERE.parent, HERE.parents[1] / "src"
+TESTS = HERE.parent
 CONTRACT = [f"contract/test_contract_{name}.py" for name in ("layer", "saving", "scaling")]
 CHOSEN = "story_of_a_method or (unifa and llama and not compiles and not fresh_process)"
 """Without what takes a compiler or one more process, which the methods of the table go through."""
@@ -17,8 +17,11 @@ CHOSEN = "story_of_a_method or (unifa and llama and not compiles and not fresh_p
 def test_a_folder_and_a_row_are_enough(tmp_path):
     """In processes of its own, each with the row: PEFT keeps what was once registered."""
     shutil.copytree(HERE / "outside" / "unifa", tmp_path / "unifa")
-    shutil.copy(HERE / "outside" / "row_of_unifa.py", tmp_path / "sitecustomize.py")  # what Python runs before all else
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, SOURCE))), "HF_HUB_OFFLINE": "1"}
+    starts = (TESTS / "light_start" / "sitecustomize.py", HERE / "outside" / "row_of_unifa.py")
+    first = "\n".join(path.read_text(encoding="utf-8") for path in starts)
+    (tmp_path / "sitecustomize.py").write_text(first, encoding="utf-8")  # what Python runs before all else
+    path = os.pathsep.join(map(str, (tmp_path, TESTS.parent / "src")))
+    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += [str(HERE / "outside" / "story_of_a_method.py"), *(str(TESTS / name) for name in CONTRACT)]
     command += ["-k", CHOSEN, "--basetemp", str(tmp_path / "temporary")]

@@ -1,7 +1,7 @@
 """Four tiny models made on the spot, each with a batch and a loss, and how the contract makes adapters for them."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,12 @@ class Architecture:
     def make(self, dtype: torch.dtype = torch.float32) -> nn.Module:
         torch.manual_seed(0)
         return self.model(deepcopy(self.config)).to(dtype).eval()  # PEFT writes into configurations
+
+    def shallow(self) -> "Architecture":
+        """The same with one layer: what one does all do, and compilers take their time for each."""
+        config = deepcopy(self.config)
+        config.num_hidden_layers = 1
+        return replace(self, config=config)
 
     def batch(self, rows: int = 4, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(1)

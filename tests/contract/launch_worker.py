@@ -6,6 +6,7 @@ The runs are those of a job whose workers Accelerate's launcher starts, without 
 
 import json
 import os
+import socket
 import sys
 import traceback
 import warnings
@@ -17,7 +18,6 @@ from contract_models import ARCHITECTURES, BY_NAME, adapted
 from peft import LoraConfig, get_peft_model
 from sc_lora_models import disturb as disturb_sc_lora
 from sc_lora_models import initialised
-from sharding_worker import free_port
 from torch import Tensor
 from torch.distributed.fsdp import fully_shard
 from torch.multiprocessing import start_processes
@@ -149,6 +149,12 @@ def work(rank: int, folder: Path, port: int) -> None:
             traceback.print_exc()
         dist.barrier()
     dist.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 if __name__ == "__main__":

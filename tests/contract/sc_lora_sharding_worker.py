@@ -1,26 +1,21 @@
-"""Run by test_contract_sc_lora_sharding in a process of its own: SC-LoRA sharded over two processes and whole.
+"""What test_contract_sc_lora_sharding does in two processes: SC-LoRA sharded and whole.
 
 Each process sees the same batch, so the averaged gradients are those of the whole model.
 """
 
 import functools
-import os
-import sys
 import traceback
-import warnings
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from contract_models import ARCHITECTURES
-from sc_lora_models import disturb, initialised, trained
-from sharding_worker import free_port, step
+from sc_lora_models import disturb, initialised
+from sharding_worker import step
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
-from torch.multiprocessing import start_processes
 
-warnings.filterwarnings("ignore")
 LLAMA = ARCHITECTURES["llama"]
 WHOLE = StateDictOptions(full_state_dict=True, ignore_frozen_params=True)
 
@@ -83,12 +78,9 @@ def in_fsdp1(folder, kind, whole, expected):
 CASES = {"fsdp2": in_fsdp2, "fsdp2-leaves": in_fsdp2, "fsdp2-leaves-bf16": in_fsdp2_over_bf16, "fsdp1": in_fsdp1}
 
 
-def work(rank, folder, port):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
+def work(rank: int, folder: Path) -> None:
     whole = fresh()
     expected = step(whole)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
     if rank == 0:
         whole.save_pretrained(folder / "whole")
     for kind, case in CASES.items():
@@ -98,9 +90,3 @@ def work(rank, folder, port):
         except Exception:  # noqa: BLE001 -- the other kinds are tried still
             traceback.print_exc()
         dist.barrier()
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    assert trained(fresh())
-    start_processes(work, args=(Path(sys.argv[1]), free_port()), nprocs=2, start_method="fork")

@@ -1,13 +1,10 @@
-"""Run by test_contract_sharding in a process of its own: FSDP2 and FSDP1 over two processes against one whole model.
+"""What test_contract_sharding does in two processes: FSDP2 and FSDP1 against one whole model.
 
 Each process sees the same batch, so the averaged gradients are those of the whole model.
 """
 
 import functools
 import os
-import socket
-import sys
-import warnings
 from pathlib import Path
 
 import torch
@@ -17,9 +14,7 @@ from peft.utils.other import fsdp_auto_wrap_policy
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
-from torch.multiprocessing import start_processes
 
-warnings.filterwarnings("ignore")
 LLAMA = ARCHITECTURES["llama"]
 
 
@@ -81,22 +76,8 @@ def compare(method, rank):
     close(step(fsdp1(method, use_orig_params=False, policy=fsdp_auto_wrap_policy(whole))), expected)
 
 
-def work(rank, folder, port):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def work(rank: int, folder: Path) -> None:
     for method in BY_NAME:
         compare(method, rank)
-        (Path(folder) / f"{method}-{rank}").touch()
+        (folder / f"{method}-{rank}").touch()
         dist.barrier()
-    dist.destroy_process_group()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-if __name__ == "__main__":
-    start_processes(work, args=(sys.argv[1], free_port()), nprocs=2, start_method="fork")

@@ -11,6 +11,8 @@ from peft import AutoPeftModelForCausalLM, PeftConfig, PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from children import light
+
 FRESH = """
 import sys, torch
 from pathlib import Path
@@ -44,7 +46,7 @@ def fresh_process(tmp_path_factory):
             expected[f"{name} {method.name}"] = logits(model, architecture.batch())
             model.save_pretrained(folder / name / "adapters" / method.name)
     found = tmp_path_factory.mktemp("loaded") / "logits.pt"
-    subprocess.run([sys.executable, "-c", FRESH, str(folder), str(found)], check=True, timeout=240)
+    subprocess.run([sys.executable, "-c", FRESH, str(folder), str(found)], check=True, timeout=240, env=light())
     return expected, torch.load(found)
 
 

@@ -1,7 +1,6 @@
 """Training that was interrupted goes on as if it had not been: in a fresh process, through retain and the Trainer."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from sc_lora_models import bits, disturb, factors, initialised, plain, steps, trained
 from transformers import Trainer, TrainingArguments
 
+from children import light
 from retain import load_adapter
 from retain.hf.adapters.initialise import note_of
 from retain.hf.adapters.residual_lora import ResidualDown
@@ -57,9 +57,8 @@ def interrupted(tmp_path_factory):
         found = {"names": sorted(trained(model)), "factors": factors(model), "logits": logits(model, batch)}
         found |= {"losses": steps(model, optimizer, batch, 4), "after": factors(model), "note": note_of(model)}
         seen[case] = found
-    here = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     fresh = [sys.executable, "-c", FRESH, str(folder)]
-    subprocess.run(fresh, check=True, timeout=240, env={**os.environ, "PYTHONPATH": here})
+    subprocess.run(fresh, check=True, timeout=240, env=light(Path(__file__).parent))
     return folder, seen
 
 

@@ -1,7 +1,6 @@
 """What SC-LoRA saves is an ordinary LoRA, to whoever does not know of retain: stock PEFT, transformers, servers."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from sc_lora_models import DTYPES, INITIALISATIONS, R, bits, disturb, initialised, plain, trained
 from transformers import AutoModelForCausalLM
 
+from children import light
 from retain import InputError, load_adapter
 from retain.hf.adapters.initialise import note_of
 from retain.hf.adapters.residual_lora import residual_layers
@@ -59,7 +59,7 @@ def without_retain(tmp_path_factory):
         model.save_pretrained(place / "adapter")
     found = tmp_path_factory.mktemp("loaded") / "logits.pt"
     done = [sys.executable, "-c", FRESH, str(folder), str(found)]
-    subprocess.run(done, check=True, timeout=240, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    subprocess.run(done, check=True, timeout=240, env=light())
     return expected, torch.load(found)
 
 

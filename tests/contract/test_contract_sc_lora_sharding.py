@@ -1,10 +1,7 @@
 """SC-LoRA where computing is done in another way: checkpointed, compiled, under autocast, from disk, sharded."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+import sc_lora_sharding_worker
 import torch
 from contract_models import logits
 from peft import PeftModel
@@ -12,6 +9,7 @@ from safetensors.torch import load_file
 from sc_lora_models import disturb, factors, initialised, keep_batch, learn_batch, trained
 from transformers import AutoModelForCausalLM
 
+from children import in_two
 from retain import SCLoRAConfig, load_adapter, sc_lora
 
 ON_DISK = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
@@ -34,7 +32,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(architecture):
 
 
 def test_compiles_without_a_graph_break_and_trains_the_same(llama):
-    model, batch = initialised(llama, target_modules=SOME), llama.batch()
+    model, batch = initialised(llama.shallow(), target_modules=SOME), llama.batch()
     disturb(model)
     found = []
     torch._dynamo.reset()
@@ -47,7 +45,7 @@ def test_compiles_without_a_graph_break_and_trains_the_same(llama):
 
 
 def test_compiles_under_autocast(llama):
-    model, batch = initialised(llama, target_modules=SOME), llama.batch()
+    model, batch = initialised(llama.shallow(), target_modules=SOME), llama.batch()
     disturb(model)
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="eager")
@@ -147,9 +145,7 @@ def test_loading_onto_a_base_that_was_placed_whole(llama, tmp_path):
 def two_processes(tmp_path_factory):
     """What two processes, which shard and train SC-LoRA, leave behind, and what they say if they fail."""
     folder = tmp_path_factory.mktemp("sharded")
-    worker = Path(__file__).with_name("sc_lora_sharding_worker.py")
-    done = subprocess.run([sys.executable, str(worker), str(folder)], capture_output=True, timeout=300, check=False)
-    return folder, done.stderr.decode()[-4000:]
+    return folder, in_two(sc_lora_sharding_worker.work, tmp_path_factory.mktemp("processes"), folder).said
 
 
 KINDS = ["fsdp2", "fsdp2-leaves", "fsdp2-leaves-bf16", "fsdp1"]

@@ -1,15 +1,13 @@
 """A base that is not whole in one place: partly on disk, or sharded over two processes."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+import sharding_worker
 import torch
 from contract_models import adapted, disturb, logits, make_config
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from children import in_two
 from retain.kernels import reference_only
 
 ON_DISK = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
@@ -71,9 +69,8 @@ def test_merging_and_unmerging_on_a_base_that_is_partly_on_disk(method, llama, o
 def two_processes(tmp_path_factory):
     """What two processes, which shard and train every method, leave behind, and what they say if they fail."""
     folder = tmp_path_factory.mktemp("sharded")
-    worker = Path(__file__).with_name("sharding_worker.py")
-    done = subprocess.run([sys.executable, str(worker), str(folder)], capture_output=True, timeout=300, check=False)
-    return {path.name for path in folder.iterdir()}, done.stderr.decode()[-4000:]
+    ended = in_two(sharding_worker.work, tmp_path_factory.mktemp("processes"), folder)
+    return {path.name for path in folder.iterdir()}, ended.said
 
 
 def test_sharded_training_is_that_of_the_whole_model(method, two_processes):

@@ -21,7 +21,7 @@ def cases(tiny_folder, tiny_data, tmp_path_factory):
     return Cases(tiny_folder, tiny_data, tmp_path_factory.mktemp("damaged"))
 
 
-@pytest.mark.parametrize(("name", "number"), [("checkpoint", 4), ("finished", 8), ("adapter", 6), ("statistics", 6)])
+@pytest.mark.parametrize(("name", "number"), [("checkpoint", 3), ("finished", 5), ("adapter", 4), ("statistics", 4)])
 def test_drawn_damage_is_told_or_mended(name, number, cases):
     counts, bad = tried(cases.make(name), number, seed=20)
     assert not bad, "\n\n".join(bad)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from children import light
 from retain.activations import load
 from retain.cli.main import main
 from retain.hf.adapters.load import load_adapter
@@ -69,7 +70,7 @@ def test_the_base_writes_what_to_keep_and_stock_peft_loads_the_result(flags, tin
     assert not list(folder.rglob("*.partial"))
     out = tmp_path / "logits.pt"
     command = [sys.executable, "-c", PLAIN, str(tiny_folder), str(folder / "adapter"), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=light())
     assert done.returncode == 0, done.stderr
     ours = load_adapter(make_llama(), folder / "adapter").eval()
     with torch.no_grad():

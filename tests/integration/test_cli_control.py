@@ -176,10 +176,11 @@ def test_check_says_what_a_promise_takes(flags, capsys):
     assert "control blocks of text; one that does not move needs 18" in told
 
 
-def test_means_act_on_the_training(flags, tmp_path):
+def test_means_act_on_the_training(flags, tiny_data, tmp_path):
     words = [f"word{(7 * n) % 30} {'abcdefghijklmnopqrstuvwxyz'[(11 * n) % 26]}" for n in range(1200)]
     kept = [{"text": " ".join(words[i : i + 20])} for i in range(0, 1200, 20)]
     common = ("--calibrate-keep", str(write_jsonl(tmp_path / "kept.jsonl", kept)), "--kl-monitor", "--max-steps", "10")
+    common += ("--keep", str(tiny_data / "letters.jsonl"))  # few questions: what is asked here is in the text
     main(["tune", *flags(*common, output="free", rate="0.05")])
     main(["tune", *flags("--kl-weight", "100", *common, output="trained with the KL penalty", rate="0.05")])
     main(["tune", *flags("--update-limit", "0.001", *common, output="small", rate="0.05")])
@@ -195,8 +196,8 @@ def test_means_act_on_the_training(flags, tmp_path):
     assert any(point.kl_nats_per_token is not None for point in found["trained with the KL penalty"].curve)
 
 
-def test_scaling_a_run_measures_and_writes(flags, tmp_path, capsys):
-    assert main(["tune", *flags(rate="0.02")]) == 0
+def test_scaling_a_run_measures_and_writes(flags, tiny_data, tmp_path, capsys):
+    assert main(["tune", *flags("--keep", str(tiny_data / "letters.jsonl"), rate="0.02")]) == 0
     run = tmp_path / "run"
     assert main(["scale", str(run), "--alphas", "0.5,1"]) == 0
     record = json.loads((run / "scaled" / "scaling.json").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 import retain
+from children import light
 from retain.cli.main import main
 from retain.records.export_record import read_export
 from tiny import make_tokenizer
@@ -90,6 +91,7 @@ def test_each_form_loads_without_retain_and_is_the_same_function(place, tiny_fol
         capture_output=True,
         text=True,
         check=True,
+        env=light(),
     )
     found = json.loads(done.stdout.splitlines()[-1])
     for form, source in forms.items():

@@ -85,13 +85,14 @@ def limit_problems(
         held_out_tokens: tokens of control text that are read at most; None where all are.
     """
     known = {suite.name: suite for suite in suites.of("keep")}
-    told = ", ".join([*known, *([KL] if suites.held_out_text else [])]) or "nothing"
+    told = ", ".join([*known, *([KL] if suites.held_out_text else [])])
     problems = []
     for name in limits:
         if name == KL:
             problems += _too_little_text(suites, limits[name], confidence, share, held_out_tokens)
         elif name not in known:
-            problems.append(f"budget: there is no retention suite {name!r}; a limit can be set for {told}.")
+            limited = f"can be set for {told}" if told else "is of a retention suite (keep), or of kl (held_out_text)"
+            problems.append(f"budget: there is no retention suite {name!r}; a limit {limited}.")
         elif has_limit_in_points(known[name]):
             problems += _too_few(known[name], limits[name], confidence, share)
     return problems

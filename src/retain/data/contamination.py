@@ -61,6 +61,7 @@ def find_contained(
     test: Sequence[DataItem],
     keep: Mapping[str, Sequence[DataItem]],
     held_out_text: str,
+    gone: Mapping[str, Sequence[DataItem]] | None = None,
 ) -> dict[int, str]:
     """Find calibration texts that contain something that is measured.
 
@@ -73,11 +74,13 @@ def find_contained(
         test: items of the task that are measured.
         keep: items of each retention suite by its name.
         held_out_text: text on which drift is measured.
+        gone: items of each suite of what should be gone.
 
     Returns:
         By index of the calibration text, a sentence that says what it holds.
     """
     measured = {"test": test} | {f"retention suite {name!r}": items for name, items in keep.items()}
+    measured |= {f"gone suite {name!r}": items for name, items in (gone or {}).items()}
     numbered = [(name, number, item) for name, items in measured.items() for number, item in enumerate(items, 1)]
     labelled = [
         (f"{label_of(number, item, text)} of the {name}", text)
@@ -103,6 +106,36 @@ def find_contained(
             hit = next((label for label, needle in needles if needle in hay), None)
         if hit is not None:
             found[index] = f"it holds {hit}"
+    return found
+
+
+def find_contradictions(keep: Mapping[str, Sequence[DataItem]], gone: Mapping[str, Sequence[DataItem]]) -> list[str]:
+    """A sentence for each pair of suites by which the same question should be answered alike, and not at all.
+
+    Args:
+        keep: items of each retention suite by its name.
+        gone: items of each suite of what should be gone by its name.
+    """
+    kept = {name: _answered(items) for name, items in keep.items()} if gone else {}
+    found = []
+    for name, items in gone.items():
+        asked = _answered(items)
+        for other, marks in kept.items():
+            if shared := [label for mark, label in asked.items() if mark in marks]:
+                found.append(
+                    f"gone suite {name!r} and retention suite {other!r} share {len(shared)} questions and answers, for "
+                    f"instance {shared[0]}; what should be gone cannot be kept too: remove them from one side."
+                )
+    return found
+
+
+def _answered(items: Sequence[DataItem]) -> dict[str, str]:
+    """Marks of each question with a right answer (of an image or a text to label, of it alone), and its label."""
+    found: dict[str, str] = {}
+    for number, item in enumerate(items, 1):
+        texts = item.measured_texts(prompts_differ=True)
+        for mark in _marks(item, texts[1:] or texts):
+            found.setdefault(mark, label_of(number, item, texts[0]))
     return found
 
 

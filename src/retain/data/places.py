@@ -91,7 +91,7 @@ def missing_sentence(path: Path) -> str:
     close = difflib.get_close_matches(path.name, names, NEAR_NAMES, 0.6)
     same = [name for name in names if bare_stem(name).lower() == bare_stem(path.name).lower() and name not in close]
     near = [*close, *same][:NEAR_NAMES]
-    hint = f"; did you mean {' or '.join(str(folder / name) for name in near)}?" if near else ""
+    hint = f" (did you mean {' or '.join(str(folder / name) for name in near)}?)" if near else ""
     return f"there is no such file or folder{hint}"
 
 

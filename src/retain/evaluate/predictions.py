@@ -36,6 +36,7 @@ class Predictions(BaseModel):
         longest_answers: for each suite with written answers, their limit in tokens.
         conditions: under which they were collected.
         batching: which items the model was given together.
+        kept_on: the day on which an earlier run collected them, where they come from a cache.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,7 @@ class Predictions(BaseModel):
     longest_answers: dict[str, int] = {}
     conditions: Conditions
     batching: Batching = "padded"
+    kept_on: str = ""
 
 
 def collect_predictions(
@@ -154,6 +156,14 @@ def conditions(model: Any, preprocessor: Preprocessor, input_hash: str) -> Condi
         preprocessor_hash=preprocessor.identity(),
         input_hash=input_hash,
     )
+
+
+def kept_note(predictions: Predictions) -> list[str]:
+    """A note where the predictions of a base come from a cache."""
+    if not predictions.kept_on:
+        return []
+    kept = f"its predictions are those that a run kept on {predictions.kept_on} for the same base, items and settings"
+    return [f"The base was not asked again: {kept}; --cache off asks it."]
 
 
 def engine() -> str:

@@ -19,6 +19,7 @@ from retain.data.tokens import IGNORED, pad
 from retain.errors import RetainError
 from retain.evaluate.held_out import Window
 from retain.evaluate.scores.text import contains
+from retain.evaluate.suites.suite import Suite
 from retain.events import Task
 from retain.hf.models.describe import adapter_kind, carrying_parameters
 from retain.hf.models.inference import device_of
@@ -74,6 +75,11 @@ def without_answers(windows: Sequence[Window], texts: Sequence[str], answers: Se
     wanted = [answer for answer in dict.fromkeys(answers) if answer.strip()]
     pairs = zip(windows, texts, strict=True)
     return [window for window, text in pairs if not any(contains(text, answer) for answer in wanted)]
+
+
+def answers_of(suites: Sequence[Suite]) -> list[str]:
+    """The old answers of suites of what should be gone."""
+    return [answer for suite in suites for item in suite.items for answer in old_answers(item)]
 
 
 def rate_of(model: Any) -> float:

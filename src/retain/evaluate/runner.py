@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from retain.evaluate.columns import (
 from retain.evaluate.distribution_shift import measured_shifts
 from retain.evaluate.gone import gone_scores
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Predictions
+from retain.evaluate.predictions import Predictions, kept_note
 from retain.evaluate.scores.rows import keep_row, task_row
 from retain.evaluate.sides import PairSides, Sides
 from retain.evaluate.suites.suite import Settings, Suite, Suites
@@ -43,6 +43,9 @@ from retain.verdict.column import Column, column_of_items
 from retain.verdict.evidence import Evidence, evaluate
 from retain.verdict.judge import HELD_OUT_TEXT, RunEvidence, held_out_columns, judge_run
 from retain.verdict.verdict import Margins
+
+Known = Predictions | Callable[[], Predictions]
+"""Predictions of the base that were collected before, or a function that has them or collects them."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def measure_pair(
     suites: Suites,
     settings: Settings,
     events: Events,
-    base_predictions: Predictions | None = None,
+    base_predictions: Known | None = None,
 ) -> Measured:
     """Measure a tuned model against its base on the same items with the same settings.
 
@@ -106,7 +109,7 @@ def measure_pair(
         suites: the items.
         settings: how items become inputs and scores.
         events: receives the progress.
-        base_predictions: of the untouched base, where they were collected before.
+        base_predictions: of the untouched base, where they were collected before, or what has or collects them.
 
     Raises:
         RetainError: the conditions of the two sides differ, so that nothing may be compared; or memory ran out.
@@ -115,14 +118,15 @@ def measure_pair(
         return measure_sides(PairSides(pair, preprocessor, suites, settings, events), base_predictions)
 
 
-def measure_sides(sides: Sides, base_predictions: Predictions | None = None) -> Measured:
+def measure_sides(sides: Sides, base_predictions: Known | None = None) -> Measured:
     """Both sides' predictions, the held-out text, the drift, and the verdict on them; see `measure_pair`."""
     preprocessor, suites, settings = sides.preprocessor, sides.suites, sides.settings
     sides.check_alike(*sides.conditions())  # before much is done
-    base = sides.predictions(of_base=True) if base_predictions is None else base_predictions
+    given = base_predictions() if callable(base_predictions) else base_predictions
+    base = sides.predictions(of_base=True) if given is None else given
     tuned = sides.predictions(of_base=False, batching=base.batching)
-    if tuned.batching != base.batching:
-        base = sides.predictions(of_base=True, batching=tuned.batching)
+    if tuned.batching != base.batching or (given is not None and tuned.conditions != base.conditions):
+        base = sides.predictions(of_base=True, batching=tuned.batching)  # of another day, whose prompts were others
     sides = sides.read_as(tuned.batching)
     sides.check_alike(base.conditions, tuned.conditions)
     windows, texts, sums = sides.held_out()
@@ -203,7 +207,7 @@ def _language(items: Sequence[Item], evidence: RunEvidence, seed: int) -> Eviden
 
 def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
     """Notes on suites, on how items were read, on a length that the model lowers, and on items that are cut."""
-    notes = remarks_on(suites)
+    notes = [*remarks_on(suites), *kept_note(base)]
     if not preprocessor.reads_text:
         return notes
     positions = preprocessor.positions

@@ -18,7 +18,7 @@ from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions, collect_predictions, conditions
-from retain.evaluate.relearn import Probe, Relearning, old_answers, rate_of, relearned, without_answers
+from retain.evaluate.relearn import Probe, Relearning, answers_of, rate_of, relearned, without_answers
 from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
@@ -194,8 +194,7 @@ class PairSides:
         asked, steps = self.suites.of("gone"), self.settings.relearn
         if not asked or not steps:
             return None
-        answers = [answer for suite in asked for item in suite.items for answer in old_answers(item)]
-        apart = without_answers(windows, texts, answers)
+        apart = without_answers(windows, texts, answers_of(asked))
         if not apart:
             raise RetainError(
                 "relearn: an old answer stands in every window of the held-out text, so that training on it would "

@@ -92,7 +92,7 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     job = Calibration.of(run, model, base_hash)
     rows = _keep_rows(run, model, job)
     learned = training_set_of(model, run.preprocessor, run.data.train)
-    base_apart, teacher = _base(run, model), penalty_teacher(run, model)
+    base_apart, teacher = _base(run, model), penalty_teacher(run, model, learned)
     learned, callbacks = with_regularisers(
         learned,
         rows,

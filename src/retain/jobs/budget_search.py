@@ -20,12 +20,14 @@ from retain.evaluate.columns import paired
 from retain.evaluate.drift.summary import drift_summary
 from retain.evaluate.held_out import Window, WindowSums, read_windows, windows_of
 from retain.evaluate.pair import Pair
-from retain.evaluate.predictions import Predictions, collect_predictions
+from retain.evaluate.predictions import Predictions, collect_predictions, kept_note
 from retain.evaluate.suites.suite import Settings, Suite, Suites
 from retain.evaluate.tasks.task_type import Response
 from retain.events import Events
 from retain.hf.models.inference import padding_id
 from retain.hf.scaling import scaled
+from retain.jobs.asked import Asked
+from retain.jobs.prediction_cache import NO_CACHE, PredictionCache
 from retain.recipe import KL, BudgetOptions
 from retain.records.budget_record import BudgetRecord, Scaling, ScalingPoint
 from retain.records.metrics_table import KL_DIVERGENCE
@@ -223,7 +225,12 @@ class Step:
 
 
 def search(
-    pair: Pair, job: BudgetSearch, events: Events, origin: Mapping[str, tuple[Response, ...]] | None = None
+    pair: Pair,
+    job: BudgetSearch,
+    events: Events,
+    origin: Mapping[str, tuple[Response, ...]] | None = None,
+    cache: PredictionCache = NO_CACHE,
+    base_hash: str = "",
 ) -> tuple[Outcome, Predictions]:
     """Measure at rising coefficients; with limits, up to the first at which one is not certified.
 
@@ -235,6 +242,8 @@ def search(
         job: what is measured.
         events: receives the progress.
         origin: responses of an earlier base to control suites, which then count instead of this base's.
+        cache: may have the base's predictions.
+        base_hash: of the base's weights, by which the cache knows it.
 
     Returns:
         The outcome, and the predictions of the base.
@@ -244,9 +253,8 @@ def search(
     """
     windows = job.windows()
     with pair.base() as model:
-        base = collect_predictions(
-            model, job.preprocessor, job.suites, job.settings, events, "control data: the base answers"
-        )
+        asked = Asked(model, base_hash, job.preprocessor, tuple(job.suites), job.settings)
+        base = cache.of_base(asked, events, "control data: the base answers")
     base = base.model_copy(update={"responses": {**base.responses, **(origin or {})}})
     steps: list[Step] = []
     for alpha in job.alphas:
@@ -266,7 +274,7 @@ def search(
     )
     if 0 < passed < len(steps):
         outcome = outcome.noted([_in_the_way(steps[passed])])
-    return outcome, base
+    return outcome.noted(kept_note(base)), base
 
 
 def _step(

@@ -31,12 +31,13 @@ class Delivered(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def deliver(run: Run, pair: Pair) -> Delivered:
+def deliver(run: Run, pair: Pair, base_hash: str) -> Delivered:
     """Scale the update back until the budget is kept, write it, and read it back.
 
     Args:
         run: the run; without a budget it delivers all.
         pair: the base, and all that was trained.
+        base_hash: of the base's weights.
 
     Raises:
         InputError: the update cannot be scaled or written.
@@ -44,7 +45,7 @@ def deliver(run: Run, pair: Pair) -> Delivered:
     if not run.recipe.budget:
         return Delivered(pair)
     with Stopwatch() as searching:
-        outcome = _outcome(run, pair)
+        outcome = _outcome(run, pair, base_hash)
     seconds, alpha = searching.seconds, outcome.scaling.alpha
     if alpha == 1:
         return Delivered(pair, outcome, seconds)
@@ -63,14 +64,14 @@ def deliver(run: Run, pair: Pair) -> Delivered:
     return Delivered(Pair(tuned, base) if written.name == "model" else Pair(tuned), outcome, seconds, notes)
 
 
-def _outcome(run: Run, pair: Pair) -> Outcome:
+def _outcome(run: Run, pair: Pair, base_hash: str) -> Outcome:
     """The largest coefficient that keeps the budget, read from the folder where it was found already."""
     file = run.folder.scaling_file
     if (known := read_or_none(file, Outcome)) is not None:
         return known
     job = BudgetSearch.of(run.recipe, run.preprocessor, run.data.control, run.data.suites.of("task"), run.settings)
     origin, notes = origin_predictions(run.recipe.from_run, job)
-    outcome, predictions = search(pair, job, run.events, origin)
+    outcome, predictions = search(pair, job, run.events, origin, run.cache, base_hash)
     outcome = outcome.noted(notes)
     note_origin(run.folder.path, job, predictions)
     rewrite(file, outcome.model_dump_json(indent=2) + "\n")

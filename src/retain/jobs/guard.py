@@ -27,7 +27,8 @@ from retain.hf.scaling import adapter_to_write, ensure_scalable, scale_in_place
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.guard_regularisers import batches_of, regularisers_of
 from retain.jobs.guarded_trainer import readers, trainer_problems
-from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.given import Given, Several, given_budget, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.inputs.trainer_data import contained_in, texts_of, without_trained_text
 from retain.jobs.measure import measuring_problems, name_of, notes_on, result_of
 from retain.jobs.output_place import output_problem
@@ -52,7 +53,8 @@ def guard(
     trainer: Trainer,
     *,
     budget: Budget | Mapping[str, float],
-    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
+    keep: Several = None,
+    gone: Several = None,
     held_out_text: str | Path | Sequence[str | Path] | None = None,
     test: Given | None = None,
     batches: Sequence[Batch] | None = None,
@@ -73,6 +75,7 @@ def guard(
         trainer: transformers' `Trainer`, or one derived from it, as TRL's are.
         budget: limits by the names of retention suites and `kl`.
         keep: what must stay, as in `retain.measure`.
+        gone: what should be gone, likewise; `finish` judges it in the model that the budget left.
         held_out_text: paths of other text, on which KL is measured; without `batches` the regularisers read a third.
         test: held-out task data, for the report.
         batches: the text (or images) that the regularisers read, as `text_batches` makes them.
@@ -98,12 +101,13 @@ def guard(
     limits = given_budget(budget)
     model, chosen, problems = trainer.model, given_settings(settings), list[str]()
     preprocessor = given_preprocessor(*readers(trainer.processing_class), settings, model)
-    suites = given_suites(test, keep, held_out_text, problems)
+    suites = given_suites(test, keep, held_out_text, problems, gone)
     text: list[str] = []
     batches = None if batches is None else check_batches(batches, "batches")
     if batches is None and suites.held_out_text:
         suites, text = without_trained_text(suites)
     problems += measuring_problems(model, preprocessor, suites, chosen)
+    problems += relearn_problems(suites, chosen, preprocessor)
     problems += alpha_problems(alphas)
     if not 0 < control_share < 1:
         problems.append(f"control_share: {control_share}; give a share above 0 and below 1.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
+from retain.evaluate.predictions import Predictions
 from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.runner import Measured, measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
@@ -21,6 +23,7 @@ from retain.hf.models.describe import adapter_config, adapter_kind, changed_size
 from retain.hf.models.placement import placement_note
 from retain.hf.models.quantization import quantization_note
 from retain.hf.models.sides import root_of
+from retain.jobs.asked import Asked
 from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
 from retain.jobs.inputs.evidence_told import unread_told
@@ -28,8 +31,10 @@ from retain.jobs.inputs.families import family_of_model, harness_problems, unkno
 from retain.jobs.inputs.given import Given, Several, given_preprocessor, given_settings, given_suites
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
+from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.junit_file import junit_problem, write_junit
 from retain.jobs.output_place import output_problem
+from retain.jobs.prediction_cache import PredictionCache
 from retain.jobs.progress import make_console, showing_progress
 from retain.jobs.record import provenance, write_record
 from retain.jobs.stopwatch import Stopwatch
@@ -85,10 +90,7 @@ def measure(
     chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)
     suites = given_suites(test, keep, held_out_text, problems, gone)
-    if chosen.relearn and not (suites.of("gone") and suites.held_out_text):
-        problems.append(
-            "relearn: asks again what should be gone after training on other text: give gone and held_out_text."
-        )
+    problems += relearn_problems(suites, chosen, preprocessor)
     problems += measuring_problems(base, preprocessor, suites, chosen)
     if output is not None:
         problems += output_problem(output) or holding_problem(output, ["run.json", "summary.json", "scaling.json"])
@@ -164,13 +166,23 @@ def _measure_recipe(recipe: MeasureRecipe, data: TunedData, events: Events) -> R
     opened, suites, settings = Opening(recipe, data, events), data.suites, settings_of(recipe)
     pair, preprocessor = opened.pair(), opened.preprocessor  # all that can be wrong with the models is told here
     with Stopwatch() as measuring:
-        measured = measure_pair(pair, preprocessor, suites, settings, events)
+        base = partial(_base_predictions, recipe, opened, pair, suites, events)
+        measured = measure_pair(pair, preprocessor, suites, settings, events, base)
         measured = with_harness_tasks(measured, pair, preprocessor, recipe, events)
     measured = replace(measured, notes=(*measured.notes, *opened.notes))
     result = result_of(recipe.model, pair, suites, measured, opened.base_hash, measuring.seconds)
     written = write_record(Path(recipe.output), result, measured.items)
     write_junit(recipe.junit, {written.method.name: written})
     return written
+
+
+def _base_predictions(
+    recipe: MeasureRecipe, opened: Opening, pair: Pair, suites: Suites, events: Events
+) -> Predictions:
+    """The base's predictions, from the cache of earlier runs where they are there."""
+    with pair.base() as base:
+        asked = Asked(base, opened.base_hash, opened.preprocessor, tuple(suites.all), settings_of(recipe))
+        return PredictionCache.chosen(recipe.cache).of_base(asked, events, "the base answers")
 
 
 def result_of(name: str, pair: Pair, suites: Suites, measured: Measured, base_hash: str, seconds: float) -> Result:

@@ -22,6 +22,7 @@ from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.prepare import Prepared
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.inputs.teachers import teacher_of
+from retain.jobs.prediction_cache import PredictionCache
 from retain.jobs.run_folder import RunFolder
 from retain.jobs.state_files import key_of
 from retain.methods import lookup
@@ -71,6 +72,11 @@ class Run:
     def settings(self) -> Settings:
         """The settings by which it measures."""
         return settings_of(self.recipe)
+
+    @property
+    def cache(self) -> PredictionCache:
+        """Predictions of bases that runs in any folder share."""
+        return PredictionCache.chosen(self.recipe.cache)
 
     @property
     def spec(self) -> ModelSpec:

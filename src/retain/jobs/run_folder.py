@@ -52,6 +52,7 @@ STATE = (
     NOTES,
     "base-*.json",
     "teacher-*.json",
+    "teacher-*.safetensors",
     "probe-*.json",
 )
 """Files by which a run goes on, and its record."""

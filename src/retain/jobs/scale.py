@@ -26,6 +26,7 @@ from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.measure import notes_on
 from retain.jobs.output_place import output_problem
+from retain.jobs.prediction_cache import PredictionCache
 from retain.jobs.progress import make_console, showing_progress
 from retain.recipe import ALPHAS, Budget, ScaleRecipe
 from retain.recipe.budget_options import alpha_problems
@@ -101,6 +102,11 @@ def scale(
     suites = given_suites(test, keep, held_out_text, problems)
     held = None if budget is None else given_budget(budget)
     limits, confidence = ({}, CONFIDENCE) if held is None else (held.limits, held.confidence)
+    problems += [
+        f"{name}: what should be gone is not asked along the way; measure what is written with retain.measure."
+        for name in ("relearn", "gone_margin")
+        if name in settings
+    ]
     problems += alpha_problems(alphas)
     problems += limit_problems(suites, limits, confidence, held_out_tokens=chosen.held_out_tokens)
     problems += [] if output is None else output_problem(output)
@@ -160,7 +166,9 @@ def _scale_recipe(
     ensure_scalable(pair.tuned_model, pair.separate_base)
     job = _search_of(recipe, limits, suites, opened.preprocessor)
     origin, notes = origin_predictions(recipe.origin, job) if limits else ({}, [])
-    outcome = search(pair, job, events, origin)[0] if job.alphas else Outcome.of_base(job)
+    cache = PredictionCache.chosen(recipe.cache)
+    searched = search(pair, job, events, origin, cache, opened.base_hash) if job.alphas else None
+    outcome = Outcome.of_base(job) if searched is None else searched[0]
     chosen = recipe.alpha if recipe.alpha is not None else (outcome.scaling.alpha if limits else None)
     if recipe.alpha is not None:
         note = f"The coefficient α = {recipe.alpha:g} was given; nothing is certified of it."

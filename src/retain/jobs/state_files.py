@@ -19,7 +19,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def key_of(*parts: Any) -> str:
     """The first 12 digits of the SHA-256 of what a file was made of, for its name. Lists count in their order."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return hash_of(*parts)[:12]
+
+
+def hash_of(*parts: Any) -> str:
+    """The SHA-256 of what a file was made of. Lists count in their order."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def rewrite(path: Path, text: str) -> None:

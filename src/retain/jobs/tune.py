@@ -87,7 +87,7 @@ def _do(run: Run) -> Result:
     about_base = [*quantization_note(base), *placement_note(base), *merge_notes(run.recipe)]
     model, trained = train_or_load(run, base, base_hash)
     pair = Pair.around(model, run.base)
-    delivered = deliver(run, pair)
+    delivered = deliver(run, pair, base_hash)
     with measuring:
         measured = measure_pair(
             delivered.pair, run.preprocessor, run.data.suites, run.settings, run.events, predictions

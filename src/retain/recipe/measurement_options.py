@@ -93,6 +93,11 @@ class MeasurementOptions(VerdictOptions, LoadingOptions):
     evaluation_batch_size: Annotated[int, Decides("measuring", inherited_by=("scale",)), Flag("measurement")] = Field(
         32, gt=0, description="Sequences evaluated at once."
     )
+    cache: Annotated[str | None, Decides("nothing"), Flag("measurement", "FOLDER|off")] = Field(
+        None,
+        description="Folder in which the base's predictions are kept for later runs on the same base and items, "
+        "whatever their output; off: in none. [RETAIN_CACHE; ~/.cache/retain]",
+    )
     max_length: Annotated[int, Decides("training", inherited_by=("from", "scale"), recorded=True), Flag("model")] = (
         Field(
             512,

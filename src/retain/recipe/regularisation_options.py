@@ -54,6 +54,15 @@ class RegularisationOptions(BaseModel):
         description="Another model than the base for the KL penalty: a model, or the folder of a run, with the same "
         "vocabulary or the same classes. [the base]",
     )
+    teacher_top: Annotated[
+        int | None, Decides("training", when="teacher", recorded=True, later=True), Flag("regularisation", "K")
+    ] = Field(
+        None,
+        gt=0,
+        description="Language models with --kl-on batch: ask the teacher before training and keep its K most likely "
+        "tokens at each learned position, all others as one; it is not in memory while the model learns. [the teacher "
+        "beside the model, all tokens]",
+    )
     feature_weight: Annotated[
         float | None, Decides("training", when="feature_weight", recorded=True, by_method=True), Flag("regularisation")
     ] = Field(

@@ -155,6 +155,11 @@ class Recipe(
             problems.append(
                 "KL penalty: budget follows the KL on text to keep; give the weight as a number with --kl-on batch"
             )
+        if self.teacher_top and self.kl_weight and (self.kl_on != "batch" or not self.teacher or self.replay):
+            problems.append(
+                "teacher_top: the teacher is asked of the training data alone: give --teacher and --kl-on batch with "
+                "it, and no --replay"
+            )
         if self.kl_weight == "budget" and self.teacher:
             problems.append("KL penalty: budget limits the KL to the base; give the weight as a number with --teacher")
         reserved = reserved_arguments()

@@ -23,7 +23,7 @@ class ConversionScore(Record):
     base to that: change for change the sum of the two, since all three are means over the same items.
     """
 
-    part: Literal["task", "keep", "held-out"]
+    part: Literal["task", "keep", "gone", "held-out"]
     name: str
     metric: MetricField
     n: int

@@ -63,9 +63,10 @@ class Conditions(Record):
 class CurvePoint(Record):
     """One moment of the training: mean loss since the last point, learning rate; what was monitored, or null.
 
-    `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts; `kl_weight` the KL penalty's weight;
-    `ewc_nats_per_token` half the sum of the squared changes of weights by their Fisher information; `update_size` the
-    update's size in the unit that was limited, after limiting.
+    `kl_nats_per_token` = KL(base ‖ tuned) on a few probe texts, or what a KL penalty compared; `kl_weight` the KL
+    penalty's weight; `feature_kl_nats` the feature penalty without its weight; `ewc_nats_per_token` half the sum of the
+    squared changes of weights by their Fisher information; `update_size` the update's size in the unit that was
+    limited, after limiting.
     """
 
     step: int
@@ -73,6 +74,7 @@ class CurvePoint(Record):
     learning_rate: float
     kl_nats_per_token: float | None = None
     kl_weight: float | None = None
+    feature_kl_nats: float | None = None
     ewc_nats_per_token: float | None = None
     update_size: float | None = None
 

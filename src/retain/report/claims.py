@@ -330,12 +330,14 @@ def _only_pushed_aside(result: Result) -> list[str]:
 
 
 def _costs_of_conversion(result: Result) -> list[str]:
-    """A sentence on each score that the conversion, and not the training, made worse."""
+    """A sentence on each score that the conversion, and not the training, made worse: it lost or brought back."""
     found = []
     for score in () if result.conversion is None else result.conversion.scores:
-        step, better = score.conversion, score.metric.higher_is_better
+        is_gone = score.part == "gone"
+        step, better = score.conversion, score.metric.higher_is_better != is_gone
         if step.interval is None or (step.interval[1] >= 0 if better else step.interval[0] <= 0):
             continue
         change = numbers.change(step.change, step.interval, score.metric.unit)
-        found.append(f"The conversion itself made {score.name} worse: {score.metric.title} {change}.")
+        made = "brought back what should be gone" if is_gone else "made worse"
+        found.append(f"The conversion itself {made}: {score.name}, {score.metric.title} {change}.")
     return found

@@ -169,6 +169,10 @@ def _train(
     except REFUSALS as error:
         raise refused(error) from error
     trainer.remove_callback(PrinterCallback)  # the progress is reported by events
+    if isinstance(training_set.collator, LabelCollator):
+        # Most classifiers take the number of items and do not divide by it, though the Trainer then leaves out its own
+        # division by accumulated batches and multiplies by the processes; as a mean the loss is right for all of them.
+        trainer.model_accepts_loss_kwargs = False
     for callback in callbacks:
         if isinstance(callback, RegulariserCallback):
             callback.join(trainer)
@@ -216,6 +220,7 @@ def curve_of(history: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
 CURVE_KEYS = {
     "kl_nats_per_token": ("retain_penalty_kl", "retain_kl"),
     "kl_weight": ("retain_kl_weight",),
+    "feature_kl_nats": ("retain_feature_kl",),
     "ewc_nats_per_token": ("retain_penalty_ewc",),
     "update_size": ("retain_update_size",),
 }

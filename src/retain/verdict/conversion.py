@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from retain.records.conversion_record import ConversionScore, Step
+from retain.records.gone_record import GoneScore
 from retain.records.items import Item, Side
 from retain.records.metric import Metric
 from retain.records.metrics_table import CROSS_ENTROPY
@@ -17,7 +18,11 @@ from retain.verdict.judge import HELD_OUT_PART, HELD_OUT_TEXT
 
 
 def conversion_scores(
-    items: Sequence[Item], task: Iterable[TaskScore], keep: Iterable[KeepScore], seed: int
+    items: Sequence[Item],
+    task: Iterable[TaskScore],
+    keep: Iterable[KeepScore],
+    seed: int,
+    gone: Iterable[GoneScore] = (),
 ) -> list[ConversionScore]:
     """The steps of every metric that items have, in the order of the record's scores; held-out text last.
 
@@ -26,9 +31,13 @@ def conversion_scores(
         task: scores of the task, which name its metrics.
         keep: scores of what was to be kept.
         seed: of the resamples.
+        gone: scores of what should be gone, which a conversion can bring back.
     """
-    wanted = [("task", score.name, score.metric) for score in task if score.metric.level == "item"]
+    wanted: list[tuple[str, str, Metric]] = [
+        ("task", score.name, score.metric) for score in task if score.metric.level == "item"
+    ]
     wanted += [("keep", score.name, score.metric) for score in keep]
+    wanted += [("gone", score.name, score.metric) for score in gone]
     wanted += [(HELD_OUT_PART, HELD_OUT_TEXT, CROSS_ENTROPY)]
     found = []
     for part, name, metric in wanted:

@@ -1,30 +1,19 @@
-"""Run by test_together: each scenario in two processes of its own, each with a share of the data, against one process.
-
-Processes are forked, so that torch is imported once. What went wrong is written to a file: scenario to text, or null.
-"""
+"""The scenarios of test_distributed: what each of two processes, with a share of the data, must get, as one does."""
 
 import json
-import os
-import socket
 import sys
-import time
-import warnings
-from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing import start_processes
 
 from calibration import batches, embedded, llama, moments_of, same_moments, sentences
 from retain import SCLoRAConfig, sc_lora
 from retain.activations import collect, load
 
-warnings.filterwarnings("ignore")
 ROWS, KEEP = sentences(14), sentences(10, seed=3)
 LIMIT = 5_000
-PATIENCE_SECONDS = 15
 PARTS = {"target_modules": ["body.q", "body.k"]}
 
 
@@ -205,34 +194,5 @@ SCENARIOS = {
 }  # fmt: skip
 
 
-def work(rank, name, folder, port):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=PATIENCE_SECONDS))
-    SCENARIOS[name](rank, Path(folder) / name)
-    dist.destroy_process_group()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def outcome(name, folder):
-    both = start_processes(work, (name, folder, free_port()), nprocs=2, join=False, start_method="fork")
-    end = time.monotonic() + 2 * PATIENCE_SECONDS
-    try:
-        while not both.join(timeout=1):
-            if time.monotonic() > end:
-                for process in both.processes:
-                    process.kill()
-                return "it hangs"
-    except Exception as error:  # noqa: BLE001 -- whatever it is, the test shows it
-        return str(error)[-3000:]
-    return None
-
-
-if __name__ == "__main__":
-    outcomes = {name: outcome(name, sys.argv[1]) for name in SCENARIOS}
-    (Path(sys.argv[1]) / "outcomes.json").write_text(json.dumps(outcomes), encoding="utf-8")
+def work(rank: int, name: str, folder: Path) -> None:
+    SCENARIOS[name](rank, folder)

@@ -1,7 +1,9 @@
-from retain.data.contamination import find_contained, find_overlaps
+import pytest
+
+from retain.data.contamination import find_contained, find_contradictions, find_overlaps
 from retain.data.examples import Example
 from retain.data.item import items_hash
-from retain.data.item_types import Choice, LabelledImage, LabelledText, Request
+from retain.data.item_types import Choice, LabelledImage, LabelledText, Question, Request
 
 
 def example(prompt, completion="x"):
@@ -78,3 +80,23 @@ def test_what_a_safety_suite_asks_is_not_quoted():
     assert "item 2;" in told
     assert held == {0: "it holds item 2 of the retention suite 'safety'"}
     assert "done" not in told
+
+
+@pytest.mark.parametrize(
+    ("kept", "shared"),
+    [
+        (Choice(question="The capital of  france is", choices=("Rome", "Paris"), answer=1), 1),
+        (Choice(question="The capital of France is", choices=("Lyon", "Paris"), answer=0), 0),
+        (Question(question="the capital of France is", answers=("Nice", "Paris")), 1),
+        (Question(question="The capital of Italy is", answers=("Paris",)), 0),
+    ],
+)
+def test_what_should_be_gone_cannot_be_kept_too(kept, shared):
+    gone = {"old": [Question(question="The capital of France is", answers=("Paris", "paris, of course"))]}
+    told = find_contradictions({"capitals": [kept]}, gone)
+    assert len(told) == shared
+    if shared:
+        assert "gone suite 'old' and retention suite 'capitals' share 1 questions and answers" in told[0]
+    texts = {"labels": [LabelledText(text="a b", label="x")]}
+    assert len(find_contradictions(texts, {"again": [LabelledText(text="A  b", label="x")]})) == 1
+    assert find_contradictions(texts, {}) == []

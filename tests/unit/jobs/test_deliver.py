@@ -29,7 +29,7 @@ def searched(monkeypatch):
     times = []
 
     def end_at(alpha):
-        def search(pair, job, events, origin):
+        def search(pair, job, events, origin, cache, base_hash):
             times.append(alpha)
             return Outcome(scaling=Scaling(alpha=alpha, alphas=(0.5, 1.0))), None
 
@@ -43,13 +43,13 @@ def searched(monkeypatch):
 def test_without_a_budget_all_is_delivered(make_run, monkeypatch):
     monkeypatch.setattr(module, "search", None)
     pair = Pair("model")
-    assert deliver(make_run(), pair) == module.Delivered(pair)
+    assert deliver(make_run(), pair, "weights") == module.Delivered(pair)
 
 
 def test_at_1_all_is_delivered_as_it_is(trained, searched):
     searched(1.0)
     run, pair = trained()
-    delivered = deliver(run, pair)
+    delivered = deliver(run, pair, "weights")
     assert delivered.pair is pair
     assert run.folder.weights("lora").is_dir()
     assert not run.folder.unscaled.exists()
@@ -58,7 +58,7 @@ def test_at_1_all_is_delivered_as_it_is(trained, searched):
 def test_at_0_no_adapter_is_delivered_and_a_note_says_so(trained, searched):
     searched(0.0)
     run, pair = trained()
-    delivered = deliver(run, pair)
+    delivered = deliver(run, pair, "weights")
     assert delivered.pair is pair
     assert "no adapter was delivered" in delivered.notes[0]
     assert run.folder.delivered("lora") is None
@@ -68,7 +68,7 @@ def test_at_0_no_adapter_is_delivered_and_a_note_says_so(trained, searched):
 def test_between_them_a_scaled_adapter_is_written_and_read_back(trained, searched):
     searched(0.5)
     run, pair = trained()
-    delivered = deliver(run, pair)
+    delivered = deliver(run, pair, "weights")
     assert delivered.pair.tuned_model is not pair.tuned_model
     assert delivered.pair.separate_base is None
     assert is_adapted(delivered.pair.tuned_model)
@@ -80,7 +80,7 @@ def test_between_them_a_scaled_adapter_is_written_and_read_back(trained, searche
 def test_a_whole_model_has_a_base_of_its_own(trained, searched):
     searched(0.5)
     run, pair = trained(method={"name": "full"})
-    delivered = deliver(run, pair)
+    delivered = deliver(run, pair, "weights")
     assert not is_adapted(delivered.pair.tuned_model)
     assert delivered.pair.separate_base is not None
     assert delivered.notes == ()
@@ -89,9 +89,9 @@ def test_a_whole_model_has_a_base_of_its_own(trained, searched):
 def test_an_outcome_is_found_once(trained, searched):
     times = searched(1.0)
     run, pair = trained()
-    first = deliver(run, pair)
-    assert deliver(run, pair).outcome == first.outcome
+    first = deliver(run, pair, "weights")
+    assert deliver(run, pair, "weights").outcome == first.outcome
     assert times == [1.0]
     run.folder.scaling_file.write_text("{", encoding="utf-8")
-    deliver(run, pair)
+    deliver(run, pair, "weights")
     assert times == [1.0, 1.0]

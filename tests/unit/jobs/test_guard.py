@@ -233,6 +233,33 @@ def test_adapters_that_no_folder_can_hold_are_told_before_anything_is_certified(
     assert guard.finish(show_progress=False).scaling.alpha == 0.5
 
 
+def test_what_should_be_gone_is_judged_in_what_the_budget_left_and_asked_in_other_wordings(text, tmp_path):
+    run = trainer(tmp_path, max_steps=3, rate=5e-2)
+    asked = [
+        {"question": f"{a} word{i}", "choices": ["word1 word2", "word2 word1"], "answer": i % 2}
+        for i, a in enumerate(WORDS[:26])
+    ]
+    data = {"budget": {"letters": 99}, "keep": {"letters": KEEP}, "held_out_text": text, "kl_weight": None}
+    with pytest.raises(retain.InputError) as error:
+        retain.guard(run, **data, gone={"old": [{"question": TASK[0], "choices": ["x", "y"], "answer": 0}]})
+    assert "hold what is measured" in error.value.problems[0]
+    assert "of the gone suite 'old'" in error.value.problems[0]
+    assert "ask in other wordings" in error.value.problems[0]
+    with pytest.raises(retain.InputError, match="relearn: asks again what should be gone"):
+        retain.guard(run, **data, relearn=2)
+    letters = [{**row, "choices": list(WORDS[:20]), "answer": i % 20} for i, row in enumerate(asked)]
+    with pytest.raises(retain.InputError, match="an old answer stands in each of the"):
+        retain.guard(run, **data, gone={"old": letters}, relearn=2)
+    guard = retain.guard(run, **data, gone={"old": asked}, relearn=2, alphas=(1.0,), **QUIET)
+    run.train()
+    trained = logits(run.model)
+    result = guard.finish(tmp_path / "out", show_progress=False)
+    assert result.judgement.gone[0].suite == "old"
+    assert result.gone[0].relearned.steps == 2
+    assert torch.equal(logits(run.model), trained)  # relearning left the model as it was
+    assert "What should be gone" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("missing", ["reader", "text"])
 def test_what_is_missing_is_named(missing, text, tmp_path):
     run = trainer(tmp_path)

@@ -12,7 +12,7 @@ from retain.cli.main import main
 from retain.errors import InputError
 from retain.events import SILENT
 from retain.jobs import record
-from retain.jobs.adapt import train_or_load
+from retain.jobs.adapt import train_or_load, training_set_of
 from retain.jobs.inputs.prepare import prepare
 from retain.jobs.run import Run
 from retain.jobs.run_folder import RunFolder
@@ -99,6 +99,32 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(make_run, larger, tmp_path, 
     ]
 
 
+def test_a_language_models_teacher_is_asked_once_and_all_its_tokens_teach_as_it_does(make_run, larger, tmp_path):
+    """61 of 62 tokens leave one, which stands alone: that is the whole KL. Fewer are less, and in another file."""
+    fields = {"teacher": str(larger), "max_steps": 3, "learning_rate": 1e-2, "training": {"logging_steps": 1}, **BATCH}
+    curves, shared = {}, tmp_path / "shared"
+    for top in (None, 1000, 4):
+        run = make_run(shared=shared, output=str(tmp_path / str(top)), teacher_top=top, **fields)
+        curves[top] = train_or_load(run, run.base(), "weights")[1].curve
+    for field in ("loss", "kl_nats_per_token"):
+        one, other = ([getattr(point, field) for point in curves[top]] for top in (None, 1000))
+        assert one == pytest.approx(other, rel=1e-4)
+    assert 0 < curves[4][0].kl_nats_per_token < curves[None][0].kl_nats_per_token
+    files = sorted(shared.glob("teacher-*.safetensors"))
+    assert len(files) == 2
+    sizes = [file.stat().st_size for file in files]
+    again = make_run(shared=shared, output=str(tmp_path / "again"), teacher_top=4, seed=1, **fields)
+    train_or_load(again, again.base(), "weights")
+    assert sorted(shared.glob("teacher-*.safetensors")) == files  # another seed reads what was asked
+    assert [file.stat().st_size for file in files] == sizes
+
+
+@pytest.mark.parametrize("change", [{"replay": 0.2}, {"kl_on": "keep"}, {"teacher": None}])
+def test_a_teacher_is_kept_for_the_training_data_alone(recipe, larger, change):
+    with pytest.raises(ValueError, match="teacher_top: the teacher is asked of the training data alone"):
+        recipe(**{"teacher": str(larger), "teacher_top": 8, **BATCH, **change})
+
+
 def test_the_base_on_the_batch_needs_no_text_and_another_teacher_is_another_run(make_run, larger):
     run = make_run(**BATCH)
     assert (run.recipe.needs_keep_text, run.data.texts) == (False, {})
@@ -139,7 +165,8 @@ def test_a_classifier_is_asked_once_and_its_classes_are_found_by_name(texts, tmp
     from retain.jobs import teaching
 
     base = run.base()
-    asked = teaching.penalty_teacher(run, base)
+    learned = training_set_of(base, run.preprocessor, run.data.train)
+    asked = teaching.penalty_teacher(run, base, learned)
     file = next((tmp_path / "run").glob("teacher-*.json"))
     taught = json.loads(file.read_text())
     assert (taught["labels"], len(taught["log_probabilities"])) == (["loud", "calm"], 24)
@@ -149,11 +176,23 @@ def test_a_classifier_is_asked_once_and_its_classes_are_found_by_name(texts, tmp
         expected = teacher(**batch).logits.log_softmax(-1)[:, [1, 0]]
     torch.testing.assert_close(asked.of(batch), expected, rtol=0, atol=1e-5)
     monkeypatch.setattr(teaching, "_asked", None)  # the second time it is read
-    assert torch.equal(teaching.penalty_teacher(run, base).of(batch), asked.of(batch))
+    assert torch.equal(teaching.penalty_teacher(run, base, learned).of(batch), asked.of(batch))
     model, done = train_or_load(run, base, "weights")
     assert done.curve[0].kl_nats_per_token > 0
     assert RunFolder(tmp_path / "run").weights("lora").is_dir()
     assert model is not None
+
+
+def test_accumulated_batches_of_a_classifier_weigh_the_task_and_what_regularises_it_as_one_batch_does(texts, tmp_path):
+    """The Trainer left out its division of a classifier's loss: the penalties, which are right, then counted half."""
+    curves = []
+    for size, steps in ((6, 1), (3, 2)):
+        more = {"training": {"logging_steps": 1, "gradient_accumulation_steps": steps}, "feature_weight": 1.0}
+        run = of_texts(texts, tmp_path / str(size), batch_size=size, **more)
+        curves.append(train_or_load(run, run.base(), "weights")[1].curve)
+    for field in ("loss", "kl_nats_per_token", "feature_kl_nats"):
+        one, other = ([getattr(point, field) for point in curve] for curve in curves)
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-7), field
 
 
 @pytest.mark.parametrize(
@@ -163,6 +202,7 @@ def test_a_classifier_is_asked_once_and_its_classes_are_found_by_name(texts, tmp
         ({"teacher": "bert"}, "has no trained head for the classes calm, loud"),
         ({"teacher": "others"}, "tells the classes a, b apart, and the data have calm, loud"),
         ({"kl_on": "keep", "calibrate_keep": "train.jsonl"}, "has the classes in another order (loud, calm)"),
+        ({"teacher_top": 4}, "teacher_top: is for language models"),
         ({"teacher": "adapter"}, "is an adapter, and its base is not beside it"),
         ({"teacher": "empty"}, "delivered no weights: finish that run"),
     ],
@@ -177,7 +217,7 @@ def test_a_classifier_that_cannot_teach_is_refused_before_weights_are_loaded(tex
         (texts / name).mkdir(exist_ok=True)
         given = {"peft_type": "LORA"} if name == "adapter" else {"model": "m", "train": "t", "test": "e", "output": "o"}
         (texts / name / file).write_text(json.dumps(given))
-    inside = {key: str(texts / value) if (texts / value).exists() else value for key, value in change.items()}
+    inside = {key: str(texts / value) if (texts / str(value)).exists() else value for key, value in change.items()}
     with pytest.raises(InputError) as caught:
         of_texts(texts, tmp_path / "run", **inside)
     assert told in str(caught.value)

@@ -1,7 +1,7 @@
 """What goes wrong between two programs, on a real socket: each fault ends in a right answer or in one sentence."""
 
 import json
-import time
+import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -15,7 +15,7 @@ from retain.served.transport import ServerError, Transport
 KEY = "sk-very-secret-0123456789"
 
 
-def asked_once(answer, *, seconds=5.0, tries=4, key="", **fields):
+def asked_once(answer, *, seconds=60.0, tries=4, key="", **fields):
     """The value of one request to a server, what it was asked, and the pauses."""
     pauses = []
     with scripted(answer) as (url, asked):
@@ -65,8 +65,8 @@ def test_a_fault_that_passes_is_asked_again(fault):
 def test_the_pause_is_what_the_server_asks_for_in_seconds_or_as_a_date():
     busy = lambda value: lambda asked: asked.json({}, 429, retry_after=value)  # noqa: E731
     assert 7 <= asked_once(in_turn(busy("7"), good))[2][0] < 8
-    until = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 25 < asked_once(in_turn(busy(until), good))[2][0] < 31
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=200), usegmt=True)
+    assert 100 < asked_once(in_turn(busy(until), good))[2][0] < 201  # less by what passes until it is asked
     with pytest.raises(ServerError, match="asks to wait 4000 s.*kept"):
         asked_once(busy("4000"))
     assert asked_once(in_turn(busy("soon"), good))[0]  # no time at all is the usual pause
@@ -87,11 +87,19 @@ def test_a_page_in_place_of_an_answer_asks_for_the_right_address():
 
 
 def test_a_server_that_drips_or_is_silent_is_given_up_in_time():
-    began = time.monotonic()
-    for answer in (lambda asked: asked.drip(3), lambda asked: time.sleep(1.5)):
+    gone, over = threading.Event(), threading.Event()
+
+    def drips(asked):
+        try:
+            asked.drip(60)
+        except OSError:  # nobody listens any more
+            gone.set()
+
+    for answer in (drips, lambda asked: over.wait(60)):
         with pytest.raises(ServerError, match=r"0.3 s; --request-timeout"):
             asked_once(answer, seconds=0.3, tries=1)
-    assert time.monotonic() - began < 3
+    over.set()
+    assert gone.wait(30)
 
 
 def test_nobody_there_is_told_with_the_address():

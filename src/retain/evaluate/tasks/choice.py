@@ -59,6 +59,21 @@ class ChoiceTask(TaskType):
             scored.truncated,
         )
 
+    def without_texts(self, response: Response) -> Response:
+        """Without the text of the option, which the likelihoods tell."""
+        return response.model_copy(update={"answer": None})
+
+    def with_texts(
+        self, suite: Suite, responses: Sequence[Response], preprocessor: Preprocessor
+    ) -> tuple[Response, ...]:
+        """With the text of the option that each picks."""
+        del preprocessor
+        items: Any = suite.items
+        chosen = [
+            item.choices[pick(one.options, right=item.answer)] for item, one in zip(items, responses, strict=True)
+        ]
+        return tuple(one.model_copy(update={"answer": text}) for one, text in zip(responses, chosen, strict=True))
+
     def metrics(self, suite: Suite) -> Metrics:
         """Accuracy; chance is the best of the strategies that do not read the question, or what the suite says."""
         return {ACCURACY: self.chance(suite).items}

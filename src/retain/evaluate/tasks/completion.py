@@ -79,6 +79,22 @@ class CompletionTask(TaskType):
         ]
         return SuitePredictions(tuple(responses), _cuts(rows, prompts, predictor.preprocessor, written).items)
 
+    def without_texts(self, response: Response) -> Response:
+        """Without the expected answer."""
+        return response.model_copy(update={"expected": None})
+
+    def with_texts(
+        self, suite: Suite, responses: Sequence[Response], preprocessor: Preprocessor
+    ) -> tuple[Response, ...]:
+        """With the expected answer where it is not the item's own text."""
+        items: Any = suite.items
+        found = list(responses)
+        for index, (item, one) in enumerate(zip(items, responses, strict=True)):
+            if one.answer is not None and item.calls_tools:
+                [row] = preprocessor.encode([item])
+                found[index] = one.model_copy(update={"expected": _rendered_calls(preprocessor.tokenizer, item, row)})
+        return tuple(found)
+
     def written_tokens(self, suite: Suite, settings: Settings) -> int:
         """The limit of the suite, or else of the settings; 0 where no answer is written."""
         if not int(suite.options.get("generate", settings.generate)):

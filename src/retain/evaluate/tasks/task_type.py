@@ -229,6 +229,17 @@ class TaskType(ABC):
         del items, tokenizer, max_length
         return iter(())
 
+    def without_texts(self, response: Response) -> Response:
+        """A response without what it has of its item's texts; `with_texts` fills it in again."""
+        return response
+
+    def with_texts(
+        self, suite: Suite, responses: Sequence[Response], preprocessor: Preprocessor
+    ) -> tuple[Response, ...]:
+        """The responses to a suite's items, with what `without_texts` took from them."""
+        del suite, preprocessor
+        return tuple(responses)
+
     def facts(self, settings: Settings) -> dict[str, str]:
         """Facts for the record's `SuiteFacts`, beside those of the suite file."""
         del settings

@@ -44,12 +44,23 @@ def check_layers(layers: Mapping[str, nn.Module], model: nn.Module, density: flo
     Raises:
         TargetError: with every one.
     """
-    problems = [found for key, layer in layers.items() if (found := _obstacle(key, layer, model, density))]
+    problems = [found for key, layer in layers.items() if (found := _obstacle(key, layer, model))]
+    sizes = {} if problems else {key: _size(layer) for key, layer in layers.items()}
+    if empty := [key for key, size in sizes.items() if count_of(size, density) < 1]:
+        told = f"density={density:g}: leaves no entry to train in {len(empty)} of {len(layers)} layers, as {empty[0]}; "
+        told += (
+            f"the smallest has {min(sizes.values())} entries: raise it above one in so many, or leave such layers out."
+        )
+        problems = [told]
     if problems:
         raise TargetError(problems)
 
 
-def _obstacle(key: str, layer: Any, model: nn.Module, density: float) -> str | None:
+def _size(layer: Any) -> int:
+    return int(layer.weight.numel())
+
+
+def _obstacle(key: str, layer: Any, model: nn.Module) -> str | None:
     if quantization_backend(layer, root_of(model)) is not None:
         return f"{key}: the weights of a quantised layer are codes, whose entries cannot be trained by themselves."
     if not isinstance(layer, nn.Linear):
@@ -60,8 +71,6 @@ def _obstacle(key: str, layer: Any, model: nn.Module, density: float) -> str | N
     size = layer.weight.numel()
     if size > torch.iinfo(torch.int32).max:
         return f"{key}: it has {size} entries, and PEFT's file numbers {torch.iinfo(torch.int32).max} at most."
-    if count_of(size, density) < 1:
-        return f"{key}: a density of {density:g} leaves none of its {size} entries; raise it, or leave this layer out."
     return None
 
 

@@ -121,3 +121,8 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
     def problems(self) -> list[str]:
         """The problems of the method's own fields, one sentence each; a subclass overrides it."""
         return []
+
+    def told(self, widths: set[int]) -> list[str]:
+        """What a user should know of layers with so many inputs; a subclass overrides it."""
+        del widths
+        return []

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from retain.data.contamination import find_contradictions
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.table import task_type_of
 from retain.stats.clusters import cluster_codes, effective_number, named_groups
@@ -14,7 +15,7 @@ from retain.stats.remaining import fewest_groups_to_show_gone, fewest_to_show_go
 
 
 def gone_problems(suites: Sequence[Suite]) -> list[str]:
-    """A sentence for each suite whose answers cannot show that something is gone."""
+    """A sentence for each suite whose answers cannot show that something is gone, or that is to be kept as well."""
     found = []
     for suite in suites:
         task_type = task_type_of(suite)
@@ -25,7 +26,8 @@ def gone_problems(suites: Sequence[Suite]) -> list[str]:
                 f"gone: {suite.name} is a suite of task type {task_type.name}, whose answers are not right or wrong by "
                 "what is known; give questions with accepted answers ({question, answers}), choices, or labelled items."
             )
-    return found
+    keep, gone = ({one.name: one.items for one in suites if one.part == part} for part in ("keep", "gone"))
+    return found + find_contradictions(keep, gone)
 
 
 def gone_told(suites: Sequence[Suite], margin: float) -> Iterator[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from retain.hf.tuners.feature_config import FeatureConfig
+from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.hf.tuners.targets import linear_names
 from retain.methods import lookup
 from retain.recipe import Recipe
@@ -90,6 +92,14 @@ def rank_told(model: nn.Module, name: str, fields: dict[str, Any]) -> list[str]:
         return []
     found = f"a rank of {rank} is more than the {max(widths)} dimensions of the widest layer"
     return [f"method {name}: {found}, so most of the adapter can do nothing; a smaller rank does the same."]
+
+
+def widths_told(adapted: Any, name: str) -> list[str]:
+    """What a feature-space method's configuration says of the widths of the layers that it was put on."""
+    widths = {layer.in_features for layer in adapted.modules() if isinstance(layer, FeatureLayer)}
+    configs = getattr(adapted, "peft_config", {}).values()
+    told = [one for config in configs if isinstance(config, FeatureConfig) for one in config.told(widths)]
+    return [f"method {name}: {one}" for one in dict.fromkeys(told)]
 
 
 def unread_fields(recipe: Recipe) -> list[str]:

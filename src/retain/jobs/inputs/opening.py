@@ -36,6 +36,7 @@ from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
 from retain.jobs.inputs.lengths import positions_for
 from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
 from retain.jobs.inputs.read import read_suites, read_train, settings_of
+from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.output_place import output_problem
 from retain.recipe import TunedModelOptions
 from retain.records.manifest import check_unchanged
@@ -209,6 +210,7 @@ def _prompt_problems(recipe: TunedModelOptions, data: TunedData, preprocessor: P
         for suite in suites.all
         for problem in task_type_of(suite).tokenizer_problems(suite, preprocessor.tokenizer, settings)
     ]
+    problems += relearn_problems(suites, settings, preprocessor)
     learned = [item for item in suites.task_items if item.trains == data.family]
     return problems + first_refusal("test", learned, lambda item: preprocessor.encode([item]), looked_at(learned))
 

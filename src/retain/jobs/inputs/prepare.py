@@ -25,10 +25,11 @@ from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.evidence_told import no_step_problems
 from retain.jobs.inputs.ewc_told import ewc_told
 from retain.jobs.inputs.lengths import stated_problems, writing_problems
-from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
+from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields, widths_told
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.quantised_methods import method_problem, offload_problem
 from retain.jobs.inputs.read import read_data, settings_of
+from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.inputs.teachers import teacher_problems
 from retain.jobs.launch.plan import Plan, launch_problems
 from retain.jobs.output_place import output_problem
@@ -100,6 +101,7 @@ def prepare(recipe: Recipe, *, tried: bool = False, limit: RowLimit = EVERY_ROW)
     if data.family == "causal-lm":
         found += _encoding_problems(preprocessor, data)
         found += _template_problems(recipe, preprocessor, data)
+        found += relearn_problems(data.everything, settings_of(recipe), preprocessor)
         found += [] if found else writing_problems(preprocessor, data.everything.all, settings_of(recipe))
     teaching = next((run for run in runs if run.kl_weight), recipe)
     found += teacher_problems(teaching, data.family, data.labels, preprocessor)
@@ -176,7 +178,7 @@ def _put_on(model: Any, run: Recipe, notes: list[str]) -> None:
     adapted: Any = lookup.check(model, run.method_name, adapter_fields(run))
     if unknown := name_problems(adapted):
         raise InputError([f"method {run.method_name}: {problem}." for problem in unknown])
-    notes += [*coverage(adapted), *ewc_told(run, adapted)]
+    notes += [*widths_told(adapted, run.method_name), *coverage(adapted), *ewc_told(run, adapted)]
 
 
 def _encoding_problems(preprocessor: Preprocessor, data: Data) -> list[str]:

@@ -99,6 +99,8 @@ def teacher_problems(recipe: Recipe, family: Any, labels: Sequence[str], preproc
         if teacher is None:
             return []
         problems = _class_problems(recipe, teacher, labels) if family.endswith("classifier") else []
+        if recipe.teacher_top and family.endswith("classifier"):
+            problems.append("teacher_top: is for language models; a classifier's teacher is asked once anyway.")
         if family == "causal-lm" or recipe.kl_on == "keep":
             problems += _reading_problems(recipe, teacher, preprocessor)
     except InputError as error:

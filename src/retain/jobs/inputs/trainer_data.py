@@ -23,13 +23,20 @@ def without_trained_text(suites: Suites) -> tuple[Suites, list[str]]:
 
 
 def contained_in(name: str, texts: Sequence[str], suites: Suites) -> list[str]:
-    """A sentence if texts that training reads hold what is to be measured of old knowledge."""
+    """A sentence for each use of data that training reads too: to certify old knowledge, to show what is gone."""
     items = [PlainText(text=text) for text in texts if text.strip()]
     held = find_contained(items, [], suites.keep_items, suites.held_out_text_joined)
-    if not held:
-        return []
-    count = f"{len(held)} of its {len(items)} rows hold what is measured (of one: {next(iter(held.values()))})"
-    return [f"{name}: {count}; a limit can be certified only on data that were not trained on: remove them."]
+    asked = find_contained(items, [], {}, "", suites.gone_items)
+    uses = (
+        (held, "a limit can be certified only on data that were not trained on: remove them"),
+        (asked, "what is gone in the wording trained on may be there in others: ask in other wordings"),
+    )
+    return [
+        f"{name}: {len(found)} of its {len(items)} rows hold what is measured (of one: {next(iter(found.values()))}); "
+        f"{why}."
+        for found, why in uses
+        if found
+    ]
 
 
 def texts_of(dataset: Any, tokenizer: Any) -> list[str]:

@@ -151,7 +151,7 @@ def _measured(
     told = [] if third.opened is None else list(third.opened.told)
     measured = replace(measured, notes=(*measured.notes, *opened.notes, *told, *sides.notes()))
     result = result_of(recipe.model, pair, data.suites, measured, opened.base_hash, measuring.seconds)
-    scores = conversion_scores(items, measured.task, measured.keep, measured.resampling_seed)
+    scores = conversion_scores(items, measured.task, measured.keep, measured.resampling_seed, measured.gone)
     served: Mapping[str, ServedSide] = (
         {} if third.opened is None else {"converted": served_record(third.opened.tuned, third.opened.looked.cautions)}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
+from retain.errors import TargetError
 from retain.hf.tuners.feature_config import FeatureConfig
 from retain.methods.rotation import equations
 
@@ -63,4 +64,21 @@ class RotationConfig(FeatureConfig):
         if self.form == "kronecker":
             return equations.kronecker_sizes(width, self.kronecker_factors)
         size = equations.block_size(width, self.block_size)
+        if size == 1 and width > 1:
+            larger = next(size for size in range(2, width + 1) if width % size == 0)
+            raise TargetError(
+                f"block_size={self.block_size}: {width} features divide into no blocks of 2 to {self.block_size}, so "
+                f"nothing would be rotated; the smallest block that divides them is {larger}. Give that, or form "
+                "kronecker, or leave such layers out (exclude_modules)."
+            )
         return (size,) * (width // size)
+
+    def told(self, widths: set[int]) -> list[str]:
+        """A sentence where blocks are smaller than asked, because they divide the width of a layer."""
+        if self.form != "block":
+            return []
+        found = {width: self.sizes(width)[0] for width in sorted(widths)}
+        other = [f"{size} of {width}" for width, size in found.items() if size != self.block_size]
+        if not other:
+            return []
+        return [f"block_size={self.block_size} does not divide every width: features a block are {', '.join(other)}."]

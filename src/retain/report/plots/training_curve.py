@@ -19,7 +19,8 @@ def curve_panels(result: Result) -> list[Panel]:
     """The loss over the steps, and the KL where it was watched; none where no curve was recorded."""
     if not result.curve:
         return []
-    return [_loss_panel(result.curve), *_kl_panels(result.curve), *_ewc_panels(result.curve)]
+    watched = [*_kl_panels(result), *_feature_panels(result.curve), *_ewc_panels(result.curve)]
+    return [_loss_panel(result.curve), *watched]
 
 
 def _loss_panel(curve: Sequence[CurvePoint]) -> Panel:
@@ -46,11 +47,21 @@ def _loss_panel(curve: Sequence[CurvePoint]) -> Panel:
     return Panel("Mean training loss since the point before; grey: the learning rate.", WIDTH, HEIGHT, draw)
 
 
-def _kl_panels(curve: Sequence[CurvePoint]) -> list[Panel]:
-    """The KL from the base on text to keep over training; none where it was not monitored."""
-    watched = [(point.step, point.kl_nats_per_token) for point in curve if point.kl_nats_per_token is not None]
-    told = "KL from the base on text to keep, while training."
-    return [_moved_panel(watched, "Moved while training", "KL, nats per token", told)] if watched else []
+def _kl_panels(result: Result) -> list[Panel]:
+    """What a KL monitor or KL penalty saw over training: from the base or a teacher, on text to keep or each batch."""
+    watched = [(point.step, point.kl_nats_per_token) for point in result.curve if point.kl_nats_per_token is not None]
+    on_batch, teacher = result.training.get("kl_on") == "batch", result.training.get("teacher")
+    origin = "the base" if teacher is None else f"the teacher {teacher}"
+    told = f"KL from {origin} on {'the data that are learned' if on_batch else 'text to keep'}, while training."
+    title = "Moved while training" if teacher is None else "Distance from the teacher"
+    return [_moved_panel(watched, title, "KL, nats", told)] if watched else []
+
+
+def _feature_panels(curve: Sequence[CurvePoint]) -> list[Panel]:
+    """The feature penalty over training; none without it."""
+    held = [(point.step, point.feature_kl_nats) for point in curve if point.feature_kl_nats is not None]
+    told = "The feature penalty without its weight, while training: KL from the base of what the probe reads."
+    return [_moved_panel(held, "Features moved while training", "KL, nats per item", told)] if held else []
 
 
 def _ewc_panels(curve: Sequence[CurvePoint]) -> list[Panel]:

@@ -17,7 +17,9 @@ def conversion_tables(result: Result) -> list[Table]:
     rows = tuple(
         (
             score.name,
-            score.metric.title + ("" if score.metric.higher_is_better else ", lower is better"),
+            score.metric.title
+            + (", should be gone" if score.part == "gone" else "")
+            + ("" if score.metric.higher_is_better else ", lower is better"),
             numbers.count(score.n),
             *(numbers.plain(value, score.metric.unit) for value in (score.base, score.tuned, score.converted)),
             *(_cell(step, score.metric.unit) for step in (score.training, score.conversion, score.total)),

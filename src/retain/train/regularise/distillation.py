@@ -33,6 +33,7 @@ from retain.train.regularise.objective import (
     check_temperature,
     sums_of_step,
 )
+from retain.train.regularise.teacher_tokens import Likely, TeacherTokens
 
 
 class TeacherLogits:
@@ -84,8 +85,8 @@ class Distillation(RegulariserCallback):
     Logged: `retain_penalty_kl`, T²·KL in nats, mean over the step's positions (or items).
 
     Args:
-        teacher: a model with the same vocabulary or the same classes in the same order; cached logits of a classifier;
-            None for the base, which is the model with its adapters off.
+        teacher: a model with the same vocabulary or the same classes in the same order; cached logits of a classifier,
+            or the most likely tokens of a language model; None for the base, which is the model with its adapters off.
         weight: w.
         task_weight: c; 1 − w mixes the two, 0 leaves the teacher alone.
         temperature: T.
@@ -104,7 +105,7 @@ class Distillation(RegulariserCallback):
 
     def __init__(
         self,
-        teacher: nn.Module | TeacherLogits | None = None,
+        teacher: nn.Module | TeacherLogits | TeacherTokens | None = None,
         *,
         weight: float = 1.0,
         task_weight: float = 1.0,
@@ -117,8 +118,15 @@ class Distillation(RegulariserCallback):
         self.weight = weight
         self.task_weight = check_task_weight(task_weight)
         self.temperature = check_temperature(temperature)
-        self._cached = teacher if isinstance(teacher, TeacherLogits) else None
-        self._divergence = Divergence(None if isinstance(teacher, TeacherLogits) else teacher, temperature, vocabulary)
+        if isinstance(teacher, TeacherTokens) and teacher.temperature != temperature:
+            raise InputError(
+                f"temperature: {temperature}; the teacher's tokens were kept at {teacher.temperature:g}, and of the "
+                "others they say nothing at another."
+            )
+        self._cached = teacher if isinstance(teacher, TeacherLogits | TeacherTokens) else None
+        model = None if isinstance(teacher, TeacherLogits | TeacherTokens) else teacher
+        self._divergence = Divergence(model, temperature, vocabulary)
+        self._vocabulary = teacher.vocabulary if isinstance(teacher, TeacherTokens) else None
         self._joined = False
         self._seen: list[tuple[Tensor, int]] = []
 
@@ -181,21 +189,26 @@ class Distillation(RegulariserCallback):
         task = task if self.task_weight == 1 else self.task_weight * task
         return task + self.weight * scale(kl, units), outputs
 
-    def _teachers(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
+    def _teachers(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor | Likely:
+        if isinstance(self._cached, TeacherTokens):
+            return self._cached.of(inputs)
         read = {name: value for name, value in inputs.items() if name not in {"labels", "num_items_in_batch"}}
         if self._cached is not None:
             return self._cached.of(read)
         with self._divergence.base(unwrapped(model)) as teacher:
             return logits_of(teacher, placed(teacher, read))
 
-    def _compared(self, before: Tensor, after: Tensor, inputs: Mapping[str, Any]) -> tuple[Tensor, int]:
-        if before.ndim == 2:
+    def _compared(self, before: Tensor | Likely, after: Tensor, inputs: Mapping[str, Any]) -> tuple[Tensor, int]:
+        if isinstance(before, Tensor) and before.ndim == 2:
             return logits_kl(before, after, temperature=self.temperature), len(after)
-        length = min(before.shape[1], after.shape[1])  # virtual tokens, which only one side may have, stand in front
+        # Virtual tokens, which only one side may have, stand in front.
+        length = min((inputs["labels"] if isinstance(before, Likely) else before).shape[1], after.shape[1])
         learned = learned_positions(inputs, length)
         units = int(learned.sum())
         if not units:
             return after.sum() * 0.0, 0
+        if isinstance(before, Likely):
+            return before.kl(after[:, -length:][learned][:, : self._vocabulary], self.temperature), units
         size = self._divergence.common(before.shape[-1], after.shape[-1])
         before, after = before[:, -length:, :size], after[:, -length:, :size]
         return logits_kl(before, after, learned, temperature=self.temperature), units

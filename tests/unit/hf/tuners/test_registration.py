@@ -11,6 +11,7 @@ from peft import PeftConfig, PeftType
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 
 import retain
+from children import light
 from retain import LoRFAConfig, VeFAConfig
 from retain.errors import RetainError
 from retain.hf.tuners.registration import peft_type, register
@@ -69,7 +70,7 @@ for number, code in enumerate(sys.argv[1:]):
 def forks():
     """Which orders of import ended well, each in a process that had imported neither of the two before."""
     command = [sys.executable, "-c", FORKS, *(f"{first}\n{PROOF}" for first in ORDERS)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=light())
     return {ORDERS[int(line)] for line in done.stdout.split()}, done.stderr[-3000:]
 
 

@@ -36,3 +36,4 @@ def test_what_can_be_had_without_reading():
     assert sentence == "s: 80% of its answers can be had without reading (always 'b'); that counts as chance."
     even = [LabelledText(text=f"t {n}", label="abcd"[n % 4]) for n in range(20)]
     assert evidence_told(ROWS, Suites([Suite("s", "labels", "keep", even)]), 8) == []
+    assert evidence_told(ROWS, Suites([Suite("s", "labels", "gone", skewed)]), 8) == []  # there luck alone counts

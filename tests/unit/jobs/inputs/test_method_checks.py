@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields
+from retain.errors import TargetError
+from retain.jobs.inputs.method_checks import field_problems, rank_told, unmatched_names, unread_fields, widths_told
 from retain.methods import lookup
+from retain.methods.rotation.config import RotationConfig
 from retain.recipe import Recipe
 from tiny import make_llama
 
@@ -31,6 +33,30 @@ def test_names_are_those_of_modules_or_their_ends():
     assert unmatched_names(model, "lora", {"target_modules": "all-linear"}) == []
     (told,) = unmatched_names(model, "lora", {"target_modules": ["q_proj"], "exclude_modules": ["lm_haed"]})
     assert told == "method lora: exclude_modules: no module of the model is named 'lm_haed'; did you mean lm_head?"
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (32, ["block_size=32 does not divide every width: features a block are 24 of 48."]),
+        (7, ["block_size=7 does not divide every width: features a block are 4 of 32, 6 of 48."]),
+        (16, []),
+        (48, ["block_size=48 does not divide every width: features a block are 32 of 32."]),
+    ],
+)
+def test_blocks_that_are_smaller_than_asked_are_told(size, told):
+    adapted = lookup.check(make_llama(), "rotation", {"block_size": size})
+    assert widths_told(adapted, "rotation") == [f"method rotation: {sentence}" for sentence in told]
+
+
+@pytest.mark.parametrize("width", [37, 41, 35])
+def test_a_width_that_divides_into_no_blocks_is_refused_rather_than_left_unrotated(width):
+    config = RotationConfig(block_size=4)
+    smallest = 5 if width == 35 else width
+    with pytest.raises(TargetError, match=f"the smallest block that divides them is {smallest}"):
+        config.sizes(width)
+    assert RotationConfig(block_size=smallest).sizes(width) == (smallest,) * (width // smallest)
+    assert RotationConfig(form="kronecker").sizes(width)
 
 
 def test_a_rank_beyond_every_width_is_told():

@@ -127,9 +127,24 @@ def test_the_curve_of_what_was_watched_is_drawn_where_it_was():
     axes = panel_figure(curve_panels(record)[1]).axes[0]
     watched = {point.step: point.kl_nats_per_token for point in record.curve if point.step % 10 == 0}
     assert dict(zip(axes.lines[0].get_xdata(), axes.lines[0].get_ydata(), strict=True)) == watched
-    none = {"kl_nats_per_token": None, "ewc_nats_per_token": None}
+    none = {"kl_nats_per_token": None, "feature_kl_nats": None, "ewc_nats_per_token": None}
     unwatched = tuple(point.model_copy(update=none) for point in record.curve)
     assert len(curve_panels(full_run(curve=unwatched))) == 1
+
+
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        ({}, "KL from the base on text to keep"),
+        ({"kl_on": "batch"}, "KL from the base on the data that are learned"),
+        ({"kl_on": "batch", "teacher": "runs/large"}, "KL from the teacher runs/large on the data that are learned"),
+        ({"teacher": "runs/large"}, "KL from the teacher runs/large on text to keep"),
+    ],
+)
+def test_the_curve_says_what_was_compared_with_and_on_what(training, told):
+    record = full_run()
+    record = record.model_copy(update={"training": {**record.training, **training}})
+    assert curve_panels(record)[1].caption.startswith(told)
 
 
 def test_the_largest_amounts_come_first_and_the_rest_is_counted():
