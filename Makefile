@@ -52,6 +52,7 @@ test-slow: $(STAMP) assets
 	$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP) assets
+	@$(BIN)/python assets/prepare.py headlines-recipe
 	$(BIN)/python benchmarks/run_all.py
 
 study: $(STAMP)

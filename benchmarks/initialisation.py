@@ -4,8 +4,11 @@
     python benchmarks/initialisation.py --cases SC-LoRA "CorDA (PEFT)"
     python benchmarks/initialisation.py --layer                  # one layer 4096 → 11008, its statistics given
 
-Each case loads SmolLM2-135M (`make assets`), notes the memory held, then does its work. Time is CPU time; memory the
-most held beyond the loaded model; stored, what must be kept to begin again without the data. All read the same tokens:
+    python benchmarks/initialisation.py --block                  # one block of a 7B Llama, times 32
+
+Each case does its work once on a tiny model, so that imports count for nothing, loads SmolLM2-135M (`make assets`),
+notes the memory held, then does its work. Time is CPU time; memory the most held beyond the loaded model; stored, what
+must be kept to begin again without the data. All read the same tokens:
 half of them are SC-LoRA's text to learn, half its text to keep; all of them are CorDA's text to keep, the only one it
 has. CorDA takes one sequence at a time, because batches make it fail, so it has a forward pass of its own. EVA goes
 over its text until directions settle, and is stopped after `--patience` seconds.
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,7 @@ import bases
 import torch
 from common import RESULTS, finish, markdown, memory, prepare, timed
 from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / ".assets" / "smollm2-135m-instruct"
@@ -169,13 +174,21 @@ CASES: dict[str, tuple[Callable[..., dict[str, Any]], int, str | None]] = {
 """The work, the sequences in a batch, and the forward pass that is in it."""
 
 
+def set_up(work: Callable[..., dict[str, Any]], batch: int) -> None:
+    """Do the work once on a tiny model: what is imported and set up once belongs to no start."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        work(load(TINY), *read(TINY, 64, batch), 4)
+
+
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """One case, in this process."""
     prepare(asked.threads)
     work, batch, _ = CASES[asked.only]
     learn, keep = read(asked.model, asked.tokens, batch)
     model = load(asked.model)
-    forward(model, learn[:1], [], 0)  # everything that is set up once
+    set_up(work, batch)
+    forward(model, learn[:1], [], 0)
     probe = learn[0]["input_ids"][:1]
     with torch.no_grad():
         expected = model(input_ids=probe, use_cache=False).logits
@@ -283,6 +296,38 @@ def layer(asked: argparse.Namespace, rows: int = 11008, columns: int = 4096) -> 
     return found
 
 
+def block(asked: argparse.Namespace, hidden: int = 4096, blocks: int = 32, vocabulary: int = 32000) -> list[Any]:
+    """One block of a Llama of this width (4096: 7B), drawn at random, over as many tokens of both texts as asked for.
+
+    Time grows with the number of blocks. Memory does not: sums are handed over a block at a time. Numbers fall off over
+    the features as 1/√i, as in `layer`.
+    """
+    prepare(asked.threads)
+    set_up(sc_lora_start, 1)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=hidden, intermediate_size=hidden * 43 // 16, num_hidden_layers=1,
+        num_attention_heads=hidden // 64, tie_word_embeddings=True,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(torch.arange(1, hidden + 1).float().rsqrt())
+    ids = torch.randint(0, vocabulary, (2, asked.tokens), generator=torch.Generator().manual_seed(1))
+    length = min(512, asked.tokens)
+    texts = [[{"input_ids": one.view(1, -1)} for one in part.split(length)] for part in ids]
+    found = []
+    for name, work in ((FORWARD, forward), (SC_LORA, sc_lora_start)):
+        before = memory("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        seconds, _ = timed(lambda work=work: work(model, *texts, asked.rank))
+        most = (memory("VmHWM") - before) / 1e6
+        found.append(
+            {"case": name, "tokens": ids.numel(), "seconds": seconds, "all": blocks * seconds, "memory_mb": most}
+        )
+        print(f"{name}: {seconds:.1f} s", flush=True)
+    return found
+
+
 def options() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -294,6 +339,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--patience", type=int, default=300, help="seconds that one case may take (%(default)s)")
     parser.add_argument("--here", action="store_true", help="all in this process: memory then means nothing")
     parser.add_argument("--layer", action="store_true", help="one large layer instead")
+    parser.add_argument("--block", action="store_true", help="one block of a 7B Llama instead")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     return parser
@@ -302,7 +348,7 @@ def options() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Run the cases asked for, each in a fresh process."""
     asked = options().parse_args(arguments)
-    if asked.model != TINY and not asked.layer and not Path(asked.model).is_dir():
+    if asked.model != TINY and not asked.layer and not asked.block and not Path(asked.model).is_dir():
         raise SystemExit(f"{asked.model}: no model there; `make assets` puts SmolLM2-135M into its place.")
     if asked.only:
         print(json.dumps(measure(asked)))
@@ -312,6 +358,15 @@ def main(arguments: list[str] | None = None) -> None:
         columns = {"case": "case", "CPU seconds": "seconds", "reward": "worth", "time / CorDA": "ratio"}
         print(markdown(rows, columns))
         finish("initialisation-layer", asked, {"gate": [], "columns": columns, "rows": rows}, passed=True)
+        return
+    if asked.block:
+        rows = block(asked)
+        columns = {
+            "case": "case", "tokens": "tokens", "CPU seconds, one block": "seconds", "32 blocks": "all",
+            "memory beyond the model, MB": "memory_mb",
+        }  # fmt: skip
+        print(markdown(rows, columns))
+        finish("initialisation-block", asked, {"gate": [], "columns": columns, "rows": rows}, passed=True)
         return
     rows = []
     for name in asked.cases:

@@ -41,6 +41,7 @@ FULL = {
     "files": ["files.py"],
     "initialisation": ["initialisation.py", "--patience", "600"],
     "initialisation-layer": ["initialisation.py", "--layer"],
+    "initialisation-block": ["initialisation.py", "--block"],
     "job": ["job.py"],
 }
 TINY = {
@@ -72,6 +73,7 @@ HEADINGS = {
     "files": "Files: one adapter each",
     "initialisation": "Starting SC-LoRA, on the same tokens of SmolLM2-135M",
     "initialisation-layer": "Starting one layer 4096 → 11008, its statistics given",
+    "initialisation-block": "Starting one block of a 7B Llama",
     "job": "The whole job: a fine-tune of SmolLM2-135M, and what it cost",
 }
 

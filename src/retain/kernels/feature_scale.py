@@ -129,7 +129,8 @@ def _by_blocks(a: Tensor, b: Tensor, factor: Tensor | None) -> Tensor:
     step = max(min(rows_at_once(a.shape[1], wide.itemsize), len(a) // FEWEST_BLOCKS), 1)
     total = torch.zeros(step, a.shape[1], dtype=wide)
     copies = None if a.dtype == wide else (torch.empty_like(total), torch.empty_like(total))
-    for one, other in zip(a.split(step), b.split(step), strict=True):
+    for start in range(0, len(a), step):
+        one, other = a[start : start + step], b[start : start + step]
         if copies is None:
             total[: len(one)].addcmul_(one, other)
         else:

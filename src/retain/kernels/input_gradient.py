@@ -31,8 +31,8 @@ def input_gradient(g: Tensor, weight: Tensor) -> Tensor:
         return g @ weight
     flat, wide = g.reshape(-1, g.shape[-1]), weight.float()
     out = torch.empty(len(flat), weight.shape[1], dtype=g.dtype)
-    for given, found in zip(flat.split(MOST), out.split(MOST), strict=True):
-        found.copy_(given.float() @ wide)
+    for start in range(0, len(flat), MOST):
+        out[start : start + MOST] = flat[start : start + MOST].float() @ wide
     return out.view(*g.shape[:-1], weight.shape[1])
 
 

@@ -115,12 +115,15 @@ class _LowRank(Function):
         with torch.autocast(g.device.type, enabled=False):
             d_x = d_A = d_B = None
             d = input_gradient(g, weight) if needs_x else None
-            before = ctx.inside and d is not None and g.device.type == "cpu"  # the gradient before W0 is there already
-            read, second = (d, B.to(g.dtype)) if before else (g, _up(weight, B, inside=ctx.inside))
+            by_up = ctx.inside
+            if ctx.inside and d is not None and g.device.type == "cpu":
+                by_up, read, second = False, d, B.to(g.dtype)  # the gradient before W0 is there already
+            else:
+                read, second = g, _up(weight, B, inside=ctx.inside)
             d_code = codes(read, second.T).mul_(ctx.scale) if needs_x or needs_A else None
             if needs_B:
                 d_second = token_sum(code, read).mul_(ctx.scale)
-                d_B = (d_second @ weight if ctx.inside and not before else d_second).T.to(B.dtype)
+                d_B = (d_second @ weight if by_up else d_second).T.to(B.dtype)
             if d_code is not None and needs_A:
                 d_A = token_sum(d_code, ctx.recompute(*kept).reshape(-1, A.shape[1])).to(A.dtype)
             if d_code is not None and d is not None:

@@ -154,3 +154,11 @@ def test_nothing_compared_is_no_equality(script):
     assert math.isinf(cases.difference({}, {}))
     assert math.isinf(cases.difference({"a": torch.ones(2)}, {"b": torch.ones(2)}))
     assert math.isinf(cases.difference({"a": torch.zeros(2)}, {"a": torch.zeros(2)}))
+
+
+def test_one_block_stands_for_all_of_them(script):
+    initialisation = script("initialisation")
+    asked = initialisation.options().parse_args(["--block", "--tokens", "32", "--rank", "4"])
+    rows = initialisation.block(asked, hidden=64, blocks=3, vocabulary=50)
+    assert [row["case"] for row in rows] == [initialisation.FORWARD, initialisation.SC_LORA]
+    assert all(row["all"] == 3 * row["seconds"] and row["tokens"] == 64 for row in rows)
