@@ -100,7 +100,7 @@ def test_adapters_of_other_forms_are_not_combined():
 
 
 def test_what_cannot_be_rotated_is_refused():
-    with pytest.raises(TargetError, match="0: its 37 inputs have no divisor up to block_size=32"):
+    with pytest.raises(TargetError, match="37 features divide into no blocks of 2 to 32, so nothing would be rotated"):
         get_peft_model(nn.Sequential(nn.Linear(37, 4)), RotationConfig(target_modules=["0"]))
     with pytest.raises(TargetError, match="0: its 1 inputs"):
         get_peft_model(nn.Sequential(nn.Linear(1, 4)), RotationConfig(target_modules=["0"], form="kronecker"))
