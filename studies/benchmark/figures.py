@@ -37,7 +37,7 @@ def draw_task(plan: Plan, task: Task, path: Path) -> None:
     once = Draws(task, 1, 0)
     nats = task.entry["unit"].startswith("nats")
     unit, scale = (task.entry["unit"], 1.0) if nats else ("points", 100.0)
-    looks = looks_of([name for name in plan.methods if by_rate(task, name)])
+    looks = looks_of_methods(plan, [name for name in plan.methods if by_rate(task, name)])
     gains = {cell: scale * float(gain(task, run, once)[0]) for cell, run in task.runs.items()}
     edge = -BELOW * max(0.0, *gains.values())
     with house_style():
@@ -100,7 +100,7 @@ def draw_front(plan: Plan, tasks: Mapping[str, Task], path: Path) -> None:
     shown = curves(plan, tasks[TASK]) if TASK in tasks else {}
     if not shown:
         return
-    task, once, looks = tasks[TASK], Draws(tasks[TASK], 1, 0), looks_of(list(shown))
+    task, once, looks = tasks[TASK], Draws(tasks[TASK], 1, 0), looks_of_methods(plan, list(shown))
     with house_style():
         figure = new_figure(8.4, 4.6)
         axes = figure.subplots()
@@ -127,6 +127,12 @@ def looks_of(names: Sequence[str]) -> dict[str, Look]:
         }
         for index, name in enumerate(names)
     }
+
+
+def looks_of_methods(plan: Plan, shown: Sequence[str]) -> dict[str, Look]:
+    """The look of each method shown: the same in every figure, the first of the plan's waves first."""
+    looks = looks_of(list(dict.fromkeys(method for wave in plan.waves for method in wave["methods"])))
+    return {name: looks[name] for name in shown}
 
 
 def draw_method(axes: Axes, points: Runs, look: Look, edge: float) -> None:
