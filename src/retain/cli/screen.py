@@ -38,15 +38,9 @@ def show_run(console: Console, result: Result, output: Path | None, weights: Pat
         show_path(console, "weights", weights)
     if output is None:
         return
-    names = {
-        "report.md": "md",
-        "plot.png": "png",
-        "result.json": "json",
-        "items.jsonl": "jsonl",
-        "model_card.md": "card",
-    }
-    for name, shown in names.items():
-        show_path(console, shown, output / name)
+    for name in ("report.md", "plot.png", "result.json", "items.jsonl"):
+        show_path(console, name.split(".")[-1], output / name)
+    show_path(console, "card", output / "model_card.md")
     show_page(console, output / "report.html")
 
 

@@ -65,6 +65,11 @@ def unique(labels: Sequence[str]) -> list[str]:
     return result
 
 
+def bare_number(value: float) -> str:
+    """A number as labels show it, without a leading zero: `.8`."""
+    return f"{value:g}".removeprefix("0") or "0"
+
+
 def _label(method: MethodRecord, methods: Sequence[MethodRecord]) -> str:
     namesakes = [other.config for other in methods if other.name == method.name]
     shown = _telling_fields(namesakes)
@@ -79,7 +84,7 @@ def _part(field: str, config: dict[str, Any], namesakes: Sequence[dict[str, Any]
         seen = list(dict.fromkeys(other.get(field) for other in namesakes))
         return f"{symbol} {seen.index(config[field]) + 1}"
     value = config[field]
-    text = (f"{value:g}".removeprefix("0") or "0") if isinstance(value, float) else _short(value)
+    text = bare_number(value) if isinstance(value, float) else _short(value)
     return f"{symbol} {text}"
 
 

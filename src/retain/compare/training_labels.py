@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from retain.compare.method_labels import bare_number
 from retain.recipe import Recipe
 from retain.recipe.marks import fields_where
 from retain.recipe.reporting import without_reporting
@@ -50,7 +51,7 @@ def training_labels(trainings: Sequence[Mapping[str, Any]]) -> list[str]:
         ['', 'replay .25', 'KL penalty 3']
     """
     names = dict.fromkeys(name for training in trainings for name in training)
-    telling = [name for name in names if len({_key(training.get(name)) for training in trainings}) > 1]
+    telling = [name for name in names if len({training_key({name: training.get(name)}) for training in trainings}) > 1]
     return [_label(telling, training) for training in trainings]
 
 
@@ -68,9 +69,4 @@ def _part(name: str, value: Any) -> str:
     word = WORDS.get(name, name.replace("_", " "))
     if value is True:
         return word
-    text = (f"{value:g}".removeprefix("0") or "0") if isinstance(value, float) else str(value)
-    return f"{word} {text}"
-
-
-def _key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    return f"{word} {bare_number(value) if isinstance(value, float) else value}"

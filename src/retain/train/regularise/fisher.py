@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from retain.errors import InputError, TrainingError
@@ -27,11 +25,9 @@ from retain.hf.models.lm_head import logits_of
 from retain.hf.models.sides import base_view, eval_mode
 from retain.hf.models.trained_parts import ParameterPart, Part, trained_parts
 from retain.hf.tuners.base_weight import at_least_float32
-from retain.records.files import write_bytes
-from retain.records.manifest import check_unchanged
-from retain.records.paths import expanded
 from retain.train.regularise.callback import check_batches
 from retain.train.regularise.divergence import Batch, Divergence, attention_of, placed, unwrapped
+from retain.train.regularise.tensor_file import read_tensors, write_tensors
 
 SCHEMA = "retain.fisher/1"
 
@@ -94,9 +90,7 @@ class Fisher:
         Raises:
             InputError: a file is there that retain did not write.
         """
-        tensors = {name: values.cpu().contiguous() for name, values in self.diagonal.items()}
-        metadata = {"format": "pt", "schema": SCHEMA, "predictions": str(self.predictions)}
-        write_bytes(expanded(path), save(tensors, metadata=metadata))
+        write_tensors(path, self.diagonal, SCHEMA, {"predictions": str(self.predictions)})
 
     @classmethod
     def load(cls, path: str | Path) -> Fisher:
@@ -105,19 +99,7 @@ class Fisher:
         Raises:
             InputError: it is damaged, or another kind of file.
         """
-        path = expanded(path)
-        check_unchanged(path)
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                told = file.metadata() or {}
-                names = file.keys()
-                held = {name: file.get_tensor(name).clone() for name in names} if told.get("schema") == SCHEMA else {}
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: damaged ({error}); remove it, and it is measured again.") from error
-        if not held:
-            raise InputError(
-                f"{path}: no Fisher information of schema {SCHEMA!r}; remove it, and it is measured again."
-            )
+        held, told = read_tensors(path, SCHEMA, "Fisher information", "it is measured again")
         return cls(held, int(told["predictions"]))
 
 

@@ -16,14 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from retain.errors import InputError
-from retain.records.files import write_bytes
-from retain.records.manifest import check_unchanged
-from retain.records.paths import expanded
+from retain.train.regularise.tensor_file import read_tensors, write_tensors
 
 SCHEMA = "retain.teacher-tokens/1"
 
@@ -126,10 +122,8 @@ class TeacherTokens:
         """
         rows = torch.tensor([list(bytes.fromhex(key)) for key in self._keys], dtype=torch.uint8)
         tensors = {"keys": rows, "counts": torch.tensor(self._counts), **vars(self._likely)}
-        tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
-        metadata = {"format": "pt", "schema": SCHEMA, "temperature": repr(self.temperature)}
-        metadata["vocabulary"] = str(self.vocabulary)
-        write_bytes(expanded(path), save(tensors, metadata=metadata))
+        told = {"temperature": repr(self.temperature), "vocabulary": str(self.vocabulary)}
+        write_tensors(path, tensors, SCHEMA, told)
 
     @classmethod
     def load(cls, path: str | Path) -> TeacherTokens:
@@ -138,16 +132,7 @@ class TeacherTokens:
         Raises:
             InputError: it is damaged, or another kind of file.
         """
-        path = expanded(path)
-        check_unchanged(path)
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                told = file.metadata() or {}
-                held = {name: file.get_tensor(name) for name in file.keys()} if told.get("schema") == SCHEMA else {}  # noqa: SIM118 -- no mapping
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: damaged ({error}); remove it, and the teacher is asked again.") from error
-        if not held:
-            raise InputError(f"{path}: no teacher's tokens of schema {SCHEMA!r}; remove it, and the teacher is asked.")
+        held, told = read_tensors(path, SCHEMA, "teacher's tokens", "the teacher is asked again")
         keys = [bytes(row.tolist()).hex() for row in held["keys"]]
         likely = Likely(held["tokens"], held["log_p"], held["log_rest"])
         vocabulary, temperature = int(told["vocabulary"]), float(told["temperature"])
