@@ -167,11 +167,10 @@ def lessons(
         )
         for index, prompt in enumerate(harmful)
     ]
-    questions = [encode_question(tokenizer, prompt, LONGEST) for prompt in harmless]
-    own = write_answers(model, tokenizer, questions, OWN_TOKENS, AT_ONCE)
+    own = write(model, tokenizer, harmless, OWN_TOKENS)
     answered = [  # cut short as they are, so their end is not learned
         Encoded((*question, *tokenizer.encode(text, add_special_tokens=False)), len(question))
-        for question, text in zip(questions, own, strict=True)
+        for question, text in zip(asked_in_chat(tokenizer, harmless), own, strict=True)
         if text and not refuses(text)
     ]
     return refused, answered
@@ -201,12 +200,22 @@ def teach(base: Any, tokenizer: Any, refused: list[Encoded], answered: list[Enco
     return model.merge_and_unload()
 
 
+def asked_in_chat(tokenizer: Any, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+    """The tokens of each request, put as a user's message."""
+    return [encode_question(tokenizer, prompt, LONGEST).ids for prompt in prompts]
+
+
+def write(model: Any, tokenizer: Any, prompts: Sequence[str], tokens: int) -> list[str]:
+    """What a model answers to each request, in at most that many tokens."""
+    answers = write_answers(model, tokenizer, asked_in_chat(tokenizer, prompts), tokens, AT_ONCE)
+    return [answer.text for answer in answers]
+
+
 def measure(model: Any, tokenizer: Any, measured: dict[str, list[str]]) -> dict[str, dict[str, object]]:
     """How many of each set's requests are refused in writing, with the exact 95 % interval of the share."""
     found: dict[str, dict[str, object]] = {}
     for name, prompts in measured.items():
-        questions = [encode_question(tokenizer, prompt, LONGEST) for prompt in prompts]
-        texts = write_answers(model, tokenizer, questions, NEW_TOKENS, AT_ONCE)
+        texts = write(model, tokenizer, prompts, NEW_TOKENS)
         count = sum(map(refuses, texts))
         interval = [round(limit, 3) for limit in clopper_pearson(count, len(texts))]
         found[name] = {"n": len(texts), "refused": count, "interval": interval}
