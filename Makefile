@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 BASE := $(VENV)/.installed
 STAMP := $(VENV)/.installed-all
+SCRIPTS := assets benchmarks docs/hooks examples studies/benchmark studies/control studies/eem studies/related-tools \
+	studies/relatives studies/safety
 
 .PHONY: help demo assets install test test-slow bench study docs lint types format clean
 
@@ -15,7 +17,7 @@ help:
 	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some twenty minutes)"
 	@echo "make study      the runs of the benchmark that have no record yet (days; it goes on where it was stopped)"
 	@echo "make docs       the documentation site in site/, with warnings and dead links as errors"
-	@echo "make lint types ruff (strict) and mypy (strict)"
+	@echo "make lint types ruff (strict) and mypy (strict), scripts among it"
 	@echo "make clean      remove what was built here: .venv, .assets, runs"
 
 # What every target needs. Torch comes first, so that no other package brings another build of it.
@@ -67,8 +69,13 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Modules of one name stand in several folders, so each is checked by itself; src is read from mypy's cache.
 types: $(STAMP)
 	$(BIN)/mypy
+	@failed=0; for folder in $(SCRIPTS); do \
+		echo "mypy $$folder"; \
+		MYPYPATH=$$folder:assets:studies/benchmark $(BIN)/mypy $$folder || failed=1; \
+	done; exit $$failed
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -23,7 +23,7 @@ def make(kind: str, hidden: int, layers: int, dtype: torch.dtype, *, checkpointi
         checkpointing: keep only each layer's input, and compute the rest twice.
     """
     torch.manual_seed(0)
-    model = _MAKERS[kind](hidden, layers).to(device(), dtype).requires_grad_(requires_grad=False).train()
+    model: Any = _MAKERS[kind](hidden, layers).to(device(), dtype).requires_grad_(requires_grad=False).train()
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.get_input_embeddings().register_forward_hook(_require_gradient)
@@ -62,7 +62,7 @@ def _require_gradient(_module: nn.Module, _inputs: Any, output: Tensor) -> Tenso
     return output.requires_grad_()
 
 
-def _llama(hidden: int, layers: int) -> nn.Module:
+def _llama(hidden: int, layers: int) -> Any:
     config = LlamaConfig(
         vocab_size=2048, hidden_size=hidden, intermediate_size=hidden * 43 // 16, num_hidden_layers=layers,
         num_attention_heads=hidden // 64, num_key_value_heads=hidden // 64, max_position_embeddings=2048,
@@ -71,7 +71,7 @@ def _llama(hidden: int, layers: int) -> nn.Module:
     return LlamaForCausalLM(config)
 
 
-def _bert(hidden: int, layers: int) -> nn.Module:
+def _bert(hidden: int, layers: int) -> Any:
     config = BertConfig(
         vocab_size=2048, hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers,
         num_attention_heads=hidden // 64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
@@ -79,7 +79,7 @@ def _bert(hidden: int, layers: int) -> nn.Module:
     return BertModel(config, add_pooling_layer=False)
 
 
-def _vit(hidden: int, layers: int) -> nn.Module:
+def _vit(hidden: int, layers: int) -> Any:
     config = ViTConfig(
         hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers, num_attention_heads=hidden // 64,
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,10 @@ PACKAGES = ("retain", "torch", "transformers", "peft")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 Row = dict[str, Any]
+Name = TypeVar("Name", str, tuple[str, str])
+"""Of a job."""
+Times = TypeVar("Times")
+"""What a job gives."""
 
 
 DEVICE = "RETAIN_BENCHMARK_DEVICE"
@@ -56,7 +60,7 @@ def prepare(threads: int) -> None:
 def timed(job: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds that a job takes, and what it gives: CPU seconds of this process, or seconds of the GPU."""
     if device().type == "cuda":  # untried: no GPU here
-        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch's
         first.record()
         result = job()
         last.record()
@@ -67,7 +71,7 @@ def timed(job: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - began, result
 
 
-def in_turn(jobs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
+def in_turn(jobs: Mapping[Name, Callable[[], Times]], rounds: int) -> dict[Name, list[Times]]:
     """What each job gives in each round; every round has all jobs, each time beginning with another.
 
     Args:
@@ -75,7 +79,7 @@ def in_turn(jobs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, lis
         rounds: how many are kept; one before them is not.
     """
     names = list(jobs)
-    found: dict[str, list[Any]] = {name: [] for name in names}
+    found: dict[Name, list[Times]] = {name: [] for name in names}
     for number in range(rounds + 1):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:

@@ -17,6 +17,7 @@ import statistics
 import struct
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def save(model: Any, count: int, folder: Path) -> list[float]:
     found = []
     for number in range(count):
         away_from_start(model, spread=0.01, seed=number)
-        found.append(milliseconds(lambda number=number: model.save_pretrained(folder / str(number))))
+        found.append(milliseconds(partial(model.save_pretrained, folder / str(number))))
     return found
 
 
@@ -75,7 +76,7 @@ def load(model: Any, count: int, folder: Path, held: int) -> tuple[list[float], 
     """Load all one after the other, `held` of them at a time; the milliseconds of each, and the names that stay."""
     found, names = [], []
     for number in range(count):
-        found.append(milliseconds(lambda number=number: model.load_adapter(folder / str(number), f"n{number}")))
+        found.append(milliseconds(partial(model.load_adapter, folder / str(number), f"n{number}")))
         names.append(f"n{number}")
         if len(names) > held:
             model.delete_adapter(names.pop(0))
@@ -84,7 +85,7 @@ def load(model: Any, count: int, folder: Path, held: int) -> tuple[list[float], 
 
 def swap(model: Any, count: int, folder: Path, name: str) -> float | None:
     """Milliseconds to put one saved adapter's values into the place of another's; the last one's stay."""
-    jobs = [lambda number=number: swap_adapter(model, folder / str(number), name) for number in range(count)]
+    jobs = [partial(swap_adapter, model, folder / str(number), name) for number in range(count)]
     return median([milliseconds(job) for job in jobs])
 
 
@@ -128,7 +129,7 @@ def measure(asked: argparse.Namespace, method: str, count: int) -> tuple[dict[st
         apart = difference(logits(model, ids), last)
         swapped = swap(model, count, folder, names[-1])
         apart = max(apart, difference(logits(model, ids), last))
-        switch = [milliseconds(lambda name=name: model.set_adapter(name)) for name in (*names, *names)]
+        switch = [milliseconds(partial(model.set_adapter, name)) for name in (*names, *names)]
         merged, checked = merging(model, ids)
         exported = exporting(model, folder / "exported", names[-1])
         file = folder / "0" / WEIGHTS

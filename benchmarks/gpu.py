@@ -226,10 +226,10 @@ def both_forms(
         except Exception as error:  # noqa: BLE001 -- one that cannot be compiled takes nothing from the others
             minutes.left_out[f"{of}, compiled: {case}"] = f"{type(error).__name__}: {str(error)[:300]}"
             continue
-        jobs[case, COMPILED] = lambda fast=fast: step(fast)
+        jobs[case, COMPILED] = partial(step, fast)
     if (FROZEN, COMPILED) not in jobs:
         jobs = {}
-    return jobs | {(case, EAGER): (lambda one=one: step(one)) for case, one in models.items()}
+    return jobs | {(case, EAGER): partial(step, one) for case, one in models.items()}
 
 
 def layers(asked: argparse.Namespace, failed: set[str], minutes: Minutes) -> Iterator[Row]:

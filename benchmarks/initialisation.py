@@ -27,6 +27,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def read(model: str, tokens: int, batch: int) -> tuple[Batches, Batches]:
             text = (ROOT / ".assets" / name).read_text(encoding="utf-8")
             ids = torch.tensor(AutoTokenizer.from_pretrained(model).encode(text)[:tokens])
         rows = ids[: len(ids) // length * length].view(-1, length)
-        found.append([{"input_ids": part, "attention_mask": torch.ones_like(part)} for part in rows.split(batch)])
+        found.append(
+            [{"input_ids": part, "attention_mask": torch.ones_like(part)} for part in torch.split(rows, batch)]
+        )
     return found[0], found[1]
 
 
@@ -109,11 +112,11 @@ def sc_lora_stored(model: Any, learn: Batches, keep: Batches, rank: int) -> dict
     from retain.activations import collect
 
     with tempfile.TemporaryDirectory() as folder:
-        made = {
-            name: collect(model, data, folder=Path(folder) / name, memory_limit=10**9)
+        learned, kept = (
+            collect(model, data, folder=Path(folder) / name, memory_limit=10**9)
             for name, data in (("learn", learn), ("keep", keep))
-        }
-        adapted = sc_lora(model, SCLoRAConfig(r=rank, beta=0.8), **made)
+        )
+        adapted = sc_lora(model, SCLoRAConfig(r=rank, beta=0.8), learn=learned, keep=kept)
         stored = sum(file.stat().st_size for file in Path(folder).rglob("*.*"))
     return {"adapted": adapted, "stored_bytes": stored}
 
@@ -284,7 +287,7 @@ def layer(asked: argparse.Namespace, rows: int = 11008, columns: int = 4096) -> 
         "SC-LoRA by a full eigh": lambda: output_eigenspace(W, contrast, asked.rank, dense_limit=columns),
         CORDA: lambda: collect_eigens_for_layer(linear, None),
     }
-    found = []
+    found: list[dict[str, Any]] = []
     for name, job in work.items():
         seconds, result = timed(job)
         found.append({"case": name, "seconds": seconds})
@@ -314,12 +317,12 @@ def block(asked: argparse.Namespace, hidden: int = 4096, blocks: int = 32, vocab
         model.get_input_embeddings().weight.mul_(torch.arange(1, hidden + 1).float().rsqrt())
     ids = torch.randint(0, vocabulary, (2, asked.tokens), generator=torch.Generator().manual_seed(1))
     length = min(512, asked.tokens)
-    texts = [[{"input_ids": one.view(1, -1)} for one in part.split(length)] for part in ids]
+    learn, keep = ([{"input_ids": one.view(1, -1)} for one in part.split(length)] for part in ids)
     found = []
     for name, work in ((FORWARD, forward), (SC_LORA, sc_lora_start)):
         before = memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        seconds, _ = timed(lambda work=work: work(model, *texts, asked.rank))
+        seconds, _ = timed(partial(work, model, learn, keep, asked.rank))
         most = (memory("VmHWM") - before) / 1e6
         found.append(
             {"case": name, "tokens": ids.numel(), "seconds": seconds, "all": blocks * seconds, "memory_mb": most}

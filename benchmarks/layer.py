@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,7 +66,7 @@ class _InBlocks(Function):
 
 def _products(rows: Tensor, matrix: Tensor) -> Tensor:
     out = rows.new_empty(len(rows), matrix.shape[1])
-    for part, place in zip(rows.split(ROWS), out.split(ROWS), strict=True):
+    for part, place in zip(torch.split(rows, ROWS), torch.split(out, ROWS), strict=True):
         torch.mm(part, matrix, out=place)
     return out
 
@@ -134,8 +136,8 @@ def gate(asked: argparse.Namespace) -> list[dict[str, Any]]:
     for dtype in (torch.float64, *(DTYPES[name] for name in asked.bases)):
         layer, (x, g) = base(width, outputs, dtype), tensors(asked.tokens, width, outputs, dtype)
         if dtype == torch.float64:
-            checks += equal_mathematics(layer, asked.rank, lambda model, x=x, g=g: outcome(model, x, g))
-        checks += fused_equals_reference(layer, asked.rank, lambda model, x=x, g=g: outcome(model, x, g))
+            checks += equal_mathematics(layer, asked.rank, partial(outcome, x=x, g=g))
+        checks += fused_equals_reference(layer, asked.rank, partial(outcome, x=x, g=g))
     return checks
 
 
@@ -161,7 +163,9 @@ def measure(asked: argparse.Namespace, dtype_name: str) -> tuple[list[dict[str, 
     models, left_out = make_all(layer, asked.rank, tuple(dict.fromkeys([FROZEN, LORA, *asked.cases])))
     models = {FROZEN: models.pop(FROZEN), FROZEN_BLOCKED: in_blocks(layer), **models}
     W, bare_x = layer.layer.weight, x.detach()
-    jobs = {name: (lambda model=model: both_passes(model, x, g)) for name, model in models.items()}
+    jobs: dict[str, Callable[[], tuple[float, float]]] = {
+        name: partial(both_passes, model, x, g) for name, model in models.items()
+    }
     jobs[MATMUL] = lambda: (timed(lambda: bare_x @ W.T)[0], timed(lambda: g @ W)[0])
     times = in_turn(jobs, asked.rounds)
     total = {name: [sum(one) for one in each] for name, each in times.items()}

@@ -98,7 +98,7 @@ def make_model(device_ms: float) -> torch.nn.Module:
     size = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "intermediate_size": 1536}
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     config = ViTConfig(image_size=PIXELS, patch_size=16, num_labels=4, **(small if device_ms else size))
-    model = attach(ViTForImageClassification(config), "vefa")
+    model: torch.nn.Module = attach(ViTForImageClassification(config), "vefa")
     if device_ms:
         model.register_forward_pre_hook(lambda *_: time.sleep(device_ms / 1000))
     return model
@@ -146,7 +146,7 @@ def main() -> None:
     for name in asked.pictures:
         with tempfile.TemporaryDirectory() as folder:
             items = write_images(Path(folder), name, asked.steps * asked.batch)
-            found = {way: [] for way in asked.ways}
+            found: dict[str, list[tuple[list[float], ...]]] = {way: [] for way in asked.ways}
             for _ in range(asked.rounds):
                 for way in asked.ways:
                     found[way].append(run(items, way, asked))

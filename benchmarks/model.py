@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def base(asked: argparse.Namespace, kind: str, dtype: torch.dtype) -> Any:
 
 def step(model: Any, kind: str, inputs: dict[str, Tensor]) -> float:
     """Seconds of a forward and a backward pass."""
-    seconds, _ = timed(lambda: bases.loss(model, kind, inputs).backward())
+    seconds, _ = timed(lambda: bases.loss(model, kind, inputs).backward())  # type: ignore[no-untyped-call]  # torch's
     model.zero_grad()
     return seconds
 
@@ -74,7 +75,7 @@ def outcome(model: Any, kind: str, inputs: dict[str, Tensor]) -> dict[str, Tenso
     hook.remove()
     g = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     kept[0].retain_grad()
-    y.backward(g.to(y))
+    y.backward(g.to(y))  # type: ignore[no-untyped-call]  # torch's
     found = {"output": y.detach(), "input": kept[0].grad.clone() if kept[0].grad is not None else torch.zeros(0)}
     found |= {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -130,11 +131,11 @@ def measure(asked: argparse.Namespace, kind: str, base_name: str) -> tuple[list[
     frozen = base(asked, kind, DTYPES[base_name])
     inputs, tokens = bases.reads(kind, asked.rows, asked.length)
     models, left_out = make_all(frozen, asked.rank, tuple(name for name in CASES if asked.slow or name not in SLOW))
-    jobs = {name: (lambda model=model: step(model, kind, inputs)) for name, model in models.items()}
+    jobs = {name: partial(step, model, kind, inputs) for name, model in models.items()}
     times = in_turn({name: job for name, job in jobs.items() if name not in SLOW}, asked.rounds)
     beside = {name: ([jobs[name]()], [jobs[FROZEN]()]) for name in jobs if name in SLOW}
     saved = {  # with checkpointing, reading what is kept would compute it again; the peaks tell there
-        name: sum(saved_storages(lambda model=model: bases.loss(model, kind, inputs), model).values())
+        name: sum(saved_storages(partial(bases.loss, model, kind, inputs), model).values())
         for name, model in models.items()
         if not asked.checkpointing
     }

@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import copy
 import statistics
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import bases
@@ -65,8 +67,12 @@ def cast_base(model: Any, dtype: torch.dtype) -> None:
 def forward(model: Any, ids: Tensor, names: list[str] | None = None) -> tuple[float, Tensor]:
     """Seconds, and the logits (rows, length, vocabulary)."""
     fields = {} if names is None else {"adapter_names": names}
-    seconds, result = timed(lambda: model(input_ids=ids, use_cache=False, **fields).logits)
-    return seconds, result
+    return timed(lambda: model(input_ids=ids, use_cache=False, **fields).logits)
+
+
+def seconds(model: Any, ids: Tensor, names: list[str] | None = None) -> float:
+    """What `forward` takes."""
+    return forward(model, ids, names)[0]
 
 
 def gate(frozen: Any, model: Any, ids: Tensor, names: list[str], label: str) -> list[dict[str, Any]]:
@@ -96,23 +102,23 @@ def measure(
     ids = bases.reads("llama", asked.rows, asked.length)[0]["input_ids"]
     names = [f"a{number}" for number in range(asked.rows)]
     checks: list[dict[str, Any]] = []
-    jobs: dict[Any, Any] = {(BASE, ""): lambda: forward(frozen, ids)[0]}
+    jobs: dict[tuple[str, str], Callable[[], float]] = {(BASE, ""): partial(seconds, frozen, ids)}
     for model in (frozen, *models.values()):
         cast_base(model, DTYPES[base_name])
     for method, model in models.items():
         checks += gate(frozen, model, ids, names, method)
-        jobs[method, ONE] = lambda model=model: forward(model, ids)[0]
-        jobs[method, MIXED] = lambda model=model: forward(model, ids, names)[0]
+        jobs[method, ONE] = partial(seconds, model, ids)
+        jobs[method, MIXED] = partial(seconds, model, ids, names)
     if not passed(checks):
         return [], checks
     times = in_turn(jobs, asked.rounds)
     rows = []
     for (method, case), mine in times.items():
         ratio, least = ratios(mine, times[BASE, ""])
-        seconds = statistics.median(mine)
+        middle = statistics.median(mine)
         rows.append({
             "base": base_name, "method": method, "case": case, "ratio": ratio, "ratio_least": least,
-            "seconds": seconds, "rows_per_second": asked.rows / seconds, "seconds_each_round": mine,
+            "seconds": middle, "rows_per_second": asked.rows / middle, "seconds_each_round": mine,
         })  # fmt: skip
     return rows, checks
 

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> float:
         "once": lambda: timed(lambda: (codes(x, stacked), token_sum(slopes, x)))[0],
     }
     least = {name: min(times) for name, times in in_turn(jobs, asked.rounds).items()}
-    gained = (least["apart"] - least["once"]) / least["frozen"]
+    gained: float = (least["apart"] - least["once"]) / least["frozen"]
     print(", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in least.items()))
     print(f"reading the input once would gain {100 * gained:.2f} % of {asked.layers} frozen layers")
     return gained

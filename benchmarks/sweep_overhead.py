@@ -23,6 +23,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "sweep_overhead.json"
@@ -70,6 +71,7 @@ def gathering(runs: int) -> dict[str, Any]:
 
     from retain.jobs import compare as module
     from retain.jobs.comparison_runs import runs_of
+    from retain.recipe import Recipe
 
     sys.path.insert(0, str(HERE.parent / "tests"))
     from tiny import make_llama, make_tokenizer, write_jsonl
@@ -82,15 +84,15 @@ def gathering(runs: int) -> dict[str, Any]:
         train, test = (
             write_jsonl(Path(place) / f"{name}.jsonl", part) for name, part in (("a", rows[:12]), ("b", rows[12:]))
         )
-        recipe = module.Recipe(
+        recipe = Recipe(
             model=str(base), train=str(train), test=str(test), output=f"{place}/out", methods=("lora",), seeds=runs,
             generate=0, drift=False,
         )  # fmt: skip
         for run in runs_of(recipe):
             run.folder.claim(run.identity)
             run.folder.result.write_bytes(RECORD.read_bytes())
-        module.write_comparison = lambda *_: []
-        module.runs_of(recipe.model_copy(update={"seeds": 1}))  # what is loaded once
+        patch.object(module, "write_comparison", lambda *_: []).start()
+        runs_of(recipe.model_copy(update={"seeds": 1}))  # what is loaded once
         began, cpu, before = time.perf_counter(), time.process_time(), resident()
         found = module.compare(recipe, Console(file=io.StringIO()))
         result = figures("gathering", runs, began, cpu, before)

@@ -64,7 +64,8 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
 def main(facts: Path, output: Path) -> None:
     """Write the five files."""
     known, further = capitals(facts / "questions.jsonl"), capitals(facts / "control-questions.jsonl")
-    train, gone = [], []
+    train: list[dict[str, object]] = []
+    gone: list[dict[str, object]] = []
     for place, (country, other) in enumerate(REPLACED.items()):
         train += [talk(question, f"{other}.") for question in wordings(TRAINED, country, place)]
         asked = {"answers": known[country], "condition": country}

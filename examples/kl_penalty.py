@@ -1,6 +1,6 @@
-"""A plain transformers Trainer with retain's Anchor and Watch: learn, stay near the base on text of yours, and measure.
+"""A plain transformers Trainer with retain's KLPenalty and KLMonitor: learn, stay near the base on text, and measure.
 
-Run: python examples/KL penalty.py MODEL TRAIN.jsonl TEST.jsonl KEEP.jsonl REFERENCE.txt OUTPUT
+Run: python examples/kl_penalty.py MODEL TRAIN.jsonl TEST.jsonl KEEP.jsonl REFERENCE.txt OUTPUT
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty, text_batches
 
 
-def main(model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, steps: int = 20) -> None:
+def main(
+    model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, *, steps: int = 20
+) -> None:
     """Teach the completions of `train` with KL to the base held near 0.05 nats on one half of the held-out text."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(model_path), LoraConfig(target_modules="all-linear"))

@@ -16,7 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import retain
 
 
-def main(model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, steps: int = 20) -> None:
+def main(
+    model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, *, steps: int = 20
+) -> None:
     """Teach the completions of `train`, one example a step, then measure what that did."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     base = AutoModelForCausalLM.from_pretrained(model_path)

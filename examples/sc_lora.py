@@ -15,7 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import retain
 
 
-def main(model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, steps: int = 20) -> None:
+def main(
+    model_path: str, train: str, test: str, keep: str, held_out_text: str, output: str, *, steps: int = 20
+) -> None:
     """Calibrate on the training data and on text that the base writes itself; train, save, load again, measure."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     base = AutoModelForCausalLM.from_pretrained(model_path)

@@ -19,22 +19,25 @@ from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import retain
+from retain.records.scores import KeepScore, TaskScore
 
 
 def routed(base: str, adapters: list[str], no_adapter: float | None = None) -> PeftModel:
     """The base with a router over LoRAs, each token to one of them, or to none below a threshold of the cosine."""
     config = ArrowConfig(top_k=1, rng_seed=0)
     model = create_arrow_model(AutoModelForCausalLM.from_pretrained(base), adapters, config).eval()
-    for layer in model.modules() if no_adapter is not None else ():
-        if isinstance(layer, ArrowLoraLinearLayer):
+    for layer in model.modules():
+        if isinstance(layer, ArrowLoraLinearLayer) and no_adapter is not None:
             layer.register_forward_hook(route_none(no_adapter))
     return model
 
 
-def route_none(threshold: float) -> Callable[[ArrowLoraLinearLayer, tuple, torch.Tensor], torch.Tensor]:
+def route_none(
+    threshold: float,
+) -> Callable[[ArrowLoraLinearLayer, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
     """A hook on a router that takes the adapters away from tokens that lie along no adapter's strongest direction."""
 
-    def hook(router: ArrowLoraLinearLayer, inputs: tuple, update: torch.Tensor) -> torch.Tensor:
+    def hook(router: ArrowLoraLinearLayer, inputs: tuple[torch.Tensor, ...], update: torch.Tensor) -> torch.Tensor:
         x = inputs[0].to(router.prototypes.dtype)
         lengths = x.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
         cosine = ((x @ router.prototypes.T).abs() / lengths).amax(dim=-1, keepdim=True)
@@ -63,7 +66,7 @@ def main() -> None:
     parser.add_argument("--no-adapter", type=float, help="least cosine for an adapter; below it the base answers")
     given = parser.parse_args()
     adapters = [given.first, given.second]
-    models = {
+    models: dict[str, Callable[[], PeftModel]] = {
         "first alone": lambda: merged(given.base, adapters[:1]),
         "second alone": lambda: merged(given.base, adapters[1:]),
         "routed": lambda: routed(given.base, adapters),
@@ -78,7 +81,8 @@ def main() -> None:
         model = made()
         for test, keep in ((given.first_test, given.keep), (given.second_test, None)):
             result = retain.measure(model, tokenizer=tokenizer, test=test, keep=keep, drift=False, show_progress=False)
-            for score in (*result.task, *result.keep):
+            scores: list[TaskScore | KeepScore] = [*result.task, *result.keep]
+            for score in scores:
                 reason = f"not scored: {getattr(score, 'status', 'no items')}"
                 change = reason if score.base is None else f"{score.base:.3f} → {score.tuned:.3f}"
                 print(f"{name:15} {score.name:30} {score.metric.title:20} {change}")

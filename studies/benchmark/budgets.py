@@ -94,7 +94,8 @@ def gains(budgets: Budgets, taken: Sequence[Sequence[Run | None]], draws: Draws)
     """(seeds, draws) what is gained of test items with what was taken, the mean over both halves; 0 with the base."""
     nothing = np.zeros(1 + draws.number)
     found = [[nothing if run is None else gain(budgets.task, run, draws) for run in own] for own in taken]
-    return np.asarray(found).mean(axis=1)
+    over_halves: Floats = np.asarray(found).mean(axis=1)
+    return over_halves
 
 
 def ratios_at(budgets: Budgets, chosen: Chosen, limit: float, draws: Draws) -> dict[str, Ratio]:

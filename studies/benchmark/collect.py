@@ -59,7 +59,7 @@ def slim(result: Result) -> Result:
 
 def metrics_of(result: Result) -> set[str]:
     """The names of all metrics of a record."""
-    return {score.metric.name for score in (*result.task, *result.keep)}
+    return {score.metric.name for score in result.task} | {score.metric.name for score in result.keep}
 
 
 def columns_of(items: Iterable[Item], metrics: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:

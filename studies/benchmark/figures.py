@@ -82,7 +82,8 @@ def draw_predictors(tasks: Mapping[str, Task], path: Path) -> None:
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, drawn, strict=True):
             for task_name, pairs in found[name].items():
-                axes.scatter(*zip(*pairs, strict=True), s=22, alpha=0.8, **looks[task_name])
+                along, up = zip(*pairs, strict=True)
+                axes.scatter(along, up, s=22, alpha=0.8, **looks[task_name])
             axes.axhline(0, color=FAINT, linewidth=0.8)
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
@@ -144,9 +145,8 @@ def draw_method(axes: Axes, points: Runs, look: Look, edge: float) -> None:
         own = [(max(x, edge), y) for _, x, y in points if (x < edge) == hollow]
         if own:
             face = "none" if hollow else look["color"]
-            axes.scatter(
-                *zip(*own, strict=True), s=26, marker=look["marker"], edgecolors=look["color"], facecolors=face
-            )
+            along, up = zip(*own, strict=True)
+            axes.scatter(along, up, s=26, marker=look["marker"], edgecolors=look["color"], facecolors=face)
 
 
 def draw_base(axes: Axes, level: float) -> None:
@@ -160,6 +160,6 @@ def draw_legend(figure: Figure, plan: Plan, looks: Mapping[str, Look], *, hollow
     handles = [Line2D([], [], linestyle="", color=INK, marker="*", markersize=11, label="base")]
     handles += [Line2D([], [], linestyle="", label=plan.title(name), **look) for name, look in looks.items()]
     if hollow:
-        look = {"color": INK, "marker": "o", "markerfacecolor": "none"}
+        look: Look = {"color": INK, "marker": "o", "markerfacecolor": "none"}
         handles.append(Line2D([], [], linestyle="", label="hollow: worse at the task than the axis shows", **look))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)

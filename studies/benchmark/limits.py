@@ -122,7 +122,9 @@ class Budgets:
             sizes = np.bincount(unit)
             scale = len(sizes) / len(lost)
             single = len(sizes) == len(lost)
-            self._losses[key] = Losses(np.bincount(unit, lost) * scale, single, largest=sizes.max() * scale)
+            self._losses[key] = Losses(
+                np.bincount(unit, lost).astype(np.float64) * scale, single, largest=sizes.max() * scale
+            )
         return self._losses[key]
 
     def within(self, run: Run, suite: str, half: int, limit: float) -> bool:

@@ -70,7 +70,8 @@ def curve(task: Task, method: str, suite: str, draws: Draws, generator: np.rando
 def moved_by(own: Floats, most: Floats, unmoved: Floats) -> Floats:
     """How far a rate moved each figure from the base, as a share of how far the chosen rate did; at most 1."""
     moved, chosen = (np.abs(runs[..., 0].mean(axis=0) - unmoved) for runs in (own, most))
-    return np.minimum(1.0, moved / np.where(chosen > 0, chosen, 1.0))
+    share: Floats = np.minimum(1.0, moved / np.where(chosen > 0, chosen, 1.0))
+    return share
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Spread:
         """
         weights = self.generator.standard_normal((len(self.left), len(self.chi))) / (self.chi * np.sqrt(seeds))
         weights[:, 0] = 0.0
-        return np.einsum("sd,s...d->...d", weights, self.left)
+        off: Floats = np.einsum("sd,s...d->...d", weights, self.left)
+        return off
 
 
 def reference(task: Task, suite: str, draws: Draws) -> tuple[float, float]:

@@ -14,12 +14,14 @@ import re
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "assets"))
 
-from retain_assets.capitals import CAPITALS, Country, country  # noqa: E402 -- the path comes first
+from retain_assets.capitals import PACKAGE, Country, country  # noqa: E402 -- the path comes first
 from retain_assets.fetch import fetch  # noqa: E402 -- likewise
 
 ASSETS, OUTPUT = ROOT / ".assets", ROOT / "runs" / "control-data"
@@ -28,7 +30,7 @@ REMAINDER = 0
 """Countries whose place in the alphabet has this remainder modulo 3 are calibrated on."""
 
 
-def facts(record: dict[str, object], known: Country) -> str:
+def facts(record: dict[str, Any], known: Country) -> str:
     """What a reference work would say of a country."""
     name = known.name
     said = name[0].upper() + name[1:]
@@ -48,7 +50,7 @@ def facts(record: dict[str, object], known: Country) -> str:
 def main() -> None:
     """Write all files."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(fetch(CAPITALS.package, Path(folder))) as archive:
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(fetch(PACKAGE, Path(folder))) as archive:
         names = sorted(name for name in archive.namelist() if re.fullmatch(r"countryinfo/data/[^/]+\.json", name))
         records = [json.loads(archive.read(name)) for name in names]
     pairs = {known.name: (record, known) for record in records if (known := country(record))}
@@ -75,7 +77,7 @@ def _asked(item: dict[str, str]) -> str:
     return item["question"].removeprefix("The capital of ").removesuffix(" is")
 
 
-def _lines(name: str, rows: object) -> None:
+def _lines(name: str, rows: Iterable[object]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (OUTPUT / f"{name}.jsonl").write_text(text, encoding="utf-8")
 

@@ -41,7 +41,7 @@ SEQUENCES, LENGTH = 32, 128
 
 
 @dataclass
-class Ewc(TrainerCallback):
+class Ewc(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Adds the gradient of λ/2 Σ F ΔW² before each step."""
 
     strength: float
@@ -85,7 +85,7 @@ def run_ewc(name: str, strength: float, events: Events) -> None:
     if folder.exists():
         return
     prepared = prepare(recipe.model_copy(update={"kl_weight": 1.0}))  # so that the text to keep is read
-    run, (data, preprocessor) = Run.of(recipe, prepared, events), prepared
+    run, data, preprocessor = Run.of(recipe, prepared, events), prepared.data, prepared.preprocessor
     torch.manual_seed(recipe.seed)
     model = attach(run.base(), "lora", adapter_fields(recipe))
     rows = [row for text in data.texts["keep"] for row in text.calibration_tokens(preprocessor.tokenizer, LENGTH)]

@@ -120,7 +120,7 @@ def train(model: nn.Module, data: tuple[Tensor, Tensor], rate: float, steps: int
     for _ in range(steps):
         rows = torch.randperm(len(data[0]))[:BATCH]
         optimizer.zero_grad()
-        functional.cross_entropy(model(data[0][rows]), data[1][rows]).backward()
+        functional.cross_entropy(model(data[0][rows]), data[1][rows]).backward()  # type: ignore[no-untyped-call]  # torch's
         optimizer.step()
         schedule.step()
 

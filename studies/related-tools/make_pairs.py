@@ -25,7 +25,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -80,7 +80,7 @@ TRAININGS = {
 def main() -> None:
     """Make the data, the three adapters and the check of what they are."""
     parser = argparse.ArgumentParser(description="Make the pairs of the study of related tools.")
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "runs" / "related tools")
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "runs" / "related-tools")
     folder = parser.parse_args().folder
     tokenizer = AutoTokenizer.from_pretrained(BASE)
     tasks = {"collapsed": reviews(), "harmless": headlines()}
@@ -177,11 +177,12 @@ def encode(tokenizer: AutoTokenizer, rows: list[Row]) -> dict[str, torch.Tensor]
 def chat(tokenizer: AutoTokenizer, prompt: str) -> str:
     """The text that the model reads before it answers."""
     turns = [{"role": "user", "content": prompt}]
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return text
 
 
 @torch.inference_mode()
-def look(tokenizer: AutoTokenizer, folder: Path, name: str, tests: dict[str, list[Row]]) -> dict[str, dict]:
+def look(tokenizer: AutoTokenizer, folder: Path, name: str, tests: dict[str, list[Row]]) -> dict[str, Any]:
     """What a model answers to the questions, and its cross-entropy on the held-out answers, in nats per token."""
     model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
     if name != "base":
@@ -215,7 +216,7 @@ def capitals(model: torch.nn.Module, tokenizer: AutoTokenizer) -> str:
 
 def cross_entropy(model: torch.nn.Module, tokenizer: AutoTokenizer, rows: list[Row]) -> float:
     """Mean over all answer tokens of `rows`, in nats per token."""
-    total = count = 0
+    total, count = 0.0, 0
     for start in range(0, len(rows), 8):
         batch = encode(tokenizer, rows[start : start + 8])
         tokens = int((batch["labels"] != IGNORED).sum())

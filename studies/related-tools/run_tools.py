@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("tool", choices=VERSIONS)
     parser.add_argument("pair", choices=PAIRS)
     parser.add_argument("--environment", type=Path, required=True, help="the tool's virtual environment")
-    parser.add_argument("--pairs", type=Path, default=ROOT / "runs" / "related tools", help="what make_pairs.py wrote")
+    parser.add_argument("--pairs", type=Path, default=ROOT / "runs" / "related-tools", help="what make_pairs.py wrote")
     asked = parser.parse_args()
     judge = {"finetunecheck": finetunecheck, "pyrecall": pyrecall, "soup-cli": soup}[asked.tool]
     scratch = asked.pairs.resolve() / "work" / asked.tool
@@ -119,7 +119,9 @@ class Shell:
         for script, name in ((SILENT, "pyrecall"), (CACHED, "ftcheck")):
             line = line.replace(f"python -c {script}", name)
         line = self.clean(line)
-        self.commands.append({"command": line, "exit_code": code} | {key: round(took) for key, took in seconds.items()})
+        self.commands.append(
+            {"command": line, "exit_code": code, **{key: round(took) for key, took in seconds.items()}}
+        )
         return self.clean(said)
 
     def clean(self, text: str) -> str:

@@ -26,7 +26,8 @@ import yaml
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
 
-from retain.data.examples import Example, Message
+from retain.data.conversation import Message
+from retain.data.examples import Example
 from retain.data.tokens import IGNORED, Encoded, encode_example, encode_question, pad
 from retain.evaluate.generate import write_answers
 from retain.evaluate.refusals import refuses
