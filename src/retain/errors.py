@@ -9,6 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def sentence(text: str) -> str:
+    """A clause with a full stop at its end; a text that ends as a sentence does stays as it is.
+
+    Args:
+        text: not empty.
+    """
+    return text if text.endswith((".", "?", "!", "…")) else f"{text}."
+
+
 class RetainError(Exception):
     """Base of all errors raised on purpose.
 

@@ -122,9 +122,8 @@ def table() -> str:
 
 
 def _note(sentence: str) -> str:
-    return re.sub(
-        r"this adapter is a \w+", "this adapter is another method's", re.sub(r"^--to \w+: a \w+ is", "it is", sentence)
-    )
+    general = re.sub(r"this adapter's method is \w+", "this adapter's method is another", sentence)
+    return re.sub(r"^--to \w+: \w+ is no update", "it is no update", general)
 
 
 if __name__ == "__main__":

@@ -104,10 +104,10 @@ def attempt(model, *, learn=(BATCH,), keep=(BATCH,), **fields):
     ("target", "reason"),
     [
         ("words", r"words: an embedding looks up token ids"),
-        ("image", r"image: a Conv2d is not a linear layer"),
+        ("image", r"image: Conv2d is not a linear layer"),
         ("attention", r"attention: nn.MultiheadAttention reads its weights"),
         ("attention.out_proj", r"attention.out_proj: nn.MultiheadAttention reads"),
-        ("norm", r"norm: a LayerNorm is not a linear layer"),
+        ("norm", r"norm: LayerNorm is not a linear layer"),
     ],
 )
 def test_an_unsupported_target_is_named_with_the_cure(target, reason):

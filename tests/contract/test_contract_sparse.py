@@ -168,5 +168,5 @@ def test_a_merge_that_is_not_finite_changes_nothing():
 
 
 def test_layers_that_pefts_tuner_does_not_take_are_named():
-    with pytest.raises(TargetError, match=r"c_attn: PEFT's sparse tuner takes nn.Linear, and this is a Conv1D"):
+    with pytest.raises(TargetError, match=r"c_attn: PEFT's sparse tuner takes nn.Linear, and this is Conv1D"):
         adapted(ARCHITECTURES["gpt2"])

@@ -135,10 +135,10 @@ class Odd(nn.Module):
     ("target", "reason"),
     [
         ("words", r"words: an embedding looks up token ids.*exclude_modules"),
-        ("image", r"image: a Conv2d is not a linear layer.*exclude_modules"),
+        ("image", r"image: Conv2d is not a linear layer.*exclude_modules"),
         ("attention", r"attention: nn.MultiheadAttention reads its weights.*separate q, k, v"),
         ("attention.out_proj", r"attention\.out_proj: nn.MultiheadAttention reads"),
-        ("norm", r"norm: a LayerNorm is not a linear layer"),
+        ("norm", r"norm: LayerNorm is not a linear layer"),
         ("nothing", r"nothing.*linear layers are named linear, out_proj"),
     ],
 )

@@ -109,7 +109,7 @@ REFUSED = [
     ({"method": {**LORA, "rank_pattern": {"([": 2}}}, "rank_pattern"),
     ({"method": {**LORA, "rank_pattern": {"nope": 2}}}, "its rank_pattern names nope, which this adapter"),
     ({"method": {**LORA, "alpha_pattern": {"lm_head": 2}}}, "its alpha_pattern names lm_head"),
-    ({"method": {**LORA, "task_type": "SEQ_CLS"}}, "task_type: a LlamaForCausalLM is CAUSAL_LM (found 'SEQ_CLS')"),
+    ({"method": {**LORA, "task_type": "SEQ_CLS"}}, "task_type: LlamaForCausalLM is CAUSAL_LM (found 'SEQ_CLS')"),
     ({"method": {**LORA, "target_modules": ["q_proj", "nope"]}}, "no module of the model is named 'nope'"),
     ({"method": {"name": "vefa", "target_modules": ["q_prj", "v_proj"]}}, "did you mean q_proj"),
     ({"method": {**LORA, "modules_to_save": ["head"]}}, "modules_to_save: no module of the model is named 'head'"),

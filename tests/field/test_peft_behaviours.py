@@ -110,7 +110,7 @@ def test_lorfa_adds_adapters_beyond_a_layers_width(r, names, tmp_path):
 @pytest.mark.parametrize("make", [lambda: nn.Conv1d(3, 4, 3), lambda: nn.Conv1d(2, 2, 1)])
 def test_a_convolution_is_called_one(config, make):
     model = nn.ModuleDict({"lin": nn.Linear(3, 3), "conv": make()})
-    with pytest.raises(TargetError, match="a Conv1d is not a linear layer") as error:
+    with pytest.raises(TargetError, match="Conv1d is not a linear layer") as error:
         get_peft_model(model, config(target_modules=["conv"]))
     assert "experts" not in str(error.value)
 

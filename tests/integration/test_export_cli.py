@@ -114,7 +114,7 @@ def test_everything_that_is_wrong_is_said_before_a_model_is_loaded(place, monkey
     flags = ["--held-out-text", "nowhere.txt", "--model", "./gone"]
     assert exported(place[0], "a-lora", "ia3", *flags, output=inside) == 2
     told = capsys.readouterr().err
-    for part in ("nowhere.txt", "--to ia3: this adapter is a lora", "lies in what is exported"):
+    for part in ("nowhere.txt", "--to ia3: this adapter's method is lora", "lies in what is exported"):
         assert part in told
     assert exported(place[0], "a-lora", "lora", "--rank", "0") == 2
     assert exported(place[0], "a-lora", "merged", "--rank", "2") == 2

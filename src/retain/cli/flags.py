@@ -121,11 +121,8 @@ def shape_of(annotation: Any) -> Shape:
 
 
 def _flag_type(annotation: Any, shape: Shape) -> Any:
-    """The type that the parser checks; where there are several, the recipe's own check reads the text."""
-    annotation = _without_none(annotation)
-    if shape in {"several", "pairs", "list"} or _is_union(annotation):
-        return str
-    return annotation
+    """The type that the parser reads: of values text, of which the recipe's own check tells all that is wrong."""
+    return _without_none(annotation) if shape in {"fields", "switch"} else str
 
 
 def _without_none(annotation: Any) -> Any:
@@ -177,7 +174,10 @@ def _value(recipe: type[BaseModel], name: str, value: Any) -> Any:
     shape = shape_of(annotation)
     if shape == "pairs":
         return [entry for entries in value for entry in entries]
-    return _listed(annotation, value) if shape == "list" else value
+    if shape == "list":
+        return _listed(annotation, value)
+    kind = _without_none(annotation)
+    return _number(value, kind) if kind in (int, float) else value
 
 
 def _listed(annotation: Any, text: str) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 from pydantic.fields import FieldInfo
@@ -23,6 +24,33 @@ HELP_COLUMN = 29
 
 VERB_COLUMN = 14
 """Column at which explanations of verbs begin."""
+
+
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "dict": "fields with values, as --{name}.FIELD VALUE",
+}
+"""Words for the types that a parser checks."""
+
+
+class VerbParser(ArgumentParser):  # type: ignore[misc]  # jsonargparse is untyped here
+    """jsonargparse's parser, whose errors name flags and not types of Python."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print an error in plain words, and exit with code 2."""
+        super().error(_in_words(message), ex)
+        raise AssertionError  # jsonargparse has left the program
+
+
+def _in_words(message: str) -> str:
+    """An error of the parser: --rank: expected a whole number (found 'x')."""
+    found = re.match(r"Parser key \"([^\"]+)\":\s+Expected an? <class '(\w+)'>\. Got value: (.*)", message)
+    if not found or found[2] not in _TYPES:
+        return message
+    name = found[1].replace("_", "-")
+    return f"--{name}: expected {_TYPES[found[2]].format(name=name)} (found {found[3]!r})"
 
 
 class Formatter(RawDescriptionHelpFormatter):
@@ -42,7 +70,7 @@ def make_verb_parser(arguments: str, description: str, example: str, more: str =
         more: a text before the example.
     """
     verb = example.split()[1]
-    return ArgumentParser(
+    return VerbParser(
         prog=f"retain {verb}",
         usage=f"retain {verb} {arguments}",
         description=wrapped(description),

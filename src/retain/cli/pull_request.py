@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from retain.errors import InputError, RetainError
+from retain.errors import InputError, RetainError, sentence
 from retain.jobs.pull_request import pull_request_of
 from retain.records.result import read_result
 from retain.report.page.pull_request import marker, refusal_comment, verdict_comment
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     try:
         print(f"retain: {place.comment(text, marker(given.name))}.")
     except RetainError as error:
-        print(f"::warning::retain: no comment: {error}. The verdict does not depend on it.")
+        print(f"::warning::retain: no comment: {sentence(str(error))} The verdict does not depend on it.")
     return 0
 
 
@@ -73,7 +73,7 @@ def _summarise(text: str, environment: Mapping[str, str]) -> None:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(f"{text}\n")
     except OSError as error:
-        print(f"::warning::retain: no summary: {error}.")
+        print(sentence(f"::warning::retain: no summary: {error}"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from retain.data.places import Numbered, parse_source
 from retain.data.row_limit import EVERY_ROW, RowLimit, Sample
 from retain.data.shapes import Shape, shape_of_row, unseen_reason
 from retain.data.sources import collect_items, first_problems, some_rows
+from retain.errors import sentence
 from retain.records.renamed_columns import RENAMED
 
 Forms = Mapping[str, type[DataItem]]
@@ -77,7 +78,7 @@ def read_rows(
         folder = found.path if found.path is not None and found.path.is_dir() else None
         images = None if folder is None else _images(folder, found.part, obvious, found.text)
     except (OSError, ValueError) as error:
-        problems.append(f"{source}: {error}.")
+        problems.append(sentence(f"{source}: {error}"))
         return Rows(form or DEFAULT_FORM, [])
     if images is not None:
         return Rows(LabelledImage.form, [LabelledImage(image=str(path), label=label) for label, path in images])

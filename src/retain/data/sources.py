@@ -16,6 +16,7 @@ from retain.data.json_rows import json_entries
 from retain.data.places import Numbered, Source, missing_sentence, parse_source
 from retain.data.row_limit import EVERY_ROW, ChosenRows, KindOf, RowLimit, choose_rows
 from retain.data.tables import first_fields, looks_like_table, table_rows
+from retain.errors import sentence
 
 Parsed = TypeVar("Parsed")
 
@@ -48,7 +49,7 @@ def some_rows(
     try:
         found = parse_source(source)
     except ValueError as error:
-        problems.append(f"{source}: {error}.")
+        problems.append(sentence(f"{source}: {error}"))
         return ChosenRows([])
     told = partial(_until_error, name=found.text, problems=problems)
     return choose_rows((entries.then(told) for entries in told(_entries(found, obvious, problems))), limit, kind)
@@ -59,7 +60,7 @@ def _until_error(values: Iterator[Parsed], name: str, problems: list[str]) -> It
     try:
         yield from values
     except (OSError, ValueError) as error:
-        problems.append(f"{name}: {_reason(error)}.")
+        problems.append(sentence(f"{name}: {_reason(error)}"))
 
 
 def _entries(source: Source, obvious: str | None, problems: list[str]) -> Iterator[Entries]:
@@ -166,7 +167,7 @@ def checked_rows(rows: Iterable[Numbered], problems: list[str]) -> Iterator[Numb
         try:
             yield place, fit_row(row)
         except ValueError as error:
-            problems.append(f"{place}: {error}.")
+            problems.append(sentence(f"{place}: {error}"))
 
 
 def collect_items(
@@ -195,7 +196,7 @@ def collect_items(
         try:
             items.append(parse(row))
         except ValueError as error:
-            lines.append(f"{place}: {error}.")
+            lines.append(sentence(f"{place}: {error}"))
     problems += first_problems(source, lines)
     if not items and len(problems) == before:
         problems.append(f"{source}: holds no items.")

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from retain.errors import InputError
+from retain.errors import InputError, sentence
 from retain.evaluate.refusals import detector_error, json_object, refuses
 from retain.recipe import redacted
 from retain.records.paths import expanded
@@ -55,7 +55,7 @@ def judge_answers(
             found = _judge_by_command(judge, prompts, answers, timeout)
         return _checked(found, len(answers))
     except _JudgeError as error:
-        raise InputError(f"judge {redacted(judge)}: {error}.") from error
+        raise InputError(sentence(f"judge {redacted(judge)}: {error}")) from error
 
 
 class _JudgeError(Exception):
@@ -79,7 +79,7 @@ def _function(place: str) -> Callable[[list[str], list[str]], Any]:
             f"{module}:{name} cannot be imported ({reason}); its folder must be on Python's path (PYTHONPATH)"
         ) from error
     if not callable(found):
-        raise _JudgeError(f"{module}:{name} is no function but a {type(found).__name__}")
+        raise _JudgeError(f"{module}:{name} is no function ({type(found).__name__})")
     with contextlib.suppress(ValueError):  # some functions in C tell no signature; the trial finds out
         try:
             inspect.signature(found).bind([], [])
@@ -158,14 +158,14 @@ def _checked(verdicts: Any, count: int) -> list[bool]:
     """
     if not isinstance(verdicts, Iterable) or isinstance(verdicts, str | bytes | Mapping):
         kind = type(verdicts).__name__
-        raise _JudgeError(f"returned a {kind} where a list of true and false is expected, one for each answer")
+        raise _JudgeError(f"returned {kind} where a list of true and false is expected, one for each answer")
     found = [verdict.item() if hasattr(verdict, "item") else verdict for verdict in verdicts]  # of numpy and torch
     if len(found) != count:
         raise _JudgeError(f"was given {count} answers and judged {len(found)}; it must judge each")
     strange = next((place for place, verdict in enumerate(found, start=1) if not isinstance(verdict, bool)), None)
     if strange is not None:
         kind = type(found[strange - 1]).__name__
-        raise _JudgeError(f"verdict {strange} is neither true nor false but a {kind}")
+        raise _JudgeError(f"verdict {strange} is neither true nor false ({kind})")
     return found
 
 
@@ -194,7 +194,7 @@ def judge_problems(judge: str | None, timeout: float = TIMEOUT) -> list[str]:
     if judge is None:
         return []
     if not judge.startswith(PYTHON) and (reason := _no_program(judge)):
-        return [f"judge {redacted(judge)}: {reason}."]
+        return [sentence(f"judge {redacted(judge)}: {reason}")]
     try:
         judge_answers(*TRIAL, judge, timeout)
     except InputError as error:

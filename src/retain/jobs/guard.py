@@ -97,7 +97,7 @@ def guard(
         ('capitals', 1.0)
     """
     if not isinstance(trainer, Trainer):
-        raise InputError(f"a {type(trainer).__name__} was given; give the trainer, as retain.guard(trainer, …).")
+        raise InputError(f"{type(trainer).__name__} was given; give the trainer, as retain.guard(trainer, …).")
     limits = given_budget(budget)
     model, chosen, problems = trainer.model, given_settings(settings), list[str]()
     preprocessor = given_preprocessor(*readers(trainer.processing_class), settings, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from retain.errors import InputError
+from retain.errors import InputError, sentence
 from retain.jobs.output_place import unwritable
 from retain.records.files import write_text
 from retain.records.paths import expanded
@@ -24,7 +24,7 @@ def junit_problem(junit: str | None) -> list[str]:
         reason = str(error)
     except OSError as error:
         reason = f"{junit} cannot be used ({error.strerror or error})"
-    return [f"junit: {reason}."] if reason else []
+    return [sentence(f"junit: {reason}")] if reason else []
 
 
 def _unfit(junit: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from retain.errors import sentence
 from retain.recipe.marks import flag_name
 
 _EXPECTED = {
@@ -63,8 +64,9 @@ def _sentence(place: str, errors: Sequence[Any], recipe: type[BaseModel]) -> str
         return unknown_field(place, recipe)
     told = list(dict.fromkeys(words_of(error) for error in errors))
     if not place:
-        return f"{'; '.join(told)}."
-    return f"{place}: {', or '.join(told)} (found {found_words(first['input'])})."
+        return sentence("; ".join(told))
+    found = "" if any("(found " in one for one in told) else f" (found {found_words(first['input'])})"
+    return sentence(f"{place}: {', or '.join(told)}{found}")
 
 
 def words_of(error: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from retain.errors import InputError
+from retain.errors import InputError, sentence
 from retain.recipe.budget_options import parsed_limits
 from retain.recipe.from_run import with_earlier
 from retain.recipe.problem_words import problems_in_words
@@ -48,7 +48,7 @@ def load_recipe(recipe: type[SomeRecipe], path: str | None, overrides: dict[str,
         try:
             values["budget"] = parsed_limits(values.get("budget") or {})
         except ValueError as error:
-            raise InputError(f"budget: {error}.") from error
+            raise InputError(sentence(f"budget: {error}")) from error
         if "model" in overrides:
             raise InputError("from: the model is what that run delivered; leave --model out.")
         values = with_earlier(values)
@@ -72,7 +72,7 @@ def _read_yaml(path: str) -> dict[str, Any]:
         values = read_yaml(place)
     except InputError as error:
         reason = str(error).removeprefix(f"{place}: ")
-        raise InputError(f"{path}: the recipe cannot be read ({reason})") from error
+        raise InputError(f"{path}: this recipe {reason}") from error
     if not isinstance(values, dict):
         kind = "nothing" if values is None else type(values).__name__
         raise InputError(f"{path}: a recipe is a mapping of fields to values, found {kind}.")

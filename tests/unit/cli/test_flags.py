@@ -3,6 +3,7 @@
 import pytest
 
 from retain.cli.flags import overrides, read_arguments, recipe_parser, shape_of
+from retain.cli.main import main
 from retain.cli.verbs import VERBS
 from retain.errors import InputError
 from retain.recipe import RECIPES, AdviseRecipe, CalibrateRecipe, MeasureRecipe, Recipe, ScaleRecipe
@@ -119,3 +120,32 @@ def test_real_defaults_are_shown():
         assert shown in text
     assert "default:" not in text
     assert "[False]" not in text
+
+
+def test_all_values_of_a_wrong_kind_are_told_at_once_in_plain_words(capsys):
+    given = ["--rank", "1.5", "--learning-rate", "nan", "--epochs", "many", "--head", "none", "--seed", "-1"]
+    assert main(["tune", "--model", "m", "--train", "t", "--test", "e", "--output", "o", *given]) == 2
+    said = capsys.readouterr().err
+    for problem in (
+        "rank: expected a whole number (found '1.5').",
+        "learning_rate: expected a finite number (found nan).",
+        "epochs: expected a number (found 'many').",
+        "head: expected 'probe' or 'random' (found 'none').",
+        "seed: expected a number of 0 or more (found -1).",
+    ):
+        assert problem in said
+    assert not any(jargon in said for jargon in ("<class", "typing", "Parser key"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["suites", "capitals", "--items", "few"], "--items: expected a whole number (found 'few')"),
+        (["tune", "--training", "x"], "--training: expected fields with values, as --training.FIELD VALUE (found 'x')"),
+        (["tune", "--drift=maybe"], "--drift: expected true or false (found 'maybe')"),
+    ],
+)
+def test_what_the_parser_refuses_is_told_without_types_of_python(words, told, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert told in capsys.readouterr().err

@@ -44,7 +44,7 @@ def test_a_command_is_run_without_a_shell(tmp_path):
     [
         ("print('{\"refused\": true}')", "was given 2 answers and judged 1"),
         ("print('{\"refused\": true}'); print('secret text')", "line 2 .* is not JSON"),
-        ("print('{\"refused\": 1}\\n' * 2)", "neither true nor false but a int"),
+        ("print('{\"refused\": 1}\\n' * 2)", "neither true nor false"),
         ("print('{\"other\": true}\\n' * 2)", "line 1"),
         ("raise SystemExit(3)", "exit code 3"),
     ],
@@ -95,14 +95,14 @@ def test_a_python_function_judges():
         ("python:own_judge", "python:MODULE:FUNCTION"),
         ("python:own_judge:missing", "cannot be imported"),
         ("python:no_such_module_anywhere:judge", "cannot be imported"),
-        ("python:own_judge:number", "is no function but a int"),
+        ("python:own_judge:number", r"is no function \(int\)"),
         ("python:own_judge:short", "judged 0"),
-        ("python:own_judge:none", "returned a NoneType where a list of true and false"),
+        ("python:own_judge:none", "returned NoneType where a list of true and false"),
         ("python:own_judge:alone", "cannot be called with a list of prompts and a list of answers"),
         ("python:own_judge:raises", "raised KeyError"),
         ("python:own_judge:leaves", "raised SystemExit"),
         ("python:os:system", "cannot be called with a list of prompts and a list of answers"),
-        ("python:builtins:print", "returned a NoneType"),
+        ("python:builtins:print", "returned NoneType"),
         ("python:builtins:max", r"judged [0-9]|is neither true nor false"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_python_function_that_cannot_judge_is_named(judge, problem):
         ("'open", "cannot be read as a command"),
         ("python:json", "python:MODULE:FUNCTION"),
         ("python:json:no_such_function", "cannot be imported"),
-        ("python:json:__name__", "is no function but a str"),
+        ("python:json:__name__", "is no function (str)"),
     ],
 )
 def test_a_judge_that_cannot_be_had_is_told_without_its_arguments(judge, told):

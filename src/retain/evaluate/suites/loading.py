@@ -21,7 +21,7 @@ from retain.data.item import DataItem
 from retain.data.places import Numbered, is_plain_data, missing_sentence, name_of_source, parse_source
 from retain.data.sources import collect_items
 from retain.data.texts import is_blank
-from retain.errors import InputError
+from retain.errors import InputError, sentence
 from retain.evaluate.suites.format import (
     SHIPPED,
     Corrupting,
@@ -83,7 +83,7 @@ def find_suite(reference: str, problems: list[str]) -> LocatedSuite | None:
     try:
         located = LocatedSuite(SuiteFile.model_validate(values), path)
     except ValidationError as error:
-        problems += [f"{reference}: {sentence_of(problem)}." for problem in error.errors()]
+        problems += [sentence(f"{reference}: {sentence_of(problem)}") for problem in error.errors()]
         return None
     if located.file.code and not path.with_name(located.file.code).is_file():
         problems.append(f"{reference}: code: there is no {located.file.code} beside the suite file.")
@@ -197,7 +197,7 @@ def _read_copy(
     try:
         given = parse_source(copy)
     except ValueError as error:
-        problems.append(f"{located.file.name}={copy}: {error}.")
+        problems.append(sentence(f"{located.file.name}={copy}: {error}"))
         return [], ""
     path = given.path
     here = path is not None and path.exists()

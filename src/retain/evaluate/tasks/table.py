@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from retain.data.forms import FORMS
 from retain.data.item import DataItem
+from retain.errors import sentence
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.choice import ChoiceTask
 from retain.evaluate.tasks.completion import CompletionTask
@@ -46,4 +47,4 @@ def known_forms() -> dict[str, type[DataItem]]:
 
 def suite_problems(suite: Suite) -> list[str]:
     """Reasons why a suite's items cannot be measured together, one sentence each."""
-    return [f"{suite.name}: {problem}." for problem in task_type_of(suite).problems(suite)]
+    return [sentence(f"{suite.name}: {problem}") for problem in task_type_of(suite).problems(suite)]

@@ -141,7 +141,7 @@ def architecture(served: Served, *, any_of: Sequence[str] = (), none_of: Sequenc
     name = served.architecture
     if name is None or (name not in any_of if any_of else name in none_of):
         return None
-    return Found((f"the model is a {name}",), {"architecture": name})
+    return Found((f"the model's class is {name}",), {"architecture": name})
 
 
 @_predicate

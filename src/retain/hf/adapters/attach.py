@@ -87,7 +87,7 @@ def attach(model: nn.Module, name: str, fields: dict[str, Any] | None = None, *,
     natural = task_type(model)
     if given.setdefault("task_type", natural) not in (None, natural) and natural is not None:
         raise InputError(
-            f"method {name}: task_type: a {type(root_of(model)).__name__} is {natural} (found {given['task_type']!r}); "
+            f"method {name}: task_type: {type(root_of(model)).__name__} is {natural} (found {given['task_type']!r}); "
             "leave it out."
         )
     config = _config(name, given)

@@ -13,7 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from retain.errors import InputError, RetainError
+from retain.errors import InputError, RetainError, sentence
 from retain.hf.adapters.accounting import Accounting, accounting, name_problems, tensor_problems, value_problems
 from retain.hf.adapters.card import hub_id
 from retain.hf.adapters.config_file import read_config, size_problems
@@ -60,7 +60,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
     folder = adapter_folder(path)
     values, stored, note = read_config(folder), stored_tensors(folder), read_note(folder)
     if problems := [*size_problems(values, stored), *_vocabulary_problem(base, stored)]:
-        raise InputError([f"{path}: {problem}." for problem in problems])
+        raise InputError([sentence(f"{path}: {problem}") for problem in problems])
     check_origin(folder, base)
     trains = [(parameter, parameter.requires_grad) for parameter in base.parameters()]
     try:

@@ -65,7 +65,7 @@ def _obstacle(key: str, layer: Any, model: nn.Module) -> str | None:
         return f"{key}: the weights of a quantised layer are codes, whose entries cannot be trained by themselves."
     if not isinstance(layer, nn.Linear):
         return (
-            f"{key}: PEFT's sparse tuner takes nn.Linear, and this is a {type(layer).__name__}; leave it out of "
+            f"{key}: PEFT's sparse tuner takes nn.Linear, and this is {type(layer).__name__}; leave it out of "
             "target_modules, or take another method (lora, sc-lora, vefa and lorfa do)."
         )
     size = layer.weight.numel()

@@ -31,7 +31,7 @@ def form_problems(form: str, values: Mapping[str, Any], heads: Collection[str] =
         return [f"--to {form}: {reason}"]
     if form in {"ia3", "folded"} and method != FOLDABLE:
         what = "an IA3 in its place" if form == "ia3" else "folded into the layers before"
-        told = f"this adapter is a {method}, and only a {FOLDABLE}, which scales each input feature, can be {what}"
+        told = f"this adapter's method is {method}, and only {FOLDABLE}, which scales each input feature, can be {what}"
         return [f"--to {form}: {told}; take --to lora or --to merged."]
     if form != "lora":
         return []
@@ -54,7 +54,7 @@ def _no_update(method: str, values: Mapping[str, Any]) -> str | None:
     """The reason why an adapter is no update of the base's weights that would be the same for every token."""
     made_by: Any = next((PEFT_TYPE_TO_CONFIG_MAPPING[kind] for kind in PeftType if kind.value.lower() == method), None)
     if (made_by is not None and issubclass(made_by, PromptLearningConfig)) or method == "adaption_prompt":
-        return f"a {method} is no update of weights, so only PEFT itself can run it; serve the adapter as it is."
+        return f"{method} is no update of weights, so only PEFT itself can run it; serve the adapter as it is."
     if method in {"xlora", "poly"}:
         return f"{method} mixes adapters anew for each input, so it is no one update; serve the adapter as it is."
     if values.get("alora_invocation_tokens"):

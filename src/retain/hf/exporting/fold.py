@@ -84,7 +84,7 @@ def _folded(root: nn.Module, trace: Trace, scales: dict[str, Tensor]) -> list[st
     for layer, feeder, scale in todo if not problems else []:
         if not scale_outputs(root.get_submodule(feeder), scale, trace.calls[feeder]):
             kind = type(root.get_submodule(feeder)).__name__
-            problems.append(f"{layer}: it is fed by {feeder}, a {kind}, whose weight does not scale its outputs")
+            problems.append(f"{layer}: it is fed by {feeder} ({kind}), whose weight does not scale its outputs")
     if problems:
         more = [f"--to folded: and {len(problems) - _SHOWN} more layers like these."] if problems[_SHOWN:] else []
         raise InputError([*(f"--to folded: {one}. {_CURE}" for one in problems[:_SHOWN]), *more])

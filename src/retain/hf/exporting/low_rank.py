@@ -117,7 +117,7 @@ def _changes(model: Any, base: nn.Module | None) -> Iterator[tuple[str, Tensor, 
             if inner is None:  # a head that is trained in full; it is carried beside the LoRA
                 continue
             if key != "weight" or not is_linear(inner):
-                what = f"{name}.{key}" if is_linear(inner) else f"{name}, a {type(inner).__name__}"
+                what = f"{name}.{key}" if is_linear(inner) else f"{name} ({type(inner).__name__})"
                 raise InputError(f"this adapter changes {what}, which a LoRA cannot carry; take --to merged.")
             yield name, as_matrix(inner, before), as_matrix(inner, after - before)
 

@@ -244,7 +244,7 @@ def _effective(name: str, module: Any) -> tuple[Tensor, Tensor]:
             return before, _matrix(changed)
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         kind = type(module).__name__
-        raise UpdatesUnavailableError(f"{name}: a {kind} cannot be merged to measure its change: {error}") from error
+        raise UpdatesUnavailableError(f"{name}: {kind} cannot be merged to measure its change: {error}") from error
 
 
 def _is_quantised_otherwise(module: Any) -> bool:

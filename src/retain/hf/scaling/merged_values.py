@@ -60,7 +60,7 @@ def merged_values(model: nn.Module, name: str, module: Any) -> Iterator[Merged]:
             inner.merge()  # each changes its own part: two experts' parameters, or the ids that TrainableTokens has
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         kind = method_name(model, module, next(iter(module.active_adapters), ""))
-        raise InputError(f"{name}: a {kind} cannot be merged: {error}") from error
+        raise InputError(f"{name}: {kind} cannot be merged: {error}") from error
     for key, after in layer.get_base_layer().named_parameters():
         if not torch.equal(after, before[key]):
             yield Merged(key, before[key], after.detach())

@@ -210,9 +210,7 @@ def _obstacle(model: nn.Module) -> str | None:
     for name, config in getattr(model, "peft_config", {}).items():
         if getattr(config, "is_prompt_learning", False) or getattr(config, "is_adaption_prompt", False):
             kind = str(getattr(config.peft_type, "value", config.peft_type)).lower()
-            return (
-                f"adapter {name!r} is a {kind}: it is no update of weights, so it cannot be scaled, only switched off."
-            )
+            return f"adapter {name!r} is {kind}: it is no update of weights, so it cannot be scaled, only switched off."
     if reason := mutates_base(model):
         return (
             f"{reason.rpartition(';')[0]}. Its base is not inside it, so its update cannot be scaled there; merge it "
@@ -259,7 +257,7 @@ def keeps_its_form(model: nn.Module, adapter_name: str = "default") -> str | Non
     for name, module in parts(model):
         if factors(module, [adapter_name]) is None:
             return (
-                f"{name}: the update of a {method_name(model, module, adapter_name)} is not linear in any of its "
+                f"{name}: the update by {method_name(model, module, adapter_name)} is not linear in any of its "
                 "parameters, so at another strength it is no adapter of its kind; write the whole model with "
                 "merged_at, or scale it in memory with scaled."
             )

@@ -93,7 +93,7 @@ class Original:
         weight = getattr(self._base, "weight", None)
         if isinstance(weight, DTensor) or (weight is not None and weight.device.type == "meta"):
             raise MergeError(
-                f"The weight of a {type(self._base).__name__} is sharded or offloaded and cannot be read where it "
+                f"The weight of {type(self._base).__name__} is sharded or offloaded and cannot be read where it "
                 "lies; load the full model on one device, load the adapter, and merge there."
             )
         self._data = weight.data if self._backend is None and weight is not None else None

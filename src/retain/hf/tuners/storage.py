@@ -174,7 +174,7 @@ def _verify(base: nn.Module, weight: Tensor) -> None:
 
 def _unknown(base: nn.Module, found: str) -> str:
     return (
-        f"The weight of a {type(base).__name__} ({type(base).__module__}) cannot be read: {found}, so its library "
+        f"The weight of {type(base).__name__} ({type(base).__module__}) cannot be read: {found}, so its library "
         "stores it in a way that is not known here. Use a base that is not quantised, or quantised in another way "
         "(4bit, 8bit, torchao-int8)."
     )

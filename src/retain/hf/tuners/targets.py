@@ -157,7 +157,7 @@ def _obstacles(key: str, module: nn.Module, model: nn.Module) -> Iterator[str]:
     leave_out = f"leave it out of target_modules or add it to exclude_modules ({pattern(key)!r} is all of its name)"
     own = list(module.parameters(recurse=False))
     if isinstance(module, BaseTunerLayer):
-        yield f"it already carries a {kind} of another method; merge or unload that first."
+        yield f"it already carries {kind} of another method; merge or unload that first."
     if isinstance(module, nn.Embedding):
         yield f"an embedding looks up token ids and has no input features to shift; {leave_out}."
     if isinstance(module, nn.MultiheadAttention) or isinstance(holder, nn.MultiheadAttention):
@@ -178,7 +178,7 @@ def _obstacles(key: str, module: nn.Module, model: nn.Module) -> Iterator[str]:
     if is_experts(module):
         yield f"it holds fused experts (a 3-D parameter), whose input is routed inside; {leave_out}."
     if not is_linear(module) and quantization_backend(module, model) is None:
-        yield f"a {kind} is not a linear layer (nn.Linear, Conv1D, or a quantised one); {leave_out}."
+        yield f"{kind} is not a linear layer (nn.Linear, Conv1D, or a quantised one); {leave_out}."
 
 
 def pattern(key: str) -> str:

@@ -13,7 +13,7 @@ from retain.data.lengths import beyond_training, lowered
 from retain.data.preprocess import Preprocessor
 from retain.data.row_limit import EVERY_ROW, RowLimit
 from retain.data.sample import looked_at, looked_at_words
-from retain.errors import InputError, RetainError
+from retain.errors import InputError, RetainError, sentence
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
 from retain.hf.adapters.accounting import name_problems
@@ -177,7 +177,7 @@ def _put_on(model: Any, run: Recipe, notes: list[str]) -> None:
     """
     adapted: Any = lookup.check(model, run.method_name, adapter_fields(run))
     if unknown := name_problems(adapted):
-        raise InputError([f"method {run.method_name}: {problem}." for problem in unknown])
+        raise InputError([sentence(f"method {run.method_name}: {problem}") for problem in unknown])
     notes += [*widths_told(adapted, run.method_name), *coverage(adapted), *ewc_told(run, adapted)]
 
 

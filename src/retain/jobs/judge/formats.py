@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retain.data.places import missing_sentence
-from retain.errors import InputError
+from retain.errors import InputError, sentence
 from retain.jobs.judge import read_inspect, read_lm_eval, read_record, read_rows
 from retain.jobs.judge.logs import Log
 from retain.records.paths import expanded
@@ -73,7 +73,7 @@ def read_log(place: str | Path, wanted: Sequence[str] = ()) -> Log:
         if found is not None:
             return found.read(path, wanted)
         if not path.exists():
-            raise InputError(f"{path}: {missing_sentence(path)}.".replace("?.", "?"))
+            raise InputError(sentence(f"{path}: {missing_sentence(path)}"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     titles = "; ".join(one.title for one in FORMATS)

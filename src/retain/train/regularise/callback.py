@@ -55,7 +55,7 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
             callbacks.remove(self)
         if any(getattr(one, "key", None) == self.key for one in callbacks):
             raise InputError(
-                f"this trainer has a {type(self).__name__} on the same text already, and two would act twice: make the "
+                f"this trainer has {type(self).__name__} on the same text already, and two would act twice: make the "
                 "trainer anew, as a cell of a notebook that is run again should."
             )
         callbacks.insert(0, self)

@@ -90,7 +90,7 @@ class FeaturePenalty(RegulariserCallback):
         refuse_sharded(args, model, "a feature penalty", bears_fsdp2=False)
         if not is_classifier(unwrapped(model)):
             raise InputError(
-                f"a feature penalty is for encoders and vision models, and a {type(unwrapped(model)).__name__} is "
+                f"a feature penalty is for encoders and vision models, and {type(unwrapped(model)).__name__} is "
                 "neither: hold a language model's predictions with a KLPenalty or Distillation."
             )
         self._divergence.check(model)
