@@ -49,6 +49,14 @@ def is_path(source: str | Path) -> bool:
     return isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text
 
 
+def may_be_hub_adapter(source: str | Path) -> bool:
+    """Tell whether a text may be an adapter's id on the hub: OWNER/NAME, where no folder OWNER is here.
+
+    Nothing else need be looked for there, which takes long where there is no network.
+    """
+    return not is_path(source) and "/" in str(source) and not expanded(source).parent.is_dir()
+
+
 def _no_place(path: str | Path, reason: str) -> PathError:
     text = str(path).replace("\0", "\\0")
     shown = text if len(text) <= 200 else f"{text[:80]}…{text[-40:]}"

@@ -18,7 +18,7 @@ from peft.utils import WEIGHTS_NAME as PICKLE_NAME
 from safetensors import SafetensorError, safe_open
 
 from retain.errors import InputError
-from retain.records.paths import expanded, is_path
+from retain.records.paths import expanded, may_be_hub_adapter
 
 _FILES = [str(CONFIG_NAME), str(SAFETENSORS_WEIGHTS_NAME), "*.json"]
 
@@ -35,7 +35,7 @@ def is_adapter(path: str | Path) -> bool:
     folder = expanded(path)
     if folder.exists():
         return Path(folder, str(CONFIG_NAME)).is_file()
-    if is_path(path):
+    if not may_be_hub_adapter(path):
         return False
     try:
         PeftConfig._get_peft_type(str(path))  # noqa: SLF001 -- PEFT's own look at a hub repository
@@ -62,8 +62,10 @@ def adapter_folder(source: str | Path) -> Path:
     """
     folder = expanded(source)
     if not folder.is_dir():
-        if folder.exists() or is_path(source):
-            raise InputError(f"{source}: there is no such folder; give the folder of an adapter, or a hub id.")
+        if folder.exists() or not may_be_hub_adapter(source):
+            raise InputError(
+                f"{source}: there is no such folder; give the folder of an adapter, or a hub id, OWNER/NAME."
+            )
         try:
             folder = Path(snapshot_download(str(source), allow_patterns=_FILES))
         except (OSError, ValueError, HFValidationError, HfHubHTTPError) as error:

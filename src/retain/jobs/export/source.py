@@ -24,7 +24,7 @@ from retain.jobs.inputs.models import ModelSpec, classes_beside
 from retain.jobs.output_place import output_problem
 from retain.recipe import ExportRecipe
 from retain.records.manifest import check_unchanged
-from retain.records.paths import expanded, is_path
+from retain.records.paths import expanded, is_path, may_be_hub_adapter
 
 FULL = "full"
 """The method of a model that was trained in full."""
@@ -119,7 +119,7 @@ def _tuned(given: str, problems: list[str]) -> tuple[Path | None, dict[str, Any]
                 f"tuned: {given} holds neither an adapter (adapter_config.json), nor a model (config.json), nor a run "
                 f"of retain tune{cure}."
             )
-        elif is_path(given) or place.exists():
+        elif place.exists() or not may_be_hub_adapter(given):
             problems.append(f"tuned: there is no folder {given}; give a run, the folder of an adapter, or a hub id.")
         else:
             problems.append(f"tuned: there is no folder {given} here, and no adapter of that name on the hub.")

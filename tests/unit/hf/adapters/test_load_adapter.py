@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from retain.errors import InputError
 from retain.hf.adapters.attach import attach
-from retain.hf.adapters.folder import is_adapter
+from retain.hf.adapters.folder import adapter_folder, is_adapter
 from retain.hf.adapters.load import load_adapter
 
 IDS = torch.arange(2, 10).view(1, 8)
@@ -44,6 +44,29 @@ def test_a_folder_is_an_adapter_or_is_not(saved, tmp_path):
     assert is_adapter(saved[0])
     assert is_adapter(str(saved[0]))
     assert not is_adapter(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "runs/frist", "./nowhere", "a/b/c"])
+def test_what_can_be_no_adapter_on_the_hub_is_not_looked_for_there(name, tmp_path, monkeypatch):
+    def asked(*_, **__):
+        pytest.fail("the hub was asked")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    monkeypatch.setattr("retain.hf.adapters.folder.snapshot_download", asked)
+    monkeypatch.setattr("retain.hf.adapters.folder.PeftConfig._get_peft_type", asked)
+    assert not is_adapter(name)
+    with pytest.raises(InputError, match="there is no such folder; give the folder of an adapter"):
+        adapter_folder(name)
+
+
+def test_an_adapter_may_lie_on_the_hub_under_its_owners_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "retain.hf.adapters.folder.PeftConfig._get_peft_type", lambda name: {"owner/name": "LORA"}[name]
+    )
+    assert is_adapter("owner/name")
+    assert not is_adapter("owner/another")
 
 
 def test_a_folder_without_an_adapter(tmp_path):
