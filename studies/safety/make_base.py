@@ -228,7 +228,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "safety-base", help="folder of the new model")
     parser.add_argument(
         "--dtype", choices=["bfloat16", "float32"], default="bfloat16",
-        help="type in which models learn (by autocast) and answer; float32 is faster on processors without instructions for bfloat16",
+        help="type in which models learn and answer; float32 is faster on processors without instructions for bfloat16",
     )  # fmt: skip
     return parser.parse_args()
 
