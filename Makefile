@@ -58,7 +58,7 @@ bench: $(STAMP) assets
 	$(BIN)/python benchmarks/run_all.py
 
 study: $(STAMP)
-	@$(BIN)/python assets/prepare.py benchmark benchmark-encoders
+	@$(BIN)/python assets/prepare.py benchmark benchmark-encoders safety
 	$(BIN)/python studies/benchmark/run.py
 	$(BIN)/python studies/benchmark/page.py
 

@@ -2,7 +2,8 @@
 
 The rule, fixed before most runs were made: of the methods that have three seeds on every task on which any has them,
 and that need no data like those measured, the first by the geometric mean of its hypervolumes; LoRA where none is
-above 1. That is a choice by figures; whether they are shown stands beside each.
+above 1. That is a choice by figures; whether they are shown stands beside each. The learning rate to begin with is the
+one whose own point covers the largest area; the rate that is best for the task alone often forgets most.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from statistics import fmean
 from typing import Any, get_args
 
 from choose import best_rate
-from evidence import Task, by_rate
+from evidence import Draws, Task, by_rate, change, gain, kept
 from goal import Found
 from plan import LORA, Plan
 from whole import Ratio
 
-from retain.records.recommended import Best, Figure, Kind, OfKind, Recommended, sentences
+from retain.records.recommended import Best, Figure, Kind, OfKind, Point, Recommended, sentences
+
+NOTHING = 1e-3
+"""What counts as no gain or nothing left: logarithms need more than 0."""
 
 SEEN = "calibrate_keep"
 """A recipe's field that gives a method data like those that are measured."""
@@ -50,7 +54,8 @@ def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[st
         method=first,
         title=plan.title(first),
         fields=fields_of(plan, first, str(kind)),
-        learning_rates={name: rate for name, rate in rates.items() if rate is not None},
+        balanced=tuple(point(task, first, balanced(task, first)) for task in own),
+        most=tuple(point(task, first, rate) for task in own if (rate := rates[task.name]) is not None),
         mean=round(means[first], 3),
         figures=known[first],
     )
@@ -73,6 +78,34 @@ def figures_of(plan: Plan, task: Task, found: Found) -> dict[str, list[Figure]]:
         if there and may_be_advised(plan, method):
             known[method] = [figure(task.name, suite, one) for suite, one in there.items() if one.value > 0]
     return {name: own for name, own in known.items() if own}
+
+
+def balanced(task: Task, method: str) -> float:
+    """The rate whose own point covers the most area above (no gain, nothing left), by the mean of logs over suites."""
+    draws = Draws(task, 0, 0)
+    areas: dict[float, float] = {}
+    for rate, runs in by_rate(task, method).items():
+        wide = fmean(float(gain(task, run, draws)[0]) for run in runs)
+        left = [fmean(float(kept(task, run, draws, suite)[0]) for run in runs) for suite in task.entry["keep"]]
+        areas[rate] = fmean(math.log(max(wide, NOTHING) * max(part, NOTHING)) for part in left)
+    return max(areas, key=lambda rate: (areas[rate], -rate))
+
+
+def point(task: Task, method: str, rate: float) -> Point:
+    """What a method gained and lost at a rate, means over seeds."""
+    draws, runs = Draws(task, 0, 0), by_rate(task, method)[rate]
+    scale = 100.0 if task.entry["unit"] == "points" else 1.0
+    return Point(
+        task=task.name,
+        learning_rate=rate,
+        seeds=len(runs),
+        gain=round(scale * fmean(float(gain(task, run, draws)[0]) for run in runs), 3),
+        unit=task.entry["unit"],
+        lost={
+            suite: round(-100 * fmean(float(change(task, run, draws, suite)[0]) for run in runs), 2)
+            for suite in task.entry["keep"]
+        },
+    )
 
 
 def figure(task: str, suite: str, found: Ratio) -> Figure:

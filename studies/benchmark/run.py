@@ -37,28 +37,31 @@ def main() -> int:
     asked = _parser().parse_args()
     plan = read_plan()
     failed: set[Cell] = set()
+    unmade: set[str] = set()
     for _ in range(2):
         tried = frozenset(failed)
         failed.clear()
-        while (taken := _next(plan, asked, failed)) is not None:
+        while (taken := _next(plan, asked, failed, unmade)) is not None:
             cell, lock = taken
             try:
                 if asked.dry:
                     print(f"next: {cell.task} {cell.name}")
                     return 0
-                if not _recorded(plan, cell, asked):
+                if not _made(plan, cell.task, asked.runs):
+                    unmade.add(cell.task)
+                elif not _recorded(plan, cell, asked):
                     failed.add(cell)
             finally:
                 lock.release()
         if not failed or failed == tried:
             break
-    _say(f"no run is left{f'; {len(failed)} failed' if failed else ''}.")
-    return 1 if failed else 0
+    left = [f"{len(failed)} failed"] * bool(failed) + [f"{task} could not be prepared" for task in sorted(unmade)]
+    _say("; ".join(["no run is left", *left]) + ".")
+    return 1 if left else 0
 
 
 def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     """Do a run and collect its record; false where it failed."""
-    _make(plan, cell.task, asked.runs)
     _say(f"{cell.task} {cell.name} …")
     facts = _done(cell, asked.runs, asked.records)
     if facts is None:
@@ -72,11 +75,13 @@ def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     return True
 
 
-def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell]) -> tuple[Cell, FileLock] | None:
+def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell], unmade: set[str]) -> tuple[Cell, FileLock] | None:
     """The first run in the plan's order that has no record, did not fail before and no other worker is at; locked."""
     for cell in plan.cells(lambda task, method: best_rate(plan, asked.records, task, method)):
         record = asked.records / cell.task / f"{cell.name}.items.json"
-        if (asked.task and cell.task not in asked.task) or cell in failed or record.is_file():
+        if (asked.task and cell.task not in asked.task) or cell.task in unmade:
+            continue
+        if cell in failed or record.is_file():
             continue
         if plan.is_after(cell.method) and not _is_ready(plan, cell, asked):
             continue
@@ -98,18 +103,18 @@ def _is_ready(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     return needed is not None and (asked.runs / cell.task / needed.name / "result.json").is_file()
 
 
-def _make(plan: Plan, task: str, runs: Path) -> None:
-    """Make what a task needs beside the assets, once.
-
-    Raises:
-        CalledProcessError: a script failed.
-    """
+def _made(plan: Plan, task: str, runs: Path) -> bool:
+    """Make what a task needs beside the assets, once; false where a script failed."""
     entry = plan.tasks[task]
     with FileLock(runs / task / "made.lock"):
         if "needs" in entry and not (ROOT / entry["needs"]).is_file():
             for command in entry["make"]:
                 _say(f"{task}: {command} …")
-                subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=True, env=_environment())  # noqa: S603
+                done = subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=False, env=_environment())  # noqa: S603
+                if done.returncode:
+                    _say(f"{task}: {command} failed with {done.returncode}; its runs are left out")
+                    return False
+    return True
 
 
 def _done(cell: Cell, runs: Path, records: Path) -> dict[str, Any] | None:

@@ -98,7 +98,7 @@ def main() -> None:
     figures |= {"refused_in_training": len(rows[0]), "answered_in_training": len(rows[1])}
     base = _load(options.assets / "smollm2-135m-instruct", torch.float32)
     figures["seconds_own_answers"] = _since(started)
-    merged = teach(base, tokenizer, *rows).to(torch.bfloat16)
+    merged = teach(base, tokenizer, *rows, cast=dtype is torch.bfloat16).to(torch.bfloat16)
     figures["seconds_taught"] = _since(started)
     merged.save_pretrained(options.output)
     tokenizer.save_pretrained(options.output)
@@ -177,8 +177,8 @@ def lessons(
     return refused, answered
 
 
-def teach(base: Any, tokenizer: Any, refused: list[Encoded], answered: list[Encoded]) -> Any:
-    """Train a LoRA on all linear layers, half of each batch refusals, and merge it: float32 under bfloat16 autocast."""
+def teach(base: Any, tokenizer: Any, refused: list[Encoded], answered: list[Encoded], *, cast: bool) -> Any:
+    """Train a LoRA on all linear layers, half of each batch refusals, and merge it: float32, cast under autocast."""
     model = get_peft_model(base, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear"))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, STEPS // 10, STEPS)
@@ -190,7 +190,7 @@ def teach(base: Any, tokenizer: Any, refused: list[Encoded], answered: list[Enco
         inputs = torch.tensor(pad([row.ids for row in batch], tokenizer.eos_token_id))
         mask = torch.tensor(pad([[1] * len(row.ids) for row in batch], 0))
         labels = torch.tensor(pad([row.labels for row in batch], IGNORED))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=cast):
             loss = model(input_ids=inputs, attention_mask=mask, labels=labels).loss
         loss.backward()
         optimizer.step()
@@ -229,7 +229,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "safety-base", help="folder of the new model")
     parser.add_argument(
         "--dtype", choices=["bfloat16", "float32"], default="bfloat16",
-        help="type in which models answer; float32 is faster on processors without instructions for bfloat16",
+        help="type in which models learn and answer; float32 is faster on processors without instructions for bfloat16",
     )  # fmt: skip
     return parser.parse_args()
 

@@ -46,6 +46,26 @@ class Figure(_Record):
         return self.differs and self.ratio > 1
 
 
+class Point(_Record):
+    """What a method gained and lost on a task at one learning rate, means over seeds.
+
+    Attributes:
+        task: the benchmark's task.
+        learning_rate: one of the three.
+        seeds: how many runs.
+        gain: on the task's test items.
+        unit: of gain.
+        lost: points of each suite; negative where the model got better.
+    """
+
+    task: str
+    learning_rate: float
+    seeds: int
+    gain: float
+    unit: str
+    lost: dict[str, float]
+
+
 class Best(_Record):
     """The method that is first by the figures, as a recipe has it.
 
@@ -53,7 +73,8 @@ class Best(_Record):
         method: its name in the benchmark's plan.
         title: as the page names it.
         fields: of the recipe.
-        learning_rates: the rate chosen on each task.
+        balanced: of each task, the rate whose own point covers the largest area of gain and retention: to begin with.
+        most: the rate that was chosen by what was learned alone, where all three were tried.
         mean: the geometric mean of its ratios.
         figures: all of them.
     """
@@ -61,7 +82,8 @@ class Best(_Record):
     method: str
     title: str
     fields: dict[str, Any]
-    learning_rates: dict[str, float]
+    balanced: tuple[Point, ...]
+    most: tuple[Point, ...]
     mean: float
     figures: tuple[Figure, ...]
 
@@ -132,13 +154,29 @@ def sentences(known: OfKind) -> list[str]:
         better = sum(figure.better for figure in best.figures)
         sure = "That it is better than tuned LoRA is not shown" if not better else f"It is shown by {better} of these"
         sure += f": {len(best.figures) - better} of {len(best.figures)} figures could be luck."
-    return [compared, told, sure, f"Its fields: {settings(best)}.", _open(known)]
+    most = {point.task: point for point in best.most}
+    points = [_points(point, most.get(point.task, point)) for point in best.balanced]
+    return [compared, told, sure, f"Its fields: {settings(best)}.", *points, _open(known)]
 
 
 def settings(best: Best) -> str:
-    """The fields of a recipe in one line, with the learning rates that were chosen."""
-    rates = " or ".join(f"{rate:g}" for rate in dict.fromkeys(best.learning_rates.values()))
+    """The fields of a recipe in one line, with the learning rates to begin with."""
+    rates = " or ".join(f"{rate:g}" for rate in dict.fromkeys(point.learning_rate for point in best.balanced))
     return ", ".join([*_flat("", best.fields), f"learning_rate: {rates}"])
+
+
+def _points(balanced: Point, most: Point) -> str:
+    """What came of the rate to begin with, and of the one that learned most where that is another."""
+    told = f"On {balanced.task} that rate gained {_gained(balanced)}"
+    if most == balanced:
+        return f"{told}: the best of those tried."
+    return f"{told}; {most.learning_rate:g}, which learned most, {_gained(most)}."
+
+
+def _gained(point: Point) -> str:
+    lost = ", ".join(f"{name} {value:.1f}" for name, value in point.lost.items())
+    seeds = f"{point.seeds} seed{'s' if point.seeds > 1 else ''}"
+    return f"{point.gain:.2f} {point.unit} and lost points of {lost} ({seeds})"
 
 
 def _flat(prefix: str, fields: dict[str, Any]) -> list[str]:

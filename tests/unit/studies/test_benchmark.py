@@ -310,7 +310,9 @@ def test_the_advice_is_the_first_by_hypervolume_with_the_fields_of_its_recipe(re
     assert (encoder.tasks, vision.tasks) == ((), ())
     assert (language.tasks, language.seeds, language.methods) == (("t",), 3, ("LoRA", "Other"))
     assert language.best.fields == {"method": {"name": "vefa"}, "rank": 4, "max_steps": "0.5 of what you planned"}
-    assert language.best.learning_rates == {"t": 1e-3}
+    (most,), (balanced,) = language.best.most, language.best.balanced
+    assert (most.learning_rate, most.seeds, most.gain) == (1e-3, 3, 3.0)
+    assert balanced.learning_rate in PLAN.rates("t", "other")
     assert [figure.kept for figure in language.best.figures] == ["facts", TEXT]
     assert language.best.figures[0].ratio == pytest.approx(0.55 / 0.45, abs=1e-3)
 

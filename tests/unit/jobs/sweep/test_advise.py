@@ -15,6 +15,7 @@ from retain.records.recommended import (
     Figure,
     Kind,
     OfKind,
+    Point,
     Recommended,
     kind_of,
     sentences,
@@ -71,9 +72,10 @@ def test_the_limit_is_the_budgets_or_a_default():
     assert limit_of(AdviseRecipe(**BASIC)) == 0.1
 
 
+AT = Point(task="sentiment", learning_rate=6e-3, seeds=4, gain=11.5, unit="points", lost={"s": 12.74})
 FIRST = Best(
     method="lora-decay", title="LoRA, decay",
-    fields={"method": {"name": "lorfa"}, "training": {"weight_decay": 10.0}}, learning_rates={"sentiment": 6e-3},
+    fields={"method": {"name": "lorfa"}, "training": {"weight_decay": 10.0}}, balanced=(AT,), most=(AT,),
     mean=1.3, figures=(Figure(task="sentiment", kept="s", ratio=1.3, interval=(0.9, 2.0), differs=False),),
 )  # fmt: skip
 
@@ -115,6 +117,14 @@ def test_of_a_kind_of_model_is_said_what_is_known_and_what_is_not(benchmark):
     assert "begin with LoRA" in " ".join(sentences(benchmark.of("language")))
     assert "says nothing yet" in " ".join(sentences(benchmark.of("vision")))
     better = FIRST.model_copy(update={"figures": (FIRST.figures[0].model_copy(update={"differs": True}),)})
+    assert (
+        "On sentiment that rate gained 11.50 points and lost points of s 12.7 (4 seeds): the best of" in told
+    )
+    less = AT.model_copy(update={"learning_rate": 1e-3, "seeds": 1, "gain": 7.0, "lost": {"s": 0.5}})
+    both = FIRST.model_copy(update={"balanced": (less,)})
+    parted = " ".join(sentences(benchmark.of("encoder").model_copy(update={"best": both})))
+    assert "learning_rate: 0.001. On sentiment that rate gained 7.00 points and lost points of s 0.5 (1 seed)" in parted
+    assert "; 0.006, which learned most, 11.50 points and lost points of s 12.7 (4 seeds)." in parted
     assert "is shown by each" in " ".join(sentences(benchmark.of("encoder").model_copy(update={"best": better})))
 
 
