@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
@@ -15,17 +12,16 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from retain.methods import table
 from retain.recipe.budget_options import KL, BudgetOptions
 from retain.recipe.calibration_options import CalibrationOptions
+from retain.recipe.comparison_lists import LARGEST_SEED, list_problems, name_of, seeds_of
 from retain.recipe.gone_options import GoneOptions
 from retain.recipe.launch_options import LaunchOptions
-from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flag_name, flags_where
+from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
 from retain.recipe.problem_words import problems_in_words
 from retain.recipe.regularisation_options import RegularisationOptions
+from retain.recipe.reserved_arguments import reserved_arguments
 from retain.recipe.serving_options import ServingOptions
 from retain.recipe.worker_options import WorkerOptions
-
-LARGEST_SEED = 2**32 - 1
-"""The largest seed that all of Python, numpy and torch take."""
 
 
 class Recipe(
@@ -137,16 +133,7 @@ class Recipe(
         problems = []
         if not isinstance(self.method.get("name"), str):
             problems.append("method has no name")
-        problems += [f"methods: an entry has no name: {entry}" for entry in self.methods if not _name(entry)]
-        if not all(0 < rate < math.inf for rate in self._all_rates()):
-            problems.append("learning_rates: every rate must be a finite number above 0")
-        if isinstance(self.learning_rates, dict):
-            compared = {_name(entry) for entry in self.methods}
-            problems += [
-                f"learning_rates: {name!r} is not among methods" for name in self.learning_rates if name not in compared
-            ]
-        problems += self._seed_problems()
-        problems += [f"{name}: {what} is there twice" for name, what in self._listed_twice()]
+        problems += list_problems(self.methods, self.seed, self.seeds, self.learning_rates)
         if self.kl_weight == "budget" and KL not in self.budget:
             problems.append(
                 f"KL penalty: budget needs a limit of {KL}, as --budget {KL}:0.1; or give the KL penalty's weight"
@@ -162,29 +149,12 @@ class Recipe(
             )
         if self.kl_weight == "budget" and self.teacher:
             problems.append("KL penalty: budget limits the KL to the base; give the weight as a number with --teacher")
-        reserved = reserved_arguments()
+        reserved = reserved_arguments(Recipe)
         problems += [f"training.{name}: {reserved[name]}" for name in reserved if name in self.training]
         problems += [] if problems else self._own_value_problems()
         if problems:
             raise ValueError("; ".join(problems))
         return self
-
-    def _seed_problems(self) -> list[str]:
-        if (isinstance(self.seeds, int) and self.seeds < 1) or self.seeds == ():
-            return ["seeds: at least one is needed"]
-        given = (self.seed, self.seed + self.seeds - 1) if isinstance(self.seeds, int) else self.seeds
-        odd = [seed for seed in given if not 0 <= seed <= LARGEST_SEED]
-        return [f"seeds: expected whole numbers from 0 to {LARGEST_SEED} (found {odd[0]})"] if odd else []
-
-    def _listed_twice(self) -> Iterator[tuple[str, str]]:
-        """What a comparison lists twice: the same run would be done once and counted as two."""
-        methods = [json.dumps(entry, sort_keys=True, default=str) for entry in self.methods]
-        rates = self.learning_rates if isinstance(self.learning_rates, dict) else {"": self.learning_rates}
-        yield from (("methods", text.strip('"')) for text, count in Counter(methods).items() if count > 1)
-        if not isinstance(self.seeds, int):
-            yield from (("seeds", str(seed)) for seed, count in Counter(self.seeds).items() if count > 1)
-        for listed in rates.values():
-            yield from (("learning_rates", f"{rate:g}") for rate, count in Counter(listed).items() if count > 1)
 
     @property
     def method_name(self) -> str:
@@ -253,7 +223,6 @@ class Recipe(
 
     def runs(self) -> list[Recipe]:
         """The single runs that `retain compare` consists of: every method at each of its rates with each seed."""
-        seeds = tuple(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else self.seeds
         runs = []
         for entry in self.methods or (self.method,):
             method, own = _split(entry)
@@ -263,7 +232,7 @@ class Recipe(
             runs += [
                 one.model_copy(update={"learning_rate": rate, "seed": seed})
                 for rate in (() if "learning_rate" in own else rates) or (one.learning_rate,)
-                for seed in seeds
+                for seed in seeds_of(self.seed, self.seeds)
             ]
         return runs
 
@@ -284,18 +253,13 @@ class Recipe(
         """A sentence for each value of its own that an entry of `methods` cannot have."""
         problems = []
         for entry in self.methods:
-            if isinstance(entry, dict) and _name(entry):
+            if isinstance(entry, dict) and name_of(entry):
                 try:
                     self._with(*_split(entry))
                 except ValidationError as error:
                     found = problems_in_words(error.errors(), Recipe)
                     problems += [f"methods: {entry['name']}: {sentence.rstrip('.')}" for sentence in found]
         return problems
-
-    def _all_rates(self) -> tuple[float, ...]:
-        if isinstance(self.learning_rates, dict):
-            return tuple(rate for rates in self.learning_rates.values() for rate in rates)
-        return self.learning_rates
 
 
 @cache
@@ -308,35 +272,6 @@ def not_compared() -> dict[str, Any]:
     """The values that the fields of a comparison have in a single run: their defaults."""
     compared = flags_where(Recipe, lambda flag: flag.topic == "comparison")
     return {name: Recipe.model_fields[name].default for name in compared}
-
-
-def reserved_arguments() -> dict[str, str]:
-    """Fields of TrainingArguments that `training` may not hold, each with what to do instead."""
-    own = {decides.argument: f"say {flag_name(Recipe, name)}" for name, decides in decisions(Recipe).items()}
-    own.pop("", None)
-    return own | {
-        "remove_unused_columns": "the data are tokenised already",
-        "eval_strategy": "what was learned is measured after training; follow the training loss meanwhile",
-        "save_strategy": "a checkpoint is taken once a minute",
-        "push_to_hub": "upload the adapter folder yourself; the record would show the token",
-        "hub_token": "upload the adapter folder yourself; the record would show the token",
-        **dict.fromkeys(("hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision"), _HUB),
-        **dict.fromkeys(_OF_EVALUATION, "nothing is measured while training, so it has no effect; leave it out"),
-        "resume_from_checkpoint": "the same command goes on from the last checkpoint by itself",
-        **dict.fromkeys(_OF_CHECKPOINTS, "retain takes checkpoints by itself, so that a run goes on bit for bit"),
-    }
-
-
-_HUB = "upload the adapter folder yourself"
-_OF_EVALUATION = (
-    "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "eval_steps", "eval_delay",
-    "eval_on_start", "per_device_eval_batch_size", "eval_accumulation_steps", "eval_do_concat_batches",
-    "eval_use_gather_object", "batch_eval_metrics", "include_for_metrics", "prediction_loss_only", "bf16_full_eval",
-    "fp16_full_eval", "do_train", "do_eval", "do_predict",
-)  # fmt: skip
-_OF_CHECKPOINTS = (
-    "save_steps", "save_only_model", "ignore_data_skip", "restore_callback_states_from_checkpoint",
-)  # fmt: skip
 
 
 def _numbers(values: Any) -> Any:
@@ -355,7 +290,3 @@ def _split(entry: str | dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     given = {"name": entry} if isinstance(entry, str) else entry
     own = {name: value for name, value in given.items() if name in own_fields()}
     return {name: value for name, value in given.items() if name not in own}, own
-
-
-def _name(entry: str | dict[str, Any]) -> str | None:
-    return entry if isinstance(entry, str) else entry.get("name")

@@ -7,7 +7,7 @@ import pytest
 from retain.errors import InputError
 from retain.methods.table import OTHER_LEARNING_RATE, learning_rate
 from retain.recipe import Recipe, load_recipe
-from retain.recipe.tune_recipe import reserved_arguments
+from retain.recipe.reserved_arguments import reserved_arguments
 
 BASIC = {"model": "m", "train": "t.jsonl", "test": "e.jsonl", "output": "o"}
 
@@ -113,7 +113,7 @@ def test_the_result_states_what_was_used(values, reads_text, stated):
     [("num_train_epochs", "say --epochs"), ("per_device_train_batch_size", "say --batch-size"), ("seed", "say --seed")],
 )
 def test_arguments_that_have_a_flag_are_reserved(argument, advice):
-    assert reserved_arguments()[argument] == advice
+    assert reserved_arguments(Recipe)[argument] == advice
 
 
 @pytest.mark.parametrize(
