@@ -18,9 +18,10 @@ from retain.hf.adapters.folder import adapter_folder, inner_adapters, is_adapter
 from retain.hf.exporting.carried import HEADS, form_problems
 from retain.hf.models.head import saved_labels
 from retain.hf.models.quantization import own_quantization
+from retain.jobs.inputs.classes_told import classes_beside
 from retain.jobs.inputs.loading import Loading
 from retain.jobs.inputs.model_sources import located
-from retain.jobs.inputs.models import ModelSpec, classes_beside
+from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.output_place import output_problem
 from retain.recipe import ExportRecipe
 from retain.records.manifest import check_unchanged

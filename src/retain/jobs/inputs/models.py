@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -27,7 +26,7 @@ from retain.data.family import Family, in_words, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.data.template_source import give_template
 from retain.errors import InputError
-from retain.hf.models.head import head_names, renew_output_layer
+from retain.hf.models.head import renew_output_layer
 from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
 from retain.hf.models.placement import current_device
@@ -36,11 +35,11 @@ from retain.hf.models.precision import precision_note
 from retain.hf.models.quantised_heads import heads_in_full
 from retain.hf.models.quantization import is_quantised, own_quantization, prepared
 from retain.hf.models.sides import is_adapted
+from retain.jobs.inputs.classes_told import names_to_set
 from retain.jobs.inputs.loading import PLAIN, Loading
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
+from retain.jobs.inputs.weights_found import layers_left_over, missing_weights
 from retain.recipe import MeasurementOptions
-from retain.records.paths import expanded
-from retain.records.reading import read_json_mapping
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +55,6 @@ _LOADERS: dict[Family, Any] = {
 @cache
 def _warn_once(note: str) -> None:
     log.warning("%s", note)
-
-
-_LAYER_NUMBER = re.compile(r"\.\d+\.")
 
 
 class Loaded(NamedTuple):
@@ -254,21 +250,11 @@ class ModelSpec:
             told.keep_for(model)
         if is_quantised(model):
             heads_in_full(model)
-        lacking = [name for name in sorted(report["missing_keys"]) if self._must_be_there(model, name)]
-        if lacking:
-            some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-            raise InputError(
-                f"{self.role}: the files of {self.source} hold no values for {some}, which would be random: it is cut "
-                f"off, or was saved as another kind of model than {type(model).__name__}. Take a whole copy."
-            )
+        if lacking := missing_weights(model, self.family, report["missing_keys"]):
+            raise InputError(f"{self.role}: the files of {self.source} hold no values for {lacking}")
         if left := layers_left_over(model.state_dict().keys(), report["unexpected_keys"]):
             log.warning("%s: %s holds layers that its config.json does not count: %s, …", self.role, self.source, left)
         return model, report
-
-    def _must_be_there(self, model: Any, name: str) -> bool:
-        """True of all that predicts text; elsewhere of the stacked layers: heads are new and poolers not read."""
-        stacked = any(part.isdecimal() for part in name.split(".")) and not name.startswith(tuple(head_names(model)))
-        return self.family == "causal-lm" or stacked
 
     def _classifier(self, path: str) -> tuple[Any, bool]:
         named = self._named_classes(path)
@@ -285,13 +271,7 @@ class ModelSpec:
     def _named_classes(self, path: str) -> dict[str, Any]:
         """The names of the classes for the configuration; none where the checkpoint's own cover them."""
         config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code)
-        own = {str(name) for name in (config.id2label or {}).values()}
-        if set(self.labels) <= own:
-            return {}
-        return {
-            "id2label": dict(enumerate(self.labels)),
-            "label2id": {name: index for index, name in enumerate(self.labels)},
-        }
+        return names_to_set(config.id2label or {}, self.labels)
 
     def _tokenizer(self) -> Any:
         """The tokenizer beside the model; one without a padding token pads with its end token."""
@@ -317,34 +297,3 @@ class ModelSpec:
             loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
             reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]  # a page of names
             raise InputError(f"{self.role}: {not_loaded(self.source, what, loader, reason[:400])}") from error
-
-
-def classes_beside(folder: Path) -> list[str] | None:
-    """The classes that a config.json beside an adapter names, in the order of outputs; None where it names none."""
-    path = folder / "config.json"
-    if not path.is_file():
-        return None
-    try:
-        named = read_json_mapping(path)["id2label"]
-        classes = [str(name) for _, name in sorted(named.items(), key=lambda pair: int(pair[0]))]
-    except (InputError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    unnamed = [f"LABEL_{index}" for index in range(len(classes))]  # transformers' own where none are named
-    return None if classes == unnamed else classes
-
-
-def brings_head(tuned: str) -> bool:
-    """True if an adapter brings a trained head of its own, as far as its folder tells."""
-    path = expanded(tuned) / "adapter_config.json"
-    return not path.is_file() or bool(read_json_mapping(path).get("modules_to_save"))
-
-
-def layers_left_over(present: Iterable[str], unexpected: Iterable[str]) -> str | None:
-    """The first weight of a file that is like one of the model's, of another layer; None where there is none.
-
-    Args:
-        present: names of the model's weights.
-        unexpected: names in the file that the model has no place for.
-    """
-    kinds = {_LAYER_NUMBER.sub(".*.", name) for name in present}
-    return next((name for name in sorted(unexpected) if _LAYER_NUMBER.sub(".*.", name) in kinds), None)

@@ -32,9 +32,10 @@ from retain.hf.models.sides import is_adapted, note_replaced, root_of
 from retain.hf.models.vocabulary import give_rows, rows_in_file, rows_of
 from retain.jobs.inputs.alike import build_notes, common_dtype, make_room, share_ends, vocabulary_notes
 from retain.jobs.inputs.beside import choose_preprocessor
+from retain.jobs.inputs.classes_told import brings_head, classes_beside
 from retain.jobs.inputs.families import family_of, unknown_classes, unmeasurable
 from retain.jobs.inputs.lengths import positions_for
-from retain.jobs.inputs.models import ModelSpec, brings_head, classes_beside
+from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.read import read_suites, read_train, settings_of
 from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.output_place import output_problem

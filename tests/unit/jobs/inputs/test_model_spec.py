@@ -8,8 +8,9 @@ import torch
 
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import InputError
+from retain.jobs.inputs.classes_told import brings_head
 from retain.jobs.inputs.model_sources import files_fingerprint
-from retain.jobs.inputs.models import ModelSpec, brings_head
+from retain.jobs.inputs.models import ModelSpec
 from tiny import make_image_processor, make_llama, make_tokenizer, make_vit
 
 

@@ -8,8 +8,8 @@ from retain.data.forms import evenly
 from retain.data.item_types import LabelledText
 from retain.data.passages import read_calibration_texts
 from retain.evaluate.suites.suite import Suite, Suites
+from retain.jobs.inputs.classes_told import classes_beside
 from retain.jobs.inputs.data import apart_hashes, suite_hashes
-from retain.jobs.inputs.models import classes_beside
 from retain.jobs.inputs.read import distinct, read_held_out, read_suites
 from retain.recipe import MeasureRecipe
 
