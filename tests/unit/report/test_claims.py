@@ -8,7 +8,8 @@ from report_samples import AT_CHANCE, TOO_FEW, bare, eighteen, judged, keep_scor
 from retain.compare.aggregate import group_runs
 from retain.compare.cautions import comparison_cautions
 from retain.records.drift_record import Drift
-from retain.report.claims import cautions, claims, read_change, read_keep, read_task, subtitle
+from retain.report.cautions import cautions
+from retain.report.claims import claims, read_change, read_keep, read_task, subtitle
 from retain.report.comparison import compare_runs
 from retain.report.verdict_words import headline
 

@@ -9,7 +9,7 @@ import pytest
 from full_samples import full_run, judgement, suite_verdict
 from report_samples import eighteen, items, judged, named, sample_run
 from retain.records.verdicts import AACheck
-from retain.report.claims import cautions
+from retain.report.cautions import cautions
 from retain.report.claims import headline as headline_of_readings
 from retain.report.comparison import compare_runs
 from retain.report.page.markdown import run_markdown

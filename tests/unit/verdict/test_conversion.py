@@ -7,7 +7,7 @@ from retain.records.conversion_record import Conversion
 from retain.records.gone_record import GoneScore
 from retain.records.items import Item, Side
 from retain.records.metrics_table import ACCURACY
-from retain.report.claims import cautions
+from retain.report.cautions import cautions
 from retain.report.tables.conversion_table import conversion_tables
 from retain.verdict.conversion import conversion_scores
 

@@ -17,7 +17,8 @@ from retain.compare.item_examples import (
 from retain.records.items import Item
 from retain.records.metric import Metric
 from retain.records.result import Result
-from retain.report.claims import cautions, claims, subtitle
+from retain.report.cautions import cautions
+from retain.report.claims import claims, subtitle
 from retain.report.comparison import Comparison
 from retain.report.page.sections import Section, measured_sections, origin_sections
 from retain.report.tables.gone_tables import gone_verdict_table

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from retain.records.items import Item
 from retain.records.result import Result
-from retain.report.claims import SYMBOLS, cautions, claims, subtitle
+from retain.report.cautions import cautions
+from retain.report.claims import SYMBOLS, claims, subtitle
 from retain.report.page.item_lists import run_lists
 from retain.report.page.render import Drawing, render
 from retain.report.page.sections import Section, measured_sections, origin_sections

@@ -8,7 +8,7 @@ from typing import Any
 from retain.records import numbers
 from retain.records.numbers import listing
 from retain.records.result import Result
-from retain.report.claims import unlike_conditions
+from retain.report.cautions import unlike_conditions
 from retain.report.tables.scores_table import Table
 
 
