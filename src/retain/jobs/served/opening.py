@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -15,7 +15,7 @@ from retain.errors import InputError
 from retain.evaluate.generate import end_tokens
 from retain.evaluate.refusal_judges import judge_problems
 from retain.evaluate.served.fit_suites import fit_suites
-from retain.evaluate.served.looks import Looked, ensure_room, look
+from retain.evaluate.served.looks import Looked, ensure_room
 from retain.evaluate.served.sides import ServedSides
 from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
@@ -31,6 +31,8 @@ from retain.jobs.inputs.read import read_suites, settings_of
 from retain.jobs.junit_file import junit_problem
 from retain.jobs.output_place import output_problem
 from retain.jobs.served.connect import connect, ensure_separate, stored
+from retain.jobs.served.looking import look_at, probe_of
+from retain.jobs.served.side_record import served_record
 from retain.recipe import MeasureRecipe
 from retain.records.paths import expanded
 from retain.records.served_record import ServedSide
@@ -40,22 +42,6 @@ from retain.served.gguf_server import gguf_problems, is_gguf, serving
 from retain.served.model import ServedModel
 
 log = logging.getLogger(__name__)
-
-LIKELIHOODS = {
-    "echo": "by the prompt, repeated with the log-probability of each token",
-    "prompt_logprobs": "by prompt_logprobs",
-    "forced": "token by token: a bias makes the server write the given token, which comes with its unbiased "
-    "log-probability",
-    "logits": "from the logits",
-    None: "",
-}
-WRITINGS = {
-    "ids": "to token ids, rendered here",
-    "text": "to text, rendered here and split into tokens there",
-    "chat": "to messages, rendered there",
-}
-PROBE_TOKENS = 24
-"""Tokens of the text that a server is looked at with."""
 
 
 @dataclass
@@ -167,21 +153,6 @@ class ServedOpening:
         }
 
 
-def served_record(model: ServedModel, cautions: Sequence[str]) -> ServedSide:
-    """A served side as the record has it."""
-    known = model.store.about
-    return ServedSide(
-        address=str(known["address"]),
-        model=model.name,
-        server=model.can.server,
-        fingerprint=str(known["fingerprint"]),
-        likelihood=LIKELIHOODS[model.can.likelihood],
-        writing=WRITINGS[model.can.writing[0]],
-        context=model.can.context,
-        cautions=tuple(cautions),
-    )
-
-
 @contextmanager
 def open_served(recipe: MeasureRecipe, events: Events) -> Iterator[ServedOpening]:
     """Read the data, load the tokenizer, look at the servers; every problem found so far is told at once.
@@ -207,7 +178,7 @@ def _opened(recipe: MeasureRecipe, events: Events, held: ExitStack) -> ServedOpe
     empty = spec.empty()
     positions = positions_of(empty)
     preprocessor = spec.preprocessor(positions)
-    probe = _probe(preprocessor, suites)
+    probe = probe_of(preprocessor, suites)
     looking = events.task("looking at the server", total=3)
     tuned, base = _connected(recipe, probe, _context(recipe, suites, positions), held)
     sides = [tuned] if base is None else [tuned, base]
@@ -233,7 +204,7 @@ def _opened(recipe: MeasureRecipe, events: Events, held: ExitStack) -> ServedOpe
         raise InputError([*told, "tuned: nothing of what was given can be measured at this server."])
     if problems := _prompt_problems(recipe, fitted, preprocessor):
         raise InputError(problems)
-    looked = _look(tuned, preprocessor, fitted, probe)
+    looked = look_at(tuned, preprocessor, fitted, probe)
     for sentence in () if recipe.only_check else looked.cautions:
         log.warning("%s", sentence)
     looking.advance()
@@ -298,28 +269,6 @@ def _context(recipe: MeasureRecipe, suites: Suites, positions: Positions) -> int
     written = max((task_type_of(suite).written_tokens(suite, settings) for suite in suites.all), default=0)
     needed = max(recipe.max_length, settings.window) + max(written, 32)
     return needed if positions.limit is None else min(needed, positions.limit)
-
-
-def _probe(preprocessor: Preprocessor, suites: Suites) -> Probe:
-    """Text of the items, or of a list, as tokens, text and a message."""
-    tokenizer = preprocessor.tokenizer
-    texts = [text for item in suites.measured_items[:4] for text in item.texts]
-    texts += files("retain.data").joinpath("self_prompts.txt").read_text(encoding="utf-8").splitlines()[:2]
-    ids = tokenizer.encode(" ".join(texts), add_special_tokens=False)[:PROBE_TOKENS]
-    text = str(tokenizer.decode(ids, skip_special_tokens=False))
-    messages = [{"role": "user", "content": text}] if getattr(tokenizer, "chat_template", None) else []
-    return Probe(tuple(ids), text, messages)
-
-
-def _look(tuned: ServedModel, preprocessor: Preprocessor, suites: Suites, probe: Probe) -> Looked:
-    tokenizer, room = preprocessor.tokenizer, preprocessor.room(1)
-    rows: list[Encoded] = []
-    if getattr(tokenizer, "chat_template", None):
-        chats: Any = [item for item in suites.measured_items if getattr(item, "is_chat", False)]
-        rows = [encode_prompt(tokenizer, item, room) for item in chats[:8]]
-        rows += [encode_question(tokenizer, text, room) for text in ("Hello", probe.text, "What is 2 + 2?")]
-    texts = [text for item in suites.measured_items[:200] for text in item.texts] + [probe.text]
-    return look(tuned, tokenizer, [row for row in rows if not row.prompt_cut], texts)
 
 
 def _prompt_problems(recipe: MeasureRecipe, suites: Suites, preprocessor: Preprocessor) -> list[str]:

@@ -28,7 +28,8 @@ from retain.jobs.measure import result_of
 from retain.jobs.record import write_record
 from retain.jobs.served.acting import acting, adapter_source
 from retain.jobs.served.measure import KEPT
-from retain.jobs.served.opening import ServedOpening, open_served, served_record
+from retain.jobs.served.opening import ServedOpening, open_served
+from retain.jobs.served.side_record import served_record
 from retain.jobs.stopwatch import Stopwatch
 from retain.recipe import MeasureRecipe
 from retain.recipe.served_options import is_served_source
