@@ -118,7 +118,7 @@ def ratios_at(budgets: Budgets, chosen: Chosen, limit: float, draws: Draws) -> d
         for name, own in found.items()
         if name != LORA
     }
-    return {name: own["gain"] for name, own in with_holm(ratios).items()}
+    return {name: own["gain"] for name, own in with_holm({"": ratios})[""].items()}
 
 
 def shown(found: Ratio | None) -> str:
@@ -128,7 +128,7 @@ def shown(found: Ratio | None) -> str:
     if not np.isfinite(found.value):
         return "LoRA: 0"
     text = written_ratio(found)
-    return f"**{text}**" if found.adjusted is not None and found.adjusted < 0.05 else text
+    return f"**{text}**" if found.shown else text
 
 
 def checks_rows(budgets: Budgets) -> list[str]:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from evidence import TEXT, Task
 from plan import LORA, Plan
-from whole import Ratio
+from whole import LEVELS, Ratio
+
+BELOW = 2
+"""The level, of `LEVELS`, that is told beside the largest gain."""
 
 OURS = ("sc-lora", "sc-lora-refusals")
 """The methods that the goal is about: SC-LoRA with nothing but its own text, or shown the refusals to be kept."""
@@ -41,6 +44,8 @@ class Goal:
         there = self.beyond(ratio.value)
         if ratio.interval is None:
             return f"{'' if there else 'not '}by the figure; no interval"
+        if not ratio.firm:
+            return f"{'' if there else 'not '}by the figure; some of its rates have one seed"
         if all(self.beyond(end) == there for end in ratio.interval):
             return "yes" if there else "no"
         if not there:
@@ -64,8 +69,9 @@ def goal_part(plan: Plan, tasks: Sequence[Task], found: Mapping[str, Found]) -> 
     """The section on the goal; empty while nothing says anything of it."""
     lines = ["## The goal, and what came of it", ""]
     lines.append(
-        "Written down before the runs; ratios to tuned LoRA's. Beside SC-LoRA stands the best other by the "
-        "figure, which is the best of several and so flattered by luck; its interval is not corrected for that."
+        "Written down before the runs of tickets, with the first of sentiment, and after earlier studies on the same "
+        "models. Ratios to tuned LoRA's. Beside SC-LoRA stands the best other by the figure, which is the best of "
+        "several and so flattered by luck; its interval is not corrected for that."
     )
     lines += ["", "| aimed at | task | SC-LoRA | reached | best other method |", "|---|---|---|---|---|"]
     for goal in GOALS:
@@ -90,8 +96,17 @@ def _row(plan: Plan, goal: Goal, ratios: Mapping[str, Mapping[str, Ratio]]) -> s
     others = [name for name in known if name not in OURS]
     other = min(others, key=lambda name: sign * known[name].value, default=None)
     shown = "–" if other is None else f"{plan.title(other)} {written_ratio(known[other])}"
-    own = written_ratio(known[best]) + (" (shown refusals)" if best == OURS[-1] != OURS[0] else "")
+    own = written_ratio(known[best]) + (" (shown refusals)" if best == OURS[-1] != OURS[0] else "") + less(known[best])
     return f"{own} | {goal.reached(known[best])} | {shown}"
+
+
+def less(found: Ratio) -> str:
+    """The same figure where less hangs on the level, or on where the rates were put."""
+    if found.lines is not None and math.isfinite(found.lines):
+        return f"; by lines {found.lines:.2f}"
+    if found.levels and math.isfinite(found.levels[BELOW]):
+        return f"; at {LEVELS[BELOW]:.0%} of that gain {found.levels[BELOW]:.2f}"
+    return ""
 
 
 def written_ratio(found: Ratio) -> str:

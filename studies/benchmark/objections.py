@@ -9,6 +9,9 @@ from choose import best_rate
 from evidence import VALIDATION, WINDOWS, Task, by_rate
 from plan import Plan
 
+CONTROLS = ("lora-replay", "lora-kl", "lora-ewc", "lora-rank-32", "sc-lora-given", "lora-half", "lora-decay", "wise-ft")
+"""Methods that the text names in its answers."""
+
 TEXT = Path(__file__).with_name("objections.txt")
 
 
@@ -21,7 +24,15 @@ def objections_part(plan: Plan, tasks: Mapping[str, Task], records: Path) -> str
         edges=edges(plan, list(tasks.values()), records),
         validation=f"{_span(few)} a task" if few else "how many, each task's section says",
         windows=f"{_span(windows)} windows a task" if windows else "some windows a task",
+        controls=controls(plan, list(tasks.values())),
     )
+
+
+def controls(plan: Plan, tasks: Sequence[Task]) -> str:
+    """Which of the methods that answer an objection have no run on any task yet."""
+    without = [name for name in CONTROLS if name in plan.methods and not any(by_rate(task, name) for task in tasks)]
+    names = "; ".join(plan.title(name) for name in without)
+    return f"**Without any run so far: {names}.**" if without else "Each of these has runs."
 
 
 def edges(plan: Plan, tasks: Sequence[Task], records: Path) -> str:

@@ -20,7 +20,7 @@ from measures_part import predictors_part, shapes_part
 from objections import objections_part
 from plan import LORA, Plan, read_plan
 from task_part import task_parts
-from whole import DRAWS, SEED, compared
+from whole import DRAWS, SEED, compared, with_holm
 from written import write_part
 
 from retain.records.files import write_text
@@ -83,7 +83,7 @@ def ratios_of(plan: Plan, task: Task) -> Found:
     """Of everything that is kept, each method's figures as ratios to tuned LoRA's."""
     methods = [name for name in plan.methods if by_rate(task, name)]
     draws = Draws(task, DRAWS, SEED)
-    return {suite: compared(task, methods, suite, draws) for suite in task.kept} if LORA in methods else {}
+    return with_holm({suite: compared(task, methods, suite, draws) for suite in task.kept}) if LORA in methods else {}
 
 
 def progress(plan: Plan, tasks: dict[str, Task]) -> str:

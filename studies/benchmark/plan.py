@@ -35,8 +35,9 @@ class Plan:
 
     tasks: Mapping[str, Mapping[str, Any]]
     methods: Mapping[str, Mapping[str, Any]]
-    waves: Sequence[Mapping[str, Sequence[str]]]
+    waves: Sequence[Mapping[str, Any]]
     further_seeds: Sequence[int]
+    every_rate_seeds: Sequence[int] = ()
 
     def rates(self, task: str, method: str) -> list[float]:
         """The learning rates of a method on a task, rising."""
@@ -72,7 +73,14 @@ class Plan:
     def planned(self, task: str) -> int:
         """How many runs a task has in all."""
         each = 3 + len(self.further_seeds)
-        return each * sum(name == task for name, _ in self.pairs)
+        more = 2 * len(self.every_rate_seeds) * len({pair for pair in self.at_every_rate if pair[0] == task})
+        return each * sum(name == task for name, _ in self.pairs) + more
+
+    @property
+    def at_every_rate(self) -> list[tuple[str, str]]:
+        """The tasks and methods that get seeds at the rates that were not chosen as well."""
+        waves = [wave for wave in self.waves if wave.get("every_rate")]
+        return [(task, method) for wave in waves for task in wave["tasks"] for method in wave["methods"]]
 
     def cells(self, best: Callable[[str, str], float | None]) -> Iterator[Cell]:
         """The runs in their order. A method's seeds come once its rate is chosen, which is asked at that moment.
@@ -88,12 +96,15 @@ class Plan:
                     rate = best(task, method)
                     if rate is not None:
                         yield from self.seeds(task, method, rate)
+                    if rate is not None and wave.get("every_rate"):
+                        others = [other for other in self.rates(task, method) if other != rate]
+                        yield from (Cell(task, method, at, seed) for at in others for seed in self.every_rate_seeds)
 
 
 def read_plan(path: Path = PLAN) -> Plan:
     """Read `plan.yaml`."""
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return Plan(values["tasks"], values["methods"], values["waves"], values["further_seeds"])
+    return Plan(**{name: values[name] for name in ("tasks", "methods", "waves", "further_seeds", "every_rate_seeds")})
 
 
 def overrides(plan: Plan, cell: Cell, steps: int | None) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from statistics import fmean
 
 from choose import best_rate
+from collect import values
 from evidence import TEST, TEXT, VALIDATION, WINDOWS, Draws, Run, Task, by_rate, change, gain, metric_of, text_kl
 from goal import Found, written_ratio
 from plan import LORA, Plan
 from predictors import movement
-from whole import ENOUGH_SEEDS, Ratio
+from whole import ENOUGH_SEEDS, LEVELS, Ratio
 
 from retain.compare.aggregate import student_interval
 from retain.compare.trade_off import MARGIN, safe_band
@@ -28,7 +29,8 @@ def task_parts(plan: Plan, task: Task, records: Path, found: Found) -> list[str]
     methods = [name for name in plan.methods if by_rate(task, name)]
     head = [f"## {task.entry['title'][0].upper()}{task.entry['title'][1:]}", "", str(task.entry["about"]).strip()]
     head += ["", bases(task), "", f"![gain on the task against what was kept, every run]({task.name}.png)"]
-    return ["\n".join(head), methods_table(plan, task, methods, records), ratios_table(plan, task, methods, found)]
+    parts = ["\n".join(head), methods_table(plan, task, methods, records), chosen_by(plan, task, methods, records)]
+    return [*parts, ratios_table(plan, task, methods, found), levels_table(plan, task, methods, found)]
 
 
 def bases(task: Task) -> str:
@@ -52,9 +54,11 @@ def bases(task: Task) -> str:
 
 def counted(task: Task, suite: str) -> str:
     """How many items a suite has, and how many groups they come in."""
-    units = task.units(suite)
-    groups = len(set(units))
-    return f"{len(units)} items" if groups == len(units) else f"{len(units)} items in {groups} groups"
+    scores = next(iter(next(iter(task.runs.values())).columns[suite].values()))["base"]
+    there = [unit for unit, score in zip(task.units(suite), values(scores), strict=True) if score is not None]
+    groups, left_out = len(set(there)), len(scores) - len(there)
+    told = f"{len(there)} items" if groups == len(there) else f"{len(there)} items in {groups} groups"
+    return f"{told}, {left_out} left out" if left_out else told
 
 
 def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path) -> str:
@@ -96,6 +100,24 @@ def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path)
     return "\n".join(lines)
 
 
+def chosen_by(plan: Plan, task: Task, methods: Sequence[str], records: Path) -> str:
+    """What validation items said of each rate: how narrowly the one was chosen."""
+    draws, told = Draws(task, ONCE, 0), []
+    for method in methods:
+        rates = by_rate(task, method)
+        if best_rate(plan, records, task.name, method) is None:
+            continue
+        first = [float(gain(task, runs[0], draws, VALIDATION)[0]) for runs in rates.values()]
+        scale, digits = (1, 2) if task.entry["unit"].startswith("nats") else (100, 1)
+        told.append(f"{plan.title(method)} {' / '.join(f'{scale * one:.{digits}f}' for one in first)}")
+    if not told:
+        return ""
+    unit = task.entry["unit"]
+    return (
+        f"Gain on the {len(task.places(VALIDATION))} validation items, {unit}, rates rising, seed 0: {'; '.join(told)}."
+    )
+
+
 def end_of_grid(plan: Plan, task: str, method: str, rate: float) -> str:
     """An arrow where the rate chosen is the highest or the lowest tried, so that a better one may lie beyond."""
     low, _, high = plan.rates(task, method)
@@ -125,14 +147,38 @@ def ratios_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -
     return "\n".join(lines)
 
 
+def levels_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -> str:
+    """What is kept at equal gains below the largest, and areas by straight lines: what the figures hang on."""
+    rows = []
+    for method in methods:
+        for suite in task.kept:
+            own = found[suite].get(method, {}) if suite in found else {}
+            area, one = own.get("hypervolume"), own.get("matched")
+            if area is None or area.lines is None:
+                continue
+            kept = [] if one is None else [*one.levels, one.value]
+            cells = [f"{value:.2f}" if math.isfinite(value) else "–" for value in kept] or ["–"] * (len(LEVELS) + 1)
+            lines = f"{area.lines:.2f}" if math.isfinite(area.lines) else "–"
+            rows.append(f"| {plan.title(method)} | {suite} | {' | '.join(cells)} | {lines} |")
+    if not rows:
+        return ""
+    heads = [f"at {share:.0%}" for share in (*LEVELS, 1.0)]
+    told = (
+        "How far this hangs on the level and on where the rates were put: what is kept (for text the KL) by LoRA's at "
+        "shares of the largest gain that both reach, and hypervolume on straight lines between neighbouring rates."
+    )
+    head = f"| method | kept | {' | '.join(heads)} | hypervolume by lines |"
+    return "\n".join([told, "", head, "|---" * (4 + len(LEVELS)) + "|", *rows])
+
+
 def ratio(found: Ratio | None) -> str:
-    """A ratio with its interval; bold where it differs from 1 after Holm over the methods."""
+    """A ratio with its interval; bold where it is shown to differ from 1."""
     if found is None or math.isnan(found.value):
         return "–"
     if math.isinf(found.value):
         return "LoRA: 0"
     text = written_ratio(found)
-    return f"**{text}**" if found.adjusted is not None and found.adjusted < 0.05 else text
+    return f"**{text}**" if found.shown else text
 
 
 def spread(values: Sequence[float], *, digits: int = 1, signed: bool = False) -> str:

@@ -8,8 +8,10 @@ of the chosen rate do, in proportion to how far it moved from the base, and at m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from evidence import TEXT, Draws, Floats, Task, by_rate, gain, kept, text_kl
@@ -22,18 +24,41 @@ DRAWS, SEED = 2000, 0
 """Draws: enough for p-values that Holm multiplies by twenty methods."""
 
 ENOUGH_SEEDS = 3
+SWEPT = 3
+"""Learning rates of a whole sweep; with fewer a method covers less by that alone, so it has no figure."""
+LEVELS = (0.8, 0.9, 0.95, 0.98)
+"""Shares of the largest gain that both reach, at which what is kept is told beside it."""
+BETWEEN = np.linspace(0, 1, 201)
 OUTSIDE = 2.5
 """Percent of the draws on each side of an interval."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure by LoRA's; `p` is that of the draws for 1, `adjusted` after Holm over the methods compared."""
+    """A figure by LoRA's.
+
+    Attributes:
+        value: the ratio.
+        interval: of 95 %, where both have a rate with enough seeds.
+        p: of the draws, for a ratio of 1.
+        adjusted: p after Holm over all methods, suites and figures of the task.
+        firm: every rate of both has enough seeds; else the spread of some is assumed and nothing is called shown.
+        levels: the same at `LEVELS` of the gain, for what is kept at equal gain; NaN where a curve does not meet one.
+        lines: a hypervolume's ratio where neighbouring rates are joined by straight lines.
+    """
 
     value: float
     interval: Interval | None
     p: float | None
     adjusted: float | None = None
+    firm: bool = False
+    levels: tuple[float, ...] = ()
+    lines: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """It differs from 1 after Holm, and rests on enough seeds throughout."""
+        return self.firm and self.adjusted is not None and self.adjusted < 0.05
 
 
 @dataclass(frozen=True)
@@ -42,14 +67,18 @@ class Curve:
 
     rates: tuple[float, ...]
     seeds: int
+    fewest: int
     gain: Floats
     kept: Floats
 
 
 def curve(task: Task, method: str, suite: str, draws: Draws, generator: np.random.Generator) -> Curve | None:
-    """A method's curve; None where it has no run."""
+    """A method's curve; None where not all of its rates were run. No more than all of a suite is kept.
+
+    A suite that got better counts as kept, since otherwise being lucky with it would be paid for.
+    """
     rates = by_rate(task, method)
-    if not rates:
+    if len(rates) < SWEPT:
         return None
     pairs = [
         np.stack([[gain(task, run, draws), kept(task, run, draws, suite)] for run in runs]) for runs in rates.values()
@@ -64,7 +93,9 @@ def curve(task: Task, method: str, suite: str, draws: Draws, generator: np.rando
             off = spread.drawn(1) * moved_by(own, most, unmoved)[:, None]
         points.append(own.mean(axis=0) + off)
     found = np.stack(points)
-    return Curve(tuple(rates), len(most), found[:, 0], np.minimum(found[:, 1], 0) if suite == TEXT else found[:, 1])
+    most_kept = 0.0 if suite == TEXT else 1.0
+    seeds = [len(own) for own in pairs]
+    return Curve(tuple(rates), max(seeds), min(seeds), found[:, 0], np.minimum(found[:, 1], most_kept))
 
 
 def moved_by(own: Floats, most: Floats, unmoved: Floats) -> Floats:
@@ -133,16 +164,22 @@ def compared(task: Task, methods: Sequence[str], suite: str, draws: Draws) -> di
     area = areas(curves[LORA], base)
     ratios: dict[str, dict[str, Ratio]] = {name: {} for name in curves if name != LORA}
     for name, own in ratios.items():
-        few = min(curves[name].seeds, curves[LORA].seeds) < ENOUGH_SEEDS
-        own["hypervolume"] = ratio_of(areas(curves[name], base), area, few=few)
-        ours, theirs = matched(curves[name], curves[LORA])
+        pair = curves[name], curves[LORA]
+        few = min(one.seeds for one in pair) < ENOUGH_SEEDS
+        firm = min(one.fewest for one in pair) >= ENOUGH_SEEDS
+        found = ratio_of(areas(curves[name], base), area, few=few)
+        own["hypervolume"] = replace(found, firm=firm, lines=by_lines(*pair, base))
+        ours, theirs = matched(*pair)
         if not np.isfinite([ours[0], theirs[0]]).all():
             continue
         sign = -1 if suite == TEXT else 1
-        own["matched"] = ratio_of(sign * ours, sign * theirs, few=few)
+        found = ratio_of(sign * ours, sign * theirs, few=few)
+        own["matched"] = replace(
+            found, firm=firm, levels=tuple(at_level(*pair, share, part=suite != TEXT) for share in LEVELS)
+        )
         if suite != TEXT and theirs[0] < 1:
-            own["lost"] = ratio_of(1 - ours, 1 - theirs, few=few)
-    return with_holm(ratios)
+            own["lost"] = replace(ratio_of(1 - ours, 1 - theirs, few=few), firm=firm)
+    return ratios
 
 
 def areas(found: Curve, base: tuple[float, float]) -> Floats:
@@ -152,6 +189,30 @@ def areas(found: Curve, base: tuple[float, float]) -> Floats:
     high = np.maximum(np.take_along_axis(found.kept, order, axis=0) - base[1], 0.0) * (wide > 0)
     reached = np.maximum.accumulate(high, axis=0)
     return np.asarray((wide * np.diff(reached, axis=0, prepend=0.0)).sum(axis=0))
+
+
+def by_lines(one: Curve, other: Curve, base: tuple[float, float]) -> float:
+    """The ratio of both areas where each curve is joined by straight lines: it depends less on where rates were put."""
+    above, below = (float(areas(joined(found), base)[0]) for found in (one, other))
+    return above / below if below > 0 else math.inf
+
+
+def joined(found: Curve) -> Curve:
+    """The curve of the first draw with points between neighbouring rates."""
+    gain, left = (
+        np.concatenate([a + (b - a) * BETWEEN for a, b in pairwise(values[:, 0])])[:, None]
+        for values in (found.gain, found.kept)
+    )
+    return replace(found, gain=gain, kept=left)
+
+
+def at_level(one: Curve, other: Curve, share: float, *, part: bool) -> float:
+    """What `one` keeps by what `other` keeps at a share of the largest gain that both reach; NaN where one is not."""
+    level = share * np.minimum(one.gain.max(axis=0), other.gain.max(axis=0))
+    ours, theirs = (float(kept_at(found, level)[0]) for found in (one, other))
+    if part:  # of which less than guessing is nothing
+        ours, theirs = max(ours, 0.0), max(theirs, 0.0)
+    return ours / theirs if theirs else math.nan
 
 
 def matched(one: Curve, other: Curve) -> tuple[Floats, Floats]:
@@ -191,12 +252,26 @@ def ratio_of(above: Floats, below: Floats, *, few: bool) -> Ratio:
     return Ratio(value, (low, high), float(min(1.0, 2 * (1 + beyond) / (1 + len(others)))))
 
 
-def with_holm(ratios: dict[str, dict[str, Ratio]]) -> dict[str, dict[str, Ratio]]:
-    """The p-values of each figure adjusted over the methods."""
-    for figure in {name for own in ratios.values() for name in own}:
-        names = [name for name, own in ratios.items() if figure in own and own[figure].p is not None]
-        adjusted = holm([float(ratios[name][figure].p or 0.0) for name in names])
-        for name, value in zip(names, adjusted, strict=True):
-            old = ratios[name][figure]
-            ratios[name][figure] = Ratio(old.value, old.interval, old.p, value)
-    return ratios
+def with_holm(ratios: Mapping[str, Mapping[str, Mapping[str, Ratio]]]) -> dict[str, dict[str, dict[str, Ratio]]]:
+    """The p-values of a task adjusted over its suites, methods and figures; "lost" is "matched" once more.
+
+    Args:
+        ratios: {suite: {method: {figure: ratio}}}.
+    """
+    tested = [
+        (suite, method, figure)
+        for suite, methods in ratios.items()
+        for method, own in methods.items()
+        for figure, ratio in own.items()
+        if figure != "lost" and ratio.p is not None
+    ]
+    adjusted = dict(zip(tested, holm([float(ratios[a][b][c].p or 0.0) for a, b, c in tested]), strict=True))
+    return {
+        suite: {
+            method: {
+                figure: replace(one, adjusted=adjusted.get((suite, method, figure))) for figure, one in own.items()
+            }
+            for method, own in methods.items()
+        }
+        for suite, methods in ratios.items()
+    }

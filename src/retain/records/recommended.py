@@ -153,7 +153,7 @@ def sentences(known: OfKind) -> list[str]:
     else:
         better = sum(figure.better for figure in best.figures)
         sure = "That it is better than tuned LoRA is not shown" if not better else f"It is shown by {better} of these"
-        sure += f": {len(best.figures) - better} of {len(best.figures)} figures could be luck."
+        sure += f": {len(best.figures) - better} of {len(best.figures)} figures could be luck, or rest on single seeds."
     most = {point.task: point for point in best.most}
     points = [_points(point, most.get(point.task, point)) for point in best.balanced]
     return [compared, told, sure, f"Its fields: {settings(best)}.", *points, _open(known)]
@@ -167,7 +167,7 @@ def settings(best: Best) -> str:
 
 def _points(balanced: Point, most: Point) -> str:
     """What came of the rate to begin with, and of the one that learned most where that is another."""
-    told = f"On {balanced.task} that rate gained {_gained(balanced)}"
+    told = f"On {balanced.task} that rate, chosen by these figures, gained {_gained(balanced)}"
     if most == balanced:
         return f"{told}: the best of those tried."
     return f"{told}; {most.learning_rate:g}, which learned most, {_gained(most)}."
