@@ -38,32 +38,32 @@ def recommended(plan: Plan, tasks: Mapping[str, Task], found: Mapping[str, Found
 def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[str, Found], records: Path) -> OfKind:
     """What is known of one kind of model."""
     figures = {
-        name: own
+        name: mine
         for name, task in tasks.items()
-        if task.entry["kind"] == kind and (own := figures_of(plan, task, found[name]))
+        if task.entry["kind"] == kind and (mine := figures_of(plan, task, found[name]))
     }
     compared = [name for name in plan.methods if figures and all(name in known for known in figures.values())]
     if not compared:
         return OfKind(kind=kind)
-    measured = [tasks[name] for name in figures]
+    own = [tasks[name] for name in figures]
     known = {name: tuple(one for task in figures.values() for one in task[name]) for name in compared}
     means = {name: math.exp(fmean(math.log(one.ratio) for one in known[name])) for name in compared}
     first = max(compared, key=lambda name: means[name])
-    seeds = min(max(map(len, by_rate(task, name).values())) for task in measured for name in (LORA, *compared))
-    rates = {task.name: best_rate(plan, records, task.name, first) for task in measured}
+    seeds = min(max(map(len, by_rate(task, name).values())) for task in own for name in (LORA, *compared))
+    rates = {task.name: best_rate(plan, records, task.name, first) for task in own}
     best = Best(
         method=first,
         title=plan.title(first),
         fields=fields_of(plan, first, str(kind)),
-        balanced=tuple(point(task, first, balanced(task, first)) for task in measured),
-        most=tuple(point(task, first, rate) for task in measured if (rate := rates[task.name]) is not None),
+        balanced=tuple(point(task, first, balanced(task, first)) for task in own),
+        most=tuple(point(task, first, rate) for task in own if (rate := rates[task.name]) is not None),
         mean=round(means[first], 3),
         figures=known[first],
     )
     return OfKind(
         kind=kind,
         tasks=tuple(figures),
-        models=tuple(dict.fromkeys(Path(next(iter(task.runs.values())).result.model).name for task in measured)),
+        models=tuple(dict.fromkeys(Path(next(iter(task.runs.values())).result.model).name for task in own)),
         seeds=seeds,
         methods=(plan.title(LORA), *map(plan.title, compared)),
         best=best if means[first] > 1 else None,

@@ -23,13 +23,22 @@ def read_corrections() -> dict[str, Any]:
     return content
 
 
-def corrected_columns(columns: Mapping[str, Any], corrections: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a run without the scores of items that are left out."""
-    return {suite: _without(suite, own, corrections[LEFT_OUT].get(suite)) for suite, own in columns.items()}
+def corrected_columns(task: str, columns: Mapping[str, Any], corrections: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a task's run without the scores of items that are left out.
+
+    Raises:
+        ValueError: the suite has another number of items than the file is about.
+    """
+    places = {suite: one for suite, one in corrections[LEFT_OUT].items() if task in one["tasks"]}
+    return {suite: _without(suite, own, places.get(suite)) for suite, own in columns.items()}
 
 
 def corrected_parts(task: str, parts: Mapping[str, Any], corrections: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a task's items with what they share as their group."""
+    """The parts of a task's items with what they share as their group.
+
+    Raises:
+        ValueError: the suite has another number of items than the file is about.
+    """
     found = dict(parts)
     for suite, shared in corrections[TOGETHER].items():
         if task in shared["tasks"] and suite in parts:

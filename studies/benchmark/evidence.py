@@ -126,7 +126,7 @@ def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
             facts = items_of(path)
             cell = Cell(name, facts["method"], float(facts["rate"]), int(facts["seed"]))
             result = read_result(path.with_name(f"{cell.name}.json"))
-            runs[cell] = Run(cell, result, corrected_columns(facts.pop("columns"), corrections), facts)
+            runs[cell] = Run(cell, result, corrected_columns(name, facts.pop("columns"), corrections), facts)
         if runs:
             parts = corrected_parts(name, items_of(folder / "parts.json"), corrections)
             found[name] = Task(name, entry, runs, parts)

@@ -117,13 +117,12 @@ def test_of_a_kind_of_model_is_said_what_is_known_and_what_is_not(benchmark):
     assert "begin with LoRA" in " ".join(sentences(benchmark.of("language")))
     assert "says nothing yet" in " ".join(sentences(benchmark.of("vision")))
     better = FIRST.model_copy(update={"figures": (FIRST.figures[0].model_copy(update={"differs": True}),)})
-    assert (
-        "On sentiment that rate, chosen by these figures, gained 11.50 points and lost points of s 12.7 (4 seeds): the best of" in told
-    )
+    that = "On sentiment that rate, chosen by these figures, gained"
+    assert f"{that} 11.50 points and lost points of s 12.7 (4 seeds): the best of" in told
     less = AT.model_copy(update={"learning_rate": 1e-3, "seeds": 1, "gain": 7.0, "lost": {"s": 0.5}})
     both = FIRST.model_copy(update={"balanced": (less,)})
     parted = " ".join(sentences(benchmark.of("encoder").model_copy(update={"best": both})))
-    assert "learning_rate: 0.001. On sentiment that rate, chosen by these figures, gained 7.00 points and lost points of s 0.5 (1 seed)" in parted
+    assert f"learning_rate: 0.001. {that} 7.00 points and lost points of s 0.5 (1 seed)" in parted
     assert "; 0.006, which learned most, 11.50 points and lost points of s 12.7 (4 seeds)." in parted
     assert "is shown by each" in " ".join(sentences(benchmark.of("encoder").model_copy(update={"best": better})))
 
