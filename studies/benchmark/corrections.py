@@ -1,4 +1,4 @@
-"""What was found wrong with measured items after they were asked, for all runs alike: corrections.json.
+"""What was found wrong with measured items after they were asked: `corrections.json` beside the tasks' records.
 
 `left_out` are the places of items whose answer is wrong or not the only right one: their scores count nowhere.
 `together` numbers what items share (tickets: the wording of the message), so that they are drawn together.
@@ -13,13 +13,15 @@ from typing import Any
 
 from collect import column, values
 
-FILE = Path(__file__).with_name("corrections.json")
+FILE = "corrections.json"
 LEFT_OUT, TOGETHER = "left_out", "together"
 
 
-def read_corrections() -> dict[str, Any]:
-    """The file."""
-    content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+def read_corrections(records: Path) -> dict[str, Any]:
+    """What the file says; nothing where there is none."""
+    if not (records / FILE).is_file():
+        return {LEFT_OUT: {}, TOGETHER: {}}
+    content: dict[str, Any] = json.loads((records / FILE).read_text(encoding="utf-8"))
     return content
 
 
@@ -44,7 +46,7 @@ def corrected_parts(task: str, parts: Mapping[str, Any], corrections: Mapping[st
         if task in shared["tasks"] and suite in parts:
             of = shared["of"]
             if suite_size(parts[suite]) != len(of):
-                raise ValueError(f"{FILE.name}: {task}, {suite} has other items than it is about.")
+                raise ValueError(f"{FILE}: {task}, {suite} has other items than it is about.")
             found[suite] = {**parts[suite], "groups": {"names": [str(one) for one in range(max(of) + 1)], "of": of}}
     return found
 
@@ -64,6 +66,6 @@ def _without(suite: str, own: Mapping[str, Any], left_out: Mapping[str, Any] | N
         for side, written in sides.items():
             scores = values(written)
             if len(scores) != left_out["items"]:
-                raise ValueError(f"{FILE.name}: {suite} has {len(scores)} items, not the {left_out['items']} of it.")
+                raise ValueError(f"{FILE}: {suite} has {len(scores)} items, not the {left_out['items']} of it.")
             found[metric][side] = column([None if at in places else score for at, score in enumerate(scores)])
     return found

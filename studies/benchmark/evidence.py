@@ -118,7 +118,7 @@ class Task:
 def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
     """The tasks that have records, in the plan's order; items are as `corrections` has them."""
     found = {}
-    corrections = read_corrections()
+    corrections = read_corrections(records)
     for name, entry in plan.tasks.items():
         folder = records / name
         runs: dict[Cell, Run] = {}
