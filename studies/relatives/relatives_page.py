@@ -16,7 +16,7 @@ from evidence import Run, Task, by_rate, read_tasks  # isort: skip -- likewise
 from figures import draw_task  # isort: skip -- likewise
 from page import ratios_of  # isort: skip -- likewise
 from plan import Plan  # isort: skip -- likewise
-from task_part import bases, methods_table, ratios_table  # isort: skip -- likewise
+from task_part import bases, levels_table, methods_table, ratios_table  # isort: skip -- likewise
 
 
 def main() -> int:
@@ -34,13 +34,15 @@ def main() -> int:
 def page(plan: Plan, task: Task) -> str:
     """The whole page."""
     methods = [name for name in plan.methods if by_rate(task, name)]
+    found = ratios_of(plan, task)
     parts = [
         (HERE / "introduction.txt").read_text(encoding="utf-8").rstrip(),
         progress(plan, task),
         f"## What was learned, and what was kept\n\n{bases(task)}",
         f"![gain on the task against what was kept, every run]({TASK}.png)",
         methods_table(plan, task, methods, RECORDS),
-        ratios_table(plan, task, methods, ratios_of(plan, task)),
+        ratios_table(plan, task, methods, found),
+        levels_table(plan, task, methods, found),
         every_rate(plan, task, methods),
         shapes(plan, task, methods),
     ]
