@@ -167,16 +167,14 @@ def compared(task: Task, methods: Sequence[str], suite: str, draws: Draws) -> di
         pair = curves[name], curves[LORA]
         few = min(one.seeds for one in pair) < ENOUGH_SEEDS
         firm = min(one.fewest for one in pair) >= ENOUGH_SEEDS
-        found = ratio_of(areas(curves[name], base), area, few=few)
-        own["hypervolume"] = replace(found, firm=firm, lines=by_lines(*pair, base))
+        whole = ratio_of(areas(curves[name], base), area, few=few)
+        own["hypervolume"] = replace(whole, firm=firm, lines=by_lines(*pair, base))
         ours, theirs = matched(*pair)
         if not np.isfinite([ours[0], theirs[0]]).all():
             continue
         sign = -1 if suite == TEXT else 1
-        found = ratio_of(sign * ours, sign * theirs, few=few)
-        own["matched"] = replace(
-            found, firm=firm, levels=tuple(at_level(*pair, share, part=suite != TEXT) for share in LEVELS)
-        )
+        levels = tuple(at_level(*pair, share, part=suite != TEXT) for share in LEVELS)
+        own["matched"] = replace(ratio_of(sign * ours, sign * theirs, few=few), firm=firm, levels=levels)
         if suite != TEXT and theirs[0] < 1:
             own["lost"] = replace(ratio_of(1 - ours, 1 - theirs, few=few), firm=firm)
     return ratios
