@@ -29,7 +29,7 @@ def test_odd_patterns_are_all_named():
 def test_models_that_cannot_be_turned_say_why(tmp_path):
     cases = [
         (make_llama(), "carries no adapters; .* give the base"),
-        (attach(make_llama(), "prompt_tuning", {"num_virtual_tokens": 2}), "is a prompt_tuning: it is no update"),
+        (attach(make_llama(), "prompt_tuning", {"num_virtual_tokens": 2}), "is prompt_tuning: it is no update"),
         (attach(make_llama(), "lora", {"init_lora_weights": "pissa"}), "'pissa' took the initial adapter out .* merge"),
     ]
     for model, text in cases:
