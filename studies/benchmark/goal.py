@@ -10,6 +10,9 @@ from evidence import TEXT, Task
 from plan import LORA, Plan
 from whole import LEVELS, Ratio
 
+ENDLESS = 100
+"""An end of an interval beyond which only that is said: LoRA's own figure is near 0 in some draws."""
+
 BELOW = 2
 """The level, of `LEVELS`, that is told beside the largest gain."""
 
@@ -113,4 +116,5 @@ def written_ratio(found: Ratio) -> str:
     """A ratio with its interval; in brackets, without one, where seeds are too few."""
     if found.interval is None:
         return f"({found.value:.2f})"
-    return f"{found.value:.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
+    low, high = found.interval
+    return f"{found.value:.2f} [{low:.2f}, {f'{high:.2f}' if high < ENDLESS else f'over {ENDLESS}'}]"
