@@ -44,7 +44,7 @@ def slim(result: Result) -> Result:
 
     Of the command the run's name stays, without the folders of the machine that it ran on.
     """
-    command = result.provenance.command.partition(" --")[0]
+    command = " ".join(Path(word).name for word in result.provenance.command.partition(" --")[0].split())
     bare = {"layers": (), "hidden": (), "feature_scales": ()}
     return result.model_copy(
         update={

@@ -11,7 +11,7 @@ import pytest
 import whole
 from advice import bullets, recommended
 from choose import best_rate
-from collect import coded, collect, column, columns_of, dumped, values
+from collect import coded, collect, column, columns_of, dumped, slim, values
 from evidence import TEXT, WINDOWS, Draws, change, gain, kept, read_tasks, text_kl
 from front import caption
 from goal import goal_part
@@ -317,6 +317,19 @@ def test_items_found_wrong_count_nowhere_and_items_that_share_something_are_draw
         (records / "corrections.json").write_text(dumped(wrong))
         with pytest.raises(ValueError, match="20 items, not the 19"):
             read_tasks(PLAN, records)
+
+
+def test_a_record_names_the_run_and_no_folder_of_the_machine():
+    whole_record = sample_run("lora")
+    for given, left in (
+        ("one.py tickets lora 0.001 0 --runs /tmp/runs", "one.py tickets lora 0.001 0"),
+        ("-c compare /home/me/recipes/relatives.yaml", "-c compare relatives.yaml"),
+    ):
+        provenance = whole_record.provenance.model_copy(update={"command": given})
+        assert slim(whole_record.model_copy(update={"provenance": provenance})).provenance.command == left
+    for path in (HERE.parent).glob("*/records/*/*-seed*.json"):
+        if not path.name.endswith(".items.json"):
+            assert "/" not in json.loads(path.read_text(encoding="utf-8"))["provenance"]["command"], path
 
 
 def test_a_wave_may_ask_for_seeds_at_the_rates_that_were_not_chosen():
