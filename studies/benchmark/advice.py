@@ -95,12 +95,11 @@ def balanced(task: Task, method: str) -> float:
 def point(task: Task, method: str, rate: float) -> Point:
     """What a method gained and lost at a rate, means over seeds."""
     draws, runs = Draws(task, 0, 0), by_rate(task, method)[rate]
-    scale = 100.0 if task.entry["unit"] == "points" else 1.0
     return Point(
         task=task.name,
         learning_rate=rate,
         seeds=len(runs),
-        gain=round(scale * fmean(float(gain(task, run, draws)[0]) for run in runs), 3),
+        gain=round(task.shown[0] * fmean(float(gain(task, run, draws)[0]) for run in runs), 3),
         unit=task.entry["unit"],
         lost={
             suite: round(-100 * fmean(float(change(task, run, draws, suite)[0]) for run in runs), 2)

@@ -45,15 +45,10 @@ def corrected_parts(task: str, parts: Mapping[str, Any], corrections: Mapping[st
     for suite, shared in corrections[TOGETHER].items():
         if task in shared["tasks"] and suite in parts:
             of = shared["of"]
-            if suite_size(parts[suite]) != len(of):
+            if len(parts[suite]["conditions"]["of"]) != len(of):
                 raise ValueError(f"{FILE}: {task}, {suite} has other items than it is about.")
             found[suite] = {**parts[suite], "groups": {"names": [str(one) for one in range(max(of) + 1)], "of": of}}
     return found
-
-
-def suite_size(part: Mapping[str, Any]) -> int:
-    """How many items a suite of parted items has."""
-    return len(part["conditions"]["of"])
 
 
 def _without(suite: str, own: Mapping[str, Any], left_out: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -75,6 +75,11 @@ class Task:
         """1 where more of the metric is better, −1 where less is."""
         return -1.0 if self.entry["choose"].get("lower_is_better") else 1.0
 
+    @property
+    def shown(self) -> tuple[float, int]:
+        """What a gain is multiplied by to be in the task's unit, and the digits it is shown with."""
+        return (1.0, 2) if self.entry["unit"].startswith("nats") else (100.0, 1)
+
     def places(self, condition: str, suite: str | None = None) -> NDArray[np.intp]:
         """The places of the items of one condition in a suite, or else in the task's."""
         conditions = self.parts[suite or self.test_suite]["conditions"]

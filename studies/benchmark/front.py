@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from evidence import TEXT, Run, Task, by_rate
 from goal import Found
 from plan import LORA, Plan
-from whole import LEVELS
+from whole import ENOUGH_SEEDS, LEVELS, SWEPT
 
 SHOWN = (LORA, "lora-decay", "sc-lora", "vefa", "lorfa", "lora-kl", "lora-replay", "full")
 """Methods in the picture, as far as all their rates were tried."""
 
 TASK, OURS = "tickets", "sc-lora"
-SWEPT = 3
 HIGH = 0.9
 """Lower gains are of no interest: nobody stops there."""
 
@@ -33,7 +32,7 @@ def caption(plan: Plan, tasks: Mapping[str, Task], found: Mapping[str, Found]) -
     seeds = min((max(map(len, runs)) for runs in shown.values()), default=0)
     names = _listed([plan.title(name) for name in shown])
     told = f"*SmolLM2-135M learns to file tickets: {names} at three learning rates each"
-    told += ", one seed a point." if seeds < SWEPT else f", {seeds} seeds at the rate chosen."
+    told += ", one seed a point." if seeds < ENOUGH_SEEDS else f", {seeds} seeds at the rate chosen."
     ratio = found[TASK].get(TEXT, {}).get(OURS, {}).get("matched")
     if ratio is not None:
         at = [one for share, one in zip(LEVELS, ratio.levels, strict=False) if share >= HIGH and math.isfinite(one)]

@@ -83,10 +83,10 @@ def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path)
             lines.append(f"| {plan.title(method)} | {len(rates)} of 3 tried |" + " |" * (len(shown) - 2))
             continue
         runs = rates[chosen]
-        scale = 1.0 if task.entry["unit"].startswith("nats") else 100.0
+        scale, digits = task.shown
         cells = [plan.title(method), f"{chosen:g}{end_of_grid(plan, task.name, method, chosen)}", str(len(runs))]
-        cells.append(spread([scale * float(gain(task, run, draws)[0]) for run in runs], digits=2 if scale == 1 else 1))
-        cells.append(" / ".join(_shifted(task, runs, draws, scale)) or "–")
+        cells.append(spread([scale * float(gain(task, run, draws)[0]) for run in runs], digits=digits))
+        cells.append(" / ".join(_shifted(task, runs, draws)) or "–")
         cells += [
             spread([100 * float(change(task, run, draws, name)[0]) for run in runs], signed=True) for name in keep
         ]
@@ -108,7 +108,7 @@ def chosen_by(plan: Plan, task: Task, methods: Sequence[str], records: Path) -> 
         if best_rate(plan, records, task.name, method) is None:
             continue
         first = [float(gain(task, runs[0], draws, VALIDATION)[0]) for runs in rates.values()]
-        scale, digits = (1, 2) if task.entry["unit"].startswith("nats") else (100, 1)
+        scale, digits = task.shown
         told.append(f"{plan.title(method)} {' / '.join(f'{scale * one:.{digits}f}' for one in first)}")
     if not told:
         return ""
@@ -193,10 +193,10 @@ def written(value: float, task: Task) -> str:
     return f"{value:.2f} {task.entry['unit']}" if task.entry["unit"].startswith("nats") else f"{100 * value:.1f} %"
 
 
-def _shifted(task: Task, runs: Sequence[Run], draws: Draws, scale: float) -> list[str]:
+def _shifted(task: Task, runs: Sequence[Run], draws: Draws) -> list[str]:
+    scale, digits = task.shown
     return [
-        f"{scale * fmean(float(gain(task, run, draws, name)[0]) for run in runs):.{2 if scale == 1 else 1}f}"
-        for name in task.shifts
+        f"{scale * fmean(float(gain(task, run, draws, name)[0]) for run in runs):.{digits}f}" for name in task.shifts
     ]
 
 
