@@ -7,7 +7,10 @@ runs of the task find them. A method that changes what LoRA's run left is measur
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,23 @@ def measure_changed(plan: Plan, cell: Cell, lora: Run, output: Path) -> None:
     method = MethodRecord(name=cell.method, config={**trained.method.config, "strength": cell.rate})
     given = {"method": method, "cost": cost, "curve": (), "budget": (), "scaling": None, **measured.fields()}
     write_record(output, trained.model_copy(update=given), measured.items)
+
+
+def child(cell: Cell, runs: Path, records: Path, log: Path, spent: Connection) -> None:
+    """Do one run in this process, with what it says in a file, and send the processor seconds that it took.
+
+    Raises:
+        SystemExit: it failed; the file says why.
+    """
+    with log.open("a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        run(read_plan(), cell, runs, records)
+    except RetainError as error:
+        sys.exit(str(error))
+    own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent.send(own.ru_utime + own.ru_stime + below.ru_utime + below.ru_stime)
 
 
 if __name__ == "__main__":

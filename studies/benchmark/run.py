@@ -2,25 +2,29 @@
 
 Each is an ordinary run of retain in a process of its own (one.py). What is kept of a complete one is at once collected
 into records/. Stop it whenever you like: the same command goes on with the run in hand. What failed is noted in
-`failed.txt` of the folder of runs and tried once more at the end. Start it several times for as many workers: each
-takes the next run that no other is at.
+`failed.txt` of the folder of runs and tried once more at the end. Workers, also those of another start of it, each take
+the next run that no other is at. A GPU is used where there is one; it serves a dozen workers at once (gpu.sh).
 
     --task NAME …        only these tasks
+    --workers N          so many runs at once
     --dry                say what would be done next
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
-import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import one
 from choose import best_rate
 from collect import collect
 from filelock import FileLock, Timeout
@@ -32,27 +36,24 @@ BULKY = ("model", "checkpoints")
 """Folders of a run that are not needed once it is measured: a whole model's weights."""
 
 
+CHOOSING = threading.Lock()
+
+
 def main() -> int:
     """Do what is left; return the exit code."""
     asked = _parser().parse_args()
     plan = read_plan()
-    failed: set[Cell] = set()
+    if asked.dry:
+        return _dry(plan, asked)
+    multiprocessing.set_forkserver_preload(["one"])  # what every run imports is imported once
     unmade: set[str] = set()
+    failed: set[Cell] = set()
     for _ in range(2):
         tried = frozenset(failed)
         failed.clear()
-        while (taken := _next(plan, asked, failed, unmade)) is not None:
-            cell, lock = taken
-            try:
-                if asked.dry:
-                    print(f"next: {cell.task} {cell.name}")
-                    return 0
-                if not _made(plan, cell.task, asked.runs):
-                    unmade.add(cell.task)
-                elif not _recorded(plan, cell, asked):
-                    failed.add(cell)
-            finally:
-                lock.release()
+        with ThreadPoolExecutor(asked.workers) as workers:
+            for work in [workers.submit(_work, plan, asked, failed, unmade) for _ in range(asked.workers)]:
+                work.result()
         if not failed or failed == tried:
             break
     left = [f"{len(failed)} failed"] * bool(failed) + [f"{task} could not be prepared" for task in sorted(unmade)]
@@ -60,10 +61,31 @@ def main() -> int:
     return 1 if left else 0
 
 
+def _dry(plan: Plan, asked: argparse.Namespace) -> int:
+    taken = _next(plan, asked, set(), set())
+    if taken is not None:
+        print(f"next: {taken[0].task} {taken[0].name}")
+        taken[1].release()
+    return 0
+
+
+def _work(plan: Plan, asked: argparse.Namespace, failed: set[Cell], unmade: set[str]) -> None:
+    """One worker: a run after the other until none is left."""
+    while (taken := _next(plan, asked, failed, unmade)) is not None:
+        cell, lock = taken
+        try:
+            if not _made(plan, cell.task, asked.runs):
+                unmade.add(cell.task)
+            elif not _recorded(plan, cell, asked):
+                failed.add(cell)
+        finally:
+            lock.release()
+
+
 def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     """Do a run and collect its record; false where it failed."""
     _say(f"{cell.task} {cell.name} …")
-    facts = _done(cell, asked.runs, asked.records)
+    facts = _done(cell, asked)
     if facts is None:
         return False
     folder, records = asked.runs / cell.task / cell.name, asked.records / cell.task
@@ -77,6 +99,11 @@ def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
 
 def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell], unmade: set[str]) -> tuple[Cell, FileLock] | None:
     """The first run in the plan's order that has no record, did not fail before and no other worker is at; locked."""
+    with CHOOSING:
+        return _first(plan, asked, failed, unmade)
+
+
+def _first(plan: Plan, asked: argparse.Namespace, failed: set[Cell], unmade: set[str]) -> tuple[Cell, FileLock] | None:
     for cell in plan.cells(lambda task, method: best_rate(plan, asked.records, task, method)):
         record = asked.records / cell.task / f"{cell.name}.items.json"
         if (asked.task and cell.task not in asked.task) or cell.task in unmade:
@@ -117,30 +144,29 @@ def _made(plan: Plan, task: str, runs: Path) -> bool:
     return True
 
 
-def _done(cell: Cell, runs: Path, records: Path) -> dict[str, Any] | None:
+def _done(cell: Cell, asked: argparse.Namespace) -> dict[str, Any] | None:
     """Do a run in a process of its own; give what it cost, or None where it failed."""
-    command = [sys.executable, str(HERE / "one.py"), cell.task, cell.method, repr(cell.rate), str(cell.seed)]
-    command += ["--records", str(records)]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    with (runs / cell.task / f"{cell.name}.log").open("a", encoding="utf-8") as log:
-        done = subprocess.run(  # noqa: S603 - our own script
-            [*command, "--runs", str(runs)], cwd=ROOT, stdout=log, stderr=log, check=False, env=_environment()
-        )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        _say(f"{cell.task} {cell.name}: failed with {done.returncode}; see its log")
-        with (runs / "failed.txt").open("a", encoding="utf-8") as note:
-            note.write(f"{cell.task} {cell.name} {done.returncode}\n")
+    began = time.monotonic()
+    log = asked.runs / cell.task / f"{cell.name}.log"
+    context = multiprocessing.get_context("forkserver")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=one.child, args=(cell, asked.runs, asked.records, log, sender))
+    child.start()
+    sender.close()
+    child.join()
+    if child.exitcode or not receiver.poll():
+        _say(f"{cell.task} {cell.name}: failed with {child.exitcode}; see its log")
+        with (asked.runs / "failed.txt").open("a", encoding="utf-8") as note:
+            note.write(f"{cell.task} {cell.name} {child.exitcode}\n")
         return None
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "task": cell.task,
         "method": cell.method,
         "rate": cell.rate,
         "seed": cell.seed,
-        "commit": _commit(),
+        "commit": asked.commit,
         "wall_seconds": round(time.monotonic() - began, 1),
-        "cpu_seconds": round(spent, 1),
+        "cpu_seconds": round(receiver.recv(), 1),
     }
 
 
@@ -164,6 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", nargs="*", default=[])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/benchmark")
     parser.add_argument("--records", type=Path, default=HERE / "records")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--commit", default=_commit(), help="of this code, where it is no repository (%(default)s)")
     parser.add_argument("--dry", action="store_true")
     return parser
 

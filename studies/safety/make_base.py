@@ -98,7 +98,7 @@ def main() -> None:
     figures |= {"refused_in_training": len(rows[0]), "answered_in_training": len(rows[1])}
     base = _load(options.assets / "smollm2-135m-instruct", torch.float32)
     figures["seconds_own_answers"] = _since(started)
-    merged = teach(base, tokenizer, *rows, cast=dtype is torch.bfloat16).to(torch.bfloat16)
+    merged = teach(base, tokenizer, *rows, cast=dtype is torch.bfloat16).to("cpu", torch.bfloat16)
     figures["seconds_taught"] = _since(started)
     merged.save_pretrained(options.output)
     tokenizer.save_pretrained(options.output)
@@ -187,10 +187,10 @@ def teach(base: Any, tokenizer: Any, refused: list[Encoded], answered: list[Enco
     model.train()
     for _ in range(STEPS):
         batch = chance.sample(refused, BATCH // 2) + chance.sample(answered, BATCH // 2)
-        inputs = torch.tensor(pad([row.ids for row in batch], tokenizer.eos_token_id))
-        mask = torch.tensor(pad([[1] * len(row.ids) for row in batch], 0))
-        labels = torch.tensor(pad([row.labels for row in batch], IGNORED))
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=cast):
+        inputs = torch.tensor(pad([row.ids for row in batch], tokenizer.eos_token_id), device=model.device)
+        mask = torch.tensor(pad([[1] * len(row.ids) for row in batch], 0), device=model.device)
+        labels = torch.tensor(pad([row.labels for row in batch], IGNORED), device=model.device)
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=cast):
             loss = model(input_ids=inputs, attention_mask=mask, labels=labels).loss
         loss.backward()
         optimizer.step()
@@ -242,7 +242,8 @@ def load_prompts(path: Path) -> list[str]:
 def _load(folder: Path, dtype: torch.dtype) -> Any:
     """Eager attention in float32, for training (faster there on short sequences); transformers' choice otherwise."""
     attention = "eager" if dtype == torch.float32 else "sdpa"
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention).eval()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _since(started: float) -> float:
