@@ -16,16 +16,21 @@ from collections.abc import Callable
 import torch
 from peft import ArrowConfig, PeftModel, create_arrow_model
 from peft.tuners.lora.arrow import ArrowLoraLinearLayer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 import retain
 from retain.records.scores import KeepScore, TaskScore
 
 
+def opened(base: str) -> PreTrainedModel:
+    """The base, on a GPU where there is one."""
+    return AutoModelForCausalLM.from_pretrained(base).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def routed(base: str, adapters: list[str], no_adapter: float | None = None) -> PeftModel:
     """The base with a router over LoRAs, each token to one of them, or to none below a threshold of the cosine."""
     config = ArrowConfig(top_k=1, rng_seed=0)
-    model = create_arrow_model(AutoModelForCausalLM.from_pretrained(base), adapters, config).eval()
+    model = create_arrow_model(opened(base), adapters, config).eval()
     for layer in model.modules():
         if isinstance(layer, ArrowLoraLinearLayer) and no_adapter is not None:
             layer.register_forward_hook(route_none(no_adapter))
@@ -48,7 +53,7 @@ def route_none(
 
 def merged(base: str, adapters: list[str], share: float = 1.0) -> PeftModel:
     """The base with the sum of LoRAs, each counted by its share, as one adapter."""
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapters[0], adapter_name="0")
+    model = PeftModel.from_pretrained(opened(base), adapters[0], adapter_name="0")
     for place, adapter in enumerate(adapters[1:], start=1):
         model.load_adapter(adapter, adapter_name=str(place))
     names = [str(place) for place in range(len(adapters))]
