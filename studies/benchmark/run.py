@@ -3,16 +3,18 @@
 Each is an ordinary run of retain in a process of its own (one.py). What is kept of a complete one is at once collected
 into records/. Stop it whenever you like: the same command goes on with the run in hand. What failed is noted in
 `failed.txt` of the folder of runs and tried once more at the end. Workers, also those of another start of it, each take
-the next run that no other is at. A GPU is used where there is one; it serves a dozen workers at once (gpu.sh).
+the next run that no other is at. A GPU is used where there is one; it serves a dozen workers at once.
 
     --task NAME …        only these tasks
     --workers N          so many runs at once
+    --minutes N          begin no run after that
     --dry                say what would be done next
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 import shutil
@@ -34,30 +36,77 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BULKY = ("model", "checkpoints")
 """Folders of a run that are not needed once it is measured: a whole model's weights."""
+CHOSEN: dict[tuple[str, str], float] = {}
 
 
-CHOOSING = threading.Lock()
+class Work:
+    """What the workers share: what failed, and who is at what.
+
+    Args:
+        plan: of the benchmark.
+        asked: on the command line.
+    """
+
+    def __init__(self, plan: Plan, asked: argparse.Namespace) -> None:
+        self.plan, self.asked = plan, asked
+        self.failed: set[Cell] = set()
+        self.unmade: set[str] = set()
+        self._making: set[str] = set()
+        self._busy = 0
+        self._choosing = threading.Condition()
+
+    def go_on(self) -> None:
+        """Do a run after the other until none is left, also none that waits for another worker's run."""
+        while (taken := self._taken()) is not None:
+            self._do(*taken)
+
+    def _taken(self) -> tuple[Cell, FileLock] | None:
+        with self._choosing:
+            while (taken := _next(self.plan, self.asked, self.failed, self.unmade | self._making)) is None:
+                if not self._busy:
+                    return None
+                self._choosing.wait()
+            self._busy += 1
+            if not _is_made(self.plan, taken[0].task):
+                self._making.add(taken[0].task)
+            return taken
+
+    def _do(self, cell: Cell, lock: FileLock) -> None:
+        try:
+            made = _made(self.plan, cell.task, self.asked.runs)
+            with self._choosing:
+                self._making.discard(cell.task)
+                self.unmade |= set() if made else {cell.task}
+                self._choosing.notify_all()
+            if made and not _recorded(self.plan, cell, self.asked):
+                self.failed.add(cell)
+        finally:
+            lock.release()
+            with self._choosing:
+                self._busy -= 1
+                self._choosing.notify_all()
 
 
 def main() -> int:
     """Do what is left; return the exit code."""
     asked = _parser().parse_args()
+    asked.ends = time.monotonic() + 60 * asked.minutes
     plan = read_plan()
     if asked.dry:
         return _dry(plan, asked)
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looks for a GPU without opening it before the fork
     multiprocessing.set_forkserver_preload(["one"])  # what every run imports is imported once
-    unmade: set[str] = set()
-    failed: set[Cell] = set()
-    for _ in range(2):
-        tried = frozenset(failed)
-        failed.clear()
+    work, tried = Work(plan, asked), None
+    while work.failed != tried:
+        tried, work.failed = frozenset(work.failed), set()
         with ThreadPoolExecutor(asked.workers) as workers:
-            for work in [workers.submit(_work, plan, asked, failed, unmade) for _ in range(asked.workers)]:
-                work.result()
-        if not failed or failed == tried:
+            for each in [workers.submit(work.go_on) for _ in range(asked.workers)]:
+                each.result()
+        if not work.failed:
             break
+    failed, unmade = work.failed, work.unmade
     left = [f"{len(failed)} failed"] * bool(failed) + [f"{task} could not be prepared" for task in sorted(unmade)]
-    _say("; ".join(["no run is left", *left]) + ".")
+    _say("; ".join(["time is up" if time.monotonic() > asked.ends else "no run is left", *left]) + ".")
     return 1 if left else 0
 
 
@@ -67,19 +116,6 @@ def _dry(plan: Plan, asked: argparse.Namespace) -> int:
         print(f"next: {taken[0].task} {taken[0].name}")
         taken[1].release()
     return 0
-
-
-def _work(plan: Plan, asked: argparse.Namespace, failed: set[Cell], unmade: set[str]) -> None:
-    """One worker: a run after the other until none is left."""
-    while (taken := _next(plan, asked, failed, unmade)) is not None:
-        cell, lock = taken
-        try:
-            if not _made(plan, cell.task, asked.runs):
-                unmade.add(cell.task)
-            elif not _recorded(plan, cell, asked):
-                failed.add(cell)
-        finally:
-            lock.release()
 
 
 def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
@@ -97,16 +133,16 @@ def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     return True
 
 
-def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell], unmade: set[str]) -> tuple[Cell, FileLock] | None:
-    """The first run in the plan's order that has no record, did not fail before and no other worker is at; locked."""
-    with CHOOSING:
-        return _first(plan, asked, failed, unmade)
+def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell], without: set[str]) -> tuple[Cell, FileLock] | None:
+    """The first run in the plan's order that has no record, did not fail before and no other worker is at; locked.
 
-
-def _first(plan: Plan, asked: argparse.Namespace, failed: set[Cell], unmade: set[str]) -> tuple[Cell, FileLock] | None:
-    for cell in plan.cells(lambda task, method: best_rate(plan, asked.records, task, method)):
+    None where there is none now, or the time is up. No run of the tasks that it is to do without is taken.
+    """
+    if time.monotonic() > asked.ends:
+        return None
+    for cell in plan.cells(lambda task, method: _best_rate(plan, asked.records, task, method)):
         record = asked.records / cell.task / f"{cell.name}.items.json"
-        if (asked.task and cell.task not in asked.task) or cell.task in unmade:
+        if (asked.task and cell.task not in asked.task) or cell.task in without:
             continue
         if cell in failed or record.is_file():
             continue
@@ -126,16 +162,27 @@ def _first(plan: Plan, asked: argparse.Namespace, failed: set[Cell], unmade: set
 
 def _is_ready(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     """Whether LoRA's run that this one changes is there."""
-    needed = plan.needs(cell, best_rate(plan, asked.records, cell.task, LORA))
+    needed = plan.needs(cell, _best_rate(plan, asked.records, cell.task, LORA))
     return needed is not None and (asked.runs / cell.task / needed.name / "result.json").is_file()
+
+
+def _best_rate(plan: Plan, records: Path, task: str, method: str) -> float | None:
+    """The chosen rate, which stays what it is once it is known."""
+    if (task, method) not in CHOSEN and (rate := best_rate(plan, records, task, method)) is not None:
+        CHOSEN[task, method] = rate
+    return CHOSEN.get((task, method))
+
+
+def _is_made(plan: Plan, task: str) -> bool:
+    """Whether what a task needs beside the assets is there."""
+    return "needs" not in plan.tasks[task] or (ROOT / plan.tasks[task]["needs"]).is_file()
 
 
 def _made(plan: Plan, task: str, runs: Path) -> bool:
     """Make what a task needs beside the assets, once; false where a script failed."""
-    entry = plan.tasks[task]
     with FileLock(runs / task / "made.lock"):
-        if "needs" in entry and not (ROOT / entry["needs"]).is_file():
-            for command in entry["make"]:
+        if not _is_made(plan, task):
+            for command in plan.tasks[task]["make"]:
                 _say(f"{task}: {command} …")
                 done = subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=False, env=_environment())  # noqa: S603
                 if done.returncode:
@@ -191,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/benchmark")
     parser.add_argument("--records", type=Path, default=HERE / "records")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--commit", default=_commit(), help="of this code, where it is no repository (%(default)s)")
     parser.add_argument("--dry", action="store_true")
     return parser
