@@ -48,9 +48,8 @@ def device() -> str:
 
 @pytest.fixture(autouse=True)
 def full_float32(monkeypatch):
-    """Products of float32 in float32: torch's own setting leaves convolutions of cuDNN in TF32."""
+    """Convolutions of float32 in float32, as products are: torch's own setting leaves those of cuDNN in TF32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
 
 
 @pytest.fixture(scope="session")
@@ -131,11 +130,11 @@ def pictures(tmp_path_factory) -> dict:
 
 
 @pytest.fixture
-def tuned(tmp_path, request):
+def tuned(tmp_path):
     """Tune by a recipe's fields, of which any can be another; the record, and the folder."""
 
     def run(fields: dict, name: str = "run", **more):
-        folder = tmp_path / name
-        return tune(Recipe(**{**fields, "output": str(folder), **more}), SILENT), folder
+        folder, settings = tmp_path / name, {"logging_steps": 1} | more.pop("training", {})
+        return tune(Recipe(**{**fields, "output": str(folder), "training": settings, **more}), SILENT), folder
 
     return run
