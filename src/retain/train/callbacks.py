@@ -42,9 +42,9 @@ class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # tran
         self._began = time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Note the time of the step, when an accelerator has done it; the next begins with waiting for its batch."""
-        if torch.accelerator.is_available():
-            torch.accelerator.synchronize()
+        """Note the time of the step when a GPU has done it, too; the next begins with waiting for its batch."""
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self._began)
         self._began = now
