@@ -77,6 +77,15 @@ def language(tiny_folder, tiny_data, tmp_path_factory) -> dict:
     }
 
 
+@pytest.fixture(scope="session")
+def long_text(tmp_path_factory) -> Path:
+    """Held-out text of 60 blocks, enough for a certificate."""
+    draw = random.Random(0)  # noqa: S311 -- words of a text, no secret
+    path = tmp_path_factory.mktemp("text") / "other.txt"
+    path.write_text("\n\n".join("".join(f"{draw.choice(WORDS)} " for _ in range(190)) for _ in range(60)), "utf-8")
+    return path
+
+
 def _labelled(count: int, seed: int) -> list[dict]:
     draw = random.Random(seed)  # noqa: S311 -- words drawn, not a secret
     return [

@@ -108,7 +108,7 @@ def test_an_sc_lora_begins_on_a_gpu_in_the_directions_of_a_cpu(device):
         })  # fmt: skip
     assert products[0]
     for name, product in products[0].items():
-        assert torch.allclose(product, products[1][name], atol=1e-4 * float(product.abs().max())), name
+        assert torch.allclose(product, products[1][name], atol=5e-3 * float(product.abs().max())), name
 
 
 @pytest.fixture(autouse=True)
