@@ -43,7 +43,7 @@ class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # tran
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Note the time of the step when a GPU has done it, too; the next begins with waiting for its batch."""
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's
             torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self._began)
