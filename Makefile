@@ -8,12 +8,13 @@ STAMP := $(VENV)/.installed-all
 SCRIPTS := assets benchmarks docs/hooks examples studies/benchmark studies/control studies/eem studies/related-tools \
 	studies/relatives studies/safety
 
-.PHONY: help demo assets install test test-slow bench study docs lint types format clean
+.PHONY: help demo assets install test test-slow test-gpu bench study docs lint types format clean
 
 help:
 	@echo "make demo       teach SmolLM2-135M to file tickets in two ways; see what each learned and lost"
 	@echo "make test       the tests (two cores, no model downloads)"
 	@echo "make test-slow  tests with the real packaged model"
+	@echo "make test-gpu   the tests that need a GPU (a minute; skipped where there is none)"
 	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some twenty minutes)"
 	@echo "make study      the runs of the benchmark that have no record yet (days; it goes on where it was stopped)"
 	@echo "make docs       the documentation site in site/, with warnings and dead links as errors"
@@ -52,6 +53,9 @@ test: $(STAMP)
 test-slow: $(STAMP) assets
 	@$(BIN)/python assets/prepare.py headlines-recipe
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(STAMP)
+	$(BIN)/python -m pytest tests/gpu -n 12
 
 bench: $(STAMP) assets
 	@$(BIN)/python assets/prepare.py headlines-recipe

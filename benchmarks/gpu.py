@@ -1,6 +1,8 @@
-"""On a GPU in one go of minutes: are the fused forms right there, and what do adapters cost?
+r"""On a GPU in one go of minutes: are the fused forms right there, and what do adapters cost?
 
     benchmarks/gpu.sh                                 # on the GPU; writes results/gpu.json and results/gpu.md
+    benchmarks/gpu.sh --minutes 3.2 --rounds 5 --adapters 16 --modes 'as it is' autocast checkpointing \
+        --compiled-models frozen VeFA                 # in 200 seconds, with what takes longest left to tests/gpu
     benchmarks/gpu.sh --device cpu --tiny             # the same steps without a GPU, at sizes that mean nothing
 
 First each of our adapters against its reference form: one layer and a small Llama, in float32 and bfloat16, under
@@ -131,7 +133,7 @@ def checked(name: str, adapted: Any, run: Run, mode: str, limit: float, backend:
 
 def checks(asked: argparse.Namespace, minutes: Minutes) -> Iterator[Check]:
     """Each of our adapters in every mode: on a layer in each precision, and in a small Llama."""
-    for mode in MODES:
+    for mode in asked.modes:
         for dtype_name in asked.bases:
             if mode == "autocast" and dtype_name != "float32":
                 continue
@@ -234,7 +236,7 @@ def both_forms(
 
 def layers(asked: argparse.Namespace, failed: set[str], minutes: Minutes) -> Iterator[Row]:
     """One layer's forward and backward pass, each precision."""
-    for base_name in asked.bases:
+    for base_name in reversed(asked.bases):  # 16 bits first, in which GPUs train
         if not minutes.suffice(f"layer, {base_name}", 20):
             continue
         dtype = DTYPES[base_name]
@@ -256,7 +258,7 @@ def _layer_step(adapted: Any, x: Tensor, g: Tensor) -> float:
 def steps(asked: argparse.Namespace, failed: set[str], minutes: Minutes) -> Iterator[Row]:
     """A training step of a Llama, each precision."""
     inputs, tokens = bases.reads("llama", asked.rows, asked.length)
-    for base_name in reversed(asked.bases):  # 16 bits first, in which GPUs train
+    for base_name in reversed(asked.bases):  # likewise
         if not minutes.suffice(f"model, {base_name}", 30):
             continue
         frozen = bases.make("llama", asked.hidden, asked.layers, DTYPES[base_name])
@@ -306,6 +308,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--backend", default="inductor", help="of torch.compile (%(default)s)")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), metavar="CASE",
                         default=[FROZEN, LORA, LORA_FAST, VEFA, LORFA])  # fmt: skip
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), metavar="MODE",
+                        help=f"of the checks: {', '.join(MODES)}; tests/gpu checks all at small sizes")  # fmt: skip
     parser.add_argument("--compiled-models", nargs="+", metavar="CASE", default=[FROZEN, LORA, VEFA, LORFA],
                         help="whole models that are compiled: each takes half a minute")  # fmt: skip
     asked = parser.parse_args(arguments)

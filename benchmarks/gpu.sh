@@ -1,25 +1,36 @@
 #!/bin/sh
-# What the fused forms are worth on a GPU, in one go of under eight minutes. See benchmarks/gpu.py for what it does.
+# What the fused forms are worth on a GPU, in one go of minutes (--minutes). See benchmarks/gpu.py for what it does.
 #
-#   benchmarks/gpu.sh --wheels FOLDER     fetch the wheels that a GPU machine needs beside its torch (run this at home)
-#   benchmarks/gpu.sh [options]           check and measure; --device cpu --tiny tries the script without a GPU
+#   benchmarks/gpu.sh --wheels FOLDER [3.12]      fetch the wheels that a GPU machine needs beside its torch, for its Python
+#                                                 if that is another than this one (run this where there is a network)
+#   benchmarks/gpu.sh [options]                   check and measure; --device cpu --tiny tries the script without a GPU
 #
 # PYTHON names the interpreter that has torch (python3). Where it lacks the other packages, they are installed without a
-# network from the folder WHEELS (wheels, beside this checkout) into .gpu-packages; its torch and Triton are left alone.
+# network from the folder WHEELS (wheels, beside this checkout) into .gpu-packages; its torch and Triton are left alone,
+# and so are the large packages that most machines with torch have: numpy, scipy, pandas, pyarrow, scikit-learn,
+# matplotlib, pillow, pyyaml, rich, sacrebleu, requests, pytest with xdist and timeout, hypothesis.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 wheels=${WHEELS:-wheels}
 packages=.gpu-packages
-needed="transformers peft accelerate tokenizers safetensors huggingface-hub hf-xet pydantic pydantic-core annotated-types
-typing-inspection typing-extensions lazy-loader wrapt pyyaml regex tqdm packaging psutil numpy scipy filelock fsspec
-jinja2 markupsafe anyio h11 idna httpx2 httpcore2 truststore"
+needed="absl-py accelerate annotated-types anyio attrs click datasets defusedxml dill filelock fsspec gguf greenlet h11
+hf-xet httpcore2 httpx2 huggingface-hub idna jinja2 jsonargparse lazy-loader markupsafe multiprocess nltk packaging peft
+portalocker psutil pydantic pydantic-core regex safetensors tenacity threadpoolctl tokenizers tqdm transformers truststore
+typing-extensions typing-inspection wrapt xxhash"
 
 if [ "${1:-}" = --wheels ]; then
     folder=${2:?"say where to, as: benchmarks/gpu.sh --wheels wheels"}
-    # shellcheck disable=SC2086 -- a list of names
-    "$python" -m pip download --quiet --no-deps --only-binary :all: --constraint constraints.txt --dest "$folder" $needed
-    "$python" -m pip wheel --quiet --no-deps --wheel-dir "$folder" .
+    for_python=""
+    if [ -n "${3:-}" ]; then # pip takes each platform by its very name
+        for_python="--python-version $3 --implementation cp --abi cp$(echo "$3" | tr -d .) --abi abi3 --abi none
+            --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --platform any"
+    fi
+    # shellcheck disable=SC2086 -- lists of names and options
+    "$python" -m pip download --quiet --no-deps --only-binary :all: --constraint constraints.txt --dest "$folder" \
+        $for_python $needed
+    # Of Python alone, and not there as wheels: the same for every version
+    "$python" -m pip wheel --quiet --no-deps --constraint constraints.txt --wheel-dir "$folder" . rouge-score
     ls "$folder"
     exit
 fi
@@ -31,10 +42,7 @@ if ! "$python" -c 'import layer, model, serving' 2>/dev/null; then
         echo "gpu.sh: packages are missing; carry the folder that 'benchmarks/gpu.sh --wheels wheels' makes" >&2
         "$python" -c 'import layer, model, serving' || exit 2
     fi
-    "$python" -m pip install --quiet --no-index --no-deps --upgrade --target "$packages" "$wheels"/*.whl
-    if "$python" -c 'import numpy' 2>/dev/null; then # the one that its torch was tried with
-        rm -rf "$packages"/numpy "$packages"/numpy-* "$packages"/numpy.libs
-    fi
+    "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$packages" "$wheels"/*.whl
     export PYTHONPATH="$PYTHONPATH:$PWD/$packages"
 fi
 exec "$python" benchmarks/gpu.py "$@"

@@ -79,6 +79,7 @@ class Asked:
         return [
             place,
             torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32 if on_gpu else None,
             {name: _version(name) for name in LIBRARIES},
             "" if ends is None else ends.to_json_string(),
             today() if told_the_day else "",

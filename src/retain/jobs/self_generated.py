@@ -22,6 +22,7 @@ from retain.errors import InputError
 from retain.evaluate.generate import end_tokens
 from retain.events import SILENT, Events
 from retain.hf.models.inference import device_of, evaluating, padding_id
+from retain.hf.models.placement import random_states_kept
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of
 from retain.hf.models.sides import base_view
 from retain.jobs.state_files import rewrite
@@ -163,7 +164,7 @@ def _write(model: Any, tokenizer: Any, starts: list[list[int]], seed: int, new_t
     pad_id = padding_id(tokenizer)
     inputs, mask = padded(starts, pad_id, left=True, device=device_of(model))
     ends = end_tokens(model, tokenizer)
-    with evaluating(model), torch.random.fork_rng():
+    with evaluating(model), random_states_kept():
         torch.manual_seed(seed)
         sequences = model.generate(
             input_ids=inputs,

@@ -21,6 +21,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from retain.errors import InputError
+from retain.hf.models.placement import random_states_kept
 from retain.recipe import Recipe
 from retain.recipe.field_types import type_problems, unknown_names
 from retain.train.trackers.naming import name_of_run
@@ -191,7 +192,7 @@ def refused(error: BaseException) -> InputError:
 def _random_states_kept() -> Iterator[None]:
     """A Trainer seeds every generator as it is built; afterwards they are as they were."""
     plain, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002  (the state that transformers sets)
-    with torch.random.fork_rng():
+    with random_states_kept():
         try:
             yield
         finally:

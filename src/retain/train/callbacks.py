@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -41,7 +42,9 @@ class StepClock(TrainerCallback, ExportableState):  # type: ignore[misc]  # tran
         self._began = time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Note the time of the step; the next begins with waiting for its batch."""
+        """Note the time of the step when a GPU has done it, too; the next begins with waiting for its batch."""
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's
+            torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds.append(now - self._began)
         self._began = now

@@ -30,6 +30,17 @@ def test_a_step_is_timed_from_the_one_before_without_a_checkpoint(monkeypatch):
     assert clock.median == 2.0
 
 
+def test_a_step_ends_when_the_gpu_has_done_it(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(module.torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(module.torch.cuda, "synchronize", lambda: now.append(now.pop() + 3.0))
+    clock = StepClock()
+    clock.on_train_begin()
+    clock.on_step_end()
+    assert clock.seconds == [3.0]
+
+
 def test_step_times_travel_with_a_checkpoint():
     clock = StepClock([1.0, 2.0])
     again = StepClock(**clock.state()["args"])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError
 from retain.hf.exporting.own_factors import has_factors, lora_factors
+from retain.hf.models.placement import random_states_kept
 from retain.hf.models.sides import mutates_base, root_of
 from retain.hf.models.updates import weight_updates
 from retain.hf.scaling.merged_values import merged_values, outermost_parts
@@ -127,7 +128,7 @@ def _apart(name: str, before: Tensor, delta: Tensor, rank: int | None) -> LayerF
     size = float(delta.double().norm())
     smaller = min(delta.shape)
     if rank is not None and smaller > DRAWN_BEYOND and rank + _OVERSAMPLED < smaller // 4:
-        with torch.random.fork_rng(devices=[]):
+        with random_states_kept():
             torch.manual_seed(0)
             U, S, V = torch.svd_lowrank(delta, q=rank + _OVERSAMPLED, niter=_POWER_STEPS)
         Vh = V.T

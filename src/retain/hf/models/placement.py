@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,11 @@ def current_device() -> torch.device:
     if kind is None:
         return torch.device("cpu")
     return kind if kind.type == "mps" else torch.device(kind.type, torch.accelerator.current_device_index())
+
+
+def random_states_kept() -> AbstractContextManager[None]:
+    """Give torch's random states back at the end: the CPU's and those of all GPUs, which `manual_seed` sets too."""
+    return torch.random.fork_rng(range(torch.cuda.device_count()))
 
 
 def as_device(place: Any) -> Any:

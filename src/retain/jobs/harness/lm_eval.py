@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
+from retain.hf.models.placement import random_states_kept
 from retain.jobs.harness.samples import HarnessSuite, paired
 
 INSTALL = "pip install 'retain[lm-eval]'"
@@ -151,7 +151,7 @@ def _unchanged(model: Any) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the harness seeds the global one)
     try:
-        with torch.random.fork_rng():
+        with random_states_kept():
             yield
     finally:
         random.setstate(python)

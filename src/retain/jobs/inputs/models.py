@@ -29,7 +29,7 @@ from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
 from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
-from retain.hf.models.placement import current_device
+from retain.hf.models.placement import current_device, random_states_kept
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.precision import precision_note
 from retain.hf.models.quantised_heads import heads_in_full
@@ -135,7 +135,7 @@ class ModelSpec:
         path = located(self.source, self.role)
         if problems := self.loading_problems():
             raise InputError(problems)
-        with telling_memory("loading"), self._refusing("model", RuntimeError, SafetensorError), torch.random.fork_rng():
+        with telling_memory("loading"), self._refusing("model", RuntimeError, SafetensorError), random_states_kept():
             torch.manual_seed(0)
             model, is_new = self._classifier(path) if self._is_classifier else (self._pretrained(path)[0], False)
             if is_adapted(model):  # transformers follows an adapter to its base and puts it on

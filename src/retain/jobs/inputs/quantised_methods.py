@@ -21,7 +21,7 @@ from retain.evaluate.pair import carries_base
 from retain.hf.adapters.attach import attach
 from retain.hf.adapters.copied import copy_adapter
 from retain.hf.models.inference import evaluating
-from retain.hf.models.placement import current_device, resolved
+from retain.hf.models.placement import current_device, random_states_kept, resolved
 from retain.hf.models.quantization import prepared
 from retain.hf.models.sides import base_view
 from retain.hf.scaling import keeps_its_form
@@ -99,7 +99,7 @@ def offload_problem(name: str, fields: Mapping[str, Any]) -> str | None:
 
 def _trial(name: str, fields: Mapping[str, Any], base: Any, *, scaled: bool) -> str | None:
     """What goes wrong with a method beside such a base, and not beside a plain one; None if nothing does."""
-    with torch.random.fork_rng(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+    with random_states_kept(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # they are told where the user's own model is trained
         torch.manual_seed(0)
         LlamaForCausalLM(_CONFIG).save_pretrained(folder)

@@ -1,5 +1,6 @@
 """Where a base's layers lie: device maps that people write, the weights on disk, and adapters beside those."""
 
+import contextlib
 import gc
 
 import pytest
@@ -16,6 +17,7 @@ from retain.hf.models.placement import (
     memory_limits,
     offloaded,
     placement_note,
+    random_states_kept,
     resolved,
     stand_ins,
 )
@@ -139,3 +141,15 @@ def test_the_accelerator_that_torch_has_as_current_is_taken(monkeypatch, kind, e
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device(kind))
     monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 1)
     assert str(current_device()) == expected
+
+
+def test_random_states_are_given_back_of_every_gpu_too(monkeypatch):
+    before = torch.get_rng_state()
+    with random_states_kept():
+        torch.manual_seed(7)
+    assert torch.equal(torch.get_rng_state(), before)
+    asked = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.random, "fork_rng", lambda places: asked.extend(places) or contextlib.nullcontext())
+    with random_states_kept():
+        assert asked == [0, 1, 2]  # all by name: torch warns where it is to find them itself
