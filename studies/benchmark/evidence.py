@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from choose import items_of
 from collect import values
-from corrections import corrected_columns, corrected_parts, read_corrections
 from numpy.typing import NDArray
 from plan import Cell, Plan
 
@@ -121,9 +120,8 @@ class Task:
 
 
 def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
-    """The tasks that have records, in the plan's order; items are as `corrections` has them."""
+    """The tasks that have records, in the plan's order."""
     found = {}
-    corrections = read_corrections(records)
     for name, entry in plan.tasks.items():
         folder = records / name
         runs: dict[Cell, Run] = {}
@@ -131,10 +129,9 @@ def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
             facts = items_of(path)
             cell = Cell(name, facts["method"], float(facts["rate"]), int(facts["seed"]))
             result = read_result(path.with_name(f"{cell.name}.json"))
-            runs[cell] = Run(cell, result, corrected_columns(name, facts.pop("columns"), corrections), facts)
+            runs[cell] = Run(cell, result, facts.pop("columns"), facts)
         if runs:
-            parts = corrected_parts(name, items_of(folder / "parts.json"), corrections)
-            found[name] = Task(name, entry, runs, parts)
+            found[name] = Task(name, entry, runs, items_of(folder / "parts.json"))
     return found
 
 
