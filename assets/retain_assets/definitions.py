@@ -40,7 +40,7 @@ DEFINITIONS = Asset(
     package=wordnet.PACKAGE,
     outputs=(FOLDER,),
     make=make,
-    edition=2,
+    edition=1,
     source=wordnet.SOURCE,
     licence=wordnet.LICENCE,
 )

@@ -38,13 +38,6 @@ QUESTIONS = {
 }
 
 
-WAYS = {
-    "CNY": ("yuan", "renminbi"), "GBP": ("pound", "sterling"), "NIO": ("cordoba",), "OMR": ("rial",),
-    "TOP": ("pa'anga", "paanga"), "XAF": ("franc",), "XOF": ("franc",),
-}  # fmt: skip
-"""Currencies whose unit is not the last word of their name, or has two names."""
-
-
 @dataclass(frozen=True)
 class Fact:
     """One fact of a country: what is asked, the answer, the ways of writing it, and wrong answers to choose from."""
@@ -77,18 +70,17 @@ class Fact:
         return {"condition": self.asked, "group": self.country}
 
 
-def money(content: str, codes: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    """Currency code → its unit, in lower case as in a sentence (Swiss Franc → franc), and other names of it."""
+def money(content: str, codes: dict[str, str]) -> dict[str, str]:
+    """Currency code → its name in one word, lower-case as in a sentence: Swiss Franc → franc."""
     names = {entry["alpha_3"]: clean(entry["name"]) for entry in json.loads(content)["4217"]}
-    last = {code: re.sub(r"[^a-z]", "", names[code].split()[-1].lower()) for code in codes.values() if code in names}
-    return {code: WAYS.get(code, (unit,)) for code, unit in last.items()}
+    return {code: re.sub(r"[^a-z]", "", names[code].split()[-1].lower()) for code in codes.values() if code in names}
 
 
 def facts(
-    countries: Sequence[Country], codes: dict[str, str], names: dict[str, tuple[str, ...]], seed: int = SEED
+    countries: Sequence[Country], codes: dict[str, str], names: dict[str, str], seed: int = SEED
 ) -> dict[str, list[Fact]]:
     """The facts of each country in drawn order; the currency where one code and one word tell it and no name does."""
-    common = Counter(names[code][0] for code in codes.values() if code in names)
+    common = Counter(names[code] for code in codes.values() if code in names)
     usual = [name for name, times in common.items() if times > 1]
     found: dict[str, list[Fact]] = {}
     for each in sorted(countries, key=lambda one: (draw(seed, one.name), one.name)):
@@ -98,10 +90,10 @@ def facts(
         if continent and each.name not in ON_TWO_CONTINENTS and not _said(each.name, CONTINENTS.values()):
             others = tuple(shuffled(set(CONTINENTS.values()) - {continent}, seed, each.name))
             own.append(Fact(each.name, "continent", continent, (continent,), others))
-        ways = names.get(codes.get(each.name, ""), ())
-        if ways and len(ways[0]) > 2 and not _said(each.name, ways):
-            others = tuple(shuffled(set(usual) - set(ways), seed, each.name, "money"))
-            own.append(Fact(each.name, "currency", ways[0], ways, others))
+        unit = names.get(codes.get(each.name, ""), "")
+        if len(unit) > 2 and not _said(each.name, (unit,)):
+            others = tuple(shuffled(set(usual) - {unit}, seed, each.name, "money"))
+            own.append(Fact(each.name, "currency", unit, (unit,), others))
         found[each.name] = own
     return found
 
@@ -148,7 +140,7 @@ FACTS = Asset(
     also=(PYCOUNTRY,),
     outputs=(FOLDER,),
     make=make,
-    edition=2,
+    edition=1,
     source="countryinfo by Porimol Chandro; ISO 4217 as in pycountry by Christian Theune",
     licence="MIT; LGPL-2.1 for pycountry's tables",
 )

@@ -16,10 +16,7 @@ from retain_assets.text import draw, shuffled
 SEED = 31
 CHOICES = 4
 NEAR = "06"  # the lexicographer's file of artefacts: what a shop could sell
-FILES = {
-    NEAR: "artefacts", "05": "animals", "08": "the body", "13": "food", "17": "nature", "18": "people", "20": "plants",
-    "27": "substances",
-}  # fmt: skip
+FILES = {NEAR: "artefacts", "05": "animals", "13": "food", "18": "people", "20": "plants", "17": "nature"}
 EVALUATION, REST = 300, 300  # half of each from artefacts
 FOLDER = "kinds"
 STATEMENT, ANSWER, QUESTION = "{} {} is a kind of", "{} {} is a kind of {}.", "What is {} {}?"
@@ -27,92 +24,50 @@ STATEMENT, ANSWER, QUESTION = "{} {} is a kind of", "{} {} is a kind of {}.", "W
 
 @dataclass(frozen=True)
 class Kind:
-    """A noun in its most frequent sense, the next more general one, and the lexicographer's file that both are in.
-
-    Args:
-        word: the noun.
-        general: the more general word.
-        file: of the lexicographer.
-        above: every word for what is more general than any of the noun's senses, which no wrong choice may be.
-        senses: how many the noun has.
-    """
+    """A noun in its most frequent sense, the next more general one, and the lexicographer's file that both are in."""
 
     word: str
     general: str
     file: str
-    above: frozenset[str] = frozenset()
-    senses: int = 1
 
 
 def kinds(package: Path, seed: int = SEED) -> list[Kind]:
-    """The nouns in use with a more general word, those of one sense first, each group in drawn order.
-
-    None says the other, and each word is there once.
-    """
+    """The nouns in use with a more general word, in drawn order; none says the other, and each word is there once."""
     senses, lines = _read(package)
-    found = [made for word, own in senses.items() if (made := kind(word, own, lines))]
-    return sorted(found, key=lambda each: (each.senses > 1, draw(seed, each.word), each.word))
+    found = [kind for word, sense in senses.items() if (kind := _kind(word, lines[sense], lines))]
+    return sorted(found, key=lambda each: (draw(seed, each.word), each.word))
 
 
 def artefacts(package: Path) -> list[str]:
     """The nouns in use for artefacts, whatever is more general than they."""
     senses, lines = _read(package)
-    return [word for word, own in senses.items() if lines[own[0]].split()[1] == NEAR]
+    return [word for word, sense in senses.items() if lines[sense].split()[1] == NEAR]
 
 
-def _read(package: Path) -> tuple[dict[str, Sequence[str]], dict[str, str]]:
-    """Word → its senses, the most frequent first, and the line of `data.noun` of each sense."""
+def _read(package: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Word → its most frequent sense, and the line of `data.noun` of each sense."""
     folder = package / wordnet.FOLDER
     lines = (folder / "data.noun").read_text(encoding="ascii").splitlines()
-    senses = wordnet.senses((folder / "index.noun").read_text(encoding="ascii"))
+    senses = wordnet.first_senses((folder / "index.noun").read_text(encoding="ascii"))
     return senses, {line.split()[0]: line for line in lines if line}
 
 
-def kind(word: str, senses: Sequence[str], lines: dict[str, str]) -> Kind | None:
-    """The noun in its first sense, or None where it does not serve."""
-    file, upwards = lines[senses[0]].split()[1], _above(lines[senses[0]], ("@",))
-    if file not in FILES or not upwards:
-        return None
-    first = lines[upwards[0]]
-    general = _words(first)[0]
-    plain = re.fullmatch(r"[a-z]{3,}", general) and word not in general and general not in word
-    if not plain or first.split()[1] != file:
-        return None
-    return Kind(word, general, file, frozenset(_more_general(senses, lines)), len(senses))
-
-
-def _above(line: str, pointers: Sequence[str] = ("@", "@i")) -> list[str]:
-    """The senses right above the one of a line: what it is a kind of (@), and what it is an instance of (@i)."""
+def _kind(word: str, line: str, lines: dict[str, str]) -> Kind | None:
+    """The noun of one line of `data.noun`, or None where it does not serve."""
     parts = line.split(" | ", maxsplit=1)[0].split()
-    return [parts[place + 1] for place, part in enumerate(parts) if part in pointers]
-
-
-def _words(line: str) -> list[str]:
-    """The words of the sense of a line of `data.noun`, whose fourth field counts them in base 16."""
-    parts = line.split()
-    return [parts[4 + 2 * place].lower() for place in range(int(parts[3], 16))]
-
-
-def _more_general(senses: Sequence[str], lines: dict[str, str]) -> set[str]:
-    """Every word for what lies above any of these senses, and for the senses themselves."""
-    seen: set[str] = set()
-    left = list(senses)
-    while left:
-        sense = left.pop()
-        if sense not in seen:
-            seen.add(sense)
-            left += _above(lines[sense])
-    return {word for sense in seen for word in _words(lines[sense])}
+    upwards = [parts[place + 1] for place, part in enumerate(parts) if part == "@"]
+    if parts[1] not in FILES or not upwards:
+        return None
+    above = lines[upwards[0]].split(" | ")[0].split()
+    general = above[4].lower()
+    plain = re.fullmatch(r"[a-z]{3,}", general) and word not in general and general not in word
+    return Kind(word, general, parts[1]) if plain and above[1] == parts[1] else None
 
 
 def split(found: Iterable[Kind], evaluation: int = EVALUATION, rest: int = REST) -> dict[str, list[Kind]]:
-    """The parts `evaluation`, `control` and `calibration`, half of each artefacts and half other things.
-
-    Of the other things each file gives one in turn while it has any of one sense; then those of several come.
-    """
-    found = list(found)
+    """The parts `evaluation`, `control` and `calibration`, half of each artefacts and half other things."""
     near = [each for each in found if each.file == NEAR]
-    far = _in_turn([[each for each in found if each.file == file] for file in FILES if file != NEAR])
+    far = [each for each in found if each.file != NEAR]
     parts: dict[str, list[Kind]] = {}
     start = 0
     for name, size in (("evaluation", evaluation), ("control", rest), ("calibration", rest)):
@@ -122,15 +77,9 @@ def split(found: Iterable[Kind], evaluation: int = EVALUATION, rest: int = REST)
     return parts
 
 
-def _in_turn(groups: Sequence[Sequence[Kind]]) -> list[Kind]:
-    """One of each group, then the next of each, those of one sense before all others."""
-    placed = [(each.senses > 1, place, each) for group in groups for place, each in enumerate(group)]
-    return [each for _, _, each in sorted(placed, key=lambda one: one[:2])]
-
-
 def item(asked: Kind, general: dict[str, Sequence[str]], seed: int = SEED) -> dict[str, object]:
     """The statement with its four choices, three of them kinds of other things of the same lexicographer's file."""
-    others = shuffled(set(general[asked.file]) - {asked.general} - asked.above, seed, asked.word)
+    others = shuffled({each for each in general[asked.file] if each != asked.general}, seed, asked.word)
     place = draw(seed, "place", asked.word) % CHOICES
     choices = others[: CHOICES - 1]
     choices.insert(place, asked.general)
@@ -182,7 +131,7 @@ KINDS = Asset(
     package=wordnet.PACKAGE,
     outputs=(FOLDER,),
     make=make,
-    edition=2,
+    edition=1,
     source=wordnet.SOURCE,
     licence=wordnet.LICENCE,
 )

@@ -63,19 +63,16 @@ def things(package: Path) -> list[str]:
 
 
 def ticket(thing: str, *, shifted: bool) -> dict[str, object]:
-    """A message about a thing and the ticket that it becomes; everything is drawn from the thing's name.
-
-    Its group is the wording, which many messages share.
-    """
+    """A message about a thing and the ticket that it becomes; everything is drawn from the thing's name."""
     kind = _drawn(sorted(MESSAGES), thing, "kind")
     wordings = MESSAGES[kind]
     haste = _drawn(sorted(HASTE), thing, "haste")
     number = 1000 + draw(SEED, thing, "number") % 9000
-    wording = _drawn(wordings[-SHIFTED:] if shifted else wordings[:-SHIFTED], thing, "wording")
+    said = _drawn(wordings[-SHIFTED:] if shifted else wordings[:-SHIFTED], thing, "wording").format(thing)
     closing = _drawn(HASTE[haste], thing, "closing")
-    message = f"Order {number}: {wording.format(thing)} {closing}".strip()
+    message = f"Order {number}: {said} {closing}".strip()
     turns = (("user", message), ("assistant", f"#{number} | {kind} | {thing} | {haste}"))
-    return {"messages": [{"role": role, "content": content} for role, content in turns], "group": wording}
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
 
 
 def _drawn(values: Sequence[str], *parts: str) -> str:
@@ -105,7 +102,7 @@ TICKETS = Asset(
     package=kinds.KINDS.package,
     outputs=(FOLDER,),
     make=make,
-    edition=2,
+    edition=1,
     source=f"messages written for retain; things from {kinds.KINDS.source}",
     licence=kinds.KINDS.licence,
 )

@@ -7,7 +7,6 @@ one line a sense, with the definition and the examples after a bar.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,22 +43,17 @@ def words_in_use(package: Path, part: str, seed: int) -> list[Noun]:
 
 
 def first_senses(index: str) -> dict[str, str]:
-    """Word → its most frequent sense, of the same words."""
-    return {word: own[0] for word, own in senses(index).items()}
-
-
-def senses(index: str) -> dict[str, Sequence[str]]:
-    """Word → its senses, the most frequent first, of the one-word nouns that WordNet's makers met in running text.
+    """Word → its most frequent sense, of the one-word nouns that WordNet's makers met in running text.
 
     A line is: word, part of speech, number of senses, number of pointer kinds, those kinds, number of senses, number
     of senses that were met, the senses.
     """
-    found: dict[str, Sequence[str]] = {}
+    found = {}
     for line in _lines(index):
         parts = line.split()
-        met, own = int(parts[5 + int(parts[3])]), parts[6 + int(parts[3]) :]
+        met, senses = int(parts[5 + int(parts[3])]), parts[6 + int(parts[3]) :]
         if met and re.fullmatch(r"[a-z]{3,}", parts[0]):
-            found[parts[0]] = own
+            found[parts[0]] = senses[0]
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from choose import items_of
 from collect import values
+from corrections import corrected_columns, corrected_parts, read_corrections
 from numpy.typing import NDArray
 from plan import Cell, Plan
 
@@ -120,8 +121,9 @@ class Task:
 
 
 def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
-    """The tasks that have records, in the plan's order."""
+    """The tasks that have records, in the plan's order; items are as `corrections` has them."""
     found = {}
+    corrections = read_corrections(records)
     for name, entry in plan.tasks.items():
         folder = records / name
         runs: dict[Cell, Run] = {}
@@ -129,9 +131,10 @@ def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
             facts = items_of(path)
             cell = Cell(name, facts["method"], float(facts["rate"]), int(facts["seed"]))
             result = read_result(path.with_name(f"{cell.name}.json"))
-            runs[cell] = Run(cell, result, facts.pop("columns"), facts)
+            runs[cell] = Run(cell, result, corrected_columns(name, facts.pop("columns"), corrections), facts)
         if runs:
-            found[name] = Task(name, entry, runs, items_of(folder / "parts.json"))
+            parts = corrected_parts(name, items_of(folder / "parts.json"), corrections)
+            found[name] = Task(name, entry, runs, parts)
     return found
 
 

@@ -56,8 +56,9 @@ def counted(task: Task, suite: str) -> str:
     """How many items a suite has, and how many groups they come in."""
     scores = next(iter(next(iter(task.runs.values())).columns[suite].values()))["base"]
     there = [unit for unit, score in zip(task.units(suite), values(scores), strict=True) if score is not None]
-    groups = len(set(there))
-    return f"{len(there)} items" if groups == len(there) else f"{len(there)} items in {groups} groups"
+    groups, left_out = len(set(there)), len(scores) - len(there)
+    told = f"{len(there)} items" if groups == len(there) else f"{len(there)} items in {groups} groups"
+    return f"{told}, {left_out} left out" if left_out else told
 
 
 def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path) -> str:
