@@ -95,7 +95,8 @@ def main() -> int:
     if asked.dry:
         return _dry(plan, asked)
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looks for a GPU without opening it before the fork
-    multiprocessing.set_forkserver_preload(["one"])  # what every run imports is imported once
+    os.environ.update(_environment())  # where the process that runs are forked from looks for what it imports once
+    multiprocessing.set_forkserver_preload(["one"])
     work, tried = Work(plan, asked), None
     while work.failed != tried:
         tried, work.failed = frozenset(work.failed), set()
@@ -218,8 +219,8 @@ def _done(cell: Cell, asked: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _environment() -> dict[str, str]:
-    """The environment with this repository's own source first."""
-    paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    """The environment with this repository's own source and scripts first."""
+    paths = [str(ROOT / "src"), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
