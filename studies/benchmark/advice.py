@@ -44,7 +44,7 @@ def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[st
     }
     compared = [name for name in plan.methods if figures and all(name in known for known in figures.values())]
     if not compared:
-        return OfKind(kind=kind)
+        return OfKind(kind=kind, unsure=tuple(name for name, task in tasks.items() if tells_nothing(plan, task, kind)))
     own = [tasks[name] for name in figures]
     known = {name: tuple(one for task in figures.values() for one in task[name]) for name in compared}
     means = {name: math.exp(fmean(math.log(one.ratio) for one in known[name])) for name in compared}
@@ -68,6 +68,12 @@ def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[st
         methods=(plan.title(LORA), *map(plan.title, compared)),
         best=best if means[first] > 1 else None,
     )
+
+
+def tells_nothing(plan: Plan, task: Task, kind: Kind) -> bool:
+    """Tell whether a task of this kind has a method with three seeds, and LoRA, whose gain yet allows no interval."""
+    seeded = [name for name in plan.methods if any(len(runs) > 2 for runs in by_rate(task, name).values())]
+    return task.entry["kind"] == kind and {*seeded} > {LORA}
 
 
 def figures_of(plan: Plan, task: Task, found: Found) -> dict[str, list[Figure]]:

@@ -103,6 +103,7 @@ class OfKind(_Record):
         seeds: the fewest of any method compared.
         methods: titles of those compared on all these tasks, LoRA first.
         best: the first by the figures where its mean is above 1; None where it is LoRA itself.
+        unsure: tasks that tell nothing although methods have seeds: LoRA's own gain there could be none.
     """
 
     kind: Kind
@@ -111,6 +112,7 @@ class OfKind(_Record):
     seeds: int = 0
     methods: tuple[str, ...] = ()
     best: Best | None = None
+    unsure: tuple[str, ...] = ()
 
 
 class Recommended(_Record):
@@ -140,7 +142,10 @@ def sentences(known: OfKind) -> list[str]:
     """What the benchmark shows of a kind of model, how sure it is, and what it leaves open."""
     name = NAMES[known.kind]
     if not known.tasks:
-        return [f"Of {name} the benchmark says nothing yet: no method has three seeds beside LoRA's."]
+        why = "no method has three seeds beside LoRA's"
+        if known.unsure:
+            why = f"what LoRA itself gained on {_listed(known.unsure)} could be none, so nothing can be measured by it"
+        return [f"Of {name} the benchmark says nothing yet: {why}."]
     on = f"{_listed(known.tasks)} with {_listed(known.models)}, {known.seeds} seeds a method"
     compared = f"The benchmark compared {_listed(known.methods)} on {name} ({on}, three learning rates each)."
     if known.best is None:
