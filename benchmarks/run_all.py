@@ -142,7 +142,7 @@ def page(results: Path) -> str:
         f"{versions}. {first['threads']} thread(s) of {meanwhile['cores']}; {first['cpu']}; GPU:",
         f"{first['gpu'] or 'none'}. Load {min(meanwhile['loads']):.1f} to {max(meanwhile['loads']):.1f};",
         f"{meanwhile['steal']:.1%} of the processors' time taken by the host; {meanwhile['seconds'] / 60:.0f} minutes.",
-        "", f"**Flagged: {'; '.join(flagged)}.**" if flagged else "Not flagged.",
+        *_left_out(records), "", f"**Flagged: {'; '.join(flagged)}.**" if flagged else "Not flagged.",
         "", "## Aims", "", markdown(aims.judged(records), aims.COLUMNS),
     ]  # fmt: skip
     for name, record in records.items():
@@ -150,6 +150,17 @@ def page(results: Path) -> str:
         lines += ["", f"## {HEADINGS[name]}", "", f"{name}: {settings}.", ""]
         lines += [markdown(record["rows"], record["columns"]), "", *_checks(record)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _left_out(records: dict[str, Any]) -> list[str]:
+    """A line where bfloat16 was not measured, because the processor has no units for it."""
+    timed = [record["settings"]["bases"] for record in records.values() if "bases" in record["settings"]]
+    if not timed or any("bfloat16" in bases for bases in timed):
+        return []
+    return [
+        "",
+        "Without bfloat16, for which this processor has no units. On a GPU: [README](README.md#on-a-gpu-benchmarksgpush).",
+    ]
 
 
 def _plain(value: Any) -> str:
