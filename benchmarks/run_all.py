@@ -157,10 +157,8 @@ def _left_out(records: dict[str, Any]) -> list[str]:
     timed = [record["settings"]["bases"] for record in records.values() if "bases" in record["settings"]]
     if not timed or any("bfloat16" in bases for bases in timed):
         return []
-    return [
-        "",
-        "Without bfloat16, for which this processor has no units. On a GPU: [README](README.md#on-a-gpu-benchmarksgpush).",
-    ]
+    told = "Without bfloat16, for which this processor has no units; on a GPU it was"
+    return ["", f"{told} [measured](README.md#on-a-gpu-benchmarksgpush)."]
 
 
 def _plain(value: Any) -> str:
