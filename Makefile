@@ -14,7 +14,7 @@ help:
 	@echo "make demo       teach SmolLM2-135M to file tickets in two ways; see what each learned and lost"
 	@echo "make test       the tests (two cores, no model downloads)"
 	@echo "make test-slow  tests with the real packaged model"
-	@echo "make test-gpu   the tests that need a GPU (a minute; skipped where there is none)"
+	@echo "make test-gpu   the tests that need a GPU (two minutes; skipped where there is none)"
 	@echo "make bench      what adapters cost beside the frozen model and PEFT's (some twenty minutes)"
 	@echo "make study      the runs of the benchmark that have no record yet (days; it goes on where it was stopped)"
 	@echo "make docs       the documentation site in site/, with warnings and dead links as errors"

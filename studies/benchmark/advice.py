@@ -73,7 +73,8 @@ def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[st
 def tells_nothing(plan: Plan, task: Task, kind: Kind) -> bool:
     """Tell whether a task of this kind has a method with three seeds, and LoRA, whose gain yet allows no interval."""
     seeded = [name for name in plan.methods if any(len(runs) > 2 for runs in by_rate(task, name).values())]
-    return task.entry["kind"] == kind and {*seeded} > {LORA}
+    advised = any(may_be_advised(plan, name, kind) for name in seeded)
+    return task.entry["kind"] == kind and LORA in seeded and advised
 
 
 def figures_of(plan: Plan, task: Task, found: Found) -> dict[str, list[Figure]]:

@@ -3,7 +3,7 @@
 Each is an ordinary run of retain in a process of its own (one.py). What is kept of a complete one is at once collected
 into records/. Stop it whenever you like: the same command goes on with the run in hand. What failed is noted in
 `failed.txt` of the folder of runs and tried once more at the end. Workers, also those of another start of it, each take
-the next run that no other is at. A GPU is used where there is one; it serves a dozen workers at once.
+the next run that no other is at. A GPU is used where there is one; it serves several workers at once.
 
     --task NAME …        only these tasks
     --workers N          so many runs at once
@@ -55,6 +55,20 @@ class Work:
         self._busy = 0
         self._choosing = threading.Condition()
 
+    def all_go_on(self) -> None:
+        """Let the workers go on until none has anything left; when interrupted they begin nothing more."""
+        with ThreadPoolExecutor(self.asked.workers) as workers:
+            try:
+                for each in [workers.submit(self.go_on) for _ in range(self.asked.workers)]:
+                    each.result()
+            except BaseException:
+                self.asked.ends = -math.inf
+                raise
+
+    def failed_for_good(self, before: frozenset[Cell]) -> set[Cell]:
+        """What failed and was not done since, also where there was no time to try it again."""
+        return {cell for cell in self.failed | before if not _record(self.asked, cell).is_file()}
+
     def go_on(self) -> None:
         """Do a run after the other until none is left, also none that waits for another worker's run."""
         while (taken := self._taken()) is not None:
@@ -91,6 +105,8 @@ def main() -> int:
     """Do what is left; return the exit code."""
     asked = _parser().parse_args()
     asked.ends = time.monotonic() + 60 * asked.minutes
+    asked.runs, asked.records = asked.runs.resolve(), asked.records.resolve()
+    os.chdir(ROOT)  # recipes name their data from there
     plan = read_plan()
     if asked.dry:
         return _dry(plan, asked)
@@ -100,12 +116,10 @@ def main() -> int:
     work, tried = Work(plan, asked), None
     while work.failed != tried:
         tried, work.failed = frozenset(work.failed), set()
-        with ThreadPoolExecutor(asked.workers) as workers:
-            for each in [workers.submit(work.go_on) for _ in range(asked.workers)]:
-                each.result()
+        work.all_go_on()
         if not work.failed:
             break
-    failed, unmade = work.failed, work.unmade
+    failed, unmade = work.failed_for_good(tried or frozenset()), work.unmade
     left = [f"{len(failed)} failed"] * bool(failed) + [f"{task} could not be prepared" for task in sorted(unmade)]
     _say("; ".join(["time is up" if time.monotonic() > asked.ends else "no run is left", *left]) + ".")
     return 1 if left else 0
@@ -113,7 +127,9 @@ def main() -> int:
 
 def _dry(plan: Plan, asked: argparse.Namespace) -> int:
     taken = _next(plan, asked, set(), set())
-    if taken is not None:
+    if taken is None:
+        print("no run is left.")
+    else:
         print(f"next: {taken[0].task} {taken[0].name}")
         taken[1].release()
     return 0
@@ -142,7 +158,7 @@ def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell], without: set
     if time.monotonic() > asked.ends:
         return None
     for cell in plan.cells(lambda task, method: _best_rate(plan, asked.records, task, method)):
-        record = asked.records / cell.task / f"{cell.name}.items.json"
+        record = _record(asked, cell)
         if (asked.task and cell.task not in asked.task) or cell.task in without:
             continue
         if cell in failed or record.is_file():
@@ -165,6 +181,12 @@ def _is_ready(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     """Whether LoRA's run that this one changes is there."""
     needed = plan.needs(cell, _best_rate(plan, asked.records, cell.task, LORA))
     return needed is not None and (asked.runs / cell.task / needed.name / "result.json").is_file()
+
+
+def _record(asked: argparse.Namespace, cell: Cell) -> Path:
+    """The columns of a complete run."""
+    records: Path = asked.records
+    return records / cell.task / f"{cell.name}.items.json"
 
 
 def _best_rate(plan: Plan, records: Path, task: str, method: str) -> float | None:
@@ -201,8 +223,12 @@ def _done(cell: Cell, asked: argparse.Namespace) -> dict[str, Any] | None:
     child = context.Process(target=one.child, args=(cell, asked.runs, asked.records, log, sender))
     child.start()
     sender.close()
+    try:
+        spent = receiver.recv()  # comes last, so the run is complete; exit codes are read by several threads at once
+    except EOFError:
+        spent = None
     child.join()
-    if child.exitcode or not receiver.poll():
+    if spent is None:
         _say(f"{cell.task} {cell.name}: failed with {child.exitcode}; see its log")
         with (asked.runs / "failed.txt").open("a", encoding="utf-8") as note:
             note.write(f"{cell.task} {cell.name} {child.exitcode}\n")
@@ -214,7 +240,7 @@ def _done(cell: Cell, asked: argparse.Namespace) -> dict[str, Any] | None:
         "seed": cell.seed,
         "commit": asked.commit,
         "wall_seconds": round(time.monotonic() - began, 1),
-        "cpu_seconds": round(receiver.recv(), 1),
+        "cpu_seconds": round(spent, 1),
     }
 
 

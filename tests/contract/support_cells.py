@@ -29,10 +29,10 @@ HEAD = """# What works with what
 
 The tests make this table: each cell is a test that passes, a refusal that `retain check` says before anything is
 loaded, or untried. DDP trains two processes on a processor, from the command line. FSDP2 is tested by torch's
-`fully_shard`, and DeepSpeed only in the slow tests, both on a processor: Accelerate shards on accelerators, and there
-was none. *Offload* keeps a layer on disk; *compile* is `torch.compile` without a graph break; *TRL* are the trainers
-SFT, DPO, KTO, GRPO, RLOO and Reward. *GPU* is one GPU, on which `make test-gpu` passed on 2026-11-29 (an H200); it is
-not in CI. The other columns were tried on processors alone.
+`fully_shard`, and DeepSpeed only in the slow tests, both on a processor: Accelerate shards on several accelerators,
+and there never were several. *Offload* keeps a layer on disk; *compile* is `torch.compile` without a graph break; *TRL*
+are the trainers SFT, DPO, KTO, GRPO, RLOO and Reward. *GPU* is one GPU, on which `make test-gpu` passed on 2026-11-29
+(an H200); it is not in CI. The other columns were tried on processors alone.
 
 """
 

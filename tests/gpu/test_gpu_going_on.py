@@ -71,7 +71,8 @@ def test_what_is_exported_answers_as_the_adapter(language, tuned, tmp_path, devi
         logits = found(X.to(device)).logits
     if not given:  # of a lower rank than the update it differs by what was told
         assert torch.allclose(logits, expected, atol=1e-4)
-    assert torch.isfinite(logits).all()
+    else:
+        assert float((logits - expected).norm() / expected.norm()) < 0.5
 
 
 def test_a_budget_is_searched_for_and_kept(language, tuned, long_text):
@@ -82,6 +83,7 @@ def test_a_budget_is_searched_for_and_kept(language, tuned, long_text):
     )  # fmt: skip
     assert result.scaling is not None
     assert result.budget
+    assert all(limit.kept for limit in result.budget)
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
 
 
