@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,12 @@ def reference_only() -> Iterator[None]:
         yield
     finally:
         _REFERENCE_ONLY.pop()
+
+
+def full_types(x: Tensor) -> AbstractContextManager[Any]:
+    """The types of the tensors themselves: no autocast, where it is on in this thread."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def eligible(x: Tensor, *others: Tensor | None) -> bool:

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from retain.kernels.blocks import rows_at_once
+from retain.kernels.eligibility import full_types
 from retain.kernels.input_gradient import input_gradient
 from retain.kernels.recompute import Kept, keep
 from retain.kernels.stochastic_rounding import CUT_BITS, scaled_stochastically, scaled_to_nearest
@@ -89,7 +90,7 @@ class _ScaledLinear(Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         weight, lam, *kept = ctx.saved_tensors
-        with torch.autocast(g.device.type, enabled=False):
+        with full_types(g):
             pulled = input_gradient(g, weight)
             x = ctx.recompute(*kept) if ctx.needs_input_grad[3] else None
             d_x, d_lam = _both_gradients(pulled, x, (1 + lam).to(g.dtype) if ctx.needs_input_grad[0] else None)

@@ -23,10 +23,11 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from retain.kernels.eligibility import full_types
 from retain.kernels.input_gradient import input_gradient
 from retain.kernels.recompute import Kept, keep
 from retain.kernels.stochastic_rounding import CUT_BITS
-from retain.kernels.thin_products import add_product_, codes, plus_product, token_sum
+from retain.kernels.thin_products import add_product_, codes, plus_product, token_sum, typed
 
 
 def reference(x: Tensor, weight: Tensor, bias: Tensor | None, A: Tensor, B: Tensor, scale: float) -> Tensor:
@@ -76,9 +77,9 @@ def _forward(
     """The layer's output (…, m) and the codes (tokens, r)."""
     scale, inside = how
     flat = x.reshape(-1, x.shape[-1])
-    code = codes(flat, A.to(x.dtype))
+    code = codes(flat, typed(A, x))
     if inside and _shifts(flat, len(weight)):
-        y = linear(plus_product(flat, code, B.to(x.dtype), scale), weight, bias)
+        y = linear(plus_product(flat, code, typed(B, x), scale), weight, bias)
     else:
         y = add_product_(linear(flat, weight, bias), code, _up(weight, B, inside=inside), scale)
     return y.view(*x.shape[:-1], len(weight)), code
@@ -91,7 +92,8 @@ def _shifts(flat: Tensor, outputs: int) -> bool:
 
 def _up(weight: Tensor, B: Tensor, *, inside: bool) -> Tensor:
     """The second factor, (m, r), in the type of W0."""
-    return codes(weight, B.to(weight.dtype).T) if inside else B.to(weight.dtype)
+    B = typed(B, weight)
+    return codes(weight, B.T) if inside else B
 
 
 class _LowRank(Function):
@@ -112,20 +114,20 @@ class _LowRank(Function):
         weight, A, B, code, *kept = ctx.saved_tensors
         needs_x, _, _, needs_A, needs_B, _ = ctx.needs_input_grad
         g = gradient.reshape(-1, gradient.shape[-1])
-        with torch.autocast(g.device.type, enabled=False):
+        with full_types(g):
             d_x = d_A = d_B = None
             d = input_gradient(g, weight) if needs_x else None
             by_up = ctx.inside
             if ctx.inside and d is not None and g.device.type == "cpu":
-                by_up, read, second = False, d, B.to(g.dtype)  # the gradient before W0 is there already
+                by_up, read, second = False, d, typed(B, g)  # the gradient before W0 is there already
             else:
                 read, second = g, _up(weight, B, inside=ctx.inside)
-            d_code = codes(read, second.T).mul_(ctx.scale) if needs_x or needs_A else None
+            d_code = codes(read, second.T, ctx.scale) if needs_x or needs_A else None
             if needs_B:
-                d_second = token_sum(code, read).mul_(ctx.scale)
-                d_B = (d_second @ weight if by_up else d_second).T.to(B.dtype)
+                d_second = token_sum(code, read, ctx.scale)
+                d_B = typed((d_second @ weight if by_up else d_second).T, B)
             if d_code is not None and needs_A:
-                d_A = token_sum(d_code, ctx.recompute(*kept).reshape(-1, A.shape[1])).to(A.dtype)
+                d_A = typed(token_sum(d_code, ctx.recompute(*kept).reshape(-1, A.shape[1])), A)
             if d_code is not None and d is not None:
-                d_x = d.addmm_(d_code, A.to(g.dtype)).view(*gradient.shape[:-1], A.shape[1])
+                d_x = d.addmm_(d_code, typed(A, g)).view(*gradient.shape[:-1], A.shape[1])
         return d_x, None, None, d_A, d_B, None

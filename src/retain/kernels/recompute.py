@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -117,8 +118,14 @@ def _origin(node: Any, steps: int) -> Kept | None:
 
 def _handled(node: Any) -> bool:
     """Tell whether hooks handle what an operation keeps (checkpointing, offloading): then it is not there already."""
-    kept = [getattr(node, name) for name in dir(node) if name.startswith("_raw_saved_")]
+    kept = [getattr(node, name) for name in _kept_by(type(node))]
     return any(getattr(one, "unpack_hook", _handled) is not None for one in kept)  # an older torch cannot tell
+
+
+@lru_cache(maxsize=256)
+def _kept_by(operation: type) -> tuple[str, ...]:
+    """The names under which operations of a type show what they keep."""
+    return tuple(name for name in dir(operation) if name.startswith("_raw_saved_"))
 
 
 def _product(node: Any, steps: int) -> Kept | None:

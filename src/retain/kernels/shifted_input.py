@@ -18,6 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from retain.kernels.eligibility import full_types
 from retain.kernels.input_gradient import input_gradient
 from retain.kernels.recompute import keep
 from retain.kernels.stochastic_rounding import CUT_BITS, sum_stochastically
@@ -75,7 +76,7 @@ class _ShiftedLinear(Function):
         weight, *rest = ctx.saved_tensors
         parameters, kept = rest[: ctx.count], rest[ctx.count :]
         wide = parameters[0].dtype
-        with torch.autocast(gradient.device.type, enabled=False):
+        with full_types(gradient):
             pulled = input_gradient(gradient, weight).to(wide)
             with torch.enable_grad():
                 x = ctx.recompute(*kept).detach().to(wide).requires_grad_()

@@ -25,6 +25,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from retain.kernels.eligibility import full_types
 from retain.kernels.recompute import Kept, keep
 
 FEW_TOKENS = 64
@@ -122,7 +123,7 @@ class _SparseLinear(Function):
         weight, places, values, *kept = ctx.saved_tensors
         g = gradient.reshape(-1, gradient.shape[-1])
         d_x = d_values = None
-        with torch.autocast(g.device.type, enabled=False):
+        with full_types(g):
             if ctx.needs_input_grad[4]:
                 dense = g.T @ ctx.recompute(*kept).reshape(-1, weight.shape[1])
                 d_values = dense.reshape(-1).index_select(0, places.to(torch.int64)).to(values.dtype)

@@ -14,39 +14,47 @@ themselves contiguous, and without it take several times as long. On other devic
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from retain.kernels.stochastic_rounding import CUT_BITS
 
 
-def codes(tokens: Tensor, down: Tensor) -> Tensor:
-    """The product x Aᵀ.
+def typed(tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor in another's type; torch takes microseconds to find that nothing is to be done."""
+    return tensor if tensor.dtype == like.dtype else tensor.to(like.dtype)
+
+
+def codes(tokens: Tensor, down: Tensor, scale: float = 1.0) -> Tensor:
+    """The product s·x Aᵀ.
 
     Args:
         tokens: x (T, n).
         down: A (r, n), in the type of x.
+        scale: s.
 
     Returns:
         (T, r); on a CPU its transpose is contiguous.
     """
     if tokens.device.type != "cpu":
-        return tokens @ down.T
-    return (down.contiguous() @ tokens.T).T
+        return _product(tokens, down.T, scale)
+    return _product(down.contiguous(), tokens.T, scale).T
 
 
-def token_sum(code: Tensor, tokens: Tensor) -> Tensor:
-    """The sum over tokens cᵀ g.
+def token_sum(code: Tensor, tokens: Tensor, scale: float = 1.0) -> Tensor:
+    """The sum over tokens s·cᵀ g.
 
     Args:
         code: c (T, r), of `codes`.
         tokens: g (T, n), in the type of c.
+        scale: s.
 
     Returns:
         (r, n).
     """
     if code.device.type == "cpu" and code.dtype in CUT_BITS:
         code = code.contiguous()
-    return code.T @ tokens
+    return _product(code.T, tokens, scale)
 
 
 def add_product_(total: Tensor, code: Tensor, up: Tensor, scale: float = 1.0) -> Tensor:
@@ -67,6 +75,11 @@ def add_product_(total: Tensor, code: Tensor, up: Tensor, scale: float = 1.0) ->
 def plus_product(tokens: Tensor, code: Tensor, up: Tensor, scale: float = 1.0) -> Tensor:
     """The sum x + s·c Bᵀ, as `add_product_`, in a new tensor."""
     return tokens.addmm(code, _turned(up), alpha=scale)
+
+
+def _product(one: Tensor, other: Tensor, scale: float) -> Tensor:
+    """The product times s, in one operation: nothing is added to it, and what stands there for it is not read."""
+    return one @ other if scale == 1.0 else torch.addmm(one.new_empty(()), one, other, beta=0, alpha=scale)
 
 
 def _turned(up: Tensor) -> Tensor:

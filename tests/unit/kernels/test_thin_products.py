@@ -20,7 +20,9 @@ def test_products_of_any_size_layout_and_type(tokens, n, m, r, turned, low):
     near = {"rtol": 0.02, "atol": 0.1} if low else {}
     code = codes(x, A)
     torch.testing.assert_close(code, x @ A.T, **near)
+    torch.testing.assert_close(codes(x, A, 0.5), 0.5 * (x @ A.T), **near)
     torch.testing.assert_close(token_sum(code, g), code.T @ g, **near)
+    torch.testing.assert_close(token_sum(code, g, 2.0), 2.0 * (code.T @ g), **near)
     expected = g + 0.5 * code @ B.T
     torch.testing.assert_close(plus_product(g, code, B, 0.5), expected, **near)
     assert add_product_(g, code, B, 0.5) is g

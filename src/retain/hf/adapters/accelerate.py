@@ -35,13 +35,10 @@ class FusedLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
             return None
         if any(name in self.lora_variant or not self._is_ordinary(name) for name in names):
             return None
-        base = forms.frozen_matrix(self.get_base_layer(), x)
+        frozen = self.get_base_layer()
+        base = forms.frozen_matrix(frozen, x)
         downs, ups = ([factor[name].weight for name in names] for factor in (self.lora_A, self.lora_B))
-        if (
-            base is None
-            or self.base_layer is not self.get_base_layer()
-            or not eligibility.eligible(x, *base, *downs, *ups)
-        ):
+        if base is None or self.base_layer is not frozen or not eligibility.eligible(x, *base, *downs, *ups):
             return None
         if len(names) == 1:
             return low_rank(x, base.weight, base.bias, downs[0], ups[0], float(self.scaling[names[0]]))
