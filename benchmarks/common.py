@@ -175,6 +175,12 @@ def machine(threads: int) -> Row:
     }
 
 
+def _named(value: Any) -> Any:
+    """A setting as it is told: of a path the end, since the machine's folders tell nobody anything."""
+    is_path = isinstance(value, str | Path) and Path(value).is_absolute()
+    return "/".join(Path(value).parts[-2:]) if is_path else value
+
+
 def finish(name: str, asked: argparse.Namespace, content: Row, *, passed: bool) -> None:
     """Write a benchmark's JSON; end the program with an error where its results are not right.
 
@@ -187,7 +193,7 @@ def finish(name: str, asked: argparse.Namespace, content: Row, *, passed: bool) 
     Raises:
         SystemExit: the gate was not passed; how fast a wrong result comes is of no matter.
     """
-    settings = {key: value for key, value in vars(asked).items() if key != "results"}
+    settings = {key: _named(value) for key, value in vars(asked).items() if key != "results"}
     asked.results.mkdir(parents=True, exist_ok=True)
     record = {"benchmark": name, "passed": passed, "machine": machine(asked.threads), "settings": settings, **content}
     text = json.dumps(record, indent=1, default=str)
