@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -118,14 +117,15 @@ def _origin(node: Any, steps: int) -> Kept | None:
 
 def _handled(node: Any) -> bool:
     """Tell whether hooks handle what an operation keeps (checkpointing, offloading): then it is not there already."""
-    kept = [getattr(node, name) for name in _kept_by(type(node))]
+    operation = type(node)
+    if operation not in _SHOWN:
+        _SHOWN[operation] = tuple(name for name in dir(operation) if name.startswith("_raw_saved_"))
+    kept = [getattr(node, name) for name in _SHOWN[operation]]
     return any(getattr(one, "unpack_hook", _handled) is not None for one in kept)  # an older torch cannot tell
 
 
-@lru_cache(maxsize=256)
-def _kept_by(operation: type) -> tuple[str, ...]:
-    """The names under which operations of a type show what they keep."""
-    return tuple(name for name in dir(operation) if name.startswith("_raw_saved_"))
+_SHOWN: dict[type, tuple[str, ...]] = {}
+"""By the type of an operation: the names under which it shows what it keeps."""
 
 
 def _product(node: Any, steps: int) -> Kept | None:
