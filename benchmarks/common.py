@@ -45,8 +45,8 @@ def device() -> torch.device:
 
 def worth_timing() -> list[str]:
     """The precisions that this machine computes in; a processor that imitates bfloat16 takes up to 90 times as long."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # not in every supported torch
-    imitated = device().type == "cpu" and imitates(torch.bfloat16, known)
+    tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # not in every supported torch
+    imitated = device().type == "cpu" and imitates(torch.bfloat16, tell())
     return ["float32"] if imitated else ["float32", "bfloat16"]
 
 
