@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from evidence import TEXT, Run, Task, by_rate
 from goal import Found
 from plan import LORA, Plan
-from whole import ENOUGH_SEEDS, LEVELS, SWEPT
+from whole import LEVELS, SWEPT, Ratio
 
 SHOWN = (LORA, "lora-decay", "sc-lora", "vefa", "lorfa", "lora-kl", "lora-replay", "full")
 """Methods in the picture, as far as all their rates were tried."""
 
-TASK, OURS = "tickets", "sc-lora"
+TASK, TOLD = "tickets", ("sc-lora", "lora-kl")
+"""What the caption speaks of: the task, and the methods whose KL it tells."""
+
 HIGH = 0.9
 """Lower gains are of no interest: nobody stops there."""
 
@@ -29,18 +31,24 @@ def caption(plan: Plan, tasks: Mapping[str, Task], found: Mapping[str, Found]) -
     if TASK not in tasks:
         return ""
     shown = curves(plan, tasks[TASK])
-    seeds = min((max(map(len, runs)) for runs in shown.values()), default=0)
+    seeds = sorted({max(map(len, runs)) for runs in shown.values()})
     names = _listed([plan.title(name) for name in shown])
     told = f"*SmolLM2-135M learns to file tickets: {names} at three learning rates each"
-    told += ", one seed a point." if seeds < ENOUGH_SEEDS else f", {seeds} seeds at the rate chosen."
-    ratio = found[TASK].get(TEXT, {}).get(OURS, {}).get("matched")
-    if ratio is not None:
-        at = [one for share, one in zip(LEVELS, ratio.levels, strict=False) if share >= HIGH and math.isfinite(one)]
-        low, high = min([*at, ratio.value]), max([*at, ratio.value])
-        told += f" At equal gain SC-LoRA moves predictions on other text {low:.2f} to {high:.2f} times as far as LoRA"
-        told += f", by the gain (from {HIGH:.0%} of the largest that both reach)"
-        told += "." if ratio.firm else "; most rates have one seed, so it is no proof."
+    told += f", {' to '.join(map(str, seeds[:1] + seeds[1:][-1:]))} seeds at the rate chosen."
+    ratios = {name: found[TASK].get(TEXT, {}).get(name, {}).get("matched") for name in TOLD}
+    moved = [f"{plan.title(name)}, {_range(ratio)} times" for name, ratio in ratios.items() if ratio is not None]
+    if moved:
+        told += f" At equal gain predictions on other text move less far than with LoRA: {'; '.join(moved)}"
+        told += f", by the gain (from {HIGH:.0%} of the largest that both reach)."
+    if unsure := [plan.title(name) for name, ratio in ratios.items() if ratio is not None and not ratio.firm]:
+        told += f" {'; '.join(unsure)}: most rates have one seed, so it is no proof."
     return told + " It is one small model and one task: [all tasks and methods](studies/benchmark/README.md).*"
+
+
+def _range(ratio: Ratio) -> str:
+    """The least and the largest ratio from the high gains up."""
+    at = [one for share, one in zip(LEVELS, ratio.levels, strict=False) if share >= HIGH and math.isfinite(one)]
+    return f"{min([*at, ratio.value]):.2f} to {max([*at, ratio.value]):.2f}"
 
 
 def _listed(names: list[str]) -> str:
