@@ -1,4 +1,4 @@
-"""Every method and regulariser, trained and measured on a GPU: finite figures, of the base that was given, and the same again."""
+"""Every method and regulariser, trained and measured on a GPU: finite figures of the base that was given, twice the same."""
 
 import math
 
