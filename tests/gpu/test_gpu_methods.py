@@ -1,4 +1,4 @@
-"""Every method and regulariser, trained and measured on a GPU: finite figures of the base that was given, twice the same."""
+"""Every method and regulariser, trained and measured on a GPU: finite figures of the base given, twice alike."""
 
 import math
 
