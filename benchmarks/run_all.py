@@ -44,8 +44,9 @@ FULL = {
     "initialisation-block": ["initialisation.py", "--block"],
     "job": ["job.py"],
 }
+BOTH = ["--bases", "float32", "bfloat16"]
 TINY = {
-    "layer": ["layer.py", "--rounds", "1", "--tokens", "16", "--width", "64"],
+    "layer": ["layer.py", "--rounds", "1", "--tokens", "16", "--width", "64", *BOTH],
     "model": [
         "model.py",
         "--rounds",
@@ -60,8 +61,22 @@ TINY = {
         "8",
         "--no-peaks",
         "--no-slow",
+        *BOTH,
     ],
-    "serving": ["serving.py", "--rounds", "1", "--hidden", "64", "--layers", "1", "--rows", "4", "--length", "4"],
+    "serving": [
+        "serving.py",
+        "--rounds",
+        "1",
+        "--hidden",
+        "64",
+        "--layers",
+        "1",
+        "--rows",
+        "4",
+        "--length",
+        "4",
+        *BOTH,
+    ],
     "files": ["files.py", "--adapters", "4", "--hidden", "64", "--layers", "1"],
     "initialisation": ["initialisation.py", "--here", "--model", "tiny", "--tokens", "64", "--rank", "4"],
 }
