@@ -96,12 +96,16 @@ def draw_predictors(tasks: Mapping[str, Task], path: Path) -> None:
         save_png(figure, path)
 
 
+LINEAR, TICKS = 0.003, (0, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
+"""Of the picture's axis of KL: up to where it is linear, and what is written on it."""
+
+
 def draw_front(plan: Plan, tasks: Mapping[str, Task], path: Path) -> None:
     """The picture of the README: gain on one task over KL on other text, each rate the mean of its seeds."""
     shown = curves(plan, tasks[TASK]) if TASK in tasks else {}
     if not shown:
         return
-    task, once, looks = tasks[TASK], Draws(tasks[TASK], 1, 0), looks_of_methods(plan, list(shown))
+    task, once, looks = tasks[TASK], Draws(tasks[TASK], 1, 0), looks_of(list(shown))
     with house_style():
         figure = new_figure(8.4, 4.6)
         axes = figure.subplots()
@@ -110,9 +114,11 @@ def draw_front(plan: Plan, tasks: Mapping[str, Task], path: Path) -> None:
             up = [fmean(float(gain(task, run, once)[0]) for run in runs) for runs in rates]
             axes.plot(along, up, linewidth=2, markersize=8, clip_on=False, label=plan.title(method), **looks[method])
         axes.plot(0, 0, "*", color=INK, markersize=14, clip_on=False, label="the base model")
+        axes.set_xscale("symlog", linthresh=LINEAR, linscale=0.5)
+        axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("forgetting: KL from the base on text that is not the task's, nats per token")
+        axes.set_xlabel(f"forgetting: KL from the base on other text, nats per token (logarithmic from {LINEAR:g})")
         axes.set_ylabel("learned: gain on the task, nats per token")
         axes.grid(visible=True)
         axes.legend(loc="lower right", fontsize=10)
