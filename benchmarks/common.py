@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from retain.hf.models.precision import imitates
+from retain.hf.models.precision import processor_imitates
 
 RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("retain", "torch", "transformers", "peft")
@@ -45,8 +45,7 @@ def device() -> torch.device:
 
 def worth_timing() -> list[str]:
     """The precisions that this machine computes in; a processor that imitates bfloat16 takes up to 90 times as long."""
-    tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # not in every supported torch
-    imitated = device().type == "cpu" and imitates(torch.bfloat16, tell())
+    imitated = device().type == "cpu" and processor_imitates(torch.bfloat16)
     return ["float32"] if imitated else ["float32", "bfloat16"]
 
 

@@ -45,38 +45,11 @@ FULL = {
     "job": ["job.py"],
 }
 BOTH = ["--bases", "float32", "bfloat16"]
+SMALL = ["--rounds", "1", "--hidden", "64", "--layers", "1", *BOTH]
 TINY = {
     "layer": ["layer.py", "--rounds", "1", "--tokens", "16", "--width", "64", *BOTH],
-    "model": [
-        "model.py",
-        "--rounds",
-        "1",
-        "--hidden",
-        "64",
-        "--layers",
-        "1",
-        "--rows",
-        "2",
-        "--length",
-        "8",
-        "--no-peaks",
-        "--no-slow",
-        *BOTH,
-    ],
-    "serving": [
-        "serving.py",
-        "--rounds",
-        "1",
-        "--hidden",
-        "64",
-        "--layers",
-        "1",
-        "--rows",
-        "4",
-        "--length",
-        "4",
-        *BOTH,
-    ],
+    "model": ["model.py", *SMALL, "--rows", "2", "--length", "8", "--no-peaks", "--no-slow"],
+    "serving": ["serving.py", *SMALL, "--rows", "4", "--length", "4"],
     "files": ["files.py", "--adapters", "4", "--hidden", "64", "--layers", "1"],
     "initialisation": ["initialisation.py", "--here", "--model", "tiny", "--tokens", "64", "--rank", "4"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 WORDS = [*"abcdefghijklmnopqrstuvwxyz", *(f"word{number}" for number in range(30))]
@@ -167,3 +168,16 @@ def make_rwkv(seed: int = 0):
     torch.manual_seed(seed)
     sizes = {"vocab_size": 70, "hidden_size": 16, "num_hidden_layers": 2, "context_length": 64}
     return RwkvForCausalLM(RwkvConfig(**sizes, bos_token_id=1, eos_token_id=1, pad_token_id=0)).eval()
+
+
+POOLS = {"calm": WORDS[:9], "loud": WORDS[9:18]}
+"""Words that tell two classes of text apart."""
+
+
+def labelled_texts(count: int, seed: int) -> list[dict]:
+    """Rows of text and label, as many of each class."""
+    draw = random.Random(seed)  # noqa: S311 -- words drawn, not a secret
+    return [
+        {"text": " ".join(draw.choices(POOLS[label], k=5) + draw.choices(WORDS[18:], k=3)), "label": label}
+        for label in list(POOLS) * (count // 2)
+    ]

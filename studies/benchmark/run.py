@@ -111,7 +111,8 @@ def main() -> int:
     if asked.dry:
         return _dry(plan, asked)
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # looks for a GPU without opening it before the fork
-    os.environ.update(_environment())  # where the process that runs are forked from looks for what it imports once
+    paths = [str(ROOT / "src"), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # of scripts, and of the process that runs are forked from
     multiprocessing.set_forkserver_preload(["one"])
     work, tried = Work(plan, asked), None
     while work.failed != tried:
@@ -207,7 +208,7 @@ def _made(plan: Plan, task: str, runs: Path) -> bool:
         if not _is_made(plan, task):
             for command in plan.tasks[task]["make"]:
                 _say(f"{task}: {command} …")
-                done = subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=False, env=_environment())  # noqa: S603
+                done = subprocess.run([sys.executable, *command.split()], check=False)  # noqa: S603
                 if done.returncode:
                     _say(f"{task}: {command} failed with {done.returncode}; its runs are left out")
                     return False
@@ -242,12 +243,6 @@ def _done(cell: Cell, asked: argparse.Namespace) -> dict[str, Any] | None:
         "wall_seconds": round(time.monotonic() - began, 1),
         "cpu_seconds": round(spent, 1),
     }
-
-
-def _environment() -> dict[str, str]:
-    """The environment with this repository's own source and scripts first."""
-    paths = [str(ROOT / "src"), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _commit() -> str:

@@ -31,6 +31,7 @@ from retain.data.examples import Example
 from retain.data.tokens import IGNORED, Encoded, encode_example, encode_question, pad
 from retain.evaluate.generate import write_answers
 from retain.evaluate.refusals import refuses
+from retain.hf.models.placement import current_device
 from retain.stats.bootstrap import clopper_pearson
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).resolve().parents[2]
@@ -243,7 +244,7 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     """Eager attention in float32, for training (faster there on short sequences); transformers' choice otherwise."""
     attention = "eager" if dtype == torch.float32 else "sdpa"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention).eval()
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(current_device())
 
 
 def _since(started: float) -> float:

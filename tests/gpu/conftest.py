@@ -15,6 +15,7 @@ from retain.jobs.tune import tune
 from retain.recipe import Recipe
 from tiny import (
     WORDS,
+    labelled_texts,
     make_bert,
     make_image_processor,
     make_text_tokenizer,
@@ -29,7 +30,6 @@ DEVICE = os.environ.get("RETAIN_GPU_TESTS_DEVICE", "cuda")
 WHY = (
     f"needs a GPU, and torch {torch.__version__} finds none; RETAIN_GPU_TESTS_DEVICE=cpu runs the same on the processor"
 )
-POOLS = {"calm": WORDS[:9], "loud": WORDS[9:18]}
 
 
 def pytest_collection_modifyitems(items):
@@ -86,14 +86,6 @@ def long_text(tmp_path_factory) -> Path:
     return path
 
 
-def _labelled(count: int, seed: int) -> list[dict]:
-    draw = random.Random(seed)  # noqa: S311 -- words drawn, not a secret
-    return [
-        {"text": " ".join(draw.choices(POOLS[label], k=5) + draw.choices(WORDS[18:], k=3)), "label": label}
-        for label in list(POOLS) * (count // 2)
-    ]
-
-
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory) -> dict:
     """A recipe for three steps of a tiny BERT that tells two classes apart, with pairs to keep."""
@@ -101,7 +93,7 @@ def texts(tmp_path_factory) -> dict:
     make_bert().save_pretrained(folder / "bert")
     make_text_tokenizer().save_pretrained(folder / "bert")
     for seed, (name, count) in enumerate({"train": 40, "test": 30, "calibrate": 12}.items()):
-        write_jsonl(folder / f"{name}.jsonl", _labelled(count, seed))
+        write_jsonl(folder / f"{name}.jsonl", labelled_texts(count, seed))
     pairs = [{"query": f"{WORDS[i]} word{i} {WORDS[i + 5]}", "match": f"word{i} {WORDS[i]}"} for i in range(21)]
     write_jsonl(folder / "pairs.jsonl", pairs)
     return {

@@ -1,6 +1,5 @@
 """Texts and images from data to record: trained, reloaded by stock PEFT, measured again, gone on with, refused."""
 
-import random
 import shutil
 from pathlib import Path
 
@@ -28,7 +27,9 @@ from retain.records.items import read_items
 from retain.records.result import read_result
 from retain.train import callbacks, loop
 from tiny import (
+    POOLS,
     WORDS,
+    labelled_texts,
     make_bert,
     make_image_processor,
     make_text_tokenizer,
@@ -40,15 +41,6 @@ from tiny import (
 RANKS = {"lora": 2, "lorfa": 2, "sc-lora": 2}
 CASES = [("text", method) for method in ("lora", "vefa", "lorfa", "sc-lora", "full")]
 CASES += [("images", method) for method in ("lora", "sc-lora", "full")]
-POOLS = {"calm": WORDS[:9], "loud": WORDS[9:18]}
-
-
-def rows(count, seed):
-    draw = random.Random(seed)  # noqa: S311 -- words drawn, not a secret
-    return [
-        {"text": " ".join(draw.choices(POOLS[label], k=5) + draw.choices(WORDS[18:], k=3)), "label": label}
-        for label in list(POOLS) * (count // 2)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +51,9 @@ def place(tmp_path_factory):
     make_text_tokenizer().save_pretrained(folder / "bert")
     make_vit().save_pretrained(folder / "vit")
     make_image_processor().save_pretrained(folder / "vit")
-    write_jsonl(folder / "train.jsonl", rows(40, 1))
-    write_jsonl(folder / "test.jsonl", rows(30, 2))
-    write_jsonl(folder / "calibrate.jsonl", rows(12, 3))
+    write_jsonl(folder / "train.jsonl", labelled_texts(40, 1))
+    write_jsonl(folder / "test.jsonl", labelled_texts(30, 2))
+    write_jsonl(folder / "calibrate.jsonl", labelled_texts(12, 3))
     pairs = [{"query": f"{WORDS[i]} word{i} {WORDS[i + 5]}", "match": f"word{i} {WORDS[i]}"} for i in range(21)]
     write_jsonl(folder / "pairs.jsonl", pairs)
     for seed, name in enumerate(("train", "test", "calibrate")):
@@ -71,7 +63,7 @@ def place(tmp_path_factory):
         lines = "".join(f"{name}/{path.parent.name}/{path.name},{path.parent.name}\n" for path in paths)
         (folder / "images" / f"{name}.csv").write_text("image,label\n" + lines, encoding="utf-8")
     (folder / "train.csv").write_text(
-        "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows(40, 1)), encoding="utf-8"
+        "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in labelled_texts(40, 1)), encoding="utf-8"
     )
     return folder
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from retain.errors import InputError
+from retain.kernels.eligibility import full_types
 
 LOGITS = 2**23
 """Logits that exist at once where `chunk_tokens` is not given: 32 MB in float32."""
@@ -130,7 +131,7 @@ class _ChunkedSum(torch.autograd.Function):
     ) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        with torch.autocast(device, enabled=False):
+        with full_types(hidden):
             sums = _sums(hidden, weight.to(dtype), None if bias is None else bias.to(dtype), targets, chunk, wants)
         ctx.save_for_backward(*sums[1:])
         ctx.dtypes = (hidden.dtype, weight.dtype, None if bias is None else bias.dtype)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from retain.errors import InputError
+from retain.kernels.eligibility import full_types
 
 CHUNK = 8192
 """Tokens of the vocabulary whose logits exist at once."""
@@ -158,7 +159,7 @@ class _ChunkedKL(torch.autograd.Function):
         bias: Tensor | None,
         chunk: int,
     ) -> Tensor:
-        with torch.autocast(student.device.type, enabled=False):
+        with full_types(student):
             sums = online_sums(
                 _logits(teacher, teacher_weight, teacher_bias, chunk), _logits(student, weight, bias, chunk)
             )
@@ -175,7 +176,7 @@ class _ChunkedKL(torch.autograd.Function):
         to_student = torch.zeros_like(student, dtype=wide) if wants_student else None
         to_weight = torch.empty_like(weight) if wants_weight else None
         to_bias = torch.empty_like(bias) if wants_bias else None
-        with torch.autocast(student.device.type, enabled=False):
+        with full_types(student):
             pieces = zip(
                 range(0, len(weight), ctx.chunk),
                 _logits(teacher, teacher_weight, teacher_bias, ctx.chunk),

@@ -4,7 +4,6 @@ import argparse
 import math
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import run
@@ -31,9 +30,7 @@ def asked(tmp_path, monkeypatch):
 
 def workers(plan, asked):
     work = run.Work(plan, asked)
-    with ThreadPoolExecutor(asked.workers) as pool:
-        for each in [pool.submit(work.go_on) for _ in range(asked.workers)]:
-            each.result()
+    work.all_go_on()
     return work
 
 

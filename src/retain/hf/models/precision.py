@@ -34,6 +34,12 @@ def imitates(dtype: torch.dtype, capabilities: Mapping[str, Any]) -> bool:
     return bool(capabilities) and dtype in UNITS and not any(capabilities.get(unit) for unit in UNITS[dtype])
 
 
+def processor_imitates(dtype: torch.dtype) -> bool:
+    """Tell whether this processor lacks the units for a 16-bit type; False where torch does not tell (before 2.10)."""
+    known = getattr(torch.cpu, "get_capabilities", None)
+    return known is not None and imitates(dtype, known())
+
+
 def precision_note(model: nn.Module) -> list[str]:
     """A note on a base in 16 bits on a processor that has no units for them; none for any other, and on accelerators.
 
@@ -41,8 +47,7 @@ def precision_note(model: nn.Module) -> list[str]:
         model: with or without its weights; it counts as being where a model is placed by default.
     """
     dtype = getattr(model, "dtype", None)
-    known = getattr(torch.cpu, "get_capabilities", None)  # younger than torch 2.10
-    if dtype is None or known is None or current_device().type != "cpu" or not imitates(dtype, known()):
+    if dtype is None or current_device().type != "cpu" or not processor_imitates(dtype):
         return []
     name = str(dtype).removeprefix("torch.")
     told = (
