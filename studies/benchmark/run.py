@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BULKY = ("model", "checkpoints")
 """Folders of a run that are not needed once it is measured: a whole model's weights."""
-CHOSEN: dict[tuple[str, str], float] = {}
 
 
 class Work:
-    """What the workers share: what failed, and who is at what.
+    """What the workers share: what failed, who is at what, and which rates are chosen.
 
     Args:
         plan: of the benchmark.
@@ -52,6 +52,7 @@ class Work:
         self.failed: set[Cell] = set()
         self.unmade: set[str] = set()
         self._making: set[str] = set()
+        self._chosen: dict[tuple[str, str], float] = {}
         self._busy = 0
         self._choosing = threading.Condition()
 
@@ -76,7 +77,7 @@ class Work:
 
     def _taken(self) -> tuple[Cell, FileLock] | None:
         with self._choosing:
-            while (taken := _next(self.plan, self.asked, self.failed, self.unmade | self._making)) is None:
+            while (taken := self.next(self.unmade | self._making)) is None:
                 if not self._busy:
                     return None
                 self._choosing.wait()
@@ -99,6 +100,49 @@ class Work:
             with self._choosing:
                 self._busy -= 1
                 self._choosing.notify_all()
+
+    def next(self, without: AbstractSet[str] = frozenset()) -> tuple[Cell, FileLock] | None:
+        """The first run in the plan's order that has no record, did not fail before and no other worker is at; locked.
+
+        None where there is none now, or the time is up.
+
+        Args:
+            without: tasks of which no run is taken.
+        """
+        if time.monotonic() > self.asked.ends:
+            return None
+        for cell in self.plan.cells(self._best_rate):
+            record = _record(self.asked, cell)
+            if (self.asked.task and cell.task not in self.asked.task) or cell.task in without:
+                continue
+            if cell in self.failed or record.is_file():
+                continue
+            if self.plan.is_after(cell.method) and not self._is_ready(cell):
+                continue
+            (self.asked.runs / cell.task).mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.asked.runs / cell.task / f"{cell.name}.lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            if not record.is_file():  # else another worker ended it in between
+                return cell, lock
+            lock.release()
+        return None
+
+    def _is_ready(self, cell: Cell) -> bool:
+        """Whether LoRA's run that this one changes is there."""
+        needed = self.plan.needs(cell, self._best_rate(cell.task, LORA))
+        return needed is not None and (self.asked.runs / cell.task / needed.name / "result.json").is_file()
+
+    def _best_rate(self, task: str, method: str) -> float | None:
+        """The chosen rate, which stays what it is once it is known."""
+        if (task, method) not in self._chosen:
+            rate = best_rate(self.plan, self.asked.records, task, method)
+            if rate is None:
+                return None
+            self._chosen[task, method] = rate
+        return self._chosen[task, method]
 
 
 def main() -> int:
@@ -127,7 +171,7 @@ def main() -> int:
 
 
 def _dry(plan: Plan, asked: argparse.Namespace) -> int:
-    taken = _next(plan, asked, set(), set())
+    taken = Work(plan, asked).next()
     if taken is None:
         print("no run is left.")
     else:
@@ -151,50 +195,10 @@ def _recorded(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
     return True
 
 
-def _next(plan: Plan, asked: argparse.Namespace, failed: set[Cell], without: set[str]) -> tuple[Cell, FileLock] | None:
-    """The first run in the plan's order that has no record, did not fail before and no other worker is at; locked.
-
-    None where there is none now, or the time is up. No run of the tasks that it is to do without is taken.
-    """
-    if time.monotonic() > asked.ends:
-        return None
-    for cell in plan.cells(lambda task, method: _best_rate(plan, asked.records, task, method)):
-        record = _record(asked, cell)
-        if (asked.task and cell.task not in asked.task) or cell.task in without:
-            continue
-        if cell in failed or record.is_file():
-            continue
-        if plan.is_after(cell.method) and not _is_ready(plan, cell, asked):
-            continue
-        (asked.runs / cell.task).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(asked.runs / cell.task / f"{cell.name}.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            continue
-        if not record.is_file():  # else another worker ended it in between
-            return cell, lock
-        lock.release()
-    return None
-
-
-def _is_ready(plan: Plan, cell: Cell, asked: argparse.Namespace) -> bool:
-    """Whether LoRA's run that this one changes is there."""
-    needed = plan.needs(cell, _best_rate(plan, asked.records, cell.task, LORA))
-    return needed is not None and (asked.runs / cell.task / needed.name / "result.json").is_file()
-
-
 def _record(asked: argparse.Namespace, cell: Cell) -> Path:
     """The columns of a complete run."""
     records: Path = asked.records
     return records / cell.task / f"{cell.name}.items.json"
-
-
-def _best_rate(plan: Plan, records: Path, task: str, method: str) -> float | None:
-    """The chosen rate, which stays what it is once it is known."""
-    if (task, method) not in CHOSEN and (rate := best_rate(plan, records, task, method)) is not None:
-        CHOSEN[task, method] = rate
-    return CHOSEN.get((task, method))
 
 
 def _is_made(plan: Plan, task: str) -> bool:

@@ -20,12 +20,10 @@ PLAN = Plan(
 
 @pytest.fixture
 def asked(tmp_path, monkeypatch):
-    run.CHOSEN.clear()
     monkeypatch.setattr(
         run, "best_rate", lambda *_: RATES[1] if len(list(tmp_path.glob("t/*-seed0.items.json"))) == 3 else None
     )
-    yield argparse.Namespace(task=[], runs=tmp_path / "runs", records=tmp_path, ends=math.inf, workers=4)
-    run.CHOSEN.clear()
+    return argparse.Namespace(task=[], runs=tmp_path / "runs", records=tmp_path, ends=math.inf, workers=4)
 
 
 def workers(plan, asked):
@@ -78,4 +76,16 @@ def test_a_task_that_is_being_made_leaves_the_other_workers_to_other_tasks(asked
 
 def test_nothing_is_begun_when_time_is_up(asked):
     asked.ends = time.monotonic() - 1
-    assert run._next(PLAN, asked, set(), set()) is None
+    assert run.Work(PLAN, asked).next() is None
+
+
+def test_a_rate_once_chosen_stays_and_another_start_chooses_anew(asked, monkeypatch):
+    (asked.records / "t").mkdir()
+    for rate in RATES:
+        (asked.records / "t" / f"lora-lr{rate:g}-seed0.items.json").touch()
+    work = run.Work(PLAN, asked)
+    for start, middle in ((work, RATES[1]), (work, RATES[1]), (run.Work(PLAN, asked), RATES[2])):
+        cell, lock = start.next()
+        lock.release()
+        assert (cell.seed, cell.rate) == (1, middle)
+        monkeypatch.setattr(run, "best_rate", lambda *_: RATES[2])
