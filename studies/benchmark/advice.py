@@ -21,6 +21,8 @@ from goal import Found
 from plan import LORA, Plan
 from whole import Ratio
 
+from retain.methods import table
+from retain.recipe import Recipe
 from retain.records.recommended import Best, Figure, Kind, OfKind, Point, Recommended, sentences
 
 NOTHING = 1e-3
@@ -55,6 +57,8 @@ def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[st
         method=first,
         title=plan.title(first),
         fields=fields_of(plan, first, str(kind)),
+        reads_keep=reads_keep(fields_of(plan, first, str(kind))),
+        steps=plan.methods[first].get("steps"),
         balanced=tuple(point(task, first, balanced(task, first)) for task in own),
         most=tuple(point(task, first, rate) for task in own if (rate := rates[task.name]) is not None),
         mean=round(means[first], 3),
@@ -137,8 +141,14 @@ def may_be_advised(plan: Plan, method: str, kind: str) -> bool:
 def fields_of(plan: Plan, method: str, kind: str) -> dict[str, Any]:
     """The fields of a recipe that make it this method."""
     entry = plan.methods[method]
-    steps = {"max_steps": f"{entry['steps']:g} of what you planned"} if "steps" in entry else {}
-    return {**entry["recipe"], **entry.get("of", {}).get(kind, {}), **steps}
+    return {**entry["recipe"], **entry.get("of", {}).get(kind, {})}
+
+
+def reads_keep(fields: dict[str, Any]) -> bool:
+    """Tell whether a recipe's fields make it read text (or images) to keep."""
+    recipe = Recipe(model="m", train="t", test="t", output="o", **fields)
+    row = table.initialisations().get(recipe.method_name)
+    return recipe.needs_keep_text or (row is not None and "keep" in row.reads)
 
 
 def advice_part(known: Recommended) -> str:

@@ -9,7 +9,9 @@ from retain.cli.main import main
 from retain.jobs.sweep import advise as advising
 from retain.jobs.sweep import bench as sweep
 from retain.recipe import Recipe, load_recipe
-from retain.records.sweep_record import SweepRecord
+from retain.records.numbers import learning_rate
+from retain.records.recommended import shipped
+from retain.records.sweep_record import Recommendation, SweepRecord
 from tiny import WORDS, make_bert, make_text_tokenizer, write_jsonl
 
 
@@ -80,6 +82,50 @@ def test_chooses_within_the_limit_and_writes_a_recipe(flags, tmp_path, counted, 
     assert "next: retain tune" in capsys.readouterr().out
 
 
+def test_a_combination_is_trained_as_it_says_and_the_advice_holds_it(flags, tmp_path, counted, monkeypatch, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"methods": ["lora", {"name": "lora", "kl_weight": 30.0}]}), encoding="utf-8")
+    said = [one for one in flags("--replays", "0") if one not in {"--methods", "lora"}]
+    monkeypatch.setattr(advising, "limit_of", lambda _: 100.0)
+    assert main([said[0], str(recipe), *said[1:]]) == 0
+    found = read(tmp_path / "advice")
+    assert [(one.own, one.learning_rate) for one in found.candidates] == [
+        ({}, 0.03), ({"kl_weight": 30.0}, 0.03), ({}, 0.003), ({"kl_weight": 30.0}, 0.003),
+    ]  # fmt: skip
+    assert len(counted) == 4
+    plain, penalised = (one.points[1] for one in found.candidates[:2])
+    assert penalised.kl < plain.kl / 2
+    told = " ".join(capsys.readouterr().out.split())
+    assert "lora + KL penalty 30" in told
+    assert "Beside lora" in told
+    best = found.best_point
+    assert sum(best.gains) / sum(found.held_weights) == pytest.approx(best.gain)
+    monkeypatch.setattr(advising, "limit_of", lambda _: (penalised.kl + plain.kl) / 2)
+    monkeypatch.setattr(advising, "choose", lambda *_: Recommendation(candidate=1, alpha=1.0, within=True))
+    main([said[0], str(recipe), *said[1:]])
+    assert len(counted) == 4  # read again
+    advised = load_recipe(Recipe, str(tmp_path / "advice" / "advice.yaml"), {})
+    assert (advised.method_name, advised.kl_weight, advised.rate) == ("lora", 30.0, 0.03)
+    assert read(tmp_path / "advice").fields == {"method": "lora", "kl_weight": 30.0, "learning_rate": 0.03}
+    assert "    kl_weight: 30.0\n" in capsys.readouterr().out
+
+
+def test_what_the_benchmark_has_first_is_tried_beside_lora_unless_methods_are_listed(flags, tmp_path, capsys):
+    listed = flags("--sweep-minutes", "0.000001", "--replays", "0")
+    usual = [one for one in listed if one not in {"--methods", "lora", "--learning-rates", "0.003,0.03"}]
+    assert main(usual) == 0
+    best = shipped().of("language").best
+    found = read(tmp_path / "advice")
+    assert found.candidates[0].method == "lora"
+    assert found.untried[0] == f"lora + KL penalty 3 at {learning_rate(best.rates[0])}"
+    assert not any("was not tried" in note for note in found.notes)
+    assert main(listed) == 0
+    found = read(tmp_path / "advice")
+    assert not any("KL penalty" in one for one in found.untried)
+    assert any(f"{best.title}, which the benchmark has first" in note for note in found.notes)
+    capsys.readouterr()
+
+
 def test_a_limit_of_the_budget_counts(flags, tmp_path, monkeypatch):
     main(flags("--replays", "0"))
     first = read(tmp_path / "advice")
@@ -137,16 +183,21 @@ def test_a_classifier(tmp_path):
     ]
     for name, part in (("train", rows[:40]), ("test", rows[40:60]), ("keep", rows[60:])):
         write_jsonl(tmp_path / f"{name}.jsonl", part)
+    penalised = {"name": "lora", "feature_weight": 1e4}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"methods": ["lora", penalised, "sc-lora"]}), encoding="utf-8")
     said = [
-        "advise", "--model", str(tmp_path / "bert"), "--train", str(tmp_path / "train.jsonl"),
+        "advise", str(recipe), "--model", str(tmp_path / "bert"), "--train", str(tmp_path / "train.jsonl"),
         "--test", str(tmp_path / "test.jsonl"), "--calibrate-keep", str(tmp_path / "keep.jsonl"),
-        "--output", str(tmp_path / "out"), "--methods", "lora,sc-lora", "--rank", "2", "--learning-rates", "0.001,0.01",
+        "--output", str(tmp_path / "out"), "--rank", "2", "--learning-rates", "0.001,0.01",
         "--sweep-steps", "3", "--sweep-items", "8", "--max-length", "60", "--drift", "false",
     ]  # fmt: skip
     assert main(said) == 0
     found = read(tmp_path / "out")
     assert found.unit == "nats per item"
-    assert [candidate.method for candidate in found.candidates] == ["lora", "sc-lora", "lora", "sc-lora"]
+    assert [candidate.method for candidate in found.candidates] == ["lora", "lora", "sc-lora"] * 2
+    free, held = (candidate.points[1].gain for candidate in found.candidates[:2])
+    assert abs(held) < abs(free) / 2  # the penalty on features acts in a sweep as in a training
     assert all(
         0 <= point.accuracy <= 1 and point.kl > 0 for candidate in found.candidates for point in candidate.points
     )

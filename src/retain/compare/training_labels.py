@@ -55,6 +55,11 @@ def training_labels(trainings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [_label(telling, training) for training in trainings]
 
 
+def combination(method: str, own: Mapping[str, Any]) -> str:
+    """A method with what it is combined with: `lora + KL penalty 3`."""
+    return " + ".join(filter(None, [method, training_labels([{}, training_fields(own)])[1]]))
+
+
 def training_key(training: Mapping[str, Any]) -> str:
     """The fields as text, equal for equal trainings."""
     return json.dumps(training, sort_keys=True, default=str)

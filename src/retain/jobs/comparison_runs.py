@@ -9,6 +9,7 @@ from retain.jobs.identity import run_names
 from retain.jobs.inputs.prepare import prepare
 from retain.jobs.run import Run
 from retain.recipe import Recipe
+from retain.records.recommended import kind_of
 
 RUNS = "runs"
 """The folder of the runs, under the output."""
@@ -20,7 +21,8 @@ def runs_of(recipe: Recipe) -> list[Run]:
     Raises:
         InputError: with all problems of all runs.
     """
-    prepared, recipes, output = prepare(recipe), recipe.runs(), Path(recipe.output)
+    prepared, output = prepare(recipe), Path(recipe.output)
+    recipes = [run.of_kind(kind_of(prepared.data.family)) for run in recipe.runs()]
     places = [str(output / RUNS / name) for name in run_names(recipes)]
     single = [one.model_copy(update={"output": place}) for one, place in zip(recipes, places, strict=True)]
     return [Run.of(one, prepared, SILENT, shared=output) for one in single]

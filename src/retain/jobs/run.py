@@ -27,6 +27,7 @@ from retain.jobs.run_folder import RunFolder
 from retain.jobs.state_files import key_of
 from retain.methods import lookup
 from retain.recipe import Recipe
+from retain.records.recommended import kind_of
 from retain.train.linear_probe import fit_head
 
 
@@ -55,7 +56,7 @@ class Run:
     @classmethod
     def of(cls, recipe: Recipe, prepared: Prepared, events: Events, shared: Path | None = None) -> Run:
         """The run of a recipe; without a shared folder its own serves."""
-        folder = RunFolder(Path(recipe.output))
+        recipe, folder = recipe.of_kind(kind_of(prepared.data.family)), RunFolder(Path(recipe.output))
         return cls(recipe, prepared.data, prepared.preprocessor, folder, shared or folder.path, events)
 
     @property

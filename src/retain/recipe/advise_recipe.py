@@ -8,8 +8,10 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from retain.methods import table
+from retain.recipe.comparison_lists import Entry
 from retain.recipe.marks import Decides, Flag
-from retain.recipe.tune_recipe import Recipe, not_compared
+from retain.recipe.tune_recipe import Recipe, own_fields
+from retain.records.recommended import Best, Kind, differing
 
 SWEPT_METHODS = ("lora", "sc-lora", "vefa")
 """Methods that are tried where the recipe names none."""
@@ -74,38 +76,76 @@ class AdviseRecipe(Recipe):
             entries[place : place + 1] = [{**self.method, "name": self.method_name}]
         return [entry for entry in entries if entry["name"] != "full"]
 
-    def runs(self, also: str | None = None) -> list[Recipe]:
-        """The candidates before replay is tried: of each method its middle learning rate, then the other rates.
+    def runs(self, kind: Kind | None = None, first: Best | None = None) -> list[Recipe]:
+        """The candidates before replay is tried: of each entry its middle learning rate, then the other rates.
 
         Args:
-            also: a method to try beside the usual ones, where the recipe lists none. [none]
+            kind: of model, whose learning rates the methods begin with. [those of all kinds]
+            first: what the benchmark has first for it: tried beside the usual ones, where the recipe lists none. [none]
         """
-        plain = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
         candidates = []
-        more = [] if also is None or self.methods or also in {entry["name"] for entry in self.swept} else [also]
-        for place, entry in enumerate([*self.swept, *({"name": name} for name in more)]):
-            method = dict(entry)
-            rank = method.pop("rank", self.rank)
-            rates = self.rates_of(str(method["name"]))
+        for place, (entry, known) in enumerate(self._to_try(first)):
+            one = self.single_of(entry)
+            rates = self._rates(entry, kind, known)
             for rate in rates:
-                own = {"method": method, "rank": rank, "learning_rate": rate, "seed": self._first_seed()}
-                run = plain.model_copy(update={**own, **not_compared()})
+                run = one.model_copy(update={"learning_rate": rate, "seed": self._first_seed()})
                 candidates.append(((rate != rates[len(rates) // 2], place, rate), run))
         return [run for _, run in sorted(candidates, key=itemgetter(0))]
 
-    def rates_of(self, name: str) -> list[float]:
-        """The learning rates that are tried with a method, rising.
+    def single_of(self, entry: Entry) -> Recipe:
+        """The training of an entry of `methods`, without the bounds of the sweep.
 
-        Several that the recipe lists are taken as they are. One is tried with its third and its threefold, and so is
-        the method's starting point where the recipe has none for it.
+        Raises:
+            ValidationError: what the entry makes of the recipe is refused.
         """
-        chosen = self.learning_rates
-        listed = chosen.get(name, ()) if isinstance(chosen, dict) else chosen
+        return Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields), exclude_unset=True)).with_entry(
+            entry
+        )
+
+    def decided_otherwise(self, first: Best) -> list[str]:
+        """The fields to which the recipe gives another value than the benchmark's first has.
+
+        What a recipe states is kept, so such a combination is not tried.
+        """
+        stated = self.model_dump(include=set(first.fields), exclude_unset=True)
+        if stated.get("method", {}).get("name") != first.fields["method"]["name"]:
+            stated.pop("method", None)  # another method is no contradiction: it is tried as well
+        return list(differing(first.fields, stated))
+
+    def _to_try(self, first: Best | None) -> list[tuple[dict[str, Any], tuple[float, ...]]]:
+        """The entries that are tried, each with the learning rates that the benchmark begins it with, if any.
+
+        The benchmark's first comes after LoRA, beside which it is judged. Where it is one of the usual methods, and
+        nothing else, it takes that one's place.
+        """
+        entries: list[tuple[dict[str, Any], tuple[float, ...]]] = [(entry, ()) for entry in self.swept]
+        if first is None or self.methods:
+            return entries
+        wanted = first.entry
+        name, places = wanted["name"], [entry["name"] for entry, _ in entries]
+        if name in places and not set(wanted) & (set(own_fields()) - {"rank"}):
+            place = places.index(name)
+            own = self.learning_rate is not None and name == self.method_name
+            entries[place] = {**wanted, **entries[place][0]}, () if own else first.rates
+        else:
+            own_fields_of = self.method if "method" in self.model_fields_set and name == self.method_name else {}
+            entries.insert(1, ({**own_fields_of, **wanted}, first.rates))
+        return entries
+
+    def _rates(self, entry: dict[str, Any], kind: Kind | None, known: tuple[float, ...]) -> list[float]:
+        """The learning rates that are tried with an entry, rising.
+
+        Several that the recipe lists are taken as they are, and so are several of the benchmark's. One is tried with
+        its third and its threefold, and so is the method's starting point where neither has one for it.
+        """
+        chosen, name = self.learning_rates, str(entry["name"])
+        listed = tuple(chosen.get(name, ()) if isinstance(chosen, dict) else chosen)
+        listed = listed or ((entry["learning_rate"],) if "learning_rate" in entry else known)
         if len(set(listed)) > 1:
             return sorted(set(listed))
         own = bool(self.methods) or name == self.method_name
         stated = listed[0] if listed else (self.learning_rate if own else None)
-        centre = stated or table.learning_rate(name)
+        centre = stated or table.learning_rate(name, kind)
         return [float(f"{centre * factor:.2g}") if factor != 1 else centre for factor in FACTORS]
 
     def _first_seed(self) -> int:

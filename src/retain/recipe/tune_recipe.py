@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from retain.methods import table
 from retain.recipe.budget_options import KL, BudgetOptions
 from retain.recipe.calibration_options import CalibrationOptions
-from retain.recipe.comparison_lists import LARGEST_SEED, list_problems, name_of, seeds_of
+from retain.recipe.comparison_lists import LARGEST_SEED, Entry, list_problems, name_of, seeds_of
 from retain.recipe.gone_options import GoneOptions
 from retain.recipe.launch_options import LaunchOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flags_where
@@ -22,6 +22,7 @@ from retain.recipe.regularisation_options import RegularisationOptions
 from retain.recipe.reserved_arguments import reserved_arguments
 from retain.recipe.serving_options import ServingOptions
 from retain.recipe.worker_options import WorkerOptions
+from retain.records.recommended import Kind
 
 
 class Recipe(
@@ -178,6 +179,12 @@ class Recipe(
         given = {name: getattr(self, name) for name in names if name in self.model_fields_set}
         return json.dumps([self.method_key, given], sort_keys=True, default=str)
 
+    def own_values(self) -> dict[str, Any]:
+        """What is stated of the fields that an entry of `methods` may give, beside rank, rate, replay and steps."""
+        apart = fields_where(Recipe, lambda decides: decides.by_method and decides.of_candidate)
+        stated = self.model_dump(mode="json", include=set(own_fields()) - set(apart), exclude_unset=True)
+        return {name: value for name, value in stated.items() if value not in (None, False, {}, 0)}
+
     @property
     def limits_training(self) -> bool:
         """True if the budget's limit of KL acts on the training, and not only on what is delivered."""
@@ -187,6 +194,11 @@ class Recipe(
     def rate(self) -> float:
         """The learning rate: as given, or the method's starting point."""
         return self.learning_rate or table.learning_rate(self.method_name)
+
+    def of_kind(self, kind: Kind) -> Self:
+        """The recipe with the method's learning rate for a kind of model, where it gives none itself."""
+        rate = table.learning_rate(self.method_name, kind)
+        return self if self.learning_rate or rate == self.rate else self.model_copy(update={"learning_rate": rate})
 
     @property
     def generates_keep_text(self) -> bool:
@@ -225,23 +237,24 @@ class Recipe(
         """The single runs that `retain compare` consists of: every method at each of its rates with each seed."""
         runs = []
         for entry in self.methods or (self.method,):
-            method, own = _split(entry)
             chosen = self.learning_rates
-            rates = chosen.get(str(method["name"]), ()) if isinstance(chosen, dict) else chosen
-            one = self._with(method, own)
+            rates = chosen.get(str(name_of(entry)), ()) if isinstance(chosen, dict) else chosen
+            one = self.with_entry(entry)
+            own_rate = isinstance(entry, dict) and "learning_rate" in entry
             runs += [
                 one.model_copy(update={"learning_rate": rate, "seed": seed})
-                for rate in (() if "learning_rate" in own else rates) or (one.learning_rate,)
+                for rate in (() if own_rate else rates) or (one.learning_rate,)
                 for seed in seeds_of(self.seed, self.seeds)
             ]
         return runs
 
-    def _with(self, method: dict[str, Any], own: dict[str, Any]) -> Recipe:
-        """The single run of one method with its own values of fields of the recipe; of `training`, beside the recipe's.
+    def with_entry(self, entry: Entry) -> Self:
+        """The single run of an entry of `methods`, with its own values of fields; of `training`, beside the recipe's.
 
         Raises:
             ValidationError: a value, or what it makes of the recipe, is refused.
         """
+        method, own = _split(entry)
         if "training" in own and isinstance(own["training"], dict):
             own = own | {"training": {**self.training, **own["training"]}}
         given = {"method": method, **not_compared()}
@@ -255,7 +268,7 @@ class Recipe(
         for entry in self.methods:
             if isinstance(entry, dict) and name_of(entry):
                 try:
-                    self._with(*_split(entry))
+                    self.with_entry(entry)
                 except ValidationError as error:
                     found = problems_in_words(error.errors(), Recipe)
                     problems += [f"methods: {entry['name']}: {sentence.rstrip('.')}" for sentence in found]
@@ -285,7 +298,7 @@ def _looks_like_float(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) is not None
 
 
-def _split(entry: str | dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
     """An entry of `methods`: the method with its own fields, and values of the recipe's fields."""
     given = {"name": entry} if isinstance(entry, str) else entry
     own = {name: value for name, value in given.items() if name in own_fields()}

@@ -5,6 +5,9 @@ It is made from the benchmark's records, so that advice and evidence cannot diff
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +75,9 @@ class Best(_Record):
     Attributes:
         method: its name in the benchmark's plan.
         title: as the page names it.
-        fields: of the recipe.
+        fields: of the recipe, without the learning rate.
+        reads_keep: it reads text (or images) to keep.
+        steps: the share of the planned steps that it trains for, where that is what makes the method.
         balanced: of each task, the rate whose own point covers the largest area of gain and retention: to begin with.
         most: the rate that was chosen by what was learned alone, where all three were tried.
         mean: the geometric mean of its ratios.
@@ -82,6 +87,8 @@ class Best(_Record):
     method: str
     title: str
     fields: dict[str, Any]
+    reads_keep: bool = False
+    steps: float | None = None
     balanced: tuple[Point, ...]
     most: tuple[Point, ...]
     mean: float
@@ -91,6 +98,16 @@ class Best(_Record):
     def shown(self) -> bool:
         """Every figure is shown to be better than LoRA's."""
         return all(figure.better for figure in self.figures)
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates to begin with, each once: one, or one a task."""
+        return tuple(dict.fromkeys(point.learning_rate for point in self.balanced))
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The fields as an entry of a recipe's `methods`: {name: lora, kl_weight: 3.0}."""
+        return {**self.fields["method"], **{name: value for name, value in self.fields.items() if name != "method"}}
 
 
 class OfKind(_Record):
@@ -138,6 +155,15 @@ def kind_of(family: str) -> Kind:
     return "vision" if family.startswith("image") else "encoder"
 
 
+def differing(wanted: Mapping[str, Any], stated: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """The names under which both have a value, and not the same."""
+    for name, value in wanted.items():
+        if isinstance(value, Mapping) and isinstance(stated.get(name), Mapping):
+            yield from differing(value, stated[name], f"{within}{name}.")
+        elif name in stated and stated[name] != value:
+            yield f"{within}{name}"
+
+
 def sentences(known: OfKind) -> list[str]:
     """What the benchmark shows of a kind of model, how sure it is, and what it leaves open."""
     name = NAMES[known.kind]
@@ -152,7 +178,7 @@ def sentences(known: OfKind) -> list[str]:
         return [compared, "None has more area of gain and retention than tuned LoRA: begin with LoRA.", _open(known)]
     best = known.best
     told = f"{best.title} is first by the figures: {best.mean:.2f} times LoRA's area of gain and retention"
-    told += f" ({'; '.join(map(_figure, best.figures))})."
+    told += f" ({'; '.join(map(_figure, best.figures))}; in brackets 95 % intervals)."
     if best.shown:
         sure = "That it is better than tuned LoRA is shown by each of these figures, after correction for many methods."
     else:
@@ -161,13 +187,40 @@ def sentences(known: OfKind) -> list[str]:
         sure += f": {len(best.figures) - better} of {len(best.figures)} figures could be luck, or rest on single seeds."
     most = {point.task: point for point in best.most}
     points = [_points(point, most.get(point.task, point)) for point in best.balanced]
-    return [compared, told, sure, f"Its fields: {settings(best)}.", *points, _open(known)]
+    flags = f"As flags of retain tune: {flags_of(best)}{_steps(best)}."
+    return [compared, told, sure, flags, *_keeping(known.kind, best), *points, _open(known)]
 
 
-def settings(best: Best) -> str:
-    """The fields of a recipe in one line, with the learning rates to begin with."""
-    rates = " or ".join(f"{rate:g}" for rate in dict.fromkeys(point.learning_rate for point in best.balanced))
-    return ", ".join([*_flat("", best.fields), f"learning_rate: {rates}"])
+def _keeping(kind: Kind, best: Best) -> list[str]:
+    """Where what the method is to keep comes from, if it reads any."""
+    if not best.reads_keep:
+        return []
+    if kind == "language":
+        return ["It reads text to keep, which the base writes itself; --calibrate-keep gives other text."]
+    return [f"It reads {'images' if kind == 'vision' else 'text'} to keep, which --calibrate-keep names."]
+
+
+def flags_of(best: Best) -> str:
+    """The fields as flags of `retain tune`, with the learning rate to begin with, or the first of several."""
+    first, *others = best.rates
+    more = f" (or {' or '.join(f'{rate:g}' for rate in others)})" if others else ""
+    return " ".join([*_flags("--", best.fields), f"--learning-rate {first:g}"]) + more
+
+
+def _flags(prefix: str, fields: dict[str, Any]) -> Iterator[str]:
+    for name, value in fields.items():
+        if name == "method" and prefix == "--":
+            yield f"--method {value['name']}"
+            yield from _flags("--method.", {field: own for field, own in value.items() if field != "name"})
+        elif isinstance(value, dict):
+            yield from _flags(f"{prefix}{name}.", value)
+        else:
+            shown = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+            yield f"{prefix}{name.replace('_', '-') if prefix == '--' else name} {shlex.quote(str(shown))}"
+
+
+def _steps(best: Best) -> str:
+    return f", and {best.steps:g} times the steps that you planned" if best.steps else ""
 
 
 def _points(balanced: Point, most: Point) -> str:
@@ -182,19 +235,6 @@ def _gained(point: Point) -> str:
     lost = ", ".join(f"{name} {value:.1f}" for name, value in point.lost.items())
     seeds = f"{point.seeds} seed{'s' if point.seeds > 1 else ''}"
     return f"{point.gain:.2f} {point.unit} and lost points of {lost} ({seeds})"
-
-
-def _flat(prefix: str, fields: dict[str, Any]) -> list[str]:
-    found = []
-    for name, value in fields.items():
-        path = f"{prefix}{name}"
-        if path == "method" and isinstance(value, dict) and set(value) == {"name"}:
-            found.append(f"method: {value['name']}")
-        elif isinstance(value, dict):
-            found += _flat(f"{path}.", value)
-        else:
-            found.append(f"{path}: {value}")
-    return found
 
 
 def _figure(figure: Figure) -> str:

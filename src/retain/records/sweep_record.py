@@ -20,6 +20,7 @@ class Point(_Record):
         gain: the base's loss less this.
         gain_error: its standard error over those rows.
         kl: KL(base ‖ tuned) in nats per token (or per item) on the text to keep.
+        gains: nats gained on each of these rows.
         accuracy: share of held-out rows that a classifier gets right; None for a language model.
     """
 
@@ -28,6 +29,7 @@ class Point(_Record):
     gain: float
     gain_error: float
     kl: float
+    gains: tuple[float, ...] = ()
     accuracy: float | None = None
 
 
@@ -38,6 +40,7 @@ class Candidate(_Record):
         method: its name.
         fields: the fields of the method, as the recipe has them.
         rank: of the adapter; None for the method's own.
+        own: fields of the recipe that it brings or shares: regularisers and settings of the training.
         learning_rate: after a short warm-up constant.
         replay: share of replayed rows.
         points: what was measured; empty where it failed.
@@ -49,6 +52,7 @@ class Candidate(_Record):
     method: str
     fields: dict[str, Any] = {}
     rank: int | None = None
+    own: dict[str, Any] = {}
     learning_rate: float
     replay: float = 0.0
     points: tuple[Point, ...] = ()
@@ -72,7 +76,14 @@ class Recommendation(_Record):
 
 
 class SweepRecord(_Record):
-    """A sweep: `advice.json`."""
+    """A sweep: `advice.json`.
+
+    Attributes:
+        held_weights: what each row held out weighs in a gain: its scored tokens, or 1.
+        beside: what the choice is told beside: plain LoRA at its best, or the next; None where nothing else stayed
+            within the limit.
+        fields: what the advice adds to the recipe: method, rank, regularisers, replay, learning rate.
+    """
 
     retain_advice: Literal[1] = 1
     model: str
@@ -80,6 +91,7 @@ class SweepRecord(_Record):
     base_loss: float
     base_accuracy: float | None = None
     held_items: int
+    held_weights: tuple[int, ...] = ()
     train_items: int
     sweep_steps: int
     seed: int
@@ -89,6 +101,8 @@ class SweepRecord(_Record):
     limit_stated: bool
     candidates: tuple[Candidate, ...]
     chosen: Recommendation
+    beside: Recommendation | None = None
+    fields: dict[str, Any] = {}
     untried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     benchmark: tuple[str, ...] = ()

@@ -53,4 +53,7 @@ def test_learning_rates():
     assert table.learning_rate("hra") == table.OTHER_LEARNING_RATE
     listed = table.learning_rates_listed()
     assert listed.startswith("3e-3 vefa, ia3; 5e-4 lorfa, lora, others; 1e-4 rotation, sc-lora, ")
+    assert listed.endswith("; of encoders 1.1e-3 lorfa, 6e-4 sc-lora, 1.1e-3 lora")
     assert all(row.name in table.names_listed() for row in table.rows())
+    assert [table.learning_rate("lora", kind) for kind in ("language", "encoder", "vision")] == [5e-4, 1.1e-3, 5e-4]
+    assert table.learning_rate("hra", "encoder") == table.OTHER_LEARNING_RATE

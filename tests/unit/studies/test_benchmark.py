@@ -22,6 +22,7 @@ from written import with_part
 
 from report_samples import keep_score, sample_run, task_score
 from retain.compare.trade_off import hypervolume, retention_at_matched_task
+from retain.methods import table
 from retain.records.items import Item, Side, write_items
 from retain.records.recommended import shipped
 from retain.records.result import write_result
@@ -384,7 +385,7 @@ def test_the_advice_is_the_first_by_hypervolume_with_the_fields_of_its_recipe(re
     language, encoder, vision = recommended(PLAN, tasks, found, records).kinds
     assert (encoder.tasks, vision.tasks) == ((), ())
     assert (language.tasks, language.seeds, language.methods) == (("t",), 3, ("LoRA", "Other"))
-    assert language.best.fields == {"method": {"name": "vefa"}, "rank": 4, "max_steps": "0.5 of what you planned"}
+    assert (language.best.fields, language.best.steps) == ({"method": {"name": "vefa"}, "rank": 4}, 0.5)
     (most,), (balanced,) = language.best.most, language.best.balanced
     assert (most.learning_rate, most.seeds, most.gain) == (1e-3, 3, 3.0)
     assert balanced.learning_rate in PLAN.rates("t", "other")
@@ -448,3 +449,13 @@ def test_the_committed_page_and_the_advice_are_what_the_records_say():
     for path, name, part in ((GUIDE, ADVICE, "\n".join(bullets(known))), (FRONT, CAPTION, caption(plan, tasks, found))):
         text = path.read_text(encoding="utf-8")
         assert with_part(text, name, part) == text, again
+
+
+def test_default_learning_rates_of_a_kind_of_model_are_those_that_the_benchmark_chose_between_two_worse_ones():
+    plan, records = read_plan(), HERE / "records"
+    tasks = {"encoder": "sentiment"}
+    measured = [(row, kind, rate) for row in table.rows() for kind, rate in row.measured_rates.items()]
+    assert measured
+    for row, kind, rate in measured:
+        assert plan.rates(tasks[kind], row.name)[1] == rate == best_rate(plan, records, tasks[kind], row.name), row.name
+        assert len(list((records / tasks[kind]).glob(f"{row.name}-lr{rate:g}-seed*.items.json"))) >= 4, row.name

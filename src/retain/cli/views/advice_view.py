@@ -5,12 +5,13 @@ from __future__ import annotations
 from rich import box
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
+from rich.padding import Padding
 from rich.table import Table as Shown
 from rich.text import Text
 
 from retain.cli.views.run_view import WIDTH
 from retain.records.sweep_record import SweepRecord
-from retain.report.tables.advice import advice_sentences, advice_table
+from retain.report.tables.advice import advice_fields, advice_sentences, advice_table
 
 
 def advice_view(sweep: SweepRecord) -> RenderableType:
@@ -24,5 +25,6 @@ def advice_view(sweep: SweepRecord) -> RenderableType:
         shown.add_column(Text(table.head[place]), justify="right" if place else "left", no_wrap=place > 0)
     for row in table.rows:
         shown.add_row(*(Text(row[place], "green" if row[place].startswith("◀") else "") for place in seen))
-    sentences = [Text(sentence) for sentence in advice_sentences(sweep)]
-    return Constrain(Group(shown, Text(table.note, "dim"), Text(), *sentences), WIDTH)
+    first, *others = [Text(sentence) for sentence in advice_sentences(sweep)]
+    fields = Padding(Text(advice_fields(sweep), "green"), (0, 0, 0, 4))
+    return Constrain(Group(shown, Text(table.note, "dim"), Text(), first, fields, *others), WIDTH)

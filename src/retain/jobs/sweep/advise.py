@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import ValidationError
 from rich.console import Console
 
 from retain.errors import TrainingError
 from retain.jobs.continue_run import ensure_merged
 from retain.jobs.inputs.data import Data
 from retain.jobs.inputs.prepare import Prepared, prepare
+from retain.jobs.inputs.read import regularisation_problems
 from retain.jobs.progress import showing_progress
-from retain.jobs.sweep.choose import DEFAULT_LIMIT, choose
+from retain.jobs.sweep.choose import DEFAULT_LIMIT, beside, choose
 from retain.jobs.sweep.open_session import open_session
 from retain.jobs.sweep.session import Session, Workers
 from retain.jobs.sweep.sweep_data import KEEP_TOKENS
 from retain.jobs.workers.choose import executor_for, setup_of
-from retain.methods import table
+from retain.methods import lookup
 from retain.recipe import KL, AdviseRecipe, Recipe
 from retain.recipe.marks import flags_where
+from retain.recipe.problem_words import problems_in_words
 from retain.recipe.redact import secret_fields
 from retain.records.files import write_text
 from retain.records.lock import output_folder
-from retain.records.recommended import NAMES, Kind, kind_of, sentences, settings, shipped
+from retain.records.recommended import NAMES, Best, Kind, flags_of, kind_of, sentences, shipped
 from retain.records.sweep_record import Recommendation, SweepRecord
 from retain.report.tables.advice import ADVICE_FILES, write_advice
 
@@ -64,8 +69,9 @@ def _advise(recipe: AdviseRecipe, given: Prepared, until: float, console: Consol
         session = open_session(recipe, given, events, console)
     if recipe.workers is not None or recipe.ray is not None:
         session.workers = _workers(recipe, console)
-    runs = recipe.runs(also=method_to_try(kind_of(data.family)))
-    session.go_through(runs, until)
+    kind = kind_of(data.family)
+    first, left_out = first_to_try(recipe, kind, data)
+    session.go_through(recipe.runs(kind, first), until)
     best = choose(session.candidates, limit_of(recipe))
     if best is None:
         raise TrainingError(
@@ -75,9 +81,9 @@ def _advise(recipe: AdviseRecipe, given: Prepared, until: float, console: Consol
     session.go_through([again.model_copy(update={"replay": share}) for share in _shares(recipe, data, again)], until)
     session.close()
     chosen = choose(session.candidates, limit_of(recipe)) or best
-    sweep = _sweep(recipe, data, session, chosen)
+    sweep = _sweep(recipe, data, session, chosen, left_out)
     written = Path(recipe.output) / ADVICE
-    write_text(written, advice_yaml(recipe, session.recipes[chosen.candidate], chosen, kind_of(data.family)))
+    write_text(written, advice_yaml(recipe, session.recipes[chosen.candidate], chosen, kind))
     return sweep, [written, *write_advice(Path(recipe.output), sweep)]
 
 
@@ -107,16 +113,19 @@ def _shares(recipe: AdviseRecipe, data: Data, best: Recipe) -> Iterator[float]:
         yield from (share for share in dict.fromkeys(recipe.replays) if share != (best.replay or 0.0))
 
 
-def _sweep(recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommendation) -> SweepRecord:
+def _sweep(
+    recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommendation, left_out: str | None
+) -> SweepRecord:
     base, sweep_data = session.bench.base_losses, session.bench.data
-    text = data.family == "causal-lm"
-    steps = whole_steps(session.recipes[chosen.candidate], len(data.train))
+    text, run = data.family == "causal-lm", session.recipes[chosen.candidate]
+    steps = whole_steps(run, len(data.train))
     return SweepRecord(
         model=recipe.model,
         unit="nats per token" if text else "nats per item",
         base_loss=base.mean,
         base_accuracy=base.accuracy,
         held_items=len(sweep_data.held),
+        held_weights=tuple(base.weights),
         train_items=len(sweep_data.learn),
         sweep_steps=recipe.sweep_steps,
         seed=session.recipes[0].seed,
@@ -126,16 +135,20 @@ def _sweep(recipe: AdviseRecipe, data: Data, session: Session, chosen: Recommend
         limit_stated=KL in recipe.budget,
         candidates=tuple(session.candidates),
         chosen=chosen,
+        beside=beside(session.candidates, chosen, limit_of(recipe)),
+        fields=added_fields(recipe, run),
         untried=tuple(session.untried),
-        notes=tuple(_notes(recipe, data, session)),
+        notes=tuple(_notes(recipe, data, session, left_out)),
         benchmark=tuple(sentences(shipped().of(kind_of(data.family)))),
         whole_steps=steps,
         whole_seconds=steps * session.candidates[chosen.candidate].step_seconds,
     )
 
 
-def _notes(recipe: AdviseRecipe, data: Data, session: Session) -> Iterator[str]:
+def _notes(recipe: AdviseRecipe, data: Data, session: Session, left_out: str | None) -> Iterator[str]:
     yield from session.bench.data.notes
+    if left_out is not None:
+        yield left_out
     if session.untried:
         yield (
             f"The time of {recipe.sweep_minutes:g} minutes was over; the same command goes on with what was not tried, "
@@ -159,11 +172,59 @@ def whole_steps(run: Recipe, rows: int) -> int:
     return math.ceil(run.epochs * math.ceil(batches / int(run.training.get("gradient_accumulation_steps", 1))))
 
 
-def method_to_try(kind: Kind) -> str | None:
-    """The method that the benchmark has first for a kind of model, where a sweep can try it: one of retain's own."""
-    best = shipped().of(kind).best
-    name = None if best is None else str(best.fields.get("method", {}).get("name"))
-    return name if name in {row.name for row in table.rows()} - {"full"} else None
+def first_to_try(recipe: AdviseRecipe, kind: Kind, data: Data) -> tuple[Best | None, str | None]:
+    """What the benchmark has first for a kind of model, if the sweep can try it, or a sentence on why it does not.
+
+    What a recipe states is kept: methods that it lists are all that is tried, and a field that it gives another value
+    than the combination has leaves that out.
+    """
+    first = shipped().of(kind).best
+    if first is None or (recipe.methods and any(_is(run, first) for run in recipe.runs(kind))):
+        return None, None
+    if reason := _why_not(recipe, first, data):
+        return None, f"{first.title}, which the benchmark has first for {NAMES[kind]}, was not tried: {reason}."
+    return first, None
+
+
+def _why_not(recipe: AdviseRecipe, first: Best, data: Data) -> str | None:
+    """The reason why a sweep does not try a combination; None where it does."""
+    if recipe.methods:
+        return "the recipe lists its methods"
+    if first.fields["method"]["name"] == "full":
+        return "it changes the base itself"
+    if first.steps:
+        return "a sweep of a few steps cannot tell what fewer steps do"
+    if apart := recipe.decided_otherwise(first):
+        return f"the recipe gives {', '.join(apart)} another value"
+    try:
+        run = recipe.single_of(first.entry)
+    except ValidationError as error:
+        return "; ".join(one.rstrip(".") for one in problems_in_words(error.errors(), Recipe))
+    return "; ".join(one.rstrip(".") for one in regularisation_problems(run, data.family, data.everything)) or None
+
+
+def _is(run: Recipe, first: Best) -> bool:
+    """True for a run with all fields of a combination."""
+    usual = {field.name: field.default for field in dataclasses.fields(lookup.config_class(run.method_name))}.get("r")
+    values = {**run.model_dump(), "rank": run.rank or usual}
+    return _holds(first.fields, values) and run.own_values().keys() <= first.fields.keys()
+
+
+def _holds(wanted: Any, values: Any) -> bool:
+    """True if a value is the wanted one; of a mapping, if it has all of its entries."""
+    if isinstance(wanted, dict) and isinstance(values, dict):
+        return all(_holds(value, values.get(name)) for name, value in wanted.items())
+    return bool(wanted == values)
+
+
+def added_fields(recipe: AdviseRecipe, run: Recipe) -> dict[str, Any]:
+    """What a candidate adds to its recipe, as fields to paste: method, rank, regularisers, replay, learning rate."""
+    own: dict[str, Any] = {name: value for name, value in run.own_values().items() if value != getattr(recipe, name)}
+    if "training" in own:
+        own["training"] = {name: one for name, one in own["training"].items() if recipe.training.get(name) != one}
+    method = run.method if run.method_fields else run.method_name
+    values = {"method": method, "rank": run.rank, **own, "replay": run.replay or None, "learning_rate": run.rate}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def advice_yaml(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation, kind: Kind) -> str:
@@ -175,8 +236,8 @@ def advice_yaml(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation, kind:
     stated = recipe.model_dump(
         mode="json", exclude_unset=True, exclude={*secret_fields(AdviseRecipe), *sweep_fields(), "replay"}
     )
-    values = {**stated, "method": run.method, "rank": run.rank, "learning_rate": run.rate, "seed": run.seed}
-    values |= {"replay": run.replay} if run.replay else {}
+    values = {**stated, "method": run.method, "rank": run.rank, **run.own_values()}
+    values |= {"replay": run.replay or None, "learning_rate": run.rate, "seed": run.seed}
     values["output"] = str(Path(recipe.output) / "run")
     head = "# Advised by retain advise from a short sweep: a start, not evidence. The numbers are in advice.md.\n"
     if chosen.alpha < 1:
@@ -189,7 +250,7 @@ def advice_yaml(recipe: AdviseRecipe, run: Recipe, chosen: Recommendation, kind:
         head += (
             f"# First for {NAMES[kind]} in the benchmark (that it beats tuned LoRA is {sure}; advice.md says more):\n"
         )
-        head += f"# {settings(known.best)}\n"
+        head += f"# {flags_of(known.best)}\n"
     if recipe.judge is not None:
         head += "# The recipe's judge is left out, because its command may hold a key: say --judge.\n"
     stated = {key: value for key, value in values.items() if value is not None}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,18 @@ from retain.jobs.gradient_batches import gradient_batches
 from retain.jobs.inputs.calibration_texts import Texts
 from retain.jobs.inputs.prepare import adapter_fields
 from retain.jobs.kept_fisher import kept_fisher
+from retain.jobs.probing import Probe, feature_probe
 from retain.jobs.regularisers import with_regularisers
+from retain.jobs.run import Run
 from retain.jobs.sweep.seal import Seal, is_bare
 from retain.jobs.sweep.sweep_data import SweepData
+from retain.jobs.teaching import penalty_teacher
 from retain.methods import lookup as choose
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.methods.sparse.update import sparse_update
 from retain.recipe import Recipe
 from retain.records.sweep_record import Candidate, Point
-from retain.train.loop import train
+from retain.train.loop import TrainingSet, train
 from retain.train.regularise.divergence import Divergence
 
 ALPHAS = (0.5, 1.0)
@@ -82,7 +85,7 @@ class Bench:
     initial values, which is the same as a fresh adapter, bit for bit.
 
     Args:
-        load_base: loads the base, with a fitted head where it needs one.
+        run: the sweep as a run, which loads the base, with a fitted head where it needs one.
         base: the base, loaded already.
         job: collects second moments; its model is the base.
         sweep_data: the rows that are learned and measured.
@@ -92,17 +95,19 @@ class Bench:
 
     def __init__(
         self,
-        load_base: Callable[[Events], Any],
+        run: Run,
         base: Any,
         job: Calibration,
         sweep_data: SweepData,
         folder: Path,
         steps: int,
     ) -> None:
-        self._load_base, self._base, self._job = load_base, base, job
+        self._run, self._base, self._job = run, base, job
         self.data, self._folder, self._steps = sweep_data, folder, steps
         self._seal = Seal(base)
         self._adapter: tuple[tuple[str, int], Any, dict[str, Tensor]] | None = None
+        self._probes: dict[tuple[str, int], Probe] = {}
+        self._teachers: dict[tuple[str, float], Any] = {}
         self.base_losses = self._losses(base)
 
     def bare(self, events: Events) -> Any:
@@ -114,15 +119,16 @@ class Bench:
         """Train one candidate and measure it. A failure is recorded in the candidate.
 
         Args:
-            run: one run: method, learning rate, replay.
+            run: one run: method, learning rate, regularisers, replay.
             key: names its checkpoints, from which an interrupted candidate goes on.
             events: receives the progress.
         """
         facts = facts_of(run)
         try:
+            probe = self._probe(run, events)
             model = self._attach(run, events)
             facts["trainable"] = parameter_counts(model)[0]
-            facts["step_seconds"] = self._learn(model, run, self._folder / key, events)
+            facts["step_seconds"] = self._learn(model, run, self._folder / key, events, probe)
             facts["points"] = self._points(model)
         except RetainError as error:
             self._detach(events)
@@ -133,6 +139,24 @@ class Bench:
                 **{**facts, "points": ()}, failed="it changed the base's own weights, so it was not measured."
             )
         return Candidate(**facts)
+
+    def _probe(self, run: Recipe, events: Events) -> Probe | None:
+        """What the feature penalty of a candidate holds; found on the bare base, once for all that hold the same."""
+        key = (run.feature_probe, run.seed)
+        if run.feature_weight and key not in self._probes:
+            found = feature_probe(self._as_run(run, events), self.bare(events), self._job.weights)
+            self._probes |= {} if found is None else {key: found}
+        return self._probes.get(key) if run.feature_weight else None
+
+    def _teacher(self, run: Recipe, model: Any, learned: TrainingSet, events: Events) -> Any:
+        """What a candidate's KL penalty compares with in place of the base; asked once for all that ask the same."""
+        key = (run.kl_on, run.kl_temperature)
+        if run.kl_weight and run.teacher and key not in self._teachers:
+            self._teachers[key] = penalty_teacher(self._as_run(run, events), model, learned)
+        return self._teachers.get(key) if run.kl_weight else None
+
+    def _as_run(self, run: Recipe, events: Events) -> Run:
+        return replace(self._run, recipe=run, events=events)
 
     def _attach(self, run: Recipe, events: Events) -> Any:
         key = (run.method_key, run.seed)
@@ -196,10 +220,10 @@ class Bench:
             self._base = unload() if unload is not None else self._base
             bare = unload is not None and is_bare(self._base, self._seal)
         if not bare:
-            self._base = self._load_base(events)
+            self._base = replace(self._run, events=events).base()
             self._seal = Seal(self._base)
 
-    def _learn(self, model: Any, run: Recipe, folder: Path, events: Events) -> float:
+    def _learn(self, model: Any, run: Recipe, folder: Path, events: Events, probe: Probe | None) -> float:
         """Train in place and return the median seconds of a step."""
         preprocessor, kept = self._job.preprocessor, self.data.kept
         learned = training_set_of(model, preprocessor, self.data.learn)
@@ -208,6 +232,8 @@ class Bench:
             kept if run.needs_keep_text else (),
             run,
             preprocessor,
+            teacher=self._teacher(run, model, learned, events),
+            probe=probe,
             fisher=lambda batches: kept_fisher(self._job, model, batches),
         )
         cost, _ = train(model, learned, run_candidate(run, self._steps), folder, events, callbacks)
@@ -220,10 +246,11 @@ class Bench:
                 losses = self._losses(model)
                 kl = self._kl(model, divergence)
             gain, error = losses.gain_over(self.base_losses)
+            gains = tuple(one - other for one, other in zip(self.base_losses.nats, losses.nats, strict=True))
             if not math.isfinite(gain) or not math.isfinite(kl):
                 raise TrainingError(f"at α = {alpha:g} its gain is {gain} and its KL {kl}: it diverged.")
             scores = {"loss": losses.mean, "gain": gain, "gain_error": error, "kl": kl, "accuracy": losses.accuracy}
-            points.append(Point(alpha=alpha, **scores))
+            points.append(Point(alpha=alpha, gains=gains, **scores))
         return tuple(points)
 
     def _kl(self, model: Any, divergence: Divergence) -> float:
@@ -274,6 +301,7 @@ def facts_of(run: Recipe) -> dict[str, Any]:
         "method": run.method_name,
         "fields": run.method_fields,
         "rank": run.rank,
+        "own": run.own_values(),
         "learning_rate": run.rate,
         "replay": run.replay or 0.0,
     }

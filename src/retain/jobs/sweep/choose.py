@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -9,6 +10,8 @@ from retain.records.sweep_record import Candidate, Point, Recommendation
 
 DEFAULT_LIMIT = 0.1
 """Nats of KL(base ‖ tuned) on text to keep that a candidate may have where the recipe's budget has no limit of kl."""
+
+LORA = "lora"
 
 
 def choose(candidates: Sequence[Candidate], limit: float) -> Recommendation | None:
@@ -38,6 +41,28 @@ def choose(candidates: Sequence[Candidate], limit: float) -> Recommendation | No
     else:
         return None
     return Recommendation(candidate=place, alpha=point.alpha, within=bool(within))
+
+
+def beside(candidates: Sequence[Candidate], chosen: Recommendation, limit: float) -> Recommendation | None:
+    """What the choice is told beside: plain LoRA at its best within the limit; where that was chosen, the next.
+
+    None where nothing else stayed within the limit, or the choice itself did not.
+    """
+    best = candidates[chosen.candidate]
+    others = [place for place, one in enumerate(candidates) if _combination(one) != _combination(best)]
+    lora = [one for one in candidates if one.method == LORA and not one.replay]
+    plain = min(lora, key=lambda one: len(one.own), default=best)
+    pool = [place for place in others if _combination(candidates[place]) == _combination(plain)] or others
+    found = choose([candidates[place] for place in pool], limit)
+    if found is None or not found.within or not chosen.within:
+        return None
+    return found.model_copy(update={"candidate": pool[found.candidate]})
+
+
+def _combination(candidate: Candidate) -> tuple[object, ...]:
+    """All of a candidate but its learning rate."""
+    fields = json.dumps([candidate.fields, candidate.own], sort_keys=True, default=str)
+    return candidate.method, fields, candidate.rank, candidate.replay
 
 
 def _moved(one: tuple[int, Point]) -> tuple[float, float, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from retain.compare.training_labels import combination
 from retain.errors import RetainError
 from retain.events import Events
 from retain.hf.models.describe import model_hash
@@ -20,7 +21,8 @@ from retain.jobs.sweep.bench import Bench, facts_of
 from retain.jobs.workers.executor import Executor, InThisProcess, Listener, spread
 from retain.jobs.workers.unit import Unit
 from retain.jobs.workers.work import Work
-from retain.recipe import Recipe
+from retain.recipe import KL, Recipe
+from retain.recipe.marks import fields_where
 from retain.records import numbers
 from retain.records.checkpoint_seal import remove_checkpoints
 from retain.records.files import remove_if_empty
@@ -111,7 +113,9 @@ class Session:
 
     def key_of(self, run: Recipe) -> str:
         """The name of a candidate's file: a hash of all that decides its numbers."""
-        return key_of(self.context, run.method, run.rank, run.beta, run.rate, run.replay or 0.0)
+        own = run.model_dump(mode="json", include=set(candidate_fields()))
+        limit = run.budget.get(KL) if run.limits_training else None
+        return key_of(self.context, run.method, run.rank, run.beta, run.rate, run.replay or 0.0, own, limit)
 
     def _keep(self, key: str, candidate: Candidate) -> None:
         if not candidate.failed:
@@ -150,10 +154,16 @@ def candidate_unit(place: int, run: Recipe, key: str) -> Unit:
     return Unit(number=place, name=title_of(run), work=work)
 
 
+def candidate_fields() -> tuple[str, ...]:
+    """The fields of regularisation and training that each candidate of a sweep may bring itself."""
+    return fields_where(Recipe, lambda decides: decides.by_method and not decides.of_candidate)
+
+
 def title_of(run: Recipe) -> str:
-    """A candidate in a few words: its method, learning rate and replay."""
+    """A candidate in a few words: its method, regularisers, learning rate and replay."""
     replay = f" with {100 * run.replay:g}% replay" if run.replay else ""
-    return f"{run.method_name} at {numbers.learning_rate(run.rate)}{replay}"
+    name = combination(run.method_name, {key: value for key, value in run.own_values().items() if key != "training"})
+    return f"{name} at {numbers.learning_rate(run.rate)}{replay}"
 
 
 def outcome_of(candidate: Candidate) -> str:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import yaml
+
+from retain.compare.training_labels import training_fields, training_labels
 from retain.records import numbers
 from retain.records.files import write_text
-from retain.records.sweep_record import Candidate, Point, SweepRecord
+from retain.records.sweep_record import Point, SweepRecord
 from retain.report.page.markdown import escape, markdown_table
 from retain.report.tables.scores_table import Table
+from retain.stats.clusters import student_interval
 
 ADVICE_FILES = ("advice.json", "advice.md")
 
@@ -36,7 +41,7 @@ def _row(sweep: SweepRecord, place: int, alphas: list[float]) -> tuple[str, ...]
     candidate = sweep.candidates[place]
     found = {point.alpha: point for point in candidate.points}
     classes = sweep.base_accuracy is not None
-    cells = [candidate.method, numbers.learning_rate(candidate.learning_rate)]
+    cells = [_names(sweep)[place], numbers.learning_rate(candidate.learning_rate)]
     cells += [] if classes else [f"{100 * candidate.replay:g}%"]
     for alpha in alphas:
         cells += _cells(found.get(alpha), classes=classes)
@@ -51,22 +56,34 @@ def _cells(point: Point | None, *, classes: bool) -> list[str]:
     return [gain, _nats(point.kl), *([numbers.percent(point.accuracy)] if classes else [])]
 
 
+def _names(sweep: SweepRecord) -> list[str]:
+    """What each candidate is called: its method, and what it is combined with where that tells it from others."""
+    told = training_labels([training_fields(candidate.own) for candidate in sweep.candidates])
+    pairs = zip(sweep.candidates, told, strict=True)
+    return [" + ".join(filter(None, [candidate.method, label])) for candidate, label in pairs]
+
+
+def advice_fields(sweep: SweepRecord) -> str:
+    """The fields that the advice adds to the recipe, as YAML to paste."""
+    return yaml.safe_dump(sweep.fields, sort_keys=False, allow_unicode=True).rstrip("\n")
+
+
 def advice_sentences(sweep: SweepRecord) -> list[str]:
-    """The recommendation: its reason, its limit, its time, what it does not say, and what the benchmark says."""
+    """The recommendation: its reason, how sure that is, its limit, its time, and what the benchmark says."""
     return [*_chosen(sweep), CAUTION, *_untried(sweep), *sweep.notes, *sweep.benchmark]
 
 
 def _chosen(sweep: SweepRecord) -> list[str]:
     best, point = sweep.best, sweep.best_point
     gain = f"{numbers.signed(point.gain, numbers.NATS)} ± {point.gain_error:.3f} {sweep.unit}"
-    setting = f"{best.method} at learning rate {numbers.learning_rate(best.learning_rate)}"
+    setting = f"{_names(sweep)[sweep.chosen.candidate]} at learning rate {numbers.learning_rate(best.learning_rate)}"
     setting += f" with {100 * best.replay:g}% replay" if best.replay else ""
     limit = f"{sweep.limit:g} nats of KL"
     if sweep.chosen.within:
         why = f"it gained most ({gain}) of all that stayed within {limit} ({_nats(point.kl)})"
     else:
         why = f"nothing measured stayed within {limit}; this moved least ({_nats(point.kl)}, gain {gain})"
-    told = [f"Start with {setting}, α = {point.alpha:g}: {why}.", _limit(sweep)]
+    told = [f"Start with {setting}, α = {point.alpha:g}: {why}.", *_beside(sweep), _limit(sweep)]
     if point.gain <= 0:
         told.append("Nothing was learned in so few steps: try more steps (--sweep-steps) or larger learning rates.")
     if point.alpha < 1:
@@ -83,6 +100,25 @@ def _chosen(sweep: SweepRecord) -> list[str]:
     return told
 
 
+def _beside(sweep: SweepRecord) -> list[str]:
+    """How sure the choice is: the difference from plain LoRA at its best, or from the next where LoRA was chosen."""
+    if sweep.beside is None:
+        return []
+    other = sweep.candidates[sweep.beside.candidate]
+    point = next(point for point in other.points if point.alpha == sweep.beside.alpha)
+    gains = [one - other for one, other in zip(sweep.best_point.gains, point.gains, strict=True)]
+    low, high = student_interval(np.asarray(gains), np.asarray(sweep.held_weights))
+    more = f"{numbers.signed(sum(gains) / sum(sweep.held_weights), numbers.NATS)} [{low:.3f}, {high:.3f}]"
+    sure = "more than chance on these rows" if low > 0 else "which could be chance"
+    rate = f"{numbers.learning_rate(other.learning_rate)}, α = {point.alpha:g}"
+    told = (
+        f"Beside {_names(sweep)[sweep.beside.candidate]} at its best within the limit ({rate}) it gained {more} "
+        f"{sweep.unit}, {sure} (95 % over {sweep.held_items} rows, one seed; both were chosen on these rows, which "
+        "flatters the choice)."
+    )
+    return [told]
+
+
 def _limit(sweep: SweepRecord) -> str:
     where = "on the sweep's text to keep"
     if sweep.limit_stated:
@@ -91,15 +127,15 @@ def _limit(sweep: SweepRecord) -> str:
 
 
 def _untried(sweep: SweepRecord) -> list[str]:
-    failed = [f"{_name(candidate)}: {candidate.failed}" for candidate in sweep.candidates if candidate.failed]
+    failed = [
+        f"{name} at {numbers.learning_rate(candidate.learning_rate)}: {candidate.failed}"
+        for name, candidate in zip(_names(sweep), sweep.candidates, strict=True)
+        if candidate.failed
+    ]
     return [
         *([f"Not tried: {'; '.join(sweep.untried)}."] if sweep.untried else []),
         *([f"Failed: {' '.join(failed)}"] if failed else []),
     ]
-
-
-def _name(candidate: Candidate) -> str:
-    return f"{candidate.method} at {numbers.learning_rate(candidate.learning_rate)}"
 
 
 def _probes(sweep: SweepRecord) -> str:
@@ -112,14 +148,20 @@ def _nats(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else numbers.three_digits(value)
 
 
-def advice_markdown(sweep: SweepRecord) -> str:
-    """`advice.md`."""
+def advice_markdown(sweep: SweepRecord, written: str = "advice.yaml") -> str:
+    """`advice.md`.
+
+    Args:
+        sweep: the record.
+        written: the path of the recipe that was written.
+    """
     parts = [
         f"# Where to start with {escape(Path(sweep.model).name)}",
         *(escape(sentence) for sentence in advice_sentences(sweep)[:1]),
+        f"```yaml\n{advice_fields(sweep)}\n```",
+        f"`retain tune {written}` trains with this; `advice.json` has all numbers.",
         markdown_table(advice_table(sweep)),
         "\n".join(f"- {escape(sentence)}" for sentence in advice_sentences(sweep)[1:]),
-        "`retain tune advice.yaml` trains with this; `advice.json` has all numbers.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -132,5 +174,5 @@ def write_advice(directory: Path, sweep: SweepRecord) -> list[Path]:
     """
     record, text = (directory / name for name in ADVICE_FILES)
     write_text(record, sweep.model_dump_json(indent=2) + "\n")
-    write_text(text, advice_markdown(sweep))
+    write_text(text, advice_markdown(sweep, str(directory / "advice.yaml")))
     return [text, record]

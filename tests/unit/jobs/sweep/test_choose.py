@@ -5,14 +5,14 @@ import math
 
 import pytest
 
-from retain.jobs.sweep.choose import choose
-from retain.records.sweep_record import Candidate, Point
+from retain.jobs.sweep.choose import beside, choose
+from retain.records.sweep_record import Candidate, Point, Recommendation
 
 
-def candidate(*points, failed=None):
+def candidate(*points, failed=None, **more):
     """A candidate from (alpha, gain, KL)."""
     made = tuple(Point(alpha=a, loss=1 - g, gain=g, gain_error=0.01, kl=k) for a, g, k in points)
-    return Candidate(method="lora", learning_rate=1e-3, points=made, failed=failed)
+    return Candidate(**{"method": "lora", "learning_rate": 1e-3, "points": made, "failed": failed, **more})
 
 
 TRIALS = [
@@ -61,3 +61,28 @@ def test_what_failed_or_is_no_number_is_passed_over():
     assert choose(broken, 1.0) is None
     assert choose([], 1.0) is None
     assert choose([*broken, candidate((1.0, -0.1, 0.01))], 1.0).candidate == 3
+
+
+def test_a_choice_is_told_beside_plain_lora_at_its_best_within_the_limit():
+    kl, vefa = {"own": {"kl_weight": 3.0}}, {"method": "vefa"}
+    tried = [
+        candidate((1.0, 0.2, 0.01)),
+        candidate((0.5, 0.3, 0.05), (1.0, 0.8, 0.5), learning_rate=1e-2),
+        candidate((1.0, 0.9, 0.02), **kl),
+        candidate((1.0, 0.7, 0.02), learning_rate=1e-4, **kl),
+        candidate((1.0, 0.6, 0.02), **vefa),
+        candidate((1.0, 0.5, 0.02), replay=0.25),
+    ]
+    found = beside(tried, choose(tried, 0.1), 0.1)
+    assert (choose(tried, 0.1).candidate, found.candidate, found.alpha) == (2, 1, 0.5)
+    lora = Recommendation(candidate=1, alpha=0.5, within=True)  # then the best of what is not plain LoRA
+    assert beside(tried, lora, 0.1).candidate == 2
+    assert beside([*tried[:2], *tried[4:]], lora, 0.1).candidate == 2
+    replayed = Recommendation(candidate=5, alpha=1.0, within=True)
+    assert beside(tried, replayed, 0.1).candidate == 1
+
+
+def test_without_another_within_the_limit_nothing_stands_beside():
+    tried = [candidate((1.0, 0.9, 0.02)), candidate((1.0, 0.8, 0.5), method="vefa"), candidate((1.0, 0.7, 0.01))]
+    assert beside(tried, choose(tried, 0.1), 0.1) is None
+    assert beside(tried, choose(tried, 0.001), 0.001) is None

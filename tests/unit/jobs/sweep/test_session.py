@@ -61,6 +61,19 @@ def test_another_context_or_a_failure_is_trained_again(session):
     assert (len(other.trained), again.trained) == (3, [1e-2])
 
 
+def test_a_candidate_is_known_by_all_that_it_brings(session):
+    runs = [RUNS[0], *(RUNS[0].model_copy(update=own) for own in ({"kl_weight": 3.0}, {"ewc": 3.0}, {"replay": 0.5}))]
+    bench = Bench()
+    made = session(bench)
+    made.go_through(runs, time.monotonic() + 99)
+    assert len(bench.trained) == len({made.key_of(run) for run in runs}) == 4
+    assert made.key_of(runs[0].model_copy(update={"epochs": 9.0})) == made.key_of(runs[0])  # a sweep has its own steps
+    limited = runs[1].model_copy(update={"kl_weight": "budget", "budget": {"kl": 0.1}})
+    assert made.key_of(limited) != made.key_of(limited.model_copy(update={"budget": {"kl": 0.2}}))
+    free = RUNS[0].model_copy(update={"budget": {"kl": 0.1}})  # whose limit acts on what is delivered
+    assert made.key_of(free) == made.key_of(RUNS[0])
+
+
 def test_a_damaged_file_is_trained_again(session, tmp_path):
     session(Bench()).go_through(RUNS[:1], time.monotonic() + 99)
     (file,) = tmp_path.glob("candidate-*.json")
@@ -91,5 +104,7 @@ def test_a_changed_base_is_an_error(session):
 def test_candidates_in_words():
     assert title_of(RUNS[0]) == "lora at 1e-3"
     assert title_of(RUNS[0].model_copy(update={"replay": 0.25})) == "lora at 1e-3 with 25% replay"
+    penalised = RUNS[0].model_copy(update={"kl_weight": 3.0, "training": {"weight_decay": 1.0}})
+    assert title_of(penalised) == "lora + KL penalty 3 at 1e-3"
     assert outcome_of(candidate(RUNS[0])) == "gain +0.250, KL 0.0123 nats, 0.5 s a step"
     assert outcome_of(candidate(RUNS[0], "diverged")) == "failed: diverged"
