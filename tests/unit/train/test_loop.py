@@ -125,3 +125,19 @@ def test_a_step_takes_what_it_waits_for_its_batch_and_no_checkpoint(monkeypatch)
     clock.on_step_end()
     assert clock.seconds == [3.0, 4.0, 2.0]
     assert clock.median == 3.0
+
+
+def test_a_step_takes_the_passes_that_a_regulariser_adds_before_and_after_it(tmp_path, quiet, monkeypatch):
+    """Which the time that advise tells of a whole training rests on: a KL penalty reads text to keep in each step."""
+    now = [0.0]
+    monkeypatch.setattr("retain.train.callbacks.time.perf_counter", lambda: now[0])
+
+    class Penalty(TrainerCallback):
+        def on_step_begin(self, *_, **__):
+            now[0] += 5.0
+
+        def on_step_end(self, *_, **__):
+            now[0] += 1.0
+
+    cost, _ = train(make_llama(), LESSONS, recipe(max_steps=3), tmp_path, quiet, [Penalty()])
+    assert (cost.step_seconds_median, cost.train_seconds) == (6.0, 18.0)
