@@ -19,7 +19,7 @@ from choose import best_rate
 from evidence import Draws, Task, by_rate, change, gain, kept
 from goal import Found
 from plan import LORA, Plan
-from whole import Ratio
+from whole import Ratio, mean_interval
 
 from retain.methods import table
 from retain.recipe import Recipe
@@ -52,6 +52,7 @@ def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[st
     means = {name: math.exp(fmean(math.log(one.ratio) for one in known[name])) for name in compared}
     first = max(compared, key=lambda name: means[name])
     seeds = min(max(map(len, by_rate(task, name).values())) for task in own for name in (LORA, *compared))
+    ratios = [found[one.task][one.kept][first]["hypervolume"] for one in known[first]]
     rates = {task.name: best_rate(plan, records, task.name, first) for task in own}
     best = Best(
         method=first,
@@ -62,6 +63,9 @@ def of_kind(plan: Plan, kind: Kind, tasks: Mapping[str, Task], found: Mapping[st
         balanced=tuple(point(task, first, balanced(task, first)) for task in own),
         most=tuple(point(task, first, rate) for task in own if (rate := rates[task.name]) is not None),
         mean=round(means[first], 3),
+        interval=None
+        if (interval := mean_interval(ratios)) is None
+        else (round(interval[0], 3), round(interval[1], 3)),
         figures=known[first],
     )
     return OfKind(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -45,6 +45,7 @@ class Ratio:
         firm: every rate of both has enough seeds; else the spread of some is assumed and nothing is called shown.
         levels: the same at `LEVELS` of the gain, for what is kept at equal gain; NaN where a curve does not meet one.
         lines: a hypervolume's ratio where neighbouring rates are joined by straight lines.
+        drawn: the ratio in every draw but the first, of items and of the luck of training; NaN where there is none.
     """
 
     value: float
@@ -54,6 +55,7 @@ class Ratio:
     firm: bool = False
     levels: tuple[float, ...] = ()
     lines: float | None = None
+    drawn: Floats | None = field(default=None, compare=False, repr=False)
 
     @property
     def shown(self) -> bool:
@@ -242,12 +244,31 @@ def ratio_of(above: Floats, below: Floats, *, few: bool) -> Ratio:
     value, others, known = float(drawn[0]), drawn[1:], there[1:]
     if few:
         return Ratio(value, None, None)
-    low = float(np.percentile(np.where(known, others, -np.inf), OUTSIDE, method="lower"))
-    high = float(np.percentile(np.where(known, others, np.inf), 100 - OUTSIDE, method="higher"))
-    if not np.isfinite([value, low, high]).all():
+    interval = interval_of(np.where(known, others, np.nan))
+    if not np.isfinite(value) or interval is None:
         return Ratio(value, None, None)
     beyond = min((~known | (others <= 1)).sum(), (~known | (others >= 1)).sum())
-    return Ratio(value, (low, high), float(min(1.0, 2 * (1 + beyond) / (1 + len(others)))))
+    p = float(min(1.0, 2 * (1 + beyond) / (1 + len(others))))
+    return Ratio(value, interval, p, drawn=np.where(known, others, np.nan))
+
+
+def interval_of(drawn: Floats) -> Interval | None:
+    """The interval of 95 % from draws, of which NaN counts against both ends; None where an end is infinite."""
+    low = float(np.percentile(np.where(np.isnan(drawn), -np.inf, drawn), OUTSIDE, method="lower"))
+    high = float(np.percentile(np.where(np.isnan(drawn), np.inf, drawn), 100 - OUTSIDE, method="higher"))
+    return (low, high) if np.isfinite([low, high]).all() else None
+
+
+def mean_interval(ratios: Sequence[Ratio]) -> Interval | None:
+    """The interval of a geometric mean of ratios; None where one of them has no draws.
+
+    Figures of one task are on the same draws of task items and of training, so their luck is not taken to even out.
+    """
+    drawn = [one.drawn for one in ratios if one.drawn is not None]
+    if not drawn or len(drawn) < len(ratios):
+        return None
+    with np.errstate(divide="ignore"):
+        return interval_of(np.exp(np.mean(np.log(drawn), axis=0)))
 
 
 def with_holm(ratios: Mapping[str, Mapping[str, Mapping[str, Ratio]]]) -> dict[str, dict[str, dict[str, Ratio]]]:

@@ -81,6 +81,7 @@ class Best(_Record):
         balanced: of each task, the rate whose own point covers the largest area of gain and retention: to begin with.
         most: the rate that was chosen by what was learned alone, where all three were tried.
         mean: the geometric mean of its ratios.
+        interval: of 95 %, over items and seeds; the choice of the first by this mean is not in it.
         figures: all of them.
     """
 
@@ -92,6 +93,7 @@ class Best(_Record):
     balanced: tuple[Point, ...]
     most: tuple[Point, ...]
     mean: float
+    interval: tuple[float, float] | None = None
     figures: tuple[Figure, ...]
 
     @property
@@ -177,7 +179,8 @@ def sentences(known: OfKind) -> list[str]:
     if known.best is None:
         return [compared, "None has more area of gain and retention than tuned LoRA: begin with LoRA.", _open(known)]
     best = known.best
-    told = f"{best.title} is first by the figures: {best.mean:.2f} times LoRA's area of gain and retention"
+    mean = f"{best.mean:.2f}{_interval(best.interval)}"
+    told = f"{best.title} is first by the figures: {mean} times LoRA's area of gain and retention"
     told += f" ({'; '.join(map(_figure, best.figures))}; in brackets 95 % intervals)."
     if best.shown:
         sure = "That it is better than tuned LoRA is shown by each of these figures, after correction for many methods."
@@ -238,8 +241,11 @@ def _gained(point: Point) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    interval = "" if figure.interval is None else f" [{figure.interval[0]:.2f}, {figure.interval[1]:.2f}]"
-    return f"{figure.task}, {figure.kept} {figure.ratio:.2f}{interval}"
+    return f"{figure.task}, {figure.kept} {figure.ratio:.2f}{_interval(figure.interval)}"
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f" [{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
 def _open(known: OfKind) -> str:

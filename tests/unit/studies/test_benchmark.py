@@ -362,6 +362,17 @@ def test_draws_without_a_ratio_count_against_it():
     assert whole.ratio_of(above, np.full(201, 2.0), few=False).interval is None
 
 
+def test_a_mean_of_ratios_has_the_interval_of_its_draws():
+    """Two figures whose luck is the same: the mean of their logarithms keeps it; opposite luck evens out."""
+    drawn = np.exp(np.linspace(-1, 1, 2001))
+    same, other = (whole.Ratio(1.0, (0.5, 2.0), 1.0, drawn=own) for own in (drawn, 1 / drawn))
+    assert whole.mean_interval([same, same]) == pytest.approx((np.exp(-0.95), np.exp(0.95)), rel=2e-3)
+    assert whole.mean_interval([same, other]) == pytest.approx((1.0, 1.0))
+    assert whole.mean_interval([same, whole.Ratio(1.0, None, None)]) is None
+    worse = np.where(np.arange(2001) < 100, np.nan, drawn)  # too many draws without a ratio
+    assert whole.mean_interval([whole.Ratio(1.0, None, None, drawn=worse)]) is None
+
+
 def test_without_three_seeds_there_is_no_interval_and_no_claim(records):
     for path in (records / "t").glob("other-lr0.001-seed2*"):
         path.unlink()
@@ -391,6 +402,7 @@ def test_the_advice_is_the_first_by_hypervolume_with_the_fields_of_its_recipe(re
     assert balanced.learning_rate in PLAN.rates("t", "other")
     assert [figure.kept for figure in language.best.figures] == ["facts", TEXT]
     assert language.best.figures[0].ratio == pytest.approx(0.55 / 0.45, abs=1e-3)
+    assert language.best.interval[0] <= language.best.mean <= language.best.interval[1]
 
 
 def test_no_advice_rests_on_too_few_seeds_on_data_like_those_measured_or_on_less_than_lora_keeps(records):

@@ -26,5 +26,7 @@ def advice_view(sweep: SweepRecord) -> RenderableType:
     for row in table.rows:
         shown.add_row(*(Text(row[place], "green" if row[place].startswith("◀") else "") for place in seen))
     first, *others = [Text(sentence) for sentence in advice_sentences(sweep)]
-    fields = Padding(Text(advice_fields(sweep), "green"), (0, 0, 0, 4))
-    return Constrain(Group(shown, Text(table.note, "dim"), Text(), first, fields, *others), WIDTH)
+    fields = Padding(Text(advice_fields(sweep), "green"), (1, 0, 1, 4))
+    shows = [Text(), Text("What the benchmark shows", "bold"), Text(" ".join(sweep.benchmark)), Text()]
+    parts = [shown, Text(table.note, "dim"), Text(), first, fields, *others, *(shows if sweep.benchmark else [])]
+    return Constrain(Group(*parts), WIDTH)

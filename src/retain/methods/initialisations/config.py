@@ -32,6 +32,8 @@ class SCLoRAConfig:
         0.5
     """
 
+    # Rank, β and scale: studies/benchmark ran no others, and so says nothing of them. In earlier runs with one seed
+    # β = .8 learned as much as 0 and moved other text a twelfth as far; 1 learned a sixth less.
     r: int = field(default=32, metadata={"help": "Rank: the number of output directions in which training begins."})
     beta: float = field(
         default=0.8,

@@ -27,14 +27,14 @@ def advice_table(sweep: SweepRecord) -> Table:
     """One row a candidate: what it gained and how far it moved at each setting, and which was chosen."""
     alphas = sorted({point.alpha for candidate in sweep.candidates for point in candidate.points})
     classes = sweep.base_accuracy is not None
-    head = ["Method", "Rate", *([] if classes else ["Replay"])]
+    head = ["Candidate", "Rate"]
     for alpha in alphas:
         head += [f"Gain α={alpha:g}", f"KL α={alpha:g}", *([f"Right α={alpha:g}"] if classes else [])]
     rows = tuple(_row(sweep, place, alphas) for place in range(len(sweep.candidates)))
     told = f"Gain: fall of the loss in {sweep.unit} on {sweep.held_items} training rows held out (base "
     told += f"{sweep.base_loss:.3f}), ± its standard error. KL: KL(base ‖ tuned) in {sweep.unit} on {_probes(sweep)}. "
     told += "α: the part of the update that acts. Rate: the learning rate, constant after a short warm-up."
-    return Table(f"Pilot of {sweep.sweep_steps} steps", (*head, "s/step", "Chosen"), rows, told)
+    return Table(f"Sweep of {sweep.sweep_steps} steps", (*head, "s/step", "Chosen"), rows, told)
 
 
 def _row(sweep: SweepRecord, place: int, alphas: list[float]) -> tuple[str, ...]:
@@ -42,7 +42,6 @@ def _row(sweep: SweepRecord, place: int, alphas: list[float]) -> tuple[str, ...]
     found = {point.alpha: point for point in candidate.points}
     classes = sweep.base_accuracy is not None
     cells = [_names(sweep)[place], numbers.learning_rate(candidate.learning_rate)]
-    cells += [] if classes else [f"{100 * candidate.replay:g}%"]
     for alpha in alphas:
         cells += _cells(found.get(alpha), classes=classes)
     chosen = f"◀ α={sweep.chosen.alpha:g}" if place == sweep.chosen.candidate else ""
@@ -58,7 +57,8 @@ def _cells(point: Point | None, *, classes: bool) -> list[str]:
 
 def _names(sweep: SweepRecord) -> list[str]:
     """What each candidate is called: its method, and what it is combined with where that tells it from others."""
-    told = training_labels([training_fields(candidate.own) for candidate in sweep.candidates])
+    brought = [{**candidate.own, "replay": candidate.replay or None} for candidate in sweep.candidates]
+    told = training_labels([training_fields(own) for own in brought])
     pairs = zip(sweep.candidates, told, strict=True)
     return [" + ".join(filter(None, [candidate.method, label])) for candidate, label in pairs]
 
@@ -69,15 +69,14 @@ def advice_fields(sweep: SweepRecord) -> str:
 
 
 def advice_sentences(sweep: SweepRecord) -> list[str]:
-    """The recommendation: its reason, how sure that is, its limit, its time, and what the benchmark says."""
-    return [*_chosen(sweep), CAUTION, *_untried(sweep), *sweep.notes, *sweep.benchmark]
+    """The recommendation: its reason, how sure that is, its limit, its time, what was not tried."""
+    return [*_chosen(sweep), CAUTION, *_untried(sweep), *sweep.notes]
 
 
 def _chosen(sweep: SweepRecord) -> list[str]:
     best, point = sweep.best, sweep.best_point
     gain = f"{numbers.signed(point.gain, numbers.NATS)} ± {point.gain_error:.3f} {sweep.unit}"
     setting = f"{_names(sweep)[sweep.chosen.candidate]} at learning rate {numbers.learning_rate(best.learning_rate)}"
-    setting += f" with {100 * best.replay:g}% replay" if best.replay else ""
     limit = f"{sweep.limit:g} nats of KL"
     if sweep.chosen.within:
         why = f"it gained most ({gain}) of all that stayed within {limit} ({_nats(point.kl)})"
@@ -94,8 +93,8 @@ def _chosen(sweep: SweepRecord) -> list[str]:
         )
     time = numbers.seconds(sweep.whole_seconds)
     told.append(
-        f"The whole training has {numbers.count(sweep.whole_steps)} steps, about {time} at this candidate's pace; "
-        "measuring and calibration come on top."
+        f"The whole training has {numbers.count(sweep.whole_steps)} steps, about {time} at this candidate's pace, what "
+        "it adds to a step included; measuring and calibration come on top."
     )
     return told
 
@@ -140,7 +139,7 @@ def _untried(sweep: SweepRecord) -> list[str]:
 
 def _probes(sweep: SweepRecord) -> str:
     size = "" if sweep.probe_tokens is None else f" ({numbers.count(sweep.probe_tokens)} tokens)"
-    return f"{sweep.probes} texts or images to keep{size}"
+    return f"{sweep.probes} {'texts' if size else 'texts or images'} to keep{size}"
 
 
 def _nats(value: float) -> str:
@@ -162,6 +161,7 @@ def advice_markdown(sweep: SweepRecord, written: str = "advice.yaml") -> str:
         f"`retain tune {written}` trains with this; `advice.json` has all numbers.",
         markdown_table(advice_table(sweep)),
         "\n".join(f"- {escape(sentence)}" for sentence in advice_sentences(sweep)[1:]),
+        *([f"## What the benchmark shows\n\n{escape(' '.join(sweep.benchmark))}"] if sweep.benchmark else []),
     ]
     return "\n\n".join(parts) + "\n"
 
