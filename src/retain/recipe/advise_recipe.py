@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import Annotated, Any, Self
 
@@ -11,7 +12,7 @@ from retain.methods import table
 from retain.recipe.comparison_lists import Entry
 from retain.recipe.marks import Decides, Flag
 from retain.recipe.tune_recipe import Recipe, own_fields
-from retain.records.recommended import Best, Kind, differing
+from retain.records.recommended import Best, Kind
 
 SWEPT_METHODS = ("lora", "sc-lora", "vefa")
 """Methods that are tried where the recipe names none."""
@@ -98,9 +99,8 @@ class AdviseRecipe(Recipe):
         Raises:
             ValidationError: what the entry makes of the recipe is refused.
         """
-        return Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields), exclude_unset=True)).with_entry(
-            entry
-        )
+        plain = Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields), exclude_unset=True))
+        return plain.with_entry(entry)
 
     def decided_otherwise(self, first: Best) -> list[str]:
         """The fields to which the recipe gives another value than the benchmark's first has.
@@ -110,7 +110,7 @@ class AdviseRecipe(Recipe):
         stated = self.model_dump(include=set(first.fields), exclude_unset=True)
         if stated.get("method", {}).get("name") != first.fields["method"]["name"]:
             stated.pop("method", None)  # another method is no contradiction: it is tried as well
-        return list(differing(first.fields, stated))
+        return list(_differing(first.fields, stated))
 
     def _to_try(self, first: Best | None) -> list[tuple[dict[str, Any], tuple[float, ...]]]:
         """The entries that are tried, each with the learning rates that the benchmark begins it with, if any.
@@ -128,8 +128,8 @@ class AdviseRecipe(Recipe):
             own = self.learning_rate is not None and name == self.method_name
             entries[place] = {**wanted, **entries[place][0]}, () if own else first.rates
         else:
-            own_fields_of = self.method if "method" in self.model_fields_set and name == self.method_name else {}
-            entries.insert(1, ({**own_fields_of, **wanted}, first.rates))
+            stated = self.method if "method" in self.model_fields_set and name == self.method_name else {}
+            entries.insert(1, ({**stated, **wanted}, first.rates))
         return entries
 
     def _rates(self, entry: dict[str, Any], kind: Kind | None, known: tuple[float, ...]) -> list[float]:
@@ -150,3 +150,12 @@ class AdviseRecipe(Recipe):
 
     def _first_seed(self) -> int:
         return self.seed if isinstance(self.seeds, int) else self.seeds[0]
+
+
+def _differing(wanted: Mapping[str, Any], stated: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """The names under which both have a value, and not the same."""
+    for name, value in wanted.items():
+        if isinstance(value, Mapping) and isinstance(stated.get(name), Mapping):
+            yield from _differing(value, stated[name], f"{within}{name}.")
+        elif name in stated and stated[name] != value:
+            yield f"{within}{name}"

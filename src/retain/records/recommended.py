@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,15 +155,6 @@ def kind_of(family: str) -> Kind:
     if family == "causal-lm":
         return "language"
     return "vision" if family.startswith("image") else "encoder"
-
-
-def differing(wanted: Mapping[str, Any], stated: Mapping[str, Any], within: str = "") -> Iterator[str]:
-    """The names under which both have a value, and not the same."""
-    for name, value in wanted.items():
-        if isinstance(value, Mapping) and isinstance(stated.get(name), Mapping):
-            yield from differing(value, stated[name], f"{within}{name}.")
-        elif name in stated and stated[name] != value:
-            yield f"{within}{name}"
 
 
 def sentences(known: OfKind) -> list[str]:

@@ -84,6 +84,7 @@ def adapter_config(model: torch.nn.Module) -> dict[str, Any]:
     if note is None:
         return own
     chosen = {k: v for k, v in note.get("config", {}).items() if v is not None}
+    chosen.setdefault("lora_alpha", chosen.get("r", own["lora_alpha"]))  # the scale is 1, in what is saved as well
     data = {f"{name}_tokens": part["tokens"] for name, part in note.get("data", {}).items()}
     data |= {f"{name}_data": part["data_hash"][:8] for name, part in note.get("data", {}).items()}
     return own | {"saved_r": own["r"], "saved_alpha": own["lora_alpha"]} | chosen | data

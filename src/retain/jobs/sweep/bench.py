@@ -35,6 +35,7 @@ from retain.jobs.kept_fisher import kept_fisher
 from retain.jobs.probing import Probe, feature_probe
 from retain.jobs.regularisers import with_regularisers
 from retain.jobs.run import Run
+from retain.jobs.sweep.losses import Losses
 from retain.jobs.sweep.seal import Seal, is_bare
 from retain.jobs.sweep.sweep_data import SweepData
 from retain.jobs.teaching import penalty_teacher
@@ -54,28 +55,6 @@ WARM_UP = 2
 
 SCHEDULE = ("lr_scheduler", "warmup")
 """Prefixes of the training arguments that a sweep replaces by a constant learning rate."""
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Losses on the rows held out: nats of each row, its weight, and the share of right answers."""
-
-    nats: Sequence[float]
-    weights: Sequence[int]
-    accuracy: float | None = None
-
-    @property
-    def mean(self) -> float:
-        """Nats per token, or per item of a classifier."""
-        return math.fsum(self.nats) / sum(self.weights)
-
-    def gain_over(self, base: Losses) -> tuple[float, float]:
-        """The mean reduction of the loss against the base, and its standard error over rows (of a ratio)."""
-        gains = [one - other for one, other in zip(base.nats, self.nats, strict=True)]
-        gain = math.fsum(gains) / sum(self.weights)
-        residuals = (one - gain * weight for one, weight in zip(gains, self.weights, strict=True))
-        spread = math.fsum(value * value for value in residuals) * len(gains) / max(1, len(gains) - 1)
-        return gain, math.sqrt(spread) / sum(self.weights)
 
 
 class Bench:
@@ -246,11 +225,10 @@ class Bench:
                 losses = self._losses(model)
                 kl = self._kl(model, divergence)
             gain, error = losses.gain_over(self.base_losses)
-            gains = tuple(one - other for one, other in zip(self.base_losses.nats, losses.nats, strict=True))
             if not math.isfinite(gain) or not math.isfinite(kl):
                 raise TrainingError(f"at α = {alpha:g} its gain is {gain} and its KL {kl}: it diverged.")
             scores = {"loss": losses.mean, "gain": gain, "gain_error": error, "kl": kl, "accuracy": losses.accuracy}
-            points.append(Point(alpha=alpha, gains=gains, **scores))
+            points.append(Point(alpha=alpha, gains=losses.gains_over(self.base_losses), **scores))
         return tuple(points)
 
     def _kl(self, model: Any, divergence: Divergence) -> float:

@@ -105,9 +105,10 @@ def _beside(sweep: SweepRecord) -> list[str]:
         return []
     other = sweep.candidates[sweep.beside.candidate]
     point = next(point for point in other.points if point.alpha == sweep.beside.alpha)
-    gains = [one - other for one, other in zip(sweep.best_point.gains, point.gains, strict=True)]
-    low, high = student_interval(np.asarray(gains), np.asarray(sweep.held_weights))
-    more = f"{numbers.signed(sum(gains) / sum(sweep.held_weights), numbers.NATS)} [{low:.3f}, {high:.3f}]"
+    gains = np.subtract(sweep.best_point.gains, point.gains)
+    low, high = student_interval(gains, np.asarray(sweep.held_weights))
+    ends = ", ".join(numbers.signed(end, numbers.NATS) for end in (low, high))
+    more = f"{numbers.signed(float(gains.sum()) / sum(sweep.held_weights), numbers.NATS)} [{ends}]"
     sure = "more than chance on these rows" if low > 0 else "which could be chance"
     rate = f"{numbers.learning_rate(other.learning_rate)}, α = {point.alpha:g}"
     told = (

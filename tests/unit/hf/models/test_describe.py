@@ -51,6 +51,14 @@ def test_an_initialisation_is_described_by_what_was_configured():
     assert json.loads(json.dumps(config)) == config
 
 
+def test_an_alpha_that_was_not_configured_is_the_rank_since_the_scale_is_1():
+    model = sc_lora(make_llama(), SCLoRAConfig(r=2, initialisation="milora"))
+    config = adapter_config(model)
+    assert (config["r"], config["lora_alpha"], config["saved_r"], config["saved_alpha"]) == (2, 2, 4, 4)
+    scales = [module.scaling["default"] for module in model.modules() if hasattr(module, "scaling")]
+    assert set(scales) == {1.0}
+
+
 def test_kinds_of_adapters():
     assert adapter_kind(make_llama()) is None
     assert adapter_config(make_llama()) == {}

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from retain.jobs.sweep.bench import WARM_UP, Losses, run_candidate
+from retain.jobs.sweep.bench import WARM_UP, run_candidate
+from retain.jobs.sweep.losses import Losses
 from retain.recipe import Recipe
 
 BASIC = {"model": "m", "train": "t", "test": "e", "output": "o"}
