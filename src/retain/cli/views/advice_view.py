@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from textwrap import indent
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
-from rich.padding import Padding
 from rich.table import Table as Shown
 from rich.text import Text
 
@@ -26,7 +27,7 @@ def advice_view(sweep: SweepRecord) -> RenderableType:
     for row in table.rows:
         shown.add_row(*(Text(row[place], "green" if row[place].startswith("◀") else "") for place in seen))
     first, *others = [Text(sentence) for sentence in advice_sentences(sweep)]
-    fields = Padding(Text(advice_fields(sweep), "green"), (1, 0, 1, 4))
-    shows = [Text(), Text("What the benchmark shows", "bold"), Text(" ".join(sweep.benchmark)), Text()]
-    parts = [shown, Text(table.note, "dim"), Text(), first, fields, *others, *(shows if sweep.benchmark else [])]
-    return Constrain(Group(*parts), WIDTH)
+    fields = Text("\n" + indent(advice_fields(sweep), "    ") + "\n", "green")  # without spaces behind, to be pasted
+    shows = [Text("\nWhat the benchmark shows", "bold"), Text(" ".join(sweep.benchmark) + "\n")]
+    told = [first, fields, *others, *(shows if sweep.benchmark else [])]
+    return Constrain(Group(shown, Text(table.note, "dim"), Text(), *told), WIDTH)
