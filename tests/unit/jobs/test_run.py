@@ -8,6 +8,7 @@ import torch
 from retain.events import SILENT
 from retain.hf.models.sides import is_adapted
 from retain.jobs import run as module
+from retain.jobs.comparison_runs import runs_of
 from retain.jobs.inputs.prepare import prepare
 from retain.jobs.run import Run
 from tiny import make_bert, make_text_tokenizer, write_jsonl
@@ -89,3 +90,12 @@ def test_another_training_set_has_another_head(make_run, classes, tmp_path):
     write_jsonl(tmp_path / "more.jsonl", [{"text": f"q word{i}", "label": "ab"[i % 2]} for i in range(8)])
     other = make_run(**{**classes, "train": str(tmp_path / "more.jsonl")})
     assert run.head_folder != other.head_folder
+
+
+def test_a_run_has_the_learning_rate_of_its_kind_of_model_and_so_does_its_name(classes, recipe, tmp_path):
+    made = recipe(**classes, methods=("lora", "vefa"))
+    single = recipe(**classes, method="lora")
+    run = Run.of(single, prepare(single), SILENT)
+    assert (run.recipe.rate, run.identity["training"]["learning_rate"]) == (1.1e-3, 1.1e-3)
+    names = [one.folder.path.name for one in runs_of(made)]
+    assert names == ["lora-lr0.0011-seed0", "vefa-lr0.003-seed0"]

@@ -81,6 +81,21 @@ def test_the_learning_rate_is_the_methods_unless_it_is_given():
     assert Recipe(**BASIC, learning_rate=0.5).rate == 0.5
 
 
+def test_a_kind_of_model_may_have_a_learning_rate_of_its_own():
+    lora = Recipe(**BASIC, method="lora")
+    assert (lora.of_kind("encoder").rate, lora.of_kind("encoder").method) == (1.1e-3, {"name": "lora"})
+    assert lora.of_kind("language") is lora
+    stated = Recipe(**BASIC, method="lora", learning_rate=2e-4)
+    assert stated.of_kind("encoder") is stated
+
+
+def test_what_a_run_states_of_its_own_is_what_an_entry_of_methods_may_give():
+    entry = {"name": "lora", "kl_weight": 3.0, "rank": 4, "replay": 0.5, "training": {"weight_decay": 1.0}, "ewc": 0.0}
+    own = Recipe(**BASIC, max_steps=3, margin=1.0).with_entry(entry)
+    assert own.own_values() == {"kl_weight": 3.0, "training": {"weight_decay": 1.0}}
+    assert (own.method, own.rank, own.replay, own.max_steps) == ({"name": "lora"}, 4, 0.5, 3)
+
+
 def test_the_key_of_a_method_sees_its_fields_and_no_others():
     recipe = Recipe(**BASIC, method="lora")
     assert recipe.method_key == recipe.model_copy(update={"seed": 3, "learning_rate": 1.0, "replay": 0.5}).method_key
