@@ -80,6 +80,9 @@ class AdviseRecipe(Recipe):
     def runs(self, kind: Kind | None = None, first: Best | None = None) -> list[Recipe]:
         """The candidates before replay is tried: of each entry its middle learning rate, then the other rates.
 
+        The method that the benchmark's first is made of is tried at its learning rates as well, among the first: it
+        would else be judged at a fraction of the rate, and what the rate does be put down to the combination.
+
         Args:
             kind: of model, whose learning rates the methods begin with. [those of all kinds]
             first: what the benchmark has first for it: tried beside the usual ones, where the recipe lists none. [none]
@@ -88,9 +91,10 @@ class AdviseRecipe(Recipe):
         for place, (entry, known) in enumerate(self._to_try(first)):
             one = self.single_of(entry)
             rates = self._rates(entry, kind, known)
-            for rate in rates:
+            early = {rates[len(rates) // 2], *self._rates_beside(entry, known, first)}
+            for rate in {*rates, *early}:
                 run = one.model_copy(update={"learning_rate": rate, "seed": self._first_seed()})
-                candidates.append(((rate != rates[len(rates) // 2], place, rate), run))
+                candidates.append(((rate not in early, place, rate), run))
         return [run for _, run in sorted(candidates, key=itemgetter(0))]
 
     def single_of(self, entry: Entry) -> Recipe:
@@ -131,6 +135,12 @@ class AdviseRecipe(Recipe):
             stated = self.method if "method" in self.model_fields_set and name == self.method_name else {}
             entries.insert(1, ({**stated, **wanted}, first.rates))
         return entries
+
+    def _rates_beside(self, entry: dict[str, Any], known: tuple[float, ...], first: Best | None) -> tuple[float, ...]:
+        """The learning rates of the benchmark's first, for the method alone that it combines."""
+        if first is None or self.methods or self.learning_rates or known:
+            return ()
+        return first.rates if entry["name"] == first.entry["name"] else ()
 
     def _rates(self, entry: dict[str, Any], kind: Kind | None, known: tuple[float, ...]) -> list[float]:
         """The learning rates that are tried with an entry, rising.

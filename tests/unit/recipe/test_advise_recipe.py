@@ -60,14 +60,19 @@ def test_an_entry_of_methods_may_be_a_combination():
 
 def test_what_the_benchmark_has_first_is_tried_after_lora_at_its_learning_rate():
     runs = AdviseRecipe(**BASIC).runs("language", KL)
-    assert [(run.method_name, run.kl_weight, run.rate) for run in runs[:4]] == [
-        ("lora", None, 5e-4), ("lora", 3.0, 6e-3), ("sc-lora", None, 1e-4), ("vefa", None, 3e-3),
+    assert [(run.method_name, run.kl_weight, run.rate) for run in runs[:5]] == [
+        ("lora", None, 5e-4), ("lora", None, 6e-3), ("lora", 3.0, 6e-3), ("sc-lora", None, 1e-4), ("vefa", None, 3e-3),
     ]  # fmt: skip
+    assert len(runs) == 3 * 4 + 1
     assert sorted(run.rate for run in runs if run.kl_weight) == [2e-3, 6e-3, 1.8e-2]
     several = AdviseRecipe(**BASIC).runs("language", first(6e-3, 1e-3, method={"name": "lora"}, kl_weight=3.0))
     assert sorted(run.rate for run in several if run.kl_weight) == [1e-3, 6e-3]
     own = AdviseRecipe(**BASIC, method={"name": "lora", "lora_alpha": 4}, learning_rate=1e-3).runs("language", KL)
-    assert [(run.method_fields, run.rate) for run in own[:2]] == [({"lora_alpha": 4}, 1e-3), ({"lora_alpha": 4}, 6e-3)]
+    assert [(run.method_fields, run.rate, run.kl_weight) for run in own[:3]] == [
+        ({"lora_alpha": 4}, 1e-3, None), ({"lora_alpha": 4}, 6e-3, None), ({"lora_alpha": 4}, 6e-3, 3.0),
+    ]  # fmt: skip
+    stated = AdviseRecipe(**BASIC, learning_rates=(1e-3, 2e-3)).runs("language", KL)
+    assert {run.rate for run in stated} == {1e-3, 2e-3}
 
 
 def test_a_usual_method_that_the_benchmark_has_first_takes_its_place():

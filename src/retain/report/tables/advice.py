@@ -111,11 +111,9 @@ def _beside(sweep: SweepRecord) -> list[str]:
     more = f"{numbers.signed(float(gains.sum()) / sum(sweep.held_weights), numbers.NATS)} [{ends}]"
     sure = "more than chance on these rows" if low > 0 else "which could be chance"
     rate = f"{numbers.learning_rate(other.learning_rate)}, α = {point.alpha:g}"
-    told = (
-        f"Beside {_names(sweep)[sweep.beside.candidate]} at its best within the limit ({rate}) it gained {more} "
-        f"{sweep.unit}, {sure} (95 % over {sweep.held_items} rows, one seed; both were chosen on these rows, which "
-        "flatters the choice)."
-    )
+    told = f"Beside {_names(sweep)[sweep.beside.candidate]} at its best of what was tried within the limit ({rate}) "
+    told += f"it gained {more} {sweep.unit}, {sure} (95 % over {sweep.held_items} rows, one seed; both were chosen on "
+    told += "these rows, which flatters the choice)."
     return [told]
 
 

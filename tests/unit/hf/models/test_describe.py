@@ -55,7 +55,7 @@ def test_an_alpha_that_was_not_configured_is_the_rank_since_the_scale_is_1():
     model = sc_lora(make_llama(), SCLoRAConfig(r=2, initialisation="milora"))
     config = adapter_config(model)
     assert (config["r"], config["lora_alpha"], config["saved_r"], config["saved_alpha"]) == (2, 2, 4, 4)
-    scales = [module.scaling["default"] for module in model.modules() if hasattr(module, "scaling")]
+    scales = [module.scaling["default"] for module in model.modules() if hasattr(module, "lora_A")]
     assert set(scales) == {1.0}
 
 
