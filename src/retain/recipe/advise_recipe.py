@@ -127,7 +127,7 @@ class AdviseRecipe(Recipe):
             return entries
         wanted = first.entry
         name, places = wanted["name"], [entry["name"] for entry, _ in entries]
-        if name in places and not set(wanted) & (set(own_fields()) - {"rank"}):
+        if name in places and not _combines(first):
             place = places.index(name)
             own = self.learning_rate is not None and name == self.method_name
             entries[place] = {**wanted, **entries[place][0]}, () if own else first.rates
@@ -138,7 +138,7 @@ class AdviseRecipe(Recipe):
 
     def _rates_beside(self, entry: dict[str, Any], known: tuple[float, ...], first: Best | None) -> tuple[float, ...]:
         """The learning rates of the benchmark's first, for the method alone that it combines."""
-        if first is None or self.methods or self.learning_rates or known:
+        if first is None or self.methods or self.learning_rates or known or not _combines(first):
             return ()
         return first.rates if entry["name"] == first.entry["name"] else ()
 
@@ -160,6 +160,11 @@ class AdviseRecipe(Recipe):
 
     def _first_seed(self) -> int:
         return self.seed if isinstance(self.seeds, int) else self.seeds[0]
+
+
+def _combines(first: Best) -> bool:
+    """True where the benchmark's first is more than a method: with regularisers, or settings of the training."""
+    return bool(set(first.fields) & (set(own_fields()) - {"rank"}))
 
 
 def _differing(wanted: Mapping[str, Any], stated: Mapping[str, Any], within: str = "") -> Iterator[str]:
