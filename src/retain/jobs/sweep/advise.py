@@ -151,7 +151,7 @@ def _notes(recipe: AdviseRecipe, data: Data, session: Session, left_out: str | N
         yield left_out
     if session.untried:
         yield (
-            f"The time of {recipe.sweep_minutes:g} minutes was over; the same command goes on with what was not tried, "
+            f"The time was over ({recipe.sweep_minutes:g} min): the same command goes on with what was not tried, "
             "or say --sweep-minutes."
         )
     if "full" in {str(entry if isinstance(entry, str) else entry.get("name")) for entry in recipe.methods}:
