@@ -215,7 +215,8 @@ class Outputs:
     def _coordinates(self, v: Tensor) -> Tensor:
         """Uᵀ v: (m, k) to (d, k)."""
         if self._gram is not None:
-            return torch.linalg.solve_triangular(self._factor.T, thin(self._weight.T, v), upper=False)
+            solved: Tensor = torch.linalg.solve_triangular(self._factor.T, thin(self._weight.T, v), upper=False)
+            return solved
         return v if self._basis is None else self._basis.T @ v
 
     def top(self, moment: Tensor, r: int, *, seed: int = 0) -> Eigenspace:

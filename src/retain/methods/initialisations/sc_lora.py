@@ -101,7 +101,7 @@ _Solved = tuple[Eigenspace, list[float], float]
 
 def _formed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig, *, of_outputs: bool) -> _Solved:
     """From the outputs' ΔCov, given or formed at the smaller size of W."""
-    outputs = Outputs(W)
+    outputs, operators = Outputs(W), list[Operator]()
     difference = contrast(*moments, config.beta)
     top = outputs.top(difference if of_outputs else outputs.moment(difference), config.r, seed=config.seed)
     if of_outputs:
