@@ -5,13 +5,15 @@
     python benchmarks/initialisation.py --layer                  # one layer 4096 → 11008, its statistics given
 
     python benchmarks/initialisation.py --block                  # one block of a 7B Llama, times 32
+    python benchmarks/initialisation.py --blocks 3               # a model cut to its first blocks, on a busy machine
 
 Each case does its work once on a tiny model, so that imports count for nothing, loads SmolLM2-135M (`make assets`),
 notes the memory held, then does its work. Time is CPU time; memory the most held beyond the loaded model; stored, what
 must be kept to begin again without the data. All read the same tokens:
 half of them are SC-LoRA's text to learn, half its text to keep; all of them are CorDA's text to keep, the only one it
 has. CorDA takes one sequence at a time, because batches make it fail, so it has a forward pass of its own. EVA goes
-over its text until directions settle, and is stopped after `--patience` seconds.
+over its text until directions settle, and is stopped after `--patience` seconds. What a start takes beyond its forward
+pass is parted into sums (second moments), solving (factors from them), and the rest (adapters attached, hashes, hooks).
 Before, a start must leave the model as it was, and SC-LoRA's, solved while the texts are read, must be worth as much as
 that from statistics kept on disk.
 """
@@ -31,6 +33,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import bases
 import torch
@@ -47,6 +50,7 @@ SC_LORA, STORED, CORDA = "SC-LoRA", "SC-LoRA, statistics kept", "CorDA (PEFT)"
 FORWARD, FORWARD_ONE = "forward pass", "forward pass, one sequence at a time"
 COLUMNS = {
     "case": "case", "tokens": "tokens", "CPU seconds": "seconds", "beyond the forward pass, s": "beyond",
+    "sums, s": "sums", "solving, s": "solving", "rest, s": "rest",
     "memory beyond the model, MB": "memory_mb", "stored, MB": "stored_mb", "time / CorDA": "ratio",
     "beyond / CorDA": "beyond_ratio", "memory / CorDA": "memory_ratio", "": "note",
 }  # fmt: skip
@@ -75,13 +79,15 @@ def read(model: str, tokens: int, batch: int) -> tuple[Batches, Batches]:
     return found[0], found[1]
 
 
-def load(model: str) -> Any:
-    """The model in float32."""
+def load(model: str, blocks: int | None = None) -> Any:
+    """The model in float32, or its first blocks."""
     if model == TINY:
         return bases.make("llama", 64, 2, torch.float32).eval()
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    found = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    found.model.layers = found.model.layers[:blocks]
+    return found
 
 
 def forward(model: Any, learn: Batches, keep: Batches, _rank: int) -> dict[str, Any]:
@@ -185,12 +191,42 @@ def set_up(work: Callable[..., dict[str, Any]], batch: int) -> None:
         work(load(TINY), *read(TINY, 64, batch), 4)
 
 
+@contextlib.contextmanager
+def clocked() -> Iterator[dict[str, float]]:
+    """CPU seconds inside the functions that sum and that solve; CorDA's reading is its forward pass and its sums."""
+    from peft.tuners.lora import corda
+
+    from retain.activations import moments
+    from retain.methods.initialisations.solving import Solving
+
+    spent: dict[str, float] = {}
+    clocks = [
+        (moments, "update", "sums"), (Solving, "_solve", "solving"),
+        (corda, "calib_cov_distribution", "reading"), (corda, "collect_eigens", "solving"),
+    ]  # fmt: skip
+    with contextlib.ExitStack() as undo:
+        for owner, name, part in clocks:
+            undo.enter_context(mock.patch.object(owner, name, _adding(getattr(owner, name), spent, part)))
+        yield spent
+
+
+def _adding(work: Callable[..., Any], spent: dict[str, float], part: str) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        began = time.process_time()
+        try:
+            return work(*args, **kwargs)
+        finally:
+            spent[part] = spent.get(part, 0.0) + time.process_time() - began
+
+    return run
+
+
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """One case, in this process."""
     prepare(asked.threads)
     work, batch, _ = CASES[asked.only]
     learn, keep = read(asked.model, asked.tokens, batch)
-    model = load(asked.model)
+    model = load(asked.model, asked.blocks)
     set_up(work, batch)
     forward(model, learn[:1], [], 0)
     probe = learn[0]["input_ids"][:1]
@@ -199,7 +235,8 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     began = time.perf_counter()
-    seconds, made = timed(lambda: work(model, learn, keep, asked.rank))
+    with clocked() as spent:
+        seconds, made = timed(lambda: work(model, learn, keep, asked.rank))
     row = {
         "case": asked.only,
         "tokens": sum(part["input_ids"].numel() for part in (*learn, *keep)),
@@ -207,7 +244,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "wall_seconds": time.perf_counter() - began,
         "memory_mb": (memory("VmHWM") - before) / 1e6,
         "stored_mb": made["stored_bytes"] / 1e6 if "stored_bytes" in made else None,
-    }
+    } | spent
     if "adapted" in made:
         with torch.no_grad():
             found = made["adapted"](input_ids=probe, use_cache=False).logits
@@ -226,6 +263,7 @@ def attempt(name: str, asked: argparse.Namespace) -> dict[str, Any]:
 def in_a_process(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     """One case in a fresh process; where it takes longer than there is patience for, or fails, a row that says so."""
     words = ["--only", name, "--tokens", asked.tokens, "--threads", asked.threads, "--rank", asked.rank]
+    words += ["--blocks", asked.blocks] if asked.blocks else []
     command = [sys.executable, __file__, *map(str, words), "--model", str(asked.model)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(asked.threads)}
     try:
@@ -246,6 +284,10 @@ def compared(rows: list[dict[str, Any]]) -> None:
         front = by_name.get(CASES[row["case"]][2] or "", {}).get("seconds")
         if front is not None and "seconds" in row:
             row["beyond"] = row["seconds"] - front
+            if "reading" in row:
+                row["sums"] = row.pop("reading") - front
+            if "sums" in row and "solving" in row:
+                row["rest"] = row["beyond"] - row["sums"] - row["solving"]
     corda = by_name.get(CORDA, {})
     for row in rows:
         for key, ratio in (("seconds", "ratio"), ("beyond", "beyond_ratio"), ("memory_mb", "memory_ratio")):
@@ -364,6 +406,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--here", action="store_true", help="all in this process: memory then means nothing")
     parser.add_argument("--layer", action="store_true", help="one large layer instead")
     parser.add_argument("--block", action="store_true", help="one block of a 7B Llama instead")
+    parser.add_argument("--blocks", type=int, help="of the model, from the first (default: all)")
     parser.add_argument("--built", type=int, default=1, help="blocks that --block builds; the others are reckoned")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     parser.add_argument("--only", help=argparse.SUPPRESS)

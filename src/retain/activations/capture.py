@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,15 @@ class _EnoughError(Exception):
     """Raised inside a forward pass once every observed layer has run: the rest would be computed for nothing."""
 
 
+class _Call(NamedTuple):
+    """A layer's call that is summed up when the next one is known: its input and its output, and their versions."""
+
+    name: str
+    x: Tensor
+    y: Tensor
+    versions: tuple[int, int]
+
+
 @dataclass
 class Capture:
     """Sums over the inputs of layers, and the layers that share them.
@@ -33,6 +42,8 @@ class Capture:
         share: whether layers that read one tensor share one sum.
         scaled: whether a sample's tokens are divided by the largest |output| of the layer, so that nothing is shared.
         outputs: layers whose outputs are summed up instead of their inputs; they share with none.
+        undecided: layers that join `outputs` unless the layer called after them reads the same input. It is decided at
+            a layer's first call; captures of one model have both sets in common.
         dry: only find out which layers share; sum nothing.
         stops: whether a forward pass may be broken off once every observed layer has run, in a model that runs each of
             them as often in every pass.
@@ -45,7 +56,8 @@ class Capture:
     dtype: torch.dtype = torch.float32
     share: bool = True
     scaled: bool = False
-    outputs: frozenset[str] = frozenset()
+    outputs: set[str] = field(default_factory=set)
+    undecided: set[str] = field(default_factory=set)
     dry: bool = False
     stops: bool = False
     leader: dict[str, str] = field(default_factory=dict)
@@ -53,6 +65,7 @@ class Capture:
     notes: dict[str, None] = field(default_factory=dict)
     _mask: list[Tensor] = field(default_factory=list)
     _last: tuple[str, Tensor, int] | None = None
+    _held: _Call | None = None
     _calls: dict[str, int] = field(default_factory=dict)
     _reads: dict[str, int] = field(default_factory=dict)
     _whole_pass_seen: bool = False
@@ -62,12 +75,12 @@ class Capture:
         self._mask = [m for key, m in batch.items() if key.endswith("attention_mask") and isinstance(m, Tensor)]
         self._last, self._calls = None, dict.fromkeys(self.layers, 0)
         try:
-            model(**batch)
-            self._whole_pass_seen = self.stops and all(count == 1 for count in self._calls.values())
-        except _EnoughError:
-            pass
+            with suppress(_EnoughError):
+                model(**batch)
+                self._whole_pass_seen = self.stops and all(count == 1 for count in self._calls.values())
+            self.decide(None)
         finally:
-            self._last, self._mask = None, []
+            self._last, self._held, self._mask = None, None, []
         if any(self._reads[name] != self._reads[leader] for name, leader in self.leader.items()):
             raise SharingChangedError
 
@@ -75,20 +88,49 @@ class Capture:
         """Take given sums and leaders as begun: no layer may join a leader that has read something already."""
         self._reads = dict.fromkeys(self.leader, 1)
 
+    @property
+    def needs_output(self) -> frozenset[str]:
+        """The layers whose outputs must be observed."""
+        return frozenset(self.layers if self.scaled else self.outputs | self.undecided)
+
     def observe(self, name: str, x: Tensor, y: Tensor | None) -> None:
-        """Observe one call of one layer: its input (…, n), and its output where that scales the samples."""
+        """Observe one call of one layer: its input (…, n), and its output where that is needed."""
         self._calls[name] += 1
+        self.decide(self._reading(name, x))
         leader = self._leader(name, x)
-        if leader == name and not self.dry:
-            tokens, samples = self._tokens(name, y if y is not None and name in self.outputs else x)
-            held = self.moments.get(name)
-            if held is None:
-                held = self.moments[name] = sums.empty(tokens.shape[-1], self.dtype, tokens.device)
-            elif held.gram.device != tokens.device:  # resumed, in a model that is spread over devices
-                held.gram, held.total = held.gram.to(tokens.device), held.total.to(tokens.device)
-            sums.update(held, tokens, samples, self._scale(name, y) if y is not None and self.scaled else None)
+        if leader == name and y is not None and name in self.undecided:
+            self._held = _Call(name, x, y, (x._version, y._version))  # noqa: SLF001 -- as in `_leader`
+        elif leader == name and not self.dry:
+            self._add(name, x, y)
+        self.undecided.discard(name)
         if self._whole_pass_seen and all(self._calls.values()):
             raise _EnoughError
+
+    def decide(self, read: str | None) -> None:
+        """Sum up the call that is held, if one is, at its output; at its input where that is read again.
+
+        Args:
+            read: the layer whose input the next one reads.
+        """
+        call, self._held = self._held, None
+        if call is None:
+            return
+        same = call.versions[0] == call.x._version, call.versions[1] == call.y._version  # noqa: SLF001 -- as above
+        if read != call.name and same[1]:
+            self.outputs.add(call.name)
+            self._last = None
+        elif not same[0]:
+            raise SharingChangedError
+        self._add(call.name, call.x, call.y)
+
+    def _add(self, name: str, x: Tensor, y: Tensor | None) -> None:
+        tokens, samples = self._tokens(name, y if y is not None and name in self.outputs else x)
+        held = self.moments.get(name)
+        if held is None:
+            held = self.moments[name] = sums.empty(tokens.shape[-1], self.dtype, tokens.device)
+        elif held.gram.device != tokens.device:  # resumed, in a model that is spread over devices
+            held.gram, held.total = held.gram.to(tokens.device), held.total.to(tokens.device)
+        sums.update(held, tokens, samples, self._scale(name, y) if y is not None and self.scaled else None)
 
     def _leader(self, name: str, x: Tensor) -> str:
         """The layer whose sums hold this input: another layer if it has just read the very same tensor."""
@@ -150,13 +192,8 @@ class Observer(Protocol):
         ...
 
     @property
-    def scaled(self) -> bool:
-        """True if the outputs of all layers are needed."""
-        ...
-
-    @property
-    def outputs(self) -> frozenset[str]:
-        """The layers whose outputs are needed."""
+    def needs_output(self) -> frozenset[str]:
+        """The layers whose outputs must be observed."""
         ...
 
     def observe(self, name: str, x: Tensor, y: Tensor | None) -> None:
@@ -175,8 +212,9 @@ def capturing(model: nn.Module, capture: Observer) -> Iterator[None]:
         for module, training in modes:
             undo.callback(setattr, module, "training", training)
         model.eval()
+        after = capture.needs_output
         for name, layer in capture.layers.items():
-            if capture.scaled or name in capture.outputs:
+            if name in after:
                 handle = layer.register_forward_hook(_after(capture, name), with_kwargs=True)
             else:
                 handle = layer.register_forward_pre_hook(_before(capture, name), with_kwargs=True)

@@ -3,7 +3,7 @@
 The forward passes of all batches wait for one another (`paused`): each runs up to the first layer whose sums would
 exceed the limit, these sums are handed over and dropped, and all passes go on. So the sums of the whole model never
 lie in memory at once, and no batch is read twice. A layer with fewer outputs than inputs is summed up at its outputs,
-h hᵀ, which is less work, and its W C Wᵀ need not be formed.
+h hᵀ, which is less work, and its W C Wᵀ need not be formed. So is one with as many, if no other reads its input.
 """
 
 from __future__ import annotations
@@ -55,11 +55,19 @@ class Streamed:
     of: Callable[[str, str], Tensor]
 
 
-def summed_at_outputs(layers: Mapping[str, nn.Module]) -> frozenset[str]:
+def summed_at_outputs(layers: Mapping[str, nn.Module]) -> set[str]:
     """The layers with fewer outputs than inputs; without those whose outputs a bias in 16 bits has rounded."""
-    return frozenset(
-        key for key, layer in layers.items() if features(layer)[1] < features(layer)[0] and not _rounds_to_a_bias(layer)
-    )
+    return {key for key, layer in layers.items() if _more_inputs(layer) > 0 and not _rounds_to_a_bias(layer)}
+
+
+def perhaps_summed_at_outputs(layers: Mapping[str, nn.Module]) -> set[str]:
+    """The layers with as many outputs as inputs, likewise: they are, unless another layer reads the same input."""
+    return {key for key, layer in layers.items() if _more_inputs(layer) == 0 and not _rounds_to_a_bias(layer)}
+
+
+def _more_inputs(layer: nn.Module) -> int:
+    inputs, outputs = features(layer)
+    return inputs - outputs
 
 
 def _rounds_to_a_bias(layer: nn.Module) -> bool:
@@ -88,12 +96,14 @@ def stream(plans: Mapping[str, Plan], hand_over: Callable[[Streamed], None]) -> 
             or the largest layer need more than the limit, or a layer runs in a mode of its own (autocast).
     """
     plan = next(iter(plans.values()))
-    outputs = summed_at_outputs(plan.layers)
+    outputs, undecided = summed_at_outputs(plan.layers), perhaps_summed_at_outputs(plan.layers)
     parts = _Parts.of(plan, outputs, len(plans))
-    common: dict[str, Any] = {"scaled": plan.scaled, "outputs": outputs, "stops": plan.regular, "parts": parts}
+    common: dict[str, Any] = {
+        "scaled": plan.scaled, "outputs": outputs, "undecided": undecided, "stops": plan.regular, "parts": parts,
+    }  # fmt: skip
     captures = {name: _Waiting(plan.layers, plan.dtype, plan.share, **common) for name in plans}
     sources: dict[str, dict[str, Source]] = {name: {} for name in plans}
-    run = _Run(plan, captures, outputs)
+    run = _Run(plan, captures)
     with run.watching():
         sequences = {name: run.begin_all(own) for name, own in plans.items()}
         while True:
@@ -103,7 +113,7 @@ def stream(plans: Mapping[str, Plan], hand_over: Callable[[Streamed], None]) -> 
                 sources[name] |= sources_of(capture)
                 refuse_broken(name, sources[name])
             met = [key for key in parts.names() if all(key in capture.leader for capture in captures.values())]
-            hand_over(Streamed(met, outputs, _reader(plan.layers, captures)))
+            hand_over(Streamed(met, frozenset(outputs), _reader(plan.layers, captures)))
             for capture in captures.values():
                 capture.moments.clear()
             if not run.waiting:
@@ -150,7 +160,7 @@ class _Parts:
     waiting: int = 0
 
     @classmethod
-    def of(cls, plan: Plan, outputs: frozenset[str], sets: int) -> _Parts:
+    def of(cls, plan: Plan, outputs: set[str], sets: int) -> _Parts:
         """The division before any layer was met."""
         sizes = {key: features(layer)[key in outputs] for key, layer in plan.layers.items()}
         layers = {key: sets * plan.dtype.itemsize * (size * size + size) for key, size in sizes.items()}
@@ -211,6 +221,7 @@ class _Waiting(Capture):
     def observe(self, name: str, x: Tensor, y: Tensor | None) -> None:
         """As `Capture`, when it is this layer's turn."""
         read = self._reading(name, x)
+        self.decide(read)
         if name not in self.parts.number:
             self.parts.place(name, own=read == name)
         while self.parts.number[name] > self.parts.current:
@@ -237,15 +248,15 @@ def modes() -> tuple[Any, ...]:
 class _Run:
     """The passes over all data sets, of which one runs at a time."""
 
-    def __init__(self, plan: Plan, captures: Mapping[str, _Waiting], outputs: frozenset[str]) -> None:
-        self.layers, self.outputs = plan.layers, outputs
-        self.scaled = plan.scaled
+    def __init__(self, plan: Plan, captures: Mapping[str, _Waiting]) -> None:
+        self.layers = plan.layers
         self.waiting: list[tuple[_Waiting, Pass]] = []
         self._started: list[Pass] = []
         self._model, self._captures = plan.model, captures
         self._runner = Runner(root_of(plan.model))
         self._part = self._runner.part_for(plan.layers)
         self._active = next(iter(captures.values()))
+        self.needs_output = self._active.needs_output
         self._runs = False
 
     def observe(self, name: str, x: Tensor, y: Tensor | None) -> None:

@@ -12,6 +12,7 @@ inputs and seeds give equal bits on one machine.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from retain.linalg.lanczos import (
     relative,
     start_block,
 )
-from retain.linalg.matrices import add_gram
+from retain.linalg.matrices import add_gram, congruent, mirrored, thin
 
 DENSE_LIMIT = 2048
 _CONDITION_LIMIT = 2e4
@@ -144,7 +145,7 @@ class Outputs:
     E is (d, n) and U (m, d), d = min(m, n): where m ≤ n, E = W and U = 1. So second moments of outputs are formed once,
     at size d, and everything else is computed from these. Where m > n, E comes from WᵀW = EᵀE (Cholesky), and
     U = W E⁻¹, which takes half the time of a QR decomposition; that one serves where W is ill-conditioned, at which
-    U would not be orthonormal to 10⁻⁷.
+    U would not be orthonormal to about 10⁻⁷.
 
     Args:
         weight: W (m, n) float64.
@@ -152,8 +153,8 @@ class Outputs:
 
     def __init__(self, weight: Tensor) -> None:
         self._weight = weight
-        self._inverse: Tensor | None = None
         self._basis: Tensor | None = None
+        self._gram: Tensor | None = None
         self._factor = weight
         if weight.shape[0] > weight.shape[1]:
             self._factor_tall()
@@ -162,13 +163,10 @@ class Outputs:
         gram = self._weight.new_zeros(self._weight.shape[1], self._weight.shape[1])
         add_gram(gram, self._weight)
         upper, failed = torch.linalg.cholesky_ex(gram, upper=True)
-        if not int(failed):
-            one = torch.eye(len(upper), dtype=upper.dtype, device=upper.device)
-            inverse = torch.linalg.solve_triangular(upper, one, upper=True)
-            if float(upper.norm() * inverse.norm()) < _CONDITION_LIMIT:  # also refuses what is not finite
-                self._factor, self._inverse = upper, inverse
-                return
-        self._basis, self._factor = torch.linalg.qr(self._weight)
+        if not int(failed) and _condition(upper) < _CONDITION_LIMIT:  # also refuses what is not finite
+            self._factor, self._gram = upper, mirrored(gram)
+        else:
+            self._basis, self._factor = torch.linalg.qr(self._weight)
 
     def moment(self, moment: Tensor) -> Tensor:
         """E C Eᵀ (d, d), symmetric, float64: the second moment of z, of which W C Wᵀ = U (E C Eᵀ) Uᵀ.
@@ -179,34 +177,47 @@ class Outputs:
         Raises:
             ValueError: weight or moment holds values that are not finite.
         """
-        return self._formed(self._factor, moment)
-
-    def rough_moment(self, moment: Tensor) -> Tensor:
-        """As `moment`, in float32: for a report, not for eigenvectors of a difference."""
-        return self._formed(self._factor.float(), moment)
-
-    def _formed(self, factor: Tensor, moment: Tensor) -> Tensor:
-        formed = factor @ moment.to(factor) @ factor.T
+        C = moment.to(self._factor)
+        C = (C + C.T) / 2
+        if self._factor is self._weight:
+            formed = self._factor @ C @ self._factor.T
+            formed = (formed + formed.T) / 2
+        else:
+            formed = congruent(self._factor, C)
         if not torch.isfinite(formed).all():
             raise ValueError(f"weight, moment or their product holds {_NOT_FINITE}")
-        return (formed + formed.T) / 2
+        return formed
 
-    def captured(self, moment: Tensor, Q: Tensor) -> float:
-        """tr(Qᵀ (U M Uᵀ) Q) of M (d, d): the mean squared length of the outputs within a subspace Q (m, r)."""
-        z = self._coordinates(Q)
-        return float((z * (moment @ z)).sum())
+    def trace(self, moment: Tensor) -> float:
+        """tr(W C Wᵀ) = E‖h‖², the mean squared length of the outputs, of C (n, n), symmetric."""
+        if self._gram is not None:
+            return float((self._gram * moment).sum())
+        E = self._factor.float()
+        return float((E * (E @ moment.to(E))).sum(dtype=torch.float64))
+
+    def rough_operator(self, moment: Tensor) -> Operator:
+        """V ↦ E C Eᵀ v in float32, of C (n, n): for a report, not for eigenvectors of a difference."""
+        E, C = self._factor.float(), moment.float()
+        transposed = E.T.contiguous()  # makes Eᵀ v more than twice as fast
+        return lambda v: E @ (C @ (transposed @ v))
+
+    @property
+    def size(self) -> int:
+        """The number of coordinates, d."""
+        return len(self._factor)
 
     def _lifted(self, z: Tensor) -> Tensor:
         """U z: (d, k) to (m, k)."""
-        if self._basis is not None:
-            return self._basis @ z
-        return z if self._inverse is None else self._weight @ (self._inverse @ z)
+        if self._gram is not None:
+            return thin(self._weight, torch.linalg.solve_triangular(self._factor, z, upper=True))
+        return z if self._basis is None else self._basis @ z
 
     def _coordinates(self, v: Tensor) -> Tensor:
         """Uᵀ v: (m, k) to (d, k)."""
-        if self._basis is not None:
-            return self._basis.T @ v
-        return v if self._inverse is None else self._inverse.T @ (self._weight.T @ v)
+        if self._gram is not None:
+            solved: Tensor = torch.linalg.solve_triangular(self._factor.T, thin(self._weight.T, v), upper=False)
+            return solved
+        return v if self._basis is None else self._basis.T @ v
 
     def top(self, moment: Tensor, r: int, *, seed: int = 0) -> Eigenspace:
         """The r eigenvectors of largest signed eigenvalue of U M Uᵀ (m, m), by eigh at size d.
@@ -241,6 +252,13 @@ class Outputs:
         return off(random_block(len(self._weight), count, seed, self._weight.device), basis)
 
 
+def _condition(upper: Tensor) -> float:
+    """About ‖E‖_F·‖E⁻¹‖_F of a triangular E (n, n): the second norm from E⁻¹ times eight random vectors."""
+    probes = random_block(len(upper), 8, 0, upper.device)
+    solved = torch.linalg.solve_triangular(upper, probes, upper=True)
+    return float(upper.norm() * solved.norm()) / math.sqrt(probes.shape[1])
+
+
 def _check_rank(r: int, size: int) -> None:
     if not 1 <= r <= size:
         raise ValueError(
@@ -259,7 +277,7 @@ def _finite(operator: Operator) -> Operator:
 
 
 def _leading(matrix: Tensor, r: int) -> tuple[Tensor, Tensor]:
-    """The r largest signed eigenvalues (r,) and their eigenvectors (n, r), descending.
+    """The r largest signed eigenvalues (r,) and their eigenvectors (n, r) of a symmetric matrix, descending.
 
     On a CPU only these are computed (LAPACK's syevr), which takes about half the time of all of them.
     """
@@ -267,7 +285,7 @@ def _leading(matrix: Tensor, r: int) -> tuple[Tensor, Tensor]:
     if matrix.device.type != "cpu" or r > size // 2:
         values, vectors = descending(matrix)
         return values[:r], vectors[:, :r]
-    symmetric = (checked(matrix + matrix.T) / 2).numpy()
+    symmetric = checked(matrix).numpy().T  # the same matrix, in LAPACK's layout
     try:
         with _blas().limit(limits=torch.get_num_threads()):
             some, chosen = scipy.linalg.eigh(

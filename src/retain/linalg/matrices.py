@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-ROWS = 192
+ROWS = 96
 """Symmetric matrices are worked on in blocks of this many rows, or in 8 blocks: smaller ones are slow."""
 
 
@@ -39,6 +39,30 @@ def add_gram(gram: Tensor, x: Tensor) -> None:
     """Add xᵀ x to the upper triangle of gram (n, n), in place, from x (T, n): little more than half of the product."""
     for rows in blocks(len(gram)):
         gram[rows, rows.start :].addmm_(x[:, rows].T, x[:, rows.start :])
+
+
+def congruent(upper: Tensor, matrix: Tensor) -> Tensor:
+    """U S Uᵀ (n, n), symmetric, of an upper triangular U and a symmetric S: half of the products that it takes whole.
+
+    Args:
+        upper: U (n, n); what is below its diagonal must be 0.
+        matrix: S (n, n).
+    """
+    product, found = torch.empty_like(matrix), torch.empty_like(matrix)
+    for rows in blocks(len(upper)):
+        torch.mm(upper[rows, rows.start :], matrix[rows.start :], out=product[rows])
+    for rows in blocks(len(upper)):
+        torch.mm(product[: rows.stop, rows.start :], upper[rows, rows.start :].T, out=found[: rows.stop, rows])
+    return _mirror(found)
+
+
+def thin(matrix: Tensor, block: Tensor) -> Tensor:
+    """M v (m, k) of M (m, n), in either layout, and a block v (n, k) of a few columns.
+
+    By its transpose, vᵀ Mᵀ: BLAS takes up to five times as long for M v itself, where M is a transpose.
+    """
+    rows: Tensor = block.T.contiguous() @ matrix.T
+    return rows.T
 
 
 def pack_symmetric(matrix: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from calibration import batches, llama, sentences
-from retain.activations.capture import Capture, capturing
+from retain.activations.capture import Capture, SharingChangedError, capturing
 from retain.errors import InputError
 
 ROWS = sentences(6)
@@ -40,7 +40,7 @@ def test_layers_that_read_one_tensor_have_one_leader():
     assert set(capture.moments) == {PROJECTIONS[0], GATES[0]}
 
 
-@pytest.mark.parametrize("fields", [{"share": False}, {"scaled": True}, {"outputs": frozenset(PROJECTIONS)}])
+@pytest.mark.parametrize("fields", [{"share": False}, {"scaled": True}, {"outputs": set(PROJECTIONS)}])
 def test_where_they_may_not_share_each_leads_itself(fields):
     capture = captured(llama(), PROJECTIONS, **fields)
     assert capture.leader == {name: name for name in PROJECTIONS}
@@ -54,9 +54,50 @@ def test_a_dry_capture_finds_who_shares_and_sums_nothing():
 
 def test_outputs_are_summed_for_layers_that_are_named():
     model = llama()
-    capture = captured(model, PROJECTIONS[:2], outputs=frozenset(PROJECTIONS[1:2]))
+    capture = captured(model, PROJECTIONS[:2], outputs=set(PROJECTIONS[1:2]))
     assert len(capture.moments[PROJECTIONS[0]].total) == 16
     assert len(capture.moments[PROJECTIONS[1]].total) == model.get_submodule(PROJECTIONS[1]).out_features
+
+
+def test_an_undecided_layer_is_summed_at_its_output_unless_its_input_is_read_again():
+    model, one = llama(), PROJECTIONS[0]
+    alone = captured(model, [one, *GATES], undecided={one, GATES[0]})
+    assert alone.outputs == {one}
+    assert alone.undecided == set()
+    expected = captured(model, [one, *GATES], outputs={one}).moments
+    assert list(alone.moments) == list(expected)
+    for name, moments in alone.moments.items():
+        assert torch.equal(moments.gram, expected[name].gram)
+    first = captured(model, PROJECTIONS, undecided={one})
+    assert first.outputs == set()
+    assert torch.equal(first.moments[one].gram, captured(model, PROJECTIONS).moments[one].gram)
+
+
+class _ChangesItsOutput(nn.Module):
+    def __init__(self, both):
+        super().__init__()
+        self.first, self.second, self.both = nn.Linear(6, 6), nn.Linear(6, 4), both
+
+    def forward(self, x):
+        h = self.first(x)
+        h.relu_()
+        if self.both:
+            x.mul_(2)
+        return self.second(h)
+
+
+def test_an_output_that_is_changed_before_it_is_summed_is_not_taken():
+    x = torch.randn(5, 6, dtype=torch.float64)
+    for both in (False, True):
+        model = _ChangesItsOutput(both).double()
+        capture = Capture(layers_of(model, "first", "second"), torch.float64, undecided={"first"})
+        with capturing(model, capture):
+            if both:
+                with pytest.raises(SharingChangedError):
+                    capture.run(model, {"x": x.clone()})
+                continue
+            capture.run(model, {"x": x})
+        torch.testing.assert_close(capture.moments["first"].gram.triu(), (x.T @ x).triu())
 
 
 def test_a_pass_is_broken_off_once_every_layer_has_run():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from retain.linalg.matrices import add_gram, mirrored, pack_symmetric, truncated, unpack_symmetric
+from retain.linalg.matrices import add_gram, congruent, mirrored, pack_symmetric, thin, truncated, unpack_symmetric
 
 
 def randn(*shape, seed=0):
@@ -35,6 +35,22 @@ def test_products_made_by_half_are_whole_when_mirrored(size):
     torch.testing.assert_close(whole, x.T @ x, rtol=0, atol=1e-12)
     assert torch.equal(whole, whole.T)
     assert torch.equal(mirrored(gram.float(), torch.float64), mirrored(gram.float()).double())
+
+
+@pytest.mark.parametrize("size", [1, 7, 96, 97, 500, 1600])
+def test_a_triangular_congruence_is_the_whole_product(size):
+    upper, symmetric = randn(size, size).triu(), randn(size, size, seed=1)
+    symmetric = symmetric + symmetric.T
+    found = congruent(upper, symmetric)
+    assert torch.equal(found, found.T)
+    torch.testing.assert_close(found, upper @ symmetric @ upper.T, rtol=1e-12, atol=1e-10)
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+def test_a_product_with_a_thin_block_is_that_in_either_layout(columns):
+    matrix, block = randn(40, 30), randn(30, columns, seed=1)
+    torch.testing.assert_close(thin(matrix, block), matrix @ block, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(thin(randn(30, 40).T, block), randn(30, 40).T @ block, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("r", [1, 3, 6, 9])

@@ -160,7 +160,7 @@ def _stream(solving: Solving, texts: Mapping[str, Any], collecting: dict[str, An
         return None
     plans = {
         text: Plan(
-            solving.base, data, lora_targets(solving.base, config.targets, under_any=True), collecting["known_hash"],
+            solving.base, data, solving.layers, collecting["known_hash"],
             torch.float32, config.sample_norm, collecting["memory_limit"], name=text, tick=collecting["tick"],
         )
         for text, data in texts.items()

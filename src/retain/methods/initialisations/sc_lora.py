@@ -12,10 +12,14 @@ computed from those of the inputs where that is less work, and W0 is not changed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from retain.linalg.eigenspace import DENSE_LIMIT, Eigenspace, Outputs, output_eigenspace
+from retain.linalg.lanczos import Operator
 from retain.linalg.subspaces import leading_subspace, subspace_overlap
 from retain.methods.initialisations.config import SCLoRAConfig
 from retain.methods.initialisations.factors import Factors, FrozenLayer, LayerFacts
@@ -48,13 +52,12 @@ def subspace(weight: Tensor, moment: Tensor, r: int, seed: int = 0) -> Eigenspac
 
 def factors_in(Q: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """A0 = Qᵀ W0 (r, n) and B0 = Q (m, r), in the precision of Q; W0 is without the bias."""
-    return Q.T @ weight.to(Q), Q
+    return Q.T.contiguous() @ weight.to(Q), Q
 
 
-def reward(Q: Tensor, weight: Tensor, moment: Tensor) -> float:
-    """tr(Qᵀ W C Wᵀ Q): the reward of a subspace Q (m, r) of the output under the contrast C (n, n)."""
-    projected = weight.to(Q).T @ Q
-    return float((projected * (moment.to(Q) @ projected)).sum())
+def captured(rows: Tensor, moment: Tensor) -> float:
+    """tr(P C Pᵀ) of P (r, n) and C (n, n): E‖P x‖²; with P = Qᵀ W and the contrast for C, the reward of Q."""
+    return float(((rows @ moment.to(rows)) * rows).sum())
 
 
 def trace(weight: Tensor, moment: Tensor) -> float:
@@ -71,10 +74,12 @@ def initialise(layer: FrozenLayer, config: SCLoRAConfig) -> Factors:
     moments = layer.moments["learn"], layer.moments["keep"]
     W = with_bias(layer.weight, layer.bias).double()
     if layer.of_outputs or min(W.shape) <= DENSE_LIMIT:
-        top, traces, captured, overlap = _formed(W, moments, config, of_outputs=layer.of_outputs)
+        top, traces, overlap = _formed(W, moments, config, of_outputs=layer.of_outputs)
     else:
-        top, traces, captured, overlap = _unformed(W, moments, config)
-    shares = [part / total if total > 0 else 0.0 for part, total in zip(captured, traces, strict=True)]
+        top, traces, overlap = _unformed(W, moments, config)
+    A0, B0 = factors_in(top.vectors, W)
+    within = [captured(B0.T if layer.of_outputs else A0, part) for part in moments]
+    shares = [part / total if total > 0 else 0.0 for part, total in zip(within, traces, strict=True)]
     facts = LayerFacts(
         layer=layer.name,
         trace_learn=traces[0],
@@ -87,53 +92,44 @@ def initialise(layer: FrozenLayer, config: SCLoRAConfig) -> Factors:
         residual=top.residual,
         solver=top.method,
     )
-    return Factors(*factors_in(top.vectors, layer.weight), facts)
+    return Factors(A0[:, : layer.weight.shape[1]], B0, facts)
 
 
-_Solved = tuple[Eigenspace, list[float], list[float], float]
-"""Q; E‖h‖² and E‖Qᵀh‖² on both texts; the overlap of the leading directions of both."""
+_Solved = tuple[Eigenspace, list[float], float]
+"""Q; E‖h‖² on both texts; the overlap of the leading directions of both."""
 
 
 def _formed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig, *, of_outputs: bool) -> _Solved:
-    """From the outputs' ΔCov, given or formed at the smaller size of W; what is only reported needs it in float32."""
-    outputs = Outputs(W)
+    """From the outputs' ΔCov, given or formed at the smaller size of W."""
+    outputs, operators = Outputs(W), list[Operator]()
+    difference = contrast(*moments, config.beta)
+    top = outputs.top(difference if of_outputs else outputs.moment(difference), config.r, seed=config.seed)
     if of_outputs:
-        difference, rough = contrast(*moments, config.beta), (moments[0].float(), moments[1].float())
+        traces = [float(part.diagonal().sum()) for part in moments]
+        operators = [part.float().matmul for part in moments]
     else:
-        difference = outputs.moment(contrast(*moments, config.beta))
-        rough = _rough(outputs, moments, difference, config.beta)
-    top = outputs.top(difference, config.r, seed=config.seed)
-    rank = min(config.r, len(difference))
-    leading = [
-        leading_subspace(part.matmul, len(part), rank, seed=config.seed + number, device=part.device)
-        for number, part in enumerate(rough)
-    ]
-    if of_outputs:
-        captured = [outputs.captured(part, top.vectors) for part in moments]
-    else:
-        captured = [reward(top.vectors, W, part) for part in moments]
-    traces = [float(part.diagonal().sum(dtype=torch.float64)) for part in rough]
-    return top, traces, captured, subspace_overlap(*leading)
-
-
-def _rough(outputs: Outputs, moments: tuple[Tensor, Tensor], difference: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Both outputs' moments in float32: one is formed, the other follows from it and ΔCov, over at least 1/2."""
-    if beta >= 0.5:
-        learn = outputs.rough_moment(moments[0])
-        return learn, ((1 - beta) * learn - difference.float()) / beta
-    keep = outputs.rough_moment(moments[1])
-    return (difference.float() + beta * keep) / (1 - beta), keep
+        traces = [outputs.trace(part) for part in moments]
+        operators = [outputs.rough_operator(part) for part in moments]
+    return top, traces, _overlap(operators, outputs.size, config, W.device)
 
 
 def _unformed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
     """For layers too wide for a matrix of their outputs: products with thin blocks only."""
     top = subspace(W, contrast(*moments, config.beta), config.r, config.seed)
-    leading = [_leading(W.float(), C.float(), config.r, config.seed + i) for i, C in enumerate(moments)]
-    traces = [trace(W, C) for C in moments]
-    captured = [reward(top.vectors, W, C) for C in moments]
-    return top, traces, captured, subspace_overlap(*leading)
+    rough, transposed = W.float(), W.T.float().contiguous()  # a copy makes Wᵀ v more than twice as fast
+    operators = [partial(_applied, rough, part.float(), transposed) for part in moments]
+    return top, [trace(W, part) for part in moments], _overlap(operators, len(W), config, W.device)
 
 
-def _leading(W: Tensor, C: Tensor, r: int, seed: int) -> Tensor:
-    transposed = W.T.contiguous()  # makes Wᵀ v more than twice as fast
-    return leading_subspace(lambda v: W @ (C @ (transposed @ v)), len(W), r, seed=seed, device=W.device)
+def _applied(W: Tensor, C: Tensor, transposed: Tensor, v: Tensor) -> Tensor:
+    return W @ (C @ (transposed @ v))
+
+
+def _overlap(operators: Sequence[Operator], size: int, config: SCLoRAConfig, device: torch.device) -> float:
+    """The overlap of about the r leading directions of two moments; for a report."""
+    rank = min(config.r, size)
+    left, right = (
+        leading_subspace(operator, size, rank, seed=config.seed + number, device=device)
+        for number, operator in enumerate(operators)
+    )
+    return subspace_overlap(left, right)

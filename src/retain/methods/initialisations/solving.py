@@ -45,9 +45,8 @@ class Solving:
     def solve_part(self, part: Streamed) -> None:
         """Solve the layers of which both texts' moments are at hand."""
         for key in part.layers:
-            if key in self.layers:
-                moments = {text: part.of(text, key) for text in self.initialisation.reads}
-                self._done[key] = self._solve(key, moments, of_outputs=key in part.outputs)
+            moments = {text: part.of(text, key) for text in self.initialisation.reads}
+            self._done[key] = self._solve(key, moments, of_outputs=key in part.outputs)
 
     def solve_all(self, statistics: Mapping[str, Statistics]) -> None:
         """Solve all layers from the statistics of each text, each layer in one of the processes."""
