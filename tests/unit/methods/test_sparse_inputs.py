@@ -11,6 +11,7 @@ import retain
 from retain.errors import InputError, MergeError
 from retain.hf.adapters.sparse import count_of
 from retain.hf.adapters.sparse_layer import sparse_layers
+from retain.hf.exporting.merge import merge_in_place
 from retain.methods.sparse.gradients import mean_gradient, own_weights
 from retain.methods.sparse.scores import largest
 from retain.train.regularise.reselection import step_of
@@ -78,6 +79,18 @@ def test_a_shared_weight_is_not_merged_into(make, targets):
     expected = model(**BATCH).logits
     model.merge_adapter()
     torch.testing.assert_close(model(**BATCH).logits, expected, rtol=0, atol=2e-6)
+
+
+def test_exported_a_head_that_was_tied_has_a_weight_of_its_own():
+    model = retain.sparse_update(
+        tied(), retain.SparseConfig(density=0.1, score="small", target_modules=["lm_head", "q_proj"])
+    ).eval()
+    for _, layer in sparse_layers(model):
+        layer.supertuning_values["default"].data.fill_(0.1)
+    expected, embedding = model(**BATCH).logits, model.get_input_embeddings().weight.clone()
+    merged, _ = merge_in_place(model, torch.float32)
+    torch.testing.assert_close(merged(**BATCH).logits, expected, rtol=0, atol=2e-6)
+    assert torch.equal(merged.get_input_embeddings().weight, embedding)
 
 
 def test_own_weights_come_back_after_an_error():

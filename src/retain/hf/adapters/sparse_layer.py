@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from retain.errors import MergeError
 from retain.hf.models.sides import root_of
 from retain.hf.tuners import forward as forms
+from retain.hf.tuners.shared_weights import refuse_shared
 from retain.kernels import eligibility
 from retain.kernels.sparse_entries import FEW_TOKENS, Rows, added, by_rows, sparse_linear
 
@@ -27,8 +28,6 @@ class SparseLinear(supertuning.Linear):  # type: ignore[misc]  # PEFT ships no t
 
     _rows: tuple[tuple[int, int], Rows | None] | None = None
     _unmerged: list[tuple[Tensor, Tensor]] | None = None
-    _sharing: tuple[tuple[str, nn.Module], ...] = ()
-    """Other modules, by name, that used the layer's weight too when it took this form."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's output, as PEFT's; see `retain.kernels.sparse_entries`."""
@@ -68,15 +67,8 @@ class SparseLinear(supertuning.Linear):  # type: ignore[misc]  # PEFT ships no t
         """Add each adapter into the base's weight as PEFT does, keeping the entries that were there.
 
         Raises:
-            MergeError: a merged entry is not finite, or another module uses the weight too; nothing was changed.
+            MergeError: a merged entry is not finite; nothing was changed.
         """
-        own = self.get_base_layer().weight
-        if others := [key for key, module in self._sharing if any(p is own for p in module.parameters(recurse=False))]:
-            raise MergeError(
-                f"a layer with entries to merge shares its weight with {', '.join(others)}, and merging changes both. "
-                "Leave it out of target_modules, or untie it first: give it a copy of its weight (new nn.Parameter) "
-                "and set model.config.tie_word_embeddings = False."
-            )
         names = [name for name in check_adapters_to_merge(self, adapter_names) or [] if name in self.supertuning_values]
         flat = self.get_base_layer().weight.data.reshape(-1)
         for name in names:
@@ -105,6 +97,15 @@ class SparseLinear(supertuning.Linear):  # type: ignore[misc]  # PEFT ships no t
             self.merged_adapters.pop()
 
 
+class SparseModel(supertuning.SupertuningModel):  # type: ignore[misc]  # PEFT ships no types
+    """PEFT's tuner, which merges into no weight that another module uses too."""
+
+    def _check_merge_allowed(self) -> None:
+        super()._check_merge_allowed()
+        layers = {key: module for key, module in self.model.named_modules() if isinstance(module, SparseLinear)}
+        refuse_shared(self.model, layers)
+
+
 def sparse_layers(model: nn.Module, adapter: str = "default") -> Iterator[tuple[str, Any]]:
     """The layers with a sparse update of that name, by their names in the base, without a low-rank part."""
     for key, module in root_of(model).named_modules():
@@ -114,15 +115,9 @@ def sparse_layers(model: nn.Module, adapter: str = "default") -> Iterator[tuple[
 
 def take_sparse_form(model: nn.Module) -> None:
     """Let PEFT's layers of sparse updates compute in our form; layers whose forward was replaced stay."""
-    users: dict[int, list[tuple[str, nn.Module]]] = {}
-    for key, user in root_of(model).named_modules():
-        for parameter in user.parameters(recurse=False):
-            users.setdefault(id(parameter), []).append((key, user))
     module: Any
     for module in model.modules():
         if type(module) is supertuning.Linear and "forward" not in vars(module):
             module.__class__ = SparseLinear
-            base = module.get_base_layer()
-            module._sharing = tuple(  # noqa: SLF001 -- of the class below which it was just put
-                (key, other) for key, other in users.get(id(base.weight), []) if other is not base
-            )
+        elif type(module) is supertuning.SupertuningModel:
+            module.__class__ = SparseModel
