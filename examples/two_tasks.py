@@ -41,9 +41,10 @@ def checked(paths: list[str]) -> list[str]:
             sys.exit(f"{folder}: no adapter is found there ({error}); give a LoRA's folder or a run of retain tune.")
         if not isinstance(configs[-1], LoraConfig):
             sys.exit(f"{folder}: a {configs[-1].peft_type.value} adapter, and Arrow routes LoRAs; give a LoRA.")
-    if len(found := {(one.r, str(sorted(one.target_modules))) for one in configs}) > 1:
-        ranks = " and ".join(f"{rank} on {layers}" for rank, layers in sorted(found))
-        sys.exit(f"the LoRAs have rank {ranks}; Arrow needs one rank and the same layers: train them alike.")
+    if len(ranks := {one.r for one in configs}) > 1:
+        sys.exit(f"the LoRAs have ranks {' and '.join(map(str, sorted(ranks)))}; Arrow needs one: train them alike.")
+    if len({frozenset(one.target_modules) for one in configs}) > 1:
+        sys.exit("the LoRAs are on other layers, and Arrow needs the same of each: train them with one target_modules.")
     return folders
 
 
