@@ -4,17 +4,19 @@ Run: python examples/two_tasks.py BASE ADAPTER_1 TEST_1 ADAPTER_2 TEST_2 --keep 
 
 Arrow sends each token in each layer to the adapter whose strongest input direction it lies along most; like SMILE it
 always takes one. With --no-adapter T the base alone answers where no direction has a cosine of T or more with it. The
-adapters are LoRAs of one rank on the same layers, for instance of two runs of `retain tune`, or of tasks in a row
+adapters are LoRAs of one rank on the same layers, or runs of `retain tune` with such, or of tasks in a row
 (`retain sequence`), where the second was trained on the same base.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from peft import ArrowConfig, PeftModel, create_arrow_model
+from peft import ArrowConfig, LoraConfig, PeftConfig, PeftModel, create_arrow_model
 from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
@@ -25,6 +27,25 @@ from retain.records.scores import KeepScore, TaskScore
 def opened(base: str) -> PreTrainedModel:
     """The base, on a GPU where there is one."""
     return AutoModelForCausalLM.from_pretrained(base).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def checked(paths: list[str]) -> list[str]:
+    """The adapters' folders, that of a run's adapter for a run; a message where Arrow cannot route between them."""
+    inner = [Path(path, "adapter") for path in paths]
+    folders = [str(one) if one.is_dir() else path for one, path in zip(inner, paths, strict=True)]
+    configs = []
+    for folder in folders:
+        try:
+            configs.append(PeftConfig.from_pretrained(folder))
+        except (ValueError, OSError) as error:
+            sys.exit(f"{folder}: no adapter is found there ({error}); give a LoRA's folder or a run of retain tune.")
+        if not isinstance(configs[-1], LoraConfig):
+            sys.exit(f"{folder}: a {configs[-1].peft_type.value} adapter, and Arrow routes LoRAs; give a LoRA.")
+    if len(ranks := {one.r for one in configs}) > 1:
+        sys.exit(f"the LoRAs have ranks {' and '.join(map(str, sorted(ranks)))}; Arrow needs one: train them alike.")
+    if len({frozenset(one.target_modules) for one in configs}) > 1:
+        sys.exit("the LoRAs are on other layers, and Arrow needs the same of each: train them with one target_modules.")
+    return folders
 
 
 def routed(base: str, adapters: list[str], no_adapter: float | None = None) -> PeftModel:
@@ -70,7 +91,9 @@ def main() -> None:
     parser.add_argument("--keep", nargs="*", default=[], help="retention suites")
     parser.add_argument("--no-adapter", type=float, help="least cosine for an adapter; below it the base answers")
     given = parser.parse_args()
-    adapters = [given.first, given.second]
+    if given.no_adapter is not None and not 0 < given.no_adapter < 1:
+        parser.error(f"--no-adapter {given.no_adapter:g}: it is a cosine, between 0 and 1")
+    adapters = checked([given.first, given.second])
     models: dict[str, Callable[[], PeftModel]] = {
         "first alone": lambda: merged(given.base, adapters[:1]),
         "second alone": lambda: merged(given.base, adapters[1:]),
@@ -84,7 +107,7 @@ def main() -> None:
     print(f"{'model':15} {'data':30} {'metric':20} base → this model (of cross-entropy less is better)")
     for name, made in models.items():
         model = made()
-        for test, keep in ((given.first_test, given.keep), (given.second_test, None)):
+        for test, keep in ((given.first_test, given.keep or None), (given.second_test, None)):
             result = retain.measure(model, tokenizer=tokenizer, test=test, keep=keep, drift=False, show_progress=False)
             scores: list[TaskScore | KeepScore] = [*result.task, *result.keep]
             for score in scores:
@@ -94,4 +117,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except retain.RetainError as error:
+        sys.exit(str(error))

@@ -6,7 +6,10 @@ The command line turns `InputError` into exit code 2 and every other `RetainErro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
+from typing import TypeGuard
 
 
 def sentence(text: str) -> str:
@@ -16,6 +19,16 @@ def sentence(text: str) -> str:
         text: not empty.
     """
     return text if text.endswith((".", "?", "!", "…")) else f"{text}."
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a setting is a finite number, before it is compared with one: no text, no None, no truth value."""
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Tell whether a setting is a whole number; a truth value is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class RetainError(Exception):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
-from retain.errors import sentence
+from retain.errors import is_number, is_whole, sentence
 
 
 @pytest.mark.parametrize(
@@ -16,3 +19,10 @@ from retain.errors import sentence
 )
 def test_a_sentence_ends_once(text, told):
     assert sentence(text) == told
+
+
+def test_numbers_are_told_from_what_only_looks_like_them():
+    assert all(map(is_number, (0, -1.5, np.float32(2), np.int64(3))))
+    assert not any(map(is_number, ("1", None, True, math.nan, math.inf, [1])))
+    assert all(map(is_whole, (0, -3)))
+    assert not any(map(is_whole, (1.0, "1", True, None)))

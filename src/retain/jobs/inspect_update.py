@@ -31,6 +31,8 @@ def inspect_update(path: str | Path, model: str | None, events: Events) -> Updat
     Raises:
         InputError: there is no adapter or no base, or the adapter does not live in weights.
     """
+    if is_adapter(expanded(path) / "adapter"):
+        path = expanded(path) / "adapter"
     if not is_adapter(str(path)):
         raise InputError(
             f"{path}: no adapter there, so there is no change to look at; give an adapter or a run of one."

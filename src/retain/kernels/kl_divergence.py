@@ -224,6 +224,6 @@ def _check_any(chosen: Tensor) -> None:
 
 def _vocabularies(teacher: int, student: int) -> str:
     return (
-        f"teacher and student have different vocabularies ({teacher} and {student} outputs), so their predictions "
-        "cannot be compared: give a teacher with the same head."
+        f"teacher and student have different vocabularies or classes ({teacher} and {student} outputs), so their "
+        "predictions cannot be compared: give a teacher with the same head."
     )

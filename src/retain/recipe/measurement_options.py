@@ -12,6 +12,12 @@ from retain.recipe.verdict_options import VerdictOptions
 from retain.records.paths import expanded
 from retain.records.renamed_columns import parse_columns
 
+NOTHING_TO_ASK = (
+    "relearn: asks a language model again what should be gone after training on other text: give gone and "
+    "held_out_text, or leave relearn out"
+)
+"""Relearning was asked for, and nothing is there to be asked again, or no text to train on."""
+
 
 class MeasurementOptions(VerdictOptions, LoadingOptions):
     """The base model, the data that are measured, and how. Paths are relative to the working directory."""
@@ -143,9 +149,7 @@ class MeasurementOptions(VerdictOptions, LoadingOptions):
             asked = "test, keep, gone and held_out_text" if hasattr(self, "gone") else "test, keep and held_out_text"
             raise ValueError(f"nothing to measure: give at least one of {asked}")
         if getattr(self, "relearn", 0) and not (gone and self.held_out_text):
-            raise ValueError(
-                "relearn: asks again what should be gone after training on other text: give gone and held_out_text"
-            )
+            raise ValueError(NOTHING_TO_ASK)
         if self.generate == 1:
             raise ValueError("generate: one answer has no interval; give 0 for none, or at least 2")
         return self

@@ -28,23 +28,28 @@ class Counted:
     others: Mapping[str, int | None]
 
 
+def percent(share: float) -> str:
+    """A margin as it was given: 5%, .5% or 99.9%."""
+    return f"{100 * share:g}%"
+
+
 def gone(counted: Counted, bound: float, margin: float, tests: int) -> str:
     """What can be ruled out."""
     family = f" after allowing for {tests} suites" if tests > 1 else ""
-    return f"{_answers(counted)}; more than {bound:.1%} left can be ruled out{family} (margin {margin:.0%})."
+    return f"{_answers(counted)}; more than {bound:.1%} left can be ruled out{family} (margin {percent(margin)})."
 
 
 def only_refused(counted: Counted, margin: float) -> str:
     """The margin is met only if declining counts as not knowing."""
     return (
-        f"{_answers(counted)}; within the margin of {margin:.0%} only if answers that decline or are empty count "
+        f"{_answers(counted)}; within the margin of {percent(margin)} only if answers that decline or are empty count "
         "as not knowing, which they do not show."
     )
 
 
 def still_there(counted: Counted, margin: float) -> str:
     """More than the margin is left."""
-    return f"{_answers(counted)}; that more than {margin:.0%} is left is shown."
+    return f"{_answers(counted)}; that more than {percent(margin)} is left is shown."
 
 
 def undecided(
@@ -60,9 +65,11 @@ def undecided(
         fewest: known items that the claim takes, where there are fewer.
         stuck: answers that were cut off, where no number of items settles it while so many are.
     """
-    small = "" if fewest is None else f"; to show that no more than {margin:.0%} is left takes {fewest:,} known items"
+    small = (
+        "" if fewest is None else f"; to show that no more than {percent(margin)} is left takes {fewest:,} known items"
+    )
     more = f"about {needed:,} items in all" if needed else f"more than {MOST_ITEMS:,} items"
-    open_ = f"up to {bound:.1%} left cannot be ruled out (margin {margin:.0%})"
+    open_ = f"up to {bound:.1%} left cannot be ruled out (margin {percent(margin)})"
     if stuck:
         more = f"{stuck} answers that were cut off count as left: longer answers (--max-new-tokens), not more items,"
     return f"{_answers(counted)}; {open_}{small}; {more} would settle it."

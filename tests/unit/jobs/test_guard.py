@@ -245,7 +245,7 @@ def test_what_should_be_gone_is_judged_in_what_the_budget_left_and_asked_in_othe
     assert "hold what is measured" in error.value.problems[0]
     assert "of the gone suite 'old'" in error.value.problems[0]
     assert "ask in other wordings" in error.value.problems[0]
-    with pytest.raises(retain.InputError, match="relearn: asks again what should be gone"):
+    with pytest.raises(retain.InputError, match="relearn: asks a language model again what should be gone"):
         retain.guard(run, **data, relearn=2)
     letters = [{**row, "choices": list(WORDS[:20]), "answer": i % 20} for i, row in enumerate(asked)]
     with pytest.raises(retain.InputError, match="an old answer stands in each of the"):

@@ -24,6 +24,14 @@ def test_a_lora_along_leading_directions_is_found_in_zone_one(tmp_path, tiny_fol
     rows = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in page.splitlines() if "layers." in line}
     leading = {name.replace("\\", ""): cell for name, cell in rows.items()}
     assert leading["model.layers.0.self_attn.q_proj"] == "100%"
+    model.save_pretrained(tmp_path / "run" / "adapter")
+    asked[1], asked[-1] = str(tmp_path / "run"), str(tmp_path / "again")
+    assert main(asked) == 0  # a run's adapter
+    again = (tmp_path / "again" / "inspect.md").read_text(encoding="utf-8")
+    assert (
+        again.splitlines()[2:]
+        == page.replace(str(tmp_path / "adapter"), str(tmp_path / "run" / "adapter")).splitlines()[2:]
+    )
     assert float(leading["model.layers.1.mlp.down_proj"].rstrip("%").replace("−", "-")) < 1e-6
 
 

@@ -100,10 +100,16 @@ def test_adapters_of_other_forms_are_not_combined():
 
 
 def test_what_cannot_be_rotated_is_refused():
-    with pytest.raises(TargetError, match="37 features divide into no blocks of 2 to 32, so nothing would be rotated"):
-        get_peft_model(nn.Sequential(nn.Linear(37, 4)), RotationConfig(target_modules=["0"]))
-    with pytest.raises(TargetError, match="0: its 1 inputs"):
-        get_peft_model(nn.Sequential(nn.Linear(1, 4)), RotationConfig(target_modules=["0"], form="kronecker"))
+    with pytest.raises(
+        TargetError, match="37 features divide into no blocks of 2 to 32, so nothing would be rotated"
+    ) as caught:
+        get_peft_model(nn.Sequential(nn.Linear(37, 41), nn.Linear(41, 4)), RotationConfig(target_modules=["0", "1"]))
+    assert [problem[:30] for problem in caught.value.problems] == [
+        "0: block_size=32: 37 features ", "1: block_size=32: 41 features "
+    ]  # fmt: skip
+    for form in ("block", "kronecker"):
+        with pytest.raises(TargetError, match="^0: a single input feature has no rotation; leave such layers out"):
+            get_peft_model(nn.Sequential(nn.Linear(1, 4)), RotationConfig(target_modules=["0"], form=form))
     whole = get_peft_model(nn.Sequential(nn.Linear(37, 4)), RotationConfig(target_modules=["0"], form="kronecker"))
     assert layers(whole, "rotation_K")[0].rotation_K["default"].weight.shape == (37 * 36 // 2, 1)
     with pytest.raises(TargetError) as caught:

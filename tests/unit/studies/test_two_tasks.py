@@ -1,11 +1,12 @@
 """The example of two LoRAs in one model: each token goes to its own adapter, or to none."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, get_peft_model
 
 from tiny import make_llama
 
@@ -56,3 +57,32 @@ def test_an_input_along_one_adapter_gets_that_one_and_one_along_none_the_base(ex
         mixed = along + 0.5 * always.lora_arrow["arrow_router"].prototypes[1]
         assert torch.allclose(always(mixed), first(mixed), atol=1e-5)  # one adapter a token: the other is not added
         assert not torch.allclose(both(mixed), first(mixed), atol=1e-2)
+
+
+def test_what_cannot_be_routed_is_said_before_anything_is_measured(example, adapters, tmp_path):
+    checked = example["checked"]
+    assert checked(adapters) == adapters
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "adapter").symlink_to(adapters[0])
+    assert checked([str(tmp_path / "run"), adapters[1]])[0] == str(tmp_path / "run" / "adapter")
+    others = {
+        "wide": LoraConfig(r=3, target_modules=["q_proj"]),
+        "elsewhere": LoraConfig(r=2, target_modules=["v_proj"]),
+        "ia3": IA3Config(target_modules=["q_proj"], feedforward_modules=[]),
+    }
+    told = {"wide": "ranks 2 and 3", "elsewhere": "on other layers", "ia3": "a IA3 adapter, and Arrow routes LoRAs"}
+    for name, config in others.items():
+        get_peft_model(make_llama(), config).save_pretrained(tmp_path / name)
+        with pytest.raises(SystemExit, match=told[name]):
+            checked([adapters[0], str(tmp_path / name)])
+    with pytest.raises(SystemExit, match="no adapter is found there"):
+        checked([adapters[0], str(tmp_path)])
+
+
+@pytest.mark.parametrize("threshold", ["2", "-1", "0"])
+def test_a_threshold_that_is_no_cosine_is_refused(example, adapters, threshold, monkeypatch, capsys):
+    asked = ["two_tasks.py", "base", adapters[0], "test", adapters[1], "test", "--no-adapter", threshold]
+    monkeypatch.setattr(sys, "argv", asked)
+    with pytest.raises(SystemExit):
+        example["main"]()
+    assert "it is a cosine, between 0 and 1" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import pytest
 from retain.records.metrics_table import ACCURACY, CONTAINS
 from retain.verdict.column import Column
 from retain.verdict.gone import forgot, gone_evidence, judge_gone
+from retain.verdict.gone_reasons import percent
 from retain.verdict.judge import RunEvidence, judge_run
 from retain.verdict.verdict import Margins
 
@@ -149,3 +150,8 @@ def test_the_run_is_judged_by_the_worst_suite_and_not_at_all_by_a_base_that_does
     failed = AACheck(items=8, changed=5, score_difference_max=1.0, passed=False, note="The base answers otherwise.")
     run = judge_run(RunEvidence(gone=(evidence(80, 0),)), Margins(), failed)
     assert (run.forgot, run.gone[0].verdict) == ("too few items to say", "gone")
+
+
+@pytest.mark.parametrize(("margin", "told"), [(0.005, "0.5%"), (0.05, "5%"), (0.999, "99.9%"), (0.07, "7%")])
+def test_a_margin_is_told_as_it_was_given(margin, told):
+    assert percent(margin) == told

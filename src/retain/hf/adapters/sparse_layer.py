@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from retain.errors import MergeError
 from retain.hf.models.sides import root_of
 from retain.hf.tuners import forward as forms
+from retain.hf.tuners.shared_weights import refuse_shared
 from retain.kernels import eligibility
 from retain.kernels.sparse_entries import FEW_TOKENS, Rows, added, by_rows, sparse_linear
 
@@ -96,6 +97,15 @@ class SparseLinear(supertuning.Linear):  # type: ignore[misc]  # PEFT ships no t
             self.merged_adapters.pop()
 
 
+class SparseModel(supertuning.SupertuningModel):  # type: ignore[misc]  # PEFT ships no types
+    """PEFT's tuner, which merges into no weight that another module uses too."""
+
+    def _check_merge_allowed(self) -> None:
+        super()._check_merge_allowed()
+        layers = {key: module for key, module in self.model.named_modules() if isinstance(module, SparseLinear)}
+        refuse_shared(self.model, layers)
+
+
 def sparse_layers(model: nn.Module, adapter: str = "default") -> Iterator[tuple[str, Any]]:
     """The layers with a sparse update of that name, by their names in the base, without a low-rank part."""
     for key, module in root_of(model).named_modules():
@@ -105,6 +115,9 @@ def sparse_layers(model: nn.Module, adapter: str = "default") -> Iterator[tuple[
 
 def take_sparse_form(model: nn.Module) -> None:
     """Let PEFT's layers of sparse updates compute in our form; layers whose forward was replaced stay."""
+    module: Any
     for module in model.modules():
         if type(module) is supertuning.Linear and "forward" not in vars(module):
             module.__class__ = SparseLinear
+        elif type(module) is supertuning.SupertuningModel:
+            module.__class__ = SparseModel

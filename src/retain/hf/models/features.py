@@ -74,6 +74,12 @@ def features_read(model: nn.Module, mask: Tensor | None = None, projection: Tens
             what = "hidden states" if projection is None else "pooled output"
             raise InputError(f"{type(body_of(model)).__name__} gives no {what}, so its features cannot be held.")
         if projection is not None:
+            if found.shape[-1] != projection.shape[-1]:
+                raise InputError(
+                    f"projection: of {projection.shape[-1]} numbers, and the pooled output of "
+                    f"{type(body_of(model)).__name__} has {found.shape[-1]}; give that of this model "
+                    "(retain.text_prototypes)."
+                )
             projected: Tensor = found.float() @ projection.to(found.device).float().T
             return projected
         return pooled(found, mask)

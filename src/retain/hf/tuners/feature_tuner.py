@@ -13,13 +13,14 @@ from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPP
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from retain.errors import AdapterError, MergeError, TargetError
+from retain.errors import AdapterError, TargetError
 from retain.hf.tuners import targets
 from retain.hf.tuners.all_linear import ALL_LINEAR, all_linear_excludes, is_all_linear, without_default
 from retain.hf.tuners.base_weight import quantization_backend
 from retain.hf.tuners.feature_config import FeatureConfig
 from retain.hf.tuners.feature_layer import BASE, FeatureLayer
 from retain.hf.tuners.merge_loss import warn_of_loss
+from retain.hf.tuners.shared_weights import refuse_shared
 
 _LORAS = {
     "svd_rank": None,
@@ -142,18 +143,7 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
         Raises:
             MergeError: names the modules and the cure.
         """
-        owners: dict[int, list[str]] = {}
-        for key, module in self.model.named_modules():
-            for parameter in module.parameters(recurse=False):
-                owners.setdefault(id(parameter), []).append(key)
-        for key, layer in self._layers().items():
-            shared = owners.get(id(getattr(layer.base_layer, "weight", None)), [])
-            if others := [other for other in shared if other != f"{key}.base_layer"]:
-                raise MergeError(
-                    f"{key} shares its weight with {', '.join(others)}; merging would change that too. Leave {key} out "
-                    f"of target_modules, or untie it first: give it a copy of its weight (new nn.Parameter) and set "
-                    "model.config.tie_word_embeddings = False."
-                )
+        refuse_shared(self.model, self._layers())
 
     def merge_adapter(self, *args: Any, **kwargs: Any) -> None:
         """Merge as PEFT does; of a quantised base a warning says what quantising again takes of the update."""

@@ -12,6 +12,7 @@ from retain.evaluate.tasks.table import task_type_of
 from retain.stats.clusters import cluster_codes, effective_number, named_groups
 from retain.stats.mcnemar import SIGNIFICANCE
 from retain.stats.remaining import fewest_groups_to_show_gone, fewest_to_show_gone
+from retain.verdict.gone_reasons import percent
 
 
 def gone_problems(suites: Sequence[Suite]) -> list[str]:
@@ -41,16 +42,19 @@ def gone_told(suites: Sequence[Suite], margin: float) -> Iterator[str]:
     alpha = SIGNIFICANCE / max(1, len(asked))
     for suite in asked:
         groups = named_groups([item.group for item in suite.items])
-        units, what = len(suite.items), "questions"
+        units, what = len(suite.items), "question" if len(suite.items) == 1 else "questions"
         chance = task_type_of(suite).luck(suite, task_type_of(suite).verdict_metric(suite))
         fewest = fewest_to_show_gone(margin, alpha, chance=chance)
         if groups is not None:
             sizes = np.bincount(cluster_codes(groups, units))
-            units, what = int(effective_number(sizes) + 1e-9), "groups of questions"
+            units = int(effective_number(sizes) + 1e-9)
+            what = "group of questions" if units == 1 else "groups of questions"
             fewest = fewest_groups_to_show_gone(margin, alpha) if not chance else fewest
         guessed = f", of which guessing has {chance:.0%}" if chance else ""
         takes = "more than can be planned for" if fewest is None else f"{fewest:,}"
-        told = f"gone {suite.name}: {units} {what}{guessed}; that at most {margin:.0%} is left is shown from {takes} "
+        told = (
+            f"gone {suite.name}: {units} {what}{guessed}; that at most {percent(margin)} is left is shown from {takes} "
+        )
         told += "that the base has right and the tuned model has not"
         short = fewest is None or units < fewest
         yield told + (

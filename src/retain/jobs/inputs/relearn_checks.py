@@ -6,6 +6,7 @@ from retain.data.preprocess import Preprocessor
 from retain.evaluate.held_out import windows_of
 from retain.evaluate.relearn import answers_of, without_answers
 from retain.evaluate.suites.suite import Settings, Suites
+from retain.recipe.measurement_options import NOTHING_TO_ASK
 
 
 def relearn_problems(suites: Suites, settings: Settings, preprocessor: Preprocessor) -> list[str]:
@@ -14,7 +15,7 @@ def relearn_problems(suites: Suites, settings: Settings, preprocessor: Preproces
     if not settings.relearn:
         return []
     if not (asked and suites.held_out_text):
-        return ["relearn: asks again what should be gone after training on other text: give gone and held_out_text."]
+        return [f"{NOTHING_TO_ASK}."]
     windows = windows_of(preprocessor, suites.held_out_text, settings) if preprocessor.reads_text else []
     texts = [preprocessor.tokenizer.decode(window.ids) for window in windows]
     if not windows or without_answers(windows, texts, answers_of(asked)):

@@ -60,18 +60,31 @@ class RotationConfig(FeatureConfig):
         ]
 
     def sizes(self, width: int) -> tuple[int, ...]:
-        """The sizes of the small orthogonal matrices for a layer of some width."""
+        """The sizes of the small orthogonal matrices for a layer of some width.
+
+        Raises:
+            TargetError: there are none.
+        """
+        if problems := self.width_problems(width):
+            raise TargetError(problems)
         if self.form == "kronecker":
             return equations.kronecker_sizes(width, self.kronecker_factors)
         size = equations.block_size(width, self.block_size)
-        if size == 1 and width > 1:
-            larger = next(size for size in range(2, width + 1) if width % size == 0)
-            raise TargetError(
-                f"block_size={self.block_size}: {width} features divide into no blocks of 2 to {self.block_size}, so "
-                f"nothing would be rotated; the smallest block that divides them is {larger}. Give that, or form "
-                "kronecker, or leave such layers out (exclude_modules)."
-            )
         return (size,) * (width // size)
+
+    def width_problems(self, width: int) -> list[str]:
+        """The reason why layers of some width cannot be rotated, with the cure; nothing where they can."""
+        if width < 2:
+            return ["a single input feature has no rotation; leave such layers out (exclude_modules)."]
+        if self.form == "kronecker" or equations.block_size(width, self.block_size) > 1:
+            return []
+        larger = next(size for size in range(2, width + 1) if width % size == 0)
+        told = (
+            f"block_size={self.block_size}: {width} features divide into no blocks of 2 to {self.block_size}, so "
+            f"nothing would be rotated; the smallest block that divides them is {larger}. Give that, or form "
+            "kronecker, or leave such layers out (exclude_modules)."
+        )
+        return [told]
 
     def told(self, widths: set[int]) -> list[str]:
         """A sentence where blocks are smaller than asked, because they divide the width of a layer."""

@@ -90,10 +90,7 @@ class RotationLinear(FeatureLayer):
     @classmethod
     def problems(cls, config: Any, key: str, in_features: int) -> list[str]:
         """A width of which no rotation of the form can be made."""
-        if max(config.sizes(in_features)) > 1:
-            return []
-        found = f"its {in_features} inputs have no divisor up to block_size={config.block_size}"
-        return [f"{key}: {found}; raise block_size, or leave the layer out of target_modules."]
+        return [f"{key}: {problem}" for problem in config.width_problems(in_features)]
 
     def parts(self, config: Any, key: str) -> dict[str, nn.Module]:  # noqa: ARG002 -- no field differs by layer
         """K = 0, so that R = I, at strength 1."""

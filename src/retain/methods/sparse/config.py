@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from retain.errors import InputError
+from retain.errors import InputError, is_number, is_whole
 
 Text = Literal["learn", "keep"]
 
@@ -97,18 +96,21 @@ class SparseConfig:
             InputError: with every field that is out of its range.
         """
         problems = []
-        if not 0 < self.density <= 1:
+        if not (is_number(self.density) and 0 < self.density <= 1):
             problems.append(f"density={self.density!r}: a share above 0 and at most 1.")
-        if self.score not in SCORES:
+        known = self.score in get_args(ScoreName)
+        if not known:
             problems.append(f"score={self.score!r}: known are {', '.join(get_args(ScoreName))}.")
-        if isinstance(self.batches, bool) or not isinstance(self.batches, int) or self.batches < 1:
+        if not (is_whole(self.batches) and self.batches >= 1):
             problems.append(f"batches={self.batches!r}: a whole number ≥ 1.")
-        if not 0 <= self.nuclear_weight < math.inf:
+        if not is_whole(self.seed):
+            problems.append(f"seed={self.seed!r}: a whole number.")
+        if not (is_number(self.nuclear_weight) and self.nuclear_weight >= 0):
             problems.append(f"nuclear_weight={self.nuclear_weight!r}: a number of 0 or more.")
         if self.reselect_after is not None:
-            if not 0 < self.reselect_after < 1:
+            if not (is_number(self.reselect_after) and 0 < self.reselect_after < 1):
                 problems.append(f"reselect_after={self.reselect_after!r}: a share of the steps, above 0 and below 1.")
-            if self.score in SCORES and self.score != "small":
+            if known and self.score != "small":
                 problems.append(
                     f"reselect_after={self.reselect_after!r}: only the score small chooses by size (found "
                     f"{self.score}); leave it out, or take score small."

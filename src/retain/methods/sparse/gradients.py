@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -39,7 +40,48 @@ def mean_gradient(
     Raises:
         InputError: there is no batch, or nothing is learned in them.
     """
-    return _mean(model, weights, batches, lambda gradient: gradient, _task_loss, tick)
+    means = _mean(model, weights, batches, lambda gradient: gradient, _task_loss, tick)
+    if means and not any(bool(mean.any()) for mean in means.values()):
+        raise InputError(
+            "the gradient of the loss is 0 at all chosen layers, so it prefers no entry: nothing is learned in these "
+            "batches (labels that are all -100?), or the layers do not take part; give other data or layers."
+        )
+    return means
+
+
+def batches_of(given: Iterable[Batch] | None, what: str) -> Iterator[Batch]:
+    """The batches that were given, looked at one by one as they are taken.
+
+    Raises:
+        InputError: one is no batch, as where a single batch or texts were given.
+    """
+    if isinstance(given, Mapping):
+        raise InputError(f"{what}: a single batch; give a list of batches, [batch].")
+    for batch in given or ():
+        if not isinstance(batch, Mapping) or not all(isinstance(value, Tensor) for value in batch.values()):
+            raise InputError(
+                f"{what}: a batch is a {type(batch).__name__} and no mapping of names to tensors; give the model's "
+                "inputs (retain.text_batches makes them of texts)."
+            )
+        yield batch
+
+
+@contextmanager
+def own_weights(model: nn.Module, layers: Mapping[str, Any]) -> Iterator[dict[str, Tensor]]:
+    """The weights of layers by name, each a parameter of its own inside.
+
+    A weight that several modules use (a head tied to the embeddings) would have the gradient of all its uses; an
+    adapter changes it in one. Such a layer has a parameter over the same numbers meanwhile.
+    """
+    users = Counter(id(weight) for module in model.modules() for weight in module.parameters(recurse=False))
+    shared = {key: layer.weight for key, layer in layers.items() if users[id(layer.weight)] > 1}
+    try:
+        for key, weight in shared.items():
+            layers[key].weight = nn.Parameter(weight.detach(), requires_grad=weight.requires_grad)
+        yield {key: layer.weight for key, layer in layers.items()}
+    finally:
+        for key, weight in shared.items():
+            layers[key].weight = weight
 
 
 def mean_square_gradient(

@@ -43,12 +43,16 @@ def scored(
         (m, n), float32 or better.
 
     Raises:
-        InputError: a gradient is not finite.
+        InputError: a gradient or a weight is not finite.
     """
     for which, given in (("learn", learn), ("keep", keep)):
         if given is not None and not bool(torch.isfinite(given).all()):
             raise InputError(f"{layer}: the gradient on the data to {which} is not finite; try another dtype.")
     W = weight.abs().to(torch.promote_types(weight.dtype, torch.float32))
+    if not bool(torch.isfinite(W).all()):
+        raise InputError(
+            f"{layer}: the base has weights that are not finite; its file is damaged, or its type too narrow."
+        )
     if name == "random":
         return _drawn(weight, seed, layer)
     if learn is None:

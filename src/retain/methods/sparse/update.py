@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import is_adapted, root_of
 from retain.hf.tuners.targets import lora_targets
 from retain.methods.sparse.config import SparseConfig
-from retain.methods.sparse.gradients import Batch, mean_gradient, mean_square_gradient
+from retain.methods.sparse.gradients import Batch, batches_of, mean_gradient, mean_square_gradient, own_weights
 from retain.methods.sparse.scores import largest, scored
 
 Tick = Callable[[], object]
@@ -99,21 +100,18 @@ def select(
         data: batches to learn and to keep, where the score reads them.
         tick: called as the data are read.
     """
-    weights: dict[str, Tensor] = {key: layer.weight for key, layer in layers.items()}
     gradients = squares = None
-    if "learn" in config.reads:
-        gradients = mean_gradient(base, weights, _list(data["learn"])[: config.batches], tick)
-    if "keep" in config.reads:
-        squares = mean_square_gradient(base, weights, _list(data["keep"]), tick, config.seed)
+    with own_weights(base, layers) as weights:
+        if "learn" in config.reads:
+            learn = list(islice(batches_of(data["learn"], "learn"), config.batches))
+            gradients = mean_gradient(base, weights, learn, tick)
+        if "keep" in config.reads:
+            squares = mean_square_gradient(base, weights, list(batches_of(data["keep"], "keep")), tick, config.seed)
     chosen = {}
     with torch.no_grad():
-        for key, weight in weights.items():
+        for key, layer in layers.items():
             G = None if gradients is None else gradients.pop(key)
             F = None if squares is None else squares.pop(key)
-            score = scored(config.score, weight.detach(), G, F, seed=config.seed, layer=key)
-            chosen[key] = together.of_first(largest(score, count_of(weight.numel(), config.density)))
+            score = scored(config.score, layer.weight.detach(), G, F, seed=config.seed, layer=key)
+            chosen[key] = together.of_first(largest(score, count_of(layer.weight.numel(), config.density)))
     return chosen
-
-
-def _list(batches: Iterable[Batch] | None) -> Sequence[Batch]:
-    return list(batches or ())

@@ -31,6 +31,7 @@ from retain.train.regularise.objective import (
     change_loss,
     check_task_weight,
     check_temperature,
+    check_weight,
     sums_of_step,
 )
 from retain.train.regularise.teacher_tokens import Likely, TeacherTokens
@@ -55,9 +56,12 @@ class TeacherLogits:
     """
 
     def __init__(self, keys: Sequence[str], logits: Tensor) -> None:
-        if len(keys) != len(logits) or logits.ndim != 2:
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(keys) != len(logits):
+            shape = (
+                f"the shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"type {type(logits).__name__}"
+            )
             raise InputError(
-                f"teacher: {len(keys)} items and logits of the shape {tuple(logits.shape)}; give one row for each item."
+                f"teacher: {len(keys)} items and logits of {shape}; give a tensor with one row for each item."
             )
         self._rows = dict(zip(keys, logits.detach().cpu(), strict=True))
 
@@ -113,9 +117,7 @@ class Distillation(RegulariserCallback):
         vocabulary: int | None = None,
     ) -> None:
         super().__init__()
-        if not (weight > 0 and math.isfinite(weight)):
-            raise InputError(f"weight: {weight}; it must be above 0 and finite.")
-        self.weight = weight
+        self.weight = check_weight(weight)
         self.task_weight = check_task_weight(task_weight)
         self.temperature = check_temperature(temperature)
         if isinstance(teacher, TeacherTokens) and teacher.temperature != temperature:
@@ -200,6 +202,11 @@ class Distillation(RegulariserCallback):
 
     def _compared(self, before: Tensor | Likely, after: Tensor, inputs: Mapping[str, Any]) -> tuple[Tensor, int]:
         if isinstance(before, Tensor) and before.ndim == 2:
+            if after.ndim != 2:
+                raise InputError(
+                    "teacher: its logits are one row an item, as a classifier's, and this model predicts each token; "
+                    "give a language model, or its most likely tokens (retain tune --teacher-top)."
+                )
             return logits_kl(before, after, temperature=self.temperature), len(after)
         # Virtual tokens, which only one side may have, stand in front.
         length = min((inputs["labels"] if isinstance(before, Likely) else before).shape[1], after.shape[1])

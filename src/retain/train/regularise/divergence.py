@@ -37,6 +37,10 @@ class Divergence:
     def __init__(
         self, teacher: nn.Module | None = None, temperature: float = 1.0, vocabulary: int | None = None
     ) -> None:
+        if teacher is not None and not isinstance(teacher, nn.Module):
+            raise InputError(
+                f"teacher: a {type(teacher).__name__}, and a model is needed; load it first (retain tune takes a path)."
+            )
         self.teacher = teacher
         self.temperature = temperature
         self.vocabulary = vocabulary

@@ -26,6 +26,7 @@ from retain.hf.models.trained_parts import Part, trained_parts
 from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
 from retain.train.regularise.divergence import unwrapped
 from retain.train.regularise.fisher import Fisher
+from retain.train.regularise.objective import check_weight
 
 
 def ewc_penalty(delta: Tensor, fisher: Tensor) -> Tensor:
@@ -70,9 +71,7 @@ class EWC(RegulariserCallback):
 
     def __init__(self, fisher: Fisher, *, weight: float = 1.0, teacher: nn.Module | None = None) -> None:
         super().__init__()
-        if not (weight > 0 and math.isfinite(weight)):
-            raise InputError(f"weight: {weight}; it must be above 0 and finite.")
-        self.weight = weight
+        self.weight = check_weight(weight)
         self._teacher = teacher
         self._diagonal = dict(fisher.diagonal)
         self.key = f"retain.EWC:{fisher.key}"

@@ -20,10 +20,11 @@ from transformers import Trainer, TrainerState, TrainingArguments
 from retain.errors import InputError, TrainingError
 from retain.hf.models.features import features_read
 from retain.hf.models.head import is_classifier
+from retain.hf.models.sides import root_of
 from retain.kernels.kl_divergence import logits_kl
 from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
 from retain.train.regularise.divergence import Divergence, placed, unwrapped
-from retain.train.regularise.objective import Own, Scale, change_loss, sums_of_step
+from retain.train.regularise.objective import Own, Scale, change_loss, check_weight, sums_of_step
 
 
 class FeaturePenalty(RegulariserCallback):
@@ -59,11 +60,15 @@ class FeaturePenalty(RegulariserCallback):
         teacher: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if not (weight > 0 and math.isfinite(weight)):
-            raise InputError(f"weight: {weight}; it must be above 0 and finite.")
-        if probe.ndim != 2 or len(probe) < 2 or not torch.isfinite(probe).all():
-            raise InputError(f"probe: {tuple(probe.shape)}; give two directions or more as a table, all finite.")
-        self.weight, self.probe, self._projection = weight, probe.detach().float(), projection
+        _check_table("probe", probe, 2)
+        if projection is not None:
+            _check_table("projection", projection, 1)
+            if len(projection) != probe.shape[1]:
+                raise InputError(
+                    f"probe: its directions have {probe.shape[1]} numbers, and the projection gives {len(projection)}; "
+                    "give both of one model, as text_prototypes does."
+                )
+        self.weight, self.probe, self._projection = check_weight(weight), probe.detach().float(), projection
         self._divergence = Divergence(teacher)
         self._joined = False
         self._seen: list[tuple[Tensor, int]] = []
@@ -90,7 +95,7 @@ class FeaturePenalty(RegulariserCallback):
         refuse_sharded(args, model, "a feature penalty", bears_fsdp2=False)
         if not is_classifier(unwrapped(model)):
             raise InputError(
-                f"a feature penalty is for encoders and vision models, and {type(unwrapped(model)).__name__} is "
+                f"a feature penalty is for encoders and vision models, and {type(root_of(model)).__name__} is "
                 "neither: hold a language model's predictions with a KLPenalty or Distillation."
             )
         self._divergence.check(model)
@@ -126,6 +131,14 @@ class FeaturePenalty(RegulariserCallback):
         return task + self.weight * scale(kl, len(features)), outputs
 
 
+def _check_table(name: str, given: object, least: int) -> None:
+    """Refuse what is no finite table of so many rows."""
+    fits = isinstance(given, Tensor) and given.ndim == 2 and len(given) >= least and given.is_floating_point()
+    if not (isinstance(given, Tensor) and fits and bool(torch.isfinite(given).all())):
+        found = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise InputError(f"{name}: {found}; give {least} directions or more as a tensor (rows, numbers), all finite.")
+
+
 def feature_kl(probe: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """Mean over items of KL(softmax(P z₀/‖z₀‖) ‖ softmax(P z/‖z‖)), in nats.
 
@@ -133,7 +146,15 @@ def feature_kl(probe: Tensor, before: Tensor, after: Tensor) -> Tensor:
         probe: P (K, d).
         before: z₀ (B, d), of the base.
         after: z (B, d), with a gradient.
+
+    Raises:
+        InputError: the directions have another width than the features.
     """
+    if probe.shape[1] != after.shape[1]:
+        raise InputError(
+            f"probe: its directions have {probe.shape[1]} numbers and this model's features {after.shape[1]}; make it "
+            "of this model's own features (retain.cluster_centres), or give the projection that belongs to it."
+        )
     device = after.device
     with torch.autocast(device.type, enabled=False):
         wide = torch.promote_types(after.dtype, torch.float32)

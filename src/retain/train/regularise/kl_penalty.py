@@ -27,7 +27,13 @@ from retain.train.regularise.callback import (
 )
 from retain.train.regularise.divergence import Batch, Divergence
 from retain.train.regularise.dual_ascent import Dual
-from retain.train.regularise.objective import change_loss, check_task_weight, check_temperature, weighted
+from retain.train.regularise.objective import (
+    change_loss,
+    check_task_weight,
+    check_temperature,
+    check_weight,
+    weighted,
+)
 from retain.train.regularise.shares import share_of
 
 
@@ -81,8 +87,7 @@ class KLPenalty(RegulariserCallback):
     ) -> None:
         super().__init__()
         self.batches = check_batches(batches, "kl_weight")
-        if not (weight > 0 and math.isfinite(weight)):
-            raise InputError(f"weight: {weight}; it must be above 0 and finite.")
+        check_weight(weight)
         if every < 1:
             raise InputError(f"every: {every}; it is a number of steps, 1 or more.")
         if limit is not None and dual is not None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import Trainer
 
-from retain.errors import InputError
+from retain.errors import InputError, is_number
 from retain.train.ranks import sum_over_ranks
 
 Own = Callable[[bool], Any]
@@ -69,8 +68,8 @@ def check_task_weight(value: float) -> float:
     Raises:
         InputError: it is no number of 0 or more.
     """
-    if not (value >= 0 and math.isfinite(value)):
-        raise InputError(f"task_weight: {value}; it must be 0 or more and finite.")
+    if not (is_number(value) and value >= 0):
+        raise InputError(f"task_weight: {value!r}; it must be a number, 0 or more and finite.")
     return value
 
 
@@ -80,8 +79,21 @@ def check_temperature(value: float) -> float:
     Raises:
         InputError: it is no number above 0.
     """
-    if not (value > 0 and math.isfinite(value)):
-        raise InputError(f"temperature: {value}; it must be above 0 and finite.")
+    return _above_0("temperature", value)
+
+
+def check_weight(value: float) -> float:
+    """A weight of a penalty.
+
+    Raises:
+        InputError: it is no number above 0.
+    """
+    return _above_0("weight", value)
+
+
+def _above_0(name: str, value: float) -> float:
+    if not (is_number(value) and value > 0):
+        raise InputError(f"{name}: {value!r}; it must be a number above 0 and finite.")
     return value
 
 

@@ -16,7 +16,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from retain.errors import InputError
+from retain.errors import InputError, is_whole
 from retain.hf.models.inference import device_of, evaluating
 
 CONTEXTS = (
@@ -36,6 +36,9 @@ SPREAD = 2.0
 """Standard deviation, over the directions and on average over items, that centres give the base's logits: about what
 CLIP's own text gives. A softmax over flatter logits would hardly tell features apart."""
 
+SMALLEST_SPREAD = 1e-6
+"""Less than that, of unit vectors, is the rounding of float32 features."""
+
 
 def cluster_centres(features: Tensor, count: int = CENTRES, seed: int = 0) -> Tensor:
     """Directions P (k, d) to the centres of features by k-means, for the logits P z/‖z‖.
@@ -46,12 +49,17 @@ def cluster_centres(features: Tensor, count: int = CENTRES, seed: int = 0) -> Te
         seed: of k-means.
 
     Raises:
-        InputError: there are fewer than four items, or all features point one way.
+        InputError: there are fewer than four items, a feature is not finite, or all features point one way.
 
     Examples:
         >>> retain.cluster_centres(torch.randn(40, 8)).shape
         torch.Size([20, 8])
     """
+    if not isinstance(features, Tensor) or features.ndim != 2 or not bool(torch.isfinite(features).all()):
+        found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise InputError(f"features: {found}; give a tensor (items, numbers), all finite.")
+    if not (is_whole(count) and count >= 2):
+        raise InputError(f"count: {count!r}; give a whole number of centres, 2 or more.")
     if len(features) < 4:
         raise InputError(
             f"feature_weight: {len(features)} items are too few for centres of features; give four or more."
@@ -61,7 +69,7 @@ def cluster_centres(features: Tensor, count: int = CENTRES, seed: int = 0) -> Te
     fitted = KMeans(number, n_init=4, random_state=seed).fit(np.asarray(units))
     centres = torch.from_numpy(np.asarray(fitted.cluster_centers_, dtype=np.float64))
     spread = float((units @ centres.T).std(dim=1).mean())
-    if not spread > 0:
+    if not spread > SMALLEST_SPREAD:
         raise InputError(
             "feature_weight: the base's features of all training items point one way, so they tell nothing apart; use "
             "--kl-weight."

@@ -34,6 +34,11 @@ def outgrown(before: Tensor, values: Tensor) -> Tensor:
     return (before + values).abs() > before.abs().max()
 
 
+def step_of(after: float, steps: int) -> int:
+    """The step that ends a share of all steps: 7 of 100 at .07, whatever .07 · 100 is in floating point."""
+    return max(1, math.ceil(after * steps * (1 - 1e-12)))
+
+
 class Reselection(RegulariserCallback):
     """Freezes outgrown entries once, after a share of the steps; which ones they are travels with the checkpoints.
 
@@ -70,7 +75,7 @@ class Reselection(RegulariserCallback):
         for key, layer in sparse_layers(model, self._adapter):
             if key in self._frozen:
                 layer.supertuning_values[self._adapter].data[self._frozen[key]] = self._held[key]
-        if state.global_step == max(1, math.ceil(self.after * state.max_steps)):
+        if state.global_step == step_of(self.after, state.max_steps):
             self._freeze(model, {key: self._outgrown(layer) for key, layer in sparse_layers(model, self._adapter)})
             count = sum(int(frozen.sum()) for frozen in self._frozen.values())
             self.note(retain_frozen_entries=float(count))

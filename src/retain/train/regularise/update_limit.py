@@ -9,7 +9,6 @@ else the ball is approached in a few rounds.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -18,7 +17,7 @@ import torch
 from torch import nn
 from transformers import TrainerState, TrainingArguments
 
-from retain.errors import InputError
+from retain.errors import InputError, is_number
 from retain.hf.models.inference import evaluating
 from retain.hf.models.layer_effects import layer_effects, update_size
 from retain.hf.scaling import shrink
@@ -72,8 +71,8 @@ class UpdateLimit(RegulariserCallback):
     ) -> None:
         super().__init__()
         problems = []
-        if not (limit > 0 and math.isfinite(limit)):
-            problems.append(f"limit: {limit}; it must be above 0 and finite.")
+        if not (is_number(limit) and limit > 0):
+            problems.append(f"limit: {limit!r}; it must be a number above 0 and finite.")
         if unit not in {"relative", "f_delta"}:
             problems.append(f"unit: {unit!r}; there are 'relative' and 'f_delta'.")
         if (unit == "f_delta") != (batches is not None):

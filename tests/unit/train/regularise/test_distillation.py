@@ -238,3 +238,31 @@ def test_what_cannot_be_is_refused(tmp_path):
         Distillation().attach(run)
     with pytest.raises(InputError, match="have no logits"):
         Distillation(make_llama())._term(make_llama(), PadCollator(0)(ROWS), lambda _: (0, {}), lambda kl, _: kl)
+
+
+@pytest.mark.parametrize("value", ["2", None, True])
+@pytest.mark.parametrize("name", ["weight", "task_weight", "temperature"])
+def test_settings_of_another_kind_are_named(name, value):
+    for make in (Distillation, lambda **given: KLPenalty([PadCollator(0)(ROWS[:1])], **given)):
+        with pytest.raises(InputError, match=f"^{name}: {value!r}; it must be"):
+            make(**{name: value})
+
+
+@pytest.mark.parametrize(("teacher", "told"), [("runs/large", "teacher: a str"), ([1, 2], "teacher: a list")])
+def test_what_is_no_model_is_no_teacher(teacher, told):
+    with pytest.raises(InputError, match=told):
+        Distillation(teacher)
+    with pytest.raises(InputError, match=told):
+        KLPenalty([PadCollator(0)(ROWS[:1])], teacher=teacher)
+
+
+def test_cached_logits_that_do_not_fit_are_refused():
+    for logits, found in (([[1.0, 2.0]], "type list"), (torch.zeros(1), r"the shape \(1,\)")):
+        with pytest.raises(InputError, match=f"1 items and logits of {found}"):
+            TeacherLogits(["one"], logits)
+    batch = PadCollator(0)(ROWS[:2])
+    keys = row_keys({name: value for name, value in batch.items() if name != "labels"})
+    of_items = Distillation(TeacherLogits(keys, torch.zeros(2, 70)))
+    model = make_llama()
+    with pytest.raises(InputError, match="one row an item, as a classifier's"):
+        of_items.loss(model, batch, model(input_ids=batch["input_ids"]).logits)

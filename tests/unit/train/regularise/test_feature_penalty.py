@@ -187,3 +187,40 @@ def test_what_cannot_be_is_refused(tmp_path):
     run.add_callback(FeaturePenalty(TWO))
     with pytest.raises(InputError, match=r"penalty\.attach\(trainer\)"):
         run.train()
+
+
+@pytest.mark.parametrize(
+    ("probe", "projection", "told"),
+    [
+        ([[1.0, 2.0], [2.0, 1.0]], None, "probe: list"),
+        (torch.eye(2, 8, dtype=torch.int64), None, r"probe: \(2, 8\)"),
+        (torch.eye(2, 8), torch.eye(4, 32), "directions have 8 numbers, and the projection gives 4"),
+        (torch.eye(2, 8), torch.full((8, 32), float("nan")), r"projection: \(8, 32\)"),
+    ],
+)
+def test_tables_that_do_not_fit_one_another_are_refused(probe, projection, told):
+    with pytest.raises(InputError, match=told):
+        FeaturePenalty(probe, projection=projection)
+
+
+def test_directions_of_another_width_than_the_features_are_refused():
+    for width in (8, 33):
+        with pytest.raises(InputError, match=f"have {width} numbers and this model's features 32"):
+            feature_kl(torch.eye(2, width), torch.ones(3, 32), torch.ones(3, 32))
+
+
+@pytest.mark.parametrize(
+    ("features", "more", "told"),
+    [
+        (torch.full((10, 8), float("nan")), {}, "all finite"),
+        (torch.randn(10), {}, r"features: \(10,\)"),
+        ([[1.0, 2.0]] * 10, {}, "features: list"),
+        (torch.randn(10, 8), {"count": 1}, "count: 1"),
+        (torch.randn(10, 8), {"count": 2.0}, "count: 2.0"),
+        (torch.arange(1.0, 11)[:, None] * torch.ones(8), {}, "point one way"),  # to rounding: other lengths
+        (torch.ones(10, 8) + 1e-9 * torch.randn(10, 8).double(), {}, "point one way"),
+    ],
+)
+def test_features_that_have_no_centres_are_refused(features, more, told):
+    with pytest.raises(InputError, match=told):
+        cluster_centres(features, **more)
