@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from retain.activations import moments as sums
 from retain.activations.moments import Moments
 from retain.errors import InputError
+from retain.hf.models.sides import eval_mode
 
 
 class SharingChangedError(Exception):
@@ -207,11 +208,8 @@ def capturing(model: nn.Module, capture: Observer) -> Iterator[None]:
 
     Afterwards hooks are gone and every module's mode is what it was, also after an exception.
     """
-    modes = [(module, module.training) for module in model.modules()]
     with ExitStack() as undo:
-        for module, training in modes:
-            undo.callback(setattr, module, "training", training)
-        model.eval()
+        undo.enter_context(eval_mode(model))
         after = capture.needs_output
         for name, layer in capture.layers.items():
             if name in after:

@@ -14,6 +14,7 @@ from torch import nn
 from retain.hf.adapters.residual_lora import ResidualLora
 from retain.hf.tuners.base_weight import Original, as_matrix, at_least_float32, quantization_backend
 from retain.hf.tuners.merge_loss import warn_of_loss
+from retain.hf.tuners.storage import keep_storage
 
 
 class ToldLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
@@ -31,7 +32,12 @@ class ToldLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
 
     @contextmanager
     def _telling_what_is_lost(self) -> Iterator[None]:
-        """Keep the stored weights of quantised layers inside, and compare them with what was written."""
+        """Keep the stored weights of quantised layers inside, and compare them with what was written.
+
+        From here on no layer is laid out anew by its library: PEFT, which merges and unmerges, reads such a one wrong.
+        """
+        for _, stored in _quantised_layers(self.model):
+            keep_storage(stored.base_layer)
         before = [
             (layer, stored, Original(stored), list(layer.merged_adapters))
             for layer, stored in _quantised_layers(self.model)

@@ -96,6 +96,33 @@ def test_the_share_that_is_lost_is_told(folder, kind, make, unloads):
     assert int(re.search(r"(\d+)%", told).group(1)) == pytest.approx(100 * share, abs=1)
 
 
+@pytest.mark.parametrize("kind", ["4bit", "8bit"])
+@pytest.mark.parametrize("make", [lora, loaded])
+def test_a_model_that_was_used_before_is_merged_and_unmerged_alike(folder, kind, make):
+    """In eval mode, bitsandbytes lays 4-bit weights out anew on CPUs that have units for bfloat16, to which it rounds
+    their scales; read as if nothing had happened they are noise, which is as far off as the weights are large.
+    """
+
+    def assert_alike():
+        for name, weight in weights(used).items():
+            expected = weights(fresh)[name]
+            assert (weight - expected).norm() < 0.1 * expected.norm()
+
+    fresh, used = (disturbed(make(base(folder, kind), folder)).eval() for _ in range(2))
+    with pytest.warns(MergeLossWarning):
+        fresh.merge_adapter()
+    with torch.no_grad():
+        used(**IDS)
+    with pytest.warns(MergeLossWarning):
+        used.merge_adapter()
+    assert_alike()
+    with torch.no_grad():
+        used(**IDS)
+    fresh.unmerge_adapter()
+    used.unmerge_adapter()
+    assert_alike()
+
+
 def test_plain_bases_and_pefts_own_models_are_left_as_they_are(folder):
     assert type(lora(base(folder, None), folder).base_model) is LoraModel
     assert type(get_peft_model(base(folder, "4bit"), LoraConfig(target_modules=LAYERS)).base_model) is LoraModel
