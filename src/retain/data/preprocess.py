@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -207,6 +208,10 @@ class TextPreprocessor(Preprocessor):
 
     def identity(self) -> str:
         """A hash of the vocabulary, the chat template, and a text as the tokenizer splits it."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> str:
         words = sorted(self.tokenizer.get_vocab().items())
         return _hash([self.tokenizer.chat_template, words, self.tokenizer.encode("A b\n c, 12.")])
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from retain.data.batches import Batching
-from retain.data.preprocess import Preprocessor
+from retain.data.preprocess import Preprocessor, padded
 from retain.data.tokens import IGNORED, held_out_windows, pad
 from retain.evaluate.generate import read_logits
 from retain.evaluate.pair import Pair
-from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
+from retain.evaluate.scores.token_distributions import compare_tokens, kl
 from retain.evaluate.scores.without_reading import context_free_nats
 from retain.evaluate.suites.suite import Settings
 from retain.events import Events, Task
@@ -21,7 +22,11 @@ from retain.hf.models.describe import vocabulary_of
 from retain.hf.models.inference import device_of, evaluating
 
 WINDOWS_AT_ONCE = 2
-"""Logits of both sides are held for this many windows: 2 × 256 tokens × 49,152 words × 2 sides take 0.2 GB."""
+"""Logits of both sides are held for this many of the longest windows, or for more that are shorter and hold no more
+tokens: 2 × 256 tokens × 49,152 words × 2 sides take 0.2 GB."""
+
+FEW = 8
+"""Tokens that the tuned model reads between two readings of the base: enough to turn the pair to it."""
 
 
 @dataclass(frozen=True)
@@ -94,21 +99,29 @@ def _read_windows(pair: Pair, windows: Sequence[Window], pad_id: int, bar: Task,
     with pair.base() as model:
         vocabulary = vocabulary_of(model)
     sums.unread_nll = context_free_nats([window.ids[max(window.start, 1) :] for window in windows], vocabulary)
-    size = WINDOWS_AT_ONCE if batching == "padded" else 1
-    for start in range(0, len(windows), size):
-        batch = list(windows[start : start + size])
-        base, tuned, labels = _both(pair, batch, pad_id)
-        base_nll, mask = shifted_nll(base, labels)
-        tuned_nll, _ = shifted_nll(tuned, labels)
-        divergence = kl(base[:, :-1], tuned[:, :-1])
-        differs = churn(base[:, :-1], tuned[:, :-1])
-        sums.base_nll += _row_sums(base_nll, mask)
-        sums.tuned_nll += _row_sums(tuned_nll, mask)
-        sums.kl += _row_sums(divergence, mask)
-        sums.churn += _row_sums(differs, mask)
-        sums.tokens += mask.sum(dim=1).tolist()
+    for batch in _in_batches(windows, batching):
+        found = compare_tokens(*_both(pair, batch, pad_id))
+        sums.base_nll += _row_sums(found.base_nll, found.mask)
+        sums.tuned_nll += _row_sums(found.tuned_nll, found.mask)
+        sums.kl += _row_sums(found.kl, found.mask)
+        sums.churn += _row_sums(found.churn, found.mask)
+        sums.tokens += found.mask.sum(dim=1).tolist()
         bar.advance(len(batch))
     return sums
+
+
+def _in_batches(windows: Sequence[Window], batching: Batching) -> Iterator[list[Window]]:
+    """Windows in their order, as many at once as hold the tokens of two of the longest; alone where padding is read."""
+    room = WINDOWS_AT_ONCE * max(len(window.ids) for window in windows) if windows else 0
+    batch: list[Window] = []
+    for window in windows:
+        longest = max(len(one.ids) for one in (*batch, window))
+        if batch and (batching != "padded" or (len(batch) + 1) * longest > room):
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
 
 
 def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
@@ -117,26 +130,34 @@ def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
     Between them the pair is turned to the tuned model and back; anything but 0 is a base that does not come back.
     """
     batch = list(windows)
-    first, _, labels = _both(pair, batch, pad_id)
-    again, _, _ = _both(pair, batch, pad_id)
+    with pair.base() as model:
+        first, labels = _logits(model, batch, pad_id)
+    with pair.tuned() as model:
+        _logits(model, [Window(batch[0].ids[:FEW])], pad_id)
+    with pair.base() as model:
+        again, _ = _logits(model, batch, pad_id)
     mask = labels[:, 1:] != IGNORED
     means = (kl(first[:, :-1], again[:, :-1]).double() * mask).sum(dim=1) / mask.sum(dim=1)
     return float(means.max())
 
 
-def _both(pair: Pair, batch: list[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _both(pair: Pair, batch: Sequence[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Logits of both sides over the tokens that both have, and labels."""
-    ids = [window.ids for window in batch]
-    mask = torch.tensor(pad([[1] * len(row) for row in ids], 0))
-    inputs = torch.tensor(pad(ids, pad_id))
-    counted = torch.tensor(pad([[0] * window.start + [1] * (len(window.ids) - window.start) for window in batch], 0))
     with pair.base() as model:
-        base = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
+        base, labels = _logits(model, batch, pad_id)
     with pair.tuned() as model:
-        tuned = read_logits(model, inputs.to(device_of(model)), mask.to(device_of(model)))
-    labels = inputs.masked_fill(counted == 0, IGNORED).to(base.device)
+        tuned, _ = _logits(model, batch, pad_id)
     common = min(base.shape[-1], tuned.shape[-1])  # a side may have rows for tokens that the other does not have
-    return base[..., :common], tuned.to(base.device)[..., :common], labels
+    return base[..., :common], tuned.to(base.device)[..., :common], labels.to(base.device)
+
+
+def _logits(model: Any, batch: Sequence[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A model's logits (B, T, V) of a batch of windows, and the labels (B, T), which stand where the logits do."""
+    ids = [window.ids for window in batch]
+    counted = torch.tensor(pad([[0] * window.start + [1] * (len(window.ids) - window.start) for window in batch], 0))
+    inputs, mask = padded(ids, pad_id, device=device_of(model))
+    logits = read_logits(model, inputs, mask)
+    return logits, inputs.masked_fill(counted.to(inputs.device) == 0, IGNORED).to(logits.device)
 
 
 def _row_sums(values: torch.Tensor, mask: torch.Tensor) -> list[float]:

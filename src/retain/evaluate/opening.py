@@ -19,8 +19,8 @@ from retain.evaluate.alike import KEEPS_NOTHING, differ
 from retain.hf.models.describe import prepends_tokens
 from retain.hf.models.inference import device_of, evaluating
 
-FEWEST_SHARED = 8
-"""Tokens that are worth to be read once."""
+FEWEST_SPARED = 512
+"""Tokens that need not be read again, for which the trial is worth its price."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def opening_of(model: Any, prompts: Sequence[Sequence[int]], pad_id: int, write:
         write: writes a few tokens after each of a few prompts.
     """
     tokens = shared_beginning(prompts)
-    if len(tokens) < FEWEST_SHARED or prepends_tokens(model):
+    if len(tokens) * (len(prompts) - 1) < FEWEST_SPARED or prepends_tokens(model):
         return WHOLE
     by_length = sorted(prompts, key=len)
     few = [by_length[0], by_length[-1]]

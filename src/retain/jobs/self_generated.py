@@ -1,8 +1,9 @@
 """Self-generated text: the base writes it, so that what it knows can be kept without its old data.
 
-Half of the tokens are written freely from the token that begins a text; where the tokenizer has a chat template the
-other half are answers to varied prompts (`data/self_prompts.txt`), with the prompts. The sampling is seeded, and the
-text is kept in a file.
+Every second sequence is written freely from the token that begins a text; where the tokenizer has a chat template the
+others are answers to varied prompts (`data/self_prompts.txt`), with the prompts. Both stand in one batch: a step of a
+model that writes costs little more for many sequences than for few. The sampling is seeded, and the text is kept in a
+file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from retain.jobs.state_files import rewrite
 from retain.records.manifest import changed
 from retain.records.reading import parse_json
 
-VERSION = 2
+VERSION = 3
 """Increased whenever the same model and seed would write another text than before."""
 
 NEW_TOKENS = 128
@@ -68,14 +69,14 @@ def generate_texts(
     """
     rows = _rows(file)
     task = events.task("the base writes what it knows", total=tokens, done=min(tokens, _count(rows)))
-    limit = positions.limit
-    prompts = _chat_prompts(tokenizer, max_length if limit is None else min(max_length, max(limit // 2, 1)))
+    longest = max_length if positions.limit is None else min(max_length, positions.limit)
+    prompts = _chat_prompts(tokenizer, max(longest // 2, 1))
     number = max((row["batch"] for row in rows), default=-1) + 1
     barren = 0
     while _count(rows) < tokens and barren < 8:
         starts = _starts(tokenizer, prompts, number, batch_size)
-        room = NEW_TOKENS if limit is None else limit - max(map(len, starts))
-        written = _write(model, tokenizer, starts, seed * 1_000_003 + number, min(NEW_TOKENS, max_length, room))
+        room = max(longest - max(map(len, starts)), 1)
+        written = _write(model, tokenizer, starts, seed * 1_000_003 + number, min(NEW_TOKENS, room))
         kept = [ids[:max_length] for ids in written if len(ids) >= SHORTEST]
         rows += [{"batch": number, "ids": ids, "text": tokenizer.decode(ids)} for ids in kept]
         barren = 0 if kept else barren + 1
@@ -153,11 +154,10 @@ def _chat_prompts(tokenizer: Any, max_length: int) -> list[list[int]]:
 
 
 def _starts(tokenizer: Any, prompts: list[list[int]], number: int, batch_size: int) -> list[list[int]]:
-    """Every second batch answers prompts, in turn; the others begin with nothing."""
-    if number % 2 == 0 or not prompts:
-        return [start_ids(tokenizer)] * batch_size
-    first = (number // 2) * batch_size
-    return [prompts[(first + index) % len(prompts)] for index in range(batch_size)]
+    """The beginnings of a batch: every second one is a prompt, in turn; the others hold nothing."""
+    places = range(number * batch_size, (number + 1) * batch_size)
+    free = start_ids(tokenizer)
+    return [prompts[place // 2 % len(prompts)] if prompts and place % 2 else free for place in places]
 
 
 def _write(model: Any, tokenizer: Any, starts: list[list[int]], seed: int, new_tokens: int) -> list[list[int]]:

@@ -43,6 +43,19 @@ def test_a_base_reads_the_same_twice():
     assert base_twice(Pair(make_llama(1), make_llama(0)), [Window(ids) for ids in IDS[:2]], 0) == 0
 
 
+def test_short_windows_are_read_together_and_none_where_padding_counts():
+    """Two of the longest, with their filling 8 tokens, fit into a batch, or four of 2."""
+    windows = [Window([9] * length) for length in (3, 4, 4, 2, 2, 2, 2)]
+    read = []
+    model = make_llama(0)
+    model.register_forward_pre_hook(lambda _, __, named: read.append(tuple(named["input_ids"].shape)), with_kwargs=True)
+    read_windows(Pair(make_llama(1), model), windows, 0, SILENT, "")
+    assert read == [(2, 4), (2, 4), (3, 2)]
+    read.clear()
+    read_windows(Pair(make_llama(1), model), windows[:3], 0, SILENT, "", batching="one length")
+    assert read == [(1, 3), (1, 4), (1, 4)]
+
+
 def test_domains_share_the_tokens_and_are_named_where_there_are_several():
     text = " ".join("abcdefghij"[k % 10] for k in range(100))
     settings = Settings(held_out_tokens=40, window=10)

@@ -8,13 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal_models import SHARING, made
-from retain.evaluate import generate
+from retain.evaluate import generate, opening
 from retain.evaluate.generate import write_answers
-from retain.evaluate.opening import FEWEST_SHARED, WHOLE, opening_of, shared_beginning
+from retain.evaluate.opening import FEWEST_SPARED, WHOLE, opening_of, shared_beginning
 from tiny import make_tokenizer
 
 TOKENIZER = make_tokenizer()
-SYSTEM = tuple(range(10, 10 + FEWEST_SHARED + 4))
+SYSTEM = tuple(range(10, 22))
+
+
+@pytest.fixture(autouse=True)
+def _for_few_tokens(monkeypatch):
+    """Let the trial be worth its price for the few short prompts of these tests."""
+    monkeypatch.setattr(opening, "FEWEST_SPARED", 8 * len(SYSTEM))
 
 
 def prompts(system: tuple[int, ...] = SYSTEM) -> list[tuple[int, ...]]:
@@ -46,6 +52,16 @@ def test_the_system_message_is_read_once(name, monkeypatch):
     read.clear()
     answers(model, prompts(), monkeypatch)
     assert shared < sum(read)
+
+
+def test_for_a_few_tokens_nothing_is_tried(monkeypatch):
+    monkeypatch.undo()
+
+    def write(*_):
+        raise AssertionError
+
+    assert len(SYSTEM) * 8 < FEWEST_SPARED
+    assert opening_of(made("llama"), prompts(), 0, write) is WHOLE
 
 
 def test_where_distances_count_the_filling_prompts_are_read_whole():

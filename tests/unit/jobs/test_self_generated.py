@@ -63,11 +63,21 @@ def test_an_interrupted_generation_goes_on_after_its_last_batch(write, tmp_path,
     assert write(300) == whole
 
 
-def test_every_second_batch_answers_prompts():
+def test_every_second_sequence_answers_a_prompt():
     prompts = [[1], [2], [3]]
-    assert module._starts(TOKENIZER, prompts, 0, 2) == module._starts(TOKENIZER, [], 1, 2)
-    assert module._starts(TOKENIZER, prompts, 1, 2) == [[1], [2]]
-    assert module._starts(TOKENIZER, prompts, 3, 2) == [[3], [1]]
+    (free,) = module._starts(TOKENIZER, [], 0, 1)
+    assert module._starts(TOKENIZER, prompts, 0, 4) == [free, [1], free, [2]]
+    assert module._starts(TOKENIZER, prompts, 1, 4) == [free, [3], free, [1]]
+    assert module._starts(TOKENIZER, prompts, 1, 1) == [[1]]
+
+
+def test_a_prompt_leaves_half_of_the_length_to_its_answer(write, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "_write", lambda _model, _tok, starts, _seed, new: seen.append((starts, new)) or starts)
+    write(10, max_length=12)
+    (starts, new), *_ = seen
+    assert max(map(len, starts)) <= 6
+    assert max(map(len, starts)) + new == 12
 
 
 def test_a_model_that_writes_nothing_long_enough_ends_all_the_same(write, monkeypatch):

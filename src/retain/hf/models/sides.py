@@ -18,6 +18,10 @@ from retain.hf.tuners.storage import storage_kept
 _MUTATING = ("pissa", "corda", "olora", "loftq", "lora_ga")
 """Values of `init_lora_weights` (or their beginnings) with which PEFT subtracts the initial adapter from W0."""
 
+_SWITCH = "_disable_adapters"
+"""The attribute that a layer of PEFT asks whether it is the base. `enable_adapters` sets it too, and goes through all
+parameters besides, to freeze what nobody trains here: that takes .1 s for a model of 210 adapted layers."""
+
 _REPLACED: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 """Models in which loading an adapter replaced weights of the base, each with the reason in words."""
 
@@ -66,15 +70,14 @@ def base_view(model: nn.Module) -> Iterator[nn.Module]:
             "The adapters are merged, so the model cannot act as its base; call unmerge_adapter() first, or compare "
             "with a freshly loaded base."
         )
-    parameters = [p for m in modules for p in m._parameters.values() if p is not None]  # noqa: SLF001 -- each once
-    gradients = [(parameter, parameter.requires_grad) for parameter in parameters]
     with ExitStack() as undo:
-        undo.callback(_give_back, gradients)  # runs last: PEFT sets these when it switches
         if isinstance(model, PeftModel) and not _layered(model):
+            gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+            undo.callback(_give_back, gradients)  # runs last: PEFT sets these when it switches
             undo.enter_context(model.disable_adapter())  # prompts and the like, which only PEFT can switch
         for module in switches:
-            undo.callback(module.enable_adapters, not module._disable_adapters)  # noqa: SLF001 -- the property inverts
-            module.enable_adapters(enabled=False)
+            undo.callback(setattr, module, _SWITCH, getattr(module, _SWITCH))
+            setattr(module, _SWITCH, True)
         yield model
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from retain.errors import InputError
 from retain.evaluate.scores import token_distributions as tokens
-from retain.evaluate.scores.token_distributions import churn, kl, shifted_nll
+from retain.evaluate.scores.token_distributions import churn, compare_tokens, kl, shifted_nll
 
 
 def logs(*rows):
@@ -152,3 +152,33 @@ def test_shapes_that_do_not_belong_together_are_refused():
         shifted_nll(torch.zeros(1, 2, 10), torch.zeros(1, 3, dtype=torch.long))
     with pytest.raises(ValueError, match="expected"):
         kl(torch.zeros(1, 2, 10), torch.zeros(1, 3, 10))
+
+
+@pytest.mark.parametrize("elements", [1, 60, 10**9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_models_at_once_are_each_by_itself(monkeypatch, elements, dtype):
+    monkeypatch.setattr(tokens, "CHUNK_ELEMENTS", elements)
+    base, tuned = random_logits((2, 7, 15), 0, dtype), random_logits((2, 7, 15), 1, dtype)
+    labels = torch.randint(15, (2, 7), generator=torch.Generator().manual_seed(2))
+    labels[1, 4:] = -100
+    found = compare_tokens(base, tuned, labels)
+    assert torch.equal(found.base_nll, shifted_nll(base, labels)[0])
+    assert torch.equal(found.tuned_nll, shifted_nll(tuned, labels)[0])
+    assert torch.equal(found.kl, kl(base[:, :-1], tuned[:, :-1]))
+    assert torch.equal(found.churn, churn(base[:, :-1], tuned[:, :-1]))
+    assert torch.equal(found.mask, labels[:, 1:] != -100)
+
+
+def test_both_models_at_once_take_one_softmax_each(monkeypatch):
+    taken = []
+    monkeypatch.setattr(tokens, "_log_softmax", lambda logits: taken.append(1) or logits.log_softmax(-1))
+    logits = random_logits((2, 7, 15), 0)
+    compare_tokens(logits, logits, torch.zeros(2, 7, dtype=torch.long))
+    assert len(taken) == 2
+
+
+def test_both_models_at_once_refuse_what_does_not_belong_together():
+    with pytest.raises(InputError, match="10 and 11 tokens"):
+        compare_tokens(torch.zeros(1, 2, 10), torch.zeros(1, 2, 11), torch.zeros(1, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match="labels"):
+        compare_tokens(torch.zeros(1, 2, 10), torch.zeros(1, 2, 10), torch.zeros(1, 3, dtype=torch.long))
