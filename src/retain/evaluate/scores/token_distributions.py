@@ -20,7 +20,7 @@ CHUNK_ELEMENTS = 2**22
 
 
 class TokenComparison(NamedTuple):
-    """Two models at each position of a text, all (B, T − 1): nats where a model predicts, KL in nats, churn as booleans.
+    """Two models at each position of a text, all (B, T − 1): nats, KL in nats, churn as booleans.
 
     Of `mask` true are the positions whose next token is scored; elsewhere both likelihoods are 0.
     """
