@@ -19,6 +19,7 @@ from torch import Tensor
 
 from retain.evaluate.drift.spectrum import TOP, Against, against_base, largest_singular_value
 from retain.hf.models.updates import Update
+from retain.linalg.threads import threads_for
 from retain.records.drift_record import Drift, LayerDrift
 
 LAYERS_DECOMPOSED = 12
@@ -70,7 +71,8 @@ def measure_weights(
     sums = _WeightSums()
     chosen = sampled(names)
     for update in updates:
-        sums.add(update, keep.get(update.module), learn.get(update.module), decompose=update.module in chosen)
+        with threads_for(*update.weight.shape[-2:]):
+            sums.add(update, keep.get(update.module), learn.get(update.module), decompose=update.module in chosen)
         tick()
     return sums.finished(len(names), len(chosen))
 

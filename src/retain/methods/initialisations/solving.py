@@ -13,6 +13,7 @@ from retain.activations import distributed as together
 from retain.activations.stream import Streamed
 from retain.hf.adapters.initialise import weight_of
 from retain.hf.models.sides import root_of
+from retain.linalg.threads import threads_for
 from retain.methods.initialisations.config import SCLoRAConfig
 from retain.methods.initialisations.factors import FrozenLayer, LayerFacts
 from retain.methods.table import Initialisation
@@ -69,7 +70,8 @@ class Solving:
     def _solve(self, key: str, moments: Mapping[str, Tensor], *, of_outputs: bool = False) -> dict[str, Tensor]:
         W0, bias = weight_of(self.layers[key], root_of(self.base))
         moved = {text: moment.to(W0.device) for text, moment in moments.items()}
-        factors = self.initialisation.initialise(FrozenLayer(key, W0, bias, moved, of_outputs), self.config)
+        with threads_for(*W0.shape):
+            factors = self.initialisation.initialise(FrozenLayer(key, W0, bias, moved, of_outputs), self.config)
         if factors.facts is not None:
             self._facts[key] = factors.facts
         if self.on_layer is not None:
