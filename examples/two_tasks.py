@@ -13,63 +13,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-import torch
-from peft import ArrowConfig, LoraConfig, PeftConfig, PeftModel, create_arrow_model
-from peft.tuners.lora.arrow import ArrowLoraLinearLayer
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from arrow_router import checked, opened, routed
+from peft import PeftModel
+from transformers import AutoTokenizer
 
 import retain
 from retain.records.scores import KeepScore, TaskScore
-
-
-def opened(base: str) -> PreTrainedModel:
-    """The base, on a GPU where there is one."""
-    return AutoModelForCausalLM.from_pretrained(base).to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def checked(paths: list[str]) -> list[str]:
-    """The adapters' folders, that of a run's adapter for a run; a message where Arrow cannot route between them."""
-    inner = [Path(path, "adapter") for path in paths]
-    folders = [str(one) if one.is_dir() else path for one, path in zip(inner, paths, strict=True)]
-    configs = []
-    for folder in folders:
-        try:
-            configs.append(PeftConfig.from_pretrained(folder))
-        except (ValueError, OSError) as error:
-            sys.exit(f"{folder}: no adapter is found there ({error}); give a LoRA's folder or a run of retain tune.")
-        if not isinstance(configs[-1], LoraConfig):
-            sys.exit(f"{folder}: a {configs[-1].peft_type.value} adapter, and Arrow routes LoRAs; give a LoRA.")
-    if len(ranks := {one.r for one in configs}) > 1:
-        sys.exit(f"the LoRAs have ranks {' and '.join(map(str, sorted(ranks)))}; Arrow needs one: train them alike.")
-    if len({frozenset(one.target_modules) for one in configs}) > 1:
-        sys.exit("the LoRAs are on other layers, and Arrow needs the same of each: train them with one target_modules.")
-    return folders
-
-
-def routed(base: str, adapters: list[str], no_adapter: float | None = None) -> PeftModel:
-    """The base with a router over LoRAs, each token to one of them, or to none below a threshold of the cosine."""
-    config = ArrowConfig(top_k=1, rng_seed=0)
-    model = create_arrow_model(opened(base), adapters, config).eval()
-    for layer in model.modules():
-        if isinstance(layer, ArrowLoraLinearLayer) and no_adapter is not None:
-            layer.register_forward_hook(route_none(no_adapter))
-    return model
-
-
-def route_none(
-    threshold: float,
-) -> Callable[[ArrowLoraLinearLayer, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
-    """A hook on a router that takes the adapters away from tokens that lie along no adapter's strongest direction."""
-
-    def hook(router: ArrowLoraLinearLayer, inputs: tuple[torch.Tensor, ...], update: torch.Tensor) -> torch.Tensor:
-        x = inputs[0].to(router.prototypes.dtype)
-        lengths = x.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-        cosine = ((x @ router.prototypes.T).abs() / lengths).amax(dim=-1, keepdim=True)
-        return torch.where(cosine >= threshold, update, torch.zeros_like(update))
-
-    return hook
 
 
 def merged(base: str, adapters: list[str], share: float = 1.0) -> PeftModel:
@@ -111,8 +61,7 @@ def main() -> None:
             result = retain.measure(model, tokenizer=tokenizer, test=test, keep=keep, drift=False, show_progress=False)
             scores: list[TaskScore | KeepScore] = [*result.task, *result.keep]
             for score in scores:
-                reason = f"not scored: {getattr(score, 'status', 'no items')}"
-                change = reason if score.base is None else f"{score.base:.3f} → {score.tuned:.3f}"
+                change = "not scored" if score.base is None else f"{score.base:.3f} → {score.tuned:.3f}"
                 print(f"{name:15} {score.name:30} {score.metric.title:20} {change}")
 
 

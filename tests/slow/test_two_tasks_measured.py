@@ -24,6 +24,7 @@ class _Few:
 
 
 def test_all_are_measured_on_both_tasks_and_what_is_kept(tiny_folder, tiny_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLE.parent))  # as for a script
     example, asked = runpy.run_path(str(EXAMPLE)), [str(tiny_folder)]
     for place, letters in enumerate(("abcdefgh", "stuvwxyz")):
         model = get_peft_model(make_llama(), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))

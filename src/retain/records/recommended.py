@@ -191,7 +191,7 @@ def _keeping(kind: Kind, best: Best) -> list[str]:
         return []
     if kind == "language":
         return ["It reads text to keep, which the base writes itself; --calibrate-keep gives other text."]
-    return [f"It reads {'images' if kind == 'vision' else 'text'} to keep, which --calibrate-keep names."]
+    return ["It reads examples of what is to be kept, which --calibrate-keep names."]
 
 
 def flags_of(best: Best) -> str:

@@ -106,7 +106,7 @@ def test_an_adapter_made_in_little_memory_is_the_same():
         made.append({name: value for name, value in model.named_buffers() if name.endswith(".initial")})
     assert len(made[0]) == 28
     for name, value in made[0].items():
-        torch.testing.assert_close(value, made[1][name], rtol=0, atol=1e-5)
+        torch.testing.assert_close(value, made[1][name], rtol=0, atol=5e-5)  # some are summed at outputs
 
 
 def test_an_empty_run_does_not_spoil_its_folder(tmp_path):

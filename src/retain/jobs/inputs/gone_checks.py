@@ -42,7 +42,7 @@ def gone_told(suites: Sequence[Suite], margin: float) -> Iterator[str]:
     alpha = SIGNIFICANCE / max(1, len(asked))
     for suite in asked:
         groups = named_groups([item.group for item in suite.items])
-        units, what = len(suite.items), "question" if len(suite.items) == 1 else "questions"
+        units, what = len(suite.items), "questions" if len(suite.items) > 1 else "single question"
         chance = task_type_of(suite).luck(suite, task_type_of(suite).verdict_metric(suite))
         fewest = fewest_to_show_gone(margin, alpha, chance=chance)
         if groups is not None:

@@ -72,7 +72,9 @@ def test_a_repacked_weight_is_read_as_it_was(case):
     again, _ = weight_of(layer, layer)
     assert torch.equal(again, read)
     x = torch.randn(3, weight.shape[1])
-    torch.testing.assert_close(layer(x), x @ again.T + layer.bias, rtol=1e-2, atol=0.05)
+    torch.testing.assert_close(
+        layer(x), x @ again.T + layer.bias, rtol=1e-2, atol=0.1
+    )  # in bfloat16 where there are units
 
 
 def in_four_bits(folder):
@@ -101,11 +103,12 @@ def test_a_models_hash_is_the_same_before_and_after_repacking(tmp_path):
 
 
 def test_what_is_computed_from_a_repacked_base_is_what_is_computed_from_it_unpacked(tmp_path):
-    batch, fields = [{"input_ids": IDS}], {"r": 2, "target_modules": ["q_proj"]}
+    learn, keep = [{"input_ids": IDS}], [{"input_ids": IDS + IDS.numel()}]
+    fields = {"r": 2, "target_modules": ["q_proj"]}
     models = [in_four_bits(tmp_path), repacked(in_four_bits(tmp_path))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bitsandbytes, "matmul_4bit", _matmul_of_either)
-        made = [sc_lora(model, SCLoRAConfig(**fields), learn=batch, keep=batch) for model in models]
+        made = [sc_lora(model, SCLoRAConfig(**fields), learn=learn, keep=keep) for model in models]
         name = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight"
         ups = [model.state_dict()[name] for model in made]
         spans = [torch.linalg.qr(up.double())[0] for up in ups]
