@@ -28,6 +28,7 @@ from retain_assets.headlines import HEADLINES
 from retain_assets.kinds import KINDS
 from retain_assets.minilm import MINILM
 from retain_assets.news import NEWS
+from retain_assets.numbers import NUMBERS
 from retain_assets.reference import REFERENCE, REVIEWS
 from retain_assets.retrieval import GLOSS_RETRIEVAL, HEADLINE_RETRIEVAL
 from retain_assets.smollm2 import SMOLLM2
@@ -46,8 +47,10 @@ GROUPS = {
     "safety": (HARMFUL,),
     "language": (BROWN, WORLD, GLOSSES),
     "benchmark": (SMOLLM2, NEWS, DEFINITIONS, FACTS, KINDS, GIVEN, TICKETS, REVIEWS, BROWN),
-    "benchmark-encoders": (MINILM, SENTIMENT, HEADLINE_RETRIEVAL, GLOSS_RETRIEVAL, VIT, GARMENTS, DIGITS, EMOJI),
-}
+    "benchmark-encoders": (
+        MINILM, SENTIMENT, HEADLINE_RETRIEVAL, GLOSS_RETRIEVAL, VIT, GARMENTS, DIGITS, EMOJI, NUMBERS, FASHION,
+    ),
+}  # fmt: skip
 ASSETS = {asset.name: asset for group in GROUPS.values() for asset in group}
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / ".assets"
 
