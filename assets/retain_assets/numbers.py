@@ -101,7 +101,8 @@ def drawn(digit: NDArray[np.uint8], beside: list[NDArray[np.uint8]], name: str, 
     for other, side in zip(beside, (-1, 1), strict=True):
         covered = np.maximum(covered, placed(other, scale, right + side * APART * scale, down))
     pixels = ground(np.array(ends), lottery, striped=striped)
-    return np.round(pixels + (ink - pixels) * covered[..., None]).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.round(pixels + (ink - pixels) * covered[..., None]).astype(np.uint8)
+    return picture
 
 
 def split(labels: list[str]) -> dict[str, list[int]]:
