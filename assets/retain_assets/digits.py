@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from retain_assets.asset import Asset
 from retain_assets.fetch import DebianPackage, Package
 from retain_assets.images import grey, put
-from retain_assets.rows import balanced, write
+from retain_assets.rows import balanced, write, write_images
 from retain_assets.text import draw
 
 if TYPE_CHECKING:
@@ -152,12 +152,7 @@ def make_garments(package: Path, staging: Path) -> dict[str, object]:
         for index in indices
         for picture in [images[part][index]]
     ]  # fmt: skip
-    corrupted = [{key: row[key] for key in ("image", "label")} for row in measured[:CORRUPTED]]
-    return {
-        "train": write(root / "train.jsonl", rows),
-        "test": write(root / "test.jsonl", measured),
-        "corrupted": write(root / "corrupted.jsonl", corrupted),
-    }
+    return write_images(root, rows, measured, CORRUPTED)
 
 
 DIGITS = Asset(

@@ -131,12 +131,12 @@ def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
     """
     batch = list(windows)
     with pair.base() as model:
-        first, labels = _logits(model, batch, pad_id)
+        first = _logits(model, batch, pad_id)
     with pair.tuned() as model:
         _logits(model, [Window(batch[0].ids[:FEW])], pad_id)
     with pair.base() as model:
-        again, _ = _logits(model, batch, pad_id)
-    mask = labels[:, 1:] != IGNORED
+        again = _logits(model, batch, pad_id)
+    mask = _labels(batch)[:, 1:].to(first.device) != IGNORED
     means = (kl(first[:, :-1], again[:, :-1]).double() * mask).sum(dim=1) / mask.sum(dim=1)
     return float(means.max())
 
@@ -144,20 +144,21 @@ def base_twice(pair: Pair, windows: Sequence[Window], pad_id: int) -> float:
 def _both(pair: Pair, batch: Sequence[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Logits of both sides over the tokens that both have, and labels."""
     with pair.base() as model:
-        base, labels = _logits(model, batch, pad_id)
+        base = _logits(model, batch, pad_id)
     with pair.tuned() as model:
-        tuned, _ = _logits(model, batch, pad_id)
+        tuned = _logits(model, batch, pad_id)
     common = min(base.shape[-1], tuned.shape[-1])  # a side may have rows for tokens that the other does not have
-    return base[..., :common], tuned.to(base.device)[..., :common], labels.to(base.device)
+    return base[..., :common], tuned.to(base.device)[..., :common], _labels(batch).to(base.device)
 
 
-def _logits(model: Any, batch: Sequence[Window], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A model's logits (B, T, V) of a batch of windows, and the labels (B, T), which stand where the logits do."""
-    ids = [window.ids for window in batch]
-    counted = torch.tensor(pad([[0] * window.start + [1] * (len(window.ids) - window.start) for window in batch], 0))
-    inputs, mask = padded(ids, pad_id, device=device_of(model))
-    logits = read_logits(model, inputs, mask)
-    return logits, inputs.masked_fill(counted.to(inputs.device) == 0, IGNORED).to(logits.device)
+def _logits(model: Any, batch: Sequence[Window], pad_id: int) -> torch.Tensor:
+    """A model's logits (B, T, V) of a batch of windows."""
+    return read_logits(model, *padded([window.ids for window in batch], pad_id, device=device_of(model)))
+
+
+def _labels(batch: Sequence[Window]) -> torch.Tensor:
+    """The tokens of a batch of windows, int64 (B, T), from where each counts; `IGNORED` elsewhere."""
+    return torch.tensor(pad([[IGNORED] * one.start + list(one.ids[one.start :]) for one in batch], IGNORED))
 
 
 def _row_sums(values: torch.Tensor, mask: torch.Tensor) -> list[float]:

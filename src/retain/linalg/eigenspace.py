@@ -197,9 +197,8 @@ class Outputs:
 
     def rough_operator(self, moment: Tensor) -> Operator:
         """V ↦ E C Eᵀ v in float32, of C (n, n): for a report, not for eigenvectors of a difference."""
-        E, C = self._factor.float(), moment.float()
-        transposed = E.T.contiguous()  # makes Eᵀ v more than twice as fast
-        return lambda v: E @ (C @ (transposed @ v))
+        E = self._factor.float()
+        return sandwich(E, moment.float(), E.T.contiguous())
 
     @property
     def size(self) -> int:
@@ -267,6 +266,11 @@ def _check_rank(r: int, size: int) -> None:
         )
 
 
+def sandwich(W: Tensor, C: Tensor, W_transposed: Tensor) -> Operator:
+    """V ↦ W C Wᵀ v. Wᵀ is given as a contiguous copy, with which Wᵀ v is more than twice as fast."""
+    return lambda v: W @ (C @ (W_transposed @ v))
+
+
 def _finite(operator: Operator) -> Operator:
     """The operator, refusing to give values that are not finite."""
 
@@ -306,11 +310,6 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(internal_api="openblas")
 
 
-def _product(W: Tensor, C: Tensor, W_transposed: Tensor) -> Operator:
-    """V ↦ W C Wᵀ v."""
-    return _finite(lambda v: W @ (C @ (W_transposed @ v)))
-
-
 def _iterated(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace | None:
     """The eigenspace of W C Wᵀ by Lanczos, or None where it does not converge or might have missed a zero.
 
@@ -321,7 +320,7 @@ def _iterated(W: Tensor, C: Tensor, r: int, seed: int) -> Eigenspace | None:
     rows, columns = W.shape
     tall = rows > columns
     block = start_block(rows, r, seed, (lambda v: W @ (W.T @ v)) if tall else None, W.device)
-    operator = _product(W, C, W.T.contiguous())
+    operator = _finite(sandwich(W, C, W.T.contiguous()))
     vectors = lanczos(operator, rows, r, block)
     if vectors is None:
         return None

@@ -36,11 +36,12 @@ class ToldLoraModel(LoraModel):  # type: ignore[misc]  # PEFT ships no types
 
         From here on no layer is laid out anew by its library: PEFT, which merges and unmerges, reads such a one wrong.
         """
-        for _, stored in _quantised_layers(self.model):
+        quantised = list(_quantised_layers(self.model))
+        for _, stored in quantised:
             keep_storage(stored.base_layer)
         before = [
             (layer, stored, Original(stored), list(layer.merged_adapters))
-            for layer, stored in _quantised_layers(self.model)
+            for layer, stored in quantised
             if all(isinstance(variant, ResidualLora) for variant in layer.lora_variant.values())
         ]
         yield

@@ -13,12 +13,11 @@ computed from those of the inputs where that is less work, and W0 is not changed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from retain.linalg.eigenspace import DENSE_LIMIT, Eigenspace, Outputs, output_eigenspace
+from retain.linalg.eigenspace import DENSE_LIMIT, Eigenspace, Outputs, output_eigenspace, sandwich
 from retain.linalg.lanczos import Operator
 from retain.linalg.subspaces import leading_subspace, subspace_overlap
 from retain.methods.initialisations.config import SCLoRAConfig
@@ -116,13 +115,9 @@ def _formed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig, *, 
 def _unformed(W: Tensor, moments: tuple[Tensor, Tensor], config: SCLoRAConfig) -> _Solved:
     """For layers too wide for a matrix of their outputs: products with thin blocks only."""
     top = subspace(W, contrast(*moments, config.beta), config.r, config.seed)
-    rough, transposed = W.float(), W.T.float().contiguous()  # a copy makes Wᵀ v more than twice as fast
-    operators = [partial(_applied, rough, part.float(), transposed) for part in moments]
+    rough, transposed = W.float(), W.T.float().contiguous()
+    operators = [sandwich(rough, part.float(), transposed) for part in moments]
     return top, [trace(W, part) for part in moments], _overlap(operators, len(W), config, W.device)
-
-
-def _applied(W: Tensor, C: Tensor, transposed: Tensor, v: Tensor) -> Tensor:
-    return W @ (C @ (transposed @ v))
 
 
 def _overlap(operators: Sequence[Operator], size: int, config: SCLoRAConfig, device: torch.device) -> float:
