@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import reduce
 from importlib.metadata import version
@@ -57,6 +58,7 @@ def collect_predictions(
     events: Events,
     label: str,
     *,
+    base: Callable[[], AbstractContextManager[Any]] | None = None,
     batching: Batching | None = None,
     share: Share = ALONE,
 ) -> Predictions:
@@ -69,6 +71,7 @@ def collect_predictions(
         settings: how items become inputs; the same for both sides.
         events: receives the progress.
         label: names the model in the progress.
+        base: opens the untouched base, for suites whose index is the base's. [the model is it]
         batching: which items the model is given together. [as the model bears it, see `retain.evaluate.batching`]
         share: the batches that this process runs; each of the others runs its own, and all get all responses.
 
@@ -79,7 +82,7 @@ def collect_predictions(
     if problems:
         raise InputError(problems)
     task = events.task(label, total=sum(task_type_of(suite).steps(suite) for suite in suites))
-    predictor = LocalPredictor(model, preprocessor, settings, task.advance)
+    predictor = LocalPredictor(model, preprocessor, settings, task.advance, base=base)
     with evaluating(model), telling_memory("measuring"):
         if batching is None:
             everywhere: list[Batching] = share.everywhere(borne(predictor, suites))

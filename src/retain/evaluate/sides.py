@@ -144,6 +144,7 @@ class PairSides:
                 self.settings,
                 self.events,
                 label,
+                base=None if of_base else self.pair.base,
                 batching=None if batching == "padded" else batching,
             )
 
@@ -210,6 +211,7 @@ class PairSides:
                 self.settings,
                 self.events,
                 "the tuned model answers after relearning",
+                base=self.pair.base,
                 batching=batching,
             )
         return found, Relearning(steps, probe.tokens, rate_of(self.pair.tuned_model), len(windows) - len(apart))

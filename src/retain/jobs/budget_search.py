@@ -284,7 +284,7 @@ def _step(
     label, preprocessor, sums = f"control data at α = {alpha:g}", job.preprocessor, WindowSums()
     with scaled(pair.tuned_model, job.at(alpha), base=pair.separate_base):
         with pair.tuned() as model:
-            tuned = collect_predictions(model, preprocessor, job.suites, job.settings, events, label)
+            tuned = collect_predictions(model, preprocessor, job.suites, job.settings, events, label, base=pair.base)
         if windows and preprocessor.reads_text:
             pad_id = padding_id(preprocessor.tokenizer)
             sums = read_windows(pair, windows, pad_id, events, f"{label}, held-out text")

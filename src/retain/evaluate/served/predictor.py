@@ -100,12 +100,13 @@ class ServedPredictor:
         """
         raise InputError(f"{len(items)} items are to be put into classes, but a served language model only writes.")
 
-    def features(self, items: Sequence[Any]) -> Tensor:
+    def features(self, items: Sequence[Any], *, by_base: bool = False) -> Tensor:
         """Refused.
 
         Raises:
             InputError: always.
         """
+        del by_base
         raise InputError(f"{len(items)} items' features are wanted, which no server shows.")
 
     def prompt(self, row: Encoded) -> Prompt:
@@ -205,9 +206,9 @@ class NotingPredictor:
         """As the side's."""
         return self.inner.log_probabilities(items)
 
-    def features(self, items: Sequence[Any]) -> Tensor:
+    def features(self, items: Sequence[Any], *, by_base: bool = False) -> Tensor:
         """As the side's."""
-        return self.inner.features(items)
+        return self.inner.features(items, by_base=by_base)
 
 
 def _plain(turn: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Options(_Strict):
     """Options of task types; see `retain.evaluate.tasks`."""
 
     k: int | None = Field(None, gt=0)
+    index: Literal["own", "base"] | None = None
     classes: int | None = Field(None, gt=1)
     generate: int | None = Field(None, ge=0)
     max_new_tokens: int | None = Field(None, gt=0)
@@ -161,6 +162,9 @@ class SuiteFile(Adapter):
             raise ValueError(f"task type {self.task_type} has no use for a bank; leave it out")
         if self.options.corruptions and not task_type.takes_images:
             raise ValueError(f"corruptions are for images; task type {self.task_type} takes none")
+        if self.options.index and not task_type.searches:
+            searching = ", ".join(name for name, other in TASK_TYPES.items() if other.searches)
+            raise ValueError(f"index is for what searches among features ({searching}); leave it out of the options")
         return self
 
 

@@ -10,7 +10,7 @@ from retain.data.item_types import LabelledImage, LabelledText
 from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Suite
 from retain.evaluate.tasks.labels import chance_of_classes
-from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, index_of_base
 from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class NeighboursTask(TaskType):
     )
     needs_bank: ClassVar[bool] = True
     items_are_independent: ClassVar[bool] = False
+    searches: ClassVar[bool] = True
     in_batches: ClassVar[bool] = True
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
@@ -41,7 +42,7 @@ class NeighboursTask(TaskType):
 
         items: Any = suite.items
         bank_items: Any = suite.bank
-        bank = predictor.uncounted.features(bank_items)
+        bank = predictor.uncounted.features(bank_items, by_base=index_of_base(suite))
         queries = predictor.features(items)
         names = sorted({item.label for item in [*bank_items, *items]})
         bank_labels = torch.tensor([names.index(item.label) for item in bank_items])

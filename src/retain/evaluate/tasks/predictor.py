@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -62,8 +63,13 @@ class Predictor(Protocol):
     def log_probabilities(self, items: Sequence[Any]) -> Tensor:
         """Log-probabilities of classes in nats, float64 (n, classes)."""
 
-    def features(self, items: Sequence[Any]) -> Tensor:
-        """Mean-pooled last hidden states of items or plain texts, float32 (n, d)."""
+    def features(self, items: Sequence[Any], *, by_base: bool = False) -> Tensor:
+        """Mean-pooled last hidden states of items or plain texts, float32 (n, d).
+
+        Args:
+            items: labelled texts or images, or plain texts.
+            by_base: they are read by the untouched base, whichever side this is.
+        """
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class LocalPredictor:
         settings: the same for base and tuned.
         tick: receives the number of sequences just done.
         input_hash: hashes all inputs, to show that two models got the same.
+        base: opens the untouched base. [the model is it]
         batching: which items the model may read together.
         share: the batches that this process runs.
     """
@@ -85,6 +92,7 @@ class LocalPredictor:
     settings: Settings
     tick: Tick = lambda _: None
     input_hash: InputHash = field(default_factory=InputHash)
+    base: Callable[[], AbstractContextManager[Any]] | None = None
     batching: Batching = "padded"
     share: Share = ALONE
 
@@ -141,10 +149,11 @@ class LocalPredictor:
             self.model, self.preprocessor, items, size, self.tick, self.input_hash, **self._batches
         )
 
-    def features(self, items: Sequence[Any]) -> Tensor:
-        """Mean-pooled last hidden states of items or plain texts, float32 (n, d)."""
+    def features(self, items: Sequence[Any], *, by_base: bool = False) -> Tensor:
+        """Mean-pooled last hidden states of items or plain texts, float32 (n, d); see `Predictor`."""
         size = self.settings.batch_size
-        return features(self.model, self.preprocessor, items, size, self.tick, self.input_hash, **self._batches)
+        with self.base() if by_base and self.base is not None else nullcontext(self.model) as model:
+            return features(model, self.preprocessor, items, size, self.tick, self.input_hash, **self._batches)
 
     @property
     def _batches(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from retain.data.item_types import Match
 from retain.data.texts import folded
 from retain.evaluate.scores.without_reading import ALMOST_SURE
 from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, index_of_base
 from retain.records.metrics_table import RECIPROCAL_RANK, TOP_1
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class RetrievalTask(TaskType):
     needs: ClassVar[Head] = "features"
     about: ClassVar[str] = "Share of queries whose nearest text, by cosine of mean-pooled features, is their own match."
     items_are_independent: ClassVar[bool] = False
+    searches: ClassVar[bool] = True
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """Rank all matches for each query."""
@@ -32,7 +33,7 @@ class RetrievalTask(TaskType):
 
         items: Any = suite.items
         queries = predictor.features([item.query for item in items])
-        matches = predictor.uncounted.features([item.match for item in items])
+        matches = predictor.uncounted.features([item.match for item in items], by_base=index_of_base(suite))
         right = retrieval_right(queries, matches).tolist()
         ranks = reciprocal_ranks(queries, matches).tolist()
         return SuitePredictions(

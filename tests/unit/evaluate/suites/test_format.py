@@ -37,6 +37,8 @@ def test_a_minimal_file_is_enough():
         ({"task_type": "neighbours"}, "task type neighbours looks for items in a bank: it needs one"),
         ({"bank": [{"file": "b"}]}, "task type choice has no use for a bank; leave it out"),
         ({"options": {"corruptions": {}}}, "corruptions are for images; task type choice takes none"),
+        ({"options": {"index": "base"}}, "index is for what searches among features (retrieval, neighbours); leave it"),
+        ({"options": {"index": "old"}}, "options.index: expected 'own' or 'base'"),
         ({"titel": "x"}, "titel: is no field (did you mean title"),
         ({"sources": [{"split": "test"}]}, "sources.0: a source has exactly one of file, folder and hub"),
     ],
