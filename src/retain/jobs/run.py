@@ -100,7 +100,7 @@ class Run:
     @property
     def head_folder(self) -> Path:
         """The folder of the base's fitted head, named by all that the head depends on."""
-        base = [files_fingerprint(self.recipe.model), self.recipe.dtype]
+        base = [files_fingerprint(self.recipe.model), self.spec.dtype]
         key = key_of(base, items_hash(self.data.train), self.data.labels, self.preprocessor.max_length)
         return self.shared / f"head-{key}"
 

@@ -78,7 +78,7 @@ def penalty_teacher(run: Run, model: Any, learned: TrainingSet) -> Any:
 def _answers(run: Run, model: Any, teacher: Teacher) -> TeacherLogits:
     """The teacher's answers for all training items, asked once; runs in one folder share them."""
     items = run.data.train
-    key = key_of(teacher.files, run.recipe.dtype, items_hash(items), run.data.labels, run.preprocessor.max_length)
+    key = key_of(teacher.files, run.spec.dtype, items_hash(items), run.data.labels, run.preprocessor.max_length)
     file, share = run.shared / f"teacher-{key}.json", Share.of_group()
     with run.in_turn(file, run.events) if share.rank == 0 else nullcontext():  # the others wait for the first
         known = read_or_none(file, Taught)
@@ -105,7 +105,7 @@ def _tokens(run: Run, model: Any, teacher: Teacher, learned: TrainingSet) -> Tea
     Of several processes the first asks, and the others read its file.
     """
     recipe = run.recipe
-    asked = (teacher.files, recipe.dtype, recipe.teacher_top, recipe.kl_temperature)
+    asked = (teacher.files, run.spec.dtype, recipe.teacher_top, recipe.kl_temperature)
     file = run.shared / f"teacher-{key_of(*asked, _rows_hash(learned.rows))}.safetensors"
     with first_process_first(), run.in_turn(file, run.events):
         if file.is_file():

@@ -26,10 +26,14 @@ class LoadingOptions(TemplateOptions):
     """How the base is loaded, the same for everything that loads it."""
 
     dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
+        Literal["auto", "fast", "float32", "bfloat16", "float16"],
         Decides("training", inherited_by=("from", "scale"), recorded=True),
         Flag("model"),
-    ] = Field("auto", description="Type of the base's weights; auto: the checkpoint's.")
+    ] = Field(
+        "auto",
+        description="Type of the base's weights; auto: the checkpoint's; fast: bfloat16 where the device computes in "
+        "it, else float32.",
+    )
     quantization: Annotated[
         str | dict[str, Any] | None,
         Decides("training", when="quantization", inherited_by=("from", "scale"), recorded=True),

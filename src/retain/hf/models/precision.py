@@ -17,6 +17,10 @@ UNITS: Mapping[torch.dtype, tuple[str, ...]] = {
 """For each 16-bit type the capabilities, as torch names them, of which one makes a processor compute in it."""
 
 
+FAST = "fast"
+"""What a recipe says that leaves the type to the device."""
+
+
 def imitates(dtype: torch.dtype, capabilities: Mapping[str, Any]) -> bool:
     """Tell whether a processor lacks the units for a 16-bit type.
 
@@ -38,6 +42,32 @@ def processor_imitates(dtype: torch.dtype) -> bool:
     """Tell whether this processor lacks the units for a 16-bit type; False where torch does not tell (before 2.10)."""
     known = getattr(torch.cpu, "get_capabilities", None)
     return known is not None and imitates(dtype, known())
+
+
+def weights_dtype(asked: str) -> str:
+    """The type of weights that a recipe means, as transformers takes it.
+
+    Args:
+        asked: the recipe's; all but "fast" mean themselves.
+
+    Returns:
+        For "fast" "bfloat16" where the device is known to compute in it, else "float32".
+
+    Examples:
+        >>> weights_dtype("auto"), weights_dtype("float16")
+        ('auto', 'float16')
+    """
+    return asked if asked != FAST else "bfloat16" if _computes_in_bfloat16(current_device()) else "float32"
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    known = getattr(torch.cpu, "get_capabilities", None)
+    if device.type != "cpu" or known is None:
+        return device.type == "xpu"
+    found = known()
+    return bool(found) and not imitates(torch.bfloat16, found)
 
 
 def precision_note(model: nn.Module) -> list[str]:

@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from retain.data.family import Family
 from retain.errors import InputError
+from retain.hf.models.precision import weights_dtype
 from retain.jobs.inputs.model_sources import located, not_loaded
 from retain.recipe import Recipe
 
@@ -35,7 +36,7 @@ def load_joint(recipe: Recipe) -> tuple[Any, Any]:
     place, trust = located(recipe.model), recipe.trust_remote_code
     try:
         model, report = AutoModel.from_pretrained(
-            place, dtype=recipe.dtype, trust_remote_code=trust, output_loading_info=True
+            place, dtype=weights_dtype(recipe.dtype), trust_remote_code=trust, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust)
     except _REASONS as error:

@@ -31,7 +31,7 @@ from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
 from retain.hf.models.placement import current_device, random_states_kept
 from retain.hf.models.positions import UNLIMITED, Positions
-from retain.hf.models.precision import precision_note
+from retain.hf.models.precision import precision_note, weights_dtype
 from retain.hf.models.quantised_heads import heads_in_full
 from retain.hf.models.quantization import is_quantised, own_quantization, prepared
 from retain.hf.models.sides import is_adapted
@@ -106,7 +106,7 @@ class ModelSpec:
             recipe.model,
             family,
             tuple(labels),
-            recipe.dtype,
+            weights_dtype(recipe.dtype),
             recipe.attention,
             recipe.trust_remote_code,
             recipe.max_length,

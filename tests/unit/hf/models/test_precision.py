@@ -5,7 +5,7 @@ import torch
 from tests.tiny import make_llama
 
 from retain.hf.models import precision
-from retain.hf.models.precision import imitates, precision_note
+from retain.hf.models.precision import imitates, precision_note, weights_dtype
 
 DESKTOP = {"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False}
 
@@ -54,3 +54,33 @@ def test_the_note_names_the_type_and_the_cure_and_is_silent_elsewhere(processor)
 def test_a_torch_that_does_not_tell_its_processor_gives_no_note(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert precision_note(make_llama().bfloat16()) == []
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "device", "expected"),
+    [
+        (DESKTOP, "cpu", "float32"),
+        (DESKTOP | {"avx512_bf16": True}, "cpu", "bfloat16"),
+        ({"architecture": "arm64", "bf16": True}, "cpu", "bfloat16"),
+        ({}, "cpu", "float32"),
+        (DESKTOP, "mps", "float32"),
+        (DESKTOP, "xpu", "bfloat16"),
+    ],
+)
+def test_fast_is_what_the_device_computes_in(processor, capabilities, device, expected):
+    processor(capabilities, device)
+    assert weights_dtype("fast") == expected
+    assert weights_dtype("float16") == "float16"
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_fast_asks_a_gpu(processor, monkeypatch, has_units):
+    processor(DESKTOP, "cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_units or including_emulation)
+    assert weights_dtype("fast") == ("bfloat16" if has_units else "float32")
+
+
+def test_fast_is_float32_where_the_processor_is_not_told(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(precision, "current_device", lambda: torch.device("cpu"))
+    assert weights_dtype("fast") == "float32"
