@@ -44,7 +44,7 @@ assets: $(BASE)
 	@$(BIN)/python assets/prepare.py
 
 demo: assets
-	@echo "two trainings of SmolLM2-135M with their reports: some four minutes on two cores"
+	@echo "two trainings of SmolLM2-135M with their reports: two to four minutes on two cores"
 	@$(BIN)/retain compare recipes/tickets.yaml
 
 test: $(STAMP)
