@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from retain.hf.adapters.attach import attach
 from retain.hf.models.inference import device_of, evaluating, padding_id
+from tiny import make_llama
 
 
 def test_modes_and_gradients_come_back_also_after_an_exception():
@@ -56,3 +58,22 @@ def test_the_device_is_that_of_a_parameter_with_data():
 @pytest.mark.parametrize(("pad", "end", "expected"), [(3, 1, 3), (None, 1, 1), (None, None, 0), (0, 1, 0)])
 def test_the_padding_token(pad, end, expected):
     assert padding_id(SimpleNamespace(pad_token_id=pad, eos_token_id=end)) == expected
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_the_head_reads_the_last_states_of_prompts_in_one_piece(adapted):
+    """A slice (n, 1, d) times a frozen weight makes torch copy the weight n times on a CPU."""
+    model = make_llama().requires_grad_(requires_grad=False)
+    model = attach(model, "lora", {}) if adapted else model
+    ids, seen = torch.arange(12).reshape(3, 4), []
+    head = model.get_output_embeddings()
+    watcher = head.register_forward_hook(lambda _, given, made: seen.append(given[0].is_contiguous()))
+    with evaluating(model):
+        last = model(input_ids=ids, logits_to_keep=1).logits
+        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=2, do_sample=False)
+    assert seen == [True] * 3
+    with torch.no_grad():
+        outside = model(input_ids=ids, logits_to_keep=1).logits
+    assert seen[3:] == [False]
+    torch.testing.assert_close(last, outside)
+    watcher.remove()
