@@ -92,17 +92,14 @@ def make_bert(seed: int = 0, **fields):
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(seed)
+    sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
     config = BertConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=64,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         initializer_range=0.1,
-        **fields,
+        **(sizes | fields),
     )
     return BertModel(config).eval()
 

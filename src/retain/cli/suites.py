@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -117,6 +118,7 @@ def _describe(console: Console, source: str, items: int) -> None:
     facts = {
         "what it shows": file.about,
         "task type": f"{file.task_type}, to be {TO_BE[file.part]}",
+        "options": _options(file.options.model_dump(exclude_none=True, exclude={"corruptions"})),
         "metrics": ", ".join(file.metrics),
         "chance": "" if file.chance is None else f"{file.chance:g}",
         "licence": file.licence,
@@ -137,6 +139,11 @@ def _describe(console: Console, source: str, items: int) -> None:
     if suite.items:
         console.print(f"  {'read':<14} {suite.facts['source']}", markup=False, highlight=False, soft_wrap=True)
         _show_items(console, suite, items)
+
+
+def _options(given: Mapping[str, Any]) -> str:
+    """What a suite sets of its task type, as its file says it."""
+    return ", ".join(f"{name}: {value}" for name, value in given.items())
 
 
 def _show_items(console: Console, suite: Suite, count: int) -> None:

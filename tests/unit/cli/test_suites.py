@@ -88,6 +88,17 @@ def test_ones_own_file_and_copy_are_described(capsys, tmp_path):
     assert "own copy copy.jsonl" in out
 
 
+def test_the_options_of_a_suite_are_told(capsys, tmp_path):
+    write_jsonl(tmp_path / "pairs.jsonl", [{"query": letter, "match": letter * 2} for letter in "ab"])
+    (tmp_path / "pairs.yaml").write_text(
+        "suite: 1\nname: pairs\ntitle: Pairs\ntask_type: retrieval\nsources: [{file: pairs.jsonl}]\n"
+        "options: {index: base}\n",
+        encoding="utf-8",
+    )
+    assert line_of(shown(capsys, str(tmp_path / "pairs.yaml")), "options").split() == ["options", "index:", "base"]
+    assert "options" not in shown(capsys, "capitals")
+
+
 def test_an_unknown_name_and_a_wrong_file_are_told(tmp_path, capsys):
     with pytest.raises(InputError, match="did you mean capitals"):
         shown(capsys, "capitls")

@@ -9,8 +9,9 @@ from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage, LabelledText
 from retain.evaluate.scores.without_reading import Chance
 from retain.evaluate.suites.suite import Suite
+from retain.evaluate.tasks.index import check_width, index_of_base, index_told
 from retain.evaluate.tasks.labels import chance_of_classes
-from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, index_of_base
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
 from retain.records.metrics_table import ACCURACY
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class NeighboursTask(TaskType):
         bank_items: Any = suite.bank
         bank = predictor.uncounted.features(bank_items, by_base=index_of_base(suite))
         queries = predictor.features(items)
+        check_width(suite, bank, queries)
         names = sorted({item.label for item in [*bank_items, *items]})
         bank_labels = torch.tensor([names.index(item.label) for item in bank_items])
         labels = torch.tensor([names.index(item.label) for item in items])
@@ -67,6 +69,10 @@ class NeighboursTask(TaskType):
     def show(self, item: Any) -> tuple[str, str | None]:
         """The text or the image's name, and the class."""
         return item.shown, item.label
+
+    def cautions(self, suite: Suite) -> list[str]:
+        """An index that is the base's."""
+        return index_told(suite)
 
     def bank_problems(self, suite: Suite) -> list[str]:
         """More neighbours than the bank holds."""

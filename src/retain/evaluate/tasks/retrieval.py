@@ -10,7 +10,8 @@ from retain.data.item_types import Match
 from retain.data.texts import folded
 from retain.evaluate.scores.without_reading import ALMOST_SURE
 from retain.evaluate.suites.suite import Suite
-from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType, index_of_base
+from retain.evaluate.tasks.index import check_width, index_of_base, index_told
+from retain.evaluate.tasks.task_type import Metrics, Response, SuitePredictions, TaskType
 from retain.records.metrics_table import RECIPROCAL_RANK, TOP_1
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class RetrievalTask(TaskType):
         items: Any = suite.items
         queries = predictor.features([item.query for item in items])
         matches = predictor.uncounted.features([item.match for item in items], by_base=index_of_base(suite))
+        check_width(suite, matches, queries)
         right = retrieval_right(queries, matches).tolist()
         ranks = reciprocal_ranks(queries, matches).tolist()
         return SuitePredictions(
@@ -46,11 +48,12 @@ class RetrievalTask(TaskType):
     def metrics(self, suite: Suite) -> Metrics:
         """The share of queries that find their match first, and the mean reciprocal rank.
 
-        A match that is its query again is found by any features, those of random weights among them.
+        A match that is its query again is found by any features, those of random weights among them; but not in the
+        base's index, where only features that stayed what they were find it.
         """
         items: Any = suite.items
-        n = len(items)
-        chance = [ALMOST_SURE if folded(item.query) == folded(item.match) else 1 / n for item in items]
+        n, own = len(items), not index_of_base(suite)
+        chance = [ALMOST_SURE if own and folded(item.query) == folded(item.match) else 1 / n for item in items]
         return {TOP_1: chance, RECIPROCAL_RANK: ()}
 
     def score(self, suite: Suite, index: int, response: Response) -> dict[str, float]:
@@ -61,6 +64,10 @@ class RetrievalTask(TaskType):
     def show(self, item: Match) -> tuple[str, str | None]:
         """Query and match."""
         return item.query, item.match
+
+    def cautions(self, suite: Suite) -> list[str]:
+        """An index that is the base's."""
+        return index_told(suite)
 
     def problems(self, suite: Suite) -> list[str]:
         """A single pair."""

@@ -96,7 +96,7 @@ class TaskType(ABC):
         tells_knowledge: true where a right answer shows that a model knows something, so that it can be shown gone.
         needs_bank: true where a suite has a bank of labelled items beside those that are measured.
         items_are_independent: true where an item's score does not depend on the other items of the suite.
-        searches: true where features are searched for in an index of others, see `index_of_base`.
+        searches: true where features are searched for in an index of others, see `retain.evaluate.tasks.index`.
         in_batches: true where the model reads items as `Preprocessor.batch` makes them.
         set_metrics: metrics of a whole suite, each a function of its confusion table.
         aa_options: options of the suite in an A/A check, instead of its own.
@@ -280,11 +280,6 @@ def first_refusal(
         others = "1 other is" if refused == 2 else f"{refused - 1:,} others are"
         problems.append(f"{name}: {others} refused too, of {len(tried):,} items.")
     return problems
-
-
-def index_of_base(suite: Suite) -> bool:
-    """True where the base's features are what is searched, as in an index that was built before the fine-tune."""
-    return suite.options.get("index") == "base"
 
 
 def longest_answer(suite: Suite, settings: Settings, usual: int) -> int:

@@ -5,10 +5,13 @@ import torch
 from by_hand import LETTERS, SETTINGS, TEXTS, by_hand_features
 
 from retain.data.item_types import LabelledText, Match
+from retain.errors import InputError
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.scores.features import neighbours_right, reciprocal_ranks
 from retain.evaluate.suites.suite import Suite, Suites
+from retain.evaluate.tasks.remarks import remarks_on
+from retain.evaluate.tasks.table import TASK_TYPES
 from retain.events import SILENT
 from retain.hf.adapters.attach import attach
 from retain.hf.models.sides import base_view
@@ -74,3 +77,38 @@ def test_neighbours_vote_as_the_base_read_them(pair, adapted):
         expected = neighbours_right(index, labels[0], queries, labels[1], 3)
         assert found == expected.double().tolist()
     assert before != after
+
+
+def test_a_text_that_is_its_own_match_shows_a_loss_in_the_bases_index_alone(pair):
+    """Any features find it among their own, and none but features that stayed what they were among the base's."""
+    same = [Match(query=one.query, match=one.query) for one in PAIRS]
+    kept, own = Suite("kept", "retrieval", "keep", same, options=INDEX), Suite("own", "retrieval", "keep", same)
+    before, after = measured(pair, kept, "top_1")
+    assert before == [1.0] * len(same)
+    assert sum(after) < 0.75 * len(same)
+    assert measured(pair, own, "top_1")[1] == [1.0] * len(same)
+    metric = TASK_TYPES["retrieval"].verdict_metric(kept)
+    assert TASK_TYPES["retrieval"].metrics(kept)[metric] == [1 / len(same)] * len(same)
+    assert min(TASK_TYPES["retrieval"].metrics(own)[metric]) > 0.99
+    keep = measure_pair(pair, TEXTS, Suites([kept]), SETTINGS, SILENT)
+    assert [one.verdict for one in keep.judgement.suites] == ["lost"]
+
+
+@pytest.mark.parametrize("task_type", ["retrieval", "neighbours"])
+def test_the_record_says_whose_index_it_was(pair, task_type):
+    items = PAIRS if task_type == "retrieval" else LABELLED[16:]
+    bank = () if task_type == "retrieval" else LABELLED[:16]
+    suite = Suite("kept", task_type, "keep", items, bank=bank, options=INDEX)
+    (told,) = [note for note in measure_pair(pair, TEXTS, Suites([suite]), SETTINGS, SILENT).notes if "kept" in note]
+    assert told.startswith("kept: what is searched was read by the base, for both sides (index: base)")
+    assert not remarks_on([Suite("own", task_type, "keep", items, bank=bank)])
+
+
+@pytest.mark.parametrize("task_type", ["retrieval", "neighbours"])
+def test_features_of_another_width_cannot_search_the_bases_index(task_type):
+    items = PAIRS if task_type == "retrieval" else LABELLED[16:]
+    bank = () if task_type == "retrieval" else LABELLED[:16]
+    suite = Suite("kept", task_type, "keep", items, bank=bank, options=INDEX)
+    wide = make_bert(hidden_size=48)
+    with pytest.raises(InputError, match="the tuned model's features have 48 values and the base's 32"):
+        measured(Pair(wide, make_bert()), suite, "top_1")
