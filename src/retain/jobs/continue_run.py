@@ -14,7 +14,8 @@ from retain.errors import InputError
 from retain.evaluate.conversion_loss import conversion_loss
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions
-from retain.evaluate.suites.suite import Settings
+from retain.evaluate.suites.suite import Settings, Suite
+from retain.evaluate.tasks.index import index_of_base
 from retain.events import Events
 from retain.hf.adapters.load import load_adapter
 from retain.hf.adapters.save import save_weights
@@ -150,14 +151,25 @@ def origin_predictions(earlier: str | None, job: BudgetSearch) -> tuple[dict[str
             "added up; use the same here."
         )
     limited = [suite for suite in job.control.all if suite.name in job.limits and suite.name in hashes]
-    same = {suite.name: answers.responses[suite.name] for suite in limited if hashes[suite.name] == suite_hash(suite)}
+    apart = {suite.name: reason for suite in limited if (reason := _counts_anew(suite, hashes[suite.name]))}
+    same = {suite.name: answers.responses[suite.name] for suite in limited if suite.name not in apart}
     notes = [
-        f"{suite.name}: its control data are not those of the earlier run (another --control-share or other items), so "
-        "its limit counts from that run's model, not from the first base."
-        for suite in limited
-        if suite.name not in same
+        f"{name}: {reason}, so its limit counts from that run's model, not from the first base."
+        for name, reason in apart.items()
     ]
     return same, notes
+
+
+def _counts_anew(suite: Suite, before: str) -> str:
+    """The reason why a control suite cannot count from the first base, as a clause; empty where it can.
+
+    Args:
+        suite: of this run.
+        before: the hash of the earlier run's suite of that name.
+    """
+    if before != suite_hash(suite):
+        return "its control data are not those of the earlier run (another --control-share or other items)"
+    return "its index is that of the base, which here is the earlier run's model" if index_of_base(suite) else ""
 
 
 def _deciding(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from retain.data.item_types import Choice
+from retain.data.item_types import Choice, Match
 from retain.errors import InputError
 from retain.evaluate.predictions import Predictions
 from retain.evaluate.suites.suite import Settings, Suite, Suites
@@ -61,6 +61,19 @@ def test_other_control_data_count_from_the_earlier_model_and_are_told(earlier):
     assert list(same) == ["words"]
     assert len(notes) == 1
     assert notes[0].startswith("letters: its control data are not those of the earlier run")
+
+
+def test_the_bases_index_is_that_of_this_runs_base_so_its_limit_counts_from_there(tmp_path):
+    """The first base searched its own index; the tuned model here searches that of the earlier run's model."""
+    pairs = [Match(query=text, match=f"{text} {text}") for text in "pqr"]
+    index = Suite("index", "retrieval", "keep", pairs, options={"index": "base"})
+    own = Suite("own", "retrieval", "keep", pairs, options={"index": "own"})
+    responses = {one.name: tuple(Response(values={"top_1": 1.0}) for _ in pairs) for one in (index, own)}
+    note_origin(tmp_path, search(index, own), predictions().model_copy(update={"responses": responses}))
+    same, notes = origin_predictions(str(tmp_path), search(index, own))
+    assert list(same) == ["own"]
+    assert len(notes) == 1
+    assert notes[0].startswith("index: its index is that of the base, which here is the earlier run's model, so its")
 
 
 def test_suites_without_a_limit_are_left_alone(earlier):
