@@ -21,9 +21,16 @@ ReadHead = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def head_of(model: nn.Module) -> Any:
-    """The layer that makes logits, as transformers names it; None for a model without one."""
+    """The layer that makes logits, as transformers names it; None for a model without one.
+
+    A model of own code may fail to name one, or name a bare weight.
+    """
     root: Any = root_of(model)
-    return root.get_output_embeddings() if hasattr(root, "get_output_embeddings") else None
+    try:
+        head = root.get_output_embeddings() if hasattr(root, "get_output_embeddings") else None
+    except (NotImplementedError, AttributeError):
+        return None
+    return head if isinstance(head, nn.Module) else None
 
 
 def head_stands_apart(model: nn.Module, inputs: Mapping[str, Tensor]) -> bool:

@@ -77,3 +77,33 @@ def test_the_head_reads_the_last_states_of_prompts_in_one_piece(adapted):
     assert seen[3:] == [False]
     torch.testing.assert_close(last, outside)
     watcher.remove()
+
+
+def test_the_head_is_watched_once_where_evaluations_are_nested_and_left_alone_after_an_exception():
+    model = make_llama()
+    head, seen = model.get_output_embeddings(), []
+
+    def fail():
+        with evaluating(model), evaluating(model):
+            seen.append(len(head._forward_pre_hooks))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert seen == [1]
+    assert not head._forward_pre_hooks
+
+
+def refusing(_):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "names", [refusing, lambda model: model.no_such_layer, lambda model: model.lm_head.weight, lambda _: None]
+)
+def test_a_model_of_own_code_need_not_name_a_head(names, monkeypatch):
+    model = make_llama()
+    monkeypatch.setattr(type(model), "get_output_embeddings", names)
+    ids = torch.arange(12).reshape(3, 4)
+    with evaluating(model):
+        assert model(input_ids=ids).logits.shape == (3, 4, 70)
