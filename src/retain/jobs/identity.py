@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from retain.hf.models.precision import weights_dtype
 from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import fields_where
@@ -78,9 +79,10 @@ def identity_of(
 
 
 def _plain_values(recipe: Recipe) -> dict[str, Any]:
-    """The values of a recipe as JSON knows them: the learning rate as it is used, secrets redacted."""
+    """The values of a recipe as JSON knows them: rate and type of weights as they are used, secrets redacted."""
     values: dict[str, Any] = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
     values["learning_rate"] = recipe.rate
+    values["dtype"] = weights_dtype(recipe.dtype, recipe.device_map)
     values["training"] = without_reporting(values["training"])
     return without_secrets(values, Recipe)
 

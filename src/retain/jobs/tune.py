@@ -117,6 +117,7 @@ def _result(run: Run, trained: Trained, delivered: Delivered, measured: Measured
         seed=recipe.seed,
         learning_rate=recipe.rate,
         training=recipe.model_dump(mode="json", include=recipe.recorded_fields(reads_text=reads_texts))
+        | {"dtype": run.spec.dtype}
         | plan.facts(recipe),
         parameters=Parameters(
             trainable=trained.trainable,

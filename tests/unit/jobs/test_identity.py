@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from retain.hf.models import precision
 from retain.jobs.identity import identity_of, run_names
 from retain.recipe import Recipe
 
@@ -24,6 +25,16 @@ def test_a_judges_command_is_never_in_the_identity():
     found = identity_of(Recipe(**BASIC, judge="judge --key SECRET"), {}, "files")
     assert found["measuring"]["judge"].startswith("judge (sha256 ")
     assert "SECRET" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_fast_is_the_type_that_it_means_here(monkeypatch, has_units):
+    """A training that began in bfloat16 does not go on in float32 on another machine."""
+    monkeypatch.setattr(precision, "_computes_in_bfloat16", lambda _: has_units)
+    meant, other = ("bfloat16", "float32") if has_units else ("float32", "bfloat16")
+    found = identity_of(Recipe(**BASIC, dtype="fast"), {}, "files")
+    assert found == identity_of(Recipe(**BASIC, dtype=meant), {}, "files")
+    assert found != identity_of(Recipe(**BASIC, dtype=other), {}, "files")
 
 
 def test_generated_text_depends_on_what_it_is_kept_apart_from():

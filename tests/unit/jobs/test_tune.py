@@ -1,10 +1,13 @@
 """One run from its recipe to its record, and what the record says of it."""
 
 import pytest
+import torch
 
 from retain.errors import InputError
 from retain.events import Events
+from retain.hf.models.precision import weights_dtype
 from retain.jobs import tune as module
+from retain.jobs.inputs.prepare import prepare
 from retain.jobs.tune import complete, tune
 from retain.records.checkpoint_seal import SEAL
 
@@ -39,3 +42,16 @@ def test_fields_of_regularisation_and_calibration_are_on_record_where_they_are_u
     assert found.parameters.adapter_bytes > 0
     assert found.cost.measure_seconds > 0
     assert found.cost.scaling_seconds == 0
+
+
+def test_the_record_says_in_which_type_the_base_was_where_the_recipe_leaves_it_to_the_device(make_run):
+    found = complete(make_run(dtype="fast"))
+    assert found.training["dtype"] == found.conditions["tuned"].dtype == weights_dtype("fast")
+
+
+@pytest.mark.parametrize(("asked", "notes"), [("fast", 0), ("float32", 0), ("bfloat16", 1)])
+def test_a_check_speaks_of_the_type_that_is_asked_for(recipe, monkeypatch, asked, notes):
+    """The checkpoint is in float32; a processor without units for bfloat16 makes `fast` float32 too."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    told = [note for note in prepare(recipe(dtype=asked)).notes if "no units" in note]
+    assert len(told) == notes

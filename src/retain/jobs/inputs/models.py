@@ -106,7 +106,7 @@ class ModelSpec:
             recipe.model,
             family,
             tuple(labels),
-            weights_dtype(recipe.dtype),
+            weights_dtype(recipe.dtype, recipe.device_map),
             recipe.attention,
             recipe.trust_remote_code,
             recipe.max_length,

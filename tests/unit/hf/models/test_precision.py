@@ -51,6 +51,15 @@ def test_the_note_names_the_type_and_the_cure_and_is_silent_elsewhere(processor)
     assert precision_note(model) == []
 
 
+def test_the_note_on_a_structure_is_of_the_type_that_is_asked_for(processor):
+    """A structure has its checkpoint's type, whatever the weights are loaded in."""
+    processor(DESKTOP)
+    assert precision_note(make_llama().bfloat16(), "float32") == []
+    (note,) = precision_note(make_llama(), "bfloat16")
+    assert "no units for bfloat16" in note
+    assert precision_note(make_llama(), "auto") == []
+
+
 def test_a_torch_that_does_not_tell_its_processor_gives_no_note(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert precision_note(make_llama().bfloat16()) == []
@@ -84,3 +93,21 @@ def test_fast_is_float32_where_the_processor_is_not_told(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.setattr(precision, "current_device", lambda: torch.device("cpu"))
     assert weights_dtype("fast") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("device_map", "expected"),
+    [
+        ("cpu", "float32"),
+        ({"": "cpu"}, "float32"),
+        ({"model": "cpu", "lm_head": "disk"}, "float32"),
+        ({"model": 0, "lm_head": "cpu"}, "bfloat16"),
+        ("auto", "bfloat16"),
+        ({}, "bfloat16"),
+        (None, "bfloat16"),
+    ],
+)
+def test_fast_asks_the_processor_of_a_model_that_is_kept_there(processor, monkeypatch, device_map, expected):
+    processor(DESKTOP, "cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    assert weights_dtype("fast", device_map) == expected
