@@ -19,6 +19,7 @@ import numpy as np
 
 from retain.errors import InputError
 from retain.evaluate.pair import Pair
+from retain.hf.models.inference import evaluating
 from retain.hf.models.placement import random_states_kept
 from retain.jobs.harness.samples import HarnessSuite, paired
 
@@ -147,14 +148,11 @@ def _manager(tasks: Sequence[str], include_path: str | Path | None) -> Any:
 
 @contextmanager
 def _unchanged(model: Any) -> Iterator[None]:
-    """Leave mode of the model and random states of Python, NumPy and torch as they were."""
-    modes = [(module, module.training) for module in model.modules()]
+    """Evaluate; leave the mode of the model and the random states of Python, NumPy and torch as they were."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the harness seeds the global one)
     try:
-        with random_states_kept():
+        with random_states_kept(), evaluating(model):
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-        for module, training in modes:
-            module.training = training
