@@ -91,6 +91,11 @@ class Task:
         return [name for name in self.parts[self.test_suite]["conditions"]["names"] if name not in (TEST, VALIDATION)]
 
     @property
+    def spoilt(self) -> list[str]:
+        """The suites that ask the task of spoilt inputs, as far as the plan names any."""
+        return list(self.entry.get("spoilt", []))
+
+    @property
     def kept(self) -> list[str]:
         """What is to be kept: the suites that the plan names, and held-out text where there is any."""
         return [*self.entry["keep"], *([TEXT] if self.domains else [])]

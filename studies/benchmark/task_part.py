@@ -69,7 +69,7 @@ def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path)
         "rate",
         "seeds",
         f"gain, {task.entry['unit']}",
-        f"under shift ({' / '.join(task.shifts)})",
+        f"under shift ({' / '.join([*task.shifts, *task.spoilt])})",
         *keep,
     ]
     shown += ["KL near / far, nats", "F_Δ"] if task.domains else ["F_Δ"]
@@ -195,9 +195,9 @@ def written(value: float, task: Task) -> str:
 
 def _shifted(task: Task, runs: Sequence[Run], draws: Draws) -> list[str]:
     scale, digits = task.shown
-    return [
-        f"{scale * fmean(float(gain(task, run, draws, name)[0]) for run in runs):.{digits}f}" for name in task.shifts
-    ]
+    found = [[gain(task, run, draws, name)[0] for run in runs] for name in task.shifts]
+    found += [[change(task, run, draws, name)[0] for run in runs] for name in task.spoilt]
+    return [f"{scale * fmean(map(float, gains)):.{digits}f}" for gains in found]
 
 
 def _kl(task: Task, runs: Sequence[Run], draws: Draws, *, near: bool) -> str:
