@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,11 @@ class Plan:
         low, middle, high = self.rates(task, method)
         return [Cell(task, method, rate, 0) for rate in (middle, low, high)]
 
-    def seeds(self, task: str, method: str, rate: float) -> list[Cell]:
-        """The further runs at the rate that was chosen."""
-        return [Cell(task, method, rate, seed) for seed in self.further_seeds]
+    def of_seed(self, task: str, method: str, rate: float, seed: int, *, every_rate: bool) -> list[Cell]:
+        """The runs of a further seed: at the rate that was chosen, and at the others where these have it too."""
+        more = every_rate and seed in self.every_rate_seeds
+        others = [other for other in self.rates(task, method) if other != rate] if more else []
+        return [Cell(task, method, one, seed) for one in (rate, *others)]
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -83,22 +86,23 @@ class Plan:
         return [(task, method) for wave in waves for task in wave["tasks"] for method in wave["methods"]]
 
     def cells(self, best: Callable[[str, str], float | None]) -> Iterator[Cell]:
-        """The runs in their order. A method's seeds come once its rate is chosen, which is asked at that moment.
+        """The runs in their order: of a wave the sweeps, then a seed of every method after the other.
+
+        So whatever is there when time is up has as many seeds of one method as of another. A method's seeds come once
+        its rate is chosen, which is asked at that moment.
 
         Args:
             best: the chosen learning rate of a method on a task, from the runs so far; None while they are not there.
         """
         for wave in self.waves:
+            every_rate = bool(wave.get("every_rate"))
             for task in wave["tasks"]:
                 for method in wave["methods"]:
                     yield from self.sweep(task, method)
-                for method in wave["methods"]:
+                for seed, method in product(self.further_seeds, wave["methods"]):
                     rate = best(task, method)
                     if rate is not None:
-                        yield from self.seeds(task, method, rate)
-                    if rate is not None and wave.get("every_rate"):
-                        others = [other for other in self.rates(task, method) if other != rate]
-                        yield from (Cell(task, method, at, seed) for at in others for seed in self.every_rate_seeds)
+                        yield from self.of_seed(task, method, rate, seed, every_rate=every_rate)
 
 
 def read_plan(path: Path = PLAN) -> Plan:

@@ -333,11 +333,16 @@ def test_a_record_names_the_run_and_no_folder_of_the_machine():
             assert "/" not in json.loads(path.read_text(encoding="utf-8"))["provenance"]["command"], path
 
 
+def test_every_method_gets_a_seed_before_any_gets_the_next():
+    cells = [cell for cell in PLAN.cells(lambda *_: 1e-3) if cell.seed]
+    assert [(cell.method, cell.seed) for cell in cells] == [("lora", 1), ("other", 1), ("lora", 2), ("other", 2)]
+
+
 def test_a_wave_may_ask_for_seeds_at_the_rates_that_were_not_chosen():
     wave = {"tasks": ["t"], "methods": ["lora"], "every_rate": True}
     plan = replace(PLAN, waves=[wave], every_rate_seeds=[1])
     cells = [(cell.rate, cell.seed) for cell in plan.cells(lambda *_: 1e-3)]
-    assert cells == [(1e-3, 0), (1e-4, 0), (1e-2, 0), (1e-3, 1), (1e-3, 2), (1e-4, 1), (1e-2, 1)]
+    assert cells == [(1e-3, 0), (1e-4, 0), (1e-2, 0), (1e-3, 1), (1e-4, 1), (1e-2, 1), (1e-3, 2)]
     assert plan.planned("t") == len(cells)
 
 
