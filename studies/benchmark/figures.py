@@ -35,8 +35,7 @@ Runs = Sequence[tuple[Run, float, float]]
 def draw_task(plan: Plan, task: Task, path: Path) -> None:
     """A panel for each thing to be kept, every run a point, the rates of a method joined where seed 0 was run."""
     once = Draws(task, 1, 0)
-    nats = task.entry["unit"].startswith("nats")
-    unit, scale = (task.entry["unit"], 1.0) if nats else ("points", 100.0)
+    unit, (scale, _) = task.entry["unit"], task.shown
     looks = looks_of_methods(plan, [name for name in plan.methods if by_rate(task, name)])
     gains = {cell: scale * float(gain(task, run, once)[0]) for cell, run in task.runs.items()}
     edge = -BELOW * max(0.0, *gains.values())
