@@ -71,7 +71,9 @@ def _same_adapter(model, expected):
 def kept_in_a_folder(rank, folder):
     same(collect(llama(), share(ROWS, rank), dtype="float64", folder=folder), ALONE)
     same(load(folder), ALONE)
+    dist.barrier()  # until both are done with the folder
     assert sorted(path.name for path in folder.glob("[!.]*")) == ["manifest.json", "moments-00000.safetensors"]
+    dist.barrier()  # before either collects into it again
     same(collect(llama(), share(ROWS, rank), dtype="float64", folder=folder), ALONE)
 
 

@@ -210,9 +210,9 @@ def test_a_resumed_training_reads_the_batches_that_were_left(tmp_path, pictures,
     resumed_losses, resumed, _ = learn(tmp_path / "cut", pictures, quiet, again, training=training)
     assert resumed_losses == losses
     assert torch.equal(resumed, weights)
-    assert set(map(tuple, again.batches)) <= set(map(tuple, whole.batches))
     start = whole.batches.index(again.batches[0])
     assert start > 0
+    # Beyond the last step either may have begun batches ahead that the other had not.
     assert again.batches[: len(whole.batches) - start] == whole.batches[start:][: len(again.batches)]
 
 
