@@ -48,7 +48,7 @@ GROUPS = {
     "language": (BROWN, WORLD, GLOSSES),
     "benchmark": (SMOLLM2, NEWS, DEFINITIONS, FACTS, KINDS, GIVEN, TICKETS, REVIEWS, BROWN),
     "benchmark-encoders": (
-        MINILM, SENTIMENT, HEADLINE_RETRIEVAL, GLOSS_RETRIEVAL, VIT, GARMENTS, DIGITS, EMOJI, NUMBERS, FASHION,
+        MINILM, SENTIMENT, HEADLINE_RETRIEVAL, GLOSS_RETRIEVAL, VIT, GARMENTS, EMOJI, NUMBERS, FASHION,
     ),
 }  # fmt: skip
 ASSETS = {asset.name: asset for group in GROUPS.values() for asset in group}

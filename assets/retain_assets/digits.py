@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from retain_assets.asset import Asset
 from retain_assets.fetch import DebianPackage, Package
 from retain_assets.images import grey, put
-from retain_assets.rows import balanced, write, write_images
+from retain_assets.rows import balanced, write
 from retain_assets.text import draw
 
 if TYPE_CHECKING:
@@ -105,10 +105,9 @@ def make_fashion(package: Path, staging: Path) -> dict[str, object]:
     return counts
 
 
-BENCHMARK_EACH = {"train": 150, "validation": 20}  # pictures of each class, from the training pictures
-COPIES = 1  # of each training picture, beside itself: mirrored or not, moved by up to three pixels
-CORRUPTED = 25  # test pictures to be spoilt in many ways
-BENCHMARK_FOLDER = "garments"
+TAUGHT_EACH, OTHERS_EACH = 150, 20  # training pictures of each class that are taught; others that are drawn with them
+COPIES = 1  # of each taught picture, beside itself: mirrored or not, moved by up to three pixels
+GARMENTS_FOLDER = "garments"
 
 
 def moved(picture: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
@@ -122,37 +121,21 @@ def moved(picture: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
 
 
 def make_garments(package: Path, staging: Path) -> dict[str, object]:
-    """Write `garments/train.jsonl`, augmented; `test.jsonl`, with its parts by `condition`; and a few to spoil."""
-    folder, root = package / "usr/share/datasets/fashion-mnist", staging / BENCHMARK_FOLDER
-    images, labels = {}, {}
-    for part in ("train", "t10k"):
-        images[part] = read_idx(gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes()))
-        numbers = read_idx(gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes()))
-        labels[part] = [CLOTHES[number] for number in numbers]
-    banked = set(chosen(labels["train"], EACH))  # what the suite of neighbours has
-    order = [index for index in chosen(labels["train"], EACH + sum(BENCHMARK_EACH.values())) if index not in banked]
-    train = balanced(order, lambda index: labels["train"][index], BENCHMARK_EACH["train"])
-    validation = sorted(set(order) - set(train), key=order.index)
-    test = [index for index in chosen(labels["t10k"], 2 * EACH) if index not in set(chosen(labels["t10k"], EACH))]
+    """Write `garments/train.jsonl`: pictures to teach, each once more augmented, none of those that the suite has."""
+    folder, root = package / "usr/share/datasets/fashion-mnist", staging / GARMENTS_FOLDER
+    images = read_idx(gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes()))
+    numbers = read_idx(gzip.decompress((folder / "train-labels-idx1-ubyte.gz").read_bytes()))
+    labels = [CLOTHES[number] for number in numbers]
+    banked = set(chosen(labels, EACH))  # what the suite of neighbours has
+    order = [index for index in chosen(labels, EACH + TAUGHT_EACH + OTHERS_EACH) if index not in banked]
     rows = []
-    for index in train:
-        copies = [images["train"][index]]
+    for index in balanced(order, lambda index: labels[index], TAUGHT_EACH):
+        copies = [images[index]]
         copies += [moved(copies[0], f"{index}-{copy}") for copy in range(COPIES)]
         for copy, picture in enumerate(copies):
             place = put(grey(picture), root, f"train/{index:05d}-{copy}.png")
-            rows.append({"image": place, "label": labels["train"][index], "group": str(index)})
-    measured = [
-        {"image": put(grey(picture if light else 255 - picture), root, f"{name}/{index:05d}.png"),
-         "label": labels[part][index], "condition": name}
-        for name, part, indices, light in (
-            ("test", "t10k", test, True),
-            ("validation", "train", validation, True),
-            ("dark on light", "t10k", test[:300], False),
-        )
-        for index in indices
-        for picture in [images[part][index]]
-    ]  # fmt: skip
-    return write_images(root, rows, measured, CORRUPTED)
+            rows.append({"image": place, "label": labels[index], "group": str(index)})
+    return {"train": write(root / "train.jsonl", rows)}
 
 
 DIGITS = Asset(
@@ -181,9 +164,9 @@ FASHION = Asset(
 GARMENTS = Asset(
     name="garments",
     package=_FASHION_PACKAGE,
-    outputs=(BENCHMARK_FOLDER,),
+    outputs=(GARMENTS_FOLDER,),
     make=make_garments,
-    edition=1,
+    edition=2,
     source=FASHION.source,
     licence=FASHION.licence,
 )
