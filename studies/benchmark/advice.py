@@ -161,8 +161,8 @@ def advice_part(known: Recommended) -> str:
         "## In short, by kind of model",
         "",
         (
-            "The first by the mean of its hypervolumes, of methods that need no data like those measured. `retain"
-            " advise` says the same of your model."
+            "The first by the geometric mean of its hypervolumes, of methods that need no data like those measured. "
+            "`retain advise` says the same of your model."
         ),
         "",
     ]
