@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from retain_assets.asset import Asset
 from retain_assets.digits import DIGITS, EACH, SIDE, chosen
 from retain_assets.images import grey, put
-from retain_assets.rows import balanced, write_images
+from retain_assets.rows import balanced, write
 from retain_assets.text import draw
 
 if TYPE_CHECKING:
@@ -154,7 +154,12 @@ def make(wheel: Path, staging: Path) -> dict[str, object]:
         )
         for index, name, pixels in pictures(images, part, condition, striped=striped)
     ]
-    return write_images(root, train, measured, CORRUPTED)
+    few = [{key: value for key, value in row.items() if key != "condition"} for row in measured[:CORRUPTED]]
+    return {
+        "train": write(root / "train.jsonl", train),
+        "test": write(root / "test.jsonl", measured),
+        "corrupted": write(root / "corrupted.jsonl", few),
+    }
 
 
 NUMBERS = Asset(

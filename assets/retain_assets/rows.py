@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,22 +17,6 @@ def write(path: Path, rows: Iterable[Mapping[str, object]]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(lines), encoding="utf-8")
     return len(lines)
-
-
-def write_images(
-    root: Path, train: Iterable[Mapping[str, object]], measured: Sequence[Mapping[str, object]], corrupted: int
-) -> dict[str, object]:
-    """Write the rows that are learned, those that are measured, and the first of these once more, to be corrupted.
-
-    Returns:
-        How many rows each file holds.
-    """
-    few = [{key: value for key, value in row.items() if key != "condition"} for row in measured[:corrupted]]
-    return {
-        "train": write(root / "train.jsonl", train),
-        "test": write(root / "test.jsonl", measured),
-        "corrupted": write(root / "corrupted.jsonl", few),
-    }
 
 
 def balanced(things: Iterable[Thing], kind: Callable[[Thing], str], each: int) -> list[Thing]:

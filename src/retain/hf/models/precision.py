@@ -40,8 +40,13 @@ def imitates(dtype: torch.dtype, capabilities: Mapping[str, Any]) -> bool:
 
 def processor_imitates(dtype: torch.dtype) -> bool:
     """Tell whether this processor lacks the units for a 16-bit type; False where torch does not tell (before 2.10)."""
+    return imitates(dtype, _capabilities())
+
+
+def _capabilities() -> Mapping[str, Any]:
+    """Those of this processor as torch names them; empty where torch does not tell."""
     known = getattr(torch.cpu, "get_capabilities", None)
-    return known is not None and imitates(dtype, known())
+    return {} if known is None else known()
 
 
 def weights_dtype(asked: str, device_map: str | Mapping[str, Any] | None = None) -> str:
@@ -71,10 +76,9 @@ def _computing_device(device_map: str | Mapping[str, Any] | None) -> torch.devic
 def _computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    known = getattr(torch.cpu, "get_capabilities", None)
-    if device.type != "cpu" or known is None:
+    if device.type != "cpu":
         return device.type == "xpu"
-    found = known()
+    found = _capabilities()
     return bool(found) and not imitates(torch.bfloat16, found)
 
 
