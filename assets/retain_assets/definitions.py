@@ -40,7 +40,7 @@ DEFINITIONS = Asset(
     package=wordnet.PACKAGE,
     outputs=(FOLDER,),
     make=make,
-    edition=1,
+    edition=2,
     source=wordnet.SOURCE,
     licence=wordnet.LICENCE,
 )

@@ -26,6 +26,23 @@ CHOICES = 4
 PARTS = {"evaluation": 106, "control": 40, "calibration": 34}  # of the most populous countries
 FOLDER = "facts"
 PYCOUNTRY = Package("pycountry", "26.2.16", "115c4baf7cceaa30f59a4694d79483c9167dbce7a9de4d3d571c5f3ea77c305a")
+NO_UNIT = {"beac", "bceao", "sterling", "omani", "renminbi", "oro"}  # what may end a currency's name in ISO 4217
+SPELLINGS = (  # of one unit, of which any is right; none is a wrong answer where another is the right one
+    ("yuan", "renminbi"),
+    ("rial", "riyal"),
+    ("pa'anga", "paanga"),
+    ("colon", "colón"),
+    ("guarani", "guaraní"),
+    ("cordoba", "córdoba"),
+    ("krona", "króna"),
+    ("zloty", "złoty"),
+    ("tugrik", "tögrög", "togrog"),
+    ("som", "sum", "soum"),
+    ("ruble", "rouble"),
+    ("koruna", "crown"),
+)
+CLOSE = (("krone", "krona"), ("leu", "lev"), ("dinar", "denar"))  # too near to be told apart as choices
+CHANGED = {"Zimbabwe"}  # had another currency by the time ISO's table was made
 STATEMENTS = {
     "capital": "The capital of {} is",
     "continent": "On the map of the world, {} can be found in",
@@ -71,9 +88,20 @@ class Fact:
 
 
 def money(content: str, codes: dict[str, str]) -> dict[str, str]:
-    """Currency code → its name in one word, lower-case as in a sentence: Swiss Franc → franc."""
+    """Currency code → its unit in one word, lower-case as in a sentence: Swiss Franc and CFA Franc BEAC → franc."""
     names = {entry["alpha_3"]: clean(entry["name"]) for entry in json.loads(content)["4217"]}
-    return {code: re.sub(r"[^a-z]", "", names[code].split()[-1].lower()) for code in codes.values() if code in names}
+    return {code: unit(names[code]) for code in codes.values() if code in names}
+
+
+def unit(name: str) -> str:
+    """The last word of a currency's name that is a unit, lower-case: Rial Omani → rial."""
+    said = [re.sub(r"[^a-z']", "", word.lower().replace("’", "'")) for word in name.split()]
+    return [word for word in said if word not in NO_UNIT][-1]
+
+
+def spellings(unit: str) -> list[str]:
+    """The unit and its other spellings."""
+    return [unit, *(word for one in SPELLINGS if unit in one for word in one if word != unit)]
 
 
 def facts(
@@ -90,10 +118,12 @@ def facts(
         if continent and each.name not in ON_TWO_CONTINENTS and not _said(each.name, CONTINENTS.values()):
             others = tuple(shuffled(set(CONTINENTS.values()) - {continent}, seed, each.name))
             own.append(Fact(each.name, "continent", continent, (continent,), others))
-        unit = names.get(codes.get(each.name, ""), "")
-        if len(unit) > 2 and not _said(each.name, (unit,)):
-            others = tuple(shuffled(set(usual) - {unit}, seed, each.name, "money"))
-            own.append(Fact(each.name, "currency", unit, (unit,), others))
+        pays = names.get(codes.get(each.name, ""), "")
+        if len(pays) > 2 and each.name not in CHANGED and not _said(each.name, (pays,)):
+            right = {*spellings(pays), *(word for pair in CLOSE if pays in pair for word in pair)}
+            others = tuple(shuffled(set(usual) - right, seed, each.name, "money"))
+            written = (form for word in spellings(pays) for form in (word, f"{word}s"))
+            own.append(Fact(each.name, "currency", pays, tuple(written), others))
         found[each.name] = own
     return found
 
@@ -140,7 +170,7 @@ FACTS = Asset(
     also=(PYCOUNTRY,),
     outputs=(FOLDER,),
     make=make,
-    edition=1,
+    edition=2,
     source="countryinfo by Porimol Chandro; ISO 4217 as in pycountry by Christian Theune",
     licence="MIT; LGPL-2.1 for pycountry's tables",
 )

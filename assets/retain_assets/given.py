@@ -29,7 +29,7 @@ GIVEN = Asset(
     also=(facts.PYCOUNTRY, wordnet.PACKAGE),
     outputs=(FILE,),
     make=make,
-    edition=1,
+    edition=2,
     source=f"{facts.FACTS.source}; {kinds.KINDS.source}",
     licence=f"{facts.FACTS.licence}; {kinds.KINDS.licence}",
 )

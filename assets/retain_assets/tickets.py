@@ -2,11 +2,13 @@
 
 Things are WordNet's nouns for artefacts; what is said about them is written here. An untreated model learns to answer
 everything with a ticket. Validation and test have other things than training; the shifted part has other wordings, too.
+Messages of one wording are one group: they are drawn together where intervals are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from retain_assets import kinds
@@ -64,37 +66,45 @@ def things(package: Path) -> list[str]:
 
 def ticket(thing: str, *, shifted: bool) -> dict[str, object]:
     """A message about a thing and the ticket that it becomes; everything is drawn from the thing's name."""
-    kind = _drawn(sorted(MESSAGES), thing, "kind")
-    wordings = MESSAGES[kind]
+    kind, wording = _worded(thing, shifted=shifted)
     haste = _drawn(sorted(HASTE), thing, "haste")
     number = 1000 + draw(SEED, thing, "number") % 9000
-    said = _drawn(wordings[-SHIFTED:] if shifted else wordings[:-SHIFTED], thing, "wording").format(thing)
     closing = _drawn(HASTE[haste], thing, "closing")
-    message = f"Order {number}: {said} {closing}".strip()
+    message = f"Order {number}: {wording.format(thing)} {closing}".strip()
     turns = (("user", message), ("assistant", f"#{number} | {kind} | {thing} | {haste}"))
     return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def _worded(thing: str, *, shifted: bool) -> tuple[str, str]:
+    """The kind of a thing's message and its wording."""
+    kind = _drawn(sorted(MESSAGES), thing, "kind")
+    wordings = MESSAGES[kind]
+    return kind, _drawn(wordings[-SHIFTED:] if shifted else wordings[:-SHIFTED], thing, "wording")
 
 
 def _drawn(values: Sequence[str], *parts: str) -> str:
     return values[draw(SEED, *parts) % len(values)]
 
 
-def rows(names: Sequence[str]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Each part's rows; no thing is in two parts."""
-    start = 0
-    for part, size in SIZES.items():
-        for name in names[start : start + size]:
-            yield part, ticket(name, shifted=part == "shifted")
-        start += size
+def measured(thing: str, part: str) -> dict[str, object]:
+    """A thing's row of the test file: of which part it is, and with whom it shares its wording."""
+    shifted = part == "shifted"
+    return {**ticket(thing, shifted=shifted), "condition": part, "group": _worded(thing, shifted=shifted)[1]}
+
+
+def parts(names: Sequence[str]) -> dict[str, Sequence[str]]:
+    """The things of each part; none is in two."""
+    ends = list(accumulate(SIZES.values()))
+    return {part: names[end - size : end] for (part, size), end in zip(SIZES.items(), ends, strict=True)}
 
 
 def make(package: Path, staging: Path) -> dict[str, object]:
     """Write `tickets/train.jsonl` and `tickets/test.jsonl`, whose parts are named by `condition`."""
-    made = list(rows(things(package)))
-    train = [row for part, row in made if part == "train"]
-    measured = [{**row, "condition": part} for part, row in made if part != "train"]
+    things_of = parts(things(package))
+    train = [ticket(thing, shifted=False) for thing in things_of["train"]]
+    rest = [measured(thing, part) for part in SIZES if part != "train" for thing in things_of[part]]
     folder = staging / FOLDER
-    return {"train": write(folder / "train.jsonl", train), "test": write(folder / "test.jsonl", measured)}
+    return {"train": write(folder / "train.jsonl", train), "test": write(folder / "test.jsonl", rest)}
 
 
 TICKETS = Asset(
@@ -102,7 +112,7 @@ TICKETS = Asset(
     package=kinds.KINDS.package,
     outputs=(FOLDER,),
     make=make,
-    edition=1,
+    edition=2,
     source=f"messages written for retain; things from {kinds.KINDS.source}",
     licence=kinds.KINDS.licence,
 )

@@ -36,14 +36,19 @@ def nouns(package: Path, seed: int) -> list[Noun]:
 
 def words_in_use(package: Path, part: str, seed: int) -> list[Noun]:
     """The same of another part of speech, as WordNet's files name it: `verb`."""
-    senses = first_senses((package / FOLDER / f"index.{part}").read_text(encoding="ascii"))
+    first = first_senses((package / FOLDER / f"index.{part}").read_text(encoding="ascii"))
     glosses = dict(map(gloss, _lines((package / FOLDER / f"data.{part}").read_text(encoding="ascii"))))
-    found = [noun for word, sense in senses.items() if (noun := defined(word, glosses[sense]))]
+    found = [noun for word, sense in first.items() if (noun := defined(word, glosses[sense]))]
     return distinct(sorted(found, key=lambda each: (draw(seed, each.word), each.word)))
 
 
 def first_senses(index: str) -> dict[str, str]:
-    """Word → its most frequent sense, of the one-word nouns that WordNet's makers met in running text.
+    """Word → its most frequent sense, of the words that `senses` finds."""
+    return {word: found[0] for word, found in senses(index).items()}
+
+
+def senses(index: str) -> dict[str, list[str]]:
+    """Word → its senses, the most frequent first, of the one-word entries that WordNet's makers met in running text.
 
     A line is: word, part of speech, number of senses, number of pointer kinds, those kinds, number of senses, number
     of senses that were met, the senses.
@@ -51,9 +56,9 @@ def first_senses(index: str) -> dict[str, str]:
     found = {}
     for line in _lines(index):
         parts = line.split()
-        met, senses = int(parts[5 + int(parts[3])]), parts[6 + int(parts[3]) :]
+        met, numbers = int(parts[5 + int(parts[3])]), parts[6 + int(parts[3]) :]
         if met and re.fullmatch(r"[a-z]{3,}", parts[0]):
-            found[parts[0]] = senses[0]
+            found[parts[0]] = numbers
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from choose import items_of
 from collect import values
-from corrections import corrected_columns, corrected_parts, read_corrections
 from numpy.typing import NDArray
 from plan import Cell, Plan
 
@@ -25,6 +24,10 @@ TEXT, WINDOWS = "text", "held-out:held-out text"
 """The name of held-out text among what is kept, and that of its windows among the columns."""
 
 
+MEASURED = ("test", "keep:", "held_out_text")
+"""How the hashes of measured data begin in a record."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One record: the cell, the result, the columns of scores, and what it cost."""
@@ -34,6 +37,12 @@ class Run:
     columns: Mapping[str, Any]
     facts: Mapping[str, Any]
     read: dict[tuple[str, str], tuple[Floats, Floats]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def measured(self) -> dict[str, str]:
+        """Hashes of the data that it measured, by name."""
+        hashes = self.result.provenance.data_hashes
+        return {name: value for name, value in hashes.items() if name.startswith(MEASURED)}
 
     def pair(self, suite: str, metric: str) -> tuple[Floats, Floats]:
         """Base and tuned scores of a suite's items; without a score NaN."""
@@ -126,9 +135,12 @@ class Task:
 
 
 def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
-    """The tasks that have records, in the plan's order; items are as `corrections` has them."""
+    """The tasks that have records, in the plan's order.
+
+    Raises:
+        ValueError: two records of a task measured different data.
+    """
     found = {}
-    corrections = read_corrections(records)
     for name, entry in plan.tasks.items():
         folder = records / name
         runs: dict[Cell, Run] = {}
@@ -136,11 +148,21 @@ def read_tasks(plan: Plan, records: Path) -> dict[str, Task]:
             facts = items_of(path)
             cell = Cell(name, facts["method"], float(facts["rate"]), int(facts["seed"]))
             result = read_result(path.with_name(f"{cell.name}.json"))
-            runs[cell] = Run(cell, result, corrected_columns(name, facts.pop("columns"), corrections), facts)
+            runs[cell] = Run(cell, result, facts.pop("columns"), facts)
         if runs:
-            parts = corrected_parts(name, items_of(folder / "parts.json"), corrections)
-            found[name] = Task(name, entry, runs, parts)
+            _same_data(runs.values())
+            found[name] = Task(name, entry, runs, items_of(folder / "parts.json"))
     return found
+
+
+def _same_data(runs: Iterable[Run]) -> None:
+    """Raise where two runs measured different data, by the hashes that their records hold."""
+    first, *others = runs
+    for other in others:
+        for name in sorted(first.measured.keys() | other.measured.keys()):
+            if first.measured.get(name) != other.measured.get(name):
+                both = f"{first.cell.name} and {other.cell.name}"
+                raise ValueError(f"{first.cell.task}: {both} measured different data ({name}).")
 
 
 class Draws:

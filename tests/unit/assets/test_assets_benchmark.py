@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from retain_assets import facts, kinds, tickets
+from retain_assets import facts, kinds, tickets, wordnet
 from retain_assets.capitals import Country
 from retain_assets.headlines import Article
 from retain_assets.news import parts
@@ -31,11 +31,15 @@ def test_shifted_messages_are_worded_as_no_learned_one_is():
         assert not any(wording.format(thing) in message for wording in learned)
 
 
-def test_no_thing_is_in_two_parts():
-    made = list(tickets.rows([f"thing{number}" for number in range(sum(tickets.SIZES.values()))]))
-    named = [row["messages"][1]["content"].split(" | ")[2] for _, row in made]
-    assert len(set(named)) == len(named) == sum(tickets.SIZES.values())
-    assert {part for part, _ in made} == set(tickets.SIZES)
+def test_no_thing_is_in_two_parts_and_messages_of_one_wording_are_one_group():
+    found = tickets.parts([f"thing{number}" for number in range(sum(tickets.SIZES.values()))])
+    assert {part: len(own) for part, own in found.items()} == tickets.SIZES
+    assert len({thing for own in found.values() for thing in own}) == sum(tickets.SIZES.values())
+    for part in ("test", "shifted"):
+        for thing in found[part]:
+            row = tickets.measured(thing, part)
+            assert row["condition"] == part
+            assert row["group"].format(thing) in row["messages"][0]["content"]
 
 
 def test_a_fact_is_asked_in_both_formats_with_the_same_answer():
@@ -56,10 +60,30 @@ def test_a_currency_that_the_name_gives_away_is_not_asked(country, unit):
     assert [fact.asked for fact in found[country]] == ["capital", "continent"]
 
 
-@pytest.mark.parametrize(("name", "word"), [("Swiss Franc", "franc"), ("Lek", "lek"), ("UAE Dirham", "dirham")])
-def test_money_is_named_in_one_word(name, word):
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("Swiss Franc", "franc"),
+        ("Lek", "lek"),
+        ("CFA Franc BEAC", "franc"),
+        ("Rial Omani", "rial"),
+        ("Pound Sterling", "pound"),
+        ("Yuan Renminbi", "yuan"),
+        ("Pa’anga", "pa'anga"),
+    ],
+)
+def test_money_is_named_by_its_unit_in_one_word(name, word):
     table = f'{{"4217": [{{"alpha_3": "XXX", "name": "{name}"}}]}}'
     assert facts.money(table, {"Land": "XXX", "Other": "YYY"}) == {"XXX": word}
+
+
+def test_another_spelling_of_the_right_currency_is_right_and_no_wrong_choice():
+    names = {"AAA": "rial", "BBB": "riyal", "CCC": "yuan"}
+    found = facts.facts(COUNTRIES, CODES, names)
+    asked = {fact.country: fact for own in found.values() for fact in own if fact.asked == "currency"}
+    assert {"rial", "riyal"} <= set(asked["Land0"].ways)
+    assert "riyal" not in asked["Land0"].others
+    assert {"yuan", "renminbi"} <= set(asked["Land4"].ways)
 
 
 def test_kinds_of_each_part_are_half_artefacts_and_in_no_other_part():
@@ -78,6 +102,35 @@ def test_a_kind_is_asked_with_other_kinds_of_its_own_file():
     assert item["choices"][item["answer"]] == "bird"
     assert len(set(item["choices"])) == kinds.CHOICES
     assert "tool" not in item["choices"]
+
+
+def test_what_is_also_true_of_a_thing_is_no_wrong_choice():
+    asked = kinds.Kind("burglar", "thief", "18", frozenset({"thief", "criminal", "person"}))
+    general = {"18": ["thief", "criminal", "writer", "singer", "priest"]}
+    assert sorted(kinds.item(asked, general)["choices"]) == ["priest", "singer", "thief", "writer"]
+
+
+def line(sense, file, word, *above):
+    pointers = " ".join(f"@ {number} n 0000" for number in above)
+    return f"{sense} {file} n 01 {word} 0 {len(above):03} {pointers} | what it is"
+
+
+def test_a_kind_knows_what_is_true_of_it_in_all_its_senses(tmp_path):
+    folder = tmp_path / wordnet.FOLDER
+    folder.mkdir(parents=True)
+    lines = [
+        line("00000001", "18", "person"),
+        line("00000002", "18", "criminal", "00000001"),
+        line("00000003", "18", "thief", "00000002"),
+        line("00000004", "18", "burglar", "00000003"),
+        line("00000005", "06", "tool"),
+        line("00000006", "06", "burglar", "00000005"),
+    ]
+    (folder / "data.noun").write_text("\n".join(lines) + "\n", encoding="ascii")
+    (folder / "index.noun").write_text("burglar n 2 1 @ 2 1 00000004 00000006\n", encoding="ascii")
+    (found,) = kinds.kinds(tmp_path)
+    assert (found.word, found.general, found.file) == ("burglar", "thief", "18")
+    assert found.also == {"burglar", "thief", "criminal", "person", "tool"}
 
 
 def test_sport_is_the_shift_and_in_no_other_part():

@@ -296,28 +296,17 @@ def test_below_the_largest_gain_and_on_straight_lines_the_figures_are_those_by_h
     assert whole.by_lines(ours, theirs, (0.0, 0.0)) == pytest.approx(areas[0] / areas[1], rel=0.01)
 
 
-def test_items_found_wrong_count_nowhere_and_items_that_share_something_are_drawn_together(records):
-    before = read_tasks(PLAN, records)["t"]
-    (records / "corrections.json").write_text(
-        dumped(
-            {
-                "left_out": {"keep:facts": {"tasks": ["t"], "items": 20, "at": [0, 1]}},
-                "together": {"task:test": {"tasks": ["t"], "items": 8, "of": [0, 0, 1, 1, 2, 2, 0, 1]}},
-            }
-        )
-    )
-    task = read_tasks(PLAN, records)["t"]
-    run = next(iter(task.runs.values()))
-    base, _ = run.pair("keep:facts", "accuracy")
-    assert np.isnan(base[:2]).all()
-    assert np.isfinite(base[2:]).all()
-    assert task.units("task:test")[:3] == ["group 0", "group 0", "group 1"]
-    assert before.units("task:test")[0] == "item 0"
-    assert "18 items in 9 groups, 2 left out" in page_of(records)
-    for wrong in ({"left_out": {"keep:facts": {"tasks": ["t"], "items": 19, "at": [0]}}, "together": {}},):
-        (records / "corrections.json").write_text(dumped(wrong))
-        with pytest.raises(ValueError, match="20 items, not the 19"):
-            read_tasks(PLAN, records)
+def test_runs_that_measured_different_data_are_not_compared(records):
+    path = next((records / "t").glob("lora-lr*seed1.json"))
+    record = json.loads(path.read_text())
+    record["provenance"]["data_hashes"]["keep:facts"] = "another"
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"measured different data \(keep:facts\)"):
+        read_tasks(PLAN, records)
+
+
+def test_a_suite_says_how_many_items_and_groups_it_has(records):
+    assert "20 items in 10 groups" in page_of(records)
 
 
 def test_a_record_names_the_run_and_no_folder_of_the_machine():
