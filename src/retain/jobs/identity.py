@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from retain.hf.models.precision import weights_dtype
+from retain.jobs.inputs.models import device_of
 from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import fields_where
@@ -82,7 +83,7 @@ def _plain_values(recipe: Recipe) -> dict[str, Any]:
     """The values of a recipe as JSON knows them: rate and type of weights as they are used, secrets redacted."""
     values: dict[str, Any] = json.loads(json.dumps(recipe.model_dump(mode="json"), default=str))
     values["learning_rate"] = recipe.rate
-    values["dtype"] = weights_dtype(recipe.dtype, recipe.device_map)
+    values["dtype"] = weights_dtype(recipe.dtype, device_of(recipe))
     values["training"] = without_reporting(values["training"])
     return without_secrets(values, Recipe)
 

@@ -28,6 +28,22 @@ def current_device() -> torch.device:
     return kind if kind.type == "mps" else torch.device(kind.type, torch.accelerator.current_device_index())
 
 
+def computing_device(device_map: str | Mapping[str, Any] | None = None, *, use_cpu: bool = False) -> torch.device:
+    """The device that a model computes on.
+
+    Args:
+        device_map: places of the layers; one that names the processor alone keeps a model off the accelerator.
+        use_cpu: the Trainer is told to leave the accelerator alone.
+
+    Examples:
+        >>> computing_device({"": "cpu", "model.layers.0": "disk"})
+        device(type='cpu')
+    """
+    places = set(device_map.values()) if isinstance(device_map, Mapping) else {device_map}
+    on_processor = use_cpu or (bool(places) and places <= {"cpu", DISK})
+    return torch.device("cpu") if on_processor else current_device()
+
+
 def random_states_kept() -> AbstractContextManager[None]:
     """Give torch's random states back at the end: the CPU's and those of all GPUs, which `manual_seed` sets too."""
     return torch.random.fork_rng(range(torch.cuda.device_count()))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from retain.hf.models.placement import DISK, current_device
+from retain.hf.models.placement import current_device
 
 UNITS: Mapping[torch.dtype, tuple[str, ...]] = {
     torch.bfloat16: ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
@@ -49,12 +49,12 @@ def _capabilities() -> Mapping[str, Any]:
     return {} if known is None else known()
 
 
-def weights_dtype(asked: str, device_map: str | Mapping[str, Any] | None = None) -> str:
+def weights_dtype(asked: str, device: torch.device | None = None) -> str:
     """The type of weights that a recipe means, as transformers takes it.
 
     Args:
         asked: the recipe's; all but "fast" mean themselves.
-        device_map: places of the layers; one that names the processor alone keeps a model off the accelerator.
+        device: that the model computes on; None for where a model is placed by default.
 
     Returns:
         For "fast" "bfloat16" where the device is known to compute in it, else "float32".
@@ -65,12 +65,7 @@ def weights_dtype(asked: str, device_map: str | Mapping[str, Any] | None = None)
     """
     if asked != FAST:
         return asked
-    return "bfloat16" if _computes_in_bfloat16(_computing_device(device_map)) else "float32"
-
-
-def _computing_device(device_map: str | Mapping[str, Any] | None) -> torch.device:
-    places = set(device_map.values()) if isinstance(device_map, Mapping) else {device_map}
-    return torch.device("cpu") if places and places <= {"cpu", DISK} else current_device()
+    return "bfloat16" if _computes_in_bfloat16(device or current_device()) else "float32"
 
 
 def _computes_in_bfloat16(device: torch.device) -> bool:
@@ -82,15 +77,16 @@ def _computes_in_bfloat16(device: torch.device) -> bool:
     return bool(found) and not imitates(torch.bfloat16, found)
 
 
-def precision_note(model: nn.Module, asked: str = "auto") -> list[str]:
+def precision_note(model: nn.Module, asked: str = "auto", device: torch.device | None = None) -> list[str]:
     """A note on a base in 16 bits on a processor that has no units for them; none for any other, and on accelerators.
 
     Args:
-        model: with or without its weights; it counts as being where a model is placed by default.
+        model: with or without its weights.
         asked: the type that its weights are to be loaded in, see `weights_dtype`; auto: that which it has.
+        device: that it computes on; None for where a model is placed by default.
     """
     dtype = getattr(model, "dtype", None) if asked == "auto" else getattr(torch, asked)
-    if dtype is None or current_device().type != "cpu" or not processor_imitates(dtype):
+    if dtype is None or (device or current_device()).type != "cpu" or not processor_imitates(dtype):
         return []
     name = str(dtype).removeprefix("torch.")
     told = (

@@ -10,6 +10,7 @@ from retain.data.family import Family
 from retain.errors import InputError
 from retain.hf.models.precision import weights_dtype
 from retain.jobs.inputs.model_sources import located, not_loaded
+from retain.jobs.inputs.models import device_of
 from retain.recipe import Recipe
 
 _REASONS = (OSError, ValueError, KeyError, ImportError, RuntimeError)
@@ -36,7 +37,10 @@ def load_joint(recipe: Recipe) -> tuple[Any, Any]:
     place, trust = located(recipe.model), recipe.trust_remote_code
     try:
         model, report = AutoModel.from_pretrained(
-            place, dtype=weights_dtype(recipe.dtype), trust_remote_code=trust, output_loading_info=True
+            place,
+            dtype=weights_dtype(recipe.dtype, device_of(recipe)),
+            trust_remote_code=trust,
+            output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust)
     except _REASONS as error:

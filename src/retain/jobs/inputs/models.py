@@ -29,7 +29,7 @@ from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
 from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
-from retain.hf.models.placement import current_device, random_states_kept
+from retain.hf.models.placement import computing_device, current_device, random_states_kept
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.precision import precision_note, weights_dtype
 from retain.hf.models.quantised_heads import heads_in_full
@@ -50,6 +50,12 @@ _LOADERS: dict[Family, Any] = {
     "text-features": AutoModel,
     "image-features": AutoModel,
 }
+
+
+def device_of(recipe: MeasurementOptions) -> torch.device:
+    """The device that a recipe's base computes on: of a run that trains also by what the Trainer is told."""
+    training: Mapping[str, Any] = getattr(recipe, "training", {})
+    return computing_device(recipe.device_map, use_cpu=training.get("use_cpu") is True)
 
 
 @cache
@@ -79,6 +85,7 @@ class ModelSpec:
         template: source of the chat template in place of the tokenizer's own; None for that.
         template_values: values for the template's arguments.
         loading: how its weights are quantised, and where its layers lie.
+        device: that it computes on; None for where a model is placed by default.
         role: the field of a recipe that names the source, for messages.
     """
 
@@ -92,6 +99,7 @@ class ModelSpec:
     template: str | None = None
     template_values: Mapping[str, Any] = field(default_factory=dict)
     loading: Loading = PLAIN
+    device: torch.device | None = field(default=None, compare=False)
     role: str = "model"
 
     @classmethod
@@ -106,13 +114,14 @@ class ModelSpec:
             recipe.model,
             family,
             tuple(labels),
-            weights_dtype(recipe.dtype, recipe.device_map),
+            weights_dtype(recipe.dtype, device_of(recipe)),
             recipe.attention,
             recipe.trust_remote_code,
             recipe.max_length,
             recipe.template,
             recipe.template_values,
             Loading(recipe.quantization, recipe.device_map, recipe.max_memory, recipe.output),
+            device_of(recipe),
         )
 
     def at(self, source: str | Path, role: str = "model") -> ModelSpec:
@@ -144,7 +153,7 @@ class ModelSpec:
                 )
             if not is_quantised(model) and self.loading.device_map is None:
                 model = model.to(current_device())
-            for note in precision_note(model):
+            for note in precision_note(model, device=self.device):
                 _warn_once(note)
             return Loaded(own_memory(prepared(model)).eval(), is_new)
 

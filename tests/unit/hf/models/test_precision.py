@@ -4,8 +4,11 @@ import pytest
 import torch
 from tests.tiny import make_llama
 
-from retain.hf.models import precision
+from retain.hf.models import placement, precision
+from retain.hf.models.placement import computing_device
 from retain.hf.models.precision import imitates, precision_note, weights_dtype
+from retain.jobs.inputs.models import device_of
+from retain.recipe import Recipe
 
 DESKTOP = {"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False}
 
@@ -14,7 +17,8 @@ DESKTOP = {"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf
 def processor(monkeypatch):
     def has(capabilities, device="cpu"):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-        monkeypatch.setattr(precision, "current_device", lambda: torch.device(device))
+        for module in (precision, placement):
+            monkeypatch.setattr(module, "current_device", lambda: torch.device(device))
 
     return has
 
@@ -110,4 +114,16 @@ def test_fast_is_float32_where_the_processor_is_not_told(monkeypatch):
 def test_fast_asks_the_processor_of_a_model_that_is_kept_there(processor, monkeypatch, device_map, expected):
     processor(DESKTOP, "cuda")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    assert weights_dtype("fast", device_map) == expected
+    assert weights_dtype("fast", computing_device(device_map)) == expected
+
+
+@pytest.mark.parametrize("fields", [{"device_map": "cpu"}, {"training": {"use_cpu": True}}])
+def test_a_recipe_that_keeps_off_the_gpu_is_told_of_its_processor(processor, monkeypatch, fields):
+    processor(DESKTOP, "cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    recipe = Recipe(model="m", train="t.jsonl", test="e.jsonl", output="o", **fields)
+    assert weights_dtype("fast", device_of(recipe)) == "float32"
+    assert precision_note(make_llama().bfloat16(), device=device_of(recipe))
+    assert not precision_note(
+        make_llama().bfloat16(), device=device_of(Recipe(model="m", train="t.jsonl", test="e.jsonl", output="o"))
+    )
