@@ -217,6 +217,12 @@ def gain(task: Task, run: Run, draws: Draws, condition: str = TEST) -> Floats:
     return draws.once((run.cell, condition), made)
 
 
+def base_level(task: Task, draws: Draws) -> float:
+    """The base's mean of the task's metric on test items."""
+    base, _ = next(iter(task.runs.values())).pair(task.test_suite, task.metric)
+    return float(draws.mean(base, task.test_suite, TEST)[0])
+
+
 def change(task: Task, run: Run, draws: Draws, suite: str) -> Floats:
     """What a kept suite changed by, as a share: −.02 is a loss of two points. Of text, minus the KL, nats per token."""
     if suite == TEXT:

@@ -9,7 +9,21 @@ from pathlib import Path
 from statistics import fmean
 
 from choose import best_rate
-from evidence import TEST, TEXT, VALIDATION, WINDOWS, Draws, Run, Task, by_rate, change, gain, metric_of, text_kl
+from evidence import (
+    TEST,
+    TEXT,
+    VALIDATION,
+    WINDOWS,
+    Draws,
+    Run,
+    Task,
+    base_level,
+    by_rate,
+    change,
+    gain,
+    metric_of,
+    text_kl,
+)
 from goal import Found, written_ratio
 from plan import LORA, Plan
 from predictors import movement
@@ -36,10 +50,10 @@ def bases(task: Task) -> str:
     """What the base scores, and of how many items; how many choose the learning rate."""
     run = next(iter(task.runs.values()))
     draws = Draws(task, ONCE, 0)
-    base, _ = run.pair(task.test_suite, task.metric)
-    mean = float(draws.mean(base, task.test_suite, TEST)[0])
     few = len(task.places(VALIDATION))
-    told = [f"task {written(mean, task)} ({len(task.places(TEST))} items; {few} others choose rates)"]
+    told = [
+        f"task {written(base_level(task, draws), task)} ({len(task.places(TEST))} items; {few} others choose rates)"
+    ]
     for name in task.entry["keep"]:
         right, _ = run.pair(f"keep:{name}", metric_of(run, name))
         chance = next(score.chance for score in run.result.keep if score.name == name)
