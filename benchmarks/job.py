@@ -8,7 +8,8 @@ stand but for gradient checkpointing and bfloat16, which it switches on and reta
 the memory are those of the training with what belongs to it (rows are tokenised, the adapter is put on and saved); the
 model is loaded before. The question is put by `retain measure` (with its A/A check and its verdict), once more with the
 base's predictions from its cache, and by lm-evaluation-harness, which asks base and tuned model in two calls; imports
-count here for all. Each way has a process of its own, in turn.
+count here for all. Beside it stands what no way can do without: base and tuned model read each question with its
+options once. Each way has a process of its own, in turn.
 
 First both must have trained the same tokens and parameters to the same loss, and who asks must find the same shares of
 right answers. Tools that bring items of their own are compared in studies/related-tools.
@@ -35,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
 TRL, RETAIN = "TRL + PEFT: SFTTrainer", "retain tune, its training"
 MEASURE, CACHED, HARNESS = "retain measure", "retain measure, base from the cache", "lm-evaluation-harness, twice"
+BARE = "bare forward passes over what is asked"
 COLUMNS = {
     "what": "what", "way": "way", "s": "seconds", "CPU s": "cpu_seconds",
     "CPU s with imports": "cpu_with_start", "to the first": "ratio",
@@ -156,6 +158,32 @@ def asked_by_retain(asked: argparse.Namespace, folder: Path, cache: str, name: s
     return meter.found | {"items": score.n, "base": score.base, "tuned": score.tuned}
 
 
+def read_once(asked: argparse.Namespace, folder: Path) -> Row:
+    """Read each question and its options once by both models, in batches by length; neither loaded nor scored."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    prepare(asked.threads)
+    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    base = AutoModelForCausalLM.from_pretrained(
+        asked.model, dtype=getattr(torch, asked.dtype), attn_implementation=asked.attention
+    )
+    model = PeftModel.from_pretrained(base, folder / "retain" / "adapter").eval()
+    items = [json.loads(line) for line in Path(asked.keep).read_text("utf-8").splitlines() if line]
+    options = [tokenizer("".join(f" {choice}" for choice in item["choices"]))["input_ids"] for item in items]
+    questions = [tokenizer(item["question"])["input_ids"] for item in items]
+    texts = sorted(zip(questions, options, strict=True), key=lambda text: len(text[0]) + len(text[1]))
+    with Meter() as meter, torch.inference_mode():
+        for start in range(0, len(texts), 32):
+            batch = texts[start : start + 32]
+            given = tokenizer.pad({"input_ids": [[*one, *more] for one, more in batch]}, return_tensors="pt")
+            scored = max(len(more) for _, more in batch)
+            model(**given.to(device()), logits_to_keep=scored)
+            with model.disable_adapter():
+                model(**given.to(device()), logits_to_keep=scored)
+    return meter.found | {"items": len(items)}
+
+
 def asked_by_harness(asked: argparse.Namespace, folder: Path) -> Row:
     """Put the items to both models by lm-evaluation-harness, each in a call of its own, loading included."""
     task = {
@@ -241,6 +269,7 @@ def jobs(asked: argparse.Namespace, folder: Path) -> tuple[list[Row], list[Row],
         {"what": "question", "way": name, **alone(asked_by_retain, asked, folder, cache, label, here=asked.here)}
         for name, label in ((MEASURE, "measured"), (CACHED, "measured-again"))
     ]
+    bare = {"what": "question", "way": BARE, **alone(read_once, asked, folder, here=asked.here)}
     left_out = {}
     if asked.harness:
         asking.append({"what": "question", "way": HARNESS, **asked_by_harness(asked, folder)})
@@ -248,9 +277,10 @@ def jobs(asked: argparse.Namespace, folder: Path) -> tuple[list[Row], list[Row],
         left_out[HARNESS] = "no --harness was given"
     for row in asking:
         row["ratio"] = row["cpu_with_start"] / asking[0]["cpu_with_start"]
+    for row in (*asking, bare):
         if "cpu_seconds" in row:
             row["to_training"] = row["cpu_seconds"] / own["cpu_seconds"]
-    return [trl, own, *asking], training_gate(trl, own) + asking_gate(asking), left_out
+    return [trl, own, *asking, bare], training_gate(trl, own) + asking_gate(asking), left_out
 
 
 def _assets_rows() -> str:

@@ -35,9 +35,11 @@ def test_trl_and_retain_train_the_same_and_the_cache_answers_the_same(script, ti
     record = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
     assert record["passed"]
     assert [check["check"] for check in record["gate"]][:2] == ["tokens trained", "parameters trained"]
-    trl, own, asked, cached = record["rows"]
+    trl, own, asked, cached, bare = record["rows"]
     assert trl["losses"][0] == pytest.approx(own["losses"][0], rel=1e-4)  # the first batch, and B = 0
     assert (asked["base"], asked["tuned"]) == (cached["base"], cached["tuned"])
+    assert bare["items"] == asked["items"]
+    assert bare["to_training"] > 0
 
 
 def test_a_training_on_other_tokens_is_no_comparison(script):
