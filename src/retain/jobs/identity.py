@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from retain.hf.models.precision import weights_dtype
-from retain.jobs.inputs.models import device_of
+from retain.jobs.inputs.loading import device_of
 from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import fields_where

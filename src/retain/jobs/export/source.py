@@ -157,7 +157,6 @@ def _spec(recipe: ExportRecipe, folder: Path, values: Mapping[str, Any], base: s
     own = _config_of(base, trust=recipe.trust_remote_code)
     labels = saved_labels(folder) or classes_beside(folder) or _unnamed_classes(folder, values)
     family = _family(own, folder, values, classes=bool(labels), trust=recipe.trust_remote_code)
-    loading = Loading(recipe.quantization, recipe.device_map, recipe.max_memory, recipe.output)
     spec = ModelSpec(
         base,
         family,
@@ -168,7 +167,7 @@ def _spec(recipe: ExportRecipe, folder: Path, values: Mapping[str, Any], base: s
         recipe.max_length,
         recipe.template,
         recipe.template_values,
-        loading,
+        Loading.of(recipe),
     )
     problems = spec.loading_problems()
     is_whole = recipe.to in {"merged", "folded"} or (recipe.to == "gguf" and recipe.gguf == "model")

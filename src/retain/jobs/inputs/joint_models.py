@@ -9,8 +9,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from retain.data.family import Family
 from retain.errors import InputError
 from retain.hf.models.precision import weights_dtype
+from retain.jobs.inputs.loading import device_of
 from retain.jobs.inputs.model_sources import located, not_loaded
-from retain.jobs.inputs.models import device_of
 from retain.recipe import Recipe
 
 _REASONS = (OSError, ValueError, KeyError, ImportError, RuntimeError)

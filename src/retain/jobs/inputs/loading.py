@@ -7,10 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from retain.errors import InputError
-from retain.hf.models.placement import OffloadFolder, current_device, map_problems, memory_limits, resolved
+from retain.hf.models.placement import (
+    OffloadFolder,
+    computing_device,
+    current_device,
+    map_problems,
+    memory_limits,
+    resolved,
+)
 from retain.hf.models.quantised_heads import leaving_heads
 from retain.hf.models.quantization import (
     already_problem,
@@ -19,6 +27,13 @@ from retain.hf.models.quantization import (
     unmatched_modules,
 )
 from retain.hf.models.quantization_config import quantization_config
+from retain.recipe import ExportRecipe, MeasurementOptions
+
+
+def device_of(recipe: MeasurementOptions | ExportRecipe) -> torch.device:
+    """The device that a recipe's base computes on: of a run that trains also by what the Trainer is told."""
+    training: Mapping[str, Any] = getattr(recipe, "training", {})
+    return computing_device(recipe.device_map, use_cpu=training.get("use_cpu") is True)
 
 
 @dataclass(frozen=True)
@@ -48,12 +63,19 @@ class Loading:
         device_map: where its layers lie; None for all on one device.
         max_memory: the most memory of each device, where the layers are spread.
         offload_beside: a folder on the disk that weights are offloaded to, should they have to be written anew.
+        device: that it computes on; None for where a model is placed by default.
     """
 
     quantization: str | Mapping[str, Any] | None = None
     device_map: str | Mapping[str, Any] | None = None
     max_memory: Mapping[str, Any] = field(default_factory=dict)
     offload_beside: str | None = field(default=None, compare=False)
+    device: torch.device | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, recipe: MeasurementOptions | ExportRecipe) -> Loading:
+        """How the base of a recipe is loaded."""
+        return cls(recipe.quantization, recipe.device_map, recipe.max_memory, recipe.output, device_of(recipe))
 
     @property
     def offloads(self) -> bool:

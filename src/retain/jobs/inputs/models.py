@@ -29,14 +29,14 @@ from retain.errors import InputError
 from retain.hf.models.head import renew_output_layer
 from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
-from retain.hf.models.placement import computing_device, current_device, random_states_kept
+from retain.hf.models.placement import current_device, random_states_kept
 from retain.hf.models.positions import UNLIMITED, Positions
 from retain.hf.models.precision import precision_note, weights_dtype
 from retain.hf.models.quantised_heads import heads_in_full
 from retain.hf.models.quantization import is_quantised, own_quantization, prepared
 from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.classes_told import names_to_set
-from retain.jobs.inputs.loading import PLAIN, Loading
+from retain.jobs.inputs.loading import PLAIN, Loading, device_of
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
 from retain.jobs.inputs.weights_found import layers_left_over, missing_weights
 from retain.recipe import MeasurementOptions
@@ -50,12 +50,6 @@ _LOADERS: dict[Family, Any] = {
     "text-features": AutoModel,
     "image-features": AutoModel,
 }
-
-
-def device_of(recipe: MeasurementOptions) -> torch.device:
-    """The device that a recipe's base computes on: of a run that trains also by what the Trainer is told."""
-    training: Mapping[str, Any] = getattr(recipe, "training", {})
-    return computing_device(recipe.device_map, use_cpu=training.get("use_cpu") is True)
 
 
 @cache
@@ -85,7 +79,6 @@ class ModelSpec:
         template: source of the chat template in place of the tokenizer's own; None for that.
         template_values: values for the template's arguments.
         loading: how its weights are quantised, and where its layers lie.
-        device: that it computes on; None for where a model is placed by default.
         role: the field of a recipe that names the source, for messages.
     """
 
@@ -99,7 +92,6 @@ class ModelSpec:
     template: str | None = None
     template_values: Mapping[str, Any] = field(default_factory=dict)
     loading: Loading = PLAIN
-    device: torch.device | None = field(default=None, compare=False)
     role: str = "model"
 
     @classmethod
@@ -120,8 +112,7 @@ class ModelSpec:
             recipe.max_length,
             recipe.template,
             recipe.template_values,
-            Loading(recipe.quantization, recipe.device_map, recipe.max_memory, recipe.output),
-            device_of(recipe),
+            Loading.of(recipe),
         )
 
     def at(self, source: str | Path, role: str = "model") -> ModelSpec:
@@ -153,7 +144,7 @@ class ModelSpec:
                 )
             if not is_quantised(model) and self.loading.device_map is None:
                 model = model.to(current_device())
-            for note in precision_note(model, device=self.device):
+            for note in precision_note(model, device=self.loading.device):
                 _warn_once(note)
             return Loaded(own_memory(prepared(model)).eval(), is_new)
 

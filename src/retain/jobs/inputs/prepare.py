@@ -107,7 +107,8 @@ def prepare(recipe: Recipe, *, tried: bool = False, limit: RowLimit = EVERY_ROW)
     found += teacher_problems(teaching, data.family, data.labels, preprocessor)
     if found:
         raise InputError(_once(found))
-    return Prepared(data, preprocessor, (*notes, *precision_note(structure, spec.dtype, spec.device)), structure)
+    precision = precision_note(structure, spec.dtype, spec.loading.device)
+    return Prepared(data, preprocessor, (*notes, *precision), structure)
 
 
 def _check_loading(spec: ModelSpec, runs: Sequence[Recipe]) -> None:

@@ -7,7 +7,7 @@ from tests.tiny import make_llama
 from retain.hf.models import placement, precision
 from retain.hf.models.placement import computing_device
 from retain.hf.models.precision import imitates, precision_note, weights_dtype
-from retain.jobs.inputs.models import device_of
+from retain.jobs.inputs.loading import device_of
 from retain.recipe import Recipe
 
 DESKTOP = {"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False}
