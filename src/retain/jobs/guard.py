@@ -27,7 +27,8 @@ from retain.hf.scaling import adapter_to_write, ensure_scalable, scale_in_place
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.guard_regularisers import batches_of, regularisers_of
 from retain.jobs.guarded_trainer import readers, trainer_problems
-from retain.jobs.inputs.given import Given, Several, given_budget, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.given import Given, Several, given_budget, given_preprocessor, given_suites
+from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.inputs.trainer_data import contained_in, texts_of, without_trained_text
 from retain.jobs.measure import measuring_problems, name_of, notes_on, result_of
@@ -84,7 +85,7 @@ def guard(
         update_limit: largest size of the update beside the weights; None for no limit.
         control_share: share of each limited suite, and of the text, that is control data.
         alphas: interpolation coefficients to try, rising, in (0, 1].
-        settings: fields of `retain.evaluate.suites.suite.Settings`.
+        settings: fields of `retain measure` by name and in its units, as `margin=5` (points).
 
     Raises:
         InputError: with every problem of data, model and trainer.

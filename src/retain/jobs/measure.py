@@ -12,6 +12,7 @@ from typing import Any
 from retain.data.images import broken_images
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
+from retain.evaluate.causality import looks_ahead, not_causal
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions
@@ -28,7 +29,8 @@ from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
 from retain.jobs.inputs.evidence_told import unread_told
 from retain.jobs.inputs.families import family_of_model, harness_problems, unknown_classes, unmeasurable
-from retain.jobs.inputs.given import Given, Several, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.given import Given, Several, given_preprocessor, given_suites
+from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.inputs.relearn_checks import relearn_problems
@@ -71,7 +73,8 @@ def measure(
         held_out_text: path (or data set id) of text on which drift is measured; several are domains.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
         show_progress: whether progress is shown.
-        settings: fields of `retain.evaluate.suites.suite.Settings`, as `generate=32` or `held_out_tokens=4096`.
+        settings: fields of `retain measure` by name and in its units, as `margin=5` (points) or `generate=32`; and
+            `window`, `task_tokens`, `aa_items`, `seed`.
 
     Returns:
         The record. The models come back as they were: mode, adapter state, weights.
@@ -110,7 +113,9 @@ def measure(
 def measuring_problems(base: Any, preprocessor: Preprocessor, suites: Suites, settings: Settings) -> list[str]:
     """A sentence for each reason why a loaded model cannot be measured on suites and text."""
     family = family_of_model(base, preprocessor)
+    ahead = family == "causal-lm" and looks_ahead(base)
     return [
+        *([not_causal("model", name_of(base), base.config.model_type)] if ahead else []),
         *unmeasurable(family, suites),
         *(unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []),
         *broken_images(suites.measured_items),

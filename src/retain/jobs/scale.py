@@ -21,7 +21,8 @@ from retain.hf.models.sides import is_adapted
 from retain.hf.scaling import adapter_to_write, ensure_scalable, keeps_its_form, merged_at, write_at
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.continue_run import origin_predictions
-from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_suites
+from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.measure import notes_on
@@ -80,7 +81,7 @@ def scale(
         alphas: interpolation coefficients to try, rising, in (0, 1].
         groups: share of each coefficient for layers whose names match a pattern.
         show_progress: whether bars are shown on a terminal.
-        settings: fields of `retain.evaluate.suites.suite.Settings`.
+        settings: fields of `retain measure` by name and in its units, as `margin=5` (points).
 
     Returns:
         The certificates and the curve; the models come back as they were.

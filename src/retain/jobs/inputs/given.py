@@ -1,4 +1,4 @@
-"""Arguments of the Python functions: data as paths, names or rows in memory; a tokenizer or a processor; settings."""
+"""Arguments of the Python functions: data as paths, names or rows in memory; a tokenizer or a processor; a budget."""
 
 from __future__ import annotations
 
@@ -15,38 +15,19 @@ from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreproce
 from retain.data.sources import checked_rows
 from retain.errors import InputError
 from retain.evaluate.suites.loading import as_suite
-from retain.evaluate.suites.suite import Part, Settings, Suite, Suites
+from retain.evaluate.suites.suite import Part, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.hf.models.positions import UNLIMITED, positions_of
+from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.gone_checks import gone_problems
 from retain.jobs.inputs.read import distinct, read_held_out
 from retain.recipe import Budget
-from retain.recipe.field_types import type_problems, unknown_names
 
 Given = str | Path | Sequence[Mapping[str, Any]]
 """Data by path, suite name or data set id, or as rows in memory."""
 
 Several = Given | Sequence[str | Path] | Mapping[str, Given] | None
 """Several suites, by their names where these are given."""
-
-
-def given_settings(fields: Mapping[str, Any]) -> Settings:
-    """The settings with the fields that are given.
-
-    Raises:
-        InputError: a field is unknown, or its value of another type.
-    """
-    unknown = unknown_names(Settings, fields)
-    problems = [
-        f"{name}: is no setting; did you mean {' or '.join(near)}?"
-        if near
-        else f"{name}: is no setting; known are {', '.join(Settings.__dataclass_fields__)}."
-        for name, near in unknown.items()
-    ]
-    problems += type_problems(Settings, fields, "")
-    if problems:
-        raise InputError(problems)
-    return Settings(**fields)
 
 
 def given_budget(budget: Budget | Mapping[str, float]) -> Budget:

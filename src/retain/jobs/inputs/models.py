@@ -26,6 +26,7 @@ from retain.data.family import Family, in_words, modality_of
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.data.template_source import give_template
 from retain.errors import InputError
+from retain.evaluate.causality import looks_ahead, not_causal, other_reader
 from retain.hf.models.head import renew_output_layer
 from retain.hf.models.memory import telling_memory
 from retain.hf.models.own_memory import own_memory
@@ -144,6 +145,8 @@ class ModelSpec:
                 )
             if not is_quantised(model) and self.loading.device_map is None:
                 model = model.to(current_device())
+            if self.family == "causal-lm" and looks_ahead(model):
+                raise InputError(not_causal(self.role, self.source, model.config.model_type))
             for note in precision_note(model, device=self.loading.device):
                 _warn_once(note)
             return Loaded(own_memory(prepared(model)).eval(), is_new)
@@ -184,7 +187,7 @@ class ModelSpec:
         with self._refusing("model"):
             classes = self._named_classes(path) if self._is_classifier else {}
             config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code, **classes)
-            self._refuse_two_texts(config)
+            self._refuse_other_readers(config)
             with torch.device("meta"):
                 return _LOADERS[self.family].from_config(config, trust_remote_code=self.trust_remote_code)
 
@@ -210,18 +213,14 @@ class ModelSpec:
                 AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=self.trust_remote_code)
             )
 
-    def _refuse_two_texts(self, config: Any) -> None:
-        """Refuse an encoder-decoder (T5, BART, Marian) where text is to be predicted or its features are compared.
+    def _refuse_other_readers(self, config: Any) -> None:
+        """Refuse a model whose configuration says that it reads text otherwise than this family does.
 
         Raises:
             InputError: it is one.
         """
-        if getattr(config, "is_encoder_decoder", False) and self.family in {"causal-lm", "text-features"}:
-            raise InputError(
-                f"model: {self.source} is an encoder-decoder ({config.model_type}), and retain does not support these "
-                "(T5, BART and their kin); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an "
-                "encoder (BERT, RoBERTa) for labelled texts."
-            )
+        if problem := other_reader(config, self.family, self.role, self.source):
+            raise InputError(problem)
 
     @property
     def reads_text(self) -> bool:
@@ -238,7 +237,7 @@ class ModelSpec:
         Raises:
             InputError: values are missing that nothing else gives.
         """
-        self._refuse_two_texts(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
+        self._refuse_other_readers(AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code))
         options = {
             "dtype": self.dtype,
             "attn_implementation": self.attention,

@@ -5,7 +5,10 @@ import pytest
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.evaluate.suites.suite import Settings
-from retain.jobs.inputs.given import given_preprocessor, given_settings, given_suites
+from retain.jobs.inputs.given import given_preprocessor, given_suites
+from retain.jobs.inputs.given_settings import given_settings
+from retain.jobs.inputs.read import settings_of
+from retain.recipe import MeasureRecipe
 
 ROWS = [{"question": f"{a} then", "choices": ["b", "c"], "answer": 0} for a in "abc"]
 LABELS = [{"text": a, "label": a} for a in "ab"]
@@ -20,6 +23,48 @@ def test_settings_are_given_by_name():
     assert given_settings({"generate": 3}) == Settings(generate=3)
     with pytest.raises(InputError, match=r"window_s: is no setting; did you mean window\?"):
         given_settings({"window_s": 3})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"margin": 5, "smallest_gain": 2, "gone_margin": 10},
+        {"margin_nats": 0.1, "smallest_gain_nats": 0},
+        {"max_new_tokens": 9, "held_out_tokens": 64, "keep_score": "token"},
+    ],
+)
+def test_settings_mean_what_a_recipe_means_by_them(fields):
+    recipe = MeasureRecipe(model="m", tuned="t", test="e.jsonl", output="o", **fields)
+    assert given_settings(fields) == settings_of(recipe)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"margin": -3}, "margin: expected a number above 0 (found -3)"),
+        ({"margin": 300}, "margin: expected a number of 100 or less (found 300)"),
+        ({"margin_nats": -1}, "margin_nats: expected a number above 0"),
+        ({"smallest_gain": -5}, "smallest_gain: expected a number of 0 or more"),
+        ({"max_new_tokens": 0}, "max_new_tokens: expected a number above 0"),
+        ({"held_out_tokens": 0}, "held_out_tokens: expected a number above 1"),
+        ({"batch_size": 0}, "batch_size: expected a number above 0"),
+        ({"evaluation_batch_size": 0}, "evaluation_batch_size: expected a number above 0"),
+        ({"window": 1}, "window: expected a number above 1"),
+        ({"drift": 3}, "drift: expected true or false"),
+        ({"generate": True}, "generate: expected a number"),
+        ({"keep_format": "markdown"}, "keep_format: expected 'plain' or 'chat'"),
+    ],
+)
+def test_settings_have_a_recipes_bounds(fields, told):
+    with pytest.raises(InputError) as caught:
+        given_settings({**fields, "seed": 1})
+    assert told in str(caught.value)
+
+
+def test_all_wrong_settings_are_told_at_once():
+    with pytest.raises(InputError) as caught:
+        given_settings({"margin": -3, "marginal": 1, "generate": "many"})
+    assert len(caught.value.problems) == 3
 
 
 def test_one_of_tokenizer_and_processor_is_given():
