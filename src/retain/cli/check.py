@@ -51,6 +51,7 @@ def run(given: Namespace) -> int:
     recipe = load_recipe(Recipe, given.get("recipe"), values)
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.data.row_limit import RowLimit
+    from retain.jobs.comparison_runs import planned_conflicts
     from retain.jobs.continue_run import ensure_merged
     from retain.jobs.inputs.prepare import prepare
 
@@ -62,6 +63,8 @@ def run(given: Namespace) -> int:
     if "method" in values and recipe.single() != recipe:
         prepare(recipe.single(), limit=limit)
     prepared = prepare(recipe, limit=limit)
+    if conflicts := planned_conflicts(recipe, prepared):
+        raise InputError(conflicts)
     print(f"no problems: {len(recipe.runs())} run(s) on {prepared.data.rows} training examples")
     for sentence in _about(recipe, prepared):
         print(f"  {sentence}")

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from retain.errors import InputError, TrainingError
 from retain.events import Events
-from retain.jobs.comparison_runs import runs_of
+from retain.jobs.comparison_runs import conflicts_of, runs_of
 from retain.jobs.continue_run import ensure_merged
 from retain.jobs.failure import sentence_on
 from retain.jobs.progress import RunsProgress, duration, showing_progress, showing_runs
@@ -28,7 +28,7 @@ from retain.recipe import Recipe
 from retain.recipe.from_run import note_start
 from retain.records.lock import output_folder
 from retain.records.result import Result
-from retain.report.write import COMPARISON_FILES, holding_problem, write_comparison
+from retain.report.write import COMPARISON_FILES, write_comparison
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,8 @@ def compare(recipe: Recipe, console: Console) -> Compared:
     with showing_progress(console) as events:
         ensure_merged(recipe, events)
     runs = runs_of(recipe)
-    conflicts = [
-        *holding_problem(recipe.output, ["run.json", "result.json"]),
-        *(run.folder.conflict(run.identity) for run in runs),
-    ]
-    if any(conflicts):
-        raise InputError([problem for problem in conflicts if problem])
+    if conflicts := conflicts_of(recipe, runs):
+        raise InputError(conflicts)
     output = Path(recipe.output)
     with output_folder(output, COMPARISON_FILES, alone=False):
         pass  # what lies there is retain's, and is noted from now on

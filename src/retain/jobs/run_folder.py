@@ -149,14 +149,19 @@ class RunFolder:
 
         A run that trained nothing yet does not keep its folder from another.
         """
+        told = self.in_the_way()
+        if (told is None and not (self.path / "run.json").exists()) or self._was(identity):
+            return None
+        return told or (self._difference(identity["training"]) if self._trained_something() else None)
+
+    def in_the_way(self) -> str | None:
+        """The reason why this folder can be no run's, or None."""
         if told := file_in_the_way(self.path):
             return f"output: {told}"
         present = [path for path in self.path.iterdir() if not is_bookkeeping(path)] if self.path.exists() else []
-        if not present or self._was(identity):
-            return None
-        if not (self.path / "run.json").exists():
+        if present and not (self.path / "run.json").exists():
             return f"output: {self.path} is not empty and holds no run of retain; give another --output, or empty it."
-        return self._difference(identity["training"]) if self._trained_something() else None
+        return None
 
     def _difference(self, own: dict[str, Any]) -> str | None:
         """The reason why the training that the folder holds is another one, or None."""

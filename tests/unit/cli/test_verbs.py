@@ -138,6 +138,7 @@ def test_report_prints_where_it_wrote(job, tmp_path, capsys):
 )
 def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monkeypatch, capsys, words, prepared):
     from retain.budget import split
+    from retain.jobs import comparison_runs
     from retain.jobs.inputs import cautions, evidence_told, prepare
 
     suite = SimpleNamespace(part="keep", name="letters", items=[1, 2], task_type="choice")
@@ -153,6 +154,7 @@ def test_check_prepares_a_comparison_and_the_method_that_is_named_beside_it(monk
         return SimpleNamespace(data=data, preprocessor=None, notes=["no adapter touches the experts."])
 
     monkeypatch.setattr(prepare, "prepare", prepare_it)
+    monkeypatch.setattr(comparison_runs, "planned_conflicts", lambda recipe, prepared: [])
     monkeypatch.setattr(prepare, "truncations", lambda recipe, found: ["two will be cut."])
     monkeypatch.setattr(prepare, "fields_told", lambda recipe, found: ["beta is not read"])
     monkeypatch.setattr(cautions, "cautions", lambda data, preprocessor: ["the template writes the date"])

@@ -11,8 +11,9 @@ from full_samples import full_run
 from retain.errors import InputError
 from retain.jobs import compare as module
 from retain.jobs.compare import compare
-from retain.jobs.comparison_runs import runs_of
+from retain.jobs.comparison_runs import planned_conflicts, runs_of
 from retain.jobs.identity import run_names
+from retain.jobs.inputs.prepare import prepare
 from retain.recipe import Recipe
 from retain.records.result import write_result
 
@@ -38,6 +39,29 @@ def test_a_folder_of_another_run_stops_all_before_any_training(recipe, console, 
     monkeypatch.setattr(module, "complete", None)
     with pytest.raises(InputError, match="holds another run"):
         compare(given, console)
+
+
+def test_what_stops_a_run_is_known_before_anything_is_run(recipe, tmp_path):
+    one, several = recipe(), recipe(methods=("lora", "vefa"))
+    assert planned_conflicts(one, prepare(one)) == planned_conflicts(several, prepare(several)) == []
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.md").write_text("mine", encoding="utf-8")
+    [told] = planned_conflicts(one, prepare(one))
+    assert "holds no run of retain" in told
+    (tmp_path / "run" / "result.json").write_text("{}", encoding="utf-8")
+    [told] = planned_conflicts(several, prepare(several))
+    assert "whose report would be replaced" in told
+
+
+@pytest.mark.parametrize(("seed", "expected"), [(0, []), (3, ["holds another run (it differs in seed)"])])
+def test_a_folder_of_another_run_is_told_of_before_training(recipe, make_run, seed, expected):
+    run = make_run()
+    run.folder.claim(run.identity)
+    run.folder.weights(run.method).mkdir()
+    again = recipe(seed=seed)
+    told = planned_conflicts(again, prepare(again))
+    assert len(told) == len(expected)
+    assert all(part in one for part, one in zip(expected, told, strict=True))
 
 
 def test_complete_runs_are_not_done_again(recipe, console):
