@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from retain.cli.flags import overrides, recipe_parser
 from retain.cli.help_text import ALL
 from retain.errors import InputError
-from retain.recipe import Recipe, load_recipe
+from retain.recipe import Recipe
 from retain.recipe.marks import flag_name
 from retain.recipe.problem_words import problems_in_words
+from retain.recipe.read_recipe import load_what_can_be
 from retain.recipe.serving_options import ServingOptions
 from retain.records.paths import expanded
 
@@ -48,7 +49,9 @@ def run(given: Namespace) -> int:
     values = overrides(Recipe, given)
     if (source := given.get("recipe")) and _is_served(source, asked="serve" in values):
         return _check_served(source, values)
-    recipe = load_recipe(Recipe, given.get("recipe"), values)
+    recipe, problems = load_what_can_be(Recipe, given.get("recipe"), values)
+    if recipe is None:
+        raise InputError(problems)
     from retain.cli.screen import make_console, quiet_libraries, showing_progress
     from retain.data.row_limit import RowLimit
     from retain.jobs.comparison_runs import planned_conflicts
@@ -60,11 +63,15 @@ def run(given: Namespace) -> int:
     if recipe.from_run is not None:
         with showing_progress(make_console()) as events:
             ensure_merged(recipe, events)
-    if "method" in values and recipe.single() != recipe:
-        prepare(recipe.single(), limit=limit)
-    prepared = prepare(recipe, limit=limit)
-    if conflicts := planned_conflicts(recipe, prepared):
-        raise InputError(conflicts)
+    try:
+        if "method" in values and recipe.single() != recipe:
+            prepare(recipe.single(), limit=limit)
+        prepared = prepare(recipe, limit=limit)
+        problems += planned_conflicts(recipe, prepared)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
     print(f"no problems: {len(recipe.runs())} run(s) on {prepared.data.rows} training examples")
     for sentence in _about(recipe, prepared):
         print(f"  {sentence}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from retain.errors import InputError
 from retain.recipe.marks import COMMON, Decides, Flag
+from retain.recipe.problem_words import problems_in_words
 
 KL = "kl"
 """Name under which a budget limits KL(base ‖ tuned) on the held-out text, in nats per token."""
@@ -34,8 +36,16 @@ class Budget(BaseModel):
     confidence: float = Field(0.95, ge=0.5, lt=1.0)
 
     def __init__(self, limits: Mapping[str, float] | None = None, confidence: float = 0.95, **named: float) -> None:
-        """Take limits as a mapping, or by name."""
-        super().__init__(limits={**(limits or {}), **named}, confidence=confidence)
+        """Take limits as a mapping, or by name.
+
+        Raises:
+            InputError: a limit cannot be one, or the confidence no confidence.
+        """
+        try:
+            super().__init__(limits={**(limits or {}), **named}, confidence=confidence)
+        except ValidationError as error:
+            told = problems_in_words(error.errors(include_url=False), Budget)
+            raise InputError([text if text.startswith("budget:") else f"budget: {text}" for text in told]) from error
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

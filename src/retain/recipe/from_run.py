@@ -11,7 +11,7 @@ from retain.recipe.marks import Heir, fields_where
 from retain.recipe.tune_recipe import Recipe
 from retain.records.files import write_text
 from retain.records.manifest import check_unchanged
-from retain.records.paths import expanded
+from retain.records.paths import expanded, may_be_hub_adapter
 from retain.records.reading import read_json_mapping, read_model
 from retain.records.renamed_columns import with_columns
 from retain.records.result import read_result
@@ -161,11 +161,13 @@ def export_values(source: str | None, given: dict[str, Any]) -> tuple[str | None
         The path of a recipe, if one is still to be read, and the values that replace its own.
 
     Raises:
-        InputError: the run delivered nothing.
+        InputError: there is no such folder; or the run delivered nothing.
     """
     if source is None or source.endswith((".yaml", ".yml")):
         return source, given
     folder = expanded(source)
+    if not folder.exists() and not may_be_hub_adapter(source):
+        raise InputError(no_folder(source))
     if not (folder / RECIPE).is_file():
         return None, {"tuned": source, **given}
     earlier = read_recipe(folder)
@@ -185,6 +187,11 @@ def export_values(source: str | None, given: dict[str, Any]) -> tuple[str | None
         taken["test"] = with_columns(str(earlier["test"]).rpartition(":=")[2], earlier.get("columns") or {})
     output = {"output": str(folder / f"export-{given['to']}")} if "to" in given else {}
     return None, {**taken, "tuned": str(tuned), **output, **given}
+
+
+def no_folder(source: str) -> str:
+    """The sentence on a folder to be exported that is not there."""
+    return f"tuned: there is no folder {source}; give a run, the folder of an adapter, or a hub id."
 
 
 def _inherited(earlier: dict[str, Any], heir: Heir) -> dict[str, Any]:

@@ -30,6 +30,38 @@ def load_recipe(recipe: type[SomeRecipe], path: str | None, overrides: dict[str,
     Raises:
         InputError: with every problem of the recipe at once.
     """
+    found, problems = load_what_can_be(recipe, path, overrides)
+    if problems or found is None:
+        raise InputError(problems)
+    return found
+
+
+def load_what_can_be(
+    recipe: type[SomeRecipe], path: str | None, overrides: dict[str, Any]
+) -> tuple[SomeRecipe | None, list[str]]:
+    """Read a recipe as `load_recipe` does, and go on without the fields that are wrong, to find what else is.
+
+    Returns:
+        The recipe, with defaults in place of wrong fields, or None where nothing can be made of the others; and the
+        problems.
+
+    Raises:
+        InputError: the file cannot be read, or `from` not be followed.
+    """
+    values = _values(recipe, path, overrides)
+    try:
+        return recipe.model_validate(values), []
+    except ValidationError as error:
+        problems = problems_in_words(error.errors(), recipe)
+        wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+    try:
+        return recipe.model_validate({name: value for name, value in values.items() if name not in wrong}), problems
+    except ValidationError:
+        return None, problems
+
+
+def _values(recipe: type[BaseModel], path: str | None, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The values of a recipe's fields, of the file and the flags together."""
     values = _read_yaml(path) if path else {}
     rates = values.get("learning_rates")
     if "methods" in overrides and isinstance(rates, dict):  # the recipe's rates of methods that are not compared now
@@ -52,10 +84,7 @@ def load_recipe(recipe: type[SomeRecipe], path: str | None, overrides: dict[str,
         if "model" in overrides:
             raise InputError("from: the model is what that run delivered; leave --model out.")
         values = with_earlier(values)
-    try:
-        return recipe.model_validate(values)
-    except ValidationError as error:
-        raise InputError(problems_in_words(error.errors(), recipe)) from error
+    return values
 
 
 def _merged_method(old: Any, new: Any) -> Any:
@@ -68,6 +97,8 @@ def _merged_method(old: Any, new: Any) -> Any:
 
 def _read_yaml(path: str) -> dict[str, Any]:
     place = expanded(path)
+    if not place.exists():
+        raise InputError(f"{path}: there is no such file or folder; give a recipe (a YAML file).")
     try:
         values = read_yaml(place)
     except InputError as error:

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from retain.errors import InputError
 from retain.recipe import Budget, Recipe
 from retain.recipe.budget_options import alpha_problems, parsed_limits, range_problems
 
@@ -59,7 +60,7 @@ def test_a_budget_in_python_takes_limits_by_name_or_as_a_mapping():
     assert Budget(capitals=2, kl=0.1).limits == {"capitals": 2.0, "kl": 0.1}
     assert Budget({"my suite": 2}, 0.9).confidence == 0.9
     for wrong in ({}, {"a": 200}, {"a": float("nan")}):
-        with pytest.raises(ValidationError):
+        with pytest.raises(InputError, match="budget: "):
             Budget(wrong)
 
 
@@ -68,3 +69,17 @@ def test_a_recipe_reads_limits_and_one_coefficient_alone():
     assert (recipe.budget, recipe.alphas) == ({"kl": 0.1}, (0.5,))
     with pytest.raises(ValidationError, match="rising order"):
         Recipe(**BASIC, alphas=(1, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"control": -5}, "budget: control:-5: give a number of points"),
+        ({"control": [1]}, "budget: limits: expected a number"),
+        ({}, "budget: name at least one limit"),
+        ({"kl": 0.1, "confidence": 3}, "budget: confidence: expected a number below 1"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused_in_words(given, told):
+    with pytest.raises(InputError, match=told):
+        Budget(**given)

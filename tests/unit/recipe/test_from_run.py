@@ -7,7 +7,7 @@ import pytest
 from report_samples import sample_run, task_score
 from retain.errors import InputError
 from retain.recipe import Recipe, ScaleRecipe, load_recipe
-from retain.recipe.from_run import scale_values, with_earlier
+from retain.recipe.from_run import export_values, scale_values, with_earlier
 from retain.records.result import write_result
 
 EARLIER = {
@@ -110,3 +110,13 @@ def test_folders_that_are_no_complete_run_are_refused(tmp_path, run):
         scale_values(str(tmp_path), {})
     with pytest.raises(InputError, match="no trained weights"):
         scale_values(str(run(weights=())), {})
+
+
+@pytest.mark.parametrize("source", ["/no/such/run", "./nothing", "a/b/c"])
+def test_an_export_of_what_is_not_there_is_refused_before_its_output_is_asked_for(source):
+    with pytest.raises(InputError, match=f"there is no folder {source}"):
+        export_values(source, {"to": "merged"})
+
+
+def test_a_hub_id_may_be_exported():
+    assert export_values("owner/adapter", {"to": "merged"}) == (None, {"tuned": "owner/adapter", "to": "merged"})

@@ -4,6 +4,7 @@ import pytest
 
 from retain.errors import InputError
 from retain.recipe import MeasureRecipe, Recipe, load_recipe
+from retain.recipe.read_recipe import load_what_can_be
 
 BASIC = {"model": "m", "train": "t.jsonl", "test": "e.jsonl", "output": "o"}
 
@@ -113,3 +114,30 @@ def test_what_is_missing_is_named_by_its_flag(recipe, values, flag):
 def test_a_budget_that_cannot_be_read_is_refused_before_an_earlier_run_is_looked_for(budget):
     with pytest.raises(InputError, match="budget"):
         load_recipe(Recipe, None, {**BASIC, "from": "nowhere", "budget": budget})
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"learning_rate": -3}, {"learning_rate"}),
+        ({"margin": 500, "seed": "x", "method": "vefaa"}, {"margin", "seed"}),
+    ],
+)
+def test_what_is_left_without_wrong_fields_can_be_looked_at(fields, wrong):
+    given = {"model": "m", "train": "t.jsonl", "test": "e.jsonl", "output": "o", **fields}
+    found, problems = load_what_can_be(Recipe, None, given)
+    assert found is not None
+    assert {problem.partition(":")[0] for problem in problems} == wrong
+    assert (found.train, found.method_name) == ("t.jsonl", fields.get("method", found.method_name))
+
+
+def test_nothing_is_left_of_a_recipe_that_needs_what_is_wrong():
+    found, problems = load_what_can_be(Recipe, None, {"model": "m", "train": 3, "test": "e.jsonl", "output": "o"})
+    assert found is None
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize("name", ["no/such/recipe.yaml", "nothing"])
+def test_a_recipe_that_is_not_there_is_said_to_be_missing(name):
+    with pytest.raises(InputError, match=f"{name}: there is no such file or folder"):
+        load_recipe(Recipe, name, {})

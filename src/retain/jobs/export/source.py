@@ -24,6 +24,7 @@ from retain.jobs.inputs.model_sources import located
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.output_place import output_problem
 from retain.recipe import ExportRecipe
+from retain.recipe.from_run import no_folder
 from retain.records.manifest import check_unchanged
 from retain.records.paths import expanded, is_path, may_be_hub_adapter
 
@@ -121,7 +122,7 @@ def _tuned(given: str, problems: list[str]) -> tuple[Path | None, dict[str, Any]
                 f"of retain tune{cure}."
             )
         elif place.exists() or not may_be_hub_adapter(given):
-            problems.append(f"tuned: there is no folder {given}; give a run, the folder of an adapter, or a hub id.")
+            problems.append(no_folder(given))
         else:
             problems.append(f"tuned: there is no folder {given} here, and no adapter of that name on the hub.")
     except InputError as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from torch import nn
 
 from retain.data.forms import parse_rows
 from retain.data.lengths import too_long
@@ -40,11 +40,7 @@ def given_budget(budget: Budget | Mapping[str, float]) -> Budget:
         return budget
     if not isinstance(budget, Mapping):
         raise InputError(f"budget: {budget!r}; give limits by name, as {{'capitals': 2, 'kl': 0.1}}.")
-    try:
-        return Budget(budget)
-    except ValidationError as error:
-        told = [str(one["msg"]).removeprefix("Value error, ") for one in error.errors(include_url=False)]
-        raise InputError([text if text.startswith("budget:") else f"budget: {text}" for text in told]) from error
+    return Budget(budget)
 
 
 def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any], *models: Any) -> Preprocessor:
@@ -57,8 +53,15 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
         models: those that read what it makes; None is left out. Text goes beyond no position of any of them.
 
     Raises:
-        InputError: neither or both were given, or a model has no positions for `max_length`.
+        InputError: neither or both were given, what is given as a model is none, or a model has no positions for
+            `max_length`.
     """
+    if no_models := [model for model in models if model is not None and not isinstance(model, nn.Module)]:
+        found = ", ".join(repr(one) if isinstance(one, str | Path) else type(one).__name__ for one in no_models)
+        raise InputError(
+            f"model: {found} was given, and a loaded model is expected, as AutoModelForCausalLM.from_pretrained makes "
+            "one; folders and hub ids are for the command line."
+        )
     if (tokenizer is None) == (processor is None):
         raise InputError("give the base's tokenizer (models that read text) or its processor (images), one of them.")
     if tokenizer is None:

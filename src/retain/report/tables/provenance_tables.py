@@ -141,10 +141,10 @@ def provenance_table(result: Result) -> Table:
         ("Base model", result.model),
         ("Model hash", provenance.model_hash),
         ("Method", result.method.name),
-        *((f"Method: {field}", str(value)) for field, value in sorted(result.method.config.items())),
+        *stated_rows("Method", result.method.config),
         ("Learning rate", numbers.learning_rate(result.learning_rate)),
         ("Seed", numbers.MISSING if result.seed is None else str(result.seed)),
-        *((f"Training: {field}", quoted_if_long(value)) for field, value in sorted(result.training.items())),
+        *stated_rows("Training", result.training),
         *((f"Data: {name}", value) for name, value in sorted(provenance.data_hashes.items())),
         *((f"Version: {name}", value) for name, value in sorted(provenance.versions.items())),
         *(("Note", note) for note in provenance.notes),
@@ -156,7 +156,31 @@ LONGEST_VALUE = 120
 """Characters of a value from which on its beginning alone is shown; the record has it whole."""
 
 
-def quoted_if_long(value: object) -> str:
+def stated_rows(part: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row for each setting that says something, by name; none for one that is empty or not given."""
+    stated = ((field, value) for field, value in sorted(values.items()) if value is not None and value not in _EMPTY)
+    return [(f"{part}: {field}", quoted_if_long(in_words(value))) for field, value in stated]
+
+
+_EMPTY: tuple[Any, ...] = ("", (), [], {})
+
+
+def in_words(value: object) -> str:
+    """A value as a recipe has it: true, 5, q_proj, v_proj, or fields with their values.
+
+    Examples:
+        >>> in_words({"lr_scheduler_type": "cosine", "fp16": False})
+        'lr_scheduler_type: cosine, fp16: false'
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {in_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple | set):
+        return ", ".join(map(in_words, value))
+    return str(value)
+
+
+def quoted_if_long(text: str) -> str:
     """A value on one line: a chat template, for one, by its beginning."""
-    text = str(value)
     return text if len(text) <= LONGEST_VALUE else f"{' '.join(text.split())[: LONGEST_VALUE - 1]}…"

@@ -48,8 +48,13 @@ class RegulariserCallback(TrainerCallback):  # type: ignore[misc]  # transformer
             The callback.
 
         Raises:
-            InputError: the trainer has another one of the same kind on the same text, which would act twice.
+            InputError: it is no trainer; or it has another one of the same kind on the same text, and two would act.
         """
+        if not hasattr(trainer, "callback_handler"):
+            raise InputError(
+                f"{type(trainer).__name__} was given; give transformers' Trainer, as {type(self).__name__}(…).attach("
+                "trainer)."
+            )
         callbacks = trainer.callback_handler.callbacks
         if self in callbacks:
             callbacks.remove(self)

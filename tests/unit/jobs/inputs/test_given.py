@@ -1,5 +1,7 @@
 """Data as they are given in Python: paths, names, rows; and settings by their names."""
 
+from pathlib import Path
+
 import pytest
 
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
@@ -103,3 +105,9 @@ def test_held_out_texts_are_domains(tiny_data):
 def test_what_is_empty_or_damaged_is_a_problem():
     assert any("holds no items" in problem for problem in suites(test=[])[1])
     assert any(problem.startswith("mine:") for problem in suites(keep={"mine": [{"question": "a"}]})[1])
+
+
+@pytest.mark.parametrize("model", ["path/to/base", Path("here"), {"a": 1}])
+def test_a_path_is_no_model(model):
+    with pytest.raises(InputError, match="a loaded model is expected"):
+        given_preprocessor("tokenizer", None, {}, model)

@@ -4,7 +4,13 @@ from full_samples import full_run
 from report_samples import AT_CHANCE, bare, judged, sample_run
 from retain.records.metrics_table import ACCURACY, CROSS_ENTROPY
 from retain.report.tables.detail import breakdown_tables, calibration_table
-from retain.report.tables.provenance_tables import conditions_table, provenance_table, size_table, suites_table
+from retain.report.tables.provenance_tables import (
+    conditions_table,
+    provenance_table,
+    size_table,
+    stated_rows,
+    suites_table,
+)
 from retain.report.tables.scores_table import keep_row, metric_cell, reading_cell, score_tables
 
 
@@ -45,3 +51,14 @@ def test_provenance_says_what_made_the_figures():
     sizes = " ".join(cell for row in size_table(sample_run()).rows for cell in row)
     assert "134.5 M" in sizes
     assert any("Command" in row[0] or "command" in row[0] for row in provenance_table(record).rows)
+
+
+def test_settings_that_say_nothing_are_left_out_and_others_are_written_as_in_a_recipe():
+    training = {"replay": None, "training": {}, "columns": (), "fp16": False, "epochs": 0, "names": ["a", "b"]}
+    told = stated_rows("Training", {**training, "optimiser": {"name": "adamw", "fused": True}})
+    assert dict(told) == {
+        "Training: epochs": "0",
+        "Training: fp16": "false",
+        "Training: names": "a, b",
+        "Training: optimiser": "name: adamw, fused: true",
+    }
