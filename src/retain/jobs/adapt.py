@@ -46,6 +46,7 @@ from retain.jobs.teaching import penalty_teacher
 from retain.methods import lookup
 from retain.methods.initialisations.adapter import CalibrationWarning, sc_lora
 from retain.methods.sparse.update import sparse_update
+from retain.recipe import Recipe
 from retain.records.checkpoint_seal import remove_checkpoints
 from retain.train.callbacks import StopOnSignal
 from retain.train.gathered import whole_state
@@ -91,7 +92,7 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     trainable, total = parameter_counts(model)
     job = Calibration.of(run, model, base_hash)
     rows = _keep_rows(run, model, job)
-    learned = training_set_of(model, run.preprocessor, run.data.train)
+    learned = training_set_of(model, run.preprocessor, run.data.train, run.recipe)
     base_apart, teacher = _base(run, model), penalty_teacher(run, model, learned)
     learned, callbacks = with_regularisers(
         learned,
@@ -133,11 +134,14 @@ def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     return model, record
 
 
-def training_set_of(model: Any, preprocessor: Preprocessor, items: Sequence[Any]) -> TrainingSet:
-    """The items as a training set in the form that the model learns from."""
+def training_set_of(
+    model: Any, preprocessor: Preprocessor, items: Sequence[Any], recipe: Recipe | None = None
+) -> TrainingSet:
+    """The items as a training set in the form that the model learns from; augmented as a recipe says."""
     if not is_classifier(model):
         return TrainingSet.of_text(preprocessor.encode(items), padding_id(preprocessor.tokenizer))
-    return TrainingSet.of_classes(items, preprocessor, class_names(model))
+    augment, seed = ((), 0) if recipe is None else (recipe.augment, recipe.seed)
+    return TrainingSet.of_classes(items, preprocessor, class_names(model), augment, seed)
 
 
 def _attachment(run: Run, base: Any, base_hash: str) -> tuple[Callable[[], Any], list[str]]:

@@ -13,6 +13,16 @@ from retain.recipe.marks import Decides, Flag
 class RegularisationOptions(BaseModel):
     """Regularisers of a training. Their text to keep is that of calibrate-keep."""
 
+    augment: Annotated[
+        tuple[str, ...],
+        Decides("training", when="augment", recorded=True, of_candidate=True, by_method=True),
+        Flag("training", "KIND"),
+    ] = Field(
+        (),
+        description="Augmentation of training images, anew in each epoch. crop: a random part, scaled to the size of "
+        "the whole; flip: mirrored half of the time. [none]",
+    )
+
     kl_weight: Annotated[
         float | Literal["budget"] | None,
         Decides("training", when="kl_weight", recorded=True, by_method=True),

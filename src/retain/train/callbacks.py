@@ -16,6 +16,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from retain.data.augmentation import Views
 from retain.errors import TrainingError
 from retain.events import Events, Task
 from retain.train.ranks import anywhere, rank_and_world
@@ -197,3 +198,21 @@ class ReportProgress(TrainerCallback):  # type: ignore[misc]  # transformers is 
         """Report the loss."""
         if self._task is not None and logs and "loss" in logs:
             self._task.update(name=f"{self._label} · loss {float(logs['loss']):.3f}")
+
+
+class TellEpoch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Says which epoch begins to images that each epoch sees otherwise; also where a training goes on within one."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Pass it on."""
+        del args, control, kwargs
+        self._views.begin_epoch(math.floor((state.epoch or 0.0) + ROUNDING))
+
+
+ROUNDING = 1e-6
+"""An epoch's number may be a little less than whole where it ends."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
+from retain.data.augmentation import Views
 from retain.data.lengths import NO_CUTS, Cuts
 from retain.data.preprocess import Preprocessor, padded
 from retain.data.tokens import IGNORED, Encoded, pad
@@ -23,7 +24,14 @@ from retain.recipe import Recipe
 from retain.records.checkpoint_seal import last_whole
 from retain.records.result import Cost, CurvePoint
 from retain.train.arguments import REFUSALS, refused, training_arguments
-from retain.train.callbacks import ReportProgress, StepClock, StopOnSignal, StopWhenNotFinite, TimedCheckpoint
+from retain.train.callbacks import (
+    ReportProgress,
+    StepClock,
+    StopOnSignal,
+    StopWhenNotFinite,
+    TellEpoch,
+    TimedCheckpoint,
+)
 from retain.train.checkpoints import SealCheckpoints
 from retain.train.prefetch import PrefetchingTrainer, prefetching_threads
 from retain.train.regularise.callback import RegulariserCallback
@@ -72,10 +80,18 @@ class TrainingSet:
         )
 
     @classmethod
-    def of_classes(cls, items: Sequence[Any], preprocessor: Preprocessor, labels: Sequence[str]) -> TrainingSet:
-        """Labelled texts or images; images are read anew for each batch."""
+    def of_classes(
+        cls,
+        items: Sequence[Any],
+        preprocessor: Preprocessor,
+        labels: Sequence[str],
+        augment: Sequence[str] = (),
+        seed: int = 0,
+    ) -> TrainingSet:
+        """Labelled texts or images; images are read anew for each batch, and augmented by a seed where asked for."""
         collator = LabelCollator(preprocessor, {label: index for index, label in enumerate(labels)})
-        return cls(list(items), collator, preprocessor.cuts(items))
+        rows = Views(items, augment, seed) if augment else list(items)
+        return cls(rows, collator, preprocessor.cuts(items))
 
     @property
     def is_preprocessed_by_batch(self) -> bool:
@@ -164,6 +180,7 @@ def _train(
                 TimedCheckpoint(),
                 ReportProgress(events, f"{recipe.method_name} learns"),
                 stopping,
+                *([TellEpoch(training_set.rows)] if isinstance(training_set.rows, Views) else []),
             ],
         )
     except REFUSALS as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from retain.budget.split import limit_problems, split
+from retain.data.augmentation import augmentation_problems
 from retain.data.contamination import find_overlaps
 from retain.data.copies import with_copies_grouped
 from retain.data.family import Family
@@ -135,6 +136,9 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
             "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "
             "what the base makes of them."
         )
+    problems += augmentation_problems(recipe.augment)
+    if recipe.augment and family != "image-classifier":
+        problems.append("augment: it crops and mirrors training images, and these are texts; leave it out.")
     problems += probe_problems(recipe, family)
     penalties = [("kl_weight", recipe.kl_weight and recipe.kl_on == "keep"), ("ewc", recipe.ewc)]
     scaled = [flag_name(Recipe, name) for name, given in penalties if given]

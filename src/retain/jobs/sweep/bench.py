@@ -205,7 +205,7 @@ class Bench:
     def _learn(self, model: Any, run: Recipe, folder: Path, events: Events, probe: Probe | None) -> float:
         """Train in place and return the median seconds of a step."""
         preprocessor, kept = self._job.preprocessor, self.data.kept
-        learned = training_set_of(model, preprocessor, self.data.learn)
+        learned = training_set_of(model, preprocessor, self.data.learn, run)
         learned, callbacks = with_regularisers(
             learned,
             kept if run.needs_keep_text else (),

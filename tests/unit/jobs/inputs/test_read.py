@@ -83,3 +83,15 @@ def test_a_classifier_does_not_write_what_it_keeps(read, tmp_path):
 def test_a_classifier_has_no_kl_on_text_and_no_replay(recipe):
     problems = regularisation_problems(recipe(replay=0.1, budget={"kl": 0.1}), "text-classifier", Suites())
     assert [problem.split(":")[0] for problem in problems] == ["budget", "replay", "budget"]
+
+
+@pytest.mark.parametrize(
+    ("augment", "family", "told"),
+    [
+        (("crop", "flip"), "image-classifier", []),
+        (("rotate",), "image-classifier", ["augment: expected crop or flip (found 'rotate')."]),
+        (("crop",), "causal-lm", ["augment: it crops and mirrors training images, and these are texts; leave it out."]),
+    ],
+)
+def test_augmentation_is_for_images_and_of_known_kinds(recipe, augment, family, told):
+    assert regularisation_problems(recipe(augment=augment), family, Suites()) == told
