@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from choose import best_rate
+from collect import values
 from evidence import (
     TEST,
     TEXT,
@@ -67,9 +68,11 @@ def bases(task: Task) -> str:
 
 def counted(task: Task, suite: str) -> str:
     """How many items a suite has, and how many groups they come in."""
-    units = task.units(suite)
-    groups = len(set(units))
-    return f"{len(units)} items" if groups == len(units) else f"{len(units)} items in {groups} groups"
+    scores = next(iter(next(iter(task.runs.values())).columns[suite].values()))["base"]
+    there = [unit for unit, score in zip(task.units(suite), values(scores), strict=True) if score is not None]
+    groups, left_out = len(set(there)), len(scores) - len(there)
+    told = f"{len(there)} items" if groups == len(there) else f"{len(there)} items in {groups} groups"
+    return f"{told}, {left_out} left out" if left_out else told
 
 
 def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path) -> str:
