@@ -139,22 +139,23 @@ def retain(small_folder, workspace, monkeypatch):
     def parse(words):
         from retain.cli.main import main
         from retain.cli.verbs import VERBS
+        from retain.recipe import load_recipe
 
         verb = VERBS[words[0]]
         serves = "--serve" in words and not any(word.endswith(".yaml") for word in words)  # an adapter, no recipe
-        if not hasattr(verb, "load_recipe") or serves:
+        reader = next((name for name in ("load_recipe", "load_what_can_be") if hasattr(verb, name)), None)
+        if reader is None or serves:
             verb.make_parser().parse_args(replaced(words)[1:])
             return
-        real = verb.load_recipe
 
-        def load_recipe(*given):
-            real(*given)
+        def validate(*given):
+            load_recipe(*given)
             raise ValidatedError
 
-        monkeypatch.setattr(verb, "load_recipe", load_recipe)
-        with pytest.raises(ValidatedError):  # where it is wrong, main prints the problems and returns 2
-            main(replaced(words))
-        monkeypatch.setattr(verb, "load_recipe", real)
+        with monkeypatch.context() as patched:
+            patched.setattr(verb, reader, validate)
+            with pytest.raises(ValidatedError):  # where it is wrong, main prints the problems and returns 2
+                main(replaced(words))
 
     def run(words):
         if words[0] == "gate":  # of a run that an earlier command of the page makes
