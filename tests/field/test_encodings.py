@@ -125,7 +125,7 @@ def test_a_nul_character_is_told_in_every_file(tmp_path):
     as_suite(str(tmp_path / "a.parquet"), "keep", problems)
     told = [problem for problem in problems if "NUL" in problem]
     assert len(told) == 3
-    assert ["line 2" in told[0], "line 3" in told[1], "row 0" in told[2]] == [True] * 3
+    assert ["line 2" in told[0], "line 3" in told[1], "row 1" in told[2]] == [True] * 3
 
 
 def test_a_row_of_fifty_megabytes_is_refused_and_not_tokenised(tmp_path):

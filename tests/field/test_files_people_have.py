@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import datasets
 import pytest
@@ -10,6 +11,7 @@ from retain.cli.main import main
 from retain.data.forms import read_rows
 from retain.data.passages import read_calibration_texts, read_text
 from retain.evaluate.suites.loading import as_suite
+from retain.jobs.inputs.given import given_suites
 from tiny import write_images, write_jsonl
 
 PAIRS = [{"prompt": f"word{number} then", "completion": f" word{number + 1}"} for number in range(6)]
@@ -93,6 +95,19 @@ def test_a_parquet_file_is_checked_from_the_command_line(tmp_path, tiny_folder, 
     test = write_jsonl(tmp_path / "test.jsonl", [{"prompt": f"z{n} z", "completion": " word1"} for n in range(3)])
     code, told = check(capsys, tiny_folder, saved("a.parquet", tmp_path), "--test", test)
     assert (code, "on 6 training examples" in told) == (0, True), told
+
+
+@pytest.mark.parametrize("kind", ["a.jsonl", "a.parquet", "saved", "data.arrow", "one-line.json"])
+def test_rows_of_every_file_are_counted_from_one(tmp_path, monkeypatch, kind):
+    monkeypatch.setitem(PAIRS[4], "completion", "")
+    _, problems = read(saved(kind, tmp_path))
+    assert [re.search(r"(line|row|entry) 5\b", problem) is not None for problem in problems] == [True]
+
+
+def test_rows_of_python_are_counted_from_one():
+    problems = []
+    given_suites(None, {"mine": [*PAIRS[:4], {**PAIRS[4], "completion": ""}]}, None, problems)
+    assert [problem.startswith("mine, row 5:") for problem in problems] == [True]
 
 
 def test_texts_of_parquet_and_packed_files_are_held_out_text(tmp_path):

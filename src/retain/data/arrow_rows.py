@@ -78,7 +78,7 @@ def hub_data(name: str, configuration: str | None, split: str, revision: str | N
 
 
 def entries_of(name: str, data: Any) -> Entries:
-    """The rows of a `datasets.Dataset`, each with its number from 0, as `datasets` counts."""
+    """The rows of a `datasets.Dataset`, each with its number from 1, as the lines of a file have."""
 
     def sizes() -> Sequence[int]:
         from retain.data.arrow_sizes import sizes_of  # noqa: PLC0415  (slow to import; only large data need it)
@@ -87,8 +87,8 @@ def entries_of(name: str, data: Any) -> Entries:
 
     def rows(chosen: Indices) -> Iterator[Numbered]:
         found = rows_of(data if chosen is None else data.select(chosen))
-        numbers = range(len(data)) if chosen is None else chosen
-        return ((f"{name}, row {number}", row) for number, row in zip(numbers, found, strict=True))
+        indices = range(len(data)) if chosen is None else chosen
+        return ((f"{name}, row {index + 1}", row) for index, row in zip(indices, found, strict=True))
 
     return Entries(len(data), sizes, rows)
 

@@ -110,7 +110,7 @@ def test_an_adapter_that_transformers_put_on_is_named():
     [
         ({}, "nothing to measure"),
         ({"test": [{"prompt": "a"}]}, "Known are: prompt, harmful; prompt, completion;"),
-        ({"test": [*TEST, {"prompt": "a"}]}, 'row 26: "completion" missing'),
+        ({"test": [*TEST, {"prompt": "a"}]}, 'row 27: "completion" missing'),
         ({"keep": "missing.jsonl"}, "missing.jsonl"),
         ({"keep": {"few": []}}, "few: holds no items"),
         ({"test": TEST, "no_such_setting": 1}, "no_such_setting"),

@@ -58,7 +58,7 @@ def test_rounding_is_not_outside():
 
 
 def test_what_is_broken_empty_or_unpaired_is_refused():
-    with pytest.raises(RetainError, match="tuned model is not finite on item 1"):
+    with pytest.raises(RetainError, match="tuned model is not finite on item 2"):
         column("t", NATS, [0.1, 0.2], [0.1, np.nan])
     with pytest.raises(InputError, match="holds no items"):
         column("s", ACCURACY, [], [])

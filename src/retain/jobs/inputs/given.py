@@ -108,6 +108,7 @@ def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Su
         return suite if name is None or part == "task" else replace(suite, name=name)
     label = name or part
     unread: list[str] = []
-    numbered = list(checked_rows(((f"{label}, row {number}", dict(row)) for number, row in enumerate(data)), unread))
+    placed = ((f"{label}, row {number}", dict(row)) for number, row in enumerate(data, 1))
+    numbered = list(checked_rows(placed, unread))
     rows = parse_rows(label, numbered, problems, forms=known_forms(), unread=unread)
     return Suite(label, task_type_of_form(rows.form), part, rows.items, notes=rows.notes)
