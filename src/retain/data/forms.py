@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -11,11 +11,12 @@ from typing import Any
 
 from retain.data.answers import label_notes
 from retain.data.collector import without_collector
-from retain.data.columns import missing_columns, renamed, suggestions
+from retain.data.columns import missing_columns, suggestions
 from retain.data.examples import Example
 from retain.data.folders import choose, image_classes, image_parts
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
+from retain.data.meanings import Ways, as_told, marked_reason, misread_reason, same_twice, ways_of
 from retain.data.places import Numbered, parse_source
 from retain.data.row_limit import EVERY_ROW, RowLimit, Sample
 from retain.data.shapes import Shape, shape_of_row, unseen_reason
@@ -95,7 +96,7 @@ def read_rows(
 
 def _are_labelled(rows: Sequence[Numbered], form: str | None, forms: Forms, columns: Mapping[str, str]) -> bool:
     """True where rows are of a form with classes, as far as the first of them tell."""
-    first = _telling(_first_rows(rows, columns), forms)
+    first = _telling(_first_rows(rows, columns, ways_of(forms.values())), forms)
     form = form or (None if first is None else _form_of_first(first, shape_of_row(first), forms))
     return form is not None and forms[form].is_labelled
 
@@ -137,7 +138,8 @@ def parse_rows(
     if lacking:
         found = ", ".join(map(str, next((row for _, row in rows if isinstance(row, Mapping)), {})))
         problems.append(f"{name}: columns: no row has {', '.join(map(repr, lacking))} (they have {found}).")
-    first = _telling(_first_rows(rows, columns), forms)
+    ways = ways_of(forms.values())
+    first = _telling(_first_rows(rows, columns, ways), forms)
     if first is None or lacking:
         problems += first_problems(name, [*unread, *(_no_object(place, row) for place, row in rows if not lacking)])
         if not rows and not unread:
@@ -145,13 +147,33 @@ def parse_rows(
         return Rows(form or DEFAULT_FORM, [])
     shape = shape_of_row(first)
     form = form or _form_of_first(first, shape, forms)
+    if reason := _misread(name, rows, form, forms, columns, ways):
+        problems += [*first_problems(name, unread), sentence(reason)]
+        return Rows(form or DEFAULT_FORM, [])
     if form is None:
         problems += first_problems(name, unread)
         problems.append(_unknown(name, first, forms))
         return Rows(DEFAULT_FORM, [])
-    parse = partial(_parsed, parse=partial(forms[form].parse, folder=folder or Path()), columns=columns, shape=shape)
+    made = partial(forms[form].parse, folder=folder or Path())
+    parse = partial(_parsed, parse=made, columns=columns, ways=ways, shape=shape)
     items = collect_items(name, rows, parse, problems, unread)
-    return Rows(form, items, _notes(rows, columns) if forms[form].is_labelled and items else ())
+    notes = _notes(rows, columns) if forms[form].is_labelled and items else ()
+    return Rows(form, items, (*notes, *filter(None, [same_twice(first, ways)])))
+
+
+def _misread(
+    name: str, rows: Sequence[Numbered], form: str | None, forms: Forms, columns: Mapping[str, str], ways: Ways
+) -> str:
+    """A clause on rows that no form reads as they are meant, with their place; empty where one does."""
+
+    def told() -> Iterator[tuple[str, Mapping[str, Any]]]:
+        placed = ((place, row) for place, row in rows if isinstance(row, Mapping))
+        return ((place, as_told(row, columns, ways)) for place, row in placed) if columns else placed
+
+    learned, labelled = form in (None, Example.form), form is not None and forms[form].is_labelled
+    reason = misread_reason(told(), ways, columns, labelled=labelled, learned=learned)
+    marked = marked_reason(row for _, row in told()) if form == Example.form and not reason else ""
+    return f"{name}: {marked}" if marked else reason
 
 
 def _notes(rows: Sequence[Numbered], columns: Mapping[str, str]) -> tuple[str, ...]:
@@ -163,7 +185,11 @@ def _notes(rows: Sequence[Numbered], columns: Mapping[str, str]) -> tuple[str, .
 
 
 def _parsed(
-    row: dict[str, Any], parse: Callable[[dict[str, Any]], DataItem], columns: Mapping[str, str], shape: Shape | None
+    row: dict[str, Any],
+    parse: Callable[[dict[str, Any]], DataItem],
+    columns: Mapping[str, str],
+    ways: Ways,
+    shape: Shape | None,
 ) -> DataItem:
     """The item of a row whose columns are renamed and whose shape is translated first.
 
@@ -171,7 +197,7 @@ def _parsed(
         ValueError: in one sentence, what is wrong with the row.
     """
     if columns:
-        row = renamed(row, columns)
+        row = as_told(row, columns, ways)
     if shape is not None and shape.fits(row):
         row = shape.translate(row)
     if reason := unseen_reason(row):
@@ -179,8 +205,8 @@ def _parsed(
     return parse(row)
 
 
-def _first_rows(rows: Sequence[Numbered], columns: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [renamed(row, columns) for _, row in islice(rows, PROBED_ROWS) if isinstance(row, Mapping)]
+def _first_rows(rows: Sequence[Numbered], columns: Mapping[str, str], ways: Ways) -> list[dict[str, Any]]:
+    return [as_told(row, columns, ways) for _, row in islice(rows, PROBED_ROWS) if isinstance(row, Mapping)]
 
 
 def _telling(rows: Sequence[dict[str, Any]], forms: Forms) -> dict[str, Any] | None:

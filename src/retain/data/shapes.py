@@ -23,6 +23,9 @@ ALPACA = (
 TURNS = ("conversations", "conversation", "messages")
 """Columns that hold turns; `messages` is ours."""
 
+ALPACA_WAYS = (("instruction", "output"), ("instruction", "response"))
+"""Columns of Alpaca and of Dolly rows."""
+
 ROLES = {
     **dict.fromkeys(("human", "user"), "user"),
     **dict.fromkeys(("gpt", "assistant", "chatgpt", "bot", "model", "bard", "bing", "claude"), "assistant"),
@@ -52,7 +55,7 @@ def shape_of_row(row: Row) -> Shape | None:
 
 
 def _is_alpaca(row: Row) -> bool:
-    return "instruction" in row and ("output" in row or "response" in row) and "prompt" not in row
+    return "prompt" not in row and any(all(name in row for name in way) for way in ALPACA_WAYS)
 
 
 def _from_alpaca(row: Row) -> dict[str, Any]:
@@ -80,7 +83,12 @@ def _is_sharegpt(row: Row) -> bool:
     if name == "messages":
         turns = row[name]
         return isinstance(turns, str) or any(isinstance(turn, Mapping) and "from" in turn for turn in turns)
-    return name is not None and (isinstance(row[name], list) or row[name].lstrip().startswith("["))
+    return name is not None and is_turns(row[name])
+
+
+def is_turns(value: Any) -> bool:
+    """True for a list, also one that was written as JSON into one cell of a table."""
+    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
 
 
 def _from_sharegpt(row: Row) -> dict[str, Any]:
@@ -117,7 +125,7 @@ def _turns(row: Row) -> tuple[str, Sequence[Any]] | None:
         value = row.get(name)
         if isinstance(value, list):
             return name, value
-        if isinstance(value, str) and value.lstrip().startswith("["):
+        if isinstance(value, str) and is_turns(value):
             try:
                 return name, list(decode_json(value.strip())[0])
             except ValueError as error:

@@ -1,0 +1,239 @@
+"""Rows that mean what no form reads, and rows that two forms could read: refused before items are made of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from itertools import combinations
+from typing import Any
+
+from retain.data.answers import truth_value
+from retain.data.columns import renamed, suggestions
+from retain.data.examples import Example
+from retain.data.item import DataItem
+from retain.data.shapes import ALPACA_WAYS, TURNS, is_turns
+
+Row = Mapping[str, Any]
+
+Way = tuple[str, ...]
+"""Columns that make a row an item."""
+
+Ways = tuple[Way, ...]
+
+EXAMPLES: Ways = (("messages",), Example.columns, *((name,) for name in TURNS if name != "messages"), *ALPACA_WAYS)
+"""The ways to write an example, in the order in which they are looked for."""
+
+_WORSE = re.compile("rejected|dispreferred|non_?preferred|worse|loser", re.IGNORECASE)
+_BETTER = re.compile("chosen|preferred|accepted|better|winner", re.IGNORECASE)
+"""Names of the two answers of a preference pair."""
+
+_MARKS = ("label", "kto_tag", "desirable")
+"""Columns that mark a completion as good or bad."""
+
+_TAGS = re.compile("tags$|^labels?$|^entities$|^spans$", re.IGNORECASE)
+_LISTED = re.compile(r"\[\s*(['\"\d].*)?\]", re.DOTALL)
+"""A list that was written into a cell of a table."""
+
+
+def ways_of(forms: Iterable[type[DataItem]]) -> Ways:
+    """The columns of each form, and the ways in which others write examples."""
+    return tuple(dict.fromkeys((*EXAMPLES, *(form.columns for form in forms))))
+
+
+def as_told(row: Row, columns: Mapping[str, str], ways: Ways) -> dict[str, Any]:
+    """A row with its columns renamed; where they are those of one way to read it, without those of the others."""
+    row = renamed(row, columns)
+    found = _complete(row, ways)
+    told = {name for way in found if not columns.keys().isdisjoint(way) for name in way}
+    others = {name for way in found if told.isdisjoint(way) for name in way} if told else set()
+    return {name: value for name, value in row.items() if name not in others}
+
+
+def two_ways(row: Row, ways: Ways) -> tuple[Way, Way, bool] | None:
+    """Two ways to read a row that have no column in common, the one that is taken first; whether both say the same.
+
+    Of ways that share columns one has the other's and more: choices and answers of a question.
+    """
+    pairs = [
+        (one, other)
+        for one, other in combinations(_among(tuple(row), ways), 2)
+        if set(one).isdisjoint(other) and _is_complete(row, one) and _is_complete(row, other)
+    ]
+    told = [(one, other, one in EXAMPLES and _repeats(row, one, other)) for one, other in pairs]
+    return min(told, key=lambda pair: pair[2], default=None)
+
+
+def misread_reason(
+    rows: Iterable[tuple[str, Row]], ways: Ways, columns: Mapping[str, str], *, labelled: bool, learned: bool
+) -> str:
+    """What some rows are, the place of the first of them, and what to try, where no form reads them as they are meant.
+
+    Args:
+        rows: with their places, their columns renamed.
+        ways: columns of the forms that are known.
+        columns: old names of columns by their new ones.
+        labelled: whether the rows are of a form with classes.
+        learned: whether they are examples, or of no form that is known.
+
+    Returns:
+        A clause with its place; empty where all is well.
+    """
+    harmless: set[Way] = set()
+    for place, row in rows:
+        if (names := tuple(row)) in harmless:
+            continue
+        known = _among(names, ways)
+        if len(known) == 1 and not labelled and not _worse(names):
+            harmless.add(names)
+            continue
+        found = two_ways(row, ways) if len(known) > 1 else None
+        reason = _two_ways_reason(*found[:2]) if found is not None and not found[2] else ""
+        if labelled:
+            reason = reason or _label_reason("label", row.get("label"))
+        elif learned:
+            reason = reason or _pair_reason(row, columns) or ("" if known else _foreign_reason(row))
+        if reason:
+            return f"{place}: {reason}"
+    return ""
+
+
+def same_twice(row: Row, ways: Ways) -> str:
+    """A clause for a row that says the same in two ways; empty for any other."""
+    found = two_ways(row, ways)
+    return f"{_quoted(found[0])} is read; {_quoted(found[1])} says the same and is not" if found and found[2] else ""
+
+
+def marked_reason(rows: Iterable[Row]) -> str:
+    """A clause on examples that are marked as good or bad, with bad ones among them; empty where there are none.
+
+    Numbers are marks where there are zeros and ones and nothing else.
+    """
+    rows = list(rows)
+    for name in _MARKS:
+        marks = [row[name] for row in rows if row.get(name) is not None]
+        try:
+            bad = sum(not truth_value(mark) for mark in marks)
+        except ValueError:
+            continue
+        if bad and (bad < len(marks) or str(marks[0]).lower() == "false"):
+            return (
+                f'"{name}" marks {bad} of {len(rows)} completions as bad, as unpaired preference data (KTO) do; it is '
+                "not read, and the bad ones would be learned as the good ones are. Keep only the rows where it is true "
+                f"(or, where it means something else, give it another name: --columns other={name})"
+            )
+    return ""
+
+
+def _two_ways_reason(one: Way, other: Way) -> str:
+    cures = " or ".join("--columns " + ",".join(f"{name}={name}" for name in way) for way in (one, other))
+    return (
+        f"it can be read by {_quoted(one)} and by {_quoted(other)}, which do not say the same; leave one "
+        f"of them out, or say {cures}"
+    )
+
+
+def _pair_reason(row: Row, columns: Mapping[str, str]) -> str:
+    """A clause on preference pairs, unless it was said which answer is the completion."""
+    worse = next((name for name in _worse(tuple(row)) if _is_answer(row[name])), None)
+    if worse is None or not columns.keys().isdisjoint(("completion", "messages", "output", "response")):
+        return ""
+    better = next((name for name in row if _BETTER.search(name) and name != worse and _is_answer(row[name])), None)
+    better = better or next((way[-1] for way in EXAMPLES if _is_complete(row, way)), None)
+    if better is None:
+        return ""
+    return (
+        f'it holds a preference pair ("{better}", "{worse}"); completions are learned here, no preferences (DPO), and '
+        f'"{worse}" would not be read. To learn "{better}" alone, {_pair_cure(row, better)}'
+    )
+
+
+def _pair_cure(row: Row, better: str) -> str:
+    prompt = row.get("prompt")
+    if isinstance(row[better], str):
+        if "instruction" in row:
+            return f"say --columns output={better}"
+        pairs = [] if isinstance(prompt, str) else suggestions(row, [("prompt",)], most=1)
+        if pairs or isinstance(prompt, str):
+            return f"say --columns {','.join([*pairs, f'completion={better}'])}"
+        return 'write what comes before the answer as "prompt", and the answer as "completion"'
+    if isinstance(prompt, list):
+        return f"say --columns completion={better}"
+    if isinstance(row[better], list) and len(row[better]) > 1:
+        return f"say --columns messages={better}"
+    return "write both turns as \"messages\", the prompt as the user's and the answer as the assistant's"
+
+
+def _label_reason(name: str, label: Any) -> str:
+    if isinstance(label, list | Mapping) or (isinstance(label, str) and _LISTED.fullmatch(label.strip())):
+        return (
+            f'"{name}" is a list, and a text or an image has one class here: classification with several labels '
+            "(multi-label) is not supported; give each row one class"
+        )
+    if isinstance(label, float) and math.isfinite(label) and not label.is_integer():
+        return (
+            f'"{name}" is {label:g}, which is no class: values on a scale cannot be learned (regression is not '
+            "supported); give names or whole numbers, such as ranges of values by name"
+        )
+    return ""
+
+
+def _foreign_reason(row: Row) -> str:
+    """A clause on rows of a task that is not learned here: classes of words, or several of a text."""
+    name = next((name for name, value in row.items() if _TAGS.search(name) and isinstance(value, list)), None)
+    if name is None:
+        return ""
+    if any(isinstance(row.get(words), list) for words in ("tokens", "words")) or any(
+        isinstance(tag, Mapping) for tag in row[name]
+    ):
+        return (
+            f'"{name}" are classes of words within a text: token classification is not supported; give a whole text '
+            "one class (text, label), or write the task as prompt and completion"
+        )
+    return _label_reason(name, row[name])
+
+
+@lru_cache(maxsize=256)
+def _worse(names: Way) -> Way:
+    return tuple(name for name in names if _WORSE.search(name))
+
+
+@lru_cache(maxsize=256)
+def _among(names: Way, ways: Ways) -> Ways:
+    """The ways whose columns are all there; most rows of a file have the same columns."""
+    return tuple(way for way in ways if set(way) <= set(names))
+
+
+def _complete(row: Row, ways: Ways) -> list[Way]:
+    return [way for way in _among(tuple(row), ways) if _is_complete(row, way)]
+
+
+def _is_complete(row: Row, way: Way) -> bool:
+    """True where each column of a way holds something, and columns of turns hold turns."""
+    if len(way) == 1:
+        return is_turns(row.get(way[0])) and bool(row[way[0]])
+    return all(row.get(name) is not None and row[name] != "" for name in way)
+
+
+def _is_answer(value: Any) -> bool:
+    return isinstance(value, str | list | Mapping) and bool(value)
+
+
+def _repeats(row: Row, one: Way, other: Way) -> bool:
+    """True where one way says nothing that the other does not."""
+    whole = "\n".join(_texts(row, other))
+    return all(text.strip() in whole for text in _texts(row, one))
+
+
+def _texts(row: Row, way: Way) -> list[str]:
+    """The texts of some columns, those of turns one by one."""
+    found: list[str] = []
+    for value in (row[name] for name in way):
+        turns = value if isinstance(value, list) else [value]
+        found += [str(turn.get("content", turn.get("value")) if isinstance(turn, Mapping) else turn) for turn in turns]
+    return found
+
+
+def _quoted(way: Way) -> str:
+    return " and ".join(f'"{name}"' for name in way)

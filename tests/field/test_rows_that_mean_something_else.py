@@ -1,0 +1,170 @@
+"""Rows of other tasks (preferences, several labels, tags of words), and rows that two forms could read."""
+
+import json
+
+import datasets
+import pytest
+
+from retain.data.forms import read_rows
+from retain.evaluate.suites.loading import as_suite
+from tiny import write_jsonl
+
+USER, BOT = {"role": "user", "content": "Say a."}, {"role": "assistant", "content": "a"}
+BAD = {"role": "assistant", "content": "no"}
+TURNS = [{"from": "human", "value": "Say a."}, {"from": "gpt", "value": "a"}]
+PAIR = {"prompt": "Say a.", "completion": "a"}
+OTHER = [USER, {"role": "assistant", "content": "something else"}]
+ALPACA = {"instruction": "Say a.", "input": "", "output": "a"}
+
+
+def read(path, rows, columns=""):
+    problems = []
+    found = read_rows(str(write_jsonl(path, rows)) + columns, problems)
+    return found, problems
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        ({"prompt": "p", "chosen": "good", "rejected": "bad"}, "completion=chosen"),
+        ({"prompt": "p", "chosen": "good", "rejected": "bad", "margin": 0.5, "score_chosen": 9.0}, "completion=chosen"),
+        ({"question": "p", "chosen": "good", "rejected": "bad"}, "prompt=question,completion=chosen"),
+        ({"chosen": [USER, BOT], "rejected": [USER, BAD]}, "messages=chosen"),
+        ({"prompt": "p", "chosen": [USER, BOT], "rejected": [USER, BAD], "messages": OTHER}, "messages=chosen"),
+        ({"prompt": [USER], "chosen": [BOT], "rejected": [BAD]}, "completion=chosen"),
+        ({"instruction": "p", "input": "", "chosen": "good", "rejected": "bad"}, "output=chosen"),
+        ({"prompt": "p", "response_accepted": "good", "response_rejected": "bad"}, "completion=response_accepted"),
+        ({"prompt": "p", "completion": "good", "rejected": "bad"}, "completion=completion"),
+    ],
+)
+def test_preference_pairs_are_told_and_one_answer_can_be_learned(tmp_path, row, columns):
+    _, problems = read(tmp_path / "a.jsonl", [row] * 12)
+    assert ["line 1: it holds a preference pair" in problem for problem in problems] == [True]
+    assert ["rejected" in problems[0], f"--columns {columns}" in problems[0]] == [True, True]
+    found, problems = read(tmp_path / "a.jsonl", [row], f"::{columns}")
+    assert (problems, found.form, len(found.items)) == ([], "completion", 1)
+
+
+def test_pairs_without_a_prompt_of_their_own_are_told_how_to_write_them(tmp_path):
+    for row, told in (
+        ({"chosen": "Human: p Assistant: good", "rejected": "Human: p Assistant: bad"}, 'answer as "completion"'),
+        ({"conversations": TURNS[:1], "chosen": TURNS[1], "rejected": TURNS[1]}, "assistant's"),
+    ):
+        _, (problem,) = read(tmp_path / "a.jsonl", [row])
+        assert told in problem
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{**PAIR, "label": True}, {**PAIR, "label": False}],
+        [{**PAIR, "label": False}],
+        [{"messages": [USER, BOT], "label": True}, {"messages": [USER, BAD], "label": False}],
+        [{**PAIR, "label": 1}, {**PAIR, "label": 0}],
+        [{**ALPACA, "kto_tag": "True"}, {**ALPACA, "kto_tag": "False"}],
+    ],
+)
+def test_completions_marked_as_bad_are_refused(tmp_path, rows):
+    found, (problem,) = read(tmp_path / "a.jsonl", rows)
+    assert found.items == []
+    assert ["marks 1 of" in problem, "KTO" in problem, "Keep only the rows" in problem] == [True] * 3
+    good = [row for row in rows if str(row.get("label", row.get("kto_tag"))) in {"True", "1"}]
+    assert all(read(tmp_path / "b.jsonl", [row])[1] == [] for row in good)
+    name = "label" if "label" in rows[0] else "kto_tag"
+    assert read(tmp_path / "c.jsonl", rows, f"::other={name}")[1] == []
+
+
+def test_in_tables_marks_are_text(tmp_path):
+    (tmp_path / "a.csv").write_text("prompt,completion,label\na,b,True\na,no,False\n")
+    problems = []
+    read_rows(str(tmp_path / "a.csv"), problems)
+    assert ["marks 1 of 2 completions as bad" in problem for problem in problems] == [True]
+
+
+def test_a_label_of_several_kinds_or_of_nothing_but_zeros_is_no_mark(tmp_path):
+    for labels in (("maths", "law"), (0, 1, 2), (0, 0), (True, True), (None, None), (["a"], ["b"])):
+        found, problems = read(tmp_path / "a.jsonl", [{**PAIR, "label": label} for label in labels])
+        assert (problems, len(found.items)) == ([], len(labels))
+
+
+@pytest.mark.parametrize(
+    ("row", "ways"),
+    [
+        ({"messages": OTHER, **PAIR}, ["messages", "prompt,completion"]),
+        ({"messages": OTHER, "conversations": TURNS}, ["messages", "conversations"]),
+        ({"conversations": TURNS, "instruction": "Else?", "output": "x"}, ["conversations", "instruction,output"]),
+        ({**PAIR, "instruction": "Else?", "response": "x"}, ["prompt,completion", "instruction,response"]),
+        ({"messages": OTHER, "text": "a film", "label": "good"}, ["messages", "text,label"]),
+        ({**PAIR, "question": "q", "answers": ["a"]}, ["prompt,completion", "question,answers"]),
+        ({"text": "t", "label": "l", "question": "q", "choices": ["a", "b"], "answer": 0}, ["text,label"]),
+    ],
+)
+def test_rows_that_two_forms_could_read_are_refused_until_one_is_named(tmp_path, row, ways):
+    _, (problem,) = read(tmp_path / "a.jsonl", [row] * 12)
+    for way in ways:
+        columns = ",".join(f"{name}={name}" for name in way.split(","))
+        assert f"--columns {columns}" in problem
+        found, problems = read(tmp_path / "a.jsonl", [row], f"::{columns}")
+        assert (problems, len(found.items)) == ([], 1)
+        assert way != "text,label" or found.form == "labels"
+        assert way != "instruction,output" or found.items[0].prompt_text.count("Else?") == 1
+
+
+def test_two_ways_in_one_row_far_down_are_found_too(tmp_path):
+    _, problems = read(tmp_path / "a.jsonl", [{"messages": OTHER}] * 300 + [{"messages": OTHER, **PAIR}])
+    assert ["line 301: it can be read by" in problem for problem in problems] == [True]
+
+
+@pytest.mark.parametrize(
+    ("row", "noted"),
+    [
+        ({"messages": [USER, BOT], "prompt": "Say a.", "prompt_id": "x", "category": "c", "source": "s"}, False),
+        ({"messages": [USER, BOT], "text": "<user> Say a. <bot> a", "id": 3}, False),
+        ({"conversations": TURNS, "system": "Be short.", "tools": "[]", "instruction": "Say a."}, False),
+        ({**ALPACA, "text": "### Instruction: Say a. ### Response: a"}, False),
+        ({"messages": [USER, BOT], "question": "q", "answer": "a", "score": 0.5}, False),
+        ({**PAIR, "text": "Say a. a", "score": 0.1, "rejected": False}, False),
+        ({"messages": [USER, BOT], "prompt": None, "completion": None}, False),
+        ({"question": "q", "answers": ["a"], "choices": ["a", "b"], "answer": 0}, False),
+        ({**PAIR, "messages": [USER, BOT]}, True),
+        ({"conversations": TURNS, "instruction": "Say a.", "response": "a"}, True),
+        ({**ALPACA, "text": "Say a. a", "label": "chat"}, True),
+    ],
+)
+def test_further_columns_change_nothing_and_a_copy_is_noted(tmp_path, row, noted):
+    found, problems = read(tmp_path / "a.jsonl", [row] * 2)
+    assert (problems, len(found.items)) == ([], 2)
+    assert any("says the same" in note for note in found.notes) == noted
+
+
+def test_a_second_form_whose_columns_hold_nothing_is_none(tmp_path):
+    datasets.Dataset.from_list([{**PAIR, "text": None, "label": "x"}]).to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("prompt,completion,text,label\nSay a.,a,,x\n")
+    for name in ("a.parquet", "a.csv"):
+        problems = []
+        found = read_rows(str(tmp_path / name), problems)
+        assert (problems, [item.prompt_text for item in found.items]) == ([], ["Say a."])
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"text": "t", "label": ["a", "b"]}, "multi-label"),
+        ({"text": "t", "label": []}, "multi-label"),
+        ({"text": "t", "label": {"a": 1, "b": 0}}, "multi-label"),
+        ({"text": "t", "labels": [0, 3]}, "multi-label"),
+        ({"text": "t", "label": json.dumps(["a", "b"])}, "multi-label"),
+        ({"image": "a.png", "label": ["a", "b"]}, "multi-label"),
+        ({"id": "0", "tokens": ["A", "b"], "ner_tags": [0, 1]}, "token classification"),
+        ({"words": ["A", "b"], "labels": ["O", "B-X"]}, "token classification"),
+        ({"text": "A b", "entities": [{"start": 0, "end": 1, "label": "X"}]}, "token classification"),
+        ({"text": "t", "label": 0.25}, "regression is not supported"),
+    ],
+)
+def test_tasks_that_are_not_learned_here_are_named_once(tmp_path, row, told):
+    rows = [row] * 12
+    _, problems = read(tmp_path / "a.jsonl", rows)
+    assert [told in problem and "line 1:" in problem for problem in problems] == [True]
+    problems = []
+    as_suite(str(tmp_path / "a.jsonl"), "keep", problems)
+    assert told in problems[0]
