@@ -129,7 +129,7 @@ def default_text(field: FieldInfo) -> str:
     """A field's default in brackets; empty where there is none, or where the description tells it."""
     default = field.get_default(call_default_factory=True)
     described = (field.description or "").endswith("]")
-    if described or default is PydanticUndefined or default is None or default is False or default in ((), {}):
+    if described or default is PydanticUndefined or default is None or default is False or default in ((), {}, ""):
         return ""
     if isinstance(default, dict):
         return f"[{default['name']}]"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retain.cli.help_text import default_text, help_topic, overview, plain_parser, topics_text, wrapped
+from retain.cli.help_text import ALL, default_text, help_topic, overview, plain_parser, topics_text, wrapped
 from retain.cli.verbs import VERBS
 from retain.errors import InputError
 from retain.recipe import Recipe
@@ -26,6 +26,12 @@ def test_every_help_fits_two_screens(verb):
     assert max(map(len, text.splitlines())) <= 100
     assert "default:" not in text
     assert "type:" not in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_help_shows_a_default_that_is_nothing(verb):
+    text = VERBS[verb].make_parser(ALL).format_help()
+    assert [empty for empty in ("[]", "[None]", "[{}]", "[,") if empty in text] == []
 
 
 def test_the_overview_is_one_line_a_verb_at_80_columns(monkeypatch):
