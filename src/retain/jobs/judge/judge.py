@@ -169,7 +169,7 @@ def _result(recipe: JudgeRecipe, base: Log, tuned: Log, judged: Sequence[JudgedS
     judgement = judge_run(evidence, margins)
     conditions = _conditions(base, judged)
     return Result(
-        model=base.model,
+        model=f"{base.on} ({base.model})" if base.on else base.model,
         method=MethodRecord(name=_tuned_name(base, tuned), config={"program": tuned.program, "tuned": tuned.model}),
         seed=None,
         parameters=Parameters(trainable=0, total=0, adapter_bytes=0),

@@ -95,6 +95,7 @@ class Log:
         place: the log as it was given.
         program: that wrote it, with its version where that is known.
         model: as the log names it.
+        on: the model that it was tuned from, where the log names it by its method alone.
         suites: by name, those that were asked for.
         names: of all suites that the log holds.
         groups: names of suites, or of groups, by the group that the log counts them to.
@@ -112,6 +113,7 @@ class Log:
     told: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     digest: str = ""
+    on: str = ""
 
 
 def hash_of(value: Any) -> str:

@@ -59,6 +59,7 @@ def read(path: Path, wanted: Sequence[str] = ()) -> Log:
         told={name.replace("_", " "): str(asked[name]) for name in ("engine", "dtype", "device") if name in asked},
         notes=(f"{folder}: its held-out text is not compared.",) if left_out else (),
         digest=result.provenance.items_hash,
+        on=model_name(result.model) if side == "tuned" else "",
     )
 
 

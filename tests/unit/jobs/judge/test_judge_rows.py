@@ -74,6 +74,18 @@ def test_the_record_is_that_of_any_measurement_and_its_verdict_can_be_made_again
     assert [(one.base, one.tuned) for one in again.keep][:1] == [(one.base, one.tuned) for one in result.keep]
 
 
+def test_of_two_runs_the_first_is_named_by_its_model_and_its_method(judged):
+    base = answered()
+    for place, rate in (("first", 0.1), ("second", 0.2)):
+        judged(base, fewer(base, rate), output=place)
+    names = {
+        run: (found.method.name, found.model)
+        for run in ("first", "first:base")
+        if (found := retain.judge(run, "second"))
+    }
+    assert names == {"first": ("tuned (tuned)", "base (tuned)"), "first:base": ("tuned", "base")}
+
+
 def test_the_command_line_prints_and_ends_with_the_gates_exit_code(judged, capsys):
     base = answered()
     judged(base, fewer(base, 0.3))
