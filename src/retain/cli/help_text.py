@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shutil
 import textwrap
@@ -40,8 +41,20 @@ class VerbParser(ArgumentParser):  # type: ignore[misc]  # jsonargparse is untyp
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print an error in plain words, and exit with code 2."""
-        super().error(_in_words(message), ex)
+        unknown = message.removeprefix("unrecognized arguments: ")
+        super().error(_in_words(message) if unknown == message else self._unknown(unknown.split()), ex)
         raise AssertionError  # jsonargparse has left the program
+
+    def _unknown(self, words: Sequence[str]) -> str:
+        """A clause for each flag that this verb does not have, with the nearest; else one on words too many."""
+        known = [flag[2:] for flag in self._option_string_actions if flag.startswith("--")]
+        told = []
+        for flag in (word.partition("=")[0] for word in words if word.startswith("-")):
+            name = flag.lstrip("-").partition(".")[0].lower().replace("_", "-")
+            near = [f"--{one}" for one in difflib.get_close_matches(name, known, n=2)]
+            hint = f"did you mean {' or '.join(near)}?" if near else f"{self.prog} --help all lists them"
+            told.append(f"{flag}: is no flag of {self.prog}; {hint}")
+        return "\n       ".join(told) or f"more arguments than are read: {' '.join(words)}"
 
 
 def _in_words(message: str) -> str:

@@ -33,6 +33,25 @@ def test_a_switch_takes_neither_the_recipe_nor_another_flag():
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("tune --trian x --methd vefa", ["--trian: is no flag of retain tune; did you mean --train", "mean --method?"]),
+        ("measure --held_out_text=a", ["--held_out_text: is no flag of retain measure; did you mean --held-out-text"]),
+        ("tune --methd.rank 3", ["--methd.rank: is no flag of retain tune; did you mean --method?"]),
+        ("gate r --junt x", ["--junt: is no flag of retain gate; did you mean --junit?"]),
+        ("report r --zzz", ["--zzz: is no flag of retain report; retain report --help all"]),
+        ("tune a.yaml b.yaml", ["more arguments than are read: b.yaml"]),
+    ],
+)
+def test_a_flag_that_is_none_is_told_with_the_nearest(words, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert [one in said for one in told] == [True] * len(told), said
+
+
 def test_calibrate_has_no_flag_that_does_nothing():
     for flag in ("--judge", "--margin", "--margin-nats", "--keep-score", "--generate"):
         with pytest.raises(SystemExit):
