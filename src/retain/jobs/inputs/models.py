@@ -38,6 +38,7 @@ from retain.hf.models.quantization import is_quantised, own_quantization, prepar
 from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.classes_told import names_to_set
 from retain.jobs.inputs.loading import PLAIN, Loading, device_of
+from retain.jobs.inputs.model_inputs import input_problem
 from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
 from retain.jobs.inputs.weights_found import layers_left_over, missing_weights
 from retain.recipe import MeasurementOptions
@@ -214,12 +215,13 @@ class ModelSpec:
             )
 
     def _refuse_other_readers(self, config: Any) -> None:
-        """Refuse a model whose configuration says that it reads text otherwise than this family does.
+        """Refuse a model whose configuration says that it reads other data, or text otherwise than this family does.
 
         Raises:
             InputError: it is one.
         """
-        if problem := other_reader(config, self.family, self.role, self.source):
+        told = (self.family, self.role, self.source)
+        if problem := other_reader(config, *told) or input_problem(config, *told):
             raise InputError(problem)
 
     @property

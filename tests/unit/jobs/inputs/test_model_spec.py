@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.jobs.inputs.classes_told import brings_head
+from retain.jobs.inputs.model_inputs import input_problem
 from retain.jobs.inputs.model_sources import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
 from tiny import make_image_processor, make_llama, make_tokenizer, make_vit
@@ -120,8 +122,50 @@ def test_an_encoder_decoder_gets_one_sentence(kind, family, tmp_path):
 
 def test_a_model_of_another_kind_is_refused_without_a_list_of_all_kinds(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"}), encoding="utf-8")
-    with pytest.raises(
-        InputError, match=r"Unrecognized configuration class .*Llava.*AutoModelForCausalLM\.\); give"
-    ) as raised:
+    with pytest.raises(InputError, match=r"cannot load .* \(llava\) as a causal lm; give a decoder") as raised:
         ModelSpec(str(tmp_path)).empty()
     assert "GPT2Config" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "told"),
+    [
+        (
+            "vit",
+            "text-classifier",
+            r"\(vit\) reads images, and the data are texts; give a model of text .* images",
+        ),
+        ("dinov2", "causal-lm", r"\(dinov2\) reads images, and the data are texts; give a decoder"),
+        ("resnet", "text-features", "reads images, and the data are texts"),
+        ("roberta", "image-classifier", "reads texts, and the data are images; give a model of images"),
+        ("qwen2", "image-features", "reads texts, and the data are images"),
+        ("clip", "text-classifier", "which compares images with texts, as a text classifier: CLIP and its kin learn"),
+        ("siglip", "causal-lm", "CLIP and its kin learn images with their classes only; give a decoder"),
+        ("wav2vec2", "text-classifier", r"cannot load .* \(wav2vec2\) as a text classifier; give a model of text"),
+    ],
+)
+def test_a_model_that_does_not_read_the_data_is_told_in_words(kind, family, told, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}), encoding="utf-8")
+    for load in (ModelSpec(str(tmp_path), family).empty, ModelSpec(str(tmp_path), family).load):
+        with pytest.raises(InputError, match=told) as raised:
+            load()
+        assert "Unrecognized" not in str(raised.value)
+
+
+def test_every_type_that_transformers_loads_as_a_family_is_let_through():
+    from transformers.models.auto import modeling_auto as auto
+
+    loaded = {
+        "causal-lm": auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        "text-classifier": auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+        "image-classifier": auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+        "image-features": ["vit", "clip", "siglip", "clip_vision_model", "gemma3"],
+        "text-features": ["bert", "clip", "clip_text_model", "gemma3", "modernbert"],
+    }
+    told = [
+        input_problem(SimpleNamespace(model_type=kind), family, "model", "m")
+        for family, kinds in loaded.items()
+        for kind in kinds
+    ]
+    assert set(told) == {None}
+    assert input_problem(SimpleNamespace(model_type="my-own"), "causal-lm", "model", "m") is None

@@ -1,0 +1,75 @@
+"""What a model reads, by its type alone: data of another kind are refused in words of models and data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING_NAMES,
+    MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+)
+
+from retain.data.family import Family, Modality, in_words, modality_of
+
+_LOADED: dict[Family, Any] = {
+    "causal-lm": MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    "text-classifier": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    "image-classifier": MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+}
+"""The types that transformers loads as a family; any as a model of features."""
+
+_READERS: dict[Modality, set[str]] = {
+    "text": {
+        *MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        *MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        *MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    },
+    "image": {*IMAGE_PROCESSOR_MAPPING_NAMES, *MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES},
+}
+_BOTH = {
+    *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    *MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING_NAMES,
+    *MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+}
+"""The types that read texts, images, or both together."""
+
+_SUCH: dict[Family, str] = {
+    "causal-lm": "a decoder (Llama, Qwen, GPT-2, Mamba)",
+    "text-classifier": "a model of text (BERT, RoBERTa, Llama)",
+    "text-features": "a model of text (BERT, RoBERTa, Llama)",
+    "image-classifier": "a model of images (ViT, Swin, ConvNeXt)",
+    "image-features": "a model of images (ViT, Swin, ConvNeXt)",
+}
+"""Models to try, by family."""
+
+
+def input_problem(config: Any, family: Family, field: str, name: str) -> str | None:
+    """A sentence where a model of a type that transformers knows does not read the data or has no such head; else None.
+
+    Args:
+        config: transformers'; one that brings its own code may load as anything.
+        family: what the model is to be.
+        field: where it was given.
+        name: folder or hub id.
+    """
+    kind, wanted = config.model_type, modality_of(family)
+    if kind not in CONFIG_MAPPING_NAMES or kind in _LOADED.get(family, ()) or getattr(config, "auto_map", None):
+        return None
+    reads: set[Modality] = {one for one, kinds in _READERS.items() if kind in kinds or kind in _BOTH}
+    cure = f"give {_SUCH[family]}"
+    if len(reads) == 1 and wanted not in reads:
+        (other,) = reads
+        return f"{field}: {name} ({kind}) reads {other}s, and the data are {wanted}s; {cure}, or data of {other}s."
+    if family not in _LOADED:
+        return None
+    joins = kind in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    which = ", which compares images with texts," if joins else ""
+    why = ": CLIP and its kin learn images with their classes only" if joins else ""
+    return f"{field}: transformers cannot load {name} ({kind}){which} as {in_words(family)}{why}; {cure}."
