@@ -112,6 +112,10 @@ REFUSED = [
     ({"method": {**LORA, "task_type": "SEQ_CLS"}}, "task_type: LlamaForCausalLM is CAUSAL_LM (found 'SEQ_CLS')"),
     ({"method": {**LORA, "target_modules": ["q_proj", "nope"]}}, "no module of the model is named 'nope'"),
     ({"method": {"name": "vefa", "target_modules": ["q_prj", "v_proj"]}}, "did you mean q_proj"),
+    ({"method": {**LORA, "target_modules": "q_proj, foo_proj"}}, "no module of the model is named 'foo_proj'"),
+    ({"method": {**LORA, "target_modules": "(q|v)_proj"}}, r"fits '(q|v)_proj'; a pattern of its end begins with .*"),
+    ({"method": {"name": "vefa", "target_modules": "q_prj"}}, "named 'q_prj'; did you mean q_proj"),
+    ({"methods": [{**LORA, "exclude_modules": "lm_haed"}, "vefa"]}, "exclude_modules: no module of the model is named"),
     ({"method": {**LORA, "modules_to_save": ["head"]}}, "modules_to_save: no module of the model is named 'head'"),
     ({"method": {**LORA, "target_modules": 3}}, "target_modules: expected"),
     # the Trainer's settings

@@ -35,6 +35,7 @@ from retain.jobs.output_place import output_problem
 from retain.jobs.run import Run
 from retain.jobs.self_generated import VERSION, generate_texts
 from retain.recipe import CalibrateRecipe, Recipe
+from retain.recipe.module_names import names_or_pattern
 from retain.records.files import write_text
 from retain.records.lock import output_folder
 
@@ -216,11 +217,7 @@ def calibrate(recipe: CalibrateRecipe, events: Events) -> tuple[dict[str, Statis
     with output_folder(output, [APART, *begun]):
         preprocessor, model = spec.preprocessor(positions_for(recipe, spec)), spec.load().model
         job = Calibration(model, preprocessor, recipe, suites, output, events, model_hash(model))
-        targets = {"target_modules": _pattern_or_names(recipe.target_modules)}
+        targets = {"target_modules": names_or_pattern(recipe.target_modules)}
         made = job.statistics(needed, texts, targets, recipe.sample_norm, named=True)
         write_text(output / APART, json.dumps(apart_hashes(suites), indent=1) + "\n")
         return made, [*job.notes, *findings(made)]
-
-
-def _pattern_or_names(text: str) -> str | list[str]:
-    return [part.strip() for part in text.split(",")] if "," in text else text

@@ -17,6 +17,7 @@ from retain.recipe.gone_options import GoneOptions
 from retain.recipe.launch_options import LaunchOptions
 from retain.recipe.marks import COMMON, Decides, Flag, decisions, fields_where, flags_where
 from retain.recipe.measurement_options import MeasurementOptions
+from retain.recipe.module_names import with_names_listed
 from retain.recipe.problem_words import problems_in_words
 from retain.recipe.regularisation_options import RegularisationOptions
 from retain.recipe.reserved_arguments import reserved_arguments
@@ -165,7 +166,7 @@ class Recipe(
     @property
     def method_fields(self) -> dict[str, Any]:
         """The method's own fields; the rank stands apart, for methods that have one."""
-        return {key: value for key, value in self.method.items() if key != "name"}
+        return with_names_listed({key: value for key, value in self.method.items() if key != "name"})
 
     @property
     def method_key(self) -> str:

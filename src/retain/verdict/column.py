@@ -79,8 +79,8 @@ class Column:
         if not np.isfinite(values).all():
             place = int(np.argmin(np.isfinite(values)))
             raise RetainError(
-                f"{self.metric.name} of the {side} model is not finite on item {place + 1} of {self.suite!r}: its output "
-                "is broken. Try a lower learning rate, or a dtype with more range."
+                f"{self.metric.name} of the {side} model is not finite on item {place + 1} of {self.suite!r}: its "
+                "output is broken. Try a lower learning rate, or a dtype with more range."
             )
         low, high = self.metric.low, self.metric.high
         inside = (low is None or values.min() >= low - ROUNDING * abs(low)) and (

@@ -111,8 +111,3 @@ def test_only_a_language_model_writes_itself(tmp_path, tiny_folder):
     given = CalibrateRecipe(model=str(tiny_folder), train=str(path), calibrate_keep="self", output=str(tmp_path / "o"))
     with pytest.raises(InputError, match="only a language model can write"):
         calibrate(given, SILENT)
-
-
-@pytest.mark.parametrize(("text", "read"), [("all-linear", "all-linear"), ("q_proj, v_proj", ["q_proj", "v_proj"])])
-def test_targets_are_a_pattern_or_names(text, read):
-    assert module._pattern_or_names(text) == read

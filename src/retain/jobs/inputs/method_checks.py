@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from retain.hf.tuners.all_linear import is_all_linear
 from retain.hf.tuners.feature_config import FeatureConfig
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.hf.tuners.targets import linear_names
@@ -62,7 +63,7 @@ def _broken_patterns(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def unmatched_names(model: nn.Module, name: str, fields: dict[str, Any]) -> list[str]:
-    """A sentence for each listed name that no module of the model has, or ends in.
+    """A sentence for each listed name that no module of the model has, or ends in, and each pattern that fits none.
 
     Args:
         model: the model, without adapters.
@@ -74,6 +75,12 @@ def unmatched_names(model: nn.Module, name: str, fields: dict[str, Any]) -> list
     problems = []
     for field in NAMES:
         listed = fields.get(field)
+        fits_none = isinstance(listed, str) and not any(re.fullmatch(listed, key) for key in modules)
+        if fits_none and not is_all_linear(listed):
+            problems.append(
+                f"method {name}: {field}: no module's full name, such as {max(modules, key=len)}, fits {listed!r}; a "
+                rf"pattern of its end begins with .*, as '.*\.{listed}'; names may be listed, as q_proj,v_proj."
+            )
         for given in listed if isinstance(listed, list | tuple | set) else ():
             if any(key == given or key.endswith(f".{given}") for key in modules):
                 continue
