@@ -102,7 +102,7 @@ def misread_reason(
 def same_twice(row: Row, ways: Ways) -> str:
     """A clause for a row that says the same in two ways; empty for any other."""
     found = two_ways(row, ways)
-    return f"{_quoted(found[0])} is read; {_quoted(found[1])} says the same and is not" if found and found[2] else ""
+    return f"rows are read by {_quoted(found[0])}; {_quoted(found[1])} say the same" if found and found[2] else ""
 
 
 def marked_reason(rows: Iterable[Row]) -> str:
