@@ -45,6 +45,12 @@ def test_preference_pairs_are_told_and_one_answer_can_be_learned(tmp_path, row, 
     assert (problems, found.form, len(found.items)) == ([], "completion", 1)
 
 
+def test_pairs_whose_better_answer_is_there_to_be_learned_are_read(tmp_path):
+    row = {"prompt": "Say a.", "chosen": [USER, BOT], "rejected": [USER, BAD], "messages": [USER, BOT], "score": 7.5}
+    found, problems = read(tmp_path / "a.jsonl", [row] * 3)
+    assert (problems, len(found.items)) == ([], 3)
+
+
 def test_pairs_without_a_prompt_of_their_own_are_told_how_to_write_them(tmp_path):
     for row, told in (
         ({"chosen": "Human: p Assistant: good", "rejected": "Human: p Assistant: bad"}, 'answer as "completion"'),

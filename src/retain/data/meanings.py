@@ -141,8 +141,8 @@ def _pair_reason(row: Row, columns: Mapping[str, str]) -> str:
         return ""
     better = next((name for name in row if _BETTER.search(name) and name != worse and _is_answer(row[name])), None)
     better = better or next((way[-1] for way in EXAMPLES if _is_complete(row, way)), None)
-    if better is None:
-        return ""
+    if better is None or any(row.get(name) == row[better] for name in TURNS if name != better):
+        return ""  # the better one stands there as what is to be learned, too
     return (
         f'it holds a preference pair ("{better}", "{worse}"); completions are learned here, no preferences (DPO), and '
         f'"{worse}" would not be read. To learn "{better}" alone, {_pair_cure(row, better)}'
