@@ -66,7 +66,7 @@ def test_pairs_without_a_prompt_of_their_own_are_told_how_to_write_them(tmp_path
         [{**PAIR, "label": True}, {**PAIR, "label": False}],
         [{**PAIR, "label": False}],
         [{"messages": [USER, BOT], "label": True}, {"messages": [USER, BAD], "label": False}],
-        [{**PAIR, "label": 1}, {**PAIR, "label": 0}],
+        [{**PAIR, "desirable": 1}, {**PAIR, "desirable": 0}],
         [{**ALPACA, "kto_tag": "True"}, {**ALPACA, "kto_tag": "False"}],
     ],
 )
@@ -74,9 +74,9 @@ def test_completions_marked_as_bad_are_refused(tmp_path, rows):
     found, (problem,) = read(tmp_path / "a.jsonl", rows)
     assert found.items == []
     assert ["marks 1 of" in problem, "KTO" in problem, "Keep only the rows" in problem] == [True] * 3
-    good = [row for row in rows if str(row.get("label", row.get("kto_tag"))) in {"True", "1"}]
+    name = next(name for name in ("label", "kto_tag", "desirable") if name in rows[0])
+    good = [row for row in rows if str(row[name]) in {"True", "1"}]
     assert all(read(tmp_path / "b.jsonl", [row])[1] == [] for row in good)
-    name = "label" if "label" in rows[0] else "kto_tag"
     assert read(tmp_path / "c.jsonl", rows, f"::other={name}")[1] == []
 
 
@@ -88,7 +88,7 @@ def test_in_tables_marks_are_text(tmp_path):
 
 
 def test_a_label_of_several_kinds_or_of_nothing_but_zeros_is_no_mark(tmp_path):
-    for labels in (("maths", "law"), (0, 1, 2), (0, 0), (True, True), (None, None), (["a"], ["b"])):
+    for labels in (("maths", "law"), (0, 1, 2), (0, 0), (1, 0), (True, True), (None, None), (["a"], ["b"])):
         found, problems = read(tmp_path / "a.jsonl", [{**PAIR, "label": label} for label in labels])
         assert (problems, len(found.items)) == ([], len(labels))
 
@@ -174,3 +174,29 @@ def test_tasks_that_are_not_learned_here_are_named_once(tmp_path, row, told):
     problems = []
     as_suite(str(tmp_path / "a.jsonl"), "keep", problems)
     assert told in problems[0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "e4 e5", "completion": "Nf3", "winner": "white", "loser": "black"},
+        {"prompt": "p", "completion": "c", "is_rejected": "no", "rejected_reason": "too long"},
+        {"messages": [{"role": "system", "content": "Be kind."}, USER, BOT], **PAIR},
+    ],
+)
+def test_harmless_columns_are_left_alone(tmp_path, row):
+    found, problems = read(tmp_path / "a.jsonl", [row] * 3)
+    assert (problems, len(found.items)) == ([], 3)
+
+
+def test_classes_beside_completions_are_no_marks(tmp_path):
+    rows = [{"prompt": f"Is {word} good?", "completion": "yes" if mark else "no", "label": mark} for word, mark in
+            (("a", 1), ("b", 0), ("c", 1))]  # fmt: skip
+    found, problems = read(tmp_path / "a.jsonl", rows)
+    assert (problems, len(found.items)) == ([], 3)
+
+
+def test_a_way_that_says_less_is_not_taken_for_the_whole(tmp_path):
+    row = {"instruction": "Classify", "output": "pos", "text": "Classify: nice", "label": "pos"}
+    _, problems = read(tmp_path / "a.jsonl", [row] * 3)
+    assert "do not say the same" in problems[0]

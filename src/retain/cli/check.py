@@ -60,10 +60,10 @@ def run(given: Namespace) -> int:
 
     quiet_libraries()
     limit = RowLimit(MOST_ROWS)
-    if recipe.from_run is not None:
-        with showing_progress(make_console()) as events:
-            ensure_merged(recipe, events)
     try:
+        if recipe.from_run is not None and not problems:
+            with showing_progress(make_console()) as events:
+                ensure_merged(recipe, events)
         if "method" in values and recipe.single() != recipe:
             prepare(recipe.single(), limit=limit)
         prepared = prepare(recipe, limit=limit)

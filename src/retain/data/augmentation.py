@@ -93,7 +93,7 @@ def augmented(image: Pixels, kinds: Sequence[str], rng: np.random.Generator) -> 
 
 
 def _part(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int] | None:
-    """A random part (left, top, right, bottom); None for the whole, where none fits."""
+    """A random part (left, top, right, bottom); where none fits the largest in the middle, None for the whole."""
     for _ in range(TRIES):
         area = height * width * rng.uniform(*AREA)
         ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
@@ -101,4 +101,6 @@ def _part(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, 
         if 0 < wide <= width and 0 < high <= height:
             left, top = int(rng.integers(width - wide + 1)), int(rng.integers(height - high + 1))
             return left, top, left + wide, top + high
-    return None
+    wide, high = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
+    left, top = (width - wide) // 2, (height - high) // 2
+    return None if (wide, high) == (width, height) else (left, top, left + max(wide, 1), top + max(high, 1))

@@ -145,9 +145,9 @@ def parse_rows(
         if not rows and not unread:
             problems.append(f"{name}: holds no items.")
         return Rows(form or DEFAULT_FORM, [])
-    shape = shape_of_row(first)
+    shape, told = shape_of_row(first), form is not None
     form = form or _form_of_first(first, shape, forms)
-    if reason := _misread(name, rows, form, forms, columns, ways):
+    if reason := _misread(name, rows, form, forms, columns, () if told else ways):
         problems += [*first_problems(name, unread), sentence(reason)]
         return Rows(form or DEFAULT_FORM, [])
     if form is None:

@@ -13,6 +13,7 @@ from retain.data.answers import truth_value
 from retain.data.columns import renamed, suggestions
 from retain.data.examples import Example
 from retain.data.item import DataItem
+from retain.data.item_types import LabelledText
 from retain.data.shapes import ALPACA_WAYS, TURNS, is_turns
 
 Row = Mapping[str, Any]
@@ -25,15 +26,16 @@ Ways = tuple[Way, ...]
 EXAMPLES: Ways = (("messages",), Example.columns, *((name,) for name in TURNS if name != "messages"), *ALPACA_WAYS)
 """The ways to write an example, in the order in which they are looked for."""
 
-_WORSE = re.compile("rejected|dispreferred|non_?preferred|worse|loser", re.IGNORECASE)
-_BETTER = re.compile("chosen|preferred|accepted|better|winner", re.IGNORECASE)
+_ANSWER = "(response|answer|completion|output|text|message|messages)"
+_WORSE = re.compile(f"({_ANSWER}_)?(rejected|dispreferred|non_?preferred|worse)(_{_ANSWER})?", re.IGNORECASE)
+_BETTER = re.compile(f"({_ANSWER}_)?(chosen|preferred|accepted|better)(_{_ANSWER})?", re.IGNORECASE)
 """Names of the two answers of a preference pair."""
 
 _MARKS = ("label", "kto_tag", "desirable")
 """Columns that mark a completion as good or bad."""
 
 _TAGS = re.compile("tags$|^labels?$|^entities$|^spans$", re.IGNORECASE)
-_LISTED = re.compile(r"\[\s*(['\"\d].*)?\]", re.DOTALL)
+_LISTED = re.compile(r"\[\s*(['\"].*['\"]\s*)?\]", re.DOTALL)
 """A list that was written into a cell of a table."""
 
 
@@ -108,11 +110,13 @@ def same_twice(row: Row, ways: Ways) -> str:
 def marked_reason(rows: Iterable[Row]) -> str:
     """A clause on examples that are marked as good or bad, with bad ones among them; empty where there are none.
 
-    Numbers are marks where there are zeros and ones and nothing else.
+    Numbers are marks where there are zeros and ones and nothing else; under the name of label they are classes.
     """
     rows = list(rows)
     for name in _MARKS:
         marks = [row[name] for row in rows if row.get(name) is not None]
+        if name == "label" and any(isinstance(mark, int) and not isinstance(mark, bool) for mark in marks):
+            continue  # of 0 and 1 as many are classes
         try:
             bad = sum(not truth_value(mark) for mark in marks)
         except ValueError:
@@ -139,7 +143,7 @@ def _pair_reason(row: Row, columns: Mapping[str, str]) -> str:
     worse = next((name for name in _worse(tuple(row)) if _is_answer(row[name])), None)
     if worse is None or not columns.keys().isdisjoint(("completion", "messages", "output", "response")):
         return ""
-    better = next((name for name in row if _BETTER.search(name) and name != worse and _is_answer(row[name])), None)
+    better = next((name for name in row if _BETTER.fullmatch(name) and name != worse and _is_answer(row[name])), None)
     better = better or next((way[-1] for way in EXAMPLES if _is_complete(row, way)), None)
     if better is None or any(row.get(name) == row[better] for name in TURNS if name != better):
         return ""  # the better one stands there as what is to be learned, too
@@ -196,7 +200,7 @@ def _foreign_reason(row: Row) -> str:
 
 @lru_cache(maxsize=256)
 def _worse(names: Way) -> Way:
-    return tuple(name for name in names if _WORSE.search(name))
+    return tuple(name for name in names if _WORSE.fullmatch(name))
 
 
 @lru_cache(maxsize=256)
@@ -221,9 +225,11 @@ def _is_answer(value: Any) -> bool:
 
 
 def _repeats(row: Row, one: Way, other: Way) -> bool:
-    """True where one way says nothing that the other does not."""
-    whole = "\n".join(_texts(row, other))
-    return all(text.strip() in whole for text in _texts(row, one))
+    """True where the way that is read says all that the other does, in the same answer; or the other is its copy."""
+    read, left = _texts(row, one), _texts(row, other)
+    if other == LabelledText.columns:
+        return all(text.strip() in left[0] for text in read)  # written out as one text, with a class of its own
+    return read[-1].strip() == left[-1].strip() and all(text.strip() in "\n".join(read) for text in left)
 
 
 def _texts(row: Row, way: Way) -> list[str]:

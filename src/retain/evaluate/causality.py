@@ -33,10 +33,10 @@ def looks_ahead(model: Any) -> bool:
     """
     if any(parameter.device.type == "meta" for parameter in model.parameters()):
         return False
-    texts = torch.tensor(TEXTS, device=device_of(model)) % model.get_input_embeddings().num_embeddings
-    if torch.equal(texts[0], texts[1]):
-        return False
     try:
+        texts = torch.tensor(TEXTS, device=device_of(model)) % model.config.get_text_config().vocab_size
+        if torch.equal(texts[0], texts[1]):
+            return False
         one, other = read_logits(model, texts, torch.ones_like(texts))[:, :-1]
     except KEEPS_NOTHING:
         return False

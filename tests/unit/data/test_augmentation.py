@@ -44,9 +44,10 @@ def test_a_part_lies_within_the_image_and_has_the_area_and_shape_that_were_asked
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
         wide, high = right - left, bottom - top
-        rounding = (wide + high + 1) / 2
-        assert AREA[0] * height * width - rounding <= wide * high <= height * width + rounding
+        assert wide * high <= height * width
         assert (3 / 4) * (high - 1) - 1 <= wide <= (4 / 3) * (high + 1) + 1
+        if max(height / width, width / height) < 1.3:  # nearly square: some part is found within ten draws
+            assert wide * high >= AREA[0] * height * width - (wide + high + 1) / 2
 
 
 def test_an_image_is_mirrored_in_half_of_the_cases_and_nothing_else_happens_to_it():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from tests.tiny import make_llama, make_rwkv
 from transformers import (
     AutoConfig,
@@ -44,6 +45,11 @@ def built(config):
 )
 def test_a_decoder_does_not_look_ahead(make, dtype):
     assert not looks_ahead(make().to(dtype))
+
+
+@pytest.mark.parametrize("given", [{"target_modules": ["embed_tokens", "q_proj"]}, {"trainable_token_indices": [1, 2]}])
+def test_a_decoder_with_adapted_embeddings_does_not_look_ahead(given):
+    assert not looks_ahead(get_peft_model(make_llama(), LoraConfig(**given)))
 
 
 @pytest.mark.parametrize(

@@ -75,11 +75,16 @@ def unmatched_names(model: nn.Module, name: str, fields: dict[str, Any]) -> list
     problems = []
     for field in NAMES:
         listed = fields.get(field)
-        fits_none = isinstance(listed, str) and not any(re.fullmatch(listed, key) for key in modules)
+        fits_none = (
+            isinstance(listed, str)
+            and field != "exclude_modules"
+            and not any(re.fullmatch(listed, key) for key in modules)
+        )
         if fits_none and not is_all_linear(listed):
+            hint = "" if str(listed).startswith(".*") else rf"a pattern of its end begins with .*, as '.*\.{listed}'; "
             problems.append(
-                f"method {name}: {field}: no module's full name, such as {max(modules, key=len)}, fits {listed!r}; a "
-                rf"pattern of its end begins with .*, as '.*\.{listed}'; names may be listed, as q_proj,v_proj."
+                f"method {name}: {field}: no module's full name, such as {max(modules, key=len)}, fits {listed!r}; "
+                f"{hint}names may be listed, as q_proj,v_proj."
             )
         for given in listed if isinstance(listed, list | tuple | set) else ():
             if any(key == given or key.endswith(f".{given}") for key in modules):

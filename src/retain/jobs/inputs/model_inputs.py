@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING_NAMES,
     MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
 )
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from retain.data.family import Family, Modality, in_words, modality_of
 
@@ -33,6 +34,7 @@ _READERS: dict[Modality, set[str]] = {
     },
     "image": {*IMAGE_PROCESSOR_MAPPING_NAMES, *MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES},
 }
+_READERS["text"] |= {kind for kind in _READERS["image"] if TOKENIZER_MAPPING_NAMES.get(kind) is not None}
 _BOTH = {
     *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
     *MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING_NAMES,

@@ -139,6 +139,16 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
     problems += augmentation_problems(recipe.augment)
     if recipe.augment and family != "image-classifier":
         problems.append("augment: it crops and mirrors training images, and these are texts; leave it out.")
+    if recipe.augment and recipe.training.get("dataloader_persistent_workers") is True:
+        problems.append(
+            "training.dataloader_persistent_workers: such workers would see every epoch as the first one augmented it; "
+            "leave it out, or leave out augment."
+        )
+    if recipe.augment and recipe.kl_weight and recipe.teacher and recipe.kl_on == "batch":
+        problems.append(
+            "augment: a teacher's answers are kept by image, and augmentation changes the images in every epoch; leave "
+            "augment out, or say --kl-on keep."
+        )
     problems += probe_problems(recipe, family)
     penalties = [("kl_weight", recipe.kl_weight and recipe.kl_on == "keep"), ("ewc", recipe.ewc)]
     scaled = [flag_name(Recipe, name) for name, given in penalties if given]

@@ -85,6 +85,15 @@ def test_a_classifier_has_no_kl_on_text_and_no_replay(recipe):
     assert [problem.split(":")[0] for problem in problems] == ["budget", "replay", "budget"]
 
 
+def test_what_augmentation_cannot_be_with_is_told(recipe):
+    for fields, told in (
+        ({"training": {"dataloader_persistent_workers": True}}, "training.dataloader_persistent_workers"),
+        ({"kl_weight": 1.0, "kl_on": "batch", "teacher": "t"}, "a teacher's answers are kept by image"),
+    ):
+        (problem,) = regularisation_problems(recipe(augment=("crop",), **fields), "image-classifier", Suites())
+        assert told in problem
+
+
 @pytest.mark.parametrize(
     ("augment", "family", "told"),
     [
