@@ -56,7 +56,7 @@ def test_in_python_two_dtypes_are_refused_before_anything_is_answered(tiny_data)
     keep = {"letters": str(tiny_data / "letters.jsonl")}
     with pytest.raises(RetainError, match="dtype: base float32, tuned bfloat16.*--dtype float32"):
         retain.measure(base, tuned, tokenizer=make_tokenizer(), keep=keep, show_progress=False)
-    assert not asked
+    assert len(asked) == 1  # whether the base looks ahead is tried on four tokens; no item was asked
 
 
 def test_models_that_end_their_answers_at_other_tokens_end_at_either(tiny_folder, tiny_data, tmp_path):
