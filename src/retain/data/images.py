@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from retain.data.augmentation import View, augmented
 from retain.data.corruptions import SMALLEST_PIXELS, corrupt
 from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage
@@ -25,12 +26,14 @@ DECODED_PIXELS = 400_000_000
 """Pixels that are decoded to find broken files before a run, at most: some seconds, about 8,000 images of 224 × 224."""
 
 
-def read_image(item: LabelledImage) -> Pixels:
-    """An image as uint8 (height, width, 3), as a viewer shows it, corrupted where the item says so.
+def read_image(item: LabelledImage | View) -> Pixels:
+    """An image as uint8 (height, width, 3), as a viewer shows it, corrupted or augmented where the item says so.
 
     Raises:
         InputError: the file is no image, or is cut off, too large or too small.
     """
+    if isinstance(item, View):
+        return augmented(read_image(item.item), item.kinds, np.random.default_rng(item.seed))
     array = decoded(item.image)
     if item.corruption is None:
         return array

@@ -11,15 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
-from retain.data.augmentation import View, augmented
 from retain.data.family import Modality
 from retain.data.images import read_image
 from retain.data.item import DataItem
 from retain.data.lengths import NO_CUTS, Cuts
-from retain.data.pixels import Pixels
 from retain.data.tokens import CHARACTERS_A_TOKEN, Encoded, cut_to, encode_example, pad
 from retain.errors import InputError
 from retain.hf.models.inference import padding_id
@@ -240,7 +237,7 @@ class ImagePreprocessor(Preprocessor):
         Raises:
             InputError: the file is no image.
         """
-        values = self.processor(images=_seen(item), return_tensors="pt", input_data_format="channels_last")
+        values = self.processor(images=read_image(item), return_tensors="pt", input_data_format="channels_last")
         return torch.as_tensor(values["pixel_values"][0])
 
     def lengths(self, items: Sequence[Any]) -> list[int]:
@@ -293,12 +290,6 @@ class ImagePreprocessor(Preprocessor):
     def identity(self) -> str:
         """A hash of the processor's settings."""
         return _hash(self.processor.to_dict())
-
-
-def _seen(item: Any) -> Pixels:
-    if isinstance(item, View):
-        return augmented(read_image(item.item), item.kinds, np.random.default_rng(item.seed))
-    return read_image(item)
 
 
 def padded_batches(rows: Sequence[Sequence[int]], size: int, pad_id: int) -> list[Inputs]:

@@ -46,7 +46,7 @@ def planned_conflicts(recipe: Recipe, prepared: Prepared) -> list[str]:
     Of data that were read in part only it is said whether the folder holds something else, not whether another run.
     """
     if len(recipe.runs()) > 1:
-        return [] if prepared.data.sample else conflicts_of(recipe, runs_of(recipe, prepared))
+        return conflicts_of(recipe, [] if prepared.data.sample else runs_of(recipe, prepared))
     run = Run.of(recipe.single(), prepared, SILENT)
     found = run.folder.in_the_way() if prepared.data.sample else run.folder.conflict(run.identity)
     return [found] if found else []

@@ -2,12 +2,14 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from full_samples import full_run
+from retain.data.row_limit import Sample
 from retain.errors import InputError
 from retain.jobs import compare as module
 from retain.jobs.compare import compare
@@ -51,6 +53,9 @@ def test_what_stops_a_run_is_known_before_anything_is_run(recipe, tmp_path):
     (tmp_path / "run" / "result.json").write_text("{}", encoding="utf-8")
     [told] = planned_conflicts(several, prepare(several))
     assert "whose report would be replaced" in told
+    prepared = prepare(several)
+    in_part = prepared._replace(data=replace(prepared.data, sample=Sample((0, 4), 9)))
+    assert planned_conflicts(several, in_part) == [told]
 
 
 @pytest.mark.parametrize(("seed", "expected"), [(0, []), (3, ["holds another run (it differs in seed)"])])
