@@ -95,8 +95,6 @@ class Plan:
             best: the chosen learning rate of a method on a task, from the runs so far; None while they are not there.
         """
         for wave in self.waves:
-            if wave.get("closed"):
-                continue
             every_rate = bool(wave.get("every_rate"))
             for task in wave["tasks"]:
                 for method in wave["methods"]:
