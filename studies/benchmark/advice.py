@@ -10,7 +10,7 @@ which flatters both; the sentences say so. The rules are younger than the first 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any, get_args
@@ -166,9 +166,45 @@ def advice_part(known: Recommended) -> str:
         ),
         "",
     ]
-    return "\n".join([*lines, *bullets(known)])
+    return "\n".join([*lines, kinds_part(known)])
 
 
-def bullets(known: Recommended) -> list[str]:
-    """A line for each kind of model."""
-    return [f"* **{one.kind.capitalize()}.** {' '.join(sentences(one))}" for one in known.kinds]
+def kinds_part(known: Recommended) -> str:
+    """For each kind of model what is first and how sure that is, then the figures that it rests on."""
+    parts = []
+    for one in known.kinds:
+        parts.append(f"**{one.kind.capitalize()}.** {' '.join(sentences(one))}")
+        if one.best is not None:
+            parts += [areas_table(one.best), points_table(one.best)]
+    return "\n\n".join(parts)
+
+
+def areas_table(best: Best) -> str:
+    """The area of gain and retention as a ratio to tuned LoRA's, a task a row; bold where it is shown to differ."""
+    known = {(one.task, one.kept): _ratio(one) for one in best.figures}
+    return _table("area, times LoRA's [95 %]", dict.fromkeys(task for task, _ in known), known)
+
+
+def points_table(best: Best) -> str:
+    """What was gained and lost at the rate to begin with; where another learned most, also at that."""
+    known: dict[tuple[str, str], str] = {}
+    more = [one for one in best.most if one not in best.balanced]
+    for one in (*best.balanced, *more):
+        row = f"{one.task}, at {one.learning_rate:g}{', which learned most' if one in more else ''}"
+        known[row, "gain"] = f"{one.gain:.2f} {one.unit}"
+        known |= {(row, f"{suite}, points lost"): f"{lost:.1f}" for suite, lost in one.lost.items()}
+        known[row, "seeds"] = str(one.seeds)
+    return _table("task, at the rate to begin with", dict.fromkeys(row for row, _ in known), known)
+
+
+def _ratio(one: Figure) -> str:
+    ends = "" if one.interval is None else f" [{one.interval[0]:.2f}, {one.interval[1]:.2f}]"
+    return f"**{one.ratio:.2f}{ends}**" if one.differs else f"{one.ratio:.2f}{ends}"
+
+
+def _table(corner: str, rows: Iterable[str], known: Mapping[tuple[str, str], str]) -> str:
+    """A Markdown table of what is known, by row and column; – where nothing is."""
+    columns = tuple(dict.fromkeys(column for _, column in known))
+    cells = [[corner, *columns], ["---"] * (len(columns) + 1)]
+    cells += [[row, *(known.get((row, column), "–") for column in columns)] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from advice import advice_part, bullets, recommended
+from advice import advice_part, kinds_part, recommended
 from budgets import budgets_part
 from evidence import Draws, Task, by_rate, read_tasks
 from figures import draw_front, draw_predictors, draw_task
@@ -49,7 +49,7 @@ def main() -> None:
     here = asked.into == HERE
     if here:
         write_text(SHIPPED, known.model_dump_json(indent=2) + "\n")
-        write_part(GUIDE, ADVICE, "\n".join(bullets(known)))
+        write_part(GUIDE, ADVICE, kinds_part(known))
         write_part(FRONT, CAPTION, caption(plan, tasks, found))
     if not asked.no_figures:
         draw(plan, tasks, asked.into, PICTURE if here else asked.into / PICTURE.name)

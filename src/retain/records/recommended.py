@@ -171,18 +171,23 @@ def sentences(known: OfKind) -> list[str]:
         return [compared, "None has more area of gain and retention than tuned LoRA: begin with LoRA.", _open(known)]
     best = known.best
     mean = f"{best.mean:.2f}{_interval(best.interval)}"
-    told = f"{best.title} is first by the figures: {mean} times LoRA's area of gain and retention"
-    told += f" ({'; '.join(map(_figure, best.figures))}; in brackets 95 % intervals)."
-    if best.shown:
-        sure = "That it is better than tuned LoRA is shown by each of these figures, after correction for many methods."
-    else:
-        better = sum(figure.better for figure in best.figures)
-        sure = "That it is better than tuned LoRA is not shown" if not better else f"It is shown by {better} of these"
-        sure += f": {len(best.figures) - better} of {len(best.figures)} figures could be luck, or rest on single seeds."
-    most = {point.task: point for point in best.most}
-    points = [_points(point, most.get(point.task, point)) for point in best.balanced]
+    told = f"{best.title} is first by the figures: {mean} times LoRA's area of gain and retention, in the geometric "
+    told += f"mean over {len(best.figures)} figures."
     flags = f"As flags of retain tune: {flags_of(best)}{_steps(best)}."
-    return [compared, told, sure, flags, *_keeping(known.kind, best), *points, _open(known)]
+    return [compared, told, _sure(best), flags, *_keeping(known.kind, best), _open(known)]
+
+
+def _sure(best: Best) -> str:
+    """Which of the figures show that the first is better than tuned LoRA."""
+    if best.shown:
+        return "That it is better than tuned LoRA is shown by each of these figures, after correction for many methods."
+    better = [figure for figure in best.figures if figure.better]
+    luck = f"{len(best.figures) - len(better)} of {len(best.figures)} figures could be luck, or rest on single seeds."
+    if not better:
+        return f"That it is better than tuned LoRA is not shown: {luck}"
+    tasks = dict.fromkeys(figure.task for figure in better)
+    shown = [f"{task} ({', '.join(one.kept for one in better if one.task == task)})" for task in tasks]
+    return f"That it is better than tuned LoRA is shown on {'; '.join(shown)}; {luck}"
 
 
 def _keeping(kind: Kind, best: Best) -> list[str]:
@@ -215,24 +220,6 @@ def _flags(prefix: str, fields: dict[str, Any]) -> Iterator[str]:
 
 def _steps(best: Best) -> str:
     return f", and {best.steps:g} times the steps that you planned" if best.steps else ""
-
-
-def _points(balanced: Point, most: Point) -> str:
-    """What came of the rate to begin with, and of the one that learned most where that is another."""
-    told = f"On {balanced.task} that rate, chosen by these figures, gained {_gained(balanced)}"
-    if most == balanced:
-        return f"{told}: the best of those tried."
-    return f"{told}; {most.learning_rate:g}, which learned most, {_gained(most)}."
-
-
-def _gained(point: Point) -> str:
-    lost = ", ".join(f"{name} {value:.1f}" for name, value in point.lost.items())
-    seeds = f"{point.seeds} seed{'s' if point.seeds > 1 else ''}"
-    return f"{point.gain:.2f} {point.unit} and lost points of {lost} ({seeds})"
-
-
-def _figure(figure: Figure) -> str:
-    return f"{figure.task}, {figure.kept} {figure.ratio:.2f}{_interval(figure.interval)}"
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import page as page_of_records
 import pytest
 import whole
-from advice import bullets, recommended
+from advice import kinds_part, recommended
 from choose import best_rate
 from collect import coded, collect, column, columns_of, dumped, slim, values
 from evidence import TEXT, WINDOWS, Draws, change, gain, kept, read_tasks, text_kl
@@ -452,7 +452,7 @@ def test_the_committed_page_and_the_advice_are_what_the_records_say():
     again = "run python studies/benchmark/page.py"
     assert (HERE / "README.md").read_text(encoding="utf-8") == page(plan, tasks, records, found, known), again
     assert shipped() == known, again
-    for path, name, part in ((GUIDE, ADVICE, "\n".join(bullets(known))), (FRONT, CAPTION, caption(plan, tasks, found))):
+    for path, name, part in ((GUIDE, ADVICE, kinds_part(known)), (FRONT, CAPTION, caption(plan, tasks, found))):
         text = path.read_text(encoding="utf-8")
         assert with_part(text, name, part) == text, again
 
