@@ -256,6 +256,11 @@ def text_kl(task: Task, run: Run, draws: Draws, domains: Sequence[str] | None = 
     return np.asarray(np.average(means, axis=0, weights=tokens))
 
 
+def methods_of(plan: Plan, task: Task) -> list[str]:
+    """The methods that have runs, in the plan's order."""
+    return [name for name in plan.methods if by_rate(task, name)]
+
+
 def by_rate(task: Task, method: str) -> dict[float, list[Run]]:
     """The runs of a method at each of its rates, rising, by seed."""
     found: dict[float, list[Run]] = defaultdict(list)

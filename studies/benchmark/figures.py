@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -34,14 +34,16 @@ Runs = Sequence[tuple[Run, float, float]]
 """Runs with their places, along and up."""
 
 
-def draw_task(plan: Plan, task: Task, path: Path) -> None:
-    """A panel for each thing to be kept, every run a point, the rates of a method joined where seed 0 was run.
+def draw_task(plan: Plan, task: Task, shown: Sequence[str], path: Path) -> None:
+    """Draw some methods of a task.
+
+    A panel for each thing to be kept, every run a point, the rates of a method joined where seed 0 was run.
 
     Where the gain is in nats the loss that is left is drawn instead, on a logarithmic axis: the last tenths of a gain
     are where methods part, and a gain of 4.0 or 4.2 nats looks alike.
     """
     once = Draws(task, 1, 0)
-    looks = looks_of_methods(plan, [name for name in plan.methods if by_rate(task, name)])
+    looks = looks_of(sorted(shown, key=wave_order(plan)))
     gains = {cell: float(gain(task, run, once)[0]) for cell, run in task.runs.items()}
     worst = -BELOW * max(0.0, *gains.values())
     axis = Axis.of(task, once)
@@ -180,10 +182,9 @@ def looks_of(names: Sequence[str]) -> dict[str, Look]:
     }
 
 
-def looks_of_methods(plan: Plan, shown: Sequence[str]) -> dict[str, Look]:
-    """The look of each method shown: the same in every figure, the first of the plan's waves first."""
-    looks = looks_of(list(dict.fromkeys(method for wave in plan.waves for method in wave["methods"])))
-    return {name: looks[name] for name in shown}
+def wave_order(plan: Plan) -> Callable[[str], int]:
+    """A key that sorts methods as the plan's waves have them, so that the first ones look alike in most figures."""
+    return list(dict.fromkeys(method for wave in plan.waves for method in wave["methods"])).index
 
 
 def draw_method(axes: Axes, points: Runs, look: Look, edge: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from advice import advice_part, kinds_part, recommended
 from budgets import budgets_part
-from evidence import Draws, Task, by_rate, read_tasks
+from evidence import Draws, Task, methods_of, read_tasks
 from figures import draw_front, draw_predictors, draw_task
 from front import caption
 from goal import Found, goal_part
@@ -58,7 +58,8 @@ def main() -> None:
 def draw(plan: Plan, tasks: dict[str, Task], into: Path, front: Path) -> None:
     """Draw all figures that have something to show."""
     for task in tasks.values():
-        draw_task(plan, task, into / f"{task.name}.png")
+        for picture in plan.pictures_of(task.name, methods_of(plan, task)):
+            draw_task(plan, task, picture.methods, into / picture.file)
     if tasks:
         draw_predictors(tasks, into / "predictors.png")
         draw_front(plan, tasks, front)
@@ -81,7 +82,7 @@ def page(plan: Plan, tasks: dict[str, Task], records: Path, found: dict[str, Fou
 
 def ratios_of(plan: Plan, task: Task) -> Found:
     """Of everything that is kept, each method's figures as ratios to tuned LoRA's."""
-    methods = [name for name in plan.methods if by_rate(task, name)]
+    methods = methods_of(plan, task)
     draws = Draws(task, DRAWS, SEED)
     return with_holm({suite: compared(task, methods, suite, draws) for suite in task.kept}) if LORA in methods else {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-LORA = "lora"
+LORA, SC_LORA = "lora", "sc-lora"
 PLAN = HERE / "plan.yaml"
+TOLD_APART = 10
+"""Methods that can be told apart in one picture."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,21 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure of a task.
+
+    Attributes:
+        file: its name.
+        about: what its methods have in common; empty where all are in it.
+        methods: that it shows.
+    """
+
+    file: str
+    about: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """The file `plan.yaml`, read."""
 
@@ -39,6 +56,7 @@ class Plan:
     waves: Sequence[Mapping[str, Any]]
     further_seeds: Sequence[int]
     every_rate_seeds: Sequence[int] = ()
+    pictures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def rates(self, task: str, method: str) -> list[float]:
         """The learning rates of a method on a task, rising."""
@@ -66,6 +84,17 @@ class Plan:
         more = every_rate and seed in self.every_rate_seeds
         others = [other for other in self.rates(task, method) if other != rate] if more else []
         return [Cell(task, method, one, seed) for one in (rate, *others)]
+
+    def pictures_of(self, task: str, shown: Sequence[str]) -> list[Picture]:
+        """The pictures of a task: one with all methods that are shown, or one a group where these are too many."""
+        if len(shown) <= TOLD_APART:
+            return [Picture(f"{task}.png", "", tuple(shown))]
+        found = []
+        for group, entry in self.pictures.items():
+            own = [name for name in shown if name in entry["methods"]]
+            first = [name for name in (LORA, SC_LORA) if name in shown]
+            found += [Picture(f"{task}-{group}.png", str(entry["about"]), (*first, *own))] if own else []
+        return found
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -108,7 +137,7 @@ class Plan:
 def read_plan(path: Path = PLAN) -> Plan:
     """Read `plan.yaml`."""
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return Plan(**{name: values[name] for name in ("tasks", "methods", "waves", "further_seeds", "every_rate_seeds")})
+    return Plan(**{each.name: values[each.name] for each in fields(Plan)})
 
 
 def overrides(plan: Plan, cell: Cell, steps: int | None) -> dict[str, Any]:

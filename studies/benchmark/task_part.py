@@ -22,6 +22,7 @@ from evidence import (
     by_rate,
     change,
     gain,
+    methods_of,
     metric_of,
     text_kl,
 )
@@ -40,9 +41,13 @@ ONCE = 1
 
 def task_parts(plan: Plan, task: Task, records: Path, found: Found) -> list[str]:
     """The sections of one task: what it is, its methods one by one, and against LoRA."""
-    methods = [name for name in plan.methods if by_rate(task, name)]
+    methods = methods_of(plan, task)
     head = [f"## {task.entry['title'][0].upper()}{task.entry['title'][1:]}", "", str(task.entry["about"]).strip()]
-    head += ["", bases(task), "", f"![gain on the task against what was kept, every run]({task.name}.png)"]
+    head += ["", bases(task)]
+    for picture in plan.pictures_of(task.name, methods):
+        about = f"{picture.about}: " if picture.about else ""
+        head += ["", f"![{about}gain on the task against what was kept, every run]({picture.file})"]
+        head += ["", f"*{picture.about[0].upper()}{picture.about[1:]}.*"] if picture.about else []
     parts = ["\n".join(head), methods_table(plan, task, methods, records), chosen_by(plan, task, methods, records)]
     return [*parts, ratios_table(plan, task, methods, found), levels_table(plan, task, methods, found)]
 

@@ -443,6 +443,17 @@ def test_a_part_of_a_page_is_replaced_between_its_marks_and_nowhere_else():
         with_part("a page", "x", "new")
 
 
+def test_many_methods_are_drawn_in_pictures_by_group_and_none_is_left_out():
+    plan = read_plan()
+    grouped = [name for entry in plan.pictures.values() for name in entry["methods"]]
+    assert sorted(["lora", "sc-lora", *grouped]) == sorted(plan.methods)
+    pictures = plan.pictures_of("tickets", list(plan.methods))
+    assert {one.file for one in pictures} == {f"tickets-{group}.png" for group in plan.pictures}
+    assert all(one.methods[:2] == ("lora", "sc-lora") for one in pictures)
+    (one,) = plan.pictures_of("tickets", ["lora", "vefa"])
+    assert (one.file, one.methods) == ("tickets.png", ("lora", "vefa"))
+
+
 def test_the_committed_page_and_the_advice_are_what_the_records_say():
     """The page, the advice that is shipped, and the parts of guide and README made from it: python …/page.py."""
     plan, records = read_plan(), HERE / "records"
