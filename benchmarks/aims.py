@@ -86,6 +86,7 @@ AIMS = (
     _start("memory", "memory_ratio", 0.25),
     Aim("the whole job: training by retain / by TRL + PEFT", "job", {"way": RETAIN}, _figure("ratio"), 1),
     Aim("the whole job: measuring / training, 100 steps", "job", {"way": MEASURE}, _figure("to_training"), 0.2),
+    Aim("the whole job: measuring / bare forward passes of both", "job", {"way": MEASURE}, _figure("to_bare"), 2),
     Aim("loading VeFA beside others (PEFT's load_adapter), ms", "files", {"method": VEFA}, _figure("load_ms"), 5),
     Aim("loading VeFA in another's place (swap_adapter), ms", "files", {"method": VEFA}, _figure("swap_ms"), 5),
     Aim("switching to a VeFA adapter, ms", "files", {"method": VEFA}, _figure("switch_ms"), 5),

@@ -40,7 +40,7 @@ BARE = "bare forward passes over what is asked"
 COLUMNS = {
     "what": "what", "way": "way", "s": "seconds", "CPU s": "cpu_seconds",
     "CPU s with imports": "cpu_with_start", "to the first": "ratio",
-    "to the training": "to_training", "tokens/s": "tokens_per_second", "peak beyond what was loaded, MiB": "peak_mib",
+    "to the training": "to_training", "to bare passes": "to_bare", "tokens/s": "tokens_per_second", "peak beyond what was loaded, MiB": "peak_mib",
     "loss": "loss", "items": "items", "base right": "base", "tuned right": "tuned",
 }  # fmt: skip
 LOSS_APART, SHARES_APART = 0.05, 0.02
@@ -280,6 +280,7 @@ def jobs(asked: argparse.Namespace, folder: Path) -> tuple[list[Row], list[Row],
     for row in (*asking, bare):
         if "cpu_seconds" in row:
             row["to_training"] = row["cpu_seconds"] / own["cpu_seconds"]
+            row["to_bare"] = row["cpu_seconds"] / bare["cpu_seconds"]
     return [trl, own, *asking, bare], training_gate(trl, own) + asking_gate(asking), left_out
 
 
