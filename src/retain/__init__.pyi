@@ -29,6 +29,7 @@ from .recipe import Budget as Budget
 from .records.result import Result as Result, read_result as read_result
 from .report.tracked import tracked_figures as tracked_figures
 from .train.regularise.distillation import Distillation as Distillation, TeacherLogits as TeacherLogits
+from .train.regularise.feature_penalty import FeatureDivergence as FeatureDivergence
 from .train.regularise.feature_penalty import FeaturePenalty as FeaturePenalty
 from .train.regularise.ewc import EWC as EWC
 from .train.regularise.fisher import fisher_diagonal as fisher_diagonal

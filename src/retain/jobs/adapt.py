@@ -81,7 +81,7 @@ def train_or_load(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
 def _trained(run: Run, base: Any, base_hash: str) -> tuple[Any, Trained]:
     """Train the base, write the weights, and give the trained model."""
     recipe, dtype, has_head = run.recipe, base.dtype, is_classifier(base)
-    probe = feature_probe(run, base, base_hash)
+    probe = feature_probe(run, base, base_hash, lambda: _keep_rows(run, base, Calibration.of(run, base, base_hash)))
     with Stopwatch() as initialising:
         attach_method, notes = _attachment(run, base, base_hash)
         set_seed(recipe.seed)

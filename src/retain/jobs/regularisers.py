@@ -17,7 +17,7 @@ from retain.train.loop import TrainingSet
 from retain.train.ranks import rank_and_world
 from retain.train.regularise.distillation import Distillation
 from retain.train.regularise.ewc import EWC
-from retain.train.regularise.feature_penalty import FeaturePenalty
+from retain.train.regularise.feature_penalty import FeatureDivergence, FeaturePenalty
 from retain.train.regularise.fisher import Fisher
 from retain.train.regularise.kl_monitor import KLMonitor
 from retain.train.regularise.kl_penalty import KLPenalty
@@ -76,8 +76,9 @@ def with_regularisers(
         unshuffled = [rows[index] for index in sorted(keeping)]  # so that runs with other seeds share what is measured
         callbacks.append(EWC(fisher(_batches(unshuffled, 1, preprocessor)), weight=recipe.ewc, teacher=base))
     if recipe.feature_weight and probe is not None:
-        weight, projection = recipe.feature_weight, probe.projection
-        callbacks.append(FeaturePenalty(probe.directions, weight=weight, projection=projection, teacher=base))
+        held = FeatureDivergence(probe.directions, projection=probe.projection, teacher=base)
+        batches = _batches(kept, max(1, size // 2), preprocessor) if recipe.keeps_features else []
+        callbacks.append(_feature_penalty(held, batches, recipe))
     if recipe.update_limit:
         inputs = _batches(kept, size, preprocessor)[:1] if recipe.update_unit == "f_delta" else None
         callbacks.append(UpdateLimit(recipe.update_limit, unit=recipe.update_unit, batches=inputs, seed=recipe.seed))
@@ -116,6 +117,14 @@ def _penalty(batches: list[Inputs], recipe: Recipe, preprocessor: Preprocessor, 
         limit = AIM * (recipe.budget.get(KL) or 0.0)
         return KLPenalty(batches, limit=limit, teacher=teacher, seed=recipe.seed, **how)
     return KLPenalty(batches, weight=float(recipe.kl_weight or 0.0), teacher=teacher, seed=recipe.seed, **how)
+
+
+def _feature_penalty(held: FeatureDivergence, batches: list[Inputs], recipe: Recipe) -> TrainerCallback:
+    """The feature penalty of a recipe: on batches to keep, or without any on each step's own."""
+    weight = float(recipe.feature_weight or 0.0)
+    if recipe.keeps_features:
+        return KLPenalty(batches, weight=weight, seed=recipe.seed, divergence=held)
+    return FeaturePenalty(held.probe, weight=weight, projection=held.projection, teacher=held.teacher)
 
 
 def _batches(rows: Sequence[Any], size: int, preprocessor: Preprocessor) -> list[Inputs]:

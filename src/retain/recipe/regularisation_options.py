@@ -78,8 +78,17 @@ class RegularisationOptions(BaseModel):
     ] = Field(
         None,
         ge=0,
-        description="Weight of a feature penalty, for encoders and vision models: what the base's features say of the "
-        "training inputs stays. [none]",
+        description="Weight of a feature penalty, for encoders and vision models: what the base's features say of "
+        "their inputs stays. [none]",
+    )
+    feature_on: Annotated[
+        Literal["batch", "keep"],
+        Decides("training", when="feature_weight", recorded=True, by_method=True, later=True),
+        Flag("regularisation"),
+    ] = Field(
+        "batch",
+        description="What the feature penalty reads. batch: the training inputs of each step; keep: text or images to "
+        "keep.",
     )
     feature_probe: Annotated[
         Literal["auto", "text", "centres"],
@@ -144,8 +153,14 @@ class RegularisationOptions(BaseModel):
         """True if a regulariser reads the text to keep."""
         return bool(
             (self.kl_weight and self.kl_on == "keep")
+            or self.keeps_features
             or self.ewc
             or self.replay
             or self.kl_monitor
             or (self.update_limit and self.update_unit == "f_delta")
         )
+
+    @property
+    def keeps_features(self) -> bool:
+        """True if a feature penalty reads the text or images to keep."""
+        return bool(self.feature_weight) and self.feature_on == "keep"

@@ -1,4 +1,4 @@
-"""A feature penalty of CLIP's image classifier, whose own text tower names the contexts."""
+"""A feature penalty in a run: contexts that CLIP's own text tower names, and centres of images to keep."""
 
 import json
 
@@ -39,3 +39,20 @@ def test_contexts_of_the_text_tower_hold_the_features_of_images(place, tmp_path)
     assert (len(kept["directions"]), len(kept["projection"]), len(kept["projection"][0])) == (len(CONTEXTS), 12, 16)
     assert any(f"what {len(CONTEXTS)} contexts of the text tower say" in note for note in done.notes)
     assert {name for name, p in model.named_parameters() if "vision_model" in name and "lora" in name}
+
+
+def test_images_to_keep_have_centres_of_their_own_and_are_what_the_penalty_reads(place, tmp_path):
+    write_images(place / "kept", 10, 7)
+    given = {"model": str(place / "clip"), "train": str(place / "train"), "test": str(place / "test"), "max_steps": 2}
+    given |= {"method": "lora", "rank": 2, "drift": False, "feature_weight": 1.0, "feature_probe": "centres"}
+    centres = {}
+    for on in ("batch", "keep"):
+        recipe = Recipe(**given, output=str(tmp_path / on), feature_on=on, calibrate_keep=str(place / "kept"))
+        run = Run.of(recipe, prepare(recipe), SILENT)
+        _, done = train_or_load(run, run.base(), "weights")
+        [file] = (tmp_path / on).glob("probe-*.json")
+        centres[on] = json.loads(file.read_text())["directions"]
+        assert all(point.feature_kl_nats is not None for point in done.curve)
+    assert len(centres["batch"]) == 9  # half of 18 training items
+    assert len(centres["keep"]) == 15
+    assert any("of the base's own of what is to be kept" in note for note in done.notes)

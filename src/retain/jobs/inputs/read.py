@@ -92,7 +92,7 @@ def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
     problems += _gradient_problems(recipe, data)
     if recipe.statistics is not None and keeps:
         problems.append(
-            "statistics: KL penalty, replay and watch need the text to keep itself; leave --statistics out."
+            "statistics: the recipe's regularisers read the text to keep itself; leave --statistics out."
         )
     parts = sorted(needed | ({"keep"} if keeps else set()))
     if recipe.statistics is None:
@@ -151,6 +151,7 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
         )
     problems += probe_problems(recipe, family)
     penalties = [("kl_weight", recipe.kl_weight and recipe.kl_on == "keep"), ("ewc", recipe.ewc)]
+    penalties.append(("feature_weight", recipe.keeps_features))
     scaled = [flag_name(Recipe, name) for name, given in penalties if given]
     if scaled and recipe.training.get("fp16") is True:
         problems.append(

@@ -85,7 +85,7 @@ class Bench:
         self.data, self._folder, self._steps = sweep_data, folder, steps
         self._seal = Seal(base)
         self._adapter: tuple[tuple[str, int], Any, dict[str, Tensor]] | None = None
-        self._probes: dict[tuple[str, int], Probe] = {}
+        self._probes: dict[tuple[str, str, int], Probe] = {}
         self._teachers: dict[tuple[str, float], Any] = {}
         self.base_losses = self._losses(base)
 
@@ -121,9 +121,10 @@ class Bench:
 
     def _probe(self, run: Recipe, events: Events) -> Probe | None:
         """What the feature penalty of a candidate holds; found on the bare base, once for all that hold the same."""
-        key = (run.feature_probe, run.seed)
+        key = (run.feature_probe, run.feature_on, run.seed)
         if run.feature_weight and key not in self._probes:
-            found = feature_probe(self._as_run(run, events), self.bare(events), self._job.weights)
+            bare, kept = self.bare(events), self.data.kept
+            found = feature_probe(self._as_run(run, events), bare, self._job.weights, lambda: kept)
             self._probes |= {} if found is None else {key: found}
         return self._probes.get(key) if run.feature_weight else None
 

@@ -32,7 +32,12 @@ class Divergence:
         temperature: T of T²·KL(softmax(z/T) ‖ softmax(y/T)).
         vocabulary: tokens that both sides have, where one pads its vocabulary with rows of no token; those are left out
             then. None: two sides of different sizes are refused.
+        name: of what is compared.
+        logged: what a KL penalty calls the KL and its weight in the Trainer's log.
     """
+
+    name = "predictions"
+    logged = ("retain_penalty_kl", "retain_kl_weight")
 
     def __init__(
         self, teacher: nn.Module | None = None, temperature: float = 1.0, vocabulary: int | None = None

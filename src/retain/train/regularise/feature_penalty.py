@@ -1,16 +1,19 @@
-"""The feature penalty: what an encoder's features say of the training inputs stays as it was in the base.
+"""The feature penalty: what an encoder's features say of its inputs stays as it was in the base.
 
 The objective is task + w·KL(p₀ ‖ p) with p = softmax(P z/‖z‖): z (d,) the features of an input, P (K, d) frozen
 directions, p₀ the same in the base (FD-Align, arXiv 2310.15105, whose factor of 20 beside a mean over 20 contexts is a
-weight of 1 here). The inputs are those of the step itself, so no other data are needed, and only what P sees is held.
+weight of 1 here). The inputs are those of the step itself, so no other data are needed (`FeaturePenalty`), or data to
+keep: a `KLPenalty` whose divergence is a `FeatureDivergence`. Only what P sees is held.
 
-Where we differ: the base is the model with its adapters off, not a second copy; the directions of `probes`.
+Where we differ: the base is the model with its adapters off, not a second copy; the directions of `probes`; data to
+keep.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -20,11 +23,92 @@ from transformers import Trainer, TrainerState, TrainingArguments
 from retain.errors import InputError, TrainingError
 from retain.hf.models.features import features_read
 from retain.hf.models.head import is_classifier
-from retain.hf.models.sides import root_of
+from retain.hf.models.inference import device_of
+from retain.hf.models.sides import eval_mode, root_of
 from retain.kernels.kl_divergence import logits_kl
 from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
-from retain.train.regularise.divergence import Divergence, placed, unwrapped
+from retain.train.regularise.divergence import Batch, Divergence, placed, unwrapped
 from retain.train.regularise.objective import Own, Scale, change_loss, check_weight, sums_of_step
+
+
+class FeatureDivergence(Divergence):
+    """KL(p₀ ‖ p) of what the features of a model and of its base say, mean over items, for a `KLPenalty` of an encoder.
+
+    Args:
+        probe: P (K, d), or (K, k) with a projection: `cluster_centres` or `text_prototypes` make one.
+        projection: (k, d), of the pooled output into the space of text (CLIP); None: features are the mean of the last
+            hidden states.
+        teacher: the base as a second model, for a model without adapters (full fine-tuning).
+
+    Raises:
+        InputError: the probe is no table of two directions or more, or the projection does not fit it.
+
+    Examples:
+        >>> held = retain.FeatureDivergence(torch.eye(2, 8))
+        >>> len(held.probe)
+        2
+    """
+
+    name = "features"
+    logged = ("retain_feature_kl", "retain_feature_weight")
+
+    def __init__(self, probe: Tensor, *, projection: Tensor | None = None, teacher: nn.Module | None = None) -> None:
+        super().__init__(teacher)
+        _check_table("probe", probe, 2)
+        if projection is not None:
+            _check_table("projection", projection, 1)
+            if len(projection) != probe.shape[1]:
+                raise InputError(
+                    f"probe: its directions have {probe.shape[1]} numbers, and the projection gives {len(projection)}; "
+                    "give both of one model, as text_prototypes does."
+                )
+        self.probe, self.projection = probe.detach().float(), projection
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model that is no encoder, or has no base to compare with.
+
+        Raises:
+            InputError: it is so.
+        """
+        if not is_classifier(unwrapped(model)):
+            raise InputError(
+                f"a feature penalty is for encoders and vision models, and {type(root_of(model)).__name__} is "
+                "neither: hold a language model's predictions with a KLPenalty or Distillation."
+            )
+        super().check(model)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """KL in nats, mean over the items of a batch; both sides in eval mode.
+
+        Args:
+            model: the model that is trained, wrapped for data parallelism or not.
+            batch: its inputs; moved to its device.
+
+        Raises:
+            InputError: as `check`, or the directions have another width than the features.
+        """
+        plain, given = unwrapped(model), without_labels(batch)
+        self.check(plain)
+        before = self.of_base(plain, given)
+        with eval_mode(plain), self.read(plain, given) as after:
+            plain(**placed(plain, given))
+            return feature_kl(self.probe, before, after())
+
+    def units(self, batch: Batch) -> int:
+        """The items of a batch."""
+        return min(len(value) for value in batch.values())
+
+    def of_base(self, model: nn.Module, inputs: Batch) -> Tensor:
+        """Features z₀ (B, d) of the base."""
+        with self.base(model) as base, self.read(base, inputs) as before:
+            base(**placed(base, inputs))
+            found: Tensor = before()
+        return found
+
+    def read(self, model: nn.Module, inputs: Batch) -> AbstractContextManager[Any]:
+        """Let the next forward pass on these inputs tell its features."""
+        mask = inputs.get("attention_mask")
+        return features_read(model, None if mask is None else mask.to(device_of(model)), self.projection)
 
 
 class FeaturePenalty(RegulariserCallback):
@@ -60,16 +144,8 @@ class FeaturePenalty(RegulariserCallback):
         teacher: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        _check_table("probe", probe, 2)
-        if projection is not None:
-            _check_table("projection", projection, 1)
-            if len(projection) != probe.shape[1]:
-                raise InputError(
-                    f"probe: its directions have {probe.shape[1]} numbers, and the projection gives {len(projection)}; "
-                    "give both of one model, as text_prototypes does."
-                )
-        self.weight, self.probe, self._projection = check_weight(weight), probe.detach().float(), projection
-        self._divergence = Divergence(teacher)
+        self.weight = check_weight(weight)
+        self._divergence = FeatureDivergence(probe, projection=projection, teacher=teacher)
         self._joined = False
         self._seen: list[tuple[Tensor, int]] = []
 
@@ -93,11 +169,6 @@ class FeaturePenalty(RegulariserCallback):
                 "place of callbacks=[…]."
             )
         refuse_sharded(args, model, "a feature penalty", bears_fsdp2=False)
-        if not is_classifier(unwrapped(model)):
-            raise InputError(
-                f"a feature penalty is for encoders and vision models, and {type(root_of(model)).__name__} is "
-                "neither: hold a language model's predictions with a KLPenalty or Distillation."
-            )
         self._divergence.check(model)
         self.resume(state)
 
@@ -118,17 +189,19 @@ class FeaturePenalty(RegulariserCallback):
         self.flush(state)
 
     def _term(self, model: nn.Module, inputs: Mapping[str, Any], own: Own, scale: Scale) -> tuple[Tensor, Any]:
-        plain, mask = unwrapped(model), inputs.get("attention_mask")
-        given = {name: value for name, value in inputs.items() if name not in {"labels", "num_items_in_batch"}}
-        with self._divergence.base(plain) as base, features_read(base, mask, self._projection) as before:
-            base(**placed(base, given))
-            held = before()
-        with features_read(plain, mask, self._projection) as after:
+        plain, given = unwrapped(model), without_labels(inputs)
+        held = self._divergence.of_base(plain, given)
+        with self._divergence.read(plain, given) as after:
             task, outputs = own(True)  # noqa: FBT003 -- the one argument that `own` has
             features = after()
-        kl = feature_kl(self.probe, held, features)
+        kl = feature_kl(self._divergence.probe, held, features)
         self._seen.append((kl.detach(), len(features)))
         return task + self.weight * scale(kl, len(features)), outputs
+
+
+def without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model reads of a batch."""
+    return {name: value for name, value in inputs.items() if name not in {"labels", "num_items_in_batch"}}
 
 
 def _check_table(name: str, given: object, least: int) -> None:

@@ -47,7 +47,8 @@ class KLPenalty(RegulariserCallback):
 
     In a loop: `loss = task_loss + penalty.weight * penalty.loss(model)`.
 
-    Logged: `retain_penalty_kl`, nats, on the latest batch, and `retain_kl_weight`.
+    Logged: `retain_penalty_kl`, nats, on the latest batch, and `retain_kl_weight`; of features `retain_feature_kl` and
+    `retain_feature_weight`.
 
     Args:
         batches: model inputs whose predictions must stay. They come in a seeded order, anew each round; data-parallel
@@ -61,6 +62,7 @@ class KLPenalty(RegulariserCallback):
         task_weight: c of c·task + w·KL; another than 1 needs `attach`.
         temperature: T of T²·KL(softmax(z/T) ‖ softmax(y/T)), which takes the place of the KL.
         vocabulary: tokens that teacher and model have, where one pads its vocabulary with rows of no token.
+        divergence: what is held in place of the predictions, with a teacher of its own: `FeatureDivergence`.
 
     Raises:
         InputError: a number is out of range, or there is no batch.
@@ -84,6 +86,7 @@ class KLPenalty(RegulariserCallback):
         task_weight: float = 1.0,
         temperature: float = 1.0,
         vocabulary: int | None = None,
+        divergence: Divergence | None = None,
     ) -> None:
         super().__init__()
         self.batches = check_batches(batches, "kl_weight")
@@ -94,11 +97,11 @@ class KLPenalty(RegulariserCallback):
             raise InputError("limit and dual were both given; the dual holds a limit of its own, so give one of them.")
         self._dual = dual or (None if limit is None else _dual(limit, weight))
         self._weight, self._every, self._seed = weight, every, seed
-        self._divergence = Divergence(teacher, check_temperature(temperature), vocabulary)
+        self._divergence = divergence or Divergence(teacher, check_temperature(temperature), vocabulary)
         self._task_weight, self._joined = check_task_weight(task_weight), False
         self.position = 0
         self.kl: float | None = None
-        self.key = f"retain.KLPenalty:{fingerprint(self.batches)}"
+        self.key = f"retain.KLPenalty:{self._divergence.name}:{fingerprint(self.batches)}"
 
     def join(self, trainer: Trainer) -> None:
         """Take part in a Trainer, in whose loss the task has its weight."""
@@ -173,7 +176,8 @@ class KLPenalty(RegulariserCallback):
         with torch.autocast(device_of(model).type, torch.bfloat16, enabled=args.bf16):
             kl = self.loss(model)
         torch.autograd.backward(weight * self._every * kl)
-        self.note(retain_penalty_kl=self.kl or 0.0, retain_kl_weight=weight)
+        kl_name, weight_name = self._divergence.logged
+        self.note(**{kl_name: self.kl or 0.0, weight_name: weight})
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         """Put the memory where the next checkpoint takes it from."""

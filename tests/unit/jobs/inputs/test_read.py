@@ -66,7 +66,7 @@ def test_contamination_is_a_problem(read, tiny_data):
 
 def test_second_moments_have_no_text_for_a_regulariser(read, tmp_path):
     _, problems = read(kl_weight=1.0, statistics=str(tmp_path))
-    assert any(problem.startswith("statistics: KL penalty, replay") for problem in problems)
+    assert any(problem.startswith("statistics: the recipe's regularisers read") for problem in problems)
     assert any("no statistics here" in problem for problem in problems)
 
 
@@ -74,9 +74,15 @@ def test_a_classifier_does_not_write_what_it_keeps(read, tmp_path):
     rows = [{"text": f"word{i} {'ab'[i % 2]}", "label": "xy"[i % 2]} for i in range(12)]
     train, test = write_jsonl(tmp_path / "l.jsonl", rows[:8]), write_jsonl(tmp_path / "t.jsonl", rows[8:])
     plain = {"train": str(train), "test": str(test), "keep": [], "held_out_text": []}
-    data, problems = read(**plain, kl_weight=1.0, calibrate_keep="self")
-    assert data.family == "text-classifier"
-    assert [problem for problem in problems if "only a language model can write" in problem]
+    features = {"feature_weight": 1.0, "feature_on": "keep"}
+    for regulariser in ({"kl_weight": 1.0}, features):
+        data, problems = read(**plain, **regulariser, calibrate_keep="self")
+        assert data.family == "text-classifier"
+        assert [problem for problem in problems if "only a language model can write" in problem]
+    _, problems = read(**plain, **features, calibrate_keep=str(train), training={"fp16": True})
+    assert any("the gradient of --feature-weight cannot be scaled" in problem for problem in problems)
+    _, problems = read(**plain, **features | {"feature_on": "batch"}, calibrate_keep="self")
+    assert not any("only a language model can write" in problem for problem in problems)
     assert data.texts == {}
 
 

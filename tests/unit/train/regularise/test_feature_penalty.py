@@ -18,7 +18,8 @@ from transformers import (
 from retain.errors import InputError
 from retain.hf.models.features import features_read
 from retain.hf.models.head import head_names
-from retain.train.regularise.feature_penalty import FeaturePenalty, feature_kl
+from retain.train.regularise.feature_penalty import FeatureDivergence, FeaturePenalty, feature_kl
+from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.probes import CONTEXTS, SPREAD, cluster_centres, text_prototypes
 from tiny import make_bert, make_llama, make_text_tokenizer, make_vit
 
@@ -118,6 +119,35 @@ def test_the_loss_is_the_tasks_and_the_kl_of_features_and_training_lowers_it(mak
     assert kl[-1] < 0.7 * kl[0]
 
 
+@pytest.mark.parametrize(("make", "collator"), [(vit, images), (bert, texts)])
+def test_on_data_to_keep_a_kl_penalty_holds_the_features(make, collator, tmp_path):
+    model, kept = adapted(make()), collator(ROWS[4:])
+    inputs = {name: value for name, value in kept.items() if name != "labels"}
+    with torch.no_grad(), features_read(model.eval(), inputs.get("attention_mask")) as read:
+        model(**inputs)
+        after = read()
+        with model.disable_adapter():
+            model(**inputs)
+        before = read()
+    probe = cluster_centres(torch.cat([before, after]))
+    held = FeatureDivergence(probe)
+    penalty = KLPenalty([kept], weight=3.0, divergence=held)
+    found = penalty.loss(model.train())
+    torch.testing.assert_close(found, feature_kl(probe, before, after), rtol=1e-5, atol=1e-6)
+    assert found.requires_grad
+    assert model.training
+    assert held.units(kept) == 4
+    run = trainer(model, collator, tmp_path)
+    penalty.attach(run)
+    KLPenalty([kept], weight=1e-3).attach(run)  # of the predictions on the same batches
+    run.train()
+    assert len({callback.key for callback in run.callback_handler.callbacks if hasattr(callback, "key")}) == 2
+    logged = [entry for entry in run.state.log_history if "retain_feature_kl" in entry]
+    assert [entry["retain_feature_weight"] for entry in logged] == [3.0] * 12
+    assert all(entry["retain_penalty_kl"] != entry["retain_feature_kl"] for entry in logged)
+    assert logged[-1]["retain_feature_kl"] < 0.7 * logged[0]["retain_feature_kl"]
+
+
 def test_a_whole_model_has_its_base_beside_it(tmp_path):
     model = vit()
     run = trainer(model, images, tmp_path, max_steps=1)
@@ -183,6 +213,8 @@ def test_what_cannot_be_is_refused(tmp_path):
     FeaturePenalty(TWO).attach(run)
     with pytest.raises(InputError, match="for encoders and vision models"):
         run.train()
+    with pytest.raises(InputError, match="for encoders and vision models"):
+        FeatureDivergence(TWO)(adapted(make_llama()), {"input_ids": torch.tensor([[1, 2]])})
     run = trainer(adapted(vit()), images, tmp_path)
     run.add_callback(FeaturePenalty(TWO))
     with pytest.raises(InputError, match=r"penalty\.attach\(trainer\)"):
