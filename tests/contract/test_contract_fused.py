@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 import retain
-from retain.hf.adapters.accelerate import FusedLora
+from retain.hf.adapters.accelerate import FusedLoraLinear
 from retain.hf.tuners.feature_layer import FeatureLayer
 from retain.kernels import eligibility, reference_only
 
@@ -79,7 +79,7 @@ def test_pefts_lora_is_the_same_with_and_without(architecture):
     for name, gradient in slow.items():
         torch.testing.assert_close(fast[name], gradient, rtol=1e-4, atol=1e-5)
     assert retain.decelerate(model) == count
-    assert not any(isinstance(module, FusedLora) for module in model.modules())
+    assert not any(isinstance(module, FusedLoraLinear) for module in model.modules())
     assert torch.equal(logits(model, batch), expected)
     assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
 

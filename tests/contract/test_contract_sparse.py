@@ -147,6 +147,27 @@ def test_a_copy_is_independent_and_nothing_warns():
         model.merge_and_unload()
 
 
+def test_places_that_lie_where_those_of_a_deleted_adapter_lay_are_read_anew():
+    """An allocator gives memory again; here the same memory is given on purpose."""
+    llama = ARCHITECTURES["llama"]
+    model, batch = adapted(llama), llama.batch()
+    disturb(model)
+    memory = []
+    for _, layer in sparse_layers(model):
+        shared = layer.supertuning_indices["default"].numpy().copy()
+        memory.append(shared)
+        layer.supertuning_indices["default"] = torch.from_numpy(shared)
+    few = {"input_ids": batch["input_ids"][:1, :4]}
+    before = logits(model, few)
+    for (_, layer), shared in zip(sparse_layers(model), memory, strict=True):
+        shared[:] = layer.get_base_layer().weight.numel() - 1 - shared[::-1]
+        layer.supertuning_indices["default"] = torch.from_numpy(shared)
+    found = logits(model, few)
+    with reference_only():
+        torch.testing.assert_close(found, logits(model, few), rtol=0, atol=5e-6)
+    assert not torch.allclose(found, before, atol=1e-4)
+
+
 def test_under_autocast_pefts_form_is_taken():
     llama = ARCHITECTURES["llama"]
     model = adapted(llama)

@@ -54,26 +54,29 @@ def keep(x: Tensor) -> Kept:
         x: any tensor.
 
     Returns:
-        The tensors that autograd keeps already where x is the output of a norm, a gate or an activation; else x.
+        The tensors that autograd keeps already where x is the output of a norm, a gate or an activation; else x. An x
+        that was written to since, as by a hook that steers a model, is no longer that output.
     """
     if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001, FBT003 -- no public one
         return Kept((x,))  # hooks that move or count saved tensors get x itself
+    if not x.is_inference() and x._version:  # noqa: SLF001 -- torch has no public name for it
+        return Kept((x,))  # without a graph, its writing is not recorded
     if x.grad_fn is not None and x.device.type == "cpu" and x.grad_fn.name() in DEAR_ON_A_CPU:
         return Kept((x,))
-    version, known = _KNOWN.get(x, (None, None))  # type: ignore[no-untyped-call]  # torch's
-    if known is None or version != x._version:  # noqa: SLF001 -- x was written over since
+    known = _KNOWN.get(x)  # type: ignore[no-untyped-call]  # torch's
+    if known is None:
         found = _origin(x.grad_fn, MOST_STEPS)
         if found is None or any(tensor.device != x.device for tensor in found.tensors):
             return Kept((x,))
         tensors = tuple(tensor.detach() for tensor in found.tensors)
         known = Kept(tensors, Recomputation(found.recompute, x.shape))
-        _KNOWN[x] = (x._version, known)  # noqa: SLF001 -- as above
+        _KNOWN[x] = known
     known.recompute.readers += 1
     return known  # type: ignore[no-any-return]  # torch's
 
 
 _KNOWN = WeakTensorKeyDictionary()
-"""Inputs alive that were seen already, by their version: q, k and v read one, and it is recomputed once for all."""
+"""Inputs alive that were seen already and never written over: q, k and v read one, and it is recomputed once for all."""
 
 
 class Recomputation:

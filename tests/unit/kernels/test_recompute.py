@@ -163,6 +163,19 @@ def test_an_input_written_over_between_two_readers_is_not_taken_for_the_old_one(
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("kind", ["rms", "layer", "gate"])
+def test_an_input_written_over_without_a_graph_is_kept(kind):
+    """As a hook does that steers a model; the graph still tells of the norm alone."""
+    x = made(kind)
+    with torch.no_grad():
+        x[:, 1] += 3
+    weight, A, B = torch.randn(8, 16), torch.randn(2, 16, requires_grad=True), torch.randn(8, 2, requires_grad=True)
+    found = torch.autograd.grad(module.low_rank(x, weight, None, A, B).sum(), (A, B), retain_graph=True)
+    expected = torch.autograd.grad(module.reference(x.detach(), weight, None, A, B, 1.0).sum(), (A, B))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_what_checkpointing_makes_again_is_not_asked_for():
     calls = []
 

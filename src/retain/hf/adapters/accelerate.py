@@ -19,7 +19,7 @@ from retain.kernels import eligibility
 from retain.kernels.low_rank import low_rank
 
 
-class FusedLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
+class FusedLoraLinear(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
     """PEFT's LoRA layer whose forward takes the fused form where it can."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -55,7 +55,7 @@ class FusedLora(lora.Linear):  # type: ignore[misc]  # PEFT ships no types
 
 def has_lora(model: nn.Module) -> bool:
     """Tell whether a model has LoRA layers of PEFT on linear layers."""
-    return any(type(module) in (lora.Linear, FusedLora) for module in model.modules())
+    return any(type(module) in (lora.Linear, FusedLoraLinear) for module in model.modules())
 
 
 def accelerate(model: nn.Module) -> int:
@@ -81,7 +81,7 @@ def accelerate(model: nn.Module) -> int:
         >>> retain.decelerate(model)
         14
     """
-    layers = [module for module in model.modules() if type(module) in (lora.Linear, FusedLora)]
+    layers = [module for module in model.modules() if type(module) in (lora.Linear, FusedLoraLinear)]
     if not layers:
         raise InputError(
             "This model has no LoRA layer of PEFT on a linear layer, so there is nothing to accelerate; retain's own "
@@ -89,7 +89,7 @@ def accelerate(model: nn.Module) -> int:
         )
     changed = [layer for layer in layers if type(layer) is lora.Linear and "forward" not in vars(layer)]
     for layer in changed:
-        layer.__class__ = FusedLora
+        layer.__class__ = FusedLoraLinear
     return len(changed)
 
 
@@ -100,7 +100,7 @@ def decelerate(model: nn.Module) -> int:
         >>> retain.accelerate(model) == retain.decelerate(model)
         True
     """
-    layers = [module for module in model.modules() if type(module) is FusedLora]
+    layers = [module for module in model.modules() if type(module) is FusedLoraLinear]
     for layer in layers:
         layer.__class__ = lora.Linear
     return len(layers)

@@ -26,7 +26,7 @@ from retain.kernels.sparse_entries import FEW_TOKENS, Rows, added, by_rows, spar
 class SparseLinear(supertuning.Linear):  # type: ignore[misc]  # PEFT ships no types
     """PEFT's layer with another forward, and with merging that can be undone to the bit."""
 
-    _rows: tuple[tuple[int, int], Rows | None] | None = None
+    _rows: tuple[tuple[Tensor, int, int], Rows | None] | None = None
     _unmerged: list[tuple[Tensor, Tensor]] | None = None
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -57,10 +57,13 @@ class SparseLinear(supertuning.Linear):  # type: ignore[misc]  # PEFT ships no t
         return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
 
     def _by_rows(self, places: Tensor, shape: torch.Size) -> Rows | None:
-        """The places by rows, made once for each content that they have."""
-        key = (places.data_ptr(), places._version)  # noqa: SLF001 -- torch has no public name for it
-        if self._rows is None or self._rows[0] != key:
-            self._rows = key, by_rows(places, shape)
+        """The places by rows, made once for each content that they have.
+
+        The tensor is held, too: another adapter's may come to lie where that of a deleted one lay.
+        """
+        content = places.data_ptr(), places._version  # noqa: SLF001 -- torch has no public name for it
+        if self._rows is None or self._rows[0][0] is not places or self._rows[0][1:] != content:
+            self._rows = (places, *content), by_rows(places, shape)
         return self._rows[1]
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from peft import LoraConfig
 from peft.tuners import lora
 from torch import nn
 
 from retain.errors import InputError
-from retain.hf.adapters.accelerate import FusedLora, accelerate, decelerate, has_lora
+from retain.hf.adapters.accelerate import FusedLoraLinear, accelerate, decelerate, has_lora
 from retain.hf.adapters.attach import attach
 from tiny import make_llama
 
@@ -24,12 +25,21 @@ def test_layers_change_their_class_and_are_given_back():
     assert has_lora(model)
     assert accelerate(model) == 14
     assert accelerate(model) == 0
-    assert (len(layers(model, FusedLora)), len(layers(model, lora.Linear))) == (14, 0)
+    assert (len(layers(model, FusedLoraLinear)), len(layers(model, lora.Linear))) == (14, 0)
     assert has_lora(model)
     torch.testing.assert_close(model(IDS).logits, expected, rtol=0, atol=1e-5)
     assert decelerate(model) == 14
     assert torch.equal(model(IDS).logits, expected)
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_a_further_adapter_goes_on_all_accelerated_layers():
+    """PEFT tells the layers of all-linear by their class's name, which holds Linear."""
+    model = attach(make_llama(), "lora", {"r": 2})
+    accelerate(model)
+    model.add_adapter("second", LoraConfig(r=2, target_modules="all-linear"))
+    assert all("second" in layer.lora_A for layer in layers(model, FusedLoraLinear))
+    assert len(layers(model, FusedLoraLinear)) == 14
 
 
 def test_a_layer_whose_forward_was_replaced_is_left_alone():
