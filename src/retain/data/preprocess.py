@@ -17,6 +17,7 @@ from retain.data.family import Modality
 from retain.data.images import read_image
 from retain.data.item import DataItem
 from retain.data.lengths import NO_CUTS, Cuts
+from retain.data.tokenizer_identity import tokenizer_identity
 from retain.data.tokens import CHARACTERS_A_TOKEN, Encoded, cut_to, encode_example, pad
 from retain.errors import InputError
 from retain.hf.models.inference import padding_id
@@ -207,13 +208,12 @@ class TextPreprocessor(Preprocessor):
         self.tokenizer.save_pretrained(folder)
 
     def identity(self) -> str:
-        """A hash of the vocabulary, the chat template, and a text as the tokenizer splits it."""
+        """A hash of all that the tokenizer does."""
         return self._identity
 
     @cached_property
     def _identity(self) -> str:
-        words = sorted(self.tokenizer.get_vocab().items())
-        return _hash([self.tokenizer.chat_template, words, self.tokenizer.encode("A b\n c, 12.")])
+        return tokenizer_identity(self.tokenizer)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,11 @@ from retain.jobs.inputs.data import suite_hash
 from retain.jobs.state_files import hash_of
 from retain.recipe.marks import fields_where
 
-LIBRARIES = ("bitsandbytes", "torchao", "kernels", "flash-attn", "optimum", "gptqmodel", "compressed-tensors")
-"""Libraries that compute in a model's place where it is quantised, or its attention is another."""
+LIBRARIES = (
+    *("bitsandbytes", "torchao", "kernels", "flash-attn", "optimum", "gptqmodel", "compressed-tensors"),
+    *("mamba-ssm", "causal-conv1d", "flash-linear-attention", "tokenizers", "jinja2", "pillow", "torchvision"),
+)
+"""Libraries that compute in a model's place where it is quantised or its attention is another, or make its inputs."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +49,28 @@ class Asked:
     settings: Settings
 
     def parts(self) -> list[Any]:
-        """All that predictions depend on within a run: weights, configuration, preprocessor, suites, settings."""
+        """All that predictions depend on within a run: weights, configurations, preprocessor, suites, settings."""
         suites = [[suite.name, suite_hash(suite)] for suite in self.suites]
         deciding = fields_where(Settings, lambda decides: decides.part in {"answers", "predictions"})
         settings = {name: value for name, value in asdict(self.settings).items() if name in deciding}
         root: Any = root_of(self.base)
         attention = root.config._attn_implementation  # noqa: SLF001 -- transformers has no public name for it
-        computing = [root.config.to_json_string(), attention, str(root.dtype), engine(), device_of(self.base).type]
+        ends = getattr(root, "generation_config", None)
+        configured = [root.config.to_json_string(), "" if ends is None else ends.to_json_string()]
+        computing = [*configured, attention, str(root.dtype), engine(), device_of(self.base).type]
         reading = [self.preprocessor.identity(), self.preprocessor.max_length]
         return [self.base_hash, computing, reading, suites, settings]
 
     @cached_property
     def key(self) -> str:
-        """A hash of these and of what one run has one of: this code, the device, the tokenizer to the last rule."""
+        """A hash of these and of what one run has one of: this code, the device, the libraries."""
         return hash_of(*self.parts(), self._surroundings(), [suite.part for suite in self.suites], code_hash())
 
     @property
     def may_be_kept(self) -> bool:
-        """False where what no hash here covers may decide (a model's own code, a judge), and of what is withheld."""
-        own_code = type(root_of(self.base)).__module__.partition(".")[0] != "transformers"
+        """False where what no hash here covers may decide (code that a model brings, a judge), and of what is withheld."""
+        computing = (root_of(self.base), self.preprocessor.tokenizer, getattr(self.preprocessor, "processor", None))
+        own_code = any(one is not None and not _is_transformers(one) for one in computing)
         withheld = self.settings.store_answers and any(task_type_of(suite).withheld for suite in self.suites)
         return not (own_code or offloaded(self.base) or self.settings.judge or withheld)
 
@@ -72,19 +78,19 @@ class Asked:
         device = device_of(self.base)
         on_gpu = device.type == "cuda"
         place = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
-        ends = getattr(root_of(self.base), "generation_config", None)
         tokenizer = self.preprocessor.tokenizer
-        rules = getattr(tokenizer, "backend_tokenizer", None)
         told_the_day = "strftime_now" in str(getattr(tokenizer, "chat_template", ""))
         return [
             place,
             torch.get_float32_matmul_precision(),
             torch.backends.cudnn.allow_tf32 if on_gpu else None,
             {name: _version(name) for name in LIBRARIES},
-            "" if ends is None else ends.to_json_string(),
             today() if told_the_day else "",
-            "" if rules is None else hashlib.sha256(rules.to_str().encode()).hexdigest(),
         ]
+
+
+def _is_transformers(one: Any) -> bool:
+    return type(one).__module__.partition(".")[0] == "transformers"
 
 
 @cache

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tokenizers import normalizers
 from transformers import AutoTokenizer
 
 from retain.data.examples import Example
@@ -128,6 +129,26 @@ def test_what_is_saved_is_read_as_the_same_tokenizer(tmp_path, made):
     preprocessor.save(tmp_path)
     again = TextPreprocessor(AutoTokenizer.from_pretrained(tmp_path), 60)
     assert again.identity() == preprocessor.identity()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("eos_token", "b"), ("bos_token", "b"), ("clean_up_tokenization_spaces", True), ("split_special_tokens", True)],
+)
+def test_a_tokenizer_that_ends_or_writes_texts_otherwise_has_another_identity(name, value):
+    tokenizer, same, other = make_tokenizer(), make_tokenizer(), make_tokenizer()
+    same(["a", "a a"], padding=True, truncation=True, max_length=1)  # leaves its wishes in the rules
+    same.pad_token = "<eos>"
+    setattr(other, name, value)
+    one, alike, another = (TextPreprocessor(each, 60).identity() for each in (tokenizer, same, other))
+    assert one == alike
+    assert one != another
+
+
+def test_another_rule_is_another_identity():
+    one, other = make_tokenizer(), make_tokenizer()
+    other.backend_tokenizer.normalizer = normalizers.Replace("d", "e")  # not in the text that is tried
+    assert TextPreprocessor(one, 60).identity() != TextPreprocessor(other, 60).identity()
 
 
 def test_another_vocabulary_template_or_processor_is_another_identity():

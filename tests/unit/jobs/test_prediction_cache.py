@@ -1,5 +1,6 @@
 """What a base said is kept for runs in other folders, and taken only where it is what would be asked again."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -107,6 +108,10 @@ def test_anything_that_could_change_an_answer_is_asked_anew(another, monkeypatch
     assert [passes(another(), change)[1] > 0 for change in (other_end, scaled, in_16_bits)] == [True] * 3
     assert passes(another(test_items=9))[1] > 0
     assert passes(another(keep_score="token"))[1] > 0
+    run = another()
+    ended = copy.deepcopy(run.preprocessor)
+    ended.tokenizer.eos_token = "<unk>"
+    assert passes(replace(run, preprocessor=TextPreprocessor(ended.tokenizer, ended.max_length)))[1] > 0
     assert passes(another())[1] == 0
     monkeypatch.setattr(asked_module, "code_hash", lambda: "another version")
     assert passes(another())[1] > 0
@@ -149,6 +154,28 @@ def test_a_cache_that_cannot_be_written_to_stops_nothing(another, cache, make_ru
     assert again > 0
     assert off == first
     assert cache.read_text(encoding="utf-8") == "a file"
+
+
+def test_in_one_folder_too_other_ends_of_answers_are_asked_anew(another):
+    run = another(generate=2, cache="off")
+
+    def ended(base):
+        base.generation_config.eos_token_id = 5
+        return base
+
+    assert passes(run)[1] > 0
+    assert passes(run, ended)[1] > 0
+    assert passes(run)[1] == 0
+
+
+def test_what_a_tokenizer_of_its_own_code_makes_is_not_kept(another):
+    run = another()
+    own = type("Own", (type(run.preprocessor.tokenizer),), {"__module__": "transformers_modules.own"})
+    asked = Asked(run.base(), "", run.preprocessor, tuple(run.data.suites.all), run.settings)
+    assert asked.may_be_kept
+    tokenizer = copy.deepcopy(run.preprocessor.tokenizer)
+    tokenizer.__class__ = own
+    assert not replace(asked, preprocessor=TextPreprocessor(tokenizer, 60)).may_be_kept
 
 
 def test_what_is_judged_by_a_program_or_withheld_is_not_kept(another, cache, tmp_path):
