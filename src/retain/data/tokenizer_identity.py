@@ -1,4 +1,4 @@
-"""A hash of all that a tokenizer does: two of one identity make the same tokens of a text and the same text of tokens."""
+"""A hash of all that a tokenizer does: two of one identity read a text and write one back alike."""
 
 from __future__ import annotations
 

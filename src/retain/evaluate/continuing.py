@@ -26,6 +26,12 @@ from retain.hf.models.inference import device_of, evaluating
 FEWEST_SHARED = 2
 """Rows with fewer tokens before their scored part are read whole."""
 
+MOST_LOGITS = 2**26
+"""Logits that exist at once, but for those of one row: 256 MB in float32. Rows that go on are many, and short."""
+
+TRIED = 2
+"""Of a family on trial so many of the shortest rows are read, and of the longest."""
+
 
 class Family(NamedTuple):
     """Rows with the same tokens before their scored part.
@@ -73,7 +79,9 @@ def in_family_batches(alike: Sequence[Family], tokens: int) -> Iterator[list[Fam
         yield batch
 
 
-def family_nll(model: Any, batch: Sequence[Family], rows: Sequence[Encoded], pad_id: int) -> dict[int, float]:
+def family_nll(
+    model: Any, batch: Sequence[Family], rows: Sequence[Encoded], pad_id: int, tokens: int
+) -> dict[int, float]:
     """Negative log-likelihood in nats of each row's scored part, by the row's place.
 
     Args:
@@ -81,21 +89,33 @@ def family_nll(model: Any, batch: Sequence[Family], rows: Sequence[Encoded], pad
         batch: families of one length of beginning.
         rows: all of them.
         pad_id: fills the scored parts up.
+        tokens: of rows that go on together, the beginnings included, but for one row.
     """
     device = device_of(model)
     owners = [(index, place) for index, family in enumerate(batch) for place in family.places]
     scored = {place: list(rows[place].ids[rows[place].start :]) for _, place in owners}
     kept, first = _read(model, torch.tensor([family.beginning for family in batch], device=device))
-    starts = torch.tensor([scored[place][:1] or [IGNORED] for _, place in owners], device=device)
-    opening = token_nll(first[[index for index, _ in owners]][:, None], starts)
-    sums = dict(zip(scored, opening.double().sum(dim=1).tolist(), strict=True))
+    sums: dict[int, float] = {}
+    vocabulary, length = first.shape[-1], len(batch[0].beginning)
+    for some in _parts(owners, MOST_LOGITS // vocabulary):
+        starts = torch.tensor([scored[place][:1] or [IGNORED] for _, place in some], device=device)
+        opening = token_nll(first[[index for index, _ in some]][:, None], starts).double().sum(dim=1).tolist()
+        sums |= dict(zip((place for _, place in some), opening, strict=True))
     longer = sorted((pair for pair in owners if len(scored[pair[1]]) > 1), key=lambda pair: len(scored[pair[1]]))
-    for _, some in itertools.groupby(longer, lambda pair: (len(scored[pair[1]]) - 1).bit_length()):  # 1, 2–3, 4–7, …
-        chosen = list(some)
-        rest = _rest_nll(model, kept, [(index, scored[place]) for index, place in chosen], pad_id, device)
-        for (_, place), nats in zip(chosen, rest, strict=True):
-            sums[place] += nats
+    for _, alike in itertools.groupby(longer, lambda pair: (len(scored[pair[1]]) - 1).bit_length()):  # 1, 2–3, 4–7, …
+        group = list(alike)
+        width = len(scored[group[-1][1]]) - 1
+        for some in _parts(group, min(tokens // (length + width), MOST_LOGITS // (vocabulary * width))):
+            rest = _rest_nll(model, kept, [(index, scored[place]) for index, place in some], pad_id, device)
+            for (_, place), nats in zip(some, rest, strict=True):
+                sums[place] += nats
     return sums
+
+
+def _parts(pairs: list[tuple[int, int]], most: int) -> Iterator[list[tuple[int, int]]]:
+    """At most so many at once, and one at least."""
+    size = max(most, 1)
+    return (pairs[start : start + size] for start in range(0, len(pairs), size))
 
 
 def _rest_nll(
@@ -130,6 +150,7 @@ def goes_on_alike(
     rows: Sequence[Encoded],
     pad_id: int,
     read_whole: Callable[[Sequence[Encoded]], Sequence[float]],
+    tokens: int,
 ) -> bool:
     """Tell whether a model reads rows that begin alike as it reads them whole, by the shortest and the longest of them.
 
@@ -141,18 +162,26 @@ def goes_on_alike(
         rows: all of them.
         pad_id: fills rows up.
         read_whole: the negative log-likelihoods of rows in nats, each read from its beginning.
+        tokens: as `family_nll`.
     """
     if prepends_tokens(model):
         return False
     batches = list(in_family_batches(alike, 1))
     shared: list[float] = []
     whole: list[float] = []
-    for batch in {id(one): one for one in (batches[0], batches[-1])}.values():
+    for [family] in {id(one): one for one in (batches[0], batches[-1])}.values():
+        batch = [_few_of(family, rows)]
         places = [place for family in batch for place in family.places]
         try:
-            found = family_nll(model, batch, rows, pad_id)
+            found = family_nll(model, batch, rows, pad_id, tokens)
         except KEEPS_NOTHING:
             return False
         shared += [found[place] for place in places]
-        whole += read_whole([rows[place] for place in places])
+        whole += [nats for place in places for nats in read_whole([rows[place]])]
     return not differ(torch.tensor(shared)[:, None], torch.tensor(whole)[:, None], model)
+
+
+def _few_of(family: Family, rows: Sequence[Encoded]) -> Family:
+    """A family's shortest and longest rows; it may have more than fit a batch."""
+    by_length = sorted(family.places, key=lambda place: len(rows[place].ids))
+    return family._replace(places=tuple(dict.fromkeys([*by_length[:TRIED], *by_length[-TRIED:]])))

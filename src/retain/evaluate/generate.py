@@ -75,12 +75,12 @@ def score_nll(
         return _whole_nll(model, some, pad_id, device)
 
     alike, alone = families(rows) if batching == "padded" else ([], [])
-    if alike and all(share.everywhere(goes_on_alike(model, alike, rows, pad_id, read))):
+    tokens = batch_size * max((len(row.ids) for row in rows), default=0)
+    if alike and all(share.everywhere(goes_on_alike(model, alike, rows, pad_id, read, tokens))):
         batches = [[alone[k] for k in chosen] for chosen in in_batches([len(rows[k].ids) for k in alone], batch_size)]
-        tokens = batch_size * max(len(row.ids) for row in rows)
         for place, batch in enumerate(in_family_batches(alike, tokens)):
             if share.owns(place):
-                sums |= family_nll(model, batch, rows, pad_id)
+                sums |= family_nll(model, batch, rows, pad_id, tokens)
             tick(sum(len(family.places) for family in batch))
     for place, chosen in enumerate(batches):
         if share.owns(place):

@@ -68,7 +68,7 @@ class Asked:
 
     @property
     def may_be_kept(self) -> bool:
-        """False where what no hash here covers may decide (code that a model brings, a judge), and of what is withheld."""
+        """False where what no hash here covers may decide (code of a model's own, a judge), and of what is withheld."""
         computing = (root_of(self.base), self.preprocessor.tokenizer, getattr(self.preprocessor, "processor", None))
         own_code = any(one is not None and not _is_transformers(one) for one in computing)
         withheld = self.settings.store_answers and any(task_type_of(suite).withheld for suite in self.suites)

@@ -76,7 +76,7 @@ def keep(x: Tensor) -> Kept:
 
 
 _KNOWN = WeakTensorKeyDictionary()
-"""Inputs alive that were seen already and never written over: q, k and v read one, and it is recomputed once for all."""
+"""Inputs alive that were seen already, never written over: q, k and v read one, and it is recomputed once for all."""
 
 
 class Recomputation:

@@ -138,7 +138,7 @@ def test_what_is_saved_is_read_as_the_same_tokenizer(tmp_path, made):
 def test_a_tokenizer_that_ends_or_writes_texts_otherwise_has_another_identity(name, value):
     tokenizer, same, other = make_tokenizer(), make_tokenizer(), make_tokenizer()
     same(["a", "a a"], padding=True, truncation=True, max_length=1)  # leaves its wishes in the rules
-    same.pad_token = "<eos>"
+    same.pad_token = same.eos_token
     setattr(other, name, value)
     one, alike, another = (TextPreprocessor(each, 60).identity() for each in (tokenizer, same, other))
     assert one == alike

@@ -12,7 +12,7 @@ from peft import PrefixTuningConfig, get_peft_model
 
 from causal_models import MODELS, SHARING, made
 from retain.data.tokens import Encoded
-from retain.evaluate import generate
+from retain.evaluate import continuing, generate
 from retain.evaluate.continuing import families, family_nll, goes_on_alike, in_family_batches
 from retain.evaluate.generate import score_nll
 from retain.evaluate.input_hash import InputHash
@@ -51,7 +51,7 @@ def test_what_keeps_keys_and_values_shares_beginnings(name):
     alike, alone = families(rows)
     assert len(alike) == 6
     assert len(alone) == 2
-    assert goes_on_alike(model, alike, rows, 0, lambda some: whole(model, some))
+    assert goes_on_alike(model, alike, rows, 0, lambda some: whole(model, some), 99)
 
 
 def test_a_model_that_forgets_what_it_kept_is_read_whole(monkeypatch):
@@ -65,14 +65,14 @@ def test_a_model_that_forgets_what_it_kept_is_read_whole(monkeypatch):
 
     monkeypatch.setattr(model, "forward", forgetful)
     alike, _ = families(rows)
-    assert not goes_on_alike(model, alike, rows, 0, lambda some: whole(model, some))
+    assert not goes_on_alike(model, alike, rows, 0, lambda some: whole(model, some), 99)
     assert score_nll(model, rows, 0, 4) == pytest.approx(whole(model, rows), abs=1e-5)
 
 
 def test_virtual_tokens_are_read_whole():
     model = get_peft_model(made("llama"), PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)).eval()
     rows = options()
-    assert not goes_on_alike(model, families(rows)[0], rows, 0, lambda some: whole(model, some))
+    assert not goes_on_alike(model, families(rows)[0], rows, 0, lambda some: whole(model, some), 99)
     assert score_nll(model, rows, 0, 4) == pytest.approx(whole(model, rows), abs=1e-5)
 
 
@@ -101,12 +101,32 @@ def test_the_sum_is_of_all_tokens_of_an_option_in_float64():
     model, rows = made("llama").double(), options()
     alike, _ = families(rows)
     for family in alike:
-        found = family_nll(model, [family], rows, 0)
+        found = family_nll(model, [family], rows, 0, 99)
         for place in family.places:
             row = rows[place]
             logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
             expected = -sum(float(logits[k - 1, row.ids[k]]) for k in range(row.start, len(row.ids)))
             assert found[place] == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("most_logits", [1, 400, 2**26])
+def test_a_family_of_many_rows_is_read_in_batches_that_fit(monkeypatch, most_logits):
+    """Whatever its size: of rows that go on, tokens and logits are bounded, on trial too, but for a row alone."""
+    monkeypatch.setattr(continuing, "MOST_LOGITS", most_logits)
+    model, draw = made("llama"), torch.Generator().manual_seed(1)
+    ends = [tuple(torch.randint(3, 70, (1 + k % 5,), generator=draw).tolist()) for k in range(40)]
+    rows = [Encoded((7, 8, 9, *end), 3) for end in ends]
+    expected, read = whole(model, rows), []
+
+    def note(_, __, named, made):
+        before = named["attention_mask"].shape[1] - named["input_ids"].shape[1]
+        going_on = named["input_ids"].numel() if before else 0
+        read.append((named["attention_mask"].numel(), going_on * made.logits.shape[-1], len(named["input_ids"])))
+
+    model.register_forward_hook(note, with_kwargs=True)
+    assert score_nll(model, rows, 0, 2) == pytest.approx(expected, abs=1e-5)
+    assert all(tokens <= 2 * 8 or number == 1 for tokens, _, number in read)
+    assert all(logits <= most_logits or number == 1 for _, logits, number in read)
 
 
 def test_fewer_tokens_are_read(monkeypatch):

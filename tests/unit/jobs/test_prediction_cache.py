@@ -110,7 +110,7 @@ def test_anything_that_could_change_an_answer_is_asked_anew(another, monkeypatch
     assert passes(another(keep_score="token"))[1] > 0
     run = another()
     ended = copy.deepcopy(run.preprocessor)
-    ended.tokenizer.eos_token = "<unk>"
+    ended.tokenizer.eos_token = ended.tokenizer.unk_token
     assert passes(replace(run, preprocessor=TextPreprocessor(ended.tokenizer, ended.max_length)))[1] > 0
     assert passes(another())[1] == 0
     monkeypatch.setattr(asked_module, "code_hash", lambda: "another version")
