@@ -48,9 +48,10 @@ def net_loss_p_value(lost: int, gained: int, n: int, limit: float, confidence: f
     search. P(C) is a polynomial there, and `ceiling` gives its largest value from above.
 
     C does not depend on the limit, fewer rates are searched as the limit rises, and u depends on lost alone: so p falls
-    with limit and gained and rises with lost. Against the order by L − G, with gamma a tenth, nothing that was
-    certified is lost: compared over all outcomes with up to n/2 gained for n = 61, 80, 115, 155 and 203, limits of 1,
-    2, 5 and 10 points and confidences of .8, .9, .95 and .99 (`benchmarks/certificate.py --compare`).
+    with limit and gained and rises with lost, but for what the ceiling lies above the supremum. Against the order by
+    L − G, with gamma a tenth, nothing that was certified is lost: compared over all outcomes with up to n/2 gained for
+    n = 61, 80, 115, 155 and 203, limits of 1, 2, 5 and 10 points and confidences of .8, .9, .95 and .99
+    (`benchmarks/certificate.py --compare`).
 
     Args:
         lost: items that the base has right and the tuned model wrong.
@@ -91,7 +92,7 @@ def net_loss_bound(lost: int, gained: int, n: int, confidence: float) -> float:
         confidence: probability with which the bound holds, in [.5, 1).
 
     Returns:
-        A share of the items, at least (lost − gained)/n. It rises with lost and falls with gained.
+        A share of the items, at least (lost − gained)/n. It rises with lost and falls with gained, to `RESOLUTION`.
 
     Raises:
         ValueError: counts that are no counts, a confidence outside its range.
