@@ -135,6 +135,8 @@ def test_two_ways_in_one_row_far_down_are_found_too(tmp_path):
         ({"messages": [USER, BOT], "question": "q", "answer": "a", "score": 0.5}, False),
         ({**PAIR, "text": "Say a. a", "score": 0.1, "rejected": False}, False),
         ({"messages": [USER, BOT], "prompt": None, "completion": None}, False),
+        ({"messages": None, **PAIR}, False),
+        ({"messages": None, **ALPACA}, False),
         ({"question": "q", "answers": ["a"], "choices": ["a", "b"], "answer": 0}, False),
         ({**PAIR, "messages": [USER, BOT]}, True),
         ({"conversations": TURNS, "instruction": "Say a.", "response": "a"}, True),
@@ -240,3 +242,19 @@ def test_values_on_a_scale_in_a_table_are_refused_and_classes_with_fractions_are
         found, problems = labelled_table(tmp_path / "b.csv", labels)
         assert (problems, len(found.items)) == ([], 30)
         assert any("values on a scale" in note for note in found.notes) == noted
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"image": "a.png", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, TURNS[1]]},
+        {"images": ["a.png"], **PAIR},
+        {"video": "a.mp4", "instruction": "What?", "output": "a"},
+        {"image": {"bytes": None, "path": "a.png"}, "question": "q", "choices": ["a", "b"], "answer": 0},
+    ],
+)
+def test_rows_that_ask_about_an_image_are_refused_and_those_without_one_are_read(tmp_path, row):
+    name = next(iter(row))
+    found, (problem,) = read(tmp_path / "a.jsonl", [row, {**row, name: None}, {**row, name: []}])
+    assert [f'has "{name}"' in problem, "line 1:" in problem, len(found.items)] == [True, True, 2]
+    assert read(tmp_path / "a.jsonl", [row], f"::other={name}")[1] == []
