@@ -73,5 +73,7 @@ def input_problem(config: Any, family: Family, field: str, name: str) -> str | N
         return None
     joins = kind in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
     which = ", which compares images with texts," if joins else ""
+    if family == "causal-lm" and kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not joins:
+        which, cure = ", an encoder,", f"{cure}, or data that an encoder learns: labelled texts"
     why = ": CLIP and its kin learn images with their classes only" if joins else ""
     return f"{field}: transformers cannot load {name} ({kind}){which} as {in_words(family)}{why}; {cure}."

@@ -264,9 +264,11 @@ class ModelSpec:
         if named and not is_new:
             renew_output_layer(model)
             is_new = True
-        if type(model).__name__.endswith("ForSequenceClassification") and model.config.pad_token_id is None:
+        model.config.problem_type = "single_label_classification"  # whatever the checkpoint's head was trained for
+        reader = model.config.get_text_config()  # of a model that reads images too, its part for text
+        if type(model).__name__.endswith("ForSequenceClassification") and reader.pad_token_id is None:
             # A decoder reads its logits from the last token that is no padding, so it must know which is padding.
-            model.config.pad_token_id = self._tokenizer().pad_token_id
+            reader.pad_token_id = self._tokenizer().pad_token_id
         return model, is_new
 
     def _named_classes(self, path: str) -> dict[str, Any]:
