@@ -151,12 +151,12 @@ def _pair_reason(row: Row, columns: Mapping[str, str]) -> str:
     worse = next((name for name in _worse(tuple(row)) if _is_answer(row[name])), None)
     if worse is None or not columns.keys().isdisjoint(("completion", "messages", "output", "response")):
         return ""
-    better = next((name for name in row if _BETTER.fullmatch(name) and name != worse and _is_answer(row[name])), None)
-    learned = next((way[-1] for way in EXAMPLES if _is_complete(row, way)), better)
-    better = better or learned
+    learned = next((way[-1] for way in EXAMPLES if _is_complete(row, way)), None)
+    named = (name for name in row if _BETTER.fullmatch(name) and name != worse and _is_answer(row[name]))
+    better = next(named, learned)
     if better is None or any(row.get(name) == row[better] for name in TURNS if name != better):
         return ""  # the better one stands there as what is to be learned, too
-    if _is_mark(row[worse]) and not _is_mark(row[learned]):
+    if _is_mark(row[worse]) and not _is_mark(row[learned or better]):
         return ""
     return (
         f'it holds a preference pair ("{better}", "{worse}"); completions are learned here, no preferences (DPO), and '

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -29,7 +28,7 @@ from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
 from retain.jobs.inputs.evidence_told import unread_told
 from retain.jobs.inputs.families import family_of_model, harness_problems, unknown_classes, unmeasurable
-from retain.jobs.inputs.given import Given, Several, given_preprocessor, given_suites
+from retain.jobs.inputs.given import Given, Several, Texts, given_preprocessor, given_suites
 from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
@@ -55,7 +54,7 @@ def measure(
     test: Given | None = None,
     keep: Several = None,
     gone: Several = None,
-    held_out_text: str | Path | Sequence[str | Path] | None = None,
+    held_out_text: Texts = None,
     output: str | Path | None = None,
     show_progress: bool = True,
     **settings: Any,
@@ -70,7 +69,7 @@ def measure(
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
         keep: retention suites by name or file, data, or `{suite name: data or rows}`.
         gone: suites of what should be gone, likewise: how much of what the base knew is left.
-        held_out_text: path (or data set id) of text on which drift is measured; several are domains.
+        held_out_text: path (or data set id) of text on which drift is measured; several are domains, `{domain: path}`.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
         show_progress: whether progress is shown.
         settings: fields of `retain measure` by name and in its units, as `margin=5` (points) or `generate=32`; and
