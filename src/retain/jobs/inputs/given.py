@@ -143,11 +143,14 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Suite:
+def _suite(name: str | None, data: Any, part: Part, problems: list[str]) -> Suite:
     if isinstance(data, (str, Path)):
         suite = as_suite(str(data), part, problems)
         return suite if name is None or part == "task" else replace(suite, name=name)
     label = name or part
+    if not isinstance(data, Iterable):
+        problems.append(f"{label}: {type(data).__name__} was given, and a path, a suite's name or rows are expected.")
+        data = []
     unread: list[str] = []
     placed = ((f"{label}, row {number}", _plain(row)) for number, row in enumerate(_rows(data), 1))
     numbered = list(checked_rows(placed, unread))

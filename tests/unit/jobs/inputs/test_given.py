@@ -127,6 +127,11 @@ def test_what_is_no_row_is_told_with_its_place(rows):
     assert problems
 
 
+def test_one_row_is_no_set_of_suites():
+    _, problems = suites(keep={"question": "capitals", "choices": ["a", "b"], "answer": 0})
+    assert "answer: int was given, and a path, a suite's name or rows are expected." in problems
+
+
 def test_rows_without_a_name_are_called_keep():
     assert [suite.name for suite in suites(keep=ROWS)[0].all] == ["keep"]
 
