@@ -63,11 +63,11 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
         InputError: neither or both were given, what is given as a model is none, or a model has no positions for
             `max_length`.
     """
-    if no_models := [model for model in models if model is not None and not isinstance(model, nn.Module)]:
+    if no_models := [one for one in models if one is not None and not _is_model(one)]:
         found = ", ".join(repr(one) if isinstance(one, str | Path) else type(one).__name__ for one in no_models)
         raise InputError(
             f"model: {found} was given, and a loaded model is expected, as AutoModelForCausalLM.from_pretrained makes "
-            "one; folders and hub ids are for the command line."
+            "one (of one that is wrapped, what is within); folders and hub ids are for the command line."
         )
     if (tokenizer is None) == (processor is None):
         raise InputError("give the base's tokenizer (models that read text) or its processor (images), one of them.")
@@ -89,6 +89,10 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
     if "max_length" in fields and (problems := too_long(max_length, positions)):
         raise InputError(problems)
     return TextPreprocessor(tokenizer, max_length, positions)
+
+
+def _is_model(given: Any) -> bool:
+    return isinstance(given, nn.Module) and hasattr(given, "config")
 
 
 def given_suites(
