@@ -72,6 +72,44 @@ def test_a_folder_that_holds_no_such_model_is_refused_with_the_cure(folder, tmp_
         ModelSpec(str(tmp_path / "empty")).preprocessor()
 
 
+@pytest.fixture
+def own_code(folder):
+    """A model that brings code of its own, which is this."""
+
+    def write(code):
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        classes = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+        settings |= {"model_type": "of-its-own", "auto_map": classes}
+        (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+        own = "from transformers import LlamaConfig, LlamaForCausalLM\nclass Config(LlamaConfig):\n    model_type = "
+        (folder / "own.py").write_text(f"{own}'of-its-own'\n{code}", encoding="utf-8")
+        return str(folder)
+
+    return write
+
+
+MODEL = "class Model(LlamaForCausalLM):\n    config_class = Config\n"
+
+
+def test_code_of_a_model_is_not_run_unasked_and_its_failures_are_its_own(own_code):
+    source = own_code(MODEL)
+    assert type(ModelSpec(source, trust_remote_code=True).load().model).__name__ == "Model"
+    with pytest.raises(InputError, match=r"brings code of its own.* say --trust-remote-code true\.$"):
+        ModelSpec(source).load()
+    for code in (f"{MODEL}    def __init__(self, config):\n        config.gone_by_now()\n", "def f(:"):
+        spec = ModelSpec(own_code(code), trust_remote_code=True)
+        for load in (spec.empty, spec.load):
+            with pytest.raises(InputError, match=r"the code that .* brings fails here \((AttributeError|SyntaxError)"):
+                load()
+
+
+def test_values_that_a_configuration_cannot_have_are_a_refusal(folder):
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**settings, "num_attention_heads": 5}), encoding="utf-8")
+    with pytest.raises(InputError, match="not a multiple of the number of attention heads"):
+        ModelSpec(str(folder)).load()
+
+
 def test_random_numbers_of_others_are_left_alone(folder):
     torch.manual_seed(1)
     expected = torch.rand(1)
