@@ -166,11 +166,11 @@ def test_a_second_form_whose_columns_hold_nothing_is_none(tmp_path):
         ({"text": "t", "label": {"a": 1, "b": 0}}, "multi-label"),
         ({"text": "t", "labels": [0, 3]}, "multi-label"),
         ({"text": "t", "label": json.dumps(["a", "b"])}, "multi-label"),
-        ({"text": "t", "label": "[0, 3]"}, "multi-label"),
+        ({"text": "t", "label": "[0, 3, 4]"}, "multi-label"),
         ({"text": "t", "label": "[0 1 0]"}, "multi-label"),
         ({"text": "t", "label": [[0, 1, "X"]]}, "token classification"),
         ({"text": "t", "entities": [[0, 1, "X"]]}, "token classification"),
-        ({"tokens": "['A', 'b']", "ner_tags": "[0, 1]"}, "token classification"),
+        ({"tokens": "['A', 'b', 'c']", "ner_tags": "[0, 1, 0]"}, "token classification"),
         ({"words": ["A", "b"], "upos": ["N", "V"]}, "token classification"),
         ({"image": "a.png", "label": ["a", "b"]}, "multi-label"),
         ({"id": "0", "tokens": ["A", "b"], "ner_tags": [0, 1]}, "token classification"),
@@ -196,6 +196,8 @@ def test_tasks_that_are_not_learned_here_are_named_once(tmp_path, row, told):
         {"prompt": "p", "completion": "c", "rejected": "False"},
         {"prompt": "p", "completion": "c", "accepted": "4", "rejected": "3"},
         {"text": "t", "label": "[B-X]"},
+        {"text": "t", "label": "[18, 64]"},
+        {"image": True, "video": 0, **PAIR},
         {"messages": [{"role": "system", "content": "Be kind."}, USER, BOT], **PAIR},
     ],
 )
@@ -209,6 +211,8 @@ def test_classes_beside_completions_are_no_marks(tmp_path):
             (("a", 1), ("b", 0), ("c", 1))]  # fmt: skip
     found, problems = read(tmp_path / "a.jsonl", rows)
     assert (problems, len(found.items)) == ([], 3)
+    found, problems = read(tmp_path / "b.jsonl", [{**row, "label": bool(row["label"])} for row in rows * 2])
+    assert (problems, len(found.items)) == ([], 6)
 
 
 def test_a_way_that_says_less_is_not_taken_for_the_whole(tmp_path):

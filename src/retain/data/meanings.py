@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -43,8 +43,8 @@ _TAGS = re.compile("tags$|^labels?$|^entities$|^spans$|^[ux]?pos$", re.IGNORECAS
 _WORDS = re.compile("^(ner|pos|chunk)_?tags$|^entities$|^spans$|^[ux]?pos$", re.IGNORECASE)
 """Columns of classes, and those of them whose classes are of words."""
 
-_LISTED = re.compile(r"\[\s*(['\"].*['\"]\s*|-?\d[^\s,\]]*([\s,]+-?\d[^\s,\]]*)+\s*)?\]", re.DOTALL)
-"""A list that was written into a cell of a table: of texts, or of two numbers and more."""
+_LISTED = re.compile(r"\[\s*(['\"].*['\"]\s*|-?\d[^\s,\]]*([\s,]+-?\d[^\s,\]]*){2,}\s*)?\]", re.DOTALL)
+"""A list that was written into a cell of a table: of texts, or of three numbers and more; of two it may be a range."""
 
 
 def ways_of(forms: Iterable[type[DataItem]]) -> Ways:
@@ -129,13 +129,22 @@ def marked_reason(rows: Iterable[Row]) -> str:
             bad = sum(not truth_value(mark) for mark in marks)
         except ValueError:
             continue
-        if bad and (bad < len(marks) or str(marks[0]).lower() == "false"):
+        if bad and (bad < len(marks) or str(marks[0]).lower() == "false") and not _are_classes(rows, name):
             return (
                 f'"{name}" marks {bad} of {len(rows)} completions as bad, as unpaired preference data (KTO) do; it is '
                 "not read, and the bad ones would be learned as the good ones are. Keep only the rows where it is true "
                 f"(or, where it means something else, give it another name: --columns other={name})"
             )
     return ""
+
+
+def _are_classes(rows: Sequence[Row], name: str) -> bool:
+    """True where few answers come again and again, each with one mark: yes with true and no with false."""
+    marks: dict[str, set[str]] = {}
+    for row in rows:
+        way = next((way for way in EXAMPLES if _is_complete(row, way)), ())
+        marks.setdefault(_texts(row, way)[-1].strip() if way else "", set()).add(str(row.get(name)).lower())
+    return 2 * len(marks) <= len(rows) and all(len(found) == 1 for found in marks.values())
 
 
 def _two_ways_reason(one: Way, other: Way) -> str:

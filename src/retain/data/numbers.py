@@ -34,7 +34,9 @@ def scale_told(labels: Iterable[Any]) -> tuple[str, bool]:
         f'"label" holds numbers with fractions ({", ".join(classes[:3])}, …), each of which is a class of its own; '
         "values on a scale cannot be learned (regression is not supported)"
     )
-    return clause, len(classes) > max(FEW_CLASSES, len(found) / 2)
+    if len(classes) <= max(FEW_CLASSES, len(found) / 2):
+        return clause, False
+    return f"{clause}; give names or whole numbers, such as ranges of values by name", True
 
 
 def rating_note(row: Mapping[str, Any]) -> str:

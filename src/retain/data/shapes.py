@@ -192,8 +192,9 @@ def unseen_reason(row: Row) -> str:
             f'has "{found}", which the model would not see; write it into "question" (in a suite file: '
             f'question: "{{{{ {found} }}}}\\n\\n{{{{ question }}}}"), or leave that column out'
         )
-    asks = any(name in row for name in ("question", "prompt", "messages"))
-    found = next((name for name in UNSEEN if row.get(name)), None) if asks else None
+    if not any(name in row for name in ("question", "prompt", "messages")):
+        return ""
+    found = next((name for name in UNSEEN if row.get(name) and not isinstance(row[name], int | float)), None)
     if found is None:
         return ""
     return (
