@@ -54,6 +54,7 @@ def test_pairs_whose_better_answer_is_there_to_be_learned_are_read(tmp_path):
 def test_pairs_without_a_prompt_of_their_own_are_told_how_to_write_them(tmp_path):
     for row, told in (
         ({"chosen": "Human: p Assistant: good", "rejected": "Human: p Assistant: bad"}, 'answer as "completion"'),
+        ({"chosen": json.dumps([USER, BOT]), "rejected": json.dumps([USER, BAD])}, "--columns messages=chosen"),
         ({"conversations": TURNS[:1], "chosen": TURNS[1], "rejected": TURNS[1]}, "assistant's"),
     ):
         _, (problem,) = read(tmp_path / "a.jsonl", [row])
@@ -88,7 +89,10 @@ def test_in_tables_marks_are_text(tmp_path):
 
 
 def test_a_label_of_several_kinds_or_of_nothing_but_zeros_is_no_mark(tmp_path):
-    for labels in (("maths", "law"), (0, 1, 2), (0, 0), (1, 0), (True, True), (None, None), (["a"], ["b"])):
+    for labels in (
+        *(("maths", "law"), (0, 1, 2), (0, 0), (1, 0), ("1", "0"), (1.0, 0.0, None)),
+        *((True, True), (None, None), (["a"], ["b"])),
+    ):
         found, problems = read(tmp_path / "a.jsonl", [{**PAIR, "label": label} for label in labels])
         assert (problems, len(found.items)) == ([], len(labels))
 
@@ -131,6 +135,8 @@ def test_two_ways_in_one_row_far_down_are_found_too(tmp_path):
         ({"messages": [USER, BOT], "question": "q", "answer": "a", "score": 0.5}, False),
         ({**PAIR, "text": "Say a. a", "score": 0.1, "rejected": False}, False),
         ({"messages": [USER, BOT], "prompt": None, "completion": None}, False),
+        ({"messages": None, **PAIR}, False),
+        ({"messages": None, **ALPACA}, False),
         ({"question": "q", "answers": ["a"], "choices": ["a", "b"], "answer": 0}, False),
         ({**PAIR, "messages": [USER, BOT]}, True),
         ({"conversations": TURNS, "instruction": "Say a.", "response": "a"}, True),
@@ -160,6 +166,12 @@ def test_a_second_form_whose_columns_hold_nothing_is_none(tmp_path):
         ({"text": "t", "label": {"a": 1, "b": 0}}, "multi-label"),
         ({"text": "t", "labels": [0, 3]}, "multi-label"),
         ({"text": "t", "label": json.dumps(["a", "b"])}, "multi-label"),
+        ({"text": "t", "label": "[0, 3, 4]"}, "multi-label"),
+        ({"text": "t", "label": "[0 1 0]"}, "multi-label"),
+        ({"text": "t", "label": [[0, 1, "X"]]}, "token classification"),
+        ({"text": "t", "entities": [[0, 1, "X"]]}, "token classification"),
+        ({"tokens": "['A', 'b', 'c']", "ner_tags": "[0, 1, 0]"}, "token classification"),
+        ({"words": ["A", "b"], "upos": ["N", "V"]}, "token classification"),
         ({"image": "a.png", "label": ["a", "b"]}, "multi-label"),
         ({"id": "0", "tokens": ["A", "b"], "ner_tags": [0, 1]}, "token classification"),
         ({"words": ["A", "b"], "labels": ["O", "B-X"]}, "token classification"),
@@ -181,6 +193,11 @@ def test_tasks_that_are_not_learned_here_are_named_once(tmp_path, row, told):
     [
         {"prompt": "e4 e5", "completion": "Nf3", "winner": "white", "loser": "black"},
         {"prompt": "p", "completion": "c", "is_rejected": "no", "rejected_reason": "too long"},
+        {"prompt": "p", "completion": "c", "rejected": "False"},
+        {"prompt": "p", "completion": "c", "accepted": "4", "rejected": "3"},
+        {"text": "t", "label": "[B-X]"},
+        {"text": "t", "label": "[18, 64]"},
+        {"image": True, "video": 0, **PAIR},
         {"messages": [{"role": "system", "content": "Be kind."}, USER, BOT], **PAIR},
     ],
 )
@@ -194,9 +211,54 @@ def test_classes_beside_completions_are_no_marks(tmp_path):
             (("a", 1), ("b", 0), ("c", 1))]  # fmt: skip
     found, problems = read(tmp_path / "a.jsonl", rows)
     assert (problems, len(found.items)) == ([], 3)
+    found, problems = read(tmp_path / "b.jsonl", [{**row, "label": bool(row["label"])} for row in rows * 2])
+    assert (problems, len(found.items)) == ([], 6)
 
 
 def test_a_way_that_says_less_is_not_taken_for_the_whole(tmp_path):
     row = {"instruction": "Classify", "output": "pos", "text": "Classify: nice", "label": "pos"}
     _, problems = read(tmp_path / "a.jsonl", [row] * 3)
     assert "do not say the same" in problems[0]
+
+
+def test_a_column_of_tags_beside_columns_to_rename_is_no_task(tmp_path):
+    _, (problem,) = read(tmp_path / "a.jsonl", [{"article": "a", "summary": "b", "tags": ["x", "y"]}])
+    assert "--columns prompt=article,completion=summary" in problem
+
+
+@pytest.mark.parametrize(("name", "noted"), [("score", True), ("chosen_reward", True), ("label", True), ("id", False)])
+def test_numbers_that_rate_completions_are_not_read_and_that_is_noted(tmp_path, name, noted):
+    found, problems = read(tmp_path / "a.jsonl", [{**PAIR, name: 0.5}] * 2)
+    assert (problems, len(found.items)) == ([], 2)
+    assert found.notes == ((f'"{name}" is not read: all rows count alike',) if noted else ())
+
+
+def labelled_table(path, labels):
+    path.write_text("".join(["text,label\n", *(f"t{number},{label}\n" for number, label in enumerate(labels))]))
+    problems = []
+    return read_rows(str(path), problems), problems
+
+
+def test_values_on_a_scale_in_a_table_are_refused_and_classes_with_fractions_are_noted(tmp_path):
+    _, problems = labelled_table(tmp_path / "a.csv", [f"{number / 7:.3f}" for number in range(20)])
+    assert ["regression is not supported" in problem for problem in problems] == [True]
+    for labels, noted in ((["1.5", "2.0"] * 15, True), (["1.0", "2.0"] * 15, False), (["v1.5", "2.0"] * 15, False)):
+        found, problems = labelled_table(tmp_path / "b.csv", labels)
+        assert (problems, len(found.items)) == ([], 30)
+        assert any("values on a scale" in note for note in found.notes) == noted
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"image": "a.png", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, TURNS[1]]},
+        {"images": ["a.png"], **PAIR},
+        {"video": "a.mp4", "instruction": "What?", "output": "a"},
+        {"image": {"bytes": None, "path": "a.png"}, "question": "q", "choices": ["a", "b"], "answer": 0},
+    ],
+)
+def test_rows_that_ask_about_an_image_are_refused_and_those_without_one_are_read(tmp_path, row):
+    name = next(iter(row))
+    found, (problem,) = read(tmp_path / "a.jsonl", [row, {**row, name: None}, {**row, name: []}])
+    assert [f'has "{name}"' in problem, "line 1:" in problem, len(found.items)] == [True, True, 2]
+    assert read(tmp_path / "a.jsonl", [row], f"::other={name}")[1] == []

@@ -88,7 +88,7 @@ class Example(DataItem):
         Raises:
             ValueError: they are missing, or their messages are none.
         """
-        if "messages" in row:
+        if "messages" in row and (row["messages"] is not None or any(row.get(name) is None for name in cls.columns)):
             turns = turns_of(row["messages"], "messages")
             if len(turns) < 2:
                 raise ValueError('"messages" must be a list of at least two messages, the last one the assistant\'s')

@@ -40,4 +40,6 @@ def provides(family: Family, head: Head) -> bool:
 
 def in_words(family: Family) -> str:
     """A family with its article, for messages."""
+    if family.endswith("features"):
+        return f"a model of {family.replace('-', ' ')}"
     return f"{'an' if family.startswith('image') else 'a'} {family.replace('-', ' ')}"

@@ -17,6 +17,7 @@ from retain.data.folders import choose, image_classes, image_parts
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
 from retain.data.meanings import Ways, as_told, marked_reason, misread_reason, same_twice, ways_of
+from retain.data.numbers import rating_note, scale_told
 from retain.data.places import Numbered, parse_source
 from retain.data.row_limit import EVERY_ROW, RowLimit, Sample
 from retain.data.shapes import Shape, shape_of_row, unseen_reason
@@ -158,7 +159,8 @@ def parse_rows(
     parse = partial(_parsed, parse=made, columns=columns, ways=ways, shape=shape)
     items = collect_items(name, rows, parse, problems, unread)
     notes = _notes(rows, columns) if forms[form].is_labelled and items else ()
-    return Rows(form, items, (*notes, *filter(None, [same_twice(first, ways)])))
+    rated = rating_note(first) if form == Example.form else ""
+    return Rows(form, items, (*notes, *filter(None, [same_twice(first, ways), rated])))
 
 
 def _misread(
@@ -172,14 +174,18 @@ def _misread(
 
     learned, labelled = form in (None, Example.form), form is not None and forms[form].is_labelled
     reason = misread_reason(told(), ways, columns, labelled=labelled, learned=learned)
-    marked = marked_reason(row for _, row in told()) if form == Example.form and not reason else ""
-    return f"{name}: {marked}" if marked else reason
+    if reason:
+        return reason
+    marked = marked_reason(row for _, row in told()) if form == Example.form else ""
+    scale, are_values = scale_told(row.get("label") for _, row in told()) if labelled else ("", False)
+    return f"{name}: {marked or scale}" if marked or are_values else ""
 
 
 def _notes(rows: Sequence[Numbered], columns: Mapping[str, str]) -> tuple[str, ...]:
     """The clauses on the labels of rows that were all read."""
+    labels = [_label_of(row, columns) for _, row in rows if isinstance(row, Mapping)]
     try:
-        return tuple(label_notes(_label_of(row, columns) for _, row in rows if isinstance(row, Mapping)))
+        return (*label_notes(labels), *filter(None, [scale_told(labels)[0]]))
     except ValueError:  # a problem, which is told with its row
         return ()
 

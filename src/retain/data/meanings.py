@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -14,6 +14,7 @@ from retain.data.columns import renamed, suggestions
 from retain.data.examples import Example
 from retain.data.item import DataItem
 from retain.data.item_types import LabelledText
+from retain.data.numbers import NUMBER
 from retain.data.shapes import ALPACA_WAYS, TURNS, is_turns
 
 Row = Mapping[str, Any]
@@ -34,9 +35,16 @@ _BETTER = re.compile(f"({_ANSWER}_)?(chosen|preferred|accepted|better)(_{_ANSWER
 _MARKS = ("label", "kto_tag", "desirable")
 """Columns that mark a completion as good or bad."""
 
-_TAGS = re.compile("tags$|^labels?$|^entities$|^spans$", re.IGNORECASE)
-_LISTED = re.compile(r"\[\s*(['\"].*['\"]\s*)?\]", re.DOTALL)
-"""A list that was written into a cell of a table."""
+_TRUTH = re.compile("true|false", re.IGNORECASE)
+_MARK = re.compile(f"true|false|yes|no|{NUMBER.pattern}", re.IGNORECASE)
+"""A truth value or a number in a cell of a table, where all is text."""
+
+_TAGS = re.compile("tags$|^labels?$|^entities$|^spans$|^[ux]?pos$", re.IGNORECASE)
+_WORDS = re.compile("^(ner|pos|chunk)_?tags$|^entities$|^spans$|^[ux]?pos$", re.IGNORECASE)
+"""Columns of classes, and those of them whose classes are of words."""
+
+_LISTED = re.compile(r"\[\s*(['\"].*['\"]\s*|-?\d[^\s,\]]*([\s,]+-?\d[^\s,\]]*){2,}\s*)?\]", re.DOTALL)
+"""A list that was written into a cell of a table: of texts, or of three numbers and more; of two it may be a range."""
 
 
 def ways_of(forms: Iterable[type[DataItem]]) -> Ways:
@@ -93,9 +101,9 @@ def misread_reason(
         found = two_ways(row, ways) if len(known) > 1 else None
         reason = _two_ways_reason(*found[:2]) if found is not None and not found[2] else ""
         if labelled:
-            reason = reason or _label_reason("label", row.get("label"))
+            reason = reason or _label_reason(row.get("label"))
         elif learned:
-            reason = reason or _pair_reason(row, columns) or ("" if known else _foreign_reason(row))
+            reason = reason or _pair_reason(row, columns) or ("" if known else _foreign_reason(row, ways))
         if reason:
             return f"{place}: {reason}"
     return ""
@@ -114,20 +122,29 @@ def marked_reason(rows: Iterable[Row]) -> str:
     """
     rows = list(rows)
     for name in _MARKS:
-        marks = [row[name] for row in rows if row.get(name) is not None]
-        if name == "label" and any(isinstance(mark, int) and not isinstance(mark, bool) for mark in marks):
+        marks = [row[name] for row in rows if row.get(name) is not None and row[name] == row[name]]  # no NaN
+        if name == "label" and not all(_TRUTH.fullmatch(str(mark).strip()) for mark in marks):
             continue  # of 0 and 1 as many are classes
         try:
             bad = sum(not truth_value(mark) for mark in marks)
         except ValueError:
             continue
-        if bad and (bad < len(marks) or str(marks[0]).lower() == "false"):
+        if bad and (bad < len(marks) or str(marks[0]).lower() == "false") and not _are_classes(rows, name):
             return (
                 f'"{name}" marks {bad} of {len(rows)} completions as bad, as unpaired preference data (KTO) do; it is '
                 "not read, and the bad ones would be learned as the good ones are. Keep only the rows where it is true "
                 f"(or, where it means something else, give it another name: --columns other={name})"
             )
     return ""
+
+
+def _are_classes(rows: Sequence[Row], name: str) -> bool:
+    """True where few answers come again and again, each with one mark: yes with true and no with false."""
+    marks: dict[str, set[str]] = {}
+    for row in rows:
+        way = next((way for way in EXAMPLES if _is_complete(row, way)), ())
+        marks.setdefault(_texts(row, way)[-1].strip() if way else "", set()).add(str(row.get(name)).lower())
+    return 2 * len(marks) <= len(rows) and all(len(found) == 1 for found in marks.values())
 
 
 def _two_ways_reason(one: Way, other: Way) -> str:
@@ -143,10 +160,13 @@ def _pair_reason(row: Row, columns: Mapping[str, str]) -> str:
     worse = next((name for name in _worse(tuple(row)) if _is_answer(row[name])), None)
     if worse is None or not columns.keys().isdisjoint(("completion", "messages", "output", "response")):
         return ""
-    better = next((name for name in row if _BETTER.fullmatch(name) and name != worse and _is_answer(row[name])), None)
-    better = better or next((way[-1] for way in EXAMPLES if _is_complete(row, way)), None)
+    learned = next((way[-1] for way in EXAMPLES if _is_complete(row, way)), None)
+    named = (name for name in row if _BETTER.fullmatch(name) and name != worse and _is_answer(row[name]))
+    better = next(named, learned)
     if better is None or any(row.get(name) == row[better] for name in TURNS if name != better):
         return ""  # the better one stands there as what is to be learned, too
+    if _is_mark(row[worse]) and not _is_mark(row[learned or better]):
+        return ""
     return (
         f'it holds a preference pair ("{better}", "{worse}"); completions are learned here, no preferences (DPO), and '
         f'"{worse}" would not be read. To learn "{better}" alone, {_pair_cure(row, better)}'
@@ -155,7 +175,7 @@ def _pair_reason(row: Row, columns: Mapping[str, str]) -> str:
 
 def _pair_cure(row: Row, better: str) -> str:
     prompt = row.get("prompt")
-    if isinstance(row[better], str):
+    if isinstance(row[better], str) and not row[better].lstrip().startswith("[{"):
         if "instruction" in row:
             return f"say --columns output={better}"
         pairs = [] if isinstance(prompt, str) else suggestions(row, [("prompt",)], most=1)
@@ -164,38 +184,43 @@ def _pair_cure(row: Row, better: str) -> str:
         return 'write what comes before the answer as "prompt", and the answer as "completion"'
     if isinstance(prompt, list):
         return f"say --columns completion={better}"
-    if isinstance(row[better], list) and len(row[better]) > 1:
+    if isinstance(row[better], str) or (isinstance(row[better], list) and len(row[better]) > 1):
         return f"say --columns messages={better}"
     return "write both turns as \"messages\", the prompt as the user's and the answer as the assistant's"
 
 
-def _label_reason(name: str, label: Any) -> str:
-    if isinstance(label, list | Mapping) or (isinstance(label, str) and _LISTED.fullmatch(label.strip())):
-        return (
-            f'"{name}" is a list, and a text or an image has one class here: classification with several labels '
-            "(multi-label) is not supported; give each row one class"
-        )
+def _label_reason(label: Any) -> str:
+    if isinstance(label, Mapping) or _is_list(label):
+        return _several_reason("label", label)
     if isinstance(label, float) and math.isfinite(label) and not label.is_integer():
         return (
-            f'"{name}" is {label:g}, which is no class: values on a scale cannot be learned (regression is not '
+            f'"label" is {label:g}, which is no class: values on a scale cannot be learned (regression is not '
             "supported); give names or whole numbers, such as ranges of values by name"
         )
     return ""
 
 
-def _foreign_reason(row: Row) -> str:
+def _foreign_reason(row: Row, ways: Ways) -> str:
     """A clause on rows of a task that is not learned here: classes of words, or several of a text."""
-    name = next((name for name, value in row.items() if _TAGS.search(name) and isinstance(value, list)), None)
-    if name is None:
-        return ""
-    if any(isinstance(row.get(words), list) for words in ("tokens", "words")) or any(
-        isinstance(tag, Mapping) for tag in row[name]
-    ):
+    name = next((name for name, value in row.items() if _TAGS.search(name) and _is_list(value)), None)
+    if name is None or suggestions({other: value for other, value in row.items() if other != name}, ways, most=1):
+        return ""  # without that column, which is about the rest, it can be read under other names
+    return _several_reason(name, row[name], words=any(_is_list(row.get(words)) for words in ("tokens", "words")))
+
+
+def _several_reason(name: str, classes: Any, *, words: bool = False) -> str:
+    """A clause on a column that holds several classes: of the words of a text, or of the whole."""
+    within = isinstance(classes, list) and any(isinstance(one, list | Mapping) for one in classes)
+    if words or within or _WORDS.search(name):
         return (
             f'"{name}" are classes of words within a text: token classification is not supported; give a whole text '
             "one class (text, label), or write the task as prompt and completion"
         )
-    return _label_reason(name, row[name])
+    what = "an object" if isinstance(classes, Mapping) else "a list"
+    return (
+        f'"{name}" is {what}, and a text or an image has one class here: classification with several labels '
+        "(multi-label) is not supported; give each row one class"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -218,6 +243,14 @@ def _is_complete(row: Row, way: Way) -> bool:
     if len(way) == 1:
         return is_turns(row.get(way[0])) and bool(row[way[0]])
     return all(row.get(name) is not None and row[name] != "" for name in way)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, str) and _LISTED.fullmatch(value.strip()) is not None)
+
+
+def _is_mark(value: Any) -> bool:
+    return isinstance(value, str) and _MARK.fullmatch(value.strip()) is not None
 
 
 def _is_answer(value: Any) -> bool:

@@ -68,13 +68,18 @@ def parse_source(text: str) -> Source:
 def looks_like_path(text: str) -> bool:
     """True for what is meant as a path, whether it is there or not.
 
-    It begins as a path, has an ending of data, or lies in a folder that is there. A data set id is OWNER/NAME.
+    It begins or ends as a path, has an ending of data, or lies in a folder that is there. A data set id is OWNER/NAME.
     """
     try:
         path = expanded(text)
     except PathError:
         return True
-    if text.startswith((".", "/", "~")) or bare_suffix(text) in DATA_SUFFIXES or path.suffix.lower() == ".gz":
+    if (
+        text.startswith((".", "/", "~"))
+        or text.endswith("/")
+        or bare_suffix(text) in DATA_SUFFIXES
+        or path.suffix.lower() == ".gz"
+    ):
         return True
     return (len(path.parts) > 2 and ":" not in text) or (len(path.parts) > 1 and _exists(path.parent))
 

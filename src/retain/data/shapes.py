@@ -177,18 +177,29 @@ SHAPES = (
 )
 
 
-UNSEEN = ("context", "passage")
+UNREAD = ("context", "passage")
 """Columns that a question may need and that no form reads."""
+
+UNSEEN = ("image", "images", "audio", "audios", "video", "videos")
+"""Columns without which a question or a prompt may say nothing, and which no language model reads here."""
 
 
 def unseen_reason(row: Row) -> str:
-    """A clause for a row of a question whose text to read would be dropped; nothing where there is none."""
-    found = next((name for name in UNSEEN if row.get(name)), None) if "question" in row else None
+    """A clause for a row that asks something, of whose question a part would be dropped; nothing for any other."""
+    found = next((name for name in UNREAD if row.get(name)), None) if "question" in row else None
+    if found is not None:
+        return (
+            f'has "{found}", which the model would not see; write it into "question" (in a suite file: '
+            f'question: "{{{{ {found} }}}}\\n\\n{{{{ question }}}}"), or leave that column out'
+        )
+    if not any(name in row for name in ("question", "prompt", "messages")):
+        return ""
+    found = next((name for name in UNSEEN if row.get(name) and not isinstance(row[name], int | float)), None)
     if found is None:
         return ""
     return (
-        f'has "{found}", which the model would not see; write it into "question" (in a suite file: '
-        f'question: "{{{{ {found} }}}}\\n\\n{{{{ question }}}}"), or leave that column out'
+        f'has "{found}", which the model would not see: text alone is read here; leave out the rows with images, sound '
+        f"or films (or, where none is asked about, give the column another name: --columns other={found})"
     )
 
 

@@ -52,14 +52,24 @@ def other_reader(config: Any, family: Family, field: str, name: str) -> str | No
         field: where it was given.
         name: folder or hub id.
     """
-    if getattr(config, "is_encoder_decoder", False) and family in {"causal-lm", "text-features"}:
-        return (
-            f"{field}: {name} is an encoder-decoder ({config.model_type}), and retain does not support these (T5, "
-            "BART and their kin); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an encoder (BERT, "
-            "RoBERTa) for labelled texts."
-        )
+    if problem := encoder_decoder(config, family, field, name):
+        return problem
     encodes = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", True)
     return not_causal(field, name, config.model_type) if encodes and family == "causal-lm" else None
+
+
+def encoder_decoder(config: Any, family: Family, field: str, name: str) -> str | None:
+    """A sentence where a model that is no classifier reads with an encoder and writes with a decoder; else None.
+
+    The arguments are those of `other_reader`.
+    """
+    if not getattr(config, "is_encoder_decoder", False) or family not in {"causal-lm", "text-features"}:
+        return None
+    return (
+        f"{field}: {name} is an encoder-decoder ({config.model_type}), and retain does not support these (T5, BART and "
+        "their kin); give a decoder-only language model (Llama, Qwen, GPT-2, Mamba), or an encoder (BERT, RoBERTa) for "
+        "labelled texts."
+    )
 
 
 def not_causal(field: str, name: str, kind: str) -> str:

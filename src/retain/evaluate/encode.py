@@ -80,7 +80,7 @@ def features(
     Raises:
         InputError: the body gives no hidden states.
     """
-    body = body_of(model)
+    body = body_of(model, reads_text=preprocessor.reads_text)
 
     def read(inputs: Inputs) -> Tensor:
         hidden = getattr(body(**inputs), "last_hidden_state", None)

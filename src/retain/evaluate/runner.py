@@ -205,9 +205,19 @@ def _language(items: Sequence[Item], evidence: RunEvidence, seed: int) -> Eviden
     return _evidence(column_of_items(HELD_OUT_TEXT, CROSS_ENTROPY, items), seed) if items else None
 
 
+def _fine_margins(settings: Settings) -> list[str]:
+    """Notes on margins below one point of 100, which may have been meant as shares."""
+    points = {"margin": settings.margin * 100, "gone_margin": settings.gone_margin * 100}
+    return [
+        f"{name}: {value:g} points of 100, as it was given; a share of {value:g} would be {value * 100:g} points."
+        for name, value in points.items()
+        if value < 1
+    ]
+
+
 def _notes(base: Predictions, suites: Sequence[Suite], preprocessor: Preprocessor, settings: Settings) -> list[str]:
     """Notes on suites, on how items were read, on a length that the model lowers, and on items that are cut."""
-    notes = [*remarks_on(suites), *kept_note(base)]
+    notes = [*_fine_margins(settings), *remarks_on(suites), *kept_note(base)]
     if not preprocessor.reads_text:
         return notes
     positions = preprocessor.positions

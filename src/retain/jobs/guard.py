@@ -27,7 +27,7 @@ from retain.hf.scaling import adapter_to_write, ensure_scalable, scale_in_place
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.guard_regularisers import batches_of, regularisers_of
 from retain.jobs.guarded_trainer import readers, trainer_problems
-from retain.jobs.inputs.given import Given, Several, given_budget, given_preprocessor, given_suites
+from retain.jobs.inputs.given import Given, Several, Texts, given_budget, given_preprocessor, given_suites
 from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.relearn_checks import relearn_problems
 from retain.jobs.inputs.trainer_data import contained_in, texts_of, without_trained_text
@@ -56,7 +56,7 @@ def guard(
     budget: Budget | Mapping[str, float],
     keep: Several = None,
     gone: Several = None,
-    held_out_text: str | Path | Sequence[str | Path] | None = None,
+    held_out_text: Texts = None,
     test: Given | None = None,
     batches: Sequence[Batch] | None = None,
     base: Any = None,

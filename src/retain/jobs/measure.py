@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 from retain.data.images import broken_images
 from retain.data.preprocess import Preprocessor
 from retain.errors import InputError
-from retain.evaluate.causality import looks_ahead, not_causal
+from retain.evaluate.causality import encoder_decoder, looks_ahead, not_causal
 from retain.evaluate.encode import class_names
 from retain.evaluate.pair import Pair
 from retain.evaluate.predictions import Predictions
@@ -29,8 +28,9 @@ from retain.jobs.harness.harness_record import with_harness_tasks
 from retain.jobs.inputs.data import suite_hashes
 from retain.jobs.inputs.evidence_told import unread_told
 from retain.jobs.inputs.families import family_of_model, harness_problems, unknown_classes, unmeasurable
-from retain.jobs.inputs.given import Given, Several, given_preprocessor, given_suites
+from retain.jobs.inputs.given import Given, Several, Texts, given_preprocessor, given_suites
 from retain.jobs.inputs.given_settings import given_settings
+from retain.jobs.inputs.model_inputs import data_problem
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
 from retain.jobs.inputs.relearn_checks import relearn_problems
@@ -55,7 +55,7 @@ def measure(
     test: Given | None = None,
     keep: Several = None,
     gone: Several = None,
-    held_out_text: str | Path | Sequence[str | Path] | None = None,
+    held_out_text: Texts = None,
     output: str | Path | None = None,
     show_progress: bool = True,
     **settings: Any,
@@ -70,7 +70,7 @@ def measure(
         test: held-out task data: path, suite, data set id, or rows as `retain tune` takes them.
         keep: retention suites by name or file, data, or `{suite name: data or rows}`.
         gone: suites of what should be gone, likewise: how much of what the base knew is left.
-        held_out_text: path (or data set id) of text on which drift is measured; several are domains.
+        held_out_text: path (or data set id) of text on which drift is measured; several are domains, `{domain: path}`.
         output: folder for `result.json`, `items.jsonl`, report and plot; None writes nothing.
         show_progress: whether progress is shown.
         settings: fields of `retain measure` by name and in its units, as `margin=5` (points) or `generate=32`; and
@@ -112,11 +112,15 @@ def measure(
 
 def measuring_problems(base: Any, preprocessor: Preprocessor, suites: Suites, settings: Settings) -> list[str]:
     """A sentence for each reason why a loaded model cannot be measured on suites and text."""
+    config: Any = root_of(base).config
     family = family_of_model(base, preprocessor)
+    told = (config, family, "model", name_of(base))
+    if problem := encoder_decoder(*told) or data_problem(*told):
+        return [problem]
     ahead = family == "causal-lm" and looks_ahead(base)
+    unmeasured = unmeasurable("text-features" if ahead else family, suites)
     return [
-        *([not_causal("model", name_of(base), base.config.model_type)] if ahead else []),
-        *unmeasurable(family, suites),
+        *([not_causal("model", name_of(base), config.model_type)] if ahead and unmeasured else unmeasured),
         *(unknown_classes(class_names(root_of(base)), suites) if family.endswith("classifier") else []),
         *broken_images(suites.measured_items),
         *judge_problems(settings.judge),

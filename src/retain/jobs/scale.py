@@ -21,7 +21,7 @@ from retain.hf.models.sides import is_adapted
 from retain.hf.scaling import adapter_to_write, ensure_scalable, keeps_its_form, merged_at, write_at
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.continue_run import origin_predictions
-from retain.jobs.inputs.given import Given, given_budget, given_preprocessor, given_suites
+from retain.jobs.inputs.given import Given, Several, Texts, given_budget, given_preprocessor, given_suites
 from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.opening import Opening, TunedData, read_tuned_data
 from retain.jobs.inputs.read import settings_of
@@ -55,8 +55,8 @@ def scale(
     processor: Any = None,
     budget: Budget | Mapping[str, float] | None = None,
     test: Given | None = None,
-    keep: Given | Sequence[str | Path] | Mapping[str, Given] | None = None,
-    held_out_text: str | Path | Sequence[str | Path] | None = None,
+    keep: Several = None,
+    held_out_text: Texts = None,
     output: str | Path | None = None,
     alphas: Sequence[float] = ALPHAS,
     groups: Mapping[str, float] | None = None,

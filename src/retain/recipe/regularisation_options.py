@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from retain.recipe.marks import Decides, Flag
+from retain.recipe.measurement_options import split_by_commas
 
 
 class RegularisationOptions(BaseModel):
@@ -132,6 +133,11 @@ class RegularisationOptions(BaseModel):
         description="Measure KL(base, tuned) on some text to keep while training, and return to the best state within "
         "the budget's limit of kl.",
     )
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _kinds_by_commas(cls, value: Any) -> Any:
+        return split_by_commas(value)
 
     @field_validator("kl_weight", mode="before")
     @classmethod

@@ -123,4 +123,7 @@ def test_families_are_made_of_modality_and_head(family):
     heads = [head for head in ("causal-lm", "classifier", "features") if provides(family, head)]
     assert heads[-1] == "features"
     assert family_for(heads[0], modality_of(family)) == family
-    assert in_words(family).split()[0] == ("an" if family.startswith("image") else "a")
+    words = in_words(family)
+    assert ("an image" in words) == (family == "image-classifier")
+    assert words.endswith(family.replace("-", " "))
+    assert ("a model of" in words) == family.endswith("features")

@@ -41,7 +41,10 @@ def test_renamed_columns_stand_behind_a_source():
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        *((text, True) for text in ("./a", "/a", "~/a", "a.jsonl", "A.CSV", "a.json.gz", "data/x", "a/b/c", "x.xlsx")),
+        *(
+            (text, True)
+            for text in ("./a", "/a", "~/a", "a.jsonl", "A.CSV", "a.json.gz", "data/x", "a/b/c", "x.xlsx", "photos/")
+        ),
         *((text, False) for text in ("owner/name", "name", "owner/name-1.5", "owner/name:split")),
     ],
 )

@@ -1,5 +1,7 @@
 """The measurement on a tiny model: what must hold whatever the figures are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,15 @@ def test_answers_are_what_greedy_decoding_gives_alone():
     together = write_answers(model, TOKENIZER, prompts, 6, batch_size=3)
     alone = [write_answers(model, TOKENIZER, [prompt], 6, batch_size=1)[0] for prompt in prompts]
     assert together == alone
+
+
+@pytest.mark.parametrize(("margin", "noted"), [(0.0005, True), (0.05, False), (0.01, False)])
+def test_a_margin_that_may_have_been_meant_as_a_share_is_noted(quiet, margin, noted):
+    settings = replace(SETTINGS, margin=margin, drift=False)
+    measured = measure_pair(Pair(make_llama(), make_llama()), PREPROCESSOR, Suites([LETTERS_SUITE]), settings, quiet)
+    told = "margin: 0.05 points of 100, as it was given; a share of 0.05 would be 5 points."
+    assert (told in measured.notes) == noted
+    assert any(note.startswith("margin:") for note in measured.notes) == noted
 
 
 def test_the_base_against_itself_is_no_change(quiet):

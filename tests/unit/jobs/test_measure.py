@@ -3,12 +3,22 @@
 import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    CLIPConfig,
+    CLIPModel,
+    T5Config,
+    T5ForConditionalGeneration,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
 import retain
 from retain.errors import InputError
 from retain.records.items import read_items
 from retain.records.result import read_result
-from tiny import make_llama, make_tokenizer
+from tiny import make_llama, make_text_tokenizer, make_tokenizer
 
 TOKENIZER = make_tokenizer()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -120,3 +130,44 @@ def test_bad_input_is_told(arguments, told):
     with pytest.raises(InputError) as error:
         retain.measure(tuned_lora(), tokenizer=TOKENIZER, show_progress=False, **arguments)
     assert told in str(error.value)
+
+
+ENCODER = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+HEADS = {"num_attention_heads": 4}
+T5 = {"vocab_size": 70, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+VIT = {**ENCODER, **HEADS, "image_size": 16, "patch_size": 8}
+PAIRS = [{"query": f"a {letter}", "match": f"b {letter}"} for letter in LETTERS]
+
+
+def masked_model():
+    torch.manual_seed(0)
+    return BertForMaskedLM(BertConfig(**ENCODER, **HEADS)).eval()
+
+
+def joint_model():
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config={**ENCODER, **HEADS, "eos_token_id": 3}, vision_config=VIT, projection_dim=16)
+    return CLIPModel(config).eval()
+
+
+@pytest.mark.parametrize("make", [masked_model, joint_model])
+def test_a_model_that_predicts_no_text_is_measured_by_its_features(make):
+    given = {"keep": {"pairs": PAIRS}, "tokenizer": make_text_tokenizer(), "show_progress": False, "drift": False}
+    result = retain.measure(make(), make(), **given)
+    assert {(suite.name, suite.n, suite.base == suite.tuned) for suite in result.keep} == {("pairs", len(PAIRS), True)}
+    with pytest.raises(InputError) as caught:
+        retain.measure(make(), make(), **{**given, "keep": {"letters": KEEP}})
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: T5ForConditionalGeneration(T5Config(**T5, decoder_start_token_id=0)), "is an encoder-decoder"),
+        (lambda: ViTForImageClassification(ViTConfig(**VIT)), "reads images, and the data are texts"),
+        (lambda: torch.nn.DataParallel(make_llama()), "DataParallel, DataParallel was given, and a loaded model"),
+    ],
+)
+def test_a_model_that_does_not_read_the_data_as_they_are_is_told(make, told):
+    with pytest.raises(InputError, match=told):
+        retain.measure(make(), make(), tokenizer=TOKENIZER, keep={"letters": KEEP}, show_progress=False)

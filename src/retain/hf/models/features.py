@@ -13,11 +13,11 @@ from retain.errors import InputError
 from retain.hf.models.sides import root_of
 
 
-def body_of(model: nn.Module) -> Any:
-    """The model without its head, as transformers names it; the vision tower of CLIP's and SigLIP's classifiers."""
+def body_of(model: nn.Module, *, reads_text: bool = False) -> Any:
+    """The model without its head, as transformers names it; of CLIP and SigLIP the tower for what is read."""
     root: Any = root_of(model)
     body = getattr(root, "base_model", root)
-    return getattr(root, "vision_model", root) if body is root else body
+    return getattr(root, "text_model" if reads_text else "vision_model", root) if body is root else body
 
 
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:

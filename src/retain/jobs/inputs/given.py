@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from retain.data.forms import parse_rows
 from retain.data.lengths import too_long
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.data.sources import checked_rows
 from retain.errors import InputError
-from retain.evaluate.suites.loading import as_suite
+from retain.evaluate.suites.loading import NAMED, as_suite
 from retain.evaluate.suites.suite import Part, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.hf.models.positions import UNLIMITED, positions_of
@@ -23,11 +24,17 @@ from retain.jobs.inputs.gone_checks import gone_problems
 from retain.jobs.inputs.read import distinct, read_held_out
 from retain.recipe import Budget
 
-Given = str | Path | Sequence[Mapping[str, Any]]
-"""Data by path, suite name or data set id, or as rows in memory."""
+Given = str | Path | Iterable[Mapping[str, Any]]
+"""Data by path, suite name or data set id, or as rows in memory, also those of a DataFrame."""
 
-Several = Given | Sequence[str | Path] | Mapping[str, Given] | None
+Several = Given | Iterable[str | Path] | Mapping[str, Given] | None
 """Several suites, by their names where these are given."""
+
+Texts = str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None
+"""Paths of held-out texts, by their domains where these are given."""
+
+LONGEST_PATH = 1024
+"""More characters than a path has."""
 
 
 def given_budget(budget: Budget | Mapping[str, float]) -> Budget:
@@ -56,16 +63,25 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
         InputError: neither or both were given, what is given as a model is none, or a model has no positions for
             `max_length`.
     """
-    if no_models := [model for model in models if model is not None and not isinstance(model, nn.Module)]:
+    if no_models := [one for one in models if one is not None and not _is_model(one)]:
         found = ", ".join(repr(one) if isinstance(one, str | Path) else type(one).__name__ for one in no_models)
         raise InputError(
             f"model: {found} was given, and a loaded model is expected, as AutoModelForCausalLM.from_pretrained makes "
-            "one; folders and hub ids are for the command line."
+            "one (of one that is wrapped, what is within); folders and hub ids are for the command line."
         )
     if (tokenizer is None) == (processor is None):
         raise InputError("give the base's tokenizer (models that read text) or its processor (images), one of them.")
+    reader = tokenizer if processor is None else processor
+    if isinstance(reader, str | Path):
+        raise InputError(
+            f"{'tokenizer' if processor is None else 'processor'}: {str(reader)!r} was given, and a loaded one is "
+            "expected, as AutoTokenizer.from_pretrained or AutoImageProcessor.from_pretrained makes one."
+        )
+    if isinstance(processor, PreTrainedTokenizerBase):
+        raise InputError("processor: a tokenizer was given, which reads text; give it as tokenizer=….")
     if tokenizer is None:
-        return ImagePreprocessor(processor)
+        return ImagePreprocessor(getattr(processor, "image_processor", processor))
+    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # of one that reads images too
     positions = UNLIMITED
     for model in models:
         positions = positions if model is None else positions.shared_with(positions_of(model))
@@ -75,10 +91,14 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
     return TextPreprocessor(tokenizer, max_length, positions)
 
 
+def _is_model(given: Any) -> bool:
+    return isinstance(given, nn.Module) and hasattr(given, "config")
+
+
 def given_suites(
     test: Given | None,
     keep: Several,
-    held_out_text: str | Path | Sequence[str | Path] | None,
+    held_out_text: Texts,
     problems: list[str],
     gone: Several = None,
 ) -> Suites:
@@ -87,8 +107,18 @@ def given_suites(
     found += [_suite(name, data, "keep", problems) for name, data in _named("keep", keep)]
     found += [_suite(name, data, "gone", problems) for name, data in _named("gone", gone)]
     problems += gone_problems(found)
-    texts = [held_out_text] if isinstance(held_out_text, (str, Path)) else list(held_out_text or ())
-    return Suites(distinct(found, problems), read_held_out([str(source) for source in texts], problems))
+    return Suites(distinct(found, problems), read_held_out(_texts(held_out_text, problems), problems))
+
+
+def _texts(given: Texts, problems: list[str]) -> list[str]:
+    """The sources of held-out texts; one that is a text itself is a problem."""
+    if isinstance(given, Mapping):
+        given = [f"{name}{NAMED}{source}" for name, source in given.items()]
+    sources = [str(source) for source in ([given] if isinstance(given, (str, Path)) else given or ())]
+    if own := [source for source in sources if "\n" in source or len(source) > LONGEST_PATH]:
+        problems.append(f"held_out_text: {own[0][:40]!r}… is text, and paths are expected; write it into a file.")
+        return []
+    return sources
 
 
 def _named(part: Part, given: Several) -> list[tuple[str | None, Given]]:
@@ -98,17 +128,35 @@ def _named(part: Part, given: Several) -> list[tuple[str | None, Given]]:
         return list(given.items())
     if isinstance(given, (str, Path)):
         return [(None, given)]
-    paths = [one for one in given if isinstance(one, (str, Path))]
-    return [(None, path) for path in paths] if paths else [(part, given)]  # type: ignore[list-item]  # rows then
+    listed = _rows(given)
+    paths = [one for one in listed if isinstance(one, (str, Path))]
+    return [(None, path) for path in paths] if paths else [(part, listed)]
 
 
-def _suite(name: str | None, data: Given, part: Part, problems: list[str]) -> Suite:
+def _rows(data: Any) -> list[Any]:
+    """Rows in memory, or names, as a list; a DataFrame's are its records."""
+    return list(data.to_dict("records") if hasattr(data, "iterrows") else data)
+
+
+def _plain(value: Any) -> Any:
+    """A value of a row as files have it: arrays as lists, numbers of NumPy as Python's."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _suite(name: str | None, data: Any, part: Part, problems: list[str]) -> Suite:
     if isinstance(data, (str, Path)):
         suite = as_suite(str(data), part, problems)
         return suite if name is None or part == "task" else replace(suite, name=name)
     label = name or part
+    if not isinstance(data, Iterable):
+        problems.append(f"{label}: {type(data).__name__} was given, and a path, a suite's name or rows are expected.")
+        data = []
     unread: list[str] = []
-    placed = ((f"{label}, row {number}", dict(row)) for number, row in enumerate(data, 1))
+    placed = ((f"{label}, row {number}", _plain(row)) for number, row in enumerate(_rows(data), 1))
     numbered = list(checked_rows(placed, unread))
     rows = parse_rows(label, numbered, problems, forms=known_forms(), unread=unread)
     return Suite(label, task_type_of_form(rows.form), part, rows.items, notes=rows.notes)

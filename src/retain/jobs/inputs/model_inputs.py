@@ -61,17 +61,38 @@ def input_problem(config: Any, family: Family, field: str, name: str) -> str | N
         field: where it was given.
         name: folder or hub id.
     """
-    kind, wanted = config.model_type, modality_of(family)
-    if kind not in CONFIG_MAPPING_NAMES or kind in _LOADED.get(family, ()) or getattr(config, "auto_map", None):
+    if not _is_foreign(config, family):
         return None
-    reads: set[Modality] = {one for one, kinds in _READERS.items() if kind in kinds or kind in _BOTH}
-    cure = f"give {_SUCH[family]}"
-    if len(reads) == 1 and wanted not in reads:
-        (other,) = reads
-        return f"{field}: {name} ({kind}) reads {other}s, and the data are {wanted}s; {cure}, or data of {other}s."
-    if family not in _LOADED:
-        return None
+    if (problem := data_problem(config, family, field, name)) or family not in _LOADED:
+        return problem
+    kind, cure = config.model_type, f"give {_SUCH[family]}"
     joins = kind in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
     which = ", which compares images with texts," if joins else ""
+    if family == "causal-lm" and kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not joins:
+        which, cure = ", an encoder,", f"{cure}, or data that an encoder learns: labelled texts"
     why = ": CLIP and its kin learn images with their classes only" if joins else ""
     return f"{field}: transformers cannot load {name} ({kind}){which} as {in_words(family)}{why}; {cure}."
+
+
+def data_problem(config: Any, family: Family, field: str, name: str) -> str | None:
+    """A sentence where a model of a type that transformers knows reads images alone and the data are texts, or so.
+
+    The arguments are those of `input_problem`.
+    """
+    kind, wanted = config.model_type, modality_of(family)
+    reads: set[Modality] = {one for one, kinds in _READERS.items() if kind in kinds or kind in _BOTH}
+    if len(reads) != 1 or wanted in reads or not _is_foreign(config, family):
+        return None
+    (other,) = reads
+    return (
+        f"{field}: {name} ({kind}) reads {other}s, and the data are {wanted}s; give {_SUCH[family]}, or data of "
+        f"{other}s."
+    )
+
+
+def _is_foreign(config: Any, family: Family) -> bool:
+    """True for a type that transformers knows and does not load as a family; one of own code may be anything."""
+    kind = config.model_type
+    return (
+        kind in CONFIG_MAPPING_NAMES and kind not in _LOADED.get(family, ()) and not getattr(config, "auto_map", None)
+    )

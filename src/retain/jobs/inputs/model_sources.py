@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from pathlib import Path
+
+import transformers
+from huggingface_hub.errors import StrictDataclassError
 
 from retain.errors import InputError
 from retain.records.paths import expanded, is_path
@@ -27,6 +31,39 @@ def located(source: str, role: str = "model") -> str:
             f"{role}: there is no folder {source}; give a folder with config.json and *.safetensors, or a hub id."
         )
     return source
+
+
+REASONS = (OSError, ValueError, KeyError, ImportError, StrictDataclassError)
+"""What transformers raises where it cannot load a model."""
+
+
+def in_own_code(error: BaseException) -> bool:
+    """Tell whether an error is one of code that came with a model."""
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, SyntaxError) or any(name.startswith("transformers_modules.") for name in modules)
+
+
+def failure_told(source: str, what: str, loader: str, error: BaseException) -> str:
+    """What to tell where loading failed, whoever's code did; the other arguments are those of `not_loaded`.
+
+    Args:
+        source: folder or hub id.
+        what: model, tokenizer, …
+        loader: the class of transformers that was tried.
+        error: what was raised.
+    """
+    reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]  # a page of names
+    if in_own_code(error):
+        return (
+            f"the code that {source!r} brings fails here ({type(error).__name__}: {reason[:400]}); it may be meant for "
+            f"another version of transformers than {transformers.__version__}."
+        )
+    if "trust_remote_code=True" in reason:
+        return (
+            f"{source!r} brings code of its own, which is not run unasked; read it, and if you would run a program of "
+            "its authors, say --trust-remote-code true."
+        )
+    return not_loaded(source, what, loader, reason[:400])
 
 
 def not_loaded(source: str, what: str, loader: str, reason: str) -> str:

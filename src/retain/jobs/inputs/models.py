@@ -39,7 +39,7 @@ from retain.hf.models.sides import is_adapted
 from retain.jobs.inputs.classes_told import names_to_set
 from retain.jobs.inputs.loading import PLAIN, Loading, device_of
 from retain.jobs.inputs.model_inputs import input_problem
-from retain.jobs.inputs.model_sources import ensure_base, located, not_loaded
+from retain.jobs.inputs.model_sources import REASONS, ensure_base, failure_told, in_own_code, located
 from retain.jobs.inputs.weights_found import layers_left_over, missing_weights
 from retain.recipe import MeasurementOptions
 
@@ -264,9 +264,11 @@ class ModelSpec:
         if named and not is_new:
             renew_output_layer(model)
             is_new = True
-        if type(model).__name__.endswith("ForSequenceClassification") and model.config.pad_token_id is None:
+        model.config.problem_type = "single_label_classification"  # whatever the checkpoint's head was trained for
+        reader = model.config.get_text_config()  # of a model that reads images too, its part for text
+        if type(model).__name__.endswith("ForSequenceClassification") and reader.pad_token_id is None:
             # A decoder reads its logits from the last token that is no padding, so it must know which is padding.
-            model.config.pad_token_id = self._tokenizer().pad_token_id
+            reader.pad_token_id = self._tokenizer().pad_token_id
         return model, is_new
 
     def _named_classes(self, path: str) -> dict[str, Any]:
@@ -291,10 +293,10 @@ class ModelSpec:
         Raises:
             InputError: something could not be loaded.
         """
-        reasons: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, ImportError, *besides)
         try:
             yield
-        except reasons as error:
+        except Exception as error:
+            if not isinstance(error, (*REASONS, *besides)) and not in_own_code(error):
+                raise
             loader = _LOADERS["causal-lm" if what == "tokenizer" else self.family].__name__
-            reason = " ".join(str(error).split()).partition(" Model type should be one of")[0]  # a page of names
-            raise InputError(f"{self.role}: {not_loaded(self.source, what, loader, reason[:400])}") from error
+            raise InputError(f"{self.role}: {failure_told(self.source, what, loader, error)}") from error

@@ -69,7 +69,8 @@ def read_data(recipe: Recipe, problems: list[str], limit: RowLimit = EVERY_ROW) 
     problems += find_overlaps(
         train.items, suites.task_items, suites.keep_items, suites.held_out_text_joined, suites.gone_items
     )
-    found = (problem for run in recipe.variants() for problem in regularisation_problems(run, family, suites))
+    known = family if train.items else None  # of data that could not be read it is a guess
+    found = (problem for run in recipe.variants() for problem in regularisation_problems(run, known, suites))
     problems += dict.fromkeys(found)
     parts = split(suites, recipe.budget, recipe.control_share)
     data = Data(train.items, parts.evaluation, family, control=parts.control, everything=suites, notes=train.notes)
@@ -128,17 +129,16 @@ def _gradient_problems(recipe: Recipe, data: Data) -> list[str]:
     return problems
 
 
-def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> list[str]:
-    """A sentence for each reason against the budget or the regularisation of a recipe."""
+def regularisation_problems(recipe: Recipe, family: Family | None, suites: Suites) -> list[str]:
+    """A sentence for each reason against the budget or the regularisation of a recipe.
+
+    Args:
+        recipe: a recipe for one run.
+        family: what the model is to be; None where the data do not tell.
+        suites: what is measured.
+    """
     problems = limit_problems(suites, recipe.budget, recipe.confidence, recipe.control_share, recipe.held_out_tokens)
-    if recipe.replay and family != "causal-lm":
-        problems.append(
-            "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "
-            "what the base makes of them."
-        )
     problems += augmentation_problems(recipe.augment)
-    if recipe.augment and family != "image-classifier":
-        problems.append("augment: it crops and mirrors training images, and these are texts; leave it out.")
     if recipe.augment and recipe.training.get("dataloader_persistent_workers") is True:
         problems.append(
             "training.dataloader_persistent_workers: such workers would see every epoch as the first one augmented it; "
@@ -149,7 +149,6 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
             "augment: a teacher's answers are kept by image, and augmentation changes the images in every epoch; leave "
             "augment out, or say --kl-on keep."
         )
-    problems += probe_problems(recipe, family)
     penalties = [("kl_weight", recipe.kl_weight and recipe.kl_on == "keep"), ("ewc", recipe.ewc)]
     penalties.append(("feature_weight", recipe.keeps_features))
     scaled = [flag_name(Recipe, name) for name, given in penalties if given]
@@ -158,6 +157,19 @@ def regularisation_problems(recipe: Recipe, family: Family, suites: Suites) -> l
             f"training.fp16: it scales the loss, and the gradient of {' and '.join(scaled)} cannot be scaled with it; "
             "say --training.bf16 true."
         )
+    return problems + (_unsuited(recipe, family) if family is not None else [])
+
+
+def _unsuited(recipe: Recipe, family: Family) -> list[str]:
+    """A sentence for each part of a recipe that models of a family cannot have."""
+    problems = probe_problems(recipe, family)
+    if recipe.replay and family != "causal-lm":
+        problems.append(
+            "replay: a classifier's head has no answer to text or images of other kinds; use --kl-weight, which keeps "
+            "what the base makes of them."
+        )
+    if recipe.augment and family != "image-classifier":
+        problems.append("augment: it crops and mirrors training images, and these are texts; leave it out.")
     if family.endswith("classifier") and KL in recipe.budget:
         problems.append(
             f"budget: {KL} is measured on held-out text, which a classifier does not predict; limit suites."

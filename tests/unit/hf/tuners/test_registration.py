@@ -94,8 +94,22 @@ def test_every_public_name_of_the_stub_is_there():
     for name in set(retain.__all__) - {"measure"}:
         assert getattr(retain, name) is not None
         assert name in {*dir(retain), "__version__"}
-    with pytest.raises(AttributeError, match="nothing"):
-        _ = retain.nothing
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("tune", "`retain tune` is a verb of the command line.* functions are .*measure"),
+        ("advise", "`retain advise` is a verb"),
+        ("kl_penalty", "did you mean KLPenalty"),
+        ("VefaConfig", "did you mean VeFAConfig"),
+        ("nothing", "retain has no nothing; functions are .*guard"),
+        ("_hidden", "_hidden"),
+    ],
+)
+def test_a_name_that_is_not_there_is_told_with_what_is(name, told):
+    with pytest.raises(AttributeError, match=told):
+        getattr(retain, name)
 
 
 def test_the_table_of_contents_is_short():

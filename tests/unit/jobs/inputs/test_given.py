@@ -1,7 +1,11 @@
 """Data as they are given in Python: paths, names, rows; and settings by their names."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import datasets
+import numpy as np
+import pandas as pd
 import pytest
 
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
@@ -11,6 +15,7 @@ from retain.jobs.inputs.given import given_preprocessor, given_suites
 from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.read import settings_of
 from retain.recipe import MeasureRecipe
+from tiny import make_tokenizer
 
 ROWS = [{"question": f"{a} then", "choices": ["b", "c"], "answer": 0} for a in "abc"]
 LABELS = [{"text": a, "label": a} for a in "ab"]
@@ -70,11 +75,24 @@ def test_all_wrong_settings_are_told_at_once():
 
 
 def test_one_of_tokenizer_and_processor_is_given():
-    assert given_preprocessor("t", None, {"max_length": 7}) == TextPreprocessor("t", 7)
-    assert given_preprocessor(None, "p", {}) == ImagePreprocessor("p")
-    for both in (("t", "p"), (None, None)):
+    one, both = object(), SimpleNamespace(tokenizer="t", image_processor="p")
+    assert given_preprocessor(one, None, {"max_length": 7}) == TextPreprocessor(one, 7)
+    assert given_preprocessor(None, one, {}) == ImagePreprocessor(one)
+    assert given_preprocessor(both, None, {}) == TextPreprocessor("t", 512)
+    assert given_preprocessor(None, both, {}) == ImagePreprocessor("p")
+    for wrong in ((one, one), (None, None)):
         with pytest.raises(InputError, match="one of them"):
-            given_preprocessor(*both, {})
+            given_preprocessor(*wrong, {})
+
+
+def test_a_name_is_no_tokenizer_and_a_tokenizer_no_processor():
+    for wrong, told in (
+        (("gpt2", None), "tokenizer: 'gpt2' was given, and a loaded one"),
+        ((None, Path("a/b")), "processor: 'a/b' was given, and a loaded one"),
+        ((None, make_tokenizer()), "give it as tokenizer="),
+    ):
+        with pytest.raises(InputError, match=told):
+            given_preprocessor(*wrong, {})
 
 
 def test_rows_get_the_task_type_of_their_form():
@@ -84,6 +102,34 @@ def test_rows_get_the_task_type_of_their_form():
         ("task", "labels", "task"),
         ("mine", "choice", "keep"),
     ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda rows: (row for row in rows),
+        pd.DataFrame,
+        lambda rows: {"keep": pd.DataFrame(rows)},
+        lambda rows: [{**row, "choices": np.array(row["choices"]), "answer": np.int64(0)} for row in rows],
+        datasets.Dataset.from_list,
+    ],
+)
+def test_rows_are_read_from_whatever_holds_them_in_memory(given):
+    found, problems = suites(keep=given(ROWS))
+    assert problems == []
+    assert found.all == suites(keep=ROWS)[0].all
+
+
+@pytest.mark.parametrize("rows", [[("a", "b")], [None], {"question": ["a"], "choices": [["b", "c"]], "answer": [0]}])
+def test_what_is_no_row_is_told_with_its_place(rows):
+    _, problems = suites(keep=rows if isinstance(rows, dict) else {"mine": rows})
+    assert ["row 1: expected a JSON object" in problem for problem in problems] == [True] * len(problems)
+    assert problems
+
+
+def test_one_row_is_no_set_of_suites():
+    _, problems = suites(keep={"question": "capitals", "choices": ["a", "b"], "answer": 0})
+    assert "answer: int was given, and a path, a suite's name or rows are expected." in problems
 
 
 def test_rows_without_a_name_are_called_keep():
@@ -100,6 +146,11 @@ def test_paths_are_named_by_their_files_unless_a_name_is_given(tiny_data):
 def test_held_out_texts_are_domains(tiny_data):
     found, _ = suites(held_out_text=tiny_data / "text.txt")
     assert list(found.held_out_text) == ["text"]
+    found, problems = suites(held_out_text={"mine": tiny_data / "text.txt"})
+    assert (list(found.held_out_text), problems) == (["mine"], [])
+    for text in ("one\n\ntwo", "a b " * 500):
+        _, (problem,) = suites(held_out_text=text)
+        assert problem.startswith(f"held_out_text: {text[:40]!r}… is text, and paths are expected")
 
 
 def test_what_is_empty_or_damaged_is_a_problem():

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import BertForSequenceClassification, Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig
 
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import InputError
@@ -13,7 +14,7 @@ from retain.jobs.inputs.classes_told import brings_head
 from retain.jobs.inputs.model_inputs import input_problem
 from retain.jobs.inputs.model_sources import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
-from tiny import make_image_processor, make_llama, make_tokenizer, make_vit
+from tiny import SMALL, make_bert, make_image_processor, make_llama, make_tokenizer, make_vit
 
 
 @pytest.fixture
@@ -69,6 +70,44 @@ def test_a_folder_that_holds_no_such_model_is_refused_with_the_cure(folder, tmp_
         ModelSpec(str(folder), "image-classifier").preprocessor()
     with pytest.raises(InputError, match="no tokenizer could be loaded"):
         ModelSpec(str(tmp_path / "empty")).preprocessor()
+
+
+@pytest.fixture
+def own_code(folder):
+    """A model that brings code of its own, which is this."""
+
+    def write(code):
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        classes = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+        settings |= {"model_type": "of-its-own", "auto_map": classes}
+        (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+        own = "from transformers import LlamaConfig, LlamaForCausalLM\nclass Config(LlamaConfig):\n    model_type = "
+        (folder / "own.py").write_text(f"{own}'of-its-own'\n{code}", encoding="utf-8")
+        return str(folder)
+
+    return write
+
+
+MODEL = "class Model(LlamaForCausalLM):\n    config_class = Config\n"
+
+
+def test_code_of_a_model_is_not_run_unasked_and_its_failures_are_its_own(own_code):
+    source = own_code(MODEL)
+    assert type(ModelSpec(source, trust_remote_code=True).load().model).__name__ == "Model"
+    with pytest.raises(InputError, match=r"brings code of its own.* say --trust-remote-code true\.$"):
+        ModelSpec(source).load()
+    for code in (f"{MODEL}    def __init__(self, config):\n        config.gone_by_now()\n", "def f(:"):
+        spec = ModelSpec(own_code(code), trust_remote_code=True)
+        for load in (spec.empty, spec.load):
+            with pytest.raises(InputError, match=r"the code that .* brings fails here \((AttributeError|SyntaxError)"):
+                load()
+
+
+def test_values_that_a_configuration_cannot_have_are_a_refusal(folder):
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**settings, "num_attention_heads": 5}), encoding="utf-8")
+    with pytest.raises(InputError, match="not a multiple of the number of attention heads"):
+        ModelSpec(str(folder)).load()
 
 
 def test_random_numbers_of_others_are_left_alone(folder):
@@ -139,6 +178,8 @@ def test_a_model_of_another_kind_is_refused_without_a_list_of_all_kinds(tmp_path
         ("resnet", "text-features", "reads images, and the data are texts"),
         ("roberta", "image-classifier", "reads texts, and the data are images; give a model of images"),
         ("qwen2", "image-features", "reads texts, and the data are images"),
+        ("distilbert", "causal-lm", r"cannot load .* an encoder, as a causal lm; .* or data .* labelled texts"),
+        ("modernbert", "causal-lm", r"an encoder, as a causal lm"),
         ("clip", "text-classifier", "which compares images with texts, as a text classifier: CLIP and its kin learn"),
         ("siglip", "causal-lm", "CLIP and its kin learn images with their classes only; give a decoder"),
         ("wav2vec2", "text-classifier", r"cannot load .* \(wav2vec2\) as a text classifier; give a model of text"),
@@ -150,6 +191,30 @@ def test_a_model_that_does_not_read_the_data_is_told_in_words(kind, family, told
         with pytest.raises(InputError, match=told) as raised:
             load()
         assert "Unrecognized" not in str(raised.value)
+
+
+@pytest.mark.parametrize("problem", ["regression", "multi_label_classification"])
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["x", "y", "z"], ["score"]])
+def test_whatever_a_head_was_trained_for_the_data_have_one_class(problem, names, tmp_path):
+    labels = dict(enumerate(names))
+    base = make_bert(id2label=labels, label2id={name: index for index, name in labels.items()}, problem_type=problem)
+    BertForSequenceClassification(base.config).save_pretrained(tmp_path)
+    model, head_is_new = ModelSpec(str(tmp_path), "text-classifier", ("a", "b", "c")).load()
+    assert head_is_new == (names != ["a", "b", "c"])
+    loss = model(torch.tensor([[2, 4, 5, 3], [2, 6, 7, 3]]), labels=torch.tensor([0, 2])).loss
+    assert loss.ndim == 0
+    assert loss.isfinite()
+
+
+def test_a_model_of_texts_and_images_classifies_texts_in_batches(tmp_path):
+    sizes = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = Gemma3TextConfig(**{**SMALL, "head_dim": 8, "pad_token_id": None})
+    config = Gemma3Config(text_config=text, vision_config={**sizes, "image_size": 16, "patch_size": 8})
+    Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    model, _ = ModelSpec(str(tmp_path), "text-classifier", ("a", "b", "c")).load()
+    assert model.config.get_text_config().pad_token_id == 0
+    assert model(torch.tensor([[6, 7, 0], [8, 9, 10]])).logits.shape == (2, 3)
 
 
 def test_every_type_that_transformers_loads_as_a_family_is_let_through():

@@ -110,3 +110,12 @@ def test_what_augmentation_cannot_be_with_is_told(recipe):
 )
 def test_augmentation_is_for_images_and_of_known_kinds(recipe, augment, family, told):
     assert regularisation_problems(recipe(augment=augment), family, Suites()) == told
+
+
+def test_kinds_of_augmentation_may_stand_between_commas(recipe):
+    assert recipe(augment="crop,flip").augment == recipe(augment=["crop", "flip"]).augment == ("crop", "flip")
+
+
+def test_data_that_are_not_there_are_not_told_to_be_texts(read, tmp_path):
+    _, problems = read(train=f"{tmp_path}/photos/", test=None, keep=[], augment=["crop"], feature_weight=1.0)
+    assert [problem for problem in problems if "photos" not in problem] == []

@@ -1,0 +1,51 @@
+"""Numbers where classes or completions stand: values on a scale as a table has them, and ratings that nobody reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+"""A number in a cell of a table, where all is text."""
+
+_FRACTION = re.compile(r"[-+]?\d+[.,]0*[1-9]\d*")
+_RATING = re.compile("(.+_)?(scores?|rewards?|ratings?|weights?|ranks?|quality|label)", re.IGNORECASE)
+"""Columns whose numbers rate a completion."""
+
+FEW_CLASSES = 10
+"""Numbers with fractions that are more than these, and most of which stand there once, are values on a scale."""
+
+
+def scale_told(labels: Iterable[Any]) -> tuple[str, bool]:
+    """A clause on classes that are numbers with fractions in cells of a table; empty for any others.
+
+    Args:
+        labels: as they stand in the rows.
+
+    Returns:
+        The clause; whether they are values on a scale, because hardly any stands there twice.
+    """
+    found = [label.strip() for label in labels if isinstance(label, str)]
+    classes = list(dict.fromkeys(found))
+    if not all(map(NUMBER.fullmatch, classes)) or not any(map(_FRACTION.fullmatch, classes)):
+        return "", False
+    clause = (
+        f'"label" holds numbers with fractions ({", ".join(classes[:3])}, …), each of which is a class of its own; '
+        "values on a scale cannot be learned (regression is not supported)"
+    )
+    if len(classes) <= max(FEW_CLASSES, len(found) / 2):
+        return clause, False
+    return f"{clause}; give names or whole numbers, such as ranges of values by name", True
+
+
+def rating_note(row: Mapping[str, Any]) -> str:
+    """A clause on numbers that rate a completion, which nobody reads; empty where there are none."""
+    names = [f'"{name}"' for name, value in row.items() if _RATING.fullmatch(name) and _is_number(value)]
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not read: all rows count alike" if names else ""
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return NUMBER.fullmatch(value.strip()) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
