@@ -40,7 +40,8 @@ BARE = "bare forward passes over what is asked"
 COLUMNS = {
     "what": "what", "way": "way", "s": "seconds", "CPU s": "cpu_seconds",
     "CPU s with imports": "cpu_with_start", "to the first": "ratio",
-    "to the training": "to_training", "to bare passes": "to_bare", "tokens/s": "tokens_per_second", "peak beyond what was loaded, MiB": "peak_mib",
+    "to the training": "to_training", "to bare passes": "to_bare", "tokens/s": "tokens_per_second",
+    "peak beyond what was loaded, MiB": "peak_mib",
     "loss": "loss", "items": "items", "base right": "base", "tuned right": "tuned",
 }  # fmt: skip
 LOSS_APART, SHARES_APART = 0.05, 0.02

@@ -92,9 +92,7 @@ def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
     keeps = any(run.needs_keep_text for run in runs)
     problems += _gradient_problems(recipe, data)
     if recipe.statistics is not None and keeps:
-        problems.append(
-            "statistics: the recipe's regularisers read the text to keep itself; leave --statistics out."
-        )
+        problems.append("statistics: the recipe's regularisers read the text to keep itself; leave --statistics out.")
     parts = sorted(needed | ({"keep"} if keeps else set()))
     if recipe.statistics is None:
         if data.family != "causal-lm" and recipe.generates_keep_text and "keep" in parts:
