@@ -262,3 +262,11 @@ def test_rows_that_ask_about_an_image_are_refused_and_those_without_one_are_read
     found, (problem,) = read(tmp_path / "a.jsonl", [row, {**row, name: None}, {**row, name: []}])
     assert [f'has "{name}"' in problem, "line 1:" in problem, len(found.items)] == [True, True, 2]
     assert read(tmp_path / "a.jsonl", [row], f"::other={name}")[1] == []
+
+
+def test_an_image_with_a_class_may_have_a_prompt_beside_it(tmp_path):
+    rows = [{"image": f"{name}.png", "label": name, "prompt": f"a photo of a {name}"} for name in ("cat", "dog")]
+    for row in rows:
+        (tmp_path / row["image"]).touch()
+    found, problems = read(tmp_path / "a.jsonl", rows)
+    assert (problems, found.form, len(found.items)) == ([], "images", 2)

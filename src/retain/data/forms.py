@@ -30,6 +30,9 @@ Forms = Mapping[str, type[DataItem]]
 FORMS: Forms = {item.form: item for item in (Request, Example, Question, Choice, LabelledImage, LabelledText, Match)}
 """The forms of items by name. A row is of the first form whose columns it has; task types may bring other forms."""
 
+LEARNED: Forms = {Example.form: Example, **FORMS}
+"""The same where a task is learned or tested: a request with a completion is there to be answered, not refused."""
+
 DEFAULT_FORM = Example.form
 """The form that data which cannot be read are taken for."""
 
@@ -156,7 +159,7 @@ def parse_rows(
         problems.append(_unknown(name, first, forms))
         return Rows(DEFAULT_FORM, [])
     made = partial(forms[form].parse, folder=folder or Path())
-    parse = partial(_parsed, parse=made, columns=columns, ways=ways, shape=shape)
+    parse = partial(_parsed, parse=made, read=forms[form].columns, columns=columns, ways=ways, shape=shape)
     items = collect_items(name, rows, parse, problems, unread)
     notes = _notes(rows, columns) if forms[form].is_labelled and items else ()
     rated = rating_note(first) if form == Example.form else ""
@@ -193,6 +196,7 @@ def _notes(rows: Sequence[Numbered], columns: Mapping[str, str]) -> tuple[str, .
 def _parsed(
     row: dict[str, Any],
     parse: Callable[[dict[str, Any]], DataItem],
+    read: Sequence[str],
     columns: Mapping[str, str],
     ways: Ways,
     shape: Shape | None,
@@ -206,7 +210,7 @@ def _parsed(
         row = as_told(row, columns, ways)
     if shape is not None and shape.fits(row):
         row = shape.translate(row)
-    if reason := unseen_reason(row):
+    if reason := unseen_reason(row, read):
         raise ValueError(reason)
     return parse(row)
 

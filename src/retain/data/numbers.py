@@ -40,8 +40,9 @@ def scale_told(labels: Iterable[Any]) -> tuple[str, bool]:
 
 
 def rating_note(row: Mapping[str, Any]) -> str:
-    """A clause on numbers that rate a completion, which nobody reads; empty where there are none."""
-    names = [f'"{name}"' for name, value in row.items() if _RATING.fullmatch(name) and _is_number(value)]
+    """A clause on what rates a completion, which nobody reads: numbers, and `harmful`; empty where there is nothing."""
+    rating = {name for name, value in row.items() if _RATING.fullmatch(name) and _is_number(value)} | {"harmful"}
+    names = [f'"{name}"' for name in row if name in rating]
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not read: all rows count alike" if names else ""
 
 

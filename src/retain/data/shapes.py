@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from retain.records.reading import decode_json
@@ -184,9 +184,15 @@ UNSEEN = ("image", "images", "audio", "audios", "video", "videos")
 """Columns without which a question or a prompt may say nothing, and which no language model reads here."""
 
 
-def unseen_reason(row: Row) -> str:
-    """A clause for a row that asks something, of whose question a part would be dropped; nothing for any other."""
-    found = next((name for name in UNREAD if row.get(name)), None) if "question" in row else None
+def unseen_reason(row: Row, read: Collection[str] = ()) -> str:
+    """A clause for a row that asks something, of whose question a part would be dropped; nothing for any other.
+
+    Args:
+        row: its columns are renamed and its shape translated.
+        read: the columns that its form reads: an image with a class may have a prompt beside it.
+    """
+    unread = [name for name in UNREAD if name not in read and row.get(name)]
+    found = unread[0] if unread and "question" in row else None
     if found is not None:
         return (
             f'has "{found}", which the model would not see; write it into "question" (in a suite file: '
@@ -194,7 +200,8 @@ def unseen_reason(row: Row) -> str:
         )
     if not any(name in row for name in ("question", "prompt", "messages")):
         return ""
-    found = next((name for name in UNSEEN if row.get(name) and not isinstance(row[name], int | float)), None)
+    unseen = (name for name in UNSEEN if name not in read and row.get(name))
+    found = next((name for name in unseen if not isinstance(row[name], int | float)), None)
     if found is None:
         return ""
     return (

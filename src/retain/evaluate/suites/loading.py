@@ -142,7 +142,7 @@ def as_suite(source: str, part: Part, problems: list[str]) -> Suite:
     if is_suite(source):
         return load_suite(source, problems, part)
     obvious = "test" if part == "task" else None
-    rows = read_rows(source, problems, forms=known_forms(), obvious=obvious)
+    rows = read_rows(source, problems, forms=known_forms(part), obvious=obvious)
     name = name_of_source(source)
     task_type = task_type_of_form(rows.form)
     place = source.partition(RENAMED)[0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from retain.data.forms import FORMS
+from retain.data.forms import FORMS, LEARNED
 from retain.data.item import DataItem
 from retain.errors import sentence
-from retain.evaluate.suites.suite import Suite
+from retain.evaluate.suites.suite import Part, Suite
 from retain.evaluate.tasks.choice import ChoiceTask
 from retain.evaluate.tasks.completion import CompletionTask
 from retain.evaluate.tasks.labels import LabelsTask
@@ -40,9 +40,10 @@ def task_type_of_form(form: str) -> str:
     return next(name for name, each in TASK_TYPES.items() if form in {taken.form for taken in each.forms})
 
 
-def known_forms() -> dict[str, type[DataItem]]:
-    """All forms of items: those of the data, and those that only a task type brings."""
-    return {**FORMS, **{form.form: form for each in TASK_TYPES.values() for form in each.forms}}
+def known_forms(part: Part = "keep") -> dict[str, type[DataItem]]:
+    """All forms of items: those of the data, and those that only a task type brings; of a part, as it is read."""
+    own = LEARNED if part == "task" else FORMS
+    return {**own, **{form.form: form for each in TASK_TYPES.values() for form in each.forms}}
 
 
 def suite_problems(suite: Suite) -> list[str]:

@@ -10,7 +10,7 @@ from retain.data.augmentation import augmentation_problems
 from retain.data.contamination import find_overlaps
 from retain.data.copies import with_copies_grouped
 from retain.data.family import Family
-from retain.data.forms import Rows, evenly, first_or_evenly, read_rows
+from retain.data.forms import LEARNED, Rows, evenly, first_or_evenly, read_rows
 from retain.data.images import broken_images
 from retain.data.passages import read_text
 from retain.data.places import name_of_source
@@ -82,7 +82,7 @@ def read_data(recipe: Recipe, problems: list[str], limit: RowLimit = EVERY_ROW) 
 
 def read_train(source: str, columns: Mapping[str, str], problems: list[str], limit: RowLimit = EVERY_ROW) -> Rows:
     """Read training data; of a source with several parts the one called train, where none is named."""
-    return read_rows(with_columns(source, columns), problems, obvious="train", limit=limit)
+    return read_rows(with_columns(source, columns), problems, forms=LEARNED, obvious="train", limit=limit)
 
 
 def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:

@@ -119,3 +119,15 @@ def test_kinds_of_augmentation_may_stand_between_commas(recipe):
 def test_data_that_are_not_there_are_not_told_to_be_texts(read, tmp_path):
     _, problems = read(train=f"{tmp_path}/photos/", test=None, keep=[], augment=["crop"], feature_weight=1.0)
     assert [problem for problem in problems if "photos" not in problem] == []
+
+
+def test_requests_with_completions_are_learned_and_tested_and_without_them_kept(read, tmp_path):
+    rows = [{"prompt": f"p {n}", "completion": f"c {n}", "harmful": n % 2 == 0} for n in range(20)]
+    files = {name: str(write_jsonl(tmp_path / f"{name}.jsonl", rows[part])) for name, part in
+             (("train", slice(12)), ("test", slice(12, None)))}  # fmt: skip
+    kept = write_jsonl(tmp_path / "kept.jsonl", [{"prompt": f"q {n}", "harmful": True} for n in range(4)])
+    data, problems = read(**files, keep=[str(kept)])
+    assert problems == []
+    assert [data.train[0].texts, len(data.train)] == [("p 0", "c 0"), 12]
+    assert [suite.task_type for suite in data.suites.all] == ["completion", "refusal"]
+    assert '"harmful" is not read: all rows count alike' in data.notes
