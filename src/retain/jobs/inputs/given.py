@@ -81,7 +81,11 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
         raise InputError("processor: a tokenizer was given, which reads text; give it as tokenizer=….")
     if tokenizer is None:
         return ImagePreprocessor(getattr(processor, "image_processor", processor))
-    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # of one that reads images too
+    within = getattr(tokenizer, "tokenizer", None)
+    if isinstance(
+        within, PreTrainedTokenizerBase
+    ):  # of one that reads images too; other tokenizers keep their rules so
+        tokenizer = within
     positions = UNLIMITED
     for model in models:
         positions = positions if model is None else positions.shared_with(positions_of(model))
@@ -128,9 +132,9 @@ def _named(part: Part, given: Several) -> list[tuple[str | None, Given]]:
         return list(given.items())
     if isinstance(given, (str, Path)):
         return [(None, given)]
-    listed = _rows(given)
-    paths = [one for one in listed if isinstance(one, (str, Path))]
-    return [(None, path) for path in paths] if paths else [(part, listed)]
+    listed = _rows(given) if isinstance(given, Iterable) else given
+    several = isinstance(listed, list) and any(isinstance(one, (str, Path)) for one in listed)
+    return [(None, one) for one in listed] if several else [(part, listed)]
 
 
 def _rows(data: Any) -> list[Any]:
@@ -158,5 +162,5 @@ def _suite(name: str | None, data: Any, part: Part, problems: list[str]) -> Suit
     unread: list[str] = []
     placed = ((f"{label}, row {number}", _plain(row)) for number, row in enumerate(_rows(data), 1))
     numbered = list(checked_rows(placed, unread))
-    rows = parse_rows(label, numbered, problems, forms=known_forms(), unread=unread)
+    rows = parse_rows(label, numbered, problems, forms=known_forms(part), unread=unread)
     return Suite(label, task_type_of_form(rows.form), part, rows.items, notes=rows.notes)

@@ -75,14 +75,21 @@ def test_all_wrong_settings_are_told_at_once():
 
 
 def test_one_of_tokenizer_and_processor_is_given():
-    one, both = object(), SimpleNamespace(tokenizer="t", image_processor="p")
+    one, within = object(), make_tokenizer()
+    both = SimpleNamespace(tokenizer=within, image_processor="p")
     assert given_preprocessor(one, None, {"max_length": 7}) == TextPreprocessor(one, 7)
     assert given_preprocessor(None, one, {}) == ImagePreprocessor(one)
-    assert given_preprocessor(both, None, {}) == TextPreprocessor("t", 512)
+    assert given_preprocessor(both, None, {}) == TextPreprocessor(within, 512)
     assert given_preprocessor(None, both, {}) == ImagePreprocessor("p")
     for wrong in ((one, one), (None, None)):
         with pytest.raises(InputError, match="one of them"):
             given_preprocessor(*wrong, {})
+
+
+def test_a_tokenizer_that_keeps_its_rules_under_that_name_is_the_tokenizer():
+    tokenizer = make_tokenizer()
+    tokenizer.tokenizer = object()  # as tokenizers with code of their own do (QWen, ChatGLM)
+    assert given_preprocessor(tokenizer, None, {}).tokenizer is tokenizer
 
 
 def test_a_name_is_no_tokenizer_and_a_tokenizer_no_processor():
@@ -125,6 +132,16 @@ def test_what_is_no_row_is_told_with_its_place(rows):
     _, problems = suites(keep=rows if isinstance(rows, dict) else {"mine": rows})
     assert ["row 1: expected a JSON object" in problem for problem in problems] == [True] * len(problems)
     assert problems
+
+
+def test_what_holds_no_rows_is_told_by_its_type():
+    _, problems = suites(keep=5)
+    assert "keep: int was given, and a path, a suite's name or rows are expected." in problems
+
+
+def test_rows_beside_paths_are_a_suite_too(tiny_data):
+    found, problems = suites(keep=[str(tiny_data / "letters.jsonl"), ROWS])
+    assert (problems, [suite.name for suite in found.all]) == ([], ["letters", "keep"])
 
 
 def test_one_row_is_no_set_of_suites():
