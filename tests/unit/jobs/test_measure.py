@@ -119,7 +119,7 @@ def test_an_adapter_that_transformers_put_on_is_named():
     ("arguments", "told"),
     [
         ({}, "nothing to measure"),
-        ({"test": [{"prompt": "a"}]}, "Known are: prompt, harmful; prompt, completion;"),
+        ({"test": [{"prompt": "a"}]}, "Known are: prompt, completion; prompt, harmful;"),
         ({"test": [*TEST, {"prompt": "a"}]}, 'row 27: "completion" missing'),
         ({"keep": "missing.jsonl"}, "missing.jsonl"),
         ({"keep": {"few": []}}, "few: holds no items"),
@@ -165,6 +165,7 @@ def test_a_model_that_predicts_no_text_is_measured_by_its_features(make):
     [
         (lambda: T5ForConditionalGeneration(T5Config(**T5, decoder_start_token_id=0)), "is an encoder-decoder"),
         (lambda: ViTForImageClassification(ViTConfig(**VIT)), "reads images, and the data are texts"),
+        (lambda: make_llama().to("meta"), "weights are not there"),
         (lambda: torch.nn.DataParallel(make_llama()), "DataParallel, DataParallel was given, and a loaded model"),
     ],
 )

@@ -60,14 +60,19 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
         models: those that read what it makes; None is left out. Text goes beyond no position of any of them.
 
     Raises:
-        InputError: neither or both were given, what is given as a model is none, or a model has no positions for
-            `max_length`.
+        InputError: neither or both were given, what is given as a model is none or without weights, or a model has no
+            positions for `max_length`.
     """
     if no_models := [one for one in models if one is not None and not _is_model(one)]:
         found = ", ".join(repr(one) if isinstance(one, str | Path) else type(one).__name__ for one in no_models)
         raise InputError(
             f"model: {found} was given, and a loaded model is expected, as AutoModelForCausalLM.from_pretrained makes "
             "one (of one that is wrapped, what is within); folders and hub ids are for the command line."
+        )
+    if any(_is_empty(one) for one in models if one is not None):
+        raise InputError(
+            "model: its weights are not there (they are on the device meta, which holds none); load it with them, as "
+            "AutoModelForCausalLM.from_pretrained does."
         )
     if (tokenizer is None) == (processor is None):
         raise InputError("give the base's tokenizer (models that read text) or its processor (images), one of them.")
@@ -97,6 +102,12 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
 
 def _is_model(given: Any) -> bool:
     return isinstance(given, nn.Module) and hasattr(given, "config")
+
+
+def _is_empty(model: nn.Module) -> bool:
+    """True for weights on the device meta that no hook of Accelerate's fetches from memory or disk."""
+    fetched = any(hasattr(module, "_hf_hook") for module in model.modules())
+    return not fetched and any(parameter.device.type == "meta" for parameter in model.parameters())
 
 
 def given_suites(

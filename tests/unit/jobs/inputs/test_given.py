@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
+from accelerate import cpu_offload
 
 from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import InputError
@@ -15,7 +16,7 @@ from retain.jobs.inputs.given import given_preprocessor, given_suites
 from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.read import settings_of
 from retain.recipe import MeasureRecipe
-from tiny import make_tokenizer
+from tiny import make_llama, make_tokenizer
 
 ROWS = [{"question": f"{a} then", "choices": ["b", "c"], "answer": 0} for a in "abc"]
 LABELS = [{"text": a, "label": a} for a in "ab"]
@@ -90,6 +91,12 @@ def test_a_tokenizer_that_keeps_its_rules_under_that_name_is_the_tokenizer():
     tokenizer = make_tokenizer()
     tokenizer.tokenizer = object()  # as tokenizers with code of their own do (QWen, ChatGLM)
     assert given_preprocessor(tokenizer, None, {}).tokenizer is tokenizer
+
+
+def test_weights_that_a_hook_fetches_are_there():
+    model = cpu_offload(make_llama(), execution_device="cpu")
+    assert model.lm_head.weight.device.type == "meta"
+    assert given_preprocessor(make_tokenizer(), None, {}, model).max_length == 512
 
 
 def test_a_name_is_no_tokenizer_and_a_tokenizer_no_processor():
