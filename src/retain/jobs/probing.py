@@ -69,7 +69,7 @@ def feature_probe(run: Run, base: Any, base_hash: str, kept: Callable[[], Sequen
     kind = run.recipe.feature_probe
     if kind == "auto":
         kind = "text" if has_joint_files(run.recipe) else "centres"
-    rows = kept() if run.recipe.keeps_features and kind == "centres" else []
+    rows = run.preprocessor.predicting_rows(kept()) if run.recipe.keeps_features and kind == "centres" else []
     read = list(map(run.preprocessor.row_content, rows)) if rows else items_hash(run.data.train)
     key = key_of(kind, base_hash, read, run.data.labels, run.preprocessor.identity(), run.recipe.seed)
     file, share = run.shared / f"probe-{key}.json", Share.of_group()

@@ -32,11 +32,11 @@ class Divergence:
         temperature: T of T²·KL(softmax(z/T) ‖ softmax(y/T)).
         vocabulary: tokens that both sides have, where one pads its vocabulary with rows of no token; those are left out
             then. None: two sides of different sizes are refused.
-        name: of what is compared.
+        key: of the memory that a KL penalty keeps in checkpoints.
         logged: what a KL penalty calls the KL and its weight in the Trainer's log.
     """
 
-    name = "predictions"
+    key = "retain.KLPenalty"
     logged = ("retain_penalty_kl", "retain_kl_weight")
 
     def __init__(
@@ -67,6 +67,14 @@ class Divergence:
                 "this model's output is a number (a reward, or a regression) and no distribution, so there is no KL to "
                 "its base: hold it with an UpdateLimit, or replay rows with mix_replay."
             )
+        self.check_base(model)
+
+    def check_base(self, model: nn.Module) -> None:
+        """Refuse a model without a base.
+
+        Raises:
+            InputError: no teacher was given, and the model has no adapters or its base weights were changed.
+        """
         if self.teacher is not None:
             return
         if not is_adapted(model):

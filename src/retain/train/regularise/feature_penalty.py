@@ -49,7 +49,7 @@ class FeatureDivergence(Divergence):
         2
     """
 
-    name = "features"
+    key = "retain.FeatureDivergence"
     logged = ("retain_feature_kl", "retain_feature_weight")
 
     def __init__(self, probe: Tensor, *, projection: Tensor | None = None, teacher: nn.Module | None = None) -> None:
@@ -75,7 +75,7 @@ class FeatureDivergence(Divergence):
                 f"a feature penalty is for encoders and vision models, and {type(root_of(model)).__name__} is "
                 "neither: hold a language model's predictions with a KLPenalty or Distillation."
             )
-        super().check(model)
+        self.check_base(model)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """KL in nats, mean over the items of a batch; both sides in eval mode.

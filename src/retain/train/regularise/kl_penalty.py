@@ -95,13 +95,18 @@ class KLPenalty(RegulariserCallback):
             raise InputError(f"every: {every}; it is a number of steps, 1 or more.")
         if limit is not None and dual is not None:
             raise InputError("limit and dual were both given; the dual holds a limit of its own, so give one of them.")
+        if divergence is not None and (teacher is not None or temperature != 1.0 or vocabulary is not None):
+            raise InputError(
+                "teacher, temperature and vocabulary are of predictions, and a divergence was given, which takes their "
+                "place: give the teacher to the divergence."
+            )
         self._dual = dual or (None if limit is None else _dual(limit, weight))
         self._weight, self._every, self._seed = weight, every, seed
         self._divergence = divergence or Divergence(teacher, check_temperature(temperature), vocabulary)
         self._task_weight, self._joined = check_task_weight(task_weight), False
         self.position = 0
         self.kl: float | None = None
-        self.key = f"retain.KLPenalty:{self._divergence.name}:{fingerprint(self.batches)}"
+        self.key = f"{self._divergence.key}:{fingerprint(self.batches)}"
 
     def join(self, trainer: Trainer) -> None:
         """Take part in a Trainer, in whose loss the task has its weight."""

@@ -71,7 +71,7 @@ def cluster_centres(features: Tensor, count: int = CENTRES, seed: int = 0) -> Te
     spread = float((units @ centres.T).std(dim=1).mean())
     if not spread > SMALLEST_SPREAD:
         raise InputError(
-            "feature_weight: the base's features of all training items point one way, so they tell nothing apart; use "
+            "feature_weight: the base's features of all items point one way, so they tell nothing apart; use "
             "--kl-weight."
         )
     return (centres * (SPREAD / spread)).float()

@@ -18,6 +18,7 @@ from transformers import (
 from retain.errors import InputError
 from retain.hf.models.features import features_read
 from retain.hf.models.head import head_names
+from retain.train.regularise.callback import fingerprint
 from retain.train.regularise.feature_penalty import FeatureDivergence, FeaturePenalty, feature_kl
 from retain.train.regularise.kl_penalty import KLPenalty
 from retain.train.regularise.probes import CONTEXTS, SPREAD, cluster_centres, text_prototypes
@@ -146,6 +147,39 @@ def test_on_data_to_keep_a_kl_penalty_holds_the_features(make, collator, tmp_pat
     assert [entry["retain_feature_weight"] for entry in logged] == [3.0] * 12
     assert all(entry["retain_penalty_kl"] != entry["retain_feature_kl"] for entry in logged)
     assert logged[-1]["retain_feature_kl"] < 0.7 * logged[0]["retain_feature_kl"]
+
+
+def test_processes_share_the_items_of_a_batch_to_keep(monkeypatch):
+    model, kept = adapted(vit()), images(ROWS[:3])
+    held = FeatureDivergence(torch.eye(3, 24))
+
+    def loss(rank, world):
+        monkeypatch.setattr("retain.train.regularise.shares.rank_and_world", lambda: (rank, world))
+        return KLPenalty([kept], divergence=held).loss(model)
+
+    whole = loss(0, 1)
+    assert whole > 0
+    for world in (2, 4):
+        torch.testing.assert_close(sum(loss(rank, world) for rank in range(world)) / world, whole, rtol=1e-5, atol=1e-8)
+
+
+def test_what_a_penalty_on_predictions_remembers_is_found_under_the_name_it_always_had():
+    kept = images(ROWS[:2])
+    assert KLPenalty([kept]).key == f"retain.KLPenalty:{fingerprint([kept])}"
+
+
+def test_a_model_whose_output_is_a_number_has_features_to_hold():
+    model = adapted(BertForSequenceClassification(make_bert(num_labels=1).config))
+    kept = {name: value for name, value in texts(ROWS[:2]).items() if name != "labels"}
+    assert KLPenalty([kept], divergence=FeatureDivergence(torch.eye(2, 32))).loss(model) > 0
+    with pytest.raises(InputError, match="is a number"):
+        KLPenalty([kept]).loss(model)
+
+
+@pytest.mark.parametrize("given", [{"teacher": torch.nn.Identity()}, {"temperature": 2.0}, {"vocabulary": 7}])
+def test_what_is_of_predictions_is_refused_beside_a_divergence(given):
+    with pytest.raises(InputError, match="give the teacher to the divergence"):
+        KLPenalty([images(ROWS[:2])], divergence=FeatureDivergence(TWO), **given)
 
 
 def test_a_whole_model_has_its_base_beside_it(tmp_path):
