@@ -42,6 +42,9 @@ _BOTH = {
 }
 """The types that read texts, images, or both together."""
 
+_TOWERS: dict[Modality, str] = {"text": "text_config", "image": "vision_config"}
+"""What a configuration has of a model with several towers, such as an encoder of texts, images and sound."""
+
 _SUCH: dict[Family, str] = {
     "causal-lm": "a decoder (Llama, Qwen, GPT-2, Mamba)",
     "text-classifier": "a model of text (BERT, RoBERTa, Llama)",
@@ -81,6 +84,7 @@ def data_problem(config: Any, family: Family, field: str, name: str) -> str | No
     """
     kind, wanted = config.model_type, modality_of(family)
     reads: set[Modality] = {one for one, kinds in _READERS.items() if kind in kinds or kind in _BOTH}
+    reads |= {one for one, name in _TOWERS.items() if getattr(config, name, None) is not None}
     if len(reads) != 1 or wanted in reads or not _is_foreign(config, family):
         return None
     (other,) = reads

@@ -234,3 +234,10 @@ def test_every_type_that_transformers_loads_as_a_family_is_let_through():
     ]
     assert set(told) == {None}
     assert input_problem(SimpleNamespace(model_type="my-own"), "causal-lm", "model", "m") is None
+
+
+@pytest.mark.parametrize(("kind", "family"), [("embedding_gemma2", "text-features"), ("modernvbert", "image-features")])
+def test_a_model_with_a_tower_for_the_data_reads_them(kind, family):
+    towers = {"text_config": object(), "vision_config": object()}
+    assert input_problem(SimpleNamespace(model_type=kind, **towers), family, "model", "m") is None
+    assert input_problem(SimpleNamespace(model_type=kind), family, "model", "m") is not None
