@@ -1,4 +1,4 @@
-"""Whether a language model reads from left to right: what it expects at a place must not hang on what comes after."""
+"""Whether a language model reads from left to right: what it expects at a place must not depend on what comes after."""
 
 from __future__ import annotations
 
