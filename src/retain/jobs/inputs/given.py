@@ -149,8 +149,10 @@ def _named(part: Part, given: Several) -> list[tuple[str | None, Given]]:
 
 
 def _rows(data: Any) -> list[Any]:
-    """Rows in memory, or names, as a list; a DataFrame's are its records."""
-    return list(data.to_dict("records") if hasattr(data, "iterrows") else data)
+    """Rows in memory, or names, as a list; a DataFrame's are its records, with null where it lacks a value."""
+    if not hasattr(data, "iterrows"):
+        return list(data)
+    return list(data.astype(object).where(data.notna(), None).to_dict("records"))
 
 
 def _plain(value: Any) -> Any:

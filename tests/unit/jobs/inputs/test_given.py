@@ -134,6 +134,15 @@ def test_rows_are_read_from_whatever_holds_them_in_memory(given):
     assert found.all == suites(keep=ROWS)[0].all
 
 
+@pytest.mark.parametrize("lacking", [float("nan"), None, pd.NA, pd.NaT])
+def test_what_a_table_in_memory_lacks_is_null_as_in_files(lacking):
+    pair = {"prompt": "p", "completion": "c", "system": None}
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    rows = [{**pair, "messages": lacking, "context": lacking, "id": 1}, {"messages": turns, "id": 2}]
+    found, problems = suites(test=pd.DataFrame(rows))
+    assert (problems, [item.texts for item in found.all[0].items]) == ([], [("p", "c"), ("a", "b")])
+
+
 @pytest.mark.parametrize("rows", [[("a", "b")], [None], {"question": ["a"], "choices": [["b", "c"]], "answer": [0]}])
 def test_what_is_no_row_is_told_with_its_place(rows):
     _, problems = suites(keep=rows if isinstance(rows, dict) else {"mine": rows})
