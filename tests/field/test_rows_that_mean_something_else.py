@@ -198,6 +198,7 @@ def test_tasks_that_are_not_learned_here_are_named_once(tmp_path, row, told):
         {"text": "t", "label": "[B-X]"},
         {"text": "t", "label": "[18, 64]"},
         {"image": True, "video": 0, **PAIR},
+        {"image": "False", "video": "0", **PAIR},
         {"messages": [{"role": "system", "content": "Be kind."}, USER, BOT], **PAIR},
     ],
 )

@@ -14,7 +14,7 @@ from retain.data.columns import renamed, suggestions
 from retain.data.examples import Example
 from retain.data.item import DataItem
 from retain.data.item_types import LabelledText
-from retain.data.numbers import NUMBER
+from retain.data.numbers import is_mark
 from retain.data.shapes import ALPACA_WAYS, TURNS, is_turns
 
 Row = Mapping[str, Any]
@@ -36,8 +36,6 @@ _MARKS = ("label", "kto_tag", "desirable")
 """Columns that mark a completion as good or bad."""
 
 _TRUTH = re.compile("true|false", re.IGNORECASE)
-_MARK = re.compile(f"true|false|yes|no|{NUMBER.pattern}", re.IGNORECASE)
-"""A truth value or a number in a cell of a table, where all is text."""
 
 _TAGS = re.compile("tags$|^labels?$|^entities$|^spans$|^[ux]?pos$", re.IGNORECASE)
 _WORDS = re.compile("^(ner|pos|chunk)_?tags$|^entities$|^spans$|^[ux]?pos$", re.IGNORECASE)
@@ -165,7 +163,7 @@ def _pair_reason(row: Row, columns: Mapping[str, str]) -> str:
     better = next(named, learned)
     if better is None or any(row.get(name) == row[better] for name in TURNS if name != better):
         return ""  # the better one stands there as what is to be learned, too
-    if _is_mark(row[worse]) and not _is_mark(row[learned or better]):
+    if is_mark(row[worse]) and not is_mark(row[learned or better]):
         return ""
     return (
         f'it holds a preference pair ("{better}", "{worse}"); completions are learned here, no preferences (DPO), and '
@@ -247,10 +245,6 @@ def _is_complete(row: Row, way: Way) -> bool:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list) or (isinstance(value, str) and _LISTED.fullmatch(value.strip()) is not None)
-
-
-def _is_mark(value: Any) -> bool:
-    return isinstance(value, str) and _MARK.fullmatch(value.strip()) is not None
 
 
 def _is_answer(value: Any) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 """A number in a cell of a table, where all is text."""
 
+_MARK = re.compile(f"true|false|yes|no|{NUMBER.pattern}", re.IGNORECASE)
+
 _FRACTION = re.compile(r"[-+]?\d+[.,]0*[1-9]\d*")
 _RATING = re.compile("(.+_)?(scores?|rewards?|ratings?|weights?|ranks?|quality|label)", re.IGNORECASE)
 """Columns whose numbers rate a completion."""
@@ -44,6 +46,11 @@ def rating_note(row: Mapping[str, Any]) -> str:
     rating = {name for name, value in row.items() if _RATING.fullmatch(name) and _is_number(value)} | {"harmful"}
     names = [f'"{name}"' for name in row if name in rating]
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not read: all rows count alike" if names else ""
+
+
+def is_mark(value: Any) -> bool:
+    """True for a truth value or a number, also as text, which all is in a cell of a table."""
+    return isinstance(value, int | float) or (isinstance(value, str) and _MARK.fullmatch(value.strip()) is not None)
 
 
 def _is_number(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from retain.data.numbers import is_mark
 from retain.records.reading import decode_json
 
 Row = Mapping[str, Any]
@@ -201,7 +202,7 @@ def unseen_reason(row: Row, read: Collection[str] = ()) -> str:
     if not any(name in row for name in ("question", "prompt", "messages")):
         return ""
     unseen = (name for name in UNSEEN if name not in read and row.get(name))
-    found = next((name for name in unseen if not isinstance(row[name], int | float)), None)
+    found = next((name for name in unseen if not is_mark(row[name])), None)
     if found is None:
         return ""
     return (
