@@ -33,10 +33,14 @@ class Divergence:
         vocabulary: tokens that both sides have, where one pads its vocabulary with rows of no token; those are left out
             then. None: two sides of different sizes are refused.
         key: of the memory that a KL penalty keeps in checkpoints.
+        penalty: what a KL penalty with it is called.
+        bears_fsdp2: whether it runs the whole model alone, as FSDP2 allows at any time.
         logged: what a KL penalty calls the KL and its weight in the Trainer's log.
     """
 
     key = "retain.KLPenalty"
+    penalty = "a KL penalty"
+    bears_fsdp2 = True
     logged = ("retain_penalty_kl", "retain_kl_weight")
 
     def __init__(

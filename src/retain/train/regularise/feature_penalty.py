@@ -50,6 +50,8 @@ class FeatureDivergence(Divergence):
     """
 
     key = "retain.FeatureDivergence"
+    penalty = "a feature penalty"
+    bears_fsdp2 = False
     logged = ("retain_feature_kl", "retain_feature_weight")
 
     def __init__(self, probe: Tensor, *, projection: Tensor | None = None, teacher: nn.Module | None = None) -> None:
@@ -168,7 +170,7 @@ class FeaturePenalty(RegulariserCallback):
                 "FeaturePenalty changes the Trainer's loss: call penalty.attach(trainer) before trainer.train(), in "
                 "place of callbacks=[…]."
             )
-        refuse_sharded(args, model, "a feature penalty", bears_fsdp2=False)
+        refuse_sharded(args, model, self._divergence.penalty, bears_fsdp2=self._divergence.bears_fsdp2)
         self._divergence.check(model)
         self.resume(state)
 

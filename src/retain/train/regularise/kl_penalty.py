@@ -147,8 +147,8 @@ class KLPenalty(RegulariserCallback):
         self.kl = sum_over_ranks([float(kl.detach())])[0] / share.processes
         if not math.isfinite(self.kl):
             raise TrainingError(
-                f"KL to the base became {self.kl} on a KL penalty batch: training diverged; try a smaller "
-                "learning rate or bf16."
+                f"KL to the base became {self.kl} on a batch of {self._divergence.penalty}: training diverged; try a "
+                "smaller learning rate or bf16."
             )
         if self._dual is not None:
             self._dual.update(self.kl)
@@ -157,17 +157,17 @@ class KLPenalty(RegulariserCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
     ) -> None:
-        """Refuse a Trainer that cannot have a KL penalty; go on from a checkpoint.
+        """Refuse a Trainer that cannot have it; go on from a checkpoint.
 
         Raises:
             InputError: float16 (its loss scaling would not reach the penalty's gradient), a sharded model, or no base.
         """
         if args.fp16:
             raise InputError(
-                "fp16=True scales the loss, and a KL penalty's gradient cannot be scaled with it: use bf16=True or "
-                "float32."
+                f"fp16=True scales the loss, and the gradient of {self._divergence.penalty} cannot be scaled with it: "
+                "use bf16=True or float32."
             )
-        refuse_sharded(args, model, "a KL penalty")
+        refuse_sharded(args, model, self._divergence.penalty, bears_fsdp2=self._divergence.bears_fsdp2)
         if self._task_weight != 1 and not self._joined:
             raise InputError("task_weight changes the Trainer's loss: call penalty.attach(trainer) before it trains.")
         self._divergence.check(model)

@@ -163,6 +163,20 @@ def test_processes_share_the_items_of_a_batch_to_keep(monkeypatch):
         torch.testing.assert_close(sum(loss(rank, world) for rank in range(world)) / world, whole, rtol=1e-5, atol=1e-8)
 
 
+def test_on_data_to_keep_it_is_refused_where_a_penalty_of_features_is(tmp_path, monkeypatch):
+    penalty = KLPenalty([images(ROWS[:2])], divergence=FeatureDivergence(TWO))
+    run = trainer(adapted(vit()), images, tmp_path)
+    monkeypatch.setattr("retain.train.regularise.callback.FSDPModule", type(run.model))
+    monkeypatch.setattr("retain.train.regularise.callback.is_sharded", lambda *_: True)
+    given = (run.args, run.state, run.control)
+    KLPenalty([images(ROWS[:2])]).on_train_begin(*given, model=run.model)
+    with pytest.raises(InputError, match="a feature penalty runs the model outside"):
+        penalty.on_train_begin(*given, model=run.model)
+    run.args.fp16 = True
+    with pytest.raises(InputError, match="the gradient of a feature penalty cannot be scaled"):
+        penalty.on_train_begin(*given, model=run.model)
+
+
 def test_what_a_penalty_on_predictions_remembers_is_found_under_the_name_it_always_had():
     kept = images(ROWS[:2])
     assert KLPenalty([kept]).key == f"retain.KLPenalty:{fingerprint([kept])}"
