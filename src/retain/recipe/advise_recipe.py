@@ -61,8 +61,8 @@ class AdviseRecipe(Recipe):
         return self
 
     @property
-    def needs_keep_text(self) -> bool:
-        """True: how far a candidate moved is measured on it."""
+    def reads_keep_text(self) -> bool:
+        """True whatever is tried: how far a candidate moved is measured on it."""
         return True
 
     @property

@@ -234,6 +234,11 @@ class Recipe(
         """One of the single runs for each that differs from the others in more than rate and seed."""
         return list({run.variant_key: run for run in reversed(self.runs())}.values())[::-1]
 
+    @property
+    def reads_keep_text(self) -> bool:
+        """True if a regulariser of one of its runs reads the text to keep."""
+        return any(run.needs_keep_text for run in self.variants())
+
     def runs(self) -> list[Recipe]:
         """The single runs that `retain compare` consists of: every method at each of its rates with each seed."""
         runs = []

@@ -133,4 +133,4 @@ def test_sweeps_that_cannot_be_made_are_refused(values, reason):
 def test_one_share_is_a_list_of_one_and_text_to_keep_is_always_needed():
     recipe = AdviseRecipe(**BASIC, replays=0.5)
     assert recipe.replays == (0.5,)
-    assert recipe.needs_keep_text
+    assert recipe.reads_keep_text

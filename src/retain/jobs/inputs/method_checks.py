@@ -126,7 +126,7 @@ def unread_fields(recipe: Recipe) -> list[str]:
     calibrated = any(lookup.calibration(run.method_name, run.method_fields) for run in runs)
     if recipe.statistics is not None and not any(lookup.is_data_driven(run.method_name) for run in runs):
         unread.append(("statistics", f"{names} is not initialised from second moments"))
-    if not calibrated and not any(run.needs_keep_text for run in runs):
+    if not calibrated and not recipe.reads_keep_text:
         texts = [name for name, decides in decisions(Recipe).items() if decides.part in {"text", "initialisation"}]
         texts = [name for name in ("calibrate_keep", "calibrate_learn", *texts) if name != "beta"]
         unread += [(name, f"{names} reads no text to learn or to keep") for name in texts if name in given]

@@ -89,7 +89,7 @@ def _with_calibration(data: Data, recipe: Recipe, problems: list[str]) -> Data:
     """The data with the texts to calibrate on, or with the hashes of those that given second moments were made of."""
     runs = recipe.variants()
     needed = {part for run in runs for part in lookup.calibration(run.method_name, run.method_fields)}
-    keeps = any(run.needs_keep_text for run in runs)
+    keeps = recipe.reads_keep_text
     problems += _gradient_problems(recipe, data)
     if recipe.statistics is not None and keeps:
         problems.append("statistics: the recipe's regularisers read the text to keep itself; leave --statistics out.")

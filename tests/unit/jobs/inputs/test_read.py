@@ -3,7 +3,9 @@
 import pytest
 
 from retain.evaluate.suites.suite import Suites
+from retain.jobs.inputs.method_checks import unread_fields
 from retain.jobs.inputs.read import read_data, regularisation_problems, settings_of
+from retain.recipe import AdviseRecipe
 from tiny import write_jsonl
 
 
@@ -131,3 +133,18 @@ def test_requests_with_completions_are_learned_and_tested_and_without_them_kept(
     assert [data.train[0].texts, len(data.train)] == [("p 0", "c 0"), 12]
     assert [suite.task_type for suite in data.suites.all] == ["completion", "refusal"]
     assert '"harmful" is not read: all rows count alike' in data.notes
+
+
+@pytest.mark.parametrize("methods", [["lora"], ["lora", "sc-lora"]])
+def test_a_sweep_reads_the_text_to_keep_whatever_it_tries(recipe, tmp_path, methods):
+    rows = [{"text": f"a {n}", "label": "xy"[n % 2]} for n in range(16)]
+    given = {name: str(write_jsonl(tmp_path / f"{name}.jsonl", rows[part])) for name, part in
+             (("train", slice(12)), ("test", slice(12, None)))}  # fmt: skip
+    kept = str(write_jsonl(tmp_path / "kept.jsonl", [{"text": f"b {n}", "label": "x"} for n in range(4)]))
+    plain = recipe(**given, keep=[], held_out_text=[]).model_dump(exclude_unset=True, exclude={"method"})
+    for stated, found in (({"calibrate_keep": kept}, []), ({}, ["calibrate_keep"])):
+        sweep, problems = AdviseRecipe(**plain, methods=methods, **stated), []
+        data = read_data(sweep, problems)
+        assert [problem.partition(":")[0] for problem in problems] == found
+        assert ("keep" in data.texts) == (not found)
+        assert not any("reads no text" in problem for problem in unread_fields(sweep))
