@@ -57,5 +57,5 @@ def test_python_names_resolve(page):
 def test_names_in_logs_are_written():
     page = (ROOT / "docs" / "guides" / "regularisation.md").read_text(encoding="utf-8")
     source = "".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
-    noted = re.findall(r"`(retain_\w+)`", page)
-    assert [name for name in noted if f"{name}=" not in source and f'"{name}"' not in source] == []
+    names = re.findall(r"`(retain_\w+)`", page)
+    assert [name for name in names if f"{name}=" not in source and f'"{name}": ' not in source] == []

@@ -35,13 +35,11 @@ class Divergence:
         key: of the memory that a KL penalty keeps in checkpoints.
         penalty: what a KL penalty with it is called.
         bears_fsdp2: whether it runs the whole model alone, as FSDP2 allows at any time.
-        logged: what a KL penalty calls the KL and its weight in the Trainer's log.
     """
 
     key = "retain.KLPenalty"
     penalty = "a KL penalty"
     bears_fsdp2 = True
-    logged = ("retain_penalty_kl", "retain_kl_weight")
 
     def __init__(
         self, teacher: nn.Module | None = None, temperature: float = 1.0, vocabulary: int | None = None
@@ -125,6 +123,10 @@ class Divergence:
         rows = min(len(value) for value in batch.values())
         mask = attention_of(batch)
         return rows if self._by_item or mask is None else int(mask.sum())
+
+    def logged(self, kl: float, weight: float) -> dict[str, float]:
+        """What a KL penalty writes into the Trainer's log."""
+        return {"retain_penalty_kl": kl, "retain_kl_weight": weight}
 
     @contextmanager
     def base(self, model: nn.Module) -> Iterator[nn.Module]:

@@ -52,7 +52,6 @@ class FeatureDivergence(Divergence):
     key = "retain.FeatureDivergence"
     penalty = "a feature penalty"
     bears_fsdp2 = False
-    logged = ("retain_feature_kl", "retain_feature_weight")
 
     def __init__(self, probe: Tensor, *, projection: Tensor | None = None, teacher: nn.Module | None = None) -> None:
         super().__init__(teacher)
@@ -99,6 +98,10 @@ class FeatureDivergence(Divergence):
     def units(self, batch: Batch) -> int:
         """The items of a batch."""
         return min(len(value) for value in batch.values())
+
+    def logged(self, kl: float, weight: float) -> dict[str, float]:
+        """As `Divergence.logged`."""
+        return {"retain_feature_kl": kl, "retain_feature_weight": weight}
 
     def of_base(self, model: nn.Module, inputs: Batch) -> Tensor:
         """Features z₀ (B, d) of the base."""

@@ -181,8 +181,7 @@ class KLPenalty(RegulariserCallback):
         with torch.autocast(device_of(model).type, torch.bfloat16, enabled=args.bf16):
             kl = self.loss(model)
         torch.autograd.backward(weight * self._every * kl)
-        kl_name, weight_name = self._divergence.logged
-        self.note(**{kl_name: self.kl or 0.0, weight_name: weight})
+        self.note(**self._divergence.logged(self.kl or 0.0, weight))
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         """Put the memory where the next checkpoint takes it from."""
