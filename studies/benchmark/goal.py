@@ -108,7 +108,7 @@ def _row(plan: Plan, goal: Goal, ratios: Mapping[str, Mapping[str, Ratio]]) -> s
 
 
 def less(found: Ratio) -> str:
-    """The same figure where less hangs on the level, or on where the rates were put."""
+    """The same figure where less depends on the level, or on where the rates were put."""
     if found.lines is not None and math.isfinite(found.lines):
         return f"; by lines {found.lines:.2f}"
     if found.levels and math.isfinite(found.levels[BELOW]):

@@ -183,8 +183,8 @@ def levels_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -
         return ""
     heads = [f"at {share:.0%}" for share in (*LEVELS, 1.0)]
     told = (
-        "How far this hangs on the level and on where the rates were put: what is kept (for text the KL) by LoRA's at "
-        "shares of the largest gain that both reach, and hypervolume on straight lines between neighbouring rates."
+        "How far this depends on the level and on where the rates were put: what is kept (for text the KL) by LoRA's "
+        "at shares of the largest gain that both reach, and hypervolume on straight lines between neighbouring rates."
     )
     head = f"| method | kept | {' | '.join(heads)} | hypervolume by lines |"
     return "\n".join([told, "", head, "|---" * (4 + len(LEVELS)) + "|", *rows])

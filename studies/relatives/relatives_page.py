@@ -12,7 +12,7 @@ from statistics import fmean
 from relatives_plan import HERE, KIND, RECORDS, TASK, read_plan
 
 from choose import best_rate  # isort: skip -- of the benchmark, which relatives_plan makes known
-from evidence import Run, Task, by_rate, read_tasks  # isort: skip -- likewise
+from evidence import Run, Task, by_rate, methods_of, read_tasks  # isort: skip -- likewise
 from figures import draw_task  # isort: skip -- likewise
 from page import ratios_of  # isort: skip -- likewise
 from plan import Plan  # isort: skip -- likewise
@@ -27,13 +27,13 @@ def main() -> int:
         print("no record yet: python studies/relatives/run.py")
         return 1
     (HERE / "README.md").write_text(page(plan, tasks[TASK]), encoding="utf-8")
-    draw_task(plan, tasks[TASK], HERE / f"{TASK}.png")
+    draw_task(plan, tasks[TASK], methods_of(plan, tasks[TASK]), HERE / f"{TASK}.png")
     return 0
 
 
 def page(plan: Plan, task: Task) -> str:
     """The whole page."""
-    methods = [name for name in plan.methods if by_rate(task, name)]
+    methods = methods_of(plan, task)
     found = ratios_of(plan, task)
     parts = [
         (HERE / "introduction.txt").read_text(encoding="utf-8").rstrip(),
