@@ -109,10 +109,16 @@ def follows(recipe, calibrated):
     return recipe.limits_training and recipe.budget.get(KL), reads_text and recipe.generates_keep_text, recipe.launch
 
 
+def is_used(recipe, condition):
+    """Whether a condition holds, and whatever it depends on itself."""
+    further = getattr(decisions(Recipe).get(condition), "when", "")
+    return bool(getattr(recipe, condition)) and (further in ("", condition) or is_used(recipe, further))
+
+
 def expected(name, one, other, calibrated):
     """The parts of the identity that a changed field should change, by its mark."""
     decides = decisions(Recipe)[name]
-    in_use = not decides.when or bool(getattr(one, decides.when) or getattr(other, decides.when))
+    in_use = not decides.when or any(is_used(recipe, decides.when) for recipe in (one, other))
     reads_text = calibrated or one.needs_keep_text
     part = {
         "training": "training",

@@ -11,7 +11,7 @@ from retain.hf.models.precision import weights_dtype
 from retain.jobs.inputs.loading import device_of
 from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
-from retain.recipe.marks import fields_where
+from retain.recipe.marks import Decides, decisions, fields_where
 from retain.recipe.redact import without_secrets
 from retain.recipe.reporting import without_reporting
 
@@ -96,9 +96,17 @@ def _fields(parts: set[str]) -> tuple[str, ...]:
 def _fields_in_use(recipe: Recipe, parts: set[str]) -> tuple[str, ...]:
     """The fields that decide one of some parts under a condition that holds in this run."""
     used = fields_where(
-        Recipe, lambda decides: decides.part in parts and bool(decides.when and getattr(recipe, decides.when))
+        Recipe, lambda decides: decides.part in parts and bool(decides.when) and _is_used(recipe, decides)
     )
     return _told(recipe, used)
+
+
+def _is_used(recipe: Recipe, decides: Decides) -> bool:
+    """True where a field's condition holds, and that of the condition itself: a teacher's tokens need a KL penalty."""
+    if not getattr(recipe, decides.when):
+        return False
+    condition = decisions(Recipe).get(decides.when)
+    return condition is None or condition.when in ("", decides.when) or _is_used(recipe, condition)
 
 
 def _told(recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:

@@ -37,6 +37,15 @@ def test_fast_is_the_type_that_it_means_here(monkeypatch, has_units):
     assert found != identity_of(Recipe(**BASIC, dtype=other), {}, "files")
 
 
+def test_what_depends_on_a_field_without_effect_has_none_either():
+    """A teacher's tokens are read by a KL penalty alone, so without one they make no other run."""
+    asked = {"teacher_top": 64, "teacher": "larger"}
+    assert identity_of(Recipe(**BASIC, **asked), {}, "files") == identity_of(Recipe(**BASIC), {}, "files")
+    penalty = {"kl_weight": 1.0, "kl_on": "batch", "teacher": "larger"}
+    found = [identity_of(Recipe(**BASIC, **penalty, teacher_top=top), {}, "files") for top in (None, 64)]
+    assert found[0] != found[1]
+
+
 def test_generated_text_depends_on_what_it_is_kept_apart_from():
     hashes = {"train": "1", "test": "2", "calibrate:keep": "3"}
     found = identity_of(Recipe(**BASIC), hashes, "files", calibrated=True)
