@@ -23,7 +23,7 @@ from whole import Ratio, mean_interval
 
 from retain.methods import table
 from retain.recipe import Recipe
-from retain.records.recommended import Best, Figure, Kind, OfKind, Point, Recommended, sentences
+from retain.records.recommended import Best, Figure, Kind, OfKind, Point, Recommended, sentences, written_interval
 
 NOTHING = 1e-3
 """What counts as no gain or nothing left: logarithms need more than 0."""
@@ -198,8 +198,8 @@ def points_table(best: Best) -> str:
 
 
 def _ratio(one: Figure) -> str:
-    ends = "" if one.interval is None else f" [{one.interval[0]:.2f}, {one.interval[1]:.2f}]"
-    return f"**{one.ratio:.2f}{ends}**" if one.differs else f"{one.ratio:.2f}{ends}"
+    told = f"{one.ratio:.2f}{written_interval(one.interval)}"
+    return f"**{told}**" if one.differs else told
 
 
 def _table(corner: str, rows: Iterable[str], known: Mapping[tuple[str, str], str]) -> str:

@@ -14,7 +14,7 @@ from retain.data.columns import renamed, suggestions
 from retain.data.examples import Example
 from retain.data.item import DataItem
 from retain.data.item_types import LabelledText
-from retain.data.numbers import is_mark
+from retain.data.numbers import CLASSES_INSTEAD, NO_SCALE, is_mark
 from retain.data.shapes import ALPACA_WAYS, TURNS, is_turns
 
 Row = Mapping[str, Any]
@@ -64,11 +64,7 @@ def two_ways(row: Row, ways: Ways) -> tuple[Way, Way, bool] | None:
 
     Of ways that share columns one has the other's and more: choices and answers of a question.
     """
-    pairs = [
-        (one, other)
-        for one, other in combinations(_among(tuple(row), ways), 2)
-        if set(one).isdisjoint(other) and _is_complete(row, one) and _is_complete(row, other)
-    ]
+    pairs = [(one, other) for one, other in combinations(_complete(row, ways), 2) if set(one).isdisjoint(other)]
     told = [(one, other, one in EXAMPLES and _repeats(row, one, other)) for one, other in pairs]
     return min(told, key=lambda pair: pair[2], default=None)
 
@@ -191,10 +187,7 @@ def _label_reason(label: Any) -> str:
     if isinstance(label, Mapping) or _is_list(label):
         return _several_reason("label", label)
     if isinstance(label, float) and math.isfinite(label) and not label.is_integer():
-        return (
-            f'"label" is {label:g}, which is no class: values on a scale cannot be learned (regression is not '
-            "supported); give names or whole numbers, such as ranges of values by name"
-        )
+        return f'"label" is {label:g}, which is no class: {NO_SCALE}; {CLASSES_INSTEAD}'
     return ""
 
 

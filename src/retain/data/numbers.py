@@ -15,6 +15,10 @@ _FRACTION = re.compile(r"[-+]?\d+[.,]0*[1-9]\d*")
 _RATING = re.compile("(.+_)?(scores?|rewards?|ratings?|weights?|ranks?|quality|label)", re.IGNORECASE)
 """Columns whose numbers rate a completion."""
 
+NO_SCALE = "values on a scale cannot be learned (regression is not supported)"
+CLASSES_INSTEAD = "give names or whole numbers, such as ranges of values by name"
+"""What is told of labels that are values, and what to try."""
+
 FEW_CLASSES = 10
 """Numbers with fractions that are more than these, and most of which stand there once, are values on a scale."""
 
@@ -34,11 +38,11 @@ def scale_told(labels: Iterable[Any]) -> tuple[str, bool]:
         return "", False
     clause = (
         f'"label" holds numbers with fractions ({", ".join(classes[:3])}, …), each of which is a class of its own; '
-        "values on a scale cannot be learned (regression is not supported)"
+        f"{NO_SCALE}"
     )
     if len(classes) <= max(FEW_CLASSES, len(found) / 2):
         return clause, False
-    return f"{clause}; give names or whole numbers, such as ranges of values by name", True
+    return f"{clause}; {CLASSES_INSTEAD}", True
 
 
 def rating_note(row: Mapping[str, Any]) -> str:

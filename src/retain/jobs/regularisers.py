@@ -76,9 +76,13 @@ def with_regularisers(
         unshuffled = [rows[index] for index in sorted(keeping)]  # so that runs with other seeds share what is measured
         callbacks.append(EWC(fisher(_batches(unshuffled, 1, preprocessor)), weight=recipe.ewc, teacher=base))
     if recipe.feature_weight and probe is not None:
-        held = FeatureDivergence(probe.directions, projection=probe.projection, teacher=base)
-        batches = _batches(kept, max(1, size // 2), preprocessor) if recipe.keeps_features else []
-        callbacks.append(_feature_penalty(held, batches, recipe))
+        weight, given = recipe.feature_weight, {"projection": probe.projection, "teacher": base}
+        if recipe.keeps_features:
+            batches = _batches(kept, max(1, size // 2), preprocessor)
+            held = FeatureDivergence(probe.directions, **given)
+            callbacks.append(KLPenalty(batches, weight=weight, seed=recipe.seed, divergence=held))
+        else:
+            callbacks.append(FeaturePenalty(probe.directions, weight=weight, **given))
     if recipe.update_limit:
         inputs = _batches(kept, size, preprocessor)[:1] if recipe.update_unit == "f_delta" else None
         callbacks.append(UpdateLimit(recipe.update_limit, unit=recipe.update_unit, batches=inputs, seed=recipe.seed))
@@ -117,14 +121,6 @@ def _penalty(batches: list[Inputs], recipe: Recipe, preprocessor: Preprocessor, 
         limit = AIM * (recipe.budget.get(KL) or 0.0)
         return KLPenalty(batches, limit=limit, teacher=teacher, seed=recipe.seed, **how)
     return KLPenalty(batches, weight=float(recipe.kl_weight or 0.0), teacher=teacher, seed=recipe.seed, **how)
-
-
-def _feature_penalty(held: FeatureDivergence, batches: list[Inputs], recipe: Recipe) -> TrainerCallback:
-    """The feature penalty of a recipe: on batches to keep, or without any on each step's own."""
-    weight = float(recipe.feature_weight or 0.0)
-    if recipe.keeps_features:
-        return KLPenalty(batches, weight=weight, seed=recipe.seed, divergence=held)
-    return FeaturePenalty(held.probe, weight=weight, projection=held.projection, teacher=held.teacher)
 
 
 def _batches(rows: Sequence[Any], size: int, preprocessor: Preprocessor) -> list[Inputs]:

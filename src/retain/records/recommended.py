@@ -170,7 +170,7 @@ def sentences(known: OfKind) -> list[str]:
     if known.best is None:
         return [compared, "None has more area of gain and retention than tuned LoRA: begin with LoRA.", _open(known)]
     best = known.best
-    mean = f"{best.mean:.2f}{_interval(best.interval)}"
+    mean = f"{best.mean:.2f}{written_interval(best.interval)}"
     told = f"{best.title} is first by the figures: {mean} times LoRA's area of gain and retention, in the geometric "
     told += f"mean over {len(best.figures)} figures."
     flags = f"As flags of retain tune: {flags_of(best)}{_steps(best)}."
@@ -222,7 +222,8 @@ def _steps(best: Best) -> str:
     return f", and {best.steps:g} times the steps that you planned" if best.steps else ""
 
 
-def _interval(ends: tuple[float, float] | None) -> str:
+def written_interval(ends: tuple[float, float] | None) -> str:
+    """An interval as it stands behind its figure; empty without one."""
     return "" if ends is None else f" [{ends[0]:.2f}, {ends[1]:.2f}]"
 
 

@@ -87,9 +87,7 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
     if tokenizer is None:
         return ImagePreprocessor(getattr(processor, "image_processor", processor))
     within = getattr(tokenizer, "tokenizer", None)
-    if isinstance(
-        within, PreTrainedTokenizerBase
-    ):  # of one that reads images too; other tokenizers keep their rules so
+    if isinstance(within, PreTrainedTokenizerBase):  # of one that reads images too; elsewhere it holds rules
         tokenizer = within
     positions = UNLIMITED
     for model in models:
