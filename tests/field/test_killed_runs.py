@@ -149,7 +149,39 @@ def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(tmp_path):
             process.send_signal(signal.SIGINT)
             _, told = process.communicate(timeout=120)
         assert "Traceback" not in told
-        assert process.returncode in {130, 2, -2}, "interrupted, or done already"
+        assert process.returncode in {130, 2, -2}, f"neither interrupted nor done already: {told}"
+
+
+def test_ctrl_c_of_which_a_library_makes_another_error_ends_as_any_other(tmp_path):
+    """Pydantic makes a SchemaError of one that comes while it builds a class."""
+    script = """
+import os, signal, sys
+from retain.cli import main as entry
+
+def builds_a_class(words):
+    from pydantic import BaseModel
+
+    class Interrupting:
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source, handler):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt as interruption:
+                raise RuntimeError("a schema could not be built") from interruption
+
+    class Model(BaseModel):
+        field: Interrupting
+
+    return 0
+
+entry._do = lambda verb, words: builds_a_class(words)
+print("begun", flush=True)
+sys.exit(entry.main(["tune"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "\nretain tune: interrupted; the same command goes on from here.\n"
+    assert not list(tmp_path.iterdir()), "no log of an error that is none"
 
 
 def stopping_after(step):

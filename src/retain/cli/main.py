@@ -6,14 +6,12 @@ format, 4 too few items to say; with a budget 3 it could not be kept.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from types import FrameType, ModuleType
+from types import ModuleType
+
+from retain.interruption import interruptible, raise_if_interrupted
 
 INTERRUPTED = 130
 
@@ -26,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     verb = words[0] if words else ""
     try:
-        with _ending_on_sigterm():
+        with interruptible():
             return _run(words)
     except KeyboardInterrupt as interruption:
         print(_interrupted(verb, interruption), file=sys.stderr)
@@ -40,8 +38,6 @@ def _run(words: list[str]) -> int:
     from retain.cli.help_text import overview
     from retain.cli.processes import forget_launcher
     from retain.cli.verbs import VERBS
-    from retain.errors import InputError, RetainError
-    from retain.records.storage import StorageError, storage_sentence
 
     if not words or words[0] in {"-h", "--help"}:
         print(overview({name: module.HELP for name, module in VERBS.items()}))
@@ -52,22 +48,8 @@ def _run(words: list[str]) -> int:
             print(refused, file=sys.stderr)
         return 2
     forget_launcher(os.environ)
-    try:
-        return _do(VERBS[verb], rest)
-    except InputError as error:
-        count = len(error.problems)
-        print(f"retain {verb}: {'one problem' if count == 1 else f'{count} problems'}:", file=sys.stderr)
-        for problem in error.problems:
-            print(f"  - {_printable(problem)}", file=sys.stderr)
-        return 2
-    except StorageError as error:
-        after = "goes on from what was saved" if verb in RESUMED else "begins anew"
-        print(f"retain {verb}: failed: {_printable(str(error))} Then the same command {after}.", file=sys.stderr)
-        return 1
-    except (RetainError, OSError, MemoryError) as error:  # a folder without permission among them
-        told = storage_sentence(error) or str(error) or type(error).__name__
-        print(f"retain {verb}: failed: {_printable(told)}", file=sys.stderr)
-        return 1
+    raise_if_interrupted()
+    return _do(VERBS[verb], rest)
 
 
 def _not_begun(verb: str, words: list[str]) -> str | None:
@@ -99,33 +81,31 @@ def _interrupted(verb: str, interruption: KeyboardInterrupt) -> str:
 
 
 def _failed(verb: str, error: Exception) -> int:
-    """Print one sentence on an error that nobody foresaw, and write its traceback to a file."""
+    """Tell an error in a sentence, and write the traceback of one that nobody foresaw to a file; the exit code."""
+    from retain.errors import InputError, RetainError
     from retain.jobs.failure import sentence_on
+    from retain.records.storage import StorageError, storage_sentence
 
-    print(f"retain {verb}: failed: {_printable(sentence_on(error))}", file=sys.stderr)
+    if isinstance(error, InputError):
+        count = len(error.problems)
+        print(f"retain {verb}: {'one problem' if count == 1 else f'{count} problems'}:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  - {_printable(problem)}", file=sys.stderr)
+        return 2
+    if isinstance(error, StorageError):
+        after = "goes on from what was saved" if verb in RESUMED else "begins anew"
+        told = f"{error} Then the same command {after}."
+    elif isinstance(error, (RetainError, OSError, MemoryError)):  # a folder without permission among them
+        told = storage_sentence(error) or str(error) or type(error).__name__
+    else:
+        told = sentence_on(error)
+    print(f"retain {verb}: failed: {_printable(told)}", file=sys.stderr)
     return 1
 
 
 def _printable(text: str) -> str:
     """A text that any terminal takes: half of a character becomes its code."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a verb as Ctrl-C does, so that locks and temporary files are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

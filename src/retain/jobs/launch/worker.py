@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from accelerate import PartialState  # type: ignore[import-untyped]  # accelerate ships no types
@@ -24,6 +22,7 @@ from retain.activations.distributed import gathered, rank
 from retain.errors import InputError, RetainError
 from retain.events import SILENT, Event, Events
 from retain.hf.models.describe import model_hash
+from retain.interruption import interruptible
 from retain.jobs.adapt import train_or_load
 from retain.jobs.base_predictions import base_predictions
 from retain.jobs.inputs.prepare import prepare
@@ -50,10 +49,10 @@ def main(arguments: list[str]) -> int:
         arguments: the run's folder and the shared one.
     """
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # else all but the first worker load a base without weights
-    signal.signal(signal.SIGTERM, _interrupt)
     with line_to_job(os.environ) as line:
         try:
-            _work(Path(arguments[0]), Path(arguments[1]), line)
+            with interruptible():
+                _work(Path(arguments[0]), Path(arguments[1]), line)
         except KeyboardInterrupt as interruption:
             line.send(interrupted=str(interruption))
             return INTERRUPTED
@@ -141,10 +140,6 @@ def _warnings_to(line: Line) -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

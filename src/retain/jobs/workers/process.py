@@ -16,10 +16,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from types import FrameType
 from typing import IO, Any
 
 from retain.events import Event, Events
+from retain.interruption import interruptible
 from retain.jobs.workers.unit import Setup, Unit
 from retain.jobs.workers.work import do, settle
 from retain.records.reading import parse_json
@@ -30,24 +30,27 @@ SECONDS_BETWEEN_EVENTS = 0.2
 
 def main() -> None:
     """Do units until there are no more."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
     pipe = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no line of ours
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     try:
-        setup = Setup.model_validate_json(lines.get())
-        logging.getLogger("retain").addHandler(_Told(pipe))
-        settle(setup)
-        while line := lines.get():
-            unit = Unit.model_validate_json(line)
-            outcome = do(setup, unit, Events(Throttled(lambda event: _write(pipe, {"event": asdict(event)}))))
-            _write(pipe, {"number": outcome.number, "state": outcome.state, "text": outcome.text})
+        with interruptible():
+            _work(lines, pipe)
     except KeyboardInterrupt as interruption:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _write(pipe, {"interrupted": " ".join(map(str, interruption.args))})
         sys.exit(130)
+
+
+def _work(lines: queue.Queue[str], pipe: IO[str]) -> None:
+    setup = Setup.model_validate_json(lines.get())
+    logging.getLogger("retain").addHandler(_Told(pipe))
+    settle(setup)
+    while line := lines.get():
+        unit = Unit.model_validate_json(line)
+        outcome = do(setup, unit, Events(Throttled(lambda event: _write(pipe, {"event": asdict(event)}))))
+        _write(pipe, {"number": outcome.number, "state": outcome.state, "text": outcome.text})
 
 
 class Throttled:
@@ -100,10 +103,6 @@ def parse_message(line: bytes) -> dict[str, Any]:
     """A message of a worker."""
     message = parse_json(line, "a worker's message")
     return message if isinstance(message, dict) else {}
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

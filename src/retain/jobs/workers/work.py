@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from retain.errors import InputError
 from retain.events import Events
+from retain.interruption import raise_if_interrupted
 from retain.jobs.failure import sentence_on
 from retain.jobs.workers.unit import Outcome, Setup, Unit
 from retain.records.lock import InUseError
@@ -20,12 +21,14 @@ Work = Callable[[Unit, Events], str]
 
 
 def attempt(do: Work, unit: Unit, events: Events) -> Outcome:
-    """Do a unit. An error ends it alone, with a sentence; an interruption is not caught."""
+    """Do a unit. An error ends it alone, with a sentence; an interruption ends all."""
+    raise_if_interrupted()
     try:
         return Outcome(unit.number, "done", do(unit, events))
     except InUseError as error:
         return Outcome(unit.number, "in use", str(error))
     except Exception as error:  # noqa: BLE001 -- whatever ends one run, the others go on
+        raise_if_interrupted()
         return Outcome(unit.number, "failed", sentence_on(error))
     finally:
         _free()
