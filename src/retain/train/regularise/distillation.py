@@ -11,29 +11,27 @@ KD-LoRA's published code takes one row of the cached logits for every batch; her
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerState, TrainingArguments
+from transformers import TrainerState, TrainingArguments
 
 from retain.data.tokens import IGNORED
-from retain.errors import InputError, TrainingError
+from retain.errors import InputError
 from retain.hf.models.lm_head import logits_of
 from retain.kernels.kl_divergence import logits_kl
-from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
+from retain.train.regularise.callback import refuse_sharded
 from retain.train.regularise.divergence import Batch, Divergence, placed, unwrapped
 from retain.train.regularise.objective import (
     Own,
     Scale,
-    change_loss,
     check_task_weight,
     check_temperature,
     check_weight,
-    sums_of_step,
 )
+from retain.train.regularise.own_batch import OwnBatchPenalty
 from retain.train.regularise.teacher_tokens import Likely, TeacherTokens
 
 
@@ -80,7 +78,7 @@ class TeacherLogits:
         return torch.stack([self._rows[key] for key in keys])
 
 
-class Distillation(RegulariserCallback):
+class Distillation(OwnBatchPenalty):
     """Adds T²·KL(teacher ‖ tuned) on each step's own batch to the loss of a Trainer.
 
     The loss that the Trainer logs is then that of the whole objective. Under gradient accumulation and in several
@@ -106,6 +104,8 @@ class Distillation(RegulariserCallback):
     """
 
     key = "retain.Distillation"
+    logged = "retain_penalty_kl"
+    subject = "the student to its teacher"
 
     def __init__(
         self,
@@ -129,14 +129,6 @@ class Distillation(RegulariserCallback):
         model = None if isinstance(teacher, TeacherLogits | TeacherTokens) else teacher
         self._divergence = Divergence(model, temperature, vocabulary)
         self._vocabulary = teacher.vocabulary if isinstance(teacher, TeacherTokens) else None
-        self._joined = False
-        self._seen: list[tuple[Tensor, int]] = []
-
-    def join(self, trainer: Trainer) -> None:
-        """Take part in a Trainer's loss."""
-        super().join(trainer)
-        change_loss(trainer, self._term)
-        self._joined = True
 
     def loss(self, model: nn.Module, inputs: Batch, logits: Tensor) -> tuple[Tensor, int]:
         """T²·KL(teacher ‖ tuned) in nats, a mean, and over how many positions or items; for a loop of one's own.
@@ -156,38 +148,18 @@ class Distillation(RegulariserCallback):
         Raises:
             InputError: it was not attached, the model is sharded, gives no distribution, or has no base.
         """
-        if not self._joined:
-            raise InputError(
-                "Distillation changes the Trainer's loss: call distillation.attach(trainer) before trainer.train(), in "
-                "place of callbacks=[…]."
-            )
+        self.refuse_unattached()
         refuse_sharded(args, model, "distillation", bears_fsdp2=False)
         if self._cached is None:
             self._divergence.check(model)
         self.resume(state)
 
-    def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Log the step's KL, and put the memory where the next checkpoint takes it from."""
-        kl, count = sums_of_step(self._seen)
-        self._seen = []
-        if not math.isfinite(kl):
-            raise TrainingError(
-                "KL to the teacher is not finite: training diverged, or the teacher's outputs are no numbers; try a "
-                "smaller learning rate or bf16."
-            )
-        if count:
-            self.note(retain_penalty_kl=kl / count)
-        self.remember(state)
-
-    def on_train_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Write numbers that no log took."""
-        self.flush(state)
-
-    def _term(self, model: nn.Module, inputs: Mapping[str, Any], own: Own, scale: Scale) -> tuple[Tensor, Any]:
+    def term(self, model: nn.Module, inputs: Mapping[str, Any], own: Own, scale: Scale) -> tuple[Tensor, Any]:
+        """The task's loss and w·T²·KL to the teacher, on a micro-batch."""
         before = self._teachers(model, inputs)  # first: a sharded model is whole but while it runs
         task, outputs = own(True)  # noqa: FBT003 -- the one argument that `own` has
         kl, units = self._compared(before, _logits(outputs), inputs)
-        self._seen.append((kl.detach(), units))
+        self.count(kl, units)
         task = task if self.task_weight == 1 else self.task_weight * task
         return task + self.weight * scale(kl, units), outputs
 

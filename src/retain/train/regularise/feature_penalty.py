@@ -11,24 +11,24 @@ keep.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerState, TrainingArguments
+from transformers import TrainerState, TrainingArguments
 
-from retain.errors import InputError, TrainingError
+from retain.errors import InputError
 from retain.hf.models.features import features_read
 from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import device_of
 from retain.hf.models.sides import eval_mode, root_of
 from retain.kernels.kl_divergence import logits_kl
-from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
+from retain.train.regularise.callback import refuse_sharded
 from retain.train.regularise.divergence import Batch, Divergence, placed, unwrapped
-from retain.train.regularise.objective import Own, Scale, change_loss, check_weight, sums_of_step
+from retain.train.regularise.objective import Own, Scale, check_weight
+from retain.train.regularise.own_batch import OwnBatchPenalty
 
 
 class FeatureDivergence(Divergence):
@@ -116,7 +116,7 @@ class FeatureDivergence(Divergence):
         return features_read(model, None if mask is None else mask.to(device_of(model)), self.projection)
 
 
-class FeaturePenalty(RegulariserCallback):
+class FeaturePenalty(OwnBatchPenalty):
     """Adds w·KL(p₀ ‖ p) of the features of each step's inputs to the loss of a Trainer, for encoders and vision models.
 
     The loss that the Trainer logs is then that of the whole objective. Logged: `retain_feature_kl`, nats, mean over the
@@ -139,6 +139,8 @@ class FeaturePenalty(RegulariserCallback):
     """
 
     key = "retain.FeaturePenalty"
+    logged = "retain_feature_kl"
+    subject = "the features"
 
     def __init__(
         self,
@@ -151,14 +153,6 @@ class FeaturePenalty(RegulariserCallback):
         super().__init__()
         self.weight = check_weight(weight)
         self._divergence = FeatureDivergence(probe, projection=projection, teacher=teacher)
-        self._joined = False
-        self._seen: list[tuple[Tensor, int]] = []
-
-    def join(self, trainer: Trainer) -> None:
-        """Take part in a Trainer's loss."""
-        super().join(trainer)
-        change_loss(trainer, self._term)
-        self._joined = True
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, *_: Any, model: nn.Module, **__: Any
@@ -168,39 +162,20 @@ class FeaturePenalty(RegulariserCallback):
         Raises:
             InputError: it was not attached, the model is sharded, is no encoder, or has no base.
         """
-        if not self._joined:
-            raise InputError(
-                "FeaturePenalty changes the Trainer's loss: call penalty.attach(trainer) before trainer.train(), in "
-                "place of callbacks=[…]."
-            )
+        self.refuse_unattached()
         refuse_sharded(args, model, self._divergence.penalty, bears_fsdp2=self._divergence.bears_fsdp2)
         self._divergence.check(model)
         self.resume(state)
 
-    def on_step_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Log the step's KL, and put the memory where the next checkpoint takes it from."""
-        kl, count = sums_of_step(self._seen)
-        self._seen = []
-        if not math.isfinite(kl):
-            raise TrainingError(
-                "the KL of the features is not finite: training diverged; try a smaller learning rate or bf16."
-            )
-        if count:
-            self.note(retain_feature_kl=kl / count)
-        self.remember(state)
-
-    def on_train_end(self, _args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Write numbers that no log took."""
-        self.flush(state)
-
-    def _term(self, model: nn.Module, inputs: Mapping[str, Any], own: Own, scale: Scale) -> tuple[Tensor, Any]:
+    def term(self, model: nn.Module, inputs: Mapping[str, Any], own: Own, scale: Scale) -> tuple[Tensor, Any]:
+        """The task's loss and w·KL of the features, on a micro-batch."""
         plain, given = unwrapped(model), without_labels(inputs)
         held = self._divergence.of_base(plain, given)
         with self._divergence.read(plain, given) as after:
             task, outputs = own(True)  # noqa: FBT003 -- the one argument that `own` has
             features = after()
         kl = feature_kl(self._divergence.probe, held, features)
-        self._seen.append((kl.detach(), len(features)))
+        self.count(kl, len(features))
         return task + self.weight * scale(kl, len(features)), outputs
 
 

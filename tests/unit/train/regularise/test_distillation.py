@@ -230,14 +230,14 @@ def test_what_cannot_be_is_refused(tmp_path):
         run.train()
     run = trainer(adapted(make_llama()), ROWS, tmp_path)
     run.add_callback(Distillation())
-    with pytest.raises(InputError, match=r"distillation\.attach\(trainer\)"):
+    with pytest.raises(InputError, match=r"Distillation\(…\)\.attach\(trainer\)"):
         run.train()
     run = trainer(adapted(make_llama()), ROWS, tmp_path)
     Distillation().attach(run)
     with pytest.raises(InputError, match="act twice"):
         Distillation().attach(run)
     with pytest.raises(InputError, match="have no logits"):
-        Distillation(make_llama())._term(make_llama(), PadCollator(0)(ROWS), lambda _: (0, {}), lambda kl, _: kl)
+        Distillation(make_llama()).term(make_llama(), PadCollator(0)(ROWS), lambda _: (0, {}), lambda kl, _: kl)
 
 
 @pytest.mark.parametrize("value", ["2", None, True])

@@ -265,7 +265,7 @@ def test_what_cannot_be_is_refused(tmp_path):
         FeatureDivergence(TWO)(adapted(make_llama()), {"input_ids": torch.tensor([[1, 2]])})
     run = trainer(adapted(vit()), images, tmp_path)
     run.add_callback(FeaturePenalty(TWO))
-    with pytest.raises(InputError, match=r"penalty\.attach\(trainer\)"):
+    with pytest.raises(InputError, match=r"FeaturePenalty\(…\)\.attach\(trainer\)"):
         run.train()
 
 
