@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from advice import advice_part, kinds_part, recommended
 from budgets import budgets_part
+from choose import best_rate
 from evidence import Draws, Task, methods_of, read_tasks
 from figures import draw_front, draw_predictors, draw_task
 from front import caption
@@ -67,7 +68,7 @@ def draw(plan: Plan, tasks: dict[str, Task], into: Path, front: Path) -> None:
 
 def page(plan: Plan, tasks: dict[str, Task], records: Path, found: dict[str, Found], known: Recommended) -> str:
     """The whole page; sections that would be empty are left out."""
-    parts = [INTRODUCTION.read_text(encoding="utf-8").rstrip(), advice_part(known), progress(plan, tasks)]
+    parts = [INTRODUCTION.read_text(encoding="utf-8").rstrip(), advice_part(known), progress(plan, tasks, records)]
     parts.append(goal_part(plan, list(tasks.values()), found))
     for task in tasks.values():
         parts += task_parts(plan, task, records, found[task.name])
@@ -87,14 +88,18 @@ def ratios_of(plan: Plan, task: Task) -> Found:
     return with_holm({suite: compared(task, methods, suite, draws) for suite in task.kept}) if LORA in methods else {}
 
 
-def progress(plan: Plan, tasks: dict[str, Task]) -> str:
+def progress(plan: Plan, tasks: dict[str, Task], records: Path) -> str:
     """How many runs there are of how many planned, from which commits and days, and what they cost."""
     lines = [
         "## Runs so far",
         "",
-        "| task | runs of planned | commits | days | processor time a run, s |",
-        "|---|---|---|---|---|",
+        "The main runs come first; the further ones are for whoever has more time, or a GPU.",
+        "",
+        "| task | main runs | further runs | commits | days | processor time a run, s |",
+        "|---|---|---|---|---|---|",
     ]
+    main = plan.main
+    wanted = set(main.cells(lambda task, method: best_rate(plan, records, task, method)))
     for name, entry in plan.tasks.items():
         runs = list(tasks[name].runs.values()) if name in tasks else []
         commits = ", ".join(dict.fromkeys(str(run.facts["commit"]) for run in runs)) or "–"
@@ -102,7 +107,9 @@ def progress(plan: Plan, tasks: dict[str, Task]) -> str:
         span = "–" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         costs = [float(run.facts["cpu_seconds"]) for run in runs]
         cost = f"{np.median(costs):.0f}" if costs else "–"
-        lines.append(f"| {entry['title']} | {len(runs)} of {plan.planned(name)} | {commits} | {span} | {cost} |")
+        done, planned = sum(run.cell in wanted for run in runs), main.planned(name)
+        told = f"{done} of {planned} | {len(runs) - done} of {plan.planned(name) - planned}"
+        lines.append(f"| {entry['title']} | {told} | {commits} | {span} | {cost} |")
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,11 @@ class Plan:
             first = [name for name in (LORA, SC_LORA) if name in shown]
             found += [Picture(f"{task}-{group}.png", str(entry["about"]), (*first, *own))] if own else []
         return found
+
+    @property
+    def main(self) -> Plan:
+        """The plan without its further waves, which are for whoever has more time or a GPU."""
+        return replace(self, waves=[wave for wave in self.waves if not wave.get("further")])
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

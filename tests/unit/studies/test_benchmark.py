@@ -335,6 +335,21 @@ def test_a_wave_may_ask_for_seeds_at_the_rates_that_were_not_chosen():
     assert plan.planned("t") == len(cells)
 
 
+def test_further_waves_are_planned_and_come_beside_the_main_ones():
+    waves = [{"tasks": ["t"], "methods": ["lora"]}, {"tasks": ["t"], "methods": ["other"], "further": True}]
+    plan = replace(PLAN, waves=waves)
+    assert (plan.planned("t"), plan.main.planned("t")) == (10, 5)
+    assert {cell.method for cell in plan.main.cells(lambda *_: 1e-3)} == {"lora"}
+    assert {cell.method for cell in plan.cells(lambda *_: 1e-3)} == {"lora", "other"}
+
+
+def test_the_page_counts_main_and_further_runs(records):
+    waves = [{"tasks": ["t"], "methods": ["lora"]}, {"tasks": ["t"], "methods": ["other"], "further": True}]
+    plan = replace(PLAN, waves=waves)
+    told = page_of_records.progress(plan, read_tasks(plan, records), records)
+    assert "| 5 of 5 | 5 of 5 |" in told
+
+
 def test_the_luck_of_training_is_students_t_and_lends_its_width_to_a_rate_with_one_seed():
     """Four seeds of 1, 2, 3, 4: t with 3 degrees of freedom, so the mean's half-width is 3.182 · 1.291/√4 = 2.054."""
     runs = np.repeat(np.array([1.0, 2.0, 3.0, 4.0])[:, None, None], 20_000, axis=2)
@@ -378,7 +393,7 @@ def test_without_three_seeds_there_is_no_interval_and_no_claim(records):
 
 def test_the_page_says_how_many_runs_there_are_of_how_many(records):
     text = page_of(records)
-    assert "| a task | 10 of 10 | abc | 2026-11-20 | 70 |" in text
+    assert "| a task | 10 of 10 | 0 of 0 | abc | 2026-11-20 | 70 |" in text
     assert "| Other | 0.001 | 3 | 3.00 ± 0.00 | 1.50 | +0.0 ± 0.0 |" in text
     (records / "t" / "other-lr0.01-seed0.items.json").unlink()
     assert "| Other | 2 of 3 tried |" in page_of(records)
