@@ -36,7 +36,7 @@ def runs_of(recipe: Recipe, prepared: Prepared | None = None) -> list[Run]:
 
 def conflicts_of(recipe: Recipe, runs: Iterable[Run]) -> list[str]:
     """A sentence for each reason why a comparison cannot be written where its recipe says."""
-    found = (run.folder.conflict(run.identity) for run in runs)
+    found = (run.conflict() for run in runs)
     return [*holding_problem(recipe.output, ["run.json", "result.json"]), *(one for one in found if one)]
 
 
@@ -48,5 +48,5 @@ def planned_conflicts(recipe: Recipe, prepared: Prepared) -> list[str]:
     if len(recipe.runs()) > 1:
         return conflicts_of(recipe, [] if prepared.data.sample else runs_of(recipe, prepared))
     run = Run.of(recipe.single(), prepared, SILENT)
-    found = run.folder.in_the_way() if prepared.data.sample else run.folder.conflict(run.identity)
+    found = run.folder.in_the_way() if prepared.data.sample else run.conflict()
     return [found] if found else []

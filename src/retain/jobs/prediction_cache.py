@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +21,10 @@ from retain.evaluate.predictions import Predictions, collect_predictions
 from retain.evaluate.tasks.table import task_type_of
 from retain.events import Events
 from retain.jobs.asked import Asked, today
+from retain.jobs.cache_folder import cache_folder
 from retain.jobs.in_turn import in_turn
 from retain.records.files import write_text
-from retain.records.paths import expanded
 from retain.records.reading import read_model
-
-OFF = "off"
-"""The word for no cache, in recipes and in `VARIABLE`."""
-
-VARIABLE = "RETAIN_CACHE"
-"""The environment's word for the folder."""
 
 MOST_BYTES = 2**30
 """Bytes of all files together; of more, those that were not used for the longest time are removed."""
@@ -60,21 +54,10 @@ class PredictionCache:
     folder: Path | None = None
 
     @classmethod
-    def chosen(cls, choice: str | None, environment: Mapping[str, str] = os.environ) -> PredictionCache:
-        """The cache of a recipe: in the folder that it names, else the environment's, else the usual one.
-
-        Args:
-            choice: a folder, or `OFF`; None where the recipe says nothing.
-            environment: `VARIABLE`, else `XDG_CACHE_HOME`, may name it.
-        """
-        given = choice or environment.get(VARIABLE, "").strip()
-        if given == OFF:
-            return cls()
-        usual = Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "retain"
-        try:
-            return cls(expanded(given or usual) / "predictions")
-        except InputError:  # nobody's home: as on storage that cannot be written to
-            return cls()
+    def chosen(cls, choice: str | None) -> PredictionCache:
+        """The cache of a recipe, in the user's folder (`cache_folder`)."""
+        folder = cache_folder(choice)
+        return cls(None if folder is None else folder / "predictions")
 
     def of_base(self, asked: Asked, events: Events, label: str) -> Predictions:
         """The predictions that are kept, else those that are collected now, which are kept then.

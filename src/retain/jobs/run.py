@@ -14,10 +14,11 @@ from retain.evaluate.suites.suite import Settings
 from retain.events import Events
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.head import restore_head, save_head, saved_labels
+from retain.jobs.cache_folder import cache_folder
 from retain.jobs.identity import Identity, identity_of
 from retain.jobs.in_turn import InTurn, in_turn
 from retain.jobs.inputs.data import Data
-from retain.jobs.inputs.model_sources import files_fingerprint
+from retain.jobs.inputs.model_files import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
 from retain.jobs.inputs.prepare import Prepared
 from retain.jobs.inputs.read import settings_of
@@ -85,22 +86,31 @@ class Run:
         return ModelSpec.of(self.recipe, self.data.family, self.data.labels)
 
     @cached_property
+    def model_files(self) -> str:
+        """The fingerprint of the base's files."""
+        return files_fingerprint(self.recipe.model, cache_folder(self.recipe.cache), self.events)
+
+    @cached_property
     def identity(self) -> Identity:
         """All by which this run differs from another in the same folder."""
         teacher = teacher_of(self.recipe, self.data.family, self.data.labels)
         return identity_of(
             self.recipe,
             self.data.hashes,
-            files_fingerprint(self.recipe.model),
+            self.model_files,
             calibrated=self.is_calibrated,
             apart=self.data.everything_hashes,
             teacher=None if teacher is None else teacher.files,
         )
 
+    def conflict(self) -> str | None:
+        """The reason why its folder cannot be this run's, or None; a free folder is told without reading the model."""
+        return None if self.folder.is_free else self.folder.conflict(self.identity)
+
     @property
     def head_folder(self) -> Path:
         """The folder of the base's fitted head, named by all that the head depends on."""
-        base = [files_fingerprint(self.recipe.model), self.spec.dtype]
+        base = [self.model_files, self.spec.dtype]
         key = key_of(base, items_hash(self.data.train), self.data.labels, self.preprocessor.max_length)
         return self.shared / f"head-{key}"
 

@@ -12,10 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.jobs.identity import Identity
+from retain.jobs.identity import Identity, in_todays_form, untold
 from retain.jobs.state_files import rewrite
 from retain.recipe.from_run import MERGED
-from retain.recipe.reporting import without_reporting
 from retain.records.checkpoint_seal import SEAL, remove_checkpoints
 from retain.records.files import is_bookkeeping, new_folder, write_text
 from retain.records.items import unlike_record
@@ -154,6 +153,11 @@ class RunFolder:
             return None
         return told or (self._difference(identity["training"]) if self._trained_something() else None)
 
+    @property
+    def is_free(self) -> bool:
+        """True if no run was begun there and nothing is in the way."""
+        return not (self.path / "run.json").exists() and self.in_the_way() is None
+
     def in_the_way(self) -> str | None:
         """The reason why this folder can be no run's, or None."""
         if told := file_in_the_way(self.path):
@@ -165,8 +169,9 @@ class RunFolder:
 
     def _difference(self, own: dict[str, Any]) -> str | None:
         """The reason why the training that the folder holds is another one, or None."""
+        more = ""
         try:
-            theirs = self._known()["training"]
+            theirs = in_todays_form(self._known()["training"], own)
         except InputError as error:
             found = f"a run, but which one cannot be told ({error})"
         else:
@@ -174,7 +179,8 @@ class RunFolder:
             if not differing:
                 return None
             found = f"another run (it differs in {', '.join(differing)})"
-        return f"output: {self.path} holds {found}; give another --output, or remove that folder."
+            more = untold(theirs) if "model files" in differing else ""
+        return f"output: {self.path} holds {found}; give another --output, or remove that folder.{more}"
 
     def is_complete(self, identity: Identity) -> bool:
         """True if this very run is complete."""
@@ -217,7 +223,8 @@ class RunFolder:
         state = self.path / "run.json"
         try:
             check_unchanged(state)
-            return self._known() == identity
+            known = self._known()
+            return {**known, "training": in_todays_form(known["training"], identity["training"])} == identity
         except InputError:
             return last_written(state) == digest_of(_written(identity).encode())
 
@@ -231,8 +238,6 @@ class RunFolder:
         known = read_json_mapping(state)
         if not all(isinstance(known.get(part), dict) for part in ("training", "measuring")):
             raise InputError(f"{state}: damaged (it does not say what was trained and measured).")
-        if isinstance(settings := known["training"].get("training"), dict):  # earlier versions noted all of them
-            known["training"]["training"] = without_reporting(settings)
         return known
 
     def _trained_something(self) -> bool:

@@ -63,7 +63,7 @@ def complete(run: Run) -> Result:
     if run.folder.is_complete(run.identity) and (finished := run.folder.finished()) is not None:
         return finished  # nothing is written: the storage may be read-only by now
     run.folder.adopt()
-    if problem := run.folder.conflict(run.identity):
+    if problem := run.conflict():
         raise InputError(problem)
     with output_folder(run.folder.path, RUN_FILES):
         run.folder.claim(run.identity)

@@ -237,8 +237,12 @@ def test_what_was_not_used_for_long_makes_room(another, cache, monkeypatch):
         ("~nobody-of-this-name", {}, None),
     ],
 )
-def test_the_folder_is_the_recipes_or_the_environments_or_the_usual_one(choice, environment, folder):
-    assert PredictionCache.chosen(choice, environment).folder == folder
+def test_the_folder_is_the_recipes_or_the_environments_or_the_usual_one(choice, environment, folder, monkeypatch):
+    for name in ("RETAIN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+        if name in environment:
+            monkeypatch.setenv(name, environment[name])
+    assert PredictionCache.chosen(choice).folder == folder
 
 
 def test_a_record_says_that_the_base_was_not_asked(recipe, tiny_data, tmp_path, cache):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import traceback
 from pathlib import Path
 
@@ -107,30 +106,3 @@ def ensure_base(source: str) -> None:
         f"model: {source} is an adapter, not a base. Give the model that it was trained on"
         f"{f' ({named})' if named else ''} as --model, and this folder as --tuned."
     )
-
-
-_READ_WITH_A_MODEL = (
-    *("*config.json", "*.index.json", "*token*.json", "vocab.*", "merges.txt", "bpe.codes", "*.model", "*.jinja"),
-    *("chat_template.json", "normalizer.json", "byte_decoder.json"),
-)
-"""Names of the small files that transformers reads with a model or its tokenizer."""
-
-
-def files_fingerprint(source: str) -> str:
-    """A fingerprint of a model folder that is made without reading its weights; the id itself for a hub id.
-
-    It covers names, sizes and times of weight files, and the content of the small text files beside them by which a
-    model is read (configuration, tokenizer, chat template). What else lies there, reports and notes for instance, is no
-    part of the model.
-    """
-    folder = Path(source)
-    if not folder.is_dir():
-        return source
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        status = file.stat()
-        if any(file.match(pattern) for pattern in _READ_WITH_A_MODEL):
-            digest.update(file.name.encode() + file.read_bytes())
-        elif file.suffix in {".safetensors", ".bin"}:
-            digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
-    return digest.hexdigest()

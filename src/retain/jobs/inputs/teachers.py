@@ -14,8 +14,9 @@ from retain.hf.adapters.folder import is_adapter
 from retain.hf.adapters.load import load_adapter
 from retain.hf.models.head import restore_head, saved_labels
 from retain.hf.models.sides import root_of
+from retain.jobs.cache_folder import cache_folder
 from retain.jobs.inputs.loading import PLAIN
-from retain.jobs.inputs.model_sources import files_fingerprint
+from retain.jobs.inputs.model_files import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
 from retain.recipe import Recipe
 from retain.recipe.from_run import RECIPE, read_recipe
@@ -29,17 +30,18 @@ class Teacher:
     Attributes:
         spec: the model, or the base under an adapter.
         adapter: the folder of an adapter on it, or None.
+        cache: the user's folder in which digests of weight files are kept.
     """
 
     spec: ModelSpec
     adapter: Path | None = None
+    cache: Path | None = None
 
     @property
     def files(self) -> list[str]:
         """Fingerprints of its files, for the identity of a run."""
-        return [
-            files_fingerprint(str(expanded(place))) for place in (self.spec.source, self.adapter) if place is not None
-        ]
+        places = (str(expanded(place)) for place in (self.spec.source, self.adapter) if place is not None)
+        return [files_fingerprint(place, self.cache) for place in places]
 
     def load(self) -> Any:
         """Load it, frozen and in eval mode.
@@ -71,6 +73,7 @@ def teacher_of(recipe: Recipe, family: Any, labels: Sequence[str]) -> Teacher | 
     """
     if not recipe.kl_weight or recipe.teacher is None:
         return None
+    cache = cache_folder(recipe.cache)
     own = replace(ModelSpec.of(recipe, family, labels), loading=PLAIN, template=None, template_values={})
     folder = expanded(recipe.teacher)
     if not (folder / RECIPE).is_file():
@@ -79,17 +82,17 @@ def teacher_of(recipe: Recipe, family: Any, labels: Sequence[str]) -> Teacher | 
                 f"teacher: {recipe.teacher} is an adapter, and its base is not beside it: give the folder of the run "
                 "that made it, or a whole model (retain export --to merged)."
             )
-        return Teacher(own.at(recipe.teacher, "teacher"))
+        return Teacher(own.at(recipe.teacher, "teacher"), cache=cache)
     earlier = read_recipe(folder)
     if (folder / "model").is_dir():
-        return Teacher(own.at(folder / "model", "teacher"))
+        return Teacher(own.at(folder / "model", "teacher"), cache=cache)
     if not (folder / "adapter").is_dir():
         raise InputError(
             f"teacher: {recipe.teacher} delivered no weights: finish that run with retain tune, or give another."
         )
     known = saved_labels(folder / "adapter") or labels
     spec = replace(own.at(str(earlier["model"]), "teacher"), labels=tuple(known))
-    return Teacher(spec, folder / "adapter")
+    return Teacher(spec, folder / "adapter", cache)
 
 
 def teacher_problems(recipe: Recipe, family: Any, labels: Sequence[str], preprocessor: Preprocessor) -> list[str]:

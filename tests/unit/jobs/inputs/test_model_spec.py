@@ -1,7 +1,6 @@
-"""How models are loaded: by one value, with refusals that name the cure, and fingerprints of their folders."""
+"""How models are loaded: by one value, with refusals that name the cure."""
 
 import json
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +11,6 @@ from retain.data.preprocess import ImagePreprocessor, TextPreprocessor
 from retain.errors import InputError
 from retain.jobs.inputs.classes_told import brings_head
 from retain.jobs.inputs.model_inputs import input_problem
-from retain.jobs.inputs.model_sources import files_fingerprint
 from retain.jobs.inputs.models import ModelSpec
 from tiny import SMALL, make_bert, make_image_processor, make_llama, make_tokenizer, make_vit
 
@@ -116,27 +114,6 @@ def test_random_numbers_of_others_are_left_alone(folder):
     torch.manual_seed(1)
     ModelSpec(str(folder), "text-classifier", ["a", "b"]).load()
     assert torch.equal(torch.rand(1), expected)
-
-
-def test_a_fingerprint_changes_with_weights_and_settings(folder):
-    known = files_fingerprint(str(folder))
-    assert files_fingerprint(str(folder)) == known
-    os.utime(folder / "model.safetensors", ns=(1, 1))
-    moved = files_fingerprint(str(folder))
-    (folder / "config.json").write_text("{}", encoding="utf-8")
-    assert len({known, moved, files_fingerprint(str(folder))}) == 3
-    assert files_fingerprint("owner/name") == "owner/name"
-
-
-def test_reports_and_notes_beside_a_model_are_no_part_of_it(folder):
-    known = files_fingerprint(str(folder))
-    for name in ("result.json", "scaling.json", "trainer_state.json", "notes.txt", ".retain.jsonl"):
-        (folder / name).write_text("{}", encoding="utf-8")
-    assert files_fingerprint(str(folder)) == known
-    for name in ("tokenizer.json", "special_tokens_map.json", "vocab.txt", "merges.txt", "chat_template.jinja"):
-        before = files_fingerprint(str(folder))
-        (folder / name).write_text(f"another {name}", encoding="utf-8")
-        assert files_fingerprint(str(folder)) != before, name
 
 
 def test_an_adapter_with_trained_modules_brings_its_head(tmp_path):
