@@ -96,6 +96,24 @@ def label_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
+def called(names: Sequence[str], labels: Iterable[str]) -> list[str]:
+    """The classes of a model as data call them: outputs that nobody named are the numbers of data that count classes.
+
+    Args:
+        names: of the model's outputs, in their order.
+        labels: the classes of the data.
+
+    Examples:
+        >>> called(["LABEL_0", "LABEL_1"], ["1", "0"])
+        ['0', '1']
+        >>> called(["LABEL_0", "LABEL_1"], ["bad", "good"])
+        ['LABEL_0', 'LABEL_1']
+    """
+    numbers = [str(number) for number in range(len(names))]
+    unnamed = [f"LABEL_{number}" for number in numbers]  # transformers' own where none are named
+    return numbers if list(names) == unnamed and set(labels) <= set(numbers) else list(names)
+
+
 _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 

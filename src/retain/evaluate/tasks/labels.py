@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from retain.data.answers import called
 from retain.data.family import Head
 from retain.data.item import DataItem
 from retain.data.item_types import LabelledImage, LabelledText
@@ -35,7 +36,7 @@ class LabelsTask(TaskType):
 
     def predict(self, suite: Suite, predictor: Predictor) -> SuitePredictions:
         """The log-probability of each class for each item."""
-        names = predictor.class_names
+        names = called(predictor.class_names, self.truth(suite))
         rows = predictor.log_probabilities(suite.items).tolist()
         index = {name: position for position, name in enumerate(names)}
         items: Any = suite.items

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from retain.data.answers import called
 from retain.errors import InputError
 from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
@@ -38,6 +39,15 @@ def names_to_set(own: Mapping[Any, str], labels: Sequence[str]) -> dict[str, Any
         own: the names that the configuration has.
         labels: the classes.
     """
-    if set(labels) <= {str(name) for name in own.values()}:
-        return {}
+    return {} if set(labels) <= {str(name) for name in own.values()} else _naming(labels)
+
+
+def numbers_to_set(own: Mapping[Any, str], labels: Sequence[str]) -> dict[str, Any]:
+    """The same for outputs that nobody named and data that count their classes; none for any others."""
+    names = [str(name) for _, name in sorted(own.items(), key=lambda pair: int(pair[0]))]
+    found = called(names, labels)
+    return {} if found == names else _naming(found)
+
+
+def _naming(labels: Sequence[str]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(labels)), "label2id": {name: index for index, name in enumerate(labels)}}

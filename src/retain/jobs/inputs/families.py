@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
+from retain.data.answers import called
 from retain.data.family import Family, Modality, family_for, in_words, modality_of, provides
 from retain.data.forms import CONVERSATION, FORMS, Rows
 from retain.data.item import labels_of
@@ -103,7 +104,8 @@ def unknown_classes(known: Sequence[str], suites: Suites) -> list[str]:
     for suite in suites.all:
         if task_type_of(suite).needs != "classifier":
             continue
-        unknown = sorted(set(labels_of(suite.items)) - set(known))
+        labels = labels_of(suite.items)
+        unknown = sorted(set(labels) - set(called(known, labels)))
         if unknown:
             problems.append(
                 f"{suite.name}: its classes {', '.join(unknown[:5])} are not among those that the model knows or "

@@ -36,7 +36,7 @@ from retain.hf.models.precision import precision_note, weights_dtype
 from retain.hf.models.quantised_heads import heads_in_full
 from retain.hf.models.quantization import is_quantised, own_quantization, prepared
 from retain.hf.models.sides import is_adapted
-from retain.jobs.inputs.classes_told import names_to_set
+from retain.jobs.inputs.classes_told import names_to_set, numbers_to_set
 from retain.jobs.inputs.loading import PLAIN, Loading, device_of
 from retain.jobs.inputs.model_inputs import input_problem
 from retain.jobs.inputs.model_sources import REASONS, ensure_base, failure_told, in_own_code, located
@@ -82,6 +82,7 @@ class ModelSpec:
         template_values: values for the template's arguments.
         loading: how its weights are quantised, and where its layers lie.
         role: the field of a recipe that names the source, for messages.
+        is_finished: whether it is measured only: a head whose outputs have no names is that of numbered classes then.
     """
 
     source: str
@@ -95,6 +96,7 @@ class ModelSpec:
     template_values: Mapping[str, Any] = field(default_factory=dict)
     loading: Loading = PLAIN
     role: str = "model"
+    is_finished: bool = False
 
     @classmethod
     def of(cls, recipe: MeasurementOptions, family: Family, labels: Sequence[str] = ()) -> ModelSpec:
@@ -258,10 +260,13 @@ class ModelSpec:
         return model, report
 
     def _classifier(self, path: str) -> tuple[Any, bool]:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=self.trust_remote_code)
+        numbers = numbers_to_set(config.id2label or {}, self.labels) if self.is_finished else {}
         named = self._named_classes(path)
-        model, report = self._pretrained(path, ignore_mismatched_sizes=True, **named)
-        is_new = bool(report["missing_keys"] or report["mismatched_keys"])
-        if named and not is_new:
+        model, is_new = self._with_head(path, numbers or named)
+        if is_new and numbers not in ({}, named):  # there was no head to keep
+            model, is_new = self._with_head(path, named)
+        if named and not numbers and not is_new:
             renew_output_layer(model)
             is_new = True
         model.config.problem_type = "single_label_classification"  # whatever the checkpoint's head was trained for
@@ -270,6 +275,11 @@ class ModelSpec:
             # A decoder reads its logits from the last token that is no padding, so it must know which is padding.
             reader.pad_token_id = self._tokenizer().pad_token_id
         return model, is_new
+
+    def _with_head(self, path: str, named: dict[str, Any]) -> tuple[Any, bool]:
+        """A classifier, and whether the checkpoint lacks its head."""
+        model, report = self._pretrained(path, ignore_mismatched_sizes=True, **named)
+        return model, bool(report["missing_keys"] or report["mismatched_keys"])
 
     def _named_classes(self, path: str) -> dict[str, Any]:
         """The names of the classes for the configuration; none where the checkpoint's own cover them."""

@@ -104,7 +104,8 @@ class Opening:
 
     def __init__(self, recipe: TunedModelOptions, data: TunedData, events: Events) -> None:
         self._recipe, self._data, self._events = recipe, data, events
-        self.spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
+        spec = ModelSpec.of(recipe, data.family, _labels(recipe, data))
+        self.spec = replace(spec, is_finished=not _labels_by_files(recipe))
         chosen = choose_preprocessor(recipe, self.spec, positions_for(recipe, self.spec))
         self.notes = list(chosen.notes)
         self.preprocessor = chosen.preprocessor
