@@ -25,6 +25,9 @@ from retain.data.tokens import encode_example
 TEMPLATE_KEYS = ("enable_thinking", "thinking", "reasoning_effort")
 """Keys of a row that are arguments of a chat template, beside tools and documents."""
 
+SYSTEM_KEYS = ("system", "system_prompt")
+"""Keys of a row that hold the system's turn of its conversation."""
+
 OWN_KEYS = frozenset(
     {"messages", "prompt", "completion", "group", "condition", "domain", "tools", "functions", "documents"}
     | {"chat_template_kwargs", *TEMPLATE_KEYS}
@@ -78,7 +81,8 @@ class Example(DataItem):
         values: dict[str, Any] = {"prompt": prompt, "completion": completion, **shared(row)}
         if not isinstance(prompt, str) and not isinstance(completion, str):
             values["template_inputs"] = template_inputs(row) or None
-            values["other_keys"] = tuple(sorted(key for key in row if key not in OWN_KEYS and row[key] is not None))
+            known = {*OWN_KEYS, *SYSTEM_KEYS}
+            values["other_keys"] = tuple(sorted(key for key in row if key not in known and row[key] is not None))
         return cls.checked(values)
 
     @classmethod
@@ -92,7 +96,7 @@ class Example(DataItem):
             turns = turns_of(row["messages"], "messages")
             if len(turns) < 2:
                 raise ValueError('"messages" must be a list of at least two messages, the last one the assistant\'s')
-            return turns[:-1], turns[-1:]
+            return _after_system(row, turns[:-1]), turns[-1:]
         missing = [f'"{key}"' for key in cls.columns if key not in row]
         if missing:
             raise ValueError(
@@ -102,7 +106,7 @@ class Example(DataItem):
         prompt, completion = (
             turns_of(row[name], name) if isinstance(row[name], list | tuple) else row[name] for name in cls.columns
         )
-        return prompt, completion
+        return prompt if isinstance(prompt, str) or prompt is None else _after_system(row, prompt), completion
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
@@ -192,6 +196,14 @@ class Example(DataItem):
     @property
     def _joined(self) -> str:
         return f"{self.prompt_text} {self.completion_text}"
+
+
+def _after_system(row: dict[str, Any], turns: Any) -> Any:
+    """Turns behind the system's, where that stands in a column of its own and not among them."""
+    said = next((row[key] for key in SYSTEM_KEYS if isinstance(row.get(key), str) and not is_blank(row[key])), None)
+    if said is None or not isinstance(turns, tuple) or any(turn.role in ("system", "developer") for turn in turns):
+        return turns
+    return (Message(role="system", content=said), *turns)
 
 
 def template_inputs(row: dict[str, Any]) -> dict[str, Any]:

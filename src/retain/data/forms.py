@@ -22,6 +22,7 @@ from retain.data.places import Numbered, parse_source
 from retain.data.row_limit import EVERY_ROW, RowLimit, Sample
 from retain.data.shapes import Shape, shape_of_row, unseen_reason
 from retain.data.sources import collect_items, first_problems, some_rows
+from retain.data.unread import unread_note
 from retain.errors import sentence
 from retain.records.renamed_columns import RENAMED
 
@@ -163,7 +164,8 @@ def parse_rows(
     items = collect_items(name, rows, parse, problems, unread)
     notes = _notes(rows, columns) if forms[form].is_labelled and items else ()
     rated = rating_note(first) if form == Example.form else ""
-    return Rows(form, items, (*notes, *filter(None, [same_twice(first, ways), rated])))
+    begun = [row for _, row in islice(rows, PROBED_ROWS) if isinstance(row, dict)]
+    return Rows(form, items, (*notes, *filter(None, [same_twice(first, ways), rated, unread_note(begun, parse)])))
 
 
 def _misread(

@@ -214,9 +214,14 @@ def _several_reason(name: str, classes: Any, *, words: bool = False) -> str:
     )
 
 
+def is_worse(name: str) -> bool:
+    """True for the name of the worse answer of a preference pair."""
+    return _WORSE.fullmatch(name) is not None
+
+
 @lru_cache(maxsize=256)
 def _worse(names: Way) -> Way:
-    return tuple(name for name in names if _WORSE.fullmatch(name))
+    return tuple(name for name in names if is_worse(name))
 
 
 @lru_cache(maxsize=256)

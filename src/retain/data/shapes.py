@@ -99,9 +99,7 @@ def _from_sharegpt(row: Row) -> dict[str, Any]:
         raise ValueError('"messages" must be a list of messages')
     name, found = turns
     messages = [_message(turn, number) for number, turn in enumerate(found, start=1)]
-    if isinstance(row.get("system"), str) and row["system"].strip():
-        messages.insert(0, {"role": "system", "content": row["system"]})
-    return {**_rest(row, {name, "system"}), "messages": messages}
+    return {**_rest(row, {name}), "messages": messages}
 
 
 def _message(turn: Any, number: int) -> dict[str, Any]:
