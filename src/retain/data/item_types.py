@@ -174,7 +174,7 @@ class LabelledImage(DataItem):
         """
         need(row, *cls.columns)
         if not isinstance(row["image"], str) or not row["image"]:
-            raise ValueError('"image" must be the path of an image')
+            raise ValueError('"image" must be the path of an image; save one that is in memory as a file first')
         if "://" in row["image"]:
             raise ValueError(f'"image" is an address and no path ({row["image"][:80]}); save the image as a file first')
         path = expanded(row["image"])

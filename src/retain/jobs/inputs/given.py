@@ -10,15 +10,16 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from retain.data.forms import parse_rows
+from retain.data.forms import DEFAULT_FORM, parse_rows
 from retain.data.lengths import too_long
 from retain.data.preprocess import ImagePreprocessor, Preprocessor, TextPreprocessor
 from retain.data.sources import checked_rows
-from retain.errors import InputError
+from retain.errors import InputError, sentence
 from retain.evaluate.suites.loading import NAMED, as_suite
 from retain.evaluate.suites.suite import Part, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.hf.models.positions import UNLIMITED, positions_of
+from retain.jobs.inputs.given_rows import are_columns, are_rows, plain, rows_in_memory
 from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.gone_checks import gone_problems
 from retain.jobs.inputs.read import distinct, read_held_out
@@ -137,29 +138,13 @@ def _texts(given: Texts, problems: list[str]) -> list[str]:
 def _named(part: Part, given: Several) -> list[tuple[str | None, Given]]:
     if given is None:
         return []
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and not are_columns(given):
         return list(given.items())
     if isinstance(given, (str, Path)):
         return [(None, given)]
-    listed = _rows(given) if isinstance(given, Iterable) else given
+    listed: Any = rows_in_memory(given) if are_rows(given) else given
     several = isinstance(listed, list) and any(isinstance(one, (str, Path)) for one in listed)
     return [(None, one) for one in listed] if several else [(part, listed)]
-
-
-def _rows(data: Any) -> list[Any]:
-    """Rows in memory, or names, as a list; a DataFrame's are its records, with null where it lacks a value."""
-    if not hasattr(data, "iterrows"):
-        return list(data)
-    return list(data.astype(object).where(data.notna(), None).to_dict("records"))
-
-
-def _plain(value: Any) -> Any:
-    """A value of a row as files have it: arrays as lists, numbers of NumPy as Python's."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _suite(name: str | None, data: Any, part: Part, problems: list[str]) -> Suite:
@@ -167,11 +152,13 @@ def _suite(name: str | None, data: Any, part: Part, problems: list[str]) -> Suit
         suite = as_suite(str(data), part, problems)
         return suite if name is None or part == "task" else replace(suite, name=name)
     label = name or part
-    if not isinstance(data, Iterable):
-        problems.append(f"{label}: {type(data).__name__} was given, and a path, a suite's name or rows are expected.")
-        data = []
+    try:
+        found = rows_in_memory(data, "test" if part == "task" else None)
+    except ValueError as error:
+        problems.append(sentence(f"{label}: {error}"))
+        return Suite(label, task_type_of_form(DEFAULT_FORM), part, ())
     unread: list[str] = []
-    placed = ((f"{label}, row {number}", _plain(row)) for number, row in enumerate(_rows(data), 1))
+    placed = ((f"{label}, row {number}", plain(row)) for number, row in enumerate(found, 1))
     numbered = list(checked_rows(placed, unread))
     rows = parse_rows(label, numbered, problems, forms=known_forms(part), unread=unread)
     return Suite(label, task_type_of_form(rows.form), part, rows.items, notes=rows.notes)
