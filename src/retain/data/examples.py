@@ -18,11 +18,12 @@ from retain.data.answers import truth_value
 from retain.data.conversation import Message, check_learned, documents_of, tools_of, turns_of
 from retain.data.family import Head
 from retain.data.item import DataItem, columns_of, shared, shared_fields_last
+from retain.data.numbers import SWITCHES
 from retain.data.sentences import found
 from retain.data.texts import is_blank, paragraphs
 from retain.data.tokens import encode_example
 
-TEMPLATE_KEYS = ("enable_thinking", "thinking", "reasoning_effort")
+TEMPLATE_KEYS = (*SWITCHES, "reasoning_effort")
 """Keys of a row that are arguments of a chat template, beside tools and documents."""
 
 SYSTEM_KEYS = ("system", "system_prompt")
@@ -217,7 +218,7 @@ def template_inputs(row: dict[str, Any]) -> dict[str, Any]:
     if further is not None and not isinstance(further, dict):
         raise ValueError(f'field "chat_template_kwargs": expected an object, found {found(further)}')
     inputs |= {key: value for key, value in (further or {}).items() if value is not None}
-    for key in _SWITCHES & inputs.keys():  # a template takes the text "false" for true
+    for key in inputs.keys() & set(SWITCHES):  # a template takes the text "false" for true
         try:
             inputs[key] = truth_value(inputs[key])
         except ValueError as error:
@@ -234,8 +235,6 @@ def template_inputs(row: dict[str, Any]) -> dict[str, Any]:
         inputs["documents"] = documents
     return inputs
 
-
-_SWITCHES = frozenset({"enable_thinking", "thinking"})
 
 _RESERVED = frozenset(
     {"messages", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize"}

@@ -11,13 +11,13 @@ from typing import Any
 
 from retain.data.answers import label_notes
 from retain.data.collector import without_collector
-from retain.data.columns import missing_columns, suggestions
+from retain.data.columns import missing_columns, spread_choices, suggestions
 from retain.data.examples import Example
 from retain.data.folders import choose, image_classes, image_parts
 from retain.data.item import DataItem
 from retain.data.item_types import Choice, LabelledImage, LabelledText, Match, Question, Request
 from retain.data.meanings import Ways, as_told, marked_reason, misread_reason, same_twice, ways_of
-from retain.data.numbers import rating_note, scale_told
+from retain.data.numbers import classes_told, rating_note, scale_told
 from retain.data.places import Numbered, parse_source
 from retain.data.row_limit import EVERY_ROW, RowLimit, Sample
 from retain.data.shapes import Shape, shape_of_row, unseen_reason
@@ -190,7 +190,7 @@ def _notes(rows: Sequence[Numbered], columns: Mapping[str, str]) -> tuple[str, .
     """The clauses on the labels of rows that were all read."""
     labels = [_label_of(row, columns) for _, row in rows if isinstance(row, Mapping)]
     try:
-        return (*label_notes(labels), *filter(None, [scale_told(labels)[0]]))
+        return (*label_notes(labels), *filter(None, [scale_told(labels)[0]]), *classes_told(labels))
     except ValueError:  # a problem, which is told with its row
         return ()
 
@@ -249,6 +249,16 @@ def _unknown(name: str, row: Mapping[str, Any], forms: Forms) -> str:
     if offered:
         ways = " or ".join(f"--columns {pairs}" for pairs in offered)
         cure = f"Rename them in the file, or say {ways} (train and test), or {name}{RENAMED}{offered[0]} (anywhere)."
+    elif several := spread_choices(row):
+        cure = (
+            f"Its choices stand in columns of their own ({', '.join(several)}): write them as one list, choices, with "
+            "question and answer beside it, in the file or in the fields of a suite file."
+        )
+    elif isinstance(row.get("text"), str):
+        cure = (
+            "A text alone has no class and no answer. To learn all of it, write it as completion behind an empty "
+            "prompt; of a conversation written out as text, write the turns as messages."
+        )
     else:
         cure = (
             "Rename them in the file, or say --columns NEW=OLD,NEW=OLD (of a table, the first line names the columns)."

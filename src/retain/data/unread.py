@@ -26,7 +26,8 @@ ASKED_WITH = frozenset(
 def unread_note(rows: Sequence[Row], read: Callable[[Row], DataItem]) -> str:
     """A clause on columns with texts that stand nowhere in what is read of a row; empty where there are none.
 
-    A text that repeats what is read, or in which all of it stands, as in one that was rendered for a model, is none.
+    A text that repeats what is read is none, nor is one in which all of a prompt and its completion stand, rendered for a
+    model.
 
     Args:
         rows: the first of a source.
@@ -71,7 +72,8 @@ def _unread(row: Row, item: DataItem) -> Iterator[str]:
         if not texts or not (name in ASKED_WITH or any(len(text.split()) >= WORDS for text in texts)):
             continue
         joined = "\n".join(texts)
-        if not all(text in whole for text in texts) and not all(text.strip() in joined for text in item.texts):
+        rendered = len(item.texts) > 1 and all(text.strip() in joined for text in item.texts)
+        if not rendered and not all(text in whole for text in texts):
             yield name
 
 
