@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from retain.data.cells import unpacked
 from retain.data.sentences import found
 
 CURE = "give the number of the right choice counted from 0, its letter, or its text"
@@ -57,8 +58,10 @@ def listed_choices(row: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: texts and labels do not fit together.
     """
     choices = row.get("choices")
+    if isinstance(choices, str) and choices.lstrip().startswith(("[", "{")):
+        choices = unpacked(choices, "choices")
     if not isinstance(choices, Mapping):
-        return dict(row)
+        return {**row, "choices": choices} if "choices" in row else dict(row)
     texts, labels = choices.get("text"), choices.get("label")
     if choices and all(isinstance(text, str) for text in choices.values()):
         texts, labels = list(choices.values()), list(choices)

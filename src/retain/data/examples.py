@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from retain.data.answers import truth_value
+from retain.data.cells import holds_turns, unpacked
 from retain.data.conversation import Message, check_learned, documents_of, tools_of, turns_of
 from retain.data.family import Head
 from retain.data.item import DataItem, columns_of, shared, shared_fields_last
@@ -104,8 +105,10 @@ class Example(DataItem):
                 f"{' and '.join(missing)} missing (found {columns_of(row)}); "
                 'give "prompt" and "completion", or "messages"'
             )
+        given = (unpacked(row[name], name) if holds_turns(row[name]) else row[name] for name in cls.columns)
         prompt, completion = (
-            turns_of(row[name], name) if isinstance(row[name], list | tuple) else row[name] for name in cls.columns
+            turns_of(value, name) if isinstance(value, list | tuple) else value
+            for name, value in zip(cls.columns, given, strict=True)
         )
         return prompt if isinstance(prompt, str) or prompt is None else _after_system(row, prompt), completion
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from retain.data.answers import answer_index, label_text, listed_choices, truth_value
+from retain.data.cells import holds_texts, unpacked
 from retain.data.family import Head, Modality
 from retain.data.item import DataItem, Text, need, shared, shared_fields_last
 from retain.data.texts import file_hash, folded
@@ -88,7 +89,7 @@ class Question(DataItem):
     def parse(cls, row: dict[str, Any], folder: Path = Path()) -> Self:
         """As `DataItem.parse`; one answer may stand alone, and choices are as in `Choice`."""
         need(row, *cls.columns)
-        answers = row["answers"]
+        answers = unpacked(row["answers"], "answers") if holds_texts(row["answers"]) else row["answers"]
         listed = {**row, "answers": [answers] if isinstance(answers, str) else answers}
         return super().parse(listed_choices(listed), folder)
 

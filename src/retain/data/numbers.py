@@ -80,6 +80,13 @@ def classes_told(labels: Iterable[Any]) -> list[str]:
 
 def _several_told(classes: Sequence[str]) -> str:
     """A clause on classes each part of which, between commas, semicolons or bars, stands in other classes too."""
+    listed = [one for one in classes if one.startswith("[") and one.endswith("]")]
+    counts = {len(_BETWEEN.split(one)) for one in listed}
+    if len(listed) == len(classes) and len(counts) > 1 and 1 in counts:  # ranges have two ends each
+        return (
+            f'"label" holds lists ({", ".join(map(repr, listed[:2]))}), each of which is a class of its own; '
+            "classification with several labels (multi-label) is not supported"
+        )
     parts = {one: [part.strip() for part in _BETWEEN.split(one)] for one in classes if _BETWEEN.search(one)}
     counted = Counter(part for one in classes for part in set(parts.get(one, [one])))
     several = [one for one, within in parts.items() if all(part and counted[part] > 1 for part in within)]

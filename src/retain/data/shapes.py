@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from retain.data.cells import unpacked
 from retain.data.numbers import is_mark
-from retain.records.reading import decode_json
 
 Row = Mapping[str, Any]
 
@@ -125,10 +125,7 @@ def _turns(row: Row) -> tuple[str, Sequence[Any]] | None:
         if isinstance(value, list):
             return name, value
         if isinstance(value, str) and is_turns(value):
-            try:
-                return name, list(decode_json(value.strip())[0])
-            except ValueError as error:
-                raise ValueError(f'"{name}" is text that is no JSON ({error})') from error
+            return name, list(unpacked(value, name))
     return None
 
 

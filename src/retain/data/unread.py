@@ -26,8 +26,7 @@ ASKED_WITH = frozenset(
 def unread_note(rows: Sequence[Row], read: Callable[[Row], DataItem]) -> str:
     """A clause on columns with texts that stand nowhere in what is read of a row; empty where there are none.
 
-    A text that repeats what is read is none, nor is one in which all of a prompt and its completion stand, rendered for a
-    model.
+    A text that repeats what is read is none, nor one in which prompt and completion stand, rendered for a model.
 
     Args:
         rows: the first of a source.

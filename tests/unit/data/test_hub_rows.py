@@ -175,6 +175,8 @@ def test_whole_numbers_of_which_hardly_any_stands_twice_are_no_classes(labels, r
     [
         (["sport", "sport,politics", "politics"], "'sport,politics'"),
         (["a; b", "b; c", "c; a"], "'a; b', 'b; c'"),
+        (["[27]", "[3, 5]"], "'[27]', '[3, 5]'"),
+        (["[0, 10]", "[10, 20]"], ""),
         (["Albany, NY", "Troy, NY"], ""),
         (["Credit card, prepaid", "Credit card"], ""),
         ([0, 1, 2, -1], '"-1" is a class of its own'),
