@@ -79,6 +79,8 @@ _MEANT: dict[str, tuple[str, ...]] = {
         "gold_label",
         "score",
         "is_duplicate",
+        "fine_label",
+        "coarse_label",
         "answer",
     ),
     "image": ("image", "img", "image_path", "filename", "file", "file_name", "path", "picture"),
@@ -159,8 +161,10 @@ def _may_be(column: str, value: Any, name: str) -> bool:
     """Whether a value is of the type that a column holds."""
     if column == "messages":
         return isinstance(value, list)
+    if column in ("choices", "image") and isinstance(value, Mapping):
+        return True
     if column == "choices":
-        return isinstance(value, (list, Mapping))
+        return isinstance(value, list)
     if column == "label":
         return is_mark(value) if name.lower() == "answer" else isinstance(value, str | int | float)
     if column in ("answer", "answers"):

@@ -44,7 +44,7 @@ def unread_note(rows: Sequence[Row], read: Callable[[Row], DataItem]) -> str:
     if not names:
         return ""
     hold, it = ("holds text", "it") if len(names) == 1 else ("hold texts", "them")
-    told = f"{' and '.join(map(_quoted, names))} {hold} that {'is' if it == 'it' else 'are'} not read"
+    told = f"{_listed(names)} {hold} that {'is' if it == 'it' else 'are'} not read"
     if items[0].modality == "image":
         return told
     depends = "the class depends" if items[0].is_labelled else "the answer depends"
@@ -58,6 +58,11 @@ def _cure(row: Row, item: DataItem, it: str) -> str:
 
 def _quoted(name: str) -> str:
     return f'"{name}"'
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = map(_quoted, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _unread(row: Row, item: DataItem) -> Iterator[str]:

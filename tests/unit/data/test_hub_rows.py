@@ -108,6 +108,10 @@ FOUND = {
     "flan": ({"inputs": "i", "targets": "t"}, ["prompt=inputs,completion=targets"]),
     "number": ({"question": "q", "label": "3"}, ["text=question"]),
     "oasst": ({"text": "t", "labels": {"name": ["spam"]}, "role": "prompter"}, []),
+    "cifar100": (
+        {"img": {"bytes": None, "path": "a.png"}, "fine_label": 1, "coarse_label": 0},
+        ["image=img,label=fine_label"],
+    ),
     "triplets": ({"anchor": "a", "positive": "b", "negative": "c"}, ["query=anchor,match=positive"]),
 }
 
