@@ -27,6 +27,7 @@ from retain.train.regularise.callback import (
 )
 from retain.train.regularise.divergence import Batch, Divergence
 from retain.train.regularise.dual_ascent import Dual
+from retain.train.regularise.given_texts import given_texts, given_tokenizer
 from retain.train.regularise.objective import (
     change_loss,
     check_task_weight,
@@ -223,7 +224,7 @@ def text_batches(
 
     Args:
         tokenizer: the model's.
-        texts: at least one of two tokens or more.
+        texts: at least one of two tokens or more; rows with a column `text` are taken for these.
         length: tokens in a window at most.
         batch_size: windows in a batch.
         limit_tokens: tokens in all.
@@ -232,7 +233,7 @@ def text_batches(
         `input_ids` and `attention_mask`, int64 (B, T), padded on the right.
 
     Raises:
-        InputError: there is no text of two tokens or more, or a number is out of range.
+        InputError: there is no text of two tokens or more, what is given are no texts, or a number is out of range.
 
     Examples:
         >>> batches = retain.text_batches(tokenizer, texts, length=16, batch_size=2)
@@ -241,6 +242,7 @@ def text_batches(
     """
     if length < 2 or batch_size < 1 or limit_tokens < 2:
         raise InputError("length and limit_tokens must be 2 or more, batch_size 1 or more.")
+    tokenizer, texts = given_tokenizer(tokenizer), given_texts(texts)
     windows = [text_windows(tokenizer, text, length) for text in texts]
     chosen, room = [], limit_tokens
     for window in itertools.chain.from_iterable(itertools.zip_longest(*windows)):

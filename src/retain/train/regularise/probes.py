@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from retain.errors import InputError, is_whole
 from retain.hf.models.inference import device_of, evaluating
+from retain.train.regularise.given_texts import given_texts
 
 CONTEXTS = (
     "a photo of a {}", "a bright photo of a {}", "a dark photo of a {}", "a blurry photo of a {}",
@@ -100,6 +101,7 @@ def text_prototypes(
         ...
         retain.errors.InputError: a PeftModel... with 2 class names gives no text prototypes; ...
     """
+    names = given_texts(names, "names")
     if not has_text_tower(model) or not names:
         raise InputError(
             f"a {type(model).__name__} with {len(names)} class names gives no text prototypes; they need a text tower "
