@@ -22,6 +22,7 @@ from retain.data.tokens import cut_to, encode_question, start_ids
 from retain.errors import InputError
 from retain.evaluate.generate import end_tokens
 from retain.events import SILENT, Events
+from retain.hf.models.given import ensure_model
 from retain.hf.models.inference import device_of, evaluating, padding_id
 from retain.hf.models.placement import random_states_kept
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of
@@ -29,6 +30,7 @@ from retain.hf.models.sides import base_view
 from retain.jobs.state_files import rewrite
 from retain.records.manifest import changed
 from retain.records.reading import parse_json
+from retain.train.regularise.given_texts import given_tokenizer
 
 VERSION = 3
 """Increased whenever the same model and seed would write another text than before."""
@@ -102,11 +104,18 @@ def self_generated(
     Returns:
         `input_ids` and `attention_mask`, each int64 (B, T).
 
+    Raises:
+        InputError: what is given is no model or no tokenizer, or no token is asked for.
+
     Examples:
         >>> keep = retain.self_generated(base, tokenizer, tokens=64, max_length=16, seed=0)
         >>> sum(int(batch["attention_mask"].sum()) for batch in keep) <= 64
         True
     """
+    ensure_model(model)
+    tokenizer = given_tokenizer(tokenizer)
+    if tokens < 1:
+        raise InputError(f"tokens: {tokens}; give at least one.")
     with tempfile.TemporaryDirectory() as folder, base_view(model):
         rows = generate_texts(
             model,

@@ -41,6 +41,8 @@ class Budget(BaseModel):
         Raises:
             InputError: a limit cannot be one, or the confidence no confidence.
         """
+        if limits is not None and not isinstance(limits, Mapping):
+            raise InputError(f"budget: {limits!r}; give limits by name, as {{'capitals': 2, 'kl': 0.1}}.")
         try:
             super().__init__(limits={**(limits or {}), **named}, confidence=confidence)
         except ValidationError as error:

@@ -21,6 +21,7 @@ from retain.records.drift_record import Drift
 from retain.records.files import write_text
 from retain.records.gone_record import GoneScore
 from retain.records.manifest import check_unchanged
+from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
 from retain.records.scores import Breakdown, CalibrationScore, KeepScore, Shift, TaskScore
 from retain.records.served_record import ALIKE_WHERE_SERVED, ActingCheck, ServedSide
@@ -185,17 +186,25 @@ def write_result(result: Result, path: Path) -> None:
     write_text(path, result.model_dump_json(by_alias=True, indent=2) + "\n")
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: str | Path) -> Result:
     """Read a `result.json`, of this schema or of `retain.result/1`.
+
+    Args:
+        path: the file, or the folder of the run that it lies in.
 
     Raises:
         InputError: the file is missing, is no JSON, is no record of a schema that this version reads, or was changed
             since retain wrote it.
 
     Examples:
-        >>> retain.read_result(Path("runs/first/result.json")).schema_
+        >>> retain.read_result("runs/first").schema_
         'retain.result/2'
     """
+    if not isinstance(path, str | Path):
+        found = type(path).__name__
+        raise InputError(f"path: {found} was given; give the path of a result.json, or of a run's folder.")
+    path = expanded(str(path))
+    path = path / "result.json" if path.is_dir() else path
     check_unchanged(path)
     try:
         fields = read_json_mapping(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retain.errors import InputError
 from retain.records.budget_record import BudgetRecord
 from retain.records.result import Result
 from retain.records.scores import KeepScore, TaskScore
@@ -19,11 +20,16 @@ def tracked_figures(result: Result) -> dict[str, float]:
     Args:
         result: the record; of `retain.measure`, or of a run that was read.
 
+    Raises:
+        InputError: it is no record.
+
     Examples:
-        >>> result = retain.read_result(Path("runs/first/result.json"))
+        >>> result = retain.read_result("runs/first")
         >>> "eval_drift/kl_nats_per_token" in retain.tracked_figures(result)
         True
     """
+    if not isinstance(result, Result):
+        raise InputError(f"result: {type(result).__name__} was given; give a record, as retain.read_result reads one.")
     figures: dict[str, float | None] = {}
     for score in result.task:
         figures |= _sides("learned", score, score.gain)

@@ -12,6 +12,7 @@ from retain.records.result import SCHEMA, read_result, write_result
 def test_every_field_comes_back(tmp_path):
     write_result(full_run(), tmp_path / "result.json")
     assert read_result(tmp_path / "result.json") == full_run()
+    assert read_result(str(tmp_path / "result.json")) == read_result(str(tmp_path)) == full_run()
     assert f'"schema": "{SCHEMA}"' in (tmp_path / "result.json").read_text(encoding="utf-8")
 
 

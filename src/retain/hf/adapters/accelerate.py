@@ -14,6 +14,7 @@ from peft.tuners import lora
 from torch import Tensor, nn
 
 from retain.errors import InputError
+from retain.hf.models.given import ensure_model
 from retain.hf.tuners import forward as forms
 from retain.kernels import eligibility
 from retain.kernels.low_rank import low_rank
@@ -73,7 +74,7 @@ def accelerate(model: nn.Module) -> int:
         replaced.
 
     Raises:
-        InputError: the model has no LoRA layer on a linear layer.
+        InputError: it is no model, or has no LoRA layer on a linear layer.
 
     Examples:
         >>> retain.accelerate(model)  # the number of layers
@@ -81,6 +82,7 @@ def accelerate(model: nn.Module) -> int:
         >>> retain.decelerate(model)
         14
     """
+    ensure_model(model)
     layers = [module for module in model.modules() if type(module) in (lora.Linear, FusedLoraLinear)]
     if not layers:
         raise InputError(
@@ -100,6 +102,7 @@ def decelerate(model: nn.Module) -> int:
         >>> retain.accelerate(model) == retain.decelerate(model)
         True
     """
+    ensure_model(model)
     layers = [module for module in model.modules() if type(module) is FusedLoraLinear]
     for layer in layers:
         layer.__class__ = lora.Linear

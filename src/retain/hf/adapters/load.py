@@ -22,6 +22,7 @@ from retain.hf.adapters.initialise import read_note, restore_initialised
 from retain.hf.adapters.origin import check_origin
 from retain.hf.adapters.sparse_layer import take_sparse_form
 from retain.hf.adapters.told_lora import tell_merge_loss
+from retain.hf.models.given import ensure_model
 from retain.hf.models.placement import offloaded, stand_ins
 from retain.hf.models.sides import is_adapted, note_replaced
 from retain.hf.models.vocabulary import rows_in_file, rows_of
@@ -52,6 +53,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
         >>> loaded.active_adapter
         'default'
     """
+    ensure_model(base, "base")
     if is_adapted(base):
         raise InputError(
             f"{path}: this model carries adapters already; give the base alone, loaded anew, or put another adapter "

@@ -23,6 +23,7 @@ from retain.errors import InputError, TargetError
 from retain.hf.adapters.attach import task_type
 from retain.hf.adapters.initialise import NOTE_SCHEMA, attach_initialised, check_free
 from retain.hf.models.describe import model_hash
+from retain.hf.models.given import ensure, ensure_model
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import root_of
 from retain.hf.tuners.all_linear import is_all_linear
@@ -92,6 +93,8 @@ def sc_lora(
         >>> initialised = retain.sc_lora(base, retain.SCLoRAConfig(r=4), learn=new, keep=old)
         >>> initialised.save_pretrained("initialised")  # a LoRA of rank 8 that stock PEFT loads
     """
+    ensure_model(base, "base")
+    ensure(config, SCLoRAConfig, "config", "give an SCLoRAConfig, and batches as learn= and keep=")
     initialisation = table.initialisations()[config.initialisation]
     given = {"learn": learn, "keep": keep}
     if missing := [text for text in initialisation.reads if given[text] is None]:

@@ -13,6 +13,7 @@ from retain.activations import distributed as together
 from retain.errors import InputError
 from retain.hf.adapters.attach import task_type
 from retain.hf.adapters.sparse import attach_sparse, check_layers, count_of
+from retain.hf.models.given import ensure, ensure_model
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import is_adapted, root_of
 from retain.hf.tuners.targets import lora_targets
@@ -58,6 +59,8 @@ def sparse_update(
         >>> adapted = retain.sparse_update(base, retain.SparseConfig(density=0.05), learn=batches)
         >>> adapted.save_pretrained("sparse")  # a Supertuning adapter that stock PEFT loads
     """
+    ensure_model(base, "base")
+    ensure(config, SparseConfig, "config", "give a SparseConfig, and batches as learn= and keep=")
     given = {"learn": learn, "keep": keep}
     if missing := [text for text in config.reads if given[text] is None]:
         raise InputError(f"score={config.score!r} needs batches of what to {' and what to '.join(missing)}.")

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import TrainerState, TrainingArguments
 
 from retain.errors import InputError, TrainingError
+from retain.hf.models.given import ensure
 from retain.hf.models.inference import device_of
 from retain.hf.models.sides import is_adapted, mutates_base
 from retain.hf.models.trained_parts import Part, trained_parts
@@ -73,6 +74,7 @@ class EWC(RegulariserCallback):
         super().__init__()
         self.weight = check_weight(weight)
         self._teacher = teacher
+        ensure(fisher, Fisher, "fisher", "give what fisher_diagonal(model, batches) returns")
         self._diagonal = dict(fisher.diagonal)
         self.key = f"retain.EWC:{fisher.key}"
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from retain.errors import InputError, TrainingError
+from retain.hf.models.given import ensure_model
 from retain.hf.models.lm_head import logits_of
 from retain.hf.models.sides import base_view, eval_mode
 from retain.hf.models.trained_parts import ParameterPart, Part, trained_parts
@@ -138,6 +139,7 @@ def fisher_diagonal(
         >>> fisher.predictions > 0
         True
     """
+    ensure_model(model)
     model, rows = unwrapped(model), [row for batch in check_batches(batches, "ewc") for row in _rows(batch)]
     Divergence(teacher).check(model)
     parts, predictions = trained_parts(model), 0

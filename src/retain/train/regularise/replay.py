@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -42,7 +43,8 @@ def mix_replay(task_rows: Any, keep_rows: Any, ratio: float, seed: int = 0) -> A
     keeps the share, not the even spread.
 
     Args:
-        task_rows: anything with a length and rows by index, or a `datasets.Dataset`.
+        task_rows: anything with a length and rows by index, a `datasets.Dataset`, or a table of pandas, whose rows are
+            taken as mappings.
         keep_rows: the same kind.
         ratio: share of rows to keep among all rows, 0 ≤ ratio < 1.
         seed: of the order of the rows to keep.
@@ -51,13 +53,15 @@ def mix_replay(task_rows: Any, keep_rows: Any, ratio: float, seed: int = 0) -> A
         A `datasets.Dataset` when both are; a `Mixed` otherwise.
 
     Raises:
-        InputError: the ratio is out of range, a side is empty, or the columns of two `datasets.Dataset` differ.
+        InputError: the ratio is out of range, a side is empty or no rows, or the columns of two `datasets.Dataset`
+            differ.
 
     Examples:
         >>> rows = retain.mix_replay(["task"] * 8, ["keep"] * 8, ratio=0.2, seed=0)
         >>> sorted(rows)
         ['keep', 'keep', 'task', 'task', 'task', 'task', 'task', 'task', 'task', 'task']
     """
+    task_rows, keep_rows = _indexed(task_rows, "task_rows"), _indexed(keep_rows, "keep_rows")
     both = isinstance(task_rows, datasets.Dataset) and isinstance(keep_rows, datasets.Dataset)
     _check(task_rows, keep_rows, ratio, alike=both)
     order = mixed_order(len(task_rows), len(keep_rows), ratio, seed)
@@ -91,6 +95,22 @@ def mixed_order(task: int, keep: int, ratio: float, seed: int) -> list[tuple[boo
         order.append((True, stream[shown]) if due > shown else (False, place - shown))
         shown = due
     return order
+
+
+def _indexed(rows: Any, name: str) -> Any:
+    """Rows by their index.
+
+    Raises:
+        InputError: it is text, or goes by once only.
+    """
+    if hasattr(rows, "iterrows"):  # a table of pandas, of which a number is a column
+        return rows.to_dict("records")
+    if isinstance(rows, str | Path | Mapping) or not (hasattr(rows, "__len__") and hasattr(rows, "__getitem__")):
+        raise InputError(
+            f"{name}: {type(rows).__name__} was given, and rows by their index are expected: a list, or a data set "
+            "that is in memory."
+        )
+    return rows
 
 
 def _check(task_rows: Any, keep_rows: Any, ratio: float, *, alike: bool) -> None:

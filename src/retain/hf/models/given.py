@@ -1,0 +1,36 @@
+"""Arguments of the Python functions that are to be a loaded model, or another value that one of them makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from retain.errors import InputError
+
+
+def ensure_model(given: Any, name: str = "model") -> None:
+    """Refuse what is no loaded model.
+
+    Raises:
+        InputError: it is the path of one, its name, or something else.
+    """
+    ensure(given, nn.Module, name, "give a loaded model, as AutoModelForCausalLM.from_pretrained makes one")
+
+
+def ensure(given: Any, kind: type, name: str, cure: str) -> None:
+    """Refuse what is not of a kind.
+
+    Args:
+        given: the argument.
+        kind: what it should be.
+        name: of the argument.
+        cure: what to give.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(given, kind):
+        found = repr(str(given)) if isinstance(given, str | Path) else type(given).__name__
+        raise InputError(f"{name}: {found} was given; {cure}.")
