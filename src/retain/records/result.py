@@ -8,6 +8,7 @@ so few changes is too narrow (`retain.stats.bootstrap`).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,10 +201,11 @@ def read_result(path: str | Path) -> Result:
         >>> retain.read_result("runs/first").schema_
         'retain.result/2'
     """
-    if not isinstance(path, str | Path):
+    try:
+        path = expanded(os.fspath(path))
+    except TypeError as error:
         found = type(path).__name__
-        raise InputError(f"path: {found} was given; give the path of a result.json, or of a run's folder.")
-    path = expanded(str(path))
+        raise InputError(f"path: {found} was given; give the path of a result.json, or of a run's folder.") from error
     path = path / "result.json" if path.is_dir() else path
     check_unchanged(path)
     try:
