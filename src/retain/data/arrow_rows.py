@@ -34,12 +34,30 @@ def columns_of_file(path: Path, kind: Kind) -> Any:
             with pa.memory_map(str(path)) as file:
                 opened = pa.ipc.open_stream if path.read_bytes()[:4] == b"\xff\xff\xff\xff" else pa.ipc.open_file
                 table = opened(file).read_all()
-        names = table.column_names
-        if not (twice := sorted({name for name in names if names.count(name) > 1})):
+        unknown = [field for field in table.schema if not _has_feature(field.type)]
+        if not (told := twice_told(table.column_names)) and not unknown:
             return datasets.Dataset(table)
     except Exception as error:
         raise ValueError(f"it is a damaged {kind.title()} file ({first_line(error)})") from error
-    raise ValueError(f"it has several columns of one name ({', '.join(twice)}); rename all but one")
+    listed = ", ".join(f"{field.name}: {field.type}" for field in unknown)
+    raise ValueError(told or f"it has columns of types that are not read ({listed}); leave them out")
+
+
+def _has_feature(arrow_type: Any) -> bool:
+    """True for a type of Arrow that `datasets` knows."""
+    from datasets.features.features import generate_from_arrow_type  # noqa: PLC0415  (slow to import)
+
+    try:
+        generate_from_arrow_type(arrow_type)
+    except ValueError:
+        return False
+    return True
+
+
+def twice_told(names: Sequence[str]) -> str:
+    """A clause on columns of one name, of which a row can have one only; empty where there are none."""
+    twice = sorted({str(name) for name in names if list(names).count(name) > 1})
+    return f"it has several columns of one name ({', '.join(twice)}); rename all but one" if twice else ""
 
 
 def saved_splits(folder: Path) -> Any:

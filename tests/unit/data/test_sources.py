@@ -1,3 +1,6 @@
+import pyarrow as pa
+from pyarrow import parquet
+
 from retain.data.forms import read_rows
 from retain.data.passages import read_text
 from retain.data.places import name_of_source
@@ -63,3 +66,12 @@ def test_a_data_set_folder_serves_as_a_data_set_id(tmp_path):
 def test_suites_are_named_by_their_file():
     assert name_of_source("some/where/capitals.jsonl") == "capitals"
     assert name_of_source("owner/quiz:main:test") == "quiz"
+
+
+def test_a_type_of_arrow_that_is_not_read_is_no_damage(tmp_path):
+    pairs = pa.array([[("a", "b")]] * 2, pa.map_(pa.string(), pa.string()))
+    parquet.write_table(pa.table({"text": ["a", "b"], "label": [0, 1], "more": pairs}), tmp_path / "rows.parquet")
+    problems = []
+    assert list(source_rows(str(tmp_path / "rows.parquet"), problems)) == []
+    assert "it has columns of types that are not read (more: map<string, string" in problems[0]
+    assert "damaged" not in problems[0]

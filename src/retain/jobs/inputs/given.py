@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from retain.evaluate.suites.loading import NAMED, as_suite
 from retain.evaluate.suites.suite import Part, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
 from retain.hf.models.positions import UNLIMITED, positions_of
-from retain.jobs.inputs.given_rows import are_columns, are_rows, plain, rows_in_memory
+from retain.jobs.inputs.given_rows import NotRowsError, are_columns, plain, rows_in_memory
 from retain.jobs.inputs.given_settings import given_settings
 from retain.jobs.inputs.gone_checks import gone_problems
 from retain.jobs.inputs.read import distinct, read_held_out
@@ -142,7 +143,9 @@ def _named(part: Part, given: Several) -> list[tuple[str | None, Given]]:
         return list(given.items())
     if isinstance(given, (str, Path)):
         return [(None, given)]
-    listed: Any = rows_in_memory(given) if are_rows(given) else given
+    listed: Any = given
+    with suppress(NotRowsError):  # told where the rows are read
+        listed = rows_in_memory(given)
     several = isinstance(listed, list) and any(isinstance(one, (str, Path)) for one in listed)
     return [(None, one) for one in listed] if several else [(part, listed)]
 
@@ -154,7 +157,7 @@ def _suite(name: str | None, data: Any, part: Part, problems: list[str]) -> Suit
     label = name or part
     try:
         found = rows_in_memory(data, "test" if part == "task" else None)
-    except ValueError as error:
+    except NotRowsError as error:
         problems.append(sentence(f"{label}: {error}"))
         return Suite(label, task_type_of_form(DEFAULT_FORM), part, ())
     unread: list[str] = []

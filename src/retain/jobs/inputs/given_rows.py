@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from retain.data.arrow_rows import rows_of
+from retain.data.arrow_rows import rows_of, twice_told
 from retain.data.folders import choose
+
+
+class NotRowsError(ValueError):
+    """What was given are no rows; says as a clause why. Errors of a user's own iterator are others."""
 
 
 def are_rows(given: Any) -> bool:
@@ -30,16 +34,20 @@ def rows_in_memory(given: Any, obvious: str | None = None) -> list[Any]:
         obvious: the split that is meant where a data set has several.
 
     Raises:
-        ValueError: as a clause, it is none of these, or there are several splits, or columns of unequal length.
+        NotRowsError: it is none of these, or there are several splits, columns of one name or of unequal
+            length.
     """
     if not are_rows(given):
-        raise ValueError(f"{type(given).__name__} was given, and a path, a suite's name or rows are expected")
+        raise NotRowsError(f"{type(given).__name__} was given, and a path, a suite's name or rows are expected")
     if _is_splits(given):
         given = _split_of(given, obvious)
     if isinstance(given, Mapping):
         return _records(given) if are_columns(given) else [given]
     if hasattr(given, "cast_column") and hasattr(given, "with_format"):  # of datasets
-        return list(rows_of(given) if hasattr(given, "num_rows") else given)
+        return _of_datasets(given)
+    names = getattr(given, "column_names", getattr(given, "columns", None))  # of Arrow, of pandas and Polars
+    if names is not None and (twice := twice_told(list(names))):
+        raise NotRowsError(twice)
     if hasattr(given, "iterrows"):  # pandas
         return list(given.astype(object).where(given.notna(), None).to_dict("records"))
     if not isinstance(given, Iterable) and hasattr(given, "collect"):  # Polars, not yet read
@@ -48,6 +56,15 @@ def rows_in_memory(given: Any, obvious: str | None = None) -> list[Any]:
     if method is not None:
         return list(getattr(given, method)())
     return [given[number] for number in range(len(given))] if _is_counted(given) else list(given)
+
+
+def _of_datasets(given: Any) -> list[Any]:
+    if not hasattr(given, "num_rows"):  # a stream
+        return list(given)
+    try:
+        return list(rows_of(given))
+    except ValueError as error:
+        raise NotRowsError(str(error)) from error
 
 
 def plain(value: Any) -> Any:
@@ -73,7 +90,7 @@ def _split_of(splits: Mapping[str, Any], obvious: str | None) -> Any:
     try:
         return choose(splits, None, obvious, "data")
     except ValueError as error:
-        raise ValueError(
+        raise NotRowsError(
             f"it holds several splits ({', '.join(splits)}); give one, as data[{next(iter(splits))!r}]"
         ) from error
 
@@ -82,5 +99,5 @@ def _records(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise ValueError(f"its columns are of unequal length ({told})")
+        raise NotRowsError(f"its columns are of unequal length ({told})")
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -91,12 +91,15 @@ def test_of_several_splits_the_test_is_measured_or_one_is_asked_for():
         (5, "int was given, and a path, a suite's name or rows are expected"),
         ({"text": ["a b", "c d"], "label": [1]}, "its columns are of unequal length (text 2, label 1)"),
         (pd.DataFrame([["a b", 1]]), "its rows have 0, 1."),
-        (["a text", "another"], "row 1: expected a JSON object, found str"),
+        (pd.DataFrame([["a", "b", 1]], columns=["text", "text", "label"]), "several columns of one name (text)"),
+        (pa.Table.from_arrays([["a"], ["b"]], names=["text", "text"]), "several columns of one name (text)"),
+        ([["a text", "another"]], "row 1: expected a JSON object, found list"),
         ([{"image": np.zeros((2, 2)), "label": 1}], "save one that is in memory as a file first"),
     ],
 )
-def test_what_is_no_row_is_told_once(data, told):
-    _, problems = read("test", data)
+@pytest.mark.parametrize("part", ["test", "keep"])
+def test_what_is_no_row_is_told_once(part, data, told):
+    _, problems = read(part, data)
     assert told in problems[0]
     assert not any("holds no items" in problem for problem in problems)
 
@@ -105,3 +108,13 @@ def test_one_row_is_one_row():
     (suite,), problems = read("test", {"text": np.str_("a b"), "label": np.int64(1)})
     assert [(item.text, item.label) for item in suite.items] == [("a b", "1")]
     assert not problems
+
+
+@pytest.mark.parametrize("part", ["test", "keep"])
+def test_an_error_of_the_users_own_iterator_is_theirs(part):
+    def rows():
+        yield ROWS[0]
+        raise ValueError("my own")
+
+    with pytest.raises(ValueError, match="my own"):
+        read(part, rows())
