@@ -9,7 +9,7 @@ from typing import Any
 
 from retain.hf.models.precision import weights_dtype
 from retain.jobs.inputs.loading import device_of
-from retain.jobs.inputs.model_files import Fingerprint, as_noted_now, is_by_times
+from retain.jobs.inputs.model_files import is_of_content
 from retain.jobs.launch.plan import Plan
 from retain.recipe import KL, Recipe
 from retain.recipe.marks import Decides, decisions, fields_where
@@ -61,7 +61,7 @@ def identity_of(
     always = {"training", "initialisation", "text"} if calibrated else {"training"}
     training = {name: values[name] for name in sorted(_fields(always))}
     training |= {name: values[name] for name in _fields_in_use(recipe, {"training"})}
-    if isinstance(model_files, Fingerprint):
+    if is_of_content(model_files):
         del training["model"]
     if processes := Plan.of(recipe).identity():
         training["launch"] = processes
@@ -80,36 +80,6 @@ def identity_of(
         "training": training | {"train data": hashes.get("train"), "model files": model_files},
         "measuring": measuring | measured,
     }
-
-
-def in_todays_form(noted: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """The training part of an identity that any version noted, as this version would note it.
-
-    Args:
-        noted: earlier versions noted settings of the reporting, paths of models, and models by times of their files.
-        own: the training part of a run that may be the same; where its model's files have the times that were noted,
-            they are taken for these.
-    """
-    found = dict(noted)
-    if isinstance(settings := found.get("training"), dict):
-        found["training"] = without_reporting(settings)
-    if "model" not in own:
-        found.pop("model", None)
-    return found | {name: as_noted_now(found[name], own.get(name)) for name in _MODELS if name in found}
-
-
-def untold(noted: dict[str, Any]) -> str:
-    """What to add where a noted training part tells its models in a way that copies of them are not known by."""
-    if not is_by_times(noted.get("model files")):
-        return ""
-    return (
-        " It was begun by an earlier version, which knew a model by the times of its files: where the model is the "
-        "same and was copied, give the files with the times that they had (cp -p keeps them)."
-    )
-
-
-_MODELS = ("model files", "teacher files")
-"""Values that are fingerprints of models."""
 
 
 def _plain_values(recipe: Recipe) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from retain.errors import InputError
-from retain.jobs.identity import Identity, in_todays_form, untold
+from retain.jobs.identity import Identity
 from retain.jobs.state_files import rewrite
 from retain.recipe.from_run import MERGED
+from retain.recipe.reporting import without_reporting
 from retain.records.checkpoint_seal import SEAL, remove_checkpoints
 from retain.records.files import is_bookkeeping, new_folder, write_text
 from retain.records.items import unlike_record
@@ -169,9 +170,8 @@ class RunFolder:
 
     def _difference(self, own: dict[str, Any]) -> str | None:
         """The reason why the training that the folder holds is another one, or None."""
-        more = ""
         try:
-            theirs = in_todays_form(self._known()["training"], own)
+            theirs = self._known()["training"]
         except InputError as error:
             found = f"a run, but which one cannot be told ({error})"
         else:
@@ -179,8 +179,7 @@ class RunFolder:
             if not differing:
                 return None
             found = f"another run (it differs in {', '.join(differing)})"
-            more = untold(theirs) if "model files" in differing else ""
-        return f"output: {self.path} holds {found}; give another --output, or remove that folder.{more}"
+        return f"output: {self.path} holds {found}; give another --output, or remove that folder."
 
     def is_complete(self, identity: Identity) -> bool:
         """True if this very run is complete."""
@@ -223,8 +222,7 @@ class RunFolder:
         state = self.path / "run.json"
         try:
             check_unchanged(state)
-            known = self._known()
-            return {**known, "training": in_todays_form(known["training"], identity["training"])} == identity
+            return self._known() == identity
         except InputError:
             return last_written(state) == digest_of(_written(identity).encode())
 
@@ -238,6 +236,8 @@ class RunFolder:
         known = read_json_mapping(state)
         if not all(isinstance(known.get(part), dict) for part in ("training", "measuring")):
             raise InputError(f"{state}: damaged (it does not say what was trained and measured).")
+        if isinstance(settings := known["training"].get("training"), dict):  # earlier versions noted all of them
+            known["training"]["training"] = without_reporting(settings)
         return known
 
     def _trained_something(self) -> bool:

@@ -60,36 +60,8 @@ def test_with_other_weights_of_the_same_size_it_is_refused(recipe, base, cut):
     make_llama(seed=5).save_pretrained(base)
     assert file.stat().st_size == before.st_size
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises(InputError, match="differs in model files") as refused:
+    with pytest.raises(InputError, match="differs in model files"):
         tune(recipe(model=str(base), output=str(cut), **STEPS), SILENT)
-    assert "earlier version" not in str(refused.value)
-
-
-def as_before(cut, base, run):
-    """Write the run's state as earlier versions did: path of the model, and its files by their times."""
-    state = cut / "run.json"
-    known = json.loads(state.read_text(encoding="utf-8"))
-    assert "model" not in known["training"]
-    known["training"] |= {"model": str(base), "model files": run.model_files.by_times}
-    state.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-    (cut / ".retain.jsonl").unlink()  # its hash of the state
-
-
-def test_a_run_of_an_earlier_version_goes_on_while_the_times_are_those_that_it_noted(base, cut, make_run, recipe):
-    run = make_run(model=str(base), output=str(cut), **STEPS)
-    as_before(cut, base, run)
-    assert run.conflict() is None
-    run.folder.claim(run.identity)
-    assert json.loads((cut / "run.json").read_text(encoding="utf-8")) == json.loads(json.dumps(run.identity))
-
-
-def test_one_whose_model_has_other_times_is_told_why(base, cut, make_run):
-    as_before(cut, base, make_run(model=str(base), output=str(cut), **STEPS))
-    os.utime(base / "model.safetensors", ns=(1, 1))
-    told = make_run(model=str(base), output=str(cut), **STEPS).conflict()
-    assert "it differs in model files" in told
-    assert "by an earlier version" in told
-    assert "cp -p" in told
 
 
 def test_a_check_of_a_free_folder_reads_no_weights(make_run, monkeypatch):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from retain.errors import InputError
 from retain.events import SILENT, Events
@@ -37,25 +37,11 @@ _READ_WITH_A_MODEL = (
 _WHOLE = ("model*.safetensors", "adapter_model*.safetensors")
 """Names of weight files beside which transformers and PEFT read no `.bin`."""
 
+_CONTENT = "content:"
+"""What the fingerprint of a folder begins with."""
+
 _DIGESTS: dict[str, list[Any]] = {}
 """Size, times and digest of the weight files that this process read, by path."""
-
-
-class Fingerprint(str):
-    """What tells a model folder from others: a digest of its files' content.
-
-    Attributes:
-        by_times: what earlier versions noted instead: names, sizes and times of weight files.
-    """
-
-    __slots__ = ("by_times",)
-    by_times: str
-
-    def __new__(cls, content: str, by_times: str = "") -> Self:
-        """A digest of content, and the earlier form beside it."""
-        made = super().__new__(cls, content)
-        made.by_times = by_times
-        return made
 
 
 def files_fingerprint(source: str, cache: Path | None = None, events: Events = SILENT) -> str:
@@ -79,35 +65,23 @@ def files_fingerprint(source: str, cache: Path | None = None, events: Events = S
         files = sorted(path for path in folder.iterdir() if path.is_file())
         texts = [file for file in files if _is_text(file)]
         weights = [file for file in files if file not in texts and file.suffix in {".safetensors", ".bin"}]
-        digest, by_times = hashlib.sha256(), hashlib.sha256()
+        digest = hashlib.sha256()
         whole = any(file.match(pattern) for file in weights for pattern in _WHOLE)
         counted = [file for file in weights if not whole or file.suffix != ".bin"]
         content = dict(zip(counted, _digests(counted, cache, events), strict=True))
         for file in files:
             if file in texts:
-                text = file.name.encode() + file.read_bytes()
-                digest.update(text)
-                by_times.update(text)
-            elif file in weights:
-                status = file.stat()
-                by_times.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
-                digest.update(f"{file.name} {content[file]}".encode() if file in content else b"")
+                digest.update(file.name.encode() + file.read_bytes())
+            elif file in content:
+                digest.update(f"{file.name} {content[file]}".encode())
     except OSError as error:
         raise InputError(f"model: {error.filename or folder} cannot be read ({error.strerror}).") from error
-    earlier = by_times.hexdigest() if Path(source).is_dir() else source
-    return Fingerprint(f"content:{digest.hexdigest()}", earlier)
+    return f"{_CONTENT}{digest.hexdigest()}"
 
 
-def is_by_times(noted: Any) -> bool:
-    """True for a fingerprint of a folder as earlier versions noted it."""
-    return isinstance(noted, str) and len(noted) == 64 and noted.isalnum()
-
-
-def as_noted_now(noted: Any, own: Any) -> Any:
-    """A noted fingerprint, or a list of them, in today's form where it is the earlier form of the own one."""
-    if isinstance(noted, list) and isinstance(own, list) and len(noted) == len(own):
-        return [as_noted_now(*pair) for pair in zip(noted, own, strict=True)]
-    return own if isinstance(own, Fingerprint) and noted == own.by_times else noted
+def is_of_content(fingerprint: str) -> bool:
+    """True for the fingerprint of a folder; that of a hub's model is its id."""
+    return fingerprint.startswith(_CONTENT)
 
 
 def _is_text(file: Path) -> bool:

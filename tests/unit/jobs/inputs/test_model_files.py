@@ -1,10 +1,8 @@
 """A model is known by the content of its files, which are read once while they stay as they are."""
 
-import copy
 import hashlib
 import json
 import os
-import pickle
 import shutil
 import time
 
@@ -13,7 +11,7 @@ import pytest
 from retain.errors import InputError
 from retain.events import Events
 from retain.jobs.inputs import model_files as module
-from retain.jobs.inputs.model_files import Fingerprint, as_noted_now, files_fingerprint, is_by_times
+from retain.jobs.inputs.model_files import files_fingerprint
 from tiny import make_llama, make_tokenizer
 
 
@@ -159,16 +157,3 @@ def test_a_file_that_cannot_be_read_is_a_refusal(folder, monkeypatch):
     monkeypatch.setattr(hashlib, "file_digest", refuse)
     with pytest.raises(InputError, match=r"model: .*model\.safetensors cannot be read \(Permission denied\)"):
         files_fingerprint(str(folder))
-
-
-def test_the_form_of_earlier_versions_is_known_again(folder):
-    found = files_fingerprint(str(folder))
-    assert isinstance(found, Fingerprint)
-    assert is_by_times(found.by_times)
-    assert not is_by_times(found)
-    assert copy.deepcopy(found).by_times == pickle.loads(pickle.dumps(found)).by_times == found.by_times  # noqa: S301
-    assert as_noted_now(found.by_times, found) == found
-    assert as_noted_now([found.by_times, "owner/name"], [found, "owner/name"]) == [found, "owner/name"]
-    os.utime(folder / "model.safetensors", ns=(1, 1))
-    moved = files_fingerprint(str(folder))
-    assert as_noted_now(found.by_times, moved) == found.by_times != moved.by_times
