@@ -8,14 +8,17 @@ from typing import Any
 from retain.records.reading import decode_json
 
 _TURNS = re.compile(r"""\[\s*\{\s*["'](role|content|from|value)["']\s*:""")
+_SPOKEN = re.compile(r"""["'](role|from)["']\s*:\s*["'](system|developer|user|human|assistant|gpt)["']""")
 _TEXTS = re.compile(r"""\[\s*(["']).*["']\s*\]""", re.DOTALL)
 
 CURE = 'save the table as JSONL (of pandas: to_json(..., orient="records", lines=True)), or the values by json.dumps'
 
 
 def holds_turns(value: Any) -> bool:
-    """True for text that is a list of turns."""
-    return isinstance(value, str) and _TURNS.match(value.lstrip()) is not None
+    """True for text that is a list of turns, and not for other JSON, nor for turns that a text goes on behind."""
+    if not isinstance(value, str) or _TURNS.match(text := value.strip()) is None:
+        return False
+    return text.endswith("]") and _SPOKEN.search(text) is not None
 
 
 def holds_texts(value: Any) -> bool:

@@ -53,7 +53,20 @@ def test_what_stands_behind_a_list_is_told(read):
     assert "something stands behind the JSON" in problems[0]
 
 
-@pytest.mark.parametrize("text", ["[1, 2, 3]", "['a', 'b']", "[link](there)", "{'a': 1}", '[{"name": "f"}]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2, 3]",
+        "['a', 'b']",
+        "[link](there)",
+        "{'a': 1}",
+        '[{"name": "f"}]',
+        '[{"value": 3, "unit": "kg"}]',
+        '[{"from": "Oslo", "to": "Rome"}]',
+        "[{'content': 'tea', 'role': 'a drink'}]",
+        f"{json.dumps([ASKED, SAID])} is what was said",
+    ],
+)
 def test_brackets_in_a_completion_are_text(read, text):
     (item,), problems = read({"prompt": "[INST] Write a list", "completion": text}, str)
     assert (item.prompt, item.completion) == ("[INST] Write a list", text)
