@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from retain.data.numbers import is_mark
+from retain.data.numbers import NUMBER, is_mark
 
 Row = Mapping[str, Any]
 
@@ -169,4 +169,9 @@ def _may_be(column: str, value: Any, name: str) -> bool:
         return is_mark(value) if name.lower() == "answer" else isinstance(value, str | int | float)
     if column in ("answer", "answers"):
         return isinstance(value, str | int | list) and not isinstance(value, bool)
-    return isinstance(value, str) and not (column == "completion" and is_mark(value))
+    return isinstance(value, str) and not (column == "completion" and _is_class(value, name.lower()))
+
+
+def _is_class(text: str, name: str) -> bool:
+    """True for a number under the name of label, and for a yes or no under that of answer, which may be a number."""
+    return is_mark(text) and (name == "label" or (name == "answer" and not NUMBER.fullmatch(text.strip())))
