@@ -38,9 +38,6 @@ def scale_told(labels: Iterable[Any]) -> tuple[str, bool]:
     Returns:
         The clause; whether they are values on a scale, because hardly any stands there twice.
     """
-    labels = list(labels)
-    if whole := _whole_scale_told(labels):
-        return whole, True
     found = [label.strip() for label in labels if isinstance(label, str)]
     classes = list(dict.fromkeys(found))
     if not all(map(NUMBER.fullmatch, classes)) or not any(map(_FRACTION.fullmatch, classes)):
@@ -54,10 +51,11 @@ def scale_told(labels: Iterable[Any]) -> tuple[str, bool]:
     return f"{clause}; {CLASSES_INSTEAD}", True
 
 
-def _whole_scale_told(labels: Sequence[Any]) -> str:
-    """A clause on whole numbers that are values on a scale: hardly any stands there twice, and they count no classes.
+def whole_scale_told(labels: Sequence[Any]) -> str:
+    """A clause on whole numbers that look like values on a scale; empty for any others.
 
-    Classes that are counted leave few numbers out, and not every one of many stands there once only.
+    Hardly any stands there twice, and they count no classes: these leave few numbers out, and not every one of many
+    stands there once only. Few rows of very many classes look the same, so only rows to learn are refused for it.
     """
     found = [int(text) for label in labels if _WHOLE.fullmatch(text := str(label).strip())]
     classes = sorted(set(found))
@@ -73,9 +71,10 @@ def _whole_scale_told(labels: Sequence[Any]) -> str:
 
 
 def classes_told(labels: Iterable[Any]) -> list[str]:
-    """Clauses on classes that may be none: several in one text, and the number that stands for none."""
+    """Clauses on classes that may be none: values on a scale, several in one text, the number that stands for none."""
+    labels = list(labels)
     found = list(dict.fromkeys(str(label).strip() for label in labels if isinstance(label, str | int)))
-    return [*filter(None, [_several_told(found), _none_told(found)])]
+    return [*filter(None, [whole_scale_told(labels), _several_told(found), _none_told(found)])]
 
 
 def _several_told(classes: Sequence[str]) -> str:
@@ -101,8 +100,8 @@ def _several_told(classes: Sequence[str]) -> str:
 def _none_told(classes: Sequence[str]) -> str:
     """A clause on the class -1 beside others that are counted from 0, or that are names."""
     others = {one for one in classes if one != "-1"}
-    if len(others) == len(classes) or others <= {"1"} or others == {"0", "1"}:
-        return ""  # 1 and -1, or -1, 0 and 1, are classes
+    if len(others) == len(classes) or others <= {"1"} or others == {"0", "1"} or "-2" in others:
+        return ""  # 1 and -1, -1, 0 and 1, or steps from -2 to 2, are classes
     return (
         '"-1" is a class of its own; many data sets mark rows without a label so (SNLI, test sets of GLUE): leave '
         "such rows out"

@@ -6,7 +6,7 @@ import pytest
 
 from retain.data.columns import spread_choices, suggestions
 from retain.data.forms import FORMS, LEARNED, read_rows
-from retain.data.numbers import classes_told, scale_told
+from retain.data.numbers import classes_told, whole_scale_told
 
 LONG = "It was a dark and stormy night"
 TALK = [{"role": "user", "content": "Hello there"}, {"role": "assistant", "content": "Hello"}]
@@ -112,6 +112,9 @@ FOUND = {
         {"img": {"bytes": None, "path": "a.png"}, "fine_label": 1, "coarse_label": 0},
         ["image=img,label=fine_label"],
     ),
+    "aime": ({"problem": "p", "answer": "72"}, ["prompt=problem,completion=answer", "question=problem,answers=answer"]),
+    "yes": ({"question": "q", "answer": "yes"}, ["answers=answer", "text=question,label=answer"]),
+    "sums": ({"input": "i", "output": "5"}, ["prompt=input,completion=output"]),
     "triplets": ({"anchor": "a", "positive": "b", "negative": "c"}, ["query=anchor,match=positive"]),
 }
 
@@ -156,7 +159,7 @@ def test_a_text_alone_is_told_what_it_lacks(read):
 
 
 @pytest.mark.parametrize(
-    ("labels", "refused"),
+    ("labels", "are_values"),
     [
         ([1900 + number for number in range(60)], True),
         ([str(number * 37 % 101) for number in range(100)], True),
@@ -168,10 +171,15 @@ def test_a_text_alone_is_told_what_it_lacks(read):
         ([*range(60), "none"], False),
     ],
 )
-def test_whole_numbers_of_which_hardly_any_stands_twice_are_no_classes(labels, refused):
-    told, are_values = scale_told(labels)
-    assert are_values is refused
-    assert bool(told) is refused
+def test_whole_numbers_of_which_hardly_any_stands_twice_are_told(labels, are_values):
+    assert bool(whole_scale_told(labels)) is are_values
+    assert bool(classes_told(labels)) is are_values
+
+
+def test_few_rows_of_many_classes_are_read_with_a_note(read):
+    found, problems = read([{"text": f"t {number}", "label": number * 37 % 1000} for number in range(200)])
+    assert (len(found.items), problems) == (200, [])
+    assert '"label" holds 200 whole numbers (0, 37, 74, …) in 200 rows' in found.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +195,7 @@ def test_whole_numbers_of_which_hardly_any_stands_twice_are_no_classes(labels, r
         (["0", "-1"], '"-1" is a class of its own'),
         (["good", "bad", -1], '"-1" is a class of its own'),
         ([-1, 0, 1], ""),
+        ([-2, -1, 0, 1, 2], ""),
         (["-1", "1"], ""),
         ([-1, -1], ""),
         ([None, "a"], ""),

@@ -10,7 +10,9 @@ from retain.data.answers import called
 from retain.data.family import Family, Modality, family_for, in_words, modality_of, provides
 from retain.data.forms import CONVERSATION, FORMS, Rows
 from retain.data.item import labels_of
+from retain.data.numbers import whole_scale_told
 from retain.data.preprocess import Preprocessor
+from retain.errors import sentence
 from retain.evaluate.suites.suite import Suites
 from retain.evaluate.tasks.table import task_type_of
 from retain.hf.models.head import is_classifier
@@ -92,6 +94,9 @@ def learning_problems(train: Rows, family: Family, suites: Suites) -> list[str]:
     problems = unmeasurable(family, suites)
     if not family.endswith("classifier"):
         return problems
+    items: Sequence[Any] = train.items
+    if scale := whole_scale_told([item.label for item in items]):
+        return [*problems, sentence(f"train: {scale}")]
     known_labels = labels_of(train.items)
     if len(known_labels) < 2:
         problems.append(f"train: has {len(known_labels)} class; at least two are needed.")

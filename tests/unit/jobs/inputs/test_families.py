@@ -81,6 +81,15 @@ def test_nothing_is_said_of_data_that_could_not_be_read():
     assert learning_problems(Rows("completion", []), "causal-lm", Suites([TOLD])) == []
 
 
+def test_values_on_a_scale_are_not_learned_but_few_rows_of_many_classes_are_measured():
+    ages = [LabelledText(text=str(number), label=str(number * 7)) for number in range(20)]
+    (told,) = learning_problems(Rows("labels", ages), "text-classifier", Suites([]))
+    assert told.startswith('train: "label" holds 20 whole numbers (0, 7, 14, …) in 20 rows')
+    known = [LabelledText(text="a", label=str(number)) for number in range(140)] * 2
+    suite = Suite("few", "labels", "task", ages)
+    assert learning_problems(Rows("labels", known), "text-classifier", Suites([suite])) == []
+
+
 def test_one_class_is_nothing_to_learn_and_other_classes_nothing_to_measure():
     told = learning_problems(Rows("labels", TEXT[:1]), "text-classifier", Suites([TOLD, PAIRED]))
     assert len(told) == 2
