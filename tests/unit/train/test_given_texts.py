@@ -37,11 +37,20 @@ def test_a_processor_brings_its_tokenizer(tokenizer):
     assert len(retain.text_batches(SimpleNamespace(tokenizer=tokenizer), TEXTS)) == 1
 
 
+def test_a_tokenizer_that_keeps_its_rules_under_that_name_is_the_tokenizer():
+    tokenizer = make_tokenizer()
+    expected = retain.text_batches(tokenizer, TEXTS)
+    tokenizer.tokenizer = object()
+    (found,) = retain.text_batches(tokenizer, TEXTS)
+    assert found["input_ids"].tolist() == expected[0]["input_ids"].tolist()
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ("a b c", "texts: one text was given, and a list of texts is expected"),
         (5, "texts: int was given"),
+        ({"text": TEXTS}, "texts: dict was given"),
         (["a b", None], r"texts: number 2 is no text \(NoneType\)"),
         ([{"prompt": "a b"}], r"texts: number 1 is no text \(NoneType\)"),
         ([["a", "b"]], r"texts: number 1 is no text \(list\)"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from retain.errors import InputError
 
@@ -17,6 +18,15 @@ def ensure_model(given: Any, name: str = "model") -> None:
         InputError: it is the path of one, its name, or something else.
     """
     ensure(given, nn.Module, name, "give a loaded model, as AutoModelForCausalLM.from_pretrained makes one")
+
+
+def tokenizer_of(given: Any) -> Any:
+    """The tokenizer of a processor that reads text and images; what is given where it holds none.
+
+    Tokenizers with code of their own (QWen, ChatGLM) keep their rules under that name.
+    """
+    within = getattr(given, "tokenizer", None)
+    return within if isinstance(within, PreTrainedTokenizerBase) else given
 
 
 def ensure(given: Any, kind: type, name: str, cure: str) -> None:

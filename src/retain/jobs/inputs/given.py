@@ -19,6 +19,7 @@ from retain.errors import InputError, sentence
 from retain.evaluate.suites.loading import NAMED, as_suite
 from retain.evaluate.suites.suite import Part, Suite, Suites
 from retain.evaluate.tasks.table import known_forms, task_type_of_form
+from retain.hf.models.given import tokenizer_of
 from retain.hf.models.positions import UNLIMITED, positions_of
 from retain.jobs.inputs.given_rows import NotRowsError, are_columns, plain, rows_in_memory
 from retain.jobs.inputs.given_settings import given_settings
@@ -45,11 +46,7 @@ def given_budget(budget: Budget | Mapping[str, float]) -> Budget:
     Raises:
         InputError: it is no mapping, or a limit cannot be one.
     """
-    if isinstance(budget, Budget):
-        return budget
-    if not isinstance(budget, Mapping):
-        raise InputError(f"budget: {budget!r}; give limits by name, as {{'capitals': 2, 'kl': 0.1}}.")
-    return Budget(budget)
+    return budget if isinstance(budget, Budget) else Budget(budget)
 
 
 def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any], *models: Any) -> Preprocessor:
@@ -88,9 +85,7 @@ def given_preprocessor(tokenizer: Any, processor: Any, fields: Mapping[str, Any]
         raise InputError("processor: a tokenizer was given, which reads text; give it as tokenizer=….")
     if tokenizer is None:
         return ImagePreprocessor(getattr(processor, "image_processor", processor))
-    within = getattr(tokenizer, "tokenizer", None)
-    if isinstance(within, PreTrainedTokenizerBase):  # of one that reads images too; elsewhere it holds rules
-        tokenizer = within
+    tokenizer = tokenizer_of(tokenizer)
     positions = UNLIMITED
     for model in models:
         positions = positions if model is None else positions.shared_with(positions_of(model))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.errors import InputError
+from retain.hf.models.given import tokenizer_of
 
 
 def given_tokenizer(tokenizer: Any) -> Any:
@@ -15,12 +16,12 @@ def given_tokenizer(tokenizer: Any) -> Any:
     Raises:
         InputError: it is none.
     """
-    within = getattr(tokenizer, "tokenizer", tokenizer)
     if isinstance(tokenizer, str | Path):
         raise InputError(
             f"tokenizer: {str(tokenizer)!r} was given, and a loaded one is expected, as AutoTokenizer.from_pretrained "
             "makes one."
         )
+    within = tokenizer_of(tokenizer)
     if not hasattr(within, "encode"):
         raise InputError(f"tokenizer: {type(tokenizer).__name__} was given; give the tokenizer first, then the texts.")
     return within
@@ -34,14 +35,14 @@ def given_texts(texts: Any, name: str = "texts") -> list[str]:
         name: of the argument, for messages.
 
     Raises:
-        InputError: it is one text or a path, or one of them is no text.
+        InputError: it is one text, a path or a mapping, or one of them is no text.
     """
     if isinstance(texts, str | Path):
         raise InputError(
             f"{name}: one text was given, and a list of texts is expected; give [text], or of a file its lines or "
             "paragraphs."
         )
-    if not isinstance(texts, Iterable):
+    if isinstance(texts, Mapping) or not isinstance(texts, Iterable):  # a mapping would give its keys
         raise InputError(f"{name}: {type(texts).__name__} was given, and a list of texts is expected.")
     rows: Any = texts
     if hasattr(rows, "iterrows"):  # a table of pandas gives the names of its columns
