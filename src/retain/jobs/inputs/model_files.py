@@ -68,7 +68,7 @@ def files_fingerprint(source: str, cache: Path | None = None, events: Events = S
         digest = hashlib.sha256()
         whole = any(file.match(pattern) for file in weights for pattern in _WHOLE)
         counted = [file for file in weights if not whole or file.suffix != ".bin"]
-        content = dict(zip(counted, _digests(counted, cache, events), strict=True))
+        content = _digests(counted, cache, events)
         for file in files:
             if file in texts:
                 digest.update(file.name.encode() + file.read_bytes())
@@ -88,23 +88,22 @@ def _is_text(file: Path) -> bool:
     return any(file.match(pattern) for pattern in _READ_WITH_A_MODEL)
 
 
-def _digests(files: Sequence[Path], cache: Path | None, events: Events) -> list[str]:
+def _digests(files: Sequence[Path], cache: Path | None, events: Events) -> dict[Path, str]:
     """The SHA-256 of some files; those whose path, size and times are known are not read."""
-    new = [file for file in files if _known_digest(file, _DIGESTS) is None]
-    if new and cache is not None:
+    digests = {file: digest for file in files if (digest := _known_digest(file, _DIGESTS))}
+    if cache is not None and len(digests) < len(files):
         kept = _kept(cache)
-        _DIGESTS.update({str(file.absolute()): kept[str(file.absolute())] for file in new if _known_digest(file, kept)})
-        new = [file for file in new if _known_digest(file, _DIGESTS) is None]
+        digests = {file: digest for file in files if (digest := digests.get(file) or _known_digest(file, kept))}
+    new = [file for file in files if file not in digests]
     total = sum(file.stat().st_size for file in new)
     task = events.task("reading the model's files, to know them again", total) if total >= LARGE_BYTES else None
-    read = {}
     for file in new:
-        read[file] = _read(file)
+        digests[file] = _read(file)
         if task is not None:
             task.advance(file.stat().st_size)
-    if read and cache is not None:
-        _keep(cache, {str(file.absolute()) for file in read})
-    return [read.get(file) or str(_known_digest(file, _DIGESTS)) for file in files]
+    if new and cache is not None:
+        _keep(cache, {str(file.absolute()) for file in new})
+    return digests
 
 
 def _read(file: Path) -> str:
