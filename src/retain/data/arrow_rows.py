@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def _has_feature(arrow_type: Any) -> bool:
 
 def twice_told(names: Sequence[str]) -> str:
     """A clause on columns of one name, of which a row can have one only; empty where there are none."""
-    twice = sorted({str(name) for name in names if list(names).count(name) > 1})
+    twice = sorted(str(name) for name, count in Counter(names).items() if count > 1)
     return f"it has several columns of one name ({', '.join(twice)}); rename all but one" if twice else ""
 
 

@@ -83,8 +83,8 @@ class Example(DataItem):
         values: dict[str, Any] = {"prompt": prompt, "completion": completion, **shared(row)}
         if not isinstance(prompt, str) and not isinstance(completion, str):
             values["template_inputs"] = template_inputs(row) or None
-            known = {*OWN_KEYS, *SYSTEM_KEYS}
-            values["other_keys"] = tuple(sorted(key for key in row if key not in known and row[key] is not None))
+            others = (key for key in row.keys() - OWN_KEYS if key not in SYSTEM_KEYS and row[key] is not None)
+            values["other_keys"] = tuple(sorted(others))
         return cls.checked(values)
 
     @classmethod
