@@ -149,10 +149,9 @@ class RunFolder:
 
         A run that trained nothing yet does not keep its folder from another.
         """
-        told = self.in_the_way()
-        if (told is None and not (self.path / "run.json").exists()) or self._was(identity):
+        if self.is_free or self._was(identity):
             return None
-        return told or (self._difference(identity["training"]) if self._trained_something() else None)
+        return self.in_the_way() or (self._difference(identity["training"]) if self._trained_something() else None)
 
     @property
     def is_free(self) -> bool:
