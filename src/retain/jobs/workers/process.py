@@ -34,6 +34,7 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no line of ours
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the command's shell may have it ignore
     try:
         with interruptible():
             _work(lines, pipe)
