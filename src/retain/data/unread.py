@@ -33,22 +33,24 @@ def unread_note(rows: Sequence[Row], read: Callable[[Row], DataItem]) -> str:
         read: makes the item of a row.
     """
     counted: Counter[str] = Counter()
-    items = []
+    pairs = []
     for row in rows:
         try:
-            items.append(read(row))
+            item = read(row)
         except ValueError:  # a problem, which is told with its row
             continue
-        counted.update(_unread(row, items[-1]))
-    names = [name for name, count in counted.items() if 2 * count >= len(items)]
+        pairs.append((row, item))
+        counted.update(_unread(row, item))
+    names = [name for name, count in counted.items() if 2 * count >= len(pairs)]
     if not names:
         return ""
+    row, item = pairs[0]
     hold, it = ("holds text", "it") if len(names) == 1 else ("hold texts", "them")
     told = f"{_listed(names)} {hold} that {'is' if it == 'it' else 'are'} not read"
-    if items[0].modality == "image":
+    if item.modality == "image":
         return told
-    depends = "the class depends" if items[0].is_labelled else "the answer depends"
-    return f"{told}; where {depends} on {it}, {_cure(rows[0], items[0], it)}"
+    depends = "the class depends" if item.is_labelled else "the answer depends"
+    return f"{told}; where {depends} on {it}, {_cure(row, item, it)}"
 
 
 def _cure(row: Row, item: DataItem, it: str) -> str:

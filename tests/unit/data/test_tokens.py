@@ -136,6 +136,40 @@ def test_a_template_that_refuses_the_messages_is_an_input_error():
         encode_example(strict, Example.parse({"messages": turns}), 16)
 
 
+GEMMA = (
+    "{% if messages[0].role in ('system', 'developer') %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}{{ '<|' + m.role + '|> ' + m.content + ' ' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|> ' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {
+            "system": "c",
+            "prompt": [{"role": "user", "content": "a"}],
+            "completion": [{"role": "assistant", "content": "b"}],
+        },
+        {"system_prompt": "c", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
+        {"messages": [{"role": r, "content": c} for r, c in (("developer", "c"), ("user", "a"), ("assistant", "b"))]},
+    ],
+)
+def test_a_role_that_the_template_refuses_is_named_with_a_cure(row):
+    gemma = make_tokenizer()
+    gemma.chat_template = GEMMA
+    with pytest.raises(InputError, match=r"not supported; it takes no message of the role \"system\": put its text"):
+        encode_example(gemma, Example.parse(row), 16)
+
+
+def test_a_refusal_for_another_reason_gets_no_cure_of_roles():
+    strict = make_tokenizer()
+    strict.chat_template = GEMMA + "{% if messages[1].role == 'user' %}{{ raise_exception('two users') }}{% endif %}"
+    turns = [{"role": role, "content": "a"} for role in ("user", "user", "assistant")]
+    with pytest.raises(InputError, match=r"two users$"):
+        encode_example(strict, Example.parse({"messages": turns}), 16)
+
+
 def test_choices_share_their_question():
     item = Choice(question="a b ", choices=("c", "d e"), answer=0)
     plain = encode_choice(TOKENIZER, item, chat=False, max_length=16)
