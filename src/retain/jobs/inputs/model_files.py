@@ -48,7 +48,8 @@ def files_fingerprint(source: str, cache: Path | None = None, events: Events = S
     """The fingerprint of a model folder, wherever it lies and whenever it was written; the id itself for a hub id.
 
     It covers names and content of weight files, and of the small text files beside them by which a model is read
-    (configuration, tokenizer, chat template). What else lies there, reports and notes for instance, is no part of it.
+    (configuration, tokenizer, chat template, and Python files where a configuration names them). What else lies there,
+    reports and notes for instance, is no part of it.
 
     Args:
         source: folder or hub id.
@@ -64,6 +65,7 @@ def files_fingerprint(source: str, cache: Path | None = None, events: Events = S
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())
         texts = [file for file in files if _is_text(file)]
+        texts += _code(files, texts)
         weights = [file for file in files if file not in texts and file.suffix in {".safetensors", ".bin"}]
         digest = hashlib.sha256()
         whole = any(file.match(pattern) for file in weights for pattern in _WHOLE)
@@ -86,6 +88,12 @@ def is_of_content(fingerprint: str) -> bool:
 
 def _is_text(file: Path) -> bool:
     return any(file.match(pattern) for pattern in _READ_WITH_A_MODEL)
+
+
+def _code(files: Sequence[Path], texts: Sequence[Path]) -> list[Path]:
+    """The Python files of a model that runs code of its own; beside others they are somebody's scripts."""
+    runs = any(b'"auto_map"' in text.read_bytes() for text in texts if text.match("*config.json"))
+    return [file for file in files if runs and file.suffix == ".py"]
 
 
 def _digests(files: Sequence[Path], cache: Path | None, events: Events) -> dict[Path, str]:

@@ -157,3 +157,18 @@ def test_a_file_that_cannot_be_read_is_a_refusal(folder, monkeypatch):
     monkeypatch.setattr(hashlib, "file_digest", refuse)
     with pytest.raises(InputError, match=r"model: .*model\.safetensors cannot be read \(Permission denied\)"):
         files_fingerprint(str(folder))
+
+
+def test_code_counts_where_a_configuration_names_it(folder):
+    (folder / "train.py").write_text("script = 1")
+    known = files_fingerprint(str(folder))
+    (folder / "train.py").write_text("script = 2")
+    assert files_fingerprint(str(folder)) == known
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling_own.Own"}}))
+    for name in ("modeling_own.py", "layers_of_own.py"):
+        before = files_fingerprint(str(folder))
+        (folder / name).write_text("scale = 2")
+        changed = files_fingerprint(str(folder))
+        (folder / name).write_text("scale = 3")
+        assert len({known, before, changed, files_fingerprint(str(folder))}) == 4
