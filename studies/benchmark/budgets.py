@@ -41,8 +41,9 @@ def budgets_part(plan: Plan, tasks: Sequence[Task], records: Path) -> str:
 def told() -> str:
     """How the figures are made."""
     return (
-        "The items of each suite are parted by hashes into two halves: one certifies, the other, which no "
-        "certificate sees, reports; then they change places, and figures are means of both. A method's rates are "
+        "The items of each suite are parted by hashes of group or place (`limits.py`) into two halves: one certifies, "
+        "the other, which no certificate sees, reports; then they change places, and figures are means of both. A "
+        "method's rates are "
         "tested from the weakest on, each with the exact test of "
         f"[`retain --budget`](../../docs/concepts/budget.md) ({100 * CONFIDENCE:g} % confidence; of items in "
         "groups the betting test over groups), until one fails; of those that passed the best on validation items"

@@ -43,14 +43,15 @@ class Goal:
         return value <= self.target if self.at_most else value >= self.target
 
     def reached(self, ratio: Ratio) -> str:
-        """Whether a ratio reaches the target, and whether its whole interval does."""
+        """Whether a ratio reaches the target, whether its whole interval does, and whether LoRA's rates decide it."""
         there = self.beyond(ratio.value)
         if ratio.interval is None:
             return f"{'' if there else 'not '}by the figure; no interval"
         if not ratio.firm:
             return f"{'' if there else 'not '}by the figure; some of its rates have one seed"
         if all(self.beyond(end) == there for end in ratio.interval):
-            return "yes" if there else "no"
+            other_rates = ratio.worst is not None and not self.beyond(ratio.worst)
+            return ("yes, at these rates" if other_rates else "yes") if there else "no"
         if not there:
             return "not by the figure; its interval reaches it"
         excludes = not ratio.interval[0] <= 1 <= ratio.interval[1]
@@ -109,8 +110,8 @@ def _row(plan: Plan, goal: Goal, ratios: Mapping[str, Mapping[str, Ratio]]) -> s
 
 def less(found: Ratio) -> str:
     """The same figure where less depends on the level, or on where the rates were put."""
-    if found.lines is not None and math.isfinite(found.lines):
-        return f"; by lines {found.lines:.2f}"
+    if found.lines is not None and found.worst is not None and math.isfinite(found.lines):
+        return f"; by lines {found.lines:.2f}, at worst {found.worst:.2f}"
     if found.levels and math.isfinite(found.levels[BELOW]):
         return f"; at {LEVELS[BELOW]:.0%} of that gain {found.levels[BELOW]:.2f}"
     return ""

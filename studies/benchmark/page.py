@@ -20,8 +20,9 @@ from goal import Found, goal_part
 from measures_part import predictors_part, shapes_part
 from objections import objections_part
 from plan import LORA, Plan, read_plan
+from sharper import sharpened
 from task_part import task_parts
-from whole import DRAWS, SEED, compared, with_holm
+from whole import DRAWS, SEED, compared
 from written import write_part
 
 from retain.records.files import write_text
@@ -85,7 +86,9 @@ def ratios_of(plan: Plan, task: Task) -> Found:
     """Of everything that is kept, each method's figures as ratios to tuned LoRA's."""
     methods = methods_of(plan, task)
     draws = Draws(task, DRAWS, SEED)
-    return with_holm({suite: compared(task, methods, suite, draws) for suite in task.kept}) if LORA in methods else {}
+    if LORA not in methods:
+        return {}
+    return sharpened(task, {suite: compared(task, methods, suite, draws) for suite in task.kept}, DRAWS)
 
 
 def progress(plan: Plan, tasks: dict[str, Task], records: Path) -> str:

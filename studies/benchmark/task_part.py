@@ -172,22 +172,25 @@ def levels_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -
     for method in methods:
         for suite in task.kept:
             own = found[suite].get(method, {}) if suite in found else {}
-            area, one = own.get("hypervolume"), own.get("matched")
+            area, level = own.get("hypervolume"), own.get("matched")
             if area is None or area.lines is None:
                 continue
-            kept = [] if one is None else [*one.levels, one.value]
+            kept = [] if level is None else [*level.levels, level.value]
             cells = [f"{value:.2f}" if math.isfinite(value) else "–" for value in kept] or ["–"] * (len(LEVELS) + 1)
-            lines = f"{area.lines:.2f}" if math.isfinite(area.lines) else "–"
-            rows.append(f"| {plan.title(method)} | {suite} | {' | '.join(cells)} | {lines} |")
+            for one in (area.lines, area.worst):
+                cells.append(f"{one:.2f}" if one is not None and math.isfinite(one) else "–")
+            rows.append(f"| {plan.title(method)} | {suite} | {' | '.join(cells)} |")
     if not rows:
         return ""
     heads = [f"at {share:.0%}" for share in (*LEVELS, 1.0)]
     told = (
         "How far this depends on the level and on where the rates were put: what is kept (for text the KL) by LoRA's "
-        "at shares of the largest gain that both reach, and hypervolume on straight lines between neighbouring rates."
+        "at shares of the largest gain that both reach, where LoRA has any; hypervolume on straight lines between "
+        "neighbouring rates; and hypervolume at worst, if LoRA with a rate in between gained what the better of both "
+        "neighbours gains and kept what the better keeps."
     )
-    head = f"| method | kept | {' | '.join(heads)} | hypervolume by lines |"
-    return "\n".join([told, "", head, "|---" * (4 + len(LEVELS)) + "|", *rows])
+    head = f"| method | kept | {' | '.join(heads)} | hypervolume by lines | at worst |"
+    return "\n".join([told, "", head, "|---" * (5 + len(LEVELS)) + "|", *rows])
 
 
 def ratio(found: Ratio | None) -> str:

@@ -242,6 +242,9 @@ def test_the_goal_is_held_against_the_intervals(records, monkeypatch):
         assert aim.reached(replace(ratio, firm=True)) == told
     area = goal.Goal("", "hypervolume", (), 1.25, at_most=False)
     assert area.reached(whole.Ratio(1.5, (1.3, 2.0), 0.0, firm=True)) == "yes"
+    assert area.reached(whole.Ratio(1.5, (1.3, 2.0), 0.0, firm=True, worst=1.3)) == "yes"
+    assert area.reached(whole.Ratio(1.5, (1.3, 2.0), 0.0, firm=True, worst=1.2)) == "yes, at these rates"
+    assert area.reached(whole.Ratio(1.1, (1.0, 1.2), 0.0, firm=True, worst=1.0)) == "no"
     assert area.reached(whole.Ratio(1.5, (1.3, 2.0), 0.0)) == "by the figure; some of its rates have one seed"
 
 
@@ -293,7 +296,12 @@ def test_below_the_largest_gain_and_on_straight_lines_the_figures_are_those_by_h
     below = curve((1, 1), (2, -0.2), (4, -0.2))
     assert np.isnan(whole.at_level(ours, below, 0.75, part=True))  # less than guessing is nothing
     areas = (1 + 0.9 + 1.2, 1 + 0.8 + 0.8)
-    assert whole.by_lines(ours, theirs, (0.0, 0.0)) == pytest.approx(areas[0] / areas[1], rel=0.01)
+    assert whole.by_lines(ours, theirs, (0.0, 0.0)) == pytest.approx(areas[0] / areas[1], rel=0.001)
+    least, most = 1 + 0.8 + 2 * 0.4, 2 * 1 + 2 * 0.6  # our points; LoRA keeps 1 up to a gain of 2, .6 up to one of 4
+    assert whole.at_worst(ours, theirs, (0.0, 0.0)) == pytest.approx(least / most)
+    turned = curve((1, 1), (4, 0.6), (3, 0.2))  # the highest rate gains less: nothing lies beyond a gain of 4
+    assert whole.at_worst(ours, turned, (0.0, 0.0)) == pytest.approx(least / 4)
+    assert whole.at_worst(ours, theirs, (2.0, 0.0)) == pytest.approx(2 * 0.4 / (2 * 0.6))
 
 
 def test_runs_that_measured_different_data_are_not_compared(records):
@@ -358,6 +366,19 @@ def test_the_luck_of_training_is_students_t_and_lends_its_width_to_a_rate_with_o
         off = spread.drawn(seeds)[0]
         assert off[0] == 0.0
         assert np.percentile(off, [2.5, 97.5]) == pytest.approx([-half_width, half_width], rel=0.05)
+
+
+def test_another_seed_is_other_luck_of_training_on_the_same_items(records):
+    for seed, kl in ((1, 0.03), (2, 0.09)):
+        record(records / "t", Cell("t", "other", 1e-3, seed), learned=3.0, right=16, kl=kl)
+    task = read_tasks(PLAN, records)["t"]
+    draws = Draws(task, 60, 0)
+    first, same, other = (
+        compared(task, ["lora", "other"], TEXT, draws, seed)["other"]["matched"] for seed in (0, 0, 1)
+    )
+    assert first.value == same.value == other.value
+    assert np.array_equal(first.drawn, same.drawn)
+    assert not np.allclose(first.drawn, other.drawn)
 
 
 def test_draws_without_a_ratio_count_against_it():
