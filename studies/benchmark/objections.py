@@ -7,7 +7,7 @@ from pathlib import Path
 
 from choose import best_rate
 from evidence import VALIDATION, WINDOWS, Task, by_rate
-from plan import Plan
+from plan import BETWEEN, Plan
 
 CONTROLS = ("lora-replay", "lora-kl", "lora-ewc", "lora-rank-32", "sc-lora-given", "lora-half", "lora-decay", "wise-ft")
 """Methods that the text names in its answers."""
@@ -43,9 +43,10 @@ def edges(plan: Plan, tasks: Sequence[Task], records: Path) -> str:
         for method in plan.methods
         if by_rate(task, method)
         and not plan.is_after(method)
+        and method != BETWEEN
         and (rate := best_rate(plan, records, task.name, method)) is not None
     ]
-    at_end = [(task, method) for task, method, rate in chosen if rate != plan.rates(task.name, method)[1]]
+    at_end = [(task, method) for task, method, rate in chosen if plan.end_of_sweep(task.name, method, rate)]
     if not chosen:
         return "No rate is chosen yet."
     ends = "are the highest or the lowest of their three (arrows in the tables)"

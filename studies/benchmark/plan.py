@@ -12,6 +12,8 @@ import yaml
 
 HERE = Path(__file__).parent
 LORA, SC_LORA = "lora", "sc-lora"
+BETWEEN = "lora-between"
+"""LoRA at rates between those of its sweep."""
 PLAN = HERE / "plan.yaml"
 TOLD_APART = 10
 """Methods that can be told apart in one picture."""
@@ -76,8 +78,14 @@ class Plan:
 
     def sweep(self, task: str, method: str) -> list[Cell]:
         """The runs of a method that choose its learning rate: the middle rate first."""
-        low, middle, high = self.rates(task, method)
-        return [Cell(task, method, rate, 0) for rate in (middle, low, high)]
+        rates = self.rates(task, method)
+        middle = rates.pop(len(rates) // 2)
+        return [Cell(task, method, rate, 0) for rate in (middle, *rates)]
+
+    def end_of_sweep(self, task: str, method: str, rate: float) -> str:
+        """An arrow where a rate is the highest or the lowest tried, so that a better one may lie beyond; else empty."""
+        low, *_, high = sorted([rate, *self.rates(task, method)])
+        return "" if low == high else {high: "↑", low: "↓"}.get(rate, "")
 
     def of_seed(self, task: str, method: str, rate: float, seed: int, *, every_rate: bool) -> list[Cell]:
         """The runs of a further seed: at the rate that was chosen, and at the others where these have it too."""
@@ -109,9 +117,9 @@ class Plan:
 
     def planned(self, task: str) -> int:
         """How many runs a task has in all."""
-        each = 3 + len(self.further_seeds)
-        more = 2 * len(self.every_rate_seeds) * len({pair for pair in self.at_every_rate if pair[0] == task})
-        return each * sum(name == task for name, _ in self.pairs) + more
+        chosen = sum(len(self.rates(*pair)) + len(self.further_seeds) for pair in self.pairs if pair[0] == task)
+        others = sum(len(self.rates(*pair)) - 1 for pair in {*self.at_every_rate} if pair[0] == task)
+        return chosen + others * len(self.every_rate_seeds)
 
     @property
     def at_every_rate(self) -> list[tuple[str, str]]:

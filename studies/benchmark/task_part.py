@@ -27,7 +27,7 @@ from evidence import (
     text_kl,
 )
 from goal import Found, written_ratio
-from plan import LORA, Plan
+from plan import BETWEEN, LORA, Plan
 from predictors import movement
 from whole import ENOUGH_SEEDS, LEVELS, Ratio
 
@@ -103,7 +103,11 @@ def methods_table(plan: Plan, task: Task, methods: Sequence[str], records: Path)
             continue
         runs = rates[chosen]
         scale, digits = task.shown
-        cells = [plan.title(method), f"{chosen:g}{end_of_grid(plan, task.name, method, chosen)}", str(len(runs))]
+        cells = [
+            plan.title(method),
+            f"{chosen:g} {plan.end_of_sweep(task.name, method, chosen)}".rstrip(),
+            str(len(runs)),
+        ]
         cells.append(spread([scale * float(gain(task, run, draws)[0]) for run in runs], digits=digits))
         cells.append(" / ".join(_shifted(task, runs, draws)) or "–")
         cells += [
@@ -137,12 +141,6 @@ def chosen_by(plan: Plan, task: Task, methods: Sequence[str], records: Path) -> 
     )
 
 
-def end_of_grid(plan: Plan, task: str, method: str, rate: float) -> str:
-    """An arrow where the rate chosen is the highest or the lowest tried, so that a better one may lie beyond."""
-    low, _, high = plan.rates(task, method)
-    return {high: " ↑", low: " ↓"}.get(rate, "")
-
-
 def ratios_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -> str:
     """Hypervolume and what is kept at equal gain, as ratios to tuned LoRA's."""
     if not any(found.values()):
@@ -157,7 +155,7 @@ def ratios_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -
     ]
     lines.append("|---" * (1 + 2 * len(task.kept)) + "|")
     for method in methods:
-        if method == LORA:
+        if method in (LORA, BETWEEN):
             continue
         cells = [plan.title(method)]
         for figure in ("hypervolume", "matched"):
@@ -182,12 +180,13 @@ def levels_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -
             rows.append(f"| {plan.title(method)} | {suite} | {' | '.join(cells)} |")
     if not rows:
         return ""
+    among = f", {plan.title(BETWEEN)} among them" if BETWEEN in methods else ""
     heads = [f"at {share:.0%}" for share in (*LEVELS, 1.0)]
     told = (
         "How far this depends on the level and on where the rates were put: what is kept (for text the KL) by LoRA's "
         "at shares of the largest gain that both reach, where LoRA has any; hypervolume on straight lines between "
-        "neighbouring rates; and hypervolume at worst, if LoRA with a rate in between gained what the better of both "
-        "neighbours gains and kept what the better keeps."
+        "neighbouring rates; and hypervolume at worst, if LoRA between two of its rates gained what the better of both "
+        f"gains and kept what the better keeps{among}."
     )
     head = f"| method | kept | {' | '.join(heads)} | hypervolume by lines | at worst |"
     return "\n".join([told, "", head, "|---" * (5 + len(LEVELS)) + "|", *rows])

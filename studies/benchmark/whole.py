@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 from evidence import TEXT, Draws, Floats, Task, by_rate, gain, kept, text_kl
-from plan import LORA
+from plan import BETWEEN, LORA
 
 from retain.records.base import Interval
 from retain.stats.holm import holm
@@ -28,7 +28,7 @@ SWEPT = 3
 """Learning rates of a whole sweep; with fewer a method covers less by that alone, so it has no figure."""
 LEVELS = (0.8, 0.9, 0.95, 0.98)
 """Shares of the largest gain that both reach, at which what is kept is told beside it."""
-BETWEEN = np.linspace(0, 1, 2001)
+ON_A_LINE = np.linspace(0, 1, 2001)
 OUTSIDE = 2.5
 """Percent of the draws on each side of an interval."""
 
@@ -76,13 +76,15 @@ class Curve:
     kept: Floats
 
 
-def curve(task: Task, method: str, suite: str, draws: Draws, generator: np.random.Generator) -> Curve | None:
-    """A method's curve; None where not all of its rates were run. No more than all of a suite is kept.
+def curve(
+    task: Task, method: str, suite: str, draws: Draws, generator: np.random.Generator, *, swept: int = SWEPT
+) -> Curve | None:
+    """A method's curve; None where it has fewer rates than a sweep. No more than all of a suite is kept.
 
     A suite that got better counts as kept, since otherwise being lucky with it would be paid for.
     """
     rates = by_rate(task, method)
-    if len(rates) < SWEPT:
+    if len(rates) < swept:
         return None
     pairs = [
         np.stack([[gain(task, run, draws), kept(task, run, draws, suite)] for run in runs]) for runs in rates.values()
@@ -167,6 +169,7 @@ def compared(
     if LORA not in curves:
         return {}
     base = reference(task, suite, draws)
+    between = curve(task, BETWEEN, suite, draws, np.random.default_rng([seed, len(methods)]), swept=1)
     area = areas(curves[LORA], base)
     ratios: dict[str, dict[str, Ratio]] = {name: {} for name in curves if name != LORA}
     for name, own in ratios.items():
@@ -174,7 +177,9 @@ def compared(
         few = min(one.seeds for one in pair) < ENOUGH_SEEDS
         firm = min(one.fewest for one in pair) >= ENOUGH_SEEDS
         whole = ratio_of(areas(curves[name], base), area, few=few)
-        own["hypervolume"] = replace(whole, firm=firm, lines=by_lines(*pair, base), worst=at_worst(*pair, base))
+        own["hypervolume"] = replace(
+            whole, firm=firm, lines=by_lines(*pair, base), worst=at_worst(*pair, base, between)
+        )
         ours, theirs = matched(*pair)
         if not np.isfinite([ours[0], theirs[0]]).all():
             continue
@@ -200,12 +205,24 @@ def by_lines(one: Curve, other: Curve, base: tuple[float, float]) -> float:
     return first_ratio(joined(one), joined(other), base)
 
 
-def at_worst(one: Curve, other: Curve, base: tuple[float, float]) -> float:
+def at_worst(one: Curve, other: Curve, base: tuple[float, float], between: Curve | None = None) -> float:
     """The ratio of `one`'s points to all that `other` may cover with more rates between its own.
 
     Of two neighbouring rates one gains more and one keeps more; a rate in between may do both, and neither better.
+
+    Args:
+        one: a method's curve.
+        other: LoRA's.
+        base: the reference of areas.
+        between: rates of `other` that were run beside its sweep, so that less is left open.
     """
-    gain, left = (np.maximum(values[:-1], values[1:])[:, :1] for values in (other.gain, other.kept))
+    curves = [other] if between is None else [other, between]
+    rising = np.argsort([rate for each in curves for rate in each.rates])
+    gain, left = (
+        np.concatenate([values[:, :1] for values in columns])[rising]
+        for columns in ([each.gain for each in curves], [each.kept for each in curves])
+    )
+    gain, left = (np.maximum(values[:-1], values[1:]) for values in (gain, left))
     return first_ratio(one, replace(other, gain=gain, kept=left), base)
 
 
@@ -218,7 +235,7 @@ def first_ratio(one: Curve, other: Curve, base: tuple[float, float]) -> float:
 def joined(found: Curve) -> Curve:
     """The curve of the first draw with points between neighbouring rates."""
     gain, left = (
-        np.concatenate([a + (b - a) * BETWEEN for a, b in pairwise(values[:, 0])])[:, None]
+        np.concatenate([a + (b - a) * ON_A_LINE for a, b in pairwise(values[:, 0])])[:, None]
         for values in (found.gain, found.kept)
     )
     return replace(found, gain=gain, kept=left)

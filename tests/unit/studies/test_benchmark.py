@@ -302,6 +302,19 @@ def test_below_the_largest_gain_and_on_straight_lines_the_figures_are_those_by_h
     turned = curve((1, 1), (4, 0.6), (3, 0.2))  # the highest rate gains less: nothing lies beyond a gain of 4
     assert whole.at_worst(ours, turned, (0.0, 0.0)) == pytest.approx(least / 4)
     assert whole.at_worst(ours, theirs, (2.0, 0.0)) == pytest.approx(2 * 0.4 / (2 * 0.6))
+    between = whole.Curve((RATES[0] * 2,), 1, 1, np.array([[1.5]]), np.array([[0.7]]))  # .7 from a gain of 1.5 to 2
+    most = 1.5 * 1 + 0.5 * 0.7 + 2 * 0.6
+    assert whole.at_worst(ours, theirs, (0.0, 0.0), between) == pytest.approx(least / most)
+
+
+def test_a_rate_between_those_of_a_sweep_is_planned_with_its_seeds_and_lies_at_no_end():
+    methods = {**PLAN.methods, "one": {"title": "One", "recipe": {}, "rates": {"language": [5e-4]}}}
+    plan = replace(PLAN, methods=methods, waves=[{"tasks": ["t"], "methods": ["one"]}])
+    assert [cell.seed for cell in plan.cells(lambda *_: 5e-4)] == [0, *PLAN.further_seeds]
+    assert plan.planned("t") == 1 + len(PLAN.further_seeds)
+    assert plan.end_of_sweep("t", "one", 5e-4) == ""
+    low, middle, high = plan.rates("t", "lora")
+    assert [plan.end_of_sweep("t", "lora", rate) for rate in (low, middle, high)] == ["↓", "", "↑"]
 
 
 def test_runs_that_measured_different_data_are_not_compared(records):
