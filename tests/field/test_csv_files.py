@@ -135,5 +135,5 @@ def test_retain_check_counts_every_row_of_a_semicolon_table(tmp_path, capsys):
 def test_an_empty_field_in_the_first_row_is_told_with_its_line_and_hides_no_column(tmp_path):
     items, problems = read(tmp_path, "prompt,completion\n,b\na,b\n")
     assert len(items) == 1
-    told = '"prompt" missing (found "completion"); give "prompt" and "completion", or "messages".'
+    told = '"prompt" missing or empty (found "completion"); give "prompt" and "completion", or "messages".'
     assert problems == [f"{tmp_path / 'a.csv'}, line 2: {told}"]

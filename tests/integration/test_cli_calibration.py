@@ -179,4 +179,4 @@ def test_statistics_of_another_model_are_refused(flags, kept, tmp_path, capsys):
 
 def test_an_unknown_method_close_to_ours_is_told(flags, capsys):
     assert main(["check", *flags("--method", "sclora")]) == 2
-    assert "Did you mean sc-lora?" in capsys.readouterr().err
+    assert "(did you mean sc-lora" in capsys.readouterr().err

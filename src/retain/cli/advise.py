@@ -27,11 +27,10 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 def run(given: Namespace) -> int:
     """Do it, print the table, the advice and the paths of all files."""
     recipe = load_recipe(AdviseRecipe, given.get("recipe"), overrides(AdviseRecipe, given))
-    from retain.cli.screen import make_console, quiet_libraries
+    from retain.cli.screen import make_console
     from retain.cli.views.advice_view import advice_view
     from retain.jobs.sweep.advise import advise
 
-    quiet_libraries()
     console = make_console()
     sweep, paths = advise(recipe, console)
     console.print(advice_view(sweep))

@@ -34,10 +34,9 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 def run(given: Namespace) -> None:
     """Do it, print what was summed up and its path."""
     recipe = load_recipe(CalibrateRecipe, given.get("recipe"), overrides(CalibrateRecipe, given))
-    from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.cli.screen import make_console, showing_progress
     from retain.jobs.calibrate import calibrate
 
-    quiet_libraries()
     console = make_console()
     with showing_progress(console) as events:
         made, findings = calibrate(recipe, events)

@@ -52,13 +52,12 @@ def run(given: Namespace) -> int:
     recipe, problems = load_what_can_be(Recipe, given.get("recipe"), values)
     if recipe is None:
         raise InputError(problems)
-    from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.cli.screen import make_console, showing_progress
     from retain.data.row_limit import RowLimit
     from retain.jobs.comparison_runs import planned_conflicts
     from retain.jobs.continue_run import ensure_merged
     from retain.jobs.inputs.prepare import prepare
 
-    quiet_libraries()
     limit = RowLimit(MOST_ROWS)
     try:
         if recipe.from_run is not None and not problems:

@@ -29,10 +29,9 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 def run(given: Namespace) -> int:
     """Do it, print the table and the paths of all files; 1 if a run failed, 3 if none could keep its budget."""
     recipe = load_recipe(Recipe, given.get("recipe"), overrides(Recipe, given))
-    from retain.cli.screen import make_console, quiet_libraries, show_comparison
+    from retain.cli.screen import make_console, show_comparison
     from retain.jobs.compare import compare
 
-    quiet_libraries()
     console = make_console()
     found = compare(recipe, console)
     if found.results:

@@ -34,12 +34,11 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 def run(given: Namespace) -> int:
     """Do it, print what was lost and the paths of all files; 3 if it loses more than is allowed."""
     recipe = load_recipe(ExportRecipe, *export_values(given.get("recipe"), overrides(ExportRecipe, given)))
-    from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.cli.screen import make_console, showing_progress
     from retain.cli.views.export_view import show_export
     from retain.jobs.export.deliver import ExportLossError
     from retain.jobs.export.export import export_recipe
 
-    quiet_libraries()
     console = make_console()
     try:
         with showing_progress(console) as events:

@@ -37,7 +37,7 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 
 def run(given: Namespace) -> None:
     """Do it, print the table and the paths of the page and the plot."""
-    from retain.cli.screen import make_console, quiet_libraries, showing_progress
+    from retain.cli.screen import make_console, showing_progress
     from retain.cli.views.inspection_view import inspection_table
     from retain.jobs.inspect import inspect
     from retain.jobs.output_place import output_problem
@@ -46,7 +46,6 @@ def run(given: Namespace) -> None:
     output = given.get("output")
     if output is not None and (problems := output_problem(output)):
         raise InputError(problems)
-    quiet_libraries()
     console = make_console()
     if given.get("model"):
         _show_update(given, console)

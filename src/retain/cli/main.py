@@ -68,7 +68,9 @@ def _not_begun(verb: str, words: list[str]) -> str | None:
 def _do(verb: ModuleType, words: list[str]) -> int:
     from retain.cli.flags import read_arguments
     from retain.cli.help_text import help_topic
+    from retain.jobs.quiet import quiet_libraries
 
+    quiet_libraries()
     given, topic = help_topic(words)
     return verb.run(read_arguments(verb.make_parser(topic), given)) or 0
 

@@ -28,10 +28,9 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 def run(given: Namespace) -> int:
     """Do it, print the table and the paths of all files; with --gate the exit code is the gate's."""
     recipe = load_recipe(MeasureRecipe, given.get("recipe"), overrides(MeasureRecipe, given))
-    from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
+    from retain.cli.screen import make_console, show_run, showing_progress
     from retain.jobs.measure import measure_recipe
 
-    quiet_libraries()
     console = make_console()
     if recipe.only_check:
         return _only_check(recipe)

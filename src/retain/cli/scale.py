@@ -31,10 +31,9 @@ def make_parser(topic: str = ALL) -> ArgumentParser:
 def run(given: Namespace) -> int:
     """Do it, print the curve and the paths of all files; 3 if a budget could not be kept."""
     recipe = load_recipe(ScaleRecipe, *scale_values(given.get("recipe"), overrides(ScaleRecipe, given)))
-    from retain.cli.screen import make_console, quiet_libraries, show_scaling, showing_progress
+    from retain.cli.screen import make_console, show_scaling, showing_progress
     from retain.jobs.scale import scale_recipe
 
-    quiet_libraries()
     console = make_console()
     with showing_progress(console) as events:
         outcome, written = scale_recipe(recipe, events)

@@ -10,14 +10,12 @@ from rich.console import Console
 from retain.cli.views.run_view import comparison_table, run_table, scaling_view
 from retain.compare.item_examples import clean
 from retain.jobs.progress import make_console, showing_progress
-from retain.jobs.quiet import quiet_libraries
 from retain.records.budget_record import BudgetRecord, Scaling
 from retain.records.result import Result
 from retain.report.tables.budget import kept_sentence
 
 __all__ = [
     "make_console",
-    "quiet_libraries",
     "show_comparison",
     "show_page",
     "show_path",

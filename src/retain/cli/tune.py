@@ -35,12 +35,11 @@ def run(given: Namespace) -> int:
             "methods: retain tune trains one method, and this recipe lists several; name one with --method, or say "
             "retain compare."
         )
-    from retain.cli.screen import make_console, quiet_libraries, show_run, showing_progress
+    from retain.cli.screen import make_console, show_run, showing_progress
     from retain.jobs.launch.serve import only_serves, serve
     from retain.jobs.run_folder import RunFolder
     from retain.jobs.tune import tune
 
-    quiet_libraries()
     console = make_console()
     if only_serves(recipe):
         with showing_progress(console) as events:

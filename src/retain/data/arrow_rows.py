@@ -9,6 +9,7 @@ from typing import Any
 
 from retain.data.entries import Entries, Indices
 from retain.data.file_content import Kind
+from retain.data.offline import offline_cure
 from retain.data.places import Numbered
 
 BATCH = 1000
@@ -93,6 +94,8 @@ def hub_data(name: str, configuration: str | None, split: str, revision: str | N
     try:
         return datasets.load_dataset(name, configuration, split=split, revision=revision)
     except Exception as error:
+        if offline := offline_cure(str(error), f"hf download --repo-type dataset {name}"):
+            raise ValueError(f"the cache does not hold it; {offline}, or give a file") from error
         raise ValueError(first_line(error)) from error
 
 

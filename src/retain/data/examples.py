@@ -102,7 +102,7 @@ class Example(DataItem):
         missing = [f'"{key}"' for key in cls.columns if key not in row]
         if missing:
             raise ValueError(
-                f"{' and '.join(missing)} missing (found {columns_of(row)}); "
+                f"{' and '.join(missing)} missing or empty (found {columns_of(row)}); "
                 'give "prompt" and "completion", or "messages"'
             )
         given = (unpacked(row[name], name) if holds_turns(row[name]) else row[name] for name in cls.columns)

@@ -197,7 +197,7 @@ def need(row: dict[str, Any], *keys: str) -> None:
     """
     missing = [f'"{key}"' for key in keys if key not in row]
     if missing:
-        raise ValueError(f"{' and '.join(missing)} missing (found {columns_of(row)})")
+        raise ValueError(f"{' and '.join(missing)} missing or empty (found {columns_of(row)})")
 
 
 def columns_of(row: dict[str, Any]) -> str:

@@ -26,6 +26,9 @@ SECONDS_BETWEEN_LINES = 15.0
 MOST_SECONDS_BETWEEN_LINES = 300.0
 """The most, for long work."""
 
+FEWEST_UNITS, SMALLEST_SHARE = 3, 0.05
+"""The time left is told once so many units, or such a share of all, were done."""
+
 MOST_LINES = 8
 """Lines at one time, of tasks that are done at the same time."""
 
@@ -194,6 +197,8 @@ def time_left(event: Event, seconds: float, units: int) -> str:
     """
     if event.total is None or units < 1 or event.done >= event.total:
         return ""
+    if units < FEWEST_UNITS and units < SMALLEST_SHARE * event.total:
+        return ""  # the first unit takes longer than the others: a model warms up
     return f", about {duration(seconds / units * (event.total - event.done))} left"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -96,10 +95,7 @@ def with_head(model: nn.Module, name: str, fields: dict[str, Any]) -> dict[str, 
 def validate(name: str, fields: dict[str, Any]) -> list[str]:
     """The problems of a method's name or fields that can be found without a model, one sentence each."""
     if _own_config(name) is None:
-        near = difflib.get_close_matches(name, [*initialisations(), SPARSE.name], n=1)
-        problems = adapt.validate(name, fields)
-        hint = f" Did you mean {near[0]}?" if near and name not in adapt.known_methods() else ""
-        return [problem + hint for problem in problems]
+        return adapt.validate(name, fields, others=[*initialisations(), SPARSE.name])
     try:
         own_config(name, fields)
     except InputError as error:

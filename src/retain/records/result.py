@@ -211,7 +211,7 @@ def read_result(path: str | Path) -> Result:
     try:
         fields = read_json_mapping(path)
     except InputError as error:
-        raise InputError(f"{path}: no readable result record ({str(error).removeprefix(f'{path}: ')})") from error
+        raise InputError(f"{path}: no readable result record: {str(error).removeprefix(f'{path}: ')}") from error
     schema = fields.get("schema")
     if schema not in (SCHEMA, FIRST_SCHEMA):
         raise InputError(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from retain.records import numbers
@@ -40,13 +41,16 @@ _KEPT = {
     "too few items to say": "there are too few items to say what it lost",
 }
 
+_TELLS_POWER = re.compile("chance-level model|cannot show loss|too few to show any loss")
+"""Reasons that say already that a suite has no power (`retain.verdict.reasons`)."""
+
 _KEPT_ALONE = {
     "kept": "It kept what it was asked about",
     "lost": "It lost something it knew",
     "changed format": "It answers in another format",
     "too few items to say": "There are too few items to say what it lost",
 }
-"""The same where nothing was to be learned, but something to be forgotten."""
+"""The same as a sentence of its own, where the task, which \"it\" learned, does not stand before it."""
 
 
 def verdict_cell(verdict: str) -> str:
@@ -69,7 +73,8 @@ def _judged_headline(result: Result) -> str:
     if judged.gone and judged.learned == "not measured":
         return f"{_KEPT_ALONE[judged.overall]}: {_clause(judged.reason)}."
     joint = "and" if (judged.learned == "yes") == (judged.overall == "kept") else "but"
-    return f"{_LEARNED[judged.learned]}, {joint} {_KEPT[judged.overall]}: {_clause(judged.reason)}."
+    kept = _KEPT[judged.overall] if judged.learned != "not measured" else _clause(_KEPT_ALONE[judged.overall])
+    return f"{_LEARNED[judged.learned]}, {joint} {kept}: {_clause(judged.reason)}."
 
 
 def _clause(reason: str) -> str:
@@ -117,7 +122,10 @@ def _verdict_row(verdict: SuiteVerdict, result: Result) -> tuple[str, ...]:
 
 
 def _power_note(verdict: SuiteVerdict, score: KeepScore | None) -> str:
-    if verdict.has_power or (score is not None and score.status == "answers cut off"):
+    if verdict.verdict != "too few items to say" or verdict.has_power:
+        return ""  # a loss that was found shows that one can be
+    told = _TELLS_POWER.search(verdict.reason) or (score is not None and score.status == "answers cut off")
+    if told:
         return ""
     return " Even a chance-level model would not be found out here."
 

@@ -21,7 +21,7 @@ def test_the_last_message_is_what_is_learned():
     ("row", "told"),
     [
         ({"prompt": "a"}, '"completion" missing'),
-        ({"text": "a"}, '"prompt" and "completion" missing (found "text")'),
+        ({"text": "a"}, '"prompt" and "completion" missing or empty (found "text")'),
         ({"prompt": "a", "completion": "  "}, "nothing to learn"),
         ({"prompt": 3, "completion": "b"}, "prompt"),
         ({"messages": [{"role": "user", "content": "hi"}]}, "at least two"),

@@ -114,7 +114,7 @@ def test_a_form_of_ones_own_says_its_columns_and_texts():
     item = Line.parse({"line": "a", "domain": "verse", "more": 1})
     assert (item.condition, item.full_text, item.question_texts) == ("verse", "a", ("a",))
     assert item.for_calibration == PlainText(text="a")
-    with pytest.raises(ValueError, match='"line" missing \\(found "lines"\\)'):
+    with pytest.raises(ValueError, match='"line" missing or empty \\(found "lines"\\)'):
         Line.parse({"lines": "a"})
 
 

@@ -99,7 +99,10 @@ def test_no_markup_and_no_wrapping(lines):
     [
         (Event(0, "", 10, 40), 10.0, 10, ", about 30 s left"),
         (Event(0, "", 10, 400), 10.0, 10, ", about 6 min 30 s left"),
-        (Event(0, "", 1, 1000), 10.0, 1, ", about 2 h 46 min left"),
+        (Event(0, "", 3, 1000), 30.0, 3, ", about 2 h 46 min left"),
+        (Event(0, "", 1, 1000), 10.0, 1, ""),  # of very many the first tells nothing: a model warms up
+        (Event(0, "", 27, 1000), 20.0, 2, ""),
+        (Event(0, "", 1, 6), 10.0, 1, ", about 50 s left"),
         (Event(0, "", 30, 40), 10.0, 5, ", about 20 s left"),  # 25 were done by an interrupted run
         (Event(0, "", 0, 40), 10.0, 0, ""),
         (Event(0, "", 40, 40), 10.0, 40, ""),

@@ -67,8 +67,16 @@ def test_mistakes_are_named():
     (problem,) = lookup.validate("milora", {"beta": 0.5})
     assert "field 'beta' is unknown; its fields are" in problem
     assert "initialisation" in lookup.validate("milora", {"initialisation": "sc-lora"})[0]
-    assert lookup.validate("sc-lara", {})[0].endswith("Did you mean sc-lora?")
     assert lookup.validate("lora", {"r": 4}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("sc-lara", "sc-lora"), ("lorra", "lora"), ("sparce", "sparse"), ("milorra", "milora")]
+)
+def test_an_unknown_method_has_one_hint_of_all_methods(name, near):
+    (problem,) = lookup.validate(name, {})
+    assert f"method {name!r} is unknown (did you mean {near}" in problem
+    assert problem.lower().count("did you mean") == 1
 
 
 def test_a_configuration_has_the_initialisation_of_its_name():

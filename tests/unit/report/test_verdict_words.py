@@ -26,10 +26,30 @@ def test_the_headline_is_one_sentence_of_verdict_and_reason():
 @pytest.mark.parametrize(
     ("overall", "learned", "joint"),
     [("kept", "yes", "and kept"), ("lost", "yes", "but lost"), ("kept", "not shown", "but kept"),
-     ("lost", "not measured", "and lost"), ("too few items to say", "yes", "but there are too few items")],
+     ("lost", "not measured", "and it lost"), ("too few items to say", "yes", "but there are too few items")],
 )  # fmt: skip
 def test_good_and_bad_news_are_joined_by_but(overall, learned, joint):
     assert f", {joint}" in headline(sample_run(judgement=judgement(overall, learned)))
+
+
+@pytest.mark.parametrize("overall", VERDICTS)
+def test_without_a_task_the_second_half_has_a_subject(overall):
+    told = headline(sample_run(judgement=judgement(overall, "not measured")))
+    assert re.match("No task was measured, (and|but) (it|there) ", told)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "told"),
+    [("lost", "change −24.5 points.", False), ("changed format", "it writes otherwise.", False),
+     ("too few items to say", "4 items are too few to show any loss: 4 can fall, 7 would have to.", False),
+     ("too few items to say", "60 items would show even a chance-level model with a probability of 0.15.", False),
+     ("too few items to say", "cannot show loss: the base itself guesses.", False),
+     ("too few items to say", "the range of score is not known, so no loss can be called small.", True)],
+)  # fmt: skip
+def test_a_lack_of_power_is_told_once_and_of_no_loss_that_was_found(verdict, reason, told):
+    one = suite_verdict("capitals", verdict, reason, has_power=False)
+    table = verdict_table(sample_run(judgement=judgement().model_copy(update={"suites": (one,)})))
+    assert table.rows[0][2].endswith(" Even a chance-level model would not be found out here.") == told
 
 
 def test_a_reason_keeps_its_name_in_capitals():

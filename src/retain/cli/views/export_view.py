@@ -9,6 +9,8 @@ from retain.compare.item_examples import clean
 from retain.jobs.export.deliver import Exported, loss_lines
 from retain.records.export_record import EXPORT_RECORD
 
+WEIGHTS = ".safetensors"
+
 
 def show_export(console: Console, exported: Exported) -> None:
     """Print what was made, what that lost, and the paths of the files."""
@@ -18,4 +20,4 @@ def show_export(console: Console, exported: Exported) -> None:
     for line in (*loss_lines(record), *record.notes):
         console.print(clean(line), markup=False, soft_wrap=True)
     for name in sorted([*record.files, EXPORT_RECORD]):
-        show_path(console, name.rpartition(".")[2][:8], exported.folder / name)
+        show_path(console, "weights" if name.endswith(WEIGHTS) else name.rpartition(".")[2], exported.folder / name)

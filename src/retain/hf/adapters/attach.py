@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import tempfile
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
@@ -48,17 +48,20 @@ def with_rank(name: str, fields: dict[str, Any], rank: int | None) -> dict[str, 
     return {"r": rank, **fields} if has_rank else fields
 
 
-def validate(name: str, fields: dict[str, Any]) -> list[str]:
+def validate(name: str, fields: dict[str, Any], others: Sequence[str] = ()) -> list[str]:
     """The problems of a method's name or fields that can be found without a model.
 
     Args:
         name: the method, e.g. `vefa`, `lora`, `ia3`.
         fields: fields of its PEFT config.
+        others: methods that are no PEFT type of their own, which an unknown name may mean too.
 
     Returns:
         One sentence a problem; empty if there is none.
     """
     try:
+        if name not in known_methods():
+            raise _no_method(name, others)
         _config(name, fields)
     except InputError as error:
         return list(error.problems)
@@ -202,8 +205,13 @@ def config_class(name: str) -> type:
         if _value(member).lower() == name:
             own_class: type = found
             return own_class
-    near = difflib.get_close_matches(name, known_methods(), n=3)
-    raise InputError(f"method {name!r} is unknown{_hint(near)}; PEFT knows {', '.join(known_methods())}.")
+    raise _no_method(name)
+
+
+def _no_method(name: str, others: Sequence[str] = ()) -> InputError:
+    """What to tell of a name that no method has."""
+    near = difflib.get_close_matches(name, [*known_methods(), *others], n=3)
+    return InputError(f"method {name!r} is unknown{_hint(near)}; PEFT knows {', '.join(known_methods())}.")
 
 
 def _unknown(name: str, field: str, known: list[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 
+from retain.data.offline import offline_cure
 from retain.errors import InputError
 from retain.records.paths import expanded, is_path
 from retain.records.reading import read_json_mapping
@@ -75,9 +76,12 @@ def not_loaded(source: str, what: str, loader: str, reason: str) -> str:
         reason: its own words.
     """
     if not expanded(source).is_dir():
+        taken = f"there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub id"
+        if offline := offline_cure(reason, f"hf download {source}"):
+            return f"{taken}, of which the cache holds no {what}; {offline}, or give the path of a folder."
         return (
-            f"there is no folder {source!r} in {Path.cwd().name or 'this directory'}, so it was taken for a hub "
-            f"id, of which no {what} could be loaded ({reason}). Check the path, and the directory that it starts from."
+            f"{taken}, of which no {what} could be loaded ({reason}). Check the path, and the directory that it "
+            "starts from."
         )
     if what == "tokenizer" and not any((expanded(source) / name).is_file() for name in TOKENIZER_FILES):
         return (

@@ -168,11 +168,16 @@ def _numbers(values: Sequence[Any], place: str, rows: Sequence[Numbered], proble
         told = ", ".join(f"{kind} in {where}" for kind, where in kinds.items())
         problems.append(f"{place}: holds {told}; expected one kind, with a value in every row.")
         return [0.0] * len(values)
-    try:
-        found = [_number(value) for value in values]
-    except (ValueError, OverflowError):
-        problems.append(f"{place}: expected numbers, found text.")
-        return [0.0] * len(values)
+    found = []
+    for value, (where, _) in zip(values, rows, strict=True):
+        try:
+            found.append(_number(value))
+        except (ValueError, OverflowError):
+            problems.append(
+                f"{place}: expected numbers, or true and false, found {plain_text(value)} ({where}); write 1 for right "
+                "and 0 for wrong, or give the column another name."
+            )
+            return [0.0] * len(values)
     if odd := sum(not math.isfinite(value) for value in found):
         problems.append(f"{place}: is not finite in {counted(odd, 'row')}.")
         return [0.0] * len(values)

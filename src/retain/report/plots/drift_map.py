@@ -40,7 +40,7 @@ _F_DELTA = ("f_delta_keep", "f_delta_learn")
 _MEASURES = (
     _Measure("Relative size", "Change of each weight matrix relative to its own size.", lambda d: d.relative_frobenius),
     _Measure(
-        "F_Δ, texts to keep", "How much the change does to the inputs to keep.", lambda d: d.f_delta_keep, _F_DELTA
+        "F_Δ, inputs to keep", "How much the change does to the inputs to keep.", lambda d: d.f_delta_keep, _F_DELTA
     ),
     _Measure("F_Δ, the task", "How much the change does to the task's inputs.", lambda d: d.f_delta_learn, _F_DELTA),
     _Measure(

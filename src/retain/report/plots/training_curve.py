@@ -32,7 +32,8 @@ def _loss_panel(curve: Sequence[CurvePoint]) -> Panel:
         rate.fill_between(steps, [point.learning_rate for point in curve], color=FAINT, alpha=0.18, linewidth=0)
         most = max(point.learning_rate for point in curve)
         rate.set_ylim(0, 1.05 * most or 1.0)
-        rate.set_yticks([0, most] if most else [0], ["0", numbers.learning_rate(most)] if most else ["0"], fontsize=8)
+        peak = numbers.learning_rate(float(f"{most:.3g}"))
+        rate.set_yticks([0, most] if most else [0], ["0", peak] if most else ["0"], fontsize=8)
         rate.set_ylabel("learning rate (grey)", fontsize=9, color=INK)
         rate.spines["right"].set_visible(False)
         rate.tick_params(length=0)
@@ -90,6 +91,9 @@ def _marker(points: int) -> str | None:
 
 
 def _over_steps(axes: Axes) -> None:
+    first, last = axes.get_xlim()
+    if last - first < 2:  # a point alone; margins of a fraction of a step would be marked as steps
+        axes.set_xlim(round((first + last) / 2) - 1, round((first + last) / 2) + 1)
     axes.set_xlabel("step", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.tick_params(labelsize=8)

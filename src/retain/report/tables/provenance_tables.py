@@ -31,7 +31,7 @@ def conditions_table(result: Result) -> Table | None:
         caption = "How one side was asked; of the other nothing is recorded"
     else:
         caption = f"Asked alike: {f'no, {listing(unlike)} differ' if unlike else 'yes'}"
-    note = "Reader: tokenizer or image processor. Questions: everything that was put to the model, token by token."
+    note = "Preprocessor: the tokenizer or image processor. Input: every tensor that went into the model."
     return Table(caption, ("Condition", "Base", "Tuned", "Alike"), rows, note)
 
 

@@ -60,6 +60,16 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
             getattr(ModelSpec(str(tmp_path / "none")), what)()
 
 
+@pytest.mark.parametrize("what", ["load", "empty", "preprocessor"])
+def test_offline_a_hub_id_is_told_as_not_in_the_cache_with_the_download(what, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set, so the hub was not asked") as error:
+        getattr(ModelSpec("nobody/never-cached"), what)()
+    assert "run `hf download nobody/never-cached`" in str(error.value)
+    assert "connection" not in str(error.value)
+
+
 def test_a_folder_that_holds_no_such_model_is_refused_with_the_cure(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no model could be loaded .* AutoModelForCausalLM"):

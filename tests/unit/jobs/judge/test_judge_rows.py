@@ -259,6 +259,15 @@ def test_options_that_fit_nothing_are_told(judged, options, told):
     assert told in refused(judged, base, fewer(base, 0.5), **options)
 
 
+@pytest.mark.parametrize("word", ["ja", "richtig", "0,7"])
+def test_text_that_is_no_number_is_told_with_its_row_and_the_cure(judged, word):
+    base = answered(n=40)
+    tuned = [{**row, "correct": word if k == 3 else "1"} for k, row in enumerate(base)]
+    told = refused(judged, base, tuned)
+    assert f"correct: expected numbers, or true and false, found {word} (" in told
+    assert "line 4); write 1 for right and 0 for wrong" in told
+
+
 def test_a_report_of_another_program_and_a_log_are_not_overwritten(judged, tmp_path):
     (tmp_path / "tests.xml").write_text('<?xml version="1.0"?>\n<testsuites name="pytest"/>', encoding="utf-8")
     base = answered(n=30)

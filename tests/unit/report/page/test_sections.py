@@ -78,7 +78,7 @@ def test_a_map_is_drawn_only_for_measures_that_are_there():
         panel_figure(panel).axes[0].get_title(loc="left")
         for panel in drift_panels(sample_run(drift=Drift(layers=plain)))
     ]
-    assert titles == ["Relative size", "F_Δ, texts to keep", "F_Δ, the task"]
+    assert titles == ["Relative size", "F_Δ, inputs to keep", "F_Δ, the task"]
     assert drift_panels(sample_run()) == []
 
 
