@@ -36,6 +36,10 @@ def load_recipe(recipe: type[SomeRecipe], path: str | None, overrides: dict[str,
     return found
 
 
+NEW_FOLDER = "a-folder-that-the-recipe-does-not-name-yet"
+"""Stands for an output that is missing or wrong, so that all else is looked at too; nothing is written there."""
+
+
 def load_what_can_be(
     recipe: type[SomeRecipe], path: str | None, overrides: dict[str, Any]
 ) -> tuple[SomeRecipe | None, list[str]]:
@@ -54,8 +58,9 @@ def load_what_can_be(
     except ValidationError as error:
         problems = problems_in_words(error.errors(), recipe)
         wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+    right = {name: value for name, value in values.items() if name not in wrong}
     try:
-        return recipe.model_validate({name: value for name, value in values.items() if name not in wrong}), problems
+        return recipe.model_validate({"output": NEW_FOLDER, **right} if "output" in wrong else right), problems
     except ValidationError:
         return None, problems
 

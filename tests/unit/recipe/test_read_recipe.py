@@ -132,6 +132,11 @@ def test_what_is_left_without_wrong_fields_can_be_looked_at(fields, wrong):
 
 
 def test_nothing_is_left_of_a_recipe_that_needs_what_is_wrong():
+    given = {"model": "m", "train": "t.jsonl", "test": "e.jsonl"}
+    for output in ({}, {"output": 3}, {"output": ["a"]}):
+        found, problems = load_what_can_be(Recipe, None, given | output)
+        assert (found.train, len(problems)) == ("t.jsonl", 1)
+        assert problems[0].startswith("output: ")
     found, problems = load_what_can_be(Recipe, None, {"model": "m", "train": 3, "test": "e.jsonl", "output": "o"})
     assert found is None
     assert len(problems) == 1
