@@ -93,6 +93,11 @@ class Metric(Record):
         return self.low if self.higher_is_better else self.high
 
     @property
+    def best(self) -> float | None:
+        """The value of a model that answers everything rightly; None where there is no such bound."""
+        return self.high if self.higher_is_better else self.low
+
+    @property
     def drifts(self) -> bool:
         """True for metrics in nats per token: any training moves them a little, so a small change is no loss yet."""
         return self.unit is NATS_PER_TOKEN

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from retain.records import numbers
 from retain.records.result import Result
-from retain.records.scores import KeepScore
+from retain.records.scores import KeepScore, TaskScore
 from retain.records.verdicts import Judgement, SuiteVerdict, Verdict
 from retain.report import claims as words
 from retain.report.tables.budget import budget_sentence
@@ -34,6 +34,7 @@ _LEARNED = {
     "not shown": "It is not shown to have learned the task",
     "not measured": "No task was measured",
 }
+_NOTHING_TO_LEARN = "It had nothing to learn, since the base answers the whole task rightly"
 _KEPT = {
     "kept": "kept what it was asked about",
     "lost": "lost something it knew",
@@ -68,13 +69,20 @@ def _judged_headline(result: Result) -> str:
     judged = result.judgement
     if judged is None:
         return words.headline(result)
+    full = judged.learned not in {"yes", "worse"} and _nothing_to_learn(result.task)
+    learned = _NOTHING_TO_LEARN if full else _LEARNED[judged.learned]
     if judged.gone and not judged.suites:
-        return "" if judged.learned == "not measured" else f"{_LEARNED[judged.learned]}."
+        return "" if judged.learned == "not measured" else f"{learned}."
     if judged.gone and judged.learned == "not measured":
         return f"{_KEPT_ALONE[judged.overall]}: {_clause(judged.reason)}."
-    joint = "and" if (judged.learned == "yes") == (judged.overall == "kept") else "but"
+    joint = "and" if (full or judged.learned == "yes") == (judged.overall == "kept") else "but"
     kept = _KEPT[judged.overall] if judged.learned != "not measured" else _clause(_KEPT_ALONE[judged.overall])
-    return f"{_LEARNED[judged.learned]}, {joint} {kept}: {_clause(judged.reason)}."
+    return f"{learned}, {joint} {kept}: {_clause(judged.reason)}."
+
+
+def _nothing_to_learn(scores: Sequence[TaskScore]) -> bool:
+    """True where the base reaches the best value of every metric of the task, so that no gain can be shown."""
+    return bool(scores) and all(score.base == score.metric.best for score in scores)
 
 
 def _clause(reason: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retain.records.numbers import HUNDREDTHS, POINTS
+from retain.records.numbers import HUNDREDTHS, MINUS, POINTS
 from retain.stats.planning import MOST_ITEMS, SURE_TO_SHOW, chance_level_power, fewest_units
 from retain.verdict.evidence import Evidence
 
@@ -96,6 +96,7 @@ def amount(evidence: Evidence, value: float, *, sign: str = "", unit: bool = Tru
     """A change in the unit that the metric is shown in; three digits where that is no share and not out of 100."""
     shown = evidence.metric.unit
     if shown in {POINTS, HUNDREDTHS}:
-        return f"{shown.factor * value:{sign}.1f}" + (f" {shown.name}" if unit else "")
-    named = shown.name or f"in {evidence.metric.title}"
-    return f"{value:{sign}.3g}" + (f" {named}" if unit else "")
+        figure, named = f"{shown.factor * value:{sign}.1f}", shown.name
+    else:
+        figure, named = f"{value:{sign}.3g}", shown.name or f"in {evidence.metric.title}"
+    return figure.replace("-", MINUS) + (f" {named}" if unit else "")

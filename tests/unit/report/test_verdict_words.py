@@ -8,6 +8,8 @@ import pytest
 
 from full_samples import full_run, judgement, suite_verdict
 from report_samples import eighteen, items, judged, named, sample_run
+from retain.records.metrics_table import ACCURACY
+from retain.records.scores import TaskScore
 from retain.records.verdicts import AACheck
 from retain.report.cautions import cautions
 from retain.report.claims import headline as headline_of_readings
@@ -50,6 +52,25 @@ def test_a_lack_of_power_is_told_once_and_of_no_loss_that_was_found(verdict, rea
     one = suite_verdict("capitals", verdict, reason, has_power=False)
     table = verdict_table(sample_run(judgement=judgement().model_copy(update={"suites": (one,)})))
     assert table.rows[0][2].endswith(" Even a chance-level model would not be found out here.") == told
+
+
+@pytest.mark.parametrize(
+    ("base", "learned", "overall", "told"),
+    [
+        (1.0, "not shown", "kept", "It had nothing to learn, since the base answers the whole task rightly, and kept "),
+        (
+            1.0,
+            "no noticeable change",
+            "lost",
+            "It had nothing to learn, since the base answers the whole task rightly, but",
+        ),
+        (1.0, "worse", "lost", "It got worse at the task, and"),
+        (0.99, "not shown", "kept", "It is not shown to have learned the task, but"),
+    ],
+)
+def test_a_base_without_a_fault_at_the_task_leaves_nothing_to_learn(base, learned, overall, told):
+    score = TaskScore(name="test", metric=ACCURACY, n=100, base=base, tuned=1.0, interval=(0.0, 0.0))
+    assert headline(sample_run(judgement=judgement(overall, learned), task=(score,))).startswith(told)
 
 
 def test_a_reason_keeps_its_name_in_capitals():

@@ -56,7 +56,7 @@ def test_right_or_wrong_is_shown_in_points_in_table_and_verdict(monkeypatch, nam
     assert (score.metric.unit, score.metric.right_or_wrong, score.lost) == (POINTS, True, 0.2)
     page = run_markdown(sample_run(**found.fields()), found.items)
     assert "−20.0 [" in page
-    assert "change -20.0 points" in page
+    assert "change −20.0 points" in page
     assert "−0.200" not in page
     assert "nats" not in re.sub(r"nats per token", "", page.split("Drift")[0])
 
@@ -80,7 +80,7 @@ def test_degrees_are_shown_in_one_unit_too(monkeypatch, name, scale, unit):
         assert "−0.200 [" in page
         assert "20.0 points" not in page
     else:
-        assert "improvement -20.0 points" in page
+        assert "improvement −20.0 points" in page
         assert "−20.0 [" in page
 
 
