@@ -50,7 +50,7 @@ def test_lost():
     assert found.verdict == "lost"
     assert found.p_adjusted == found.p_value == mcnemar_p(25, 3)
     assert "25 of 100 lost and 3 gained" in found.reason
-    assert "-22.0 points" in found.reason
+    assert "−22.0 points" in found.reason
 
 
 def test_more_suites_ask_for_more():
