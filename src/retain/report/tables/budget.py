@@ -71,7 +71,7 @@ def _limits(budget: Sequence[BudgetRecord], told: str) -> Table:
 
 
 def _curve(scaling: Scaling, *, noted: bool) -> Table:
-    head = ("Setting α", "Measured on", "Metric", "Items", "Base", "There", "Loss [95%]", "Lost at most", "Kept")
+    head = ("Scale α", "Measured on", "Metric", "Items", "Base", "There", "Loss [95%]", "Lost at most", "Kept")
     rows = tuple(_curve_row(point) for point in scaling.curve)
     note = (
         "α scales the update: 0 is the base, 1 all that was trained. Loss: how much worse than the base. Drawn: grey "
