@@ -23,6 +23,7 @@ from retain.evaluate.pair import Pair
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
 from retain.hf.models.describe import model_hash
+from retain.hf.models.given import unwrapped
 from retain.hf.scaling import adapter_to_write, ensure_scalable, scale_in_place
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.guard_regularisers import batches_of, regularisers_of
@@ -100,7 +101,7 @@ def guard(
     if not isinstance(trainer, Trainer):
         raise InputError(f"{type(trainer).__name__} was given; give the trainer, as retain.guard(trainer, …).")
     limits = given_budget(budget)
-    model, chosen, problems = trainer.model, given_settings(settings), list[str]()
+    model, chosen, problems = unwrapped(trainer.model), given_settings(settings), list[str]()
     preprocessor = given_preprocessor(*readers(trainer.processing_class), settings, model)
     suites = given_suites(test, keep, held_out_text, problems, gone)
     text: list[str] = []

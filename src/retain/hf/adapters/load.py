@@ -53,7 +53,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
         >>> loaded.active_adapter
         'default'
     """
-    ensure_model(base, "base")
+    base = ensure_model(base, "base")
     if is_adapted(base):
         raise InputError(
             f"{path}: this model carries adapters already; give the base alone, loaded anew, or put another adapter "

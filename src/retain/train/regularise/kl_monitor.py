@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from retain.errors import InputError
+from retain.hf.models.given import unwrapped
 from retain.hf.models.inference import device_of, evaluating
 from retain.train.ranks import sum_over_ranks
 from retain.train.regularise.callback import (
@@ -23,7 +24,7 @@ from retain.train.regularise.callback import (
     fingerprint,
     refuse_sharded,
 )
-from retain.train.regularise.divergence import Batch, Divergence, unwrapped
+from retain.train.regularise.divergence import Batch, Divergence
 from retain.train.regularise.shares import share_of
 
 KNEE = 0.26

@@ -18,12 +18,13 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from retain.errors import InputError, is_number
+from retain.hf.models.given import unwrapped
 from retain.hf.models.inference import evaluating
 from retain.hf.models.layer_effects import layer_effects, update_size
 from retain.hf.scaling import shrink
 from retain.train.ranks import mean_over_ranks
 from retain.train.regularise.callback import RegulariserCallback, check_batches, refuse_sharded
-from retain.train.regularise.divergence import Batch, placed, unwrapped
+from retain.train.regularise.divergence import Batch, placed
 
 TOLERANCE = 0.01
 """Excess over the limit, as a share of it, that is let be."""

@@ -117,7 +117,9 @@ def test_each_name_and_size_of_the_configuration_is_in_the_model(tmp_path, field
     ],
 )
 def test_names_for_other_architectures_do_no_harm_where_every_tensor_has_its_place(tmp_path, fields):
-    model = get_peft_model(make_llama(), LoraConfig(**{"target_modules": ["q_proj", "v_proj"], "r": 4, **fields})).eval()
+    model = get_peft_model(
+        make_llama(), LoraConfig(**{"target_modules": ["q_proj", "v_proj"], "r": 4, **fields})
+    ).eval()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter)
