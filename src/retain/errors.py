@@ -64,8 +64,9 @@ def layer_problems(fields: Mapping[str, Any]) -> list[str]:
 
 def _is_list_of(value: object, kind: type) -> bool:
     """Tell whether a field is left out, or holds several values that are all of a kind."""
-    listed = isinstance(value, (list, tuple, set, frozenset))
-    return value is None or (listed and all(isinstance(one, kind) and not isinstance(one, bool) for one in value))
+    if value is None or not isinstance(value, (list, tuple, set, frozenset)):
+        return value is None
+    return all(isinstance(one, kind) and not isinstance(one, bool) for one in value)
 
 
 class RetainError(Exception):
