@@ -6,6 +6,7 @@ from peft import get_peft_model
 from torch import nn
 
 import retain
+from retain.evaluate.drift.layer_inputs import observe
 from tiny import WORDS, make_llama, make_tokenizer
 
 WRAPPERS = {"compile": lambda model: torch.compile(model, backend="eager"), "parallel": nn.DataParallel}
@@ -38,6 +39,16 @@ def test_it_is_measured_as_without(wrap):
     plain, wrapped = (retain.measure(one, **given) for one in (model, wrap(model)))
     assert plain.keep == wrapped.keep
     assert plain.drift == wrapped.drift
+
+
+@pytest.mark.parametrize("dynamic", [None, True, False])
+def test_what_layers_are_given_is_seen_while_a_model_is_compiled_in_place(dynamic):
+    batches = [{"input_ids": torch.randint(2, 60, (2, length))} for length in (4, 5, 6)]
+    name, model = "model.layers.0.self_attn.q_proj", make_llama()
+    with torch.no_grad():
+        expected = observe(model, batches, [name]).inputs[name]
+        model.compile(backend="eager", dynamic=dynamic)
+        assert torch.equal(observe(model, batches, [name]).inputs[name], expected)
 
 
 def test_it_is_exported_as_without(wrap, tmp_path):

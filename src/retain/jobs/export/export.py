@@ -131,7 +131,7 @@ def _export_model(
     adapter = adapter_name or (adapter_to_write(model) if is_adapted(model) else None)
     if adapter is None or adapter not in getattr(model, "peft_config", {}):
         there = ", ".join(getattr(model, "peft_config", {})) or "none"
-        raise InputError(f"the model has no adapter{f' {adapter!r}' if adapter else ''} to export; it has {there}.")
+        raise InputError(f"there is no adapter{f' {adapter!r}' if adapter else ' on this model'}; there are {there}.")
     own = recipe.gguf == "adapter"
     form = ("lora" if own else "merged") if recipe.to == "gguf" else recipe.to
     problems += form_problems(form, config_values(model.peft_config[adapter]), heads_of(model))
