@@ -7,9 +7,10 @@ The command line turns `InputError` into exit code 2 and every other `RetainErro
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 
 def sentence(text: str) -> str:
@@ -29,6 +30,43 @@ def is_number(value: object) -> TypeGuard[float]:
 def is_whole(value: object) -> TypeGuard[int]:
     """Tell whether a setting is a whole number; a truth value is none."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def layer_problems(fields: Mapping[str, Any]) -> list[str]:
+    """The problems of fields by which a configuration selects layers in PEFT's way, where a value is of another kind.
+
+    PEFT takes some of these for something else: each letter of `modules_to_save="lm_head"` for a name.
+
+    Args:
+        fields: by name, of any configuration; others are passed over.
+    """
+    problems = []
+    for name in ("target_modules", "exclude_modules"):
+        value = fields.get(name)
+        if isinstance(value, str):
+            try:
+                re.compile(value)
+            except re.error as error:
+                problems.append(
+                    f"{name}={value!r}: this is no regular expression ({error}); give names in a list, as ['q_proj'], "
+                    "or an expression for whole names, as '.*q_proj'."
+                )
+        elif not _is_list_of(value, str):
+            problems.append(
+                f"{name}={value!r}: give names in a list, as ['q_proj', 'v_proj'], or one regular expression."
+            )
+    if not _is_list_of(value := fields.get("modules_to_save"), str):
+        problems.append(f"modules_to_save={value!r}: give names in a list, as ['lm_head'].")
+    if not (is_whole(value := fields.get("layers_to_transform")) or _is_list_of(value, int)):
+        problems.append(f"layers_to_transform={value!r}: give the indices of layers, as [0, 1].")
+    return problems
+
+
+def _is_list_of(value: object, kind: type) -> bool:
+    """Tell whether a field is left out, or holds several values that are all of a kind."""
+    if value is None or not isinstance(value, (list, tuple, set, frozenset)):
+        return value is None
+    return all(isinstance(one, kind) and not isinstance(one, bool) for one in value)
 
 
 class RetainError(Exception):

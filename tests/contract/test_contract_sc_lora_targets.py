@@ -10,7 +10,7 @@ from torch import nn
 
 from retain import SCLoRAConfig, load_adapter, sc_lora
 from retain.activations import collect
-from retain.errors import InputError, TargetError
+from retain.errors import InputError, MergeError, TargetError
 from retain.hf.adapters import initialise as initialising
 from retain.hf.adapters.residual_lora import residual_layers
 
@@ -44,6 +44,28 @@ def test_a_tied_head_starts_and_trains_with_its_embedding_untouched(gpt2):
     model(**gpt2.batch()).loss.backward()
     assert any(parameter.grad.any() for parameter in trained(model).values())
     assert same_bits(bits(model), before)
+
+
+def test_a_tied_head_is_not_merged_into_and_an_untied_one_is(gpt2, tmp_path):
+    def on_head(base):
+        config = SCLoRAConfig(r=2, target_modules=["lm_head"])
+        model = sc_lora(base, config, learn=[learn_batch(gpt2)], keep=[keep_batch(gpt2)]).eval()
+        disturb(model)
+        return model
+
+    model = on_head(gpt2.make())
+    expected = logits(model, gpt2.batch())
+    model.save_pretrained(tmp_path)
+    for tied in (model, load_adapter(gpt2.make(), tmp_path)):
+        for merge in (tied.merge_adapter, tied.merge_and_unload):
+            with pytest.raises(MergeError, match=r"lm_head shares its weight with .*wte"):
+                merge()
+        assert torch.equal(logits(tied, gpt2.batch()), expected)
+    base = gpt2.make()
+    base.lm_head.weight = nn.Parameter(base.lm_head.weight.detach().clone())
+    base.config.tie_word_embeddings = False
+    merged = on_head(base).merge_and_unload()
+    torch.testing.assert_close(logits(merged, gpt2.batch()), expected, rtol=0, atol=2e-6)
 
 
 def test_modules_to_save_are_trained_and_saved(tmp_path):

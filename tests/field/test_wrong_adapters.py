@@ -88,8 +88,7 @@ def test_an_adapter_of_another_base_of_the_same_shape(tmp_path, told, bases):
 
 def test_target_modules_cut_down_or_mistyped(tmp_path, told):
     assert "no place" in told(reconfigured(adapter(tmp_path / "a"), target_modules=["model.layers.0.self_attn.q_proj"]))
-    assert "v_qroj" in told(reconfigured(adapter(tmp_path / "b"), target_modules=["q_proj", "v_proj", "v_qroj"]))
-    assert "no place" in told(reconfigured(adapter(tmp_path / "c", "vefa"), target_modules=["q_proj", "v_proi"]))
+    assert "no place" in told(reconfigured(adapter(tmp_path / "b", "vefa"), target_modules=["q_proj", "v_proi"]))
 
 
 def test_weights_that_are_not_finite_are_refused_in_python_as_well(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 
 from retain.errors import InputError
 from retain.hf.models.replaced import replaced_embeddings
-from retain.hf.models.sides import base_view, is_adapted, mutates_base
+from retain.hf.models.sides import base_view, is_adapted, mutates_base, refuse_switched_off
 
 
 def carries_base(model: Any) -> bool:
@@ -23,6 +23,14 @@ class Pair:
 
     tuned_model: Any
     separate_base: Any = None
+
+    def __post_init__(self) -> None:
+        """Refuse a tuned side that is the base.
+
+        Raises:
+            InputError: its adapters are switched off.
+        """
+        refuse_switched_off(self.tuned_model)
 
     @classmethod
     def around(cls, tuned: Any, load_base: Callable[[], Any]) -> Pair:

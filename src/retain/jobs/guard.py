@@ -18,11 +18,12 @@ from transformers import Trainer
 from retain.activations import distributed
 from retain.budget.split import Parts, limit_problems, split
 from retain.data.preprocess import Preprocessor
-from retain.errors import InputError
+from retain.errors import InputError, is_number
 from retain.evaluate.pair import Pair
 from retain.evaluate.runner import measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
 from retain.hf.models.describe import model_hash
+from retain.hf.models.given import unwrapped
 from retain.hf.scaling import adapter_to_write, ensure_scalable, scale_in_place
 from retain.jobs.budget_search import BudgetSearch, Outcome, search
 from retain.jobs.guard_regularisers import batches_of, regularisers_of
@@ -100,7 +101,7 @@ def guard(
     if not isinstance(trainer, Trainer):
         raise InputError(f"{type(trainer).__name__} was given; give the trainer, as retain.guard(trainer, …).")
     limits = given_budget(budget)
-    model, chosen, problems = trainer.model, given_settings(settings), list[str]()
+    model, chosen, problems = unwrapped(trainer.model), given_settings(settings), list[str]()
     preprocessor = given_preprocessor(*readers(trainer.processing_class), settings, model)
     suites = given_suites(test, keep, held_out_text, problems, gone)
     text: list[str] = []
@@ -110,8 +111,8 @@ def guard(
     problems += measuring_problems(model, preprocessor, suites, chosen)
     problems += relearn_problems(suites, chosen, preprocessor)
     problems += alpha_problems(alphas)
-    if not 0 < control_share < 1:
-        problems.append(f"control_share: {control_share}; give a share above 0 and below 1.")
+    if not (is_number(control_share) and 0 < control_share < 1):
+        problems.append(f"control_share: {control_share!r}; give a share above 0 and below 1.")
     if kl_weight not in (None, "budget") and batches is None and not text:
         problems.append(
             "kl_weight: a KL penalty reads text to keep, and there is none: give batches= or held_out_text=."

@@ -20,6 +20,7 @@ from retain.evaluate.runner import Measured, measure_pair
 from retain.evaluate.suites.suite import Settings, Suites
 from retain.events import Events
 from retain.hf.models.describe import adapter_config, adapter_kind, changed_size, model_hash, parameter_counts
+from retain.hf.models.given import unwrapped
 from retain.hf.models.placement import placement_note
 from retain.hf.models.quantization import quantization_note
 from retain.hf.models.sides import root_of
@@ -89,6 +90,7 @@ def measure(
         >>> result.keep[0].name, result.keep[0].n
         ('capitals', 168)
     """
+    base, tuned = unwrapped(base), unwrapped(tuned)
     problems: list[str] = []
     chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)

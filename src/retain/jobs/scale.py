@@ -16,6 +16,7 @@ from retain.errors import InputError
 from retain.evaluate.pair import Pair, carries_base
 from retain.evaluate.suites.suite import Suites
 from retain.events import Events
+from retain.hf.models.given import unwrapped
 from retain.hf.models.head import BASE_HEAD
 from retain.hf.models.sides import is_adapted
 from retain.hf.scaling import adapter_to_write, ensure_scalable, keeps_its_form, merged_at, write_at
@@ -97,6 +98,7 @@ def scale(
         >>> outcome.scaling.alpha
         1.0
     """
+    base, tuned = unwrapped(base), unwrapped(tuned)
     problems: list[str] = []
     chosen = given_settings(settings)
     preprocessor = given_preprocessor(tokenizer, processor, settings, base, tuned)

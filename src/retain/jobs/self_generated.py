@@ -112,7 +112,7 @@ def self_generated(
         >>> sum(int(batch["attention_mask"].sum()) for batch in keep) <= 64
         True
     """
-    ensure_model(model)
+    model = ensure_model(model)
     tokenizer = given_tokenizer(tokenizer)
     if tokens < 1:
         raise InputError(f"tokens: {tokens}; give at least one.")

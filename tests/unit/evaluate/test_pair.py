@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from retain.errors import InputError
 from retain.evaluate.pair import Pair, carries_base
@@ -18,6 +18,17 @@ def adapted(**fields):
             if "lora_B" in name:
                 parameter.fill_(0.3)
     return model.eval()
+
+
+def of_transformers():
+    model = make_llama()
+    model.add_adapter(LoraConfig(r=2, target_modules=["q_proj"]))
+    return model
+
+
+def switched_off(model):
+    model.disable_adapter_layers() if isinstance(model, PeftModel) else model.disable_adapters()
+    return model
 
 
 def logits(model):
@@ -53,6 +64,9 @@ def test_a_base_that_was_adapted_in_place_is_inside_its_adapter():
         (lambda: (make_llama(),), "one model without an adapter"),
         (lambda: (adapted(init_lora_weights="pissa"),), "untouched base a second time"),
         (lambda: [make_llama()] * 2, "share their weights"),
+        (lambda: (switched_off(adapted()),), "switched off.*enable_adapter_layers"),
+        (lambda: (make_llama(), switched_off(adapted())), "switched off"),
+        (lambda: (make_llama(), switched_off(of_transformers())), r"switched off.*enable_adapters\(\)"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(given, problem):

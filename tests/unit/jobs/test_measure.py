@@ -166,7 +166,7 @@ def test_a_model_that_predicts_no_text_is_measured_by_its_features(make):
         (lambda: T5ForConditionalGeneration(T5Config(**T5, decoder_start_token_id=0)), "is an encoder-decoder"),
         (lambda: ViTForImageClassification(ViTConfig(**VIT)), "reads images, and the data are texts"),
         (lambda: make_llama().to("meta"), "weights are not there"),
-        (lambda: torch.nn.DataParallel(make_llama()), "DataParallel, DataParallel was given, and a loaded model"),
+        (lambda: torch.nn.Sequential(make_llama()), "Sequential, Sequential was given, and a loaded model"),
     ],
 )
 def test_a_model_that_does_not_read_the_data_as_they_are_is_told(make, told):

@@ -8,7 +8,7 @@ layers only, so there is no update of theirs to put inputs through.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,13 +137,13 @@ def _recording(model: nn.Module, names: Collection[str], kept: _Kept) -> Iterato
     """Record what the named layers are given; the list yielded is to hold the mask of the batch at hand, if any."""
     masks: list[Tensor] = []
 
-    def keep(name: str) -> Callable[..., None]:
+    def keep(name: str) -> Any:
         def hook(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
             kept.add(
                 name, next(value for value in (*arguments, *keywords.values()) if isinstance(value, Tensor)), masks
             )
 
-        return hook
+        return torch.compiler.disable(hook)  # type: ignore[no-untyped-call]  # torch has no types here
 
     # A module trained in full beside its original is named without that step; the base calls the original.
     modules = {name.replace(".original_module", ""): module for name, module in model.named_modules()}

@@ -26,6 +26,7 @@ from retain.errors import InputError
 from retain.hf.adapters.residual_lora import ResidualDown, ResidualUp, make_residual, residual_layers
 from retain.hf.adapters.residual_tuner import watch_additions
 from retain.hf.models.sides import root_of
+from retain.hf.tuners.adapter_name import check_adapter_name
 from retain.hf.tuners.base_weight import Original, at_least_float32, quantization_backend
 from retain.records.files import write_text
 from retain.records.paths import expanded
@@ -108,8 +109,10 @@ def check_free(model: nn.Module, adapter: str) -> None:
     """Refuse an adapter name that is taken, and a model on which this adapter cannot stand.
 
     Raises:
+        AdapterError: no adapter can have that name.
         InputError: there is one already, or one beside it that is no LoRA.
     """
+    check_adapter_name(adapter)
     present = getattr(model, "peft_config", {})
     if adapter in present:
         raise InputError(f"there is an adapter {adapter!r} already; give another adapter_name.")
@@ -166,7 +169,7 @@ def restore_initialised(model: PeftModel, adapter: str, note: dict[str, Any]) ->
     restored = copy.copy(model.peft_config[adapter])
     if not _is_of(note, model, adapter):
         raise InputError(
-            f"{NOTE} is of another adapter than the one beside it; remove it to load this one as an ordinary LoRA."
+            f"{NOTE} is of another adapter than the one beside it; remove it to load this one without, as PEFT does."
         )
     restored.__class__ = InitialisedLoraConfig
     restored.initialisation_note = note

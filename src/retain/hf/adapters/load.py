@@ -33,8 +33,8 @@ _WRAPPERS = (BaseTunerLayer, AuxiliaryTrainingWrapper)
 def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) -> PeftModel:
     """Load a saved adapter of any PEFT method onto its base model.
 
-    Every tensor of the file must have its place in the model, every place its tensor, and every module that the
-    configuration names must be there. Where retain wrote the adapter, its files and its base must be those of then.
+    Every tensor of the file must have its place in the model, and every place its tensor. Where retain wrote the
+    adapter, its files and its base must be those of then.
 
     Args:
         base: the model that the adapter was trained on. It is adapted in place; where the adapter is refused, it comes
@@ -53,7 +53,7 @@ def load_adapter(base: nn.Module, path: str | Path, *, trainable: bool = False) 
         >>> loaded.active_adapter
         'default'
     """
-    ensure_model(base, "base")
+    base = ensure_model(base, "base")
     if is_adapted(base):
         raise InputError(
             f"{path}: this model carries adapters already; give the base alone, loaded anew, or put another adapter "
@@ -128,7 +128,8 @@ def _check(model: PeftModel, path: str | Path, stored: dict[str, Stored], accoun
     Raises:
         InputError: with all that was found.
     """
-    problems = [*tensor_problems(model, stored, account), *name_problems(model), *value_problems(model)]
+    misplaced = tensor_problems(model, stored, account)
+    problems = [*misplaced, *name_problems(model, all_placed=not misplaced), *value_problems(model)]
     if problems:
         raise InputError([f"{path}: {problem}. Give the base that it was trained on." for problem in problems])
 

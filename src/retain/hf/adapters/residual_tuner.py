@@ -17,6 +17,7 @@ from torch import nn
 from retain.errors import AdapterError
 from retain.hf.adapters.residual_lora import copy_residual, residual_layers
 from retain.hf.adapters.told_lora import ToldLoraModel
+from retain.hf.tuners.shared_weights import refuse_shared
 
 _PRUNING = frozenset({"ties", "dare_ties", "dare_linear", "magnitude_prune"})
 
@@ -70,6 +71,16 @@ class ResidualLoraModel(ToldLoraModel):
                 "that stays, such as 0.5; combination_type='cat' sums without loss."
             )
         super().add_weighted_adapter(*given.args, **given.kwargs)
+
+    def _check_merge_allowed(self) -> None:
+        """Refuse to merge a residual LoRA into a weight that another module uses too; of others PEFT warns.
+
+        Raises:
+            MergeError: names the modules and the cure.
+        """
+        super()._check_merge_allowed()
+        for name in self.peft_config:
+            refuse_shared(self.model, residual_layers(self.model, name))
 
     def _holder(self, note: dict[str, Any], adapter: str) -> str:
         """The adapter with a note, of the rank that a new one asks for."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from retain.errors import InputError, MergeError
 from retain.hf.adapters.folder import value_fault
 from retain.hf.adapters.residual_lora import residual_layers
+from retain.hf.models.given import unwrapped
 from retain.hf.models.sides import root_of
 from retain.records.paths import expanded
 from retain.records.reading import read_json_mapping
@@ -42,7 +43,7 @@ def swap_adapter(model: nn.Module, folder: str | Path, adapter_name: str = "defa
         >>> serving = retain.load_adapter(base, "runs/first/adapter")
         >>> retain.swap_adapter(serving, "runs/vefa/adapter")
     """
-    place = expanded(folder)
+    model, place = unwrapped(model), expanded(folder)
     config = getattr(model, "peft_config", {}).get(adapter_name)
     if config is None:
         raise InputError(
@@ -123,6 +124,5 @@ def _listed(value: Any) -> Any:
 def _tensors(model: nn.Module, adapter: str) -> dict[str, Tensor]:
     """An adapter's tensors by the names that they have in its file."""
     mark = f".{adapter}."
-    places = ((name, buffer) for name, buffer in model.named_buffers() if ".supertuning_indices." in name)
-    named = ((name + ".", tensor) for name, tensor in (*model.named_parameters(), *places) if mark in name + ".")
+    named = ((name + ".", tensor) for name, tensor in model.state_dict(keep_vars=True).items() if mark in name + ".")
     return {name.replace(mark, ".", 1).removesuffix("."): tensor.data for name, tensor in named}

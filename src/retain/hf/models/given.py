@@ -11,13 +11,24 @@ from transformers import PreTrainedTokenizerBase
 from retain.errors import InputError
 
 
-def ensure_model(given: Any, name: str = "model") -> None:
+def unwrapped(model: Any) -> Any:
+    """The model without the wrappers of data parallelism and of `torch.compile`, with which it shares its weights."""
+    while isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+        model = model.module
+    return getattr(model, "_orig_mod", model)
+
+
+def ensure_model(given: Any, name: str = "model") -> Any:
     """Refuse what is no loaded model.
+
+    Returns:
+        The model itself, where it was given inside a wrapper.
 
     Raises:
         InputError: it is the path of one, its name, or something else.
     """
     ensure(given, nn.Module, name, "give a loaded model, as AutoModelForCausalLM.from_pretrained makes one")
+    return unwrapped(given)
 
 
 def tokenizer_of(given: Any) -> Any:

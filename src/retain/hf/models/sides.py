@@ -12,7 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from retain.errors import MergeError
+from retain.errors import InputError, MergeError
 from retain.hf.tuners.storage import storage_kept
 
 _MUTATING = ("pissa", "corda", "olora", "loftq", "lora_ga")
@@ -29,6 +29,20 @@ _REPLACED: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 def is_adapted(model: nn.Module) -> bool:
     """Tell whether a model carries PEFT adapters, in a `PeftModel` or put there by transformers."""
     return isinstance(model, PeftModel) or any(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
+def refuse_switched_off(model: nn.Module) -> None:
+    """Refuse a model whose adapters are all switched off: it is its base, and any comparison with that finds nothing.
+
+    Raises:
+        InputError: they are.
+    """
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    if layers and all(layer.disable_adapters for layer in layers):
+        raise InputError(
+            "the adapters are switched off, so this model is its own base and nothing could be seen between the two; "
+            "switch them on: model.enable_adapter_layers() of PEFT, or model.enable_adapters() of transformers."
+        )
 
 
 def root_of(model: nn.Module) -> nn.Module:

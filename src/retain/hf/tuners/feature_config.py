@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from peft import LoraConfig, PeftConfig
 from peft.utils.other import get_pattern_key
 
-from retain.errors import AdapterError, TargetError
+from retain.errors import AdapterError, TargetError, layer_problems
 from retain.hf.tuners.registration import peft_type
 
 Value = TypeVar("Value")
@@ -99,7 +99,7 @@ class FeatureConfig(PeftConfig):  # type: ignore[misc]  # PEFT ships no types
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _shared_problems(self) -> list[str]:
-        problems = []
+        problems = layer_problems(vars(self))
         if self.target_parameters:
             problems.append(
                 f"target_parameters={self.target_parameters!r}: {self.method} shifts the input of a linear layer and "

@@ -15,6 +15,7 @@ from torch import nn
 
 from retain.errors import AdapterError, TargetError
 from retain.hf.tuners import targets
+from retain.hf.tuners.adapter_name import check_adapter_name
 from retain.hf.tuners.all_linear import ALL_LINEAR, all_linear_excludes, is_all_linear, without_default
 from retain.hf.tuners.base_weight import quantization_backend
 from retain.hf.tuners.feature_config import FeatureConfig
@@ -59,14 +60,16 @@ class FeatureTuner(BaseTuner):  # type: ignore[misc]  # PEFT ships no types
     """The one kind of `add_weighted_adapter` that is exact."""
     refused_combinations: ClassVar[dict[str, str]] = {}
 
-    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Add an adapter to all layers that its config names.
 
         Raises:
+            AdapterError: no adapter can have that name.
             TargetError: no layer is named, or one that cannot be adapted; the model is unchanged then.
         """
+        check_adapter_name(adapter_name)
         try:
-            super().inject_adapter(model, *args, **kwargs)
+            super().inject_adapter(model, adapter_name, *args, **kwargs)
         except TargetError:
             raise
         except ValueError as error:  # PEFT's complaints about targets

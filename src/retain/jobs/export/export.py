@@ -16,6 +16,7 @@ from retain.events import Events
 from retain.exporting.llama_cpp import find_llama_cpp
 from retain.hf.adapters.card import auto_class, hub_id
 from retain.hf.exporting.carried import config_values, form_problems, heads_of
+from retain.hf.models.given import unwrapped
 from retain.hf.models.head import is_classifier
 from retain.hf.models.sides import is_adapted, root_of
 from retain.hf.scaling import adapter_to_write
@@ -124,12 +125,13 @@ def _export_model(
     events: Events,
 ) -> Exported:
     """Export a model in memory, of which a copy is used up where that is needed."""
+    model, base = unwrapped(model), unwrapped(base)
     tokenizer, processor, test = readers
     problems: list[str] = []
     adapter = adapter_name or (adapter_to_write(model) if is_adapted(model) else None)
     if adapter is None or adapter not in getattr(model, "peft_config", {}):
         there = ", ".join(getattr(model, "peft_config", {})) or "none"
-        raise InputError(f"there is no adapter {adapter or 'here'!r}; there are {there}.")
+        raise InputError(f"there is no adapter{f' {adapter!r}' if adapter else ' on this model'}; there are {there}.")
     own = recipe.gguf == "adapter"
     form = ("lora" if own else "merged") if recipe.to == "gguf" else recipe.to
     problems += form_problems(form, config_values(model.peft_config[adapter]), heads_of(model))

@@ -93,7 +93,7 @@ def sc_lora(
         >>> initialised = retain.sc_lora(base, retain.SCLoRAConfig(r=4), learn=new, keep=old)
         >>> initialised.save_pretrained("initialised")  # a LoRA of rank 8 that stock PEFT loads
     """
-    ensure_model(base, "base")
+    base = ensure_model(base, "base")
     ensure(config, SCLoRAConfig, "config", "give an SCLoRAConfig, and batches as learn= and keep=")
     initialisation = table.initialisations()[config.initialisation]
     given = {"learn": learn, "keep": keep}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from retain.errors import InputError
+from retain.errors import InputError, is_number, layer_problems
 from retain.methods import table
 
 _TARGETING = (
@@ -81,14 +80,14 @@ class SCLoRAConfig:
         Raises:
             InputError: with every field that is out of its range.
         """
-        problems = []
+        problems = layer_problems(vars(self))
         if isinstance(self.r, bool) or not isinstance(self.r, int) or self.r < 1:
             problems.append(f"r={self.r!r}: a rank is a whole number ≥ 1.")
-        if not 0 <= self.beta <= 1:
+        if not (is_number(self.beta) and 0 <= self.beta <= 1):
             problems.append(f"beta={self.beta!r}: beta lies in [0, 1].")
-        if not 0 <= self.lora_dropout < 1:
+        if not (is_number(self.lora_dropout) and 0 <= self.lora_dropout < 1):
             problems.append(f"lora_dropout={self.lora_dropout!r}: a dropout lies in [0, 1).")
-        if self.lora_alpha is not None and not (math.isfinite(self.lora_alpha) and self.lora_alpha > 0):
+        if self.lora_alpha is not None and not (is_number(self.lora_alpha) and self.lora_alpha > 0):
             problems.append(f"lora_alpha={self.lora_alpha!r}: give a number above 0.")
         if self.initialisation not in table.initialisations():
             problems.append(f"initialisation={self.initialisation!r}: known are {', '.join(table.initialisations())}.")

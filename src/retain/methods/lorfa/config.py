@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from retain.errors import is_number
 from retain.hf.tuners.feature_config import FeatureConfig, for_layer
 
 
@@ -32,12 +33,18 @@ class LoRFAConfig(FeatureConfig):
     )
 
     def problems(self) -> list[str]:
-        """The problems of ranks that are not positive, and of a dropout outside [0, 1)."""
+        """The problems of ranks that are not positive, alphas that are no numbers, and a dropout outside [0, 1)."""
         ranks = {"r": self.r} | {f"rank_pattern[{key!r}]": rank for key, rank in (self.rank_pattern or {}).items()}
         problems = [
             f"{name}={rank!r}: a rank is a whole number ≥ 1." for name, rank in ranks.items() if not _is_rank(rank)
         ]
-        if not 0 <= self.lorfa_dropout < 1:
+        alphas = {f"alpha_pattern[{key!r}]": alpha for key, alpha in (self.alpha_pattern or {}).items()}
+        problems += [
+            f"{name}={alpha!r}: an alpha is a finite number."
+            for name, alpha in {"lorfa_alpha": self.lorfa_alpha, **alphas}.items()
+            if not is_number(alpha)
+        ]
+        if not (is_number(self.lorfa_dropout) and 0 <= self.lorfa_dropout < 1):
             problems.append(f"lorfa_dropout={self.lorfa_dropout!r}: a dropout lies in [0, 1).")
         return problems
 

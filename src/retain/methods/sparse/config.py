@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from retain.errors import InputError, is_number, is_whole
+from retain.errors import InputError, is_number, is_whole, layer_problems
 
 Text = Literal["learn", "keep"]
 
@@ -95,7 +95,7 @@ class SparseConfig:
         Raises:
             InputError: with every field that is out of its range.
         """
-        problems = []
+        problems = layer_problems(vars(self))
         if not (is_number(self.density) and 0 < self.density <= 1):
             problems.append(f"density={self.density!r}: a share above 0 and at most 1.")
         known = self.score in get_args(ScoreName)

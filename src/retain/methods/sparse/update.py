@@ -59,7 +59,7 @@ def sparse_update(
         >>> adapted = retain.sparse_update(base, retain.SparseConfig(density=0.05), learn=batches)
         >>> adapted.save_pretrained("sparse")  # a Supertuning adapter that stock PEFT loads
     """
-    ensure_model(base, "base")
+    base = ensure_model(base, "base")
     ensure(config, SparseConfig, "config", "give a SparseConfig, and batches as learn= and keep=")
     given = {"learn": learn, "keep": keep}
     if missing := [text for text in config.reads if given[text] is None]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
@@ -156,14 +156,16 @@ def check_batches(batches: Iterable[Batch], what: str) -> list[Batch]:
     """The batches as a list.
 
     Raises:
-        InputError: there is none, or one holds nothing.
+        InputError: there is none, one holds nothing, or something else than tensors.
     """
-    held = [] if isinstance(batches, Mapping) else list(batches)
+    held = [] if isinstance(batches, Mapping) or not isinstance(batches, Iterable) else list(batches)
     if not held or not all(isinstance(one, Mapping) and one for one in held):
         raise InputError(
             f"{what}: batches must be a sequence of at least one dictionary of model inputs, such as text_batches "
             "makes."
         )
+    if odd := [name for one in held for name, value in one.items() if not isinstance(value, Tensor)]:
+        raise InputError(f"{what}: {odd[0]} is no tensor; give batches of tensors, such as text_batches makes.")
     return held
 
 

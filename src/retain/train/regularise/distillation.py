@@ -20,10 +20,11 @@ from transformers import TrainerState, TrainingArguments
 
 from retain.data.tokens import IGNORED
 from retain.errors import InputError
+from retain.hf.models.given import unwrapped
 from retain.hf.models.lm_head import logits_of
 from retain.kernels.kl_divergence import logits_kl
 from retain.train.regularise.callback import refuse_sharded
-from retain.train.regularise.divergence import Batch, Divergence, placed, unwrapped
+from retain.train.regularise.divergence import Batch, Divergence, placed
 from retain.train.regularise.objective import (
     Own,
     Scale,

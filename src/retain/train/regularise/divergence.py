@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from retain.errors import InputError
+from retain.hf.models.given import unwrapped
 from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import device_of, evaluating
 from retain.hf.models.lm_head import head_of, head_stands_apart, hidden_states, logits_of
-from retain.hf.models.sides import base_view, eval_mode, is_adapted, mutates_base, root_of
+from retain.hf.models.sides import base_view, eval_mode, is_adapted, mutates_base, refuse_switched_off, root_of
 from retain.kernels.kl_divergence import chunked_kl, logits_kl
 
 Batch = Mapping[str, Tensor]
@@ -75,7 +76,8 @@ class Divergence:
         """Refuse a model without a base.
 
         Raises:
-            InputError: no teacher was given, and the model has no adapters or its base weights were changed.
+            InputError: no teacher was given, and the model has no adapters, its adapters are switched off, or its base
+                weights were changed.
         """
         if self.teacher is not None:
             return
@@ -84,6 +86,7 @@ class Divergence:
                 "the model has no adapters, so it cannot also be its own base: give teacher=, a second copy of the "
                 "model as it was before training, or train with an adapter."
             )
+        refuse_switched_off(model)
         if reason := mutates_base(model):
             raise InputError(f"with its adapters off the model is not its base: {reason} Give that base as teacher=.")
 
@@ -175,14 +178,6 @@ class Divergence:
         mask, size = _mask(inputs, after[:, -length:]), self.common(before.shape[-1], after.shape[-1])
         before, after = before[..., :size], after[..., :size]
         return logits_kl(before[:, -length:], after[:, -length:], mask, temperature=self.temperature)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model without the wrappers of data parallelism and compilation."""
-    while isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-        model = model.module
-    inner: nn.Module = getattr(model, "_orig_mod", model)
-    return inner
 
 
 def _mask(inputs: Batch, states: Tensor) -> Tensor:

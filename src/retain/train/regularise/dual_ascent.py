@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from retain.errors import InputError
+from retain.errors import InputError, is_number
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Dual:
             InputError: some are out of range; all problems are named.
         """
         problems = []
-        if not self.limit > 0:
-            problems.append(f"limit: {self.limit} nats; a limit must be above 0.")
+        if not (is_number(self.limit) and self.limit > 0):
+            problems.append(f"limit: {self.limit!r} nats; a limit must be above 0.")
         if not self.rate > 0:
             problems.append(f"rate: {self.rate}; it must be above 0, 0.1 for instance.")
         if not 0 <= self.smoothing < 1:

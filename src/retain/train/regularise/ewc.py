@@ -20,12 +20,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers import TrainerState, TrainingArguments
 
 from retain.errors import InputError, TrainingError
-from retain.hf.models.given import ensure
+from retain.hf.models.given import ensure, unwrapped
 from retain.hf.models.inference import device_of
 from retain.hf.models.sides import is_adapted, mutates_base
 from retain.hf.models.trained_parts import Part, trained_parts
 from retain.train.regularise.callback import RegulariserCallback, refuse_sharded
-from retain.train.regularise.divergence import unwrapped
 from retain.train.regularise.fisher import Fisher
 from retain.train.regularise.objective import check_weight
 

@@ -21,12 +21,13 @@ from transformers import TrainerState, TrainingArguments
 
 from retain.errors import InputError
 from retain.hf.models.features import features_read
+from retain.hf.models.given import unwrapped
 from retain.hf.models.head import is_classifier
 from retain.hf.models.inference import device_of
 from retain.hf.models.sides import eval_mode, root_of
 from retain.kernels.kl_divergence import logits_kl
 from retain.train.regularise.callback import refuse_sharded
-from retain.train.regularise.divergence import Batch, Divergence, placed, unwrapped
+from retain.train.regularise.divergence import Batch, Divergence, placed
 from retain.train.regularise.objective import Own, Scale, check_weight
 from retain.train.regularise.own_batch import OwnBatchPenalty
 

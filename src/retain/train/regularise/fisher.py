@@ -27,7 +27,7 @@ from retain.hf.models.sides import base_view, eval_mode
 from retain.hf.models.trained_parts import ParameterPart, Part, trained_parts
 from retain.hf.tuners.base_weight import at_least_float32
 from retain.train.regularise.callback import check_batches
-from retain.train.regularise.divergence import Batch, Divergence, attention_of, placed, unwrapped
+from retain.train.regularise.divergence import Batch, Divergence, attention_of, placed
 from retain.train.regularise.tensor_file import read_tensors, write_tensors
 
 SCHEMA = "retain.fisher/1"
@@ -139,8 +139,7 @@ def fisher_diagonal(
         >>> fisher.predictions > 0
         True
     """
-    ensure_model(model)
-    model, rows = unwrapped(model), [row for batch in check_batches(batches, "ewc") for row in _rows(batch)]
+    model, rows = ensure_model(model), [row for batch in check_batches(batches, "ewc") for row in _rows(batch)]
     Divergence(teacher).check(model)
     parts, predictions = trained_parts(model), 0
     with _base_of(model, teacher) as base, _squares(base, parts, teacher) as (sums, finish):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from retain.errors import InputError
+from retain.errors import InputError, is_number, is_whole
+from retain.hf.models.given import unwrapped
 from retain.hf.models.inference import device_of, evaluating
 from retain.train.ranks import sum_over_ranks
 from retain.train.regularise.callback import (
@@ -23,7 +24,7 @@ from retain.train.regularise.callback import (
     fingerprint,
     refuse_sharded,
 )
-from retain.train.regularise.divergence import Batch, Divergence, unwrapped
+from retain.train.regularise.divergence import Batch, Divergence
 from retain.train.regularise.shares import share_of
 
 KNEE = 0.26
@@ -101,12 +102,12 @@ class KLMonitor(RegulariserCallback):
         super().__init__()
         self._batches = check_batches(batches, "kl_monitor")
         problems = []
-        if limit is not None and not limit > 0:
-            problems.append(f"limit: {limit} nats; a budget must be above 0.")
-        if not 0 < share <= 1:
-            problems.append(f"share: {share}; it must be above 0 and at most 1, 0.03 for instance.")
-        if (every is not None and every < 1) or patience < 1:
-            problems.append("every and patience must be 1 or more.")
+        if limit is not None and not (is_number(limit) and limit > 0):
+            problems.append(f"limit: {limit!r} nats; a budget must be above 0.")
+        if not (is_number(share) and 0 < share <= 1):
+            problems.append(f"share: {share!r}; it must be above 0 and at most 1, 0.03 for instance.")
+        if any(not (is_whole(steps) and steps >= 1) for steps in (1 if every is None else every, patience)):
+            problems.append("every and patience must be whole numbers, 1 or more.")
         if stop and limit is None:
             problems.append("stop=True needs a limit: how many nats are too many?")
         if problems:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerState, TrainingArguments
 
 from retain.data.tokens import pad, text_windows
-from retain.errors import InputError, TrainingError
+from retain.errors import InputError, TrainingError, is_whole
 from retain.hf.models.inference import device_of, padding_id
 from retain.train.ranks import sum_over_ranks
 from retain.train.regularise.callback import (
@@ -92,8 +92,8 @@ class KLPenalty(RegulariserCallback):
         super().__init__()
         self.batches = check_batches(batches, "kl_weight")
         check_weight(weight)
-        if every < 1:
-            raise InputError(f"every: {every}; it is a number of steps, 1 or more.")
+        if not (is_whole(every) and every >= 1):
+            raise InputError(f"every: {every!r}; it is a number of steps, 1 or more.")
         if limit is not None and dual is not None:
             raise InputError("limit and dual were both given; the dual holds a limit of its own, so give one of them.")
         if divergence is not None and (teacher is not None or temperature != 1.0 or vocabulary is not None):
@@ -240,8 +240,13 @@ def text_batches(
         >>> sorted(batches[0])
         ['attention_mask', 'input_ids']
     """
-    if length < 2 or batch_size < 1 or limit_tokens < 2:
-        raise InputError("length and limit_tokens must be 2 or more, batch_size 1 or more.")
+    sizes = {"length": (length, 2), "batch_size": (batch_size, 1), "limit_tokens": (limit_tokens, 2)}
+    if wrong := [
+        f"{name}: {value!r}; give a whole number of {least} or more."
+        for name, (value, least) in sizes.items()
+        if not (is_whole(value) and value >= least)
+    ]:
+        raise InputError(wrong)
     tokenizer, texts = given_tokenizer(tokenizer), given_texts(texts)
     windows = [text_windows(tokenizer, text, length) for text in texts]
     chosen, room = [], limit_tokens

@@ -10,7 +10,7 @@ import datasets
 import torch
 from torch.utils.data import Dataset
 
-from retain.errors import InputError
+from retain.errors import InputError, is_number
 
 
 class Mixed(Dataset[Any]):
@@ -115,8 +115,8 @@ def _indexed(rows: Any, name: str) -> Any:
 
 def _check(task_rows: Any, keep_rows: Any, ratio: float, *, alike: bool) -> None:
     problems = []
-    if not 0 <= ratio < 1:
-        problems.append(f"ratio: {ratio}; it is a share of all rows, at least 0 and below 1, 0.1 for instance.")
+    if not (is_number(ratio) and 0 <= ratio < 1):
+        problems.append(f"ratio: {ratio!r}; it is a share of all rows, at least 0 and below 1, 0.1 for instance.")
     problems += [
         f"{name}: there is no row; give at least one."
         for name, rows in (("task_rows", task_rows), ("keep_rows", keep_rows))

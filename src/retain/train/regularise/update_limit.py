@@ -17,13 +17,14 @@ import torch
 from torch import nn
 from transformers import TrainerState, TrainingArguments
 
-from retain.errors import InputError, is_number
+from retain.errors import InputError, is_number, is_whole
+from retain.hf.models.given import unwrapped
 from retain.hf.models.inference import evaluating
 from retain.hf.models.layer_effects import layer_effects, update_size
 from retain.hf.scaling import shrink
 from retain.train.ranks import mean_over_ranks
 from retain.train.regularise.callback import RegulariserCallback, check_batches, refuse_sharded
-from retain.train.regularise.divergence import Batch, placed, unwrapped
+from retain.train.regularise.divergence import Batch, placed
 
 TOLERANCE = 0.01
 """Excess over the limit, as a share of it, that is let be."""
@@ -77,8 +78,8 @@ class UpdateLimit(RegulariserCallback):
             problems.append(f"unit: {unit!r}; there are 'relative' and 'f_delta'.")
         if (unit == "f_delta") != (batches is not None):
             problems.append("batches: needed for unit 'f_delta', and for that unit only.")
-        if every < 1 or probes < 1:
-            problems.append("every and probes must be 1 or more.")
+        if any(not (is_whole(number) and number >= 1) for number in (every, probes)):
+            problems.append("every and probes must be whole numbers, 1 or more.")
         if problems:
             raise InputError(problems)
         self.limit, self.unit, self.every = limit, unit, every

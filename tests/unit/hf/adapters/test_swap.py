@@ -7,12 +7,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 import retain
-from retain import InputError, LoRFAConfig, MergeError, VeFAConfig, swap_adapter
+from retain import InputError, LoRFAConfig, MergeError, RotationConfig, VeFAConfig, swap_adapter
 from tiny import make_llama
 
 CONFIGS = {
     "vefa": lambda **fields: VeFAConfig(target_modules="all-linear", **fields),
     "lorfa": lambda **fields: LoRFAConfig(target_modules="all-linear", **{"r": 2, **fields}),
+    "rotation": lambda **fields: RotationConfig(target_modules="all-linear", block_size=8, **fields),
     "lora": lambda **fields: LoraConfig(target_modules="all-linear", **{"r": 2, **fields}),
 }
 IDS = torch.arange(14).view(2, 7)
