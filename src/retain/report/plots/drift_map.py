@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from string import digits
 
 import matplotlib as mpl
 import numpy as np
@@ -62,7 +63,7 @@ def drift_panels(result: Result) -> list[Panel]:
 def _map_panel(measure: _Measure, layers: Sequence[LayerDrift]) -> Panel:
     layers = [layer for layer in layers if measure.pick(layer) is not None]
     where = places([layer.name for layer in layers])
-    blocks = list(dict.fromkeys(place.block for place in where))
+    blocks = _in_order(dict.fromkeys(place.block for place in where))
     kinds = list(dict.fromkeys(place.kind for place in where))
     grid = np.full((len(blocks), len(kinds)), np.nan)
     for layer, place in zip(layers, where, strict=True):
@@ -77,6 +78,17 @@ def _map_panel(measure: _Measure, layers: Sequence[LayerDrift]) -> Panel:
 
     width = 1.9 + max(0.36 * len(kinds), 1.6)
     return Panel(measure.caption, width, 1.5 + _CELL_HEIGHT * max(len(blocks), 6), draw)
+
+
+def _in_order(blocks: Iterable[str]) -> list[str]:
+    """Blocks of one stack by rising number, each in a place of one; a layer outside the blocks stays where it stood."""
+    found = list(blocks)
+    stacks = [block.rstrip(digits) for block in found]
+    rising = {
+        stack: iter(sorted((one for one in found if one.rstrip(digits) == stack), key=lambda one: (len(one), one)))
+        for stack in stacks
+    }
+    return [next(rising[stack]) for stack in stacks]
 
 
 def _draw_map(

@@ -12,7 +12,7 @@ from full_samples import BLOCKS, CORRUPTIONS, KINDS, WITHHELD, breakdowns, full_
 from report_samples import bare, items, sample_run
 from retain.compare.aggregate import NamedResult
 from retain.compare.lost_across import lost_across
-from retain.records.drift_record import Drift, FeatureScaleLayer
+from retain.records.drift_record import Drift, FeatureScaleLayer, LayerDrift
 from retain.records.metrics_table import CROSS_ENTROPY, REFUSED
 from retain.report.layer_names import Place, places
 from retain.report.page.item_lists import lost_list, run_lists
@@ -69,6 +69,22 @@ def test_the_map_shows_each_value_at_its_block_and_kind():
     values = {layer.name: layer.relative_frobenius for layer in layers()}
     assert cells[7, 2] == values["model.layers.7.self_attn.v_proj"]
     assert cells.count() == len(layers())
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        ([f"model.layers.{block}.fc" for block in (10, 9, 2, 11)], ["2", "9", "10", "11"]),
+        ([f"{stack}.block.{block}.fc" for block in (1, 0) for stack in ("encoder", "decoder")],
+         ["encoder.0", "decoder.0", "encoder.1", "decoder.1"]),
+        (["lm_head", "model.layers.1.fc", "model.layers.0.fc"], None),
+    ],
+)  # fmt: skip
+def test_blocks_stand_in_their_order_whatever_the_order_of_the_layers(names, rows):
+    found = tuple(LayerDrift(name=name, relative_frobenius=0.1, sigma_max=1.0, stable_rank=2.0) for name in names)
+    axes, _ = drawn_cells(drift_panels(sample_run(drift=Drift(layers=found)))[0])
+    told = [label.get_text() for label in axes.get_yticklabels()]
+    assert told == rows if rows else told[1:] == ["0", "1"]
 
 
 def test_a_map_is_drawn_only_for_measures_that_are_there():
