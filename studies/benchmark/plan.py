@@ -83,9 +83,9 @@ class Plan:
         return [Cell(task, method, rate, 0) for rate in (middle, *rates)]
 
     def end_of_sweep(self, task: str, method: str, rate: float) -> str:
-        """An arrow where a rate is the highest or the lowest tried, so that a better one may lie beyond; else empty."""
-        low, *_, high = sorted([rate, *self.rates(task, method)])
-        return "" if low == high else {high: "↑", low: "↓"}.get(rate, "")
+        """An arrow where a rate is the highest or the lowest of a sweep, so that a better one may lie beyond."""
+        rates = self.rates(task, method)
+        return {rates[-1]: "↑", rates[0]: "↓"}.get(rate, "") if len(rates) > 2 else ""
 
     def of_seed(self, task: str, method: str, rate: float, seed: int, *, every_rate: bool) -> list[Cell]:
         """The runs of a further seed: at the rate that was chosen, and at the others where these have it too."""

@@ -308,11 +308,13 @@ def test_below_the_largest_gain_and_on_straight_lines_the_figures_are_those_by_h
 
 
 def test_a_rate_between_those_of_a_sweep_is_planned_with_its_seeds_and_lies_at_no_end():
-    methods = {**PLAN.methods, "one": {"title": "One", "recipe": {}, "rates": {"language": [5e-4]}}}
-    plan = replace(PLAN, methods=methods, waves=[{"tasks": ["t"], "methods": ["one"]}])
-    assert [cell.seed for cell in plan.cells(lambda *_: 5e-4)] == [0, *PLAN.further_seeds]
-    assert plan.planned("t") == 1 + len(PLAN.further_seeds)
-    assert plan.end_of_sweep("t", "one", 5e-4) == ""
+    for rates in ([5e-4], [3e-4, 5e-4]):
+        methods = {**PLAN.methods, "one": {"title": "One", "recipe": {}, "rates": {"language": rates}}}
+        plan = replace(PLAN, methods=methods, waves=[{"tasks": ["t"], "methods": ["one"]}])
+        cells = [(cell.rate, cell.seed) for cell in plan.cells(lambda *_: 5e-4)]
+        assert cells == [(5e-4, 0), *((rate, 0) for rate in rates[:-1]), *((5e-4, seed) for seed in PLAN.further_seeds)]
+        assert plan.planned("t") == len(cells)
+        assert {plan.end_of_sweep("t", "one", rate) for rate in rates} == {""}
     low, middle, high = plan.rates("t", "lora")
     assert [plan.end_of_sweep("t", "lora", rate) for rate in (low, middle, high)] == ["↓", "", "↑"]
 
