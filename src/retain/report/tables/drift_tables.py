@@ -11,8 +11,9 @@ MOST_FEATURE_SCALES, MOST_FEATURES = 12, 4
 
 
 def moved_tables(drift: Drift) -> list[Table]:
-    """The measures of the whole model, and the layers with the largest equivalent amounts where there are any."""
-    return [drift_table(drift), *([_feature_scale_table(drift)] if drift.feature_scales else [])]
+    """The measures of the whole model, and the layers with the largest feature scales, as far as they were measured."""
+    tables = [drift_table(drift), *([_feature_scale_table(drift)] if drift.feature_scales else [])]
+    return [table for table in tables if table.rows]
 
 
 def drift_table(drift: Drift) -> Table:
@@ -24,7 +25,7 @@ def drift_table(drift: Drift) -> Table:
     )
     note = f" {drift.note}" if drift.note else ""
     head = ("Measure", "Value [95%]", "What it says")
-    rows = (*_output_rows(drift), *(row for row in _weight_rows(drift) if row[1] != numbers.MISSING))
+    rows = tuple(row for row in (*_output_rows(drift), *_weight_rows(drift)) if row[1] != numbers.MISSING)
     return Table("How far it moved", head, rows, measured_on + told + note)
 
 

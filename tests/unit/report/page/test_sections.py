@@ -163,9 +163,21 @@ def test_the_curve_says_what_was_compared_with_and_on_what(training, told):
     assert curve_panels(record)[1].caption.startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("drift", "told"),
+    [
+        (Drift(update_relative_frobenius=0.1), ["Update size, relative to the weights"]),
+        (Drift(kl_nats_per_token=0.1, kl_interval=(0.0, 0.2)), ["KL from the base, nats per token"]),
+        (Drift(), None),
+    ],
+)
+def test_what_was_not_measured_has_no_row(drift, told):
+    assert [[row[0] for row in table.rows] for table in moved_tables(drift)] == ([told] if told else [])
+
+
 def test_the_largest_amounts_come_first_and_the_rest_is_counted():
     amounts = tuple(FeatureScaleLayer(name=f"l{i}", amount=i / 10, share=0.1, features=((i, 0.5),)) for i in range(15))
-    table = moved_tables(Drift(feature_scales=amounts))[1]
+    (table,) = moved_tables(Drift(feature_scales=amounts))
     assert [row[0] for row in table.rows[:2]] == ["l14", "l13"]
     assert "The 12 largest of 15 layers." in table.note
     assert table.rows[0][3] == "14 (0.5)"
@@ -176,7 +188,7 @@ def test_a_full_record_has_every_section_and_an_old_one_none_that_is_empty():
         "Budget", "Scores", "By condition", "Confidence", "How far it moved", "Training",
     ]  # fmt: skip
     assert [section.title for section in origin_sections(full_run())] == ["How both were asked", "How it was made"]
-    assert [section.title for section in measured_sections(bare())] == ["How far it moved", "Training"]
+    assert [section.title for section in measured_sections(bare())] == ["Training"]
     assert [section.title for section in origin_sections(bare())] == ["How it was made"]
 
 
