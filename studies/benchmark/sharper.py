@@ -12,7 +12,7 @@ from plan import LORA
 from whole import SEED, Ratio, compared, p_of, with_holm
 
 ROUNDS = 9
-"""How often as many draws are made again. Holm over 144 figures asks for p ≤ .00035, which is 3 draws of 20,000."""
+"""How often as many draws are made again. Holm over 151 figures asks for p ≤ .00033, which is 3 draws of 20,000."""
 NEAR = 0.5
 """The largest p after correction that more draws are made for: nothing above it comes to be shown by them."""
 
