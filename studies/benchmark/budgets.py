@@ -48,8 +48,8 @@ def told() -> str:
         f"[`retain --budget`](../../docs/concepts/budget.md) ({100 * CONFIDENCE:g} % confidence; of items in "
         "groups the betting test over groups), until one fails; of those that passed the best on validation items"
         " is taken, else the base, with a gain of 0. Each seed of the chosen rate goes with its own run at each "
-        f"other rate, or with the first seed's where it has none. *All suites*: each of them keeps the limit. {IMPOSSIBLE}: half a suite has too few items to "
-        "certify this limit for a model that lost nothing."
+        "other rate, or with the first seed's where it has none. *All suites*: each of them keeps the limit. "
+        f"{IMPOSSIBLE}: half a suite has too few items to certify this limit for a model that lost nothing."
     )
 
 
