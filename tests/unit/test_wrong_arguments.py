@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from peft import get_peft_model
+from torch.utils.data import Dataset
 
 import retain
 from tiny import make_llama, make_tokenizer
@@ -46,6 +47,14 @@ def test_it_is_told_what_to_give(name):
     with pytest.raises(retain.InputError) as refused:
         call()
     assert told in str(refused.value)
+
+
+def test_a_dataset_of_torch_is_a_sequence_of_batches():
+    class Batches(Dataset):
+        def __getitem__(self, index):
+            return BATCHES[index]
+
+    assert retain.KLPenalty(Batches()).batches == BATCHES
 
 
 NUMBERS = {

@@ -287,6 +287,9 @@ def _rendered(tokenizer: Any, inputs: dict[str, Any], turns: Turns, *, generatio
         text = tokenizer.apply_chat_template(turns, add_generation_prompt=generation, tokenize=False, **inputs)
     except Exception as error:
         refused = template_traits(_source(tokenizer, inputs.get("tools"))).refuses & {turn["role"] for turn in turns}
-        cures = [f'; it takes no message of the role "{role}": put its text into a user\'s' for role in sorted(refused)]
+        cures = [
+            f'; it takes no message of the role "{role}": put its text into a user\'s message'
+            for role in sorted(refused)
+        ]
         raise InputError(f"the model's chat template refuses these messages: {error}{''.join(cures)}") from error
     return str(text)

@@ -158,7 +158,7 @@ GEMMA = (
 def test_a_role_that_the_template_refuses_is_named_with_a_cure(row):
     gemma = make_tokenizer()
     gemma.chat_template = GEMMA
-    with pytest.raises(InputError, match=r"not supported; it takes no message of the role \"system\": put its text"):
+    with pytest.raises(InputError, match=r"not supported; .* role \"system\": put its text into a user's message$"):
         encode_example(gemma, Example.parse(row), 16)
 
 

@@ -7,9 +7,19 @@ from torch import nn
 
 import retain
 from retain.evaluate.drift.layer_inputs import observe
+from retain.hf.models.given import unwrapped
 from tiny import WORDS, make_llama, make_tokenizer
 
-WRAPPERS = {"compile": lambda model: torch.compile(model, backend="eager"), "parallel": nn.DataParallel}
+
+def compiled(model):
+    return torch.compile(model, backend="eager")
+
+
+WRAPPERS = {
+    "compile": compiled,
+    "parallel": nn.DataParallel,
+    "compiled parallel": lambda model: compiled(nn.DataParallel(model)),
+}
 IDS = torch.arange(8).view(2, 4)
 ROWS = [{"prompt": f"{WORDS[n]} {WORDS[n + 1]}", "completion": WORDS[n + 2]} for n in range(8)]
 
@@ -65,6 +75,11 @@ def test_an_adapter_that_is_put_on_it_is_saved_with_the_names_of_the_model_itsel
     retain.sc_lora(wrap(make_llama()), config, learn=batches, keep=[{"input_ids": IDS + 9}]).save_pretrained(tmp_path)
     loaded = retain.load_adapter(wrap(make_llama()), tmp_path)
     assert torch.equal(logits(loaded), logits(make_llama()))
+
+
+def test_adapters_on_a_compiled_model_are_not_taken_for_its_wrapper():
+    model = get_peft_model(compiled(make_llama()), retain.LoRFAConfig(r=2, target_modules=["q_proj"]))
+    assert unwrapped(model) is model
 
 
 def test_its_values_are_swapped(wrap, tmp_path):

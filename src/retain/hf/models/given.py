@@ -13,9 +13,15 @@ from retain.errors import InputError
 
 def unwrapped(model: Any) -> Any:
     """The model without the wrappers of data parallelism and of `torch.compile`, with which it shares its weights."""
-    while isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-        model = model.module
-    return getattr(model, "_orig_mod", model)
+    while isinstance(model, nn.Module):
+        children = dict(model.named_children())  # not getattr, which a PeftModel passes on to what it holds
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            model = model.module
+        elif "_orig_mod" in children:
+            model = children["_orig_mod"]
+        else:
+            break
+    return model
 
 
 def ensure_model(given: Any, name: str = "model") -> Any:

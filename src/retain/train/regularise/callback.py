@@ -158,7 +158,8 @@ def check_batches(batches: Iterable[Batch], what: str) -> list[Batch]:
     Raises:
         InputError: there is none, one holds nothing, or something else than tensors.
     """
-    held = [] if isinstance(batches, Mapping) or not isinstance(batches, Iterable) else list(batches)
+    readable = hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")  # torch's Dataset has __getitem__ only
+    held = list(batches) if readable and not isinstance(batches, Mapping) else []
     if not held or not all(isinstance(one, Mapping) and one for one in held):
         raise InputError(
             f"{what}: batches must be a sequence of at least one dictionary of model inputs, such as text_batches "
