@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 
@@ -28,8 +28,8 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Tell whether a setting is a whole number; a truth value is none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Tell whether a setting is a whole number, also one of numpy; a truth value is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def layer_problems(fields: Mapping[str, Any]) -> list[str]:

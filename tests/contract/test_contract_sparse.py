@@ -3,6 +3,7 @@
 import copy
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from contract_models import ARCHITECTURES, logits
@@ -191,3 +192,10 @@ def test_a_merge_that_is_not_finite_changes_nothing():
 def test_layers_that_pefts_tuner_does_not_take_are_named():
     with pytest.raises(TargetError, match=r"c_attn: PEFT's sparse tuner takes nn.Linear, and this is Conv1D"):
         adapted(ARCHITECTURES["gpt2"])
+
+
+def test_numbers_of_numpy_are_saved_as_the_numbers_they_are(tmp_path):
+    given = SparseConfig(density=np.float32(0.5), batches=np.int64(3), seed=np.uint8(7), nuclear_weight=np.float64(0))
+    given.save_pretrained(tmp_path)
+    found = SparseConfig.from_pretrained(tmp_path)
+    assert (found.density, found.batches, found.seed, found.nuclear_weight) == (0.5, 3, 7, 0.0)

@@ -117,6 +117,8 @@ class SparseConfig:
                 )
         if problems:
             raise InputError(problems)
+        self.batches, self.seed = int(self.batches), int(self.seed)  # numpy's numbers are no JSON
+        self.density, self.nuclear_weight = float(self.density), float(self.nuclear_weight)
 
     @property
     def reads(self) -> tuple[Text, ...]:
