@@ -89,7 +89,7 @@ class InputError(RetainError):
         ...     retain.read_result(Path("nowhere/result.json"))
         ... except retain.InputError as error:
         ...     print(error.problems[0])
-        nowhere/result.json: no readable result record ...
+        nowhere/result.json: no readable result record: ...
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:

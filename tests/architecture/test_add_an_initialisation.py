@@ -89,7 +89,7 @@ def test_it_refuses_what_it_cannot_do():
         initialised(keep=None)
     assert lookup.validate("quiet-outputs", {"r": 4}) == []
     assert "'beta' is unknown" in lookup.validate("quiet-outputs", {"beta": 0.5})[0]
-    assert "Did you mean quiet-outputs?" in lookup.validate("quiet-output", {})[0]
+    assert "did you mean quiet-outputs?" in lookup.validate("quiet-output", {})[0]
 
 
 def test_recipes_and_help_know_it():

@@ -67,7 +67,7 @@ def test_verdicts_state_the_interval_and_p_of_the_table(measured):
         if one.suite in rows and said and one.decided_by == rows[one.suite].metric:
             score, unit = rows[one.suite], one.decided_by.unit
             assert one.p_value == score.p_value
-            low, high = sorted(abs(float(end)) for end in said.groups())
+            low, high = sorted(abs(float(end.replace("−", "-"))) for end in said.groups())
             shown = sorted(abs(unit.factor * end) for end in score.interval)
             assert (low, high) == pytest.approx(shown, abs=0.051 if unit.factor > 1 else 0.01)
             checked += 1

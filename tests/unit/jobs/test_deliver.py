@@ -1,6 +1,7 @@
 """What a run delivers at each outcome of its budget."""
 
 import pytest
+import torch
 
 from retain.evaluate.pair import Pair
 from retain.hf.models.sides import is_adapted
@@ -42,7 +43,7 @@ def searched(monkeypatch):
 
 def test_without_a_budget_all_is_delivered(make_run, monkeypatch):
     monkeypatch.setattr(module, "search", None)
-    pair = Pair("model")
+    pair = Pair(torch.nn.Linear(1, 1))
     assert deliver(make_run(), pair, "weights") == module.Delivered(pair)
 
 
