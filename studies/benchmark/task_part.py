@@ -173,10 +173,9 @@ def levels_table(plan: Plan, task: Task, methods: Sequence[str], found: Found) -
             area, level = own.get("hypervolume"), own.get("matched")
             if area is None or area.lines is None:
                 continue
-            kept = [] if level is None else [*level.levels, level.value]
-            cells = [f"{value:.2f}" if math.isfinite(value) else "–" for value in kept] or ["–"] * (len(LEVELS) + 1)
-            for one in (area.lines, area.worst):
-                cells.append(f"{one:.2f}" if one is not None and math.isfinite(one) else "–")
+            kept = [None] * (len(LEVELS) + 1) if level is None else [*level.levels, level.value]
+            values_ = (*kept, area.lines, area.worst)
+            cells = ["–" if one is None or not math.isfinite(one) else f"{one:.2f}" for one in values_]
             rows.append(f"| {plan.title(method)} | {suite} | {' | '.join(cells)} |")
     if not rows:
         return ""

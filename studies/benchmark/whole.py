@@ -169,7 +169,7 @@ def compared(
     if LORA not in curves:
         return {}
     base = reference(task, suite, draws)
-    between = curve(task, BETWEEN, suite, draws, np.random.default_rng([seed, len(methods)]), swept=1)
+    between = curve(task, BETWEEN, suite, Draws(task, 0, seed), np.random.default_rng(seed), swept=1)
     area = areas(curves[LORA], base)
     ratios: dict[str, dict[str, Ratio]] = {name: {} for name in curves if name != LORA}
     for name, own in ratios.items():
@@ -218,11 +218,11 @@ def at_worst(one: Curve, other: Curve, base: tuple[float, float], between: Curve
     """
     curves = [other] if between is None else [other, between]
     rising = np.argsort([rate for each in curves for rate in each.rates])
-    gain, left = (
+    points = (
         np.concatenate([values[:, :1] for values in columns])[rising]
         for columns in ([each.gain for each in curves], [each.kept for each in curves])
     )
-    gain, left = (np.maximum(values[:-1], values[1:]) for values in (gain, left))
+    gain, left = (np.maximum(values[:-1], values[1:]) for values in points)
     return first_ratio(one, replace(other, gain=gain, kept=left), base)
 
 
@@ -276,14 +276,11 @@ def ratio_of(above: Floats, below: Floats, *, few: bool) -> Ratio:
     """
     there = np.isfinite(above) & np.isfinite(below)
     drawn = np.where(below > 0, above / np.where(below > 0, below, 1.0), np.inf)
-    value, others, known = float(drawn[0]), drawn[1:], there[1:]
-    if few:
-        return Ratio(value, None, None)
-    interval = interval_of(np.where(known, others, np.nan))
+    value, others = float(drawn[0]), np.where(there[1:], drawn[1:], np.nan)
+    interval = None if few else interval_of(others)
     if not np.isfinite(value) or interval is None:
         return Ratio(value, None, None)
-    drawn = np.where(known, others, np.nan)
-    return Ratio(value, interval, p_of(drawn), drawn=drawn)
+    return Ratio(value, interval, p_of(others), drawn=others)
 
 
 def p_of(drawn: Floats) -> float:

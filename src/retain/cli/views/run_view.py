@@ -84,8 +84,7 @@ def run_table(result: Result) -> RenderableType:
         shown = _table(table.caption, ("", ""))
         shown.show_header = False
         for row in table.rows:
-            if row[1] != numbers.MISSING:
-                shown.add_row(_text(row[0]), _text(row[1]))
+            shown.add_row(_text(row[0]), _text(row[1]))
         parts.append(shown if shown.row_count else _text(f"{table.caption}: not measured\n"))
     return Constrain(Group(*parts, Text(_RUN_LEGEND, style="dim")), WIDTH)
 

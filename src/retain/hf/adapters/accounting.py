@@ -115,23 +115,21 @@ def tensor_problems(model: PeftModel, stored: Mapping[str, Stored], account: Acc
     return problems
 
 
-def name_problems(model: PeftModel, *, all_placed: bool = False) -> list[str]:
+def name_problems(model: PeftModel) -> list[str]:
     """A sentence for each field of an adapter's configuration that names modules which this model does not have.
+
+    Where every tensor of a file has its place, and every place its tensor, these tell nothing: a list of targets that
+    serves several architectures is common.
 
     Args:
         model: with the adapter, named `default`.
-        all_placed: every tensor of a file has its place, and every place its tensor. Names of modules that it has
-            nothing of tell nothing then: a list of targets that serves several architectures is common. Patterns are
-            told still, for an alpha stands in no tensor.
     """
     config = model.peft_config["default"]
     root = model.get_base_model()
     modules = [_plain(name) for name, _ in root.named_modules() if name]
     parameters = {_plain(name) for name, _ in root.named_parameters(remove_duplicate=False)}
-    adapted = _adapted(root)
     problems = []
-    naming = ("target_modules", "modules_to_save", "trainable_token_indices", "target_parameters")
-    for field in () if all_placed else naming:
+    for field in ("target_modules", "modules_to_save", "trainable_token_indices", "target_parameters"):
         names = parameters if field == "target_parameters" else modules
         wanted = _listed(getattr(config, field, None))
         if field == "trainable_token_indices" and not isinstance(getattr(config, field, None), dict):
@@ -141,10 +139,21 @@ def name_problems(model: PeftModel, *, all_placed: bool = False) -> list[str]:
         if unknown := [name for name in wanted if not _ends(names, name)]:
             problems.append(f"its {field} names {_some(unknown)}, which this model does not have")
     layers = getattr(config, "layers_to_transform", None)
-    wanted_layers = [] if all_placed else [layers] if isinstance(layers, int) else list(layers or ())
-    numbers = {int(part) for name in adapted for part in name.split(".") if part.isdecimal()}
+    wanted_layers = [layers] if isinstance(layers, int) else list(layers or ())
+    numbers = {int(part) for name in _adapted(root) for part in name.split(".") if part.isdecimal()}
     if unknown_layers := [number for number in wanted_layers if number not in numbers]:
         problems.append(f"its layers_to_transform names {_some(unknown_layers)}, which this adapter does not change")
+    return problems
+
+
+def pattern_problems(model: PeftModel) -> list[str]:
+    """A sentence for each pattern of ranks or alphas that fits no layer of an adapter; an alpha stands in no tensor.
+
+    Args:
+        model: with the adapter, named `default`.
+    """
+    config, adapted = model.peft_config["default"], _adapted(model.get_base_model())
+    problems = []
     for field in ("rank_pattern", "alpha_pattern"):
         patterns = {} if str(config.peft_type).endswith("ADALORA") else getattr(config, field, None) or {}
         if unknown := [one for one in patterns if not any(re.match(rf"(.*\.)?({one})$", name) for name in adapted)]:

@@ -14,7 +14,14 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from retain.errors import InputError, RetainError, sentence
-from retain.hf.adapters.accounting import Accounting, accounting, name_problems, tensor_problems, value_problems
+from retain.hf.adapters.accounting import (
+    Accounting,
+    accounting,
+    name_problems,
+    pattern_problems,
+    tensor_problems,
+    value_problems,
+)
 from retain.hf.adapters.card import hub_id
 from retain.hf.adapters.config_file import read_config, size_problems
 from retain.hf.adapters.folder import Stored, adapter_folder, stored_tensors
@@ -129,7 +136,8 @@ def _check(model: PeftModel, path: str | Path, stored: dict[str, Stored], accoun
         InputError: with all that was found.
     """
     misplaced = tensor_problems(model, stored, account)
-    problems = [*misplaced, *name_problems(model, all_placed=not misplaced), *value_problems(model)]
+    named = name_problems(model) if misplaced else []
+    problems = [*misplaced, *named, *pattern_problems(model), *value_problems(model)]
     if problems:
         raise InputError([f"{path}: {problem}. Give the base that it was trained on." for problem in problems])
 

@@ -16,7 +16,7 @@ from retain.data.sample import looked_at, looked_at_words
 from retain.errors import InputError, RetainError, sentence
 from retain.evaluate.tasks.table import task_type_of
 from retain.evaluate.tasks.task_type import first_refusal
-from retain.hf.adapters.accounting import name_problems
+from retain.hf.adapters.accounting import name_problems, pattern_problems
 from retain.hf.models.coverage import coverage
 from retain.hf.models.positions import UNLIMITED, Positions, positions_of, virtual_tokens
 from retain.hf.models.precision import precision_note
@@ -177,7 +177,7 @@ def _put_on(model: Any, run: Recipe, notes: list[str]) -> None:
         InputError: the method cannot be put there, or a field names layers that it does not change.
     """
     adapted: Any = lookup.check(model, run.method_name, adapter_fields(run))
-    if unknown := name_problems(adapted):
+    if unknown := [*name_problems(adapted), *pattern_problems(adapted)]:
         raise InputError([sentence(f"method {run.method_name}: {problem}") for problem in unknown])
     notes += [*widths_told(adapted, run.method_name), *coverage(adapted), *ewc_told(run, adapted)]
 
